@@ -1,0 +1,218 @@
+"""Translating with an encoder-decoder of random weights, the same ones in every peer: output tokens per second.
+
+A repeat translates a batch of sentences of 16 source pieces into exactly 24 target pieces each, the end mark held
+back in every peer. What each peer wrote in its warm-up is compared, piece by piece, with Hugging Face's translation.
+"""
+
+import math
+import os
+import random
+from functools import reduce
+from pathlib import Path
+
+from driver import Case, Row, Run, main
+from train_translation import SIZES, marian
+
+SIZE = SIZES["small"]
+# Marian's ids: padding is last and starts the decoder, with a row of zeros
+EOS, UNK, PAD = 0, 1, 8000
+SRC_LEN, TGT_LEN = 16, 24
+RENAMED = {
+    "encoder.": "model.encoder.",
+    "decoder.": "model.decoder.",
+    "embedding.tokens": "embed_tokens",
+    "cross_attn_post_norm": "encoder_attn_layer_norm",
+    ".attn_post_norm": ".self_attn_layer_norm",
+    "mlp_post_norm": "final_layer_norm",
+    "cross_attn.": "encoder_attn.",
+    ".attn.": ".self_attn.",
+    "o_proj": "out_proj",
+    "mlp.up_proj": "fc1",
+    "mlp.down_proj": "fc2",
+}
+
+
+def our_model():
+    """Our Transformer as of 2017 (post-norm), with the order of features in Marian's table of positions."""
+    import torch
+
+    from clearhead.models.transformer import Transformer, TransformerConfig
+    from clearhead.nn.layer import BlockConfig
+
+    torch.manual_seed(1)
+    layers = {"n_encoder_layers": SIZE["n"], "n_decoder_layers": SIZE["n"]}
+    sizes = {"d_model": SIZE["d"], "d_ff": SIZE["ff"], "n_heads": SIZE["h"], "max_seq_len": 64}
+    config = TransformerConfig(**sizes, **layers, block=BlockConfig(norm_position="post"))
+    model = Transformer(config, src_vocab_size=PAD + 1, vocab_size=PAD + 1, pad_id=PAD).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():  # as drawn, each piece would repeat the one before
+            factors = {"q_proj.weight": 6, "k_proj.weight": 6, "o_proj.weight": 3}
+            weight.mul_(next((factor for end, factor in factors.items() if name.endswith(end)), 1))
+        table = model.encoder.embedding.position.table  # the decoder's too: the embedding is one
+        table.copy_(torch.cat([table[:, 0::2], table[:, 1::2]], dim=1))
+    return model
+
+
+def save_marian(folder: Path) -> None:
+    """Writes our weights as a Hugging Face Marian."""
+    from transformers import GenerationConfig
+
+    marks = {"pad_token_id": PAD, "eos_token_id": EOS, "decoder_start_token_id": PAD}
+    peer = marian(SIZE, vocab_size=PAD + 1, **marks)
+    weights = {
+        reduce(lambda name, pair: name.replace(*pair), RENAMED.items(), name): weight
+        for name, weight in our_model().state_dict().items()
+    }
+    missing, unexpected = peer.load_state_dict(weights, strict=False)  # tied and fixed tables are missing
+    wrong = unexpected + [name for name in missing if "layers" in name]
+    assert not wrong, wrong
+    peer.generation_config = GenerationConfig(**marks, bad_words_ids=[[PAD]])  # as Marian's models come
+    peer.save_pretrained(folder / "marian")
+
+
+def sources(batch: int) -> list[list[int]]:
+    """Random source sentences, end mark included."""
+    draw = random.Random(5)
+    return [[*draw.choices(range(2, PAD), k=SRC_LEN - 1), EOS] for _ in range(batch)]
+
+
+def build(spec: dict) -> tuple[Run, dict]:
+    """Returns the repeat (one batch) of one case."""
+    translate = {"clearhead": clearhead, "hf": hugging_face, "ctranslate2": ctranslate2}[spec["peer"]](spec)
+    written = translate()
+    assert all(len(ids) == TGT_LEN for ids in written), {len(ids) for ids in written}
+    facts = {"written": written, "distinct": len({piece for ids in written for piece in ids})}
+    d, ff, n = SIZE["d"], SIZE["ff"], SIZE["n"]
+    per_source = n * (6 * d * d + 2 * d * ff)  # encoder, and the decoder's keys and values of memory
+    per_target = n * (6 * d * d + 2 * d * ff) + d * PAD
+    facts["gflop"] = 2 * (per_source * SRC_LEN / TGT_LEN + per_target * spec["beam"]) / 1e9
+    return lambda: float(sum(map(len, translate()))), facts
+
+
+def clearhead(spec: dict):
+    """Our search over our step, as ``clearhead translate`` runs them."""
+    import torch
+
+    from clearhead.decode.decoding import start_decoding
+    from clearhead.decode.packed import can_pack, pack
+    from clearhead.decode.rules import at_least, forbid
+    from clearhead.decode.search import SearchConfig, beam_search
+
+    model, src_ids = our_model(), torch.tensor(sources(spec["batch"]))
+    model = pack(model) if can_pack(model) else model
+    config, rules = SearchConfig(beam=spec["beam"]), [forbid([PAD]), at_least(TGT_LEN, EOS)]
+    limits = [TGT_LEN] * spec["batch"]
+
+    def translate() -> list[list[int]]:
+        with torch.inference_mode():
+            decoding = start_decoding(model, src_ids, None, beam=spec["beam"])
+        found = beam_search(decoding, config, limits=limits, bos_id=PAD, eos_id=EOS, rules=rules)
+        return [ranked[0].ids for ranked in found]
+
+    return translate
+
+
+def hugging_face(spec: dict):
+    """``generate`` out of the box."""
+    import torch
+    from transformers import MarianMTModel
+
+    model = MarianMTModel.from_pretrained(Path(spec["folder"]) / "marian").eval()
+    src_ids = torch.tensor(sources(spec["batch"]))
+    real = torch.ones_like(src_ids)
+    length = {"min_new_tokens": TGT_LEN, "max_new_tokens": TGT_LEN}
+
+    def translate() -> list[list[int]]:
+        with torch.inference_mode():
+            out = model.generate(src_ids, attention_mask=real, num_beams=spec["beam"], do_sample=False, **length)
+        return out[:, 1:].tolist()
+
+    return translate
+
+
+def ctranslate2(spec: dict):
+    """CTranslate2 on the same weights; two workers share a batch, each on half of the threads."""
+    from ctranslate2 import Translator
+
+    converted, threads = convert(Path(spec["folder"])), int(os.environ["OMP_NUM_THREADS"])
+    workers = {"inter_threads": spec["workers"], "intra_threads": max(1, threads // spec["workers"])}
+    translator = Translator(str(converted), compute_type=spec["compute"], **workers)
+    pieces = [[f"t{piece}" if piece else "</s>" for piece in ids] for ids in sources(spec["batch"])]
+    length = {"min_decoding_length": TGT_LEN, "max_decoding_length": TGT_LEN}
+    share = {"max_batch_size": -(-spec["batch"] // spec["workers"])}
+
+    def translate() -> list[list[int]]:
+        found = translator.translate_batch(pieces, beam_size=spec["beam"], **length, **share)
+        return [[int(piece[1:]) for piece in one.hypotheses[0]] for one in found]
+
+    return translate
+
+
+def convert(folder: Path) -> Path:
+    """Converts the Marian in ``folder``, the first time that it is asked for."""
+    target = folder / "ctranslate2"
+    if target.exists():
+        return target
+    from ctranslate2.converters import TransformersConverter
+    from transformers import MarianMTModel
+
+    class Vocabulary:
+        """As much of a tokenizer as the converter asks for."""
+
+        eos_token, unk_token = "</s>", "<unk>"
+
+        def get_vocab(self) -> dict[str, int]:
+            special = {EOS: "</s>", UNK: "<unk>", PAD: "<pad>"}
+            return {special.get(piece, f"t{piece}"): piece for piece in range(PAD + 1)}
+
+    class Converter(TransformersConverter):
+        def load_model(self, model_class, path, **options):
+            return MarianMTModel.from_pretrained(path)
+
+        def load_tokenizer(self, tokenizer_class, path, **options):
+            return Vocabulary()
+
+    Converter(str(folder / "marian")).convert(str(target))
+    return target
+
+
+def compare(rows: list[Row]) -> None:
+    """Adds each case's share of pieces equal to Hugging Face's, and drops the pieces."""
+    written = {row["case"]: row["facts"].pop("written") for row in rows if row.get("facts", {}).get("written")}
+    for row in rows:
+        if "hf" in written and row["case"] in written:
+            pairs = [
+                pair for ids in zip(written["hf"], written[row["case"]], strict=True) for pair in zip(*ids, strict=True)
+            ]
+            row["facts"]["same"] = f"{sum(a == b for a, b in pairs) / len(pairs):.1%}"
+
+
+def cases_of(beam: int, batch: int) -> list[Case]:
+    """The cases of one cell; a single sentence keeps one worker busy, no more."""
+    cell = f"{'greedy' if beam == 1 else f'beam{beam}'}-batch{batch}"
+    base = {"beam": beam, "batch": batch}
+    found = [Case(cell, name, base | {"peer": name}) for name in ("clearhead", "hf")]
+    for compute in ("float32", "int8"):
+        for workers in (1, 2) if batch > 1 else (1,):
+            spec = base | {"peer": "ctranslate2", "compute": compute, "workers": workers}
+            found.append(Case(cell, f"ctranslate2-{compute}-{workers}worker", spec, "ct2"))
+    return found
+
+
+if __name__ == "__main__":
+    rows = main(
+        __file__,
+        build,
+        [case for beam in (1, 5) for batch in (1, 16, 64) for case in cases_of(beam, batch)],
+        groups="cells",
+        unit="output tokens/s",
+        columns={"pieces as hf": "same", "different pieces": "distinct"},
+        prepare=save_marian,
+        finish=compare,
+    )
+    medians = {(row["group"], row["case"]): row["median"] for row in rows if "median" in row}
+    cells = [cell for cell, case in medians if case == "hf" and (cell, "clearhead") in medians]
+    print("\n| cell | clearhead / hf |\n|---|---|")
+    ratios = [medians[cell, "clearhead"] / medians[cell, "hf"] for cell in cells]
+    print("\n".join(f"| {cell} | {ratio:.2f} |" for cell, ratio in zip(cells, ratios, strict=True)))
+    print(f"| geometric mean | {math.prod(ratios) ** (1 / max(len(ratios), 1)):.2f} |")

@@ -1,0 +1,163 @@
+"""Checkpoints: a directory of safetensors and JSON with a manifest, written beside and renamed; no pickle."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from clearhead.errors import DataError, ModelError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a run needs to go on: tensors by file, and JSON state."""
+
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    """File stem (model, ema, optimizer) -> name -> tensor."""
+    state: Mapping[str, Any]
+    """Step, epoch, data position, scores, RNG: whatever the loop says, as JSON values."""
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Writes ``checkpoint`` to the directory ``path``, which exists whole or not at all afterwards.
+
+    Raises:
+        DataError: the disk is full or the place cannot be written.
+    """
+    beside = path.with_name(path.name + ".tmp")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        for stem, tensors in checkpoint.tensors.items():
+            save_file(
+                {name: tensor.detach().contiguous() for name, tensor in tensors.items()},
+                beside / f"{stem}.safetensors",
+            )
+        (beside / "state.json").write_text(json.dumps({"format": FORMAT, **checkpoint.state}, indent=1))
+        manifest = {file.name: [file.stat().st_size, _digest(file)] for file in sorted(beside.iterdir())}
+        (beside / "manifest.json").write_text(json.dumps(manifest, indent=1))
+        for file in beside.iterdir():
+            _sync(file)
+        shutil.rmtree(path, ignore_errors=True)
+        beside.rename(path)
+        _sync(path.parent)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise DataError(f"checkpoint {str(path)!r} cannot be written: {error}") from error
+
+
+def load_checkpoint(path: Path, stems: tuple[str, ...] | None = None) -> Checkpoint:
+    """Reads a checkpoint after checking every file against the manifest.
+
+    Args:
+        path: the directory.
+        stems: which tensor files to read; None reads all.
+
+    Raises:
+        ModelError: a file is missing, cut short, changed or unreadable; the message names it.
+    """
+    manifest = _read_json(path / "manifest.json")
+    if "state.json" not in manifest or not all(_is_entry(entry) for entry in manifest.values()):
+        raise ModelError(
+            f"checkpoint file {str(path / 'manifest.json')!r} is damaged: not a list of sizes and checksums"
+        )
+    for name, (size, digest) in manifest.items():
+        _verify(path / name, size, digest)
+    state = _read_json(path / "state.json")
+    if state.pop("format", None) != FORMAT:
+        raise ModelError(f"checkpoint {str(path)!r} has a format this version does not know; it knows {FORMAT}")
+    found = [Path(name).stem for name in manifest if name.endswith(".safetensors")]
+    return Checkpoint(
+        {stem: load_file(path / f"{stem}.safetensors") for stem in stems or found if stem in found}, state
+    )
+
+
+def model_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Returns the model's parameters and buffers by name, a shared tensor once, under its first name."""
+    seen: set[int] = set()
+    kept: dict[str, Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        if tensor.data_ptr() not in seen or not tensor.numel():
+            kept[name] = tensor
+            seen.add(tensor.data_ptr())
+    return kept
+
+
+def load_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Copies ``tensors`` into ``model``.
+
+    Raises:
+        ModelError: a tensor is missing, unknown or of another shape; the message names the first.
+    """
+    own = model_tensors(model)
+    for name in sorted(own.keys() ^ tensors.keys()):
+        raise ModelError(f"{source}: tensor {name!r} is {'missing' if name in own else 'not part of this model'}")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            if tensor.shape != tensors[name].shape:
+                given, wanted = list(tensors[name].shape), list(tensor.shape)
+                raise ModelError(f"{source}: tensor {name!r} has shape {given}, this model needs {wanted}")
+            tensor.copy_(tensors[name])
+
+
+def average_checkpoints(paths: list[Path]) -> dict[str, Tensor]:
+    """Returns the mean of the models in ``paths`` (Junczys-Dowmunt et al. 2016): a stand-in for an ensemble."""
+    total: dict[str, Tensor] = {}
+    for path in paths:
+        for name, tensor in load_checkpoint(path, ("model",)).tensors["model"].items():
+            total[name] = total[name] + tensor.double() if name in total else tensor.double()
+    return {name: (tensor / len(paths)).float() for name, tensor in total.items()}
+
+
+def checkpoints_of(run: Path) -> list[Path]:
+    """Returns the checkpoints of a run by step, oldest first."""
+    return sorted((run / "checkpoints").glob("step-" + "[0-9]" * 8))
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], int) and isinstance(entry[1], str)
+
+
+def _verify(file: Path, size: int, digest: str) -> None:
+    if not file.is_file():
+        raise ModelError(f"checkpoint file {str(file)!r} is missing")
+    if file.stat().st_size != size:
+        raise ModelError(f"checkpoint file {str(file)!r} has {file.stat().st_size} bytes, its manifest says {size}")
+    if _digest(file) != digest:
+        raise ModelError(f"checkpoint file {str(file)!r} does not match the checksum in its manifest")
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"checkpoint file {str(file)!r} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ModelError(f"checkpoint file {str(file)!r} is damaged: {error}") from error
+    if not isinstance(tree, dict):
+        raise ModelError(f"checkpoint file {str(file)!r} is damaged: not a table")
+    return tree
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,43 @@
+"""``clearhead average``: the mean of the last checkpoints as one."""
+
+from pathlib import Path
+
+import click
+
+from clearhead.cli.options import RUN
+
+
+@click.command("average")
+@RUN
+@click.option("--last", type=click.IntRange(2), default=5, show_default=True, help="Checkpoints to average.")
+def command(run: Path, last: int) -> None:
+    r"""Average the weights of the last checkpoints of the run in directory RUN.
+
+    The result is a checkpoint of its own, for translate and evaluate with --checkpoint. It holds the plain weights'
+    mean, not that of their moving average.
+
+    \b
+    clearhead average RUN --last 5
+    clearhead evaluate RUN --data DIR --checkpoint average-5
+    """
+    from clearhead.checkpoint import (
+        Checkpoint,
+        average_checkpoints,
+        checkpoints_of,
+        load_checkpoint,
+        save_checkpoint,
+    )
+    from clearhead.errors import UsageError
+    from clearhead.tasks.run import load_recipe
+
+    load_recipe(run)
+    found = checkpoints_of(run)
+    if len(found) < last:
+        raise UsageError(f"--last {last}: the run has {len(found)} checkpoints; raise train.keep_last to keep more")
+    path = run / "checkpoints" / f"average-{last}"
+    state = {
+        "step": load_checkpoint(found[-1], ()).state["step"],
+        "averaged": [one.name for one in found[-last:]],
+    }
+    save_checkpoint(path, Checkpoint({"model": average_checkpoints(found[-last:])}, state))
+    click.echo(f"{path.name}: the mean of {', '.join(state['averaged'])}")

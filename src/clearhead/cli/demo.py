@@ -1,0 +1,46 @@
+"""``clearhead demo``: train a small translator on the embedded corpus, then talk."""
+
+import tempfile
+from pathlib import Path
+
+import click
+
+SENTENCE = "我吃了一个苹果"
+
+
+@click.command("demo")
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/demo-NNN]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights, order and dropout.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe key; may be repeated.")
+def command(out: Path | None, seed: int, overrides: tuple[str, ...]) -> int:
+    """Train a small Chinese-English Transformer on sentences that clearhead makes itself, and talk to it.
+
+    Takes about three minutes on two cores. The sentence 我吃了一个苹果 is not in its training text.
+    """
+    from rich.console import Console
+
+    from clearhead.cli import training
+    from clearhead.cli.trace import render
+    from clearhead.data.demo_corpus import write_demo_corpus
+    from clearhead.tasks.scoring import evaluate_translator
+    from clearhead.tasks.translator import Translator
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_demo_corpus(Path(folder))
+        result = training.train("demo", Path(folder), out, [f"train.seed={seed}", *overrides], resume=False)
+        if result.reason == "interrupted":
+            return 128 + (result.signal or 2)
+        translator = Translator.load(result.run)
+        found = evaluate_translator(translator, Path(folder), "test", beam=1)
+    console = Console(highlight=False)
+    for part in render(translator.trace(SENTENCE)):
+        console.print(part)
+    click.echo(f"\n{SENTENCE} -> {translator.translate([SENTENCE])[0].text}")
+    click.echo(
+        f"{found.sentences} held-out sentences: {found.scores.exact_match:.1f} % translated exactly, "
+        f"BLEU {found.scores.bleu:.1f} ({found.scores.bleu_signature})"
+    )
+    click.echo(f"\nrun directory: {result.run}\n\nTry next:")
+    click.echo(f'  clearhead translate {result.run} "她昨天没买书。"')
+    click.echo(f'  clearhead trace {result.run} "你喜欢苹果吗？"')
+    return 0

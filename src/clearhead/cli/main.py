@@ -1,0 +1,87 @@
+"""The ``clearhead`` command: finds verbs, loads one when it runs, turns errors into one line and an exit code."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from clearhead import __version__
+from clearhead.errors import ClearheadError, nearest
+
+VERBS = {
+    "train": "Train a model from raw text.",
+    "translate": "Translate lines with a trained run.",
+    "evaluate": "Score a run on a split: BLEU, chrF, loss, speed.",
+    "trace": "Follow one sentence through every step of a run.",
+    "average": "Average the last checkpoints of a run into one.",
+    "presets": "List the recipes that come with clearhead.",
+    "doctor": "Say what this machine offers.",
+    "demo": "Train a small Chinese-English translator and talk to it.",
+}
+
+
+class Verbs(click.Group):
+    """A group whose verbs are imported when they run, so that ``--help`` is instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Verbs in the order a user meets them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports one verb."""
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"clearhead.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Finds the verb, or names the nearest one."""
+        if args[0] not in VERBS:
+            ctx.fail(f"no verb {args[0]!r}{nearest(args[0], VERBS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the verbs without importing them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, name="clearhead", context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="clearhead %(version)s")
+def cli() -> None:
+    """From raw text to a trained, understood and shipped Transformer."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits with its code: 0, 2 usage, 3 data, 4 model, 130 interrupted, 1 anything else."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        code = cli.main(words, prog_name="clearhead", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        _leave("interrupted", 130)
+    except click.ClickException as error:
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "clearhead"
+        _leave(f"{error.format_message()} (see {where} --help)", error.exit_code)
+    except KeyboardInterrupt:
+        _leave("interrupted", 130)
+    except ClearheadError as error:
+        if debug:
+            raise
+        _leave(str(error), error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        _leave(f"{type(error).__name__}: {error} (unexpected; --debug shows where)", 1)
+
+
+def _leave(message: str, code: int) -> None:
+    click.echo("clearhead: " + " ".join(message.split()), err=True)
+    sys.exit(code)

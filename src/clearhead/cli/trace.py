@@ -1,0 +1,85 @@
+"""``clearhead trace``: one sentence followed through tokenizer, encoder and every decoder step."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from clearhead.tasks.translator import Trace
+
+
+@click.command("trace")
+@RUN
+@click.argument("text")
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Next pieces shown at each step.")
+@JSON
+@DEVICE
+@CHECKPOINT
+def command(run: Path, text: str, top: int, as_json: bool, device: str, checkpoint: str) -> None:
+    r"""Show how the run in directory RUN translates TEXT, greedily, step by step.
+
+    \b
+    clearhead trace RUN "我吃了一个苹果。"
+    """
+    from clearhead.tasks.translator import Translator
+
+    trace = Translator.load(run, checkpoint=checkpoint, device=device).trace(text, top=top)
+    if as_json:
+        print_json(trace_tree(trace))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for part in render(trace):
+        console.print(part)
+
+
+def trace_tree(trace: "Trace") -> dict[str, object]:
+    """The whole trace as JSON values, ids with their pieces."""
+    name = trace.pieces
+    steps = [
+        {
+            **asdict(step),
+            "input": [name[piece] for piece in step.input_ids],
+            "top": [{"id": piece, "piece": name[piece], "probability": value} for piece, value in step.top],
+            "chosen": {"id": step.chosen, "piece": name[step.chosen]},
+        }
+        for step in trace.steps
+    ]
+    source = [{"id": i, "piece": piece} for i, piece in zip(trace.source_ids, trace.source_pieces, strict=True)]
+    tree = {"text": trace.text, "source": source, "shapes": trace.shapes, "steps": steps}
+    return {**tree, "translation": trace.translation}
+
+
+def render(trace: "Trace") -> "list[RenderableType]":
+    """Tables for a terminal."""
+    from rich.table import Table
+    from rich.text import Text
+
+    plain = Text
+    source = Table(title=plain("1. text to pieces to ids"), title_justify="left", show_header=False)
+    source.add_row("piece", *(plain(piece) for piece in trace.source_pieces))
+    source.add_row("id", *(str(i) for i in trace.source_ids))
+    shapes = Table("module", "shape of its output", title="2. encoder", title_justify="left")
+    for name, shape in trace.shapes.items():
+        shapes.add_row(name, " x ".join(str(size) for size in shape))
+    steps = Table(title="3. decoder, one row a step", title_justify="left")
+    for column in ("step", "input so far", "most probable next pieces", "chosen", "cache read"):
+        steps.add_column(column, justify="right" if column == "cache read" else "left")
+    for number, step in enumerate(trace.steps, 1):
+        best = "  ".join(f"{trace.pieces[piece]} {value:.1%}" for piece, value in step.top)
+        so_far = " ".join(trace.pieces[piece] for piece in step.input_ids)
+        steps.add_row(
+            str(number),
+            plain(so_far),
+            plain(best),
+            plain(trace.pieces[step.chosen]),
+            f"{step.bytes_read:,} B",
+        )
+    return [source, shapes, steps, plain(f"{trace.text} -> {trace.translation}")]

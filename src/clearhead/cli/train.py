@@ -1,0 +1,50 @@
+"""``clearhead train``: from a recipe and a folder of text to a run directory."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clearhead.cli.options import print_json
+
+
+@click.command("train")
+@click.argument("recipe")
+@click.option("--data", type=click.Path(path_type=Path), default=".", show_default=True, help="Folder of text files.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/NAME-NNN]")
+@click.option("--src", help="Source language: the ending of its files.")
+@click.option("--tgt", help="Target language.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out; starts it where it has no checkpoint yet.")
+@click.option("--dry-run", is_flag=True, help="Report on text, sizes, memory and speed; train nothing, write no run.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe key; may be repeated.")
+@click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events into the run.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
+    r"""Train a model by RECIPE: the name of a preset, or a TOML file.
+
+    A folder for translation holds train.SRC and train.TGT, valid.* and test.*, plain or .gz.
+
+    \b
+    clearhead train translate-tiny --data DIR --src en --tgt de
+    clearhead train translate-small --data DIR --src zh --tgt en --set train.max_steps=2000
+    """
+    from clearhead.cli import training
+
+    languages = [f"{side}={options[side]!r}" for side in ("src", "tgt") if options[side]]
+    changes = [*options["overrides"], *languages]
+    if options["dry_run"]:
+        return training.dry_run(recipe, data, changes, as_json=options["as_json"])
+    result = training.train(recipe, data, out, changes, resume=options["resume"], tensorboard=options["tensorboard"])
+    if options["as_json"]:
+        print_json({"run": str(result.run), "step": result.step, "reason": result.reason, "scores": result.scores})
+    else:
+        click.echo(str(result.run))
+    if result.reason != "interrupted":
+        return 0
+    words = [word for word in sys.argv[1:] if word != "--resume"] + ([] if out else ["--out", str(result.run)])
+    click.echo(
+        f"clearhead: interrupted at step {result.step}; go on with: clearhead {shlex.join(words)} --resume", err=True
+    )
+    return 128 + (result.signal or 2)

@@ -1,0 +1,151 @@
+"""Reads recipes: TOML (or a mapping) to frozen dataclasses, every error at once and with the nearest right key."""
+
+import dataclasses
+import json
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from clearhead.errors import UsageError, nearest
+
+T = TypeVar("T")
+Tree = dict[str, Any]
+
+
+def read_toml(path: Path) -> Tree:
+    """Reads a TOML file.
+
+    Raises:
+        UsageError: the file is missing, is not UTF-8 or is not TOML (with the line).
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"recipe {str(path)!r} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"recipe {str(path)!r} is not UTF-8 at byte {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"recipe {str(path)!r} is not valid TOML: {error}") from error
+
+
+def write_toml(tree: Mapping[str, Any]) -> str:
+    """Returns ``tree`` as TOML text; keys whose value is None are left out (None is every such key's default)."""
+    import tomlkit
+
+    return tomlkit.dumps(_without_none(tree))
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
+    """Returns ``base`` with the values of ``over``, table by table."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def parse_overrides(pairs: Iterable[str]) -> Tree:
+    """Turns ``a.b=value`` strings into a tree; a value is TOML (``0.1``, ``true``, ``[1, 2]``) or else a plain string.
+
+    Raises:
+        UsageError: a pair has no ``=`` or no key.
+    """
+    tree: Tree = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not all(key.strip().split(".")):
+            raise UsageError(f"--set {pair!r}: expected key=value, for example --set model.d_model=256")
+        try:
+            value = tomllib.loads(f"v = {text.strip()}")["v"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        tree = merge(tree, _nested(key.strip().split("."), value))
+    return tree
+
+
+def parse(cls: type[T], tree: Mapping[str, Any], *, source: str) -> T:
+    """Builds the frozen dataclass ``cls`` (nested ones too) from ``tree``.
+
+    Args:
+        cls: a dataclass whose annotations say types and, by ``annotated_types``, ranges.
+        tree: nested mapping, as TOML gives it.
+        source: where the values come from, for messages.
+
+    Raises:
+        UsageError: unknown keys (with the nearest right one), wrong types, values out of range; all in one line.
+    """
+    import pydantic
+
+    problems = _unknown_keys(cls, tree, "")
+    if not problems:
+        try:
+            # strict, since TOML has types and text where a number is due is a slip; by way of JSON, whose only kind
+            # of list may become a tuple
+            return pydantic.TypeAdapter(cls).validate_json(json.dumps(tree, default=str), strict=True)
+        except pydantic.ValidationError as error:
+            problems = [_explain(item) for item in error.errors(include_url=False)]
+    raise UsageError(f"{source}: " + "; ".join(problems))
+
+
+def as_tree(config: Any) -> Tree:
+    """Returns a config dataclass as a nested dict."""
+    return dataclasses.asdict(config)
+
+
+def keys(cls: type, prefix: str = "") -> list[str]:
+    """Returns every dotted key of a config dataclass, depth first."""
+    found: list[str] = []
+    for name, annotation in _fields(cls).items():
+        nested = dataclasses.is_dataclass(annotation)
+        found += keys(typing.cast(type, annotation), f"{prefix}{name}.") if nested else [prefix + name]
+    return found
+
+
+def _nested(path: list[str], value: Any) -> Tree:
+    return {path[0]: _nested(path[1:], value) if len(path) > 1 else value}
+
+
+def _fields(cls: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def _unknown_keys(cls: type, tree: Mapping[str, Any], prefix: str) -> list[str]:
+    fields = _fields(cls)
+    problems: list[str] = []
+    for name, value in tree.items():
+        if name not in fields:
+            problems.append(f"unknown key {prefix + name!r}{nearest(name, fields)}")
+        elif dataclasses.is_dataclass(fields[name]):
+            if isinstance(value, Mapping):
+                problems += _unknown_keys(typing.cast(type, fields[name]), value, f"{prefix}{name}.")
+            else:
+                problems.append(f"{prefix}{name} = {value!r}: this is a table, set its keys")
+    return problems
+
+
+def _explain(item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    given, message = item["input"], item["msg"]
+    expected = item.get("ctx", {}).get("expected")
+    if item["type"] == "literal_error" and expected:
+        known = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
+        return f"{key} = {given!r}: must be one of {', '.join(known)}" + _did_you_mean(given, known)
+    # errors that a config's own __post_init__ raised carry their whole sentence
+    message = message.removeprefix("Value error, ")
+    return (
+        f"{key} = {given!r}: {message[0].lower() + message[1:]}" if key and item["type"] != "value_error" else message
+    )
+
+
+def _did_you_mean(given: object, known: list[str]) -> str:
+    hint = nearest(str(given), known)
+    return hint if "did you mean" in hint else ""
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return value

@@ -1,0 +1,1 @@
+"""Text files to batches: corpora, encoded stores, batch plans and loaders."""

@@ -1,0 +1,323 @@
+"""Parallel text files: found, checked, read line by line, filtered under a stated policy, and reported."""
+
+import codecs
+import gzip
+import hashlib
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Annotated, Any, Literal, NamedTuple, cast
+
+import numpy as np
+from annotated_types import Ge
+from numpy.typing import NDArray
+
+from clearhead.errors import DataError, nearest
+from clearhead.text.normalize import changed
+from clearhead.text.sentences import split_sentences
+from clearhead.text.special import SPECIAL_IDS
+from clearhead.text.tokenizer import Tokenizer
+
+EXAMPLES = 5  # line numbers that the report keeps for each reason
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which files are read and which of their lines are kept."""
+
+    train: str = "train"
+    """Stem of the training files: the file of language ``en`` is ``train.en`` or ``train.en.gz``."""
+    valid: str = "valid"
+    """Stem of the validation files."""
+    test: str = "test"
+    """Stem of the test files."""
+    max_len: Annotated[int, Ge(1)] = 256
+    """Most pieces of a side, begin and end marks not counted."""
+    overlong: Literal["error", "drop", "truncate", "split"] = "drop"
+    """Policy for pairs above ``max_len``; ``split`` cuts both sides at their sentence ends."""
+    max_ratio: Annotated[float, Ge(0)] = 0.0
+    """Drops pairs whose longer side has more than this many times the pieces of the other; 0 keeps all."""
+    drop_duplicates: bool = True
+    """Keeps only the first of equal pairs of lines."""
+    workers: Annotated[int, Ge(0)] = 0
+    """Processes that prepare batches, 0 for none besides the training process; the order stays the same."""
+    cache: bool = True
+    """Uses encoded data of an earlier run; false encodes anew."""
+
+    def __post_init__(self) -> None:
+        if 0 < self.max_ratio < 1:
+            raise ValueError(f"max_ratio = {self.max_ratio}: must be 0 (off) or at least 1")
+
+
+@dataclass(frozen=True)
+class ParallelFiles:
+    """Two files, plain or gzip, whose equal line numbers are translations of each other.
+
+    Only a line feed (or carriage return and line feed) ends a line; a byte order mark in front is removed.
+    """
+
+    src: Path
+    tgt: Path
+
+    def scan(self) -> tuple[int, str, list[str]]:
+        """Returns the number of lines, a digest of both contents and the files with a byte order mark.
+
+        Raises:
+            DataError: a file cannot be read or is empty, or the two have unequal numbers of lines.
+        """
+        (lines, src_digest, src_bom), (tgt_lines, tgt_digest, tgt_bom) = _scan(self.src), _scan(self.tgt)
+        if lines != tgt_lines:
+            counts = f"{self.src} has {lines} lines but {self.tgt} has {tgt_lines}"
+            raise DataError(f"{counts}: line N of one must translate line N of the other")
+        marked = [path.name for path, bom in ((self.src, src_bom), (self.tgt, tgt_bom)) if bom]
+        return lines, f"{src_digest}-{tgt_digest}", marked
+
+    def __iter__(self) -> Iterator[tuple[int, str, str]]:
+        """Yields (line number from 1, source, target); raises DataError at a line that is not UTF-8."""
+        for number, (src, tgt) in enumerate(zip(_lines(self.src), _lines(self.tgt), strict=True), 1):
+            yield number, src, tgt
+
+
+def read_parallel(folder: Path, *, stem: str, src: str, tgt: str) -> ParallelFiles:
+    """Finds ``stem.src`` and ``stem.tgt`` in ``folder``, each plain or with ``.gz``.
+
+    Raises:
+        DataError: a file is missing (the message names the nearest one) or there both plain and packed.
+    """
+    if not folder.is_dir():
+        raise DataError(f"data folder {str(folder)!r} does not exist or is not a folder")
+    if src == tgt:
+        raise DataError(f"source and target language are both {src!r}: parallel text needs two files")
+    return ParallelFiles(_find(folder, f"{stem}.{src}"), _find(folder, f"{stem}.{tgt}"))
+
+
+@dataclass
+class SideReport:
+    """Pieces of one side: ``tokens_in == tokens_used + tokens_dropped``; lengths are of all lines read."""
+
+    tokens_in: int = 0
+    tokens_used: int = 0
+    tokens_dropped: int = 0
+    unknown: int = 0
+    p50: int = 0
+    p95: int = 0
+    longest: int = 0
+    changed: dict[str, int] = field(default_factory=dict)
+    """What normalization changed most, ``"old -> new"``, and the number of ``"lines"`` it changed."""
+
+
+@dataclass
+class CorpusReport:
+    """What became of the lines: ``read == kept + sum(dropped.values())``; the kept ones gave ``pairs``."""
+
+    read: int = 0
+    kept: int = 0
+    pairs: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[int]] = field(default_factory=dict)
+    truncated: int = 0
+    split: int = 0
+    byte_order_marks: list[str] = field(default_factory=list)
+    src: SideReport = field(default_factory=SideReport)
+    tgt: SideReport = field(default_factory=SideReport)
+
+    @classmethod
+    def from_dict(cls, tree: dict[str, Any]) -> "CorpusReport":
+        """Undoes ``as_dict``."""
+        return cls(**{**tree, "src": SideReport(**tree["src"]), "tgt": SideReport(**tree["tgt"])})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the report as plain dicts, lists and numbers."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """Returns the report as text, line by line, for a terminal."""
+        text = [f"{self.read:,} lines read, {self.kept:,} kept as {self.pairs:,} pairs"]
+        for reason, count in self.dropped.items():
+            shown = ", ".join(map(str, self.examples[reason])) + (", ..." if count > EXAMPLES else "")
+            text.append(f"  {count:,} dropped, {reason}: line {shown}")
+        if self.truncated or self.split:
+            text.append(f"  {self.truncated:,} truncated, {self.split:,} split into sentences")
+        text += [f"  byte order mark removed from {name}" for name in self.byte_order_marks]
+        for name, side in (("source", self.src), ("target", self.tgt)):
+            sums = f"{side.tokens_in:,} pieces in = {side.tokens_used:,} used + {side.tokens_dropped:,} dropped"
+            text.append(f"  {name}: {sums}; {side.unknown:,} unknown")
+            text.append(f"  {name}: pieces a line: median {side.p50}, 95 % {side.p95}, longest {side.longest}")
+            changed = ", ".join(f"{what} {count:,}" for what, count in side.changed.items())
+            text += [f"  {name}: normalized: {changed}"] if changed else []
+        return text
+
+    def count(self, src_ids: list[int], tgt_ids: list[int], *, used: bool) -> None:
+        """Adds the pieces of a pair, or of a part of one."""
+        for side, ids in ((self.src, src_ids), (self.tgt, tgt_ids)):
+            side.tokens_in += len(ids)
+            side.tokens_used += len(ids) * used
+            side.tokens_dropped += len(ids) * (not used)
+            side.unknown += ids.count(SPECIAL_IDS.unk)
+
+
+class Pair(NamedTuple):
+    """One encoded pair and the line it came from; ids are without begin and end marks."""
+
+    line: int
+    src: str
+    tgt: str
+    src_ids: list[int]
+    tgt_ids: list[int]
+
+
+class PairFilter:
+    """Encodes lines, applies the policies of ``config`` and keeps the report."""
+
+    def __init__(self, config: DataConfig, *, files: ParallelFiles, src: Tokenizer, tgt: Tokenizer) -> None:
+        self._config, self._files, self._src, self._tgt = config, files, src, tgt
+        self._seen, self._lengths = _Seen(), (Counter[int](), Counter[int]())
+        self._changed = Counter[str](), Counter[str]()
+        self.report = CorpusReport()
+
+    def __call__(self, lines: list[tuple[int, str, str]]) -> list[Pair]:
+        """Returns the pairs that are kept of ``lines`` (number, source, target).
+
+        Raises:
+            DataError: a pair is too long under the policy ``error``.
+        """
+        pairs = self._encode(lines)
+        self._lengths[0].update(len(pair.src_ids) for pair in pairs)
+        self._lengths[1].update(len(pair.tgt_ids) for pair in pairs)
+        self._changed[0].update(changed((pair.src for pair in pairs), self._src.config.normalization))
+        self._changed[1].update(changed((pair.tgt for pair in pairs), self._tgt.config.normalization))
+        fresh = self._seen.new([f"{pair.src}\n{pair.tgt}" for pair in pairs])
+        kept: list[Pair] = []
+        for pair, first in zip(pairs, fresh.tolist(), strict=True):
+            reason = self._reason(pair, first=first or not self._config.drop_duplicates)
+            parts = [] if reason else [pair]
+            if reason == "too_long":
+                parts, reason = self._shorten(pair)
+            if not parts:
+                self._drop(pair, reason)
+            self.report.kept += bool(parts)
+            kept += parts
+        for pair in kept:
+            self.report.count(pair.src_ids, pair.tgt_ids, used=True)
+        self.report.read += len(pairs)
+        self.report.pairs += len(kept)
+        return kept
+
+    def finish(self) -> CorpusReport:
+        """Returns the report, with the lengths and normalizations of all lines read."""
+        sides = self.report.src, self.report.tgt
+        for side, lengths, changes in zip(sides, self._lengths, self._changed, strict=True):
+            side.changed = dict(changes.most_common(20))
+            values = sorted(lengths) or [0]
+            ends = np.cumsum([lengths[value] for value in values])
+            side.p50, side.p95, side.longest = (values[np.searchsorted(ends, q * ends[-1])] for q in (0.5, 0.95, 1))
+        return self.report
+
+    def _encode(self, lines: list[tuple[int, str, str]]) -> list[Pair]:
+        src_ids = self._src.encode_batch([src for _, src, _ in lines])
+        tgt_ids = self._tgt.encode_batch([tgt for _, _, tgt in lines])
+        return [Pair(*line, *ids) for line, *ids in zip(lines, src_ids, tgt_ids, strict=True)]
+
+    def _reason(self, pair: Pair, *, first: bool = True) -> str:
+        short, long = sorted((len(pair.src_ids), len(pair.tgt_ids)))
+        if not short or not pair.src.strip() or not pair.tgt.strip():
+            return "empty"
+        if not first:
+            return "duplicate"
+        if self._config.max_ratio and long > self._config.max_ratio * short:
+            return "ratio"
+        return "too_long" if long > self._config.max_len else ""
+
+    def _shorten(self, pair: Pair) -> tuple[list[Pair], str]:
+        """Returns what the policy makes of a pair that is too long, or nothing and the reason."""
+        limit = self._config.max_len
+        match self._config.overlong:
+            case "error":
+                count, path = max((len(pair.src_ids), self._files.src), (len(pair.tgt_ids), self._files.tgt))
+                rule = f"{count} pieces, more than max_len = {limit}"
+                raise DataError(f"{path} line {pair.line}: {rule}; overlong may be drop, truncate or split")
+            case "truncate":
+                self.report.truncated += 1
+                self.report.count(pair.src_ids[limit:], pair.tgt_ids[limit:], used=False)
+                return [pair._replace(src_ids=pair.src_ids[:limit], tgt_ids=pair.tgt_ids[:limit])], ""
+            case "split":
+                src, tgt = ([part.strip() for part in split_sentences(text)] for text in (pair.src, pair.tgt))
+                if len(src) == len(tgt):
+                    parts = self._encode([(pair.line, *both) for both in zip(src, tgt, strict=True)])
+                    if not any(map(self._reason, parts)):
+                        self.report.split += 1
+                        return parts, ""
+                return [], "unsplittable"
+        return [], "too_long"
+
+    def _drop(self, pair: Pair, reason: str) -> None:
+        self.report.dropped[reason] = self.report.dropped.get(reason, 0) + 1
+        examples = self.report.examples.setdefault(reason, [])
+        examples += [pair.line] * (len(examples) < EXAMPLES)
+        self.report.count(pair.src_ids, pair.tgt_ids, used=False)
+
+
+class _Seen:
+    """Remembers texts by 64-bit hashes in sorted arrays: 8 bytes a text, where a set would take 70."""
+
+    def __init__(self) -> None:
+        self._runs: list[NDArray[np.uint64]] = []
+
+    def new(self, texts: list[str]) -> NDArray[np.bool_]:
+        """Returns for each text whether this is the first time it is seen."""
+        digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
+        hashes = np.frombuffer(b"".join(digests), np.uint64)
+        unique, first = np.unique(hashes, return_index=True)
+        fresh = np.zeros(len(hashes), np.bool_)
+        fresh[first] = True
+        for run in self._runs:
+            fresh &= run[np.minimum(np.searchsorted(run, hashes), len(run) - 1)] != hashes
+        self._runs += [unique] if len(unique) else []
+        # arrays of like size are merged, so that there are never more than about log2(chunks) to look into
+        while len(self._runs) > 1 and len(self._runs[-2]) < 2 * len(self._runs[-1]):
+            self._runs.append(np.union1d(self._runs.pop(), self._runs.pop()))
+        return fresh
+
+
+def _find(folder: Path, name: str) -> Path:
+    found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
+    if len(found) == 2:
+        raise DataError(f"{found[0]} and {found[1].name} both exist: keep one of them")
+    if not found:
+        hint = nearest(name, [path.name for path in folder.iterdir() if path.is_file()])
+        raise DataError(f"{folder / name}: no such file, nor with .gz{hint or '; the folder holds no files'}")
+    return found[0]
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            yield cast(IO[bytes], stream)
+    except (EOFError, zlib.error, OSError) as error:
+        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _scan(path: Path) -> tuple[int, str, bool]:
+    digest, lines, first, last = hashlib.sha256(), 0, b"", b""
+    with _open(path) as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+            lines += block.count(b"\n")
+            first, last = first or block[:3], block[-1:]
+    if not last:
+        raise DataError(f"{path} is empty")
+    return lines + (last != b"\n"), digest.hexdigest(), first == codecs.BOM_UTF8
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with _open(path) as stream:
+        for number, raw in enumerate(stream, 1):
+            line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
+            try:
+                yield line.decode().removesuffix("\n").removesuffix("\r")
+            except UnicodeDecodeError as error:
+                raise DataError(f"{path} line {number}: not UTF-8 (byte {error.start + 1} of the line)") from error

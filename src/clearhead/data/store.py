@@ -1,0 +1,180 @@
+"""Encoded parallel text, memory-mapped: built in a stream, cached under a digest of what decides it."""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import mmap
+import os
+import shutil
+import tempfile
+from array import array
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clearhead.data.corpus import CorpusReport, DataConfig, Pair, PairFilter, ParallelFiles
+from clearhead.errors import DataError
+from clearhead.text.tokenizer import Tokenizer
+
+FORMAT = 1
+CHUNK_LINES = 20_000
+
+
+class PairStore:
+    """Read access to encoded pairs; ids are without begin and end marks. Pickles as its path.
+
+    ``ids`` (and ``text``) hold source and target of pair 0, of pair 1, ...; ``*.ends`` say where each ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens what ``prepare`` wrote at ``path``; raises DataError when that is damaged."""
+        try:
+            meta = json.loads((path / "meta.json").read_bytes())
+            sizes = {name: (path / name).stat().st_size for name in meta["sizes"]}
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"encoded data {str(path)!r} cannot be read ({error}); delete the folder") from error
+        if meta["format"] != FORMAT or sizes != meta["sizes"]:
+            raise DataError(f"encoded data {str(path)!r} is damaged or of another version; delete the folder")
+        self.path, self.report = path, CorpusReport.from_dict(meta["report"])
+        self._maps = {name: _map(path / name) for name in sizes}
+        self._arrays = {name: np.frombuffer(self._maps[name], meta["types"][name]) for name in sizes}
+        self.line_numbers: NDArray[np.int64] = self._arrays["lines"]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PairStore, (self.path,)
+
+    def __len__(self) -> int:
+        return len(self.line_numbers)
+
+    def src(self, index: int) -> NDArray[Any]:
+        """Returns the source ids of a pair, a view of the mapped file."""
+        return self._row("ids", 2 * index)
+
+    def tgt(self, index: int) -> NDArray[Any]:
+        """Returns the target ids of a pair, a view of the mapped file."""
+        return self._row("ids", 2 * index + 1)
+
+    def text(self, index: int) -> tuple[str, str]:
+        """Returns the two lines of a pair; the store must have been built with ``keep_text``."""
+        src, tgt = (self._row("text", 2 * index + side).tobytes().decode() for side in (0, 1))
+        return src, tgt
+
+    @cached_property
+    def lengths(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Pieces of every source and of every target."""
+        both = np.diff(self._arrays["ids.ends"], prepend=0).astype(np.int32)
+        return both[::2].copy(), both[1::2].copy()
+
+    def release(self) -> None:
+        """Gives the pages read so far back to the system's cache: they no longer count as this process's."""
+        for mapped in self._maps.values():
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+    def _row(self, column: str, row: int) -> NDArray[Any]:
+        ends = self._arrays[f"{column}.ends"]
+        return self._arrays[column][ends[row - 1] if row else 0 : ends[row]]
+
+
+def prepare(
+    files: ParallelFiles,
+    *,
+    src: Tokenizer,
+    tgt: Tokenizer,
+    config: DataConfig,
+    cache_dir: Path,
+    keep_text: bool = False,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> PairStore:
+    """Encodes two parallel files, or opens what an earlier run encoded from the same text in the same way.
+
+    Args:
+        files: the text.
+        src: source tokenizer.
+        tgt: target tokenizer, may be the same object.
+        config: filters and over-long policy.
+        cache_dir: folder of all encoded data; each corpus gets one below it.
+        keep_text: keeps the text too, for segmentation that changes from epoch to epoch.
+        progress: called with (lines done, lines in all).
+
+    Raises:
+        DataError: the text cannot be used, no pair of it is left, or the disk is full.
+    """
+    total, digest, marks = files.scan()
+    key = [FORMAT, digest, src.fingerprint, tgt.fingerprint, keep_text]
+    key += [config.max_len, config.overlong, config.max_ratio, config.drop_duplicates]
+    path = cache_dir / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
+    if config.cache and path.exists():
+        try:
+            return PairStore(path)
+        except DataError:
+            pass  # damaged: encode anew
+    pairs = PairFilter(config, files=files, src=src, tgt=tgt)
+    pairs.report.byte_order_marks = marks
+    types = {"ids": "int32" if max(src.vocab_size, tgt.vocab_size) > 1 << 16 else "uint16"}
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(prefix=".building-", dir=cache_dir, ignore_cleanup_errors=True)
+        with (
+            scratch,
+            _Columns(Path(scratch.name), types | ({"text": "uint8"} if keep_text else {})) as columns,
+        ):
+            lines = iter(files)
+            while chunk := list(itertools.islice(lines, CHUNK_LINES)):
+                columns.write(pairs(chunk))
+                progress(pairs.report.read, total)
+            columns.publish(path, report=pairs.finish())
+    except OSError as error:
+        raise DataError(f"encoded data cannot be written to {str(cache_dir)!r}: {error.strerror}") from error
+    return PairStore(path)
+
+
+class _Columns(contextlib.ExitStack):
+    """Writes the files of a store into a scratch folder and moves them to their place when all is there."""
+
+    def __init__(self, scratch: Path, types: dict[str, str]) -> None:
+        super().__init__()
+        self._folder, self._end = scratch / "pairs", dict.fromkeys(types, 0)
+        self._folder.mkdir()
+        self._types = types | {f"{name}.ends": "int64" for name in types} | {"lines": "int64"}
+        self._files = {name: self.enter_context((self._folder / name).open("wb")) for name in self._types}
+
+    def write(self, pairs: list[Pair]) -> None:
+        """Appends pairs."""
+        code = np.dtype(self._types["ids"]).char
+        self._append("ids", [array(code, ids).tobytes() for pair in pairs for ids in (pair.src_ids, pair.tgt_ids)])
+        if "text" in self._end:
+            self._append("text", [text.encode() for pair in pairs for text in (pair.src, pair.tgt)])
+        self._files["lines"].write(np.array([pair.line for pair in pairs], np.int64).tobytes())
+
+    def publish(self, path: Path, *, report: CorpusReport) -> None:
+        """Brings everything to the disk, the sizes last, and renames the folder to ``path``."""
+        if not report.pairs:
+            raise DataError("no pair of lines is left to use: " + "; ".join(line.strip() for line in report.lines()))
+        for file in self._files.values():
+            file.flush()
+            os.fsync(file.fileno())
+        sizes = {name: (self._folder / name).stat().st_size for name in self._types}
+        meta = {"format": FORMAT, "types": self._types, "sizes": sizes, "report": report.as_dict()}
+        (self._folder / "meta.json").write_text(json.dumps(meta, indent=1))
+        shutil.rmtree(path, ignore_errors=True)
+        try:
+            self._folder.rename(path)
+        except OSError:
+            if not path.is_dir():  # else another process has just put the same data there
+                raise
+
+    def _append(self, column: str, rows: list[bytes]) -> None:
+        ends = np.cumsum([len(row) // np.dtype(self._types[column]).itemsize for row in rows], dtype=np.int64)
+        self._files[column].write(b"".join(rows))
+        self._files[f"{column}.ends"].write((ends + self._end[column]).tobytes())
+        self._end[column] += int(ends[-1]) if rows else 0
+
+
+def _map(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

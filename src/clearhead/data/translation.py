@@ -1,0 +1,138 @@
+"""Translation batches: encoded pairs to padded tensors, and a loader that can start at any batch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from clearhead.data.batching import BatchPlan
+from clearhead.data.store import PairStore
+from clearhead.text.special import SPECIAL_IDS
+from clearhead.text.tokenizer import Tokenizer
+
+Rows = Sequence[Sequence[int] | np.ndarray]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded pairs: the decoder reads ``tgt_ids`` (first the begin mark) and predicts ``targets``."""
+
+    src_ids: Int[Tensor, "batch src"]
+    src_mask: Bool[Tensor, "batch src"] | None
+    """True where a real piece is; None when no source is padded."""
+    tgt_ids: Int[Tensor, "batch tgt"]
+    targets: Int[Tensor, "batch tgt"]
+    target_count: int
+    """Targets that are not padding: what a summed loss is divided by."""
+    indices: Int[Tensor, " batch"]
+    """Which pairs of the store these are."""
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Returns the batch on ``device``; from pinned memory the copy does not wait."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """Returns the batch in page-locked memory; DataLoader calls this."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Any) -> "Batch":
+        values = (getattr(self, field.name) for field in fields(self))
+        return Batch(*(change(value) if isinstance(value, Tensor) else value for value in values))
+
+
+def collate_sources(src: Rows) -> tuple[Int[Tensor, "batch src"], Bool[Tensor, "batch src"] | None]:
+    """Pads sources (ids without marks), an end mark behind each; returns ``src_ids`` and ``src_mask``."""
+    ids = _pad(src, begin=False)
+    mask = np.arange(ids.shape[1]) <= np.array([len(row) for row in src])[:, None]
+    return torch.from_numpy(ids), None if mask.all() else torch.from_numpy(mask)
+
+
+def collate(src: Rows, tgt: Rows, *, indices: Int[np.ndarray, " batch"] | None = None) -> Batch:
+    """Pads pairs (ids without marks) into a batch; ``indices`` default to 0, 1, 2, ..."""
+    src_ids, src_mask = collate_sources(src)
+    return Batch(
+        src_ids=src_ids,
+        src_mask=src_mask,
+        tgt_ids=torch.from_numpy(_pad(tgt, begin=True)),
+        targets=torch.from_numpy(_pad(tgt, begin=False)),
+        target_count=sum(len(row) + 1 for row in tgt),
+        indices=torch.as_tensor(np.arange(len(src)) if indices is None else indices, dtype=torch.int64),
+    )
+
+
+@dataclass(frozen=True)
+class BatchDataset(Dataset[Batch]):
+    """Item ``i`` is batch ``i`` of the plan."""
+
+    store: PairStore
+    plan: BatchPlan
+    dropout: tuple[Tokenizer, Tokenizer] | None = None
+    """Source and target tokenizer that segment every pair anew (BPE-dropout, Provilkov et al. 2020).
+
+    The draw depends only on the plan's seed and epoch and the pair's index.
+    """
+    max_len: int = 256
+    """A random segmentation with more pieces gives way to the stored one."""
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, index: int) -> Batch:
+        rows = self.plan[index]
+        pairs = [self._pair(int(row)) for row in rows]
+        return collate([src for src, _ in pairs], [tgt for _, tgt in pairs], indices=rows)
+
+    def _pair(self, index: int) -> Rows:
+        stored = self.store.src(index), self.store.tgt(index)
+        if self.dropout is None:
+            return stored
+        rng = np.random.default_rng(np.random.SeedSequence([self.plan.seed, self.plan.epoch, index]))
+        texts = zip(self.dropout, self.store.text(index), strict=True)
+        drawn = [tokenizer.encode_with_dropout(text, rng) for tokenizer, text in texts]
+        return [new if len(new) <= self.max_len else old for new, old in zip(drawn, stored, strict=True)]
+
+
+def loader(
+    store: PairStore,
+    plan: BatchPlan,
+    *,
+    start: int = 0,
+    workers: int = 0,
+    pin_memory: bool = False,
+    dropout: tuple[Tokenizer, Tokenizer] | None = None,
+    max_len: int = 256,
+) -> Iterator[Batch]:
+    """Yields the batches of ``plan`` from number ``start`` on, the same ones for any number of workers.
+
+    Args:
+        store: the encoded pairs.
+        plan: which pairs, in which order.
+        start: first batch, for going on after a stop.
+        workers: processes that prepare batches; 0 prepares them here.
+        pin_memory: puts batches where a GPU can fetch them without waiting.
+        dropout: see ``BatchDataset``; the store must hold the text.
+        max_len: see ``BatchDataset``.
+    """
+    batches = DataLoader(
+        BatchDataset(store, plan, dropout, max_len),
+        batch_size=None,
+        sampler=range(start, len(plan)),
+        num_workers=workers,
+        pin_memory=pin_memory,
+        generator=torch.Generator(),  # the global one would be drawn from, and a resumed run differ
+    )
+    return iter(batches)
+
+
+def _pad(rows: Sequence[Any], *, begin: bool) -> Int[np.ndarray, "batch width"]:
+    """Adds the begin mark before or the end mark behind each row, then padding to the longest."""
+    ids = np.full((len(rows), max(map(len, rows), default=0) + 1), SPECIAL_IDS.pad, np.int64)
+    for line, row in zip(ids, rows, strict=True):
+        line[int(begin) : len(row) + int(begin)] = row
+        line[0 if begin else len(row)] = SPECIAL_IDS.bos if begin else SPECIAL_IDS.eos
+    return ids

@@ -1,0 +1,132 @@
+"""The step under a search: next-piece logits for rows of hypotheses, with a K-V cache or by computing all anew."""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from clearhead.models.transformer import Transformer
+from clearhead.nn.cache import KVCache
+from clearhead.nn.mask import padding_mask
+
+Rows = Int[Tensor, " rows"]
+
+
+@runtime_checkable
+class Decoding(Protocol):
+    """A batch of sentences being decoded, ``beam`` rows each, sentence by sentence."""
+
+    def advance(self, ids: Rows) -> Float[Tensor, "rows vocab"]:
+        """Appends one piece to every row and returns the logits of the next."""
+
+    def reorder(self, rows: Rows) -> None:
+        """Row i goes on from what row ``rows[i]`` held (within one sentence)."""
+
+    def keep(self, sentences: Int[Tensor, " kept"]) -> None:
+        """Only these sentences stay."""
+
+
+class CachedDecoding:
+    """Computes one position a step from the K-V cache.
+
+    Args:
+        model: in evaluation mode.
+        src_ids: [batch, src_seq].
+        src_mask: [batch, src_seq], True at real pieces; None: all are.
+        beam: rows per sentence.
+        capacity: positions to allocate at first.
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        src_ids: Int[Tensor, "batch src"],
+        src_mask: Bool[Tensor, "batch src"] | None,
+        *,
+        beam: int = 1,
+        capacity: int = 32,
+    ) -> None:
+        memory = model.encoder(src_ids, src_mask)
+        config = model.config
+        self.model, self.beam = model, beam
+        self.memory_mask = None if src_mask is None else padding_mask(src_mask)
+        self.cache = KVCache(
+            n_layers=config.n_decoder_layers,
+            rows=len(src_ids) * beam,
+            kv_heads=config.n_kv_heads or config.n_heads,
+            head_dim=config.d_model // config.n_heads,
+            capacity=capacity,
+            like=memory,
+        )
+        self.cache.cross = model.decoder.keys_values(memory)
+
+    def advance(self, ids: Rows) -> Float[Tensor, "rows vocab"]:
+        """See ``Decoding``."""
+        hidden = self.model.decoder(ids[:, None], self.cache.cross, memory_mask=self.memory_mask, cache=self.cache)
+        logits: Tensor = self.model.lm_head(hidden[:, 0])
+        return logits
+
+    def reorder(self, rows: Rows) -> None:
+        """See ``Decoding``."""
+        self.cache.reorder(rows)
+
+    def keep(self, sentences: Int[Tensor, " kept"]) -> None:
+        """See ``Decoding``."""
+        self.cache.keep(sentences, rows_of(sentences, self.beam))
+        if self.memory_mask is not None:
+            self.memory_mask = self.memory_mask[sentences]
+
+
+class RecomputedDecoding:
+    """Computes every position anew at each step: slow, right for any norm, and what the cache is tested against."""
+
+    def __init__(
+        self,
+        model: Transformer,
+        src_ids: Int[Tensor, "batch src"],
+        src_mask: Bool[Tensor, "batch src"] | None,
+        *,
+        beam: int = 1,
+    ) -> None:
+        self.model, self.beam = model, beam
+        self.memory_mask = None if src_mask is None else padding_mask(src_mask)
+        self.cross = model.decoder.keys_values(model.encoder(src_ids, src_mask))
+        self.ids = src_ids.new_empty(len(src_ids) * beam, 0)
+
+    def advance(self, ids: Rows) -> Float[Tensor, "rows vocab"]:
+        """See ``Decoding``."""
+        self.ids = torch.cat([self.ids, ids[:, None]], dim=1)
+        hidden = self.model.decoder(self.ids, self.cross, memory_mask=self.memory_mask)
+        logits: Tensor = self.model.lm_head(hidden[:, -1])
+        return logits
+
+    def reorder(self, rows: Rows) -> None:
+        """See ``Decoding``."""
+        self.ids = self.ids[rows]
+
+    def keep(self, sentences: Int[Tensor, " kept"]) -> None:
+        """See ``Decoding``."""
+        self.ids = self.ids[rows_of(sentences, self.beam)]
+        self.cross = [(keys[sentences], values[sentences]) for keys, values in self.cross]
+        if self.memory_mask is not None:
+            self.memory_mask = self.memory_mask[sentences]
+
+
+def start_decoding(
+    model: Transformer,
+    src_ids: Int[Tensor, "batch src"],
+    src_mask: Bool[Tensor, "batch src"] | None,
+    *,
+    beam: int = 1,
+    capacity: int = 32,
+) -> Decoding:
+    """Returns the cached step where the model allows it; arguments as in ``CachedDecoding``."""
+    if model.cacheable:
+        return CachedDecoding(model, src_ids, src_mask, beam=beam, capacity=capacity)
+    return RecomputedDecoding(model, src_ids, src_mask, beam=beam)
+
+
+def rows_of(sentences: Int[Tensor, " kept"], beam: int) -> Int[Tensor, " kept_rows"]:
+    """Returns the rows that belong to ``sentences``."""
+    return (sentences[:, None] * beam + torch.arange(beam, device=sentences.device)).flatten()

@@ -1,0 +1,43 @@
+"""Rules on next-piece scores: pure, in place, each a few lines."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+Rule = Callable[[Tensor, int, Tensor], None]
+"""(scores [sentences, beam, vocab], pieces so far, sentence of each row [sentences]) -> None, in place."""
+
+
+def forbid(ids: Sequence[int]) -> Rule:
+    """These pieces never come."""
+    index = torch.tensor(list(ids))
+
+    def rule(scores: Tensor, length: int, sentences: Tensor) -> None:
+        scores.index_fill_(2, index.to(scores.device), float("-inf"))
+
+    return rule
+
+
+def force_prefix(prefixes: Sequence[Sequence[int]]) -> Rule:
+    """Sentence i begins with the pieces ``prefixes[i]``."""
+
+    def rule(scores: Tensor, length: int, sentences: Tensor) -> None:
+        for row, sentence in enumerate(sentences.tolist()):
+            if length < len(prefixes[sentence]):
+                piece = prefixes[sentence][length]
+                kept = scores[row, :, piece].clone()
+                scores[row] = float("-inf")
+                scores[row, :, piece] = kept
+
+    return rule
+
+
+def at_least(count: int, eos_id: int) -> Rule:
+    """The end mark does not come before ``count`` pieces."""
+
+    def rule(scores: Tensor, length: int, sentences: Tensor) -> None:
+        if length < count:
+            scores[:, :, eos_id] = float("-inf")
+
+    return rule

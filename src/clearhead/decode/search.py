@@ -1,0 +1,207 @@
+"""Greedy and beam search over a batch of sentences; knows nothing of what computes the logits."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+from clearhead.decode.decoding import Decoding, rows_of
+from clearhead.decode.rules import Rule
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How a translation is chosen."""
+
+    beam: Annotated[int, Ge(1)] = 5
+    """Hypotheses kept per sentence; 1 is greedy."""
+    n_best: Annotated[int, Ge(1)] = 1
+    """Hypotheses returned per sentence, at most ``beam``."""
+    length_penalty: Annotated[float, Ge(0.0)] = 1.0
+    """Hypotheses are ranked by score / ((5 + pieces) / 6) ** length_penalty (Wu et al. 2016); 0 ranks by score."""
+
+    def __post_init__(self) -> None:
+        if self.n_best > self.beam:
+            raise ValueError(f"n_best = {self.n_best}: must be at most beam = {self.beam}")
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One way to go on, to its end."""
+
+    ids: list[int]
+    """Pieces without the end mark."""
+    log_probs: list[float]
+    """Of each piece, and of the end mark where ``complete``."""
+    score: float
+    """The sum of ``log_probs``."""
+    rank_score: float
+    """The score with its length penalty, by which hypotheses are ranked."""
+    complete: bool
+    """False where the length limit came before the end mark."""
+
+
+@dataclass
+class _Live:
+    """The sentences still being decoded: B of them with K rows each."""
+
+    sentences: Tensor
+    """[B], which sentence of the batch each is."""
+    limits: Tensor
+    """[B], most pieces of each, end mark included."""
+    scores: Tensor
+    """[B, K], sums of log-probabilities; -inf where a beam is not in use."""
+    ids: Tensor
+    """[B * K, longest limit], pieces so far."""
+    log_probs: Tensor
+    """[B * K, longest limit], of each piece."""
+    length: int = 0
+    pools: list[list[Hypothesis]] = field(default_factory=list)
+    """Finished hypotheses by sentence of the batch, best first."""
+
+
+@torch.inference_mode()
+def beam_search(
+    decoding: Decoding,
+    config: SearchConfig,
+    *,
+    limits: Sequence[int],
+    bos_id: int,
+    eos_id: int,
+    rules: Sequence[Rule] = (),
+    device: torch.device | str = "cpu",
+) -> list[list[Hypothesis]]:
+    """Finds the best hypotheses of each sentence.
+
+    A sentence ends only when no live hypothesis could still come among its ``n_best``: a live score can but fall, and
+    the penalty divides it by no more than that of the length limit. Sentences that end leave the batch, and none
+    depends on the others.
+
+    Args:
+        decoding: at its start.
+        config: beam, n_best, length penalty.
+        limits: most pieces of each sentence, end mark included.
+        bos_id: what every row starts with.
+        eos_id: what ends a hypothesis.
+        rules: change scores of next pieces in place, in this order.
+        device: of the logits.
+
+    Returns:
+        Per sentence ``n_best`` hypotheses or fewer, best first.
+    """
+    count, longest = len(limits), max(limits, default=0)
+    live = _Live(
+        sentences=torch.arange(count, device=device),
+        limits=torch.tensor(limits, device=device),
+        scores=torch.full((count, config.beam), float("-inf"), device=device),
+        ids=torch.zeros(count * config.beam, longest, dtype=torch.long, device=device),
+        log_probs=torch.zeros(count * config.beam, longest, device=device),
+        pools=[[] for _ in limits],
+    )
+    live.scores[:, 0] = 0.0
+    pieces = torch.full((count * config.beam,), bos_id, device=device)
+    while len(live.sentences):
+        parents = _extend(live, decoding.advance(pieces), eos_id=eos_id, rules=rules, penalty=config.length_penalty)
+        if config.beam > 1:
+            decoding.reorder(parents)
+        ended = _ended(live, config)
+        if any(ended):
+            stay = torch.tensor([row for row, end in enumerate(ended) if not end], dtype=torch.long, device=device)
+            _leave(live, ended, stay, config)
+            decoding.keep(stay)
+        pieces = live.ids[:, live.length - 1]
+    return [pool[: config.n_best] for pool in live.pools]
+
+
+def penalty_of(length: int, length_penalty: float) -> float:
+    """What a score is divided by for ``length`` pieces, end mark included."""
+    return float(((5 + length) / 6) ** length_penalty)
+
+
+def _extend(live: _Live, logits: Tensor, *, eos_id: int, rules: Sequence[Rule], penalty: float) -> Tensor:
+    """Gives every live beam its best next piece, moves finished hypotheses to the pools, returns parent rows."""
+    sentences, beam = live.scores.shape
+    # one pass over the vocabulary; the top probability is never 0
+    log_z = (logits.amax(dim=-1) - logits.softmax(dim=-1).amax(dim=-1).log()).view(sentences, beam, 1)
+    scores = logits.view(sentences, beam, -1)
+    for rule in rules:
+        rule(scores, live.length, live.sentences)
+    # the best K live ones are among the K + 1 best pieces of each row, of which one at the most ends the hypothesis
+    width = min(beam + 1, scores.shape[2]) if beam > 1 else 1
+    top, pieces = scores.topk(width, dim=-1) if width > 1 else scores.max(dim=-1, keepdim=True)
+    log_probs = top - log_z
+    total = (live.scores[:, :, None] + log_probs).flatten(1)  # sentences (beam width)
+    best, at = total.topk(min(2 * beam, total.shape[1]) if beam > 1 else 1, dim=-1)
+    parents = at // width + torch.arange(sentences, device=at.device)[:, None] * beam
+    pieces, log_probs = pieces.flatten(1).gather(1, at), log_probs.flatten(1).gather(1, at)
+    ends = pieces == eos_id
+    _collect(live, ends & torch.isfinite(best), parents, log_probs, beam=beam, penalty=penalty)
+    live.scores, rank = _best_live(best.masked_fill(ends, float("-inf")), beam)
+    rows = parents.gather(1, rank).flatten()
+    if beam > 1:
+        live.ids, live.log_probs = live.ids[rows], live.log_probs[rows]
+    live.ids[:, live.length] = pieces.gather(1, rank).flatten()
+    live.log_probs[:, live.length] = log_probs.gather(1, rank).flatten()
+    live.length += 1
+    return rows
+
+
+def _best_live(scores: Tensor, beam: int) -> tuple[Tensor, Tensor]:
+    """The ``beam`` best candidates; where a small vocabulary has fewer, the missing ones have score -inf."""
+    best, rank = scores.topk(min(beam, scores.shape[1]), dim=-1)
+    missing = beam - best.shape[1]
+    if missing:
+        best = torch.nn.functional.pad(best, (0, missing), value=float("-inf"))
+        rank = torch.nn.functional.pad(rank, (0, missing))
+    return best, rank
+
+
+def _collect(live: _Live, ends: Tensor, parents: Tensor, log_probs: Tensor, *, beam: int, penalty: float) -> None:
+    """Moves candidates that end, if they are among the ``beam`` best, to their sentences' pools."""
+    for sentence, rank in ends[:, :beam].nonzero().tolist():
+        last = float(log_probs[sentence, rank])
+        found = _hypothesis(live, int(parents[sentence, rank]), [last], penalty)
+        _into_pool(live.pools[int(live.sentences[sentence])], found, beam)
+
+
+def _hypothesis(live: _Live, row: int, end: list[float], penalty: float) -> Hypothesis:
+    log_probs = live.log_probs[row, : live.length].tolist() + end
+    score = math.fsum(log_probs)
+    rank_score = score / penalty_of(len(log_probs), penalty)
+    return Hypothesis(live.ids[row, : live.length].tolist(), log_probs, score, rank_score, complete=bool(end))
+
+
+def _into_pool(pool: list[Hypothesis], found: Hypothesis, size: int) -> None:
+    pool.append(found)
+    pool.sort(key=lambda hypothesis: (not hypothesis.complete, -hypothesis.rank_score))
+    del pool[size:]
+
+
+def _ended(live: _Live, config: SearchConfig) -> list[bool]:
+    """Which sentences are over: at their limit, without a live beam, or with no live beam that could still win."""
+    ended = []
+    rows = zip(live.sentences.tolist(), live.limits.tolist(), live.scores.max(dim=1).values.tolist(), strict=True)
+    for sentence, limit, best in rows:
+        pool = live.pools[sentence]
+        over = live.length >= limit or best == float("-inf")
+        if not over and len(pool) >= config.n_best:
+            over = best / penalty_of(limit, config.length_penalty) <= pool[config.n_best - 1].rank_score
+        ended.append(over)
+    return ended
+
+
+def _leave(live: _Live, ended: list[bool], stay: Tensor, config: SearchConfig) -> None:
+    """Takes ended sentences out; what is still live at the length limit fills a pool that has too few."""
+    beam = live.scores.shape[1]
+    for row in (row for row, end in enumerate(ended) if end):
+        pool = live.pools[int(live.sentences[row])]
+        for k in range(beam):
+            if len(pool) < config.n_best and torch.isfinite(live.scores[row, k]):
+                _into_pool(pool, _hypothesis(live, row * beam + k, [], config.length_penalty), beam)
+    rows = rows_of(stay, beam)
+    live.sentences, live.limits, live.scores = live.sentences[stay], live.limits[stay], live.scores[stay]
+    live.ids, live.log_probs = live.ids[rows], live.log_probs[rows]

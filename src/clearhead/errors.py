@@ -1,0 +1,37 @@
+"""The one exception tree: every error a user can cause is a ``ClearheadError`` with an exit code."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ClearheadError(Exception):
+    """Base of all errors that are reported as one line; ``exit_code`` is what the command line returns."""
+
+    exit_code = 1
+
+
+class UsageError(ClearheadError):
+    """A wrong argument, option or recipe key."""
+
+    exit_code = 2
+
+
+class DataError(ClearheadError):
+    """Text that cannot be read or does not fit together: missing, empty, unequal, not UTF-8, too long."""
+
+    exit_code = 3
+
+
+class ModelError(ClearheadError):
+    """A run directory, checkpoint or model that is missing, damaged or of another shape."""
+
+    exit_code = 4
+
+
+def nearest(given: str, known: Iterable[str]) -> str:
+    """Returns ``"; did you mean X?"`` for the closest of ``known``, or all of them when none is close."""
+    names = sorted(known)
+    close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(names)}" if names else ""

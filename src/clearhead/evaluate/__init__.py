@@ -1,0 +1,1 @@
+"""Scores: corpus metrics and losses."""

@@ -1,0 +1,51 @@
+"""Scores of translations: BLEU and chrF by sacreBLEU, with signatures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+BleuTokenize = Literal["13a", "none", "zh", "char", "intl"]
+
+
+@dataclass(frozen=True)
+class TranslationScores:
+    """Corpus scores of one set of translations."""
+
+    bleu: float
+    """0 to 100 (Papineni et al. 2002)."""
+    bleu_signature: str
+    chrf: float
+    """0 to 100 (Popovic 2015)."""
+    chrf_signature: str
+    exact_match: float
+    """Percentage of translations that equal their reference."""
+
+
+def default_tokenize(language: str) -> BleuTokenize:
+    """SacreBLEU's tokenizer for a target language: ``zh`` for Chinese, ``char`` for Japanese, else ``13a``."""
+    match language.lower().split("-")[0].split("_")[0]:
+        case "zh" | "cmn" | "yue":
+            return "zh"
+        case "ja" | "th" | "lo" | "km" | "my":
+            return "char"
+    return "13a"
+
+
+def score_translations(
+    translations: Sequence[str], references: Sequence[str], *, tokenize: BleuTokenize = "13a"
+) -> TranslationScores:
+    """Scores ``translations`` against one reference each (Post 2018, arXiv:1804.08771)."""
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+
+    bleu, chrf = BLEU(tokenize=tokenize, force=tokenize == "none"), CHRF()
+    bleu_score = bleu.corpus_score(translations, [references]).score
+    chrf_score = chrf.corpus_score(translations, [references]).score
+    equal = sum(a.strip() == b.strip() for a, b in zip(translations, references, strict=True))
+    return TranslationScores(
+        bleu=float(bleu_score),
+        bleu_signature=str(bleu.get_signature()),
+        chrf=float(chrf_score),
+        chrf_signature=str(chrf.get_signature()),
+        exact_match=100 * equal / max(len(references), 1),
+    )

@@ -1,0 +1,1 @@
+"""Model families: each a config and a class made of ``clearhead.nn``."""

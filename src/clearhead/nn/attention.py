@@ -1,0 +1,203 @@
+"""Attention: scaled dot-product and additive; self and cross; multi-head, grouped-query and multi-query."""
+
+import math
+from abc import ABC
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from clearhead.nn.cache import KeysValues, LayerCache
+from clearhead.nn.dropout import Dropout
+from clearhead.nn.mask import AttendMask, MemoryMask, causal_mask
+from clearhead.nn.position import Rotary
+
+AttentionName = Literal["scaled_dot_product", "additive"]
+Hidden = Float[Tensor, "batch queries d_model"]
+Queries = Float[Tensor, "batch heads queries head_dim"]
+Keys = Float[Tensor, "batch kv_heads keys head_dim"]
+
+
+class AttentionCore(nn.Module):
+    """Queries, keys and values in, mixed values out; ``tap`` sees the weights [batch, heads, queries, keys].
+
+    The tap is an identity after softmax. A forward hook on it selects the explicit computation, which makes the
+    weights; without one the fused kernel runs, which never does. Both give the same result.
+    """
+
+    def __init__(self, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = Dropout(dropout)
+        self.tap = nn.Identity()
+
+    def explicit(self, scores: Tensor, values: Tensor, mask: AttendMask | None) -> Tensor:
+        """Softmax over the keys that the mask admits, then the weighted sum of the values."""
+        if mask is not None:
+            scores = scores + mask if mask.is_floating_point() else scores.masked_fill(~mask, float("-inf"))
+        weights = self.dropout(self.tap(scores.softmax(dim=-1)))
+        return torch.matmul(weights, _spread(values, scores.shape[1]))
+
+
+class ScaledDotProduct(AttentionCore):
+    """softmax(q k^T / sqrt(head_dim)) v (Vaswani et al. 2017, equation 1).
+
+    The scale keeps the scores' variance at 1 for queries and keys of variance 1, so that softmax keeps a gradient.
+    """
+
+    def forward(self, q: Queries, k: Keys, v: Keys, *, mask: AttendMask | None = None, causal: bool = False) -> Queries:
+        if self.tap._forward_hooks or self.tap._forward_pre_hooks:
+            mask = _with_order(mask, q, k) if causal else mask
+            scores = torch.matmul(q, _spread(k, q.shape[1]).transpose(-2, -1)) / math.sqrt(q.shape[-1])
+            return self.explicit(scores, v, mask)
+        if causal and (mask is not None or 1 < q.shape[2] != k.shape[2]):
+            mask, causal = _with_order(mask, q, k), False
+        return functional.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=mask,
+            dropout_p=self.dropout.p if self.training else 0.0,
+            is_causal=causal and q.shape[2] > 1,  # a single new piece may attend to all there is
+            enable_gqa=q.shape[1] != k.shape[1],
+        )
+
+
+class Additive(AttentionCore):
+    """score(q, k) = v . tanh(q + k), one vector v per head (Bahdanau et al. 2015, arXiv:1409.0473)."""
+
+    def __init__(self, n_heads: int, head_dim: int, *, dropout: float = 0.0) -> None:
+        super().__init__(dropout=dropout)
+        self.score = nn.Parameter(torch.empty(n_heads, head_dim))
+        nn.init.uniform_(self.score, -1 / math.sqrt(head_dim), 1 / math.sqrt(head_dim))
+
+    def forward(self, q: Queries, k: Keys, v: Keys, *, mask: AttendMask | None = None, causal: bool = False) -> Queries:
+        k = _spread(k, q.shape[1])
+        joint = torch.tanh(q.unsqueeze(3) + k.unsqueeze(2))  # batch heads queries keys head_dim
+        scores = torch.einsum("bhqkd,hd->bhqk", joint, self.score)
+        return self.explicit(scores, v, _with_order(mask, q, k) if causal else mask)
+
+
+def build_core(name: AttentionName, n_heads: int, head_dim: int, *, dropout: float = 0.0) -> AttentionCore:
+    """Builds the attention function by its config word."""
+    match name:
+        case "scaled_dot_product":
+            return ScaledDotProduct(dropout=dropout)
+        case "additive":
+            return Additive(n_heads, head_dim, dropout=dropout)
+
+
+class Attention(nn.Module, ABC):
+    """Four projections around an attention function.
+
+    Args:
+        d_model: features in and out.
+        n_heads: heads of queries; must divide d_model.
+        n_kv_heads: heads of keys and values, each shared by n_heads / n_kv_heads queries (Ainslie et al. 2023,
+            arXiv:2305.13245): n_heads is multi-head, 1 is multi-query, None is n_heads.
+        core: the attention function; None is scaled dot-product.
+        bias: whether the four projections have a bias.
+        rotary: rotation of queries and keys, for self-attention, or None.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        *,
+        n_heads: int,
+        n_kv_heads: int | None = None,
+        core: AttentionCore | None = None,
+        bias: bool = True,
+        rotary: Rotary | None = None,
+    ) -> None:
+        super().__init__()
+        self.n_heads, self.n_kv_heads = n_heads, n_heads if n_kv_heads is None else n_kv_heads
+        if n_heads < 1 or d_model % n_heads:
+            raise ValueError(f"n_heads = {n_heads}: must divide d_model = {d_model}")
+        if self.n_kv_heads < 1 or n_heads % self.n_kv_heads:
+            raise ValueError(f"n_kv_heads = {n_kv_heads}: must divide n_heads = {n_heads}")
+        self.head_dim = d_model // n_heads
+        self.q_proj = nn.Linear(d_model, d_model, bias=bias)
+        self.k_proj = nn.Linear(d_model, self.n_kv_heads * self.head_dim, bias=bias)
+        self.v_proj = nn.Linear(d_model, self.n_kv_heads * self.head_dim, bias=bias)
+        self.o_proj = nn.Linear(d_model, d_model, bias=bias)
+        self.core = core or ScaledDotProduct()
+        self.rotary = rotary
+
+
+class SelfAttention(Attention):
+    """Multi-head attention of a sequence to itself; arguments as in ``Attention``."""
+
+    def forward(
+        self,
+        x: Hidden,
+        *,
+        mask: AttendMask | None = None,
+        causal: bool = False,
+        cache: LayerCache | None = None,
+    ) -> Hidden:
+        """Attends within ``x``, and to what ``cache`` holds from earlier steps.
+
+        Args:
+            x: [batch, queries, d_model].
+            mask: bool, True = may attend, or float to be added to the scores; None admits all.
+            causal: each position attends to itself and what is before it, besides the mask.
+            cache: this layer's keys and values so far; the new ones are appended.
+        """
+        q = _split_heads(self.q_proj(x), self.n_heads)
+        k = _split_heads(self.k_proj(x), self.n_kv_heads)
+        v = _split_heads(self.v_proj(x), self.n_kv_heads)
+        if self.rotary is not None:
+            start = 0 if cache is None else cache.length
+            q, k = self.rotary(q, start), self.rotary(k, start)
+        if cache is not None:
+            k, v = cache.append(k, v)
+        return self.o_proj(_join_heads(self.core(q, k, v, mask=mask, causal=causal)))
+
+
+class CrossAttention(Attention):
+    """Multi-head attention of a decoder to the encoder's memory; arguments as in ``Attention``.
+
+    Keys and values are computed once, by ``keys_values``, and may have fewer rows than ``x``: the rows of ``x`` that
+    belong to one sentence (its beams) are then further query positions against that sentence's one memory.
+    """
+
+    def keys_values(self, memory: Float[Tensor, "sentences memory d_model"]) -> KeysValues:
+        """Projects the memory to keys and values, [batch, kv_heads, keys, head_dim] each."""
+        keys = _split_heads(self.k_proj(memory), self.n_kv_heads)
+        return keys, _split_heads(self.v_proj(memory), self.n_kv_heads)
+
+    def forward(self, x: Hidden, keys_values: KeysValues, *, mask: MemoryMask | None = None) -> Hidden:
+        """Attends from ``x`` [rows, queries, d_model] to the memory of ``rows / batch`` rows each.
+
+        Args:
+            x: decoder states; row r belongs to sentence r // (rows / batch).
+            keys_values: what ``keys_values`` returned.
+            mask: bool [batch, 1, 1, keys], True = may attend; None admits all.
+        """
+        keys, values = keys_values
+        rows, queries, _ = x.shape
+        q = self.q_proj(x).view(keys.shape[0], -1, self.n_heads * self.head_dim)  # batch (beams queries) d_model
+        mixed = self.core(_split_heads(q, self.n_heads), keys, values, mask=mask)
+        return self.o_proj(_join_heads(mixed)).view(rows, queries, -1)
+
+
+def _split_heads(x: Tensor, heads: int) -> Tensor:
+    return x.view(x.shape[0], x.shape[1], heads, -1).transpose(1, 2)  # batch seq (heads dim) -> batch heads seq dim
+
+
+def _join_heads(x: Tensor) -> Tensor:
+    return x.transpose(1, 2).flatten(2)  # batch heads seq dim -> batch seq (heads dim)
+
+
+def _spread(x: Tensor, n_heads: int) -> Tensor:
+    groups = n_heads // x.shape[1]
+    return x if groups == 1 else x.repeat_interleave(groups, dim=1)
+
+
+def _with_order(mask: AttendMask | None, q: Tensor, k: Tensor) -> AttendMask:
+    order = causal_mask(q.shape[2], k.shape[2], q.device)
+    if mask is None:
+        return order[None, None]
+    return mask.masked_fill(~order, float("-inf")) if mask.is_floating_point() else mask & order

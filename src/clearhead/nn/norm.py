@@ -1,0 +1,171 @@
+"""Normalization by name: layer, RMS, batch, group and instance; padding never enters the statistics."""
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+NormName = Literal["layer", "rms", "batch", "group", "instance"]
+Hidden = Float[Tensor, "batch seq d_model"]
+Mask = Bool[Tensor, "batch seq"] | None
+
+
+class Norm(nn.Module, ABC):
+    """A norm over hidden states [batch, seq, d_model]; ``mask`` is True at real pieces, None where all are real.
+
+    ``position_wise`` says that a position's output depends on no other position (in evaluation), so that a
+    decoder may run it on one new piece at a time.
+    """
+
+    position_wise = True
+
+    def __init__(self, d_model: int, *, eps: float, bias: bool = True) -> None:
+        super().__init__()
+        self.d_model, self.eps = d_model, eps
+        self.weight = nn.Parameter(torch.ones(d_model))
+        self.bias = nn.Parameter(torch.zeros(d_model)) if bias else None
+
+    @abstractmethod
+    def forward(self, x: Hidden, mask: Mask = None) -> Hidden:
+        """Returns the normalized states; values at padding are finite and have no meaning."""
+
+    def affine(self, x: Tensor) -> Tensor:
+        """Applies gamma and beta."""
+        return x * self.weight if self.bias is None else torch.addcmul(self.bias, x, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"{self.d_model}, eps={self.eps}"
+
+
+class LayerNorm(Norm):
+    """Statistics over the features of each position (Ba et al. 2016, arXiv:1607.06450)."""
+
+    def forward(self, x: Hidden, mask: Mask = None) -> Hidden:
+        return functional.layer_norm(x, (self.d_model,), self.weight, self.bias, self.eps)
+
+
+class RMSNorm(Norm):
+    """Root mean square over the features of each position, no mean, no beta (Zhang and Sennrich 2019)."""
+
+    def __init__(self, d_model: int, *, eps: float) -> None:
+        super().__init__(d_model, eps=eps, bias=False)
+
+    def forward(self, x: Hidden, mask: Mask = None) -> Hidden:
+        return functional.rms_norm(x, (self.d_model,), self.weight, self.eps)
+
+
+class GroupNorm(Norm):
+    """Statistics over each of ``groups`` groups of features of a position (after Wu and He 2018, arXiv:1803.08494).
+
+    Over positions too, as for images, a decoder would see its future; position by position it does not.
+    """
+
+    def __init__(self, d_model: int, *, eps: float, groups: int) -> None:
+        super().__init__(d_model, eps=eps)
+        if d_model % groups:
+            raise ValueError(f"norm_groups = {groups}: must divide d_model = {d_model}")
+        self.groups = groups
+
+    def forward(self, x: Hidden, mask: Mask = None) -> Hidden:
+        rows = x.reshape(-1, self.d_model)  # batch seq d_model -> (batch seq) d_model
+        return functional.group_norm(rows, self.groups, self.weight, self.bias, self.eps).view_as(x)
+
+
+class BatchNorm(Norm):
+    """Statistics of each feature over all real pieces of the batch (Ioffe and Szegedy 2015, arXiv:1502.03167).
+
+    In training the batch's own statistics are used and the running ones move, in ``forward``, by ``momentum``;
+    in evaluation the running ones are used. Only this norm makes a piece depend on its batch mates in training.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, d_model: int, *, eps: float, momentum: float = 0.1) -> None:
+        super().__init__(d_model, eps=eps)
+        self.momentum = momentum
+        self.register_buffer("running_mean", torch.zeros(d_model))
+        self.register_buffer("running_var", torch.ones(d_model))
+
+    def forward(self, x: Hidden, mask: Mask = None) -> Hidden:
+        real = x.reshape(-1, self.d_model) if mask is None else x[mask]  # real d_model
+        if self.training and len(real) < 2:
+            raise ValueError(f"batch norm in training needs 2 real pieces or more, got {len(real)}")
+        out = functional.batch_norm(
+            real,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training,
+            self.momentum,
+            self.eps,
+        )
+        return out.view_as(x) if mask is None else torch.zeros_like(x).masked_scatter(mask.unsqueeze(-1), out)
+
+
+class InstanceNorm(Norm):
+    """Statistics of each feature over the real pieces of its own sequence (Ulyanov et al. 2016, arXiv:1607.08022).
+
+    ``causal`` takes them over the pieces up to each position, so that a decoder does not see its future; the first
+    position then is beta alone.
+    """
+
+    position_wise = False
+
+    def __init__(self, d_model: int, *, eps: float, causal: bool = False) -> None:
+        super().__init__(d_model, eps=eps)
+        self.causal = causal
+
+    def forward(self, x: Hidden, mask: Mask = None) -> Hidden:
+        real = x.new_ones(x.shape[:2]) if mask is None else mask.to(x.dtype)
+        real = real.unsqueeze(-1)  # batch seq 1
+        if self.causal:
+            count = real.cumsum(1).clamp(min=1)
+            mean = (x * real).cumsum(1) / count
+            before = functional.pad(mean, (0, 0, 1, 0))[:, :-1]  # the mean up to the position before
+            # Welford's increments: E[x^2] - E[x]^2 would lose all digits where the features hardly move
+            variance = ((x - before) * (x - mean) * real).cumsum(1) / count
+        else:
+            count = real.sum(1, keepdim=True).clamp(min=1)
+            mean = (x * real).sum(1, keepdim=True) / count
+            variance = ((x - mean).square() * real).sum(1, keepdim=True) / count
+        return self.affine((x - mean) * torch.rsqrt(variance + self.eps))
+
+
+class NoNorm(nn.Module):
+    """Stands where a norm may stand and leaves the states as they are."""
+
+    def forward(self, x: Hidden, mask: Mask = None) -> Hidden:
+        return x
+
+
+def build_norm(name: NormName, d_model: int, *, eps: float = 1e-5, groups: int = 8, causal: bool = False) -> Norm:
+    """Builds a norm by its config word.
+
+    Args:
+        name: layer, rms, batch, group or instance.
+        d_model: number of features.
+        eps: added to the variance.
+        groups: groups of features, for ``group`` only.
+        causal: the norm stands in a decoder, for ``instance`` only.
+    """
+    match name:
+        case "layer":
+            return LayerNorm(d_model, eps=eps)
+        case "rms":
+            return RMSNorm(d_model, eps=eps)
+        case "batch":
+            return BatchNorm(d_model, eps=eps)
+        case "group":
+            return GroupNorm(d_model, eps=eps, groups=groups)
+        case "instance":
+            return InstanceNorm(d_model, eps=eps, causal=causal)
+
+
+def norms_of(model: nn.Module) -> list[Norm]:
+    """Returns every norm inside ``model``."""
+    return [module for module in model.modules() if isinstance(module, Norm)]

@@ -1,0 +1,106 @@
+"""Positions: sinusoidal and learned tables, added to the embeddings; rotary and ALiBi, inside attention."""
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+PositionName = Literal["sinusoidal", "learned", "rotary", "alibi", "none"]
+
+
+def sinusoidal_table(max_seq_len: int, d_model: int) -> Float[Tensor, "max_seq_len d_model"]:
+    """Sines in the even features, cosines in the odd ones (Vaswani et al. 2017, section 3.5).
+
+    Args:
+        max_seq_len: number of positions.
+        d_model: number of features, even.
+    """
+    if d_model % 2:
+        raise ValueError(f"d_model = {d_model}: sinusoidal positions need an even number")
+    rates = torch.exp(torch.arange(0, d_model, 2, dtype=torch.float64) * (-math.log(10000.0) / d_model))
+    angles = torch.arange(max_seq_len, dtype=torch.float64)[:, None] * rates
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).float()  # pos half 2 -> pos d_model
+
+
+class SinusoidalPosition(nn.Module):
+    """The fixed table as a module: positions -> [..., d_model]; it has no parameters and no saved state."""
+
+    table: Tensor
+
+    def __init__(self, max_seq_len: int, d_model: int) -> None:
+        super().__init__()
+        self.register_buffer("table", sinusoidal_table(max_seq_len, d_model), persistent=False)
+
+    def forward(self, positions: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq d_model"]:
+        return self.table[positions]
+
+
+class LearnedPosition(nn.Module):
+    """A trained vector per position (Gehring et al. 2017; BERT and GPT-2)."""
+
+    def __init__(self, max_seq_len: int, d_model: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(max_seq_len, d_model))
+        nn.init.normal_(self.weight, std=0.02)
+
+    def forward(self, positions: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq d_model"]:
+        return nn.functional.embedding(positions, self.weight)
+
+
+class Rotary(nn.Module):
+    """Rotates pairs of features of queries and keys by their position (Su et al. 2021, arXiv:2104.09864).
+
+    Feature i is paired with i + head_dim / 2, as Llama does. Scores depend on distances alone.
+
+    Args:
+        head_dim: features of a head, even.
+        max_seq_len: number of positions.
+        theta: the base of the rates.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, head_dim: int, max_seq_len: int, *, theta: float = 10000.0) -> None:
+        super().__init__()
+        if head_dim % 2:
+            raise ValueError(f"head_dim = {head_dim}: rotary positions need an even number")
+        rates = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+        angles = torch.outer(torch.arange(max_seq_len, dtype=torch.float64), rates).repeat(1, 2)
+        self.register_buffer("cos", angles.cos().float(), persistent=False)
+        self.register_buffer("sin", angles.sin().float(), persistent=False)
+
+    def forward(
+        self, x: Float[Tensor, "batch heads seq head_dim"], start: int = 0
+    ) -> Float[Tensor, "batch heads seq head_dim"]:
+        """Rotates ``x`` whose first position is ``start``."""
+        end = start + x.shape[2]
+        low, high = x.chunk(2, dim=-1)
+        return x * self.cos[start:end] + torch.cat([-high, low], dim=-1) * self.sin[start:end]
+
+
+class Alibi(nn.Module):
+    """A penalty on the scores that grows with distance, one slope per head (Press et al. 2021, arXiv:2108.12409).
+
+    Slopes are 2^(-8/n), 2^(-16/n), ...; where n is no power of two, the remaining ones are every second slope of 2n.
+    To the right, which only an encoder sees, the heads have the slopes in reverse order: with the same ones a sentence
+    and its mirror image would be the same.
+    """
+
+    slopes: Tensor
+
+    def __init__(self, n_heads: int) -> None:
+        super().__init__()
+        power = 2 ** math.floor(math.log2(n_heads))
+        slopes = [2 ** (-8 * (i + 1) / power) for i in range(power)]
+        slopes += [2 ** (-4 * (2 * i + 1) / power) for i in range(n_heads - power)]
+        self.register_buffer("slopes", torch.tensor(slopes), persistent=False)
+
+    def forward(self, n_queries: int, n_keys: int) -> Float[Tensor, "heads queries keys"]:
+        """Returns the bias for the last ``n_queries`` of ``n_keys`` positions."""
+        keys = torch.arange(n_keys, device=self.slopes.device)
+        back = keys[n_keys - n_queries :, None] - keys  # queries keys
+        left, right = self.slopes[:, None, None], self.slopes.flip(0)[:, None, None]
+        return right * back.clamp(max=0) - left * back.clamp(min=0)

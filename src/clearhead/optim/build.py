@@ -1,0 +1,144 @@
+"""From a config to an optimizer: which parameters decay, which go to Muon, and their weight average."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge, Gt, Interval, Lt
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from clearhead.optim.muon import Muon
+from clearhead.optim.schedule import ScheduleName
+
+Rate = Annotated[float, Ge(0.0), Lt(1.0)]
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """The optimizer, its schedule and its average."""
+
+    name: Literal["sgd", "adam", "adamw", "muon"] = "adamw"
+    """sgd (with momentum), adam, adamw, or muon (matrices inside the model; adamw for the rest)."""
+    betas: tuple[Rate, Rate] = (0.9, 0.98)
+    """Decay of adam's first and second moment."""
+    eps: Annotated[float, Gt(0.0)] = 1e-9
+    """Added to adam's denominator."""
+    momentum: Rate = 0.9
+    """Of sgd; muon uses at least 0.95."""
+    weight_decay: Annotated[float, Ge(0.0)] = 0.0
+    """Decay of matrices; norms and biases have none."""
+    grad_clip_norm: Annotated[float, Ge(0.0)] = 1.0
+    """Largest norm of all gradients together; 0 does not clip."""
+    schedule: ScheduleName = "inverse_sqrt"
+    """Learning rate after warm-up: constant, linear, inverse_sqrt, cosine, cosine_restarts, one_cycle or wsd."""
+    min_lr_factor: Annotated[float, Interval(ge=0.0, le=1.0)] = 0.0
+    """Where linear, cosine and wsd end, as a share of train.lr."""
+    cycle_steps: Annotated[int, Ge(0)] = 0
+    """First cycle of cosine_restarts; 0 makes three cycles of the run."""
+    decay_fraction: Annotated[float, Interval(gt=0.0, le=1.0)] = 0.2
+    """Share of the run in which wsd falls."""
+    ema_decay: Rate = 0.0
+    """Decay of the moving average of the weights that evaluation uses; 0 keeps none."""
+
+
+class Optimizers:
+    """One optimizer or two (Muon and AdamW) behind one ``step``; their state is keyed by parameter name."""
+
+    def __init__(self, parts: list[torch.optim.Optimizer], names: dict[Tensor, str]) -> None:
+        self.parts, self.names = parts, names
+        self._peak = [[group["lr"] for group in part.param_groups] for part in parts]
+
+    def set_lr_factor(self, factor: float) -> float:
+        """Sets every group's rate to ``factor`` times its peak; returns the first group's."""
+        for part, peaks in zip(self.parts, self._peak, strict=True):
+            for group, peak in zip(part.param_groups, peaks, strict=True):
+                group["lr"] = peak * factor
+        return float(self.parts[0].param_groups[0]["lr"])
+
+    def step(self) -> None:
+        """Updates all parameters."""
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self) -> None:
+        """Forgets all gradients."""
+        for part in self.parts:
+            part.zero_grad(set_to_none=True)
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Returns the state as ``slot/parameter.name`` -> tensor."""
+        found: dict[str, Tensor] = {}
+        for part in self.parts:
+            for param, slots in part.state.items():
+                for slot, value in slots.items():
+                    found[f"{slot}/{self.names[param]}"] = torch.as_tensor(value)
+        return found
+
+    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Takes what ``state_tensors`` gave; parameters are found by name.
+
+        Raises:
+            KeyError: a name that this model does not have.
+        """
+        by_name = {name: param for param, name in self.names.items()}
+        owner = {param: part for part in self.parts for group in part.param_groups for param in group["params"]}
+        for key, value in tensors.items():
+            slot, _, name = key.partition("/")
+            param = by_name[name]
+            # a step count stays where it is made, on the CPU; moments go where the parameter is
+            device = value.device if slot == "step" else param.device
+            owner[param].state[param][slot] = value.to(device, copy=True)
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> tuple[list[dict[str, Any]], dict[Tensor, str]]:
+    """Splits trainable parameters into those that decay (matrices) and those that do not (norms, biases, vectors).
+
+    A tied parameter counts once, under its first name.
+    """
+    names: dict[Tensor, str] = {param: name for name, param in model.named_parameters() if param.requires_grad}
+    decayed = [param for param in names if param.ndim >= 2]
+    kept = [param for param in names if param.ndim < 2]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]], names
+
+
+def build_optimizers(model: nn.Module, config: OptimConfig, lr: float) -> Optimizers:
+    """Builds what ``config.name`` says for all trainable parameters of ``model``, with peak rate ``lr``."""
+    groups, names = parameter_groups(model, config.weight_decay)
+    adam: dict[str, Any] = {"lr": lr, "betas": config.betas, "eps": config.eps, "fused": True}
+    match config.name:
+        case "sgd":
+            return Optimizers([torch.optim.SGD(groups, lr=lr, momentum=config.momentum, fused=True)], names)
+        case "adam":
+            return Optimizers([torch.optim.Adam(groups, **adam)], names)
+        case "adamw":
+            return Optimizers([torch.optim.AdamW(groups, **adam)], names)
+        case "muon":
+            return Optimizers(_muon_and_adamw(model, groups, config, adam), names)
+
+
+def build_ema(model: nn.Module, decay: float) -> AveragedModel:
+    """Returns a moving average of the weights; early on it follows faster, at (1 + n) / (10 + n) after n steps."""
+
+    @torch.no_grad()
+    def average(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
+        n = float(count)
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
+
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=False)
+
+
+def _muon_and_adamw(
+    model: nn.Module, groups: list[dict[str, Any]], config: OptimConfig, adam: dict[str, Any]
+) -> list[torch.optim.Optimizer]:
+    """Matrices of linear layers inside the stacks go to Muon; tables, the output layer and vectors to AdamW."""
+    tables = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
+    tables |= {module.weight for name, module in model.named_modules() if name.endswith("lm_head")}
+    linear = {module.weight for module in model.modules() if isinstance(module, nn.Linear)} - tables
+    matrices = [param for group in groups for param in group["params"] if param in linear]
+    rest = [{**group, "params": [param for param in group["params"] if param not in linear]} for group in groups]
+    muon = Muon(matrices, lr=adam["lr"], momentum=max(config.momentum, 0.95), weight_decay=config.weight_decay)
+    return [torch.optim.AdamW([group for group in rest if group["params"]], **adam), muon]

@@ -1,0 +1,1 @@
+"""The places that wire everything together, each readable top to bottom."""

@@ -1,0 +1,123 @@
+"""Run directories and presets: where recipes come from and where a run keeps what it makes."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from clearhead.config import Tree, merge, parse_overrides, read_toml, write_toml
+from clearhead.errors import DataError, ModelError, UsageError, nearest
+
+
+def presets_folder() -> Path:
+    """The folder of preset recipes: inside an installed package, beside the sources in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "presets"
+    return inside if inside.is_dir() else package.parents[1] / "presets"
+
+
+def preset_names() -> list[str]:
+    """Names of all presets."""
+    return sorted(path.stem for path in presets_folder().glob("*.toml"))
+
+
+def read_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Tree:
+    """Reads a preset by name or a TOML file, and lays ``key=value`` overrides over it.
+
+    Raises:
+        UsageError: there is no such preset or file.
+    """
+    path = Path(recipe)
+    if str(recipe) in preset_names():
+        path = presets_folder() / f"{recipe}.toml"
+    elif not path.is_file():
+        raise UsageError(f"recipe {str(recipe)!r}: neither a file nor a preset{nearest(str(recipe), preset_names())}")
+    return merge({"name": path.stem, **read_toml(path)}, parse_overrides(overrides))
+
+
+def new_run(name: str, parent: Path = Path("runs")) -> Path:
+    """Creates ``runs/NAME-NNN`` with the next free number; never an existing directory."""
+    try:
+        for number in range(1, 1000):
+            run = parent / f"{name}-{number:03d}"
+            try:
+                run.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            return run
+    except OSError as error:
+        raise DataError(f"run directory in {str(parent)!r} cannot be made: {error.strerror}") from error
+    raise UsageError(f"run directory: {name}-001 to {name}-999 exist in {str(parent)!r}; name one with --out")
+
+
+def check_free(out: Path) -> None:
+    """Checks that ``out`` may become a new run directory.
+
+    Raises:
+        UsageError: it already holds a run or other files.
+    """
+    if (out / "recipe.toml").exists():
+        raise UsageError(f"run {str(out)!r} exists: add --resume to go on with it, or name another with --out")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"run directory {str(out)!r} is taken by something else: name another with --out")
+
+
+def create_run(out: Path) -> Path:
+    """Creates the directory ``out`` for a new run.
+
+    Raises:
+        UsageError: it already holds a run or other files.
+        DataError: it cannot be made.
+    """
+    check_free(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"run directory {str(out)!r} cannot be made: {error.strerror}") from error
+    return out
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a small file of a run.
+
+    Raises:
+        DataError: the disk is full or the place cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{str(path)!r} cannot be written: {error.strerror}") from error
+
+
+def save_recipe(run: Path, tree: Tree) -> None:
+    """Keeps the resolved recipe in the run."""
+    write_text(run / "recipe.toml", write_toml(tree))
+
+
+def load_recipe(run: Path) -> Tree:
+    """Reads the resolved recipe of a run.
+
+    Raises:
+        ModelError: ``run`` is not a run directory.
+    """
+    if not run.is_dir():
+        beside = [path.name for path in run.parent.glob("*") if (path / "recipe.toml").exists()]
+        hint = nearest(run.name, beside) if beside else ""
+        raise ModelError(f"run {str(run)!r}: no such directory{hint}")
+    if not (run / "recipe.toml").is_file():
+        raise ModelError(f"run {str(run)!r} is not a run directory: it has no recipe.toml")
+    return read_toml(run / "recipe.toml")
+
+
+def save_json(path: Path, tree: Any) -> None:
+    """Writes a small JSON file of a run."""
+    write_text(path, json.dumps(tree, ensure_ascii=False, indent=1) + "\n")
+
+
+def cache_folder() -> Path:
+    """Where encoded corpora are kept: CLEARHEAD_CACHE, or the user's cache folder."""
+    named = os.environ.get("CLEARHEAD_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clearhead"

@@ -1,0 +1,95 @@
+"""Scores of a translator on a split: BLEU, chrF, loss and speed."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from clearhead.data.corpus import read_parallel
+from clearhead.data.store import prepare
+from clearhead.decode.search import SearchConfig
+from clearhead.evaluate.translation import (
+    BleuTokenize,
+    TranslationScores,
+    default_tokenize,
+    score_translations,
+)
+from clearhead.models.transformer import Transformer
+from clearhead.tasks.run import cache_folder
+from clearhead.tasks.translation import Prepared, mean_loss
+from clearhead.tasks.translator import Translator
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All scores of one split."""
+
+    split: str
+    sentences: int
+    scores: TranslationScores
+    loss: float
+    """Mean negative log-likelihood, in nats per target piece."""
+    loss_pairs: int
+    """Pairs the loss is over: those the recipe's filters keep."""
+    tokens_per_second: float
+    """Target pieces translated per second."""
+    incomplete: int
+    """Translations that reached the length limit."""
+    translations: list[str]
+
+
+def evaluate_translator(
+    translator: Translator,
+    folder: Path,
+    split: str,
+    *,
+    beam: int = 5,
+    length_penalty: float = 1.0,
+    tokenize: BleuTokenize | None = None,
+) -> Evaluation:
+    """Translates a split and scores it against its references.
+
+    Args:
+        translator: a loaded run.
+        folder: holds ``SPLIT.SRC`` and ``SPLIT.TGT``, plain or .gz.
+        split: stem of the files; train, valid and test stand for what the recipe says.
+        beam: see ``SearchConfig``.
+        length_penalty: see ``SearchConfig``.
+        tokenize: sacreBLEU's tokenizer; None is the target language's.
+    """
+    recipe = translator.recipe
+    stem = {"train": recipe.data.train, "valid": recipe.data.valid, "test": recipe.data.test}.get(split, split)
+    files = read_parallel(folder, stem=stem, src=recipe.src, tgt=recipe.tgt)
+    src, tgt = translator.tokenizers.src, translator.tokenizers.tgt
+    config = replace(recipe.data, drop_duplicates=False, max_ratio=0.0, overlong="drop")
+    store = prepare(files, src=src, tgt=tgt, config=config, cache_dir=cache_folder() / "data")
+    pairs = list(files)
+    started = time.perf_counter()
+    found = translator.n_best([text for _, text, _ in pairs], SearchConfig(beam, 1, length_penalty))
+    seconds = time.perf_counter() - started
+    best = [ranked[0] for ranked in found]
+    texts = [translation.text for translation in best]
+    tokenize = tokenize or default_tokenize(recipe.tgt)
+    loss = mean_loss(translator.model, store, batch_tokens=recipe.train.batch_tokens, device=translator.device)
+    return Evaluation(
+        split=stem,
+        sentences=len(pairs),
+        scores=score_translations(texts, [text for _, _, text in pairs], tokenize=tokenize),
+        loss=loss,
+        loss_pairs=len(store),
+        tokens_per_second=sum(len(one.log_probs) for one in best) / seconds,
+        incomplete=sum(not one.complete for one in best),
+        translations=texts,
+    )
+
+
+def greedy_bleu(prepared: Prepared, model: Transformer) -> dict[str, float]:
+    """BLEU of greedy translations of the valid split, as text, while training."""
+    recipe = prepared.recipe
+    store, count = prepared.valid, recipe.validation.max_sentences or len(prepared.valid)
+    count = min(count, len(store))
+    tokenizers = prepared.tokenizers
+    sources = [tokenizers.src.decode(store.src(row).tolist()) for row in range(count)]
+    references = [tokenizers.tgt.decode(store.tgt(row).tolist()) for row in range(count)]
+    translator = Translator(recipe, tokenizers, model, prepared.device)
+    texts = [one.text for one in translator.translate(sources, beam=1)]
+    return {"bleu": score_translations(texts, references, tokenize=default_tokenize(recipe.tgt)).bleu}

@@ -1,0 +1,88 @@
+"""Unicode and CJK normalization, its inverse for Chinese punctuation, and what it changed."""
+
+import functools
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from typing import Literal, get_args
+
+from clearhead.errors import DataError, UsageError, nearest
+
+Normalization = Literal["none", "nfc", "nfkc", "halfwidth"]
+
+# Insides of regex character classes, for Python's re and for Oniguruma.
+HAN = "\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+KANA = "\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+WIDE_PUNCTUATION = "\u3000-\u3004\u3008-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
+UNSPACED = HAN + KANA + WIDE_PUNCTUATION  # what is written without spaces between words
+
+_HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+_HALF_WIDTH |= {ord(wide): ord(half) for wide, half in zip("\u3000。、“”‘’「」『』", ' .,""\'\'""""', strict=True)}
+_FULL_WIDTH = str.maketrans(",.!?;:", "，。！？；：")
+_CJK = re.compile(f"[{UNSPACED}]")
+_MARKS = re.compile(f"(?<=[{UNSPACED}”’])(?:[,.!?;:]++(?![A-Za-z0-9])|[,!?;:]++)|[,!?;:](?=[{UNSPACED}])")
+_PAIRS = (
+    (re.compile(r"\(([^()]*)\)"), "（", "）"),
+    (re.compile(r'"([^"]*)"'), "“", "”"),
+    (re.compile(r"(?<![A-Za-z])'([^']*)'(?![A-Za-z])"), "‘", "’"),
+)
+
+
+def normalize(text: str, mode: Normalization) -> str:
+    """Returns ``text`` in one of the stated forms.
+
+    ``none`` changes nothing; ``nfc`` and ``nfkc`` are the Unicode forms; ``halfwidth`` makes half-width ASCII
+    of full-width ASCII (letters, digits, ``，！？；：（）`` ...), the ideographic space, ``。 、`` and the
+    quotes ``“ ” ‘ ’ 「 」 『 』``, and leaves every other character (``《》…——`` too).
+
+    Raises:
+        DataError: a lone surrogate, which is half a character; the message names its position.
+        UsageError: ``mode`` is not one of them.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        found = f"a lone surrogate U+{ord(text[error.start]):04X} at position {error.start}"
+        raise DataError(f"text has {found}: that is no character; was the input decoded as UTF-8?") from error
+    match mode:
+        case "none":
+            return text
+        case "nfc" | "nfkc":
+            return unicodedata.normalize("NFC" if mode == "nfc" else "NFKC", text)
+        case "halfwidth":
+            return text.translate(_HALF_WIDTH)
+    raise UsageError(f"normalization = {mode!r}{nearest(mode, get_args(Normalization))}")
+
+
+def denormalize(text: str, mode: Normalization) -> str:
+    """Restores Chinese punctuation that ``halfwidth`` took from ``text``; the other modes have no inverse.
+
+    Full-width become: ``, ! ? ; :`` beside a CJK character, a dot after one (not before a letter or digit, as
+    in ``文件.txt``, nor in a row of dots), brackets and quotes around text with one. Not restored, as nothing
+    in the text tells: full-width letters and digits, ``、`` (gives ``，``), corner quotes (``“ ”``), marks
+    among Latin words. Normalizing the result gives ``text`` again.
+    """
+    if mode != "halfwidth":
+        return text
+    for pattern, left, right in _PAIRS:
+        text = pattern.sub(functools.partial(_widen, left=left, right=right), text)
+    return _MARKS.sub(lambda m: m[0] if ".." in m[0] else m[0].translate(_FULL_WIDTH), text)
+
+
+def _widen(pair: re.Match[str], *, left: str, right: str) -> str:
+    return left + pair[1] + right if _CJK.search(pair[1]) else pair[0]
+
+
+def changed(lines: Iterable[str], mode: Normalization) -> Counter[str]:
+    """Counts what ``normalize`` changes: ``"lines"`` is how many lines, every other key is ``"old -> new"``.
+
+    A sequence that is composed (``nfc``, ``nfkc``) shows among the lines only.
+    """
+    counts: Counter[str] = Counter()
+    for line in lines:
+        if normalize(line, mode) != line:
+            counts["lines"] += 1
+            both = ((char, normalize(char, mode)) for char in line)
+            counts.update(f"{old} -> {new}" for old, new in both if old != new)
+    return counts

@@ -1,0 +1,173 @@
+"""Builds and trains the Hugging Face ``tokenizers`` pipeline of each kind; ``tokenizer`` is the way in."""
+
+import dataclasses
+import json
+import math
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import tokenizers as hf
+from tokenizers import models, pre_tokenizers, trainers
+
+from clearhead.text.normalize import HAN, KANA, WIDE_PUNCTUATION
+from clearhead.text.special import SPECIAL_IDS, SPECIALS
+
+Kind = Literal["char", "byte_bpe", "bpe", "wordpiece", "unigram"]
+SPACE, CONTINUATION = "▁", "##"
+
+# Inside the library's model a special piece is named with a space in front. No rule of _words gives the model
+# a space with something behind it, so text that spells "</s>" never becomes the special piece.
+_HIDDEN = [" " + name for name in SPECIALS]
+
+# Words of byte_bpe: as GPT-2's, with combining marks as letters and an apostrophe inside a word as part of
+# it. So CJK punctuation is a word of its own, a clause is a word. Pieces a line of Tatoeba's Chinese test, in
+# a vocabulary of 4000 | 8000: 6.92 | 6.14; by GPT-4's rule 6.89 | 6.11 (a comma sticks to the next clause);
+# without words 6.43 | 5.58 (pieces run across sentence ends). English at 4000: 8.07, by GPT-2's rule 8.32.
+_BYTE_WORDS = r" ?[\p{L}\p{M}]+(?:['’][\p{L}\p{M}]+)*| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+"
+
+
+def _byte_chars() -> list[str]:
+    """Returns the printable character that stands for each byte (Radford et al. 2019, GPT-2)."""
+    visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    hidden = [byte for byte in range(256) if byte not in visible]
+    return [chr(byte if byte in visible else 256 + hidden.index(byte)) for byte in range(256)]
+
+
+BYTE_CHARS = _byte_chars()
+
+
+@dataclasses.dataclass(frozen=True)
+class Learned:
+    """What training found."""
+
+    pieces: list[str]  # in order of id, without the special ones
+    merges: list[tuple[str, str]] = dataclasses.field(default_factory=list)  # in order of rank: byte_bpe, bpe
+    scores: list[float] = dataclasses.field(default_factory=list)  # log-probability of each piece: unigram
+
+    def check(self, kind: Kind) -> None:
+        """Raises ValueError if no pipeline of ``kind`` can be built; the library itself may panic."""
+        known, text = set(self.pieces), "".join(self.pieces)
+        text.encode("utf-8")  # a lone surrogate raises UnicodeEncodeError, a ValueError
+        if len(known) != len(self.pieces) or any(" " in piece or not piece for piece in known - {" "}):
+            raise ValueError("pieces must be distinct, not empty and without spaces")
+        if kind == "byte_bpe" and not set(text) == set(BYTE_CHARS) <= known:
+            raise ValueError("pieces must be made of bytes, and each byte be one")
+        if not all({left, right, left + right} <= known for left, right in self.merges):
+            raise ValueError("merges must be of pieces")
+        if kind == "unigram" and not (len(self.scores) == len(known) and all(map(math.isfinite, self.scores))):
+            raise ValueError("there must be one finite score a piece")
+
+
+def build(kind: Kind, learned: Learned) -> hf.Tokenizer:
+    """Returns the pipeline. It never comes from a file, where a hostile pattern could crash the process."""
+    ids = {piece: index for index, piece in enumerate([*_HIDDEN, *learned.pieces])}
+    unk = _HIDDEN[SPECIAL_IDS.unk]
+    model: models.Model
+    match kind:
+        case "char":
+            model = models.WordLevel(vocab=ids, unk_token=unk)
+        case "byte_bpe":
+            model = models.BPE(vocab=ids, merges=learned.merges)
+        case "bpe":
+            model = models.BPE(vocab=ids, merges=learned.merges, unk_token=unk)
+        case "wordpiece":
+            model = models.WordPiece(vocab=ids, unk_token=unk, max_input_chars_per_word=100)
+        case "unigram":
+            scores = [0.0] * len(_HIDDEN) + learned.scores
+            model = models.Unigram(list(zip(ids, scores, strict=True)), unk_id=SPECIAL_IDS.unk, byte_fallback=False)
+    pipeline = hf.Tokenizer(model)
+    pipeline.pre_tokenizer = _words(kind)
+    return pipeline
+
+
+def train(lines: Iterable[str], kind: Kind, vocab_size: int, min_frequency: int) -> Learned:
+    """Learns from prepared lines; but for byte_bpe, a character below ``min_frequency`` gets no piece."""
+    if kind == "byte_bpe":
+        return _fit(lines, kind, vocab_size, min_frequency, BYTE_CHARS)
+    # A generator gives its lines once; the alphabet is due first, for the library breaks its ties by chance.
+    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as spool:
+        counts: Counter[str] = Counter()
+        for line in lines:
+            counts.update(line)
+            if kind != "char":
+                spool.write(line + "\n")
+        alphabet = _alphabet(counts, kind, vocab_size - len(SPECIALS), min_frequency)
+        if kind == "char" or not alphabet:
+            return Learned(alphabet)
+        spool.seek(0)
+        # other characters become spaces, so that no piece bridges them
+        blank = dict.fromkeys(map(ord, counts.keys() - set(alphabet)), " ")
+        known = (line.rstrip("\n").translate(blank) for line in spool)
+        return _fit(known, kind, vocab_size, min_frequency, alphabet)
+
+
+def _alphabet(counts: Counter[str], kind: Kind, room: int, min_frequency: int) -> list[str]:
+    """Returns the characters that get a piece, most frequent first, ties in code order."""
+    found = sorted((char for char, n in counts.items() if n >= min_frequency), key=lambda c: (-counts[c], c))
+    if kind == "char":
+        return found[:room]
+    found = [char for char in found if not char.isspace()][: room - 1]  # one piece is the space's
+    while kind == "wordpiece" and (excess := len(found) + len(_continuations(found)) - room) > 0:
+        del found[-(excess + 1) // 2 :]
+    return found
+
+
+def _continuations(alphabet: list[str]) -> list[str]:
+    """Returns the ``##`` pieces of the characters that can stand inside a word."""
+    words = _words("wordpiece")
+    return [CONTINUATION + char for char in alphabet if len(words.pre_tokenize_str("a" + char)) == 1]
+
+
+def _fit(lines: Iterable[str], kind: Kind, vocab_size: int, min_frequency: int, alphabet: list[str]) -> Learned:
+    sizes: dict[str, Any] = {"vocab_size": vocab_size, "min_frequency": min_frequency, "show_progress": False}
+    model: models.Model = models.BPE()
+    trainer: trainers.Trainer
+    if kind == "unigram":
+        model, unk = models.Unigram(), _HIDDEN[SPECIAL_IDS.unk]
+        del sizes["min_frequency"]
+        trainer = trainers.UnigramTrainer(special_tokens=_HIDDEN, unk_token=unk, **sizes)
+    elif kind == "wordpiece":
+        model = models.WordPiece()
+        # with the ## characters first, or else the library numbers them by chance and breaks ties by number
+        first = [*_HIDDEN, *_continuations(alphabet)]
+        trainer = trainers.WordPieceTrainer(special_tokens=first, initial_alphabet=alphabet, **sizes)
+    else:
+        trainer = trainers.BpeTrainer(special_tokens=_HIDDEN, initial_alphabet=alphabet, **sizes)
+    pipeline = hf.Tokenizer(model)
+    pipeline.pre_tokenizer = _words(kind)
+    pipeline.train_from_iterator(lines, trainer)
+    found = json.loads(pipeline.to_str())["model"]
+    if kind != "unigram":
+        pieces = sorted(found["vocab"], key=found["vocab"].__getitem__)
+        return Learned(pieces[len(_HIDDEN) :], [(left, right) for left, right in found.get("merges", [])])
+    # the library may overshoot: all characters stay, then the most probable pieces
+    ranked = sorted(found["vocab"][len(_HIDDEN) :], key=lambda item: (len(item[0]) > 1, -item[1], item[0]))
+    kept = ranked[: vocab_size - len(_HIDDEN)]
+    return Learned([piece for piece, _ in kept], scores=[float(score) for _, score in kept])
+
+
+def _words(kind: Kind) -> pre_tokenizers.PreTokenizer:
+    """Returns the rule that cuts text into words; no piece crosses their borders."""
+    match kind:
+        case "char":
+            return pre_tokenizers.Split(hf.Regex(r"[\s\S]"), "isolated")
+        case "byte_bpe":
+            cut: pre_tokenizers.PreTokenizer = pre_tokenizers.Split(hf.Regex(_BYTE_WORDS), "isolated")
+            last: pre_tokenizers.PreTokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        case "wordpiece":
+            cut = pre_tokenizers.Split(hf.Regex(f"[{HAN}{KANA}]"), "isolated")
+            last = pre_tokenizers.BertPreTokenizer()
+        case "bpe" | "unigram":
+            # at spaces only, so that Moses' "&apos;s" stays whole; CJK marks apart, for they follow no space
+            cut = pre_tokenizers.Metaspace(SPACE, prepend_scheme="never")
+            last = pre_tokenizers.Split(hf.Regex(f"[{WIDE_PUNCTUATION}]"), "isolated")
+    return pre_tokenizers.Sequence([cut, last])
+
+
+# The library's threads do not survive a fork: a data worker would hang or warn. They stay on here, off there.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: os.environ.update(TOKENIZERS_PARALLELISM="false"))

@@ -1,0 +1,1 @@
+"""The training step, the loop that yields events, and the writers that consume them."""

@@ -1,0 +1,51 @@
+"""What a recipe says of training: the tables ``train`` and ``validation``."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt
+
+Count = Annotated[int, Ge(1)]
+CountOrNever = Annotated[int, Ge(0)]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Length, size and rhythm of a run."""
+
+    max_steps: Count = 10_000
+    """Optimizer steps of the whole run."""
+    max_minutes: Annotated[float, Ge(0.0)] = 0.0
+    """Stop, with a checkpoint and an evaluation, after this time; 0 sets no limit."""
+    batch_tokens: Count = 4096
+    """Padded target positions of a batch at the most (source positions if those are more)."""
+    grad_accum_steps: Count = 1
+    """Batches whose gradients make one step; each token counts the same whatever batch it is in."""
+    lr: Annotated[float, Gt(0.0)] = 1e-3
+    """Peak learning rate."""
+    warmup_steps: CountOrNever = 1000
+    """Steps of linear rise to the peak."""
+    seed: CountOrNever = 0
+    """Of weights, order and dropout."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the matrix products; norms, softmax and loss are float32."""
+    evaluate_every: CountOrNever = 500
+    """Steps between evaluations on the valid split; 0 evaluates at the end only."""
+    checkpoint_every: CountOrNever = 500
+    """Steps between checkpoints; 0 saves at evaluations and at the end only."""
+    keep_last: Count = 3
+    """Checkpoints kept besides the best one."""
+    device: str = "auto"
+    """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """How a run is judged while it goes on."""
+
+    monitor: Literal["loss", "bleu"] = "loss"
+    """What the best checkpoint is chosen by; bleu translates the valid split (greedy) at each evaluation."""
+    patience: CountOrNever = 0
+    """Evaluations without a better score before the run stops; 0 never stops early."""
+    max_sentences: CountOrNever = 0
+    """Valid sentences translated for bleu, from the top; 0 takes all."""

@@ -1,0 +1,146 @@
+"""The training loop: yields events, owns no data, no model and no screen."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from clearhead.optim.build import OptimConfig
+from clearhead.optim.schedule import lr_factor
+from clearhead.train.config import TrainConfig, ValidationConfig
+from clearhead.train.events import Evaluated, Event, Finished, Reason, Saved, Stepped
+from clearhead.train.state import TrainState
+from clearhead.train.step import Counted, LossFunction, train_step
+
+B = TypeVar("B", bound=Counted)
+
+
+@dataclass(frozen=True)
+class Work(Generic[B]):
+    """What a task gives the loop to work on."""
+
+    batches: Callable[[int, int], Iterator[B]]
+    """(epoch, start) -> that epoch's batches from number ``start`` on; the order depends on the seed alone."""
+    loss_of: LossFunction[B]
+    """Batch -> (sum, count), on the model in training."""
+    evaluate: Callable[[nn.Module], Mapping[str, float]]
+    """Model -> scores on the valid split, ``loss`` among them."""
+
+
+def train_loop(
+    state: TrainState,
+    work: Work[B],
+    run: Path,
+    train: TrainConfig,
+    *,
+    optim: OptimConfig,
+    validation: ValidationConfig,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """Trains until a limit, an early stop or ``should_stop``, and yields what happens.
+
+    The last step is always evaluated and saved, but for an interruption, which is saved only.
+
+    Args:
+        state: where to start; changed in place.
+        work: batches, loss and evaluation.
+        run: directory that gets the checkpoints.
+        train: length and rhythm.
+        optim: schedule and clipping.
+        validation: what decides on the best checkpoint and on stopping early.
+        should_stop: asked after each step; True saves and ends the loop.
+    """
+    reason = _limit_reached(state, train, should_stop) or _early_stop(state, validation)
+    while reason is None:
+        for stepped in _epoch(state, work, train, optim):
+            yield stepped
+            reason = _limit_reached(state, train, should_stop)
+            if _due(state.step, train.evaluate_every, reason) and reason != "interrupted":
+                yield _evaluate(state, work, validation)
+                yield Saved(state.step, state.save(run, train.keep_last))
+                reason = reason or _early_stop(state, validation)
+            elif _due(state.step, train.checkpoint_every, reason):
+                yield Saved(state.step, state.save(run, train.keep_last))
+            if reason:
+                break
+        else:
+            state.epoch, state.position = state.epoch + 1, 0
+    yield Finished(state.step, reason)
+
+
+def _due(step: int, every: int, reason: Reason | None) -> bool:
+    return reason is not None or (every > 0 and step % every == 0)
+
+
+def _early_stop(state: TrainState, validation: ValidationConfig) -> Reason | None:
+    patient = not validation.patience or state.evaluations_since_best < validation.patience
+    return None if patient else "early_stop"
+
+
+def step_seed(seed: int, step: int) -> int:
+    """The seed of everything random inside step ``step``: a function of the two numbers alone."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])
+
+
+def scheduled(step: int, train: TrainConfig, optim: OptimConfig) -> float:
+    """What the peak learning rate is multiplied by at ``step`` of a run, from 1."""
+    return lr_factor(
+        optim.schedule,
+        step,
+        warmup_steps=train.warmup_steps,
+        max_steps=train.max_steps,
+        min_factor=optim.min_lr_factor,
+        cycle_steps=optim.cycle_steps,
+        decay_fraction=optim.decay_fraction,
+    )
+
+
+def _epoch(state: TrainState, work: Work[B], train: TrainConfig, optim: OptimConfig) -> Iterator[Stepped]:
+    batches = work.batches(state.epoch, state.position)
+    started = time.perf_counter()
+    while group := list(islice(batches, train.grad_accum_steps)):
+        step = state.step + 1
+        torch.manual_seed(step_seed(train.seed, step))
+        lr = state.optimizers.set_lr_factor(scheduled(step, train, optim))
+        state.model.train()
+        loss, norm = train_step(state.model, group, work.loss_of, state.optimizers, grad_clip_norm=optim.grad_clip_norm)
+        if state.ema is not None:
+            state.ema.update_parameters(state.model)
+        state.step, state.position = step, state.position + len(group)
+        seconds = time.perf_counter() - started
+        state.seconds += seconds
+        tokens = sum(batch.target_count for batch in group)
+        yield Stepped(step, state.epoch, loss, lr, norm, tokens, seconds)
+        started = time.perf_counter()
+
+
+def _limit_reached(state: TrainState, train: TrainConfig, should_stop: Callable[[], bool]) -> Reason | None:
+    if should_stop():
+        return "interrupted"
+    if state.step >= train.max_steps:
+        return "max_steps"
+    if train.max_minutes and state.seconds >= 60 * train.max_minutes:
+        return "max_minutes"
+    return None
+
+
+def _evaluate(state: TrainState, work: Work[B], validation: ValidationConfig) -> Evaluated:
+    started = time.perf_counter()
+    model = state.evaluated_model.eval()
+    with torch.inference_mode():
+        state.scores = dict(work.evaluate(model))
+    score = state.scores[validation.monitor] * (-1 if validation.monitor == "loss" else 1)
+    best = state.best_score is None or score > state.best_score
+    if best:
+        state.best_score, state.best_step, state.evaluations_since_best = score, state.step, 0
+    else:
+        state.evaluations_since_best += 1
+    seconds = time.perf_counter() - started
+    state.seconds += seconds
+    return Evaluated(state.step, state.scores, best, seconds)

@@ -1,0 +1,120 @@
+"""Where things lie and how long they grow: mirrored tests, line budgets, small functions, honest names."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.architecture import source
+
+# Modules that have no unit test of their own yet. This list only gets shorter.
+UNTESTED: set[str] = set()
+
+BUDGETS = {
+    ("text",): 750,
+    ("data",): 1300,
+    ("nn",): 1100,
+    ("models",): 700,
+    ("loss", "optim"): 450,
+    ("checkpoint",): 250,
+    ("train",): 600,
+    ("decode",): 700,
+    ("inspect",): 1000,
+    ("tasks",): 1500,
+}
+FILE_LINES, FUNCTION_LINES, NESTING = 400, 60, 3
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "manager", "managers"}
+BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match)
+SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+
+
+def mirror_of(module: Path) -> Path:
+    inside = module.relative_to(source.PACKAGE)
+    return source.UNIT_TESTS / inside.parent / f"test_{inside.name}"
+
+
+def mirrored() -> dict[Path, Path]:
+    """Returns the test file that each module must have."""
+    found = [path for path in source.modules(source.PACKAGE) if path.stem not in {"__init__", "__main__"}]
+    return {mirror_of(path): path for path in found}
+
+
+def test_every_module_has_its_test() -> None:
+    missing = {source.name(module) for test, module in mirrored().items() if not test.exists()}
+    assert sorted(missing - UNTESTED) == []
+    assert sorted(UNTESTED - missing) == [], "these have tests now: take them off UNTESTED"
+
+
+def test_every_unit_test_has_its_module() -> None:
+    tests = [path for path in source.modules(source.UNIT_TESTS) if path.name.startswith("test_")]
+    assert [source.name(path) for path in tests if path not in mirrored()] == []
+
+
+@pytest.mark.parametrize("rooms", BUDGETS, ids="+".join)
+def test_line_budget(rooms: tuple[str, ...]) -> None:
+    files = [
+        path
+        for path in source.modules(source.PACKAGE)
+        if path.relative_to(source.PACKAGE).parts[0].removesuffix(".py") in rooms
+    ]
+    used = sum(map(source.lines, files))
+    assert used <= BUDGETS[rooms], f"{'+'.join(rooms)}: {used} lines of {BUDGETS[rooms]}"
+
+
+def test_files_are_short() -> None:
+    long = {source.name(path): source.lines(path) for path in source.all_python()}
+    assert {path: count for path, count in long.items() if count > FILE_LINES} == {}
+
+
+def test_functions_are_short() -> None:
+    long = [
+        f"{source.name(path)}:{node.lineno} {node.name}: {node.end_lineno - node.lineno + 1} lines"
+        for path in source.all_python()
+        for node in source.functions(path)
+        if node.end_lineno is not None and node.end_lineno - node.lineno >= FUNCTION_LINES
+    ]
+    assert long == []
+
+
+def test_functions_are_flat() -> None:
+    deep = [
+        f"{source.name(path)}:{node.lineno} {node.name}: {depth(node)} deep"
+        for path in source.all_python()
+        for node in source.functions(path)
+        if depth(node) > NESTING
+    ]
+    assert deep == []
+
+
+def depth(node: ast.AST) -> int:
+    """Returns how many blocks stand one inside another, without those of nested functions and classes."""
+    deepest = 0
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, SCOPES):
+            continue
+        is_elif = isinstance(node, ast.If) and isinstance(child, ast.If) and node.orelse == [child]
+        deepest = max(deepest, depth(child) + (isinstance(child, BLOCKS) and not is_elif))
+    return deepest
+
+
+def test_names_say_something() -> None:
+    wrong = [source.name(path) for path in source.all_python() if set(path.stem.split("_")) & FORBIDDEN_NAMES]
+    wrong += [source.name(path) for path in source.PACKAGE.rglob("*") if path.is_dir() and path.name in FORBIDDEN_NAMES]
+    assert wrong == []
+
+
+def test_no_path_of_one_machine() -> None:
+    pattern = re.compile(r"(?<![\w.~>)}-])/(?:work|root|tmp|home)/")
+    wrong = []
+    for path in source.kept_files():
+        try:
+            content = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # a picture or an archive
+        wrong += [
+            f"{source.name(path)}:{number}: {line.strip()[:80]}"
+            for number, line in enumerate(content.splitlines(), 1)
+            if pattern.search(line)
+        ]
+    assert wrong == []

@@ -1,0 +1,64 @@
+"""What every test shares: checked shapes, one thread, no network, the real data where it is at hand."""
+
+import os
+
+# Before torch is loaded anywhere: pytest-xdist already fills the cores, and one thread makes sums repeatable.
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+# Messages are compared in English, whatever the machine speaks.
+os.environ.pop("LC_ALL", None)
+os.environ.pop("LANGUAGE", None)
+os.environ["LANG"] = "C.UTF-8"
+
+import sys
+from pathlib import Path
+
+import jaxtyping
+import pytest
+
+assert "clearhead" not in sys.modules, "clearhead was imported before its shapes could be checked"
+jaxtyping.install_import_hook("clearhead", "beartype.beartype")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names a case of bytes after its argument: every worker must collect the same ids, and bytes may hold a clock."""
+    return argname if isinstance(val, bytes) else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for encoded data in place of the user's, for this process and those that it starts."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["CLEARHEAD_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a parallel corpus of a few dozen sentences."""
+    from tests import toy
+
+    return toy.write_corpus(tmp_path_factory.mktemp("toy"), toy.demo_lines(toy.PAIRS + 2 * toy.HELD_OUT))
+
+
+@pytest.fixture(scope="session")
+def toy_run(toy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has learned the toy corpus; tests read it and copy it where they change something."""
+    from clearhead.tasks.training import train
+    from tests import toy
+
+    folder = tmp_path_factory.mktemp("toy-run")
+    return train(toy.write_recipe(folder / "toy.toml"), data=toy_data, out=folder / "run").run
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real corpora, beside the checkout or where CLEARHEAD_DATA says; skips without one."""
+    beside = ROOT.parent / "shared" / "data"
+    named = os.environ.get("CLEARHEAD_DATA")
+    for folder in [beside, Path(named)] if named else [beside]:
+        if folder.is_dir():
+            return folder
+    pytest.skip("no real data: neither ../shared/data nor CLEARHEAD_DATA is a folder")

@@ -1,0 +1,106 @@
+"""Every command and every Python block of the documentation runs, in order, on a small corpus."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
+# the same recipe, cut down to seconds
+SMALL = ["train.max_steps=3", "model.d_model=16", "model.d_ff=32", "train.batch_tokens=512", "train.warmup_steps=1"]
+SMALL += ["tokenizer.vocab_size=400"]
+
+
+def blocks(language: str) -> list[str]:
+    """Code blocks of a language over all pages, each once, in the order of their first appearance."""
+    found = [
+        block for page in PAGES for block in re.findall(rf"```{language}\n(.*?)```", page.read_text("utf-8"), re.S)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def commands() -> list[str]:
+    """Shell lines without their comments."""
+    lines = [line.partition("  #")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+    return list(dict.fromkeys(line for line in lines if line))
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with DIR and input.txt, as the pages have it."""
+    folder = tmp_path_factory.mktemp("documentation")
+    code = "import sys, pathlib, clearhead.data.demo_corpus as d; d.write_demo_corpus(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(folder / "DIR")], check=True)
+    for file in (folder / "DIR").iterdir():
+        count = 300 if file.stem == "train" else 20
+        file.write_text("".join(file.read_text("utf-8").splitlines(keepends=True)[:count]), "utf-8")
+    (folder / "input.txt").write_text("我吃了一个苹果。\n\n他喜欢书。\n", "utf-8")
+    return folder
+
+
+def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a shell line with this environment's programs first."""
+    paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    env = os.environ | {"PATH": paths, "CLEARHEAD_CACHE": str(folder / "cache")}
+    return subprocess.run(line, shell=True, cwd=folder, env=env, text=True, capture_output=True, check=False)
+
+
+def test_every_clearhead_command_runs_in_order(workplace: Path) -> None:
+    lines = [line for line in commands() if line.startswith("clearhead ")]
+    assert len(lines) >= 12
+    resumed = False
+    for line in lines:
+        if line.startswith("clearhead demo"):
+            continue  # its own test trains it
+        small = " ".join(f"--set {item}" for item in SMALL) if line.startswith("clearhead train") else ""
+        resumed = resumed or "--resume" in line
+        done = run(f"{line} {small}", workplace)
+        assert done.returncode == 0, (line, done.stderr)
+        if line.startswith("clearhead translate") and "<" in line:
+            assert len((workplace / "output.txt").read_text("utf-8").splitlines()) == 3
+        elif line.startswith("clearhead") and "--resume" not in line:
+            assert done.stdout.strip(), line
+    assert resumed
+
+
+def test_every_make_command_is_a_target() -> None:
+    lines = [line for line in commands() if line.startswith("make ")]
+    assert {"make demo", "make test"} <= set(lines)
+    for line in lines:
+        done = subprocess.run([*shlex.split(line), "-n"], cwd=ROOT, text=True, capture_output=True, check=False)
+        assert done.returncode == 0, (line, done.stderr)
+
+
+def test_python_blocks_run(workplace: Path) -> None:
+    for block in blocks("python"):
+        small = ", ".join(repr(item) for item in SMALL)
+        code = block.replace('"tgt=en"]', f'"tgt=en", {small}]')
+        done = run(f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}", workplace)
+        assert done.returncode == 0, (block, done.stderr)
+
+
+def test_the_two_readmes_show_the_same_code() -> None:
+    english, chinese = ((ROOT / name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md"))
+    bare = [
+        [re.sub(r"  +#.*", "", block) for block in re.findall(r"```(?:sh|python)\n(.*?)```", page, re.S)]
+        for page in (english, chinese)
+    ]
+    assert bare[0] == bare[1]
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), (page.name, target)
+
+
+def test_recipe_page_is_in_step_with_the_code() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "recipe_keys", "--check"], text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,117 @@
+"""A toy corpus, a recipe that learns it in seconds, and ways to run verbs: what tests of tasks and cli share."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from clearhead.cli.main import main
+from clearhead.config import write_toml
+
+PAIRS, HELD_OUT = 40, 8
+RECIPE = {
+    "name": "toy",
+    "src": "zh",
+    "tgt": "en",
+    "tokenizer": {"vocab_size": 400},
+    "data": {"max_len": 62},
+    "model": {
+        "d_model": 64,
+        "d_ff": 128,
+        "n_heads": 4,
+        "n_kv_heads": 2,
+        "n_encoder_layers": 1,
+        "n_decoder_layers": 2,
+        "max_seq_len": 64,
+        "dropout": 0.0,
+    },
+    "loss": {"label_smoothing": 0.0},
+    "optim": {"schedule": "constant", "ema_decay": 0.9},
+    "train": {
+        "max_steps": 120,
+        "batch_tokens": 600,
+        "lr": 5e-3,
+        "warmup_steps": 10,
+        "evaluate_every": 0,
+        "checkpoint_every": 40,
+        "device": "cpu",
+    },
+}
+# in a process of its own: the shape checks of the test process make the grammar slow
+GENERATE = """
+from clearhead.data.demo_corpus import demo_pairs
+for pair in demo_pairs({count}, 7):
+    print(*pair, sep="\\t")
+"""
+
+
+class Said(NamedTuple):
+    """What a verb left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+def demo_lines(count: int) -> list[tuple[str, str]]:
+    """Returns ``count`` different pairs of the demo grammar."""
+    command = [sys.executable, "-c", GENERATE.format(count=2 * count)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, env=environment())
+    pairs = [(zh, en) for zh, en in (line.split("\t") for line in done.stdout.splitlines())]
+    return list(dict.fromkeys(pairs))[:count]
+
+
+def write_split(folder: Path, stem: str, pairs: list[tuple[str, str]]) -> None:
+    folder.mkdir(exist_ok=True)
+    for side, language in enumerate(("zh", "en")):
+        text = "".join(pair[side] + "\n" for pair in pairs)
+        (folder / f"{stem}.{language}").write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_corpus(folder: Path, pairs: list[tuple[str, str]], held_out: int = HELD_OUT) -> Path:
+    """Writes train, valid and test files; the last two are the last pairs."""
+    write_split(folder, "train", pairs[: -2 * held_out])
+    write_split(folder, "valid", pairs[-2 * held_out : -held_out])
+    write_split(folder, "test", pairs[-held_out:])
+    return folder
+
+
+def write_recipe(path: Path, tree: dict[str, object] = RECIPE) -> Path:
+    path.write_text(write_toml(tree), encoding="utf-8")
+    return path
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONIOENCODING": "utf-8"}
+
+
+def clearhead(capsys: pytest.CaptureFixture[str], *words: object) -> Said:
+    """Runs a verb in this process."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    code = ended.value.code
+    return Said(code if isinstance(code, int) else int(code is not None), *capsys.readouterr())
+
+
+def in_process(*words: object, stdin: bytes = b"", cwd: Path | None = None) -> Said:
+    """Runs a verb as a user does, in a process of its own."""
+    command = [sys.executable, "-m", "clearhead", *map(str, words)]
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, check=False, env=environment(), cwd=cwd, timeout=90
+    )
+    return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def assert_one_line(said: Said, code: int, *parts: str) -> None:
+    """The verb failed with ``code`` and one line on stderr that holds every part."""
+    assert said.code == code, said
+    assert said.err.startswith("clearhead: "), said
+    assert said.err.count("\n") == 1, said
+    assert "Traceback" not in said.err
+    assert "unexpected" not in said.err, said
+    for part in parts:
+        assert part in said.err, said

@@ -1,0 +1,25 @@
+"""``clearhead doctor``: what it found, as JSON and for a person."""
+
+import json
+import platform
+
+import pytest
+import torch
+
+from clearhead.tasks import machine
+from tests.toy import clearhead
+
+
+def test_json_and_text_tell_the_same(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        machine, "_gemm_rate", lambda kind, device: {torch.float32: 100.0, torch.float16: 1.0}.get(kind, 300.0)
+    )
+    said = clearhead(capsys, "doctor", "--json")
+    tree = json.loads(said.out)
+    assert (said.code, tree["python"], tree["torch"]) == (0, platform.python_version(), torch.__version__)
+    assert "worth trying" in tree["precision"]["bfloat16"]
+    assert "do not use" in tree["precision"]["float16"]
+    assert tree["precision"]["float32"].startswith("100 GFLOP/s")
+    text = clearhead(capsys, "doctor").out
+    assert all(key in text for key in tree)
+    assert torch.__version__ in text

@@ -1,0 +1,55 @@
+"""``clearhead evaluate``: scores with their signatures, and files that are not there."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.toy import HELD_OUT, PAIRS, assert_one_line, clearhead
+
+
+def test_scores_as_json_and_the_translations_in_a_file(
+    toy_run: Path, toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--data", toy_data, "--split", "train", "--beam", "2", "--json", "--output", tmp_path / "out.en"]
+    said = clearhead(capsys, "evaluate", toy_run, *words)
+    tree = json.loads(said.out)
+    assert said.code == 0
+    assert (tree["split"], tree["sentences"], tree["loss_pairs"], tree["step"]) == ("train", PAIRS, PAIRS, 120)
+    assert tree["bleu"] > 60
+    assert tree["chrf"] > 60
+    assert 0 < tree["loss"] < 1
+    assert "tok:13a" in tree["bleu_signature"]
+    assert "version:" in tree["chrf_signature"]
+    written = (tmp_path / "out.en").read_text(encoding="utf-8").splitlines()
+    expected = (toy_data / "train.en").read_text(encoding="utf-8").splitlines()
+    equal = sum(a == b for a, b in zip(written, expected, strict=True))
+    assert tree["exact_match"] == pytest.approx(100 * equal / PAIRS)
+
+
+def test_scores_for_a_person(toy_run: Path, toy_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = clearhead(capsys, "evaluate", toy_run, "--data", toy_data, "--beam", "1", "--tokenize", "char")
+    assert said.code == 0
+    assert said.out.startswith(f"test: {HELD_OUT} sentences, step 120, beam 1\nBLEU ")
+    assert "tok:char" in said.out
+    assert [line.split()[0] for line in said.out.splitlines()[1:]] == ["BLEU", "chrF2", "exact", "loss", "speed"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "part"),
+    [
+        (["--split", "tset"], 3, "tset.zh: no such file, nor with .gz; did you mean 'test.zh'?"),
+        (["--data", "nowhere"], 3, "data folder 'nowhere' does not exist"),
+        (["--tokenize", "13b"], 2, "13b"),
+        (["--checkpoint", "wrost"], 4, "has no checkpoint 'wrost'"),
+    ],
+)
+def test_what_cannot_be_scored(
+    words: list[str], code: int, part: str, toy_run: Path, toy_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert_one_line(clearhead(capsys, "evaluate", toy_run, "--data", toy_data, *words), code, part)
+
+
+def test_an_output_that_cannot_be_written(toy_run: Path, toy_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--data", toy_data, "--beam", "1", "--output", toy_run / "recipe.toml" / "out"]
+    assert_one_line(clearhead(capsys, "evaluate", toy_run, *words), 3, "cannot be written")

@@ -1,0 +1,26 @@
+"""``clearhead presets``: every recipe that comes along is listed and can be parsed."""
+
+import json
+
+import pytest
+
+from clearhead.config import merge
+from clearhead.tasks.run import preset_names, read_recipe
+from clearhead.tasks.translation import parse_recipe
+from tests.toy import clearhead
+
+
+def test_each_is_listed_with_its_size_and_time(capsys: pytest.CaptureFixture[str]) -> None:
+    said = clearhead(capsys, "presets")
+    listed = [line.split(maxsplit=1) for line in said.out.splitlines() if line and not line.startswith("files:")]
+    assert [line[0] for line in listed] == preset_names()
+    assert all(len(line) == 2 for line in listed), "a preset without a line on what it is for"
+    tree = json.loads(clearhead(capsys, "presets", "--json").out)
+    assert list(tree["presets"]) == preset_names()
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_each_is_a_whole_recipe(name: str) -> None:
+    recipe = parse_recipe(merge({"src": "zh", "tgt": "en"}, read_recipe(name)), name)
+    assert recipe.about
+    assert recipe.name == name

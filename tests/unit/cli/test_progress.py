@@ -1,0 +1,59 @@
+"""Progress: numbers of the steps since the last line, time left, a bar only on a terminal."""
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from clearhead.cli.progress import ProgressWriter
+from clearhead.train.events import Evaluated, Finished, Saved, Stepped
+
+
+def steps(count: int) -> list[Stepped]:
+    return [Stepped(step, 0, float(step), 1e-3, 0.5, 100, 0.5) for step in range(1, count + 1)]
+
+
+def test_lines_hold_means_over_the_steps_since_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+    writer = ProgressWriter(4, every_seconds=1000.0)
+    writer._shown = float("inf")
+    for event in steps(4):
+        writer.write(event)
+    assert capsys.readouterr().err == "step 4/4  loss 2.500  lr 1.00e-03  200 tokens/s  0:00 left\n"
+    writer = ProgressWriter(7204, every_seconds=0.0)
+    for event in steps(2):
+        writer.write(event)
+    assert (
+        capsys.readouterr().err.splitlines()[-1] == "step 2/7204  loss 2.000  lr 1.00e-03  200 tokens/s  1:00:01 left"
+    )
+
+
+def test_evaluations_and_the_end_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    writer = ProgressWriter(9)
+    writer.write(Evaluated(3, {"loss": 1.5}, best=True, seconds=1.0))
+    writer.write(Evaluated(6, {"loss": 2.0, "bleu": 1.0}, best=False, seconds=1.0))
+    writer.write(Saved(6, Path("x")))
+    writer.write(Finished(6, "early_stop"))
+    writer.close()
+    assert capsys.readouterr().err.splitlines() == [
+        "step 3: valid loss 1.5000 (best)",
+        "step 6: valid loss 2.0000, bleu 1.0000",
+        "step 6: finished, early stop",
+    ]
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    writer = ProgressWriter(3)
+    for event in steps(3):
+        writer.write(event)
+    writer.write(Evaluated(3, {"loss": 1.5}, best=True, seconds=1.0))
+    writer.close()
+    assert "3/3" in screen.getvalue()
+    assert "valid loss 1.5000 (best)" in screen.getvalue()

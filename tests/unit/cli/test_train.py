@@ -1,0 +1,252 @@
+"""``clearhead train``: starts, resumes, is interrupted, refuses; what it leaves and what it says."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearhead.config import merge
+from clearhead.train.writers import read_metrics
+from tests.toy import (
+    PAIRS,
+    RECIPE,
+    Said,
+    assert_one_line,
+    clearhead,
+    environment,
+    write_recipe,
+    write_split,
+)
+
+SHORT = ["--set", "train.max_steps=4"]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    return write_recipe(tmp_path / "toy.toml")
+
+
+def start(capsys: pytest.CaptureFixture[str], recipe: Path, data: Path, *words: object) -> Said:
+    return clearhead(capsys, "train", recipe, "--data", data, *words)
+
+
+def test_a_run_directory_holds_all_that_a_verb_needs(
+    recipe: Path, toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "deep" / "run"
+    said = start(capsys, recipe, toy_data, "--out", out, *SHORT, "--tensorboard")
+    assert (said.code, said.out) == (0, f"{out}\n")
+    found = {path.name for path in out.iterdir()}
+    assert found == {
+        "README.md", "checkpoints", "data-report.json", "loss.png", "metrics.jsonl", "recipe.toml", "tensorboard",
+        "tokenizer",
+    }  # fmt: skip
+    assert [record["step"] for record in read_metrics(out / "metrics.jsonl")] == [1, 2, 3, 4, 4]
+    for part in (
+        f"{PAIRS} lines read, {PAIRS} kept as {PAIRS} pairs",
+        "run directory:",
+        "step 4/4  loss",
+        "tokens/s",
+        "finished",
+    ):
+        assert part in said.err
+    assert str(out) in (out / "README.md").read_text()
+
+
+def test_resume_starts_what_has_no_checkpoint_and_goes_on_where_one_is(
+    recipe: Path, toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    for steps, first in ((3, 1), (5, 4)):
+        words = ["--out", out, "--resume", "--json", "--set", f"train.max_steps={steps}"]
+        said = start(capsys, recipe, toy_data, *words)
+        result = json.loads(said.out)
+        assert (said.code, result["run"], result["step"], result["reason"]) == (0, str(out), steps, "max_steps")
+        assert f"step {first - 1}/" not in said.err
+    stepped = [record["step"] for record in read_metrics(out / "metrics.jsonl") if record["event"] == "stepped"]
+    assert stepped == [1, 2, 3, 4, 5]
+    shutil.rmtree(out / "checkpoints")
+    said = start(capsys, recipe, toy_data, "--out", out, "--resume", *SHORT)
+    assert said.code == 0
+    stepped = [record["step"] for record in read_metrics(out / "metrics.jsonl") if record["event"] == "stepped"]
+    assert stepped == [1, 2, 3, 4]
+
+
+def test_a_run_of_which_only_the_recipe_was_written_is_started(
+    recipe: Path, toy_data: Path, toy_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A process can be killed between the first file of a run and the second."""
+    out = tmp_path / "run"
+    out.mkdir()
+    shutil.copy(toy_run / "recipe.toml", out)
+    assert start(capsys, recipe, toy_data, "--out", out, "--resume", *SHORT).code == 0
+
+
+def test_resume_refuses_another_recipe_and_takes_the_same(
+    toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree: dict[str, Any] = merge(RECIPE, {"optim": {"betas": [0.8, 0.9]}, "train": {"max_steps": 2}})
+    recipe, out = write_recipe(tmp_path / "toy.toml", tree), tmp_path / "run"
+    assert start(capsys, recipe, toy_data, "--out", out).code == 0
+    said = start(capsys, recipe, toy_data, "--out", out, "--resume", "--set", "train.lr=0.5", "--set", "model.d_ff=8")
+    assert_one_line(said, 2, "--resume: model.d_ff, train.lr differs", "only train.max_steps, train.max_minutes")
+    said = start(capsys, recipe, toy_data, "--out", out, "--resume", "--set", "train.max_steps=3")
+    assert said.code == 0, said
+
+
+def test_what_exists_is_never_overwritten(
+    recipe: Path, toy_data: Path, toy_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted((path, path.stat().st_mtime_ns) for path in toy_run.rglob("*"))
+    assert_one_line(start(capsys, recipe, toy_data, "--out", toy_run), 2, "exists: add --resume")
+    assert sorted((path, path.stat().st_mtime_ns) for path in toy_run.rglob("*")) == before
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("")
+    for extra in ([], ["--resume"]):
+        said = start(capsys, recipe, toy_data, "--out", tmp_path / "other", *extra)
+        assert_one_line(said, 2, "is taken by something else")
+    assert_one_line(start(capsys, recipe, toy_data, "--resume"), 2, "name the run with --out")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_says_how_to_go_on(
+    number: signal.Signals,
+    code: int,
+    toy_data: Path,
+    recipe: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    endless = ["--set", "train.max_steps=100000", "--set", "train.checkpoint_every=0"]
+    command = [sys.executable, "-m", "clearhead", "train", str(recipe), "--data", str(toy_data), *endless]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path, env=environment())
+    metrics = tmp_path / "runs" / "toy-001" / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, err = (stream.decode() for stream in process.communicate(timeout=60))
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    assert out == f"{Path('runs') / 'toy-001'}\n"
+    last = err.splitlines()[-1]
+    step = int(last.split("interrupted at step ")[1].split(";")[0])
+    assert (metrics.parent / "checkpoints" / f"step-{step:08d}").is_dir()
+    if number is signal.SIGINT:
+        printed = shlex.split(last.split("go on with: clearhead ")[1])
+        monkeypatch.chdir(tmp_path)
+        said = clearhead(capsys, *printed, "--set", f"train.max_steps={step + 2}")
+        assert said.code == 0, said
+        stepped = [record["step"] for record in read_metrics(metrics) if record["event"] == "stepped"]
+        assert stepped == list(range(1, step + 3))
+
+
+def test_a_dry_run_writes_no_run(
+    recipe: Path, toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    said = start(capsys, recipe, toy_data, "--dry-run", "--json")
+    tree = json.loads(said.out)
+    assert (said.code, list(folder.iterdir())) == (0, [])
+    assert tree["parameters"] > 1000
+    assert tree["seconds_per_step"] > 0
+    assert tree["data"]["pairs"] == PAIRS
+    assert tree["recipe"]["model"]["d_model"] == 64
+    plain = start(capsys, recipe, toy_data, "--dry-run")
+    assert "[model]" in plain.out
+    assert "learning rate over the run:" in plain.err
+    assert list(folder.iterdir()) == []
+
+
+def broken(folder: Path, data: Path, case: str) -> Path:
+    shutil.copytree(data, folder)
+    match case:
+        case "missing":
+            (folder / "train.en").rename(folder / "trian.en")
+        case "empty":
+            (folder / "train.en").write_text("")
+        case "blank":
+            write_split(folder, "train", [("", "")] * 3)
+        case "unequal":
+            with (folder / "train.en").open("a", encoding="utf-8") as file:
+                file.write("one more\n")
+        case "not utf-8":
+            content = (folder / "valid.zh").read_bytes().split(b"\n")
+            content[2] = b"\xe6\x88"
+            (folder / "valid.zh").write_bytes(b"\n".join(content))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("case", "parts"),
+    [
+        ("missing", ["train.en: no such file, nor with .gz; did you mean 'trian.en'?"]),
+        ("empty", ["train.en is empty"]),
+        ("blank", []),
+        ("unequal", [f"train.zh has {PAIRS} lines but ", f"train.en has {PAIRS + 1}"]),
+        ("not utf-8", ["valid.zh line 3: not UTF-8"]),
+    ],
+)
+def test_text_that_cannot_be_used(
+    case: str, parts: list[str], recipe: Path, toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = broken(tmp_path / "data", toy_data, case)
+    assert_one_line(start(capsys, recipe, data, "--out", tmp_path / "run"), 3, *parts)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ("model.d_modle=4", ["unknown key 'model.d_modle'; did you mean 'd_model'?"]),
+        ("trian.max_steps=4", ["unknown key 'trian'; did you mean 'train'?"]),
+        ("train.max_steps=0", ["train.max_steps = 0: input should be greater than or equal to 1"]),
+        ("optim.schedule=cosin", ["optim.schedule = 'cosin': must be one of", "did you mean 'cosine'?"]),
+        ("model.n_heads=5", ["model.n_heads = 5: must divide model.d_model = 64"]),
+        ("data.max_len=64", ["data.max_len = 64: must be below model.max_seq_len = 64"]),
+        ("tokenizer.joint=false", ["model.tie = 'all': needs tokenizer.joint = true"]),
+        ("train.batch_tokens=5", ["batch_tokens = 5"]),
+        ("train.device=cuda:77", ["device 'cuda:77'"]),
+        ("src=", ["the languages are not set; add --src zh --tgt en"]),
+        ("model", ["--set 'model': expected key=value"]),
+    ],
+)
+def test_recipes_that_cannot_be_used(
+    change: str, parts: list[str], recipe: Path, toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = start(capsys, recipe, toy_data, "--out", tmp_path / "run", "--set", change)
+    assert_one_line(said, 2, *parts)
+    assert not (tmp_path / "run").exists()
+
+
+def test_names_that_are_nothing(
+    toy_data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = clearhead(capsys, "train", "translate-tyni", "--data", toy_data)
+    assert_one_line(said, 2, "neither a file nor a preset; did you mean 'translate-tiny'?")
+    assert_one_line(start(capsys, recipe, tmp_path / "nowhere"), 3, "does not exist or is not a folder")
+    (tmp_path / "file").write_text("")
+    said = start(capsys, recipe, toy_data, "--out", tmp_path / "file" / "run", *SHORT)
+    assert_one_line(said, 3, "run directory", "cannot be made: Not a directory")
+    assert_one_line(start(capsys, recipe, toy_data, "--src", "en"), 3, "both 'en'")
+
+
+def test_a_damaged_checkpoint_stops_a_resume(
+    recipe: Path, toy_data: Path, toy_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(toy_run, run)
+    file = run / "checkpoints" / "step-00000120" / "optimizer.safetensors"
+    os.truncate(file, file.stat().st_size - 1)
+    assert_one_line(start(capsys, recipe, toy_data, "--out", run, "--resume"), 4, f"{file}", "its manifest says")

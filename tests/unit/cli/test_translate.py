@@ -1,0 +1,184 @@
+"""``clearhead translate``: one line out for every line in, in order, whatever the lines are."""
+
+import io
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.toy import PAIRS, Said, assert_one_line, clearhead, in_process
+
+
+@pytest.fixture
+def lines(toy_data: Path) -> list[str]:
+    return (toy_data / "train.zh").read_text(encoding="utf-8").splitlines()[:5]
+
+
+def from_stdin(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: bytes, *words: object
+) -> Said:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+    return clearhead(capsys, "translate", *words)
+
+
+def test_order_and_empty_lines_are_kept_from_every_way_in(
+    toy_run: Path, lines: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines of any length, an empty one, one of blanks: as arguments, by stdin, by ``-``, with CRLF, in chunks."""
+    given = [lines[0], "", *lines[1:3], "   ", lines[3][:2], lines[4]]
+    alone = [clearhead(capsys, "translate", toy_run, line).out for line in given]
+    assert [one.count("\n") for one in alone] == [1] * len(given)
+    assert alone[1] == alone[4] == "\n"
+    assert all(alone[at].strip() for at in (0, 2, 3, 5, 6))
+    assert len(set(alone)) == 6
+    expected = Said(0, "".join(alone), "")
+    assert clearhead(capsys, "translate", toy_run, *given) == expected
+    plain, crlf = "\n".join(given).encode(), "\r\n".join([*given, ""]).encode()
+    assert from_stdin(monkeypatch, capsys, plain, toy_run) == expected
+    assert from_stdin(monkeypatch, capsys, plain + b"\n", toy_run, "-") == expected
+    assert from_stdin(monkeypatch, capsys, crlf, toy_run, "-", "--buffer", "2") == expected
+    said = from_stdin(monkeypatch, capsys, "我\r\n".encode(), toy_run, "--json", "--beam", "1")
+    assert json.loads(said.out)["source"] == "我"
+
+
+def test_the_toy_corpus_is_learned(toy_run: Path, toy_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise what these tests compare would be noise."""
+    sources = (toy_data / "train.zh").read_text(encoding="utf-8").splitlines()
+    targets = (toy_data / "train.en").read_text(encoding="utf-8").splitlines()
+    assert len(sources) == PAIRS
+    said = clearhead(capsys, "translate", toy_run, *sources, "--beam", "1")
+    right = sum(a == b for a, b in zip(said.out.splitlines(), targets, strict=True))
+    assert right > PAIRS // 2
+
+
+def test_nothing_on_stdin_gives_nothing(
+    toy_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert from_stdin(monkeypatch, capsys, b"", toy_run) == Said(0, "", "")
+    assert from_stdin(monkeypatch, capsys, b"\n\n", toy_run) == Said(0, "\n\n", "")
+
+
+def test_a_line_that_is_not_utf8_is_named(
+    toy_run: Path, lines: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = f"{lines[0]}\n\n".encode() + b"ab\xff\n"
+    said = from_stdin(monkeypatch, capsys, content, toy_run, "--buffer", "1")
+    assert_one_line(said, 3, "stdin line 3 is not UTF-8 (byte 3 of the line)")
+    assert said.out.count("\n") == 2, "what came before is translated"
+
+
+def test_json_holds_the_whole_result(toy_run: Path, lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    said = clearhead(capsys, "translate", toy_run, *lines[:2], "--json", "--n-best", 3, "--alignment")
+    trees = [json.loads(line) for line in said.out.splitlines()]
+    assert [tree["source"] for tree in trees] == lines[:2]
+    assert lines[0][0] in said.out, "Chinese is written as Chinese"
+    for tree in trees:
+        found = tree["translations"]
+        assert len(found) == 3
+        assert [one["rank_score"] for one in found] == sorted((one["rank_score"] for one in found), reverse=True)
+        assert len({tuple(one["pieces"]) for one in found}) == 3
+        for one in found:
+            assert set(one) == {
+                "text", "score", "rank_score", "pieces", "log_probs", "source_pieces", "complete", "alignment", "parts",
+                "dropped",
+            }  # fmt: skip
+            assert one["score"] == pytest.approx(math.fsum(one["log_probs"]), abs=1e-5)
+            assert len(one["pieces"]) == len(one["log_probs"]) == len(one["alignment"])
+            assert max(one["alignment"]) < len(one["source_pieces"])
+            assert (one["pieces"][-1] == "</s>") is one["complete"]
+
+
+def test_n_best_without_json_gives_rank_score_and_text(
+    toy_run: Path, lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = clearhead(capsys, "translate", toy_run, *lines[:2], "--n-best", "2")
+    rows = [line.split("\t") for line in said.out.splitlines()]
+    assert [row[0] for row in rows] == ["1", "2"] * 2
+    assert all(float(row[1]) <= 0 for row in rows)
+    assert rows[0][2] + "\n" == clearhead(capsys, "translate", toy_run, lines[0]).out
+    said = clearhead(capsys, "translate", toy_run, "x", "--n-best", "3", "--beam", "2")
+    assert_one_line(said, 2, "--n-best 3: must be at most --beam 2")
+
+
+def test_a_prefix_begins_every_translation(toy_run: Path, lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for beam in ("1", "4"):
+        said = clearhead(capsys, "translate", toy_run, *lines, "--prefix", "Yesterday the", "--beam", beam)
+        assert said.code == 0
+        assert [line.startswith("Yesterday the") for line in said.out.splitlines()] == [True] * 5
+    free = clearhead(capsys, "translate", toy_run, *lines).out
+    assert "Yesterday the" not in free
+
+
+def test_alternatives_differ_in_their_first_piece(
+    toy_run: Path, lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = clearhead(capsys, "translate", toy_run, lines[0], "--alternatives", "--json")
+    found = json.loads(said.out)["translations"]
+    assert len({one["pieces"][0] for one in found}) == len(found) >= 4
+    scores = [one["rank_score"] for one in found]
+    assert scores == sorted(scores, reverse=True)
+    best = clearhead(capsys, "translate", toy_run, lines[0]).out.strip()
+    assert found[0]["text"] == best
+    said = clearhead(capsys, "translate", toy_run, lines[0], "--alternatives", "--prefix", "I", "--json")
+    found = json.loads(said.out)["translations"]
+    assert len({one["pieces"][1] for one in found}) == len(found) >= 4
+    assert {one["pieces"][0] for one in found} == {"I"}
+
+
+def test_a_long_line_is_split_cut_or_refused_never_in_silence(
+    toy_run: Path, lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = "".join(line.rstrip("。") + "。" for line in lines) * 4
+    parts = clearhead(capsys, "translate", toy_run, long, "--json")
+    (found,) = json.loads(parts.out)["translations"]
+    assert found["parts"] == 20
+    assert len(found["text"]) > 300
+    cut = clearhead(capsys, "translate", toy_run, long, "--overlong", "truncate")
+    assert "pieces were left out" in cut.err
+    assert cut.out.count("\n") == 1
+    assert_one_line(clearhead(capsys, "translate", toy_run, long, "--overlong", "error"), 3, "the model takes 62")
+
+
+def test_text_that_is_not_unicode_is_one_line_too(toy_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An argument that is not UTF-8 reaches Python as lone surrogates."""
+    assert_one_line(clearhead(capsys, "translate", toy_run, "ab\udcff"), 3)
+
+
+def test_a_prefix_beyond_the_models_length_is_refused(toy_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for extra in ([], ["--alternatives"]):
+        said = clearhead(capsys, "translate", toy_run, "我吃了苹果。", "--prefix", "apple " * 70, *extra)
+        assert_one_line(said, 3, "prefix")
+
+
+def test_every_line_gives_at_least_one_line_with_alternatives_too(
+    toy_run: Path, lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = clearhead(capsys, "translate", toy_run, "", lines[0], "--alternatives")
+    assert said.out.startswith("\n1\t")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "parts"),
+    [
+        (["--checkpoint", "step-7"], 4, ["has no checkpoint 'step-7'; it has step-"]),
+        (["--device", "cuda:77"], 2, ["device 'cuda:77': not usable here"]),
+        (["--device", "gpu"], 2, ["device 'gpu'"]),
+        (["--bem", "3"], 2, ["No such option", "--beam"]),
+        (["--beam", "0"], 2, ["--beam"]),
+        (["--length-penalty", "-1"], 2, ["--length-penalty"]),
+    ],
+)
+def test_wrong_options(
+    words: list[str], code: int, parts: list[str], toy_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert_one_line(clearhead(capsys, "translate", toy_run, "x", *words), code, *parts)
+
+
+def test_as_a_user_runs_it(toy_run: Path, lines: list[str]) -> None:
+    """In a process of its own: bytes in and out, nothing else on stdout or stderr."""
+    said = in_process("translate", toy_run, stdin=f"{lines[0]}\n\n{lines[1]}".encode())
+    assert (said.code, said.err) == (0, "")
+    assert said.out.count("\n") == 3
+    assert said.out.splitlines()[1] == ""

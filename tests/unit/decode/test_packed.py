@@ -1,0 +1,60 @@
+"""The packed copy computes what the model computes, for all its parts, and leaves the model as it is."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from clearhead.decode.decoding import CachedDecoding
+from clearhead.decode.packed import PackedLinear, can_pack, pack
+from clearhead.decode.search import SearchConfig, beam_search
+from clearhead.nn.layer import BlockConfig
+from tests.small import assert_near, padded, random_rows, small
+
+VARIANTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {}),
+    ({"n_kv_heads": 1, "position": "rotary"}, {"norm": "rms", "activation": "swiglu", "bias": False}),
+    ({"n_kv_heads": 2, "position": "alibi", "tie": "none"}, {"norm_position": "post", "activation": "gelu"}),
+    ({"position": "learned", "tie": "decoder"}, {"attention": "additive", "mlp": False}),
+]
+
+
+@pytest.mark.parametrize(("sizes", "block"), VARIANTS)
+def test_logits_are_those_of_the_model(sizes: dict[str, Any], block: dict[str, Any]) -> None:
+    model = small(block=BlockConfig(**block), **sizes)
+    before = copy.deepcopy(model.state_dict())
+    packed = pack(model)
+    (src, mask), (tgt, _) = padded(random_rows([5, 2, 7])), padded(random_rows([4, 6, 1], seed=1))
+    with torch.inference_mode():
+        assert_near(packed(src, tgt, src_mask=mask), model(src, tgt, src_mask=mask))
+        for rows in (1, 3, 40):  # below and above the number that the layout is made for
+            steps = [CachedDecoding(one, src[:1].expand(rows, -1), None) for one in (packed, model)]
+            for pieces in torch.randint(4, 13, (3, rows), generator=torch.Generator().manual_seed(rows)):
+                assert_near(*(step.advance(pieces) for step in steps))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in packed.parameters())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_every_linear_layer_is_packed() -> None:
+    packed = pack(small())
+    assert [name for name, module in packed.named_modules() if type(module) is torch.nn.Linear] == []
+    assert sum(isinstance(module, PackedLinear) for module in packed.modules()) > 10
+
+
+def test_searches_agree() -> None:
+    model = small(n_kv_heads=2)
+    found = []
+    for one in (model, pack(model)):
+        with torch.inference_mode():
+            decoding = CachedDecoding(one, *padded(random_rows([5, 2, 7])), beam=3)
+        config = SearchConfig(3, 2)
+        found.append(beam_search(decoding, config, limits=[9, 8, 7], bos_id=1, eos_id=2))
+    assert [[one.ids for one in ranked] for ranked in found[0]] == [[one.ids for one in ranked] for ranked in found[1]]
+
+
+def test_only_float32_on_a_cpu_is_packed() -> None:
+    assert can_pack(small()) is torch.backends.mkldnn.is_available()
+    assert not can_pack(small().double())
+    assert not can_pack(small().to("meta"))

@@ -1,0 +1,223 @@
+"""Beam search against brute force and a plain search to the limit; greedy; scores; who leaves when."""
+
+import functools
+import itertools
+import math
+import random
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from clearhead.decode.decoding import Decoding, start_decoding
+from clearhead.decode.rules import Rule, force_prefix
+from clearhead.decode.search import Hypothesis, SearchConfig, beam_search, penalty_of
+from clearhead.models.transformer import Transformer
+from tests.small import padded, random_rows, small
+
+BOS, EOS = 0, 1
+Ids = tuple[int, ...]
+
+
+class Table:
+    """Next-piece logits drawn at random for each sentence and everything before; remembers who took part."""
+
+    def __init__(self, sentences: Sequence[int], beam: int, *, vocab: int = 4, seed: int = 0, scale: float = 2.0):
+        self.vocab, self.seed, self.scale, self.beam = vocab, seed, scale, beam
+        self.sentences = list(sentences)
+        self.rows: list[Ids] = [() for _ in range(len(self.sentences) * beam)]
+        self.present: list[list[int]] = []
+
+    def logits(self, sentence: int, history: Ids) -> list[float]:
+        draw = random.Random(f"{self.seed} {sentence} {history}")
+        return [draw.gauss(0, self.scale) for _ in range(self.vocab)]
+
+    def log_probs(self, sentence: int, history: Ids) -> list[float]:
+        return torch.tensor(self.logits(sentence, history)).log_softmax(0).tolist()
+
+    def advance(self, ids: Tensor) -> Tensor:
+        self.present.append(list(self.sentences))
+        self.rows = [(*row, piece) for row, piece in zip(self.rows, ids.tolist(), strict=True)]
+        owners = [sentence for sentence in self.sentences for _ in range(self.beam)]
+        return torch.tensor([self.logits(*both) for both in zip(owners, self.rows, strict=True)])
+
+    def reorder(self, rows: Tensor) -> None:
+        assert (rows // self.beam).tolist() == [row // self.beam for row in range(len(self.rows))]
+        self.rows = [self.rows[row] for row in rows.tolist()]
+
+    def keep(self, sentences: Tensor) -> None:
+        kept = sentences.tolist()
+        self.rows = [self.rows[one * self.beam + k] for one in kept for k in range(self.beam)]
+        self.sentences = [self.sentences[one] for one in kept]
+
+
+def search(decoding: Decoding, config: SearchConfig, limits: list[int], rules: Sequence[Rule] = ()):
+    return beam_search(decoding, config, limits=limits, bos_id=BOS, eos_id=EOS, rules=rules)
+
+
+def brute_force(table: Table, limit: int, penalty: float, sentence: int = 0) -> list[tuple[Ids, float, bool]]:
+    """Every way to the end mark or to the limit: (pieces, rank score, complete), best first."""
+    found = []
+    for length in range(1, limit + 1):
+        for ids in itertools.product(range(table.vocab), repeat=length):
+            complete = ids[-1] == EOS
+            if EOS in ids[:-1] or not (complete or length == limit):
+                continue
+            steps = [table.log_probs(sentence, (BOS, *ids[:at]))[piece] for at, piece in enumerate(ids)]
+            found.append((ids[:-1] if complete else ids, sum(steps) / penalty_of(length, penalty), complete))
+    return sorted(found, key=lambda one: (not one[2], -one[1]))
+
+
+def to_the_limit(table: Table, config: SearchConfig, limit: int, sentence: int = 0) -> list[tuple[Ids, float]]:
+    """A beam search in plain Python that never stops early: (pieces, rank score), best first."""
+    live: list[tuple[float, Ids]] = [(0.0, ())]
+    pool: list[tuple[float, Ids]] = []
+    for length in range(1, limit + 1):
+        tried = [
+            (score + value, (*ids, piece))
+            for score, ids in live
+            for piece, value in enumerate(table.log_probs(sentence, (BOS, *ids)))
+        ]
+        tried.sort(key=lambda one: -one[0])
+        ends = [one for one in tried[: config.beam] if one[1][-1] == EOS]
+        pool += [(score / penalty_of(length, config.length_penalty), ids[:-1]) for score, ids in ends]
+        live = [one for one in tried if one[1][-1] != EOS][: config.beam]
+    pool.sort(key=lambda one: -one[0])
+    rest = [(score / penalty_of(limit, config.length_penalty), ids) for score, ids in live]
+    return [(ids, score) for score, ids in (pool + rest)[: config.n_best]]
+
+
+def same(found: list[Hypothesis], expected: Sequence[tuple[Ids, float]]) -> None:
+    assert [tuple(one.ids) for one in found] == [ids for ids, *_ in expected]
+    assert [one.rank_score for one in found] == pytest.approx([one[1] for one in expected], abs=1e-5)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0, 2.5])
+@pytest.mark.parametrize("seed", range(4))
+def test_full_width_equals_brute_force(seed: int, penalty: float) -> None:
+    beam = 3**3 * 4  # as many as there are candidates at the last step
+    config = SearchConfig(beam=beam, n_best=60, length_penalty=penalty)
+    table = Table([0], beam, seed=seed)
+    (found,) = search(table, config, [4])
+    expected = brute_force(table, 4, penalty)[:60]
+    same(found, [one[:2] for one in expected])
+    assert [one.complete for one in found] == [one[2] for one in expected]
+
+
+def test_full_width_equals_brute_force_on_a_transformer() -> None:
+    vocab, limit = 5, 3
+    model = small(vocab_size=vocab, seed=3)
+    source = torch.tensor([[3, 4, 3, 1]])
+    decoding = start_decoding(model, source, None, beam=80)
+    (found,) = search(decoding, SearchConfig(80, 30), [limit])
+
+    class Model(Table):
+        @functools.cache  # noqa: B019
+        def log_probs(self, sentence: int, history: Ids) -> list[float]:
+            with torch.inference_mode():
+                return model(source, torch.tensor([history]))[0, -1].log_softmax(-1).tolist()
+
+    same(found, [one[:2] for one in brute_force(Model([0], 1, vocab=vocab), limit, 1.0)[:30]])
+
+
+@pytest.mark.parametrize("n_best", [1, 3])
+@pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0, 2.0])
+def test_stopping_early_changes_no_hypothesis_that_is_returned(penalty: float, n_best: int) -> None:
+    limit, steps = 12, []
+    for seed in range(24):
+        config = SearchConfig(beam=3 + seed % 3, n_best=n_best, length_penalty=penalty)
+        table = Table([0], config.beam, seed=seed, vocab=4, scale=4.0)
+        (found,) = search(table, config, [limit])
+        same(found, to_the_limit(table, config, limit))
+        steps.append(len(table.present))
+    assert min(steps) < limit, "no search stopped early: the test shows nothing"
+
+
+def test_greedy_is_the_chain_of_best_pieces() -> None:
+    for seed in range(20):
+        table = Table([0], 1, seed=seed, vocab=5, scale=1.0)
+        (found,) = search(table, SearchConfig(beam=1), [10])
+        ids: Ids = ()
+        while len(ids) < 10 and ids[-1:] != (EOS,):
+            values = table.log_probs(0, (BOS, *ids))
+            ids = (*ids, values.index(max(values)))
+        assert tuple(found[0].ids) == (ids[:-1] if ids[-1] == EOS else ids)
+        assert found[0].complete is (ids[-1] == EOS)
+
+
+def test_ranks_are_sorted_and_hypotheses_distinct() -> None:
+    for seed in range(20):
+        (found,) = search(Table([0], 6, seed=seed, vocab=7), SearchConfig(6, 6), [8])
+        ranks = [(not one.complete, -one.rank_score) for one in found]
+        assert ranks == sorted(ranks)
+        assert len({tuple(one.ids) for one in found}) == len(found)
+        for one in found:
+            assert one.score == pytest.approx(math.fsum(one.log_probs), abs=1e-9)
+            assert one.rank_score == pytest.approx(one.score / penalty_of(len(one.log_probs), 1.0))
+            assert len(one.log_probs) == len(one.ids) + one.complete
+
+
+def test_a_batch_gives_what_each_sentence_gives_alone_and_who_is_done_leaves() -> None:
+    config, limits = SearchConfig(3, 2), [2, 9, 5, 7, 9, 1]
+    together = Table(range(6), 3, seed=5, vocab=6)
+    found = search(together, config, limits)
+    for sentence, limit in enumerate(limits):
+        alone = Table([sentence], 3, seed=5, vocab=6)
+        assert search(alone, config, [limit]) == [found[sentence]]
+        assert sum(sentence in present for present in together.present) == len(alone.present) <= limit
+    assert len(together.present[-1]) < 6
+
+
+def test_without_an_end_mark_a_hypothesis_is_incomplete() -> None:
+    def never(scores: Tensor, length: int, sentences: Tensor) -> None:
+        scores[:, :, EOS] = float("-inf")
+
+    for beam in (1, 4):
+        (found,) = search(Table([0], beam), SearchConfig(beam), [5], [never])
+        assert (len(found), len(found[0].ids), found[0].complete) == (1, 5, False)
+
+
+def test_a_forced_prefix_keeps_the_probabilities_of_the_model() -> None:
+    table = Table([0, 1], 4, vocab=6)
+    found = search(table, SearchConfig(4, 4), [7, 7], [force_prefix([[3, 2, 5], []])])
+    free = search(Table([1], 4, vocab=6), SearchConfig(4, 4), [7])
+    assert all(one.ids[:3] == [3, 2, 5] for one in found[0])
+    assert [one.ids for one in found[1]] == [one.ids for one in free[0]]
+    for one in found[0]:
+        path = [BOS, *one.ids, *[EOS] * one.complete]
+        expected = [table.log_probs(0, tuple(path[: at + 1]))[path[at + 1]] for at in range(len(path) - 1)]
+        assert one.log_probs == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("beam", [1, 5])
+def test_scores_are_those_of_the_model_with_all_targets_given(beam: int) -> None:
+    model, rows = small(seed=1), random_rows([3, 9, 1, 6])
+    ids, mask = padded(rows)
+    decoding = start_decoding(model, ids, mask, beam=beam)
+    found = search(decoding, SearchConfig(beam, beam), [12] * 4)
+    for row, ranked in zip(rows, found, strict=True):
+        for one in ranked:
+            assert one.log_probs == pytest.approx(teacher_forced(model, row, one), abs=1e-5)
+            assert one.score == pytest.approx(math.fsum(one.log_probs), abs=1e-5)
+
+
+def teacher_forced(model: Transformer, source: list[int], found: Hypothesis) -> list[float]:
+    targets = torch.tensor([*found.ids, *[EOS] * found.complete])
+    with torch.inference_mode():
+        given = torch.cat([torch.tensor([BOS]), targets[:-1]])
+        logits = model(torch.tensor([source]), given[None])[0]
+    return logits.log_softmax(-1).gather(1, targets[:, None])[:, 0].tolist()
+
+
+def test_the_length_penalty_is_that_of_the_paper() -> None:
+    """Wu et al. 2016, equation 14: ((5 + length) / 6) ** alpha."""
+    assert [penalty_of(1, 0.6), penalty_of(7, 1.0), penalty_of(19, 0.5), penalty_of(9, 0.0)] == pytest.approx(
+        [1, 2, 2, 1]
+    )
+
+
+def test_no_sentences_and_an_n_best_above_the_beam() -> None:
+    assert search(Table([], 2), SearchConfig(2), []) == []
+    with pytest.raises(ValueError, match="n_best = 3: must be at most beam = 2"):
+        SearchConfig(beam=2, n_best=3)

@@ -1,0 +1,215 @@
+"""Attention: formulas, masks, grouped heads, the tap, the cache, the beams."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from clearhead.inspect.watch import watching
+from clearhead.nn.attention import Additive, AttentionCore, CrossAttention, ScaledDotProduct, SelfAttention, build_core
+from clearhead.nn.cache import KVCache
+from clearhead.nn.mask import causal_mask, padding_mask
+from clearhead.nn.position import Rotary
+from tests.small import assert_near
+
+CORES = ["scaled_dot_product", "additive"]
+HEADS, DIM = 4, 6
+
+
+def qkv(queries: int = 5, keys: int = 7, kv_heads: int = HEADS, batch: int = 2) -> tuple[Tensor, Tensor, Tensor]:
+    return (
+        torch.randn(batch, HEADS, queries, DIM),
+        torch.randn(batch, kv_heads, keys, DIM),
+        torch.randn(batch, kv_heads, keys, DIM),
+    )
+
+
+def core_of(name: str) -> AttentionCore:
+    torch.manual_seed(0)
+    return build_core(name, HEADS, DIM).eval()
+
+
+def score(core: AttentionCore, q: Tensor, k: Tensor, head: int) -> float:
+    if isinstance(core, Additive):
+        return float(core.score[head].detach() @ torch.tanh(q + k))
+    return float(q @ k) / math.sqrt(DIM)
+
+
+def by_hand(core: AttentionCore, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
+    """Every weight as a number of its own; ``allowed`` [batch, queries, keys]."""
+    out = torch.zeros(q.shape, dtype=torch.float64)
+    groups = q.shape[1] // k.shape[1]
+    for b, h, i in itertools.product(*map(range, q.shape[:3])):
+        keys = [j for j in range(k.shape[2]) if allowed[b, i, j]]
+        powers = [math.exp(score(core, q[b, h, i], k[b, h // groups, j], h)) for j in keys]
+        for j, power in zip(keys, powers, strict=True):
+            out[b, h, i] += power / sum(powers) * v[b, h // groups, j].double()
+    return out
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+@pytest.mark.parametrize("name", CORES)
+@pytest.mark.parametrize("watched", [False, True])
+def test_formula(name: str, kv_heads: int, watched: bool) -> None:
+    core, (q, k, v) = core_of(name), qkv(kv_heads=kv_heads)
+    mask = torch.rand(2, 1, 5, 7) > 0.4
+    mask[..., 0] = True
+    with watching({"tap": core.tap} if watched else {}):
+        assert_near(core(q, k, v).double(), by_hand(core, q, k, v, torch.ones(2, 5, 7)))
+        assert_near(core(q, k, v, mask=mask).double(), by_hand(core, q, k, v, mask[:, 0]))
+        order = mask[:, 0] & causal_mask(5, 7)
+        order[..., 0] = True
+        full = mask | (torch.arange(7) == 0)
+        assert_near(core(q, k, v, mask=full, causal=True).double(), by_hand(core, q, k, v, order))
+
+
+@pytest.mark.parametrize("name", CORES)
+@pytest.mark.parametrize(("queries", "keys"), [(1, 1), (1, 6), (3, 6), (6, 6)])
+@pytest.mark.parametrize("kind", ["none", "bool", "float"])
+def test_explicit_equals_fused_and_weights_sum_to_one(name: str, queries: int, keys: int, kind: str) -> None:
+    core, (q, k, v) = core_of(name), qkv(queries, keys, kv_heads=2)
+    real = torch.rand(2, 1, 1, keys) > 0.4
+    real[..., 0] = True
+    mask = {"none": None, "bool": real, "float": torch.randn(1, HEADS, queries, keys).masked_fill(~real, -math.inf)}[
+        kind
+    ]
+    fused = core(q, k, v, mask=mask, causal=True)
+    before = set(core.__dict__), set(core.tap.__dict__), list(core.state_dict())
+    with watching({"tap": core.tap}) as seen:
+        explicit = core(q, k, v, mask=mask, causal=True)
+    assert_near(explicit, fused)
+    (weights,) = seen["tap"]
+    assert weights.shape == (2, HEADS, queries, keys)
+    assert_near(weights.sum(-1), torch.ones(2, HEADS, queries))
+    forbidden = ~causal_mask(queries, keys) | (~real if mask is not None else False)
+    assert not weights.masked_select(forbidden).any()
+    assert (set(core.__dict__), set(core.tap.__dict__), list(core.state_dict())) == before
+    assert not core.tap._forward_hooks
+    assert torch.equal(core(q, k, v, mask=mask, causal=True), fused)
+
+
+def test_a_hook_may_change_the_weights() -> None:
+    core, (q, k, v) = ScaledDotProduct(), qkv()
+    handle = core.tap.register_forward_hook(lambda module, args, out: torch.ones_like(out) / out.shape[-1])
+    assert_near(core(q, k, v), v.mean(2, keepdim=True).expand_as(q))
+    handle.remove()
+    assert not torch.allclose(core(q, k, v), v.mean(2, keepdim=True).expand_as(q))
+
+
+@pytest.mark.parametrize("head_dim", [4, 64, 256])
+def test_the_scale_keeps_the_variance_of_scores_near_one(head_dim: int) -> None:
+    torch.manual_seed(0)
+    core = ScaledDotProduct()
+    q, k = torch.randn(2, 8, 4, 64, head_dim, dtype=torch.float64)
+    with watching({"tap": core.tap}) as seen:
+        core(q, k, k)
+    scores = seen["tap"][0].log()  # the scores but for a constant a row
+    assert abs(float(scores.var(-1).mean()) - 1) < 0.05
+
+
+@pytest.mark.parametrize("name", CORES)
+@pytest.mark.parametrize("watched", [False, True])
+def test_dropout_on_the_weights_in_training_alone(name: str, watched: bool) -> None:
+    core, (q, k, _) = build_core(name, HEADS, DIM, dropout=0.5), qkv(50, 60)
+    ones = torch.ones_like(k)
+    with watching({"tap": core.tap} if watched else {}):
+        out = core(q, k, ones)
+        assert_near(core.eval()(q, k, ones), torch.ones_like(out))
+    assert out.std() > 0.05
+    assert abs(float(out.detach().mean()) - 1) < 0.05
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2])
+def test_grouped_query_is_multi_head_with_repeated_keys_and_values(kv_heads: int) -> None:
+    grouped = SelfAttention(16, n_heads=4, n_kv_heads=kv_heads)
+    full = SelfAttention(16, n_heads=4)
+    full.load_state_dict(
+        {
+            name: tensor.view(kv_heads, 4, -1).repeat_interleave(4 // kv_heads, 0).reshape(16, *tensor.shape[1:])
+            if name[0] in "kv"
+            else tensor
+            for name, tensor in grouped.state_dict().items()
+        }
+    )
+    x = torch.randn(2, 5, 16)
+    assert_near(grouped(x, causal=True), full(x, causal=True))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_parity_with_torchs_module(bias: bool) -> None:
+    ours, theirs = SelfAttention(16, n_heads=4, bias=bias), nn.MultiheadAttention(16, 4, bias=bias, batch_first=True)
+    cross = CrossAttention(16, n_heads=4, bias=bias)
+    for mine in (ours, cross):
+        parts = [mine.q_proj, mine.k_proj, mine.v_proj]
+        theirs.in_proj_weight.data.copy_(torch.cat([part.weight for part in parts]))
+        theirs.out_proj.weight.data.copy_(mine.o_proj.weight)
+        if bias:
+            theirs.in_proj_bias.data.copy_(torch.cat([part.bias for part in parts]))
+            theirs.out_proj.bias.data.copy_(mine.o_proj.bias)
+        real = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+        x, memory = torch.randn(2, 5, 16), torch.randn(2, 5, 16)
+        if mine is ours:
+            out, keys = ours(x, mask=padding_mask(real)), x
+        else:
+            out, keys = cross(x, cross.keys_values(memory), mask=padding_mask(real)), memory
+        assert_near(out, theirs(x, keys, keys, key_padding_mask=~real, need_weights=False)[0])
+
+
+@pytest.mark.parametrize("name", CORES)
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+@pytest.mark.parametrize("rotary", [False, True])
+@settings(max_examples=3, deadline=None)
+@given(steps=st.lists(st.integers(1, 3), min_size=1, max_size=4))
+def test_cached_equals_uncached(name: str, kv_heads: int, rotary: bool, steps: list[int]) -> None:
+    turn = Rotary(6, 20) if rotary else None
+    attention = SelfAttention(24, n_heads=4, n_kv_heads=kv_heads, core=core_of(name), rotary=turn)
+    x = torch.randn(3, sum(steps), 24)
+    cache = KVCache(n_layers=1, rows=3, kv_heads=kv_heads, head_dim=6, capacity=1, like=x)
+    parts = []
+    for new in x.split(steps, dim=1):
+        cache.reserve(new.shape[1])
+        parts.append(attention(new, causal=True, cache=cache.layers[0]))
+        cache.advance(new.shape[1])
+    assert_near(torch.cat(parts, 1), attention(x, causal=True))
+
+
+@pytest.mark.parametrize("name", CORES)
+def test_keys_under_the_mask_may_be_permuted(name: str) -> None:
+    cross, x, memory = CrossAttention(24, n_heads=4, core=core_of(name)), torch.randn(2, 3, 24), torch.randn(2, 6, 24)
+    mask = torch.tensor([[True] * 6, [True, False, True, True, False, True]])
+    order = torch.randperm(6)
+    out = cross(x, cross.keys_values(memory), mask=padding_mask(mask))
+    memory[~mask] = 1e3
+    assert_near(cross(x, cross.keys_values(memory[:, order]), mask=padding_mask(mask[:, order])), out)
+
+
+@pytest.mark.parametrize("name", CORES)
+@pytest.mark.parametrize("kv_heads", [4, 1])
+@pytest.mark.parametrize("queries", [1, 3])
+def test_beams_share_one_memory(name: str, kv_heads: int, queries: int) -> None:
+    cross = CrossAttention(24, n_heads=4, n_kv_heads=kv_heads, core=core_of(name))
+    x, memory = torch.randn(6, queries, 24), torch.randn(2, 5, 24)
+    mask = padding_mask(torch.tensor([[True] * 5, [True] * 2 + [False] * 3]))
+    shared = cross(x, cross.keys_values(memory), mask=mask)
+    copied = cross(x, cross.keys_values(memory.repeat_interleave(3, 0)), mask=mask.repeat_interleave(3, 0))
+    assert_near(shared, copied)
+
+
+@pytest.mark.parametrize("kind", [SelfAttention, CrossAttention])
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "message"),
+    [
+        (3, None, "n_heads = 3: must divide d_model = 16"),
+        (0, None, "n_heads = 0: must divide d_model = 16"),
+        (4, 3, "n_kv_heads = 3: must divide n_heads = 4"),
+        (4, 8, "n_kv_heads = 8: must divide n_heads = 4"),
+        (4, 0, "n_kv_heads = 0: must divide n_heads = 4"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_named(kind: type[nn.Module], heads: int, kv_heads: int | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        kind(16, n_heads=heads, n_kv_heads=kv_heads)

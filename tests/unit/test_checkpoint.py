@@ -1,0 +1,174 @@
+"""Checkpoints come back bit for bit, are whole or not there, and damage anywhere is named."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from clearhead import checkpoint
+from clearhead.checkpoint import (
+    Checkpoint,
+    average_checkpoints,
+    checkpoints_of,
+    load_checkpoint,
+    load_model_tensors,
+    model_tensors,
+    save_checkpoint,
+)
+from clearhead.errors import DataError, ModelError
+from tests.small import random_rows, small
+
+STATE = {"step": 3, "scores": {"loss": 0.1 + 0.2}, "best_score": None, "name": "零"}
+
+
+def contents(value: float = 1.0) -> Checkpoint:
+    draw = torch.Generator().manual_seed(0)
+    weights = {"a": torch.randn(4, 5, generator=draw) * value, "b": torch.tensor([float("nan"), -0.0, 1e-45])}
+    return Checkpoint({"model": weights, "optimizer": {"step/a": torch.tensor(7)}}, STATE)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    save_checkpoint(tmp_path / "checkpoints" / "step-00000003", contents())
+    return tmp_path / "checkpoints" / "step-00000003"
+
+
+def test_what_is_saved_comes_back(path: Path) -> None:
+    found = load_checkpoint(path)
+    assert found.state == STATE
+    assert found.tensors.keys() == {"model", "optimizer"}
+    for stem, tensors in contents().tensors.items():
+        for name, tensor in tensors.items():
+            assert found.tensors[stem][name].numpy().tobytes() == tensor.numpy().tobytes(), name
+    assert load_checkpoint(path, ("model",)).tensors.keys() == {"model"}
+    assert load_checkpoint(path, ("ema", "model")).tensors.keys() == {"model"}, "what is not there is left out"
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"])
+@pytest.mark.parametrize("damage", ["gone", "cut", "empty", "longer", "flipped"])
+def test_damage_is_named(path: Path, name: str, damage: str) -> None:
+    file = path / name
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    whole = file.read_bytes()
+    changed = {"cut": whole[:-1], "empty": b"", "longer": whole + b"x", "flipped": bytes(content)}
+    file.unlink() if damage == "gone" else file.write_bytes(changed[damage])
+    # a flip in the manifest names the file whose entry it is in
+    with pytest.raises(ModelError, match=r"checkpoint file '.*(json|safetensors)'" if damage == "flipped" else name):
+        load_checkpoint(path, ("model",))
+
+
+def test_every_flipped_bit_of_the_manifest_is_seen(path: Path) -> None:
+    file = path / "manifest.json"
+    whole = file.read_bytes()
+    for bit in range(0, 8 * len(whole), 3):
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(content)
+        with pytest.raises(ModelError):
+            load_checkpoint(path)
+
+
+@pytest.mark.parametrize("manifest", ["{}", "[]", '{"model.safetensors": 3}', '{"state.json": [1]}', "null"])
+def test_a_manifest_of_another_shape_is_a_damaged_checkpoint(path: Path, manifest: str) -> None:
+    (path / "manifest.json").write_text(manifest)
+    with pytest.raises(ModelError, match=r"manifest\.json"):
+        load_checkpoint(path)
+
+
+def test_a_format_of_the_future_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    save_checkpoint(tmp_path / "one", contents())
+    monkeypatch.undo()
+    with pytest.raises(ModelError, match="has a format this version does not know"):
+        load_checkpoint(tmp_path / "one")
+
+
+@pytest.mark.parametrize("call", ["save_file", "_sync", "_digest"])
+def test_an_interrupted_save_leaves_the_one_before(path: Path, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for end, raised in ((full, DataError), (killed, KeyboardInterrupt)):
+        monkeypatch.setattr(checkpoint, call, end)
+        with pytest.raises(raised):
+            save_checkpoint(path, contents(2.0))
+        with pytest.raises(raised):
+            save_checkpoint(path.with_name("step-00000004"), contents(2.0))
+        monkeypatch.undo()
+        assert torch.equal(load_checkpoint(path).tensors["model"]["a"], contents().tensors["model"]["a"])
+        assert [one.name for one in checkpoints_of(path.parents[1])] == [path.name]
+    save_checkpoint(path, contents(2.0))  # what a killed save left behind is no hindrance
+    assert torch.equal(load_checkpoint(path).tensors["model"]["a"], contents(2.0).tensors["model"]["a"])
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"checkpoint '.*file/one' cannot be written"):
+        save_checkpoint(tmp_path / "file" / "one", contents())
+
+
+def test_files_are_on_the_disk_before_the_name_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log: list[str] = []
+    synced, renamed = checkpoint._sync, Path.rename
+    monkeypatch.setattr(checkpoint, "_sync", lambda file: (log.append(file.name), synced(file)))
+    monkeypatch.setattr(Path, "rename", lambda self, new: (log.append("rename"), renamed(self, new))[1])
+    save_checkpoint(path, contents())
+    written = {"model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"}
+    assert set(log[: log.index("rename")]) == written
+    assert log[log.index("rename") :] == ["rename", "checkpoints"]
+
+
+def test_a_tied_tensor_is_kept_once_and_comes_back_for_all() -> None:
+    one, other = small(seed=1, tie="all"), small(seed=2, tie="all")
+    kept = model_tensors(one)
+    tied = [name for name in one.state_dict() if name not in kept]
+    assert sorted(tied) == ["decoder.embedding.tokens.weight", "lm_head.weight"]
+    load_model_tensors(other, kept, "here")
+    ids = torch.tensor(random_rows([5]))
+    with torch.inference_mode():
+        assert torch.equal(one(ids, ids), other(ids, ids))
+
+
+def test_weights_of_another_model_are_refused_and_change_nothing_before() -> None:
+    linear = nn.Linear(2, 3)
+    weight = linear.weight.detach().clone()
+    tensors = {"weight": torch.ones(3, 2), "bias": torch.zeros(3)}
+    for given, expected in [
+        ({"weight": tensors["weight"]}, "here: tensor 'bias' is missing"),
+        ({**tensors, "other": torch.ones(1)}, "here: tensor 'other' is not part of this model"),
+        (
+            {"bias": torch.zeros(3), "weight": torch.ones(2, 3)},
+            r"tensor 'weight' has shape \[2, 3\], this model needs \[3, 2\]",
+        ),
+    ]:
+        with pytest.raises(ModelError, match=expected):
+            load_model_tensors(linear, given, "here")
+        assert torch.equal(linear.weight, weight)
+    load_model_tensors(linear, tensors, "here")
+    assert torch.equal(linear.weight, torch.ones(3, 2))
+
+
+def test_the_average_is_the_mean(tmp_path: Path) -> None:
+    values = [1.0, 2.0, 6.0]
+    for step, value in enumerate(values):
+        save_checkpoint(tmp_path / str(step), Checkpoint({"model": {"a": torch.full((2,), value)}}, {"step": step}))
+    found = average_checkpoints([tmp_path / str(step) for step in range(3)])
+    assert found["a"].tolist() == [3.0, 3.0]
+    assert found["a"].dtype == torch.float32
+
+
+def test_checkpoints_are_in_order_of_steps_and_nothing_else_counts(tmp_path: Path) -> None:
+    for name in ("step-00000010", "step-00000002", "step-00000010.tmp", "average-5", "latest"):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    assert [one.name for one in checkpoints_of(tmp_path)] == ["step-00000002", "step-00000010"]
+    shutil.rmtree(tmp_path / "checkpoints")
+    assert checkpoints_of(tmp_path) == []
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,122 @@
+"""Recipes: TOML to dataclasses, every mistake at once, the nearest right key, overrides, and the way back."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from annotated_types import Ge
+
+from clearhead.config import as_tree, keys, merge, parse, parse_overrides, read_toml, write_toml
+from clearhead.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Inner:
+    d_model: Annotated[int, Ge(1)] = 8
+    dropout: float = 0.0
+    kind: Literal["layer", "rms"] = "layer"
+    betas: tuple[float, float] = (0.9, 0.98)
+    heads: int | None = None
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        if self.d_model == 13:
+            raise ValueError("model.d_model = 13: brings bad luck")
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str = ""
+    model: Inner = field(default_factory=Inner)
+
+
+def problem(tree: dict[str, Any]) -> str:
+    with pytest.raises(UsageError) as caught:
+        parse(Outer, tree, source="recipe")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_values_and_defaults() -> None:
+    found = parse(Outer, {"model": {"d_model": 4, "dropout": 1, "betas": [0.5, 0.6]}}, source="recipe")
+    assert found == Outer(model=Inner(d_model=4, dropout=1.0, betas=(0.5, 0.6)))
+
+
+@pytest.mark.parametrize(
+    ("tree", "expected"),
+    [
+        ({"modle": {}}, "unknown key 'modle'; did you mean 'model'?"),
+        ({"model": {"d_modle": 1}}, "unknown key 'model.d_modle'; did you mean 'd_model'?"),
+        ({"model": 3}, "model = 3: this is a table, set its keys"),
+        ({"model": {"d_model": 0}}, "model.d_model = 0: input should be greater than or equal to 1"),
+        ({"model": {"d_model": "many"}}, "model.d_model = 'many': input should be a valid integer"),
+        ({"model": {"d_model": 1.5}}, "model.d_model = 1.5: input should be a valid integer"),
+        ({"model": {"kind": "rsm"}}, "model.kind = 'rsm': must be one of layer, rms; did you mean 'rms'?"),
+        ({"model": {"kind": "zzz"}}, "model.kind = 'zzz': must be one of layer, rms"),
+        ({"model": {"d_model": 13}}, "model.d_model = 13: brings bad luck"),
+        ({"model": {"betas": [0.5]}}, "model.betas.1 = [0.5]: field required"),
+    ],
+)
+def test_a_mistake_is_named_with_its_rule(tree: dict[str, Any], expected: str) -> None:
+    assert problem(tree).startswith(f"recipe: {expected}")
+
+
+@pytest.mark.parametrize(
+    "tree", [{"d_model": "8"}, {"dropout": "0.1"}, {"bias": "yes"}, {"bias": 1}, {"d_model": True}]
+)
+def test_a_value_of_another_type_is_a_mistake(tree: dict[str, Any]) -> None:
+    """TOML has types: text where a number is due is a slip, and 1 is not true."""
+    assert f"model.{next(iter(tree))} = " in problem({"model": tree})
+
+
+def test_all_mistakes_come_at_once() -> None:
+    assert problem({"nam": "x", "model": {"bais": True}}).count("unknown key") == 2
+    found = problem({"model": {"d_model": 0, "kind": "x"}})
+    assert "d_model = 0" in found
+    assert "kind = 'x'" in found
+
+
+def test_overrides_are_toml_values_or_plain_text() -> None:
+    pairs = ["a.b=1e-4", "a.c=true", "a.d=[1, 2]", "a.e=hello world", " f = 'x' ", "a.b=2", "g=a=b", "h="]
+    expected = {"a": {"b": 2, "c": True, "d": [1, 2], "e": "hello world"}, "f": "x", "g": "a=b", "h": ""}
+    assert parse_overrides(pairs) == expected
+
+
+@pytest.mark.parametrize("pair", ["a", "=1", "a..b=1", ".a=1", ""])
+def test_an_override_without_key_or_value_is_refused(pair: str) -> None:
+    with pytest.raises(UsageError, match=r"expected key=value, for example --set model\.d_model=256"):
+        parse_overrides([pair])
+
+
+def test_merge_goes_table_by_table_and_changes_neither() -> None:
+    base, over = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 9}, "d": {"e": 4}}
+    assert merge(base, over) == {"a": {"b": 9, "c": 2}, "d": {"e": 4}}
+    assert base == {"a": {"b": 1, "c": 2}, "d": 3}
+
+
+def test_what_is_written_reads_back_the_same(tmp_path: Path) -> None:
+    config = Outer("零\"'\n", Inner(3, 1e-9, "rms", (0.1, 0.25), None, False))
+    (tmp_path / "recipe.toml").write_text(write_toml(as_tree(config)), encoding="utf-8")
+    assert parse(Outer, read_toml(tmp_path / "recipe.toml"), source="recipe") == config
+
+
+def test_keys_are_dotted() -> None:
+    model = [f"model.{name}" for name in ("d_model", "dropout", "kind", "betas", "heads", "bias")]
+    assert keys(Outer) == ["name", *model]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"a = = 2\n", "is not valid TOML: .*line 1"),
+        (b"a = '\xff'", "is not UTF-8 at byte 5"),
+        (None, "cannot be read: No such"),
+    ],
+)
+def test_a_file_that_is_no_recipe(content: bytes | None, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=rf"recipe '.*recipe\.toml' {expected}"):
+        read_toml(path)

@@ -1,0 +1,132 @@
+"""Losses: value and gradients against autograd through the plain computation, whatever the chunks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from clearhead.loss import LossConfig, cross_entropy, linear_cross_entropy
+from tests.small import assert_near
+
+
+def reference(logits: Tensor, targets: Tensor, smoothing: float, z_loss: float) -> Tensor:
+    """The definition: cross-entropy to the smoothed target distribution, plus z_loss log(Z)^2."""
+    wanted = torch.full_like(logits, smoothing / logits.shape[1])
+    wanted[torch.arange(len(targets)), targets] += 1 - smoothing
+    log_z = logits.exp().sum(1).log()
+    return (wanted * (log_z[:, None] - logits)).sum() + z_loss * log_z.square().sum()
+
+
+def gradients(loss: Callable[[Tensor, Tensor], Tensor], x: Tensor, weight: Tensor) -> list[Tensor]:
+    x, weight = x.clone().requires_grad_(), weight.clone().requires_grad_()
+    value = loss(x, weight)
+    (value / 7).backward()  # as a step does: the mean comes after
+    return [value.detach(), x.grad, weight.grad]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("z_loss", [0.0, 1e-2])
+def test_plain_loss(smoothing: float, z_loss: float) -> None:
+    logits, targets = torch.randn(9, 11, dtype=torch.float64, requires_grad=True), torch.randint(11, (9,))
+    total, count = cross_entropy(logits, targets, label_smoothing=smoothing, z_loss=z_loss)
+    expected = reference(logits, targets, smoothing, z_loss)
+    assert count == 9
+    torch.testing.assert_close(total, expected)
+    (grad,) = torch.autograd.grad(total, logits)
+    torch.testing.assert_close(grad, torch.autograd.grad(expected, logits)[0])
+    if not z_loss:
+        torch.testing.assert_close(
+            total, functional.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
+        )
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    rows=st.integers(1, 12),
+    vocab=st.integers(2, 9),
+    smoothing=st.sampled_from([0.0, 0.1, 0.5]),
+    z_loss=st.sampled_from([0.0, 1e-3, 0.1]),
+    chunk=st.sampled_from([1, 2, 5, 12, 1000]),
+    scale=st.sampled_from([0.1, 1.0, 5.0]),
+)
+def test_fused_loss_and_gradients(
+    rows: int, vocab: int, smoothing: float, z_loss: float, chunk: int, scale: float
+) -> None:
+    x, weight = torch.randn(rows, 4, dtype=torch.float64) * scale, torch.randn(vocab, 4, dtype=torch.float64)
+    targets, config = torch.randint(vocab, (rows,)), LossConfig(smoothing, z_loss, chunk)
+    fused = gradients(lambda x, w: linear_cross_entropy(x, w, targets, config)[0], x, weight)
+    plain = gradients(lambda x, w: reference(x @ w.T, targets, smoothing, z_loss), x, weight)
+    for ours, theirs in zip(fused, plain, strict=True):
+        assert_near(ours, theirs, 1e-9)
+    assert linear_cross_entropy(x, weight, targets, config)[1] == rows
+
+
+def test_gradcheck() -> None:
+    x, weight = torch.randn(5, 3, dtype=torch.float64), torch.randn(6, 3, dtype=torch.float64)
+    config, targets = LossConfig(0.1, 0.01, 2), torch.tensor([0, 5, 2, 2, 1])
+    loss = lambda x, w: linear_cross_entropy(x, w, targets, config)[0]  # noqa: E731
+    assert torch.autograd.gradcheck(loss, (x.requires_grad_(), weight.requires_grad_()))
+
+
+def test_float32_against_torch() -> None:
+    torch.manual_seed(0)
+    x, weight, targets = torch.randn(300, 64), torch.randn(500, 64) / 8, torch.randint(500, (300,))
+    config = LossConfig(label_smoothing=0.1, chunk_size=128)
+
+    def torchs(x: Tensor, w: Tensor) -> Tensor:
+        return functional.cross_entropy(x @ w.T, targets, reduction="sum", label_smoothing=0.1)
+
+    fused = gradients(lambda x, w: linear_cross_entropy(x, w, targets, config)[0], x, weight)
+    for ours, theirs in zip(fused, gradients(torchs, x, weight), strict=True):
+        assert_near(ours, theirs, 1e-5)
+
+
+@pytest.mark.parametrize("size", [1e3, 1e4])
+def test_large_logits_stay_exact(size: float) -> None:
+    x, weight = torch.tensor([[size], [-size]], requires_grad=True), torch.tensor([[1.0], [-1.0], [0.5]])
+    total, _ = linear_cross_entropy(x, weight, torch.tensor([1, 1]), LossConfig(label_smoothing=0.0))
+    total.backward()
+    torch.testing.assert_close(total.detach(), torch.tensor(2 * size))
+    assert x.grad.isfinite().all()
+
+
+def test_what_needs_no_gradient_gets_none() -> None:
+    targets, config = torch.tensor([0, 1]), LossConfig(chunk_size=1)
+    x, weight = torch.randn(2, 3, requires_grad=True), torch.randn(4, 3)
+    linear_cross_entropy(x, weight, targets, config)[0].backward()
+    assert weight.grad is None
+    gradient, x = x.grad, x.detach()
+    linear_cross_entropy(x, weight.requires_grad_(), targets, config)[0].backward()
+    assert gradient is not None
+    assert x.grad is None
+    assert weight.grad is not None
+    with torch.no_grad():
+        assert not linear_cross_entropy(x, weight, targets, config)[0].requires_grad
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the number of elements of the largest tensor that any operation returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numel = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, (tuple, list)) else [out]:
+            if isinstance(tensor, Tensor):
+                self.numel = max(self.numel, tensor.numel())
+        return out
+
+
+def test_all_logits_never_exist_together() -> None:
+    x, weight = torch.randn(64, 2, requires_grad=True), torch.randn(100, 2, requires_grad=True)
+    with Largest() as largest:
+        linear_cross_entropy(x, weight, torch.randint(100, (64,)), LossConfig(chunk_size=8))[0].backward()
+    assert largest.numel == 8 * 100

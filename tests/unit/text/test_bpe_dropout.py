@@ -1,0 +1,64 @@
+"""BPE-dropout: without dropping it is the library's BPE, with it it is the algorithm of the paper."""
+
+import random
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clearhead.text.bpe_dropout import BpeDropout
+from clearhead.text.pipeline import Kind
+from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
+
+MERGES = [("a", "b"), ("b", "c"), ("ab", "c"), ("abc", "ab"), ("c", "ab")]
+IDS = {piece: i for i, piece in enumerate(["a", "b", "c", "ab", "bc", "abc", "abcab", "cab"], 4)}
+
+
+def by_the_paper(word: str, p: float, draw: random.Random) -> tuple[str, ...]:
+    """Algorithm 1, word by word: at every step each possible merge is dropped with probability p."""
+    symbols = list(word)
+    while True:
+        pairs = [(MERGES.index(pair), i) for i, pair in enumerate(pairwise(symbols)) if pair in MERGES]
+        kept = [candidate for candidate in pairs if draw.random() >= p]
+        if not kept:
+            return tuple(symbols)
+        at = min(kept)[1]
+        symbols[at : at + 2] = [symbols[at] + symbols[at + 1]]
+
+
+def test_distribution_is_the_papers() -> None:
+    n, p, word = 20_000, 0.3, "abcabc"
+    names = {i: piece for piece, i in IDS.items()}
+    ours = BpeDropout(IDS, MERGES, p=p, unk=3)
+    found = Counter(tuple(names[i] for i in ours.encode([word], seed)) for seed in range(n))
+    draw = random.Random(0)
+    expected = Counter(by_the_paper(word, p, draw) for _ in range(n))
+    assert len(expected) > 5
+    for split in expected | found:
+        assert abs(found[split] - expected[split]) < 5 * (expected[split] + found[split] + 10) ** 0.5, split
+
+
+@pytest.mark.parametrize("kind", ["byte_bpe", "bpe"])
+def test_without_dropping_it_equals_encode_on_real_text(kind: Kind, shared_data: Path) -> None:
+    folder = shared_data / "tatoeba-zh-en"
+    lines = [x for s in ("zh", "en") for x in (folder / f"train.{s}").read_text("utf-8").split("\n")[:3000]]
+    tokenizer = Tokenizer.train(lines[::2], TokenizerConfig(kind=kind, vocab_size=2000))
+    rng = np.random.default_rng(0)
+    odd = ["", " ", "  a  b ", "罕\u0000\ufeff👩‍👩‍👧", "aaaaaaaaa" * 40, "哈" * 300, "</s><pad>"]
+    assert [tokenizer.encode_with_dropout(x, rng) for x in lines + odd] == tokenizer.encode_batch(lines + odd)
+
+
+def test_unknown_characters_and_no_merges() -> None:
+    assert BpeDropout(IDS, MERGES, p=0.0, unk=3).encode(["axb", "", "ab"], 0) == [4, 3, 5, 7]
+    assert BpeDropout(IDS, [], p=0.5, unk=3).encode(["abc"], 0) == [4, 5, 6]
+
+
+def test_words_are_forgotten_when_there_are_too_many() -> None:
+    dropout = BpeDropout(IDS, MERGES, p=0.0, unk=3)
+    dropout.words_kept = 100
+    words = [f"abc{i}" for i in range(300)]
+    first = dropout.encode(words, 0)
+    assert len(dropout._starts) <= 100
+    assert first == dropout.encode(words, 1)

@@ -1,0 +1,68 @@
+"""What training learns fits its pipeline, is the same every time, and never holds more than it may."""
+
+import subprocess
+import sys
+
+import pytest
+
+from clearhead.text.pipeline import BYTE_CHARS, Kind, Learned, build, train
+
+LINES = ["我吃了一个苹果。", "he eats an apple, don't you?", "他们吃苹果", "an apple </s> a day"] * 5
+KINDS: list[Kind] = ["char", "byte_bpe", "bpe", "wordpiece", "unigram"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "vocab_size"),
+    [(kind, size) for kind in KINDS for size in (8, 11, 40, 270) if kind != "byte_bpe" or size > 260],
+)
+def test_never_more_than_vocab_size(kind: Kind, vocab_size: int) -> None:
+    learned = train(LINES, kind, vocab_size, 2)
+    learned.check(kind)
+    assert build(kind, learned).get_vocab_size() == 4 + len(learned.pieces) <= vocab_size
+
+
+def test_rare_characters_get_no_piece() -> None:
+    assert "罕" not in train([*LINES, "罕见"], "char", 300, 2).pieces
+    assert "罕" in train([*LINES, "罕见"], "char", 300, 1).pieces
+
+
+def test_pieces_do_not_bridge_characters_without_one() -> None:
+    learned = train(["ab罕cd", "ab稀cd", "ab少cd"], "bpe", 300, 2)
+    assert "ab" in learned.pieces
+    assert not any("bc" in piece for piece in learned.pieces)
+
+
+@pytest.mark.parametrize("kind", ["char", "byte_bpe", "bpe", "wordpiece"])
+def test_same_text_same_pieces_in_another_process(kind: Kind) -> None:
+    # another process has other hash seeds, which is where the library's chance comes from
+    code = f"from clearhead.text.pipeline import train; print(train({LINES!r}, {kind!r}, 300, 2))"
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(2)]
+    assert runs[0] == runs[1] != b""
+
+
+def test_byte_characters_are_the_librarys() -> None:
+    from tokenizers import pre_tokenizers
+
+    cut = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    text = "".join(map(chr, range(1, 0x800))) + "我\U0001f600"
+    assert "".join(word for word, _ in cut.pre_tokenize_str(text)) == "".join(BYTE_CHARS[b] for b in text.encode())
+    assert len(set(BYTE_CHARS)) == 256
+
+
+@pytest.mark.parametrize(
+    ("kind", "learned"),
+    [
+        ("char", Learned(["a", "a"])),
+        ("char", Learned([""])),
+        ("char", Learned(["\ud800"])),
+        ("bpe", Learned([" </s>"])),
+        ("byte_bpe", Learned(BYTE_CHARS[1:])),
+        ("byte_bpe", Learned([*BYTE_CHARS, "我"])),
+        ("bpe", Learned(["a", "b"], [("a", "b")])),
+        ("unigram", Learned(["a"], scores=[float("nan")])),
+        ("unigram", Learned(["a", "b"], scores=[-1.0])),
+    ],
+)
+def test_what_does_not_fit_is_refused(kind: Kind, learned: Learned) -> None:
+    with pytest.raises(ValueError, match=r"must be|surrogates"):
+        learned.check(kind)

@@ -1,0 +1,55 @@
+"""Sentences are cut where they end, and no character is lost."""
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearhead.text.sentences import split_sentences
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ["你好。", "我很好！", "你呢？"],
+        ["他说：“走吧。”", "然后走了。"],
+        ["你好吗?", "我很好.", "再见"],
+        ["It is 3.14. ", "Is it? ", "Yes!"],
+        ["Use tools, e.g. this one, etc. and go. ", "Then stop."],
+        ["Dr. Wang met J. Smith. ", "They talked."],
+        ['"Go!" he said. ', '"Why?" ', "Because."],
+        ["我……不知道。", "真的！！", "走"],
+        ["one\n", "two\n\n", "three"],
+        ["no end"],
+        ["  "],
+        [],
+    ],
+)
+def test_ends(parts: list[str]) -> None:
+    assert split_sentences("".join(parts)) == parts
+
+
+@given(st.text(alphabet=st.sampled_from("a我A1 .!?。！？…”\"')\n")) | st.text())
+def test_nothing_is_lost(text: str) -> None:
+    parts = split_sentences(text)
+    assert "".join(parts) == text
+    assert all(parts)
+
+
+@pytest.mark.parametrize(
+    "text", ["." * 300_000 + "a", "。" * 300_000, " " * 300_000 + "a", ". " * 100_000, '."' * 100_000]
+)
+def test_hostile_text_takes_linear_time(text: str) -> None:
+    start = time.perf_counter()
+    assert "".join(split_sentences(text)) == text
+    assert time.perf_counter() - start < 5
+
+
+def test_real_text_is_cut_and_kept(shared_data: Path) -> None:
+    lines = (shared_data / "tatoeba-zh-en" / "train.zh").read_text(encoding="utf-8").splitlines()[:500]
+    text = "".join(lines)
+    parts = split_sentences(text)
+    assert "".join(parts) == text
+    assert len(parts) >= 480

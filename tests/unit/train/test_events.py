@@ -1,0 +1,23 @@
+"""Events are records that cannot be changed on their way through the writers."""
+
+import dataclasses
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from clearhead.train.events import Evaluated, Event, Finished, Saved, Stepped
+
+
+def test_every_event_tells_its_step_and_cannot_be_changed() -> None:
+    events = [
+        Stepped(4, 0, 1.0, 0.1, 2.0, 10, 0.5),
+        Evaluated(4, {"loss": 1.0}, best=False, seconds=1.0),
+        Saved(4, Path("checkpoint")),
+        Finished(4, "early_stop"),
+    ]
+    assert {type(event) for event in events} == set(get_args(Event))
+    for event in events:
+        assert event.step == 4
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            event.step = 5  # type: ignore[misc]

@@ -1,0 +1,201 @@
+"""The loop: a resumed run is the uninterrupted one bit for bit; rhythm, limits, early stop, the best checkpoint."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from clearhead.checkpoint import checkpoints_of, model_tensors
+from clearhead.data.translation import Batch, collate
+from clearhead.optim.build import OptimConfig, build_ema, build_optimizers
+from clearhead.train.config import TrainConfig, ValidationConfig
+from clearhead.train.events import Evaluated, Event, Finished, Saved, Stepped
+from clearhead.train.loop import Work, step_seed, train_loop
+from clearhead.train.state import TrainState, find_checkpoint
+from tests.small import random_rows, small
+
+PER_EPOCH = 5
+OPTIM = OptimConfig(schedule="cosine", ema_decay=0.9, weight_decay=0.01)
+TRAIN = TrainConfig(max_steps=9, lr=0.01, warmup_steps=3, evaluate_every=0, checkpoint_every=0, seed=3)
+ROWS = random_rows([2, 5, 3, 7, 4, 1, 6, 2, 8, 3], seed=8)
+
+
+def new_state(init: int = 0, optim: OptimConfig = OPTIM) -> TrainState:
+    model = small(seed=init, dropout=0.3)
+    ema = build_ema(model, optim.ema_decay) if optim.ema_decay else None
+    return TrainState(model, build_optimizers(model, optim, TRAIN.lr), ema)
+
+
+class Toy:
+    """Ten pairs in five batches, in an order of each epoch's own; remembers what was trained on."""
+
+    def __init__(self, state: TrainState, losses: list[float] | None = None) -> None:
+        self.state, self.losses = state, losses or []
+        self.seen: list[tuple[int, ...]] = []
+
+    def batches(self, epoch: int, start: int) -> Iterator[Batch]:
+        order = np.random.default_rng([TRAIN.seed, epoch]).permutation(len(ROWS)).reshape(PER_EPOCH, 2)
+        for pair in order[start:]:
+            self.seen.append(tuple(pair.tolist()))
+            yield collate([ROWS[i] for i in pair], [ROWS[-1 - i] for i in pair])
+
+    def loss_of(self, batch: Batch) -> tuple[torch.Tensor, int]:
+        logits = self.state.model(batch.src_ids, batch.tgt_ids, src_mask=batch.src_mask)
+        loss = nn.functional.cross_entropy(
+            logits.flatten(0, 1), batch.targets.flatten(), ignore_index=0, reduction="sum"
+        )
+        return loss, batch.target_count
+
+    def evaluate(self, model: nn.Module) -> Mapping[str, float]:
+        assert not model.training
+        assert model is self.state.evaluated_model
+        return {"loss": self.losses.pop(0) if self.losses else 1.0}
+
+
+def run(toy: Toy, folder: Path, train: TrainConfig = TRAIN, **options: Any) -> list[Event]:
+    """Runs to the end; ``stop_at`` interrupts after that step."""
+    stop_at = options.pop("stop_at", None)
+    validation = ValidationConfig(**options)
+    work = Work(toy.batches, toy.loss_of, toy.evaluate)
+    return list(
+        train_loop(
+            toy.state,
+            work,
+            folder,
+            train,
+            optim=OPTIM,
+            validation=validation,
+            should_stop=lambda: toy.state.step == stop_at,
+        )
+    )
+
+
+def everything(state: TrainState) -> dict[str, torch.Tensor]:
+    assert state.ema is not None
+    return {
+        **model_tensors(state.model),
+        **state.optimizers.state_tensors(),
+        **{f"ema/{name}": tensor for name, tensor in model_tensors(state.ema.module).items()},
+        "ema/updates": state.ema.n_averaged,
+        "position": torch.tensor([state.step, state.epoch, state.position]),
+    }
+
+
+@pytest.mark.parametrize(("grad_accum", "stop_at"), [(1, 3), (1, 5), (3, 1), (3, 2)])
+def test_a_resumed_run_is_the_uninterrupted_one(grad_accum: int, stop_at: int, tmp_path: Path) -> None:
+    train = dataclasses.replace(TRAIN, grad_accum_steps=grad_accum)
+    whole = Toy(new_state())
+    losses = [event.loss for event in run(whole, tmp_path / "whole", train) if isinstance(event, Stepped)]
+
+    first = Toy(new_state())
+    before = run(first, tmp_path / "run", train, stop_at=stop_at)
+    assert before[-1] == Finished(stop_at, "interrupted")
+    torch.manual_seed(1234)  # whatever else drew random numbers meanwhile
+    second = Toy(new_state(init=99))
+    latest = find_checkpoint(tmp_path / "run", "latest")
+    assert latest is not None
+    second.state.restore(latest)
+    after = run(second, tmp_path / "run", train)
+
+    assert [event.loss for event in before + after if isinstance(event, Stepped)] == losses
+    assert first.seen + second.seen == whole.seen
+    expected = everything(whole.state)
+    found = everything(second.state)
+    assert found.keys() == expected.keys()
+    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
+
+
+def test_the_seed_decides_on_dropout_and_each_step_draws_anew(tmp_path: Path) -> None:
+    def losses(seed: int) -> list[float]:
+        toy = Toy(new_state())
+        events = run(toy, tmp_path / str(seed), dataclasses.replace(TRAIN, seed=seed))
+        return [event.loss for event in events if isinstance(event, Stepped)]
+
+    assert losses(3) == losses(3)
+    assert losses(3)[0] != losses(4)[0]
+    assert len({step_seed(seed, step) for seed in range(20) for step in range(50)}) == 1000
+
+
+def test_evaluating_and_saving_leave_the_training_alone(tmp_path: Path) -> None:
+    plain, busy = Toy(new_state()), Toy(new_state())
+    run(plain, tmp_path / "plain")
+    run(busy, tmp_path / "busy", dataclasses.replace(TRAIN, evaluate_every=2, checkpoint_every=3))
+    expected, found = everything(plain.state), everything(busy.state)
+    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
+
+
+def test_rhythm_and_contents_of_the_events(tmp_path: Path) -> None:
+    train = dataclasses.replace(TRAIN, evaluate_every=4, checkpoint_every=3, keep_last=9)
+    events = run(Toy(new_state()), tmp_path, train)
+    assert [event.step for event in events if isinstance(event, Stepped)] == list(range(1, 10))
+    assert [event.step for event in events if isinstance(event, Evaluated)] == [4, 8, 9]
+    assert [event.step for event in events if isinstance(event, Saved)] == [3, 4, 6, 8, 9]
+    assert [path.name for path in checkpoints_of(tmp_path)] == [f"step-{step:08d}" for step in (3, 4, 6, 8, 9)]
+    assert events[-1] == Finished(9, "max_steps")
+    steps = [event for event in events if isinstance(event, Stepped)]
+    assert [event.epoch for event in steps] == [0] * 5 + [1] * 4
+    assert [event.lr for event in steps[:3]] == pytest.approx([TRAIN.lr / 3, TRAIN.lr * 2 / 3, TRAIN.lr])
+    assert steps[-1].lr < steps[3].lr
+    tokens = sum(len(row) + 1 for row in ROWS)
+    assert sum(event.tokens for event in steps[:5]) == tokens
+    assert all(event.seconds > 0 and event.grad_norm > 0 for event in steps)
+
+
+def test_accumulation_takes_the_rest_of_an_epoch_as_a_smaller_step(tmp_path: Path) -> None:
+    toy = Toy(new_state())
+    events = run(toy, tmp_path, dataclasses.replace(TRAIN, grad_accum_steps=3, max_steps=4))
+    steps = [event for event in events if isinstance(event, Stepped)]
+    assert [event.epoch for event in steps] == [0, 0, 1, 1]
+    assert steps[0].tokens + steps[1].tokens == sum(len(row) + 1 for row in ROWS)
+    assert len(toy.seen) == 2 * PER_EPOCH
+
+
+def test_patience_ends_the_run_and_the_best_checkpoint_is_kept(tmp_path: Path) -> None:
+    toy = Toy(new_state(), losses=[3.0, 4.0, 1.0, 2.0, 1.0, 5.0, 0.1])
+    train = dataclasses.replace(TRAIN, max_steps=50, evaluate_every=2, keep_last=1)
+    events = run(toy, tmp_path, train, patience=3)
+    judged = {event.step: event.best for event in events if isinstance(event, Evaluated)}
+    assert judged == {2: True, 4: False, 6: True, 8: False, 10: False, 12: False}
+    assert events[-1] == Finished(12, "early_stop")
+    assert [path.name for path in checkpoints_of(tmp_path)] == ["step-00000006", "step-00000012"]
+    best, latest = find_checkpoint(tmp_path, "best"), find_checkpoint(tmp_path, "latest")
+    assert best is not None
+    assert latest is not None
+    assert (best.name, latest.name) == ("step-00000006", "step-00000012")
+
+
+def test_patience_is_counted_across_a_resume_and_bleu_counts_upward(tmp_path: Path) -> None:
+    class Bleu(Toy):
+        def evaluate(self, model: nn.Module) -> Mapping[str, float]:
+            return {"loss": 1.0, "bleu": self.losses.pop(0)}
+
+    train = dataclasses.replace(TRAIN, max_steps=50, evaluate_every=2)
+    first = Bleu(new_state(), losses=[10.0, 30.0, 20.0])
+    run(first, tmp_path, train, monitor="bleu", patience=3, stop_at=7)
+    second = Bleu(new_state(), losses=[29.0, 30.0, 99.0])
+    latest = find_checkpoint(tmp_path, "latest")
+    assert latest is not None
+    second.state.restore(latest)
+    events = run(second, tmp_path, train, monitor="bleu", patience=3)
+    assert events[-1] == Finished(10, "early_stop")
+    assert second.state.best_step == 4
+
+
+def test_time_is_up(tmp_path: Path) -> None:
+    toy = Toy(new_state())
+    toy.state.seconds = 59.99999
+    events = run(toy, tmp_path, dataclasses.replace(TRAIN, max_minutes=1.0))
+    assert [type(event) for event in events] == [Stepped, Evaluated, Saved, Finished]
+    assert events[-1] == Finished(1, "max_minutes")
+
+
+def test_a_finished_run_takes_no_further_step(tmp_path: Path) -> None:
+    toy = Toy(new_state())
+    toy.state.step = TRAIN.max_steps
+    assert run(toy, tmp_path) == [Finished(TRAIN.max_steps, "max_steps")]
+    assert toy.seen == []

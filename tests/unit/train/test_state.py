@@ -1,0 +1,110 @@
+"""Saving and restoring a run: pointers, what is dropped, and what does not fit."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from clearhead.checkpoint import checkpoints_of, model_tensors
+from clearhead.errors import ModelError
+from clearhead.optim.build import OptimConfig, build_ema, build_optimizers
+from clearhead.train.state import TrainState, find_checkpoint
+from tests.small import small
+
+
+def state(*, ema: bool = False, seed: int = 0, **sizes: int) -> TrainState:
+    model = small(seed=seed, **sizes)
+    return TrainState(model, build_optimizers(model, OptimConfig(), 0.1), build_ema(model, 0.9) if ema else None)
+
+
+def saved(run: Path, step: int, *, best: bool = False, keep_last: int = 2) -> None:
+    one = state()
+    one.step, one.best_step = step, step if best else 3
+    one.save(run, keep_last)
+
+
+def names(run: Path) -> list[int]:
+    return [int(path.name.removeprefix("step-")) for path in checkpoints_of(run)]
+
+
+def test_the_newest_and_the_best_stay(tmp_path: Path) -> None:
+    kept = []
+    for step in range(1, 8):
+        saved(tmp_path, step, best=step == 3)
+        kept.append(names(tmp_path))
+    assert kept[2:] == [[2, 3], [3, 4], [3, 4, 5], [3, 5, 6], [3, 6, 7]]
+    found = [find_checkpoint(tmp_path, which) for which in ("best", "latest", "step-00000006")]
+    assert [path.name for path in found if path] == ["step-00000003", "step-00000007", "step-00000006"]
+    saved(tmp_path, 8, best=True, keep_last=1)
+    assert names(tmp_path) == [8]
+
+
+def test_without_a_best_one_the_latest_is_meant(tmp_path: Path) -> None:
+    assert find_checkpoint(tmp_path, "best") is None
+    assert find_checkpoint(tmp_path, "latest") is None
+    saved(tmp_path, 5)
+    found = find_checkpoint(tmp_path, "best")
+    assert found is not None
+    assert found.name == "step-00000005"
+    with pytest.raises(ModelError, match="has no checkpoint 'step-7'; it has step-00000005"):
+        find_checkpoint(tmp_path, "step-7")
+
+
+def test_a_pointer_to_a_checkpoint_that_is_gone_names_it(tmp_path: Path) -> None:
+    saved(tmp_path, 5)
+    (tmp_path / "checkpoints" / "latest").write_text("step-00000009\n")
+    path = find_checkpoint(tmp_path, "latest")
+    assert path is not None
+    with pytest.raises(ModelError, match=r"step-00000009.*cannot be read"):
+        state().restore(path)
+
+
+def test_everything_comes_back(tmp_path: Path) -> None:
+    one, other = state(ema=True), state(ema=True, seed=1)
+    for parameter in one.model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    one.optimizers.step()
+    assert one.ema is not None
+    assert other.ema is not None
+    one.ema.update_parameters(one.model)
+    numbers = {"step": 4, "epoch": 2, "position": 7, "seconds": 1.5, "best_score": -2.0, "best_step": 3}
+    for name, value in {**numbers, "evaluations_since_best": 1, "scores": {"loss": 2.0}}.items():
+        setattr(one, name, value)
+    other.restore(one.save(tmp_path, 3))
+    assert {name: getattr(other, name) for name in numbers} == numbers
+    assert (other.evaluations_since_best, other.scores) == (1, {"loss": 2.0})
+    assert int(other.ema.n_averaged) == 1
+    both = [
+        (model_tensors(a), model_tensors(b)) for a, b in [(one.model, other.model), (one.ema.module, other.ema.module)]
+    ]
+    both.append((one.optimizers.state_tensors(), other.optimizers.state_tensors()))
+    for ours, theirs in both:
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    path = state().save(tmp_path, 3)
+    with pytest.raises(ModelError, match=r"tensor '.*' has shape \[.*\], this model needs"):
+        state(d_ff=40).restore(path)
+    with pytest.raises(ModelError, match=r"has no weight average: optim\.ema_decay was 0"):
+        state(ema=True).restore(path)
+
+
+def test_the_state_of_an_unknown_parameter_is_refused(tmp_path: Path) -> None:
+    one, other = state(), state()
+    for parameter in one.model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    one.optimizers.step()
+    path = one.save(tmp_path, 3)
+    gone = next(iter(other.optimizers.names))
+    other.optimizers.names.pop(gone)
+    with pytest.raises(ModelError, match="optimizer state of an unknown parameter"):
+        other.restore(path)
+
+
+def test_weights_that_are_judged_are_the_average_where_one_is_kept() -> None:
+    averaged, plain = state(ema=True), state()
+    assert averaged.ema is not None
+    assert averaged.evaluated_model is averaged.ema.module
+    assert plain.evaluated_model is plain.model
