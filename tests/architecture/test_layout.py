@@ -13,13 +13,13 @@ UNTESTED: set[str] = set()
 
 BUDGETS = {
     ("text",): 750,
-    ("data",): 1300,
-    ("nn",): 1100,
-    ("models",): 700,
+    ("data",): 1600,
+    ("nn",): 1200,
+    ("models",): 900,
     ("loss", "optim"): 450,
     ("checkpoint",): 250,
     ("train",): 600,
-    ("decode",): 700,
+    ("decode",): 1300,
     ("inspect",): 1000,
     ("tasks",): 1500,
 }

@@ -1,25 +1,32 @@
-"""A copy of a model for decoding on a CPU: weights laid out once for oneDNN, projections of one input done as one.
+"""A copy of a model for decoding on a CPU: weights laid out once for oneDNN, and a plain step for one position.
 
 A linear layer on few rows spends most of its time bringing the weight into the order that its kernel wants, and does so
-anew at every call. Here that is done once. The copy computes the same function (up to rounding) and cannot be trained;
-the original stays as it is, for training and for looking inside.
+anew at every call. Here that is done once, and projections of the same input are one product. What is left at small
+batches is the calls themselves: ``OneStep`` makes as few as it can. The copy computes the same function (up to
+rounding) and cannot be trained; the original stays as it is, for training and for looking inside.
 """
 
 import copy
+from collections.abc import Callable
 from typing import cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from clearhead.models.transformer import Transformer
+from clearhead.models.transformer import Decoder, Transformer
 from clearhead.nn.attention import SelfAttention
-from clearhead.nn.cache import LayerCache
+from clearhead.nn.cache import KeysValues, KVCache, LayerCache
 from clearhead.nn.layer import DecoderLayer
-from clearhead.nn.mask import AttendMask
-from clearhead.nn.mlp import MLP
+from clearhead.nn.mask import AttendMask, MemoryMask, additive_mask
+from clearhead.nn.mlp import MLP, GatedMLP
+from clearhead.nn.norm import LayerNorm, NoNorm, RMSNorm
+from clearhead.nn.residual import Residual
 
 ROWS = 16  # usual number of input rows while decoding: a hint for the layout
+States = Float[Tensor, "rows d_model"]
+Bias = Float[Tensor, "1 heads 1 positions"] | None
+MemoryBias = Float[Tensor, "sentences 1 1 memory"] | None
 
 
 def can_pack(model: nn.Module) -> bool:
@@ -34,28 +41,33 @@ def pack(model: Transformer) -> Transformer:
     for layer in packed.decoder.layers:
         decoder_layer = cast(DecoderLayer, layer)
         decoder_layer.attn = cast(SelfAttention, PackedSelfAttention(decoder_layer.attn))
-        if isinstance(decoder_layer.mlp, MLP) and isinstance(decoder_layer.mlp.activation, nn.ReLU):
-            decoder_layer.mlp.up_proj = cast(nn.Linear, PackedLinear(decoder_layer.mlp.up_proj, then="relu"))
-            decoder_layer.mlp.activation = nn.Identity()
+        if decoder_layer.mlp is not None:
+            decoder_layer.mlp = cast(MLP, PackedMLP(decoder_layer.mlp))
     for module in list(packed.modules()):
         for name, child in list(module.named_children()):
             if type(child) is nn.Linear:
                 setattr(module, name, PackedLinear(child))
+    packed.decoder = cast(Decoder, PackedDecoder(packed.decoder))
     return packed
 
 
 class PackedLinear(nn.Module):
-    """``nn.Linear`` with its weight in oneDNN's order; ``then`` (none or relu) is done in the same pass."""
+    """Linear layers of one input as one product, the weight in oneDNN's order; ``then`` is none or relu."""
 
-    def __init__(self, linear: nn.Linear, *, then: str = "none") -> None:
+    def __init__(self, *parts: nn.Linear, then: str = "none") -> None:
         super().__init__()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), ROWS)
-        self.bias = None if linear.bias is None else linear.bias.detach()
+        weight = torch.cat([part.weight.detach() for part in parts]) if len(parts) > 1 else parts[0].weight.detach()
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
+        self.bias = None if parts[0].bias is None else torch.cat([part.bias.detach() for part in parts])
         self.then = then
 
     def forward(self, x: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
         """Returns ``then(x @ weight.T + bias)``."""
         return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, self.then, [], "")
+
+    def add_to(self, residual: Float[Tensor, "rows outputs"], x: Float[Tensor, "rows inputs"]) -> Tensor:
+        """Returns ``residual + x @ weight.T + bias`` in one pass."""
+        return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, self.bias, "add")
 
 
 class PackedSelfAttention(nn.Module):
@@ -63,12 +75,8 @@ class PackedSelfAttention(nn.Module):
 
     def __init__(self, attn: SelfAttention) -> None:
         super().__init__()
-        parts = (attn.q_proj, attn.k_proj, attn.v_proj)
-        joint = nn.Linear(attn.q_proj.in_features, sum(part.out_features for part in parts), bias=False)
-        joint.weight = nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
-        if attn.q_proj.bias is not None:
-            joint.bias = nn.Parameter(torch.cat([part.bias for part in parts]), requires_grad=False)
-        self.qkv_proj, self.o_proj = PackedLinear(joint), PackedLinear(attn.o_proj)
+        self.qkv_proj = PackedLinear(attn.q_proj, attn.k_proj, attn.v_proj)
+        self.o_proj = PackedLinear(attn.o_proj)
         self.heads = (attn.n_heads, attn.n_kv_heads, attn.n_kv_heads)
         self.head_dim, self.core, self.rotary = attn.head_dim, attn.core, attn.rotary
 
@@ -91,3 +99,141 @@ class PackedSelfAttention(nn.Module):
             k, v = cache.append(k, v)
         mixed = self.core(q, k, v, mask=mask, causal=causal)
         return self.o_proj(mixed.transpose(1, 2).flatten(2))
+
+    def step(self, x: States, at: int, kept: Tensor, bias: Bias) -> States:
+        """Attends from one new position, before ``o_proj``; writes its keys and values to ``kept``.
+
+        Args:
+            x: [rows, d_model].
+            at: the new position.
+            kept: this layer's keys and values, [2, rows, kv_heads, capacity, head_dim].
+            bias: added to the scores, or None.
+        """
+        n_heads, kv_heads, _ = self.heads
+        joint = self.qkv_proj.forward(x).view(len(x), -1, self.head_dim)  # rows heads head_dim
+        if self.rotary is not None:
+            turned = self.rotary.forward(joint[:, : n_heads + kv_heads, None], at)[:, :, 0]
+            joint = torch.cat([turned, joint[:, n_heads + kv_heads :]], dim=1)
+        new = joint[:, n_heads:].view(len(x), 2, kv_heads, self.head_dim)
+        kept[:, :, :, at].copy_(new.transpose(0, 1))
+        keys, values = kept[:, :, :, : at + 1].unbind()
+        return self.core.forward(joint[:, :n_heads, None], keys, values, mask=bias).flatten(1)
+
+
+class PackedMLP(nn.Module):
+    """``MLP`` or ``GatedMLP`` in evaluation: gate and up from one product, ReLU inside it."""
+
+    def __init__(self, mlp: MLP | GatedMLP) -> None:
+        super().__init__()
+        relu = isinstance(mlp, MLP) and isinstance(mlp.activation, nn.ReLU)
+        parts = (mlp.gate_proj, mlp.up_proj) if isinstance(mlp, GatedMLP) else (mlp.up_proj,)
+        self.up_proj = PackedLinear(*parts, then="relu" if relu else "none")
+        self.down_proj = PackedLinear(mlp.down_proj)
+        self.gated, self.activation = isinstance(mlp, GatedMLP), nn.Identity() if relu else mlp.activation
+
+    def inner(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_ff"]:
+        """Everything before ``down_proj``."""
+        x = self.up_proj.forward(x)
+        if not self.gated:
+            return self.activation(x)
+        gate, up = x.chunk(2, dim=-1)
+        return self.activation(gate) * up
+
+    def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        """See ``MLP.forward``."""
+        return self.down_proj(self.inner(x))
+
+
+class OneStep:
+    """A packed decoder layer for one new position: states are [rows, d_model], residual sums are part of a product."""
+
+    def __init__(self, layer: DecoderLayer) -> None:
+        self.attn, self.cross_attn = cast(PackedSelfAttention, layer.attn), layer.cross_attn
+        self.mlp = cast(PackedMLP | None, layer.mlp)
+        self.attn_norms = _on_rows(layer.attn_norm), _on_rows(layer.attn_post_norm)
+        self.cross_norms = _on_rows(layer.cross_attn_norm), _on_rows(layer.cross_attn_post_norm)
+        self.attn_add = _adding(self.attn.o_proj, layer.attn_residual)
+        self.cross_add = _adding(cast(PackedLinear, self.cross_attn.o_proj), layer.cross_attn_residual)
+        if self.mlp is not None:
+            self.mlp_norms = _on_rows(layer.mlp_norm), _on_rows(layer.mlp_post_norm)
+            self.mlp_add = _adding(self.mlp.down_proj, layer.mlp_residual)
+
+    def __call__(
+        self,
+        x: States,
+        cross: KeysValues,
+        *,
+        at: int,
+        kept: Tensor,
+        bias: Bias,
+        memory_bias: MemoryBias,
+    ) -> States:
+        """Returns the states after this layer; see ``PackedSelfAttention.step`` for the arguments."""
+        before, after = self.attn_norms
+        x = after(self.attn_add(x, self.attn.step(before(x), at, kept, bias)))
+        before, after = self.cross_norms
+        x = after(self.cross_add(x, self._cross(before(x), cross, memory_bias)))
+        if self.mlp is None:
+            return x
+        before, after = self.mlp_norms
+        return after(self.mlp_add(x, self.mlp.inner(before(x))))
+
+    def _cross(self, x: States, cross: KeysValues, memory_bias: MemoryBias) -> States:
+        """Attends to the memory, before ``o_proj``; see ``CrossAttention.forward``."""
+        attn, (keys, values) = self.cross_attn, cross
+        q = attn.q_proj.forward(x).view(len(keys), -1, attn.n_heads, attn.head_dim)  # sentences beams heads head_dim
+        mixed = attn.core.forward(q.transpose(1, 2), keys, values, mask=memory_bias)
+        return mixed.transpose(1, 2).reshape(len(x), -1)
+
+
+class PackedDecoder(nn.Module):
+    """``Decoder`` that takes single positions through ``OneStep``, and longer ones as before."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.whole = decoder
+        self.steps = [OneStep(cast(DecoderLayer, layer)) for layer in decoder.layers]
+        self.norm = _on_rows(decoder.norm)
+
+    def keys_values(self, memory: Float[Tensor, "batch memory d_model"]) -> list[KeysValues]:
+        """See ``Decoder.keys_values``."""
+        return self.whole.keys_values(memory)
+
+    def forward(
+        self,
+        ids: Int[Tensor, "rows seq"],
+        cross: list[KeysValues],
+        *,
+        memory_mask: MemoryMask | None,
+        real: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> Float[Tensor, "rows seq d_model"]:
+        """See ``Decoder.forward``."""
+        if cache is None or ids.shape[1] > 1 or real is not None:
+            return self.whole(ids, cross, memory_mask=memory_mask, real=real, cache=cache)
+        cache.reserve(1)
+        at, alibi = cache.length, self.whole.alibi
+        bias = None if alibi is None else alibi(1, at + 1)[None]
+        memory_bias = None if memory_mask is None else additive_mask(memory_mask)  # once for all layers
+        x = self.whole.embedding(ids, start=at)[:, 0]
+        for step, kept, layer_cross in zip(self.steps, cache.buffer.unbind(), cross, strict=True):
+            x = step(x, layer_cross, at=at, kept=kept, bias=bias, memory_bias=memory_bias)
+        cache.advance(1)
+        return self.norm(x)[:, None]
+
+
+def _adding(linear: PackedLinear, residual: Residual) -> Callable[[States, Tensor], States]:
+    """The end of a sublayer: its last product and the residual sum, where there is one."""
+    return linear.add_to if residual.skip else lambda x, branch: linear.forward(branch)
+
+
+def _on_rows(norm: nn.Module) -> Callable[[States], States]:
+    """A norm for [rows, d_model], without the module's call where there is a function for it."""
+    match norm:
+        case NoNorm():
+            return lambda x: x
+        case LayerNorm():
+            return lambda x: torch.layer_norm(x, (norm.d_model,), norm.weight, norm.bias, norm.eps, False)
+        case RMSNorm():
+            return lambda x: torch.rms_norm(x, (norm.d_model,), norm.weight, norm.eps)
+    return lambda x: norm(x[:, None])[:, 0]

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-AttendMask = Bool[Tensor, "batch #heads #queries keys"] | Float[Tensor, "#batch heads queries keys"]
+AttendMask = Bool[Tensor, "batch #heads #queries keys"] | Float[Tensor, "#batch #heads #queries keys"]
 MemoryMask = Bool[Tensor, "sentences 1 1 memory"]
 
 
@@ -23,6 +23,11 @@ def causal_padding_mask(mask: Bool[Tensor, "batch seq"]) -> Bool[Tensor, "batch 
     size = mask.shape[1]
     itself = torch.eye(size, dtype=torch.bool, device=mask.device)
     return (causal_mask(size, size, mask.device) & padding_mask(mask)) | itself
+
+
+def additive_mask(mask: Bool[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """The float form of a mask, to be added to scores: 0 where attention is allowed, -inf elsewhere."""
+    return torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, float("-inf"))
 
 
 def with_bias(

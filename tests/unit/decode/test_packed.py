@@ -17,6 +17,8 @@ VARIANTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"n_kv_heads": 1, "position": "rotary"}, {"norm": "rms", "activation": "swiglu", "bias": False}),
     ({"n_kv_heads": 2, "position": "alibi", "tie": "none"}, {"norm_position": "post", "activation": "gelu"}),
     ({"position": "learned", "tie": "decoder"}, {"attention": "additive", "mlp": False}),
+    ({"n_kv_heads": 2}, {"norm": "group", "norm_groups": 2, "activation": "geglu"}),
+    ({}, {"norm": "batch", "activation": "silu", "residual": False}),
 ]
 
 
@@ -28,9 +30,9 @@ def test_logits_are_those_of_the_model(sizes: dict[str, Any], block: dict[str, A
     (src, mask), (tgt, _) = padded(random_rows([5, 2, 7])), padded(random_rows([4, 6, 1], seed=1))
     with torch.inference_mode():
         assert_near(packed(src, tgt, src_mask=mask), model(src, tgt, src_mask=mask))
-        for rows in (1, 3, 40):  # below and above the number that the layout is made for
-            steps = [CachedDecoding(one, src[:1].expand(rows, -1), None) for one in (packed, model)]
-            for pieces in torch.randint(4, 13, (3, rows), generator=torch.Generator().manual_seed(rows)):
+        for sentences, beam in ((1, 1), (3, 1), (3, 2), (3, 15)):  # below and above the rows the layout is made for
+            steps = [CachedDecoding(one, src[:sentences], mask[:sentences], beam=beam) for one in (packed, model)]
+            for pieces in torch.randint(4, 13, (5, sentences * beam), generator=torch.Generator().manual_seed(beam)):
                 assert_near(*(step.advance(pieces) for step in steps))
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert not any(parameter.requires_grad for parameter in packed.parameters())

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearhead.nn.mask import causal_mask, causal_padding_mask, padding_mask, positions_of, with_bias
+from clearhead.nn.mask import additive_mask, causal_mask, causal_padding_mask, padding_mask, positions_of, with_bias
 
 masks = st.integers(1, 6).flatmap(
     lambda width: st.lists(st.lists(st.booleans(), min_size=width, max_size=width), min_size=1, max_size=3)
@@ -38,3 +38,7 @@ def test_bias_becomes_the_float_form_of_a_mask() -> None:
     assert torch.equal(with_bias(None, bias), bias[None])
     inf = float("inf")
     assert with_bias(mask, bias).tolist() == [[[[1.0, -inf]], [[3.0, -inf]]]]
+
+
+def test_additive_form_of_a_mask() -> None:
+    assert additive_mask(torch.tensor([True, False])).tolist() == [0.0, float("-inf")]
