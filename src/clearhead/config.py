@@ -94,15 +94,6 @@ def as_tree(config: Any) -> Tree:
     return dataclasses.asdict(config)
 
 
-def keys(cls: type, prefix: str = "") -> list[str]:
-    """Returns every dotted key of a config dataclass, depth first."""
-    found: list[str] = []
-    for name, annotation in _fields(cls).items():
-        nested = dataclasses.is_dataclass(annotation)
-        found += keys(typing.cast(type, annotation), f"{prefix}{name}.") if nested else [prefix + name]
-    return found
-
-
 def _nested(path: list[str], value: Any) -> Tree:
     return {path[0]: _nested(path[1:], value) if len(path) > 1 else value}
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from annotated_types import Ge
 
-from clearhead.config import as_tree, keys, merge, parse, parse_overrides, read_toml, write_toml
+from clearhead.config import as_tree, merge, parse, parse_overrides, read_toml, write_toml
 from clearhead.errors import UsageError
 
 
@@ -99,11 +99,6 @@ def test_what_is_written_reads_back_the_same(tmp_path: Path) -> None:
     config = Outer("零\"'\n", Inner(3, 1e-9, "rms", (0.1, 0.25), None, False))
     (tmp_path / "recipe.toml").write_text(write_toml(as_tree(config)), encoding="utf-8")
     assert parse(Outer, read_toml(tmp_path / "recipe.toml"), source="recipe") == config
-
-
-def test_keys_are_dotted() -> None:
-    model = [f"model.{name}" for name in ("d_model", "dropout", "kind", "betas", "heads", "bias")]
-    assert keys(Outer) == ["name", *model]
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from clearhead.cli.options import print_json
 from clearhead.cli.progress import ProgressWriter
 from clearhead.config import as_tree, write_toml
 from clearhead.tasks.forecast import lr_curve, try_steps
+from clearhead.tasks.job import Job
 from clearhead.tasks.run import read_recipe
 from clearhead.tasks.training import TrainResult, begin, prepare_new, train_run
-from clearhead.tasks.translation import Prepared
 from clearhead.train.writers import TensorBoardWriter, Writer
 
 
@@ -26,38 +26,35 @@ def train(
     tensorboard: bool = False,
 ) -> TrainResult:
     """Trains with the report and progress on stderr."""
-    prepared, run = begin(recipe, data, out, overrides=overrides, resume=resume, progress=_encoding)
-    report(prepared)
+    job, run = begin(recipe, data, out, overrides=overrides, resume=resume, progress=_encoding)
+    report(job)
     click.echo(f"run directory: {run}", err=True)
-    writers: list[Writer] = [ProgressWriter(prepared.recipe.train.max_steps)]
+    writers: list[Writer] = [ProgressWriter(job.recipe.train.max_steps)]
     if tensorboard:
         writers.append(TensorBoardWriter(run / "tensorboard"))
-    return train_run(prepared, run, writers)
+    return train_run(job, run, writers)
 
 
-def report(prepared: Prepared) -> None:
+def report(job: Job) -> None:
     """Says on stderr what was read and built."""
-    for line in prepared.train.report.lines():
+    for line in job.reports()["train"].lines():
         click.echo(line, err=True)
-    model, tokenizers = prepared.state.model, prepared.tokenizers
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    vocabulary = f"{tokenizers.src.vocab_size:,} + {tokenizers.tgt.vocab_size:,} pieces"
-    if tokenizers.src is tokenizers.tgt:
-        vocabulary = f"{tokenizers.src.vocab_size:,} pieces for both languages"
-    click.echo(f"model: {parameters:,} parameters, {vocabulary}, on {prepared.device}", err=True)
+    parameters = sum(parameter.numel() for parameter in job.state.model.parameters())
+    click.echo(f"model: {parameters:,} parameters, {job.vocabulary()}, on {job.device}", err=True)
 
 
 def dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: bool) -> int:
     """Prepares everything, takes three steps on the largest batches, and reports; no run is written."""
     tree = read_recipe(recipe, overrides)
-    prepared = prepare_new(tree, data, progress=_encoding, source=f"recipe {recipe!r}")
-    forecast = try_steps(prepared)
+    job = prepare_new(tree, data, progress=_encoding, source=f"recipe {recipe!r}")
+    forecast = try_steps(job)
     if as_json:
-        print_json({"recipe": as_tree(prepared.recipe), "data": prepared.train.report.as_dict(), **asdict(forecast)})
+        read = job.reports()["train"].as_dict()
+        print_json({"recipe": as_tree(job.recipe), "data": read, **asdict(forecast)})
         return 0
-    click.echo(write_toml(as_tree(prepared.recipe)))
-    report(prepared)
-    click.echo(f"learning rate over the run: {lr_curve(prepared.recipe)}", err=True)
+    click.echo(write_toml(as_tree(job.recipe)))
+    report(job)
+    click.echo(f"learning rate over the run: {lr_curve(job.recipe)}", err=True)
     for line in forecast.lines():
         click.echo(line, err=True)
     return 0

@@ -53,6 +53,18 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class Scan:
+    """What one pass over the bytes of two parallel files finds."""
+
+    lines: int
+    """Of each file."""
+    digest: str
+    """Of both contents."""
+    byte_order_marks: list[str]
+    """Names of the files with such a mark."""
+
+
+@dataclass(frozen=True)
 class ParallelFiles:
     """Two files, plain or gzip, whose equal line numbers are translations of each other.
 
@@ -62,8 +74,8 @@ class ParallelFiles:
     src: Path
     tgt: Path
 
-    def scan(self) -> tuple[int, str, list[str]]:
-        """Returns the number of lines, a digest of both contents and the files with a byte order mark.
+    def scan(self) -> Scan:
+        """Counts lines, digests and looks for byte order marks.
 
         Raises:
             DataError: a file cannot be read or is empty, or the two have unequal numbers of lines.
@@ -73,7 +85,7 @@ class ParallelFiles:
             counts = f"{self.src} has {lines} lines but {self.tgt} has {tgt_lines}"
             raise DataError(f"{counts}: line N of one must translate line N of the other")
         marked = [path.name for path, bom in ((self.src, src_bom), (self.tgt, tgt_bom)) if bom]
-        return lines, f"{src_digest}-{tgt_digest}", marked
+        return Scan(lines, f"{src_digest}-{tgt_digest}", marked)
 
     def __iter__(self) -> Iterator[tuple[int, str, str]]:
         """Yields (line number from 1, source, target); raises DataError at a line that is not UTF-8."""
@@ -143,8 +155,8 @@ class CorpusReport:
             text.append(f"  {self.truncated:,} truncated, {self.split:,} split into sentences")
         text += [f"  byte order mark removed from {name}" for name in self.byte_order_marks]
         for name, side in (("source", self.src), ("target", self.tgt)):
-            sums = f"{side.tokens_in:,} pieces in = {side.tokens_used:,} used + {side.tokens_dropped:,} dropped"
-            text.append(f"  {name}: {sums}; {side.unknown:,} unknown")
+            parts = f"{side.tokens_used:,} used + {side.tokens_dropped:,} dropped"
+            text.append(f"  {name}: {side.tokens_in:,} pieces in = {parts}; {side.unknown:,} unknown")
             text.append(f"  {name}: pieces a line: median {side.p50}, 95 % {side.p95}, longest {side.longest}")
             changed = ", ".join(f"{what} {count:,}" for what, count in side.changed.items())
             text += [f"  {name}: normalized: {changed}"] if changed else []

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.data.corpus import CorpusReport, DataConfig, Pair, PairFilter, ParallelFiles
+from clearhead.data.corpus import CorpusReport, DataConfig, Pair, PairFilter, ParallelFiles, Scan
 from clearhead.errors import DataError
 from clearhead.text.tokenizer import Tokenizer
 
@@ -87,6 +87,7 @@ def prepare(
     tgt: Tokenizer,
     config: DataConfig,
     cache_dir: Path,
+    scan: Scan | None = None,
     keep_text: bool = False,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> PairStore:
@@ -98,14 +99,15 @@ def prepare(
         tgt: target tokenizer, may be the same object.
         config: filters and over-long policy.
         cache_dir: folder of all encoded data; each corpus gets one below it.
+        scan: what ``files.scan()`` found; None scans now.
         keep_text: keeps the text too, for segmentation that changes from epoch to epoch.
         progress: called with (lines done, lines in all).
 
     Raises:
         DataError: the text cannot be used, no pair of it is left, or the disk is full.
     """
-    total, digest, marks = files.scan()
-    key = [FORMAT, digest, src.fingerprint, tgt.fingerprint, keep_text]
+    scan = scan or files.scan()
+    key = [FORMAT, scan.digest, src.fingerprint, tgt.fingerprint, keep_text]
     key += [config.max_len, config.overlong, config.max_ratio, config.drop_duplicates]
     path = cache_dir / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
     if config.cache and path.exists():
@@ -114,7 +116,7 @@ def prepare(
         except DataError:
             pass  # damaged: encode anew
     pairs = PairFilter(config, files=files, src=src, tgt=tgt)
-    pairs.report.byte_order_marks = marks
+    pairs.report.byte_order_marks = scan.byte_order_marks
     types = {"ids": "int32" if max(src.vocab_size, tgt.vocab_size) > 1 << 16 else "uint16"}
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
@@ -126,7 +128,7 @@ def prepare(
             lines = iter(files)
             while chunk := list(itertools.islice(lines, CHUNK_LINES)):
                 columns.write(pairs(chunk))
-                progress(pairs.report.read, total)
+                progress(pairs.report.read, scan.lines)
             columns.publish(path, report=pairs.finish())
     except OSError as error:
         raise DataError(f"encoded data cannot be written to {str(cache_dir)!r}: {error.strerror}") from error

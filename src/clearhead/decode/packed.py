@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from clearhead.models.transformer import Decoder, Transformer
-from clearhead.nn.attention import SelfAttention
+from clearhead.nn.attention import SelfAttention, unit_rms
 from clearhead.nn.cache import KeysValues, KVCache, LayerCache
 from clearhead.nn.layer import DecoderLayer
 from clearhead.nn.mask import AttendMask, MemoryMask, additive_mask
@@ -25,7 +25,8 @@ from clearhead.nn.residual import Residual
 
 ROWS = 16  # usual number of input rows while decoding: a hint for the layout
 States = Float[Tensor, "rows d_model"]
-Bias = Float[Tensor, "1 heads 1 positions"] | None
+Bias = Float[Tensor, "#rows #heads 1 keys"] | None
+Positions = Int[Tensor, "rows queries"] | None
 MemoryBias = Float[Tensor, "sentences 1 1 memory"] | None
 
 
@@ -78,7 +79,7 @@ class PackedSelfAttention(nn.Module):
         self.qkv_proj = PackedLinear(attn.q_proj, attn.k_proj, attn.v_proj)
         self.o_proj = PackedLinear(attn.o_proj)
         self.heads = (attn.n_heads, attn.n_kv_heads, attn.n_kv_heads)
-        self.head_dim, self.core, self.rotary = attn.head_dim, attn.core, attn.rotary
+        self.head_dim, self.core, self.rotary, self.qk_norm = attn.head_dim, attn.core, attn.rotary, attn.qk_norm
 
     def forward(
         self,
@@ -87,33 +88,39 @@ class PackedSelfAttention(nn.Module):
         mask: AttendMask | None = None,
         causal: bool = False,
         cache: LayerCache | None = None,
+        positions: Positions = None,
     ) -> Float[Tensor, "rows queries d_model"]:
         """See ``SelfAttention.forward``."""
         rows, queries, _ = x.shape
         joint = self.qkv_proj(x).view(rows, queries, sum(self.heads), self.head_dim).transpose(1, 2)
         q, k, v = joint.split(self.heads, dim=1)
+        if self.qk_norm:
+            q, k = unit_rms(q), unit_rms(k)
         if self.rotary is not None:
             start = 0 if cache is None else cache.length
-            q, k = self.rotary(q, start), self.rotary(k, start)
+            q, k = (self.rotary(part, start, positions) for part in (q, k))
         if cache is not None:
             k, v = cache.append(k, v)
         mixed = self.core(q, k, v, mask=mask, causal=causal)
         return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
-    def step(self, x: States, at: int, kept: Tensor, bias: Bias) -> States:
+    def step(self, x: States, at: int, kept: Tensor, bias: Bias, positions: Positions = None) -> States:
         """Attends from one new position, before ``o_proj``; writes its keys and values to ``kept``.
 
         Args:
             x: [rows, d_model].
-            at: the new position.
+            at: the new position in the cache.
             kept: this layer's keys and values, [2, rows, kv_heads, capacity, head_dim].
             bias: added to the scores, or None.
+            positions: [rows, 1], for rotary; None is ``at``.
         """
         n_heads, kv_heads, _ = self.heads
         joint = self.qkv_proj.forward(x).view(len(x), -1, self.head_dim)  # rows heads head_dim
-        if self.rotary is not None:
-            turned = self.rotary.forward(joint[:, : n_heads + kv_heads, None], at)[:, :, 0]
-            joint = torch.cat([turned, joint[:, n_heads + kv_heads :]], dim=1)
+        if self.qk_norm or self.rotary is not None:
+            turned, values = joint[:, : n_heads + kv_heads, None], joint[:, n_heads + kv_heads :]
+            turned = unit_rms(turned) if self.qk_norm else turned
+            turned = turned if self.rotary is None else self.rotary.forward(turned, at, positions)
+            joint = torch.cat([turned[:, :, 0], values], dim=1)
         new = joint[:, n_heads:].view(len(x), 2, kv_heads, self.head_dim)
         kept[:, :, :, at].copy_(new.transpose(0, 1))
         keys, values = kept[:, :, :, : at + 1].unbind()
@@ -182,6 +189,7 @@ class OneStep:
         """Attends to the memory, before ``o_proj``; see ``CrossAttention.forward``."""
         attn, (keys, values) = self.cross_attn, cross
         q = attn.q_proj.forward(x).view(len(keys), -1, attn.n_heads, attn.head_dim)  # sentences beams heads head_dim
+        q = unit_rms(q) if attn.qk_norm else q
         mixed = attn.core.forward(q.transpose(1, 2), keys, values, mask=memory_bias)
         return mixed.transpose(1, 2).reshape(len(x), -1)
 

@@ -62,8 +62,8 @@ class TransformerConfig:
             raise ValueError(f"model.n_kv_heads = {kv_heads}: must divide model.n_heads = {self.n_heads}")
         if self.position == "rotary" and self.d_model // self.n_heads % 2:
             raise ValueError(f"model.position = 'rotary': needs an even head size, not {self.d_model // self.n_heads}")
-        if self.position == "rotary" and self.block.attention != "scaled_dot_product":
-            raise ValueError("model.position = 'rotary': needs model.block.attention = 'scaled_dot_product'")
+        if self.position == "rotary" and self.block.attention == "additive":
+            raise ValueError("model.position = 'rotary': needs another model.block.attention than 'additive'")
         if self.position == "sinusoidal" and self.d_model % 2:
             raise ValueError(f"model.d_model = {self.d_model}: sinusoidal positions need an even number")
         if self.block.norm == "group" and self.d_model % self.block.norm_groups:

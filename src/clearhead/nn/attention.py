@@ -5,7 +5,7 @@ from abc import ABC
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,7 +14,7 @@ from clearhead.nn.dropout import Dropout
 from clearhead.nn.mask import AttendMask, MemoryMask, causal_mask
 from clearhead.nn.position import Rotary
 
-AttentionName = Literal["scaled_dot_product", "additive"]
+AttentionName = Literal["scaled_dot_product", "qk_norm", "additive"]
 Hidden = Float[Tensor, "batch queries d_model"]
 Queries = Float[Tensor, "batch heads queries head_dim"]
 Keys = Float[Tensor, "batch kv_heads keys head_dim"]
@@ -82,7 +82,7 @@ class Additive(AttentionCore):
 def build_core(name: AttentionName, n_heads: int, head_dim: int, *, dropout: float = 0.0) -> AttentionCore:
     """Builds the attention function by its config word."""
     match name:
-        case "scaled_dot_product":
+        case "scaled_dot_product" | "qk_norm":
             return ScaledDotProduct(dropout=dropout)
         case "additive":
             return Additive(n_heads, head_dim, dropout=dropout)
@@ -99,6 +99,8 @@ class Attention(nn.Module, ABC):
         core: the attention function; None is scaled dot-product.
         bias: whether the four projections have a bias.
         rotary: rotation of queries and keys, for self-attention, or None.
+        qk_norm: divide every query and key by its root mean square (after Henry et al. 2020, arXiv:2010.04245; without
+            a gain, so that a rotation may come before or after).
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Attention(nn.Module, ABC):
         core: AttentionCore | None = None,
         bias: bool = True,
         rotary: Rotary | None = None,
+        qk_norm: bool = False,
     ) -> None:
         super().__init__()
         self.n_heads, self.n_kv_heads = n_heads, n_heads if n_kv_heads is None else n_kv_heads
@@ -123,7 +126,7 @@ class Attention(nn.Module, ABC):
         self.v_proj = nn.Linear(d_model, self.n_kv_heads * self.head_dim, bias=bias)
         self.o_proj = nn.Linear(d_model, d_model, bias=bias)
         self.core = core or ScaledDotProduct()
-        self.rotary = rotary
+        self.rotary, self.qk_norm = rotary, qk_norm
 
 
 class SelfAttention(Attention):
@@ -136,6 +139,7 @@ class SelfAttention(Attention):
         mask: AttendMask | None = None,
         causal: bool = False,
         cache: LayerCache | None = None,
+        positions: Int[Tensor, "batch queries"] | None = None,
     ) -> Hidden:
         """Attends within ``x``, and to what ``cache`` holds from earlier steps.
 
@@ -144,13 +148,16 @@ class SelfAttention(Attention):
             mask: bool, True = may attend, or float to be added to the scores; None admits all.
             causal: each position attends to itself and what is before it, besides the mask.
             cache: this layer's keys and values so far; the new ones are appended.
+            positions: [batch, queries], for rotary; None counts on from the cache.
         """
         q = _split_heads(self.q_proj(x), self.n_heads)
         k = _split_heads(self.k_proj(x), self.n_kv_heads)
         v = _split_heads(self.v_proj(x), self.n_kv_heads)
+        if self.qk_norm:
+            q, k = unit_rms(q), unit_rms(k)
         if self.rotary is not None:
             start = 0 if cache is None else cache.length
-            q, k = self.rotary(q, start), self.rotary(k, start)
+            q, k = (self.rotary(part, start, positions) for part in (q, k))
         if cache is not None:
             k, v = cache.append(k, v)
         return self.o_proj(_join_heads(self.core(q, k, v, mask=mask, causal=causal)))
@@ -166,7 +173,7 @@ class CrossAttention(Attention):
     def keys_values(self, memory: Float[Tensor, "sentences memory d_model"]) -> KeysValues:
         """Projects the memory to keys and values, [batch, kv_heads, keys, head_dim] each."""
         keys = _split_heads(self.k_proj(memory), self.n_kv_heads)
-        return keys, _split_heads(self.v_proj(memory), self.n_kv_heads)
+        return unit_rms(keys) if self.qk_norm else keys, _split_heads(self.v_proj(memory), self.n_kv_heads)
 
     def forward(self, x: Hidden, keys_values: KeysValues, *, mask: MemoryMask | None = None) -> Hidden:
         """Attends from ``x`` [rows, queries, d_model] to the memory of ``rows / batch`` rows each.
@@ -179,8 +186,14 @@ class CrossAttention(Attention):
         keys, values = keys_values
         rows, queries, _ = x.shape
         q = self.q_proj(x).view(keys.shape[0], -1, self.n_heads * self.head_dim)  # batch (beams queries) d_model
-        mixed = self.core(_split_heads(q, self.n_heads), keys, values, mask=mask)
+        q = _split_heads(q, self.n_heads)
+        mixed = self.core(unit_rms(q) if self.qk_norm else q, keys, values, mask=mask)
         return self.o_proj(_join_heads(mixed)).view(rows, queries, -1)
+
+
+def unit_rms(x: Float[Tensor, "*any head_dim"]) -> Float[Tensor, "*any head_dim"]:
+    """Divides each vector by its root mean square."""
+    return functional.rms_norm(x, x.shape[-1:])
 
 
 def _split_heads(x: Tensor, heads: int) -> Tensor:

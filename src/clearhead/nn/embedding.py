@@ -16,7 +16,7 @@ class Embedding(nn.Module):
     Args:
         vocab_size: rows of the table.
         d_model: features.
-        pad_id: row that starts at zero and that inputs never train.
+        pad_id: row that starts at zero and that inputs never train; None has none.
         max_seq_len: longest sequence.
         position: sinusoidal or learned are added here; rotary, alibi and none add nothing.
         dropout: rate on the sum.
@@ -28,7 +28,7 @@ class Embedding(nn.Module):
         vocab_size: int,
         d_model: int,
         *,
-        pad_id: int,
+        pad_id: int | None,
         max_seq_len: int,
         position: PositionName = "sinusoidal",
         dropout: float = 0.0,

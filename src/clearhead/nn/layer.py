@@ -2,10 +2,10 @@
 
 from abc import ABC
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from annotated_types import Ge, Gt, Lt
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from clearhead.nn.activation import ActivationName
@@ -20,6 +20,8 @@ from clearhead.nn.residual import Residual
 Rate = Annotated[float, Ge(0.0), Lt(1.0)]
 Hidden = Float[Tensor, "batch seq d_model"]
 Real = Bool[Tensor, "batch seq"] | None
+Positions = Int[Tensor, "batch seq"] | None
+A = TypeVar("A", SelfAttention, CrossAttention)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class BlockConfig:
     activation: ActivationName = "relu"
     """Activation of the feed-forward network; a name of the GLU family makes it gated."""
     attention: AttentionName = "scaled_dot_product"
-    """Attention function: scaled_dot_product or additive."""
+    """Attention function: scaled_dot_product, qk_norm (the same of normalized queries and keys) or additive."""
     attn_dropout: Rate = 0.0
     """Dropout on the attention weights."""
     mlp_dropout: Rate = 0.0
@@ -80,6 +82,8 @@ class Layer(nn.Module, ABC):
     """
 
     causal: ClassVar[bool]
+    crossed: ClassVar[bool] = False
+    """Whether there is attention to a memory too."""
 
     def __init__(
         self,
@@ -94,26 +98,47 @@ class Layer(nn.Module, ABC):
         rotary: Rotary | None = None,
     ) -> None:
         super().__init__()
-        block = block or BlockConfig()
-        self.attn = SelfAttention(
-            d_model,
-            n_heads=n_heads,
-            n_kv_heads=n_kv_heads,
-            core=build_core(block.attention, n_heads, d_model // n_heads, dropout=block.attn_dropout),
-            rotary=rotary,
-            bias=block.bias,
-        )
-        self.attn_norm, self.attn_post_norm = _norms(block, d_model, causal=self.causal)
-        self.attn_residual = Residual(dropout=dropout, drop_path=drop_path, skip=block.residual)
-        self.mlp: MLP | GatedMLP | None = None
-        if block.mlp:
-            self.mlp = build_mlp(block.activation, d_model, d_ff, bias=block.bias, dropout=block.mlp_dropout)
-            self.mlp_norm, self.mlp_post_norm = _norms(block, d_model, causal=self.causal)
-            self.mlp_residual = Residual(dropout=dropout, drop_path=drop_path, skip=block.residual)
+        words = block or BlockConfig()
 
-    def attend(self, x: Hidden, *, mask: AttendMask | None, real: Real, cache: LayerCache | None = None) -> Hidden:
+        def attention(kind: type[A], rotary: Rotary | None) -> A:
+            core = build_core(words.attention, n_heads, d_model // n_heads, dropout=words.attn_dropout)
+            return kind(
+                d_model,
+                n_heads=n_heads,
+                n_kv_heads=n_kv_heads,
+                core=core,
+                bias=words.bias,
+                rotary=rotary,
+                qk_norm=words.attention == "qk_norm",
+            )
+
+        def residual() -> Residual:
+            return Residual(dropout=dropout, drop_path=drop_path, skip=words.residual)
+
+        self.attn = attention(SelfAttention, rotary)
+        self.attn_norm, self.attn_post_norm = _norms(words, d_model, causal=self.causal)
+        self.attn_residual = residual()
+        self.mlp: MLP | GatedMLP | None = None
+        if words.mlp:
+            self.mlp = build_mlp(words.activation, d_model, d_ff, bias=words.bias, dropout=words.mlp_dropout)
+            self.mlp_norm, self.mlp_post_norm = _norms(words, d_model, causal=self.causal)
+            self.mlp_residual = residual()
+        if self.crossed:
+            self.cross_attn = attention(CrossAttention, None)
+            self.cross_attn_norm, self.cross_attn_post_norm = _norms(words, d_model, causal=self.causal)
+            self.cross_attn_residual = residual()
+
+    def attend(
+        self,
+        x: Hidden,
+        *,
+        mask: AttendMask | None,
+        real: Real,
+        cache: LayerCache | None = None,
+        positions: Positions = None,
+    ) -> Hidden:
         """The self-attention sublayer; arguments as in the ``forward`` of the final classes."""
-        branch = self.attn(self.attn_norm(x, real), mask=mask, causal=self.causal, cache=cache)
+        branch = self.attn(self.attn_norm(x, real), mask=mask, causal=self.causal, cache=cache, positions=positions)
         return self.attn_post_norm(self.attn_residual(x, branch), real)
 
     def feed_forward(self, x: Hidden, *, real: Real) -> Hidden:
@@ -139,43 +164,37 @@ class EncoderLayer(Layer):
         return self.feed_forward(self.attend(x, mask=mask, real=real), real=real)
 
 
+class CausalLayer(Layer):
+    """A layer whose positions see what is before them, for models without an encoder; arguments as in ``Layer``."""
+
+    causal = True
+
+    def forward(
+        self,
+        x: Hidden,
+        *,
+        mask: AttendMask | None = None,
+        real: Real = None,
+        cache: LayerCache | None = None,
+        positions: Positions = None,
+    ) -> Hidden:
+        """Returns the states after this layer.
+
+        Args:
+            x: [rows, seq, d_model].
+            mask: restricts attention besides the causal order; None admits all before.
+            real: [rows, seq], True at real pieces, for norms with statistics over positions; None: all are.
+            cache: this layer's keys and values so far.
+            positions: [rows, seq], for rotary; None counts on from the cache.
+        """
+        return self.feed_forward(self.attend(x, mask=mask, real=real, cache=cache, positions=positions), real=real)
+
+
 class DecoderLayer(Layer):
     """Causal self-attention, cross-attention to the encoder's memory, feed-forward; arguments as in ``Layer``."""
 
     causal = True
-
-    def __init__(
-        self,
-        d_model: int,
-        *,
-        n_heads: int,
-        d_ff: int,
-        n_kv_heads: int | None = None,
-        dropout: float = 0.0,
-        drop_path: float = 0.0,
-        block: BlockConfig | None = None,
-        rotary: Rotary | None = None,
-    ) -> None:
-        block = block or BlockConfig()
-        super().__init__(
-            d_model,
-            n_heads=n_heads,
-            d_ff=d_ff,
-            n_kv_heads=n_kv_heads,
-            dropout=dropout,
-            drop_path=drop_path,
-            block=block,
-            rotary=rotary,
-        )
-        self.cross_attn = CrossAttention(
-            d_model,
-            n_heads=n_heads,
-            n_kv_heads=n_kv_heads,
-            core=build_core(block.attention, n_heads, d_model // n_heads, dropout=block.attn_dropout),
-            bias=block.bias,
-        )
-        self.cross_attn_norm, self.cross_attn_post_norm = _norms(block, d_model, causal=True)
-        self.cross_attn_residual = Residual(dropout=dropout, drop_path=drop_path, skip=block.residual)
+    crossed = True
 
     def forward(
         self,

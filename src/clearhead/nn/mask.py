@@ -25,6 +25,11 @@ def causal_padding_mask(mask: Bool[Tensor, "batch seq"]) -> Bool[Tensor, "batch 
     return (causal_mask(size, size, mask.device) & padding_mask(mask)) | itself
 
 
+def document_mask(documents: Int[Tensor, "batch seq"]) -> Bool[Tensor, "batch 1 seq seq"]:
+    """Pieces attend within their own document only: the blocks of a packed window; order comes besides."""
+    return (documents[:, :, None] == documents[:, None, :]).unsqueeze(1)
+
+
 def additive_mask(mask: Bool[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """The float form of a mask, to be added to scores: 0 where attention is allowed, -inf elsewhere."""
     return torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, float("-inf"))

@@ -73,12 +73,18 @@ class Rotary(nn.Module):
         self.register_buffer("sin", angles.sin().float(), persistent=False)
 
     def forward(
-        self, x: Float[Tensor, "batch heads seq head_dim"], start: int = 0
+        self,
+        x: Float[Tensor, "batch heads seq head_dim"],
+        start: int = 0,
+        positions: Int[Tensor, "batch seq"] | None = None,
     ) -> Float[Tensor, "batch heads seq head_dim"]:
-        """Rotates ``x`` whose first position is ``start``."""
-        end = start + x.shape[2]
+        """Rotates ``x`` by ``positions``; None counts from ``start``."""
+        if positions is None:
+            cos, sin = self.cos[start : start + x.shape[2]], self.sin[start : start + x.shape[2]]
+        else:
+            cos, sin = self.cos[positions].unsqueeze(1), self.sin[positions].unsqueeze(1)  # batch 1 seq head_dim
         low, high = x.chunk(2, dim=-1)
-        return x * self.cos[start:end] + torch.cat([-high, low], dim=-1) * self.sin[start:end]
+        return x * cos + torch.cat([-high, low], dim=-1) * sin
 
 
 class Alibi(nn.Module):

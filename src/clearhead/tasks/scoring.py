@@ -4,8 +4,10 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from clearhead.data.corpus import read_parallel
-from clearhead.data.store import prepare
+from clearhead.data.store import PairStore, prepare
 from clearhead.decode.search import SearchConfig
 from clearhead.evaluate.translation import (
     BleuTokenize,
@@ -15,7 +17,7 @@ from clearhead.evaluate.translation import (
 )
 from clearhead.models.transformer import Transformer
 from clearhead.tasks.run import cache_folder
-from clearhead.tasks.translation import Prepared, mean_loss
+from clearhead.tasks.translation import Tokenizers, TranslationRecipe, mean_loss
 from clearhead.tasks.translator import Translator
 
 
@@ -82,14 +84,19 @@ def evaluate_translator(
     )
 
 
-def greedy_bleu(prepared: Prepared, model: Transformer) -> dict[str, float]:
-    """BLEU of greedy translations of the valid split, as text, while training."""
-    recipe = prepared.recipe
-    store, count = prepared.valid, recipe.validation.max_sentences or len(prepared.valid)
-    count = min(count, len(store))
-    tokenizers = prepared.tokenizers
-    sources = [tokenizers.src.decode(store.src(row).tolist()) for row in range(count)]
-    references = [tokenizers.tgt.decode(store.tgt(row).tolist()) for row in range(count)]
-    translator = Translator(recipe, tokenizers, model, prepared.device)
+def greedy_bleu(
+    recipe: TranslationRecipe,
+    tokenizers: Tokenizers,
+    model: Transformer,
+    store: PairStore,
+    *,
+    device: torch.device,
+    count: int,
+) -> float:
+    """BLEU of greedy translations of the first ``count`` pairs of a store, as text, while training."""
+    rows = range(min(count, len(store)))
+    sources = [tokenizers.src.decode(store.src(row).tolist()) for row in rows]
+    references = [tokenizers.tgt.decode(store.tgt(row).tolist()) for row in rows]
+    translator = Translator(recipe, tokenizers, model, device)
     texts = [one.text for one in translator.translate(sources, beam=1)]
-    return {"bleu": score_translations(texts, references, tokenize=default_tokenize(recipe.tgt)).bleu}
+    return score_translations(texts, references, tokenize=default_tokenize(recipe.tgt)).bleu

@@ -1,29 +1,17 @@
 """From a recipe to a run directory: what ``clearhead train`` and ``clearhead.train`` do."""
 
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from torch import nn
-
-from clearhead.config import Tree, as_tree, merge
+from clearhead.config import Tree, merge
 from clearhead.errors import DataError, UsageError
-from clearhead.models.transformer import Transformer
-from clearhead.tasks.card import model_card
-from clearhead.tasks.machine import pick_device
+from clearhead.tasks.catalog import prepare_job, resolve
+from clearhead.tasks.job import Job, Progress
 from clearhead.tasks.run import check_free, create_run, load_recipe, new_run, read_recipe, write_text
-from clearhead.tasks.scoring import greedy_bleu
-from clearhead.tasks.translation import (
-    Prepared,
-    Tokenizers,
-    parse_recipe,
-    prepare_run,
-    save_prepared,
-    work_of,
-)
 from clearhead.train.events import Event, Finished
 from clearhead.train.loop import train_loop
 from clearhead.train.memory import keep_freed_memory
@@ -45,55 +33,48 @@ class TrainResult:
     """The signal that interrupted it, if one did."""
 
 
-def prepare_new(tree: Tree, folder: Path, *, progress: Callable[[int, int], None], source: str) -> Prepared:
+def prepare_new(tree: Tree, folder: Path, *, progress: Progress = lambda done, total: None, source: str) -> Job:
     """Everything before the first step of a new run; writes no run directory."""
-    recipe = parse_recipe(tree, source)
     keep_freed_memory()
-    return prepare_run(recipe, folder, pick_device(recipe.train.device), progress=progress)
+    return prepare_job(tree, source, folder, progress=progress)
 
 
-def prepare_resumed(run: Path, tree: Tree, folder: Path, *, progress: Callable[[int, int], None]) -> Prepared:
+def prepare_resumed(run: Path, tree: Tree, folder: Path, *, progress: Progress) -> Job:
     """Everything before the next step of a run that exists.
 
     Raises:
         UsageError: the recipe differs from the run's in a key that a resumed run cannot change.
     """
-    kept = as_tree(parse_recipe(load_recipe(run), f"recipe of run {str(run)!r}"))
-    wanted = as_tree(parse_recipe(merge(kept, tree), f"recipe of run {str(run)!r}"))
+    source = f"recipe of run {str(run)!r}"
+    kept = resolve(load_recipe(run), source)
+    wanted = resolve(merge(kept, tree), source)
     differing = [key for key in _differences(kept, wanted) if key not in [f"train.{name}" for name in RESUMABLE]]
     if differing:
         allowed = ", ".join(f"train.{name}" for name in RESUMABLE)
         raise UsageError(f"--resume: {', '.join(differing)} differs from the run's recipe; only {allowed} may")
     keep_freed_memory()
-    recipe = parse_recipe(wanted, f"recipe of run {str(run)!r}")
-    device, tokenizers = pick_device(recipe.train.device), Tokenizers.load(run)
-    prepared = prepare_run(recipe, folder, device, tokenizers=tokenizers, progress=progress)
+    job = prepare_job(wanted, source, folder, run=run, progress=progress)
     checkpoint = find_checkpoint(run, "latest")
     if checkpoint is not None:
-        prepared.state.restore(checkpoint)
-    return prepared
+        job.state.restore(checkpoint)
+    return job
 
 
-def train_run(prepared: Prepared, run: Path, writers: Iterable[Writer] = ()) -> TrainResult:
+def train_run(job: Job, run: Path, writers: Iterable[Writer] = ()) -> TrainResult:
     """Trains what was prepared into the directory ``run``; SIGINT and SIGTERM end it after the step, with a checkpoint.
 
     Args:
-        prepared: from ``prepare_new`` or ``prepare_resumed``.
+        job: from ``prepare_new`` or ``prepare_resumed``.
         run: gets recipe, tokenizers, checkpoints, metrics, curves and a model card.
         writers: take every event; they are closed at the end.
     """
-    recipe, state = prepared.recipe, prepared.state
-    save_prepared(prepared, run)
+    recipe, state = job.recipe, job.state
+    job.save(run)
     taken: list[Writer] = [JsonLinesWriter(run / "metrics.jsonl", from_step=state.step), *writers]
-
-    def bleu(model: nn.Module) -> dict[str, float]:
-        assert isinstance(model, Transformer)
-        return greedy_bleu(prepared, model) if recipe.validation.monitor == "bleu" else {}
-
     with _stop_on_signals() as caught:
         events = train_loop(
             state,
-            work_of(prepared, bleu),
+            job.work(),
             run,
             recipe.train,
             optim=recipe.optim,
@@ -105,7 +86,7 @@ def train_run(prepared: Prepared, run: Path, writers: Iterable[Writer] = ()) -> 
         draw_curves(run / "metrics.jsonl", run / "loss.png")
     except OSError as error:
         raise DataError(f"curves of run {str(run)!r} cannot be written: {error.strerror}") from error
-    write_text(run / "README.md", model_card(prepared, run))
+    write_text(run / "README.md", job.card(run))
     return TrainResult(run, state.step, reason, state.scores, caught[0] if caught else None)
 
 
@@ -132,8 +113,8 @@ def begin(
     *,
     overrides: Iterable[str] = (),
     resume: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[Prepared, Path]:
+    progress: Progress = lambda done, total: None,
+) -> tuple[Job, Path]:
     """Prepares a new run, or the one in ``out`` to go on, and makes its directory once nothing can fail any more.
 
     Raises:
@@ -147,10 +128,10 @@ def begin(
         return prepare_resumed(out, tree, folder, progress=progress), out
     if out is not None and not started:
         check_free(out)
-    prepared = prepare_new(tree, folder, progress=progress, source=f"recipe {str(recipe)!r}")
+    job = prepare_new(tree, folder, progress=progress, source=f"recipe {str(recipe)!r}")
     if started and out is not None:  # it ended before its first checkpoint: there is nothing to lose
-        return prepared, out
-    return prepared, create_run(out) if out is not None else new_run(prepared.recipe.name)
+        return job, out
+    return job, create_run(out) if out is not None else new_run(job.recipe.name)
 
 
 def train(
@@ -176,8 +157,8 @@ def train(
         ClearheadError: recipe, text, run directory or device cannot be used.
     """
     where = Path(out) if out is not None else None
-    prepared, run = begin(recipe, Path(data), where, overrides=overrides, resume=resume)
-    return train_run(prepared, run, writers)
+    job, run = begin(recipe, Path(data), where, overrides=overrides, resume=resume)
+    return train_run(job, run, writers)
 
 
 def _differences(old: Tree, new: Tree, prefix: str = "") -> list[str]:

@@ -1,31 +1,27 @@
-"""Training a translator: recipe, two text files, tokenizer, encoded pairs, model, loop."""
+"""What a translator is made of: its recipe, its tokenizers, its model, its loss."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from clearhead.config import Tree, as_tree, parse
-from clearhead.data.batching import plan_batches, sequential_batches
-from clearhead.data.corpus import DataConfig, ParallelFiles, read_parallel
-from clearhead.data.store import PairStore, prepare
+from clearhead.config import Tree, parse
+from clearhead.data.batching import sequential_batches
+from clearhead.data.corpus import DataConfig, ParallelFiles
+from clearhead.data.store import PairStore
 from clearhead.data.translation import Batch, loader
 from clearhead.errors import UsageError
 from clearhead.loss import LossConfig, linear_cross_entropy
 from clearhead.models.transformer import Transformer, TransformerConfig
-from clearhead.optim.build import OptimConfig, build_ema, build_optimizers
-from clearhead.tasks.run import cache_folder, save_json, save_recipe
+from clearhead.optim.build import OptimConfig
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 from clearhead.train.config import TrainConfig, ValidationConfig
-from clearhead.train.loop import Work
-from clearhead.train.state import TrainState
 
-TOKENIZER_LINES = 1_000_000  # a tokenizer is trained on this many lines a side, evenly taken
+TOKENIZER_LINES = 250_000  # a tokenizer is trained on this many lines a side, evenly taken; it takes 0.5 KB for each
 
 
 @dataclass(frozen=True)
@@ -93,18 +89,6 @@ class Tokenizers:
         return cls(Tokenizer.load(folder / "src.json"), Tokenizer.load(folder / "tgt.json"))
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A translation run with its data read and its model built, before the first step."""
-
-    recipe: TranslationRecipe
-    tokenizers: Tokenizers
-    train: PairStore
-    valid: PairStore
-    state: TrainState
-    device: torch.device
-
-
 def parse_recipe(tree: Tree, source: str) -> TranslationRecipe:
     """Builds the recipe and asks for the two languages.
 
@@ -129,42 +113,6 @@ def train_tokenizers(files: ParallelFiles, lines: int, config: TokenizerConfig) 
         joint = Tokenizer.train((text for index in (0, 1) for text in side(index)), config)
         return Tokenizers(joint, joint)
     return Tokenizers(Tokenizer.train(side(0), config), Tokenizer.train(side(1), config))
-
-
-def prepare_run(
-    recipe: TranslationRecipe,
-    folder: Path,
-    device: torch.device,
-    *,
-    tokenizers: Tokenizers | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Prepared:
-    """Reads the corpus in ``folder``, trains tokenizers (unless given), encodes, and builds model and optimizer.
-
-    Raises:
-        DataError: the text cannot be used.
-    """
-    files = {stem: _files(folder, stem, recipe) for stem in (recipe.data.train, recipe.data.valid)}
-    train, valid = files[recipe.data.train], files[recipe.data.valid]
-    tokenizers = tokenizers or train_tokenizers(train, train.scan()[0], recipe.tokenizer)
-    src, tgt, cache = tokenizers.src, tokenizers.tgt, cache_folder() / "data"
-    dropout = recipe.tokenizer.dropout > 0
-    stores = [
-        prepare(train, src=src, tgt=tgt, config=recipe.data, cache_dir=cache, keep_text=dropout, progress=progress),
-        prepare(valid, src=src, tgt=tgt, config=replace(recipe.data, drop_duplicates=False), cache_dir=cache),
-    ]
-    longest = int(np.maximum(*stores[0].lengths).argmax())
-    plan_batches(
-        *(lengths[longest : longest + 1] for lengths in stores[0].lengths),
-        batch_tokens=recipe.train.batch_tokens,
-        seed=0,
-        epoch=0,
-    )  # a sentence above the budget is an error now, not in the middle of an epoch
-    torch.manual_seed(recipe.train.seed)
-    model = build_model(recipe, tokenizers).to(device)
-    optimizers = build_optimizers(model, recipe.optim, recipe.train.lr)
-    ema = build_ema(model, recipe.optim.ema_decay) if recipe.optim.ema_decay else None
-    return Prepared(recipe, tokenizers, stores[0], stores[1], TrainState(model, optimizers, ema), device)
 
 
 def build_model(recipe: TranslationRecipe, tokenizers: Tokenizers) -> Transformer:
@@ -194,45 +142,3 @@ def mean_loss(model: Transformer, store: PairStore, *, batch_tokens: int, device
         summed, n = batch_loss(model, batch.to(device), LossConfig(label_smoothing=0.0))
         total, count = total + float(summed), count + n
     return total / count
-
-
-def work_of(prepared: Prepared, evaluate_extra: Callable[[nn.Module], dict[str, float]]) -> Work[Batch]:
-    """Gives the loop its batches, its loss and its evaluation."""
-    recipe, device = prepared.recipe, prepared.device
-    model, settings = prepared.state.model, recipe.train
-    assert isinstance(model, Transformer)
-
-    def batches(epoch: int, start: int) -> Iterator[Batch]:
-        plan = plan_batches(
-            *prepared.train.lengths, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=epoch
-        )
-        dropout = (prepared.tokenizers.src, prepared.tokenizers.tgt) if recipe.tokenizer.dropout else None
-        batches = loader(
-            prepared.train,
-            plan,
-            start=start,
-            workers=recipe.data.workers,
-            pin_memory=device.type == "cuda",
-            dropout=dropout,
-            max_len=recipe.data.max_len,
-        )
-        return (batch.to(device) for batch in batches)
-
-    def evaluate(model: nn.Module) -> dict[str, float]:
-        assert isinstance(model, Transformer)
-        loss = mean_loss(model, prepared.valid, batch_tokens=settings.batch_tokens, device=device)
-        return {"loss": loss, **evaluate_extra(model)}
-
-    return Work(batches, lambda batch: batch_loss(model, batch, recipe.loss, settings.precision), evaluate)
-
-
-def save_prepared(prepared: Prepared, run: Path) -> None:
-    """Keeps recipe, tokenizers and data report in the run."""
-    save_recipe(run, as_tree(prepared.recipe))
-    prepared.tokenizers.save(run)
-    reports = {"train": prepared.train.report, "valid": prepared.valid.report}
-    save_json(run / "data-report.json", {split: report.as_dict() for split, report in reports.items()})
-
-
-def _files(folder: Path, stem: str, recipe: TranslationRecipe) -> ParallelFiles:
-    return read_parallel(folder, stem=stem, src=recipe.src, tgt=recipe.tgt)

@@ -46,13 +46,13 @@ def test_only_line_feeds_end_a_line(tmp_path: Path) -> None:
     odd = "a\u2028b\x85c\x0bd\re\x00f"
     files = write(tmp_path, f"{odd}\r\n 你好\t \n".encode(), b"one\r\ntwo")
     assert list(files) == [(1, odd, "one"), (2, " 你好\t ", "two")]
-    assert files.scan()[0] == 2
+    assert files.scan().lines == 2
 
 
 def test_byte_order_mark_goes_and_is_reported(tmp_path: Path) -> None:
     files = write(tmp_path, "\ufeff你\n\ufeff好\n".encode(), b"one\ntwo\n")
     assert [src for _, src, _ in files] == ["你", "\ufeff好"]
-    assert files.scan()[2] == ["train.zh"]
+    assert files.scan().byte_order_marks == ["train.zh"]
 
 
 def test_packed_and_plain_read_alike(tmp_path: Path) -> None:
@@ -67,10 +67,10 @@ def test_packed_and_plain_read_alike(tmp_path: Path) -> None:
 
 
 def test_digest_sees_one_changed_byte(tmp_path: Path) -> None:
-    first = write(tmp_path, b"one\n", b"two\n").scan()[1]
-    assert write(tmp_path, b"one\n", b"twO\n").scan()[1] != first
-    assert write(tmp_path, b"two\n", b"one\n").scan()[1] != first
-    assert write(tmp_path, b"one\n", b"two\n").scan()[1] == first
+    first = write(tmp_path, b"one\n", b"two\n").scan().digest
+    assert write(tmp_path, b"one\n", b"twO\n").scan().digest != first
+    assert write(tmp_path, b"two\n", b"one\n").scan().digest != first
+    assert write(tmp_path, b"one\n", b"two\n").scan().digest == first
 
 
 @pytest.mark.parametrize(
@@ -234,5 +234,5 @@ def test_impossible_ratios_are_refused(ratio: float) -> None:
 def test_real_corpus_is_read_whole(shared_data: Path) -> None:
     files = read_parallel(shared_data / "tatoeba-zh-en", stem="valid", src="zh", tgt="en")
     lines = list(files)
-    assert len(lines) == files.scan()[0] == 1000
+    assert len(lines) == files.scan().lines == 1000
     assert all(src and tgt for _, src, tgt in lines)

@@ -16,6 +16,7 @@ VARIANTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {}),
     ({"n_kv_heads": 1, "position": "rotary"}, {"norm": "rms", "activation": "swiglu", "bias": False}),
     ({"n_kv_heads": 2, "position": "alibi", "tie": "none"}, {"norm_position": "post", "activation": "gelu"}),
+    ({"position": "rotary"}, {"attention": "qk_norm"}),
     ({"position": "learned", "tie": "decoder"}, {"attention": "additive", "mlp": False}),
     ({"n_kv_heads": 2}, {"norm": "group", "norm_groups": 2, "activation": "geglu"}),
     ({}, {"norm": "batch", "activation": "silu", "residual": False}),

@@ -240,7 +240,7 @@ def test_stochastic_depth_rises_with_depth_and_tables_are_not_saved() -> None:
         ({"d_model": 9, "n_heads": 3}, "model.d_model = 9: sinusoidal positions need an even number"),
         (
             {"position": "rotary", "block": BlockConfig(attention="additive")},
-            "model.position = 'rotary': needs model.block.attention = 'scaled_dot_product'",
+            "model.position = 'rotary': needs another model.block.attention than 'additive'",
         ),
         (
             {"block": BlockConfig(norm="group", norm_groups=7)},

@@ -8,19 +8,19 @@ import torch
 
 from clearhead.config import merge, parse
 from clearhead.tasks.forecast import lr_curve, try_steps
-from clearhead.tasks.training import prepare_new
 from clearhead.tasks.translation import TranslationRecipe
+from clearhead.tasks.translation_job import prepare_translation
 from tests.toy import RECIPE
 
 
 def test_sizes_are_those_of_the_run(toy_data: Path) -> None:
-    prepared = prepare_new(RECIPE, toy_data, progress=lambda done, total: None, source="here")
-    found = try_steps(prepared, steps=2)
-    src, tgt = prepared.train.lengths
-    assert found.parameters == sum(parameter.numel() for parameter in prepared.state.model.parameters())
-    longest = max(found.src_shape[1], found.tgt_shape[1])
+    job = prepare_translation(RECIPE, "here", toy_data)
+    found = try_steps(job, steps=2)
+    src, tgt = job.train.lengths
+    assert found.parameters == sum(parameter.numel() for parameter in job.state.model.parameters())
+    longest = max(found.shapes["src_ids"][1], found.shapes["tgt_ids"][1])
     assert longest == max(int(src.max()), int(tgt.max())) + 1, "the first step is on the longest sentences"
-    assert found.src_shape[0] == found.tgt_shape[0]
+    assert found.shapes["src_ids"][0] == found.shapes["targets"][0]
     assert 0.5 < found.padding_efficiency <= 1
     assert found.batches_per_epoch == pytest.approx((tgt + 1).sum() / 600, abs=2)
     assert found.minutes == pytest.approx(found.seconds_per_step * 120 / 60)

@@ -9,8 +9,8 @@ import torch
 from clearhead.data.translation import collate
 from clearhead.evaluate.translation import score_translations
 from clearhead.tasks.pipeline import load
-from clearhead.tasks.scoring import evaluate_translator, greedy_bleu
-from clearhead.tasks.training import prepare_new
+from clearhead.tasks.scoring import evaluate_translator
+from clearhead.tasks.translation_job import prepare_translation
 from clearhead.tasks.translator import Translator
 from tests.toy import RECIPE, write_split
 
@@ -51,7 +51,9 @@ def test_the_loss_is_the_mean_over_target_pieces(translator: Translator, toy_dat
 
 def test_bleu_while_training_is_that_of_greedy_translations(translator: Translator, toy_data: Path) -> None:
     tree = {**RECIPE, "validation": {"monitor": "bleu", "max_sentences": 5}}
-    prepared = prepare_new(tree, toy_data, progress=lambda done, total: None, source="here")
+    job = prepare_translation(tree, "here", toy_data)
     sides = [(toy_data / f"valid.{name}").read_text(encoding="utf-8").splitlines()[:5] for name in ("zh", "en")]
     texts = [one.text for one in translator.translate(sides[0], beam=1)]
-    assert greedy_bleu(prepared, translator.model) == {"bleu": score_translations(texts, sides[1]).bleu}
+    with torch.inference_mode():
+        found = job.work().evaluate(translator.model)
+    assert found["bleu"] == score_translations(texts, sides[1]).bleu

@@ -153,3 +153,17 @@ def test_a_prefix_that_the_vocabulary_cannot_spell_is_refused(translator: Transl
     assert spelling.translate(lines[:1], prefix=lines[1])[0].text.startswith(lines[1])
     with pytest.raises(DataError, match="prefix"):
         spelling.translate(lines[:1], prefix="☃")
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_a_prefix_lengthens_the_limit(
+    beam: int, translator: Translator, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Translator, "_forbidden", [0, 1, 2, 3])  # the end mark too: only the limit ends anything
+    tokenizers = translator.tokenizers
+    source, prefix = "我", " ".join(["the apple"] * 4)
+    count = len(tokenizers.tgt.encode(prefix))
+    plain, longer = (translator.translate([source], beam=beam, prefix=start)[0] for start in ("", prefix))
+    limit = 2 * len(tokenizers.src.encode(source)) + 20
+    assert (len(plain.pieces), len(longer.pieces)) == (limit, limit + count)
+    assert 0 < count < 64 - limit, "the model's 64 positions bound neither"

@@ -1,0 +1,43 @@
+"""Which task a recipe is for: the one place that knows them all."""
+
+from pathlib import Path
+
+from clearhead.config import Tree, as_tree
+from clearhead.errors import UsageError, nearest
+from clearhead.tasks.job import Job, Progress
+from clearhead.tasks.translation import parse_recipe
+from clearhead.tasks.translation_job import prepare_translation
+
+TASKS = ("translation",)
+
+
+def task_of(tree: Tree, source: str) -> str:
+    """Returns the recipe's task; translation is what a recipe without the key is for.
+
+    Raises:
+        UsageError: there is no such task.
+    """
+    task = tree.get("task", "translation")
+    if task not in TASKS:
+        raise UsageError(f"{source}: task = {task!r}: must be {' or '.join(TASKS)}{nearest(str(task), TASKS)}")
+    return str(task)
+
+
+def resolve(tree: Tree, source: str) -> Tree:
+    """Returns the recipe with every key that it leaves out at its default.
+
+    Raises:
+        UsageError: a key or value is wrong.
+    """
+    match task_of(tree, source):
+        case _:
+            return as_tree(parse_recipe(tree, source))
+
+
+def prepare_job(
+    tree: Tree, source: str, folder: Path, *, run: Path | None = None, progress: Progress = lambda done, total: None
+) -> Job:
+    """Reads the text and builds the model of a recipe of any task; arguments as in ``prepare_translation``."""
+    match task_of(tree, source):
+        case _:
+            return prepare_translation(tree, source, folder, run=run, progress=progress)

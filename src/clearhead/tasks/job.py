@@ -1,0 +1,132 @@
+"""What every training task gives to ``clearhead train``: a run with its data read and its model built."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import nn
+
+from clearhead.config import as_tree
+from clearhead.data.batching import BatchPlan
+from clearhead.optim.build import OptimConfig, build_ema, build_optimizers
+from clearhead.tasks.run import save_json, save_recipe
+from clearhead.train.config import TrainConfig, ValidationConfig
+from clearhead.train.loop import Work
+from clearhead.train.state import TrainState
+
+Progress = Callable[[int, int], object]
+"""Called with (done, in all) while text is encoded."""
+
+
+@runtime_checkable
+class Recipe(Protocol):
+    """What the recipes of all tasks have in common."""
+
+    @property
+    def name(self) -> str:
+        """Names the run directory."""
+
+    @property
+    def about(self) -> str:
+        """One line on what the recipe is for."""
+
+    @property
+    def optim(self) -> OptimConfig:
+        """By what means is learned."""
+
+    @property
+    def train(self) -> TrainConfig:
+        """How long and how much at a time."""
+
+    @property
+    def validation(self) -> ValidationConfig:
+        """How the run is judged."""
+
+
+@runtime_checkable
+class Report(Protocol):
+    """What was read and what became of it."""
+
+    def lines(self) -> list[str]:
+        """For a terminal."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+
+
+@dataclass(frozen=True)
+class Job(ABC):
+    """A run before its first step, or before the next one."""
+
+    recipe: Any
+    state: TrainState
+    device: torch.device
+
+    @abstractmethod
+    def work(self) -> Work[Any]:
+        """Gives the loop its batches, its loss and its evaluation."""
+
+    @abstractmethod
+    def reports(self) -> Mapping[str, Report]:
+        """What was read, by split; ``train`` is among them."""
+
+    @abstractmethod
+    def vocabulary(self) -> str:
+        """The vocabulary in a few words."""
+
+    @abstractmethod
+    def save_text_parts(self, run: Path) -> None:
+        """Keeps in the run what turns text into pieces."""
+
+    @abstractmethod
+    def card(self, run: Path) -> str:
+        """The model card, in Markdown."""
+
+    @abstractmethod
+    def first_epoch(self) -> tuple[BatchPlan, int]:
+        """The plan of the first epoch, and which of its batches takes the most memory."""
+
+    def card_text(self, run: Path, *, what: str, sizes: str, vocabulary: str, commands: list[str]) -> str:
+        """Returns the model card from what a task says of itself; ``{}`` in a command stands for the run."""
+        state = self.state
+        parameters = sum(parameter.numel() for parameter in state.model.parameters())
+        scores = ", ".join(f"{name} {value:.3f}" for name, value in state.scores.items()) or "not evaluated yet"
+        report = "\n".join(f"    {line}" for line in self.reports()["train"].lines())
+        use = "\n".join(f"    clearhead {command.format(run)}" for command in commands)
+        return f"""# {run.name}
+
+{what}, trained with clearhead. {self.recipe.about}
+
+| | |
+|---|---|
+| model | {sizes}, {parameters:,} parameters |
+| vocabulary | {vocabulary} |
+| trained | {state.step:,} steps, {state.seconds / 60:.1f} minutes |
+| valid | {scores} |
+
+Training text:
+
+{report}
+
+Use it:
+
+{use}
+
+`recipe.toml` is the whole recipe, `metrics.jsonl` every step, `loss.png` the curves.
+"""
+
+    def save(self, run: Path) -> None:
+        """Keeps recipe, tokenizers and data report in the run."""
+        save_recipe(run, as_tree(self.recipe))
+        self.save_text_parts(run)
+        save_json(run / "data-report.json", {split: report.as_dict() for split, report in self.reports().items()})
+
+
+def fresh_state(model: nn.Module, recipe: Recipe) -> TrainState:
+    """Returns a state at step 0 with the recipe's optimizers and weight average."""
+    optimizers = build_optimizers(model, recipe.optim, recipe.train.lr)
+    ema = build_ema(model, recipe.optim.ema_decay) if recipe.optim.ema_decay else None
+    return TrainState(model, optimizers, ema)

@@ -1,0 +1,26 @@
+"""The catalog of tasks: what a recipe is for, with its defaults."""
+
+from pathlib import Path
+
+import pytest
+
+from clearhead.config import merge
+from clearhead.errors import UsageError
+from clearhead.tasks.catalog import prepare_job, resolve, task_of
+from clearhead.tasks.translation_job import TranslationJob
+from tests.toy import RECIPE
+
+
+def test_a_recipe_without_a_task_is_for_translation(toy_data: Path) -> None:
+    assert task_of({}, "here") == "translation"
+    assert isinstance(prepare_job(RECIPE, "here", toy_data), TranslationJob)
+
+
+def test_an_unknown_task_is_named() -> None:
+    with pytest.raises(UsageError, match=r"^here: task = 'translating': must be .*did you mean 'translation'"):
+        task_of({"task": "translating"}, "here")
+
+
+def test_defaults_are_filled_in() -> None:
+    tree = resolve(merge(RECIPE, {"train": {"seed": 7}}), "here")
+    assert (tree["train"]["seed"], tree["train"]["keep_last"]) == (7, 3)

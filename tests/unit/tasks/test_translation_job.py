@@ -1,0 +1,103 @@
+"""The training of a translator: seeds, order, drawn pieces, evaluation, what is scanned, and its model card."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from clearhead.config import merge
+from clearhead.data import corpus
+from clearhead.data.translation import Batch
+from clearhead.tasks.pipeline import load
+from clearhead.tasks.translation import mean_loss
+from clearhead.tasks.translation_job import TranslationJob, prepare_translation
+from tests.toy import HELD_OUT, PAIRS, RECIPE, clearhead
+
+
+def prepared(data: Path, **train: Any) -> TranslationJob:
+    return prepare_translation(merge(RECIPE, {"train": train}), "here", data)
+
+
+def test_the_seed_decides_on_weights_and_order(toy_data: Path) -> None:
+    one, same, other = (prepared(toy_data, seed=seed) for seed in (1, 1, 2))
+    weights = [next(iter(run.state.model.parameters())) for run in (one, same, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    orders = [
+        [batch.indices.tolist() for batch in run.work().batches(epoch, 0)]
+        for run, epoch in ((one, 0), (same, 0), (other, 0), (one, 1))
+    ]
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
+    assert orders[0] != orders[3]
+    assert [batch.indices.tolist() for batch in one.work().batches(0, 1)] == orders[0][1:]
+    assert sorted(row for rows in orders[0] for row in rows) == list(range(PAIRS))
+
+
+def test_pieces_are_drawn_anew_in_training_where_the_recipe_says_so(toy_data: Path) -> None:
+    run = prepare_translation(merge(RECIPE, {"tokenizer": {"dropout": 0.5}}), "here", toy_data)
+    drawn = [{i: ids for batch in run.work().batches(epoch, 0) for i, ids in by_pair(batch)} for epoch in (0, 0, 1)]
+    assert drawn[0] == drawn[1]
+    assert sum(drawn[0][i] == drawn[2][i] for i in range(PAIRS)) < PAIRS / 4
+    assert sum(map(len, drawn[0].values())) > 1.1 * (run.train.lengths[1] + 1).sum()
+
+
+def by_pair(batch: Batch) -> list[tuple[int, list[int]]]:
+    targets = [[piece for piece in row if piece] for row in batch.targets.tolist()]
+    return list(zip(batch.indices.tolist(), targets, strict=True))
+
+
+def test_equal_pairs_are_trained_on_once_but_all_judged(toy_data: Path, tmp_path: Path) -> None:
+    for path in toy_data.iterdir():
+        (tmp_path / path.name).write_bytes(2 * path.read_bytes())
+    run = prepared(tmp_path)
+    assert (len(run.train), len(run.valid)) == (PAIRS, 2 * HELD_OUT)
+
+
+def test_evaluation_is_the_mean_whatever_the_batches(toy_data: Path) -> None:
+    run = prepared(toy_data)
+    model, device = run.state.model.eval(), torch.device("cpu")
+    with torch.inference_mode():
+        losses = [mean_loss(model, run.valid, batch_tokens=size, device=device) for size in (1, 100, 9999)]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+    with torch.inference_mode():
+        assert run.work().evaluate(model) == {"loss": pytest.approx(losses[0], rel=1e-5)}
+
+
+def test_the_text_is_scanned_once(toy_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, seen = corpus._scan, list[str]()
+
+    def counting(path: Path) -> Any:
+        seen.append(path.name)
+        return plain(path)
+
+    monkeypatch.setattr(corpus, "_scan", counting)
+    prepared(toy_data)
+    assert seen == ["train.zh", "train.en", "valid.zh", "valid.en"]
+
+
+def test_the_card_tells_languages_sizes_data_and_scores(toy_run: Path) -> None:
+    card = (toy_run / "README.md").read_text(encoding="utf-8")
+    count = sum(parameter.numel() for parameter in load(toy_run).model.parameters())
+    for part in (
+        "# run\n",
+        "from `zh` to `en`",
+        f"1 + 2 layers, d_model 64, {count:,} parameters",
+        "byte_bpe, 400 source and 400 target pieces",
+        "| trained | 120 steps",
+        f"{PAIRS} lines read, {PAIRS} kept as {PAIRS} pairs",
+    ):
+        assert part in card
+    assert re.search(r"\| valid \| loss \d\.\d{3} \|", card)
+
+
+def test_its_commands_run(toy_run: Path, toy_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card = (toy_run / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^    clearhead (.*)$", card, re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        words = [str(toy_data) if word == "DIR" else word.replace("...", "我") for word in shlex.split(command)]
+        assert clearhead(capsys, *words).code == 0, command
