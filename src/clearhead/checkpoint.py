@@ -94,6 +94,43 @@ def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     return kept
 
 
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of the tensors when weights were taken over by name."""
+
+    loaded: list[str]
+    new: list[str]
+    """In the model alone: they stay as they were drawn."""
+    left: list[str]
+    """In the source alone."""
+
+    def line(self) -> str:
+        """The same as text."""
+        parts = [f"{len(self.loaded)} tensors loaded"]
+        for word, names in (("new", self.new), ("left", self.left)):
+            shown = ", ".join(names[:4]) + (" and more" if len(names) > 4 else "")
+            parts += [f"{len(names)} {word}: {shown}"] if names else []
+        return "; ".join(parts)
+
+
+def load_matching(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> LoadReport:
+    """Copies those of ``tensors`` that ``model`` has too, by name, and says which.
+
+    Raises:
+        ModelError: a tensor has another shape than the model's; the message names it.
+    """
+    own = model_tensors(model)
+    loaded = sorted(own.keys() & tensors.keys())
+    for name in loaded:
+        if own[name].shape != tensors[name].shape:
+            given, wanted = list(tensors[name].shape), list(own[name].shape)
+            raise ModelError(f"{source}: tensor {name!r} has shape {given}, this model needs {wanted}")
+    with torch.no_grad():
+        for name in loaded:
+            own[name].copy_(tensors[name])
+    return LoadReport(loaded, sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys()))
+
+
 def load_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Copies ``tensors`` into ``model``.
 
@@ -103,12 +140,7 @@ def load_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor], source: 
     own = model_tensors(model)
     for name in sorted(own.keys() ^ tensors.keys()):
         raise ModelError(f"{source}: tensor {name!r} is {'missing' if name in own else 'not part of this model'}")
-    with torch.no_grad():
-        for name, tensor in own.items():
-            if tensor.shape != tensors[name].shape:
-                given, wanted = list(tensors[name].shape), list(tensor.shape)
-                raise ModelError(f"{source}: tensor {name!r} has shape {given}, this model needs {wanted}")
-            tensor.copy_(tensors[name])
+    load_matching(model, tensors, source)
 
 
 def average_checkpoints(paths: list[Path]) -> dict[str, Tensor]:

@@ -12,16 +12,16 @@ from tests.architecture import source
 UNTESTED: set[str] = set()
 
 BUDGETS = {
-    ("text",): 750,
-    ("data",): 1600,
-    ("nn",): 1200,
+    ("text",): 850,
+    ("data",): 1650,
+    ("nn",): 1300,
     ("models",): 900,
     ("loss", "optim"): 450,
     ("checkpoint",): 250,
     ("train",): 600,
     ("decode",): 1300,
     ("inspect",): 1000,
-    ("tasks",): 1500,
+    ("tasks",): 2600,
 }
 FILE_LINES, FUNCTION_LINES, NESTING = 400, 60, 3
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "manager", "managers"}

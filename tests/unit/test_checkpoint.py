@@ -14,6 +14,7 @@ from clearhead.checkpoint import (
     average_checkpoints,
     checkpoints_of,
     load_checkpoint,
+    load_matching,
     load_model_tensors,
     model_tensors,
     save_checkpoint,
@@ -172,3 +173,20 @@ def test_checkpoints_are_in_order_of_steps_and_nothing_else_counts(tmp_path: Pat
     shutil.rmtree(tmp_path / "checkpoints")
     assert checkpoints_of(tmp_path) == []
     assert os.listdir(tmp_path) == []
+
+
+def test_matching_tensors_are_taken_over_and_the_others_named() -> None:
+    model, other = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)), nn.Linear(2, 3)
+    tensors = {"0.weight": other.weight, "0.bias": other.bias, "7.weight": torch.zeros(1)}
+    kept = model[1].weight.clone()
+    report = load_matching(model, tensors, "there")
+    assert torch.equal(model[0].weight, other.weight)
+    assert torch.equal(model[1].weight, kept)
+    assert (report.loaded, report.new, report.left) == (
+        ["0.bias", "0.weight"],
+        ["1.bias", "1.weight"],
+        ["7.weight"],
+    )
+    assert report.line() == "2 tensors loaded; 2 new: 1.bias, 1.weight; 1 left: 7.weight"
+    with pytest.raises(ModelError, match=r"^there: tensor '0.weight' has shape \[9\], this model needs \[3, 2\]"):
+        load_matching(model, {"0.weight": torch.zeros(9)}, "there")

@@ -305,7 +305,7 @@ def _find(folder: Path, name: str) -> Path:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[IO[bytes]]:
+def open_text(path: Path) -> Iterator[IO[bytes]]:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             yield cast(IO[bytes], stream)
@@ -315,7 +315,7 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
 
 def _scan(path: Path) -> tuple[int, str, bool]:
     digest, lines, first, last = hashlib.sha256(), 0, b"", b""
-    with _open(path) as stream:
+    with open_text(path) as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
             lines += block.count(b"\n")
@@ -326,7 +326,7 @@ def _scan(path: Path) -> tuple[int, str, bool]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    with _open(path) as stream:
+    with open_text(path) as stream:
         for number, raw in enumerate(stream, 1):
             line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
             try:

@@ -8,16 +8,17 @@ rounding) and cannot be trained; the original stays as it is, for training and f
 
 import copy
 from collections.abc import Callable
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Decoder, Transformer
 from clearhead.nn.attention import SelfAttention, unit_rms
 from clearhead.nn.cache import KeysValues, KVCache, LayerCache
-from clearhead.nn.layer import DecoderLayer
+from clearhead.nn.layer import CausalLayer, DecoderLayer
 from clearhead.nn.mask import AttendMask, MemoryMask, additive_mask
 from clearhead.nn.mlp import MLP, GatedMLP
 from clearhead.nn.norm import LayerNorm, NoNorm, RMSNorm
@@ -27,6 +28,8 @@ ROWS = 16  # usual number of input rows while decoding: a hint for the layout
 States = Float[Tensor, "rows d_model"]
 Bias = Float[Tensor, "#rows #heads 1 keys"] | None
 Positions = Int[Tensor, "rows queries"] | None
+Real = Bool[Tensor, "rows seq"] | None
+M = TypeVar("M", Transformer, GPT)
 MemoryBias = Float[Tensor, "sentences 1 1 memory"] | None
 
 
@@ -36,20 +39,21 @@ def can_pack(model: nn.Module) -> bool:
     return weight.device.type == "cpu" and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
 
 
-def pack(model: Transformer) -> Transformer:
-    """Returns a copy of ``model`` for decoding on the CPU."""
+def pack(model: M) -> M:
+    """Returns a copy of ``model``, a Transformer or GPT, for decoding on the CPU."""
     packed = copy.deepcopy(model).eval().requires_grad_(False)
-    for layer in packed.decoder.layers:
-        decoder_layer = cast(DecoderLayer, layer)
-        decoder_layer.attn = cast(SelfAttention, PackedSelfAttention(decoder_layer.attn))
-        if decoder_layer.mlp is not None:
-            decoder_layer.mlp = cast(MLP, PackedMLP(decoder_layer.mlp))
+    for layer in packed.modules():
+        if isinstance(layer, CausalLayer | DecoderLayer):
+            layer.attn = cast(SelfAttention, PackedSelfAttention(layer.attn))
+            layer.mlp = None if layer.mlp is None else cast(MLP, PackedMLP(layer.mlp))
     for module in list(packed.modules()):
         for name, child in list(module.named_children()):
             if type(child) is nn.Linear:
                 setattr(module, name, PackedLinear(child))
-    packed.decoder = cast(Decoder, PackedDecoder(packed.decoder))
-    return packed
+    if isinstance(packed, Transformer):
+        packed.decoder = PackedDecoder(packed.decoder)
+        return packed
+    return PackedGPT(packed)
 
 
 class PackedLinear(nn.Module):
@@ -152,60 +156,49 @@ class PackedMLP(nn.Module):
 
 
 class OneStep:
-    """A packed decoder layer for one new position: states are [rows, d_model], residual sums are part of a product."""
+    """A packed layer for one new position: states are [rows, d_model], residual sums are part of a product."""
 
-    def __init__(self, layer: DecoderLayer) -> None:
-        self.attn, self.cross_attn = cast(PackedSelfAttention, layer.attn), layer.cross_attn
-        self.mlp = cast(PackedMLP | None, layer.mlp)
+    def __init__(self, layer: CausalLayer | DecoderLayer) -> None:
+        self.attn, self.mlp = cast(PackedSelfAttention, layer.attn), cast(PackedMLP | None, layer.mlp)
         self.attn_norms = _on_rows(layer.attn_norm), _on_rows(layer.attn_post_norm)
-        self.cross_norms = _on_rows(layer.cross_attn_norm), _on_rows(layer.cross_attn_post_norm)
         self.attn_add = _adding(self.attn.o_proj, layer.attn_residual)
-        self.cross_add = _adding(cast(PackedLinear, self.cross_attn.o_proj), layer.cross_attn_residual)
         if self.mlp is not None:
             self.mlp_norms = _on_rows(layer.mlp_norm), _on_rows(layer.mlp_post_norm)
             self.mlp_add = _adding(self.mlp.down_proj, layer.mlp_residual)
+        if isinstance(layer, DecoderLayer):
+            self.cross_attn = layer.cross_attn
+            self.cross_norms = _on_rows(layer.cross_attn_norm), _on_rows(layer.cross_attn_post_norm)
+            self.cross_add = _adding(cast(PackedLinear, self.cross_attn.o_proj), layer.cross_attn_residual)
 
-    def __call__(
-        self,
-        x: States,
-        cross: KeysValues,
-        *,
-        at: int,
-        kept: Tensor,
-        bias: Bias,
-        memory_bias: MemoryBias,
-    ) -> States:
-        """Returns the states after this layer; see ``PackedSelfAttention.step`` for the arguments."""
+    def attend(self, x: States, kept: Tensor, *, at: int, bias: Bias, positions: Positions = None) -> States:
+        """The self-attention sublayer; arguments as in ``PackedSelfAttention.step``."""
         before, after = self.attn_norms
-        x = after(self.attn_add(x, self.attn.step(before(x), at, kept, bias)))
-        before, after = self.cross_norms
-        x = after(self.cross_add(x, self._cross(before(x), cross, memory_bias)))
+        return after(self.attn_add(x, self.attn.step(before(x), at, kept, bias, positions)))
+
+    def cross(self, x: States, memory: KeysValues, bias: MemoryBias) -> States:
+        """The cross-attention sublayer of a decoder; see ``CrossAttention.forward``."""
+        (before, after), attn, (keys, values) = self.cross_norms, self.cross_attn, memory
+        q = attn.q_proj.forward(before(x)).view(len(keys), -1, attn.n_heads, attn.head_dim)
+        q = unit_rms(q) if attn.qk_norm else q  # sentences beams heads head_dim
+        mixed = attn.core.forward(q.transpose(1, 2), keys, values, mask=bias)
+        return after(self.cross_add(x, mixed.transpose(1, 2).reshape(len(x), -1)))
+
+    def feed_forward(self, x: States) -> States:
+        """The feed-forward sublayer, where there is one."""
         if self.mlp is None:
             return x
         before, after = self.mlp_norms
         return after(self.mlp_add(x, self.mlp.inner(before(x))))
 
-    def _cross(self, x: States, cross: KeysValues, memory_bias: MemoryBias) -> States:
-        """Attends to the memory, before ``o_proj``; see ``CrossAttention.forward``."""
-        attn, (keys, values) = self.cross_attn, cross
-        q = attn.q_proj.forward(x).view(len(keys), -1, attn.n_heads, attn.head_dim)  # sentences beams heads head_dim
-        q = unit_rms(q) if attn.qk_norm else q
-        mixed = attn.core.forward(q.transpose(1, 2), keys, values, mask=memory_bias)
-        return mixed.transpose(1, 2).reshape(len(x), -1)
 
-
-class PackedDecoder(nn.Module):
-    """``Decoder`` that takes single positions through ``OneStep``, and longer ones as before."""
+class PackedDecoder(Decoder):
+    """A ``Decoder`` that takes single positions through ``OneStep``, and longer ones as before."""
 
     def __init__(self, decoder: Decoder) -> None:
-        super().__init__()
-        self.whole = decoder
+        nn.Module.__init__(self)
+        self.embedding, self.alibi = decoder.embedding, decoder.alibi
+        self.layers, self.norm = decoder.layers, decoder.norm
         self.steps = [OneStep(cast(DecoderLayer, layer)) for layer in decoder.layers]
-        self.norm = _on_rows(decoder.norm)
-
-    def keys_values(self, memory: Float[Tensor, "batch memory d_model"]) -> list[KeysValues]:
-        """See ``Decoder.keys_values``."""
-        return self.whole.keys_values(memory)
 
     def forward(
         self,
@@ -213,21 +206,59 @@ class PackedDecoder(nn.Module):
         cross: list[KeysValues],
         *,
         memory_mask: MemoryMask | None,
-        real: Tensor | None = None,
+        real: Real = None,
         cache: KVCache | None = None,
     ) -> Float[Tensor, "rows seq d_model"]:
         """See ``Decoder.forward``."""
         if cache is None or ids.shape[1] > 1 or real is not None:
-            return self.whole(ids, cross, memory_mask=memory_mask, real=real, cache=cache)
+            return super().forward(ids, cross, memory_mask=memory_mask, real=real, cache=cache)
         cache.reserve(1)
-        at, alibi = cache.length, self.whole.alibi
-        bias = None if alibi is None else alibi(1, at + 1)[None]
+        at = cache.length
+        bias = None if self.alibi is None else self.alibi(1, at + 1)[None]
         memory_bias = None if memory_mask is None else additive_mask(memory_mask)  # once for all layers
-        x = self.whole.embedding(ids, start=at)[:, 0]
-        for step, kept, layer_cross in zip(self.steps, cache.buffer.unbind(), cross, strict=True):
-            x = step(x, layer_cross, at=at, kept=kept, bias=bias, memory_bias=memory_bias)
+        x = self.embedding(ids, start=at)[:, 0]
+        for step, kept, memory in zip(self.steps, cache.buffer.unbind(), cross, strict=True):
+            x = step.cross(step.attend(x, kept, at=at, bias=bias), memory, memory_bias)
+            x = step.feed_forward(x)
         cache.advance(1)
-        return self.norm(x)[:, None]
+        return _on_rows(self.norm)(x)[:, None]
+
+
+class PackedGPT(GPT):
+    """A ``GPT`` that takes single positions through ``OneStep``, and longer ones as before."""
+
+    def __init__(self, gpt: GPT) -> None:
+        nn.Module.__init__(self)
+        self.config, self.vocab_size = gpt.config, gpt.vocab_size
+        self.embedding, self.alibi = gpt.embedding, gpt.alibi
+        self.layers, self.norm, self.lm_head = gpt.layers, gpt.norm, gpt.lm_head
+        self.steps = [OneStep(cast(CausalLayer, layer)) for layer in gpt.layers]
+
+    def hidden(
+        self,
+        ids: Int[Tensor, "batch seq"],
+        *,
+        mask: Bool[Tensor, "batch keys"] | None = None,
+        positions: Int[Tensor, "batch seq"] | None = None,
+        documents: Int[Tensor, "batch seq"] | None = None,
+        cache: KVCache | None = None,
+    ) -> Float[Tensor, "batch seq d_model"]:
+        """See ``GPT.hidden``."""
+        if cache is None or ids.shape[1] > 1 or documents is not None:
+            return super().hidden(ids, mask=mask, positions=positions, documents=documents, cache=cache)
+        cache.reserve(1)
+        at, bias = cache.length, None
+        if mask is not None:
+            bias = additive_mask(mask)[:, None, None]  # batch 1 1 keys
+            positions = mask.long().sum(1, keepdim=True) - 1 if positions is None else positions
+        if self.alibi is not None:
+            distance = self.alibi(1, at + 1)[None]
+            bias = distance if bias is None else bias + distance
+        x = self.embedding(ids, positions=positions, start=at if positions is None else 0)[:, 0]
+        for step, kept in zip(self.steps, cache.buffer.unbind(), strict=True):
+            x = step.feed_forward(step.attend(x, kept, at=at, bias=bias, positions=positions))
+        cache.advance(1)
+        return _on_rows(self.norm)(x)[:, None]
 
 
 def _adding(linear: PackedLinear, residual: Residual) -> Callable[[States, Tensor], States]:

@@ -1,10 +1,27 @@
 """Low-rank adaptation: a frozen linear layer plus a small trained product, merged back when training is over."""
 
 import math
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Gt, Lt
 from jaxtyping import Float
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Which layers are adapted, and how much."""
+
+    rank: Annotated[int, Ge(1)] = 8
+    """Rank of the trained product."""
+    alpha: Annotated[float, Gt(0.0)] = 16.0
+    """Scale: the product counts alpha / rank times."""
+    dropout: Annotated[float, Ge(0.0), Lt(1.0)] = 0.0
+    """Rate on the input of the product."""
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    """Names of the linear layers; up_proj, down_proj and gate_proj are others."""
 
 
 class LoraLinear(nn.Module):
@@ -40,26 +57,20 @@ class LoraLinear(nn.Module):
         return self.linear
 
 
-def add_lora(model: nn.Module, *, targets: tuple[str, ...], rank: int, alpha: float, dropout: float = 0.0) -> int:
-    """Freezes ``model`` and adapts its linear layers of these names; returns how many.
-
-    Args:
-        model: changed in place.
-        targets: last parts of module names, such as ``q_proj``.
-        rank: see ``LoraLinear``.
-        alpha: see ``LoraLinear``.
-        dropout: see ``LoraLinear``.
+def add_lora(model: nn.Module, config: LoraConfig) -> int:
+    """Freezes ``model`` and adapts its linear layers with the names in ``config``; returns how many.
 
     Raises:
         ValueError: no layer has such a name.
     """
     model.requires_grad_(False)
-    found = [(parent, name) for parent, name in _linears(model) if name in targets]
+    found = [(parent, name) for parent, name in _linears(model) if name in config.targets]
     if not found:
         known = ", ".join(sorted({name for _, name in _linears(model)}))
-        raise ValueError(f"lora.targets = {list(targets)}: no linear layer has such a name; there are {known}")
+        raise ValueError(f"lora.targets = {list(config.targets)}: no linear layer has such a name; there are {known}")
     for parent, name in found:
-        setattr(parent, name, LoraLinear(getattr(parent, name), rank=rank, alpha=alpha, dropout=dropout))
+        linear = getattr(parent, name)
+        setattr(parent, name, LoraLinear(linear, rank=config.rank, alpha=config.alpha, dropout=config.dropout))
     return len(found)
 
 

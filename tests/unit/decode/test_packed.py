@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from clearhead.decode.decoding import CachedDecoding
 from clearhead.decode.packed import PackedLinear, can_pack, pack
 from clearhead.decode.search import SearchConfig, beam_search
+from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.nn.layer import BlockConfig
-from tests.small import assert_near, padded, random_rows, small
+from tests.small import VOCAB, assert_near, padded, random_rows, small
 
 VARIANTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {}),
@@ -20,6 +22,13 @@ VARIANTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"position": "learned", "tie": "decoder"}, {"attention": "additive", "mlp": False}),
     ({"n_kv_heads": 2}, {"norm": "group", "norm_groups": 2, "activation": "geglu"}),
     ({}, {"norm": "batch", "activation": "silu", "residual": False}),
+]
+
+GPTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {"activation": "gelu_tanh"}),
+    ({"position": "rotary", "n_kv_heads": 2, "tie": False}, {"norm": "rms", "activation": "swiglu", "bias": False}),
+    ({"position": "rotary", "n_kv_heads": 1}, {"attention": "qk_norm", "norm_position": "post"}),
+    ({"position": "alibi"}, {"attention": "additive"}),
 ]
 
 
@@ -61,3 +70,27 @@ def test_only_float32_on_a_cpu_is_packed() -> None:
     assert can_pack(small()) is torch.backends.mkldnn.is_available()
     assert not can_pack(small().double())
     assert not can_pack(small().to("meta"))
+
+
+@pytest.mark.parametrize(("sizes", "block"), GPTS)
+def test_logits_are_those_of_the_gpt(sizes: dict[str, Any], block: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    config = GPTConfig(d_model=16, d_ff=32, n_heads=4, n_layers=2, max_seq_len=32, block=BlockConfig(**block), **sizes)
+    model = GPT(config, vocab_size=VOCAB, pad_id=0).eval()
+    packed = pack(model)
+    ids, mask = padded(random_rows([5, 2, 7]), side="left")
+    compare_steps(packed, model, ids, mask)
+    compare_steps(packed, model, ids, None)
+
+
+def compare_steps(packed: GPT, model: GPT, ids: Tensor, mask: Tensor | None) -> None:
+    caches = [one.new_cache(3) for one in (packed, model)]
+    real = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask
+    for piece in range(4, 8):
+        with torch.inference_mode():
+            one, other = (
+                model(ids, mask=mask, cache=cache) for model, cache in zip((packed, model), caches, strict=True)
+            )
+        assert_near(one[real[:, -ids.shape[1] :]], other[real[:, -ids.shape[1] :]])
+        ids, real = torch.full((3, 1), piece), torch.cat([real, torch.ones(3, 1, dtype=torch.bool)], dim=1)
+        mask = None if mask is None else real

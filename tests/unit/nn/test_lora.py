@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from clearhead.models.gpt import GPT, GPTConfig
-from clearhead.nn.lora import LoraLinear, add_lora, merge_lora
+from clearhead.nn.lora import LoraConfig, LoraLinear, add_lora, merge_lora
 from tests.small import assert_near
 
 IDS = torch.tensor([[3, 4, 5, 6]])
@@ -15,7 +15,7 @@ def adapted() -> tuple[GPT, torch.Tensor]:
     torch.manual_seed(0)
     model = GPT(GPTConfig(d_model=16, d_ff=32, n_heads=2, n_layers=2, max_seq_len=8), vocab_size=11).eval()
     before = model(IDS).detach()
-    assert add_lora(model, targets=("q_proj", "v_proj"), rank=2, alpha=4.0) == 4
+    assert add_lora(model, LoraConfig(rank=2, alpha=4.0, targets=("q_proj", "v_proj"))) == 4
     return model, before
 
 
@@ -51,6 +51,6 @@ def test_only_the_small_product_learns() -> None:
 def test_what_cannot_be_adapted_is_named() -> None:
     model, _ = adapted()
     with pytest.raises(ValueError, match=r"lora.targets = \['nothing'\]: no linear layer has such a name; there are "):
-        add_lora(model, targets=("nothing",), rank=1, alpha=1.0)
+        add_lora(model, LoraConfig(targets=("nothing",)))
     with pytest.raises(ValueError, match="rank = 5: must be from 1 to 4"):
         LoraLinear(nn.Linear(6, 4), rank=5, alpha=1.0)

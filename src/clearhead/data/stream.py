@@ -1,0 +1,293 @@
+"""The language-model stream: documents to one memory-mapped row of ids, and windows of it to batches."""
+
+import contextlib
+import hashlib
+import json
+import mmap
+import os
+import re
+import shutil
+import tempfile
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from numpy import ndarray
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from clearhead.data.batching import BatchPlan, sequential_batches
+from clearhead.data.documents import Documents, TextReport
+from clearhead.errors import DataError, UsageError
+from clearhead.text.special import SPECIAL_IDS
+from clearhead.text.tokenizer import Tokenizer
+
+FORMAT = 1
+CHUNK, GROUP = 1 << 16, 1 << 20  # characters that are encoded as one text, and in one call
+# Where a text may be cut: before white space that follows something else. No piece of the kinds that end words at white
+# space crosses this place, byte_bpe divides white space by what follows it alone, and no normalization looks across.
+_CUT = re.compile(r"(?<=\S)[ \t\r\n]")
+_UNCUT = ("bpe", "unigram")  # kinds that put a space in front of every text they get
+
+
+class TokenStream:
+    """Encoded documents, one after the other, memory-mapped. Pickles as its path.
+
+    Each document has an end mark behind it, but for a document that is a whole split: that is its text and no more.
+    Every id of the stream is a target once. What the model reads before the first one is an end mark too, as before
+    every other document, so that n ids are n targets; generation without a prompt starts from the same mark.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens what ``prepare_stream`` wrote at ``path``; raises DataError when that is damaged."""
+        try:
+            meta = json.loads((path / "meta.json").read_bytes())
+            sizes = {name: (path / name).stat().st_size for name in meta["sizes"]}
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"encoded data {str(path)!r} cannot be read ({error}); delete the folder") from error
+        if meta["format"] != FORMAT or sizes != meta["sizes"]:
+            raise DataError(f"encoded data {str(path)!r} is damaged or of another version; delete the folder")
+        self.path, self.report = path, TextReport(**meta["report"])
+        with (path / "ids").open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.ids: NDArray[Any] = np.frombuffer(self._map, meta["type"])
+        self.starts: NDArray[np.int64] = np.fromfile(path / "starts", np.int64)
+        """Where in ``ids`` each document starts."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TokenStream, (self.path,)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def release(self) -> None:
+        """Gives the pages read so far back to the system's cache: they no longer count as this process's."""
+        self._map.madvise(mmap.MADV_DONTNEED)
+
+
+def prepare_stream(
+    documents: Documents,
+    *,
+    tokenizer: Tokenizer,
+    cache_dir: Path,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> TokenStream:
+    """Encodes documents, or opens what an earlier run encoded from the same text in the same way.
+
+    Args:
+        documents: the text of one split.
+        tokenizer: gives the ids.
+        cache_dir: folder of all encoded data; each split gets one below it.
+        progress: called with (characters done, characters in all).
+
+    Raises:
+        DataError: there are fewer than two tokens, the text cannot be used, or the disk is full.
+    """
+    key = json.dumps(["stream", FORMAT, documents.digest, tokenizer.fingerprint])
+    path = cache_dir / hashlib.sha256(key.encode()).hexdigest()[:32]
+    if documents.config.cache and path.exists():
+        with contextlib.suppress(DataError):  # damaged: encode anew
+            return TokenStream(path)
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".building-", dir=cache_dir, ignore_cleanup_errors=True) as scratch:
+            built = Path(scratch) / "stream"
+            built.mkdir()
+            _build(built, documents, tokenizer, progress)
+            _publish(built, path)
+    except OSError as error:
+        raise DataError(f"encoded data cannot be written to {str(cache_dir)!r}: {error.strerror}") from error
+    return TokenStream(path)
+
+
+def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Callable[[int, int], object]) -> None:
+    """Writes the files of a stream, the sizes last."""
+    code = "H" if tokenizer.vocab_size <= 1 << 16 else "I"
+    tokens, unknown, starts = 0, 0, array("q")
+    with (folder / "ids").open("wb") as file:
+        for group in _groups(documents, whole=tokenizer.config.kind in _UNCUT):
+            row: list[int] = []
+            for (_, begins), ids in zip(group, tokenizer.encode_batch([text for text, _ in group]), strict=True):
+                row += [SPECIAL_IDS.eos] * (begins and bool(starts))
+                starts.extend([tokens + len(row)] * begins)
+                row += ids
+            array(code, row).tofile(file)
+            tokens, unknown = tokens + len(row), unknown + row.count(SPECIAL_IDS.unk)
+            progress(documents.report.characters, documents.characters)
+        marks = len(starts) if len(starts) > 1 else 0
+        array(code, [SPECIAL_IDS.eos] * bool(marks)).tofile(file)
+        file.flush()
+        os.fsync(file.fileno())
+    report = replace(documents.report, tokens=tokens + bool(marks), end_marks=marks, unknown=unknown)
+    if report.tokens < 2:
+        raise DataError(f"{', '.join(report.files)}: {report.tokens} tokens, at least 2 are needed")
+    (folder / "starts").write_bytes(starts.tobytes())
+    sizes = {name: (folder / name).stat().st_size for name in ("ids", "starts")}
+    meta = {"format": FORMAT, "type": np.dtype(code).str, "sizes": sizes, "report": asdict(report)}
+    (folder / "meta.json").write_text(json.dumps(meta, indent=1))
+
+
+def _publish(built: Path, path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    try:
+        built.rename(path)
+    except OSError:
+        if not path.is_dir():  # else another process has just put the same data there
+            raise
+
+
+def _groups(documents: Iterable[str], *, whole: bool) -> Iterator[list[tuple[str, bool]]]:
+    """Yields texts to encode in one call, and whether each begins a document."""
+    group: list[tuple[str, bool]] = []
+    size = 0
+    for document in documents:
+        for number, text in enumerate([document] if whole else chunks(document)):
+            group.append((text, number == 0))
+            size += len(text)
+            if size >= GROUP:
+                yield group
+                group, size = [], 0
+    if group:
+        yield group
+
+
+def chunks(text: str) -> Iterator[str]:
+    """Cuts a long text where that changes no piece, except of bpe and unigram.
+
+    To train a tokenizer on a text or to encode it takes hundreds of bytes a character.
+    """
+    start = 0
+    while cut := _CUT.search(text, start + CHUNK):
+        yield text[start : cut.start()]
+        start = cut.start()
+    yield text[start:]
+
+
+@dataclass(frozen=True)
+class StreamBatch:
+    """Windows of a stream: from ``ids`` up to a position the model predicts the target at that position.
+
+    Where no target counts, ``targets`` is the pad id: behind a window shorter than the batch, and in evaluation before
+    the first one that counts. Padding stands behind, so that under a causal mask no real position sees it.
+    """
+
+    ids: Int[Tensor, "batch seq"]
+    targets: Int[Tensor, "batch seq"]
+    target_count: int
+    """Targets that are not padding: what a summed loss is divided by."""
+    document_ids: Int[Tensor, "batch seq"] | None = None
+    """Number of the document inside the window: a position attends to its own alone. None: to all before it."""
+    positions: Int[Tensor, "batch seq"] | None = None
+    """Position since the begin of the document, or of the window inside one. None: 0, 1, 2, ..."""
+
+    def to(self, device: torch.device | str) -> "StreamBatch":
+        """Returns the batch on ``device``; from pinned memory the copy does not wait."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "StreamBatch":
+        """Returns the batch in page-locked memory; DataLoader calls this."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "StreamBatch":
+        changed: Any = {name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **changed)
+
+
+@dataclass(frozen=True)
+class Windows(Dataset[StreamBatch]):
+    """Windows of a stream in batches: item ``i`` is batch ``i``. Every id is a target that counts exactly once."""
+
+    stream: TokenStream
+    spans: Int[ndarray, "windows 3"]
+    """Where in the stream each window's first target is, the first one that counts, and the end."""
+    plan: BatchPlan
+    """Which windows each batch holds."""
+    isolated: bool
+    """Windows hold documents that must not see each other."""
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, index: int) -> StreamBatch:
+        begins, firsts, ends = (column[:, None] for column in self.spans[self.plan[index]].T)
+        at = begins + np.arange(-1, int((ends - begins).max()))  # batch seq+1: of every input, and the last target
+        found = self.stream.ids[at.clip(0, len(self.stream) - 1)].astype(np.int64)
+        found[at < 0] = SPECIAL_IDS.eos
+        at = at[:, 1:]  # of every target
+        marks = {}
+        if self.isolated:
+            document = np.searchsorted(self.stream.starts, at, side="right") - 1
+            marks["document_ids"] = torch.from_numpy(document - document[:, :1])
+            marks["positions"] = torch.from_numpy(at - np.maximum(begins, self.stream.starts[document]))
+        return StreamBatch(
+            ids=torch.from_numpy(np.where(at < ends, found[:, :-1], SPECIAL_IDS.pad)),
+            targets=torch.from_numpy(np.where((firsts <= at) & (at < ends), found[:, 1:], SPECIAL_IDS.pad)),
+            target_count=int((ends - firsts).sum()),
+            **marks,
+        )
+
+
+def training_windows(
+    stream: TokenStream, *, context: int, batch_tokens: int, seed: int, epoch: int, isolated: bool = False
+) -> Windows:
+    """Plans one epoch: windows of ``context`` targets, ``batch_tokens // context`` of them in a batch.
+
+    The first window is shorter by a number drawn from (seed, epoch), so that windows begin elsewhere each epoch; the
+    order is drawn from the two as well. A window that begins inside a document does not see what stands before it.
+
+    Raises:
+        UsageError: not even one window fits the budget.
+    """
+    if not (rows := batch_tokens // context):
+        raise UsageError(f"batch_tokens = {batch_tokens}: must be at least the context of {context} tokens")
+    rng = np.random.default_rng(np.random.SeedSequence([seed, epoch]))
+    begins = np.union1d([0], np.arange(rng.integers(context), len(stream), context))
+    spans = np.stack([begins, begins, np.append(begins[1:], len(stream))], axis=1)
+    starts = np.append(np.arange(0, len(spans), rows), len(spans))
+    efficiency = len(stream) / (context * len(spans))
+    return Windows(stream, spans, BatchPlan(rng.permutation(len(spans)), starts, seed, epoch, efficiency), isolated)
+
+
+def evaluation_windows(
+    stream: TokenStream, *, context: int, stride: int, batch_tokens: int, isolated: bool = False
+) -> Windows:
+    """Plans the scoring of a whole split: nothing random, longest windows first.
+
+    A window scores ``stride`` targets and begins ``context - stride`` before them; only the first one of the stream,
+    or, ``isolated``, of each document, scores ``context``. Isolated windows hold one document each.
+
+    Raises:
+        UsageError: ``stride`` is not from 1 to ``context``.
+    """
+    if not 1 <= stride <= context:
+        raise UsageError(f"stride = {stride}: must be from 1 to the context of {context} tokens")
+    borders = [*stream.starts.tolist(), len(stream)] if isolated else [0, len(stream)]
+    spans = np.concatenate([_slide(*span, context=context, stride=stride) for span in pairwise(borders)])
+    plan = sequential_batches(spans[:, 2] - spans[:, 0] - 1, batch_tokens=batch_tokens)
+    return Windows(stream, spans, plan, isolated=False)
+
+
+def _slide(begin: int, end: int, *, context: int, stride: int) -> Int[ndarray, "windows 3"]:
+    firsts = np.append(begin, np.arange(begin + context, end, stride))
+    begins = np.maximum(begin, firsts + stride - context)
+    return np.stack([begins, firsts, np.append(firsts[1:], end)], axis=1)
+
+
+def loader(windows: Windows, *, start: int = 0, workers: int = 0, pin_memory: bool = False) -> Iterator[StreamBatch]:
+    """Yields batches from number ``start`` on, the same ones for any number of workers; see ``translation.loader``."""
+    batches = DataLoader(
+        windows,
+        batch_size=None,
+        sampler=range(start, len(windows)),
+        num_workers=workers,
+        pin_memory=pin_memory,
+        generator=torch.Generator(),  # the global one would be drawn from, and a resumed run differ
+    )
+    return iter(batches)
