@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.models.transformer import Transformer, TransformerConfig
 from clearhead.nn.layer import BlockConfig
 
@@ -26,6 +27,16 @@ def small(*, vocab_size: int = VOCAB, seed: int = 0, block: BlockConfig | None =
     config = TransformerConfig(**{**SIZES, "max_seq_len": 64, "dropout": 0.0, **sizes}, block=block or BlockConfig())
     model = Transformer(config, src_vocab_size=vocab_size, vocab_size=vocab_size)
     shake(model)
+    return model.eval()
+
+
+def small_gpt(*, vocab_size: int = VOCAB, seed: int = 0, **sizes: Any) -> GPT:
+    """Returns a random language model in evaluation mode, far from uniform."""
+    torch.manual_seed(seed)
+    plain = {"d_model": 16, "d_ff": 24, "n_heads": 4, "n_layers": 2, "max_seq_len": 16, "dropout": 0.0}
+    model = GPT(GPTConfig(**{**plain, **sizes}), vocab_size=vocab_size)
+    for weight in model.parameters():
+        weight.data *= 8.0
     return model.eval()
 
 

@@ -19,7 +19,8 @@ BUDGETS = {
     ("loss", "optim"): 450,
     ("checkpoint",): 250,
     ("train",): 600,
-    ("decode",): 1300,
+    ("decode",): 1800,
+    ("interop",): 600,
     ("inspect",): 1000,
     ("tasks",): 2600,
 }

@@ -11,7 +11,7 @@ from clearhead.cli.options import RUN
 @RUN
 @click.option("--last", type=click.IntRange(2), default=5, show_default=True, help="Checkpoints to average.")
 def command(run: Path, last: int) -> None:
-    r"""Average the weights of the last checkpoints of the run in directory RUN.
+    """Average the weights of the last checkpoints of the run in directory RUN.
 
     The result is a checkpoint of its own, for translate and evaluate with --checkpoint. It holds the plain weights'
     mean, not that of their moving average.

@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _leave("interrupted", 130)
     except click.ClickException as error:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "clearhead"
-        _leave(f"{error.format_message()} (see {where} --help)", error.exit_code)
+        _leave(error.format_message(), error.exit_code, f" (see {where} --help)")
     except KeyboardInterrupt:
         _leave("interrupted", 130)
     except ClearheadError as error:
@@ -79,9 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if debug:
             raise
-        _leave(f"{type(error).__name__}: {error} (unexpected; --debug shows where)", 1)
+        _leave(f"{type(error).__name__}: {error}", 1, " (unexpected; --debug shows where)")
 
 
-def _leave(message: str, code: int) -> None:
-    click.echo("clearhead: " + " ".join(message.split()), err=True)
+def _leave(message: str, code: int, advice: str = "") -> None:
+    from clearhead.messages import localized
+
+    click.echo(f"clearhead: {localized(' '.join(message.split()))}{localized(advice)}", err=True)
     sys.exit(code)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @DEVICE
 @CHECKPOINT
 def command(run: Path, text: str, top: int, as_json: bool, device: str, checkpoint: str) -> None:
-    r"""Show how the run in directory RUN translates TEXT, greedily, step by step.
+    """Show how the run in directory RUN translates TEXT, greedily, step by step.
 
     \b
     clearhead trace RUN "我吃了一个苹果。"

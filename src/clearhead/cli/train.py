@@ -16,24 +16,28 @@ from clearhead.cli.options import print_json
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/NAME-NNN]")
 @click.option("--src", help="Source language: the ending of its files.")
 @click.option("--tgt", help="Target language.")
+@click.option("--from", "start", metavar="RUN", help="Train the model of this run further, with its vocabulary.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out; starts it where it has no checkpoint yet.")
 @click.option("--dry-run", is_flag=True, help="Report on text, sizes, memory and speed; train nothing, write no run.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe key; may be repeated.")
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events into the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
-    r"""Train a model by RECIPE: the name of a preset, or a TOML file.
+    """Train a model by RECIPE: the name of a preset, or a TOML file.
 
-    A folder for translation holds train.SRC and train.TGT, valid.* and test.*, plain or .gz.
+    A folder for translation holds train.SRC and train.TGT, valid.* and test.*, plain or .gz; text for a language model
+    is a file, .txt or .jsonl, or a folder with train, valid and test of such.
 
     \b
     clearhead train translate-tiny --data DIR --src en --tgt de
     clearhead train translate-small --data DIR --src zh --tgt en --set train.max_steps=2000
+    clearhead train gpt-char-cpu --data input.txt
+    clearhead train gpt-finetune --from RUN --data poems.txt
     """
     from clearhead.cli import training
 
-    languages = [f"{side}={options[side]!r}" for side in ("src", "tgt") if options[side]]
-    changes = [*options["overrides"], *languages]
+    named = [f"{key}={options[key]!r}" for key in ("src", "tgt", "start") if options[key]]
+    changes = [*options["overrides"], *named]
     if options["dry_run"]:
         return training.dry_run(recipe, data, changes, as_json=options["as_json"])
     result = training.train(recipe, data, out, changes, resume=options["resume"], tensorboard=options["tensorboard"])

@@ -20,6 +20,8 @@ from clearhead.errors import DataError, UsageError
 @LENGTH_PENALTY
 @click.option("--n-best", type=click.IntRange(1), default=1, show_default=True, help="Translations a line.")
 @click.option("--prefix", default="", help="Every translation begins with this text.")
+@click.option("--require", multiple=True, metavar="PHRASE", help="Every translation contains it; may be repeated.")
+@click.option("--avoid", multiple=True, metavar="PHRASE", help="No translation contains it; may be repeated.")
 @click.option("--alternatives", is_flag=True, help="Show translations that differ in the first piece after the prefix.")
 @click.option(
     "--overlong",
@@ -40,7 +42,7 @@ from clearhead.errors import DataError, UsageError
 @DEVICE
 @CHECKPOINT
 def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
-    r"""Translate TEXT, or stdin line by line, with the run in directory RUN.
+    """Translate TEXT, or stdin line by line, with the run in directory RUN.
 
     One line out for every line in, always and in order; an empty line stays empty. With --n-best or --alternatives
     each line gives several, rank and score before each.
@@ -52,6 +54,8 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
     """
     if options["n_best"] > options["beam"]:
         raise UsageError(f"--n-best {options['n_best']}: must be at most --beam {options['beam']}")
+    if options["alternatives"] and (options["require"] or options["avoid"]):
+        raise UsageError("--alternatives: goes with neither --require nor --avoid")
     from clearhead.tasks.translator import Translator
 
     translator = Translator.load(run, checkpoint=options["checkpoint"], device=options["device"])
@@ -69,7 +73,8 @@ def _translate(translator: Any, lines: list[str], options: dict[str, Any]) -> No
         found = [translator.alternatives(line, **settings) for line in lines]
     else:
         config = SearchConfig(beam, options["n_best"], penalty)
-        found = translator.n_best(lines, config, prefix=prefix, overlong=options["overlong"])
+        settings = {key: options[key] for key in ("prefix", "overlong", "require", "avoid")}
+        found = translator.n_best(lines, config, **settings)
         if options["alignment"]:
             found = [[translator.aligned(one) for one in ranked] for ranked in found]
     several = options["n_best"] > 1 or options["alternatives"]
@@ -90,6 +95,9 @@ def _warn(line: str, translation: Any) -> None:
     """Says on stderr what a reader of the plain output could not see."""
     if not translation.complete:
         click.echo(f"clearhead: {line[:40]!r}: the translation reached the length limit without an end", err=True)
+    if translation.unmet:
+        phrases = ", ".join(map(repr, translation.unmet))
+        click.echo(f"clearhead: {line[:40]!r}: the translation does not contain {phrases}", err=True)
     if translation.dropped:
         click.echo(f"clearhead: {line[:40]!r}: cut, the last {translation.dropped} pieces were left out", err=True)
 

@@ -306,6 +306,7 @@ def _find(folder: Path, name: str) -> Path:
 
 @contextmanager
 def open_text(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a file, plain or gzip, for reading; raises DataError where it cannot be read, now or later."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             yield cast(IO[bytes], stream)

@@ -5,15 +5,16 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-Rule = Callable[[Tensor, int, Tensor], None]
-"""(scores [sentences, beam, vocab], pieces so far, sentence of each row [sentences]) -> None, in place."""
+Rule = Callable[[Tensor, Tensor, Tensor], None]
+"""(scores [sentences, beam, vocab], pieces so far [sentences, beam, length], which sentence of the batch each is
+[sentences]) -> None, in place."""
 
 
 def forbid(ids: Sequence[int]) -> Rule:
     """These pieces never come."""
     index = torch.tensor(list(ids))
 
-    def rule(scores: Tensor, length: int, sentences: Tensor) -> None:
+    def rule(scores: Tensor, ids: Tensor, sentences: Tensor) -> None:
         scores.index_fill_(2, index.to(scores.device), float("-inf"))
 
     return rule
@@ -22,7 +23,8 @@ def forbid(ids: Sequence[int]) -> Rule:
 def force_prefix(prefixes: Sequence[Sequence[int]]) -> Rule:
     """Sentence i begins with the pieces ``prefixes[i]``."""
 
-    def rule(scores: Tensor, length: int, sentences: Tensor) -> None:
+    def rule(scores: Tensor, ids: Tensor, sentences: Tensor) -> None:
+        length = ids.shape[2]
         for row, sentence in enumerate(sentences.tolist()):
             if length < len(prefixes[sentence]):
                 piece = prefixes[sentence][length]
@@ -36,8 +38,8 @@ def force_prefix(prefixes: Sequence[Sequence[int]]) -> Rule:
 def at_least(count: int, eos_id: int) -> Rule:
     """The end mark does not come before ``count`` pieces."""
 
-    def rule(scores: Tensor, length: int, sentences: Tensor) -> None:
-        if length < count:
+    def rule(scores: Tensor, ids: Tensor, sentences: Tensor) -> None:
+        if ids.shape[2] < count:
             scores[:, :, eos_id] = float("-inf")
 
     return rule

@@ -9,6 +9,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
+from clearhead.decode.constraints import Constraints, take_turns
 from clearhead.decode.decoding import Decoding, rows_of
 from clearhead.decode.rules import Rule
 
@@ -73,6 +74,7 @@ def beam_search(
     bos_id: int,
     eos_id: int,
     rules: Sequence[Rule] = (),
+    constraints: Constraints | None = None,
     device: torch.device | str = "cpu",
 ) -> list[list[Hypothesis]]:
     """Finds the best hypotheses of each sentence.
@@ -88,11 +90,15 @@ def beam_search(
         bos_id: what every row starts with.
         eos_id: what ends a hypothesis.
         rules: change scores of next pieces in place, in this order.
+        constraints: what hypotheses must contain; one that does not before its limit is not complete. Needs a beam of
+            2 or more.
         device: of the logits.
 
     Returns:
         Per sentence ``n_best`` hypotheses or fewer, best first.
     """
+    if constraints is not None and config.beam == 1:
+        raise ValueError("beam = 1: must be at least 2 with constraints")
     count, longest = len(limits), max(limits, default=0)
     live = _Live(
         sentences=torch.arange(count, device=device),
@@ -105,7 +111,8 @@ def beam_search(
     live.scores[:, 0] = 0.0
     pieces = torch.full((count * config.beam,), bos_id, device=device)
     while len(live.sentences):
-        parents = _extend(live, decoding.advance(pieces), eos_id=eos_id, rules=rules, penalty=config.length_penalty)
+        logits, penalty = decoding.advance(pieces), config.length_penalty
+        parents = _extend(live, logits, eos_id=eos_id, rules=rules, constraints=constraints, penalty=penalty)
         if config.beam > 1:
             decoding.reorder(parents)
         ended = _ended(live, config)
@@ -122,25 +129,43 @@ def penalty_of(length: int, length_penalty: float) -> float:
     return float(((5 + length) / 6) ** length_penalty)
 
 
-def _extend(live: _Live, logits: Tensor, *, eos_id: int, rules: Sequence[Rule], penalty: float) -> Tensor:
+def _extend(
+    live: _Live,
+    logits: Tensor,
+    *,
+    eos_id: int,
+    rules: Sequence[Rule],
+    constraints: Constraints | None,
+    penalty: float,
+) -> Tensor:
     """Gives every live beam its best next piece, moves finished hypotheses to the pools, returns parent rows."""
     sentences, beam = live.scores.shape
     # one pass over the vocabulary; the top probability is never 0
     log_z = (logits.amax(dim=-1) - logits.softmax(dim=-1).amax(dim=-1).log()).view(sentences, beam, 1)
     scores = logits.view(sentences, beam, -1)
+    ids = live.ids.view(sentences, beam, -1)[:, :, : live.length]
     for rule in rules:
-        rule(scores, live.length, live.sentences)
+        rule(scores, ids, live.sentences)
     # the best K live ones are among the K + 1 best pieces of each row, of which one at the most ends the hypothesis
     width = min(beam + 1, scores.shape[2]) if beam > 1 else 1
-    top, pieces = scores.topk(width, dim=-1) if width > 1 else scores.max(dim=-1, keepdim=True)
+    if constraints is None:
+        top, pieces = scores.topk(width, dim=-1) if width > 1 else scores.max(dim=-1, keepdim=True)
+    else:
+        top, pieces, missing = constraints.candidates(scores, ids, live.sentences, width)
+        width = top.shape[2]
     log_probs = top - log_z
     total = (live.scores[:, :, None] + log_probs).flatten(1)  # sentences (beam width)
-    best, at = total.topk(min(2 * beam, total.shape[1]) if beam > 1 else 1, dim=-1)
+    rating = total
+    if constraints is not None:
+        rating = take_turns(total, missing.flatten(1), pieces.flatten(1) == eos_id, beam)
+    best, at = rating.topk(min(2 * beam, total.shape[1]) if beam > 1 else 1, dim=-1)
     parents = at // width + torch.arange(sentences, device=at.device)[:, None] * beam
     pieces, log_probs = pieces.flatten(1).gather(1, at), log_probs.flatten(1).gather(1, at)
     ends = pieces == eos_id
     _collect(live, ends & torch.isfinite(best), parents, log_probs, beam=beam, penalty=penalty)
     live.scores, rank = _best_live(best.masked_fill(ends, float("-inf")), beam)
+    if constraints is not None:
+        live.scores = torch.where(live.scores.isfinite(), total.gather(1, at.gather(1, rank)), live.scores)
     rows = parents.gather(1, rank).flatten()
     if beam > 1:
         live.ids, live.log_probs = live.ids[rows], live.log_probs[rows]
@@ -177,7 +202,8 @@ def _hypothesis(live: _Live, row: int, end: list[float], penalty: float) -> Hypo
 
 def _into_pool(pool: list[Hypothesis], found: Hypothesis, size: int) -> None:
     pool.append(found)
-    pool.sort(key=lambda hypothesis: (not hypothesis.complete, -hypothesis.rank_score))
+    # incomplete ones come last, as they stand in the beam: best first, or fewest missing pieces first
+    pool.sort(key=lambda one: (not one.complete, -one.rank_score if one.complete else 0.0))
     del pool[size:]
 
 

@@ -65,6 +65,12 @@ class GPTConfig:
             raise ValueError(f"model.position = 'rotary': needs an even head size, not {self.d_model // self.n_heads}")
         if self.position == "rotary" and self.block.attention == "additive":
             raise ValueError("model.position = 'rotary': needs another model.block.attention than 'additive'")
+        if self.position == "sinusoidal" and self.d_model % 2:
+            raise ValueError(f"model.d_model = {self.d_model}: sinusoidal positions need an even number")
+        if self.block.norm == "group" and self.d_model % self.block.norm_groups:
+            raise ValueError(
+                f"model.block.norm_groups = {self.block.norm_groups}: must divide model.d_model = {self.d_model}"
+            )
         if self.block.norm == "instance":
             raise ValueError(
                 "model.block.norm = 'instance': looks at other positions, so a GPT could not use its cache"
@@ -110,6 +116,8 @@ class GPT(nn.Module):
         cache: KVCache | None = None,
     ) -> Hidden:
         """Returns the states that ``lm_head`` turns into logits; arguments as in ``forward``."""
+        if documents is not None and cache is not None:
+            raise ValueError("documents: a cache holds no document numbers; use one of the two")
         start, seq = (0 if cache is None else cache.length), ids.shape[1]
         if cache is not None:
             cache.reserve(seq)
@@ -140,7 +148,7 @@ class GPT(nn.Module):
             ids: [batch, seq].
             mask: [batch, keys], True at real pieces, for what the cache holds and ``ids``; padding is on the left.
                 None: all are.
-            positions: [batch, seq]; None counts real pieces.
+            positions: [batch, seq], all below ``max_seq_len``; None counts real pieces.
             documents: [batch, seq], numbers; a piece sees only its own document. None: it sees all before it.
             cache: keys and values of earlier pieces; the new ones are appended.
         """
@@ -166,7 +174,8 @@ class GPT(nn.Module):
         if mask is not None:  # a single new piece is real; of several, padding may attend to itself alone
             may_attend = padding_mask(mask) if seq == 1 else causal_padding_mask(mask)[:, :, -seq:]
         if documents is not None:
-            may_attend = document_mask(documents)
+            own = document_mask(documents)
+            may_attend = own if may_attend is None else may_attend & own
         if self.alibi is not None:
             may_attend = with_bias(may_attend, self.alibi(seq, start + seq))
         return may_attend

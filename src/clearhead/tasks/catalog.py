@@ -5,10 +5,12 @@ from pathlib import Path
 from clearhead.config import Tree, as_tree
 from clearhead.errors import UsageError, nearest
 from clearhead.tasks.job import Job, Progress
+from clearhead.tasks.language_model import parse_language_model
+from clearhead.tasks.language_model_job import prepare_language_model
 from clearhead.tasks.translation import parse_recipe
 from clearhead.tasks.translation_job import prepare_translation
 
-TASKS = ("translation",)
+TASKS = ("translation", "language_model")
 
 
 def task_of(tree: Tree, source: str) -> str:
@@ -30,6 +32,8 @@ def resolve(tree: Tree, source: str) -> Tree:
         UsageError: a key or value is wrong.
     """
     match task_of(tree, source):
+        case "language_model":
+            return as_tree(parse_language_model(tree, source))
         case _:
             return as_tree(parse_recipe(tree, source))
 
@@ -39,5 +43,7 @@ def prepare_job(
 ) -> Job:
     """Reads the text and builds the model of a recipe of any task; arguments as in ``prepare_translation``."""
     match task_of(tree, source):
+        case "language_model":
+            return prepare_language_model(tree, source, folder, run=run, progress=progress)
         case _:
             return prepare_translation(tree, source, folder, run=run, progress=progress)

@@ -1,7 +1,8 @@
 """A trained translator: load a run, translate, score, trace."""
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast
@@ -12,9 +13,10 @@ import torch
 from clearhead.checkpoint import load_checkpoint, load_model_tensors
 from clearhead.data.batching import sequential_batches
 from clearhead.data.translation import collate, collate_sources
+from clearhead.decode.constraints import Constraints, avoid
 from clearhead.decode.decoding import start_decoding
 from clearhead.decode.packed import can_pack, pack
-from clearhead.decode.rules import forbid, force_prefix
+from clearhead.decode.rules import Rule, forbid, force_prefix
 from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
 from clearhead.decode.trace import TraceStep, trace_greedy
 from clearhead.errors import DataError, ModelError
@@ -23,6 +25,7 @@ from clearhead.inspect.watch import watching
 from clearhead.models.transformer import Transformer
 from clearhead.nn.layer import DecoderLayer
 from clearhead.tasks.machine import pick_device
+from clearhead.tasks.phrases import Demand, PhraseBook, Phrases
 from clearhead.tasks.run import load_recipe
 from clearhead.tasks.translation import Tokenizers, TranslationRecipe, build_model, parse_recipe
 from clearhead.text.normalize import denormalize
@@ -57,6 +60,8 @@ class Translation:
     """Into how many parts a text above the length limit was split."""
     dropped: int = 0
     """Source pieces left out under the policy ``truncate``."""
+    unmet: list[str] = field(default_factory=list)
+    """Required phrases that it does not contain."""
     source_ids: list[int] = field(default_factory=list, repr=False)
     """Source pieces as ids, without the end mark."""
     target_ids: list[int] = field(default_factory=list, repr=False)
@@ -122,6 +127,8 @@ class Translator:
         length_penalty: float = 1.0,
         prefix: str = "",
         overlong: Overlong = "split",
+        require: Phrases = (),
+        avoid: Phrases = (),
         alignment: bool = False,
     ) -> list[Translation]:
         """Translates each text; results are in the order of ``texts`` and an empty text stays empty.
@@ -133,25 +140,47 @@ class Translator:
             prefix: every translation begins with it.
             overlong: what happens to a text above the model's limit: split at sentence ends, truncate (counted in
                 ``dropped``) or error.
+            require: phrases that each translation contains, or a sequence of such for each text; what does not fit is
+                in ``unmet``. The beam is wider by as many hypotheses as they have pieces.
+            avoid: phrases that none contains, likewise.
             alignment: fill ``alignment``.
         """
         config = SearchConfig(beam, 1, length_penalty)
-        found = self.n_best(texts, config, prefix=prefix, overlong=overlong)
+        found = self.n_best(texts, config, prefix=prefix, overlong=overlong, require=require, avoid=avoid)
         best = [hypotheses[0] for hypotheses in found]
         return [self.aligned(one) for one in best] if alignment else best
 
     def n_best(
-        self, texts: Sequence[str], config: SearchConfig, *, prefix: str = "", overlong: Overlong = "split"
+        self,
+        texts: Sequence[str],
+        config: SearchConfig,
+        *,
+        prefix: str = "",
+        overlong: Overlong = "split",
+        require: Phrases = (),
+        avoid: Phrases = (),
     ) -> list[list[Translation]]:
         """Returns up to ``config.n_best`` translations of each text, best first.
 
-        A text that had to be split gives the best of its parts joined, then the second best, and so on.
+        A text that had to be split gives the best of its parts joined, then the second best, and so on. Nothing tells
+        which part a required phrase belongs to: none is made to contain it, and it may be unmet.
         """
         start = self._prefix(prefix)
+        demands = [Demand()] * len(texts)
+        if require or avoid:
+            room = self.recipe.model.max_seq_len - len(start) - 1
+            demands = self._phrases.demands(require, avoid, count=len(texts), prefix=prefix, room=room)
         parts = [self._parts(text, overlong) for text in texts]
-        flat = [ids for pieces, _ in parts for ids in pieces]
-        decoded = iter(self._decode(flat, config, [start] * len(flat)))
-        return [self._join([next(decoded) for _ in pieces], dropped) for pieces, dropped in parts]
+        flat = [
+            (ids, demand if len(pieces) == 1 else replace(demand, required={}))
+            for (pieces, _), demand in zip(parts, demands, strict=True)
+            for ids in pieces
+        ]
+        decoded = iter(self._decode([ids for ids, _ in flat], config, [start] * len(flat), [own for _, own in flat]))
+        return [
+            self._join([next(decoded) for _ in pieces], dropped, demand)
+            for (pieces, dropped), demand in zip(parts, demands, strict=True)
+        ]
 
     def alternatives(
         self, text: str, count: int = 5, *, prefix: str = "", beam: int = 5, length_penalty: float = 1.0
@@ -169,7 +198,7 @@ class Translator:
         firsts = logits.topk(min(count, self.model.vocab_size - len(self._forbidden))).indices.tolist()
         prefixes = [[*start, first] for first in firsts if first != self._ids.eos]
         config = SearchConfig(beam, 1, length_penalty)
-        found = self._decode([ids] * len(prefixes), config, prefixes)
+        found = self._decode([ids] * len(prefixes), config, prefixes, [Demand()] * len(prefixes))
         return sorted((ranked[0] for ranked in found), key=lambda translation: -translation.rank_score)
 
     @torch.inference_mode()
@@ -200,6 +229,10 @@ class Translator:
         source = src_ids[0].tolist()
         pieces = self.tokenizers.src.pieces(source)
         return Trace(text, self._line(chosen), pieces, source, shapes, steps, names)
+
+    @functools.cached_property
+    def _phrases(self) -> PhraseBook:
+        return PhraseBook(self.tokenizers.tgt)
 
     def _prefix(self, text: str) -> list[int]:
         """Encodes what every translation begins with."""
@@ -242,34 +275,50 @@ class Translator:
         return [one[at : at + limit] for one in sentences for at in range(0, len(one), limit)], 0
 
     def _decode(
-        self, sources: list[list[int]], config: SearchConfig, prefixes: list[list[int]]
+        self,
+        sources: list[list[int]],
+        config: SearchConfig,
+        prefixes: list[list[int]],
+        demands: list[Demand],
     ) -> list[list[Translation]]:
         """Translates encoded sources in batches of like length; an empty one gives an empty translation."""
         found: list[list[Translation]] = [[Translation("", 0.0, 0.0, [], [], [])]] * len(sources)
-        rows = np.array([row for row, ids in enumerate(sources) if ids], dtype=np.int64)
-        lengths = np.array([len(sources[row]) for row in rows], dtype=np.int32)
-        plan = sequential_batches(lengths, batch_tokens=max(BATCH_TOKENS // config.beam, 1))
-        for batch in (rows[plan[index]].tolist() for index in range(len(plan))):
+        for batch, beam in _batches(sources, demands, config.beam):
             src_ids, src_mask = collate_sources([sources[row] for row in batch])
             src_mask = None if src_mask is None else src_mask.to(self.device)
-            limits = [self._limit(len(sources[row]), len(prefixes[row])) for row in batch]
-            forced = [prefixes[row] for row in batch]
+            forced, asked = [prefixes[row] for row in batch], [demands[row] for row in batch]
+            given = [len(prefix) + demand.pieces for prefix, demand in zip(forced, asked, strict=True)]
+            limits = [self._limit(len(sources[row]), more) for row, more in zip(batch, given, strict=True)]
             with torch.inference_mode():
-                decoding = start_decoding(
-                    self.packed or self.model, src_ids.to(self.device), src_mask, beam=config.beam
-                )
+                decoding = start_decoding(self.packed or self.model, src_ids.to(self.device), src_mask, beam=beam)
             hypotheses = beam_search(
                 decoding,
-                config,
+                replace(config, beam=beam),
                 limits=limits,
                 bos_id=self._ids.bos,
                 eos_id=self._ids.eos,
-                rules=[forbid(self._forbidden), *([force_prefix(forced)] if any(forced) else [])],
+                rules=self._rules(forced, asked),
+                constraints=self._constraints(asked),
                 device=self.device,
             )
             for row, ranked in zip(batch, hypotheses, strict=True):
                 found[row] = [self._translation(hypothesis, sources[row]) for hypothesis in ranked]
         return found
+
+    def _rules(self, prefixes: list[list[int]], demands: list[Demand]) -> list[Rule]:
+        rules = [forbid(self._forbidden)]
+        if any(prefixes):
+            rules.append(force_prefix(prefixes))
+        if any(demand.avoided for demand in demands):
+            avoided = [[demand.avoided] if demand.avoided else [] for demand in demands]
+            rules.append(avoid(avoided, self.device))
+        return rules
+
+    def _constraints(self, demands: list[Demand]) -> Constraints | None:
+        if not any(demand.required for demand in demands):
+            return None
+        required = [list(demand.required.values()) for demand in demands]
+        return Constraints(required, eos_id=self._ids.eos, device=self.device)
 
     def _translation(self, hypothesis: Hypothesis, source: list[int]) -> Translation:
         ids = hypothesis.ids + [self._ids.eos] * hypothesis.complete
@@ -285,12 +334,16 @@ class Translator:
             target_ids=ids,
         )
 
-    def _join(self, parts: list[list[Translation]], dropped: int) -> list[Translation]:
+    def _join(self, parts: list[list[Translation]], dropped: int, demand: Demand) -> list[Translation]:
         """Puts the translations of a text's parts together, rank by rank."""
-        if len(parts) == 1:
-            return [replace(one, dropped=dropped) for one in parts[0]]
         between = "" if default_tokenize(self.recipe.tgt) in ("zh", "char") else " "
-        return [_joined(ranked, between) for ranked in zip(*parts, strict=False)]
+        joined = []
+        for ranked in zip(*parts, strict=False):
+            one = replace(ranked[0], dropped=dropped) if len(ranked) == 1 else _joined(ranked, between)
+            # what there is nothing to translate of owes nothing
+            unmet = demand.unmet([part.target_ids for part in ranked]) if one.source_pieces else []
+            joined.append(replace(one, unmet=unmet))
+        return joined
 
     def aligned(self, translation: Translation) -> Translation:
         """Fills ``alignment``: for each target piece the source piece that it attends to most, all targets given.
@@ -309,6 +362,19 @@ class Translator:
         weights = seen["weights"][0][0].mean(dim=0)  # heads queries keys -> queries keys
         best = weights[: len(translation.pieces)].argmax(dim=1).tolist()
         return replace(translation, alignment=[int(piece) for piece in best])
+
+
+def _batches(sources: list[list[int]], demands: list[Demand], beam: int) -> Iterator[tuple[list[int], int]]:
+    """Yields rows to decode together, with their beam.
+
+    It is wider by the pieces of required phrases, so that no bank of ``Constraints`` is without a place. Texts of
+    different beams go apart: none may depend on another.
+    """
+    for pieces in sorted({demand.pieces for demand in demands}):
+        rows = np.array([row for row, ids in enumerate(sources) if ids and demands[row].pieces == pieces], np.int64)
+        lengths = np.array([len(sources[row]) for row in rows], dtype=np.int32)
+        plan = sequential_batches(lengths, batch_tokens=max(BATCH_TOKENS // (beam + pieces), 1))
+        yield from ((rows[plan[index]].tolist(), beam + pieces) for index in range(len(plan)))
 
 
 def _joined(parts: Sequence[Translation], between: str) -> Translation:

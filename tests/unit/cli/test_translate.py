@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def test_json_holds_the_whole_result(toy_run: Path, lines: list[str], capsys: py
         for one in found:
             assert set(one) == {
                 "text", "score", "rank_score", "pieces", "log_probs", "source_pieces", "complete", "alignment", "parts",
-                "dropped",
+                "dropped", "unmet",
             }  # fmt: skip
             assert one["score"] == pytest.approx(math.fsum(one["log_probs"]), abs=1e-5)
             assert len(one["pieces"]) == len(one["log_probs"]) == len(one["alignment"])
@@ -109,6 +110,37 @@ def test_a_prefix_begins_every_translation(toy_run: Path, lines: list[str], caps
         assert [line.startswith("Yesterday the") for line in said.out.splitlines()] == [True] * 5
     free = clearhead(capsys, "translate", toy_run, *lines).out
     assert "Yesterday the" not in free
+
+
+def test_required_and_avoided_phrases(toy_run: Path, lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    said = clearhead(
+        capsys, "translate", toy_run, *lines[:3], "--require", "tomorrow", "--require", "the apple", "--avoid", "The"
+    )
+    assert (said.code, said.err) == (0, "")
+    for line in said.out.splitlines():
+        words = re.findall(r"\w+", line)
+        assert "tomorrow" in words
+        assert "The" not in words
+        assert "the apple" in line
+    long = "".join(line.rstrip("。") + "。" for line in lines) * 4
+    said = clearhead(capsys, "translate", toy_run, long, "--require", "tomorrow", "--json")
+    assert said.err == f"clearhead: {long[:40]!r}: the translation does not contain 'tomorrow'\n"
+    assert json.loads(said.out)["translations"][0]["unmet"] == ["tomorrow"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "part"),
+    [
+        (["--require", ""], 2, "require '': a phrase must not be empty"),
+        (["--require", "apple " * 70], 3, "leave room for the end"),
+        (["--require", "an apple", "--avoid", "apple"], 3, "require 'an apple': contains a phrase to avoid"),
+        (["--require", "a", "--alternatives"], 2, "--alternatives: goes with neither --require nor --avoid"),
+    ],
+)
+def test_phrases_that_cannot_be(
+    words: list[str], code: int, part: str, toy_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert_one_line(clearhead(capsys, "translate", toy_run, "我", *words), code, part)
 
 
 def test_alternatives_differ_in_their_first_piece(

@@ -1,9 +1,7 @@
 """Beam search against brute force and a plain search to the limit; greedy; scores; who leaves when."""
 
 import functools
-import itertools
 import math
-import random
 from collections.abc import Sequence
 
 import pytest
@@ -15,58 +13,11 @@ from clearhead.decode.rules import Rule, force_prefix
 from clearhead.decode.search import Hypothesis, SearchConfig, beam_search, penalty_of
 from clearhead.models.transformer import Transformer
 from tests.small import padded, random_rows, small
-
-BOS, EOS = 0, 1
-Ids = tuple[int, ...]
-
-
-class Table:
-    """Next-piece logits drawn at random for each sentence and everything before; remembers who took part."""
-
-    def __init__(self, sentences: Sequence[int], beam: int, *, vocab: int = 4, seed: int = 0, scale: float = 2.0):
-        self.vocab, self.seed, self.scale, self.beam = vocab, seed, scale, beam
-        self.sentences = list(sentences)
-        self.rows: list[Ids] = [() for _ in range(len(self.sentences) * beam)]
-        self.present: list[list[int]] = []
-
-    def logits(self, sentence: int, history: Ids) -> list[float]:
-        draw = random.Random(f"{self.seed} {sentence} {history}")
-        return [draw.gauss(0, self.scale) for _ in range(self.vocab)]
-
-    def log_probs(self, sentence: int, history: Ids) -> list[float]:
-        return torch.tensor(self.logits(sentence, history)).log_softmax(0).tolist()
-
-    def advance(self, ids: Tensor) -> Tensor:
-        self.present.append(list(self.sentences))
-        self.rows = [(*row, piece) for row, piece in zip(self.rows, ids.tolist(), strict=True)]
-        owners = [sentence for sentence in self.sentences for _ in range(self.beam)]
-        return torch.tensor([self.logits(*both) for both in zip(owners, self.rows, strict=True)])
-
-    def reorder(self, rows: Tensor) -> None:
-        assert (rows // self.beam).tolist() == [row // self.beam for row in range(len(self.rows))]
-        self.rows = [self.rows[row] for row in rows.tolist()]
-
-    def keep(self, sentences: Tensor) -> None:
-        kept = sentences.tolist()
-        self.rows = [self.rows[one * self.beam + k] for one in kept for k in range(self.beam)]
-        self.sentences = [self.sentences[one] for one in kept]
+from tests.table import BOS, EOS, Ids, Table, brute_force
 
 
 def search(decoding: Decoding, config: SearchConfig, limits: list[int], rules: Sequence[Rule] = ()):
     return beam_search(decoding, config, limits=limits, bos_id=BOS, eos_id=EOS, rules=rules)
-
-
-def brute_force(table: Table, limit: int, penalty: float, sentence: int = 0) -> list[tuple[Ids, float, bool]]:
-    """Every way to the end mark or to the limit: (pieces, rank score, complete), best first."""
-    found = []
-    for length in range(1, limit + 1):
-        for ids in itertools.product(range(table.vocab), repeat=length):
-            complete = ids[-1] == EOS
-            if EOS in ids[:-1] or not (complete or length == limit):
-                continue
-            steps = [table.log_probs(sentence, (BOS, *ids[:at]))[piece] for at, piece in enumerate(ids)]
-            found.append((ids[:-1] if complete else ids, sum(steps) / penalty_of(length, penalty), complete))
-    return sorted(found, key=lambda one: (not one[2], -one[1]))
 
 
 def to_the_limit(table: Table, config: SearchConfig, limit: int, sentence: int = 0) -> list[tuple[Ids, float]]:
@@ -170,7 +121,7 @@ def test_a_batch_gives_what_each_sentence_gives_alone_and_who_is_done_leaves() -
 
 
 def test_without_an_end_mark_a_hypothesis_is_incomplete() -> None:
-    def never(scores: Tensor, length: int, sentences: Tensor) -> None:
+    def never(scores: Tensor, ids: Tensor, sentences: Tensor) -> None:
         scores[:, :, EOS] = float("-inf")
 
     for beam in (1, 4):

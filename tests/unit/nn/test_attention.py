@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from clearhead.inspect.watch import watching
-from clearhead.nn.attention import Additive, AttentionCore, CrossAttention, ScaledDotProduct, SelfAttention, build_core
+from clearhead.nn.attention import (
+    Additive,
+    AttentionCore,
+    CrossAttention,
+    ScaledDotProduct,
+    SelfAttention,
+    build_core,
+    unit_rms,
+)
 from clearhead.nn.cache import KVCache
 from clearhead.nn.mask import causal_mask, padding_mask
 from clearhead.nn.position import Rotary
@@ -163,10 +171,10 @@ def test_parity_with_torchs_module(bias: bool) -> None:
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])
 @pytest.mark.parametrize("rotary", [False, True])
 @settings(max_examples=3, deadline=None)
-@given(steps=st.lists(st.integers(1, 3), min_size=1, max_size=4))
-def test_cached_equals_uncached(name: str, kv_heads: int, rotary: bool, steps: list[int]) -> None:
-    turn = Rotary(6, 20) if rotary else None
-    attention = SelfAttention(24, n_heads=4, n_kv_heads=kv_heads, core=core_of(name), rotary=turn)
+@given(steps=st.lists(st.integers(1, 3), min_size=1, max_size=4), qk_norm=st.booleans())
+def test_cached_equals_uncached(name: str, kv_heads: int, rotary: bool, steps: list[int], qk_norm: bool) -> None:
+    sizes = {"n_heads": 4, "n_kv_heads": kv_heads, "qk_norm": qk_norm}
+    attention = SelfAttention(24, **sizes, core=core_of(name), rotary=Rotary(6, 20) if rotary else None)
     x = torch.randn(3, sum(steps), 24)
     cache = KVCache(n_layers=1, rows=3, kv_heads=kv_heads, head_dim=6, capacity=1, like=x)
     parts = []
@@ -175,6 +183,52 @@ def test_cached_equals_uncached(name: str, kv_heads: int, rotary: bool, steps: l
         parts.append(attention(new, causal=True, cache=cache.layers[0]))
         cache.advance(new.shape[1])
     assert_near(torch.cat(parts, 1), attention(x, causal=True))
+
+
+def test_unit_rms_is_a_vector_over_its_root_mean_square() -> None:
+    assert_near(unit_rms(torch.tensor([3.0, 4.0])), torch.tensor([3.0, 4.0]) / math.sqrt(12.5))
+    assert_near(unit_rms(torch.randn(2, 3, 8)).square().mean(-1), torch.ones(2, 3))
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+@pytest.mark.parametrize("rotary", [None, Rotary(6, 20)])
+def test_qk_norm_attends_by_directions_alone(kv_heads: int, rotary: Rotary | None) -> None:
+    attention = SelfAttention(24, n_heads=4, n_kv_heads=kv_heads, rotary=rotary, qk_norm=True, bias=False)
+    x = torch.randn(2, 5, 24)
+    split = {name: getattr(attention, f"{name}_proj")(x).unflatten(-1, (-1, 6)).transpose(1, 2) for name in "qkv"}
+    q, k = (split[name] / split[name].square().mean(-1, keepdim=True).sqrt() for name in "qk")
+    if rotary is not None:
+        q, k = rotary(q), rotary(k)
+    mixed = ScaledDotProduct()(q, k, split["v"], causal=True).transpose(1, 2).flatten(2)
+    assert_near(attention(x, causal=True), attention.o_proj(mixed))
+    before = attention(x, causal=True)
+    for name, factor in (("q", 7.0), ("k", 0.2)):
+        getattr(attention, f"{name}_proj").weight.data *= factor
+    assert_near(attention(x, causal=True), before)
+    assert list(attention.state_dict()) == [f"{name}_proj.weight" for name in "qkvo"]  # no gain
+
+
+def test_qk_norm_of_cross_attention() -> None:
+    cross = CrossAttention(24, n_heads=4, n_kv_heads=2, qk_norm=True, bias=False)
+    x, memory = torch.randn(2, 3, 24), torch.randn(2, 5, 24)
+    keys, _ = cross.keys_values(memory)
+    assert_near(keys.square().mean(-1), torch.ones(2, 2, 5))
+    before = cross(x, cross.keys_values(memory))
+    cross.q_proj.weight.data *= 7
+    cross.k_proj.weight.data *= 0.2
+    assert_near(cross(x, cross.keys_values(memory)), before)
+    cross.qk_norm = False
+    assert not torch.allclose(cross(x, cross.keys_values(memory)), before, atol=1e-3)
+
+
+def test_positions_of_rotary_may_differ_from_row_to_row() -> None:
+    attention, x = SelfAttention(24, n_heads=4, rotary=Rotary(6, 30)), torch.randn(2, 4, 24)
+    places = torch.tensor([[0, 0, 9, 1], [25, 3, 3, 7]])
+    rows = [attention(x[row : row + 1], positions=places[row : row + 1]) for row in range(2)]
+    assert_near(attention(x, positions=places), torch.cat(rows))
+    order = torch.tensor([2, 0, 3, 1])  # who goes where is nothing, where it stands is said
+    assert_near(attention(x[:, order], positions=places[:, order]), attention(x, positions=places)[:, order])
+    assert not torch.allclose(attention(x, positions=places), attention(x), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", CORES)

@@ -5,7 +5,9 @@ import math
 import torch
 
 from clearhead.models.transformer import Transformer, TransformerConfig
-from clearhead.nn.init import initialize
+from clearhead.nn.embedding import Embedding
+from clearhead.nn.init import initialize, initialize_normal
+from clearhead.nn.layer import BlockConfig, CausalLayer
 
 
 def build(tie: str, seed: int = 0) -> Transformer:
@@ -46,3 +48,19 @@ def test_everything_follows_from_the_seed() -> None:
 
 def test_a_linear_layer_without_bias() -> None:
     initialize(torch.nn.Linear(3, 4, bias=False))
+
+
+def test_a_decoder_starts_with_small_normal_weights_and_smaller_ones_at_the_end_of_a_branch() -> None:
+    torch.manual_seed(0)
+    table = Embedding(300, 64, pad_id=2, max_seq_len=50, position="learned")
+    layer = CausalLayer(64, n_heads=4, d_ff=128, block=BlockConfig(activation="swiglu"))
+    model = torch.nn.ModuleDict({"embedding": table, "layer": layer}).requires_grad_(False)
+    initialize_normal(model, n_layers=8, std=0.1)
+    small = {"layer.attn.o_proj.weight", "layer.mlp.down_proj.weight"}
+    for name, tensor in model.named_parameters():
+        if tensor.dim() > 1:
+            assert abs(float(tensor.std()) * (40 if name in small else 10) - 1) < 0.04, name  # sqrt(2 * 8) = 4
+        else:
+            assert torch.equal(tensor, torch.ones_like(tensor) * name.endswith("norm.weight")), name
+    assert not table.tokens.weight[2].any()
+    assert table.tokens.weight[[1, 3]].any(1).all()

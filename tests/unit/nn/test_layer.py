@@ -4,9 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from clearhead.nn.layer import BlockConfig, DecoderLayer, EncoderLayer, Layer, final_norm
+from clearhead.nn.attention import CrossAttention, ScaledDotProduct, SelfAttention
+from clearhead.nn.cache import KVCache
+from clearhead.nn.layer import BlockConfig, CausalLayer, DecoderLayer, EncoderLayer, Layer, final_norm
 from clearhead.nn.mask import causal_padding_mask, padding_mask
 from clearhead.nn.norm import InstanceNorm, LayerNorm, NoNorm, norms_of
+from clearhead.nn.position import Rotary
 from clearhead.nn.residual import Residual
 from tests.small import assert_near, shake
 
@@ -21,6 +24,10 @@ def encoder(**words: object) -> EncoderLayer:
 
 def decoder(**words: object) -> DecoderLayer:
     return shake(DecoderLayer(8, **SIZES, block=BlockConfig(**words))).eval()
+
+
+def causal(rotary: Rotary | None = None, **words: object) -> CausalLayer:
+    return shake(CausalLayer(8, **SIZES, rotary=rotary, block=BlockConfig(**words))).eval()
 
 
 def by_hand(layer: Layer, x: Tensor, place: str) -> Tensor:
@@ -42,11 +49,12 @@ def by_hand(layer: Layer, x: Tensor, place: str) -> Tensor:
 @pytest.mark.parametrize("place", ["pre", "post"])
 def test_order_of_the_parts(norm: str, place: str) -> None:
     words = {"norm": norm, "norm_position": place, "norm_groups": 2}
-    enc, dec = encoder(**words), decoder(**words)
+    enc, dec, alone = encoder(**words), decoder(**words), causal(**words)
     assert_near(enc(X, mask=padding_mask(REAL), real=REAL), by_hand(enc, X, place))
     memory = dec.cross_attn.keys_values(MEMORY)
     assert_near(dec(X, memory, mask=causal_padding_mask(REAL), real=REAL), by_hand(dec, X, place))
-    assert (len(norms_of(enc)), len(norms_of(dec))) == (2, 3)
+    assert_near(alone(X, mask=causal_padding_mask(REAL), real=REAL), by_hand(alone, X, place))
+    assert (len(norms_of(enc)), len(norms_of(dec)), len(norms_of(alone))) == (2, 3, 2)
 
 
 @pytest.mark.parametrize("place", ["pre", "post"])
@@ -65,7 +73,8 @@ def test_a_stack_of_pre_norm_layers_ends_in_a_norm() -> None:
     norm = final_norm(BlockConfig(norm="instance", norm_eps=0.5), 8, causal=True)
     assert isinstance(norm, InstanceNorm)
     assert (norm.causal, norm.eps) == (True, 0.5)
-    assert all(norm.causal for norm in norms_of(decoder(norm="instance")))
+    for layer in (decoder(norm="instance"), causal(norm="instance")):
+        assert all(norm.causal for norm in norms_of(layer))
     assert not any(norm.causal for norm in norms_of(encoder(norm="instance")))
 
 
@@ -91,3 +100,36 @@ def test_the_decoder_layer_sees_no_future() -> None:
     before, after = layer(X, memory), layer(changed, memory)
     assert torch.equal(before[:, :2], after[:, :2])
     assert not torch.allclose(before[:, 2:], after[:, 2:])
+
+
+def test_the_causal_layer_sees_no_future_and_no_memory() -> None:
+    layer, changed = causal(), X.clone()
+    changed[:, 2] += 1
+    before, after = layer(X), layer(changed)
+    assert torch.equal(before[:, :2], after[:, :2])
+    assert not torch.allclose(before[:, 2:], after[:, 2:])
+    assert not [name for name in layer.state_dict() if "cross" in name]
+
+
+@torch.no_grad()
+def test_the_causal_layer_passes_on_cache_and_positions() -> None:
+    layer = causal(rotary=Rotary(4, 40))
+    cache, parts = KVCache(n_layers=1, rows=2, kv_heads=2, head_dim=4, capacity=4, like=X), []
+    for new in X.split([1, 3], dim=1):
+        parts.append(layer(new, cache=cache.layers[0]))
+        cache.advance(new.shape[1])
+    assert_near(torch.cat(parts, 1), layer(X))
+    places = torch.tensor([[0, 5, 6, 20], [3, 4, 5, 6]])
+    told = layer(X, positions=places)
+    assert_near(told[1], layer(X)[1])  # distances alone count
+    assert not torch.allclose(told[0], layer(X)[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [EncoderLayer, CausalLayer, DecoderLayer])
+def test_the_attention_of_every_layer_is_the_one_of_its_word(kind: type[Layer]) -> None:
+    for word in ("scaled_dot_product", "qk_norm", "additive"):
+        layer = kind(8, **SIZES, block=BlockConfig(attention=word))
+        found = [part for part in layer.modules() if isinstance(part, SelfAttention | CrossAttention)]
+        assert len(found) == (2 if kind is DecoderLayer else 1)
+        assert [part.qk_norm for part in found] == [word == "qk_norm"] * len(found)
+        assert [isinstance(part.core, ScaledDotProduct) for part in found] == [word != "additive"] * len(found)

@@ -4,7 +4,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearhead.nn.mask import additive_mask, causal_mask, causal_padding_mask, padding_mask, positions_of, with_bias
+from clearhead.nn.mask import (
+    additive_mask,
+    causal_mask,
+    causal_padding_mask,
+    document_mask,
+    padding_mask,
+    positions_of,
+    with_bias,
+)
 
 masks = st.integers(1, 6).flatmap(
     lambda width: st.lists(st.lists(st.booleans(), min_size=width, max_size=width), min_size=1, max_size=3)
@@ -24,6 +32,15 @@ def test_every_entry(rows: list[list[bool]]) -> None:
         for q in range(width):
             expected = [k == q or (k < q and row[k]) for k in range(width)]
             assert both[b, 0, q].tolist() == expected
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 2), min_size=5, max_size=5), min_size=1, max_size=3))
+def test_documents_see_themselves_alone(rows: list[list[int]]) -> None:
+    mask = document_mask(torch.tensor(rows))
+    assert mask.shape == (len(rows), 1, 5, 5)
+    for b, row in enumerate(rows):
+        assert mask[b, 0].tolist() == [[one == other for other in row] for one in row]
 
 
 def test_causal_mask_counts_from_the_end() -> None:

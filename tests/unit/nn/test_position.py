@@ -40,6 +40,22 @@ def test_rotary_is_complex_multiplication() -> None:
     assert list(rotary.state_dict()) == []
 
 
+def test_rotary_at_positions_of_each_row() -> None:
+    rotary, x = Rotary(6, 20, theta=50.0), torch.randn(2, 3, 4, 6)
+    places = torch.tensor([[5, 6, 7, 8], [0, 0, 19, 2]])
+    turned = rotary(x, positions=places)
+    torch.testing.assert_close(turned[:1], rotary(x[:1], 5))
+    for at, place in enumerate([0, 0, 19, 2]):
+        torch.testing.assert_close(turned[1:, :, at : at + 1], rotary(x[1:, :, at : at + 1], place))
+
+
+def test_rotary_rates_have_the_base_of_their_name() -> None:
+    angle = 7 * 50.0 ** (-2 / 6)  # of the second pair
+    rotary = Rotary(6, 8, theta=50.0)
+    assert math.isclose(rotary.cos[7, 1], math.cos(angle), abs_tol=1e-6)
+    assert math.isclose(rotary.sin[7, 4], math.sin(angle), abs_tol=1e-6)
+
+
 @pytest.mark.parametrize("distance", [0, 1, 9])
 def test_rotary_scores_depend_on_distance_alone(distance: int) -> None:
     rotary, (q, k) = Rotary(8, 100), torch.randn(2, 1, 1, 1, 8)

@@ -1,6 +1,7 @@
 """A translator's promises: order, batch mates that change nothing, scores of the model, alignment, splitting."""
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,3 +168,60 @@ def test_a_prefix_lengthens_the_limit(
     limit = 2 * len(tokenizers.src.encode(source)) + 20
     assert (len(plain.pieces), len(longer.pieces)) == (limit, limit + count)
     assert 0 < count < 64 - limit, "the model's 64 positions bound neither"
+
+
+def has_word(text: str, word: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_required_and_avoided_phrases(beam: int, translator: Translator, lines: list[str]) -> None:
+    free = translator.translate(lines, beam=beam)
+    wrong = [one.text.split()[0] for one in free]
+    for one in translator.translate(lines, beam=beam, require=["tomorrow", "the apple"]):
+        assert (one.unmet, has_word(one.text, "tomorrow"), has_word(one.text, "the apple")) == ([], True, True), (
+            one.text
+        )
+    for one, word in zip(translator.translate(lines, beam=beam, avoid=[[word] for word in wrong]), wrong, strict=True):
+        assert not has_word(one.text, word), one.text
+    assert translator.translate(lines, beam=beam, require=[[]] * 6, avoid=[[]] * 6) == free
+
+
+def test_phrases_of_one_text_are_nothing_to_another(translator: Translator, lines: list[str]) -> None:
+    require, avoid = [["tomorrow"], [], ["in the box", "I"], [], ["I"], []], [[], [], [], ["the"], [], ["the", "a"]]
+    together = translator.n_best(lines, SearchConfig(4, 3), require=require, avoid=avoid)
+    for line, needs, never, ranked in zip(lines, require, avoid, together, strict=True):
+        (alone,) = translator.n_best([line], SearchConfig(4, 3), require=needs, avoid=never)
+        assert [(one.pieces, one.unmet) for one in ranked] == [(one.pieces, one.unmet) for one in alone]
+        assert all(has_word(one.text, phrase) is (phrase not in one.unmet) for one in ranked for phrase in needs)
+        assert not any(has_word(one.text, phrase) for one in ranked for phrase in never)
+
+
+def test_what_is_unmet_is_told(translator: Translator, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    sentence = lines[0].rstrip("。？") + "。"
+    required = translator.translate([sentence])[0].text.split()[0]
+    (split,) = translator.translate([sentence * 12], require=[required, "tomorrow"])
+    assert split.parts > 1
+    assert split.unmet == ["tomorrow"], "in one part is enough; none is made to contain what no part has"
+    assert [one.unmet for one in translator.translate(["", "  "], require=["tomorrow"])] == [[], []]
+    monkeypatch.setattr(Translator, "_limit", lambda self, source, given: 1)
+    (cut,) = translator.translate(lines[:1], require=["tomorrow the apple"])
+    assert (cut.complete, cut.unmet) == (False, ["tomorrow the apple"])
+
+
+def test_a_long_phrase_has_room(translator: Translator) -> None:
+    phrase = " ".join(["the apple"] * 4)
+    (one,) = translator.translate(["我"], require=[phrase], beam=2)
+    assert phrase in one.text
+    with pytest.raises(DataError, match="pieces, at most 63 leave room for the end"):
+        translator.translate(["我"], require=[phrase * 10])
+
+
+def test_the_beam_is_wider_by_the_pieces_of_phrases_and_each_width_is_a_batch_of_its_own(
+    translator: Translator,
+) -> None:
+    demands = translator._phrases.demands([[], ["the"], [], ["the", "yes"], ["the"]], (), count=5, prefix="", room=60)
+    count = demands[3].pieces
+    assert 1 == demands[1].pieces < count
+    found = list(module._batches([[5], [5, 6], [], [5], [5]], demands, 2))
+    assert found == [([0], 2), ([1, 4], 3), ([3], 2 + count)]

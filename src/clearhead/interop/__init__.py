@@ -1,0 +1,1 @@
+"""Foreign models: their configs and tensors to ours and back, without their libraries."""

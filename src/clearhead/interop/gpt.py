@@ -1,0 +1,219 @@
+"""GPT-2 and Llama of Hugging Face: their ``config.json`` and tensors to our GPT and back."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from clearhead.config import Tree, parse
+from clearhead.errors import ModelError, UsageError
+from clearhead.interop.spelling import Rules, Spelling, Tensors, check, demand
+from clearhead.models.gpt import GPT, GPTConfig
+
+HEAD, TABLE = "lm_head.weight", "embedding.tokens.weight"
+CONSTANTS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")  # masks and rates, which old files hold
+ACTIVATIONS = {
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_new": "gelu_tanh",  # of two names of theirs the later is the one that ours becomes
+    "gelu": "gelu",
+    "relu": "relu",
+    "silu": "silu",
+    "tanh": "tanh",
+}
+THEIR_ACTIVATIONS = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
+PLAIN: Rules = {
+    "block.norm_position": ("pre",),
+    "block.attention": ("scaled_dot_product",),
+    "block.residual": (True,),
+    "block.mlp": (True,),
+}
+GPT2 = Spelling(
+    "gpt2",
+    architecture="GPT2LMHeadModel",
+    stem="transformer.",
+    modules={
+        "embedding.tokens": "transformer.wte",
+        "embedding.position": "transformer.wpe",
+        "layers": "transformer.h",
+        "attn_norm": "ln_1",
+        **dict.fromkeys(("attn.q_proj", "attn.k_proj", "attn.v_proj"), "attn.c_attn"),
+        "attn.o_proj": "attn.c_proj",
+        "mlp_norm": "ln_2",
+        "mlp.up_proj": "mlp.c_fc",
+        "mlp.down_proj": "mlp.c_proj",
+        "norm": "transformer.ln_f",
+        "lm_head": "lm_head",
+    },
+    fields={
+        "d_model": "n_embd",
+        "d_ff": "n_inner",
+        "n_heads": "n_head",
+        "n_layers": "n_layer",
+        "max_seq_len": "n_positions",
+        "dropout": "resid_pdrop",
+        "embed_dropout": "embd_pdrop",
+        "tie": "tie_word_embeddings",
+        "block.attn_dropout": "attn_pdrop",
+        "block.norm_eps": "layer_norm_epsilon",
+        "block.activation": "activation_function",
+    },
+    defaults={"n_inner": None, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5}
+    | {"resid_pdrop": 0.1, "embd_pdrop": 0.1, "attn_pdrop": 0.1, "tie_word_embeddings": True},
+    ours={"position": ("learned",), "block.norm": ("layer",), "block.bias": (True,), **PLAIN}
+    | {"block.activation": tuple(THEIR_ACTIVATIONS)},
+    theirs={
+        "activation_function": tuple(ACTIVATIONS),
+        "scale_attn_weights": (True,),
+        "scale_attn_by_inverse_layer_idx": (False,),
+        "reorder_and_upcast_attn": (False,),
+        "add_cross_attention": (False,),
+    },
+)
+LLAMA = Spelling(
+    "llama",
+    architecture="LlamaForCausalLM",
+    stem="model.",
+    modules={
+        "embedding.tokens": "model.embed_tokens",
+        "layers": "model.layers",
+        "attn_norm": "input_layernorm",
+        **{f"attn.{part}_proj": f"self_attn.{part}_proj" for part in "qkvo"},
+        "mlp_norm": "post_attention_layernorm",
+        **{f"mlp.{part}_proj": f"mlp.{part}_proj" for part in ("gate", "up", "down")},
+        "norm": "model.norm",
+        "lm_head": "lm_head",
+    },
+    fields={
+        "d_model": "hidden_size",
+        "d_ff": "intermediate_size",
+        "n_heads": "num_attention_heads",
+        "n_kv_heads": "num_key_value_heads",
+        "n_layers": "num_hidden_layers",
+        "max_seq_len": "max_position_embeddings",
+        "rotary_theta": "rope_theta",
+        "tie": "tie_word_embeddings",
+        "block.attn_dropout": "attention_dropout",
+        "block.norm_eps": "rms_norm_eps",
+        "block.bias": "attention_bias",
+    },
+    defaults={"num_key_value_heads": None, "attention_dropout": 0.0, "rms_norm_eps": 1e-6, "rope_theta": 10000.0}
+    | {"attention_bias": False, "mlp_bias": False, "tie_word_embeddings": False},
+    ours={"position": ("rotary",), "block.norm": ("rms",), "block.activation": ("swiglu",), **PLAIN},
+    theirs={"hidden_act": ("silu", "swish"), "pretraining_tp": (1, None)},
+)
+FAMILIES = {family.name: family for family in (GPT2, LLAMA)}
+
+
+class Report(NamedTuple):
+    """What came out of a foreign model besides config and tensors; names are in its own spelling."""
+
+    vocab_size: int  # pieces of its vocabulary
+    loaded: tuple[str, ...]  # tensors that ours are made of
+    left: tuple[str, ...]  # tensors that hold nothing learned and stay behind
+
+
+def gpt_from_hugging_face(config: Tree, tensors: Mapping[str, Tensor]) -> tuple[GPTConfig, Tensors, Report]:
+    """Translates a GPT-2 or a Llama.
+
+    Args:
+        config: its ``config.json``; what that leaves out has Hugging Face's default.
+        tensors: its ``state_dict``, or what its files hold.
+
+    Returns:
+        Our config, the ``state_dict`` of ``GPT(config, vocab_size=report.vocab_size)``, and a report. Tensors that
+        need not be turned share the memory of the given ones.
+
+    Raises:
+        ModelError: the config says what our model is not, or a tensor is missing, unknown or of another shape.
+    """
+    demand({"model_type": None, **config}, {"model_type": tuple(FAMILIES)}, "config.json: ")
+    family = FAMILIES[config["model_type"]]
+    ours, vocab_size = _our_config(family, config), config.get("vocab_size")
+    if type(vocab_size) is not int or vocab_size < 1:
+        raise ModelError(f"config.json: vocab_size = {vocab_size!r}: must be a whole number of at least 1")
+    stem = "" if any(name.startswith(family.stem) for name in tensors) else family.stem
+    named = {name if name == HEAD else stem + name: tensor for name, tensor in tensors.items()}
+    given = {name: tensor for name, tensor in named.items() if not name.endswith(CONSTANTS)}
+    if ours.tie:
+        _tie(given, family.modules["embedding.tokens"] + ".weight")
+    blank = _blank(ours, vocab_size)
+    check(given, family.respell(blank))
+    left = tuple(name for name in named if name not in given)
+    return ours, family.unspell(given, blank), Report(vocab_size, tuple(given), left)
+
+
+def gpt_to_hugging_face(
+    config: GPTConfig,
+    tensors: Mapping[str, Tensor],
+    *,
+    vocab_size: int,
+    bos_id: int | None = None,
+    eos_id: int | None = None,
+    pad_id: int | None = None,
+) -> tuple[Tree, Tensors]:
+    """Translates a GPT to Llama, where its positions are rotary, or else to GPT-2.
+
+    Args:
+        config: our config. Rates of dropout that theirs lacks are left out: they change no trained model.
+        tensors: our ``state_dict``; a tied output layer may be missing, as in a checkpoint.
+        vocab_size: pieces of the vocabulary.
+        bos_id: what begins a text; None: nothing does.
+        eos_id: what ends it.
+        pad_id: padding.
+
+    Returns:
+        A ``config.json``, and a ``state_dict`` with a tied output layer in it, which is the table itself.
+
+    Raises:
+        ModelError: no GPT-2 or Llama is such a model, or a tensor is missing, unknown or of another shape.
+    """
+    family = LLAMA if config.position == "rotary" else GPT2
+    tree = family.write(config)
+    kv_heads = config.n_kv_heads or config.n_heads
+    if family is GPT2:
+        demand({"n_kv_heads": kv_heads}, {"n_kv_heads": (config.n_heads,)}, "Hugging Face's gpt2: model.")
+        tree["activation_function"] = THEIR_ACTIVATIONS[config.block.activation]
+        tree["embd_pdrop"] = config.dropout if config.embed_dropout is None else config.embed_dropout
+    else:
+        rope = {"rope_type": "default", "rope_theta": config.rotary_theta}
+        tree |= {"num_key_value_heads": kv_heads, "rope_parameters": rope, "mlp_bias": config.block.bias}
+    state = dict(tensors)
+    if config.tie:
+        _tie(state, TABLE)
+    check(state, _blank(config, vocab_size))
+    ids = {"bos_token_id": bos_id, "eos_token_id": eos_id, "pad_token_id": pad_id}
+    return tree | {"vocab_size": vocab_size, **ids}, family.respell(state)
+
+
+def _our_config(family: Spelling, config: Tree) -> GPTConfig:
+    said: dict[str, Any] = {**family.defaults, **config}
+    demand(said, family.theirs, "config.json: ")
+    if family is GPT2:
+        said["activation_function"] = ACTIVATIONS[said["activation_function"]]
+        if said["n_inner"] is None and isinstance(said.get("n_embd"), int):
+            said["n_inner"] = 4 * said["n_embd"]
+    else:  # transformers 5 has the whole rotation in rope_parameters, older ones in rope_theta and rope_scaling
+        key = "rope_parameters" if said.get("rope_parameters") else "rope_scaling"
+        rope = said.get(key) or {}
+        demand(rope, {"rope_type": ("default",), "type": ("default",)}, f"config.json: {key}.")
+        said["rope_theta"] = rope.get("rope_theta", said["rope_theta"])
+        demand(said, {"mlp_bias": (said["attention_bias"],)}, "config.json: ")
+    try:  # of the rates of dropout, what theirs lacks is 0
+        ours = parse(GPTConfig, {"dropout": 0.0} | family.read(said), source="config.json")
+    except UsageError as error:
+        raise ModelError(str(error)) from error
+    demand(said, {"head_dim": (None, ours.d_model // ours.n_heads)}, "config.json: ")
+    return ours
+
+
+def _blank(config: GPTConfig, vocab_size: int) -> Tensors:
+    """Returns our ``state_dict`` without numbers: names and shapes."""
+    with torch.device("meta"):
+        return GPT(config, vocab_size=vocab_size).state_dict()
+
+
+def _tie(tensors: Tensors, table: str) -> None:
+    """Adds a tied output layer that is not there, and refuses one that is another."""
+    if table in tensors and not torch.equal(tensors.setdefault(HEAD, tensors[table]), tensors[table]):
+        raise ModelError(f"tensor {HEAD!r} differs from {table!r}, to which the config ties it")

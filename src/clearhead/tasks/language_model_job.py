@@ -1,0 +1,146 @@
+"""The training of a language model: documents, tokenizer, encoded stream, model, windows, loss, model card."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from clearhead.checkpoint import LoadReport
+from clearhead.config import Tree
+from clearhead.data.batching import BatchPlan
+from clearhead.data.documents import TextReport, read_documents
+from clearhead.data.stream import StreamBatch, TokenStream, Windows, loader, prepare_stream, training_windows
+from clearhead.models.gpt import GPT
+from clearhead.tasks.job import Job, Progress, fresh_state
+from clearhead.tasks.language_model import (
+    LanguageModelRecipe,
+    batch_loss,
+    build_gpt,
+    load_tokenizer,
+    parse_language_model,
+    started_from,
+    take_weights,
+    total_loss,
+    train_tokenizer,
+)
+from clearhead.tasks.machine import pick_device
+from clearhead.tasks.run import cache_folder
+from clearhead.text.tokenizer import Tokenizer
+from clearhead.train.loop import Work
+
+
+@dataclass(frozen=True)
+class LanguageModelJob(Job):
+    """See ``Job``."""
+
+    recipe: LanguageModelRecipe
+    tokenizer: Tokenizer
+    train: TokenStream
+    valid: TokenStream
+    taken: LoadReport | None = None
+    """What was taken over from the run that this one starts from."""
+
+    @property
+    def model(self) -> GPT:
+        """The model in training."""
+        assert isinstance(self.state.model, GPT)
+        return self.state.model
+
+    def work(self) -> Work[StreamBatch]:
+        """See ``Job``; evaluation scores the whole valid split in windows that do not overlap."""
+        recipe, model = self.recipe, self.model
+        settings = recipe.train
+
+        def batches(epoch: int, start: int) -> Iterator[StreamBatch]:
+            pin_memory = self.device.type == "cuda"
+            found = loader(self._windows(epoch), start=start, workers=recipe.data.workers, pin_memory=pin_memory)
+            return (batch.to(self.device) for batch in found)
+
+        def evaluate(model: nn.Module) -> dict[str, float]:
+            assert isinstance(model, GPT)
+            loss = total_loss(
+                model,
+                self.valid,
+                stride=model.config.max_seq_len,
+                batch_tokens=settings.batch_tokens,
+                isolated=recipe.data.packing == "isolated",
+                device=self.device,
+            )
+            return {"loss": loss / len(self.valid)}
+
+        return Work(batches, lambda batch: batch_loss(model, batch, recipe.loss, settings.precision), evaluate)
+
+    def reports(self) -> dict[str, TextReport]:
+        """See ``Job``."""
+        return {"train": self.train.report, "valid": self.valid.report}
+
+    def vocabulary(self) -> str:
+        """See ``Job``."""
+        pieces = f"{self.tokenizer.vocab_size:,} pieces"
+        return f"{pieces}, {self.taken.line()}" if self.taken else pieces
+
+    def save_text_parts(self, run: Path) -> None:
+        """See ``Job``."""
+        (run / "tokenizer").mkdir(exist_ok=True)
+        self.tokenizer.save(run / "tokenizer" / "text.json")
+
+    def first_epoch(self) -> tuple[BatchPlan, int]:
+        """See ``Job``; all batches but the last have as many windows."""
+        return self._windows(0).plan, 0
+
+    def card(self, run: Path) -> str:
+        """See ``Job``."""
+        model = self.recipe.model
+        return self.card_text(
+            run,
+            what="A language model",
+            sizes=f"decoder-only Transformer, {model.n_layers} layers, d_model {model.d_model}, "
+            f"context {model.max_seq_len}",
+            vocabulary=f"{self.recipe.tokenizer.kind}, {self.tokenizer.vocab_size:,} pieces",
+            commands=['generate {} "..."', "evaluate {} --data DIR --split valid"],
+        )
+
+    def _windows(self, epoch: int) -> Windows:
+        settings = self.recipe.train
+        return training_windows(
+            self.train,
+            context=self.recipe.model.max_seq_len,
+            batch_tokens=settings.batch_tokens,
+            seed=settings.seed,
+            epoch=epoch,
+            isolated=self.recipe.data.packing == "isolated",
+        )
+
+
+def prepare_language_model(
+    tree: Tree, source: str, data: Path, *, run: Path | None = None, progress: Progress = lambda done, total: None
+) -> LanguageModelJob:
+    """Reads the documents, trains a tokenizer, encodes, and builds model and optimizer.
+
+    Args:
+        tree: the recipe.
+        source: what to call it in errors.
+        data: a text file or a folder of them.
+        run: has the tokenizer, if this run goes on; None trains it, or takes that of ``recipe.start``.
+        progress: called with (characters encoded, characters in all).
+
+    Raises:
+        UsageError: the recipe is wrong.
+        DataError: the text cannot be used.
+    """
+    recipe = parse_language_model(tree, source)
+    start = Path(recipe.start) if recipe.start and not run else None
+    recipe = started_from(recipe) if start else recipe
+    device = pick_device(recipe.train.device)
+    train, valid = (read_documents(data, split=split, config=recipe.data) for split in ("train", "valid"))
+    known = run or start
+    tokenizer = load_tokenizer(known) if known else train_tokenizer(train, recipe.tokenizer)
+    encode = partial(prepare_stream, tokenizer=tokenizer, cache_dir=cache_folder() / "data")
+    streams = encode(train, progress=progress), encode(valid)
+    torch.manual_seed(recipe.train.seed)
+    model = build_gpt(recipe, tokenizer)
+    taken = take_weights(model, start) if start else None
+    return LanguageModelJob(recipe, fresh_state(model.to(device), recipe), device, tokenizer, *streams, taken)

@@ -1,0 +1,89 @@
+"""Phrases that translations must contain or must not: checked, and made ready for the search."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from clearhead.errors import DataError, UsageError
+from clearhead.text.phrase import Automaton, Spellings
+from clearhead.text.tokenizer import Tokenizer
+
+Phrases = Sequence[str] | Sequence[Sequence[str]]
+"""For all texts; or those of the first text, of the second, and so on."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What is asked of one translation."""
+
+    required: dict[str, Automaton] = field(default_factory=dict)
+    """For each phrase what finds it."""
+    avoided: Automaton | None = None
+    """Finds any of the phrases that must not occur."""
+
+    @property
+    def pieces(self) -> int:
+        """Fewest pieces that spell all required phrases."""
+        return sum(int(automaton.left[0]) for automaton in self.required.values())
+
+    def unmet(self, parts: Sequence[Sequence[int]]) -> list[str]:
+        """Returns the required phrases that are in none of the parts of a translation."""
+        return [phrase for phrase, found in self.required.items() if not any(map(found.contains, parts))]
+
+
+class PhraseBook:
+    """Knows how a tokenizer's pieces spell phrases."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer, self._spellings = tokenizer, Spellings.of(tokenizer)
+        self._automaton = functools.lru_cache(maxsize=128)(self._spellings.automaton)
+
+    def demands(self, require: Phrases, avoid: Phrases, *, count: int, prefix: str, room: int) -> list[Demand]:
+        """Returns what is asked of each of ``count`` translations.
+
+        Args:
+            require: phrases that must occur.
+            avoid: phrases that must not.
+            count: of texts.
+            prefix: what every translation begins with.
+            room: pieces that a translation may have behind it.
+
+        Raises:
+            UsageError: an empty phrase, or phrases for another number of texts.
+            DataError: a phrase that the vocabulary cannot spell, is too long, or has one to avoid in it.
+        """
+        asked = list(zip(_per_text("require", require, count), _per_text("avoid", avoid, count), strict=True))
+        made = {own: self._demand(*own, prefix, room) for own in dict.fromkeys(asked)}
+        return [made[own] for own in asked]
+
+    def _demand(self, require: tuple[str, ...], avoid: tuple[str, ...], prefix: str, room: int) -> Demand:
+        required = {phrase: self._automaton((self._spell("require", phrase),)) for phrase in require}
+        for phrase, automaton in required.items():
+            if (pieces := int(automaton.left[0])) > room:
+                raise DataError(f"require {phrase[:40]!r}: has {pieces} pieces, at most {room} leave room for the end")
+        if not avoid:
+            return Demand(required)
+        avoided = self._automaton(tuple(self._spell("avoid", phrase) for phrase in avoid))
+        for name, text in [("prefix", prefix), *(("require", phrase) for phrase in require)]:
+            if avoided.contains(self._tokenizer.encode(text.strip())):
+                raise DataError(f"{name} {text!r}: contains a phrase to avoid")
+        return Demand(required, avoided)
+
+    def _spell(self, name: str, phrase: str) -> bytes:
+        """Returns the bytes of a phrase as pieces spell them."""
+        ids = self._tokenizer.encode(phrase.strip())
+        if not ids:
+            raise UsageError(f"{name} {phrase!r}: a phrase must not be empty")
+        if self._tokenizer.ids.unk in ids:
+            raise DataError(f"{name} {phrase!r}: has characters that are not in the model's vocabulary")
+        return b"".join(self._spellings.pieces[index] for index in ids).removeprefix(b" ")
+
+
+def _per_text(name: str, phrases: Phrases, count: int) -> list[tuple[str, ...]]:
+    if isinstance(phrases, str):
+        return [(phrases,)] * count
+    if all(isinstance(one, str) for one in phrases):
+        return [tuple(map(str, phrases))] * count
+    if len(phrases) != count:
+        raise UsageError(f"{name}: has phrases for {len(phrases)} texts, there are {count}")
+    return [tuple(own) for own in phrases]

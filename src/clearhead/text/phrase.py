@@ -1,0 +1,128 @@
+"""Phrases as automata over pieces: whether a text contains one, however the text is cut into pieces."""
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clearhead.text.pipeline import CONTINUATION, SPACE
+from clearhead.text.special import SPECIALS
+from clearhead.text.tokenizer import Tokenizer
+
+# A byte that no text has; it stands for any letter of a word.
+_LETTER = b"\xff"
+# First bytes of what needs a border to the next word: ASCII letters and digits, and the scripts of two bytes in UTF-8
+# from U+00C0 on (accented Latin, Greek, Cyrillic, Hebrew, Arabic). Chinese, Japanese, Korean and Thai need none.
+_WORD = {bytes([b]) for b in range(256) if (b < 128 and chr(b).isalnum()) or 0xC3 <= b < 0xE0} | {_LETTER}
+_INSIDE = bytes(range(0x80, 0xC0))  # bytes of a character after its first
+
+
+@dataclass(frozen=True, eq=False)
+class Automaton:
+    """Reads pieces; knows how far a phrase has come, and whether one has occurred.
+
+    It starts in state 0 and is in the last one for good when a phrase, with the border behind it, has occurred.
+    """
+
+    table: NDArray[np.int32]
+    """[states, vocab], the state after a piece."""
+    done: NDArray[np.bool_]
+    """[states], whether a phrase has occurred if the text ends here; a letter more may undo it."""
+
+    def contains(self, ids: Iterable[int]) -> bool:
+        """Whether a phrase occurs in the text of ``ids``."""
+        return bool(self.done[functools.reduce(lambda state, piece: self.table[state, piece], ids, 0)])
+
+    @functools.cached_property
+    def left(self) -> NDArray[np.int64]:
+        """[states], fewest pieces to the end of a phrase; the number of states where no pieces lead there."""
+        left = np.where(self.done, 0, len(self.done))
+        while True:
+            nearer = np.minimum(left, left[self.table].min(axis=1) + 1)
+            if (nearer == left).all():
+                return left
+            left = nearer
+
+    @functools.cached_property
+    def ways(self) -> list[NDArray[np.int64]]:
+        """For each state the pieces that bring the end of a phrase one piece nearer."""
+        return [np.flatnonzero(self.left[row] < left) for row, left in zip(self.table, self.left, strict=True)]
+
+
+class Spellings:
+    """What each piece of a vocabulary adds to a text, in bytes; nothing for special pieces."""
+
+    def __init__(self, pieces: Sequence[bytes]):
+        self.pieces = list(pieces)
+        self._lengths = np.array([len(piece) for piece in pieces])
+        longest = max(map(len, pieces))
+        padded = b"".join(piece.ljust(longest) for piece in pieces)
+        self._bytes = np.frombuffer(padded, np.uint8).reshape(len(pieces), longest)
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> "Spellings":
+        """Asks the tokenizer for each piece."""
+        pieces = [_spelling(tokenizer, index) for index in range(len(SPECIALS), tokenizer.vocab_size)]
+        return cls([b""] * len(SPECIALS) + pieces)
+
+    def automaton(self, phrases: Sequence[bytes]) -> Automaton:
+        """Returns what finds any of ``phrases``, none of them empty, as whole words where its script has such.
+
+        The states are those of Aho and Corasick (1975) over bytes; a piece is a walk of several bytes (Willard and
+        Louf 2023, arXiv:2307.09702), so that no segmentation of a phrase goes unseen.
+        """
+        after, done = _read_bytes(phrases)
+        table = np.repeat(np.arange(len(done), dtype=np.int32)[:, None], len(self.pieces), axis=1)
+        for at in range(self._bytes.shape[1]):
+            rest = np.flatnonzero(self._lengths > at)
+            table[:, rest] = after[table[:, rest], self._bytes[rest, at]]
+        return Automaton(table, done)
+
+
+def _read_bytes(phrases: Sequence[bytes]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Returns the state after each byte [states, 256], and where a phrase has occurred if the text ends [states]."""
+    begun = sorted({phrase[:count] for phrase in phrases for count in range(1, len(phrase) + 1)})
+    number = {text: state for state, text in enumerate(begun, 2)}
+    texts = [b"", _LETTER, *begun]  # what each state knows of the text: nothing, that it is inside a word, a beginning
+    whole, used = set(phrases), set(b"".join(phrases))
+
+    def starts(text: bytes) -> list[int]:
+        """Where what may be a phrase starts that goes to the end of the text, the longest first."""
+        return [at for at in range(len(text)) if text[at:] in number and _border(text[:at], text[at:])]
+
+    done = [any(text[at:] in whole for at in starts(text)) for text in texts]
+
+    def after(state: int, byte: int) -> int:
+        text = texts[state] + bytes([byte])
+        places = starts(text) if byte in used else []
+        ended = any(text[at:] in whole for at in places)
+        if (done[state] and _border(texts[state], text[-1:])) or (ended and not _in_word(text)):
+            return len(texts)
+        return number[text[places[0] :]] if places else int(_in_word(text))
+
+    table = [[after(state, byte) for byte in range(256)] for state in range(len(texts))]
+    return np.array([*table, [len(texts)] * 256], dtype=np.int32), np.array([*done, True])
+
+
+def _in_word(text: bytes) -> bool:
+    """Whether the last character is one that needs a border behind it."""
+    return text.rstrip(_INSIDE)[-1:] in _WORD
+
+
+def _border(left: bytes, right: bytes) -> bool:
+    """Whether a phrase may end with ``left`` where the text goes on with ``right``, or start with ``right``."""
+    return not (_in_word(left) and right[:1] in _WORD)
+
+
+def _spelling(tokenizer: Tokenizer, index: int) -> bytes:
+    text, (shown,), kind = tokenizer.decode([index]), tokenizer.pieces([index]), tokenizer.config.kind
+    if kind == "byte_bpe" and "\ufffd" in text:  # parts of characters are lost in the text, not in what is shown
+        raw = shown.replace(SPACE, " ").encode()
+        return re.sub(rb"<0x(..)>", lambda match: bytes.fromhex(match[1].decode()), raw)
+    if kind == "wordpiece":
+        return (text if shown.startswith(CONTINUATION) else f" {text}").encode()
+    # decoding takes the space in front of a text away
+    return (f" {text}" if kind in ("bpe", "unigram") and shown.startswith(SPACE) else text).encode()

@@ -1,0 +1,160 @@
+"""Parity: our GPT and Hugging Face's GPT-2 and Llama give the same logits and texts, whoever had the weights first."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from clearhead.interop.gpt import gpt_from_hugging_face, gpt_to_hugging_face
+from clearhead.models.gpt import GPT, GPTConfig
+from clearhead.nn.layer import BlockConfig
+from tests.small import VOCAB, assert_near, padded, random_rows, shake
+
+TOLERANCE = 1e-5  # ten times stricter than what is promised
+IDS: dict[str, Any] = {"bos_token_id": 1, "eos_token_id": None, "pad_token_id": None}
+GPT2: dict[str, Any] = {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 40, **IDS}
+LLAMA: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 40,
+    **IDS,
+}
+MODELS = [
+    ("gpt2", {}),
+    ("gpt2", {"n_inner": 48, "tie_word_embeddings": False, "activation_function": "relu", "layer_norm_epsilon": 0.01}),
+    ("gpt2", {"activation_function": "gelu"}),
+    ("llama", {}),
+    ("llama", {"num_key_value_heads": 1, "tie_word_embeddings": True, "rms_norm_eps": 0.01}),
+    ("llama", {"num_key_value_heads": 4, "attention_bias": True, "mlp_bias": True}),
+    ("llama", {"rope_parameters": {"rope_type": "default", "rope_theta": 50.0}}),
+]
+OURS = [
+    GPTConfig(d_model=32, d_ff=48, n_heads=4, n_layers=2, max_seq_len=40),
+    GPTConfig(d_model=32, d_ff=48, n_heads=2, n_layers=2, max_seq_len=40, tie=False, block=BlockConfig()),
+    GPTConfig(
+        d_model=32,
+        d_ff=48,
+        n_heads=4,
+        n_kv_heads=2,
+        n_layers=2,
+        max_seq_len=40,
+        position="rotary",
+        rotary_theta=50.0,
+        block=BlockConfig(norm="rms", activation="swiglu", bias=False, norm_eps=0.01),
+    ),
+    GPTConfig(
+        d_model=32,
+        d_ff=48,
+        n_heads=4,
+        n_layers=2,
+        max_seq_len=40,
+        position="rotary",
+        tie=False,
+        block=BlockConfig(norm="rms", activation="swiglu"),
+    ),
+]
+
+
+def enlarged(model: nn.Module) -> nn.Module:
+    """Moves the weights of a fresh model to where attention is uneven and texts are not one piece repeated."""
+    for name, parameter in model.named_parameters():
+        if parameter.dim() > 1:
+            parameter.data *= 4 if "wte" in name or "tokens" in name else 8
+    return shake(model).eval()
+
+
+def theirs_of(kind: str, words: dict[str, Any]) -> Any:
+    """Returns a random model of Hugging Face."""
+    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    if kind == "gpt2":
+        return enlarged(GPT2LMHeadModel(GPT2Config(vocab_size=VOCAB, **{**GPT2, **words})))
+    return enlarged(LlamaForCausalLM(LlamaConfig(vocab_size=VOCAB, **{**LLAMA, **words})))
+
+
+def rebuilt(config: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
+    """Returns the model of Hugging Face that a config and tensors describe."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+    model.load_state_dict(tensors, strict=True)
+    return model.eval()
+
+
+def ours_of(theirs: Any) -> GPT:
+    config, tensors, report = gpt_from_hugging_face(theirs.config.to_dict(), theirs.state_dict())
+    model = GPT(config, vocab_size=report.vocab_size)
+    model.load_state_dict(tensors, strict=True)
+    return model.eval()
+
+
+def check_logits(ours: GPT, theirs: Any) -> None:
+    """Compares a plain batch and one with padding on the left, whose positions Hugging Face has to be told."""
+    ids = torch.tensor(random_rows([11, 11, 11]))
+    expected = theirs(input_ids=ids, use_cache=False).logits
+    assert expected.std() > 0.2
+    assert_near(ours(ids), expected, TOLERANCE)
+    ids, mask = padded(random_rows([9, 2, 6]), "left")
+    places = (mask.long().cumsum(1) - 1).clamp(min=0)
+    expected = theirs(input_ids=ids, attention_mask=mask.long(), position_ids=places, use_cache=False).logits
+    assert_near(ours(ids, mask=mask)[mask], expected[mask], TOLERANCE)
+
+
+def greedy(model: GPT, ids: Tensor, mask: Tensor, pieces: int) -> Tensor:
+    """Returns the most probable continuation, a piece a step with the cache."""
+    cache, new = model.new_cache(len(ids)), ids
+    for _ in range(pieces):
+        new = model(new, mask=mask, cache=cache)[:, -1:].argmax(-1)
+        ids, mask = torch.cat([ids, new], 1), torch.cat([mask, torch.ones_like(new, dtype=torch.bool)], 1)
+    return ids[:, -pieces:]
+
+
+@pytest.mark.parametrize(("kind", "words"), MODELS)
+@torch.no_grad()
+def test_their_weights_in_our_model(kind: str, words: dict[str, Any]) -> None:
+    theirs = theirs_of(kind, words)
+    check_logits(ours_of(theirs), theirs)
+
+
+@pytest.mark.parametrize("config", OURS)
+@torch.no_grad()
+def test_our_weights_in_their_model(config: GPTConfig) -> None:
+    torch.manual_seed(0)
+    ours = enlarged(GPT(config, vocab_size=VOCAB))
+    theirs = rebuilt(*gpt_to_hugging_face(config, ours.state_dict(), vocab_size=VOCAB))
+    assert theirs.lm_head.weight.data_ptr() == theirs.get_input_embeddings().weight.data_ptr() or not config.tie
+    check_logits(ours, theirs)
+    again = ours_of(theirs)
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in ours.state_dict().items())
+
+
+@pytest.mark.parametrize(("kind", "words"), MODELS)
+@torch.no_grad()
+def test_there_and_back_nothing_changes(kind: str, words: dict[str, Any]) -> None:
+    theirs = theirs_of(kind, words)
+    config, tensors, report = gpt_from_hugging_face(theirs.config.to_dict(), theirs.state_dict())
+    tree, back = gpt_to_hugging_face(config, tensors, vocab_size=report.vocab_size, bos_id=1)
+    assert back.keys() == theirs.state_dict().keys()
+    assert all(torch.equal(tensor, back[name]) for name, tensor in theirs.state_dict().items())
+    again = rebuilt(tree, back).config.to_dict()
+    first = {**theirs.config.to_dict(), "architectures": again["architectures"]}
+    differ = {name for name in first if first[name] != again.get(name)}
+    assert differ <= {"n_inner", "dtype", "_name_or_path"}  # n_inner: none is 4 * n_embd, said or not
+
+
+@pytest.mark.parametrize(("kind", "words"), MODELS)
+@torch.no_grad()
+def test_greedy_continuation_with_the_cache(kind: str, words: dict[str, Any]) -> None:
+    theirs = theirs_of(kind, words)
+    ids, mask = padded(random_rows([5, 12, 1]), "left")
+    said = theirs.generate(
+        ids, attention_mask=mask.long(), do_sample=False, max_new_tokens=20, min_new_tokens=20, pad_token_id=0
+    )
+    ours = greedy(ours_of(theirs), ids, mask, 20)
+    assert torch.equal(ours, said[:, -20:])
+    assert len(set(ours.flatten().tolist())) > 2
