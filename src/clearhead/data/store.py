@@ -5,9 +5,6 @@ import hashlib
 import itertools
 import json
 import mmap
-import os
-import shutil
-import tempfile
 from array import array
 from collections.abc import Callable
 from functools import cached_property
@@ -18,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clearhead.data.corpus import CorpusReport, DataConfig, Pair, PairFilter, ParallelFiles, Scan
+from clearhead.data.encoded import building, map_file, open_sealed, seal
 from clearhead.errors import DataError
 from clearhead.text.tokenizer import Tokenizer
 
@@ -33,16 +31,10 @@ class PairStore:
 
     def __init__(self, path: Path) -> None:
         """Opens what ``prepare`` wrote at ``path``; raises DataError when that is damaged."""
-        try:
-            meta = json.loads((path / "meta.json").read_bytes())
-            sizes = {name: (path / name).stat().st_size for name in meta["sizes"]}
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"encoded data {str(path)!r} cannot be read ({error}); delete the folder") from error
-        if meta["format"] != FORMAT or sizes != meta["sizes"]:
-            raise DataError(f"encoded data {str(path)!r} is damaged or of another version; delete the folder")
+        meta = open_sealed(path, version=FORMAT)
         self.path, self.report = path, CorpusReport.from_dict(meta["report"])
-        self._maps = {name: _map(path / name) for name in sizes}
-        self._arrays = {name: np.frombuffer(self._maps[name], meta["types"][name]) for name in sizes}
+        self._maps = {name: map_file(path / name) for name in meta["types"]}
+        self._arrays = {name: np.frombuffer(self._maps[name], kind) for name, kind in meta["types"].items()}
         self.line_numbers: NDArray[np.int64] = self._arrays["lines"]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -111,72 +103,44 @@ def prepare(
     key += [config.max_len, config.overlong, config.max_ratio, config.drop_duplicates]
     path = cache_dir / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
     if config.cache and path.exists():
-        try:
+        with contextlib.suppress(DataError):  # damaged: encode anew
             return PairStore(path)
-        except DataError:
-            pass  # damaged: encode anew
     pairs = PairFilter(config, files=files, src=src, tgt=tgt)
     pairs.report.byte_order_marks = scan.byte_order_marks
     types = {"ids": "int32" if max(src.vocab_size, tgt.vocab_size) > 1 << 16 else "uint16"}
-    try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(prefix=".building-", dir=cache_dir, ignore_cleanup_errors=True)
-        with (
-            scratch,
-            _Columns(Path(scratch.name), types | ({"text": "uint8"} if keep_text else {})) as columns,
-        ):
+    types |= {"text": "uint8"} if keep_text else {}
+    with building(path) as folder:
+        with _Columns(folder, types) as columns:
             lines = iter(files)
             while chunk := list(itertools.islice(lines, CHUNK_LINES)):
                 columns.write(pairs(chunk))
                 progress(pairs.report.read, scan.lines)
-            columns.publish(path, report=pairs.finish())
-    except OSError as error:
-        raise DataError(f"encoded data cannot be written to {str(cache_dir)!r}: {error.strerror}") from error
+        report = pairs.finish()
+        if not report.pairs:
+            raise DataError("no pair of lines is left to use: " + "; ".join(line.strip() for line in report.lines()))
+        seal(folder, {"types": columns.types, "report": report.as_dict()}, version=FORMAT)
     return PairStore(path)
 
 
 class _Columns(contextlib.ExitStack):
-    """Writes the files of a store into a scratch folder and moves them to their place when all is there."""
+    """Writes the files of a store."""
 
-    def __init__(self, scratch: Path, types: dict[str, str]) -> None:
+    def __init__(self, folder: Path, types: dict[str, str]) -> None:
         super().__init__()
-        self._folder, self._end = scratch / "pairs", dict.fromkeys(types, 0)
-        self._folder.mkdir()
-        self._types = types | {f"{name}.ends": "int64" for name in types} | {"lines": "int64"}
-        self._files = {name: self.enter_context((self._folder / name).open("wb")) for name in self._types}
+        self._end = dict.fromkeys(types, 0)
+        self.types = types | {f"{name}.ends": "int64" for name in types} | {"lines": "int64"}
+        self._files = {name: self.enter_context((folder / name).open("wb")) for name in self.types}
 
     def write(self, pairs: list[Pair]) -> None:
         """Appends pairs."""
-        code = np.dtype(self._types["ids"]).char
+        code = np.dtype(self.types["ids"]).char
         self._append("ids", [array(code, ids).tobytes() for pair in pairs for ids in (pair.src_ids, pair.tgt_ids)])
         if "text" in self._end:
             self._append("text", [text.encode() for pair in pairs for text in (pair.src, pair.tgt)])
         self._files["lines"].write(np.array([pair.line for pair in pairs], np.int64).tobytes())
 
-    def publish(self, path: Path, *, report: CorpusReport) -> None:
-        """Brings everything to the disk, the sizes last, and renames the folder to ``path``."""
-        if not report.pairs:
-            raise DataError("no pair of lines is left to use: " + "; ".join(line.strip() for line in report.lines()))
-        for file in self._files.values():
-            file.flush()
-            os.fsync(file.fileno())
-        sizes = {name: (self._folder / name).stat().st_size for name in self._types}
-        meta = {"format": FORMAT, "types": self._types, "sizes": sizes, "report": report.as_dict()}
-        (self._folder / "meta.json").write_text(json.dumps(meta, indent=1))
-        shutil.rmtree(path, ignore_errors=True)
-        try:
-            self._folder.rename(path)
-        except OSError:
-            if not path.is_dir():  # else another process has just put the same data there
-                raise
-
     def _append(self, column: str, rows: list[bytes]) -> None:
-        ends = np.cumsum([len(row) // np.dtype(self._types[column]).itemsize for row in rows], dtype=np.int64)
+        ends = np.cumsum([len(row) // np.dtype(self.types[column]).itemsize for row in rows], dtype=np.int64)
         self._files[column].write(b"".join(rows))
         self._files[f"{column}.ends"].write((ends + self._end[column]).tobytes())
         self._end[column] += int(ends[-1]) if rows else 0
-
-
-def _map(path: Path) -> mmap.mmap:
-    with path.open("rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -4,10 +4,7 @@ import contextlib
 import hashlib
 import json
 import mmap
-import os
 import re
-import shutil
-import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from clearhead.data.batching import BatchPlan, sequential_batches
 from clearhead.data.documents import Documents, TextReport
+from clearhead.data.encoded import building, map_file, open_sealed, seal
 from clearhead.errors import DataError, UsageError
 from clearhead.text.special import SPECIAL_IDS
 from clearhead.text.tokenizer import Tokenizer
@@ -47,16 +45,9 @@ class TokenStream:
 
     def __init__(self, path: Path) -> None:
         """Opens what ``prepare_stream`` wrote at ``path``; raises DataError when that is damaged."""
-        try:
-            meta = json.loads((path / "meta.json").read_bytes())
-            sizes = {name: (path / name).stat().st_size for name in meta["sizes"]}
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"encoded data {str(path)!r} cannot be read ({error}); delete the folder") from error
-        if meta["format"] != FORMAT or sizes != meta["sizes"]:
-            raise DataError(f"encoded data {str(path)!r} is damaged or of another version; delete the folder")
+        meta = open_sealed(path, version=FORMAT)
         self.path, self.report = path, TextReport(**meta["report"])
-        with (path / "ids").open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._map = map_file(path / "ids")
         self.ids: NDArray[Any] = np.frombuffer(self._map, meta["type"])
         self.starts: NDArray[np.int64] = np.fromfile(path / "starts", np.int64)
         """Where in ``ids`` each document starts."""
@@ -95,20 +86,13 @@ def prepare_stream(
     if documents.config.cache and path.exists():
         with contextlib.suppress(DataError):  # damaged: encode anew
             return TokenStream(path)
-    try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=cache_dir, ignore_cleanup_errors=True) as scratch:
-            built = Path(scratch) / "stream"
-            built.mkdir()
-            _build(built, documents, tokenizer, progress)
-            _publish(built, path)
-    except OSError as error:
-        raise DataError(f"encoded data cannot be written to {str(cache_dir)!r}: {error.strerror}") from error
+    with building(path) as folder:
+        _build(folder, documents, tokenizer, progress)
     return TokenStream(path)
 
 
 def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Callable[[int, int], object]) -> None:
-    """Writes the files of a stream, the sizes last."""
+    """Writes the files of a stream."""
     code = "H" if tokenizer.vocab_size <= 1 << 16 else "I"
     tokens, unknown, starts = 0, 0, array("q")
     with (folder / "ids").open("wb") as file:
@@ -123,24 +107,11 @@ def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: C
             progress(documents.report.characters, documents.characters)
         marks = len(starts) if len(starts) > 1 else 0
         array(code, [SPECIAL_IDS.eos] * bool(marks)).tofile(file)
-        file.flush()
-        os.fsync(file.fileno())
     report = replace(documents.report, tokens=tokens + bool(marks), end_marks=marks, unknown=unknown)
     if report.tokens < 2:
         raise DataError(f"{', '.join(report.files)}: {report.tokens} tokens, at least 2 are needed")
     (folder / "starts").write_bytes(starts.tobytes())
-    sizes = {name: (folder / name).stat().st_size for name in ("ids", "starts")}
-    meta = {"format": FORMAT, "type": np.dtype(code).str, "sizes": sizes, "report": asdict(report)}
-    (folder / "meta.json").write_text(json.dumps(meta, indent=1))
-
-
-def _publish(built: Path, path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)
-    try:
-        built.rename(path)
-    except OSError:
-        if not path.is_dir():  # else another process has just put the same data there
-            raise
+    seal(folder, {"type": np.dtype(code).str, "report": asdict(report)}, version=FORMAT)
 
 
 def _groups(documents: Iterable[str], *, whole: bool) -> Iterator[list[tuple[str, bool]]]:

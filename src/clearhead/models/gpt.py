@@ -7,6 +7,7 @@ from annotated_types import Ge, Gt
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from clearhead.models.checks import check_sizes
 from clearhead.nn.cache import KVCache
 from clearhead.nn.embedding import Embedding
 from clearhead.nn.init import initialize_normal
@@ -56,21 +57,7 @@ class GPTConfig:
     """What the layers are made of."""
 
     def __post_init__(self) -> None:
-        kv_heads = self.n_kv_heads or self.n_heads
-        if self.d_model % self.n_heads:
-            raise ValueError(f"model.n_heads = {self.n_heads}: must divide model.d_model = {self.d_model}")
-        if self.n_heads % kv_heads:
-            raise ValueError(f"model.n_kv_heads = {kv_heads}: must divide model.n_heads = {self.n_heads}")
-        if self.position == "rotary" and self.d_model // self.n_heads % 2:
-            raise ValueError(f"model.position = 'rotary': needs an even head size, not {self.d_model // self.n_heads}")
-        if self.position == "rotary" and self.block.attention == "additive":
-            raise ValueError("model.position = 'rotary': needs another model.block.attention than 'additive'")
-        if self.position == "sinusoidal" and self.d_model % 2:
-            raise ValueError(f"model.d_model = {self.d_model}: sinusoidal positions need an even number")
-        if self.block.norm == "group" and self.d_model % self.block.norm_groups:
-            raise ValueError(
-                f"model.block.norm_groups = {self.block.norm_groups}: must divide model.d_model = {self.d_model}"
-            )
+        check_sizes(self)
         if self.block.norm == "instance":
             raise ValueError(
                 "model.block.norm = 'instance': looks at other positions, so a GPT could not use its cache"

@@ -1,0 +1,73 @@
+"""A folder of encoded data: built beside its place, renamed to it when all is there, checked when it is opened."""
+
+import contextlib
+import json
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from clearhead.errors import DataError
+
+
+@contextlib.contextmanager
+def building(path: Path) -> Iterator[Path]:
+    """Yields an empty folder to write to, which becomes ``path`` at the end; after an exception nothing is left.
+
+    Raises:
+        DataError: the disk is full or the place cannot be written.
+    """
+    cache_dir = path.parent
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".building-", dir=cache_dir, ignore_cleanup_errors=True) as scratch:
+            built = Path(scratch) / "data"
+            built.mkdir()
+            yield built
+            shutil.rmtree(path, ignore_errors=True)
+            _rename(built, path)
+    except OSError as error:
+        raise DataError(f"encoded data cannot be written to {str(cache_dir)!r}: {error.strerror}") from error
+
+
+def seal(folder: Path, meta: dict[str, Any], *, version: int) -> None:
+    """Brings the files of ``folder`` to the disk and writes ``meta`` with their sizes, last."""
+    sizes = {}
+    for file in sorted(folder.iterdir()):
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+        sizes[file.name] = file.stat().st_size
+    (folder / "meta.json").write_text(json.dumps({"format": version, "sizes": sizes, **meta}, indent=1))
+
+
+def open_sealed(path: Path, *, version: int) -> dict[str, Any]:
+    """Returns what ``seal`` was given, ``sizes`` of all files among it.
+
+    Raises:
+        DataError: the folder is damaged, or of another version.
+    """
+    try:
+        meta: dict[str, Any] = json.loads((path / "meta.json").read_bytes())
+        sizes = {name: (path / name).stat().st_size for name in meta["sizes"]}
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"encoded data {str(path)!r} cannot be read ({error}); delete the folder") from error
+    if meta["format"] != version or sizes != meta["sizes"]:
+        raise DataError(f"encoded data {str(path)!r} is damaged or of another version; delete the folder")
+    return meta
+
+
+def map_file(path: Path) -> mmap.mmap:
+    """Maps a file for reading."""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _rename(built: Path, path: Path) -> None:
+    try:
+        built.rename(path)
+    except OSError:
+        if not path.is_dir():  # else another process has just put the same data there
+            raise
