@@ -1,0 +1,141 @@
+"""Training a decoder-only model, the same shapes and batches in every peer: tokens per second and ms per iteration.
+
+``char`` is nanoGPT's CPU setting for characters, ``mid`` its Shakespeare model for a GPU; neither has dropout. ``head``
+is the output layer and the loss alone, with 50,257 pieces: ours never holds all logits, the plain one does.
+The peer nanogpt needs NANOGPT, a checkout of it, in the environment.
+"""
+
+import os
+import sys
+
+from driver import Case, Run, main
+from train_translation import MALLOC
+
+SHAPES = {
+    "char": {"n": 4, "h": 4, "d": 128, "context": 64, "rows": 12, "steps": 10},
+    "mid": {"n": 6, "h": 6, "d": 384, "context": 256, "rows": 16, "steps": 1},
+}
+VOCAB, RATE, ADAM = 65, 1e-3, {"betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1}
+HEAD_ROWS, HEAD_D, HEAD_VOCAB = 2048, 512, 50_257
+
+
+def build(spec: dict) -> tuple[Run, dict]:
+    """Returns the repeat (some steps) of one case."""
+    import torch
+
+    torch.manual_seed(0)
+    if spec["shape"] == "head":
+        return head(spec["peer"])
+    shape = SHAPES[spec["shape"]]
+    ids = torch.randint(1, VOCAB, (shape["rows"], shape["context"] + 1))
+    inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
+    peers = {"clearhead": clearhead, "hf-gpt2": hugging_face, "nanogpt": nanogpt}
+    net, step = peers[spec["peer"]](shape, inputs, targets)
+    net.train()
+
+    def run() -> float:
+        for _ in range(shape["steps"]):
+            step()
+        return shape["steps"] * inputs.numel()
+
+    weights = sum(weight.numel() for weight in net.parameters())
+    d, n = shape["d"], shape["n"]
+    facts = {"gflop": 6 * (12 * n * d * d + d * VOCAB) / 1e9, "parameters": f"{weights:,}"}
+    return run, facts | {"per_iteration": inputs.numel()}
+
+
+def clearhead(shape: dict, inputs, targets):
+    """Our model and step as ``clearhead train`` runs them."""
+    from clearhead.data.stream import StreamBatch
+    from clearhead.models.gpt import GPT, GPTConfig
+    from clearhead.optim.build import OptimConfig, build_optimizers
+    from clearhead.tasks.language_model import batch_loss, plain_loss
+    from clearhead.train.memory import keep_freed_memory
+    from clearhead.train.step import train_step
+
+    keep_freed_memory()
+    sizes = {"d_model": shape["d"], "d_ff": 4 * shape["d"], "n_heads": shape["h"], "n_layers": shape["n"]}
+    net = GPT(GPTConfig(**sizes, max_seq_len=shape["context"], dropout=0.0), vocab_size=VOCAB)
+    optimizers = build_optimizers(net, OptimConfig(**ADAM), RATE)
+    batch, loss = StreamBatch(inputs, targets, inputs.numel()), plain_loss()
+    return net, lambda: train_step(net, [batch], lambda one: batch_loss(net, one, loss), optimizers, grad_clip_norm=1.0)
+
+
+def hugging_face(shape: dict, inputs, targets):
+    """GPT-2's class with the loop of every tutorial."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    sizes = {"n_positions": shape["context"], "n_embd": shape["d"], "n_layer": shape["n"], "n_head": shape["h"]}
+    rates = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+    net = GPT2LMHeadModel(GPT2Config(vocab_size=VOCAB, bos_token_id=0, eos_token_id=0, **sizes, **rates))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, **ADAM, fused=True)
+    labels = torch.cat([inputs[:, :1], targets[:, :-1]], dim=1)  # it shifts them itself
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        net(input_ids=inputs, labels=labels, use_cache=False).loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+
+    return net, step
+
+
+def nanogpt(shape: dict, inputs, targets):
+    """nanoGPT's own model and optimizer, as its ``train.py`` calls them."""
+    import torch
+
+    sys.path.insert(0, os.environ["NANOGPT"])
+    from model import GPT, GPTConfig
+
+    sizes = {"block_size": shape["context"], "n_embd": shape["d"], "n_layer": shape["n"], "n_head": shape["h"]}
+    net = GPT(GPTConfig(vocab_size=VOCAB, dropout=0.0, bias=False, **sizes))
+    optimizer = net.configure_optimizers(ADAM["weight_decay"], RATE, ADAM["betas"], "cpu")
+
+    def step() -> None:
+        net(inputs, targets)[1].backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return net, step
+
+
+def head(peer: str) -> tuple[Run, dict]:
+    """Output layer and loss, forward and backward."""
+    import torch
+    from torch.nn import functional
+
+    from clearhead.loss import linear_cross_entropy
+    from clearhead.tasks.language_model import plain_loss
+
+    x = torch.randn(HEAD_ROWS, HEAD_D, requires_grad=True)
+    weight = (torch.randn(HEAD_VOCAB, HEAD_D) * 0.02).requires_grad_()
+    targets, config = torch.randint(0, HEAD_VOCAB, (HEAD_ROWS,)), plain_loss()
+
+    def run() -> float:
+        x.grad = weight.grad = None
+        if peer == "clearhead":
+            total, count = linear_cross_entropy(x, weight, targets, config)
+            (total / count).backward()
+        else:
+            functional.cross_entropy(functional.linear(x, weight), targets).backward()
+        return HEAD_ROWS
+
+    return run, {"gflop": 6 * HEAD_D * HEAD_VOCAB / 1e9, "parameters": f"{weight.numel():,}"}
+
+
+def cases() -> list[Case]:
+    """Peers out of the box, then Hugging Face with the allocator's setting for information."""
+    found = []
+    for shape in SHAPES:
+        found += [Case(shape, peer, {"shape": shape, "peer": peer}) for peer in ("clearhead", "hf-gpt2")]
+        found.append(Case(shape, "nanogpt", {"shape": shape, "peer": "nanogpt"}))
+        found.append(Case(shape, "hf-gpt2+malloc", {"shape": shape, "peer": "hf-gpt2"}, environ=MALLOC, repeats=3))
+    found += [Case("head", peer, {"shape": "head", "peer": peer}) for peer in ("clearhead", "cross_entropy")]
+    return found
+
+
+if __name__ == "__main__":
+    columns = {"parameters": "parameters", "tokens an iteration": "per_iteration"}
+    main(__file__, build, cases(), groups="shapes", unit="tokens/s", columns=columns)
