@@ -54,6 +54,18 @@ def toy_run(toy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def toy_lm_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a language model that has learned a few dozen lines, each in Chinese and then in English."""
+    from clearhead.tasks.training import train
+    from tests import toy
+
+    folder = tmp_path_factory.mktemp("toy-lm-run")
+    lines = [f"{zh} {en}" for zh, en in toy.demo_lines(toy.PAIRS + toy.HELD_OUT)]
+    data, recipe = toy.write_documents(folder / "data", lines), toy.write_recipe(folder / "lm.toml", toy.LANGUAGE_MODEL)
+    return train(recipe, data=data, out=folder / "run").run
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real corpora, beside the checkout or where CLEARHEAD_DATA says; skips without one."""
     beside = ROOT.parent / "shared" / "data"

@@ -33,7 +33,7 @@ def small(*, vocab_size: int = VOCAB, seed: int = 0, block: BlockConfig | None =
 def small_gpt(*, vocab_size: int = VOCAB, seed: int = 0, **sizes: Any) -> GPT:
     """Returns a random language model in evaluation mode, far from uniform."""
     torch.manual_seed(seed)
-    plain = {"d_model": 16, "d_ff": 24, "n_heads": 4, "n_layers": 2, "max_seq_len": 16, "dropout": 0.0}
+    plain = {"d_model": 16, "d_ff": 24, "n_heads": 4, "n_layers": 2, "max_seq_len": 16, "dropout": 0.0, "tie": False}
     model = GPT(GPTConfig(**{**plain, **sizes}), vocab_size=vocab_size)
     for weight in model.parameters():
         weight.data *= 8.0

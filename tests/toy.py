@@ -40,6 +40,33 @@ RECIPE = {
         "device": "cpu",
     },
 }
+LANGUAGE_MODEL = {
+    "task": "language_model",
+    "name": "toy-lm",
+    "tokenizer": {"vocab_size": 400},
+    "data": {"separator": "line"},
+    "model": {
+        "d_model": 64,
+        "d_ff": 128,
+        "n_heads": 4,
+        "n_kv_heads": 2,
+        "n_layers": 2,
+        "max_seq_len": 48,
+        "dropout": 0.0,
+        "position": "rotary",
+        "tie": False,
+    },
+    "optim": {"schedule": "constant"},
+    "train": {
+        "max_steps": 150,
+        "batch_tokens": 576,
+        "lr": 5e-3,
+        "warmup_steps": 10,
+        "evaluate_every": 0,
+        "checkpoint_every": 50,
+        "device": "cpu",
+    },
+}
 # in a process of its own: the shape checks of the test process make the grammar slow
 GENERATE = """
 from clearhead.data.demo_corpus import demo_pairs
@@ -76,6 +103,15 @@ def write_corpus(folder: Path, pairs: list[tuple[str, str]], held_out: int = HEL
     write_split(folder, "train", pairs[: -2 * held_out])
     write_split(folder, "valid", pairs[-2 * held_out : -held_out])
     write_split(folder, "test", pairs[-held_out:])
+    return folder
+
+
+def write_documents(folder: Path, lines: list[str], held_out: int = HELD_OUT) -> Path:
+    """Writes train.txt and valid.txt, a document a line; the last lines are held out."""
+    folder.mkdir(exist_ok=True)
+    for stem, part in (("train", lines[:-held_out]), ("valid", lines[-held_out:])):
+        text = "".join(f"{line}\n" for line in part)
+        (folder / f"{stem}.txt").write_text(text, encoding="utf-8", newline="\n")
     return folder
 
 

@@ -13,7 +13,10 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clearhead.decode.sampling import SamplingConfig
     from clearhead.errors import ClearheadError, DataError, ModelError, UsageError
+    from clearhead.tasks.generation import Generation, GenerationConfig
+    from clearhead.tasks.generator import LanguageModel
     from clearhead.tasks.pipeline import load, pipeline
     from clearhead.tasks.training import TrainResult, train
     from clearhead.tasks.translator import Trace, Translation, Translator
@@ -23,7 +26,11 @@ __version__ = "0.1.0"
 __all__ = [
     "ClearheadError",
     "DataError",
+    "Generation",
+    "GenerationConfig",
+    "LanguageModel",
     "ModelError",
+    "SamplingConfig",
     "Trace",
     "TrainResult",
     "Translation",
@@ -40,6 +47,10 @@ _HOMES = {
     "DataError": "clearhead.errors",
     "ModelError": "clearhead.errors",
     "UsageError": "clearhead.errors",
+    "SamplingConfig": "clearhead.decode.sampling",
+    "Generation": "clearhead.tasks.generation",
+    "GenerationConfig": "clearhead.tasks.generation",
+    "LanguageModel": "clearhead.tasks.generator",
     "Trace": "clearhead.tasks.translator",
     "Translation": "clearhead.tasks.translator",
     "Translator": "clearhead.tasks.translator",

@@ -1,4 +1,4 @@
-"""``clearhead evaluate``: BLEU, chrF, loss and speed of a run on a split."""
+"""``clearhead evaluate``: scores and speed of a run on a split: BLEU and chrF, or perplexity."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -17,21 +17,39 @@ from clearhead.evaluate.translation import BleuTokenize
 @click.option(
     "--tokenize",
     type=click.Choice(get_args(BleuTokenize)),
-    help="sacreBLEU's tokenizer.  [default: by target language: 13a, zh or char]",
+    help="Translation: sacreBLEU's tokenizer.  [default: by target language: 13a, zh or char]",
 )
-@click.option("--output", type=click.Path(path_type=Path), help="Also write the translations to this file.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Translation: also write the translations to this file."
+)
 @BEAM
 @LENGTH_PENALTY
+@click.option(
+    "--stride",
+    type=click.IntRange(1),
+    help="Language model: pieces that a window scores; the rest of the context is before them.  [default: half]",
+)
 @JSON
 @DEVICE
 @CHECKPOINT
 def command(run: Path, data: Path, split: str, **options: Any) -> None:
-    r"""Translate a split with the run in directory RUN and score it.
+    """Score the run in directory RUN on a split: translations against their references, or text as it is predicted.
 
     \b
     clearhead evaluate RUN --data DIR --split test
     clearhead evaluate RUN --data DIR --split test_2016.lc.norm.tok --tokenize none
+    clearhead evaluate GPT --data FILE --split valid --stride 64
     """
+    from clearhead.tasks.catalog import task_of
+    from clearhead.tasks.run import load_recipe
+
+    if task_of(load_recipe(run), f"recipe of run {str(run)!r}").endswith("translation"):
+        _translation(run, data, split, options)
+    else:
+        _language_model(run, data, split, options)
+
+
+def _translation(run: Path, data: Path, split: str, options: dict[str, Any]) -> None:
     from clearhead.tasks.run import write_text
     from clearhead.tasks.scoring import evaluate_translator
     from clearhead.tasks.translator import Translator
@@ -60,3 +78,23 @@ def command(run: Path, data: Path, split: str, **options: Any) -> None:
     click.echo(f"speed  {found.tokens_per_second:6.0f}   target pieces per second")
     if found.incomplete:
         click.echo(f"{found.incomplete} translations reached the length limit without an end", err=True)
+
+
+def _language_model(run: Path, data: Path, split: str, options: dict[str, Any]) -> None:
+    from clearhead.tasks.language_scoring import evaluate_language_model, load_scored
+
+    model = load_scored(run, checkpoint=options["checkpoint"], device=options["device"])
+    found = evaluate_language_model(model, data, split, stride=options["stride"])
+    scores = found.scores
+    if options["as_json"]:
+        tree = {key: value for key, value in asdict(found).items() if key != "scores"}
+        print_json({"run": str(run), "step": model.step, **tree, **asdict(scores)})
+        return
+    window = f"context {found.context}, at least {found.context - found.stride} pieces before each but the first"
+    click.echo(f"{split}: {scores.tokens:,} tokens, step {model.step:,}, {window}")
+    click.echo(f"loss             {scores.loss:8.4f}   nats per token")
+    click.echo(f"perplexity       {scores.perplexity:8.2f}   per token")
+    click.echo(f"nats a character {scores.nats_per_character:8.4f}")
+    click.echo(f"bits a byte      {scores.bits_per_byte:8.4f}")
+    click.echo(f"word perplexity  {scores.word_perplexity:8.2f}   over {scores.words:,} words and line ends")
+    click.echo(f"speed            {found.tokens_per_second:8.0f}   tokens per second")

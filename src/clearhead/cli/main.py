@@ -13,7 +13,9 @@ from clearhead.errors import ClearheadError, nearest
 VERBS = {
     "train": "Train a model from raw text.",
     "translate": "Translate lines with a trained run.",
+    "generate": "Continue prompts with a trained language model.",
     "evaluate": "Score a run on a split: BLEU, chrF, loss, speed.",
+    "compare": "Score several runs side by side.",
     "trace": "Follow one sentence through every step of a run.",
     "average": "Average the last checkpoints of a run into one.",
     "presets": "List the recipes that come with clearhead.",

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from clearhead.train.events import Evaluated, Event, Finished, Saved, Stepped
+from clearhead.train.events import Counted, Evaluated, Event, Finished, Saved, Stepped
 
 
 class ProgressWriter:
@@ -24,6 +24,8 @@ class ProgressWriter:
         match event:
             case Stepped():
                 self._stepped(event)
+            case Counted():
+                self._say(f"{event.tokens:,} tokens counted, {event.tokens / event.seconds:,.0f} tokens/s")
             case Evaluated():
                 scores = ", ".join(f"{name} {value:.4f}" for name, value in event.scores.items())
                 self._say(f"step {event.step}: valid {scores}{' (best)' if event.best else ''}")

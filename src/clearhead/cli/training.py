@@ -10,7 +10,7 @@ from clearhead.cli.options import print_json
 from clearhead.cli.progress import ProgressWriter
 from clearhead.config import as_tree, write_toml
 from clearhead.tasks.forecast import lr_curve, try_steps
-from clearhead.tasks.job import Job
+from clearhead.tasks.job import GradientJob, Job
 from clearhead.tasks.run import read_recipe
 from clearhead.tasks.training import TrainResult, begin, prepare_new, train_run
 from clearhead.train.writers import TensorBoardWriter, Writer
@@ -29,7 +29,7 @@ def train(
     job, run = begin(recipe, data, out, overrides=overrides, resume=resume, progress=_encoding)
     report(job)
     click.echo(f"run directory: {run}", err=True)
-    writers: list[Writer] = [ProgressWriter(job.recipe.train.max_steps)]
+    writers: list[Writer] = [ProgressWriter(job.max_steps)]
     if tensorboard:
         writers.append(TensorBoardWriter(run / "tensorboard"))
     return train_run(job, run, writers)
@@ -37,29 +37,32 @@ def train(
 
 def report(job: Job) -> None:
     """Says on stderr what was read and built."""
-    for line in job.reports()["train"].lines():
+    for line in [*job.reports()["train"].lines(), job.headline()]:
         click.echo(line, err=True)
-    parameters = sum(parameter.numel() for parameter in job.state.model.parameters())
-    click.echo(f"model: {parameters:,} parameters, {job.vocabulary()}, on {job.device}", err=True)
 
 
 def dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: bool) -> int:
-    """Prepares everything, takes three steps on the largest batches, and reports; no run is written."""
+    """Prepares everything, takes three steps on the largest batches, and reports; no run is written.
+
+    What is learned in one pass has no steps to take: of it the recipe and the text are reported.
+    """
     tree = read_recipe(recipe, overrides)
     job = prepare_new(tree, data, progress=_encoding, source=f"recipe {recipe!r}")
-    forecast = try_steps(job)
+    forecast = try_steps(job) if isinstance(job, GradientJob) else None
     if as_json:
-        read = job.reports()["train"].as_dict()
-        print_json({"recipe": as_tree(job.recipe), "data": read, **asdict(forecast)})
+        measured = asdict(forecast) if forecast else {}
+        print_json({"recipe": as_tree(job.recipe), "data": job.reports()["train"].as_dict(), **measured})
         return 0
     click.echo(write_toml(as_tree(job.recipe)))
     report(job)
-    click.echo(f"learning rate over the run: {lr_curve(job.recipe)}", err=True)
-    for line in forecast.lines():
+    lines = ["one pass over the text: there are no steps to try"]
+    if forecast:
+        lines = [f"learning rate over the run: {lr_curve(job.recipe)}", *forecast.lines()]
+    for line in lines:
         click.echo(line, err=True)
     return 0
 
 
 def _encoding(done: int, total: int) -> None:
     if total > 200_000:  # a small corpus is encoded before anyone could read this
-        click.echo(f"encoded {done:,} of {total:,} lines", err=True)
+        click.echo(f"encoded {done / total:.0%} of the text", err=True)

@@ -1,4 +1,4 @@
-"""The step under a search: next-piece logits for rows of hypotheses, with a K-V cache or by computing all anew."""
+"""The step under a search: next-piece logits for rows of hypotheses, from a K-V cache, a state, or computed anew."""
 
 from typing import Protocol, runtime_checkable
 
@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from clearhead.models.rnn import RNNTranslator
 from clearhead.models.transformer import Transformer
 from clearhead.nn.cache import KVCache
 from clearhead.nn.mask import padding_mask
@@ -113,15 +114,52 @@ class RecomputedDecoding:
             self.memory_mask = self.memory_mask[sentences]
 
 
+class RNNDecoding:
+    """Computes one position a step from an ``RNNState``, which never grows; beams of one sentence share its source.
+
+    Args:
+        model: in evaluation mode.
+        src_ids: [batch, src_seq].
+        src_mask: [batch, src_seq], True at real pieces; None: all are.
+        beam: rows per sentence.
+    """
+
+    def __init__(
+        self,
+        model: RNNTranslator,
+        src_ids: Int[Tensor, "batch src"],
+        src_mask: Bool[Tensor, "batch src"] | None,
+        *,
+        beam: int = 1,
+    ) -> None:
+        self.model, self.beam = model, beam
+        self.cache = model.begin(src_ids, src_mask, beam=beam)
+
+    def advance(self, ids: Rows) -> Float[Tensor, "rows vocab"]:
+        """See ``Decoding``."""
+        logits: Tensor = self.model.lm_head(self.model.decoder(ids[:, None], self.cache)[:, 0])
+        return logits
+
+    def reorder(self, rows: Rows) -> None:
+        """See ``Decoding``."""
+        self.cache.reorder(rows)
+
+    def keep(self, sentences: Int[Tensor, " kept"]) -> None:
+        """See ``Decoding``."""
+        self.cache.keep(sentences, rows_of(sentences, self.beam))
+
+
 def start_decoding(
-    model: Transformer,
+    model: Transformer | RNNTranslator,
     src_ids: Int[Tensor, "batch src"],
     src_mask: Bool[Tensor, "batch src"] | None,
     *,
     beam: int = 1,
     capacity: int = 32,
 ) -> Decoding:
-    """Returns the cached step where the model allows it; arguments as in ``CachedDecoding``."""
+    """Returns the step that goes on from a cache or state where the model allows it; as in ``CachedDecoding``."""
+    if isinstance(model, RNNTranslator):
+        return RNNDecoding(model, src_ids, src_mask, beam=beam)
     if model.cacheable:
         return CachedDecoding(model, src_ids, src_mask, beam=beam, capacity=capacity)
     return RecomputedDecoding(model, src_ids, src_mask, beam=beam)

@@ -7,8 +7,9 @@ rounding) and cannot be trained; the original stays as it is, for training and f
 """
 
 import copy
+import warnings
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Literal, TypeVar, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,6 +25,7 @@ from clearhead.nn.mlp import MLP, GatedMLP
 from clearhead.nn.norm import LayerNorm, NoNorm, RMSNorm
 from clearhead.nn.residual import Residual
 
+Weights = Literal["float32", "int8"]
 ROWS = 16  # usual number of input rows while decoding: a hint for the layout
 States = Float[Tensor, "rows d_model"]
 Bias = Float[Tensor, "#rows #heads 1 keys"] | None
@@ -39,17 +41,18 @@ def can_pack(model: nn.Module) -> bool:
     return weight.device.type == "cpu" and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
 
 
-def pack(model: M) -> M:
+def pack(model: M, *, weights: Weights = "float32") -> M:
     """Returns a copy of ``model``, a Transformer or GPT, for decoding on the CPU."""
     packed = copy.deepcopy(model).eval().requires_grad_(False)
+    linear = PackedLinear if weights == "float32" else Int8Linear
     for layer in packed.modules():
         if isinstance(layer, CausalLayer | DecoderLayer):
-            layer.attn = cast(SelfAttention, PackedSelfAttention(layer.attn))
-            layer.mlp = None if layer.mlp is None else cast(MLP, PackedMLP(layer.mlp))
+            layer.attn = cast(SelfAttention, PackedSelfAttention(layer.attn, linear))
+            layer.mlp = None if layer.mlp is None else cast(MLP, PackedMLP(layer.mlp, linear))
     for module in list(packed.modules()):
         for name, child in list(module.named_children()):
             if type(child) is nn.Linear:
-                setattr(module, name, PackedLinear(child))
+                setattr(module, name, linear(child))
     if isinstance(packed, Transformer):
         packed.decoder = PackedDecoder(packed.decoder)
         return packed
@@ -75,13 +78,46 @@ class PackedLinear(nn.Module):
         return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, self.bias, "add")
 
 
+class Int8Linear(PackedLinear):
+    """``PackedLinear`` with its weight in 8 bits, a scale for each output: a quarter of the bytes to read.
+
+    Inputs are rounded to 8 bits too, with one scale for all rows of a call, so that a row depends a little on its batch
+    mates. Without the instructions for 8-bit products (VNNI) they keep 7 bits, since sums of 16 bits would overflow.
+    """
+
+    def __init__(self, *parts: nn.Linear, then: str = "none") -> None:
+        nn.Module.__init__(self)
+        weight = torch.cat([part.weight.detach() for part in parts])
+        bias = None if parts[0].bias is None else torch.cat([part.bias.detach() for part in parts])
+        scales = weight.abs().amax(dim=1).clamp(min=1e-12).double() / 127
+        zeros = torch.zeros(len(weight), dtype=torch.long)
+        engine, torch.backends.quantized.engine = torch.backends.quantized.engine, "fbgemm"
+        try:
+            with warnings.catch_warnings():  # these tensors are to go; the kernels have no other way in yet
+                warnings.filterwarnings("ignore", "torch.quantize_per_tensor", UserWarning)
+                rounded = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
+            self.weight = torch.ops.quantized.linear_prepack(rounded, bias)
+        finally:
+            torch.backends.quantized.engine = engine
+        self.then, self.seven_bits = then, not torch.cpu._is_vnni_supported()
+
+    def forward(self, x: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
+        """See ``PackedLinear.forward``."""
+        if self.then == "relu":
+            return torch.ops.quantized.linear_relu_dynamic(x, self.weight, self.seven_bits)
+        return torch.ops.quantized.linear_dynamic(x, self.weight, self.seven_bits)
+
+    def add_to(self, residual: Float[Tensor, "rows outputs"], x: Float[Tensor, "rows inputs"]) -> Tensor:
+        """See ``PackedLinear.add_to``."""
+        return residual + self.forward(x)
+
+
 class PackedSelfAttention(nn.Module):
     """``SelfAttention`` with queries, keys and values from one product."""
 
-    def __init__(self, attn: SelfAttention) -> None:
+    def __init__(self, attn: SelfAttention, linear: type[PackedLinear]) -> None:
         super().__init__()
-        self.qkv_proj = PackedLinear(attn.q_proj, attn.k_proj, attn.v_proj)
-        self.o_proj = PackedLinear(attn.o_proj)
+        self.qkv_proj, self.o_proj = linear(attn.q_proj, attn.k_proj, attn.v_proj), linear(attn.o_proj)
         self.heads = (attn.n_heads, attn.n_kv_heads, attn.n_kv_heads)
         self.head_dim, self.core, self.rotary, self.qk_norm = attn.head_dim, attn.core, attn.rotary, attn.qk_norm
 
@@ -134,12 +170,11 @@ class PackedSelfAttention(nn.Module):
 class PackedMLP(nn.Module):
     """``MLP`` or ``GatedMLP`` in evaluation: gate and up from one product, ReLU inside it."""
 
-    def __init__(self, mlp: MLP | GatedMLP) -> None:
+    def __init__(self, mlp: MLP | GatedMLP, linear: type[PackedLinear]) -> None:
         super().__init__()
         relu = isinstance(mlp, MLP) and isinstance(mlp.activation, nn.ReLU)
         parts = (mlp.gate_proj, mlp.up_proj) if isinstance(mlp, GatedMLP) else (mlp.up_proj,)
-        self.up_proj = PackedLinear(*parts, then="relu" if relu else "none")
-        self.down_proj = PackedLinear(mlp.down_proj)
+        self.up_proj, self.down_proj = linear(*parts, then="relu" if relu else "none"), linear(mlp.down_proj)
         self.gated, self.activation = isinstance(mlp, GatedMLP), nn.Identity() if relu else mlp.activation
 
     def inner(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_ff"]:

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from clearhead.decode.decoding import CachedDecoding, start_decoding
+from clearhead.decode.decoding import CachedDecoding, RNNDecoding, start_decoding
+from clearhead.models.rnn import RNNTranslator
 from clearhead.models.transformer import Transformer
 
 
@@ -21,14 +22,15 @@ class TraceStep:
     chosen: int
     """The piece taken: the best one that may be taken."""
     bytes_read: int
-    """Keys and values that the step read from the cache, self- and cross-attention; 0 without a cache."""
+    """Keys and values that the step read from the cache, self- and cross-attention, or states and source of a recurrent
+    model; 0 without a cache."""
     bytes_written: int
-    """Keys and values that it added."""
+    """Keys and values that it added, or states that it replaced."""
 
 
 @torch.inference_mode()
 def trace_greedy(
-    model: Transformer,
+    model: Transformer | RNNTranslator,
     src_ids: Int[Tensor, "one src"],
     *,
     limit: int,
@@ -49,7 +51,7 @@ def trace_greedy(
         top: how many of the most probable pieces to record.
     """
     decoding = start_decoding(model, src_ids, None)
-    cache = decoding.cache if isinstance(decoding, CachedDecoding) else None
+    cache = decoding.cache if isinstance(decoding, CachedDecoding | RNNDecoding) else None
     ids = [bos_id]
     steps: list[TraceStep] = []
     while len(steps) < limit and (not steps or steps[-1].chosen != eos_id):

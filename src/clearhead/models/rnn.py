@@ -38,7 +38,7 @@ class RNNConfig:
     """Dropout on embeddings, between layers and before the output layer (Zaremba et al. 2014, arXiv:1409.2329)."""
     tie: bool = True
     """Whether the output layer shares the table of (target) embeddings."""
-    max_seq_len: Size = 256
+    max_seq_len: Size = 512
     """Longest sequence of one call, in pieces; a language model may go on from its state beyond it."""
 
 

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -150,9 +151,8 @@ class SelfAttention(Attention):
             cache: this layer's keys and values so far; the new ones are appended.
             positions: [batch, queries], for rotary; None counts on from the cache.
         """
-        q = _split_heads(self.q_proj(x), self.n_heads)
-        k = _split_heads(self.k_proj(x), self.n_kv_heads)
-        v = _split_heads(self.v_proj(x), self.n_kv_heads)
+        q, k, v = _project(x, self.q_proj, self.k_proj, self.v_proj)
+        q, k, v = _split_heads(q, self.n_heads), _split_heads(k, self.n_kv_heads), _split_heads(v, self.n_kv_heads)
         if self.qk_norm:
             q, k = unit_rms(q), unit_rms(k)
         if self.rotary is not None:
@@ -172,8 +172,8 @@ class CrossAttention(Attention):
 
     def keys_values(self, memory: Float[Tensor, "sentences memory d_model"]) -> KeysValues:
         """Projects the memory to keys and values, [batch, kv_heads, keys, head_dim] each."""
-        keys = _split_heads(self.k_proj(memory), self.n_kv_heads)
-        return unit_rms(keys) if self.qk_norm else keys, _split_heads(self.v_proj(memory), self.n_kv_heads)
+        keys, values = (_split_heads(x, self.n_kv_heads) for x in _project(memory, self.k_proj, self.v_proj))
+        return unit_rms(keys) if self.qk_norm else keys, values
 
     def forward(self, x: Hidden, keys_values: KeysValues, *, mask: MemoryMask | None = None) -> Hidden:
         """Attends from ``x`` [rows, queries, d_model] to the memory of ``rows / batch`` rows each.
@@ -194,6 +194,18 @@ class CrossAttention(Attention):
 def unit_rms(x: Float[Tensor, "*any head_dim"]) -> Float[Tensor, "*any head_dim"]:
     """Divides each vector by its root mean square."""
     return functional.rms_norm(x, x.shape[-1:])
+
+
+def _project(x: Tensor, *projections: nn.Module) -> Sequence[Tensor]:
+    """Several projections of one input as one product; one by one where one is watched or is another module."""
+    plain = [
+        one for one in projections if type(one) is nn.Linear and not (one._forward_hooks or one._forward_pre_hooks)
+    ]
+    if len(plain) < len(projections):
+        return [one(x) for one in projections]
+    weight = torch.cat([one.weight for one in plain])
+    bias = None if plain[0].bias is None else torch.cat([one.bias for one in plain])
+    return functional.linear(x, weight, bias).split([one.out_features for one in plain], dim=-1)
 
 
 def _split_heads(x: Tensor, heads: int) -> Tensor:

@@ -7,10 +7,12 @@ from clearhead.errors import UsageError, nearest
 from clearhead.tasks.job import Job, Progress
 from clearhead.tasks.language_model import parse_language_model
 from clearhead.tasks.language_model_job import prepare_language_model
+from clearhead.tasks.ngram import parse_ngram
+from clearhead.tasks.ngram_job import prepare_ngram
 from clearhead.tasks.translation import parse_recipe
 from clearhead.tasks.translation_job import prepare_translation
 
-TASKS = ("translation", "language_model")
+TASKS = ("translation", "rnn_translation", "language_model", "rnn_language_model", "ngram")
 
 
 def task_of(tree: Tree, source: str) -> str:
@@ -21,7 +23,7 @@ def task_of(tree: Tree, source: str) -> str:
     """
     task = tree.get("task", "translation")
     if task not in TASKS:
-        raise UsageError(f"{source}: task = {task!r}: must be {' or '.join(TASKS)}{nearest(str(task), TASKS)}")
+        raise UsageError(f"{source}: task = {task!r}: must be one of {', '.join(TASKS)}{nearest(str(task), TASKS)}")
     return str(task)
 
 
@@ -32,7 +34,9 @@ def resolve(tree: Tree, source: str) -> Tree:
         UsageError: a key or value is wrong.
     """
     match task_of(tree, source):
-        case "language_model":
+        case "ngram":
+            return as_tree(parse_ngram(tree, source))
+        case "language_model" | "rnn_language_model":
             return as_tree(parse_language_model(tree, source))
         case _:
             return as_tree(parse_recipe(tree, source))
@@ -43,7 +47,9 @@ def prepare_job(
 ) -> Job:
     """Reads the text and builds the model of a recipe of any task; arguments as in ``prepare_translation``."""
     match task_of(tree, source):
-        case "language_model":
+        case "ngram":
+            return prepare_ngram(tree, source, folder, run=run, progress=progress)
+        case "language_model" | "rnn_language_model":
             return prepare_language_model(tree, source, folder, run=run, progress=progress)
         case _:
             return prepare_translation(tree, source, folder, run=run, progress=progress)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from torch import Tensor
 
-from clearhead.tasks.job import Job, Recipe
+from clearhead.tasks.job import GradientJob, Recipe
 from clearhead.train.loop import scheduled
 from clearhead.train.step import train_step
 
@@ -41,7 +41,7 @@ class Forecast:
         ]
 
 
-def try_steps(job: Job, steps: int = 3) -> Forecast:
+def try_steps(job: GradientJob, steps: int = 3) -> Forecast:
     """Takes ``steps`` training steps after one on the largest batch, and measures them."""
     settings, (plan, largest) = job.recipe.train, job.first_epoch()
     work = job.work()
@@ -59,7 +59,7 @@ def try_steps(job: Job, steps: int = 3) -> Forecast:
     return Forecast(
         batches_per_epoch=len(plan),
         padding_efficiency=plan.efficiency,
-        parameters=sum(parameter.numel() for parameter in job.state.model.parameters()),
+        parameters=job.parameters,
         shapes={name: list(value.shape) for name, value in shapes.items() if isinstance(value, Tensor)},
         seconds_per_step=per_step,
         tokens_per_second=tokens / seconds if seconds else 0.0,

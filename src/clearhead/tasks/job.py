@@ -1,7 +1,7 @@
 """What every training task gives to ``clearhead train``: a run with its data read and its model built."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -14,7 +14,8 @@ from clearhead.data.batching import BatchPlan
 from clearhead.optim.build import OptimConfig, build_ema, build_optimizers
 from clearhead.tasks.run import save_json, save_recipe
 from clearhead.train.config import TrainConfig, ValidationConfig
-from clearhead.train.loop import Work
+from clearhead.train.events import Event
+from clearhead.train.loop import Work, train_loop
 from clearhead.train.state import TrainState
 
 Progress = Callable[[int, int], object]
@@ -23,15 +24,7 @@ Progress = Callable[[int, int], object]
 
 @runtime_checkable
 class Recipe(Protocol):
-    """What the recipes of all tasks have in common."""
-
-    @property
-    def name(self) -> str:
-        """Names the run directory."""
-
-    @property
-    def about(self) -> str:
-        """One line on what the recipe is for."""
+    """What the recipes of all models that learn by gradients have in common."""
 
     @property
     def optim(self) -> OptimConfig:
@@ -57,17 +50,40 @@ class Report(Protocol):
         """For JSON."""
 
 
+@runtime_checkable
+class Progressed(Protocol):
+    """How far a run is."""
+
+    step: int
+    seconds: float
+    scores: dict[str, float]
+
+
 @dataclass(frozen=True)
 class Job(ABC):
-    """A run before its first step, or before the next one."""
+    """A run before its training, or before the rest of it."""
 
     recipe: Any
-    state: TrainState
-    device: torch.device
+    """Has ``name`` and ``about``."""
+
+    @property
+    @abstractmethod
+    def progress(self) -> Progressed:
+        """How far it is; ``fit`` changes it."""
+
+    @property
+    @abstractmethod
+    def parameters(self) -> int:
+        """Numbers that are learned."""
+
+    @property
+    @abstractmethod
+    def max_steps(self) -> int:
+        """Steps of the whole run."""
 
     @abstractmethod
-    def work(self) -> Work[Any]:
-        """Gives the loop its batches, its loss and its evaluation."""
+    def fit(self, run: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:
+        """Trains, keeps what is learned in the run, and yields what happens; ``should_stop`` may end it early."""
 
     @abstractmethod
     def reports(self) -> Mapping[str, Report]:
@@ -78,6 +94,10 @@ class Job(ABC):
         """The vocabulary in a few words."""
 
     @abstractmethod
+    def headline(self) -> str:
+        """The model in one line, for a terminal."""
+
+    @abstractmethod
     def save_text_parts(self, run: Path) -> None:
         """Keeps in the run what turns text into pieces."""
 
@@ -85,16 +105,12 @@ class Job(ABC):
     def card(self, run: Path) -> str:
         """The model card, in Markdown."""
 
-    @abstractmethod
-    def first_epoch(self) -> tuple[BatchPlan, int]:
-        """The plan of the first epoch, and which of its batches takes the most memory."""
-
     def card_text(self, run: Path, *, what: str, sizes: str, vocabulary: str, commands: list[str]) -> str:
         """Returns the model card from what a task says of itself; ``{}`` in a command stands for the run."""
-        state = self.state
-        parameters = sum(parameter.numel() for parameter in state.model.parameters())
-        scores = ", ".join(f"{name} {value:.3f}" for name, value in state.scores.items()) or "not evaluated yet"
+        done = self.progress
+        scores = ", ".join(f"{name} {value:.3f}" for name, value in done.scores.items()) or "not evaluated yet"
         report = "\n".join(f"    {line}" for line in self.reports()["train"].lines())
+        curves = ", `loss.png` the curves" if (run / "loss.png").exists() else ""
         use = "\n".join(f"    clearhead {command.format(run)}" for command in commands)
         return f"""# {run.name}
 
@@ -102,9 +118,9 @@ class Job(ABC):
 
 | | |
 |---|---|
-| model | {sizes}, {parameters:,} parameters |
+| model | {sizes}, {self.parameters:,} parameters |
 | vocabulary | {vocabulary} |
-| trained | {state.step:,} steps, {state.seconds / 60:.1f} minutes |
+| trained | {done.step:,} steps, {done.seconds / 60:.1f} minutes |
 | valid | {scores} |
 
 Training text:
@@ -115,7 +131,7 @@ Use it:
 
 {use}
 
-`recipe.toml` is the whole recipe, `metrics.jsonl` every step, `loss.png` the curves.
+`recipe.toml` is the whole recipe, `metrics.jsonl` every step{curves}.
 """
 
     def save(self, run: Path) -> None:
@@ -123,6 +139,55 @@ Use it:
         save_recipe(run, as_tree(self.recipe))
         self.save_text_parts(run)
         save_json(run / "data-report.json", {split: report.as_dict() for split, report in self.reports().items()})
+
+
+@dataclass(frozen=True)
+class GradientJob(Job):
+    """The job of a model that learns step by step."""
+
+    state: TrainState
+    device: torch.device
+
+    @abstractmethod
+    def work(self) -> Work[Any]:
+        """Gives the loop its batches, its loss and its evaluation."""
+
+    @abstractmethod
+    def first_epoch(self) -> tuple[BatchPlan, int]:
+        """The plan of the first epoch, and which of its batches takes the most memory."""
+
+    @property
+    def progress(self) -> TrainState:
+        """See ``Job``."""
+        return self.state
+
+    @property
+    def parameters(self) -> int:
+        """See ``Job``."""
+        return sum(parameter.numel() for parameter in self.state.model.parameters())
+
+    @property
+    def max_steps(self) -> int:
+        """See ``Job``."""
+        steps: int = self.recipe.train.max_steps
+        return steps
+
+    def headline(self) -> str:
+        """See ``Job``."""
+        return f"model: {self.parameters:,} parameters, {self.vocabulary()}, on {self.device}"
+
+    def fit(self, run: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:
+        """See ``Job``."""
+        recipe: Recipe = self.recipe
+        return train_loop(
+            self.state,
+            self.work(),
+            run,
+            recipe.train,
+            optim=recipe.optim,
+            validation=recipe.validation,
+            should_stop=should_stop,
+        )
 
 
 def fresh_state(model: nn.Module, recipe: Recipe) -> TrainState:

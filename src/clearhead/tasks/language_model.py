@@ -1,7 +1,8 @@
 """What a language model is made of: its recipe, its tokenizer, its model, its loss."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -10,19 +11,22 @@ from torch import Tensor
 
 from clearhead.checkpoint import LoadReport, load_checkpoint, load_matching, load_model_tensors, model_tensors
 from clearhead.config import Tree, parse
-from clearhead.data.documents import Documents, DocumentsConfig
-from clearhead.data.stream import StreamBatch, TokenStream, chunks, evaluation_windows, loader
+from clearhead.data.documents import Documents, DocumentsConfig, read_documents
+from clearhead.data.stream import StreamBatch, TokenStream, chunks, evaluation_windows, loader, prepare_stream
 from clearhead.errors import ModelError, UsageError
 from clearhead.loss import LossConfig, linear_cross_entropy
 from clearhead.models.gpt import GPT, GPTConfig
+from clearhead.models.rnn import RNNConfig, RNNLanguageModel
 from clearhead.nn.lora import LoraConfig, LoraLinear, add_lora, merge_lora
 from clearhead.optim.build import OptimConfig
-from clearhead.tasks.run import load_recipe
+from clearhead.tasks.job import Progress
+from clearhead.tasks.run import cache_folder, load_recipe
 from clearhead.text.special import SPECIAL_IDS
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 from clearhead.train.config import TrainConfig, ValidationConfig
 from clearhead.train.state import find_checkpoint
 
+Net = GPT | RNNLanguageModel
 TOKENIZER_CHARACTERS = 50_000_000  # a tokenizer is trained on this much text at the most, from the top
 
 
@@ -33,11 +37,11 @@ def plain_loss() -> LossConfig:
 
 @dataclass(frozen=True)
 class LanguageModelRecipe:
-    """All that the training of a language model follows."""
+    """All that the training of a language model follows, whatever its model."""
 
-    task: Literal["language_model"] = "language_model"
+    task: Literal["language_model", "rnn_language_model"] = "language_model"
     """What is trained."""
-    name: str = "gpt"
+    name: str = "language_model"
     """Names the run directory."""
     about: str = ""
     """One line on what the recipe is for."""
@@ -45,7 +49,7 @@ class LanguageModelRecipe:
     """How text becomes pieces."""
     data: DocumentsConfig = field(default_factory=DocumentsConfig)
     """Which text is used."""
-    model: GPTConfig = field(default_factory=GPTConfig)
+    model: GPTConfig | RNNConfig = field(default_factory=GPTConfig)
     """Sizes and parts."""
     loss: LossConfig = field(default_factory=plain_loss)
     """What is minimized."""
@@ -70,17 +74,42 @@ class LanguageModelRecipe:
             raise ValueError("validation.monitor = 'bleu': a language model is judged by 'loss'")
         if self.lora and not self.start:
             raise ValueError("lora: adapts a trained model; name its run with start (--from RUN)")
-        if self.tokenizer.dropout:
-            raise ValueError(f"tokenizer.dropout = {self.tokenizer.dropout}: a stream is encoded once, so it must be 0")
+        check_encoded_once(self.tokenizer)
+
+
+def check_encoded_once(config: TokenizerConfig) -> None:
+    """Checks that pieces are not drawn anew each epoch; ValueError if they are."""
+    if config.dropout:
+        raise ValueError(f"tokenizer.dropout = {config.dropout}: a stream is encoded once, so it must be 0")
+
+
+@dataclass(frozen=True)
+class GPTRecipe(LanguageModelRecipe):
+    """The recipe of a decoder-only Transformer."""
+
+    task: Literal["language_model"] = "language_model"
+    """What is trained."""
+    model: GPTConfig = field(default_factory=GPTConfig)
+    """Sizes and parts."""
+
+
+@dataclass(frozen=True)
+class RNNRecipe(LanguageModelRecipe):
+    """The recipe of a recurrent language model."""
+
+    task: Literal["rnn_language_model"] = "rnn_language_model"
+    """What is trained."""
+    model: RNNConfig = field(default_factory=RNNConfig)
+    """Sizes and parts."""
 
 
 def parse_language_model(tree: Tree, source: str) -> LanguageModelRecipe:
-    """Builds the recipe.
+    """Builds the recipe of its task.
 
     Raises:
         UsageError: a key or value is wrong.
     """
-    return parse(LanguageModelRecipe, tree, source=source)
+    return parse(RNNRecipe if tree.get("task") == "rnn_language_model" else GPTRecipe, tree, source=source)
 
 
 def train_tokenizer(documents: Documents, config: TokenizerConfig) -> Tokenizer:
@@ -98,14 +127,45 @@ def train_tokenizer(documents: Documents, config: TokenizerConfig) -> Tokenizer:
     return Tokenizer.train(texts(), config)
 
 
+def read_streams(
+    data: Path, config: DocumentsConfig, *, tokenizer: TokenizerConfig, known: Path | None, progress: Progress
+) -> tuple[Tokenizer, TokenStream, TokenStream]:
+    """Reads and encodes the train and the valid split.
+
+    Args:
+        data: a text file or a folder of them.
+        config: which text.
+        tokenizer: what is trained on it first.
+        known: a run whose tokenizer is used instead.
+        progress: called with (characters encoded, characters in all).
+
+    Raises:
+        DataError: the text cannot be used.
+    """
+    train, valid = (read_documents(data, split=split, config=config) for split in ("train", "valid"))
+    learned = load_tokenizer(known) if known else train_tokenizer(train, tokenizer)
+    encode = partial(prepare_stream, tokenizer=learned, cache_dir=cache_folder() / "data")
+    return learned, encode(train, progress=progress), encode(valid)
+
+
+def save_tokenizer(tokenizer: Tokenizer, run: Path) -> None:
+    """Keeps the tokenizer in the run."""
+    (run / "tokenizer").mkdir(exist_ok=True)
+    tokenizer.save(run / "tokenizer" / "text.json")
+
+
 def load_tokenizer(run: Path) -> Tokenizer:
     """Reads the tokenizer of a run."""
     return Tokenizer.load(run / "tokenizer" / "text.json")
 
 
-def build_gpt(recipe: LanguageModelRecipe, tokenizer: Tokenizer) -> GPT:
+def build_net(recipe: LanguageModelRecipe, tokenizer: Tokenizer) -> Net:
     """Builds the model with fresh weights, adapted where the recipe says so."""
-    model = GPT(recipe.model, vocab_size=tokenizer.vocab_size, pad_id=SPECIAL_IDS.pad)
+    model: Net
+    if isinstance(recipe.model, RNNConfig):
+        model = RNNLanguageModel(recipe.model, vocab_size=tokenizer.vocab_size, pad_id=SPECIAL_IDS.pad)
+    else:
+        model = GPT(recipe.model, vocab_size=tokenizer.vocab_size, pad_id=SPECIAL_IDS.pad)
     if recipe.lora:
         try:
             add_lora(model, recipe.lora)
@@ -114,9 +174,9 @@ def build_gpt(recipe: LanguageModelRecipe, tokenizer: Tokenizer) -> GPT:
     return model
 
 
-def load_gpt(recipe: LanguageModelRecipe, tokenizer: Tokenizer, checkpoint: Path) -> GPT:
+def load_net(recipe: LanguageModelRecipe, tokenizer: Tokenizer, checkpoint: Path) -> Net:
     """Builds the model of a run with the weights of a checkpoint, their average where it has one; LoRA is merged."""
-    model, saved = build_gpt(recipe, tokenizer), load_checkpoint(checkpoint, ("model", "ema"))
+    model, saved = build_net(recipe, tokenizer), load_checkpoint(checkpoint, ("model", "ema"))
     load_model_tensors(model, saved.tensors.get("ema", saved.tensors["model"]), f"checkpoint {str(checkpoint)!r}")
     merge_lora(model)
     return model
@@ -126,19 +186,17 @@ def started_from(recipe: LanguageModelRecipe) -> LanguageModelRecipe:
     """Returns the recipe with sizes and tokenizer of the run that it starts from; its dropout rates are kept.
 
     Raises:
-        ModelError: ``start`` is not the run of a language model.
+        ModelError: ``start`` is not a run of the same task.
     """
     tree = load_recipe(Path(recipe.start))
-    if tree.get("task") != "language_model":
-        raise ModelError(
-            f"start = {recipe.start!r}: a run of the task language_model is needed, not {tree.get('task')!r}"
-        )
+    if (found := tree.get("task")) != recipe.task:
+        raise ModelError(f"start = {recipe.start!r}: a run of the task {recipe.task} is needed, not {found!r}")
     source = parse_language_model(tree, f"recipe of run {recipe.start!r}")
-    model = replace(source.model, dropout=recipe.model.dropout, embed_dropout=recipe.model.embed_dropout)
-    return replace(recipe, model=model, tokenizer=source.tokenizer)
+    rates = {name: rate for name, rate in asdict(recipe.model).items() if name.endswith("dropout")}
+    return replace(recipe, model=replace(source.model, **rates), tokenizer=source.tokenizer)
 
 
-def take_weights(model: GPT, run: Path) -> LoadReport:
+def take_weights(model: Net, run: Path) -> LoadReport:
     """Copies the weights of the best checkpoint of ``run`` into ``model``, whose layers may be adapted.
 
     Raises:
@@ -148,7 +206,7 @@ def take_weights(model: GPT, run: Path) -> LoadReport:
     if checkpoint is None:
         raise ModelError(f"run {str(run)!r} has no checkpoint yet")
     recipe = parse_language_model(load_recipe(run), f"recipe of run {str(run)!r}")
-    weights = model_tensors(load_gpt(recipe, load_tokenizer(run), checkpoint))
+    weights = model_tensors(load_net(recipe, load_tokenizer(run), checkpoint))
     adapted = {name for name, module in model.named_modules() if isinstance(module, LoraLinear)}
 
     def place(name: str) -> str:
@@ -158,7 +216,13 @@ def take_weights(model: GPT, run: Path) -> LoadReport:
     return load_matching(model, {place(name): tensor for name, tensor in weights.items()}, f"run {str(run)!r}")
 
 
-def batch_loss(model: GPT, batch: StreamBatch, config: LossConfig, precision: str = "float32") -> tuple[Tensor, int]:
+def sizes_of(config: GPTConfig | RNNConfig) -> str:
+    """Returns what a model is, in a few words."""
+    kind = f"recurrent ({config.cell})" if isinstance(config, RNNConfig) else "decoder-only Transformer"
+    return f"{kind}, {config.n_layers} layers, d_model {config.d_model}, context {config.max_seq_len}"
+
+
+def batch_loss(model: Net, batch: StreamBatch, config: LossConfig, precision: str = "float32") -> tuple[Tensor, int]:
     """Returns (sum over targets that count, their number); the output layer sees their positions only."""
     with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         hidden = model.hidden(batch.ids, positions=batch.positions, documents=batch.document_ids)
@@ -171,7 +235,7 @@ def batch_loss(model: GPT, batch: StreamBatch, config: LossConfig, precision: st
 
 @torch.inference_mode()
 def total_loss(
-    model: GPT, stream: TokenStream, *, stride: int, batch_tokens: int, isolated: bool, device: torch.device
+    model: Net, stream: TokenStream, *, stride: int, batch_tokens: int, isolated: bool, device: torch.device
 ) -> float:
     """Negative log-likelihood of a whole split in nats; windows as in ``evaluation_windows``."""
     context = model.config.max_seq_len

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,30 +10,30 @@ from torch import nn
 from clearhead.checkpoint import LoadReport
 from clearhead.config import Tree
 from clearhead.data.batching import BatchPlan
-from clearhead.data.documents import TextReport, read_documents
-from clearhead.data.stream import StreamBatch, TokenStream, Windows, loader, prepare_stream, training_windows
-from clearhead.models.gpt import GPT
-from clearhead.tasks.job import Job, Progress, fresh_state
+from clearhead.data.documents import TextReport
+from clearhead.data.stream import StreamBatch, TokenStream, Windows, loader, training_windows
+from clearhead.tasks.job import GradientJob, Progress, fresh_state
 from clearhead.tasks.language_model import (
     LanguageModelRecipe,
+    Net,
     batch_loss,
-    build_gpt,
-    load_tokenizer,
+    build_net,
     parse_language_model,
+    read_streams,
+    save_tokenizer,
+    sizes_of,
     started_from,
     take_weights,
     total_loss,
-    train_tokenizer,
 )
 from clearhead.tasks.machine import pick_device
-from clearhead.tasks.run import cache_folder
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.train.loop import Work
 
 
 @dataclass(frozen=True)
-class LanguageModelJob(Job):
-    """See ``Job``."""
+class LanguageModelJob(GradientJob):
+    """See ``GradientJob``."""
 
     recipe: LanguageModelRecipe
     tokenizer: Tokenizer
@@ -44,13 +43,13 @@ class LanguageModelJob(Job):
     """What was taken over from the run that this one starts from."""
 
     @property
-    def model(self) -> GPT:
+    def model(self) -> Net:
         """The model in training."""
-        assert isinstance(self.state.model, GPT)
+        assert isinstance(self.state.model, Net)
         return self.state.model
 
     def work(self) -> Work[StreamBatch]:
-        """See ``Job``; evaluation scores the whole valid split in windows that do not overlap."""
+        """See ``GradientJob``; evaluation scores the whole valid split in windows that do not overlap."""
         recipe, model = self.recipe, self.model
         settings = recipe.train
 
@@ -60,7 +59,7 @@ class LanguageModelJob(Job):
             return (batch.to(self.device) for batch in found)
 
         def evaluate(model: nn.Module) -> dict[str, float]:
-            assert isinstance(model, GPT)
+            assert isinstance(model, Net)
             loss = total_loss(
                 model,
                 self.valid,
@@ -84,21 +83,18 @@ class LanguageModelJob(Job):
 
     def save_text_parts(self, run: Path) -> None:
         """See ``Job``."""
-        (run / "tokenizer").mkdir(exist_ok=True)
-        self.tokenizer.save(run / "tokenizer" / "text.json")
+        save_tokenizer(self.tokenizer, run)
 
     def first_epoch(self) -> tuple[BatchPlan, int]:
-        """See ``Job``; all batches but the last have as many windows."""
+        """See ``GradientJob``; all batches but the last have as many windows."""
         return self._windows(0).plan, 0
 
     def card(self, run: Path) -> str:
         """See ``Job``."""
-        model = self.recipe.model
         return self.card_text(
             run,
             what="A language model",
-            sizes=f"decoder-only Transformer, {model.n_layers} layers, d_model {model.d_model}, "
-            f"context {model.max_seq_len}",
+            sizes=sizes_of(self.recipe.model),
             vocabulary=f"{self.recipe.tokenizer.kind}, {self.tokenizer.vocab_size:,} pieces",
             commands=['generate {} "..."', "evaluate {} --data DIR --split valid"],
         )
@@ -135,12 +131,8 @@ def prepare_language_model(
     start = Path(recipe.start) if recipe.start and not run else None
     recipe = started_from(recipe) if start else recipe
     device = pick_device(recipe.train.device)
-    train, valid = (read_documents(data, split=split, config=recipe.data) for split in ("train", "valid"))
-    known = run or start
-    tokenizer = load_tokenizer(known) if known else train_tokenizer(train, recipe.tokenizer)
-    encode = partial(prepare_stream, tokenizer=tokenizer, cache_dir=cache_folder() / "data")
-    streams = encode(train, progress=progress), encode(valid)
+    read = read_streams(data, recipe.data, tokenizer=recipe.tokenizer, known=run or start, progress=progress)
     torch.manual_seed(recipe.train.seed)
-    model = build_gpt(recipe, tokenizer)
+    model = build_net(recipe, read[0])
     taken = take_weights(model, start) if start else None
-    return LanguageModelJob(recipe, fresh_state(model.to(device), recipe), device, tokenizer, *streams, taken)
+    return LanguageModelJob(recipe, fresh_state(model.to(device), recipe), device, *read, taken)

@@ -2,14 +2,39 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol, overload, runtime_checkable
 
+from clearhead.decode.sampling import SamplingConfig
 from clearhead.errors import UsageError
+from clearhead.tasks.catalog import task_of
+from clearhead.tasks.generation import GenerationConfig
+from clearhead.tasks.generator import LanguageModel
+from clearhead.tasks.run import VERBS, load_recipe
 from clearhead.tasks.translator import Translator
 
+Translate = Callable[[str | Sequence[str]], list[dict[str, str]]]
 
-def load(run: str | Path, *, checkpoint: str = "best", device: str = "auto") -> Translator:
-    """Loads a trained run.
+
+@runtime_checkable
+class Continue(Protocol):
+    """What a text-generation pipeline is: called by the words of Hugging Face's."""
+
+    def __call__(
+        self,
+        texts: str | Sequence[str],
+        *,
+        max_new_tokens: int = 200,
+        num_return_sequences: int = 1,
+        do_sample: bool = True,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+    ) -> Any:
+        """Returns ``[{"generated_text": ...}]`` for one text and a list of such for several; the prompt is in it."""
+
+
+def load(run: str | Path, *, checkpoint: str = "best", device: str = "auto") -> Translator | LanguageModel:
+    """Loads a trained run: what it is depends on the task of its recipe.
 
     Args:
         run: the run directory.
@@ -19,24 +44,67 @@ def load(run: str | Path, *, checkpoint: str = "best", device: str = "auto") -> 
     Raises:
         ModelError: not a run, no checkpoint yet, or a damaged one.
     """
-    return Translator.load(Path(run), checkpoint=checkpoint, device=device)
+    path = Path(run)
+    if VERBS[task_of(load_recipe(path), f"recipe of run {str(path)!r}")] == "generate":
+        return LanguageModel.load(path, checkpoint=checkpoint, device=device)
+    return Translator.load(path, checkpoint=checkpoint, device=device)
+
+
+@overload
+def pipeline(task: Literal["translation"], run: str | Path, *, device: str = "auto") -> Translate: ...
+
+
+@overload
+def pipeline(task: Literal["text-generation"], run: str | Path, *, device: str = "auto") -> Continue: ...
 
 
 def pipeline(
-    task: Literal["translation"], run: str | Path, *, device: str = "auto"
-) -> Callable[[str | Sequence[str]], list[dict[str, str]]]:
-    """Returns a function of one text or several that gives ``[{"translation_text": ...}]``.
+    task: Literal["translation", "text-generation"], run: str | Path, *, device: str = "auto"
+) -> Translate | Continue:
+    """Returns a function of one text or several.
+
+    ``translation`` gives ``[{"translation_text": ...}]``; for ``text-generation`` see ``Continue``.
 
     Raises:
         UsageError: a task that there is none for.
-        ModelError: see ``load``.
+        ModelError: see ``load``; or the run is for another task.
     """
-    if task != "translation":
-        raise UsageError(f"task {task!r}: must be translation")
-    translator = load(run, device=device)
+    match task:
+        case "translation":
+            return _translate(Translator.load(Path(run), device=device))
+        case "text-generation":
+            return _continue(LanguageModel.load(Path(run), device=device))
+        case _:
+            raise UsageError(f"task {task!r}: must be translation or text-generation")
 
+
+def _translate(translator: Translator) -> Translate:
     def translate(texts: str | Sequence[str]) -> list[dict[str, str]]:
         lines = [texts] if isinstance(texts, str) else list(texts)
         return [{"translation_text": one.text} for one in translator.translate(lines)]
 
     return translate
+
+
+def _continue(model: LanguageModel) -> Continue:
+    def carry_on(
+        texts: str | Sequence[str],
+        *,
+        max_new_tokens: int = 200,
+        num_return_sequences: int = 1,
+        do_sample: bool = True,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+    ) -> Any:
+        prompts, count = [texts] if isinstance(texts, str) else list(texts), num_return_sequences
+        found = model.generate(
+            prompts,
+            GenerationConfig(max_new=max_new_tokens, n=count),
+            sampling=SamplingConfig(temperature if do_sample else 0.0, top_k, top_p),
+        )
+        results = [{"generated_text": one.prompt + one.text} for one in found]
+        ranked = [results[at : at + count] for at in range(0, len(results), count)]
+        return ranked[0] if isinstance(texts, str) else ranked
+
+    return carry_on

@@ -9,6 +9,15 @@ from typing import Any
 from clearhead.config import Tree, merge, parse_overrides, read_toml, write_toml
 from clearhead.errors import DataError, ModelError, UsageError, nearest
 
+# what the runs of a task are used with
+VERBS = {
+    "translation": "translate",
+    "rnn_translation": "translate",
+    "language_model": "generate",
+    "rnn_language_model": "generate",
+    "ngram": "evaluate",
+}
+
 
 def presets_folder() -> Path:
     """The folder of preset recipes: inside an installed package, beside the sources in a checkout."""
@@ -95,11 +104,11 @@ def save_recipe(run: Path, tree: Tree) -> None:
     write_text(run / "recipe.toml", write_toml(tree))
 
 
-def load_recipe(run: Path) -> Tree:
+def load_recipe(run: Path, *, task: str | None = None) -> Tree:
     """Reads the resolved recipe of a run.
 
     Raises:
-        ModelError: ``run`` is not a run directory.
+        ModelError: ``run`` is not a run directory, or its task is neither ``task`` nor used like that.
     """
     if not run.is_dir():
         beside = [path.name for path in run.parent.glob("*") if (path / "recipe.toml").exists()]
@@ -107,7 +116,11 @@ def load_recipe(run: Path) -> Tree:
         raise ModelError(f"run {str(run)!r}: no such directory{hint}")
     if not (run / "recipe.toml").is_file():
         raise ModelError(f"run {str(run)!r} is not a run directory: it has no recipe.toml")
-    return read_toml(run / "recipe.toml")
+    tree = read_toml(run / "recipe.toml")
+    found = tree.get("task", "translation")
+    if task and found in VERBS and VERBS[found] != VERBS[task]:
+        raise ModelError(f"run {str(run)!r} is for the task {found}, not {task}: use clearhead {VERBS[found]}")
+    return tree
 
 
 def save_json(path: Path, tree: Any) -> None:

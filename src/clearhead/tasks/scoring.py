@@ -15,9 +15,8 @@ from clearhead.evaluate.translation import (
     default_tokenize,
     score_translations,
 )
-from clearhead.models.transformer import Transformer
 from clearhead.tasks.run import cache_folder
-from clearhead.tasks.translation import Tokenizers, TranslationRecipe, mean_loss
+from clearhead.tasks.translation import Net, Tokenizers, TranslationRecipe, mean_loss
 from clearhead.tasks.translator import Translator
 
 
@@ -87,7 +86,7 @@ def evaluate_translator(
 def greedy_bleu(
     recipe: TranslationRecipe,
     tokenizers: Tokenizers,
-    model: Transformer,
+    model: Net,
     store: PairStore,
     *,
     device: torch.device,

@@ -10,10 +10,9 @@ from types import FrameType
 from clearhead.config import Tree, merge
 from clearhead.errors import DataError, UsageError
 from clearhead.tasks.catalog import prepare_job, resolve
-from clearhead.tasks.job import Job, Progress
+from clearhead.tasks.job import GradientJob, Job, Progress
 from clearhead.tasks.run import check_free, create_run, load_recipe, new_run, read_recipe, write_text
 from clearhead.train.events import Event, Finished
-from clearhead.train.loop import train_loop
 from clearhead.train.memory import keep_freed_memory
 from clearhead.train.state import find_checkpoint
 from clearhead.train.writers import JsonLinesWriter, Writer, draw_curves
@@ -55,7 +54,7 @@ def prepare_resumed(run: Path, tree: Tree, folder: Path, *, progress: Progress) 
     keep_freed_memory()
     job = prepare_job(wanted, source, folder, run=run, progress=progress)
     checkpoint = find_checkpoint(run, "latest")
-    if checkpoint is not None:
+    if checkpoint is not None and isinstance(job, GradientJob):
         job.state.restore(checkpoint)
     return job
 
@@ -68,26 +67,16 @@ def train_run(job: Job, run: Path, writers: Iterable[Writer] = ()) -> TrainResul
         run: gets recipe, tokenizers, checkpoints, metrics, curves and a model card.
         writers: take every event; they are closed at the end.
     """
-    recipe, state = job.recipe, job.state
     job.save(run)
-    taken: list[Writer] = [JsonLinesWriter(run / "metrics.jsonl", from_step=state.step), *writers]
+    taken: list[Writer] = [JsonLinesWriter(run / "metrics.jsonl", from_step=job.progress.step), *writers]
     with _stop_on_signals() as caught:
-        events = train_loop(
-            state,
-            job.work(),
-            run,
-            recipe.train,
-            optim=recipe.optim,
-            validation=recipe.validation,
-            should_stop=lambda: bool(caught),
-        )
-        reason = _consume(events, taken)
+        reason = _consume(job.fit(run, lambda: bool(caught)), taken)
     try:
         draw_curves(run / "metrics.jsonl", run / "loss.png")
     except OSError as error:
         raise DataError(f"curves of run {str(run)!r} cannot be written: {error.strerror}") from error
     write_text(run / "README.md", job.card(run))
-    return TrainResult(run, state.step, reason, state.scores, caught[0] if caught else None)
+    return TrainResult(run, job.progress.step, reason, job.progress.scores, caught[0] if caught else None)
 
 
 def _consume(events: Iterator[Event], writers: list[Writer]) -> str:

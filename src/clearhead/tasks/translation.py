@@ -16,19 +16,21 @@ from clearhead.data.store import PairStore
 from clearhead.data.translation import Batch, loader
 from clearhead.errors import UsageError
 from clearhead.loss import LossConfig, linear_cross_entropy
+from clearhead.models.rnn import RNNConfig, RNNTranslator
 from clearhead.models.transformer import Transformer, TransformerConfig
 from clearhead.optim.build import OptimConfig
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 from clearhead.train.config import TrainConfig, ValidationConfig
 
+Net = Transformer | RNNTranslator
 TOKENIZER_LINES = 250_000  # a tokenizer is trained on this many lines a side, evenly taken; it takes 0.5 KB for each
 
 
 @dataclass(frozen=True)
 class TranslationRecipe:
-    """All that a translation run follows."""
+    """All that a translation run follows, whatever its model."""
 
-    task: Literal["translation"] = "translation"
+    task: Literal["translation", "rnn_translation"] = "translation"
     """What is trained."""
     name: str = "translation"
     """Names the run directory."""
@@ -42,7 +44,7 @@ class TranslationRecipe:
     """How text becomes pieces."""
     data: DataConfig = field(default_factory=DataConfig)
     """Which lines are used."""
-    model: TransformerConfig = field(default_factory=TransformerConfig)
+    model: TransformerConfig | RNNConfig = field(default_factory=TransformerConfig)
     """Sizes and parts."""
     loss: LossConfig = field(default_factory=LossConfig)
     """What is minimized."""
@@ -63,6 +65,26 @@ class TranslationRecipe:
             raise ValueError(
                 "model.tie = 'all': needs tokenizer.joint = true; use tie = 'decoder' with two vocabularies"
             )
+
+
+@dataclass(frozen=True)
+class TransformerRecipe(TranslationRecipe):
+    """The recipe of a Transformer."""
+
+    task: Literal["translation"] = "translation"
+    """What is trained."""
+    model: TransformerConfig = field(default_factory=TransformerConfig)
+    """Sizes and parts."""
+
+
+@dataclass(frozen=True)
+class RNNTranslationRecipe(TranslationRecipe):
+    """The recipe of what the Transformer replaced."""
+
+    task: Literal["rnn_translation"] = "rnn_translation"
+    """What is trained."""
+    model: RNNConfig = field(default_factory=RNNConfig)
+    """Sizes and parts."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +112,13 @@ class Tokenizers:
 
 
 def parse_recipe(tree: Tree, source: str) -> TranslationRecipe:
-    """Builds the recipe and asks for the two languages.
+    """Builds the recipe of its task and asks for the two languages.
 
     Raises:
         UsageError: a key or value is wrong, or a language is missing.
     """
-    recipe = parse(TranslationRecipe, tree, source=source)
+    recurrent = tree.get("task") == "rnn_translation"
+    recipe = parse(RNNTranslationRecipe if recurrent else TransformerRecipe, tree, source=source)
     if not recipe.src or not recipe.tgt:
         raise UsageError(f"{source}: the languages are not set; add --src zh --tgt en, or src and tgt in the recipe")
     return recipe
@@ -115,13 +138,31 @@ def train_tokenizers(files: ParallelFiles, lines: int, config: TokenizerConfig) 
     return Tokenizers(Tokenizer.train(side(0), config), Tokenizer.train(side(1), config))
 
 
-def build_model(recipe: TranslationRecipe, tokenizers: Tokenizers) -> Transformer:
-    """Builds the model with fresh weights."""
+def build_model(recipe: TranslationRecipe, tokenizers: Tokenizers) -> Net:
+    """Builds the model with fresh weights.
+
+    Raises:
+        UsageError: a size is wrong.
+    """
     sizes = {"src_vocab_size": tokenizers.src.vocab_size, "vocab_size": tokenizers.tgt.vocab_size}
-    return Transformer(recipe.model, pad_id=tokenizers.tgt.ids.pad, **sizes)
+    try:
+        if isinstance(recipe.model, RNNConfig):
+            return RNNTranslator(recipe.model, pad_id=tokenizers.tgt.ids.pad, **sizes)
+        return Transformer(recipe.model, pad_id=tokenizers.tgt.ids.pad, **sizes)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
-def batch_loss(model: Transformer, batch: Batch, config: LossConfig, precision: str = "float32") -> tuple[Tensor, int]:
+def sizes_of(config: TransformerConfig | RNNConfig) -> str:
+    """Returns what a model is, in a few words."""
+    if isinstance(config, RNNConfig):
+        kind = f"recurrent encoder-decoder ({config.cell}, attention {config.attention})"
+        return f"{kind}, {config.n_layers} + {config.n_layers} layers, d_model {config.d_model}"
+    layers = f"{config.n_encoder_layers} + {config.n_decoder_layers} layers"
+    return f"encoder-decoder Transformer, {layers}, d_model {config.d_model}"
+
+
+def batch_loss(model: Net, batch: Batch, config: LossConfig, precision: str = "float32") -> tuple[Tensor, int]:
     """Returns (sum over real targets, their number); the output layer sees real positions only."""
     kind = batch.src_ids.device.type
     with torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16"):
@@ -134,7 +175,7 @@ def batch_loss(model: Transformer, batch: Batch, config: LossConfig, precision: 
 
 
 @torch.inference_mode()
-def mean_loss(model: Transformer, store: PairStore, *, batch_tokens: int, device: torch.device) -> float:
+def mean_loss(model: Net, store: PairStore, *, batch_tokens: int, device: torch.device) -> float:
     """Mean negative log-likelihood of all pairs in the store, in nats per target piece (end marks included)."""
     plan = sequential_batches(*store.lengths, batch_tokens=batch_tokens)
     total, count = 0.0, 0

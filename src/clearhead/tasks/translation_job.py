@@ -14,26 +14,27 @@ from clearhead.data.batching import BatchPlan, plan_batches
 from clearhead.data.corpus import CorpusReport, read_parallel
 from clearhead.data.store import PairStore, prepare
 from clearhead.data.translation import Batch, loader
-from clearhead.models.transformer import Transformer
-from clearhead.tasks.job import Job, Progress, fresh_state
+from clearhead.tasks.job import GradientJob, Progress, fresh_state
 from clearhead.tasks.machine import pick_device
 from clearhead.tasks.run import cache_folder
 from clearhead.tasks.scoring import greedy_bleu
 from clearhead.tasks.translation import (
+    Net,
     Tokenizers,
     TranslationRecipe,
     batch_loss,
     build_model,
     mean_loss,
     parse_recipe,
+    sizes_of,
     train_tokenizers,
 )
 from clearhead.train.loop import Work
 
 
 @dataclass(frozen=True)
-class TranslationJob(Job):
-    """See ``Job``."""
+class TranslationJob(GradientJob):
+    """See ``GradientJob``."""
 
     recipe: TranslationRecipe
     tokenizers: Tokenizers
@@ -41,13 +42,13 @@ class TranslationJob(Job):
     valid: PairStore
 
     @property
-    def model(self) -> Transformer:
+    def model(self) -> Net:
         """The model in training."""
-        assert isinstance(self.state.model, Transformer)
+        assert isinstance(self.state.model, Net)
         return self.state.model
 
     def work(self) -> Work[Batch]:
-        """See ``Job``."""
+        """See ``GradientJob``."""
         recipe, model = self.recipe, self.model
         settings = recipe.train
 
@@ -65,7 +66,7 @@ class TranslationJob(Job):
             return (batch.to(self.device) for batch in batches)
 
         def evaluate(model: nn.Module) -> dict[str, float]:
-            assert isinstance(model, Transformer)
+            assert isinstance(model, Net)
             loss = mean_loss(model, self.valid, batch_tokens=settings.batch_tokens, device=self.device)
             if recipe.validation.monitor != "bleu":
                 return {"loss": loss}
@@ -91,22 +92,18 @@ class TranslationJob(Job):
         self.tokenizers.save(run)
 
     def first_epoch(self) -> tuple[BatchPlan, int]:
-        """See ``Job``; the batch of the longest sentences takes the most."""
+        """See ``GradientJob``; the batch of the longest sentences takes the most."""
         plan, width = self._plan(0), np.maximum(*self.train.lengths)
         return plan, max(range(len(plan)), key=lambda index: int(width[plan[index]].max()))
 
     def card(self, run: Path) -> str:
         """See ``Job``."""
-        recipe, model = self.recipe, self.recipe.model
-        sizes = (
-            f"encoder-decoder Transformer, {model.n_encoder_layers} + {model.n_decoder_layers} layers, "
-            f"d_model {model.d_model}"
-        )
+        recipe = self.recipe
         pieces = f"{self.tokenizers.src.vocab_size:,} source and {self.tokenizers.tgt.vocab_size:,} target pieces"
         return self.card_text(
             run,
             what=f"A translation model from `{recipe.src}` to `{recipe.tgt}`",
-            sizes=sizes,
+            sizes=sizes_of(recipe.model),
             vocabulary=f"{recipe.tokenizer.kind}, {pieces}",
             commands=['translate {} "..."', "evaluate {} --data DIR --split test", 'trace {} "..."'],
         )

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,13 +21,12 @@ from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
 from clearhead.decode.trace import TraceStep, trace_greedy
 from clearhead.errors import DataError, ModelError
 from clearhead.evaluate.translation import default_tokenize
-from clearhead.inspect.watch import watching
 from clearhead.models.transformer import Transformer
-from clearhead.nn.layer import DecoderLayer
+from clearhead.tasks.alignment import attention_to_source, source_shapes
 from clearhead.tasks.machine import pick_device
 from clearhead.tasks.phrases import Demand, PhraseBook, Phrases
 from clearhead.tasks.run import load_recipe
-from clearhead.tasks.translation import Tokenizers, TranslationRecipe, build_model, parse_recipe
+from clearhead.tasks.translation import Net, Tokenizers, TranslationRecipe, build_model, parse_recipe
 from clearhead.text.normalize import denormalize
 from clearhead.text.sentences import split_sentences
 from clearhead.text.special import SpecialIds
@@ -77,7 +76,7 @@ class Trace:
     source_pieces: list[str]
     source_ids: list[int]
     shapes: dict[str, list[int]]
-    """Output shape of the embedding and of every encoder layer, and of the cross-attention's keys."""
+    """Of the embedding, of what each encoder layer makes of it, and of what the decoder takes."""
     steps: list[TraceStep]
     pieces: dict[int, str]
     """Readable form of every target id in ``steps``."""
@@ -89,7 +88,7 @@ class Translator:
 
     recipe: TranslationRecipe
     tokenizers: Tokenizers
-    model: Transformer
+    model: Net
     device: torch.device
     step: int = 0
     """Training step of the weights."""
@@ -108,7 +107,7 @@ class Translator:
         Raises:
             ModelError: not a run, no checkpoint yet, or a damaged one.
         """
-        recipe = parse_recipe(load_recipe(run), f"recipe of run {str(run)!r}")
+        recipe = parse_recipe(load_recipe(run, task="translation"), f"recipe of run {str(run)!r}")
         path = find_checkpoint(run, checkpoint)
         if path is None:
             raise ModelError(f"run {str(run)!r} has no checkpoint yet: train it, or go on with --resume")
@@ -117,7 +116,8 @@ class Translator:
         model = build_model(recipe, tokenizers)
         load_model_tensors(model, saved.tensors.get("ema", saved.tensors["model"]), str(path))
         model = model.to(target).eval()
-        return cls(recipe, tokenizers, model, target, saved.state["step"], pack(model) if can_pack(model) else None)
+        packed = pack(model) if isinstance(model, Transformer) and can_pack(model) else None
+        return cls(recipe, tokenizers, model, target, saved.state["step"], packed)
 
     def translate(
         self,
@@ -208,12 +208,6 @@ class Translator:
         if not ids:
             raise DataError(f"text {text!r}: there is nothing to trace")
         src_ids = collate_sources([ids])[0].to(self.device)
-        encoder = self.model.encoder
-        layers = {f"encoder layer {number}": layer for number, layer in enumerate(encoder.layers, 1)}
-        with watching({"embedding": encoder.embedding, **layers, "memory": encoder}) as seen:
-            memory = encoder(src_ids)
-        shapes = {name: list(outputs[0].shape) for name, outputs in seen.items()}
-        shapes["cross-attention keys"] = list(self.model.decoder.keys_values(memory)[0][0].shape)
         steps = trace_greedy(
             self.model,
             src_ids,
@@ -228,7 +222,7 @@ class Translator:
         chosen = [step.chosen for step in steps if step.chosen != self._ids.eos]
         source = src_ids[0].tolist()
         pieces = self.tokenizers.src.pieces(source)
-        return Trace(text, self._line(chosen), pieces, source, shapes, steps, names)
+        return Trace(text, self._line(chosen), pieces, source, source_shapes(self.model, src_ids), steps, names)
 
     @functools.cached_property
     def _phrases(self) -> PhraseBook:
@@ -346,20 +340,15 @@ class Translator:
         return joined
 
     def aligned(self, translation: Translation) -> Translation:
-        """Fills ``alignment``: for each target piece the source piece that it attends to most, all targets given.
+        """Fills ``alignment``: for each target piece the source piece that ``attention_to_source`` has most on.
 
-        The weights are the mean over the heads of the last decoder layer but one, where translation models keep
-        their alignment (Garg et al. 2019, arXiv:1909.02074). A text put together from parts has none.
+        A text put together from parts has none; ModelError where the model has no attention.
         """
         if translation.parts > 1 or not translation.target_ids:
             return translation
-        layers = self.model.decoder.layers
-        layer = cast(DecoderLayer, layers[max(len(layers) - 2, 0)])
         targets = translation.target_ids[: len(translation.target_ids) - translation.complete]
         batch = collate([translation.source_ids], [targets]).to(self.device)
-        with torch.inference_mode(), watching({"weights": layer.cross_attn.core.tap}) as seen:
-            self.model.hidden(batch.src_ids, batch.tgt_ids)
-        weights = seen["weights"][0][0].mean(dim=0)  # heads queries keys -> queries keys
+        weights = attention_to_source(self.model, batch.src_ids, batch.tgt_ids)
         best = weights[: len(translation.pieces)].argmax(dim=1).tolist()
         return replace(translation, alignment=[int(piece) for piece in best])
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Reason = Literal["max_steps", "max_minutes", "early_stop", "interrupted"]
+Reason = Literal["max_steps", "max_minutes", "early_stop", "interrupted", "complete"]
 """Why a loop ends."""
 
 
@@ -22,6 +22,15 @@ class Stepped:
     """Of all gradients together, before clipping."""
     tokens: int
     """Real target pieces of the step."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Counted:
+    """All text was read in one pass: training without gradients."""
+
+    step: int
+    tokens: int
     seconds: float
 
 
@@ -51,4 +60,4 @@ class Finished:
     reason: Reason
 
 
-Event = Stepped | Evaluated | Saved | Finished
+Event = Stepped | Counted | Evaluated | Saved | Finished

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from clearhead.errors import UsageError
-from clearhead.train.events import Evaluated, Event, Stepped
+from clearhead.train.events import Counted, Evaluated, Event, Stepped
 
 
 @runtime_checkable
@@ -21,7 +21,7 @@ class Writer(Protocol):
 
 
 class JsonLinesWriter:
-    """Appends one JSON object per step and evaluation to ``metrics.jsonl``; ``from_step`` drops later lines first."""
+    """Appends a JSON object per step, count or evaluation to ``metrics.jsonl``; ``from_step`` drops later lines."""
 
     def __init__(self, path: Path, *, from_step: int = 0) -> None:
         kept = [line for line in read_metrics(path) if line["step"] <= from_step] if path.exists() else []
@@ -30,8 +30,8 @@ class JsonLinesWriter:
         self._file = path.open("a", buffering=1, encoding="utf-8")
 
     def write(self, event: Event) -> None:
-        """Appends steps and evaluations."""
-        if isinstance(event, Stepped | Evaluated):
+        """Appends all but checkpoints and the end."""
+        if isinstance(event, Stepped | Counted | Evaluated):
             record = {"event": type(event).__name__.lower(), **dataclasses.asdict(event)}
             self._file.write(json.dumps(record) + "\n")
 
@@ -80,13 +80,15 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def draw_curves(metrics: Path, picture: Path) -> bool:
-    """Draws loss and learning rate over steps as a PNG; returns False without matplotlib (the ``plots`` extra)."""
+    """Draws loss and learning rate over steps as a PNG; returns False without matplotlib or steps."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         return False
     records = read_metrics(metrics)
     steps = [record for record in records if record["event"] == "stepped"]
+    if not steps:
+        return False
     scores = [record for record in records if record["event"] == "evaluated"]
     figure = Figure(figsize=(8, 5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])

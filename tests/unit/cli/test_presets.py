@@ -5,8 +5,8 @@ import json
 import pytest
 
 from clearhead.config import merge
+from clearhead.tasks.catalog import resolve, task_of
 from clearhead.tasks.run import preset_names, read_recipe
-from clearhead.tasks.translation import parse_recipe
 from tests.toy import clearhead
 
 
@@ -21,6 +21,8 @@ def test_each_is_listed_with_its_size_and_time(capsys: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize("name", preset_names())
 def test_each_is_a_whole_recipe(name: str) -> None:
-    recipe = parse_recipe(merge({"src": "zh", "tgt": "en"}, read_recipe(name)), name)
-    assert recipe.about
-    assert recipe.name == name
+    tree = read_recipe(name)
+    languages = {"src": "zh", "tgt": "en"} if task_of(tree, name).endswith("translation") else {}
+    recipe = resolve(merge(languages, tree), name)
+    assert recipe["about"]
+    assert recipe["name"] == name

@@ -28,4 +28,4 @@ def test_the_report_says_what_was_read_and_built(
 def test_encoding_is_told_of_a_large_corpus_only(capsys: pytest.CaptureFixture[str]) -> None:
     training._encoding(5, 200_000)
     training._encoding(20_000, 300_000)
-    assert capsys.readouterr().err == "encoded 20,000 of 300,000 lines\n"
+    assert capsys.readouterr().err == "encoded 7% of the text\n"

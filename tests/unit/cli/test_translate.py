@@ -29,19 +29,20 @@ def test_order_and_empty_lines_are_kept_from_every_way_in(
 ) -> None:
     """Lines of any length, an empty one, one of blanks: as arguments, by stdin, by ``-``, with CRLF, in chunks."""
     given = [lines[0], "", *lines[1:3], "   ", lines[3][:2], lines[4]]
-    alone = [clearhead(capsys, "translate", toy_run, line).out for line in given]
+    said = [clearhead(capsys, "translate", toy_run, line) for line in given]
+    alone = [one.out for one in said]
     assert [one.count("\n") for one in alone] == [1] * len(given)
     assert alone[1] == alone[4] == "\n"
     assert all(alone[at].strip() for at in (0, 2, 3, 5, 6))
     assert len(set(alone)) == 6
-    expected = Said(0, "".join(alone), "")
+    expected = Said(0, "".join(alone), "".join(one.err for one in said))
     assert clearhead(capsys, "translate", toy_run, *given) == expected
     plain, crlf = "\n".join(given).encode(), "\r\n".join([*given, ""]).encode()
     assert from_stdin(monkeypatch, capsys, plain, toy_run) == expected
     assert from_stdin(monkeypatch, capsys, plain + b"\n", toy_run, "-") == expected
     assert from_stdin(monkeypatch, capsys, crlf, toy_run, "-", "--buffer", "2") == expected
-    said = from_stdin(monkeypatch, capsys, "我\r\n".encode(), toy_run, "--json", "--beam", "1")
-    assert json.loads(said.out)["source"] == "我"
+    one = from_stdin(monkeypatch, capsys, "我\r\n".encode(), toy_run, "--json", "--beam", "1")
+    assert json.loads(one.out)["source"] == "我"
 
 
 def test_the_toy_corpus_is_learned(toy_run: Path, toy_data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,19 +1,42 @@
-"""The cached step equals computing all anew; sentences come and go; which models may use a cache."""
+"""A step from a cache or a state equals computing all anew; sentences come and go; which model takes which step."""
 
+import functools
 from typing import Any
 
 import pytest
 import torch
 
-from clearhead.decode.decoding import CachedDecoding, RecomputedDecoding, rows_of, start_decoding
+from clearhead.decode.decoding import CachedDecoding, RecomputedDecoding, RNNDecoding, rows_of, start_decoding
 from clearhead.decode.rules import forbid
 from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
+from clearhead.models.rnn import RNNConfig, RNNTranslator
 from clearhead.nn.layer import BlockConfig
-from tests.small import assert_near, padded, random_rows, small
+from tests.small import VOCAB, assert_near, padded, random_rows, shake, small
+from tests.table import Ids, Table, brute_force
 
+RNNS = ["lstm none", "gru none", "lstm additive", "gru additive"]
 POSITIONS = ["sinusoidal", "learned", "rotary", "alibi", "none"]
 LENGTHS = [5, 1, 8, 3]
 BOS, EOS = 1, 2
+
+
+def small_rnn(name: str, vocab_size: int = VOCAB) -> RNNTranslator:
+    torch.manual_seed(1)
+    cell, attention = name.split()
+    config = RNNConfig(d_model=8, n_layers=2, cell=cell, attention=attention, dropout=0.0)
+    model = RNNTranslator(config, src_vocab_size=vocab_size, vocab_size=vocab_size)
+    shake(model)
+    for parameter in model.parameters():
+        parameter.data *= 3  # at its start attention is flat, and one history like another
+    return model.eval()
+
+
+def step_of(name: str) -> tuple[Any, Any]:
+    """A step and a model that it is of."""
+    kinds = {"cached": functools.partial(CachedDecoding, capacity=1), "recomputed": RecomputedDecoding}
+    if name in kinds:
+        return kinds[name], small(position="learned", n_kv_heads=2)
+    return RNNDecoding, small_rnn(name)
 
 
 def decode(kind: Any, model: Any, beam: int, rows: list[list[int]]) -> list[list[Hypothesis]]:
@@ -38,9 +61,9 @@ def test_cached_equals_recomputed_piece_for_piece(position: str, kv_heads: int, 
 
 
 @pytest.mark.parametrize("beam", [1, 3])
-@pytest.mark.parametrize("kind", [CachedDecoding, RecomputedDecoding])
-def test_mixed_lengths_give_what_each_gives_alone(kind: Any, beam: int) -> None:
-    model, rows = small(position="learned", n_kv_heads=2), random_rows(LENGTHS, seed=4)
+@pytest.mark.parametrize("name", ["cached", "recomputed", *RNNS])
+def test_mixed_lengths_give_what_each_gives_alone(name: str, beam: int) -> None:
+    (kind, model), rows = step_of(name), random_rows(LENGTHS, seed=4)
     together = decode(kind, model, beam, rows)
     for row, ranked in zip(rows, together, strict=True):
         (alone,) = decode(kind, model, beam, [row])
@@ -48,20 +71,19 @@ def test_mixed_lengths_give_what_each_gives_alone(kind: Any, beam: int) -> None:
         assert ranked[0].score == pytest.approx(alone[0].score, abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", [CachedDecoding, RecomputedDecoding])
+@pytest.mark.parametrize("name", ["cached", "recomputed", *RNNS])
 @torch.inference_mode()
-def test_rows_follow_reorder_and_sentences_follow_keep(kind: Any) -> None:
+def test_rows_follow_reorder_and_sentences_follow_keep(name: str) -> None:
     """Two rows a sentence: swap them, drop a sentence, and every logit is that of the history it should have."""
-    model, rows = small(), random_rows([4, 2, 6])
-    capacity = {"capacity": 1} if kind is CachedDecoding else {}
-    decoding = kind(model, *padded(rows), beam=2, **capacity)
+    (kind, model), rows = step_of(name), random_rows([4, 2, 6])
+    decoding = kind(model, *padded(rows), beam=2)
     decoding.advance(torch.full((6,), BOS))
     decoding.advance(torch.tensor([4, 5, 6, 7, 8, 9]))
     decoding.reorder(torch.tensor([1, 0, 3, 3, 4, 5]))
-    decoding.keep(torch.tensor([0, 1]))
+    decoding.keep(torch.tensor([1, 2]))
     found = decoding.advance(torch.tensor([10, 11, 10, 11]))
-    histories = [[BOS, 5, 10], [BOS, 4, 11], [BOS, 7, 10], [BOS, 7, 11]]
-    for logits, history, row in zip(found, histories, [0, 0, 1, 1], strict=True):
+    histories = [[BOS, 7, 10], [BOS, 7, 11], [BOS, 8, 10], [BOS, 9, 11]]
+    for logits, history, row in zip(found, histories, [1, 1, 2, 2], strict=True):
         assert_near(logits, model(torch.tensor([rows[row]]), torch.tensor([history]))[0, -1])
     assert rows_of(torch.tensor([0, 2]), 2).tolist() == [0, 1, 4, 5]
 
@@ -72,6 +94,27 @@ def test_the_cache_is_used_where_no_norm_sees_other_positions() -> None:
         model = small(block=BlockConfig(norm=norm))
         with torch.inference_mode():
             assert type(start_decoding(model, ids, mask)) is expected, norm
+    with torch.inference_mode():
+        assert type(start_decoding(small_rnn("gru additive"), ids, mask)) is RNNDecoding
+
+
+@pytest.mark.parametrize("name", RNNS)
+def test_a_recurrent_search_of_full_width_equals_brute_force(name: str) -> None:
+    vocab, limit, bos, eos = 5, 3, 0, 1
+    model, source = small_rnn(name, vocab), torch.tensor([[3, 4, 3, 1]])
+    with torch.inference_mode():
+        decoding = start_decoding(model, source, None, beam=80)
+    (found,) = beam_search(decoding, SearchConfig(80, 30), limits=[limit], bos_id=bos, eos_id=eos)
+
+    class Model(Table):
+        @functools.cache  # noqa: B019
+        def log_probs(self, sentence: int, history: Ids) -> list[float]:
+            with torch.inference_mode():
+                return model(source, torch.tensor([history]))[0, -1].log_softmax(-1).tolist()
+
+    expected = brute_force(Model([0], 1, vocab=vocab), limit, 1.0)[:30]
+    assert [(tuple(one.ids), one.complete) for one in found] == [(ids, complete) for ids, _, complete in expected]
+    assert [one.rank_score for one in found] == pytest.approx([score for _, score, _ in expected], abs=1e-5)
 
 
 @torch.inference_mode()

@@ -3,6 +3,7 @@
 import copy
 import itertools
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,10 +15,10 @@ from clearhead.decode.sampler import Sampler, history_of
 from clearhead.decode.sampling import SamplingConfig, choose, uniforms_of
 from clearhead.errors import ModelError
 from clearhead.models.gpt import GPT
-from tests.small import VOCAB, random_rows, small_gpt
+from tests.small import random_rows, small_gpt
 
 EOS, CONTEXT = 2, 8
-GREEDY = SamplingConfig(temperature=0.0, repetition_penalty=1.3, frequency_penalty=0.4)
+GREEDY = SamplingConfig(temperature=0.0, repetition_penalty=1.3, no_repeat_ngram=3)
 SAMPLED = SamplingConfig(temperature=1.3, top_p=0.95, presence_penalty=0.2, no_repeat_ngram=4, seed=5)
 PROMPTS = [*random_rows([5, 1, 8, 3, 11], seed=1), [EOS], [EOS, 7]]
 LIMITS = [20, 17, 30, 3, 20, 25, 1]
@@ -57,11 +58,10 @@ def test_cached_in_a_batch_equals_uncached_alone_piece_for_piece(
 ) -> None:
     """Prompts of mixed lengths, one above the context; windows slide, rows end and leave at different steps."""
     model, samples = small_gpt(n_kv_heads=kv_heads, position=position, max_seq_len=CONTEXT), [0, 1, 0, 7, 2, 3, 0]
-    sampler = sampler_of(config)
+    sampler = sampler_of(config, min_length=9)
     together = generate(model, PROMPTS, sampler, limits=LIMITS, samples=samples)
     for prompt, limit, sample, found in zip(PROMPTS, LIMITS, samples, together, strict=True):
         same(found, plain(model, prompt, sampler, limit, sample))
-    assert sum(len(found.ids) for found in together) > 60, "too short to show anything"
 
 
 def test_packed_and_plain_weights_write_the_same() -> None:
@@ -85,23 +85,21 @@ def test_seed_and_sample_number_make_the_text() -> None:
 
 
 def test_why_a_text_ends() -> None:
-    model, asked = small_gpt(), []
+    asked: list[list[int]] = [[], [], []]
 
-    def stopped(prompt: int, piece: int) -> bool:
-        asked.append((prompt, piece))
-        return prompt == 1 and len([one for one, _ in asked if one == 1]) == 3
+    def stop(row: int, piece: int) -> bool:
+        asked[row].append(piece)
+        return row == 1 and len(asked[1]) == 3
 
-    sampler = sampler_of(SamplingConfig(temperature=3.0, seed=1))
-    settings: dict[str, Any] = {"limits": [40, 40, 4], "samples": [0, 0, 0]}
-    end, stop, length = generate(model, [[5], [6], [7]], sampler, **settings, stopped=stopped)
-    assert [one.reason for one in (end, stop, length)] == ["end", "stop", "length"]
+    sampler, stops = sampler_of(SamplingConfig(temperature=9.0, seed=1)), [partial(stop, row) for row in range(3)]
+    settings: dict[str, Any] = {"limits": [40, 40, 4], "samples": [0, 0, 0], "stopped": stops}
+    texts = end, stop_string, length = generate(small_gpt(), [[5], [6], [7]], sampler, **settings)
+    assert [one.reason for one in texts] == ["end", "stop", "length"]
     assert end.ids[-1] == EOS
-    assert EOS not in [*end.ids[:-1], *stop.ids, *length.ids]
-    assert [len(one.ids) for one in (stop, length)] == [3, 4]
-    for place, one in enumerate((end, stop, length)):
-        assert [piece for row, piece in asked if row == place] == [piece for piece in one.ids if piece != EOS]
-        assert len(one.log_probs) == len(one.ids)
-    assert generate(model, [], sampler, limits=[], samples=[]) == []
+    assert [len(one.ids) for one in (stop_string, length)] == [3, 4]
+    assert asked == [end.ids[:-1], stop_string.ids, length.ids], "asked about every piece but the end mark"
+    assert all(len(one.log_probs) == len(one.ids) for one in texts)
+    assert generate(small_gpt(), [], sampler, limits=[], samples=[]) == []
 
 
 def test_an_early_end_and_special_pieces_never_come() -> None:
@@ -130,7 +128,7 @@ def near(model: GPT, **other: Any) -> GPT:
         return small_gpt(seed=9, **other)
     draft, noise = copy.deepcopy(model), torch.Generator().manual_seed(0)
     for weight in draft.parameters():
-        weight.data += 0.02 * torch.randn(weight.shape, generator=noise)
+        weight.data += 0.01 * torch.randn(weight.shape, generator=noise)
     return draft
 
 
@@ -140,15 +138,13 @@ def test_a_draft_changes_no_greedy_text(sizes: dict[str, Any], drafted: int) -> 
     """Whatever the draft: windows of both slide, drafted pieces are taken back, the limit comes amid them."""
     model = small_gpt(position="alibi", n_kv_heads=2, max_seq_len=CONTEXT)
     draft = near(model, **sizes)
-    for config, limit in ((GREEDY, 31), (SamplingConfig(temperature=0.0, no_repeat_ngram=3), 30)):
-        sampler = sampler_of(config, min_length=limit)
-        expected = generate(model, PROMPTS, sampler, limits=[limit] * 7, samples=[0] * 7)
-        found = [speculate(model, draft, prompt, sampler, limit=limit, drafted=drafted) for prompt in PROMPTS]
-        for one, other in zip(found, expected, strict=True):
-            same(one, other)
-            assert 0 <= one.accepted <= one.drafted
-        if not sizes:
-            assert sum(one.accepted for one in found) > 0.5 * sum(one.drafted for one in found) > 0
+    sampler, prompts = sampler_of(GREEDY, min_length=17), PROMPTS[1:6:2]
+    expected = generate(model, prompts, sampler, limits=[26, 25, 17], samples=[0] * 3)
+    for prompt, limit, other in zip(prompts, [26, 25, 17], expected, strict=True):
+        found = speculate(model, draft, prompt, sampler, limit=limit, drafted=drafted)
+        same(found, other)
+        assert 0 <= found.accepted <= found.drafted
+        assert found.accepted > 5 or sizes
 
 
 def test_a_draft_that_is_the_model_is_always_right() -> None:
@@ -159,7 +155,7 @@ def test_a_draft_that_is_the_model_is_always_right() -> None:
 
 
 def test_an_end_or_a_stop_amid_drafted_pieces_ends_the_text() -> None:
-    model, sampler = small_gpt(), sampler_of(SamplingConfig(temperature=3.0, seed=1))
+    model, sampler = small_gpt(), sampler_of(SamplingConfig(temperature=9.0, seed=1))
     found = speculate(model, model, [5], sampler, limit=60, drafted=6)
     assert (found.reason, found.ids.index(EOS)) == ("end", len(found.ids) - 1)
     seen: list[int] = []
@@ -176,12 +172,12 @@ def test_an_end_or_a_stop_amid_drafted_pieces_ends_the_text() -> None:
     assert len(stop.log_probs) == 3
 
 
-@pytest.mark.parametrize("drafted", [1, 3])
-def test_texts_with_a_draft_have_the_models_own_distribution(drafted: int) -> None:
-    vocab, limit, prompt, count = 4, 3, [EOS, 3, 3, 1], 700
-    model = small_gpt(vocab_size=vocab, max_seq_len=4)
-    draft = small_gpt(vocab_size=vocab, seed=3, position="rotary", max_seq_len=3)
-    config = SamplingConfig(temperature=4.0, repetition_penalty=1.2, frequency_penalty=0.5, seed=11)
+def test_texts_with_a_draft_have_the_models_own_distribution() -> None:
+    """The draft's own would have a statistic of 700."""
+    vocab, limit, prompt, count = 4, 3, [EOS, 3, 3, 1], 450
+    model = small_gpt(vocab_size=vocab, seed=3, max_seq_len=4)
+    draft = small_gpt(vocab_size=vocab, seed=1, position="rotary", max_seq_len=3)
+    config = SamplingConfig(temperature=3.0, repetition_penalty=1.2, frequency_penalty=0.5, seed=11)
     sampler = Sampler(config, EOS, forbidden=(0,))
 
     def probability(text: tuple[int, ...]) -> float:
@@ -200,9 +196,7 @@ def test_texts_with_a_draft_have_the_models_own_distribution(drafted: int) -> No
         for text in itertools.product(range(1, vocab), repeat=length)
         if EOS not in text[:-1] and (text[-1] == EOS or length == limit)
     ]
-    found = [
-        speculate(model, draft, prompt, sampler, limit=limit, drafted=drafted, sample=sample) for sample in range(count)
-    ]
+    found = [speculate(model, draft, prompt, sampler, limit=limit, drafted=2, sample=sample) for sample in range(count)]
     observed = Counter(tuple(one.ids) for one in found)
     expected = {text: count * probability(text) for text in texts}
     assert sum(expected.values()) == pytest.approx(count)

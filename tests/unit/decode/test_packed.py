@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from clearhead.decode.decoding import CachedDecoding
-from clearhead.decode.packed import PackedLinear, can_pack, pack
+from clearhead.decode.packed import Int8Linear, PackedLinear, can_pack, pack
 from clearhead.decode.search import SearchConfig, beam_search
 from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.nn.layer import BlockConfig
@@ -94,3 +94,22 @@ def compare_steps(packed: GPT, model: GPT, ids: Tensor, mask: Tensor | None) -> 
         assert_near(one[real[:, -ids.shape[1] :]], other[real[:, -ids.shape[1] :]])
         ids, real = torch.full((3, 1), piece), torch.cat([real, torch.ones(3, 1, dtype=torch.bool)], dim=1)
         mask = None if mask is None else real
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "swiglu"])
+def test_weights_of_8_bits_are_near(activation: Any) -> None:
+    torch.manual_seed(0)
+    config = GPTConfig(
+        d_model=64, d_ff=128, n_heads=4, n_layers=2, max_seq_len=32, block=BlockConfig(activation=activation)
+    )
+    model = GPT(config, vocab_size=VOCAB).eval()
+    for weight in model.parameters():
+        weight.data *= 2
+    packed, ids = pack(model, weights="int8"), torch.tensor([[4, 5, 6, 7, 8]])
+    assert {type(module) for module in packed.modules() if isinstance(module, PackedLinear)} == {Int8Linear}
+    with torch.inference_mode():
+        expected, cache = model(ids), packed.new_cache(1)
+        for place in range(5):
+            found = packed(ids[:, place : place + 1], cache=cache)[:, 0]
+            error = float((found - expected[:, place]).square().mean().sqrt() / expected.std())
+            assert 0 < error < 0.05

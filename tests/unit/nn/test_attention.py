@@ -267,3 +267,16 @@ def test_beams_share_one_memory(name: str, kv_heads: int, queries: int) -> None:
 def test_sizes_that_do_not_fit_are_named(kind: type[nn.Module], heads: int, kv_heads: int | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kind(16, n_heads=heads, n_kv_heads=kv_heads)
+
+
+def test_projections_are_one_product_unless_one_is_watched() -> None:
+    attn, x = SelfAttention(16, n_heads=4, n_kv_heads=2), torch.randn(2, 5, 16)
+    fused = attn(x)
+    seen: list[torch.Size] = []
+    handle = attn.k_proj.register_forward_hook(lambda module, args, out: seen.append(out.shape))
+    watched = attn(x)
+    handle.remove()
+    assert seen == [(2, 5, 8)]
+    torch.testing.assert_close(fused, watched)
+    fused.sum().backward()
+    assert all(weight.grad is not None for weight in attn.parameters())

@@ -11,9 +11,8 @@ from clearhead.checkpoint import load_checkpoint
 from clearhead.config import Tree, merge
 from clearhead.data.demo_corpus import demo_pairs
 from clearhead.errors import ModelError, UsageError
-from clearhead.models.gpt import GPT
 from clearhead.nn.lora import LoraLinear
-from clearhead.tasks.language_model import load_gpt, load_tokenizer, plain_loss, total_loss
+from clearhead.tasks.language_model import load_net, load_tokenizer
 from clearhead.tasks.language_model_job import LanguageModelJob, prepare_language_model
 from clearhead.tasks.training import prepare_resumed, train_run
 from clearhead.train.state import find_checkpoint
@@ -26,6 +25,9 @@ LM: Tree = {
     "model": {"d_model": 16, "d_ff": 32, "n_heads": 2, "n_layers": 2, "max_seq_len": 16},
     "train": {"max_steps": 12, "batch_tokens": 160, "warmup_steps": 2, "lr": 1e-2, "evaluate_every": 6},
 }
+
+
+RNN: Tree = {**LM, "task": "rnn_language_model", "model": {"d_model": 16, "max_seq_len": 16, "dropout": 0.2}}
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +71,6 @@ def test_isolated_documents_are_predicted_as_if_alone(text: Path) -> None:
                 torch.testing.assert_close(states[row, here], alone[0], rtol=1e-4, atol=1e-5)
 
 
-def test_evaluation_is_the_same_whatever_the_batches(text: Path) -> None:
-    job = prepared(text)
-    settings = {"stride": 4, "isolated": False, "device": torch.device("cpu")}
-    totals = [total_loss(job.model.eval(), job.valid, batch_tokens=size, **settings) for size in (16, 100, 9999)]
-    assert totals == pytest.approx([totals[0]] * 3, rel=1e-5)
-    with torch.inference_mode():
-        assert job.work().evaluate(job.model)["loss"] > totals[0] / len(job.valid) * 0.9
-
-
 def test_a_resumed_run_is_the_uninterrupted_one(run: Path, text: Path, tmp_path: Path) -> None:
     half = prepared(text, train={"max_steps": 7})
     train_run(half, tmp_path)
@@ -94,11 +87,29 @@ def found(run: Path) -> Path:
     return path
 
 
+def test_a_recurrent_run_is_resumed_scored_and_trained_further(text: Path, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("whole", "run")]
+    for folder, steps in zip(folders, (12, 7), strict=True):
+        folder.mkdir()
+        train_run(prepare_language_model(merge(RNN, {"train": {"max_steps": steps}}), "here", text), folder)
+    resumed = prepare_resumed(folders[1], {"train": {"max_steps": 12}}, text, progress=lambda done, total: None)
+    train_run(resumed, folders[1])
+    one, other = (load_checkpoint(found(path), ("model",)).tensors["model"] for path in folders)
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    assert "recurrent (lstm), 2 layers, d_model 16, context 16" in (folders[1] / "README.md").read_text()
+    further = prepare_language_model(merge(RNN, {"start": str(folders[0]), "model": {"dropout": 0.0}}), "here", text)
+    assert further.taken is not None
+    assert (further.taken.new, further.taken.left, further.model.config.dropout) == ([], [], 0.0)
+    assert torch.equal(further.model.embedding.tokens.weight, one["embedding.tokens.weight"])
+    with pytest.raises(ModelError, match="a run of the task language_model is needed, not 'rnn_language_model'"):
+        prepared(text, start=str(folders[0]))
+
+
 def test_a_run_starts_where_another_ended(run: Path, text: Path) -> None:
     job = prepared(text, start=str(run), model={"d_model": 64, "dropout": 0.3})
     best = find_checkpoint(run)
     assert best is not None
-    source = load_gpt(replace(job.recipe, start=""), load_tokenizer(run), best)
+    source = load_net(replace(job.recipe, start=""), load_tokenizer(run), best)
     assert job.model.config.d_model == 16
     assert job.model.config.dropout == 0.3
     assert job.taken is not None
@@ -115,7 +126,7 @@ def test_lora_trains_little_and_is_merged_when_loaded(run: Path, text: Path, tmp
     changed = {name for name, tensor in job.model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed
     assert all(".lora_" in name for name in changed)
-    loaded = load_gpt(job.recipe, load_tokenizer(tmp_path), found(tmp_path))
+    loaded = load_net(job.recipe, load_tokenizer(tmp_path), found(tmp_path))
     assert not any(isinstance(module, LoraLinear) for module in loaded.modules())
     ids = torch.tensor([[5, 6, 7, 8]])
     torch.testing.assert_close(loaded.eval()(ids), job.model.eval()(ids), rtol=0, atol=1e-5)
@@ -128,41 +139,8 @@ def test_the_seed_decides(text: Path) -> None:
     assert not torch.equal(weights[0], weights[2])
 
 
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({"train": {"batch_tokens": 15}}, "train.batch_tokens = 15: must be at least model.max_seq_len = 16"),
-        ({"validation": {"monitor": "bleu"}}, "validation.monitor = 'bleu': a language model is judged by 'loss'"),
-        (
-            {"tokenizer": {"kind": "byte_bpe", "vocab_size": 400, "dropout": 0.1}},
-            "tokenizer.dropout = 0.1: a stream is encoded once",
-        ),
-        ({"lora": {"rank": 2}}, "lora: adapts a trained model; name its run with start"),
-        ({"model": {"block": {"norm": "instance"}}}, "model.block.norm = 'instance': looks at other positions"),
-    ],
-)
-def test_recipes_that_do_not_fit_together(change: dict[str, Any], expected: str, text: Path) -> None:
-    with pytest.raises(UsageError, match=expected):
-        prepared(text, **change)
-
-
 def test_what_a_run_cannot_start_from(toy_run: Path, run: Path, text: Path) -> None:
     with pytest.raises(ModelError, match="a run of the task language_model is needed, not 'translation'"):
         prepared(text, start=str(toy_run))
     with pytest.raises(UsageError, match="no linear layer has such a name; there are down_proj, k_proj"):
         prepared(text, start=str(run), lora={"targets": ["nothing"]})
-
-
-def test_the_loss_is_the_plain_one(text: Path) -> None:
-    assert plain_loss().label_smoothing == 0.0
-    job = prepared(text)
-    batch = next(iter(job.work().batches(0, 0)))
-    assert isinstance(job.state.model, GPT)
-    job.model.eval()
-    total, count = job.work().loss_of(batch)
-    logits = job.model(batch.ids)
-    expected = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), batch.targets.flatten(), ignore_index=0, reduction="sum"
-    )
-    assert count == batch.target_count
-    torch.testing.assert_close(total, expected, rtol=1e-5, atol=1e-4)

@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 
 import clearhead
+from clearhead.decode.sampling import SamplingConfig
 from clearhead.errors import ModelError, UsageError
+from clearhead.tasks.generation import GenerationConfig
+from clearhead.tasks.generator import LanguageModel
 from clearhead.tasks.pipeline import load, pipeline
+from clearhead.tasks.translator import Translator
 
 
 def test_a_pipeline_takes_one_text_or_several(toy_run: Path, toy_data: Path) -> None:
@@ -18,15 +22,35 @@ def test_a_pipeline_takes_one_text_or_several(toy_run: Path, toy_data: Path) -> 
     assert translate([]) == []
 
 
-def test_a_checkpoint_by_name(toy_run: Path) -> None:
-    assert load(toy_run, checkpoint="step-00000040").step == 40
-    assert load(toy_run).step == 120
+def test_texts_are_continued_in_the_shape_of_hugging_face(toy_lm_run: Path) -> None:
+    model = clearhead.LanguageModel.load(toy_lm_run)
+    carry_on = clearhead.pipeline("text-generation", toy_lm_run)
+
+    def texts(prompt: str, sampling: SamplingConfig, **settings: int) -> list[dict[str, str]]:
+        found = model.generate([prompt], GenerationConfig(**settings), sampling=sampling)
+        return [{"generated_text": prompt + one.text} for one in found]
+
+    greedy, warm = SamplingConfig(0.0), SamplingConfig(2.0, 9, 0.8)
+    assert carry_on("我", max_new_tokens=9, do_sample=False) == texts("我", greedy, max_new=9)
+    settings = {"max_new_tokens": 9, "num_return_sequences": 2, "temperature": 2.0, "top_k": 9, "top_p": 0.8}
+    assert carry_on(["我", "She"], **settings) == [texts(prompt, warm, max_new=9, n=2) for prompt in ("我", "She")]
+    assert carry_on([]) == []
+
+
+def test_a_checkpoint_by_name(toy_run: Path, toy_lm_run: Path) -> None:
+    """What is loaded is what the run is for."""
+    for run, kind, steps in ((toy_run, Translator, (40, 120)), (toy_lm_run, LanguageModel, (50, 150))):
+        found = load(run, checkpoint=f"step-{steps[0]:08d}"), load(str(run))
+        assert [type(one) for one in found] == [kind, kind]
+        assert tuple(one.step for one in found) == steps
 
 
 def test_what_there_is_none_for(toy_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="task 'summarize': must be translation"):
+    with pytest.raises(UsageError, match="task 'summarize': must be translation or text-generation"):
         pipeline.__wrapped__("summarize", toy_run) if hasattr(pipeline, "__wrapped__") else pipeline(
             "summarize", toy_run
         )
     with pytest.raises(ModelError, match="is not a run directory"):
         load(tmp_path)
+    with pytest.raises(ModelError, match="is for the task translation, not language_model: use clearhead translate"):
+        pipeline("text-generation", toy_run)

@@ -8,12 +8,17 @@ from typing import Any
 import pytest
 import torch
 
-from clearhead.config import merge
+from clearhead.checkpoint import load_checkpoint
+from clearhead.config import Tree, merge
 from clearhead.data import corpus
 from clearhead.data.translation import Batch
+from clearhead.errors import ModelError, UsageError
 from clearhead.tasks.pipeline import load
+from clearhead.tasks.training import prepare_resumed, train_run
 from clearhead.tasks.translation import mean_loss
 from clearhead.tasks.translation_job import TranslationJob, prepare_translation
+from clearhead.tasks.translator import Translator
+from clearhead.train.writers import read_metrics
 from tests.toy import HELD_OUT, PAIRS, RECIPE, clearhead
 
 
@@ -101,3 +106,60 @@ def test_its_commands_run(toy_run: Path, toy_data: Path, capsys: pytest.CaptureF
     for command in commands:
         words = [str(toy_data) if word == "DIR" else word.replace("...", "我") for word in shlex.split(command)]
         assert clearhead(capsys, *words).code == 0, command
+
+
+@pytest.mark.parametrize("attention", ["none", "additive"])
+def test_a_recurrent_run_is_trained_resumed_and_used_by_the_same_verbs(
+    attention: str, toy_data: Path, tmp_path: Path
+) -> None:
+    tree = recurrent({"attention": attention, "dropout": 0.2}, max_steps=6)
+    whole = train_run(prepare_translation(tree, "here", toy_data), folder(tmp_path / "whole")).run
+    run = train_run(
+        prepare_translation(merge(tree, {"train": {"max_steps": 3}}), "here", toy_data), folder(tmp_path / "run")
+    ).run
+    train_run(prepare_resumed(run, {"train": {"max_steps": 6}}, toy_data, progress=lambda done, total: None), run)
+    one, other = (load_checkpoint(path / "checkpoints" / "step-00000006").tensors for path in (whole, run))
+    for stem, tensors in one.items():
+        assert [name for name in tensors if not torch.equal(tensors[name], other[stem][name])] == []
+    assert f"recurrent encoder-decoder (gru, attention {attention}), 2 + 2 layers" in (run / "README.md").read_text()
+    translator = Translator.load(run)
+    texts = ["我吃了一个苹果。", "我", "他们喜欢猫。"]
+    for beam in (1, 3):
+        together = translator.translate(texts, beam=beam, prefix="the", avoid=["green"])
+        assert [one.text for one in together] == [
+            translator.translate([text], beam=beam, prefix="the", avoid=["green"])[0].text for text in texts
+        ]
+        assert all(one.text.startswith("the") for one in together)
+    trace = translator.trace(texts[0])
+    assert [step.chosen for step in trace.steps] == translator.translate(texts[:1], beam=1)[0].target_ids
+    assert trace.steps[0].bytes_read > trace.steps[0].bytes_written > 0
+    if attention == "none":
+        with pytest.raises(ModelError, match=r"^alignment: the model has model.attention = 'none'"):
+            translator.translate(texts, alignment=True)
+    else:
+        found = translator.translate(texts, alignment=True)
+        assert [len(one.alignment or []) for one in found] == [len(one.pieces) for one in found]
+
+
+def test_a_recurrent_translator_learns(toy_data: Path, tmp_path: Path) -> None:
+    tree = recurrent({"d_model": 32, "n_layers": 1, "attention": "none"}, max_steps=40)
+    train_run(prepare_translation(tree, "here", toy_data), tmp_path)
+    losses = [record["loss"] for record in read_metrics(tmp_path / "metrics.jsonl") if record["event"] == "stepped"]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_recurrent_recipes_that_cannot_be_used(toy_data: Path) -> None:
+    with pytest.raises(UsageError, match=r"^model.d_model = 7: must be even"):
+        prepare_translation(recurrent({"d_model": 7}), "here", toy_data)
+    with pytest.raises(UsageError, match=r"^here: unknown key 'model.n_heads'"):
+        prepare_translation(recurrent({"n_heads": 4}), "here", toy_data)
+
+
+def recurrent(model: dict[str, Any], **train: Any) -> Tree:
+    sizes = {"d_model": 16, "n_layers": 2, "cell": "gru", "max_seq_len": 64, **model}
+    return {**merge(RECIPE, {"train": train}), "task": "rnn_translation", "model": sizes}
+
+
+def folder(path: Path) -> Path:
+    path.mkdir()
+    return path

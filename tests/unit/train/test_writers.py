@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clearhead.train.events import Evaluated, Event, Finished, Saved, Stepped
+from clearhead.train.events import Counted, Evaluated, Event, Finished, Saved, Stepped
 from clearhead.train.writers import JsonLinesWriter, TensorBoardWriter, draw_curves, read_metrics
 
 
@@ -33,6 +33,19 @@ def test_steps_and_evaluations_are_lines(tmp_path: Path) -> None:
         "seconds": 0.25,
     }  # fmt: skip
     assert second == {"event": "evaluated", "step": 1, "scores": {"loss": 2.0}, "best": True, "seconds": 0.1}
+
+
+def test_a_count_is_a_line_and_gives_no_curves(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write(path, [Counted(1, 100, 0.5), Evaluated(1, {"loss": 2.0}, best=True, seconds=0.1)])
+    assert json.loads(path.read_text().splitlines()[0]) == {
+        "event": "counted",
+        "step": 1,
+        "tokens": 100,
+        "seconds": 0.5,
+    }
+    assert not draw_curves(path, tmp_path / "loss.png")
+    assert not (tmp_path / "loss.png").exists()
 
 
 def test_going_on_from_a_checkpoint_leaves_each_step_once(tmp_path: Path) -> None:

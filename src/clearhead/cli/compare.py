@@ -1,0 +1,71 @@
+"""``clearhead compare``: several runs on one split, side by side."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from clearhead.cli.options import BEAM, DEVICE, JSON, print_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from clearhead.tasks.comparison import Comparison
+
+PLAIN_WIDTH = 1000  # of what is not a terminal, where lines do not break
+
+
+@click.command("compare")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), default=".", show_default=True, help="Folder of text files.")
+@click.option("--split", default="test", show_default=True, help="train, valid, test, or the stem of other files.")
+@BEAM
+@JSON
+@DEVICE
+def command(runs: tuple[Path, ...], data: Path, split: str, beam: int, as_json: bool, device: str) -> None:
+    """Score the runs in directories RUN... on a split and show them side by side, with sizes and speeds.
+
+    Translators by BLEU, chrF and BLEU by length; language models by bits a byte, nats a character, word perplexity and
+    loss by position.
+
+    \b
+    clearhead compare runs/transformer runs/rnn-attention runs/rnn-seq2seq --data DIR --split test
+    clearhead compare runs/gpt runs/rnn-lm runs/ngram --data FILE --split valid
+    """
+    from clearhead.tasks.comparison import compare_runs
+
+    found = compare_runs(runs, data, split, beam=beam, device=device)
+    if as_json:
+        print_json(asdict(found))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, width=PLAIN_WIDTH)
+    console.print(render(found, plain=not console.is_terminal))
+    console.print(found.note)
+
+
+def render(comparison: "Comparison", *, plain: bool) -> "Table":
+    """A table of a column for each run; ``plain`` has no lines."""
+    from rich.box import HEAVY_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    runs = comparison.runs
+    table = Table(comparison.split, box=None if plain else HEAVY_HEAD, pad_edge=not plain)
+    for run in runs:
+        table.add_column(Text(run.run), justify="right", overflow="fold")
+    table.add_row("model", *(Text(run.model) for run in runs))
+    for name in runs[0].scores:
+        table.add_row(name, *(_shown(run.scores.get(name), 3) for run in runs))
+    table.add_row("parameters", *(f"{run.parameters:,}" for run in runs))
+    table.add_row("training tokens/s", *(_shown(run.train_tokens_per_second) for run in runs))
+    table.add_row("decoding tokens/s", *(_shown(run.decode_tokens_per_second) for run in runs))
+    return table
+
+
+def _shown(value: float | None, digits: int = 0) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"

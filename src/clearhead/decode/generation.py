@@ -1,0 +1,191 @@
+"""Generation: a language model's texts piece by piece, in batches or with a smaller model that writes ahead."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from clearhead.decode.rows import RowsDecoding
+from clearhead.decode.sampler import Sampler, history_of
+from clearhead.decode.sampling import History, choose, draw, uniform_of, uniforms_of
+from clearhead.decode.speculative import accept
+from clearhead.models.gpt import GPT
+
+Reason = Literal["end", "length", "stop"]
+
+
+@dataclass
+class Continuation:
+    """What follows a prompt."""
+
+    ids: list[int] = field(default_factory=list)
+    """Generated pieces, with the end mark where it came."""
+    log_probs: list[float] = field(default_factory=list)
+    """Of each, by the model itself: before temperature, penalties and bans."""
+    reason: Reason = "length"
+    """Why there are no more: the end mark, the limit, or because ``stopped`` said so."""
+    drafted: int = 0
+    """Pieces that a draft model proposed."""
+    accepted: int = 0
+    """How many of them stood."""
+
+    def take(self, piece: int, log_prob: float, *, eos_id: int, limit: int, stopped: Callable[[int], bool]) -> bool:
+        """Adds a piece; returns whether the text is over."""
+        self.ids.append(piece)
+        self.log_probs.append(log_prob)
+        if piece == eos_id:
+            self.reason = "end"
+        elif stopped(piece):
+            self.reason = "stop"
+        return self.reason != "length" or len(self.ids) >= limit
+
+
+@torch.inference_mode()
+def generate(
+    model: GPT,
+    prompts: Sequence[Sequence[int]],
+    sampler: Sampler,
+    *,
+    limits: Sequence[int],
+    samples: Sequence[int],
+    stopped: Sequence[Callable[[int], bool]] = (),
+) -> list[Continuation]:
+    """Continues each prompt; what one gives follows from itself, its sample number and the sampler alone.
+
+    Args:
+        model: in evaluation mode.
+        prompts: one piece or more each.
+        sampler: how pieces are drawn.
+        limits: most pieces of each, end mark included.
+        samples: a number for each; equal prompts with different numbers give different texts.
+        stopped: one for each prompt or none at all; called with its next piece, of which True ends the text.
+
+    Raises:
+        ModelError: NaN among the logits, or no piece is left to draw (names row and position).
+    """
+    found, rows = [Continuation() for _ in prompts], list(range(len(prompts)))
+    if not rows:
+        return found
+    stops = stopped or [_never] * len(rows)
+    decoding, texts, most = RowsDecoding(model, prompts), [sampler.text(prompt) for prompt in prompts], max(limits)
+    device = decoding.ids.device
+    begun = history_of(texts, [len(text) for text in texts], device=device, room=most)
+    ids, starts = begun.ids, begun.prompts
+    for position in range(most):
+        logits = decoding.logits
+        history = History(ids[:, : ids.shape[1] - most + position], starts + position, starts)
+        numbers = uniforms_of(sampler.config.seed, [samples[row] for row in rows], [position] * len(rows))
+        pieces = choose(sampler.adjusted(logits, history), sampler.config, numbers)
+        going = []
+        for place, (row, *new) in enumerate(zip(rows, pieces.tolist(), _log_probs(logits, pieces), strict=True)):
+            if not found[row].take(*new, eos_id=sampler.eos_id, limit=limits[row], stopped=stops[row]):
+                going.append(place)
+        if not going:
+            break
+        ids.scatter_(1, history.lengths[:, None], pieces[:, None])
+        if len(going) < len(rows):
+            kept, rows = torch.tensor(going, device=device), [rows[place] for place in going]
+            decoding.keep(kept)
+            ids, starts, pieces = ids[kept], starts[kept], pieces[kept]
+        decoding.advance(pieces)
+    return found
+
+
+@torch.inference_mode()
+def speculate(
+    model: GPT,
+    draft: GPT,
+    prompt: Sequence[int],
+    sampler: Sampler,
+    *,
+    limit: int,
+    drafted: int = 4,
+    sample: int = 0,
+    stopped: Callable[[int], bool] | None = None,
+) -> Continuation:
+    """Continues one prompt with fewer passes through ``model``, each of which reads several pieces of ``draft``.
+
+    Greedy, the text is that of ``generate``; otherwise its distribution is (see ``accept``).
+
+    Args:
+        model: whose text it is, in evaluation mode.
+        draft: a smaller model of the same vocabulary, in evaluation mode.
+        prompt: one piece or more.
+        sampler: how both draw pieces.
+        limit: most pieces, end mark included.
+        drafted: pieces that ``draft`` writes ahead; fewer before the limit and where a window is full.
+        sample: see ``generate``.
+        stopped: see ``generate``.
+    """
+    reader, writer = RowsDecoding(model, [prompt]), RowsDecoding(draft, [prompt])
+    for decoding in (reader, writer):
+        decoding.back(1)  # both hold all but the last piece, which is read together with what is drafted
+    text, found = _Text(sampler, sampler.text(prompt), limit, sample), Continuation()
+    last, unread = prompt[-1], [prompt[-1]]
+    while True:
+        ahead, own = text.draft(writer, unread, min(drafted, reader.room - 1))
+        logits = reader.extend(reader.ids.new_tensor([[last, *ahead]]))[0]
+        taken = text.accept(ahead, own, logits)
+        found.drafted, found.accepted = found.drafted + len(ahead), found.accepted + len(taken) - 1
+        log_probs = _log_probs(logits[: len(taken)], reader.ids.new_tensor(taken))
+        for piece, log_prob in zip(taken, log_probs, strict=True):
+            if found.take(piece, log_prob, eos_id=sampler.eos_id, limit=limit, stopped=stopped or _never):
+                return found
+        lost, last = len(ahead) - len(taken), taken[-1]
+        reader.back(lost + 1)
+        if lost < 0:  # the draft has not read the last of its own pieces, or has written none
+            unread = [*(ahead[-1:] or unread), last]
+        else:
+            writer.back(lost)
+            unread = [last]
+
+
+class _Text:
+    """One text that two models write: its pieces, and by which numbers and probabilities they are drawn."""
+
+    def __init__(self, sampler: Sampler, prompt: list[int], limit: int, sample: int) -> None:
+        self.sampler, self.limit, self.sample = sampler, limit, sample
+        self.ids, self.begin = prompt, len(prompt)
+
+    def draft(self, writer: RowsDecoding, unread: list[int], most: int) -> tuple[list[int], list[Tensor]]:
+        """Returns up to ``most`` pieces by the writer, which reads ``unread`` first, and what each was drawn from."""
+        ahead: list[int] = []
+        own: list[Tensor] = []
+        most = min(most, self.begin + self.limit - len(self.ids) - 1)  # one more will come from the other model
+        while len(ahead) < most and not (ahead and writer.lengths[0] == writer.context):  # no way back from a slide
+            for piece in ahead[-1:] or unread:
+                writer.advance(writer.ids.new_tensor([piece]))
+            own.append(self._probs(writer.logits, ahead))
+            ahead += draw(own[-1], self._numbers(len(ahead), 1, stream=0)).tolist()
+        return ahead, own
+
+    def accept(self, ahead: list[int], own: list[Tensor], logits: Tensor) -> list[int]:
+        """Appends what stands of ``ahead`` by the logits [ahead + 1, vocab] of the other model, and a piece of its."""
+        target = self._probs(logits, ahead)
+        numbers = torch.cat([self._numbers(0, len(ahead), stream=1), self._numbers(0, 1, stream=2)])
+        taken = accept(torch.cat([target[:0], *own]), target, torch.tensor(ahead, dtype=torch.long), numbers)
+        self.ids = self.ids + taken
+        return taken
+
+    def _probs(self, logits: Tensor, ahead: list[int]) -> Tensor:
+        """What follows the text with ``ahead`` behind it; of several rows, the last of which that is."""
+        ids = torch.tensor(self.ids + ahead, dtype=torch.long, device=logits.device).expand(len(logits), -1)
+        lengths = torch.arange(1 - len(logits), 1, device=logits.device) + ids.shape[1]
+        return self.sampler.probs(logits, History(ids, lengths, torch.full_like(lengths, self.begin)))
+
+    def _numbers(self, ahead: int, count: int, *, stream: int) -> Tensor:
+        first, seed = len(self.ids) - self.begin + ahead, self.sampler.config.seed
+        found = [uniform_of(seed, self.sample, first + place, stream=stream) for place in range(count)]
+        return torch.tensor(found, dtype=torch.float64)
+
+
+def _never(piece: int) -> bool:
+    return False
+
+
+def _log_probs(logits: Tensor, pieces: Tensor) -> list[float]:
+    """Log-probability of the piece of each row: [rows, vocab], [rows] -> rows."""
+    found: list[float] = logits.log_softmax(dim=-1).gather(1, pieces[:, None])[:, 0].tolist()
+    return found

@@ -1,0 +1,89 @@
+"""How a text's next piece is drawn: sampling, special pieces, a least length, and phrases that never come."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from clearhead.decode.rules import Rule
+from clearhead.decode.sampling import OFF, History, SamplingConfig, adjust, filtered
+from clearhead.text.phrase import Automaton
+
+Logits = Float[Tensor, "rows vocab"]
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How the next piece is drawn, and what never comes. An end mark in a prompt is no piece of the text."""
+
+    config: SamplingConfig
+    eos_id: int
+    """What ends a text."""
+    forbidden: Sequence[int] = ()
+    """Pieces that never come."""
+    min_length: int = 0
+    """Generated pieces before ``eos_id`` may come."""
+    avoided: Automaton | None = None
+    """Finds phrases that never come, as ``avoid`` says; those within a prompt are its own matter."""
+
+    def adjusted(self, logits: Logits, history: History) -> Logits:
+        """Returns logits of the next piece after penalties and bans; raises as ``adjust``."""
+        logits = logits.index_fill(1, history.ids.new_tensor(self.forbidden), OFF)
+        logits = adjust(logits, history, self.config, eos_id=self.eos_id, min_length=self.min_length)
+        if self.avoided is None:
+            return logits
+        states = [self._state(ids) for ids in self._ends(history)]
+        found = torch.from_numpy(self.avoided.done[self.avoided.table[states]])  # rows vocab
+        return logits.masked_fill(found.to(logits.device), OFF)
+
+    def probs(self, logits: Logits, history: History) -> Float64[Tensor, "rows vocab"]:
+        """Returns what the next piece is drawn from, on the CPU; raises as ``adjust``."""
+        return filtered(self.adjusted(logits, history), self.config).softmax(dim=-1).cpu()
+
+    def rule(self, prompts: Sequence[Sequence[int]]) -> Rule:
+        """Returns the same penalties and bans for ``beam_search`` over what follows ``prompts``."""
+        texts = [self.text(prompt) for prompt in prompts]
+
+        def rule(scores: Tensor, ids: Tensor, sentences: Tensor) -> None:
+            owners = [one for one in sentences.tolist() for _ in range(ids.shape[1])]
+            whole = [texts[one] + row for one, row in zip(owners, ids.flatten(0, 1).tolist(), strict=True)]
+            history = history_of(whole, [len(texts[one]) for one in owners], device=scores.device)
+            scores.copy_(self.adjusted(scores.flatten(0, 1), history).view_as(scores))
+
+        return rule
+
+    def text(self, prompt: Sequence[int]) -> list[int]:
+        """Returns the prompt without end marks."""
+        return [piece for piece in prompt if piece != self.eos_id]
+
+    def _ends(self, history: History) -> list[list[int]]:
+        """The last pieces of each row, more than any phrase has bytes, and a piece of a text has at least one."""
+        assert self.avoided is not None
+        count = min(len(self.avoided.done), history.ids.shape[1])
+        rows = zip(history.tail(count).tolist(), history.lengths.tolist(), strict=True)
+        return [row[count - min(count, length) :] for row, length in rows]
+
+    def _state(self, ids: list[int]) -> int:
+        """The automaton's state after ``ids``; behind a phrase, which only a prompt has, it starts anew."""
+        assert self.avoided is not None
+        state = 0
+        for piece in ids:
+            state = int(self.avoided.table[state, piece])
+            state = 0 if self.avoided.done[state] else state
+        return state
+
+
+def history_of(
+    texts: Sequence[list[int]], prompts: Sequence[int], *, device: torch.device | str, room: int = 0
+) -> History:
+    """Returns texts as a ``History``: the first ``prompts`` pieces of each are the prompt's.
+
+    ``room`` more columns are there for pieces to come.
+    """
+    rows = [torch.tensor(text, dtype=torch.long) for text in texts]
+    ids = torch.nn.functional.pad(pad_sequence(rows, batch_first=True), (0, room))
+    lengths = torch.tensor([len(text) for text in texts])
+    return History(ids.to(device), lengths.to(device), torch.tensor(prompts).to(device))

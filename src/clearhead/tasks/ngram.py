@@ -1,0 +1,82 @@
+"""An n-gram language model as a task: its recipe, and a run of it, loaded."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from clearhead.config import Tree, parse
+from clearhead.data.documents import DocumentsConfig
+from clearhead.data.stream import TokenStream
+from clearhead.models.ngram import Ngram, NgramConfig
+from clearhead.tasks.language_model import check_encoded_once, load_tokenizer
+from clearhead.tasks.run import load_recipe
+from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
+
+FILE = "ngram.npz"
+
+
+@dataclass(frozen=True)
+class NgramRecipe:
+    """All that the counting of an n-gram model follows."""
+
+    task: Literal["ngram"] = "ngram"
+    """What is trained."""
+    name: str = "ngram"
+    """Names the run directory."""
+    about: str = ""
+    """One line on what the recipe is for."""
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    """How text becomes pieces."""
+    data: DocumentsConfig = field(default_factory=DocumentsConfig)
+    """Which text is used."""
+    model: NgramConfig = field(default_factory=NgramConfig)
+    """Length and smoothing."""
+
+    def __post_init__(self) -> None:
+        check_encoded_once(self.tokenizer)
+
+
+def sizes_of(config: NgramConfig) -> str:
+    """Returns what a model is, in a few words."""
+    return f"n-grams of up to {config.order} pieces, {config.smoothing}"
+
+
+def parse_ngram(tree: Tree, source: str) -> NgramRecipe:
+    """Builds the recipe.
+
+    Raises:
+        UsageError: a key or value is wrong.
+    """
+    return parse(NgramRecipe, tree, source=source)
+
+
+def count_ngrams(recipe: NgramRecipe, stream: TokenStream, vocab_size: int) -> Ngram:
+    """Counts a stream; with ``packing`` isolated nothing reaches back across documents."""
+    starts = stream.starts if recipe.data.packing == "isolated" else None
+    return Ngram.train(stream.ids, recipe.model, vocab_size=vocab_size, starts=starts)
+
+
+@dataclass(frozen=True)
+class NgramLanguageModel:
+    """An n-gram model with its tokenizer; see ``load``."""
+
+    recipe: NgramRecipe
+    tokenizer: Tokenizer
+    model: Ngram
+    step: int = 1
+    """Passes over the text."""
+
+    @classmethod
+    def load(cls, run: Path) -> "NgramLanguageModel":
+        """Loads a run.
+
+        Raises:
+            ModelError: not the run of an n-gram model, not counted yet, or damaged.
+        """
+        recipe = parse_ngram(load_recipe(run, task="ngram"), f"recipe of run {str(run)!r}")
+        return cls(recipe, load_tokenizer(run), Ngram.load(run / FILE))
+
+    def total_loss(self, stream: TokenStream) -> float:
+        """Negative log-likelihood of a whole split in nats; documents as in ``count_ngrams``."""
+        starts = stream.starts if self.recipe.data.packing == "isolated" else None
+        return -float(self.model.log_probs(stream.ids, starts).sum())

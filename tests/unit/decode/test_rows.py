@@ -1,0 +1,119 @@
+"""Rows in one cache: each sees its own window, whatever stands beside it; beams over prompts, against brute force."""
+
+import functools
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from clearhead.decode.packed import pack
+from clearhead.decode.rows import PromptedDecoding, RowsDecoding
+from clearhead.decode.search import SearchConfig, beam_search
+from clearhead.models.gpt import GPT
+from tests.small import VOCAB, assert_near, random_rows, small_gpt
+from tests.table import Ids, Table, brute_force
+
+POSITIONS = ["learned", "sinusoidal", "rotary", "alibi", "none"]
+CONTEXT = 8
+LENGTHS = [5, 1, 8, 3, 11]
+
+
+def after(window: list[int], piece: int, context: int = CONTEXT) -> list[int]:
+    """The window after one more piece, as it is defined."""
+    kept = window if len(window) < context else window[len(window) - context // 2 :]
+    return [*kept, piece]
+
+
+def expected(model: GPT, window: list[int]) -> Tensor:
+    return model(torch.tensor([window]))[0, -1]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("position", POSITIONS)
+@torch.inference_mode()
+def test_each_row_has_the_logits_of_its_own_window(position: str, packed: bool) -> None:
+    """Over four slides each, at different steps; rows leave, and the windows of those that stay remain theirs."""
+    model = small_gpt(position=position, n_kv_heads=2, max_seq_len=CONTEXT)
+    windows = [row[-CONTEXT:] for row in random_rows(LENGTHS)]
+    decoding = RowsDecoding(pack(model) if packed else model, random_rows(LENGTHS))
+    for step in range(20):
+        for row, window in enumerate(windows):
+            assert_near(decoding.logits[row], expected(model, window), 1e-4)
+        assert decoding.lengths == [len(window) for window in windows]
+        if step in (3, 6):
+            stay = [row for row in range(len(windows)) if row != step % 4]
+            decoding.keep(torch.tensor(stay))
+            windows = [windows[row] for row in stay]
+            assert decoding.cache.length == max(map(len, windows)), "columns that are padding in every row are dropped"
+        pieces = [(5 * step + 3 * row) % VOCAB for row in range(len(windows))]
+        decoding.advance(torch.tensor(pieces))
+        windows = [after(window, piece) for window, piece in zip(windows, pieces, strict=True)]
+
+
+@pytest.mark.parametrize("context", [1, 2, 3])
+@torch.inference_mode()
+def test_the_smallest_windows(context: int) -> None:
+    model, windows = small_gpt(max_seq_len=context), [[4], [5, 6][-context:]]
+    decoding = RowsDecoding(model, [[4], [5, 6]])
+    for piece in range(4, 11):
+        for row, window in enumerate(windows):
+            assert_near(decoding.logits[row], expected(model, window), 1e-4)
+        decoding.advance(torch.tensor([piece, piece]))
+        windows = [after(window, piece, context) for window in windows]
+
+
+@torch.inference_mode()
+def test_several_pieces_are_read_at_once_and_taken_back() -> None:
+    model, window = small_gpt(position="rotary", max_seq_len=CONTEXT), [4, 5, 6]
+    decoding, plain = RowsDecoding(model, [window]), RowsDecoding(model, [window])
+    calls = [([7, 8], 3), ([4], 1), ([9, 10], 0), ([11], 3), ([6], 2), ([5, 6], 0), ([7, 8, 9, 10], 0), ([4], 1)]
+    for (new, wrong), room in zip(calls, [5, 3, 2, 4, 3, 2, 4, 4], strict=True):
+        ahead = [*new, *[12] * wrong]
+        assert decoding.room == room >= len(ahead)
+        found = decoding.extend(torch.tensor([ahead]))[0]
+        for piece, logits in zip(new, found, strict=False):
+            assert_near(logits, plain.advance(torch.tensor([piece]))[0], 1e-4)
+        decoding.back(wrong)
+        assert (decoding.ids.tolist(), decoding.lengths) == (plain.ids.tolist(), plain.lengths)
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_beams_over_prompts_equal_brute_force(position: str) -> None:
+    vocab, limit, beam, prompts = 4, 4, 3**3 * 4, [[3, 2], [2], [3, 3, 2, 0, 3]]
+    model = small_gpt(vocab_size=vocab, position=position, max_seq_len=6)
+
+    class Model(Table):
+        @functools.cache  # noqa: B019
+        def log_probs(self, sentence: int, history: Ids) -> list[float]:
+            window = prompts[sentence]
+            for piece in history[1:]:  # without the piece that a search starts with
+                window = after(window, piece, 6)
+            return expected(model, window).log_softmax(0).tolist()
+
+    with torch.inference_mode():
+        found = beam_search(
+            PromptedDecoding(model, prompts, beam=beam),
+            SearchConfig(beam, 40),
+            limits=[limit] * len(prompts),
+            bos_id=0,
+            eos_id=1,
+        )
+        for sentence, ranked in enumerate(found):
+            best = brute_force(Model([0], 1, vocab=vocab), limit, 1.0, sentence)[:40]
+            assert [tuple(one.ids) for one in ranked] == [ids for ids, *_ in best]
+            assert [one.rank_score for one in ranked] == pytest.approx([score for _, score, _ in best], abs=1e-4)
+
+
+@pytest.mark.parametrize("position", ["learned", "alibi"])
+def test_a_beam_gives_what_each_prompt_gives_alone(position: str) -> None:
+    model, prompts = small_gpt(position=position, max_seq_len=CONTEXT), random_rows(LENGTHS, seed=3)
+
+    def search(rows: list[list[int]]) -> Any:
+        decoding = PromptedDecoding(model, rows, beam=3)
+        return beam_search(decoding, SearchConfig(3), limits=[14] * len(rows), bos_id=0, eos_id=2)
+
+    for prompt, ranked in zip(prompts, search(prompts), strict=True):
+        one, alone = ranked[0], search([prompt])[0][0]
+        assert one.ids == alone.ids
+        assert one.log_probs == pytest.approx(alone.log_probs, abs=1e-4)
