@@ -20,30 +20,30 @@ LINES = 64  # of stdin that are read before texts are made
 @click.argument("prompt", required=False)
 @click.option("--max-new", type=click.IntRange(1), default=200, show_default=True, help="Most new pieces of a text.")
 @click.option("--min-length", type=click.IntRange(0), default=0, help="New pieces before the model may end a text.")
-@click.option("--temperature", type=click.FloatRange(0), default=1.0, show_default=True, help="0 is greedy.")
-@click.option("--top-k", type=click.IntRange(0), default=0, help="Draw from the k most probable pieces; 0: all.")
+@click.option("--temperature", type=click.FloatRange(0), default=1.0, show_default=True, help="0: the best piece.")
+@click.option("--top-k", type=click.IntRange(0), default=0, help="Draw from the k best pieces.  [default: all]")
 @click.option(
-    "--top-p", type=click.FloatRange(0, 1), default=1.0, help="... from the fewest that have this probability."
+    "--top-p", type=click.FloatRange(0, 1), default=1.0, help="Draw from the best pieces, of this probability."
 )
 @click.option(
-    "--min-p", type=click.FloatRange(0, 1), default=0.0, help="... with this share of the best one's at least."
+    "--min-p", type=click.FloatRange(0, 1), default=0.0, help="Draw from pieces with this share of the best one's."
 )
 @click.option(
     "--typical-p",
     type=click.FloatRange(0, 1, min_open=True),
     default=1.0,
-    help="... whose surprise is nearest to the expected one, up to this probability.",
+    help="Draw from the pieces of the most usual surprise, of this probability.",
 )
 @click.option(
     "--repetition-penalty",
     type=click.FloatRange(0, min_open=True),
     default=1.0,
-    help="Divides logits of pieces that were in prompt or text; 1: off.",
+    help="Divides logits of the pieces in prompt and text.",
 )
 @click.option("--presence-penalty", type=click.FloatRange(-2, 2), default=0.0, help="Off logits of the text's pieces.")
-@click.option("--frequency-penalty", type=click.FloatRange(-2, 2), default=0.0, help="The same for each occurrence.")
-@click.option("--no-repeat-ngram", type=click.IntRange(0), default=0, help="No run of so many pieces twice; 0: off.")
-@click.option("--bad-word", "bad_words", multiple=True, metavar="WORD", help="No text has it; may be repeated.")
+@click.option("--frequency-penalty", type=click.FloatRange(-2, 2), default=0.0, help="The same, for each occurrence.")
+@click.option("--no-repeat-ngram", type=click.IntRange(0), default=0, help="So many pieces in a row never come again.")
+@click.option("--bad-word", "bad_words", multiple=True, metavar="WORD", help="No text contains it; may be repeated.")
 @click.option("--stop", multiple=True, metavar="STRING", help="A text ends before it; may be repeated.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same text.")
 @click.option("--n", type=click.IntRange(1), default=1, show_default=True, help="Texts for each prompt.")
