@@ -57,6 +57,13 @@ LINES = 64  # of stdin that are read before texts are made
     show_default=True,
     help="Prompt and --max-new above the context: refuse, slide over the text, or cut the prompt (and say so).",
 )
+@click.option(
+    "--weights",
+    type=click.Choice(["float32", "int8"]),
+    default="float32",
+    show_default=True,
+    help="int8 is several times faster on a CPU, and nearly the same model.",
+)
 @JSON
 @DEVICE
 @CHECKPOINT
@@ -80,9 +87,10 @@ def command(run: Path, prompt: str | None, **options: Any) -> None:
         return parse(kind, {field.name: options[field.name] for field in fields(kind)}, source="generate")
 
     config, settings = picked(GenerationConfig), {"sampling": picked(SamplingConfig)}
-    model = LanguageModel.load(run, checkpoint=options["checkpoint"], device=options["device"])
+    where = {"device": options["device"], "weights": options["weights"]}
+    model = LanguageModel.load(run, checkpoint=options["checkpoint"], **where)
     if options["draft"]:
-        settings["draft"] = LanguageModel.load(options["draft"], device=options["device"])
+        settings["draft"] = LanguageModel.load(options["draft"], **where)
     if prompt not in (None, "-") and config.n == 1 and not config.beam and not options["as_json"]:
         _stream(model, prompt, config, settings)
         return

@@ -14,7 +14,7 @@ from clearhead.checkpoint import load_checkpoint
 from clearhead.config import as_tree, parse
 from clearhead.data.batching import sequential_batches
 from clearhead.decode.generation import Continuation, generate, speculate
-from clearhead.decode.packed import can_pack, pack
+from clearhead.decode.packed import Weights, can_pack, pack
 from clearhead.decode.rows import PromptedDecoding
 from clearhead.decode.sampler import Sampler
 from clearhead.decode.sampling import SamplingConfig
@@ -50,13 +50,16 @@ class LanguageModel:
     """A copy of ``model`` for generation on a CPU; None takes ``model`` itself."""
 
     @classmethod
-    def load(cls, run: Path, *, checkpoint: str = "best", device: str = "auto") -> "LanguageModel":
+    def load(
+        cls, run: Path, *, checkpoint: str = "best", device: str = "auto", weights: Weights = "float32"
+    ) -> "LanguageModel":
         """Loads a run's weights (their moving average where one was kept).
 
         Args:
             run: a run directory.
             checkpoint: best, latest, or a checkpoint's name.
             device: see ``pick_device``.
+            weights: int8 reads a quarter of the bytes for each piece, on a CPU; the texts differ a little.
 
         Raises:
             ModelError: not the run of a language model, no checkpoint yet, or a damaged one.
@@ -67,7 +70,9 @@ class LanguageModel:
             raise ModelError(f"run {str(run)!r} has no checkpoint yet: train it, or go on with --resume")
         tokenizer, target = load_tokenizer(run), pick_device(device)
         model = load_net(recipe, tokenizer, path).to(target).eval()
-        packed = pack(model) if isinstance(model, GPT) and can_pack(model) else None
+        packed = pack(model, weights=weights) if isinstance(model, GPT) and can_pack(model) else None
+        if weights != "float32" and packed is None:
+            raise UsageError(f"weights = {weights!r}: generation with such is for a GPT in float32 on a CPU")
         return cls(recipe, tokenizer, model, target, load_checkpoint(path, ()).state["step"], _has_marks(run), packed)
 
     @property

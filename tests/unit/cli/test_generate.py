@@ -47,7 +47,8 @@ def test_a_text_is_its_prompt_and_what_follows(
     for prompt in (PROMPT, "", "She "):
         (expected,) = texts(model, [prompt], sampling, max_new=60)
         assert clearhead(capsys, "generate", toy_lm_run, *words, prompt) == Said(0, f"{expected}\n", "")
-    assert clearhead(capsys, "generate", toy_lm_run, *words, "--stop", "。", PROMPT).out == f"{PROMPT}不骑自行车\n"
+    (stopped,) = texts(model, [PROMPT], sampling, max_new=60, stop=("。",))
+    assert clearhead(capsys, "generate", toy_lm_run, *words, "--stop", "。", PROMPT).out == f"{stopped}\n"
 
 
 def test_every_option_reaches_the_model(
@@ -72,7 +73,7 @@ def test_every_option_reaches_the_model(
     assert seen["draft"].step == 150
     assert clearhead(capsys, "generate", toy_lm_run, "--beam", 5, "x").code == 0
     assert (seen["config"], seen["sampling"]) == ((GenerationConfig(beam=5),), SamplingConfig())
-    elsewhere = {"--draft", "--checkpoint", "--beam", "--json", "--device"}
+    elsewhere = {"--draft", "--checkpoint", "--beam", "--json", "--device", "--weights"}
     options = {option.opts[0] for option in generate.command.params if isinstance(option, click.Option)}
     assert options == elsewhere | {word for word in given.split() if word.startswith("--")}
 
@@ -214,3 +215,9 @@ def test_pieces_appear_as_they_are_written_and_ctrl_c_ends_them(toy_lm_run: Path
     assert process.returncode == 130
     assert (text + rest.decode()).endswith("\n")
     assert errors.decode().strip() == "clearhead: interrupted"
+
+
+def test_weights_of_8_bits_write_too(toy_lm_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = clearhead(capsys, "generate", toy_lm_run, "--weights", "int8", "--max-new", "5", "--temperature", "0", "a")
+    assert said.code == 0
+    assert said.out.startswith("a")
