@@ -202,7 +202,7 @@ def test_qk_norm_attends_by_directions_alone(kv_heads: int, rotary: Rotary | Non
     mixed = ScaledDotProduct()(q, k, split["v"], causal=True).transpose(1, 2).flatten(2)
     assert_near(attention(x, causal=True), attention.o_proj(mixed))
     before = attention(x, causal=True)
-    for name, factor in (("q", 7.0), ("k", 0.2)):
+    for name, factor in (("q", 7.0), ("k", 3.0)):
         getattr(attention, f"{name}_proj").weight.data *= factor
     assert_near(attention(x, causal=True), before)
     assert list(attention.state_dict()) == [f"{name}_proj.weight" for name in "qkvo"]  # no gain
