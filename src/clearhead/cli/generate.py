@@ -3,14 +3,12 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, fields
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
 
-from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json
-from clearhead.cli.translate import _decoded
+from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, stdin_lines
 
 LINES = 64  # of stdin that are read before texts are made
 
@@ -136,9 +134,5 @@ def _prompts(prompt: str | None) -> Iterator[list[str]]:
     """Yields lists of prompts: PROMPT alone, or stdin's lines (each as it comes where a person types)."""
     if prompt not in (None, "-"):
         yield [str(prompt)]
-        return
-    if typed := sys.stdin.isatty():
-        click.echo("continuing what you type, line by line; Ctrl-D ends", err=True)
-    lines = _decoded(sys.stdin.buffer)
-    while chunk := list(islice(lines, 1 if typed else LINES)):
-        yield chunk
+    else:
+        yield from stdin_lines(LINES, doing="continuing")

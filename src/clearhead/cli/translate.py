@@ -3,14 +3,13 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
 
-from clearhead.cli.options import BEAM, CHECKPOINT, DEVICE, JSON, LENGTH_PENALTY, RUN, print_json
-from clearhead.errors import DataError, UsageError
+from clearhead.cli.options import BEAM, CHECKPOINT, DEVICE, JSON, LENGTH_PENALTY, RUN, print_json, stdin_lines
+from clearhead.errors import UsageError
 
 
 @click.command("translate")
@@ -106,18 +105,5 @@ def _chunks(text: tuple[str, ...], size: int) -> Iterator[list[str]]:
     """Yields lists of lines: TEXT's own, or stdin's (each line as it comes where a person types)."""
     if text and text != ("-",):
         yield [line for one in text for line in one.split("\n")]
-        return
-    if sys.stdin.isatty():
-        click.echo("translating what you type, line by line; Ctrl-D ends", err=True)
-        size = 1
-    lines = _decoded(sys.stdin.buffer)
-    while chunk := list(islice(lines, size)):
-        yield chunk
-
-
-def _decoded(stream: Any) -> Iterator[str]:
-    for number, line in enumerate(stream, 1):
-        try:
-            yield line.decode("utf-8").removesuffix("\n").removesuffix("\r")
-        except UnicodeDecodeError as error:
-            raise DataError(f"stdin line {number} is not UTF-8 (byte {error.start + 1} of the line)") from error
+    else:
+        yield from stdin_lines(size, doing="translating")
