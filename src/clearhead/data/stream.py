@@ -24,10 +24,10 @@ from clearhead.data.batching import BatchPlan, sequential_batches
 from clearhead.data.documents import Documents, TextReport
 from clearhead.data.encoded import building, map_file, open_sealed, seal
 from clearhead.errors import DataError, UsageError
-from clearhead.text.special import SPECIAL_IDS
+from clearhead.text.special import NO_TARGET
 from clearhead.text.tokenizer import Tokenizer
 
-FORMAT = 1
+FORMAT = 2
 CHUNK, GROUP = 1 << 16, 1 << 20  # characters that are encoded as one text, and in one call
 # Where a text may be cut: before white space that follows something else. No piece of the kinds that end words at white
 # space crosses this place, byte_bpe divides white space by what follows it alone, and no normalization looks across.
@@ -40,13 +40,16 @@ class TokenStream:
 
     Each document has an end mark behind it, but for a document that is a whole split: that is its text and no more.
     Every id of the stream is a target once. What the model reads before the first one is an end mark too, as before
-    every other document, so that n ids are n targets; generation without a prompt starts from the same mark.
+    every other document (an adopted tokenizer may have a mark of its own for it), so that n ids are n targets;
+    generation without a prompt starts from the same mark.
     """
 
     def __init__(self, path: Path) -> None:
         """Opens what ``prepare_stream`` wrote at ``path``; raises DataError when that is damaged."""
         meta = open_sealed(path, version=FORMAT)
         self.path, self.report = path, TextReport(**meta["report"])
+        self.begin, self.fill = int(meta["begin"]), int(meta["fill"])
+        """Ids that stand before the first one, and behind the last where a window ends early."""
         self._map = map_file(path / "ids")
         self.ids: NDArray[Any] = np.frombuffer(self._map, meta["type"])
         self.starts: NDArray[np.int64] = np.fromfile(path / "starts", np.int64)
@@ -93,25 +96,26 @@ def prepare_stream(
 
 def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Callable[[int, int], object]) -> None:
     """Writes the files of a stream."""
-    code = "H" if tokenizer.vocab_size <= 1 << 16 else "I"
+    code, ids = "H" if tokenizer.vocab_size <= 1 << 16 else "I", tokenizer.ids
     tokens, unknown, starts = 0, 0, array("q")
     with (folder / "ids").open("wb") as file:
         for group in _groups(documents, whole=tokenizer.config.kind in _UNCUT):
             row: list[int] = []
-            for (_, begins), ids in zip(group, tokenizer.encode_batch([text for text, _ in group]), strict=True):
-                row += [SPECIAL_IDS.eos] * (begins and bool(starts))
+            for (_, begins), own in zip(group, tokenizer.encode_batch([text for text, _ in group]), strict=True):
+                row += [ids.eos] * (begins and bool(starts))
                 starts.extend([tokens + len(row)] * begins)
-                row += ids
+                row += own
             array(code, row).tofile(file)
-            tokens, unknown = tokens + len(row), unknown + row.count(SPECIAL_IDS.unk)
+            tokens, unknown = tokens + len(row), unknown + row.count(ids.unk)
             progress(documents.report.characters, documents.characters)
         marks = len(starts) if len(starts) > 1 else 0
-        array(code, [SPECIAL_IDS.eos] * bool(marks)).tofile(file)
+        array(code, [ids.eos] * bool(marks)).tofile(file)
     report = replace(documents.report, tokens=tokens + bool(marks), end_marks=marks, unknown=unknown)
     if report.tokens < 2:
         raise DataError(f"{', '.join(report.files)}: {report.tokens} tokens, at least 2 are needed")
     (folder / "starts").write_bytes(starts.tobytes())
-    seal(folder, {"type": np.dtype(code).str, "report": asdict(report)}, version=FORMAT)
+    meta = {"type": np.dtype(code).str, "report": asdict(report), "begin": tokenizer.begin, "fill": ids.fill}
+    seal(folder, meta, version=FORMAT)
 
 
 def _groups(documents: Iterable[str], *, whole: bool) -> Iterator[list[tuple[str, bool]]]:
@@ -145,14 +149,14 @@ def chunks(text: str) -> Iterator[str]:
 class StreamBatch:
     """Windows of a stream: from ``ids`` up to a position the model predicts the target at that position.
 
-    Where no target counts, ``targets`` is the pad id: behind a window shorter than the batch, and in evaluation before
-    the first one that counts. Padding stands behind, so that under a causal mask no real position sees it.
+    Where no target counts, ``targets`` is ``NO_TARGET``: behind a window shorter than the batch, and in evaluation
+    before the first one that counts. Padding stands behind, so that under a causal mask no real position sees it.
     """
 
     ids: Int[Tensor, "batch seq"]
     targets: Int[Tensor, "batch seq"]
     target_count: int
-    """Targets that are not padding: what a summed loss is divided by."""
+    """Targets that count: what a summed loss is divided by."""
     document_ids: Int[Tensor, "batch seq"] | None = None
     """Number of the document inside the window: a position attends to its own alone. None: to all before it."""
     positions: Int[Tensor, "batch seq"] | None = None
@@ -190,7 +194,7 @@ class Windows(Dataset[StreamBatch]):
         begins, firsts, ends = (column[:, None] for column in self.spans[self.plan[index]].T)
         at = begins + np.arange(-1, int((ends - begins).max()))  # batch seq+1: of every input, and the last target
         found = self.stream.ids[at.clip(0, len(self.stream) - 1)].astype(np.int64)
-        found[at < 0] = SPECIAL_IDS.eos
+        found[at < 0] = self.stream.begin
         at = at[:, 1:]  # of every target
         marks = {}
         if self.isolated:
@@ -198,8 +202,8 @@ class Windows(Dataset[StreamBatch]):
             marks["document_ids"] = torch.from_numpy(document - document[:, :1])
             marks["positions"] = torch.from_numpy(at - np.maximum(begins, self.stream.starts[document]))
         return StreamBatch(
-            ids=torch.from_numpy(np.where(at < ends, found[:, :-1], SPECIAL_IDS.pad)),
-            targets=torch.from_numpy(np.where((firsts <= at) & (at < ends), found[:, 1:], SPECIAL_IDS.pad)),
+            ids=torch.from_numpy(np.where(at < ends, found[:, :-1], self.stream.fill)),
+            targets=torch.from_numpy(np.where((firsts <= at) & (at < ends), found[:, 1:], NO_TARGET)),
             target_count=int((ends - firsts).sum()),
             **marks,
         )

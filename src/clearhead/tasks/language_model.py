@@ -21,7 +21,7 @@ from clearhead.nn.lora import LoraConfig, LoraLinear, add_lora, merge_lora
 from clearhead.optim.build import OptimConfig
 from clearhead.tasks.job import Progress
 from clearhead.tasks.run import cache_folder, load_recipe
-from clearhead.text.special import SPECIAL_IDS
+from clearhead.text.special import ABSENT, NO_TARGET
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 from clearhead.train.config import TrainConfig, ValidationConfig
 from clearhead.train.state import find_checkpoint
@@ -162,10 +162,11 @@ def load_tokenizer(run: Path) -> Tokenizer:
 def build_net(recipe: LanguageModelRecipe, tokenizer: Tokenizer) -> Net:
     """Builds the model with fresh weights, adapted where the recipe says so."""
     model: Net
+    pad_id = None if tokenizer.ids.pad == ABSENT else tokenizer.ids.pad
     if isinstance(recipe.model, RNNConfig):
-        model = RNNLanguageModel(recipe.model, vocab_size=tokenizer.vocab_size, pad_id=SPECIAL_IDS.pad)
+        model = RNNLanguageModel(recipe.model, vocab_size=tokenizer.vocab_size, pad_id=pad_id)
     else:
-        model = GPT(recipe.model, vocab_size=tokenizer.vocab_size, pad_id=SPECIAL_IDS.pad)
+        model = GPT(recipe.model, vocab_size=tokenizer.vocab_size, pad_id=pad_id)
     if recipe.lora:
         try:
             add_lora(model, recipe.lora)
@@ -228,7 +229,7 @@ def batch_loss(model: Net, batch: StreamBatch, config: LossConfig, precision: st
         hidden = model.hidden(batch.ids, positions=batch.positions, documents=batch.document_ids)
     states, targets = hidden.flatten(0, 1).float(), batch.targets.flatten()  # (batch seq) d_model, (batch seq)
     if batch.target_count < len(targets):
-        counted = targets.ne(SPECIAL_IDS.pad).nonzero()[:, 0]
+        counted = targets.ne(NO_TARGET).nonzero()[:, 0]
         states, targets = states.index_select(0, counted), targets[counted]
     return linear_cross_entropy(states, model.lm_head.weight, targets, config)
 

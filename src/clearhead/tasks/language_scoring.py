@@ -20,7 +20,6 @@ from clearhead.tasks.generator import LanguageModel
 from clearhead.tasks.language_model import total_loss
 from clearhead.tasks.ngram import NgramLanguageModel
 from clearhead.tasks.run import cache_folder, load_recipe
-from clearhead.text.special import SPECIAL_IDS
 
 Scored = LanguageModel | NgramLanguageModel
 POSITION_WINDOW = 64  # pieces that each model reads from nothing, for the loss by position
@@ -109,7 +108,7 @@ def loss_by_position(model: Scored, stream: TokenStream) -> Float[ndarray, " win
     if isinstance(model, LanguageModel):
         width = min(width, model.recipe.model.max_seq_len)
     count = len(stream) // width
-    ids = np.append(SPECIAL_IDS.eos, stream.ids[: count * width]).astype(np.int64)
+    ids = np.append(stream.begin, stream.ids[: count * width]).astype(np.int64)
     windows = ids[np.arange(count)[:, None] * width + np.arange(width + 1)]
     return _window_losses(model, windows).mean(axis=0)
 

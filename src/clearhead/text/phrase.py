@@ -1,15 +1,12 @@
 """Phrases as automata over pieces: whether a text contains one, however the text is cut into pieces."""
 
 import functools
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.text.pipeline import CONTINUATION, SPACE
-from clearhead.text.special import SPECIALS
 from clearhead.text.tokenizer import Tokenizer
 
 # A byte that no text has; it stands for any letter of a word.
@@ -65,8 +62,7 @@ class Spellings:
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "Spellings":
         """Asks the tokenizer for each piece."""
-        pieces = [_spelling(tokenizer, index) for index in range(len(SPECIALS), tokenizer.vocab_size)]
-        return cls([b""] * len(SPECIALS) + pieces)
+        return cls([tokenizer.spelling(index) for index in range(tokenizer.vocab_size)])
 
     def automaton(self, phrases: Sequence[bytes]) -> Automaton:
         """Returns what finds any of ``phrases``, none of them empty, as whole words where its script has such.
@@ -115,14 +111,3 @@ def _in_word(text: bytes) -> bool:
 def _border(left: bytes, right: bytes) -> bool:
     """Whether a phrase may end with ``left`` where the text goes on with ``right``, or start with ``right``."""
     return not (_in_word(left) and right[:1] in _WORD)
-
-
-def _spelling(tokenizer: Tokenizer, index: int) -> bytes:
-    text, (shown,), kind = tokenizer.decode([index]), tokenizer.pieces([index]), tokenizer.config.kind
-    if kind == "byte_bpe" and "\ufffd" in text:  # parts of characters are lost in the text, not in what is shown
-        raw = shown.replace(SPACE, " ").encode()
-        return re.sub(rb"<0x(..)>", lambda match: bytes.fromhex(match[1].decode()), raw)
-    if kind == "wordpiece":
-        return (text if shown.startswith(CONTINUATION) else f" {text}").encode()
-    # decoding takes the space in front of a text away
-    return (f" {text}" if kind in ("bpe", "unigram") and shown.startswith(SPACE) else text).encode()

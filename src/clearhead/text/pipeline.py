@@ -1,26 +1,23 @@
 """Builds and trains the Hugging Face ``tokenizers`` pipeline of each kind; ``tokenizer`` is the way in."""
 
 import dataclasses
+import functools
 import json
 import math
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import tokenizers as hf
 from tokenizers import models, pre_tokenizers, trainers
 
 from clearhead.text.normalize import HAN, KANA, WIDE_PUNCTUATION
-from clearhead.text.special import SPECIAL_IDS, SPECIALS
+from clearhead.text.special import SPECIAL_IDS
 
 Kind = Literal["char", "byte_bpe", "bpe", "wordpiece", "unigram"]
 SPACE, CONTINUATION = "▁", "##"
-
-# Inside the library's model a special piece is named with a space in front. No rule of _words gives the model
-# a space with something behind it, so text that spells "</s>" never becomes the special piece.
-_HIDDEN = [" " + name for name in SPECIALS]
 
 # Words of byte_bpe: as GPT-2's, with combining marks as letters and an apostrophe inside a word as part of
 # it. So CJK punctuation is a word of its own, a clause is a word. Pieces a line of Tatoeba's Chinese test, in
@@ -37,6 +34,12 @@ def _byte_chars() -> list[str]:
 
 
 BYTE_CHARS = _byte_chars()
+_BYTE_OF = {char: byte for byte, char in enumerate(BYTE_CHARS)}
+
+
+def bytes_of(piece: str) -> bytes:
+    """Returns the bytes that a piece of ``BYTE_CHARS`` stands for; KeyError for another character."""
+    return bytes(_BYTE_OF[char] for char in piece)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,10 +64,11 @@ class Learned:
             raise ValueError("there must be one finite score a piece")
 
 
-def build(kind: Kind, learned: Learned) -> hf.Tokenizer:
+def build(kind: Kind, learned: Learned, specials: Sequence[str]) -> hf.Tokenizer:
     """Returns the pipeline. It never comes from a file, where a hostile pattern could crash the process."""
-    ids = {piece: index for index, piece in enumerate([*_HIDDEN, *learned.pieces])}
-    unk = _HIDDEN[SPECIAL_IDS.unk]
+    hidden = _hidden(specials)
+    ids = {piece: index for index, piece in enumerate([*hidden, *learned.pieces])}
+    unk = hidden[SPECIAL_IDS.unk]
     model: models.Model
     match kind:
         case "char":
@@ -76,17 +80,18 @@ def build(kind: Kind, learned: Learned) -> hf.Tokenizer:
         case "wordpiece":
             model = models.WordPiece(vocab=ids, unk_token=unk, max_input_chars_per_word=100)
         case "unigram":
-            scores = [0.0] * len(_HIDDEN) + learned.scores
+            scores = [0.0] * len(hidden) + learned.scores
             model = models.Unigram(list(zip(ids, scores, strict=True)), unk_id=SPECIAL_IDS.unk, byte_fallback=False)
     pipeline = hf.Tokenizer(model)
     pipeline.pre_tokenizer = _words(kind)
     return pipeline
 
 
-def train(lines: Iterable[str], kind: Kind, vocab_size: int, min_frequency: int) -> Learned:
+def train(lines: Iterable[str], kind: Kind, *, specials: Sequence[str], vocab_size: int, min_frequency: int) -> Learned:
     """Learns from prepared lines; but for byte_bpe, a character below ``min_frequency`` gets no piece."""
+    trained = functools.partial(_fit, kind=kind, hidden=_hidden(specials), size=vocab_size, least=min_frequency)
     if kind == "byte_bpe":
-        return _fit(lines, kind, vocab_size, min_frequency, BYTE_CHARS)
+        return trained(lines, alphabet=BYTE_CHARS)
     # A generator gives its lines once; the alphabet is due first, for the library breaks its ties by chance.
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as spool:
         counts: Counter[str] = Counter()
@@ -94,14 +99,23 @@ def train(lines: Iterable[str], kind: Kind, vocab_size: int, min_frequency: int)
             counts.update(line)
             if kind != "char":
                 spool.write(line + "\n")
-        alphabet = _alphabet(counts, kind, vocab_size - len(SPECIALS), min_frequency)
+        alphabet = _alphabet(counts, kind, vocab_size - len(specials), min_frequency)
         if kind == "char" or not alphabet:
             return Learned(alphabet)
         spool.seek(0)
         # other characters become spaces, so that no piece bridges them
         blank = dict.fromkeys(map(ord, counts.keys() - set(alphabet)), " ")
         known = (line.rstrip("\n").translate(blank) for line in spool)
-        return _fit(known, kind, vocab_size, min_frequency, alphabet)
+        return trained(known, alphabet=alphabet)
+
+
+def _hidden(specials: Sequence[str]) -> list[str]:
+    """Returns the special pieces as the library's model knows them: with a space in front.
+
+    No rule of ``_words`` gives the model a space with something behind it, so text that spells "</s>" never becomes the
+    special piece.
+    """
+    return [" " + name for name in specials]
 
 
 def _alphabet(counts: Counter[str], kind: Kind, room: int, min_frequency: int) -> list[str]:
@@ -121,31 +135,31 @@ def _continuations(alphabet: list[str]) -> list[str]:
     return [CONTINUATION + char for char in alphabet if len(words.pre_tokenize_str("a" + char)) == 1]
 
 
-def _fit(lines: Iterable[str], kind: Kind, vocab_size: int, min_frequency: int, alphabet: list[str]) -> Learned:
-    sizes: dict[str, Any] = {"vocab_size": vocab_size, "min_frequency": min_frequency, "show_progress": False}
+def _fit(lines: Iterable[str], *, kind: Kind, hidden: list[str], size: int, least: int, alphabet: list[str]) -> Learned:
+    sizes: dict[str, Any] = {"vocab_size": size, "min_frequency": least, "show_progress": False}
     model: models.Model = models.BPE()
     trainer: trainers.Trainer
     if kind == "unigram":
-        model, unk = models.Unigram(), _HIDDEN[SPECIAL_IDS.unk]
+        model, unk = models.Unigram(), hidden[SPECIAL_IDS.unk]
         del sizes["min_frequency"]
-        trainer = trainers.UnigramTrainer(special_tokens=_HIDDEN, unk_token=unk, **sizes)
+        trainer = trainers.UnigramTrainer(special_tokens=hidden, unk_token=unk, **sizes)
     elif kind == "wordpiece":
         model = models.WordPiece()
         # with the ## characters first, or else the library numbers them by chance and breaks ties by number
-        first = [*_HIDDEN, *_continuations(alphabet)]
+        first = [*hidden, *_continuations(alphabet)]
         trainer = trainers.WordPieceTrainer(special_tokens=first, initial_alphabet=alphabet, **sizes)
     else:
-        trainer = trainers.BpeTrainer(special_tokens=_HIDDEN, initial_alphabet=alphabet, **sizes)
+        trainer = trainers.BpeTrainer(special_tokens=hidden, initial_alphabet=alphabet, **sizes)
     pipeline = hf.Tokenizer(model)
     pipeline.pre_tokenizer = _words(kind)
     pipeline.train_from_iterator(lines, trainer)
     found = json.loads(pipeline.to_str())["model"]
     if kind != "unigram":
         pieces = sorted(found["vocab"], key=found["vocab"].__getitem__)
-        return Learned(pieces[len(_HIDDEN) :], [(left, right) for left, right in found.get("merges", [])])
+        return Learned(pieces[len(hidden) :], [(left, right) for left, right in found.get("merges", [])])
     # the library may overshoot: all characters stay, then the most probable pieces
-    ranked = sorted(found["vocab"][len(_HIDDEN) :], key=lambda item: (len(item[0]) > 1, -item[1], item[0]))
-    kept = ranked[: vocab_size - len(_HIDDEN)]
+    ranked = sorted(found["vocab"][len(hidden) :], key=lambda item: (len(item[0]) > 1, -item[1], item[0]))
+    kept = ranked[: size - len(hidden)]
     return Learned([piece for piece, _ in kept], scores=[float(score) for _, score in kept])
 
 

@@ -14,12 +14,12 @@ from annotated_types import Ge, Lt
 
 from clearhead.config import parse
 from clearhead.errors import DataError, ModelError, UsageError
+from clearhead.text.adopted import Adopted
 from clearhead.text.bpe_dropout import BpeDropout
 from clearhead.text.normalize import UNSPACED, Normalization, normalize
-from clearhead.text.pipeline import BYTE_CHARS, CONTINUATION, SPACE, Kind, Learned, build, train
-from clearhead.text.special import SPECIAL_IDS, SPECIALS, SpecialIds
+from clearhead.text.pipeline import BYTE_CHARS, CONTINUATION, SPACE, Kind, Learned, build, bytes_of, train
+from clearhead.text.special import SpecialIds, Specials, specials_of
 
-_FIRST = len(SPECIALS)
 _LOST = "\ufffd"
 
 
@@ -27,10 +27,12 @@ _LOST = "\ufffd"
 class TokenizerConfig:
     """How a tokenizer is made."""
 
-    kind: Kind = "byte_bpe"
-    """byte_bpe spells every text; the others are described at ``Tokenizer``."""
+    kind: Kind | Literal["adopted"] = "byte_bpe"
+    """byte_bpe spells every text; the others are described at ``Tokenizer``. ``adopted`` came with a model."""
     vocab_size: Annotated[int, Ge(8)] = 8000
-    """Pieces at most, the four special ones included; a small corpus gives fewer."""
+    """Pieces at most, the special ones included; a small corpus gives fewer."""
+    specials: Specials = "sequence"
+    """Special pieces: padding, begin, end and unknown; ``masked`` has [CLS], [SEP] and [MASK] besides."""
     joint: bool = True
     """One vocabulary for both languages of a pair."""
     normalization: Normalization = "none"
@@ -45,8 +47,10 @@ class TokenizerConfig:
     def __post_init__(self) -> None:
         if self.dropout and self.kind not in ("byte_bpe", "bpe"):
             raise ValueError(f"dropout = {self.dropout}: kind must be byte_bpe or bpe for BPE-dropout, not {self.kind}")
-        if self.kind == "byte_bpe" and self.vocab_size < _FIRST + len(BYTE_CHARS):
-            raise ValueError(f"vocab_size = {self.vocab_size}: byte_bpe needs 260 for the bytes and special pieces")
+        least = len(specials_of(self.specials)[0]) + len(BYTE_CHARS)
+        if self.kind == "byte_bpe" and self.vocab_size < least:
+            size = self.vocab_size
+            raise ValueError(f"vocab_size = {size}: byte_bpe needs {least} for the bytes and special pieces")
 
     def normalize(self, text: str) -> str:
         """Returns ``text`` as the tokenizer sees it. Raises DataError for a lone surrogate."""
@@ -60,6 +64,7 @@ class _Saved:
     version: Literal[1]
     config: TokenizerConfig
     learned: Learned
+    adopted: Adopted | None = None
 
 
 class Tokenizer:
@@ -75,27 +80,36 @@ class Tokenizer:
       Hugging Face library: two runs on one text differ a little. All other kinds repeat themselves exactly.
     - ``wordpiece``: words cut as BERT does, at white space, punctuation and around each Chinese character;
       white space comes back by rule. A word is unknown as a whole, for one character or for length over 100.
+    - ``adopted``: the tokenizer of a model from elsewhere, with its ids; what its own decoder gives back.
 
     The unknown piece decodes to U+FFFD, the other special pieces to nothing. Text that spells a special piece
     (``</s>``) is text. ``encode`` adds no special pieces. All that take text raise DataError for a lone
     surrogate, all that take ids for one outside the vocabulary.
     """
 
-    def __init__(self, config: TokenizerConfig, learned: Learned):
-        """Builds the tokenizer from what training found; ValueError if the two do not fit."""
-        learned.check(config.kind)
-        self.config, self._learned = config, learned
-        self._pipeline = build(config.kind, learned)
-        self._pieces = [*SPECIALS, *learned.pieces]
-        self._dropout: BpeDropout | None = None
-        if config.kind in ("byte_bpe", "bpe"):
-            ids = {piece: index for index, piece in enumerate(learned.pieces, _FIRST)}
-            self._dropout = BpeDropout(ids, learned.merges, p=config.dropout, unk=SPECIAL_IDS.unk)
+    def __init__(self, config: TokenizerConfig, source: Learned | Adopted):
+        """Builds the tokenizer from what training found, or from another one; ValueError if the two do not fit."""
+        self.config, self._source = config, source
         self._bytes: list[bytes] = []
+        """What each piece adds to a text, where pieces are bytes."""
+        self._dropout: BpeDropout | None = None
+        if isinstance(source, Adopted):
+            self._pipeline, self._pieces, self._bytes, self._special = source.build()
+            self._ids = source.ids
+            return
+        if config.kind == "adopted":
+            raise ValueError("kind is adopted, but nothing to adopt is there")
+        source.check(config.kind)
+        specials, self._ids = specials_of(config.specials)
+        self._special = frozenset(range(len(specials)))
+        self._pipeline = build(config.kind, source, specials)
+        self._pieces = [*specials, *source.pieces]
+        if config.kind in ("byte_bpe", "bpe"):
+            ids = {piece: index for index, piece in enumerate(source.pieces, len(specials))}
+            self._dropout = BpeDropout(ids, source.merges, p=config.dropout, unk=self._ids.unk)
         if config.kind == "byte_bpe":
-            of_char = {char: byte for byte, char in enumerate(BYTE_CHARS)}
-            self._bytes = [b"", b"", b"", _LOST.encode()]
-            self._bytes += [bytes(of_char[char] for char in piece) for piece in learned.pieces]
+            self._bytes = [_LOST.encode() if index == self._ids.unk else b"" for index in sorted(self._special)]
+            self._bytes += [bytes_of(piece) for piece in source.pieces]
 
     @classmethod
     def train(cls, lines: Iterable[str], config: TokenizerConfig) -> "Tokenizer":
@@ -104,6 +118,8 @@ class Tokenizer:
         Raises:
             DataError: there is no text, or a line holds a lone surrogate (says which line).
         """
+        if config.kind == "adopted":
+            raise UsageError("tokenizer.kind = 'adopted': comes with a model from elsewhere, it cannot be trained")
         seen = False
 
         def prepared() -> Iterator[str]:
@@ -116,10 +132,23 @@ class Tokenizer:
                 seen = seen or bool(text)
                 yield text
 
-        learned = train(prepared(), config.kind, config.vocab_size, config.min_frequency)
+        sizes = {"vocab_size": config.vocab_size, "min_frequency": config.min_frequency}
+        learned = train(prepared(), config.kind, specials=specials_of(config.specials)[0], **sizes)
         if not seen:
             raise DataError("there is no text to train the tokenizer on: no lines, or all of them empty")
         return cls(config, learned)
+
+    @classmethod
+    def adopt(cls, adopted: Adopted) -> "Tokenizer":
+        """Takes over the tokenizer of a model from elsewhere.
+
+        Raises:
+            ModelError: it has parts that are not known to be safe, or is damaged.
+        """
+        try:
+            return cls(TokenizerConfig(kind="adopted", vocab_size=max(8, adopted.vocab_size)), adopted)
+        except ValueError as error:
+            raise ModelError(str(error)) from error
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
@@ -146,7 +175,17 @@ class Tokenizer:
     @property
     def ids(self) -> SpecialIds:
         """The ids of the special pieces."""
-        return SPECIAL_IDS
+        return self._ids
+
+    @property
+    def begin(self) -> int:
+        """The id that a language model reads before the first piece of a text: an end mark, or what it was taught."""
+        return self._source.begin if isinstance(self._source, Adopted) else self._ids.eos
+
+    @property
+    def begins(self) -> bool:
+        """Whether ``begin`` stands before every text, as an adopted tokenizer may say."""
+        return isinstance(self._source, Adopted) and self._source.begins
 
     @property
     def fingerprint(self) -> str:
@@ -177,7 +216,13 @@ class Tokenizer:
         checked = self._check(ids)
         if self._bytes:
             return b"".join([self._bytes[i] for i in checked]).decode("utf-8", "replace")
-        shown = [_LOST if i == SPECIAL_IDS.unk else self._pieces[i] for i in checked if i >= SPECIAL_IDS.unk]
+        if self.config.kind == "adopted":
+            return str(self._pipeline.decode(checked, skip_special_tokens=True))
+        shown = [
+            _LOST if i == self._ids.unk else self._pieces[i]
+            for i in checked
+            if i == self._ids.unk or i not in self._special
+        ]
         if self.config.kind == "wordpiece":
             return _join_words(shown)
         text = "".join(shown)
@@ -189,11 +234,30 @@ class Tokenizer:
 
     def count_unknown(self, ids: Iterable[int]) -> int:
         """Returns how many of ``ids`` are the unknown piece."""
-        return sum(i == SPECIAL_IDS.unk for i in ids)
+        return sum(i == self._ids.unk for i in ids)
+
+    def spelling(self, index: int) -> bytes:
+        """Returns what a piece adds to a text, in bytes: its space in front too, nothing for special pieces."""
+        if index in self._special:
+            return b""
+        if self._bytes:
+            return self._bytes[index]
+        piece = self._pieces[index]
+        match self.config.kind:
+            case "char":
+                return piece.encode()
+            case "bpe" | "unigram":
+                return piece.replace(SPACE, " ").encode()
+            case "wordpiece":
+                return (piece.removeprefix(CONTINUATION) if piece.startswith(CONTINUATION) else f" {piece}").encode()
+        # what stands behind another piece: its decoder may take a space in front of a text away
+        first = self._pipeline.decode([index], skip_special_tokens=True)
+        twice = self._pipeline.decode([index, index], skip_special_tokens=True)
+        return str(twice).removeprefix(first).encode()
 
     def _readable(self, index: int) -> str:
         text = self._pieces[index]
-        if self._bytes and index >= _FIRST:
+        if self._bytes and index not in self._special:
             text = self._bytes[index].decode("utf-8", "clearhead.hex")
         return "".join(c if c.isprintable() else _hex(c.encode()) for c in text.replace(" ", SPACE))
 
@@ -205,8 +269,15 @@ class Tokenizer:
         return checked
 
     def _content(self) -> bytes:
-        saved = _Saved("clearhead-tokenizer", 1, self.config, self._learned)
-        return json.dumps(dataclasses.asdict(saved), ensure_ascii=False, separators=(",", ":")).encode()
+        adopted = self._source if isinstance(self._source, Adopted) else None
+        learned = self._source if isinstance(self._source, Learned) else Learned([])
+        tree = dataclasses.asdict(_Saved("clearhead-tokenizer", 1, self.config, learned, adopted))
+        # what is at its default is left out: files and fingerprints stay those of the version that had no such key
+        if adopted is None:
+            del tree["adopted"]
+        if self.config.specials == "sequence":
+            del tree["config"]["specials"]
+        return json.dumps(tree, ensure_ascii=False, separators=(",", ":")).encode()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self._content(),)
@@ -217,7 +288,7 @@ def _restore(content: bytes) -> Tokenizer:
     if not isinstance(tree, dict):
         raise ValueError("it is not a JSON object")
     saved = parse(_Saved, tree, source="its content")
-    return Tokenizer(saved.config, saved.learned)
+    return Tokenizer(saved.config, saved.adopted or saved.learned)
 
 
 def _prepare(text: str, config: TokenizerConfig) -> str:

@@ -29,6 +29,7 @@ from clearhead.data.stream import (
 )
 from clearhead.errors import DataError, UsageError
 from clearhead.text.pipeline import Kind
+from clearhead.text.special import NO_TARGET
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 EOS, PAD = 2, 0
@@ -63,7 +64,7 @@ def bigrams(batches: Iterable[StreamBatch]) -> Counter[int]:
     """Counts (input, target) where the target counts, and checks that the batches count alike."""
     found = Counter[int]()
     for batch in batches:
-        real = batch.targets != PAD
+        real = batch.targets != NO_TARGET
         assert int(real.sum()) == batch.target_count > 0
         found.update(((batch.ids[real] << 32) + batch.targets[real]).tolist())
     return found
@@ -243,14 +244,13 @@ def test_a_window_is_a_stretch_of_the_stream(lines: TokenStream) -> None:
     windows = training_windows(lines, context=16, batch_tokens=64, seed=0, epoch=0)
     before = [EOS, *lines.ids.tolist()]
     for index, batch in enumerate(loader(windows)):
-        assert batch.document_ids is None
-        assert batch.positions is None
+        assert batch.document_ids is batch.positions is None
         for (begin, first, end), ids, targets in zip(
             windows.spans[windows.plan[index]].tolist(), batch.ids.tolist(), batch.targets.tolist(), strict=True
         ):
-            padding = [PAD] * (len(ids) - (end - begin))
-            assert ids == before[begin:end] + padding
-            assert targets == before[begin + 1 : end + 1] + padding
+            missing = len(ids) - (end - begin)
+            assert ids == before[begin:end] + [PAD] * missing
+            assert targets == before[begin + 1 : end + 1] + [NO_TARGET] * missing
             assert first == begin
     lengths = np.diff(windows.spans[:, [0, 2]]).ravel().tolist()
     assert Counter(lengths)[16] >= len(lengths) - 2, "only the first and the last window may be shorter"
@@ -292,8 +292,8 @@ def check_row(
     first = owner[targets[0] if targets[0] != EOS else ids[0]]
     assert numbers[0] == positions[0] == 0
     for read, target, number, position in zip(ids, targets, numbers, positions, strict=True):
-        if PAD in (read, target):
-            assert target == PAD
+        if read == PAD or target == NO_TARGET:
+            assert target == NO_TARGET
             continue
         if read == EOS:
             assert position == 0, "the mark before a document is its first input"

@@ -11,6 +11,7 @@ from clearhead.errors import UsageError
 from clearhead.models.gpt import GPT
 from clearhead.tasks.language_model import plain_loss, total_loss
 from clearhead.tasks.language_model_job import LanguageModelJob, prepare_language_model
+from clearhead.text.special import NO_TARGET
 from tests.unit.tasks.test_language_model_job import LM
 
 
@@ -61,7 +62,7 @@ def test_the_loss_is_the_plain_one(text: Path) -> None:
     total, count = job.work().loss_of(batch)
     logits = job.model(batch.ids)
     expected = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), batch.targets.flatten(), ignore_index=0, reduction="sum"
+        logits.flatten(0, 1), batch.targets.flatten(), ignore_index=NO_TARGET, reduction="sum"
     )
     assert count == batch.target_count
     torch.testing.assert_close(total, expected, rtol=1e-5, atol=1e-4)

@@ -60,7 +60,7 @@ def test_byte_bpe_is_lossless(text: str) -> None:
 def test_byte_bpe_is_lossless_on_nasty_text(text: str) -> None:
     tokenizer = TRAINED["byte_bpe"]
     assert tokenizer.decode(tokenizer.encode(text)) == text
-    dropping = Tokenizer(TokenizerConfig(vocab_size=400, dropout=0.5), tokenizer._learned)
+    dropping = Tokenizer(TokenizerConfig(vocab_size=400, dropout=0.5), tokenizer._source)
     assert tokenizer.decode(dropping.encode_with_dropout(text, np.random.default_rng(0))) == text
 
 
@@ -194,7 +194,7 @@ def test_real_text_comes_back(shared_data: Path) -> None:
 
 
 def test_dropout_is_reproducible_and_keeps_the_text() -> None:
-    tokenizer = Tokenizer(TokenizerConfig(vocab_size=400, dropout=0.3), TRAINED["byte_bpe"]._learned)
+    tokenizer = Tokenizer(TokenizerConfig(vocab_size=400, dropout=0.3), TRAINED["byte_bpe"]._source)
     first, again, other = (
         [tokenizer.encode_with_dropout(x, rng) for x in LINES] for rng in map(np.random.default_rng, (1, 1, 2))
     )
@@ -294,3 +294,21 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_masked_vocabularies_have_three_special_pieces_more(kind: Kind, tmp_path: Path) -> None:
+    tokenizer = Tokenizer.train(LINES, TokenizerConfig(kind=kind, vocab_size=400, specials="masked"))
+    plain, ids = TRAINED[kind], tokenizer.ids
+    assert (ids.cls, ids.sep, ids.mask) == (4, 5, 6)
+    assert tokenizer.pieces([ids.cls, ids.sep, ids.mask]) == ["[CLS]", "[SEP]", "[MASK]"]
+    assert tokenizer.decode([ids.cls, *tokenizer.encode("an apple"), ids.sep]) == "an apple"
+    assert not {*tokenizer.encode("[MASK] </s>")} & {*ids.never} - {ids.unk}
+    assert [tokenizer.spelling(index) for index in range(7)] == [b""] * 3 + [plain.spelling(3)] + [b""] * 3
+    tokenizer.save(tmp_path / "text.json")
+    assert Tokenizer.load(tmp_path / "text.json").ids == ids
+
+
+def test_an_adopted_kind_cannot_be_trained() -> None:
+    with pytest.raises(UsageError, match=r"tokenizer.kind = 'adopted': comes with a model from elsewhere"):
+        Tokenizer.train(LINES, TokenizerConfig(kind="adopted"))
