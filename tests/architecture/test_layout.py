@@ -20,7 +20,7 @@ BUDGETS = {
     ("checkpoint",): 250,
     ("train",): 600,
     ("decode",): 1800,
-    ("interop",): 600,
+    ("interop",): 900,
     ("inspect",): 1000,
     ("tasks",): 3300,
 }

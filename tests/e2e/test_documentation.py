@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.foreign import write_gpt2
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
 # the same recipe, cut down to seconds
@@ -32,7 +34,7 @@ def commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with DIR, input.txt, text.txt and poems.txt, as the pages have it."""
+    """A folder with DIR, input.txt, text.txt, poems.txt and gpt2, as the pages have it."""
     folder = tmp_path_factory.mktemp("documentation")
     code = "import sys, pathlib, clearhead.data.demo_corpus as d; d.write_demo_corpus(pathlib.Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, str(folder / "DIR")], check=True)
@@ -42,6 +44,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "input.txt").write_text("我吃了一个苹果。\n\n他喜欢书。\n", "utf-8")
     for name in ("text.txt", "poems.txt"):
         (folder / name).write_text((folder / "DIR" / "train.en").read_text("utf-8"), "utf-8")
+    write_gpt2(folder / "gpt2")
     return folder
 
 
@@ -61,6 +64,7 @@ def cut_down(line: str) -> list[str]:
     return [item for item in SMALL if " rnn-" not in line or item != "model.d_ff=32"]
 
 
+@pytest.mark.timeout(900)  # some forty commands, each a process of its own that loads torch
 def test_every_clearhead_command_runs_in_order(workplace: Path) -> None:
     lines = [line for line in commands() if line.startswith("clearhead ")]
     assert len(lines) >= 12

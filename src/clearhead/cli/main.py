@@ -1,6 +1,7 @@
 """The ``clearhead`` command: finds verbs, loads one when it runs, turns errors into one line and an exit code."""
 
 import importlib
+import keyword
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,8 @@ VERBS = {
     "evaluate": "Score a run on a split: BLEU, chrF, loss, speed.",
     "compare": "Score several runs side by side.",
     "trace": "Follow one sentence through every step of a run.",
+    "import": "Make a run of a model in Hugging Face's layout.",
+    "export": "Write the model of a run for other libraries.",
     "average": "Average the last checkpoints of a run into one.",
     "presets": "List the recipes that come with clearhead.",
     "doctor": "Say what this machine offers.",
@@ -35,7 +38,8 @@ class Verbs(click.Group):
         """Imports one verb."""
         if cmd_name not in VERBS:
             return None
-        command: click.Command = importlib.import_module(f"clearhead.cli.{cmd_name}").command
+        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command: click.Command = importlib.import_module(f"clearhead.cli.{module}").command
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:

@@ -16,7 +16,9 @@ from clearhead.cli.options import print_json
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/NAME-NNN]")
 @click.option("--src", help="Source language: the ending of its files.")
 @click.option("--tgt", help="Target language.")
-@click.option("--from", "start", metavar="RUN", help="Train the model of this run further, with its vocabulary.")
+@click.option(
+    "--from", "start", metavar="RUN", help="Train this run's (or Hugging Face folder's) model further, vocabulary kept."
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in --out; starts it where it has no checkpoint yet.")
 @click.option("--dry-run", is_flag=True, help="Report on text, sizes, memory and speed; train nothing, write no run.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe key; may be repeated.")

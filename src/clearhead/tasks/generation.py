@@ -83,7 +83,7 @@ class Prompt:
             tokenizer: of the model.
             config: says what to do with a long one.
             context: most pieces that the model looks back on.
-            marks: an end mark comes before it, as between documents; before an empty one it always does.
+            marks: what begins a text comes before it, as between documents; before an empty one it always does.
 
         Raises:
             UsageError: it is too long under ``error``, or ``max_new`` leaves no room for any of it.
@@ -98,7 +98,7 @@ class Prompt:
                 f"context of {context}; lower max_new, or use overlong = 'window'"
             )
         begins = not pieces or (marks and len(kept) == len(pieces))
-        return cls(text, [tokenizer.ids.eos] * begins + kept, len(pieces) - len(kept), tokenizer.count_unknown(pieces))
+        return cls(text, [tokenizer.begin] * begins + kept, len(pieces) - len(kept), tokenizer.count_unknown(pieces))
 
 
 class TextWriter:

@@ -73,7 +73,15 @@ class LanguageModel:
         packed = pack(model, weights=weights) if isinstance(model, GPT) and can_pack(model) else None
         if weights != "float32" and packed is None:
             raise UsageError(f"weights = {weights!r}: generation with such is for a GPT in float32 on a CPU")
-        return cls(recipe, tokenizer, model, target, load_checkpoint(path, ()).state["step"], _has_marks(run), packed)
+        return cls(
+            recipe,
+            tokenizer,
+            model,
+            target,
+            load_checkpoint(path, ()).state["step"],
+            tokenizer.begins or _has_marks(run),
+            packed,
+        )
 
     @property
     def writer(self) -> GPT:
@@ -141,7 +149,7 @@ class LanguageModel:
         Raises:
             DataError: the text has a lone surrogate.
         """
-        ids = torch.tensor([self.tokenizer.ids.eos, *self.tokenizer.encode(text)], device=self.device)
+        ids = torch.tensor([self.tokenizer.begin, *self.tokenizer.encode(text)], device=self.device)
         context, last, found = self.recipe.model.max_seq_len, len(ids) - 1, list[float]()
         while len(found) < last:
             begin = max(0, len(found) - context // 2)
@@ -167,7 +175,7 @@ class LanguageModel:
         if config.bad_words:
             (demand,) = self._phrases.demands((), config.bad_words, count=1, prefix="", room=0)
             avoided = demand.avoided
-        return Sampler(sampling, ids.eos, (ids.pad, ids.bos, ids.unk), config.min_length, avoided)
+        return Sampler(sampling, ids.eos, ids.never, config.min_length, avoided)
 
     @functools.cached_property
     def _phrases(self) -> PhraseBook:

@@ -1,7 +1,7 @@
 """What a language model is made of: its recipe, its tokenizer, its model, its loss."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -9,22 +9,21 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from clearhead.checkpoint import LoadReport, load_checkpoint, load_matching, load_model_tensors, model_tensors
+from clearhead.checkpoint import load_checkpoint, load_model_tensors
 from clearhead.config import Tree, parse
 from clearhead.data.documents import Documents, DocumentsConfig, read_documents
 from clearhead.data.stream import StreamBatch, TokenStream, chunks, evaluation_windows, loader, prepare_stream
-from clearhead.errors import ModelError, UsageError
+from clearhead.errors import UsageError
 from clearhead.loss import LossConfig, linear_cross_entropy
 from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.models.rnn import RNNConfig, RNNLanguageModel
-from clearhead.nn.lora import LoraConfig, LoraLinear, add_lora, merge_lora
+from clearhead.nn.lora import LoraConfig, add_lora, merge_lora
 from clearhead.optim.build import OptimConfig
 from clearhead.tasks.job import Progress
-from clearhead.tasks.run import cache_folder, load_recipe
+from clearhead.tasks.run import cache_folder
 from clearhead.text.special import ABSENT, NO_TARGET
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 from clearhead.train.config import TrainConfig, ValidationConfig
-from clearhead.train.state import find_checkpoint
 
 Net = GPT | RNNLanguageModel
 TOKENIZER_CHARACTERS = 50_000_000  # a tokenizer is trained on this much text at the most, from the top
@@ -60,7 +59,7 @@ class LanguageModelRecipe:
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     """How the run is judged."""
     start: str = ""
-    """A run whose model and vocabulary are trained further; sizes and tokenizer are then that run's."""
+    """A run, or a folder of Hugging Face's, whose model is trained further; sizes and tokenizer are then its own."""
     lora: LoraConfig | None = None
     """Trains small products beside the layers of ``start`` in place of all weights."""
 
@@ -73,7 +72,7 @@ class LanguageModelRecipe:
         if self.validation.monitor == "bleu":
             raise ValueError("validation.monitor = 'bleu': a language model is judged by 'loss'")
         if self.lora and not self.start:
-            raise ValueError("lora: adapts a trained model; name its run with start (--from RUN)")
+            raise ValueError("lora: adapts a trained model; name it with start (--from RUN)")
         check_encoded_once(self.tokenizer)
 
 
@@ -128,7 +127,7 @@ def train_tokenizer(documents: Documents, config: TokenizerConfig) -> Tokenizer:
 
 
 def read_streams(
-    data: Path, config: DocumentsConfig, *, tokenizer: TokenizerConfig, known: Path | None, progress: Progress
+    data: Path, config: DocumentsConfig, *, tokenizer: TokenizerConfig, known: Tokenizer | None, progress: Progress
 ) -> tuple[Tokenizer, TokenStream, TokenStream]:
     """Reads and encodes the train and the valid split.
 
@@ -136,14 +135,14 @@ def read_streams(
         data: a text file or a folder of them.
         config: which text.
         tokenizer: what is trained on it first.
-        known: a run whose tokenizer is used instead.
+        known: a tokenizer that is used instead.
         progress: called with (characters encoded, characters in all).
 
     Raises:
         DataError: the text cannot be used.
     """
     train, valid = (read_documents(data, split=split, config=config) for split in ("train", "valid"))
-    learned = load_tokenizer(known) if known else train_tokenizer(train, tokenizer)
+    learned = known or train_tokenizer(train, tokenizer)
     encode = partial(prepare_stream, tokenizer=learned, cache_dir=cache_folder() / "data")
     return learned, encode(train, progress=progress), encode(valid)
 
@@ -181,40 +180,6 @@ def load_net(recipe: LanguageModelRecipe, tokenizer: Tokenizer, checkpoint: Path
     load_model_tensors(model, saved.tensors.get("ema", saved.tensors["model"]), f"checkpoint {str(checkpoint)!r}")
     merge_lora(model)
     return model
-
-
-def started_from(recipe: LanguageModelRecipe) -> LanguageModelRecipe:
-    """Returns the recipe with sizes and tokenizer of the run that it starts from; its dropout rates are kept.
-
-    Raises:
-        ModelError: ``start`` is not a run of the same task.
-    """
-    tree = load_recipe(Path(recipe.start))
-    if (found := tree.get("task")) != recipe.task:
-        raise ModelError(f"start = {recipe.start!r}: a run of the task {recipe.task} is needed, not {found!r}")
-    source = parse_language_model(tree, f"recipe of run {recipe.start!r}")
-    rates = {name: rate for name, rate in asdict(recipe.model).items() if name.endswith("dropout")}
-    return replace(recipe, model=replace(source.model, **rates), tokenizer=source.tokenizer)
-
-
-def take_weights(model: Net, run: Path) -> LoadReport:
-    """Copies the weights of the best checkpoint of ``run`` into ``model``, whose layers may be adapted.
-
-    Raises:
-        ModelError: the run has no checkpoint, or a tensor does not fit.
-    """
-    checkpoint = find_checkpoint(run)
-    if checkpoint is None:
-        raise ModelError(f"run {str(run)!r} has no checkpoint yet")
-    recipe = parse_language_model(load_recipe(run), f"recipe of run {str(run)!r}")
-    weights = model_tensors(load_net(recipe, load_tokenizer(run), checkpoint))
-    adapted = {name for name, module in model.named_modules() if isinstance(module, LoraLinear)}
-
-    def place(name: str) -> str:
-        owner, _, part = name.rpartition(".")
-        return f"{owner}.linear.{part}" if owner in adapted else name
-
-    return load_matching(model, {place(name): tensor for name, tensor in weights.items()}, f"run {str(run)!r}")
 
 
 def sizes_of(config: GPTConfig | RNNConfig) -> str:

@@ -18,15 +18,15 @@ from clearhead.tasks.language_model import (
     Net,
     batch_loss,
     build_net,
+    load_tokenizer,
     parse_language_model,
     read_streams,
     save_tokenizer,
     sizes_of,
-    started_from,
-    take_weights,
     total_loss,
 )
 from clearhead.tasks.machine import pick_device
+from clearhead.tasks.start import open_start
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.train.loop import Work
 
@@ -128,11 +128,12 @@ def prepare_language_model(
         DataError: the text cannot be used.
     """
     recipe = parse_language_model(tree, source)
-    start = Path(recipe.start) if recipe.start and not run else None
-    recipe = started_from(recipe) if start else recipe
+    start = open_start(Path(recipe.start), task=recipe.task) if recipe.start and not run else None
+    recipe = start.applied(recipe) if start else recipe
     device = pick_device(recipe.train.device)
-    read = read_streams(data, recipe.data, tokenizer=recipe.tokenizer, known=run or start, progress=progress)
+    known = start.tokenizer if start else load_tokenizer(run) if run else None
+    read = read_streams(data, recipe.data, tokenizer=recipe.tokenizer, known=known, progress=progress)
     torch.manual_seed(recipe.train.seed)
     model = build_net(recipe, read[0])
-    taken = take_weights(model, start) if start else None
+    taken = start.load_into(model) if start else None
     return LanguageModelJob(recipe, fresh_state(model.to(device), recipe), device, *read, taken)

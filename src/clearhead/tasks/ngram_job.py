@@ -11,7 +11,7 @@ from clearhead.data.stream import TokenStream
 from clearhead.errors import UsageError
 from clearhead.models.ngram import Ngram
 from clearhead.tasks.job import Job, Progress
-from clearhead.tasks.language_model import read_streams, save_tokenizer
+from clearhead.tasks.language_model import load_tokenizer, read_streams, save_tokenizer
 from clearhead.tasks.ngram import FILE, NgramLanguageModel, NgramRecipe, count_ngrams, parse_ngram, sizes_of
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.train.events import Counted, Evaluated, Event, Finished
@@ -111,5 +111,6 @@ def prepare_ngram(
 ) -> NgramJob:
     """Reads the documents, trains a tokenizer and encodes; arguments as in ``prepare_language_model``."""
     recipe = parse_ngram(tree, source)
-    read = read_streams(data, recipe.data, tokenizer=recipe.tokenizer, known=run, progress=progress)
+    known = load_tokenizer(run) if run else None
+    read = read_streams(data, recipe.data, tokenizer=recipe.tokenizer, known=known, progress=progress)
     return NgramJob(recipe, *read)

@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import tokenizers as hf
 
-from clearhead.text.pipeline import BYTE_CHARS, bytes_of
+from clearhead.text.pipeline import BYTE_CHARS, SPACE, bytes_of
+from clearhead.text.pipeline import PATTERNS as OUR_PATTERNS
 from clearhead.text.special import ABSENT, SpecialIds
 
 # Parts that are built. Anything else is refused: the library panics on some hostile files, and a pattern of theirs may
@@ -27,8 +29,10 @@ PATTERNS = frozenset(
         rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}|{_MARKS}",  # Llama 3
         rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}|{_MARKS}",  # Qwen 2
         r" {2,}",
+        *OUR_PATTERNS,
     ]
 )
+_BYTE, _BYTE_CHARS = re.compile(r"<0x([0-9A-F]{2})>"), frozenset(BYTE_CHARS)
 ROWS = 1 << 22  # ids above this are no vocabulary's
 
 
@@ -39,6 +43,7 @@ class Built(NamedTuple):
     pieces: list[str]  # in order of id
     spellings: list[bytes]  # what each piece adds to a text, where the decoder reads bytes; else none at all
     special: frozenset[int]  # ids that add nothing to a text
+    strips: bool  # whether a space in front of a text is not part of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,19 +92,25 @@ class Adopted:
         added = self._tree.get("added_tokens") or []
         special = {token["id"] for token in added if token.get("special")} | {*dataclasses.astuple(self.ids)}
         special |= set(range(self.vocab_size)) - set(vocabulary.values())
-        return Built(pipeline, pieces, self._spellings(pieces, special), frozenset(special - {ABSENT}))
+        found = {str(part.get("type")) for part in _parts(self._tree.get("decoder"), "decoder")}
+        spelled = [_spelled(piece, found) for piece in pieces] if found & {"ByteLevel", "ByteFallback"} else []
+        for index in special - {ABSENT} if spelled else ():
+            spelled[index] = b""
+        for token in added if spelled else ():
+            spelled[token["id"]] = b"" if token["id"] in special else token["content"].encode()
+        return Built(pipeline, pieces, spelled, frozenset(special - {ABSENT}), strips="Strip" in found)
 
-    def _spellings(self, pieces: list[str], special: set[int]) -> list[bytes]:
-        if (self._tree.get("decoder") or {}).get("type") != "ByteLevel":
-            return []
-        added, known = {token["id"] for token in self._tree.get("added_tokens") or []}, frozenset(BYTE_CHARS)
 
-        def spelled(index: int, piece: str) -> bytes:
-            if index in special:
-                return b""
-            return piece.encode() if index in added or not known.issuperset(piece) else bytes_of(piece)
+def _spelled(piece: str, decoder: set[str]) -> bytes:
+    """Returns the bytes of a piece, which a decoder of theirs joins and reads as UTF-8.
 
-        return [spelled(index, piece) for index, piece in enumerate(pieces)]
+    Theirs makes U+FFFD of every byte in a run that is not UTF-8; read as bytes, what is right in it stays.
+    """
+    if "ByteLevel" in decoder:
+        return bytes_of(piece) if _BYTE_CHARS.issuperset(piece) else piece.encode()
+    if byte := _BYTE.fullmatch(piece):
+        return bytes.fromhex(byte[1])
+    return piece.replace(SPACE, " ").encode()
 
 
 def _check_parts(tree: dict[str, Any]) -> None:

@@ -17,8 +17,8 @@ KANA = "\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"
 WIDE_PUNCTUATION = "\u3000-\u3004\u3008-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
 UNSPACED = HAN + KANA + WIDE_PUNCTUATION  # what is written without spaces between words
 
-_HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
-_HALF_WIDTH |= {ord(wide): ord(half) for wide, half in zip("\u3000。、“”‘’「」『』", ' .,""\'\'""""', strict=True)}
+HALF_WIDTH = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # for ``str.translate``
+HALF_WIDTH |= {ord(wide): half for wide, half in zip("\u3000。、“”‘’「」『』", ' .,""\'\'""""', strict=True)}
 _FULL_WIDTH = str.maketrans(",.!?;:", "，。！？；：")
 _CJK = re.compile(f"[{UNSPACED}]")
 _MARKS = re.compile(f"(?<=[{UNSPACED}”’])(?:[,.!?;:]++(?![A-Za-z0-9])|[,!?;:]++)|[,!?;:](?=[{UNSPACED}])")
@@ -51,7 +51,7 @@ def normalize(text: str, mode: Normalization) -> str:
         case "nfc" | "nfkc":
             return unicodedata.normalize("NFC" if mode == "nfc" else "NFKC", text)
         case "halfwidth":
-            return text.translate(_HALF_WIDTH)
+            return text.translate(HALF_WIDTH)
     raise UsageError(f"normalization = {mode!r}{nearest(mode, get_args(Normalization))}")
 
 

@@ -89,12 +89,13 @@ class Tokenizer:
 
     def __init__(self, config: TokenizerConfig, source: Learned | Adopted):
         """Builds the tokenizer from what training found, or from another one; ValueError if the two do not fit."""
-        self.config, self._source = config, source
+        self.config, self.source = config, source
         self._bytes: list[bytes] = []
         """What each piece adds to a text, where pieces are bytes."""
+        self._strips = False
         self._dropout: BpeDropout | None = None
         if isinstance(source, Adopted):
-            self._pipeline, self._pieces, self._bytes, self._special = source.build()
+            self._pipeline, self._pieces, self._bytes, self._special, self._strips = source.build()
             self._ids = source.ids
             return
         if config.kind == "adopted":
@@ -180,12 +181,12 @@ class Tokenizer:
     @property
     def begin(self) -> int:
         """The id that a language model reads before the first piece of a text: an end mark, or what it was taught."""
-        return self._source.begin if isinstance(self._source, Adopted) else self._ids.eos
+        return self.source.begin if isinstance(self.source, Adopted) else self._ids.eos
 
     @property
     def begins(self) -> bool:
         """Whether ``begin`` stands before every text, as an adopted tokenizer may say."""
-        return isinstance(self._source, Adopted) and self._source.begins
+        return isinstance(self.source, Adopted) and self.source.begins
 
     @property
     def fingerprint(self) -> str:
@@ -215,7 +216,8 @@ class Tokenizer:
         """Returns the text of ``ids``; what is not UTF-8 in them becomes U+FFFD."""
         checked = self._check(ids)
         if self._bytes:
-            return b"".join([self._bytes[i] for i in checked]).decode("utf-8", "replace")
+            text = b"".join([self._bytes[i] for i in checked]).decode("utf-8", "replace")
+            return text.removeprefix(" ") if self._strips else text
         if self.config.kind == "adopted":
             return str(self._pipeline.decode(checked, skip_special_tokens=True))
         shown = [
@@ -231,6 +233,10 @@ class Tokenizer:
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """Returns the pieces to read: a space is ``▁``, parts of characters and control codes ``<0xE6>``."""
         return [self._readable(i) for i in self._check(ids)]
+
+    def piece(self, index: int) -> str:
+        """Returns a piece as the vocabulary has it; see ``pieces`` for what to show."""
+        return self._pieces[self._check([index])[0]]
 
     def count_unknown(self, ids: Iterable[int]) -> int:
         """Returns how many of ``ids`` are the unknown piece."""
@@ -269,8 +275,8 @@ class Tokenizer:
         return checked
 
     def _content(self) -> bytes:
-        adopted = self._source if isinstance(self._source, Adopted) else None
-        learned = self._source if isinstance(self._source, Learned) else Learned([])
+        adopted = self.source if isinstance(self.source, Adopted) else None
+        learned = self.source if isinstance(self.source, Learned) else Learned([])
         tree = dataclasses.asdict(_Saved("clearhead-tokenizer", 1, self.config, learned, adopted))
         # what is at its default is left out: files and fingerprints stay those of the version that had no such key
         if adopted is None:

@@ -56,9 +56,9 @@ class TrainState:
             tensors["ema"] = model_tensors(self.ema.module)
             tensors["optimizer"]["ema/updates"] = self.ema.n_averaged
         save_checkpoint(path, Checkpoint(tensors, self._numbers()))
-        _point(run, "latest", path)
+        point_to(run, "latest", path)
         if self.best_step == self.step:
-            _point(run, "best", path)
+            point_to(run, "best", path)
         best = run / "checkpoints" / f"step-{self.best_step:08d}"
         for old in checkpoints_of(run)[:-keep_last]:
             if old not in (best, path):
@@ -122,7 +122,8 @@ def find_checkpoint(run: Path, which: str = "best") -> Path | None:
     raise ModelError(f"run {str(run)!r} has no checkpoint {which!r}; it has {known or 'none'}")
 
 
-def _point(run: Path, name: str, path: Path) -> None:
+def point_to(run: Path, name: str, path: Path) -> None:
+    """Makes ``name`` (latest, best) stand for the checkpoint at ``path``."""
     beside = run / "checkpoints" / f"{name}.tmp"
     beside.write_text(path.name + "\n", encoding="utf-8")
     beside.replace(run / "checkpoints" / name)

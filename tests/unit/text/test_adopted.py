@@ -8,61 +8,12 @@ import pytest
 import tokenizers as hf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from clearhead.errors import DataError, ModelError
 from clearhead.text.adopted import Adopted
 from clearhead.text.special import ABSENT, SpecialIds
 from clearhead.text.tokenizer import Tokenizer
-
-LINES = [
-    "He eats an apple, don't you?",
-    "我吃了一个苹果。",
-    "a well-known <|endoftext|> apple  12345",
-    "[MASK] [CLS] naïve",
-]
-
-
-def byte_level() -> hf.Tokenizer:
-    """GPT-2's parts."""
-    pipeline = hf.Tokenizer(models.BPE())
-    pipeline.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    pipeline.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300,
-        special_tokens=["<|endoftext|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    pipeline.train_from_iterator(LINES * 3, trainer)
-    return pipeline
-
-
-def wordpiece() -> hf.Tokenizer:
-    """BERT's parts, with the cuts and the padding that some files have."""
-    pipeline = hf.Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    pipeline.normalizer = normalizers.BertNormalizer(lowercase=True)
-    pipeline.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    pipeline.decoder = decoders.WordPiece()
-    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=120, special_tokens=names, show_progress=False)
-    pipeline.train_from_iterator(LINES * 3, trainer)
-    pipeline.enable_truncation(4)
-    pipeline.enable_padding(length=16)
-    return pipeline
-
-
-def byte_fallback() -> hf.Tokenizer:
-    """Llama 2's parts: words by a mark for the space, and bytes for what has no piece."""
-    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a", "p", "pp", "▁a"]
-    merges = [("p", "p"), ("▁", "a")]
-    model = models.BPE({piece: i for i, piece in enumerate(pieces)}, merges, unk_token="<unk>", byte_fallback=True)
-    pipeline = hf.Tokenizer(model)
-    pipeline.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    parts = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    pipeline.decoder = decoders.Sequence(parts)
-    pipeline.add_special_tokens(["<unk>", "<s>", "</s>"])
-    return pipeline
+from tests.foreign import LINES, byte_fallback, byte_level, wordpiece
 
 
 def adopt(pipeline: hf.Tokenizer, ids: SpecialIds, *, rows: int | None = None, **changes: Any) -> Tokenizer:

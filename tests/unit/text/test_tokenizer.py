@@ -60,7 +60,7 @@ def test_byte_bpe_is_lossless(text: str) -> None:
 def test_byte_bpe_is_lossless_on_nasty_text(text: str) -> None:
     tokenizer = TRAINED["byte_bpe"]
     assert tokenizer.decode(tokenizer.encode(text)) == text
-    dropping = Tokenizer(TokenizerConfig(vocab_size=400, dropout=0.5), tokenizer._source)
+    dropping = Tokenizer(TokenizerConfig(vocab_size=400, dropout=0.5), tokenizer.source)
     assert tokenizer.decode(dropping.encode_with_dropout(text, np.random.default_rng(0))) == text
 
 
@@ -194,7 +194,7 @@ def test_real_text_comes_back(shared_data: Path) -> None:
 
 
 def test_dropout_is_reproducible_and_keeps_the_text() -> None:
-    tokenizer = Tokenizer(TokenizerConfig(vocab_size=400, dropout=0.3), TRAINED["byte_bpe"]._source)
+    tokenizer = Tokenizer(TokenizerConfig(vocab_size=400, dropout=0.3), TRAINED["byte_bpe"].source)
     first, again, other = (
         [tokenizer.encode_with_dropout(x, rng) for x in LINES] for rng in map(np.random.default_rng, (1, 1, 2))
     )

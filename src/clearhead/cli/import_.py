@@ -1,0 +1,33 @@
+"""``clearhead import``: a model in Hugging Face's layout becomes a run."""
+
+from pathlib import Path
+
+import click
+
+from clearhead.cli.options import JSON, print_json
+
+
+@click.command("import")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/NAME-NNN]")
+@JSON
+def command(folder: Path, out: Path | None, as_json: bool) -> None:
+    """Make a run of the model in FOLDER, which has Hugging Face's layout: config.json, weights, tokenizer.
+
+    GPT-2 and Llama-shaped models. What ours cannot represent is refused by name; weights and ids stay as they are.
+
+    \b
+    clearhead import gpt2/ --out runs/gpt2
+    clearhead generate runs/gpt2 "The"
+    clearhead train gpt-finetune --from runs/gpt2 --data poems.txt
+    """
+    from clearhead.tasks.interchange import import_run
+
+    run, found = import_run(folder, out)
+    for line in found.lines():
+        click.echo(line, err=True)
+    report = found.report
+    if as_json:
+        print_json({"run": str(run), "loaded": len(report.loaded), "left": report.left})
+    else:
+        click.echo(str(run))

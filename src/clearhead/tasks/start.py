@@ -1,0 +1,85 @@
+"""Where training starts from instead of random weights: another run, or a folder in Hugging Face's layout."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from clearhead.checkpoint import LoadReport, load_matching, model_tensors
+from clearhead.errors import ModelError, UsageError
+from clearhead.interop.folder import is_folder
+from clearhead.interop.spelling import Tensors
+from clearhead.nn.lora import LoraLinear
+from clearhead.tasks.interchange import read_model
+from clearhead.tasks.language_model import (
+    LanguageModelRecipe,
+    Net,
+    load_net,
+    load_tokenizer,
+    parse_language_model,
+)
+from clearhead.tasks.run import load_recipe
+from clearhead.text.tokenizer import Tokenizer
+from clearhead.train.state import find_checkpoint
+
+
+@dataclass(frozen=True)
+class Start:
+    """A trained model that another one begins as."""
+
+    source: str
+    """What to call it in errors."""
+    recipe: LanguageModelRecipe
+    """Its sizes and tokenizer count."""
+    tokenizer: Tokenizer
+    tensors: Tensors
+    """Its weights by name; LoRA is merged."""
+
+    def applied(self, recipe: LanguageModelRecipe) -> LanguageModelRecipe:
+        """Returns ``recipe`` with sizes and tokenizer of this model; its dropout rates are kept.
+
+        Raises:
+            UsageError: the two do not go together, such as a batch below the context.
+        """
+        rates = {name: rate for name, rate in asdict(recipe.model).items() if name.endswith("dropout")}
+        try:
+            return replace(recipe, model=replace(self.recipe.model, **rates), tokenizer=self.recipe.tokenizer)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+    def load_into(self, model: Net) -> LoadReport:
+        """Copies the weights into ``model``, whose layers may be adapted.
+
+        Raises:
+            ModelError: a tensor does not fit.
+        """
+        adapted = {name for name, module in model.named_modules() if isinstance(module, LoraLinear)}
+
+        def place(name: str) -> str:
+            owner, _, part = name.rpartition(".")
+            return f"{owner}.linear.{part}" if owner in adapted else name
+
+        return load_matching(model, {place(name): tensor for name, tensor in self.tensors.items()}, self.source)
+
+
+def open_start(path: Path, *, task: str) -> Start:
+    """Opens what ``--from`` names.
+
+    Args:
+        path: a run, or a folder of Hugging Face's.
+        task: of the recipe that starts there.
+
+    Raises:
+        ModelError: it is neither, is for another task, has no checkpoint, or cannot be read.
+    """
+    if is_folder(path) and not (path / "recipe.toml").exists():
+        found = read_model(path)
+        if found.recipe.task != task:
+            raise ModelError(f"start = {str(path)!r}: a model of the task {task} is needed, not {found.recipe.task!r}")
+        return Start(str(path), found.recipe, found.tokenizer, found.tensors)
+    source, tree = f"run {str(path)!r}", load_recipe(path)
+    if (own := tree.get("task")) != task:
+        raise ModelError(f"start = {str(path)!r}: a run of the task {task} is needed, not {own!r}")
+    checkpoint = find_checkpoint(path)
+    if checkpoint is None:
+        raise ModelError(f"run {str(path)!r} has no checkpoint yet")
+    recipe, tokenizer = parse_language_model(tree, f"recipe of {source}"), load_tokenizer(path)
+    return Start(source, recipe, tokenizer, model_tensors(load_net(recipe, tokenizer, checkpoint)))

@@ -1,0 +1,85 @@
+"""Tokenizers and models as other libraries write them down: what tests of import and export share."""
+
+from pathlib import Path
+from typing import Any
+
+import tokenizers as hf
+import torch
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+LINES = [
+    "He eats an apple, don't you?",
+    "我吃了一个苹果。",
+    "a well-known <|endoftext|> apple  12345",
+    "[MASK] [CLS] naïve",
+]
+
+
+def byte_level() -> hf.Tokenizer:
+    """GPT-2's parts."""
+    pipeline = hf.Tokenizer(models.BPE())
+    pipeline.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    pipeline.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    pipeline.train_from_iterator(LINES * 3, trainer)
+    return pipeline
+
+
+def wordpiece() -> hf.Tokenizer:
+    """BERT's parts, with the cuts and the padding that some files have."""
+    pipeline = hf.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    pipeline.normalizer = normalizers.BertNormalizer(lowercase=True)
+    pipeline.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    pipeline.decoder = decoders.WordPiece()
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=120, special_tokens=names, show_progress=False)
+    pipeline.train_from_iterator(LINES * 3, trainer)
+    pipeline.enable_truncation(4)
+    pipeline.enable_padding(length=16)
+    return pipeline
+
+
+def byte_fallback() -> hf.Tokenizer:
+    """Llama 2's parts: words by a mark for the space, and bytes for what has no piece."""
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a", "p", "pp", "▁a"]
+    merges = [("p", "p"), ("▁", "a")]
+    model = models.BPE({piece: i for i, piece in enumerate(pieces)}, merges, unk_token="<unk>", byte_fallback=True)
+    pipeline = hf.Tokenizer(model)
+    pipeline.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    parts = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    pipeline.decoder = decoders.Sequence(parts)
+    pipeline.add_special_tokens(["<unk>", "<s>", "</s>"])
+    return pipeline
+
+
+def write_gpt2(folder: Path, **changes: Any) -> Path:
+    """Writes a random GPT-2 with its tokenizer."""
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    torch.manual_seed(0)
+    mark = "<|endoftext|>"
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": 300, **changes}
+    model = GPT2LMHeadModel(GPT2Config(bos_token_id=0, eos_token_id=0, **sizes))
+    model.save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=byte_level(), bos_token=mark, eos_token=mark).save_pretrained(folder)
+    return folder
+
+
+def write_llama(folder: Path) -> Path:
+    """Writes a random Llama whose tokenizer puts a begin mark in front of every text."""
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    pipeline = byte_fallback()
+    config = LlamaConfig(vocab_size=272, num_key_value_heads=2, max_position_embeddings=64, **sizes)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    pipeline.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=pipeline, **names).save_pretrained(folder)
+    return folder

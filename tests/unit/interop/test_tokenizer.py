@@ -1,0 +1,106 @@
+"""Tokenizers of folders: adopted with the ids of their own library, ours written so that it gives the same."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer as Theirs
+
+from clearhead.errors import ModelError
+from clearhead.interop.tokenizer import read_tokenizer, write_tokenizer
+from clearhead.text.pipeline import Kind
+from clearhead.text.special import ABSENT, SpecialIds
+from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
+from tests.foreign import LINES, byte_level, wordpiece, write_gpt2, write_llama
+
+TEXTS = [*LINES, "", " ", "  two  spaces", "a\nline", "Ａ，。「我」 Straße ÀÉ", "</s><pad>"]
+
+
+def test_gpt2(tmp_path: Path) -> None:
+    tokenizer = read_tokenizer(write_gpt2(tmp_path), {}, 300)
+    assert tokenizer.ids == SpecialIds(pad=ABSENT, bos=ABSENT, eos=0, unk=ABSENT)
+    assert (tokenizer.begin, tokenizer.begins) == (0, False)
+
+
+def test_llama_begins_every_text(tmp_path: Path) -> None:
+    tokenizer = read_tokenizer(write_llama(tmp_path), {}, 272)
+    assert tokenizer.ids == SpecialIds(pad=ABSENT, bos=1, eos=2, unk=0)
+    assert (tokenizer.begin, tokenizer.begins) == (1, True)
+
+
+def test_the_config_names_what_the_files_do_not(tmp_path: Path) -> None:
+    byte_level().save(str(tmp_path / "tokenizer.json"))
+    assert read_tokenizer(tmp_path, {"eos_token_id": [0, 7], "pad_token_id": 9}, 300).ids.eos == 0
+    assert read_tokenizer(tmp_path, {"eos_token_id": 300, "pad_token_id": 9}, 300).ids == SpecialIds(9, *[ABSENT] * 6)
+
+
+def test_older_files(tmp_path: Path) -> None:
+    """vocab.json and merges.txt, or vocab.txt, as before there was a tokenizer.json."""
+    theirs = byte_level()
+    theirs.model.save(str(tmp_path))
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps({"eos_token": {"content": "<|endoftext|>"}}))
+    ours = read_tokenizer(tmp_path, {}, 300)
+    assert ours.ids.eos == 0
+    assert ours.encode_batch(TEXTS[:2]) == [one.ids for one in theirs.encode_batch(TEXTS[:2])]
+    for file in tmp_path.iterdir():
+        file.unlink()
+    words = wordpiece()
+    words.no_truncation()
+    words.no_padding()
+    words.model.save(str(tmp_path))
+    ours = read_tokenizer(tmp_path, {}, 120)
+    assert ours.encode(LINES[0]) == words.encode(LINES[0]).ids
+    assert ours.pieces([0, 4]) == ["[PAD]", "[MASK]"]
+
+
+def test_none_at_all(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"has no tokenizer: tokenizer.json, vocab.json with merges.txt, or vocab.txt"):
+        read_tokenizer(tmp_path, {}, 300)
+    (tmp_path / "vocab.json").write_text("{")
+    (tmp_path / "merges.txt").write_text("")
+    with pytest.raises(ModelError, match="the tokenizer's files cannot be read"):
+        read_tokenizer(tmp_path, {}, 300)
+    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "BPE", "vocab": {}, "merges": []}, "normalizer": 1}')
+    with pytest.raises(ModelError, match=r"tokenizer.json: normalizer is not a table"):
+        read_tokenizer(tmp_path, {}, 300)
+
+
+@pytest.mark.parametrize("kind", ["char", "byte_bpe", "bpe", "wordpiece", "unigram"])
+@pytest.mark.parametrize(
+    "settings", [{}, {"normalization": "nfkc", "lowercase": True}, {"normalization": "halfwidth"}], ids=str
+)
+def test_ours_gives_the_same_ids_there(kind: Kind, settings: dict[str, Any], tmp_path: Path) -> None:
+    config = TokenizerConfig(kind=kind, vocab_size=400, min_frequency=1, **settings)
+    ours = Tokenizer.train(TEXTS * 2, config)
+    files = write_tokenizer(ours, begins=False)
+    theirs = Theirs.from_str(files["tokenizer.json"])
+    theirs.encode_special_tokens = True
+    for text in TEXTS:
+        ids = ours.encode(text)
+        assert theirs.encode(text).ids == ids, text
+        if kind != "wordpiece":  # its spaces come back by another rule
+            assert theirs.decode(ids, skip_special_tokens=True) == ours.decode(ids).replace("\ufffd", "")
+    settings_file = json.loads(files["tokenizer_config.json"])
+    assert settings_file["eos_token"].strip() == "</s>"
+    for name, content in files.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    back = read_tokenizer(tmp_path, {}, ours.vocab_size)
+    assert back.ids == ours.ids
+    assert back.encode_batch(TEXTS) == ours.encode_batch(TEXTS)
+    for index in range(ours.vocab_size):
+        # the decoder there knows of no space before a mark, whatever stands before it
+        assert back.spelling(index).strip() == ours.spelling(index).replace(b"\xef\xbf\xbd", b"").strip()
+
+
+def test_an_end_mark_before_every_text() -> None:
+    ours = Tokenizer.train(LINES, TokenizerConfig(vocab_size=300))
+    theirs = Theirs.from_str(write_tokenizer(ours, begins=True)["tokenizer.json"])
+    assert theirs.encode("an apple").ids == [2, *ours.encode("an apple")]
+
+
+def test_an_adopted_one_is_written_as_it_came(tmp_path: Path) -> None:
+    adopted = read_tokenizer(write_gpt2(tmp_path), {}, 300)
+    files = write_tokenizer(adopted, begins=False)
+    assert files["tokenizer.json"] == (tmp_path / "tokenizer.json").read_text(encoding="utf-8")
+    assert json.loads(files["tokenizer_config.json"])["eos_token"] == "<|endoftext|>"

@@ -1,0 +1,82 @@
+"""Where training starts: another run or a foreign folder, its vocabulary kept; what does not fit is named."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from clearhead.config import merge
+from clearhead.errors import ModelError, UsageError
+from clearhead.nn.lora import LoraLinear
+from clearhead.tasks.generator import LanguageModel
+from clearhead.tasks.language_model_job import LanguageModelJob, prepare_language_model
+from clearhead.tasks.start import open_start
+from clearhead.tasks.training import prepare_resumed, train_run
+from tests.foreign import write_gpt2, write_llama
+
+TREE: dict[str, Any] = {
+    "task": "language_model",
+    "train": {"max_steps": 6, "batch_tokens": 256, "warmup_steps": 2, "evaluate_every": 3, "device": "cpu"},
+}
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("text")
+    (folder / "train.txt").write_text("He eats an apple, don't you?\n我吃了一个苹果。\n" * 30, encoding="utf-8")
+    (folder / "valid.txt").write_text("You eat an apple.\n" * 8, encoding="utf-8")
+    return folder
+
+
+def prepared(text: Path, start: Path, **changes: Any) -> LanguageModelJob:
+    return prepare_language_model(merge(TREE, {"start": str(start), **changes}), "here", text)
+
+
+@pytest.mark.parametrize("write", [write_gpt2, write_llama])
+def test_a_foreign_model_is_trained_further(write: Any, text: Path, tmp_path: Path) -> None:
+    folder = write(tmp_path / "theirs")
+    job = prepared(text, folder, model={"dropout": 0.2})
+    start = open_start(folder, task="language_model")
+    assert job.taken is not None
+    assert (job.taken.new, job.taken.left) == ([], [])
+    assert job.recipe.tokenizer.kind == "adopted"
+    assert job.model.config.dropout == 0.2
+    assert torch.equal(job.model.embedding.tokens.weight, start.tensors["embedding.tokens.weight"])
+    assert job.train.begin == start.tokenizer.begin
+    (tmp_path / "run").mkdir()
+    train_run(job, tmp_path / "run")
+    before = job.state.scores["loss"]
+    resumed = prepare_resumed(tmp_path / "run", {"train": {"max_steps": 12}}, text, progress=lambda done, total: None)
+    train_run(resumed, tmp_path / "run")
+    assert isinstance(resumed, LanguageModelJob)
+    assert resumed.state.scores["loss"] < before
+    model = LanguageModel.load(tmp_path / "run")
+    assert model.tokenizer.fingerprint == start.tokenizer.fingerprint
+    assert model.generate(["He eats"])[0].ids
+
+
+def test_lora_on_a_foreign_model(text: Path, tmp_path: Path) -> None:
+    folder = write_gpt2(tmp_path)
+    job = prepared(text, folder, lora={"rank": 2})
+    adapted = [name for name, module in job.model.named_modules() if isinstance(module, LoraLinear)]
+    assert len(adapted) == 8
+    assert job.taken is not None
+    assert all(".lora_" in name for name in job.taken.new)
+    plain = prepared(text, folder)
+    ids = torch.tensor([[5, 6, 7]])
+    assert torch.equal(job.model.eval()(ids), plain.model.eval()(ids))
+
+
+def test_what_it_cannot_start_from(text: Path, toy_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="a run of the task language_model is needed, not 'translation'"):
+        prepared(text, toy_run)
+    with pytest.raises(ModelError, match="no such directory"):
+        prepared(text, tmp_path / "absent")
+    with pytest.raises(ModelError, match=r"is not a run directory: it has no recipe.toml"):
+        prepared(text, text)
+    folder = write_gpt2(tmp_path)
+    with pytest.raises(ModelError, match="a model of the task rnn_language_model is needed, not 'language_model'"):
+        open_start(folder, task="rnn_language_model")
+    with pytest.raises(UsageError, match=r"train.batch_tokens = 32: must be at least model.max_seq_len = 64"):
+        prepared(text, folder, model={"max_seq_len": 16}, train={"batch_tokens": 32})
