@@ -281,6 +281,7 @@ class PackedGPT(GPT):
         """See ``GPT.hidden``."""
         if cache is None or ids.shape[1] > 1 or documents is not None:
             return super().hidden(ids, mask=mask, positions=positions, documents=documents, cache=cache)
+        self.check_length(mask)
         cache.reserve(1)
         at, bias = cache.length, None
         if mask is not None:

@@ -105,6 +105,7 @@ class GPT(nn.Module):
         """Returns the states that ``lm_head`` turns into logits; arguments as in ``forward``."""
         if documents is not None and cache is not None:
             raise ValueError("documents: a cache holds no document numbers; use one of the two")
+        self.check_length(mask)
         start, seq = (0 if cache is None else cache.length), ids.shape[1]
         if cache is not None:
             cache.reserve(seq)
@@ -138,10 +139,19 @@ class GPT(nn.Module):
             positions: [batch, seq], all below ``max_seq_len``; None counts real pieces.
             documents: [batch, seq], numbers; a piece sees only its own document. None: it sees all before it.
             cache: keys and values of earlier pieces; the new ones are appended.
+
+        Raises:
+            ValueError: a row has more pieces than ``max_seq_len``, or there are documents and a cache.
         """
         states = self.hidden(ids, mask=mask, positions=positions, documents=documents, cache=cache)
         logits: Tensor = self.lm_head(states)
         return logits
+
+    def check_length(self, mask: Keys) -> None:
+        """Raises ValueError where a row of ``mask`` has more real pieces than ``max_seq_len``."""
+        most = self.config.max_seq_len
+        if mask is not None and mask.shape[1] > most and (longest := int(mask.sum(1).max())) > most:
+            raise ValueError(f"a sequence of {longest} pieces: must be at most max_seq_len = {most}")
 
     def new_cache(self, rows: int, capacity: int = 64) -> KVCache:
         """Returns an empty cache for ``rows`` sequences."""

@@ -96,6 +96,18 @@ def compare_steps(packed: GPT, model: GPT, ids: Tensor, mask: Tensor | None) -> 
         mask = None if mask is None else real
 
 
+@torch.inference_mode()
+def test_a_row_beyond_the_context_is_refused() -> None:
+    packed = pack(GPT(GPTConfig(d_model=16, d_ff=32, n_heads=4, n_layers=1, max_seq_len=4), vocab_size=VOCAB))
+    cache, mask = packed.new_cache(1), torch.tensor([[False, True, True, True]])
+    packed(torch.full((1, 4), 5), mask=mask, cache=cache)
+    one, real = torch.tensor([[5]]), torch.tensor([[True]])
+    mask = torch.cat([mask, real], dim=1)
+    packed(one, mask=mask, cache=cache)
+    with pytest.raises(ValueError, match="a sequence of 5 pieces: must be at most max_seq_len = 4"):
+        packed(one, mask=torch.cat([mask, real], dim=1), cache=cache)
+
+
 @pytest.mark.parametrize("activation", ["relu", "gelu", "swiglu"])
 def test_weights_of_8_bits_are_near(activation: Any) -> None:
     torch.manual_seed(0)

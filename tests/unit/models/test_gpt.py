@@ -10,6 +10,7 @@ from torch import Tensor
 
 from clearhead.inspect.watch import watching
 from clearhead.models.gpt import GPT, GPTConfig
+from clearhead.nn.cache import KVCache
 from clearhead.nn.layer import BlockConfig
 from clearhead.nn.norm import NormName
 from clearhead.nn.position import PositionName
@@ -258,6 +259,23 @@ def test_a_sequence_beyond_the_context_is_refused() -> None:
         model(ids[:, :4], cache=cache)
         with pytest.raises(ValueError, match="a sequence of 5 pieces: must be at most max_seq_len = 4"):
             model(ids[:, :1], cache=cache)
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@torch.no_grad()
+def test_with_a_mask_the_real_pieces_of_a_row_are_counted(position: str) -> None:
+    model, cache = (
+        small_gpt(position=position, max_seq_len=4),
+        KVCache(n_layers=2, rows=2, kv_heads=4, head_dim=4, capacity=8, like=torch.zeros(1)),
+    )
+    ids, mask = torch.full((2, 4), 5), torch.tensor([[False, True, True, True], [False, False, True, True]])
+    model(ids, mask=mask, cache=cache)
+    one, real = ids[:, :1], torch.ones(2, 1, dtype=torch.bool)
+    mask = torch.cat([mask, real], dim=1)
+    model(one, mask=mask, cache=cache)  # five columns, of which no row has more than four pieces
+    with pytest.raises(ValueError, match=r"^a sequence of 5 pieces: must be at most max_seq_len = 4$"):
+        model(one, mask=torch.cat([mask, real], dim=1), cache=cache)
+    assert cache.length == 5
 
 
 def test_documents_and_padding_restrict_together_and_no_cache_goes_with_them() -> None:
