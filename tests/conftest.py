@@ -73,6 +73,20 @@ def toy_lm_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def toy_baselines(toy_lm_run: Path) -> dict[str, Path]:
+    """By task, the runs of a recurrent and an n-gram model that have learned the same lines by the same pieces."""
+    from clearhead.tasks.training import train
+    from tests import toy
+
+    folder, found = toy_lm_run.parent, {}
+    for task, tree in toy.BASELINES.items():
+        words = {name: toy.LANGUAGE_MODEL[name] for name in ("tokenizer", "data")}
+        recipe = toy.write_recipe(folder / f"{task}.toml", {"task": task, **words, **tree})
+        found[task] = train(recipe, data=folder / "data", out=folder / task).run
+    return found
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real corpora, beside the checkout or where CLEARHEAD_DATA says; skips without one."""
     beside = ROOT.parent / "shared" / "data"

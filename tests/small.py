@@ -1,11 +1,16 @@
 """Small models with no weight at its neutral start, padded batches, and closeness: what several tests share."""
 
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from clearhead.decode.rows import Begin, NgramRowsDecoding, RNNRowsDecoding, RowsDecoding
 from clearhead.models.gpt import GPT, GPTConfig
+from clearhead.models.ngram import Ngram, NgramConfig
+from clearhead.models.rnn import RNNConfig, RNNLanguageModel
 from clearhead.models.transformer import Transformer, TransformerConfig
 from clearhead.nn.layer import BlockConfig
 
@@ -38,6 +43,34 @@ def small_gpt(*, vocab_size: int = VOCAB, seed: int = 0, **sizes: Any) -> GPT:
     for weight in model.parameters():
         weight.data *= 8.0
     return model.eval()
+
+
+def small_rnn(*, vocab_size: int = VOCAB, seed: int = 0, **sizes: Any) -> RNNLanguageModel:
+    """Returns the same of a recurrent one; its longest call is of 5 pieces."""
+    torch.manual_seed(seed)
+    plain = {"d_model": 12, "n_layers": 2, "max_seq_len": 5, "dropout": 0.0, "tie": False}
+    model = RNNLanguageModel(RNNConfig(**{**plain, **sizes}), vocab_size=vocab_size)
+    for weight in model.parameters():
+        weight.data *= 2.0
+    model.lm_head.weight.data *= 8.0
+    return model.eval()
+
+
+def small_ngram(*, vocab_size: int = VOCAB, seed: int = 0, order: int = 3) -> Ngram:
+    """Returns n-grams of a random walk, so that the piece before tells much of the next."""
+    steps = np.random.default_rng(seed).geometric(0.5, 400)
+    return Ngram.train(np.cumsum(steps) % vocab_size, NgramConfig(order), vocab_size=vocab_size)
+
+
+def begin_of(model: GPT | RNNLanguageModel | Ngram) -> Begin:
+    """Returns what starts texts of a model."""
+    match model:
+        case GPT():
+            return partial(RowsDecoding, model)
+        case RNNLanguageModel():
+            return partial(RNNRowsDecoding, model)
+        case Ngram():
+            return partial(NgramRowsDecoding, model)
 
 
 def padded(rows: list[list[int]], side: str = "right", extra: int = 0) -> tuple[Tensor, Tensor]:

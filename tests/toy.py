@@ -67,6 +67,14 @@ LANGUAGE_MODEL = {
         "device": "cpu",
     },
 }
+BASELINES: dict[str, dict[str, object]] = {
+    "rnn_language_model": {
+        "model": {"d_model": 64, "n_layers": 1, "max_seq_len": 24, "dropout": 0.0, "tie": False},
+        "optim": {"schedule": "constant"},
+        "train": {**LANGUAGE_MODEL["train"], "lr": 2e-2, "max_steps": 200},  # type: ignore[dict-item]
+    },
+    "ngram": {"model": {"order": 4, "smoothing": "witten_bell"}},
+}
 # in a process of its own: the shape checks of the test process make the grammar slow
 GENERATE = """
 from clearhead.data.demo_corpus import demo_pairs

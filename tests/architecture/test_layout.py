@@ -19,7 +19,7 @@ BUDGETS = {
     ("loss", "optim"): 450,
     ("checkpoint",): 250,
     ("train",): 600,
-    ("decode",): 1800,
+    ("decode",): 1900,
     ("interop",): 900,
     ("inspect",): 1000,
     ("tasks",): 3300,

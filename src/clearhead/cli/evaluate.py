@@ -81,9 +81,10 @@ def _translation(run: Path, data: Path, split: str, options: dict[str, Any]) -> 
 
 
 def _language_model(run: Path, data: Path, split: str, options: dict[str, Any]) -> None:
-    from clearhead.tasks.language_scoring import evaluate_language_model, load_scored
+    from clearhead.tasks.language_scoring import evaluate_language_model
+    from clearhead.tasks.pipeline import load_language_model
 
-    model = load_scored(run, checkpoint=options["checkpoint"], device=options["device"])
+    model = load_language_model(run, checkpoint=options["checkpoint"], device=options["device"])
     found = evaluate_language_model(model, data, split, stride=options["stride"])
     scores = found.scores
     if options["as_json"]:

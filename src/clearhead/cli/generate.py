@@ -60,13 +60,13 @@ LINES = 64  # of stdin that are read before texts are made
     type=click.Choice(["float32", "int8"]),
     default="float32",
     show_default=True,
-    help="int8 is several times faster on a CPU, and nearly the same model.",
+    help="int8 is several times faster on a CPU, and nearly the same model; for a GPT alone.",
 )
 @JSON
 @DEVICE
 @CHECKPOINT
 def command(run: Path, prompt: str | None, **options: Any) -> None:
-    """Continue PROMPT, or each line of stdin, with the language model in directory RUN.
+    """Continue PROMPT, or each line of stdin, with the language model in directory RUN: GPT, recurrent or n-gram.
 
     One text for one PROMPT appears as it is written, the prompt first. Several texts are a line each, with \\n for a
     line break; --json gives one value a line, with pieces and their log-probabilities. An empty prompt begins a text.
@@ -79,16 +79,16 @@ def command(run: Path, prompt: str | None, **options: Any) -> None:
     from clearhead.config import parse
     from clearhead.decode.sampling import SamplingConfig
     from clearhead.tasks.generation import GenerationConfig
-    from clearhead.tasks.generator import LanguageModel
+    from clearhead.tasks.pipeline import load_language_model
 
     def picked(kind: Any) -> Any:
         return parse(kind, {field.name: options[field.name] for field in fields(kind)}, source="generate")
 
     config, settings = picked(GenerationConfig), {"sampling": picked(SamplingConfig)}
     where = {"device": options["device"], "weights": options["weights"]}
-    model = LanguageModel.load(run, checkpoint=options["checkpoint"], **where)
+    model = load_language_model(run, checkpoint=options["checkpoint"], **where)
     if options["draft"]:
-        settings["draft"] = LanguageModel.load(options["draft"], **where)
+        settings["draft"] = load_language_model(options["draft"], **where)
     if prompt not in (None, "-") and config.n == 1 and not config.beam and not options["as_json"]:
         _stream(model, prompt, config, settings)
         return

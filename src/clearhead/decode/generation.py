@@ -7,11 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from clearhead.decode.rows import RowsDecoding
+from clearhead.decode.rows import Begin, TextRows
 from clearhead.decode.sampler import Sampler, history_of
 from clearhead.decode.sampling import History, choose, draw, uniform_of, uniforms_of
 from clearhead.decode.speculative import accept
-from clearhead.models.gpt import GPT
 
 Reason = Literal["end", "length", "stop"]
 
@@ -44,7 +43,7 @@ class Continuation:
 
 @torch.inference_mode()
 def generate(
-    model: GPT,
+    begin: Begin,
     prompts: Sequence[Sequence[int]],
     sampler: Sampler,
     *,
@@ -55,7 +54,7 @@ def generate(
     """Continues each prompt; what one gives follows from itself, its sample number and the sampler alone.
 
     Args:
-        model: in evaluation mode.
+        begin: starts the prompts' texts.
         prompts: one piece or more each.
         sampler: how pieces are drawn.
         limits: most pieces of each, end mark included.
@@ -69,8 +68,8 @@ def generate(
     if not rows:
         return found
     stops = stopped or [_never] * len(rows)
-    decoding, texts, most = RowsDecoding(model, prompts), [sampler.text(prompt) for prompt in prompts], max(limits)
-    device = decoding.ids.device
+    decoding, texts, most = begin(prompts), [sampler.text(prompt) for prompt in prompts], max(limits)
+    device = decoding.logits.device
     begun = history_of(texts, [len(text) for text in texts], device=device, room=most)
     ids, starts = begun.ids, begun.prompts
     for position in range(most):
@@ -95,8 +94,8 @@ def generate(
 
 @torch.inference_mode()
 def speculate(
-    model: GPT,
-    draft: GPT,
+    begin: Begin,
+    draft: Begin,
     prompt: Sequence[int],
     sampler: Sampler,
     *,
@@ -105,31 +104,31 @@ def speculate(
     sample: int = 0,
     stopped: Callable[[int], bool] | None = None,
 ) -> Continuation:
-    """Continues one prompt with fewer passes through ``model``, each of which reads several pieces of ``draft``.
+    """Continues one prompt with fewer passes through a model, each of which reads several pieces of a draft model.
 
     Greedy, the text is that of ``generate``; otherwise its distribution is (see ``accept``).
 
     Args:
-        model: whose text it is, in evaluation mode.
-        draft: a smaller model of the same vocabulary, in evaluation mode.
+        begin: starts the text of the model whose it is.
+        draft: the same of a smaller model with its vocabulary.
         prompt: one piece or more.
         sampler: how both draw pieces.
         limit: most pieces, end mark included.
-        drafted: pieces that ``draft`` writes ahead; fewer before the limit and where a window is full.
+        drafted: pieces that the draft model writes ahead; fewer before the limit and where one of the two has no room.
         sample: see ``generate``.
         stopped: see ``generate``.
     """
-    reader, writer = RowsDecoding(model, [prompt]), RowsDecoding(draft, [prompt])
+    reader, writer = begin([prompt]), draft([prompt])
     for decoding in (reader, writer):
         decoding.back(1)  # both hold all but the last piece, which is read together with what is drafted
     text, found = _Text(sampler, sampler.text(prompt), limit, sample), Continuation()
     last, unread = prompt[-1], [prompt[-1]]
     while True:
         ahead, own = text.draft(writer, unread, min(drafted, reader.room - 1))
-        logits = reader.extend(reader.ids.new_tensor([[last, *ahead]]))[0]
+        logits = reader.extend(torch.tensor([[last, *ahead]], device=reader.logits.device))[0]
         taken = text.accept(ahead, own, logits)
         found.drafted, found.accepted = found.drafted + len(ahead), found.accepted + len(taken) - 1
-        log_probs = _log_probs(logits[: len(taken)], reader.ids.new_tensor(taken))
+        log_probs = _log_probs(logits[: len(taken)], torch.tensor(taken, device=logits.device))
         for piece, log_prob in zip(taken, log_probs, strict=True):
             if found.take(piece, log_prob, eos_id=sampler.eos_id, limit=limit, stopped=stopped or _never):
                 return found
@@ -149,14 +148,15 @@ class _Text:
         self.sampler, self.limit, self.sample = sampler, limit, sample
         self.ids, self.begin = prompt, len(prompt)
 
-    def draft(self, writer: RowsDecoding, unread: list[int], most: int) -> tuple[list[int], list[Tensor]]:
+    def draft(self, writer: TextRows, unread: list[int], most: int) -> tuple[list[int], list[Tensor]]:
         """Returns up to ``most`` pieces by the writer, which reads ``unread`` first, and what each was drawn from."""
         ahead: list[int] = []
         own: list[Tensor] = []
         most = min(most, self.begin + self.limit - len(self.ids) - 1)  # one more will come from the other model
-        while len(ahead) < most and not (ahead and writer.lengths[0] == writer.context):  # no way back from a slide
+        most = min(most, max(1, writer.room + 1 - len(unread)))  # which can all be taken back: the last is not read
+        while len(ahead) < most:
             for piece in ahead[-1:] or unread:
-                writer.advance(writer.ids.new_tensor([piece]))
+                writer.advance(torch.tensor([piece], device=writer.logits.device))
             own.append(self._probs(writer.logits, ahead))
             ahead += draw(own[-1], self._numbers(len(ahead), 1, stream=0)).tolist()
         return ahead, own

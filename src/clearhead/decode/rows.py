@@ -1,6 +1,9 @@
-"""The step under a language model's generation: texts of any lengths in one K-V cache, each on its own window."""
+"""The step under a language model's generation: texts of any lengths, a row each, by cache, by state or by counts."""
 
-from collections.abc import Sequence
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -8,16 +11,56 @@ from torch import Tensor
 
 from clearhead.decode.decoding import Rows, rows_of
 from clearhead.models.gpt import GPT
+from clearhead.models.ngram import Ngram
+from clearhead.models.rnn import RNNLanguageModel
 
 ROOM = 64  # positions that the cache has at first beyond the prompts
+TRAIL = 32  # states that a recurrent model can go back to
+
+Logits = Float[Tensor, "rows vocab"]
+Kept = Int[Tensor, " kept"]
+New = Int[Tensor, "rows new"]
+NewLogits = Float[Tensor, "rows new vocab"]
+
+
+@runtime_checkable
+class TextRows(Protocol):
+    """Texts that grow piece by piece, one a row, and what comes next in each; no row depends on another."""
+
+    @property
+    def logits(self) -> Logits:
+        """Of the next piece."""
+
+    @property
+    def room(self) -> int:
+        """How many pieces may be appended now and all be taken back."""
+
+    def extend(self, ids: New) -> NewLogits:
+        """Appends pieces to every row, ``room`` of them at the most; returns the logits of what follows each."""
+
+    def advance(self, ids: Rows) -> Logits:
+        """Appends one piece to every row and returns ``logits``."""
+
+    def back(self, count: int) -> None:
+        """Takes the last pieces of every row back; until the next call of ``extend``, ``logits`` are none of theirs."""
+
+    def reorder(self, rows: Rows) -> None:
+        """Row i goes on from what row ``rows[i]`` held, which is as long; what is there already is not taken back."""
+
+    def keep(self, rows: Kept) -> None:
+        """Only these rows stay; one that is named twice is there twice. What is there already is not taken back."""
+
+
+Begin = Callable[[Sequence[Sequence[int]]], TextRows]
+"""Starts the texts of prompts, of one piece or more each: one of the classes below with its model."""
 
 
 class RowsDecoding:
-    """Texts that grow piece by piece, one a row, and what comes next in each.
+    """The ``TextRows`` of a GPT: all in one K-V cache, each on its own window.
 
     Rows end in the same column: the last ``lengths[row]`` columns are the pieces that a row looks back on, its window,
     and what is left of them is padding. A row whose window is as long as the model's context first drops the older
-    half of it; the rest is computed anew, for each piece gets another position. No row depends on another.
+    half of it; the rest is computed anew, for each piece gets another position.
 
     Args:
         model: in evaluation mode.
@@ -33,17 +76,16 @@ class RowsDecoding:
         self.ids = torch.tensor(padded, device=model.embedding.tokens.weight.device)
         self.cache = model.new_cache(len(prompts), longest + ROOM)
         states = model.hidden(self.ids, mask=self._mask(), cache=self.cache)
-        self.logits: Float[Tensor, "rows vocab"] = model.lm_head(states[:, -1])
-        """Of the next piece."""
+        self.logits: Logits = model.lm_head(states[:, -1])
 
     @property
     def room(self) -> int:
-        """How many pieces ``extend`` takes."""
+        """See ``TextRows``; a full window has slid before they come."""
         longest = max(self.lengths)
         return self.context - (longest if longest < self.context else self.context // 2)
 
-    def extend(self, ids: Int[Tensor, "rows new"]) -> Float[Tensor, "rows new vocab"]:
-        """Appends pieces to every row, ``room`` of them at the most; returns the logits of what follows each."""
+    def extend(self, ids: New) -> NewLogits:
+        """See ``TextRows``."""
         full = [row for row, length in enumerate(self.lengths) if length == self.context]
         if full:
             self._slide(full)
@@ -53,24 +95,24 @@ class RowsDecoding:
         self.logits = logits[:, -1]
         return logits
 
-    def advance(self, ids: Rows) -> Float[Tensor, "rows vocab"]:
-        """Appends one piece to every row and returns ``logits``."""
+    def advance(self, ids: Rows) -> Logits:
+        """See ``TextRows``."""
         self.extend(ids[:, None])
         return self.logits
 
     def back(self, count: int) -> None:
-        """Takes the last pieces of every row back; until the next call of ``extend``, ``logits`` are none of theirs."""
+        """See ``TextRows``."""
         self.ids = self.ids[:, : self.ids.shape[1] - count]
         self.lengths = [length - count for length in self.lengths]
         self.cache.length -= count
 
     def reorder(self, rows: Rows) -> None:
-        """Row i goes on from what row ``rows[i]`` held, which is as long."""
+        """See ``TextRows``."""
         self.ids = self.ids[rows]
         self.cache.reorder(rows)
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
-        """Only these rows stay; one that is named twice is there twice."""
+    def keep(self, rows: Kept) -> None:
+        """See ``TextRows``."""
         self.ids, self.logits = self.ids[rows], self.logits[rows]
         self.lengths = [self.lengths[row] for row in rows.tolist()]
         self.cache.keep(rows, rows)
@@ -100,20 +142,128 @@ class RowsDecoding:
         return places >= columns - torch.tensor(self.lengths, device=self.ids.device)[:, None]
 
 
+class RNNRowsDecoding:
+    """The ``TextRows`` of a recurrent model: a state a row, which never grows, so that a text may be of any length.
+
+    Args:
+        model: in evaluation mode.
+        prompts: one piece or more each.
+    """
+
+    def __init__(self, model: RNNLanguageModel, prompts: Sequence[Sequence[int]]) -> None:
+        self.model, self.state = model, model.new_cache(len(prompts))
+        self._trail: deque[Tensor] = deque(maxlen=TRAIL)  # the states before each of the last pieces
+        device, longest = self.state.states.device, max(map(len, prompts))
+        padded = torch.tensor([[0] * (longest - len(prompt)) + [*prompt] for prompt in prompts], device=device)
+        before = longest - torch.tensor([len(prompt) for prompt in prompts], device=device)  # columns of padding
+        for at in range(0, longest - 1, model.config.max_seq_len):
+            part = padded[:, : longest - 1][:, at : at + model.config.max_seq_len]
+            real = torch.arange(at, at + part.shape[1], device=device) >= before[:, None]
+            model.hidden(part, mask=real, cache=self.state)
+        self.logits: Logits = self.extend(padded[:, -1:])[:, -1]
+
+    @property
+    def room(self) -> int:
+        """See ``TextRows``."""
+        return TRAIL
+
+    def extend(self, ids: New) -> NewLogits:
+        """See ``TextRows``."""
+        outputs = []
+        for pieces in ids.split(1, dim=1):
+            self._trail.append(self.state.states)
+            outputs.append(self.model.hidden(pieces, cache=self.state))
+        logits: Tensor = self.model.lm_head(torch.cat(outputs, dim=1))
+        self.logits = logits[:, -1]
+        return logits
+
+    def advance(self, ids: Rows) -> Logits:
+        """See ``TextRows``."""
+        self.extend(ids[:, None])
+        return self.logits
+
+    def back(self, count: int) -> None:
+        """See ``TextRows``."""
+        for _ in range(count):
+            self.state.states = self._trail.pop()
+
+    def reorder(self, rows: Rows) -> None:
+        """See ``TextRows``."""
+        self.state.reorder(rows)
+        self._trail.clear()
+
+    def keep(self, rows: Kept) -> None:
+        """See ``TextRows``."""
+        self.reorder(rows)
+        self.logits = self.logits[rows]
+
+
+class NgramRowsDecoding:
+    """The ``TextRows`` of an n-gram model: logits are log-probabilities after a row's last pieces.
+
+    Args:
+        model: what was counted.
+        prompts: one piece or more each.
+        end: a piece that no context reaches across: the end mark, where documents were counted each on its own.
+    """
+
+    def __init__(self, model: Ngram, prompts: Sequence[Sequence[int]], *, end: int | None = None) -> None:
+        self.model, self.end, self.texts = model, end, [list(prompt) for prompt in prompts]
+        self.logits: Logits = self._next()
+
+    @property
+    def room(self) -> int:
+        """See ``TextRows``."""
+        return sys.maxsize
+
+    def extend(self, ids: New) -> NewLogits:
+        """See ``TextRows``."""
+        return torch.stack([self.advance(pieces) for pieces in ids.unbind(dim=1)], dim=1)
+
+    def advance(self, ids: Rows) -> Logits:
+        """See ``TextRows``."""
+        for text, piece in zip(self.texts, ids.tolist(), strict=True):
+            text.append(piece)
+        self.logits = self._next()
+        return self.logits
+
+    def back(self, count: int) -> None:
+        """See ``TextRows``."""
+        self.texts = [text[: len(text) - count] for text in self.texts]
+
+    def reorder(self, rows: Rows) -> None:
+        """See ``TextRows``."""
+        self.texts = [self.texts[row].copy() for row in rows.tolist()]
+
+    def keep(self, rows: Kept) -> None:
+        """See ``TextRows``."""
+        self.reorder(rows)
+        self.logits = self.logits[rows]
+
+    def _next(self) -> Logits:
+        probs = [torch.from_numpy(self.model.next_probs(self._context(text))) for text in self.texts]
+        return torch.stack(probs).log().float()
+
+    def _context(self, text: list[int]) -> list[int]:
+        """The last pieces of a text, of its last document alone where documents are apart."""
+        last = text[-self.model.config.order :]
+        return last[max((place for place, piece in enumerate(last, 1) if piece == self.end), default=0) :]
+
+
 class PromptedDecoding:
     """A ``Decoding`` of a language model: what follows each prompt, ``beam`` ways a time.
 
     The pieces of the first ``advance``, with which a search starts, are not read: the prompts stand for them.
     """
 
-    def __init__(self, model: GPT, prompts: Sequence[Sequence[int]], *, beam: int = 1) -> None:
-        self.model, self.prompts, self.beam = model, prompts, beam
-        self.rows: RowsDecoding | None = None
+    def __init__(self, begin: Begin, prompts: Sequence[Sequence[int]], *, beam: int = 1) -> None:
+        self.begin, self.prompts, self.beam = begin, prompts, beam
+        self.rows: TextRows | None = None
 
-    def advance(self, ids: Rows) -> Float[Tensor, "rows vocab"]:
+    def advance(self, ids: Rows) -> Logits:
         """See ``Decoding``."""
         if self.rows is None:
-            self.rows = RowsDecoding(self.model, self.prompts)
+            self.rows = self.begin(self.prompts)
             self.rows.keep(torch.arange(len(self.prompts), device=ids.device).repeat_interleave(self.beam))
             return self.rows.logits
         return self.rows.advance(ids)

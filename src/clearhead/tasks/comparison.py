@@ -13,22 +13,20 @@ from torch import nn
 from clearhead.data.corpus import read_parallel
 from clearhead.errors import UsageError
 from clearhead.evaluate.translation import default_tokenize, score_translations
-from clearhead.models.gpt import GPT
 from clearhead.tasks import language_model, ngram, translation
 from clearhead.tasks.catalog import resolve, task_of
 from clearhead.tasks.generation import GenerationConfig
-from clearhead.tasks.generator import LanguageModel
 from clearhead.tasks.language_scoring import (
     POSITION_WINDOW,
-    Scored,
     evaluate_language_model,
-    load_scored,
     loss_by_position,
     read_split,
 )
 from clearhead.tasks.ngram import NgramLanguageModel
+from clearhead.tasks.pipeline import load_language_model
 from clearhead.tasks.run import load_recipe
 from clearhead.tasks.scoring import evaluate_translator
+from clearhead.tasks.text_model import TextModel
 from clearhead.tasks.translator import Translator
 from clearhead.train.writers import read_metrics
 
@@ -115,7 +113,7 @@ def _translator(run: Path, data: Path, split: str, beam: int, device: str) -> Co
 
 
 def _language_model(run: Path, data: Path, split: str, device: str) -> Compared:
-    model = load_scored(run, device=device)
+    model = load_language_model(run, device=device)
     found = evaluate_language_model(model, data, split).scores
     scores: dict[str, float | None] = {
         "bits a byte": found.bits_per_byte,
@@ -145,11 +143,9 @@ def _trained(run: Path) -> float | None:
     return statistics.median(rates) if rates else None
 
 
-def _generated(model: Scored) -> float | None:
-    """Pieces a second of one text, None where there is no generation."""
-    if not isinstance(model, LanguageModel) or not isinstance(model.model, GPT):
-        return None
-    model.generate([""], GenerationConfig(max_new=4))  # the first calls start threads
+def _generated(model: TextModel) -> float:
+    """Pieces a second of one text."""
+    model.generate([""], GenerationConfig(max_new=4))  # the first calls start threads and pack the weights
     started = time.perf_counter()
     (text,) = model.generate([""], GenerationConfig(max_new=DECODED, min_length=DECODED))
     return len(text.ids) / (time.perf_counter() - started)

@@ -30,7 +30,8 @@ class GenerationConfig:
     """Words and phrases that no text contains; ``clearhead.text.phrase`` says when one occurs."""
     overlong: Overlong = "window"
     """Where prompt and ``max_new`` are above the context: ``error``; ``window`` drops the older half of what the model
-    sees whenever that is full, and sees the end of a prompt above the context; ``truncate-left`` cuts the prompt."""
+    sees whenever that is full, and sees the end of a prompt above the context; ``truncate-left`` cuts the prompt. Only
+    a GPT has a context: a recurrent and an n-gram model read texts of any length."""
     beam: Annotated[int, Ge(0)] = 0
     """Hypotheses of a search for the most probable texts; 0 draws pieces."""
     draft_pieces: Annotated[int, Ge(1)] = 4
@@ -75,14 +76,16 @@ class Prompt:
     unknown: int
 
     @classmethod
-    def of(cls, text: str, tokenizer: Tokenizer, config: GenerationConfig, *, context: int, marks: bool) -> "Prompt":
+    def of(
+        cls, text: str, tokenizer: Tokenizer, config: GenerationConfig, *, context: int | None, marks: bool
+    ) -> "Prompt":
         """Encodes a text; above the limit it is cut on the left or refused.
 
         Args:
             text: the prompt.
             tokenizer: of the model.
             config: says what to do with a long one.
-            context: most pieces that the model looks back on.
+            context: most pieces that the model looks back on; None: any number, and no prompt is too long.
             marks: what begins a text comes before it, as between documents; before an empty one it always does.
 
         Raises:
@@ -90,7 +93,8 @@ class Prompt:
             DataError: it has a lone surrogate.
         """
         pieces = tokenizer.encode(text)
-        room = context if config.overlong == "window" else context - config.max_new
+        new = 0 if config.overlong == "window" else config.max_new
+        room = len(pieces) if context is None else context - new
         kept = pieces[max(0, len(pieces) - max(0, room)) :]
         if len(pieces) > room and (config.overlong == "error" or not kept):
             raise UsageError(

@@ -15,11 +15,10 @@ from clearhead.data.documents import Split, read_documents
 from clearhead.data.stream import TokenStream, prepare_stream
 from clearhead.errors import UsageError
 from clearhead.evaluate.language_model import LanguageModelScores, score_language_model
-from clearhead.tasks.catalog import task_of
 from clearhead.tasks.generator import LanguageModel
 from clearhead.tasks.language_model import total_loss
 from clearhead.tasks.ngram import NgramLanguageModel
-from clearhead.tasks.run import cache_folder, load_recipe
+from clearhead.tasks.run import cache_folder
 
 Scored = LanguageModel | NgramLanguageModel
 POSITION_WINDOW = 64  # pieces that each model reads from nothing, for the loss by position
@@ -36,13 +35,6 @@ class LanguageEvaluation:
     stride: int
     """Targets that a window scores: each but the first ones has at least context - stride pieces before it."""
     tokens_per_second: float
-
-
-def load_scored(run: Path, *, checkpoint: str = "best", device: str = "auto") -> Scored:
-    """Loads the run of a language model of any kind; an n-gram model has neither checkpoints nor a device."""
-    if task_of(load_recipe(run), f"recipe of run {str(run)!r}") == "ngram":
-        return NgramLanguageModel.load(run)
-    return LanguageModel.load(run, checkpoint=checkpoint, device=device)
 
 
 def read_split(model: Scored, data: Path, split: str) -> TokenStream:

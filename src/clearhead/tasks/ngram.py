@@ -1,15 +1,21 @@
 """An n-gram language model as a task: its recipe, and a run of it, loaded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import torch
+
 from clearhead.config import Tree, parse
 from clearhead.data.documents import DocumentsConfig
 from clearhead.data.stream import TokenStream
+from clearhead.decode.rows import NgramRowsDecoding, TextRows
 from clearhead.models.ngram import Ngram, NgramConfig
 from clearhead.tasks.language_model import check_encoded_once, load_tokenizer
 from clearhead.tasks.run import load_recipe
+from clearhead.tasks.text_model import TextModel, has_marks
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 FILE = "ngram.npz"
@@ -57,14 +63,17 @@ def count_ngrams(recipe: NgramRecipe, stream: TokenStream, vocab_size: int) -> N
 
 
 @dataclass(frozen=True)
-class NgramLanguageModel:
-    """An n-gram model with its tokenizer; see ``load``."""
+class NgramLanguageModel(TextModel):
+    """An n-gram model with its tokenizer, ready to write; see ``load``."""
 
     recipe: NgramRecipe
     tokenizer: Tokenizer
     model: Ngram
     step: int = 1
     """Passes over the text."""
+    marks: bool = True
+    """See ``TextModel``."""
+    device = torch.device("cpu")
 
     @classmethod
     def load(cls, run: Path) -> "NgramLanguageModel":
@@ -73,10 +82,30 @@ class NgramLanguageModel:
         Raises:
             ModelError: not the run of an n-gram model, not counted yet, or damaged.
         """
-        recipe = parse_ngram(load_recipe(run, task="ngram"), f"recipe of run {str(run)!r}")
-        return cls(recipe, load_tokenizer(run), Ngram.load(run / FILE))
+        recipe = parse_ngram(load_recipe(run, tasks=("ngram",)), f"recipe of run {str(run)!r}")
+        return cls(recipe, load_tokenizer(run), Ngram.load(run / FILE), marks=has_marks(run))
+
+    @property
+    def context(self) -> None:
+        """See ``TextModel``: a prediction looks back on few pieces, but of a text of any length."""
+
+    @property
+    def isolated(self) -> bool:
+        """Whether nothing reaches back across documents."""
+        return self.recipe.data.packing == "isolated"
+
+    def begin(self, prompts: Sequence[Sequence[int]]) -> TextRows:
+        """See ``TextModel``."""
+        return NgramRowsDecoding(self.model, prompts, end=self.tokenizer.ids.eos if self.isolated else None)
+
+    def log_probs(self, text: str) -> list[float]:
+        """See ``TextModel``."""
+        ids = np.array([self.tokenizer.ids.eos, *self.tokenizer.encode(text)])
+        begins = np.arange(1, len(ids))[:1] if self.isolated else None
+        found: list[float] = self.model.log_probs(ids, begins)[1:].tolist()
+        return found
 
     def total_loss(self, stream: TokenStream) -> float:
         """Negative log-likelihood of a whole split in nats; documents as in ``count_ngrams``."""
-        starts = stream.starts if self.recipe.data.packing == "isolated" else None
+        starts = stream.starts if self.isolated else None
         return -float(self.model.log_probs(stream.ids, starts).sum())

@@ -102,7 +102,7 @@ class NgramJob(Job):
             what="A language model",
             sizes=sizes_of(self.recipe.model),
             vocabulary=f"{self.recipe.tokenizer.kind}, {self.tokenizer.vocab_size:,} pieces",
-            commands=["evaluate {} --data DIR --split valid"],
+            commands=['generate {} "..."', "evaluate {} --data DIR --split valid"],
         )
 
 

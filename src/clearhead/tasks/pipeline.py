@@ -4,12 +4,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, overload, runtime_checkable
 
+from clearhead.decode.packed import Weights
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.errors import UsageError
 from clearhead.tasks.catalog import task_of
 from clearhead.tasks.generation import GenerationConfig
 from clearhead.tasks.generator import LanguageModel
+from clearhead.tasks.ngram import NgramLanguageModel
 from clearhead.tasks.run import VERBS, load_recipe
+from clearhead.tasks.text_model import TextModel
 from clearhead.tasks.translator import Translator
 
 Translate = Callable[[str | Sequence[str]], list[dict[str, str]]]
@@ -33,21 +36,39 @@ class Continue(Protocol):
         """Returns ``[{"generated_text": ...}]`` for one text and a list of such for several; the prompt is in it."""
 
 
-def load(run: str | Path, *, checkpoint: str = "best", device: str = "auto") -> Translator | LanguageModel:
+def load(
+    run: str | Path, *, checkpoint: str = "best", device: str = "auto"
+) -> Translator | LanguageModel | NgramLanguageModel:
     """Loads a trained run: what it is depends on the task of its recipe.
 
     Args:
         run: the run directory.
-        checkpoint: best, latest, or the name of one.
-        device: auto, cpu, cuda, cuda:1 or mps.
+        checkpoint: best, latest, or the name of one; an n-gram model has none.
+        device: auto, cpu, cuda, cuda:1 or mps; an n-gram model needs none.
 
     Raises:
         ModelError: not a run, no checkpoint yet, or a damaged one.
     """
     path = Path(run)
     if VERBS[task_of(load_recipe(path), f"recipe of run {str(path)!r}")] == "generate":
-        return LanguageModel.load(path, checkpoint=checkpoint, device=device)
+        return load_language_model(path, checkpoint=checkpoint, device=device)
     return Translator.load(path, checkpoint=checkpoint, device=device)
+
+
+def load_language_model(
+    run: Path, *, checkpoint: str = "best", device: str = "auto", weights: Weights = "float32"
+) -> LanguageModel | NgramLanguageModel:
+    """Loads the run of a language model of any kind; arguments as in ``LanguageModel.load``.
+
+    Raises:
+        ModelError: see ``load``.
+        UsageError: ``weights`` of a kind that the model does not have.
+    """
+    if task_of(load_recipe(run), f"recipe of run {str(run)!r}") != "ngram":
+        return LanguageModel.load(run, checkpoint=checkpoint, device=device, weights=weights)
+    if weights != "float32":
+        raise UsageError(f"weights = {weights!r}: an n-gram model has counts and no weights")
+    return NgramLanguageModel.load(run)
 
 
 @overload
@@ -73,7 +94,7 @@ def pipeline(
         case "translation":
             return _translate(Translator.load(Path(run), device=device))
         case "text-generation":
-            return _continue(LanguageModel.load(Path(run), device=device))
+            return _continue(load_language_model(Path(run), device=device))
         case _:
             raise UsageError(f"task {task!r}: must be translation or text-generation")
 
@@ -86,7 +107,7 @@ def _translate(translator: Translator) -> Translate:
     return translate
 
 
-def _continue(model: LanguageModel) -> Continue:
+def _continue(model: TextModel) -> Continue:
     def carry_on(
         texts: str | Sequence[str],
         *,

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ VERBS = {
     "rnn_translation": "translate",
     "language_model": "generate",
     "rnn_language_model": "generate",
-    "ngram": "evaluate",
+    "ngram": "generate",
 }
 
 
@@ -104,11 +104,11 @@ def save_recipe(run: Path, tree: Tree) -> None:
     write_text(run / "recipe.toml", write_toml(tree))
 
 
-def load_recipe(run: Path, *, task: str | None = None) -> Tree:
+def load_recipe(run: Path, *, tasks: Sequence[str] = ()) -> Tree:
     """Reads the resolved recipe of a run.
 
     Raises:
-        ModelError: ``run`` is not a run directory, or its task is neither ``task`` nor used like that.
+        ModelError: ``run`` is not a run directory, or its task is none of ``tasks``.
     """
     if not run.is_dir():
         beside = [path.name for path in run.parent.glob("*") if (path / "recipe.toml").exists()]
@@ -118,8 +118,8 @@ def load_recipe(run: Path, *, task: str | None = None) -> Tree:
         raise ModelError(f"run {str(run)!r} is not a run directory: it has no recipe.toml")
     tree = read_toml(run / "recipe.toml")
     found = tree.get("task", "translation")
-    if task and found in VERBS and VERBS[found] != VERBS[task]:
-        raise ModelError(f"run {str(run)!r} is for the task {found}, not {task}: use clearhead {VERBS[found]}")
+    if tasks and found in VERBS and found not in tasks:
+        raise ModelError(f"run {str(run)!r} is for the task {found}, not {tasks[0]}: use clearhead {VERBS[found]}")
     return tree
 
 

@@ -107,7 +107,7 @@ class Translator:
         Raises:
             ModelError: not a run, no checkpoint yet, or a damaged one.
         """
-        recipe = parse_recipe(load_recipe(run, task="translation"), f"recipe of run {str(run)!r}")
+        recipe = parse_recipe(load_recipe(run, tasks=("translation", "rnn_translation")), f"recipe of run {str(run)!r}")
         path = find_checkpoint(run, checkpoint)
         if path is None:
             raise ModelError(f"run {str(run)!r} has no checkpoint yet: train it, or go on with --resume")

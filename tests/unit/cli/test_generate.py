@@ -16,6 +16,7 @@ from clearhead.cli import generate
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.tasks.generation import Generation, GenerationConfig
 from clearhead.tasks.generator import LanguageModel
+from clearhead.tasks.pipeline import load_language_model
 from tests.toy import Said, assert_one_line, clearhead, environment, in_process
 
 PROMPT = "我妹妹"
@@ -215,6 +216,26 @@ def test_pieces_appear_as_they_are_written_and_ctrl_c_ends_them(toy_lm_run: Path
     assert process.returncode == 130
     assert (text + rest.decode()).endswith("\n")
     assert errors.decode().strip() == "clearhead: interrupted"
+
+
+@pytest.mark.parametrize("task", ["rnn_language_model", "ngram"])
+def test_what_came_before_writes_too(
+    task: str, toy_baselines: dict[str, Path], toy_lm_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Streamed and as lines, behind a GPT as its draft, and with one line where 8 bits are asked of it."""
+    run, prompts = toy_baselines[task], [PROMPT, "", "She " * 40]
+    model: Any = load_language_model(run)
+    for prompt in prompts:
+        (expected,) = texts(model, [prompt], SamplingConfig(seed=7), max_new=30)
+        said = clearhead(capsys, "generate", run, "--seed", "7", "--max-new", "30", "--overlong", "error", prompt)
+        assert said == Said(0, f"{expected}\n", "")
+    lines = texts(model, [PROMPT], SamplingConfig(), max_new=20, beam=3, n=2)
+    said = clearhead(capsys, "generate", run, "--max-new", "20", "--beam", "3", "--n", "2", PROMPT)
+    assert said.out.splitlines() == lines
+    greedy = [toy_lm_run, "--temperature", "0", "--max-new", "30", PROMPT]
+    plain, ahead = (clearhead(capsys, "generate", *greedy, *words) for words in ([], ["--draft", run]))
+    assert plain == ahead
+    assert_one_line(clearhead(capsys, "generate", run, "--weights", "int8", "x"), 2, "weights = 'int8': ")
 
 
 def test_weights_of_8_bits_write_too(toy_lm_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

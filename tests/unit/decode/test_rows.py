@@ -1,6 +1,7 @@
-"""Rows in one cache: each sees its own window, whatever stands beside it; beams over prompts, against brute force."""
+"""Rows of texts: each sees its own window or all it has read, whatever stands beside it; beams, against brute force."""
 
 import functools
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,10 +9,11 @@ import torch
 from torch import Tensor
 
 from clearhead.decode.packed import pack
-from clearhead.decode.rows import PromptedDecoding, RowsDecoding
+from clearhead.decode.rows import NgramRowsDecoding, PromptedDecoding, RowsDecoding
 from clearhead.decode.search import SearchConfig, beam_search
 from clearhead.models.gpt import GPT
-from tests.small import VOCAB, assert_near, random_rows, small_gpt
+from clearhead.models.ngram import Ngram
+from tests.small import VOCAB, assert_near, begin_of, random_rows, small_gpt, small_ngram, small_rnn
 from tests.table import Ids, Table, brute_force
 
 POSITIONS = ["learned", "sinusoidal", "rotary", "alibi", "none"]
@@ -78,22 +80,87 @@ def test_several_pieces_are_read_at_once_and_taken_back() -> None:
         assert (decoding.ids.tolist(), decoding.lengths) == (plain.ids.tolist(), plain.lengths)
 
 
-@pytest.mark.parametrize("position", POSITIONS)
-def test_beams_over_prompts_equal_brute_force(position: str) -> None:
+UNLIMITED = {"lstm": small_rnn, "gru": partial(small_rnn, cell="gru"), "ngram": small_ngram}
+
+
+def whole(model: Any, text: list[int]) -> Tensor:
+    """The logits of what follows a text, read whole by a model that has no window."""
+    if isinstance(model, Ngram):
+        return torch.from_numpy(model.next_probs(text)).log().float()
+    cache = model.new_cache(1)
+    return [model(torch.tensor([[piece]]), cache=cache)[0, -1] for piece in text][-1]
+
+
+@pytest.mark.parametrize("kind", UNLIMITED)
+@torch.inference_mode()
+def test_without_a_window_each_row_has_the_logits_of_its_whole_text(kind: str) -> None:
+    model, texts = UNLIMITED[kind](), random_rows(LENGTHS)
+    rows = begin_of(model)(texts)
+    for step in range(12):
+        for row, text in enumerate(texts):
+            assert_near(rows.logits[row], whole(model, text), 1e-4)
+        if step == 3:
+            rows.keep(torch.tensor([4, 0, 0, 2]))
+            texts = [texts[row] for row in (4, 0, 0, 2)]
+            assert_near(rows.logits[2], whole(model, texts[2]), 1e-4)
+        if step == 6:
+            rows.reorder(torch.tensor([0, 2, 1, 1]))
+            texts = [texts[row] for row in (0, 2, 1, 1)]
+        pieces = [4 + (5 * step + 3 * row) % 9 for row in range(len(texts))]
+        assert rows.advance(torch.tensor(pieces)) is rows.logits
+        texts = [[*text, piece] for text, piece in zip(texts, pieces, strict=True)]
+
+
+@pytest.mark.parametrize("kind", UNLIMITED)
+@torch.inference_mode()
+def test_without_a_window_as_many_pieces_as_there_is_room_are_taken_back(kind: str) -> None:
+    model, texts = UNLIMITED[kind](), random_rows([3, 7])
+    rows = begin_of(model)(texts)
+    count = min(rows.room, 40)
+    new = torch.randint(4, VOCAB, (2, count))
+    for _ in range(2):  # what was taken back leaves nothing behind
+        found = rows.extend(new)
+        assert found.shape == (2, count, VOCAB)
+        for row, text in enumerate(texts):
+            for place in (0, 1, count - 1):
+                assert_near(found[row, place], whole(model, text + new[row, : place + 1].tolist()), 1e-4)
+        rows.back(count)
+    rows.back(0)
+    assert_near(rows.extend(new[:, :1])[1, 0], whole(model, [*texts[1], int(new[1, 0])]), 1e-4)
+
+
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_documents_counted_apart_begin_behind_the_last_end_mark(order: int) -> None:
+    model, prompts = small_ngram(order=order), [[2], [2, 7, 8, 9, 4], [5, 2, 7], [6, 2], [5, 6]]
+    apart = NgramRowsDecoding(model, prompts, end=2)
+    for row, context in enumerate(([], [7, 8, 9, 4], [7], [], [5, 6])):
+        assert_near(apart.logits[row], whole(model, context))
+    assert_near(apart.advance(torch.tensor([5] * 5))[3], whole(model, [5]))
+    across = NgramRowsDecoding(model, prompts)
+    assert_near(across.logits[3], whole(model, [6, 2]))
+    assert torch.equal(across.logits[3], NgramRowsDecoding(model, [[2]], end=2).logits[0]) is (order == 1)
+
+
+MODELS: dict[str, Any] = {name: partial(small_gpt, position=name, max_seq_len=6) for name in POSITIONS} | UNLIMITED
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_beams_over_prompts_equal_brute_force(kind: str) -> None:
     vocab, limit, beam, prompts = 4, 4, 3**3 * 4, [[3, 2], [2], [3, 3, 2, 0, 3]]
-    model = small_gpt(vocab_size=vocab, position=position, max_seq_len=6)
+    model = MODELS[kind](vocab_size=vocab)
 
     class Model(Table):
         @functools.cache  # noqa: B019
         def log_probs(self, sentence: int, history: Ids) -> list[float]:
             window = prompts[sentence]
             for piece in history[1:]:  # without the piece that a search starts with
-                window = after(window, piece, 6)
-            return expected(model, window).log_softmax(0).tolist()
+                window = after(window, piece, 6 if kind in POSITIONS else 99)
+            logits = expected(model, window) if kind in POSITIONS else whole(model, window)
+            return logits.log_softmax(0).tolist()
 
     with torch.inference_mode():
         found = beam_search(
-            PromptedDecoding(model, prompts, beam=beam),
+            PromptedDecoding(begin_of(model), prompts, beam=beam),
             SearchConfig(beam, 40),
             limits=[limit] * len(prompts),
             bos_id=0,
@@ -110,7 +177,7 @@ def test_a_beam_gives_what_each_prompt_gives_alone(position: str) -> None:
     model, prompts = small_gpt(position=position, max_seq_len=CONTEXT), random_rows(LENGTHS, seed=3)
 
     def search(rows: list[list[int]]) -> Any:
-        decoding = PromptedDecoding(model, rows, beam=3)
+        decoding = PromptedDecoding(begin_of(model), rows, beam=3)
         return beam_search(decoding, SearchConfig(3), limits=[14] * len(rows), bos_id=0, eos_id=2)
 
     for prompt, ranked in zip(prompts, search(prompts), strict=True):

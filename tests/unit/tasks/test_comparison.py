@@ -9,8 +9,9 @@ from clearhead.config import read_toml, write_toml
 from clearhead.errors import UsageError
 from clearhead.evaluate.translation import score_translations
 from clearhead.tasks.comparison import compare_runs
-from clearhead.tasks.language_scoring import evaluate_language_model, load_scored
+from clearhead.tasks.language_scoring import evaluate_language_model
 from clearhead.tasks.ngram_job import prepare_ngram
+from clearhead.tasks.pipeline import load_language_model
 from clearhead.tasks.scoring import evaluate_translator
 from clearhead.tasks.training import train_run
 from clearhead.tasks.translator import Translator
@@ -44,19 +45,21 @@ def test_a_split_of_two_lines_has_no_long_third(toy_run: Path, tmp_path: Path) -
     assert one.scores["BLEU, long"] is None
 
 
-def test_language_models(toy_lm_run: Path, tmp_path: Path) -> None:
+def test_language_models(toy_lm_run: Path, toy_baselines: dict[str, Path], tmp_path: Path) -> None:
     data = toy_lm_run.parent / "data"
     job = prepare_ngram(
         {"task": "ngram", "tokenizer": {"vocab_size": 400}, "data": {"separator": "line"}}, "here", data
     )
     train_run(job, tmp_path)
-    gpt, ngram = compare_runs([toy_lm_run, tmp_path], data, "valid", device="cpu").runs
+    runs = [toy_lm_run, tmp_path, toy_baselines["rnn_language_model"]]
+    gpt, ngram, rnn = compare_runs(runs, data, "valid", device="cpu").runs
     assert (ngram.parameters, ngram.model) == (job.parameters, "n-grams of up to 5 pieces, kneser_ney")
     assert ngram.train_tokens_per_second
-    assert ngram.decode_tokens_per_second is None
-    assert gpt.decode_tokens_per_second
+    for compared in (gpt, ngram, rnn):
+        assert compared.decode_tokens_per_second
+        assert compared.decode_tokens_per_second > 10
     for run, compared in ((toy_lm_run, gpt), (tmp_path, ngram)):
-        scores = evaluate_language_model(load_scored(run, device="cpu"), data, "valid").scores
+        scores = evaluate_language_model(load_language_model(run, device="cpu"), data, "valid").scores
         assert compared.scores["bits a byte"] == pytest.approx(scores.bits_per_byte)
         assert compared.scores["word perplexity"] == pytest.approx(scores.word_perplexity)
     names = ["loss, piece 1 to 4", "loss, piece 5 to 16", "loss, piece 17 to 64"]

@@ -13,7 +13,7 @@ BYTES = Tokenizer.train(LINES, TokenizerConfig(kind="byte_bpe", vocab_size=300))
 EOS = 2
 
 
-def prompt(text: str, *, marks: bool = True, context: int = 10, **settings: object) -> Prompt:
+def prompt(text: str, *, marks: bool = True, context: int | None = 10, **settings: object) -> Prompt:
     return Prompt.of(text, CHAR, GenerationConfig(**settings), context=context, marks=marks)  # type: ignore[arg-type]
 
 
@@ -53,6 +53,13 @@ def test_a_prompt_is_cut_on_the_left() -> None:
     for text, most in (("He", 10), ("He", 99), ("", 11)):
         with pytest.raises(UsageError, match="too many for the context of 10"):
             prompt(text, max_new=most, overlong="truncate-left")
+
+
+@pytest.mark.parametrize("overlong", ["window", "error", "truncate-left"])
+def test_without_a_context_no_prompt_is_too_long(overlong: str) -> None:
+    found = prompt("He eats an apple", max_new=99, overlong=overlong, context=None)
+    assert (found.ids, found.dropped) == ([EOS, *CHAR.encode("He eats an apple")], 0)
+    assert prompt("", overlong=overlong, context=None).ids == [EOS]
 
 
 def write(

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import torch
 
+from clearhead.decode.packed import pack
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.errors import DataError, ModelError, UsageError
-from clearhead.tasks import generator as module
+from clearhead.tasks import generator
+from clearhead.tasks import text_model as module
 from clearhead.tasks.generation import GenerationConfig
 from clearhead.tasks.generator import LanguageModel
 from clearhead.tasks.translator import Translator
@@ -93,8 +95,32 @@ def test_rows_of_short_texts_are_bounded_too(model: LanguageModel, monkeypatch: 
     assert seen == [64, 36]
 
 
+def test_weights_are_packed_by_the_first_text(toy_lm_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who only scores has one copy of them; a wrong wish is refused at once all the same."""
+    packed: list[str] = []
+
+    def record(gpt: Any, *, weights: Any) -> Any:
+        packed.append(weights)
+        return pack(gpt, weights=weights)
+
+    monkeypatch.setattr(generator, "pack", record)
+    for weights in ("float32", "int8"):
+        loaded = LanguageModel.load(toy_lm_run, device="cpu", weights=weights)
+        loaded.log_probs("我")
+        assert packed == []
+        for _ in range(2):
+            loaded.generate(["我"], config(max_new=2))
+        assert (packed, loaded.writer is loaded.model) == ([weights], False)
+        packed.clear()
+    monkeypatch.setattr(generator, "can_pack", lambda gpt: False)
+    plain = LanguageModel.load(toy_lm_run, device="cpu")
+    assert plain.writer is plain.model
+    with pytest.raises(UsageError, match=r"^weights = 'int8': generation with such is for a GPT in float32 on a CPU$"):
+        LanguageModel.load(toy_lm_run, device="cpu", weights="int8")
+
+
 def test_special_pieces_never_come(model: LanguageModel) -> None:
-    plain = replace(model, packed=None, model=copy.deepcopy(model.model))
+    plain = replace(model, weights=None, model=copy.deepcopy(model.model))
     head = plain.model.lm_head.weight.data
     head[[0, 1, 3]] = 3 * head[model.tokenizer.encode("妹")[0]]
     for beam in (0, 2):
@@ -125,7 +151,7 @@ def test_log_probs_are_those_of_the_model_with_all_pieces_given(settings: dict[s
 
 
 def test_packed_and_plain_weights_say_the_same(model: LanguageModel) -> None:
-    plain = replace(model, packed=None)
+    plain = replace(model, weights=None)
     for sampling in (GREEDY, WARM):
         found = [[one.ids for one in each.generate(PROMPTS, config(), sampling=sampling)] for each in (model, plain)]
         assert found[0] == found[1]
@@ -260,7 +286,7 @@ def test_logits_that_are_no_numbers_are_one_clear_line(model: LanguageModel, toy
     broken = LanguageModel.load(toy_lm_run)
     broken.model.lm_head.weight.data[7] = float("nan")
     with pytest.raises(ModelError, match=r"^row 0, position 1: the best logit is nan, so no piece can be chosen$"):
-        replace(broken, packed=None).generate(["我"])
+        replace(broken, weights=None).generate(["我"])
 
 
 def test_a_prompt_begins_a_document_where_the_run_saw_any_begin(

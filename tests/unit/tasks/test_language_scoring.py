@@ -11,9 +11,10 @@ from clearhead.errors import UsageError
 from clearhead.tasks import language_scoring as module
 from clearhead.tasks.generator import LanguageModel
 from clearhead.tasks.language_model_job import prepare_language_model
-from clearhead.tasks.language_scoring import evaluate_language_model, load_scored, loss_by_position, read_split
+from clearhead.tasks.language_scoring import evaluate_language_model, loss_by_position, read_split
 from clearhead.tasks.ngram import NgramLanguageModel
 from clearhead.tasks.ngram_job import prepare_ngram
+from clearhead.tasks.pipeline import load_language_model
 from clearhead.tasks.training import train_run
 
 TOKENIZER = {"kind": "char", "vocab_size": 60, "min_frequency": 1}
@@ -55,7 +56,7 @@ def losses_of(model: Any, ids: list[int]) -> list[float]:
 @pytest.mark.parametrize("task", TREES)
 def test_position_by_position(task: str, runs: dict[str, Path], text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "POSITION_WINDOW", 6)
-    model = load_scored(runs[task], device="cpu")
+    model = load_language_model(runs[task], device="cpu")
     stream = read_split(model, text, "valid")
     ids = [model.tokenizer.ids.eos, *stream.ids.tolist()]
     windows = [losses_of(model, ids[at : at + 7]) for at in range(0, len(stream) // 6 * 6, 6)]
@@ -64,14 +65,14 @@ def test_position_by_position(task: str, runs: dict[str, Path], text: Path, monk
 
 @pytest.mark.parametrize("task", ["language_model", "rnn_language_model"])
 def test_a_shorter_context_makes_shorter_windows(task: str, runs: dict[str, Path], text: Path) -> None:
-    model = load_scored(runs[task], device="cpu")
+    model = load_language_model(runs[task], device="cpu")
     assert isinstance(model, LanguageModel)
     assert loss_by_position(model, read_split(model, text, "valid")).shape == (8,)
 
 
 @pytest.mark.parametrize("task", TREES)
 def test_the_whole_split_is_scored(task: str, runs: dict[str, Path], text: Path) -> None:
-    model = load_scored(runs[task], device="cpu")
+    model = load_language_model(runs[task], device="cpu")
     found = evaluate_language_model(model, text, "valid")
     stream = read_split(model, text, "valid")
     assert found.scores.tokens == len(stream)
@@ -90,7 +91,7 @@ def test_the_whole_split_is_scored(task: str, runs: dict[str, Path], text: Path)
 
 
 def test_what_cannot_be_scored(runs: dict[str, Path], text: Path) -> None:
-    ngram, gpt = (load_scored(runs[task], device="cpu") for task in ("ngram", "language_model"))
+    ngram, gpt = (load_language_model(runs[task], device="cpu") for task in ("ngram", "language_model"))
     with pytest.raises(UsageError, match="stride = 2: an n-gram model reads no windows"):
         evaluate_language_model(ngram, text, "valid", stride=2)
     with pytest.raises(UsageError, match="stride = 9: must be from 1 to the model's context of 8"):

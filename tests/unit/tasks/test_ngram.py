@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from clearhead.config import Tree, merge
+from clearhead.decode.sampling import SamplingConfig
 from clearhead.errors import ModelError, UsageError
 from clearhead.models.ngram import Ngram
+from clearhead.tasks.generation import GenerationConfig
+from clearhead.tasks.language_scoring import read_split
 from clearhead.tasks.ngram import NgramLanguageModel, parse_ngram, sizes_of
 from clearhead.tasks.ngram_job import prepare_ngram
 from clearhead.tasks.training import train_run
@@ -43,6 +46,33 @@ def test_documents_see_each_other_where_the_recipe_says_so(packing: str, text: P
         total -= np.log(model.model.next_probs(ids[begin:place])[piece])
     assert model.total_loss(job.valid) == pytest.approx(total)
     assert job.progress.scores["loss"] == pytest.approx(total / len(ids))
+
+
+@pytest.mark.parametrize("packing", ["cross", "isolated"])
+def test_what_it_writes_has_the_loss_of_that_text(packing: str, text: Path, tmp_path: Path) -> None:
+    """Isolated, a text begins from nothing and is a document of a split; across, the end mark before it is seen."""
+    train_run(prepare_ngram(merge(TREE, {"data": {"packing": packing}}), "here", text), tmp_path)
+    model = NgramLanguageModel.load(tmp_path)
+    assert model.isolated is (packing == "isolated")
+    config, sampling = GenerationConfig(max_new=500, min_length=3, n=5), SamplingConfig(seed=2)
+    written = model.generate([""], config, sampling=sampling)
+    assert {one.reason for one in written} == {"end"}
+    total = sum(sum(one.log_probs) for one in written)
+    if packing == "isolated":
+        data = tmp_path / "written"
+        data.mkdir()
+        (data / "test.txt").write_text("".join(f"{one.text}\n" for one in written), encoding="utf-8")
+        stream = read_split(model, data, "test")
+        assert stream.ids.tolist() == [piece for one in written for piece in one.ids]
+        assert -model.total_loss(stream) == pytest.approx(total, rel=1e-5)
+    else:
+        parts = [model.model.log_probs(np.array([2, *one.ids]))[1:] for one in written]
+        assert np.concatenate(parts).sum() == pytest.approx(total, rel=1e-5)
+    begin = model.model.next_probs([] if packing == "isolated" else [2])
+    for one in written:
+        assert one.log_probs[0] == pytest.approx(np.log(begin[one.ids[0]]), abs=1e-5)
+        assert model.log_probs(one.text) == pytest.approx(one.log_probs[:-1], abs=1e-5)
+    assert model.log_probs("") == []
 
 
 def test_its_size_in_words() -> None:

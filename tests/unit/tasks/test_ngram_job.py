@@ -11,7 +11,7 @@ from clearhead.tasks.ngram_job import prepare_ngram
 from clearhead.tasks.training import train_run
 from clearhead.train.events import Counted, Evaluated, Finished
 from clearhead.train.writers import read_metrics
-from tests.toy import assert_one_line, clearhead, write_recipe
+from tests.toy import clearhead, write_recipe
 from tests.unit.tasks.test_ngram import TREE
 
 
@@ -52,7 +52,10 @@ def test_a_run_through_the_verbs(text: Path, tmp_path: Path, capsys: pytest.Capt
     again = clearhead(capsys, "train", recipe, "--data", text, "--out", run, "--resume", "--set", "model.order=2")
     assert_one_line_at_the_end(again.err, "is complete, an n-gram model is counted in one pass")
     assert (again.code, (run / "recipe.toml").read_bytes()) == (2, before)
-    assert_one_line(clearhead(capsys, "generate", run, "the"), 4, "is for the task ngram")
+    card = (run / "README.md").read_text()
+    assert 'clearhead generate RUN "..."' in card.replace(str(run), "RUN")
+    written = clearhead(capsys, "generate", run, "--max-new", "5", "the")
+    assert (written.code, written.err, written.out[:3]) == (0, "", "the")
 
 
 def assert_one_line_at_the_end(err: str, part: str) -> None:

@@ -9,7 +9,8 @@ from clearhead.decode.sampling import SamplingConfig
 from clearhead.errors import ModelError, UsageError
 from clearhead.tasks.generation import GenerationConfig
 from clearhead.tasks.generator import LanguageModel
-from clearhead.tasks.pipeline import load, pipeline
+from clearhead.tasks.ngram import NgramLanguageModel
+from clearhead.tasks.pipeline import load, load_language_model, pipeline
 from clearhead.tasks.translator import Translator
 
 
@@ -35,6 +36,17 @@ def test_texts_are_continued_in_the_shape_of_hugging_face(toy_lm_run: Path) -> N
     settings = {"max_new_tokens": 9, "num_return_sequences": 2, "temperature": 2.0, "top_k": 9, "top_p": 0.8}
     assert carry_on(["我", "She"], **settings) == [texts(prompt, warm, max_new=9, n=2) for prompt in ("我", "She")]
     assert carry_on([]) == []
+
+
+def test_all_kinds_of_language_models(toy_baselines: dict[str, Path]) -> None:
+    for run, kind in zip(toy_baselines.values(), (LanguageModel, NgramLanguageModel), strict=True):
+        model = clearhead.load(run)
+        assert type(model) is type(load_language_model(run)) is kind
+        (expected,) = model.generate(["我"], GenerationConfig(max_new=9), sampling=SamplingConfig(0.0))
+        carry_on = clearhead.pipeline("text-generation", run)
+        assert carry_on("我", max_new_tokens=9, do_sample=False) == [{"generated_text": "我" + expected.text}]
+    with pytest.raises(ModelError, match="is for the task ngram, not language_model: use clearhead generate"):
+        LanguageModel.load(toy_baselines["ngram"])
 
 
 def test_a_checkpoint_by_name(toy_run: Path, toy_lm_run: Path) -> None:
