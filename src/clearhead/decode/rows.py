@@ -201,14 +201,16 @@ class RNNRowsDecoding:
 class NgramRowsDecoding:
     """The ``TextRows`` of an n-gram model: logits are log-probabilities after a row's last pieces.
 
+    Where documents were counted each on its own nothing ever followed an end mark, so that behind one a text begins
+    from nothing by itself.
+
     Args:
         model: what was counted.
         prompts: one piece or more each.
-        end: a piece that no context reaches across: the end mark, where documents were counted each on its own.
     """
 
-    def __init__(self, model: Ngram, prompts: Sequence[Sequence[int]], *, end: int | None = None) -> None:
-        self.model, self.end, self.texts = model, end, [list(prompt) for prompt in prompts]
+    def __init__(self, model: Ngram, prompts: Sequence[Sequence[int]]) -> None:
+        self.model, self.texts = model, [list(prompt) for prompt in prompts]
         self.logits: Logits = self._next()
 
     @property
@@ -241,13 +243,8 @@ class NgramRowsDecoding:
         self.logits = self.logits[rows]
 
     def _next(self) -> Logits:
-        probs = [torch.from_numpy(self.model.next_probs(self._context(text))) for text in self.texts]
+        probs = [torch.from_numpy(self.model.next_probs(text)) for text in self.texts]
         return torch.stack(probs).log().float()
-
-    def _context(self, text: list[int]) -> list[int]:
-        """The last pieces of a text, of its last document alone where documents are apart."""
-        last = text[-self.model.config.order :]
-        return last[max((place for place, piece in enumerate(last, 1) if piece == self.end), default=0) :]
 
 
 class PromptedDecoding:

@@ -89,23 +89,17 @@ class NgramLanguageModel(TextModel):
     def context(self) -> None:
         """See ``TextModel``: a prediction looks back on few pieces, but of a text of any length."""
 
-    @property
-    def isolated(self) -> bool:
-        """Whether nothing reaches back across documents."""
-        return self.recipe.data.packing == "isolated"
-
     def begin(self, prompts: Sequence[Sequence[int]]) -> TextRows:
         """See ``TextModel``."""
-        return NgramRowsDecoding(self.model, prompts, end=self.tokenizer.ids.eos if self.isolated else None)
+        return NgramRowsDecoding(self.model, prompts)
 
     def log_probs(self, text: str) -> list[float]:
         """See ``TextModel``."""
         ids = np.array([self.tokenizer.ids.eos, *self.tokenizer.encode(text)])
-        begins = np.arange(1, len(ids))[:1] if self.isolated else None
-        found: list[float] = self.model.log_probs(ids, begins)[1:].tolist()
+        found: list[float] = self.model.log_probs(ids)[1:].tolist()
         return found
 
     def total_loss(self, stream: TokenStream) -> float:
         """Negative log-likelihood of a whole split in nats; documents as in ``count_ngrams``."""
-        starts = stream.starts if self.isolated else None
+        starts = stream.starts if self.recipe.data.packing == "isolated" else None
         return -float(self.model.log_probs(stream.ids, starts).sum())

@@ -2,8 +2,9 @@
 
 import functools
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from clearhead.decode.packed import pack
 from clearhead.decode.rows import NgramRowsDecoding, PromptedDecoding, RowsDecoding
 from clearhead.decode.search import SearchConfig, beam_search
 from clearhead.models.gpt import GPT
-from clearhead.models.ngram import Ngram
+from clearhead.models.ngram import Ngram, NgramConfig, Smoothing
 from tests.small import VOCAB, assert_near, begin_of, random_rows, small_gpt, small_ngram, small_rnn
 from tests.table import Ids, Table, brute_force
 
@@ -129,16 +130,18 @@ def test_without_a_window_as_many_pieces_as_there_is_room_are_taken_back(kind: s
     assert_near(rows.extend(new[:, :1])[1, 0], whole(model, [*texts[1], int(new[1, 0])]), 1e-4)
 
 
-@pytest.mark.parametrize("order", [1, 2, 4])
-def test_documents_counted_apart_begin_behind_the_last_end_mark(order: int) -> None:
-    model, prompts = small_ngram(order=order), [[2], [2, 7, 8, 9, 4], [5, 2, 7], [6, 2], [5, 6]]
-    apart = NgramRowsDecoding(model, prompts, end=2)
-    for row, context in enumerate(([], [7, 8, 9, 4], [7], [], [5, 6])):
-        assert_near(apart.logits[row], whole(model, context))
-    assert_near(apart.advance(torch.tensor([5] * 5))[3], whole(model, [5]))
-    across = NgramRowsDecoding(model, prompts)
-    assert_near(across.logits[3], whole(model, [6, 2]))
-    assert torch.equal(across.logits[3], NgramRowsDecoding(model, [[2]], end=2).logits[0]) is (order == 1)
+@pytest.mark.parametrize("smoothing", get_args(Smoothing))
+def test_documents_counted_apart_begin_from_nothing_behind_an_end_mark(smoothing: Smoothing) -> None:
+    documents = [[*row, 2] for row in random_rows([9, 3, 12, 1, 20])]
+    tokens, starts = np.array([piece for row in documents for piece in row]), np.array([0, 10, 14, 27, 29])
+    apart, across = (
+        Ngram.train(tokens, NgramConfig(4, smoothing), vocab_size=VOCAB, starts=begins) for begins in (starts, None)
+    )
+    rows = NgramRowsDecoding(apart, [[2], [2, 7, 8, 9, 4], [5, 2, 7], [6, 2]])
+    for row, context in enumerate(([], [7, 8, 9, 4], [7], [])):
+        assert_near(rows.logits[row], whole(apart, context))
+    assert_near(rows.advance(torch.tensor([5] * 4))[3], whole(apart, [5]))
+    assert not torch.allclose(NgramRowsDecoding(across, [[2]]).logits[0], whole(across, []), atol=0.1)
 
 
 MODELS: dict[str, Any] = {name: partial(small_gpt, position=name, max_seq_len=6) for name in POSITIONS} | UNLIMITED
