@@ -1,13 +1,18 @@
-"""Piece embeddings with scale, positions and dropout: the input module of a stack."""
+"""Piece embeddings with positions and dropout, scaled, or with segments and a norm: the input modules of a stack."""
 
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from clearhead.nn.dropout import Dropout
-from clearhead.nn.position import LearnedPosition, PositionName, SinusoidalPosition
+from clearhead.nn.norm import Norm
+from clearhead.nn.position import LearnedPosition, PositionName, SinusoidalPosition, build_position
+
+Ids = Int[Tensor, "batch seq"]
+OfEach = Int[Tensor, "batch seq"] | None
+Hidden = Float[Tensor, "batch seq d_model"]
 
 
 class Embedding(nn.Module):
@@ -36,22 +41,11 @@ class Embedding(nn.Module):
     ) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocab_size, d_model, padding_idx=pad_id)
-        self.position: SinusoidalPosition | LearnedPosition | None = None
-        match position:
-            case "sinusoidal":
-                self.position = SinusoidalPosition(max_seq_len, d_model)
-            case "learned":
-                self.position = LearnedPosition(max_seq_len, d_model)
+        self.position = build_position(position, max_seq_len, d_model)
         self.scale, self.max_seq_len = math.sqrt(d_model) if scale else 1.0, max_seq_len
         self.dropout = Dropout(dropout)
 
-    def forward(
-        self,
-        ids: Int[Tensor, "batch seq"],
-        *,
-        positions: Int[Tensor, "batch seq"] | None = None,
-        start: int = 0,
-    ) -> Float[Tensor, "batch seq d_model"]:
+    def forward(self, ids: Ids, *, positions: OfEach = None, start: int = 0) -> Hidden:
         """Embeds ``ids``.
 
         Args:
@@ -62,12 +56,81 @@ class Embedding(nn.Module):
         Raises:
             ValueError: the sequence ends beyond ``max_seq_len``.
         """
-        end = start + ids.shape[1]
-        if end > self.max_seq_len:
-            raise ValueError(f"a sequence of {end} pieces: must be at most max_seq_len = {self.max_seq_len}")
-        x: Tensor = self.tokens(ids) * self.scale
-        if self.position is not None:
-            if positions is None:
-                positions = torch.arange(start, end, device=ids.device)[None]
-            x = x + self.position(positions)
-        return self.dropout(x)
+        _check_length(start + ids.shape[1], self.max_seq_len)
+        return self.dropout(_placed(self.tokens(ids) * self.scale, self.position, positions, start))
+
+
+class SegmentedEmbedding(nn.Module):
+    """dropout(norm(table[ids] + position + table of segments)): the input of BERT (Devlin et al. 2019, figure 2).
+
+    Args:
+        vocab_size: rows of the table.
+        d_model: features.
+        pad_id: row that starts at zero and that inputs never train; None has none.
+        max_seq_len: longest sequence.
+        n_segments: rows of the table of segments.
+        norm: of the sum.
+        position: sinusoidal or learned are added here; rotary, alibi and none add nothing.
+        dropout: rate on what the norm gives.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        d_model: int,
+        *,
+        pad_id: int | None,
+        max_seq_len: int,
+        n_segments: int,
+        norm: Norm,
+        position: PositionName = "learned",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(vocab_size, d_model, padding_idx=pad_id)
+        self.position = build_position(position, max_seq_len, d_model)
+        self.segments = nn.Embedding(n_segments, d_model)
+        self.max_seq_len = max_seq_len
+        self.norm = norm
+        self.dropout = Dropout(dropout)
+
+    def forward(
+        self,
+        ids: Ids,
+        *,
+        segments: OfEach = None,
+        positions: OfEach = None,
+        real: Bool[Tensor, "batch seq"] | None = None,
+    ) -> Hidden:
+        """Embeds ``ids``.
+
+        Args:
+            ids: [batch, seq].
+            segments: [batch, seq], the segment of each piece; None: all are of segment 0.
+            positions: [batch, seq]; None counts from 0.
+            real: [batch, seq], True at real pieces, for norms with statistics over positions; None: all are.
+
+        Raises:
+            ValueError: the sequence is longer than ``max_seq_len``.
+        """
+        _check_length(ids.shape[1], self.max_seq_len)
+        x = _placed(self.tokens(ids), self.position, positions, 0)
+        x = x + (self.segments.weight[0] if segments is None else self.segments(segments))
+        return self.dropout(self.norm(x, real))
+
+
+def _check_length(end: int, limit: int) -> None:
+    if end > limit:
+        raise ValueError(f"a sequence of {end} pieces: must be at most max_seq_len = {limit}")
+
+
+def _placed(
+    x: Tensor, position: SinusoidalPosition | LearnedPosition | None, positions: Tensor | None, start: int
+) -> Tensor:
+    """Adds the positions, which count from ``start`` where none are said."""
+    if position is None:
+        return x
+    if positions is None:
+        positions = torch.arange(start, start + x.shape[1], device=x.device)[None]
+    placed: Tensor = x + position(positions)
+    return placed

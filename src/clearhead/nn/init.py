@@ -27,17 +27,19 @@ def initialize(model: nn.Module) -> None:
                 nn.init.zeros_(table.weight.data[table.padding_idx])
 
 
-def initialize_normal(model: nn.Module, *, n_layers: int, std: float = 0.02) -> None:
-    """Draws the weights of a decoder-only ``model`` as GPT-2 does, from torch's default generator.
+def initialize_normal(model: nn.Module, *, n_layers: int | None, std: float = 0.02) -> None:
+    """Draws the weights of ``model`` as BERT and GPT-2 do, from torch's default generator.
 
-    Matrices and tables are normal with ``std``; those that end a residual branch have std / sqrt(2 n_layers), so that
-    the sum over all branches keeps its size (Radford et al. 2019, section 2.3). Biases and the row of padding are zero.
+    Matrices and tables are normal with ``std``; biases and the row of padding are zero. With ``n_layers`` those that
+    end a residual branch have std / sqrt(2 n_layers), so that the sum over all branches keeps its size (Radford et al.
+    2019, section 2.3); None leaves them as the others, as BERT does, where every sum is normalized.
     """
+    shrunk = std if n_layers is None else std / math.sqrt(2 * n_layers)
     for name, parameter in model.named_parameters():
         if parameter.dim() > 1:
             ends_branch = name.endswith(("o_proj.weight", "down_proj.weight"))
-            nn.init.normal_(parameter, std=std / math.sqrt(2 * n_layers) if ends_branch else std)
-        elif name.endswith("proj.bias"):
+            nn.init.normal_(parameter, std=shrunk if ends_branch else std)
+        elif name.endswith("bias"):
             nn.init.zeros_(parameter)
     for module in model.modules():
         if isinstance(module, nn.Embedding) and module.padding_idx is not None:

@@ -49,6 +49,17 @@ class LearnedPosition(nn.Module):
         return nn.functional.embedding(positions, self.weight)
 
 
+def build_position(name: PositionName, max_seq_len: int, d_model: int) -> SinusoidalPosition | LearnedPosition | None:
+    """Builds by its config word what is added to embeddings; None where positions act elsewhere, or nowhere."""
+    match name:
+        case "sinusoidal":
+            return SinusoidalPosition(max_seq_len, d_model)
+        case "learned":
+            return LearnedPosition(max_seq_len, d_model)
+        case "rotary" | "alibi" | "none":
+            return None
+
+
 class Rotary(nn.Module):
     """Rotates pairs of features of queries and keys by their position (Su et al. 2021, arXiv:2104.09864).
 

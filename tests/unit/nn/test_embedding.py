@@ -1,12 +1,21 @@
-"""Embedding: scale, positions, dropout on the sum, the longest sequence."""
+"""Embeddings: scale, positions, segments, norm, dropout on what comes out, the longest sequence."""
+
+from typing import Any
 
 import pytest
 import torch
 
-from clearhead.nn.embedding import Embedding
+from clearhead.nn.embedding import Embedding, SegmentedEmbedding
+from clearhead.nn.norm import build_norm
 from clearhead.nn.position import sinusoidal_table
 
 IDS = torch.tensor([[3, 1, 2], [4, 0, 0]])
+SEGMENTS = torch.tensor([[0, 1, 1], [2, 0, 0]])
+
+
+def segmented(norm: str = "layer", **words: Any) -> SegmentedEmbedding:
+    made = build_norm(norm, 4, groups=2)
+    return SegmentedEmbedding(5, 4, **{"pad_id": 0, "max_seq_len": 8, "n_segments": 3, "norm": made, **words})
 
 
 @pytest.mark.parametrize("scale", [True, False])
@@ -55,3 +64,51 @@ def test_the_longest_sequence(position: str) -> None:
     embedding(IDS, start=1)
     with pytest.raises(ValueError, match="a sequence of 5 pieces: must be at most max_seq_len = 4"):
         embedding(IDS, start=2)
+
+
+def test_segments_and_positions_are_added_before_the_norm() -> None:
+    embedding = segmented()
+    embedding.norm.weight.data += torch.rand(4)
+    positions = torch.tensor([[2, 0, 1], [7, 7, 7]])
+    for places in (None, positions):
+        rows = embedding.tokens.weight[IDS] + embedding.position.weight[torch.arange(3) if places is None else places]
+        expected = embedding.norm(rows + embedding.segments.weight[SEGMENTS])
+        torch.testing.assert_close(embedding(IDS, segments=SEGMENTS, positions=places), expected)
+    first = embedding(IDS, segments=torch.zeros_like(IDS))
+    torch.testing.assert_close(embedding(IDS), first)
+    assert not torch.allclose(first, embedding(IDS, segments=SEGMENTS), atol=1e-2)
+
+
+def test_names_of_the_tables() -> None:
+    assert list(segmented().state_dict()) == [
+        *("tokens.weight", "position.weight", "segments.weight", "norm.weight", "norm.bias"),
+    ]
+    assert list(segmented(position="sinusoidal").state_dict())[:2] == ["tokens.weight", "segments.weight"]
+    assert list(Embedding(5, 4, pad_id=0, max_seq_len=8).state_dict()) == ["tokens.weight"]
+
+
+def test_the_first_segment_learns_where_none_are_said() -> None:
+    embedding = segmented()
+    (embedding(IDS) * torch.arange(4)).sum().backward()
+    assert embedding.segments.weight.grad[0].any()
+    assert not embedding.segments.weight.grad[1:].any()
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_padding_does_not_enter_the_statistics(norm: str) -> None:
+    embedding = segmented(norm).train()
+    real = torch.tensor([[True, True, True], [True, True, False]])
+    changed = IDS.clone()
+    changed[1, 2] = 2
+    first, second = (embedding(ids, real=real) for ids in (IDS, changed))
+    torch.testing.assert_close(first[real], second[real])
+
+
+def test_dropout_comes_after_the_norm_and_the_longest_sequence_is_kept() -> None:
+    embedding = segmented(dropout=0.5)
+    out = embedding(IDS)
+    kept = out != 0
+    assert 0 < kept.float().mean() < 1
+    torch.testing.assert_close(out[kept], 2 * embedding.eval()(IDS)[kept])
+    with pytest.raises(ValueError, match="a sequence of 9 pieces: must be at most max_seq_len = 8"):
+        embedding(torch.zeros(1, 9, dtype=torch.long))

@@ -64,3 +64,15 @@ def test_a_decoder_starts_with_small_normal_weights_and_smaller_ones_at_the_end_
             assert torch.equal(tensor, torch.ones_like(tensor) * name.endswith("norm.weight")), name
     assert not table.tokens.weight[2].any()
     assert table.tokens.weight[[1, 3]].any(1).all()
+
+
+def test_without_a_depth_all_matrices_are_alike_and_biases_are_zero() -> None:
+    layer = CausalLayer(64, n_heads=4, d_ff=128)
+    head = torch.nn.Linear(64, 90)
+    for module in (layer, head):
+        module.requires_grad_(False)
+        initialize_normal(module, n_layers=None)
+    for matrix in (layer.attn.o_proj.weight, layer.mlp.down_proj.weight, layer.attn.q_proj.weight, head.weight):
+        assert abs(float(matrix.std()) * 50 - 1) < 0.05
+    assert not head.bias.any()
+    assert not layer.mlp.down_proj.bias.any()

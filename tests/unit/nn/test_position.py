@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from clearhead.nn.position import Alibi, LearnedPosition, Rotary, SinusoidalPosition, sinusoidal_table
+from clearhead.nn.position import (
+    Alibi,
+    LearnedPosition,
+    Rotary,
+    SinusoidalPosition,
+    build_position,
+    sinusoidal_table,
+)
 
 
 def test_sinusoidal_formula() -> None:
@@ -29,6 +36,12 @@ def test_tables_are_looked_up_and_only_the_learned_one_is_saved() -> None:
     assert torch.equal(learned(positions), learned.weight[positions])
     assert (list(fixed.state_dict()), list(fixed.parameters())) == ([], [])
     assert list(learned.state_dict()) == ["weight"]
+
+
+def test_what_is_added_is_built_by_name() -> None:
+    assert isinstance(build_position("learned", 5, 4), LearnedPosition)
+    assert isinstance(build_position("sinusoidal", 5, 4), SinusoidalPosition)
+    assert [build_position(name, 5, 4) for name in ("rotary", "alibi", "none")] == [None] * 3
 
 
 def test_rotary_is_complex_multiplication() -> None:
