@@ -46,52 +46,95 @@ def cross_entropy(
     return total, len(targets)
 
 
+def weighted_cross_entropy(
+    logits: Float[Tensor, "rows classes"],
+    targets: Int[Tensor, " rows"],
+    class_weights: Float[Tensor, " classes"],
+    *,
+    label_smoothing: float = 0.0,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """``cross_entropy`` in which a row counts as much as the weight of its target's class.
+
+    Weights are for classes of unequal size. The mean of a step is the sum of all its batches' sums over the sum of all
+    their weights: batches' own means are of unequal weight, and a mean of them would be another number.
+
+    Args:
+        logits: [rows, classes].
+        targets: [rows], classes.
+        class_weights: [classes], at least 0.
+        label_smoothing: as in ``cross_entropy``; the whole row, smoothed part and all, has its target's weight.
+
+    Returns:
+        The weighted sum over rows and the sum of the rows' weights.
+    """
+    each = functional.cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
+    weights = class_weights[targets]
+    return torch.dot(weights, each), weights.sum()
+
+
+def squared_error(values: Float[Tensor, "*shape"], targets: Float[Tensor, "*shape"]) -> tuple[Float[Tensor, ""], int]:
+    """Squared differences, summed, and their number: the loss of regression."""
+    return (values - targets).square().sum(), targets.numel()
+
+
 def linear_cross_entropy(
     x: Float[Tensor, "rows d_model"],
     weight: Float[Tensor, "vocab d_model"],
     targets: Int[Tensor, " rows"],
     config: LossConfig,
+    *,
+    bias: Float[Tensor, " vocab"] | None = None,
 ) -> tuple[Float[Tensor, ""], int]:
-    """``cross_entropy`` of ``x @ weight.T`` without ever holding all logits.
+    """``cross_entropy`` of ``x @ weight.T + bias`` without ever holding all logits.
 
     Chunks of rows go through output layer, softmax and both gradients while they are in cache, so that memory is
     chunk_size x vocab and the backward pass only scales. Same result as the plain computation up to rounding.
     """
-    total: Tensor = _LinearCrossEntropy.apply(x, weight, targets, config, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
+    total: Tensor = _LinearCrossEntropy.apply(x, weight, bias, targets, config, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
     return total, len(targets)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor, config: LossConfig, with_grad: bool) -> Tensor:
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        config: LossConfig,
+        with_grad: bool,
+    ) -> Tensor:
         grad_x = torch.empty_like(x) if with_grad and x.requires_grad else None
         grad_weight = torch.zeros_like(weight) if with_grad and weight.requires_grad else None
-        smooth, vocab = config.label_smoothing, weight.shape[0]
-        weight_sum = weight.sum(dim=0)
-        total = x.new_zeros(())
+        grad_bias = torch.zeros_like(bias) if bias is not None and with_grad and bias.requires_grad else None
+        # the evenly spread part of the target is the same for every row and piece, so it never meets a chunk: its loss
+        # is a product of sums, and so are its gradients
+        spread, weight_sum = config.label_smoothing / weight.shape[0], weight.sum(dim=0)
+        total = x.new_zeros(()) if bias is None else -spread * len(x) * bias.sum()
         for start in range(0, len(x), config.chunk_size):
             rows = slice(start, start + config.chunk_size)
-            labels = targets[rows, None]
-            value, probs = _chunk(x[rows] @ weight.T, labels, config)
+            value, probs = _chunk(functional.linear(x[rows], weight, bias), targets[rows, None], config)
             total += value
-            # the evenly spread part of the target is the same for every row and piece, so it never meets the chunk:
-            # its loss is a product of sums, and its gradient follows below
-            total -= smooth / vocab * (x[rows] @ weight_sum).sum()
+            total -= spread * (x[rows] @ weight_sum).sum()
             if grad_x is not None:
                 torch.mm(probs, weight, out=grad_x[rows])
             if grad_weight is not None:
                 grad_weight.addmm_(probs.T, x[rows])
+            if grad_bias is not None:
+                grad_bias += probs.sum(dim=0)
         if grad_x is not None:
-            grad_x -= smooth / vocab * weight_sum
+            grad_x -= spread * weight_sum
         if grad_weight is not None:
-            grad_weight -= smooth / vocab * x.sum(dim=0)
-        ctx.save_for_backward(grad_x, grad_weight)
+            grad_weight -= spread * x.sum(dim=0)
+        if grad_bias is not None:
+            grad_bias -= spread * len(x)
+        ctx.save_for_backward(grad_x, grad_weight, grad_bias)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        grad_x, grad_weight = (None if grad is None else grads[0] * grad for grad in ctx.saved_tensors)
-        return grad_x, grad_weight, None, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return *(None if grad is None else grads[0] * grad for grad in ctx.saved_tensors), None, None, None
 
 
 def _chunk(logits: Tensor, labels: Tensor, config: LossConfig) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from clearhead.loss import LossConfig, cross_entropy, linear_cross_entropy
+from clearhead.loss import LossConfig, cross_entropy, linear_cross_entropy, squared_error, weighted_cross_entropy
 from tests.small import assert_near
 
 
@@ -23,11 +23,12 @@ def reference(logits: Tensor, targets: Tensor, smoothing: float, z_loss: float) 
     return (wanted * (log_z[:, None] - logits)).sum() + z_loss * log_z.square().sum()
 
 
-def gradients(loss: Callable[[Tensor, Tensor], Tensor], x: Tensor, weight: Tensor) -> list[Tensor]:
-    x, weight = x.clone().requires_grad_(), weight.clone().requires_grad_()
-    value = loss(x, weight)
+def gradients(loss: Callable[..., Tensor], *given: Tensor) -> list[Tensor]:
+    """Returns the value and the gradient by each tensor."""
+    leaves = [tensor.clone().requires_grad_() for tensor in given]
+    value = loss(*leaves)
     (value / 7).backward()  # as a step does: the mean comes after
-    return [value.detach(), x.grad, weight.grad]
+    return [value.detach(), *(leaf.grad for leaf in leaves)]
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
@@ -64,6 +65,11 @@ def test_fused_loss_and_gradients(
     plain = gradients(lambda x, w: reference(x @ w.T, targets, smoothing, z_loss), x, weight)
     for ours, theirs in zip(fused, plain, strict=True):
         assert_near(ours, theirs, 1e-9)
+    bias = torch.randn(vocab, dtype=torch.float64)
+    fused = gradients(lambda x, w, b: linear_cross_entropy(x, w, targets, config, bias=b)[0], x, weight, bias)
+    plain = gradients(lambda x, w, b: reference(x @ w.T + b, targets, smoothing, z_loss), x, weight, bias)
+    for ours, theirs in zip(fused, plain, strict=True):
+        assert_near(ours, theirs, 1e-9)
     assert linear_cross_entropy(x, weight, targets, config)[1] == rows
 
 
@@ -85,6 +91,28 @@ def test_float32_against_torch() -> None:
     fused = gradients(lambda x, w: linear_cross_entropy(x, w, targets, config)[0], x, weight)
     for ours, theirs in zip(fused, gradients(torchs, x, weight), strict=True):
         assert_near(ours, theirs, 1e-5)
+
+
+def test_a_bias_for_each_piece_in_float32() -> None:
+    x, weight, bias, targets = (
+        torch.randn(300, 64),
+        torch.randn(500, 64) / 8,
+        torch.randn(500),
+        torch.randint(500, (300,)),
+    )
+    config = LossConfig(label_smoothing=0.1, chunk_size=128)
+
+    def ours(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        return linear_cross_entropy(x, w, targets, config, bias=b)[0]
+
+    def torchs(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        return functional.cross_entropy(functional.linear(x, w, b), targets, reduction="sum", label_smoothing=0.1)
+
+    for mine, other in zip(gradients(ours, x, weight, bias), gradients(torchs, x, weight, bias), strict=True):
+        assert_near(mine, other, 1e-5)
+    frozen = bias.requires_grad_(False)
+    linear_cross_entropy(x.requires_grad_(), weight, targets, config, bias=frozen)[0].backward()
+    assert frozen.grad is None
 
 
 @pytest.mark.parametrize("size", [1e3, 1e4])
@@ -130,3 +158,44 @@ def test_all_logits_never_exist_together() -> None:
     with Largest() as largest:
         linear_cross_entropy(x, weight, torch.randint(100, (64,)), LossConfig(chunk_size=8))[0].backward()
     assert largest.numel == 8 * 100
+
+
+def test_weights_of_classes_over_unequal_batches() -> None:
+    logits, targets = (
+        torch.randn(9, 3, dtype=torch.float64, requires_grad=True),
+        torch.tensor([0, 0, 0, 0, 1, 2, 0, 0, 1]),
+    )
+    weights = torch.tensor([0.5, 2.0, 7.0], dtype=torch.float64)
+    parts = [weighted_cross_entropy(logits[at], targets[at], weights) for at in (slice(0, 4), slice(4, 6), slice(6, 9))]
+    mean = sum(total for total, _ in parts) / sum(weight for _, weight in parts)
+    torch.testing.assert_close(mean, functional.cross_entropy(logits, targets, weight=weights))
+    of_means = sum(total / weight for total, weight in parts) / len(parts)
+    assert not torch.allclose(mean, of_means, atol=1e-2), "the batches do not differ enough for this test"
+    even = torch.ones(3, dtype=torch.float64)
+    total, count = weighted_cross_entropy(logits, targets, even, label_smoothing=0.2)
+    assert count == 9
+    torch.testing.assert_close(total, cross_entropy(logits, targets, label_smoothing=0.2)[0])
+
+
+def test_a_smoothed_row_has_the_weight_of_its_target() -> None:
+    logits, weights = torch.randn(4, 3), torch.tensor([1.0, 2.0, 3.0])
+    targets = torch.tensor([0, 1, 2, 1])
+    rows = [cross_entropy(logits[[i]], targets[[i]], label_smoothing=0.1)[0] for i in range(4)]
+    total, weight = weighted_cross_entropy(logits, targets, weights, label_smoothing=0.1)
+    torch.testing.assert_close(total, rows[0] + 2 * rows[1] + 3 * rows[2] + 2 * rows[3])
+    assert weight == 8
+
+
+def test_squared_error() -> None:
+    values, targets = torch.tensor([[1.0], [2.0], [-1.0]], requires_grad=True), torch.tensor([[0.0], [2.0], [2.0]])
+    total, count = squared_error(values, targets)
+    assert (float(total.detach()), count) == (10.0, 3)
+    total.backward()
+    assert values.grad.tolist() == [[2.0], [0.0], [-6.0]]
+
+
+def test_no_rows_cost_nothing() -> None:
+    x, weight, none = torch.randn(0, 3, requires_grad=True), torch.randn(4, 3), torch.zeros(0, dtype=torch.long)
+    total, count = linear_cross_entropy(x, weight, none, LossConfig(), bias=torch.ones(4))
+    assert (float(total.detach()), count) == (0.0, 0)
+    total.backward()
