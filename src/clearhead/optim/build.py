@@ -14,6 +14,7 @@ from clearhead.optim.schedule import ScheduleName
 Rate = Annotated[float, Ge(0.0), Lt(1.0)]
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
+OUTPUTS = ("lm_head", "out_proj")  # what our models call a layer whose output is logits
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _muon_and_adamw(
 ) -> list[torch.optim.Optimizer]:
     """Matrices of linear layers inside the stacks go to Muon; tables, the output layer and vectors to AdamW."""
     tables = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
-    tables |= {module.weight for name, module in model.named_modules() if name.endswith("lm_head")}
+    tables |= {module.weight for name, module in model.named_modules() if name.split(".")[-1] in OUTPUTS}
     linear = {module.weight for module in model.modules() if isinstance(module, nn.Linear)} - tables
     matrices = [param for group in groups for param in group["params"] if param in linear]
     rest = [{**group, "params": [param for param in group["params"] if param not in linear]} for group in groups]

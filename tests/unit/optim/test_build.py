@@ -99,6 +99,18 @@ def test_muon_takes_the_matrices_inside_and_adamw_the_rest() -> None:
     assert rest == {"embed.weight": 0.3, "inner.bias": 0.0, "norm.weight": 0.0, "norm.bias": 0.0}
 
 
+def test_muon_leaves_the_output_layers_of_heads_to_adamw() -> None:
+    model = nn.ModuleDict(
+        {
+            "mlm_head": nn.ModuleDict({"proj": nn.Linear(4, 4), "out_proj": nn.Linear(4, 7)}),
+            "nsp_head": nn.ModuleDict({"out_proj": nn.Linear(4, 2)}),
+        }
+    )
+    optimizers = build_optimizers(model, OptimConfig(name="muon"), 0.01)
+    (matrices,) = [group["params"] for group in optimizers.parts[1].param_groups]
+    assert [optimizers.names[param] for param in matrices] == ["mlm_head.proj.weight"]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_rates_are_factors_of_the_peak(name: str) -> None:
     optimizers = build_optimizers(net(), OptimConfig(name=name), 0.4)
