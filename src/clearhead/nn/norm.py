@@ -133,7 +133,9 @@ class InstanceNorm(Norm):
             count = real.sum(1, keepdim=True).clamp(min=1)
             mean = (x * real).sum(1, keepdim=True) / count
             variance = ((x - mean).square() * real).sum(1, keepdim=True) / count
-        return self.affine((x - mean) * torch.rsqrt(variance + self.eps))
+        out = self.affine((x - mean) * torch.rsqrt(variance + self.eps))
+        # padding has no share in the statistics: where real pieces hardly differ it would grow from norm to norm
+        return out if mask is None else out.masked_fill(~mask.unsqueeze(-1), 0.0)
 
 
 class NoNorm(nn.Module):

@@ -189,3 +189,13 @@ def test_norms_of_finds_every_norm_and_no_stand_in() -> None:
     assert [type(norm).__name__ for norm in norms_of(model)] == ["LayerNorm", "BatchNorm"]
     x = torch.randn(1, 2, D)
     assert NoNorm()(x) is x
+
+
+def test_padding_does_not_grow_through_instance_norms_beside_a_single_piece() -> None:
+    norm, x = build_norm("instance", D, eps=1e-12), torch.randn(1, 3, D, requires_grad=True)
+    mask, out = torch.tensor([[False, True, False]]), x
+    for _ in range(9):
+        out = norm(out, mask)
+    assert not out.any()
+    out.sum().backward()
+    assert not x.grad.any()
