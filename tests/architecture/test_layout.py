@@ -14,13 +14,13 @@ UNTESTED: set[str] = set()
 BUDGETS = {
     ("text",): 1050,
     ("data",): 1650,
-    ("nn",): 1300,
-    ("models",): 950,
+    ("nn",): 1400,
+    ("models",): 1250,
     ("loss", "optim"): 450,
     ("checkpoint",): 250,
     ("train",): 600,
     ("decode",): 1900,
-    ("interop",): 900,
+    ("interop",): 1150,
     ("inspect",): 1000,
     ("tasks",): 3500,
 }

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from clearhead.models.bert import BertConfig
 from clearhead.models.gpt import GPTConfig
 from clearhead.models.transformer import TransformerConfig
 from clearhead.nn.layer import BlockConfig
@@ -11,7 +12,7 @@ from clearhead.nn.layer import BlockConfig
 GROUPS = BlockConfig(norm="group", norm_groups=3)
 
 
-@pytest.mark.parametrize("config", [GPTConfig, TransformerConfig])
+@pytest.mark.parametrize("config", [BertConfig, GPTConfig, TransformerConfig])
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [

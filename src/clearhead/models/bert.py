@@ -1,0 +1,307 @@
+"""The encoder-only Transformer: BERT (Devlin et al. 2019, arXiv:1810.04805), its pretraining heads and classifiers."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, NamedTuple
+
+import torch
+from annotated_types import Ge
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from clearhead.models.checks import check_sizes
+from clearhead.nn.activation import build_activation
+from clearhead.nn.dropout import Dropout
+from clearhead.nn.embedding import SegmentedEmbedding
+from clearhead.nn.init import initialize_normal
+from clearhead.nn.layer import BlockConfig, EncoderLayer, Rate, final_norm
+from clearhead.nn.mask import AttendMask, padding_mask, positions_of, with_bias
+from clearhead.nn.norm import Norm, build_norm
+from clearhead.nn.position import Alibi, PositionName, Rotary
+
+Size = Annotated[int, Ge(1)]
+Ids = Int[Tensor, "batch seq"]
+Real = Bool[Tensor, "batch seq"] | None
+Segments = Int[Tensor, "batch seq"] | None
+Hidden = Float[Tensor, "batch seq d_model"]
+Labels = Literal["sequence", "regression", "token"]
+BertKind = Literal["encoder", "pooled", "pretraining", "masked", Labels]
+"""States; these and a pooler; pieces and next sentence; pieces alone; one label, one number or a label each piece."""
+
+
+def bert_block() -> BlockConfig:
+    """What BERT's layers are made of."""
+    return BlockConfig(norm_position="post", norm_eps=1e-12, activation="gelu", attn_dropout=0.1)
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """Sizes and parts of an encoder-only model."""
+
+    d_model: Size = 384
+    """Features of a hidden state."""
+    d_ff: Size = 1536
+    """Features inside the feed-forward network."""
+    n_heads: Size = 6
+    """Attention heads."""
+    n_kv_heads: Size | None = None
+    """Heads of keys and values: unset is n_heads (multi-head), fewer is grouped-query, 1 is multi-query."""
+    n_layers: Size = 6
+    """Layers."""
+    max_seq_len: Size = 512
+    """Longest sequence, in pieces with those that stand around and between its segments."""
+    n_segments: Size = 2
+    """Rows of the table of segments: 2 tells the first text of a pair from the second."""
+    dropout: Rate = 0.1
+    """Dropout on the residual branches."""
+    embed_dropout: Rate | None = None
+    """Dropout on the embeddings; unset is ``dropout``."""
+    head_dropout: Rate | None = None
+    """Dropout before a classifier's output layer; unset is ``dropout``."""
+    position: PositionName = "learned"
+    """Positions: learned, sinusoidal, rotary, alibi or none."""
+    block: BlockConfig = field(default_factory=bert_block)
+    """What the layers are made of."""
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
+
+
+class Pooler(nn.Module):
+    """tanh of a linear layer on the first real piece of each row: one state for a whole sequence."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(d_model, d_model)
+
+    def forward(self, states: Hidden, mask: Real = None) -> Float[Tensor, "batch d_model"]:
+        """Pools ``states``; ``mask`` is True at real pieces on whichever side, None where all are."""
+        if mask is None:
+            first = states[:, 0]
+        else:
+            rows = torch.arange(len(states), device=states.device)
+            first = states[rows, mask.int().argmax(dim=1)]  # batch d_model
+        return torch.tanh(self.proj(first))
+
+
+class NoPooler(nn.Module):
+    """Stands where a pooler may stand and leaves every position its own state."""
+
+    def forward(self, states: Hidden, mask: Real = None) -> Hidden:
+        """Returns ``states``."""
+        return states
+
+
+class Bert(nn.Module):
+    """Ids in, hidden states out; ``pooler`` makes one of them all.
+
+    Args:
+        config: sizes and parts.
+        vocab_size: pieces of the vocabulary.
+        pad_id: the id of padding, whose embedding starts at zero; None has none.
+        pooled: whether the pooler pools, for heads that judge a whole sequence.
+    """
+
+    def __init__(self, config: BertConfig, *, vocab_size: int, pad_id: int | None = None, pooled: bool = True) -> None:
+        super().__init__()
+        self.config, self.vocab_size = config, vocab_size
+        block = config.block
+        self.embedding = SegmentedEmbedding(
+            vocab_size,
+            config.d_model,
+            pad_id=pad_id,
+            max_seq_len=config.max_seq_len,
+            n_segments=config.n_segments,
+            norm=build_norm(block.norm, config.d_model, eps=block.norm_eps, groups=block.norm_groups),
+            position=config.position,
+            dropout=config.dropout if config.embed_dropout is None else config.embed_dropout,
+        )
+        self.alibi = Alibi(config.n_heads) if config.position == "alibi" else None
+        self.layers = _layers(config)
+        self.norm = final_norm(block, config.d_model)
+        self.pooler = Pooler(config.d_model) if pooled else NoPooler()
+        # where each sum is normalized nothing grows with depth; where none is, the branches start smaller
+        initialize_normal(self, n_layers=config.n_layers if block.norm_position == "pre" else None)
+
+    def hidden(self, ids: Ids, *, mask: Real = None, segments: Segments = None) -> Hidden:
+        """Returns the states of all positions; those at padding are finite and have no meaning.
+
+        Args:
+            ids: [batch, seq].
+            mask: [batch, seq], True at real pieces, which stand together; padding is on either side. None: all are.
+            segments: [batch, seq], the segment of each piece; None: all are of segment 0.
+        """
+        positions = None if mask is None else positions_of(mask)
+        x = self.embedding(ids, segments=segments, positions=positions, real=mask)
+        may_attend: AttendMask | None = None if mask is None else padding_mask(mask)
+        if self.alibi is not None:
+            may_attend = with_bias(may_attend, self.alibi(ids.shape[1], ids.shape[1]))
+        for layer in self.layers:
+            x = layer(x, mask=may_attend, real=mask)
+        normed: Hidden = self.norm(x, mask)
+        return normed
+
+    def forward(self, ids: Ids, *, mask: Real = None, segments: Segments = None) -> Hidden:
+        """Returns ``hidden``, so that a bare model is a module like any other, to be called and watched."""
+        return self.hidden(ids, mask=mask, segments=segments)
+
+
+class MlmHead(nn.Module):
+    """norm(act(linear(state))), then the table of embeddings and a bias for each piece: logits of hidden pieces.
+
+    It takes rows, so that only those are computed whose piece is to be found: 15 % of all (Devlin et al. 2019, 3.1).
+
+    Args:
+        config: sizes and parts.
+        table: the embeddings, whose weight the output layer shares.
+    """
+
+    def __init__(self, config: BertConfig, *, table: nn.Embedding) -> None:
+        super().__init__()
+        self.proj = nn.Linear(config.d_model, config.d_model)
+        self.activation = build_activation(config.block.activation)
+        self.norm = _norm_of_rows(config)
+        initialize_normal(self, n_layers=None)
+        self.out_proj = nn.Linear(config.d_model, table.num_embeddings)
+        self.out_proj.weight = table.weight
+        nn.init.zeros_(self.out_proj.bias)
+
+    def features(self, rows: Float[Tensor, "rows d_model"]) -> Float[Tensor, "rows d_model"]:
+        """Returns what ``out_proj`` turns into logits."""
+        normed: Tensor = self.norm(self.activation(self.proj(rows))[None])[0]  # 1 rows d_model -> rows d_model
+        return normed
+
+    def forward(self, rows: Float[Tensor, "rows d_model"]) -> Float[Tensor, "rows vocab"]:
+        """Returns logits of hidden states, whichever positions they come from."""
+        logits: Tensor = self.out_proj(self.features(rows))
+        return logits
+
+
+class LabelHead(nn.Module):
+    """Dropout and a linear layer: [..., d_model] -> [..., n_labels]."""
+
+    def __init__(self, d_model: int, *, n_labels: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = Dropout(dropout)
+        self.out_proj = nn.Linear(d_model, n_labels)
+        initialize_normal(self, n_layers=None)
+
+    def forward(self, states: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any n_labels"]:
+        """Returns the logits of the labels, or the value for regression."""
+        return self.out_proj(self.dropout(states))
+
+
+class PretrainingLogits(NamedTuple):
+    """What ``BertPretraining`` says about hidden pieces and about pairs."""
+
+    mlm: Float[Tensor, "rows vocab"]
+    """Of the pieces asked for, in order of row and position."""
+    nsp: Float[Tensor, "batch 2"] | None
+    """Column 0: the second segment follows the first; column 1: it is from elsewhere. None without that head."""
+
+
+class BertPretraining(nn.Module):
+    """BERT and what it is pretrained by: finding hidden pieces, and telling whether one text follows another.
+
+    Args:
+        config: sizes and parts.
+        vocab_size: pieces of the vocabulary.
+        pad_id: the id of padding; None has none.
+        nsp: whether there is next-sentence prediction, which later models leave out (Liu et al. 2019,
+            arXiv:1907.11692); without it there is no pooler either.
+    """
+
+    def __init__(self, config: BertConfig, *, vocab_size: int, pad_id: int | None = None, nsp: bool = True) -> None:
+        super().__init__()
+        self.config, self.vocab_size = config, vocab_size
+        self.bert = Bert(config, vocab_size=vocab_size, pad_id=pad_id, pooled=nsp)
+        self.mlm_head = MlmHead(config, table=self.bert.embedding.tokens)
+        self.nsp_head = LabelHead(config.d_model, n_labels=2) if nsp else None
+
+    def forward(self, ids: Ids, *, mask: Real = None, segments: Segments = None, at: Real = None) -> PretrainingLogits:
+        """Returns the logits of the pieces at ``at`` and of the pairs.
+
+        Args:
+            ids: [batch, seq], in which some pieces are hidden.
+            mask: [batch, seq], True at real pieces on whichever side; None: all are.
+            segments: [batch, seq], the segment of each piece; None: all are of segment 0.
+            at: [batch, seq], True where the piece is to be found; None: everywhere.
+        """
+        states = self.bert(ids, mask=mask, segments=segments)
+        rows = states.flatten(0, 1) if at is None else states[at]  # batch seq d_model -> rows d_model
+        nsp = None if self.nsp_head is None else self.nsp_head(self.bert.pooler(states, mask))
+        return PretrainingLogits(self.mlm_head(rows), nsp)
+
+
+class BertClassifier(nn.Module):
+    """BERT and one output layer, to be fine-tuned (Devlin et al. 2019, section 4).
+
+    Args:
+        config: sizes and parts.
+        vocab_size: pieces of the vocabulary.
+        kind: sequence (a label for a text or a pair), regression (a number for it) or token (a label each piece).
+        n_labels: classes; 1 for regression.
+        pad_id: the id of padding; None has none.
+    """
+
+    def __init__(
+        self, config: BertConfig, *, vocab_size: int, kind: Labels, n_labels: int, pad_id: int | None = None
+    ) -> None:
+        super().__init__()
+        if n_labels < 1 or (kind == "regression" and n_labels != 1):
+            raise ValueError(f"n_labels = {n_labels}: must be 1 for regression, and otherwise at least 1")
+        self.config, self.vocab_size, self.kind, self.n_labels = config, vocab_size, kind, n_labels
+        self.bert = Bert(config, vocab_size=vocab_size, pad_id=pad_id, pooled=kind != "token")
+        dropout = config.dropout if config.head_dropout is None else config.head_dropout
+        self.head = LabelHead(config.d_model, n_labels=n_labels, dropout=dropout)
+
+    def forward(
+        self, ids: Ids, *, mask: Real = None, segments: Segments = None
+    ) -> Float[Tensor, "batch n_labels"] | Float[Tensor, "batch seq n_labels"]:
+        """Returns logits, or values for regression: [batch, n_labels], or [batch, seq, n_labels] for tokens.
+
+        Args:
+            ids: [batch, seq].
+            mask: [batch, seq], True at real pieces on whichever side; None: all are.
+            segments: [batch, seq], the segment of each piece; None: all are of segment 0.
+        """
+        states = self.bert(ids, mask=mask, segments=segments)
+        logits: Tensor = self.head(self.bert.pooler(states, mask))
+        return logits
+
+
+def build_bert(
+    kind: BertKind, config: BertConfig, *, vocab_size: int, n_labels: int = 1, pad_id: int | None = None
+) -> Bert | BertPretraining | BertClassifier:
+    """Builds an encoder-only model by name; ``n_labels`` is for classifiers."""
+    match kind:
+        case "encoder" | "pooled":
+            return Bert(config, vocab_size=vocab_size, pad_id=pad_id, pooled=kind == "pooled")
+        case "pretraining" | "masked":
+            return BertPretraining(config, vocab_size=vocab_size, pad_id=pad_id, nsp=kind == "pretraining")
+        case "sequence" | "regression" | "token":
+            return BertClassifier(config, vocab_size=vocab_size, kind=kind, n_labels=n_labels, pad_id=pad_id)
+
+
+def _layers(config: BertConfig) -> nn.ModuleList:
+    rotary = None
+    if config.position == "rotary":
+        rotary = Rotary(config.d_model // config.n_heads, config.max_seq_len)
+    return nn.ModuleList(
+        EncoderLayer(
+            config.d_model,
+            n_heads=config.n_heads,
+            d_ff=config.d_ff,
+            n_kv_heads=config.n_kv_heads,
+            dropout=config.dropout,
+            drop_path=config.block.stochastic_depth * (index + 1) / config.n_layers,
+            block=config.block,
+            rotary=rotary,
+        )
+        for index in range(config.n_layers)
+    )
+
+
+def _norm_of_rows(config: BertConfig) -> Norm:
+    """The block's norm where it looks at one position alone; rows from anywhere have no others to look at."""
+    name = config.block.norm if config.block.norm in ("layer", "rms", "group") else "layer"
+    return build_norm(name, config.d_model, eps=config.block.norm_eps, groups=config.block.norm_groups)
