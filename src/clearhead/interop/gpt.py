@@ -8,20 +8,21 @@ from torch import Tensor
 
 from clearhead.config import Tree, parse
 from clearhead.errors import ModelError, UsageError
-from clearhead.interop.spelling import Rules, Spelling, Tensors, check, demand
+from clearhead.interop.spelling import (
+    ACTIVATIONS,
+    THEIR_ACTIVATIONS,
+    Rules,
+    Spelling,
+    Tensors,
+    check,
+    demand,
+    tie,
+    whole_number,
+)
 from clearhead.models.gpt import GPT, GPTConfig
 
 HEAD, TABLE = "lm_head.weight", "embedding.tokens.weight"
 CONSTANTS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")  # masks and rates, which old files hold
-ACTIVATIONS = {
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu_new": "gelu_tanh",  # of two names of theirs the later is the one that ours becomes
-    "gelu": "gelu",
-    "relu": "relu",
-    "silu": "silu",
-    "tanh": "tanh",
-}
-THEIR_ACTIVATIONS = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
 PLAIN: Rules = {
     "block.norm_position": ("pre",),
     "block.attention": ("scaled_dot_product",),
@@ -129,14 +130,12 @@ def gpt_from_hugging_face(config: Tree, tensors: Mapping[str, Tensor]) -> tuple[
     """
     demand({"model_type": None, **config}, {"model_type": tuple(FAMILIES)}, "config.json: ")
     family = FAMILIES[config["model_type"]]
-    ours, vocab_size = _our_config(family, config), config.get("vocab_size")
-    if type(vocab_size) is not int or vocab_size < 1:
-        raise ModelError(f"config.json: vocab_size = {vocab_size!r}: must be a whole number of at least 1")
+    ours, vocab_size = _our_config(family, config), whole_number(config, "vocab_size")
     stem = "" if any(name.startswith(family.stem) for name in tensors) else family.stem
     named = {name if name == HEAD else stem + name: tensor for name, tensor in tensors.items()}
     given = {name: tensor for name, tensor in named.items() if not name.endswith(CONSTANTS)}
     if ours.tie:
-        _tie(given, family.modules["embedding.tokens"] + ".weight")
+        tie(given, head=HEAD, table=family.modules["embedding.tokens"] + ".weight")
     blank = _blank(ours, vocab_size)
     check(given, family.respell(blank))
     left = tuple(name for name in named if name not in given)
@@ -180,7 +179,7 @@ def gpt_to_hugging_face(
         tree |= {"num_key_value_heads": kv_heads, "rope_parameters": rope, "mlp_bias": config.block.bias}
     state = dict(tensors)
     if config.tie:
-        _tie(state, TABLE)
+        tie(state, head=HEAD, table=TABLE)
     check(state, _blank(config, vocab_size))
     ids = {"bos_token_id": bos_id, "eos_token_id": eos_id, "pad_token_id": pad_id}
     return tree | {"vocab_size": vocab_size, **ids}, family.respell(state)
@@ -211,9 +210,3 @@ def _blank(config: GPTConfig, vocab_size: int) -> Tensors:
     """Returns our ``state_dict`` without numbers: names and shapes."""
     with torch.device("meta"):
         return GPT(config, vocab_size=vocab_size).state_dict()
-
-
-def _tie(tensors: Tensors, table: str) -> None:
-    """Adds a tied output layer that is not there, and refuses one that is another."""
-    if table in tensors and not torch.equal(tensors.setdefault(HEAD, tensors[table]), tensors[table]):
-        raise ModelError(f"tensor {HEAD!r} differs from {table!r}, to which the config ties it")

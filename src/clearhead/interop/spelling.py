@@ -13,6 +13,15 @@ from clearhead.errors import ModelError
 
 Tensors = dict[str, Tensor]
 Rules = Mapping[str, tuple[Any, ...]]  # key -> the values that it may have, the usual one first
+ACTIVATIONS = {
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_new": "gelu_tanh",  # of two names of theirs the later is the one that ours becomes
+    "gelu": "gelu",
+    "relu": "relu",
+    "silu": "silu",
+    "tanh": "tanh",
+}
+THEIR_ACTIVATIONS = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,18 @@ def demand(said: Mapping[str, Any], rules: Rules, before: str) -> None:
             raise ModelError(f"{before}{name} = {said[name]!r}: must be {' or '.join(map(repr, allowed))}")
 
 
+def whole_number(config: Tree, key: str, usual: int | None = None) -> int:
+    """Returns a size that a ``config.json`` has under ``key``, or the usual one where it has none.
+
+    Raises:
+        ModelError: there is none, or it is no size.
+    """
+    size = usual if config.get(key) is None else config[key]
+    if type(size) is not int or size < 1:
+        raise ModelError(f"config.json: {key} = {size!r}: must be a whole number of at least 1")
+    return size
+
+
 def check(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
     """Refuses tensors that are not those of ``wanted`` by name and shape.
 
@@ -107,6 +128,16 @@ def check(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
     for name, tensor in wanted.items():
         if (shape := list(given[name].shape)) != list(tensor.shape):
             raise ModelError(f"tensor {name!r} has shape {shape}, this model needs {list(tensor.shape)}")
+
+
+def tie(tensors: Tensors, *, head: str, table: str) -> None:
+    """Adds a tied output layer that is not there.
+
+    Raises:
+        ModelError: the one that is there is another.
+    """
+    if table in tensors and not torch.equal(tensors.setdefault(head, tensors[table]), tensors[table]):
+        raise ModelError(f"tensor {head!r} differs from {table!r}, to which the config ties it")
 
 
 def _turned(theirs: str, whole: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from clearhead.errors import ModelError
-from clearhead.interop.gpt import ACTIVATIONS, gpt_from_hugging_face, gpt_to_hugging_face
+from clearhead.interop.gpt import gpt_from_hugging_face, gpt_to_hugging_face
+from clearhead.interop.spelling import ACTIVATIONS
 from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.nn.layer import BlockConfig
 from tests.small import shake
