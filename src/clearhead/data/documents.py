@@ -16,12 +16,15 @@ from clearhead.data.corpus import open_text
 from clearhead.errors import DataError, nearest
 
 Split = Literal["train", "valid", "test"]
-Separator = Literal["blank_line", "line", "file", "end_of_text"]
+Separator = Literal["blank_line", "line", "file", "end_of_text", "heading"]
 
 END_OF_TEXT = "<|endoftext|>"
 ENDINGS = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
 FilePart = tuple[Path, int, int]  # a file and which of its characters: from the first number to before the second
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_TITLE = re.compile(r" ?= (?!= )\S.*(?<! =) =\s*")
+_SECTION = re.compile(r" ?= (?:= )+\S.* =(?: =)+\s*")
+_JOINED = re.compile(r" @([-,.])@ ")
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ class DocumentsConfig:
     valid_fraction: Annotated[float, Ge(0), Le(0.5)] = 0.1
     """Where there is no validation text: the last part of the training text, by position in characters."""
     separator: Separator = "file"
-    """What ends a document of a .txt file; ``end_of_text`` is a written ``<|endoftext|>``."""
+    """What ends a document of a .txt file; ``end_of_text`` is a written ``<|endoftext|>``, ``heading`` `` = Title = ``."""
+    markup: Literal["none", "wikitext"] = "none"
+    """``wikitext`` undoes `` @-@ `` and the like; for masked pieces, ``<unk>`` is then the unknown piece."""
     text_field: str = "text"
     """Field of a JSONL line that holds the document."""
     packing: Literal["cross", "isolated"] = "cross"
@@ -99,7 +104,11 @@ class Documents:
 
     What is a document: with ``file`` the text of a file, unchanged; with ``end_of_text`` what stands between two marks
     (or the ends of a file), unchanged; with ``line`` a line without its end; with ``blank_line`` a block of lines that
-    are more than white space, with the line ends between them and without the last; of JSONL the field, unchanged.
+    are more than white space, with the line ends between them and without the last; with ``heading`` the lines between
+    two titles that are more than white space, without section headings and the last line end; of JSONL the field. A
+    title is a line `` = Title = `` between lines of white space (or at an end of the file), a section heading a line
+    with more signs on each side, `` = = Section = = ``. Where ``markup`` is ``wikitext`` the dash, comma and dot of
+    `` @-@ ``, `` @,@ `` and `` @.@ `` join what stands around them.
     """
 
     def __init__(self, parts: list[FilePart], *, config: DocumentsConfig, digest: str, report: TextReport) -> None:
@@ -118,9 +127,12 @@ class Documents:
         for path, first, last in self._parts:
             lines = _lines_inside(path, first, last)
             if _is_jsonl(path):
-                yield from filter(report.count, (_field(line, self.config.text_field, where) for where, line in lines))
+                found = (text_of(record(line, where), self.config.text_field, where) for where, line in lines)
             else:
-                yield from filter(report.count, _divide((line for _, line in lines), self.config.separator))
+                found = _divide((line for _, line in lines), self.config.separator)
+            if self.config.markup == "wikitext":
+                found = (_JOINED.sub(r"\1", text) for text in found)
+            yield from filter(report.count, found)
 
 
 def read_documents(data: Path, *, split: Split, config: DocumentsConfig) -> Documents:
@@ -177,7 +189,7 @@ def _scan(files: list[Path], config: DocumentsConfig, *, cut: str = "") -> Docum
         with open_text(path) as stream:
             marked += [path.name] if stream.read(3) == codecs.BOM_UTF8 else []
         content, characters = hashlib.sha256(bytes([_is_jsonl(path)])), 0
-        for line in _lines(path):
+        for line in read_lines(path):
             content.update(line.encode())
             characters += len(line)
         if not characters:
@@ -193,14 +205,19 @@ def _scan(files: list[Path], config: DocumentsConfig, *, cut: str = "") -> Docum
         for path, (start, end) in zip(files, pairwise(ends), strict=True)
         if first < end and start < last
     ]
-    digest.update(json.dumps([first, last, config.separator, config.text_field]).encode())
+    rule = [config.separator, config.text_field, *([] if config.markup == "none" else [config.markup])]
+    digest.update(json.dumps([first, last, *rule]).encode())
     part = f"characters {first + 1:,} to {last:,} of {ends[-1]:,}" if cut else ""
     report = TextReport([path.name for path in files], part, marked)
     return Documents(parts, config=config, digest=digest.hexdigest(), report=report)
 
 
-def _lines(path: Path) -> Iterator[str]:
-    """Yields the lines with their ends, checked; a byte order mark in front is removed."""
+def read_lines(path: Path) -> Iterator[str]:
+    """Yields the lines of a file with their ends; a byte order mark in front is removed.
+
+    Raises:
+        DataError: the file cannot be read, or a line is not UTF-8 or has a NUL byte.
+    """
     with open_text(path) as stream:
         for number, raw in enumerate(stream, 1):
             if b"\0" in raw:
@@ -215,7 +232,7 @@ def _lines(path: Path) -> Iterator[str]:
 def _lines_inside(path: Path, first: int, last: int) -> Iterator[tuple[str, str]]:
     """Yields where each line stands and what of it is inside: of JSON all, if its first character is."""
     at = 0
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(read_lines(path), 1):
         inside = line[max(0, first - at) : max(0, last - at)]
         if _is_jsonl(path):
             inside = line if first <= at < last and not line.isspace() else ""
@@ -243,6 +260,28 @@ def _divide(lines: Iterator[str], separator: Separator) -> Iterator[str]:
                 held.append(rest)
             if any(held):
                 yield "".join(held)
+        case "heading":
+            held = []
+            for number, (line, kind) in enumerate(_headings(lines)):
+                if kind == "title" and number:  # before the very first line there is no document
+                    yield _without_end("".join(held))
+                    held.clear()
+                elif kind == "text":
+                    held.append(line)
+            yield _without_end("".join(held))
+
+
+def _headings(lines: Iterator[str]) -> Iterator[tuple[str, Literal["title", "section", "text"]]]:
+    """Yields the lines that are more than white space, and what each is."""
+    after = "\n"
+    ahead = next(lines, "")
+    while line := ahead:
+        ahead = next(lines, "")
+        apart = after.isspace() and (not ahead or ahead.isspace())
+        after = line
+        if not line.isspace():
+            title = apart and _TITLE.fullmatch(line)
+            yield line, "title" if title else "section" if _SECTION.fullmatch(line) else "text"
 
 
 def _without_end(text: str) -> str:
@@ -253,12 +292,25 @@ def _is_jsonl(path: Path) -> bool:
     return path.name.removesuffix(".gz").endswith(".jsonl")
 
 
-def _field(line: str, name: str, where: str) -> str:
+def record(line: str, where: str) -> dict[str, Any]:
+    """Returns the fields of a line of JSON, none where it is no object; ``where`` it stands is for errors.
+
+    Raises:
+        DataError: the line is not JSON.
+    """
     try:
-        record = json.loads(line)
+        found = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON ({getattr(error, 'msg', error)})") from error
-    fields = record if isinstance(record, dict) else {}
+    return found if isinstance(found, dict) else {}
+
+
+def text_of(fields: dict[str, Any], name: str, where: str) -> str:
+    """Returns a field that holds text.
+
+    Raises:
+        DataError: it is missing, is not a string or has a lone surrogate.
+    """
     text = fields.get(name)
     if not isinstance(text, str):
         problem = "is not a string" if name in fields else f"is missing{nearest(name, fields)}"

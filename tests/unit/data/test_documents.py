@@ -66,6 +66,40 @@ def test_what_divides_documents(tmp_path: Path, separator: Any, expected: list[s
     assert documents.report == report, "a second pass counts anew"
 
 
+ARTICLES = """ = First = \r
+ \r
+ A state @-@ owned mill , 3 @.@ 5 km away , 1 @,@ 000 men .\r
+ = Played , W = \r
+ Wins \r
+ \r
+ = = Section = = \r
+ \r
+ Another paragraph <unk> . \r
+ \r
+ = Second = \r
+ \r
+ = = = Deep = = = \r
+ = not a title = because of this \r
+ \r
+ = E = mc2 = \r
+\r
+ = Last = """
+
+
+def test_headings_divide(tmp_path: Path) -> None:
+    data = write(tmp_path, train_txt="\n before \n\n" + ARTICLES.replace("\r", ""), valid_txt="x")
+    documents = read(data, separator="heading")
+    first = " A state @-@ owned mill , 3 @.@ 5 km away , 1 @,@ 000 men .\n = Played , W = \n Wins \n"
+    first += " Another paragraph <unk> . "
+    assert list(documents) == [" before ", first, " = not a title = because of this "]
+    assert documents.report.empty == 2, "two titles without text"
+    plain = read(data, separator="heading", markup="wikitext")
+    assert next(iter(list(plain)[1:])).startswith(" A state-owned mill , 3.5 km away , 1,000 men .\n")
+    assert documents.digest != plain.digest
+    carriage = read(write(tmp_path / "2", train_txt=ARTICLES, valid_txt="x"), separator="heading")
+    assert [text.replace("\r", "") for text in carriage] == [first, " = not a title = because of this "]
+
+
 def test_a_mark_at_the_end_leaves_nothing_behind(tmp_path: Path) -> None:
     documents = read(write(tmp_path, train_txt="a<|endoftext|>b<|endoftext|>", valid_txt="x"), separator="end_of_text")
     assert list(documents) == ["a", "b"]
@@ -261,6 +295,16 @@ def test_wikitext_counts_are_the_published_ones(shared_data: Path) -> None:
     paragraphs = list(read(shared_data / "wikitext-2", "valid", separator="blank_line"))
     assert len(paragraphs) == 1160
     assert not any(text.isspace() or "\n \n" in text for text in paragraphs)
+
+
+@pytest.mark.parametrize(("split", "articles", "paragraphs"), [("train", 600, 17_556), ("valid", 60, 0)])
+def test_wikitext_articles(shared_data: Path, split: str, articles: int, paragraphs: int) -> None:
+    documents = list(read(shared_data / "wikitext-2", split, separator="heading", markup="wikitext"))
+    assert len(documents) == articles
+    lines = [line for text in documents for line in text.split("\n")]
+    assert not any(line.isspace() or re.search(r"^ = =|= = $| @[-,.]@ ", line) for line in lines)
+    legends = sum(bool(re.fullmatch(" = .* = ", line)) for line in lines)
+    assert not paragraphs or len(lines) - legends == paragraphs
 
 
 def test_poems_are_lines(shared_data: Path) -> None:
