@@ -18,11 +18,12 @@ from jaxtyping import Int
 from numpy import ndarray
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from clearhead.data.batching import BatchPlan, sequential_batches
 from clearhead.data.documents import Documents, TextReport
 from clearhead.data.encoded import building, map_file, open_sealed, seal
+from clearhead.data.loading import load
 from clearhead.errors import DataError, UsageError
 from clearhead.text.special import NO_TARGET
 from clearhead.text.tokenizer import Tokenizer
@@ -256,13 +257,5 @@ def _slide(begin: int, end: int, *, context: int, stride: int) -> Int[ndarray, "
 
 
 def loader(windows: Windows, *, start: int = 0, workers: int = 0, pin_memory: bool = False) -> Iterator[StreamBatch]:
-    """Yields batches from number ``start`` on, the same ones for any number of workers; see ``translation.loader``."""
-    batches = DataLoader(
-        windows,
-        batch_size=None,
-        sampler=range(start, len(windows)),
-        num_workers=workers,
-        pin_memory=pin_memory,
-        generator=torch.Generator(),  # the global one would be drawn from, and a resumed run differ
-    )
-    return iter(batches)
+    """Yields batches from number ``start`` on, the same ones for any number of workers; see ``load``."""
+    return load(windows, start=start, workers=workers, pin_memory=pin_memory)

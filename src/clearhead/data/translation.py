@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from clearhead.data.batching import BatchPlan
+from clearhead.data.loading import load
 from clearhead.data.store import PairStore
 from clearhead.text.special import SPECIAL_IDS
 from clearhead.text.tokenizer import Tokenizer
@@ -112,21 +113,14 @@ def loader(
     Args:
         store: the encoded pairs.
         plan: which pairs, in which order.
-        start: first batch, for going on after a stop.
-        workers: processes that prepare batches; 0 prepares them here.
-        pin_memory: puts batches where a GPU can fetch them without waiting.
+        start: see ``load``.
+        workers: see ``load``.
+        pin_memory: see ``load``.
         dropout: see ``BatchDataset``; the store must hold the text.
         max_len: see ``BatchDataset``.
     """
-    batches = DataLoader(
-        BatchDataset(store, plan, dropout, max_len),
-        batch_size=None,
-        sampler=range(start, len(plan)),
-        num_workers=workers,
-        pin_memory=pin_memory,
-        generator=torch.Generator(),  # the global one would be drawn from, and a resumed run differ
-    )
-    return iter(batches)
+    batches = BatchDataset(store, plan, dropout, max_len)
+    return load(batches, start=start, workers=workers, pin_memory=pin_memory)
 
 
 def _pad(rows: Sequence[Any], *, begin: bool) -> Int[np.ndarray, "batch width"]:
