@@ -40,7 +40,7 @@ class DocumentsConfig:
     valid_fraction: Annotated[float, Ge(0), Le(0.5)] = 0.1
     """Where there is no validation text: the last part of the training text, by position in characters."""
     separator: Separator = "file"
-    """What ends a document of a .txt file; ``end_of_text`` is a written ``<|endoftext|>``, ``heading`` `` = Title = ``."""
+    """What ends a document of a .txt file; ``end_of_text``: ``<|endoftext|>``; ``heading``: `` = Title = ``."""
     markup: Literal["none", "wikitext"] = "none"
     """``wikitext`` undoes `` @-@ `` and the like; for masked pieces, ``<unk>`` is then the unknown piece."""
     text_field: str = "text"
@@ -126,6 +126,7 @@ class Documents:
         report = self.report = replace(self._blank_report)
         for path, first, last in self._parts:
             lines = _lines_inside(path, first, last)
+            found: Iterator[str]
             if _is_jsonl(path):
                 found = (text_of(record(line, where), self.config.text_field, where) for where, line in lines)
             else:
@@ -261,14 +262,19 @@ def _divide(lines: Iterator[str], separator: Separator) -> Iterator[str]:
             if any(held):
                 yield "".join(held)
         case "heading":
-            held = []
-            for number, (line, kind) in enumerate(_headings(lines)):
-                if kind == "title" and number:  # before the very first line there is no document
-                    yield _without_end("".join(held))
-                    held.clear()
-                elif kind == "text":
-                    held.append(line)
+            yield from _articles(lines)
+
+
+def _articles(lines: Iterator[str]) -> Iterator[str]:
+    """Yields what stands between titles, without headings and blank lines."""
+    held: list[str] = []
+    for number, (line, kind) in enumerate(_headings(lines)):
+        if kind == "title" and number:  # before the very first line there is no document
             yield _without_end("".join(held))
+            held.clear()
+        elif kind == "text":
+            held.append(line)
+    yield _without_end("".join(held))
 
 
 def _headings(lines: Iterator[str]) -> Iterator[tuple[str, Literal["title", "section", "text"]]]:

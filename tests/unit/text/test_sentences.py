@@ -25,7 +25,7 @@ from clearhead.text.sentences import split_sentences
         # tokenized: a quote mark or bracket apart
         ['He said : " I go . " ', "Then he left . ", '" Why ? " ', "Nobody knew ."],
         ['He said : " I go . ', 'You stay . " ', "Then he left ."],
-        ["He said : I go . \""],
+        ['He said : I go . "'],
         ["The novel Oil ! . ", "Then it rained ."],
         ['" I go . " he said . ', "( So he did . ) ", "It rained . )"],
         ["她说 ： “ 走 吧 。 ” ", "然后 走 了 。"],
@@ -46,7 +46,16 @@ def test_nothing_is_lost(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['A. " ' * 60_000, ". ) " * 75_000, "." * 300_000 + "a", "。" * 300_000, " " * 300_000 + "a", ". " * 100_000, '."' * 100_000]
+    "text",
+    [
+        'A. " ' * 60_000,
+        ". ) " * 75_000,
+        "." * 300_000 + "a",
+        "。" * 300_000,
+        " " * 300_000 + "a",
+        ". " * 100_000,
+        '."' * 100_000,
+    ],
 )
 def test_hostile_text_takes_linear_time(text: str) -> None:
     start = time.perf_counter()
