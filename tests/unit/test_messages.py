@@ -1,6 +1,7 @@
 """Errors in Chinese: every message of the code has a template, every template a message; values come through."""
 
 import ast
+import csv
 import errno
 import gzip
 import json
@@ -199,6 +200,8 @@ def python_says() -> Iterator[str]:
         yield said(tomllib.loads, text)
     for text in ["", "{", "1 2", '{"a": 1 "b"', "[1 2"]:
         yield said(json.loads, text)
+    for text in ['"a', '"a"b', "a" * 200_000]:
+        yield said(lambda text: list(csv.reader([text], strict=True)), text)
     for content in (b"plain", gzip.compress(b"text")[:-3]):
         yield said(gzip.decompress, content)
 

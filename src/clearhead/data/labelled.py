@@ -1,0 +1,294 @@
+"""Labelled text from TSV, CSV and JSONL: one or two texts a line and a class or number, checked and counted."""
+
+import csv
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from annotated_types import Ge, Le
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from clearhead.data.documents import Split, read_lines, record, text_of
+from clearhead.errors import DataError, UsageError, nearest
+
+KINDS = (".tsv", ".csv", ".jsonl")
+ENDINGS = tuple(f"{kind}{packed}" for kind in KINDS for packed in ("", ".gz"))
+
+
+@dataclass(frozen=True)
+class LabelledConfig:
+    """Which files are read, and what in them is text and what the label."""
+
+    train: str = "train"
+    """Stem of the training lines: ``train.tsv``, ``train.csv`` or ``train.jsonl``, each plain or .gz."""
+    valid: str = "valid"
+    """Stem of the validation lines."""
+    test: str = "test"
+    """Stem of the test lines."""
+    valid_fraction: Annotated[float, Ge(0), Le(0.5)] = 0.1
+    """Where there are no validation lines: this share of the training lines, drawn the same way every time."""
+    kind: Literal["classes", "number"] = "classes"
+    """Labels are words, a class each, or numbers."""
+    label_field: str = "label"
+    """Column of a CSV file, or field of a JSONL line, that holds the label; a TSV line begins with it."""
+    text_field: str = "text"
+    """Column or field that holds the text."""
+    pair_field: str = "text_b"
+    """Column or field that holds the second text, where there are pairs."""
+    overlong: Literal["truncate", "error"] = "truncate"
+    """Policy for lines that are too long: the longer text loses its last piece until both fit, and it is counted."""
+    workers: Annotated[int, Ge(0)] = 0
+    """Processes that prepare batches, 0 for none besides the training process; the order stays the same."""
+
+
+class Line(NamedTuple):
+    """A labelled text, or two, and where it stands."""
+
+    where: str
+    label: str
+    text: str
+    pair: str | None
+
+
+@dataclass(frozen=True)
+class LabelledText:
+    """The lines of a split, in the order of the file."""
+
+    lines: list[Line]
+    classes: tuple[str, ...]
+    """The labels of the training lines, sorted; none where labels are numbers."""
+    file: str
+    blank: int
+    """Lines of white space, which are skipped."""
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @property
+    def pairs(self) -> bool:
+        """Whether there are two texts a line."""
+        return self.lines[0].pair is not None
+
+    @property
+    def labels(self) -> Int[ndarray, " lines"] | Float[ndarray, " lines"]:
+        """Number of each line's class, or the number itself."""
+        if not self.classes:
+            return np.array([float(line.label) for line in self.lines])
+        numbers = {label: number for number, label in enumerate(self.classes)}
+        return np.array([numbers[line.label] for line in self.lines], np.int64)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Lines of each class, also of those with none; for weights."""
+        found = Counter(line.label for line in self.lines)
+        return {label: found[label] for label in self.classes}
+
+    @property
+    def digest(self) -> str:
+        """Tells the lines from all others: SHA-256 of their labels and texts, whatever file they came from."""
+        found = hashlib.sha256(json.dumps(self.classes).encode())
+        for line in self.lines:
+            found.update(json.dumps([line.label, line.text, line.pair]).encode())
+        return found.hexdigest()
+
+    def subset(self, numbers: Iterable[int]) -> "LabelledText":
+        """Returns some of the lines, under the same classes."""
+        return replace(self, lines=[self.lines[number] for number in numbers])
+
+
+def read_labelled(
+    data: Path, *, split: Split, config: LabelledConfig, train: LabelledText | None = None
+) -> LabelledText:
+    """Finds, reads and checks the lines of a split.
+
+    In a folder a split is STEM.tsv, STEM.csv or STEM.jsonl, each plain or .gz; a file is all there is. Where there are
+    no validation lines, ``valid_fraction`` of the training lines are, of each class alike.
+
+    - TSV: ``label<TAB>text`` or ``label<TAB>text<TAB>second text``, no header, no quoting.
+    - CSV: commas, quotes where needed; the first line names the columns.
+    - JSONL: an object a line; a label may be a number.
+
+    Args:
+        data: the folder or file.
+        split: which lines.
+        config: where in them the label and the texts are.
+        train: the training lines, whose classes those of the other splits must be.
+
+    Raises:
+        DataError: lines are missing or cannot be used; the message names the file and the line.
+    """
+    path, cut = _find(data, split, config)
+    rows = _read(path, config)
+    lines = [row._replace(label=row.label.strip()) for row in rows if row is not None]
+    if not lines:
+        raise DataError(f"{path} has no lines but blank ones")
+    for line in lines:
+        _check(line, lines[0], config)
+    if train is not None and train.pairs != (lines[0].pair is not None):
+        rule = "one text a line, but two in training" if train.pairs else "two texts a line, but one in training"
+        raise DataError(f"{lines[0].where}: {rule}")
+    classes: tuple[str, ...] = ()
+    if config.kind == "classes":
+        classes = tuple(sorted({line.label for line in lines})) if train is None else train.classes
+    if len(classes) == 1:
+        raise DataError(f"{path}: every line has the label {classes[0]!r}, at least two classes are needed")
+    for line in lines if train is not None and classes else []:
+        if line.label not in classes:
+            raise DataError(f"{line.where}: label {line.label!r} is not in the training lines{_hint(line, classes)}")
+    found = LabelledText(lines, classes, path.name, len(rows) - len(lines))
+    return _cut(found, cut, config) if cut else found
+
+
+def stratified_folds(
+    labels: Int[ndarray, " lines"] | Float[ndarray, " lines"], *, k: int, seed: int
+) -> Int[ndarray, " lines"]:
+    """Says in which of ``k`` folds each line is, from (seed, k); folds differ by one line at most, also of each class.
+
+    Numbers are dealt out in their order, so that each fold has small and large ones.
+
+    Raises:
+        UsageError: ``k`` is not from 2 to the number of lines.
+    """
+    if not 2 <= k <= len(labels):
+        raise UsageError(f"k = {k}: must be from 2 to the number of lines, {len(labels)}")
+    rng = np.random.default_rng(np.random.SeedSequence([seed, k], spawn_key=(2,)))
+    order = np.lexsort((rng.random(len(labels)), labels))
+    blocks = -(-len(labels) // k)
+    # one order of the folds for all blocks keeps the classes even; of numbers each block of k is dealt anew
+    deals = 1 if np.issubdtype(labels.dtype, np.integer) else blocks
+    dealt = rng.permuted(np.tile(np.arange(k), (deals, 1)), axis=1)
+    folds = np.empty(len(labels), np.int64)
+    folds[order] = np.tile(dealt, (blocks // deals, 1)).ravel()[: len(labels)]
+    return folds
+
+
+def _cut(text: LabelledText, split: str, config: LabelledConfig) -> LabelledText:
+    k = min(round(1 / config.valid_fraction), len(text))
+    if k < 2:
+        raise DataError(f"{text.file}: one line, too few for data.valid_fraction = {config.valid_fraction}")
+    held_out = stratified_folds(text.labels, k=k, seed=0) == 0
+    return text.subset(np.flatnonzero(held_out if split == "valid" else ~held_out).tolist())
+
+
+def _find(data: Path, split: Split, config: LabelledConfig) -> tuple[Path, str]:
+    """Returns the file, and which part of it is meant if it is to be cut."""
+    if not data.exists():
+        hint = nearest(data.name, [path.name for path in data.parent.glob("*")])
+        raise DataError(f"data {str(data)!r} does not exist{hint if 'did you mean' in hint else ''}")
+    stems = {"train": config.train, "valid": config.valid, "test": config.test}
+    files = {name: _file(data, stem) for name, stem in stems.items()} if data.is_dir() else {"train": data}
+    if data.is_file() and not data.name.endswith(ENDINGS):
+        raise DataError(f"data {str(data)!r} must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
+    train, found = files["train"], files.get(split)
+    if found and (split != "train" or files.get("valid") or not config.valid_fraction):
+        return found, ""
+    if train and split != "test" and config.valid_fraction:
+        return train, split
+    fix = f"add {stems[split]}.tsv, {stems[split]}.csv or {stems[split]}.jsonl (each plain or .gz)"
+    fix += ", or set data.valid_fraction = 0.1" if train and split == "valid" else ""
+    hint = nearest(f"{stems[split]}.tsv", [path.name for path in data.iterdir()]) if data.is_dir() else ""
+    raise DataError(f"data {str(data)!r} has no {split} split: {fix}{hint}")
+
+
+def _file(data: Path, stem: str) -> Path | None:
+    found = [path for ending in ENDINGS if (path := data / f"{stem}{ending}").is_file()]
+    if len(found) > 1:
+        raise DataError(f"{found[0]} and {found[1].name} both exist: keep one of them")
+    return found[0] if found else None
+
+
+def _read(path: Path, config: LabelledConfig) -> list[Line | None]:
+    """Reads a file; a blank line is None."""
+    lines = list(read_lines(path))
+    if not lines:
+        raise DataError(f"{path} is empty")
+    match path.name.removesuffix(".gz").rpartition(".")[2]:
+        case "csv":
+            return list(_csv(path, lines, config))
+        case "jsonl":
+            reader = _json_line
+        case _:
+            reader = _tab_line
+    return [
+        None if line.isspace() else reader(line, f"{path} line {number}", config)
+        for number, line in enumerate(lines, 1)
+    ]
+
+
+def _tab_line(line: str, where: str, config: LabelledConfig) -> Line:
+    label, *texts = line.removesuffix("\n").removesuffix("\r").split("\t")
+    if not 1 <= len(texts) <= 2:
+        raise DataError(f"{where}: {1 + len(texts)} columns, must be label<TAB>text or label<TAB>text<TAB>second text")
+    return Line(where, label, texts[0], texts[1] if len(texts) == 2 else None)
+
+
+def _json_line(line: str, where: str, config: LabelledConfig) -> Line:
+    fields = record(line, where)
+    label = fields.get(config.label_field)
+    if isinstance(label, int | float) and not isinstance(label, bool):
+        fields |= {config.label_field: str(label)}
+    label, text = (text_of(fields, name, where) for name in (config.label_field, config.text_field))
+    pair = text_of(fields, config.pair_field, where) if fields.get(config.pair_field) is not None else None
+    return Line(where, label, text, pair)
+
+
+def _csv(path: Path, lines: Sequence[str], config: LabelledConfig) -> Iterator[Line | None]:
+    reader = csv.reader(lines, strict=True)
+    columns: list[str] = []
+    start = 1
+    try:
+        for row in reader:
+            where, start = f"{path} line {start}", reader.line_num + 1
+            if not columns:
+                columns = _columns(row, where, config)
+            elif not any(map(str.strip, row)):
+                yield None
+            elif len(row) != len(columns):
+                raise DataError(f"{where}: {len(row)} columns, the first line names {len(columns)}")
+            else:
+                fields: dict[str, Any] = dict(zip(columns, row, strict=True))
+                yield Line(where, fields[config.label_field], fields[config.text_field], fields.get(config.pair_field))
+    except csv.Error as error:
+        raise DataError(f"{path} line {start}: not CSV ({error})") from error
+
+
+def _columns(row: list[str], where: str, config: LabelledConfig) -> list[str]:
+    names = [name.strip() for name in row]
+    for name in (config.label_field, config.text_field):
+        if name not in names:
+            raise DataError(f"{where}: column {name!r} is missing{nearest(name, names)}")
+    return names
+
+
+def _check(line: Line, first: Line, config: LabelledConfig) -> None:
+    """Raises DataError if a line cannot be used, or has not as many texts as the first one."""
+    if not line.label:
+        raise DataError(f"{line.where}: the label is empty")
+    for text in (line.text, line.pair):
+        if text is not None and not text.strip():
+            raise DataError(f"{line.where}: the text is empty")
+    if (line.pair is None) != (first.pair is None):
+        rule = (
+            "one text, but two in the lines before" if line.pair is None else "two texts, but one in the lines before"
+        )
+        raise DataError(f"{line.where}: {rule}")
+    if config.kind == "number" and not _is_number(line.label):
+        raise DataError(f"{line.where}: label {line.label!r} is not a number, as data.kind = 'number' says")
+
+
+def _is_number(label: str) -> bool:
+    try:
+        return math.isfinite(float(label))
+    except ValueError:
+        return False
+
+
+def _hint(line: Line, classes: Sequence[str]) -> str:
+    return nearest(line.label, classes) if len(classes) <= 20 else ""

@@ -1,0 +1,225 @@
+"""Scores of classifiers and of predicted numbers, in numpy; the confusion matrix as text and as a picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from clearhead.errors import UsageError
+
+BINS = 15  # of the expected calibration error, as Guo et al. 2017
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """How well one class is found; a score without anything to divide by is 0."""
+
+    label: str
+    precision: float
+    """Of the lines that were given this class, the share that is of it."""
+    recall: float
+    """Of the lines of this class, the share that was given it."""
+    f1: float
+    support: int
+    """Lines of this class."""
+
+
+@dataclass(frozen=True)
+class ClassificationScores:
+    """Scores of one set of predictions; shares are from 0 to 1."""
+
+    lines: int
+    accuracy: float
+    macro_f1: float
+    """Mean F1 of the classes that lines are of or were given."""
+    matthews: float
+    """Matthews correlation, of many classes (Gorodkin 2004): 0 is chance, and where one class alone is given; 1 is all
+    right."""
+    calibration_error: float
+    """Expected calibration error (Guo et al. 2017, arXiv:1706.04599): mean distance of confidence and accuracy, over
+    ``bins`` bins of like width by the confidence in the class that is given."""
+    bins: int
+    brier: float
+    """Mean squared distance of the probabilities to the truth, summed over classes (Brier 1950): 0 to 2."""
+    nll: float
+    """Mean negative log-probability of the true class, in nats; a probability of 0 counts as 1e-300."""
+    classes: list[ClassScores]
+    confusion: list[list[int]]
+    """Lines by true class (row) and given class (column)."""
+
+    def text(self) -> list[str]:
+        """Returns the scores as text, line by line, for a terminal."""
+        found = [f"accuracy {self.accuracy:.4f}, macro-F1 {self.macro_f1:.4f}, Matthews {self.matthews:.4f}"]
+        found += [f"calibration error {self.calibration_error:.4f} ({self.bins} bins), Brier {self.brier:.4f}"]
+        found[-1] += f", {self.nll:.4f} nats a line"
+        width = max(map(_width, [one.label for one in self.classes]))
+        found += [f"{_pad('', width)}  precision  recall  F1      lines"]
+        for one in self.classes:
+            shares = f"{one.precision:.4f}     {one.recall:.4f}  {one.f1:.4f}"
+            found += [f"{_pad(one.label, width)}  {shares}  {one.support:,}"]
+        return found
+
+
+@dataclass(frozen=True)
+class RegressionScores:
+    """Scores of predicted numbers."""
+
+    lines: int
+    pearson: float
+    """Linear correlation, -1 to 1; 0 where one side is constant."""
+    spearman: float
+    """Correlation of the ranks, equal numbers sharing their mean rank; 0 where one side is constant."""
+    mse: float
+    """Mean squared error."""
+
+
+def score_classification(
+    probabilities: Float[ndarray, "rows columns"],
+    labels: Int[ndarray, " lines"],
+    *,
+    classes: Sequence[str],
+    bins: int = BINS,
+) -> ClassificationScores:
+    """Scores predicted probabilities; given is the class of the highest one, of equal ones the first.
+
+    Args:
+        probabilities: of each class; each line sums to 1.
+        labels: number of the true class of each line.
+        classes: the labels, in order of their number.
+        bins: of the calibration error.
+
+    Raises:
+        UsageError: there are no lines, or the shapes, labels or sums do not fit.
+    """
+    probabilities = np.asarray(probabilities, np.float64)
+    if probabilities.shape != (len(labels), len(classes)):
+        shape = f"{probabilities.shape[0]} by {probabilities.shape[1]}"
+        raise UsageError(f"probabilities = {shape}: must be {len(labels)} lines by {len(classes)} classes")
+    if not len(labels):
+        raise UsageError("labels: there are no lines to score")
+    if not 0 <= labels.min() <= labels.max() < len(classes):
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise UsageError(f"labels: {wrong} is not the number of a class, 0 to {len(classes) - 1}")
+    worst = float(np.abs(probabilities.sum(axis=1) - 1).max())
+    if not (worst < 1e-3 and probabilities.min() >= 0):
+        raise UsageError(f"probabilities: must be at least 0 and sum to 1 in each line, one is off by {worst:.3g}")
+    given = probabilities.argmax(axis=1)
+    confusion = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(confusion, (labels, given), 1)
+    truth = np.eye(len(classes))[labels]
+    each = _classes(confusion, classes)
+    occurs = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
+    return ClassificationScores(
+        lines=len(labels),
+        accuracy=float((given == labels).mean()),
+        macro_f1=float(np.mean([one.f1 for one, there in zip(each, occurs, strict=True) if there])),
+        matthews=_matthews(confusion.astype(np.float64)),
+        calibration_error=_calibration_error(probabilities.max(axis=1), given == labels, bins),
+        bins=bins,
+        brier=float(((probabilities - truth) ** 2).sum(axis=1).mean()),
+        nll=float(-np.log(np.maximum((probabilities * truth).sum(axis=1), 1e-300)).mean()),
+        classes=each,
+        confusion=confusion.tolist(),
+    )
+
+
+def score_regression(predictions: Float[ndarray, " predicted"], targets: Float[ndarray, " lines"]) -> RegressionScores:
+    """Scores predicted numbers; raises UsageError if there are none, or not one for each target."""
+    if predictions.shape != targets.shape or not len(targets):
+        raise UsageError(f"predictions = {len(predictions)} numbers: must be one for each of {len(targets)} targets")
+    predictions, targets = predictions.astype(np.float64), targets.astype(np.float64)
+    return RegressionScores(
+        lines=len(targets),
+        pearson=_correlation(predictions, targets),
+        spearman=_correlation(_ranks(predictions), _ranks(targets)),
+        mse=float(((predictions - targets) ** 2).mean()),
+    )
+
+
+def confusion_text(scores: ClassificationScores) -> list[str]:
+    """Returns the confusion matrix as lines of text: a row for each true class, a column for each given one."""
+    names = [one.label for one in scores.classes]
+    numbers = [str(number) for number in range(1, len(names) + 1)]
+    rows = [[f"{count:,}" for count in row] for row in scores.confusion]
+    # columns are headed by numbers, so that long names of many classes do not make it wide
+    widths = [max(map(len, [number, *column])) for number, *column in zip(numbers, *rows, strict=True)]
+    heads = [f"{number:>{len(numbers[-1])}} {name}" for number, name in zip(numbers, names, strict=True)]
+    left = max(map(_width, [*heads, "true \\ given"]))
+    lines = []
+    for head, row in zip(["true \\ given", *heads], [numbers, *rows], strict=True):
+        cells = (f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+        lines.append(f"{_pad(head, left)}  {'  '.join(cells)}")
+    return lines
+
+
+def draw_confusion(scores: ClassificationScores, picture: Path) -> bool:
+    """Draws the confusion matrix as a PNG, coloured by share of the true class; returns False without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    counts = np.array(scores.confusion, np.float64)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    # matplotlib's own font has no Chinese, and an empty box says less than a number
+    labels = [one.label if one.label.isascii() else f"class {at}" for at, one in enumerate(scores.classes, 1)]
+    size = 3 + 0.5 * len(labels)
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    axes.set_xticks(range(len(labels)), labels, rotation=90)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="given", ylabel="true", title=f"accuracy {scores.accuracy:.3f}")
+    for (row, column), share in np.ndenumerate(shares):
+        color = "white" if share > 0.5 else "black"
+        axes.text(column, row, f"{int(counts[row, column]):,}", ha="center", va="center", color=color, fontsize=8)
+    figure.savefig(picture, dpi=120)
+    return True
+
+
+def _classes(confusion: Int[ndarray, "classes classes"], names: Sequence[str]) -> list[ClassScores]:
+    right, given, true = np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
+    precision, recall = right / np.maximum(given, 1), right / np.maximum(true, 1)
+    f1 = 2 * right / np.maximum(given + true, 1)
+    columns = zip(names, precision.tolist(), recall.tolist(), f1.tolist(), true.tolist(), strict=True)
+    return [ClassScores(*column) for column in columns]
+
+
+def _matthews(confusion: Float[ndarray, "classes classes"]) -> float:
+    given, true, lines = confusion.sum(axis=0), confusion.sum(axis=1), confusion.sum()
+    covariance = np.trace(confusion) * lines - given @ true
+    spread = (lines**2 - given @ given) * (lines**2 - true @ true)
+    return float(covariance / np.sqrt(spread)) if spread > 0 else 0.0
+
+
+def _calibration_error(confidence: Float[ndarray, " lines"], right: ndarray, bins: int) -> float:
+    # bins are open below and closed above
+    where = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    gap = np.bincount(where, weights=confidence - right, minlength=bins)
+    return float(np.abs(gap).sum() / len(confidence))
+
+
+def _correlation(first: Float[ndarray, " lines"], second: Float[ndarray, " lines"]) -> float:
+    if np.ptp(first) == 0 or np.ptp(second) == 0:  # the mean may differ by a rounding from all of them
+        return 0.0
+    first, second = first - first.mean(), second - second.mean()
+    return float(first @ second / np.sqrt((first @ first) * (second @ second)))
+
+
+def _ranks(values: Float[ndarray, " lines"]) -> Float[ndarray, " lines"]:
+    """Returns ranks from 1; equal values share the mean of theirs."""
+    _, number, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return (ends - (counts - 1) / 2)[number]
+
+
+def _width(text: str) -> int:
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _pad(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))

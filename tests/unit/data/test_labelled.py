@@ -1,0 +1,237 @@
+"""Labelled lines of TSV, CSV and JSONL: what is found, what it holds, how it is divided, and what is refused."""
+
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearhead.config import parse
+from clearhead.data.labelled import LabelledConfig, LabelledText, read_labelled, stratified_folds
+from clearhead.errors import DataError, UsageError
+
+
+def write(folder: Path, **files: bytes | str) -> Path:
+    """Writes ``train_tsv`` as train.tsv, and so on."""
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        data = content.encode() if isinstance(content, str) else content
+        (folder / name.replace("_", ".")).write_bytes(data)
+    return folder
+
+
+def read(data: Path, split: Any = "train", train: LabelledText | None = None, **config: Any) -> LabelledText:
+    return read_labelled(data, split=split, config=LabelledConfig(**{"valid_fraction": 0.0, **config}), train=train)
+
+
+def jsonl(*rows: Any) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+ROWS = [("no", "a, “b”", "1"), ("yes", "c d", "2"), ("no", "e", "3")]
+FILES = {
+    "train_tsv": "no\ta, “b”\nyes\tc d\r\n\n no \te",
+    "train_csv": 'id,label,text\n1,no,"a, “b”"\n2,yes,c d\n\n3,no,e\n',
+    "train_jsonl": jsonl({"label": "no", "text": "a, “b”"}, {"label": "yes", "text": "c d"}) + " \n"
+    '{"text": "e", "label": "no", "more": [1]}',
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", FILES)
+def test_the_three_formats_hold_the_same(tmp_path: Path, name: str, packed: bool) -> None:
+    content = b"\xef\xbb\xbf" + FILES[name].encode()
+    write(tmp_path, **{name + "_gz" * packed: gzip.compress(content) if packed else content})
+    found = read(tmp_path)
+    assert [(line.label, line.text) for line in found.lines] == [row[:2] for row in ROWS]
+    assert found.classes == ("no", "yes")
+    assert found.labels.tolist() == [0, 1, 0]
+    assert found.counts == {"no": 2, "yes": 1}
+    assert (len(found), found.blank, found.pairs) == (3, 1, False)
+    assert found.lines[2].where == f"{tmp_path / found.file} line {5 if 'csv' in name else 4}"
+    assert found.digest == read(write(tmp_path / "other", train_tsv=FILES["train_tsv"])).digest
+    assert found.digest != read(write(tmp_path / "other", train_tsv=FILES["train_tsv"] + "f")).digest
+    assert found.digest != found.subset([0, 1]).digest
+
+
+PAIRS = {
+    "train_tsv": "no\ta\tb\nyes\tc\td\n",
+    "train_csv": "first,second,answer\na,b,no\nc,d,yes\n",
+    "train_jsonl": jsonl({"first": "a", "second": "b", "answer": "no"}, {"first": "c", "second": "d", "answer": "yes"}),
+}
+NAMES = {"label_field": "answer", "text_field": "first", "pair_field": "second"}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_pairs_and_other_names(tmp_path: Path, name: str) -> None:
+    found = read(write(tmp_path, **{name: PAIRS[name]}), **NAMES)
+    assert [line[1:] for line in found.lines] == [("no", "a", "b"), ("yes", "c", "d")]
+    assert found.pairs
+
+
+def test_a_csv_text_may_have_several_lines(tmp_path: Path) -> None:
+    found = read(write(tmp_path, train_csv='label,text\nno,"a\nb ""c"""\nyes,d\n'))
+    assert [line.text for line in found.lines] == ['a\nb "c"', "d"]
+    assert [line.where.rpartition(" ")[2] for line in found.lines] == ["2", "4"]
+
+
+def test_numbers(tmp_path: Path) -> None:
+    data = write(tmp_path, train_jsonl=jsonl({"label": 1, "text": "a"}, {"label": "-2.5e1", "text": "b"}))
+    found = read(data, kind="number")
+    assert found.labels.tolist() == [1.0, -25.0]
+    assert found.labels.dtype == np.float64
+    assert (found.classes, found.counts) == ((), {})
+    assert read(data).classes == ("-2.5e1", "1"), "as classes they are words"
+    write(tmp_path, valid_tsv="nan\ta")
+    with pytest.raises(
+        DataError, match=r"valid\.tsv line 1: label 'nan' is not a number, as data\.kind = 'number' says"
+    ):
+        read(data, "valid", kind="number", train=found)
+
+
+def test_other_splits_have_the_classes_of_training(tmp_path: Path) -> None:
+    write(tmp_path, train_tsv="b\tx\na\ty\nc\tz\n", valid_tsv="c\tx\n\nc\ty", test_tsv="a\tx\nd\ty")
+    train = read(tmp_path)
+    valid = read(tmp_path, "valid", train=train)
+    assert valid.classes == ("a", "b", "c")
+    assert valid.labels.tolist() == [2, 2]
+    assert valid.counts == {"a": 0, "b": 0, "c": 2}
+    with pytest.raises(DataError, match=r"test\.tsv line 2: label 'd' is not in the training lines; known: a, b, c$"):
+        read(tmp_path, "test", train=train)
+    write(tmp_path, test_tsv="a\tx\tx")
+    with pytest.raises(DataError, match=r"test\.tsv line 1: two texts a line, but one in training$"):
+        read(tmp_path, "test", train=train)
+
+
+@pytest.mark.parametrize("place", ["", "all.tsv"])
+def test_without_validation_lines_some_are_held_out(tmp_path: Path, place: str) -> None:
+    text = "".join(f"{'yes' if i % 4 else 'no'}\t{i}\n" for i in range(200))
+    data = write(tmp_path, **{"all_tsv" if place else "train_tsv": text}) / place
+    parts = [read(data, split, valid_fraction=0.1) for split in ("train", "valid")]
+    assert [len(part) for part in parts] == [180, 20]
+    assert [part.counts["no"] for part in parts] == [45, 5]
+    texts = [[line.text for line in part.lines] for part in parts]
+    assert sorted(texts[0] + texts[1], key=int) == [str(i) for i in range(200)]
+    assert texts[1] == sorted(texts[1], key=int) != [str(i) for i in range(180, 200)]
+    assert [line.text for line in read(data, "valid", valid_fraction=0.1).lines] == texts[1]
+
+
+@given(labels=st.lists(st.integers(0, 4), min_size=2, max_size=60), k=st.integers(2, 10), seed=st.integers(0, 2**32))
+def test_folds_are_alike(labels: list[int], k: int, seed: int) -> None:
+    k = min(k, len(labels))
+    folds = stratified_folds(np.array(labels), k=k, seed=seed)
+    assert np.array_equal(folds, stratified_folds(np.array(labels), k=k, seed=seed))
+    for kept in [range(5), *([label] for label in range(5))]:
+        sizes = Counter(fold for fold, label in zip(folds.tolist(), labels, strict=True) if label in kept)
+        counts = [sizes[fold] for fold in range(k)]
+        assert max(counts) - min(counts) <= 1
+
+
+def test_folds_of_numbers_and_of_other_seeds() -> None:
+    values = np.random.default_rng(0).permutation(100).astype(np.float64)
+    folds = stratified_folds(values, k=10, seed=1)
+    for block in range(10):
+        assert sorted(folds[(values >= block * 10) & (values < block * 10 + 10)].tolist()) == list(range(10))
+    means = [values[folds == fold].mean() for fold in range(10)]
+    assert max(means) - min(means) < 6, "no fold has the smallest of every ten"
+    assert folds.tolist() != stratified_folds(values, k=10, seed=2).tolist()
+    for k in (1, 101):
+        with pytest.raises(UsageError, match=rf"k = {k}: must be from 2 to the number of lines, 100"):
+            stratified_folds(values, k=k, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"train_tsv": ""}, r"train\.tsv is empty$"),
+        ({"train_tsv": " \n\n"}, r"train\.tsv has no lines but blank ones$"),
+        ({"train_csv": "label,text\n"}, r"train\.csv has no lines but blank ones$"),
+        ({"train_tsv": b"a\tok\nb\t\xff\n"}, r"train\.tsv line 2: not UTF-8 \(byte 3 of the line\)$"),
+        ({"train_tsv": "a\tok\nb\0\tx\n"}, r"train\.tsv line 2: has a NUL byte"),
+        ({"train_tsv_gz": b"no gzip"}, r"train\.tsv\.gz cannot be read: Not a gzipped file"),
+        (
+            {"train_tsv": "a\tok\nb ok\n"},
+            r"train\.tsv line 2: 1 columns, must be label<TAB>text or label",
+        ),
+        ({"train_tsv": "a\tb\tc\td"}, r"train\.tsv line 1: 4 columns, must be"),
+        ({"train_tsv": "a\tx\n \ty"}, r"train\.tsv line 2: the label is empty$"),
+        ({"train_tsv": "a\tx\nb\t "}, r"train\.tsv line 2: the text is empty$"),
+        ({"train_tsv": "a\tx\ty\nb\tx\t"}, r"train\.tsv line 2: the text is empty$"),
+        ({"train_tsv": "a\tx\nb\ty\tz"}, r"train\.tsv line 2: two texts, but one in the lines before$"),
+        ({"train_tsv": "a\tx\ty\nb\ty"}, r"train\.tsv line 2: one text, but two in the lines before$"),
+        ({"train_tsv": "a\tx\na\ty"}, r"train\.tsv: every line has the label 'a', at least two classes are needed$"),
+        (
+            {"train_csv": "labels,text\na,b\n"},
+            r"train\.csv line 1: column 'label' is missing; did you mean 'labels'",
+        ),
+        ({"train_csv": "label,txt\na,b\n"}, r"train\.csv line 1: column 'text' is missing; did you mean 'txt'\?$"),
+        ({"train_csv": "label,text\na,b\n\nb,c,d\n"}, r"train\.csv line 4: 3 columns, the first line names 2$"),
+        ({"train_csv": 'label,text\na,"b'}, r"train\.csv line 2: not CSV \(unexpected end of data\)$"),
+        ({"train_jsonl": '{"label": "a"}'}, r"train\.jsonl line 1: field 'text' is missing; known: label$"),
+        ({"train_jsonl": '{"text": "a"}'}, r"train\.jsonl line 1: field 'label' is missing"),
+        ({"train_jsonl": '{"text": "a", "label": true}'}, r"train\.jsonl line 1: field 'label' is not a string$"),
+        ({"train_jsonl": "{}\n{"}, r"train\.jsonl line 1: field 'label' is missing$"),
+        ({"train_jsonl": '{"text": "a", "label": "b"}\n{'}, r"train\.jsonl line 2: not JSON"),
+        ({"train_tsv": "a\tx", "train_csv": "x"}, r"train\.tsv and train\.csv both exist: keep one of them$"),
+        (
+            {"trian_tsv": "a\tx"},
+            r"has no train split: add train\.tsv, train\.csv or train\.jsonl \(each plain or .*; did you mean 'trian",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(tmp_path: Path, files: dict[str, bytes | str], words: str) -> None:
+    with pytest.raises(DataError, match=words) as e:
+        read(write(tmp_path, **files))
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "split", "words"),
+    [
+        ("trian.tsv", "train", r"trian\.tsv' does not exist; did you mean 'train\.tsv'\?$"),
+        ("notes.txt", "train", r"must end in \.tsv, \.tsv\.gz, \.csv, \.csv\.gz, \.jsonl or \.jsonl\.gz$"),
+        (
+            "",
+            "valid",
+            r"has no valid split: add valid\.tsv, .*, or set data\.valid_fraction = 0\.1; did you mean 'vaild",
+        ),
+        ("train.tsv", "test", r"has no test split: add test\.tsv, test\.csv or test\.jsonl \(each plain or \.gz\)$"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path: Path, place: str, split: str, words: str) -> None:
+    write(tmp_path, train_tsv="a\tx\nb\ty", vaild_tsv="a\tx", notes_txt="x")
+    with pytest.raises(DataError, match=words):
+        read(tmp_path / place, split)
+
+
+def test_one_line_cannot_be_divided(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"train\.tsv: one line, too few for data\.valid_fraction = 0\.1"):
+        read(write(tmp_path, train_tsv="1\tx"), kind="number", valid_fraction=0.1)
+
+
+def test_config_refuses() -> None:
+    for tree in ({"valid_fraction": 0.6}, {"kind": "words"}, {"overlong": "drop"}, {"workers": -1}):
+        with pytest.raises(UsageError, match=f"{next(iter(tree))} = "):
+            parse(LabelledConfig, tree, source="recipe")
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "valid", "classes", "pairs"),
+    [
+        ("sst2", 6916, 872, 2, False),
+        ("cola", 8532, 1043, 2, False),
+        ("ag-news", 4498, 500, 4, False),
+        ("toutiao-titles", 14_833, 979, 15, False),
+        ("sick", 4440, 495, 3, True),
+    ],
+)
+def test_real_sets(shared_data: Path, name: str, train: int, valid: int, classes: int, pairs: bool) -> None:
+    found = read(shared_data / name)
+    held_out = read(shared_data / name, "valid", train=found)
+    assert (len(found), len(held_out), len(found.classes), found.pairs) == (train, valid, classes, pairs)
+    assert sum(found.counts.values()) == train
