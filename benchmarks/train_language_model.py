@@ -30,7 +30,7 @@ def build(spec: dict) -> tuple[Run, dict]:
     ids = torch.randint(1, VOCAB, (shape["rows"], shape["context"] + 1))
     inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
     peers = {"clearhead": clearhead, "hf-gpt2": hugging_face, "nanogpt": nanogpt}
-    net, step = peers[spec["peer"]](shape, inputs, targets)
+    net, step = peers[spec["peer"]](shape, inputs, targets, **({"compiled": True} if spec.get("compiled") else {}))
     net.train()
 
     def run() -> float:
@@ -81,8 +81,8 @@ def hugging_face(shape: dict, inputs, targets):
     return net, step
 
 
-def nanogpt(shape: dict, inputs, targets):
-    """nanoGPT's own model and optimizer, as its ``train.py`` calls them."""
+def nanogpt(shape: dict, inputs, targets, *, compiled: bool = False):
+    """nanoGPT's own model and optimizer, as its ``train.py`` calls them, compiled as there or not."""
     import torch
 
     sys.path.insert(0, os.environ["NANOGPT"])
@@ -92,8 +92,10 @@ def nanogpt(shape: dict, inputs, targets):
     net = GPT(GPTConfig(vocab_size=VOCAB, dropout=0.0, bias=False, **sizes))
     optimizer = net.configure_optimizers(ADAM["weight_decay"], RATE, ADAM["betas"], "cpu")
 
+    forward = torch.compile(net) if compiled else net
+
     def step() -> None:
-        net(inputs, targets)[1].backward()
+        forward(inputs, targets)[1].backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -131,6 +133,7 @@ def cases() -> list[Case]:
     for shape in SHAPES:
         found += [Case(shape, peer, {"shape": shape, "peer": peer}) for peer in ("clearhead", "hf-gpt2")]
         found.append(Case(shape, "nanogpt", {"shape": shape, "peer": "nanogpt"}))
+        found.append(Case(shape, "nanogpt+compile", {"shape": shape, "peer": "nanogpt", "compiled": True}))
         found.append(Case(shape, "hf-gpt2+malloc", {"shape": shape, "peer": "hf-gpt2"}, environ=MALLOC, repeats=3))
     found += [Case("head", peer, {"shape": "head", "peer": peer}) for peer in ("clearhead", "cross_entropy")]
     return found

@@ -1,8 +1,13 @@
 """Activations by name: element-wise ones, softmax, and the gates of the GLU family."""
 
-from typing import Literal, get_args
+import math
+from typing import Any, Literal, get_args
 
-from torch import nn
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 Elementwise = Literal["relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh", "softmax"]
 Gated = Literal["glu", "reglu", "geglu", "swiglu"]
@@ -14,6 +19,39 @@ def is_gated(name: ActivationName) -> bool:
     return name in get_args(Gated)
 
 
+# x (1 + tanh(u)) / 2 = x sigmoid(2 u), where 2 u = _LINEAR x + _CUBIC x^3
+_LINEAR = 2 * math.sqrt(2 / math.pi)
+_CUBIC = 0.044715 * _LINEAR
+
+
+class _GeluTanh(torch.autograd.Function):
+    """x sigmoid(2 u), with the sigmoid kept for the way back: on a CPU half the time of torch's kernel with tanh."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        share = (x * x).mul_(_CUBIC).add_(_LINEAR).mul_(x).sigmoid_()
+        ctx.save_for_backward(x, share)
+        return x * share
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        x, share = ctx.saved_tensors
+        # (1 + (1 - share) x (2 u)') share
+        slope = (x * x).mul_(3 * _CUBIC).add_(_LINEAR).mul_(x)
+        return slope.addcmul_(slope, share, value=-1).add_(1).mul_(share).mul_(grads[0])
+
+
+class GeluTanh(nn.Module):
+    """0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))): GPT-2's GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415)."""
+
+    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        if x.requires_grad and x.device.type == "cpu" and not torch.compiler.is_compiling():
+            out: Tensor = _GeluTanh.apply(x)  # type: ignore[no-untyped-call]
+            return out
+        return functional.gelu(x, approximate="tanh")
+
+
 def build_activation(name: ActivationName) -> nn.Module:
     """Returns the activation itself; for a gated name, the one that the gate goes through."""
     match name:
@@ -22,7 +60,7 @@ def build_activation(name: ActivationName) -> nn.Module:
         case "gelu" | "geglu":
             return nn.GELU()
         case "gelu_tanh":
-            return nn.GELU(approximate="tanh")
+            return GeluTanh()
         case "silu" | "swiglu":
             return nn.SiLU()
         case "sigmoid" | "glu":

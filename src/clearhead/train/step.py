@@ -55,10 +55,13 @@ def train_step(
         mean = summed / total
         mean.backward()
         loss += float(mean.detach())
-    norm = float(nn.utils.clip_grad_norm_(model.parameters(), grad_clip_norm or float("inf")))
+    grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    norm = float(nn.utils.get_total_norm(grads))
     if not torch.isfinite(torch.tensor([loss, norm])).all():
         raise ModelError(
             f"loss {loss} with gradient norm {norm}: not finite; lower train.lr or raise train.warmup_steps"
         )
+    if 0 < grad_clip_norm < norm:
+        torch._foreach_mul_(grads, grad_clip_norm / (norm + 1e-6))
     optimizers.step()
     return loss, norm

@@ -30,3 +30,18 @@ def test_formula(name: ActivationName) -> None:
 def test_names_are_complete_and_the_gated_ones_known() -> None:
     assert set(get_args(ActivationName)) == {*get_args(Elementwise), *get_args(Gated)}
     assert {name for name in get_args(ActivationName) if is_gated(name)} == set(GATE_OF) == set(get_args(Gated))
+
+
+def test_gelu_by_tanh_has_the_gradient_of_torchs_own() -> None:
+    x = torch.cat([torch.linspace(-6, 6, 200), torch.tensor([-1e4, -30.0, 0.0, 30.0, 1e4])])
+    grads, values = [], []
+    for function in (build_activation("gelu_tanh"), torch.nn.GELU(approximate="tanh")):
+        own = x.clone().requires_grad_()
+        values.append(function(own))
+        grads.append(torch.autograd.grad((values[-1] * torch.arange(len(x))).sum(), own)[0])
+    torch.testing.assert_close(values[0], values[1], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(grads[0], grads[1], rtol=1e-5, atol=2e-4)
+    double = torch.linspace(-4, 4, 41, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(build_activation("gelu_tanh"), (double,))
+    with torch.inference_mode():
+        torch.testing.assert_close(build_activation("gelu_tanh")(x), values[1].detach(), rtol=1e-6, atol=1e-6)
