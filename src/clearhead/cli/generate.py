@@ -95,7 +95,7 @@ def command(run: Path, prompt: str | None, **options: Any) -> None:
     for prompts in _prompts(prompt):
         found = model.generate(prompts, config, **settings)
         for one in found:
-            _warn(one)
+            _warn(one, config)
             if options["as_json"]:
                 print_json(asdict(one))
             else:
@@ -118,12 +118,14 @@ def _stream(model: Any, prompt: str, config: Any, settings: dict[str, Any]) -> N
             click.echo()
         raise
     click.echo("".join(head))
-    _warn(one)
+    _warn(one, config)
 
 
-def _warn(generation: Any) -> None:
+def _warn(generation: Any, config: Any) -> None:
     """Says on stderr what a reader of the text could not see."""
     prompt = f"clearhead: {generation.prompt[:40]!r}"
+    if config.stop and generation.reason == "length":
+        click.echo(f"{prompt}: no stop string came within --max-new {config.max_new}", err=True)
     if generation.dropped:
         click.echo(f"{prompt}: too long, its first {generation.dropped} pieces were left out", err=True)
     if generation.unknown:

@@ -200,6 +200,11 @@ def _scan(files: list[Path], config: DocumentsConfig, *, cut: str = "") -> Docum
     first, last = 0, ends[-1]
     if cut:
         border = int(last * (1 - config.valid_fraction))
+        if not 0 < border < last:
+            names = ", ".join(map(str, files))
+            raise DataError(
+                f"{names}: {last} characters, too few to keep data.valid_fraction = {config.valid_fraction}"
+            )
         first, last = (0, border) if cut == "train" else (border, last)
     parts = [
         (path, max(first - start, 0), min(last, end) - start)

@@ -78,7 +78,7 @@ class LanguageModelJob(GradientJob):
 
     def vocabulary(self) -> str:
         """See ``Job``."""
-        pieces = f"{self.tokenizer.vocab_size:,} pieces"
+        pieces = self.tokenizer.size()
         return f"{pieces}, {self.taken.line()}" if self.taken else pieces
 
     def save_text_parts(self, run: Path) -> None:

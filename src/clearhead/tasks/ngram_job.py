@@ -75,7 +75,7 @@ class NgramJob(Job):
 
     def vocabulary(self) -> str:
         """See ``Job``."""
-        return f"{self.tokenizer.vocab_size:,} pieces"
+        return self.tokenizer.size()
 
     def headline(self) -> str:
         """See ``Job``."""

@@ -173,6 +173,12 @@ class Tokenizer:
         """How many pieces there are, with the special ones; at most ``config.vocab_size``."""
         return len(self._pieces)
 
+    def size(self) -> str:
+        """Returns the number of pieces in words, with what was asked for where a text gave fewer."""
+        found, asked = self.vocab_size, self.config.vocab_size
+        more = f" (of {asked:,} asked for: the text gives no more)" if found < asked else ""
+        return f"{found:,} pieces{more}"
+
     @property
     def ids(self) -> SpecialIds:
         """The ids of the special pieces."""

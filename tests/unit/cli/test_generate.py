@@ -49,7 +49,9 @@ def test_a_text_is_its_prompt_and_what_follows(
         (expected,) = texts(model, [prompt], sampling, max_new=60)
         assert clearhead(capsys, "generate", toy_lm_run, *words, prompt) == Said(0, f"{expected}\n", "")
     (stopped,) = texts(model, [PROMPT], sampling, max_new=60, stop=("。",))
-    assert clearhead(capsys, "generate", toy_lm_run, *words, "--stop", "。", PROMPT).out == f"{stopped}\n"
+    assert clearhead(capsys, "generate", toy_lm_run, *words, "--stop", "。", PROMPT) == Said(0, f"{stopped}\n", "")
+    said = clearhead(capsys, "generate", toy_lm_run, *words, "--max-new", "3", "--stop", "never", PROMPT)
+    assert said.err == f"clearhead: {PROMPT!r}: no stop string came within --max-new 3\n"
 
 
 def test_every_option_reaches_the_model(
@@ -138,7 +140,7 @@ def test_what_the_model_did_not_see_is_said(toy_lm_run: Path, capsys: pytest.Cap
     for count in (1, 2):
         said = clearhead(capsys, "generate", toy_lm_run, "--max-new", "2", "--n", count, long)
         assert said.err.count("too long, its first ") == said.err.count(" pieces were left out\n") == count
-    generate._warn(Generation("☃", "", [], [], [], "length", unknown=1))
+    generate._warn(Generation("☃", "", [], [], [], "length", unknown=1), GenerationConfig())
     assert capsys.readouterr().err == "clearhead: '☃': 1 pieces are not in the model's vocabulary\n"
     said = clearhead(capsys, "generate", toy_lm_run, "--overlong", "error", long)
     assert_one_line(said, 2, "with max_new = 200 too many for the context of 48")

@@ -312,3 +312,10 @@ def test_poems_are_lines(shared_data: Path) -> None:
         documents = read(shared_data / "tang-poetry", split, separator="line")
         assert sum(1 for _ in documents) == count
         assert documents.report.characters == 12 * count
+
+
+def test_too_little_text_to_cut(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("a")
+    for split in ("train", "valid"):
+        with pytest.raises(DataError, match=r"one.txt: 1 characters, too few to keep data.valid_fraction = 0.1"):
+            read_documents(tmp_path / "one.txt", split=split, config=DocumentsConfig())

@@ -312,3 +312,8 @@ def test_masked_vocabularies_have_three_special_pieces_more(kind: Kind, tmp_path
 def test_an_adopted_kind_cannot_be_trained() -> None:
     with pytest.raises(UsageError, match=r"tokenizer.kind = 'adopted': comes with a model from elsewhere"):
         Tokenizer.train(LINES, TokenizerConfig(kind="adopted"))
+
+
+def test_a_text_that_gives_fewer_pieces_says_so() -> None:
+    assert TRAINED["char"].size() == f"{TRAINED['char'].vocab_size} pieces (of 400 asked for: the text gives no more)"
+    assert Tokenizer.train(LINES, TokenizerConfig(vocab_size=262)).size() == "262 pieces"
