@@ -1,6 +1,7 @@
 """Training a decoder-only model, the same shapes and batches in every peer: tokens per second and ms per iteration.
 
-``char`` is nanoGPT's CPU setting for characters, ``mid`` its Shakespeare model for a GPU; neither has dropout. ``head``
+``char`` is nanoGPT's CPU setting for characters, ``mid`` its Shakespeare model for a GPU; neither has dropout. Ours has
+GPT-2's parts (GELU by tanh, biases), as Hugging Face's; ``clearhead as nanogpt`` has nanoGPT's (by erf, none). ``head``
 is the output layer and the loss alone, with 50,257 pieces: ours never holds all logits, the plain one does.
 The peer nanogpt needs NANOGPT, a checkout of it, in the environment.
 """
@@ -30,7 +31,7 @@ def build(spec: dict) -> tuple[Run, dict]:
     ids = torch.randint(1, VOCAB, (shape["rows"], shape["context"] + 1))
     inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
     peers = {"clearhead": clearhead, "hf-gpt2": hugging_face, "nanogpt": nanogpt}
-    net, step = peers[spec["peer"]](shape, inputs, targets, **({"compiled": True} if spec.get("compiled") else {}))
+    net, step = peers[spec["peer"]](shape, inputs, targets, **spec.get("options", {}))
     net.train()
 
     def run() -> float:
@@ -44,10 +45,11 @@ def build(spec: dict) -> tuple[Run, dict]:
     return run, facts | {"per_iteration": inputs.numel()}
 
 
-def clearhead(shape: dict, inputs, targets):
+def clearhead(shape: dict, inputs, targets, **block):
     """Our model and step as ``clearhead train`` runs them."""
     from clearhead.data.stream import StreamBatch
     from clearhead.models.gpt import GPT, GPTConfig
+    from clearhead.nn.layer import BlockConfig
     from clearhead.optim.build import OptimConfig, build_optimizers
     from clearhead.tasks.language_model import batch_loss, plain_loss
     from clearhead.train.memory import keep_freed_memory
@@ -55,7 +57,8 @@ def clearhead(shape: dict, inputs, targets):
 
     keep_freed_memory()
     sizes = {"d_model": shape["d"], "d_ff": 4 * shape["d"], "n_heads": shape["h"], "n_layers": shape["n"]}
-    net = GPT(GPTConfig(**sizes, max_seq_len=shape["context"], dropout=0.0), vocab_size=VOCAB)
+    words = BlockConfig(**{"activation": "gelu_tanh", **block})
+    net = GPT(GPTConfig(**sizes, max_seq_len=shape["context"], dropout=0.0, block=words), vocab_size=VOCAB)
     optimizers = build_optimizers(net, OptimConfig(**ADAM), RATE)
     batch, loss = StreamBatch(inputs, targets, inputs.numel()), plain_loss()
     return net, lambda: train_step(net, [batch], lambda one: batch_loss(net, one, loss), optimizers, grad_clip_norm=1.0)
@@ -133,7 +136,9 @@ def cases() -> list[Case]:
     for shape in SHAPES:
         found += [Case(shape, peer, {"shape": shape, "peer": peer}) for peer in ("clearhead", "hf-gpt2")]
         found.append(Case(shape, "nanogpt", {"shape": shape, "peer": "nanogpt"}))
-        found.append(Case(shape, "nanogpt+compile", {"shape": shape, "peer": "nanogpt", "compiled": True}))
+        found.append(Case(shape, "nanogpt+compile", {"shape": shape, "peer": "nanogpt", "options": {"compiled": True}}))
+        as_there = {"activation": "gelu", "bias": False}
+        found.append(Case(shape, "clearhead as nanogpt", {"shape": shape, "peer": "clearhead", "options": as_there}))
         found.append(Case(shape, "hf-gpt2+malloc", {"shape": shape, "peer": "hf-gpt2"}, environ=MALLOC, repeats=3))
     found += [Case("head", peer, {"shape": "head", "peer": peer}) for peer in ("clearhead", "cross_entropy")]
     return found
