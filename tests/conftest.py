@@ -87,6 +87,17 @@ def toy_baselines(toy_lm_run: Path) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
+def toy_masked_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a BERT that has read a few dozen documents, which are in ``data`` beside it."""
+    from clearhead.tasks.training import train
+    from tests import toy
+
+    folder = tmp_path_factory.mktemp("toy-masked-run")
+    data = toy.write_articles(folder / "data", [english for _, english in toy.demo_lines(160)])
+    return train(toy.write_recipe(folder / "masked.toml", toy.MASKED), data=data, out=folder / "run").run
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real corpora, beside the checkout or where CLEARHEAD_DATA says; skips without one."""
     beside = ROOT.parent / "shared" / "data"

@@ -75,6 +75,31 @@ BASELINES: dict[str, dict[str, object]] = {
     },
     "ngram": {"model": {"order": 4, "smoothing": "witten_bell"}},
 }
+MASKED = {
+    "task": "masked",
+    "name": "toy-masked",
+    "tokenizer": {"vocab_size": 400},
+    "data": {"separator": "blank_line"},
+    "model": {
+        "d_model": 64,
+        "d_ff": 128,
+        "n_heads": 4,
+        "n_layers": 2,
+        "max_seq_len": 48,
+        "dropout": 0.0,
+        "block": {"norm_position": "post", "activation": "gelu", "attn_dropout": 0.0},
+    },
+    "optim": {"schedule": "constant"},
+    "train": {
+        "max_steps": 150,
+        "batch_tokens": 1152,
+        "lr": 3e-3,
+        "warmup_steps": 10,
+        "evaluate_every": 0,
+        "checkpoint_every": 50,
+        "device": "cpu",
+    },
+}
 # in a process of its own: the shape checks of the test process make the grammar slow
 GENERATE = """
 from clearhead.data.demo_corpus import demo_pairs
@@ -120,6 +145,16 @@ def write_documents(folder: Path, lines: list[str], held_out: int = HELD_OUT) ->
     for stem, part in (("train", lines[:-held_out]), ("valid", lines[-held_out:])):
         text = "".join(f"{line}\n" for line in part)
         (folder / f"{stem}.txt").write_text(text, encoding="utf-8", newline="\n")
+    return folder
+
+
+def write_articles(folder: Path, lines: list[str], *, size: int = 4) -> Path:
+    """Writes train.txt and valid.txt, ``size`` lines a document; every fifth document is held out."""
+    folder.mkdir(exist_ok=True)
+    documents = ["\n".join(lines[at : at + size]) for at in range(0, len(lines), size)]
+    held_out = documents[::5]
+    for stem, part in (("train", [one for one in documents if one not in held_out]), ("valid", held_out)):
+        (folder / f"{stem}.txt").write_text("\n\n".join(part) + "\n", encoding="utf-8", newline="\n")
     return folder
 
 

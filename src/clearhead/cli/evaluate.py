@@ -1,4 +1,4 @@
-"""``clearhead evaluate``: scores and speed of a run on a split: BLEU and chrF, or perplexity."""
+"""``clearhead evaluate``: scores and speed of a run on a split: BLEU and chrF, perplexity, or accuracy."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -33,20 +33,25 @@ from clearhead.evaluate.translation import BleuTokenize
 @DEVICE
 @CHECKPOINT
 def command(run: Path, data: Path, split: str, **options: Any) -> None:
-    """Score the run in directory RUN on a split: translations against their references, or text as it is predicted.
+    """Score the run in directory RUN on a split: translations against their references, text as it is predicted,
+    or masked pieces as they are found.
 
     \b
     clearhead evaluate RUN --data DIR --split test
     clearhead evaluate RUN --data DIR --split test_2016.lc.norm.tok --tokenize none
     clearhead evaluate GPT --data FILE --split valid --stride 64
+    clearhead evaluate BERT --data FILE --split valid
     """
     from clearhead.tasks.catalog import task_of
     from clearhead.tasks.run import load_recipe
 
-    if task_of(load_recipe(run), f"recipe of run {str(run)!r}").endswith("translation"):
-        _translation(run, data, split, options)
-    else:
-        _language_model(run, data, split, options)
+    match task_of(load_recipe(run), f"recipe of run {str(run)!r}"):
+        case "translation" | "rnn_translation":
+            _translation(run, data, split, options)
+        case "masked":
+            _masked(run, data, split, options)
+        case _:
+            _language_model(run, data, split, options)
 
 
 def _translation(run: Path, data: Path, split: str, options: dict[str, Any]) -> None:
@@ -99,3 +104,24 @@ def _language_model(run: Path, data: Path, split: str, options: dict[str, Any]) 
     click.echo(f"bits a byte      {scores.bits_per_byte:8.4f}")
     click.echo(f"word perplexity  {scores.word_perplexity:8.2f}   over {scores.words:,} words and line ends")
     click.echo(f"speed            {found.tokens_per_second:8.0f}   tokens per second")
+
+
+def _masked(run: Path, data: Path, split: str, options: dict[str, Any]) -> None:
+    from clearhead.tasks.masked_model import MaskedModel
+    from clearhead.tasks.masked_scoring import evaluate_masked
+
+    model = MaskedModel.load(run, checkpoint=options["checkpoint"], device=options["device"])
+    found = evaluate_masked(model, data, split)
+    scores = found.scores
+    if options["as_json"]:
+        tree = {key: value for key, value in asdict(found).items() if key != "scores"}
+        perplexity = {"pseudo_perplexity": scores.pseudo_perplexity}
+        print_json({"run": str(run), "step": model.step, **tree, **asdict(scores), **perplexity})
+        return
+    click.echo(f"{split}: {scores.pieces:,} masked pieces, {scores.pairs:,} pairs, step {model.step:,}")
+    click.echo(f"loss               {scores.loss:8.4f}   nats per masked piece")
+    click.echo(f"pseudo-perplexity  {scores.pseudo_perplexity:8.2f}   per masked piece")
+    click.echo(f"MLM accuracy       {scores.mlm_accuracy:8.2%}   of the masked pieces")
+    if scores.nsp_accuracy is not None:
+        click.echo(f"NSP accuracy       {scores.nsp_accuracy:8.2%}   of the pairs, at {scores.nsp_loss:.4f} nats each")
+    click.echo(f"speed              {found.positions_per_second:8.0f}   pieces and marks per second")

@@ -1,14 +1,13 @@
 """``clearhead generate``: prompts in, texts out; one alone appears as it is written."""
 
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import click
 
-from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, stdin_lines
+from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, texts_of
 
 LINES = 64  # of stdin that are read before texts are made
 
@@ -92,7 +91,7 @@ def command(run: Path, prompt: str | None, **options: Any) -> None:
     if prompt not in (None, "-") and config.n == 1 and not config.beam and not options["as_json"]:
         _stream(model, prompt, config, settings)
         return
-    for prompts in _prompts(prompt):
+    for prompts in texts_of(prompt, LINES, doing="continuing"):
         found = model.generate(prompts, config, **settings)
         for one in found:
             _warn(one, config)
@@ -130,11 +129,3 @@ def _warn(generation: Any, config: Any) -> None:
         click.echo(f"{prompt}: too long, its first {generation.dropped} pieces were left out", err=True)
     if generation.unknown:
         click.echo(f"{prompt}: {generation.unknown} pieces are not in the model's vocabulary", err=True)
-
-
-def _prompts(prompt: str | None) -> Iterator[list[str]]:
-    """Yields lists of prompts: PROMPT alone, or stdin's lines (each as it comes where a person types)."""
-    if prompt not in (None, "-"):
-        yield [str(prompt)]
-    else:
-        yield from stdin_lines(LINES, doing="continuing")

@@ -14,20 +14,22 @@ from clearhead.cli.options import JSON, print_json
 def command(folder: Path, out: Path | None, as_json: bool) -> None:
     """Make a run of the model in FOLDER, which has Hugging Face's layout: config.json, weights, tokenizer.
 
-    GPT-2 and Llama-shaped models. What ours cannot represent is refused by name; weights and ids stay as they are.
+    GPT-2, Llama-shaped models and BERT; heads of pretraining that a BERT lacks are made anew, and named. What ours
+    cannot represent is refused by name; weights and ids stay as they are.
 
     \b
     clearhead import gpt2/ --out runs/gpt2
     clearhead generate runs/gpt2 "The"
     clearhead train gpt-finetune --from runs/gpt2 --data poems.txt
+    clearhead import bert/ --out runs/bert
+    clearhead fill runs/bert "The [MASK] sat down."
     """
     from clearhead.tasks.interchange import import_run
 
     run, found = import_run(folder, out)
     for line in found.lines():
         click.echo(line, err=True)
-    report = found.report
     if as_json:
-        print_json({"run": str(run), "loaded": len(report.loaded), "left": report.left})
+        print_json({"run": str(run), "loaded": len(found.loaded), "left": found.left, "new": found.new})
     else:
         click.echo(str(run))

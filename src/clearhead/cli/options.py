@@ -36,6 +36,17 @@ def print_json(tree: Any) -> None:
     click.echo(json.dumps(tree, ensure_ascii=False))
 
 
+def texts_of(text: str | None, size: int, *, doing: str) -> Iterator[list[str]]:
+    """Yields lists of texts: the one that was given, or stdin's lines where there is none or it is ``-``.
+
+    Further arguments and errors as in ``stdin_lines``.
+    """
+    if text not in (None, "-"):
+        yield [str(text)]
+    else:
+        yield from stdin_lines(size, doing=doing)
+
+
 def stdin_lines(size: int, *, doing: str) -> Iterator[list[str]]:
     """Yields stdin in lists of ``size`` lines, without their ends; where a person types, each line as it comes.
 

@@ -27,14 +27,15 @@ from clearhead.cli.options import print_json
 def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
     """Train a model by RECIPE: the name of a preset, or a TOML file.
 
-    A folder for translation holds train.SRC and train.TGT, valid.* and test.*, plain or .gz; text for a language model
-    is a file, .txt or .jsonl, or a folder with train, valid and test of such.
+    A folder for translation holds train.SRC and train.TGT, valid.* and test.*, plain or .gz; text for a language model,
+    masked or not, is a file, .txt or .jsonl, or a folder with train, valid and test of such.
 
     \b
     clearhead train translate-tiny --data DIR --src en --tgt de
     clearhead train translate-small --data DIR --src zh --tgt en --set train.max_steps=2000
     clearhead train gpt-char-cpu --data input.txt
     clearhead train gpt-finetune --from RUN --data poems.txt
+    clearhead train bert-mini --data DIR
     """
     from clearhead.cli import training
 

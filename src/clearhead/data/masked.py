@@ -187,6 +187,12 @@ class MaskedText:
         """Returns what was read and what became of it, line by line, for a terminal."""
         return self.units.lines(self.store.report)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the same as plain values, for JSON."""
+        units = self.units
+        counts = {"sentences": len(units.starts), "overlong": units.overlong}
+        return {**self.store.report.as_dict(), **counts, "used": units.used, "dropped": units.dropped}
+
     def _pairs(self, seed: int, epoch: int) -> Pairs:
         config = self.masker.config
         return plan_pairs(self.units, config=config, max_seq_len=self.max_seq_len, seed=seed, epoch=epoch)

@@ -174,9 +174,14 @@ class Units:
     """Pieces of them that are not used; the others are."""
     limit: int
 
+    @property
+    def used(self) -> int:
+        """Pieces in all units."""
+        return int((self.ends - self.starts).sum())
+
     def lines(self, report: TextReport) -> list[str]:
         """Returns the report of the text with what became of its sentences, line by line, for a terminal."""
-        used = int((self.ends - self.starts).sum())
+        used = self.used
         text = [*report.lines(), f"  {len(self.starts):,} sentences or parts, at most {self.limit:,} pieces each"]
         text += [f"  {self.overlong:,} sentences were longer"] if self.overlong else []
         return [*text, f"  {used + self.dropped:,} pieces in = {used:,} used + {self.dropped:,} dropped"]

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tokenizers as hf
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
@@ -18,6 +18,8 @@ from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 FILE, SETTINGS, NAMES = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 ROLES = ("pad", "bos", "eos", "unk", "cls", "sep", "mask")
+Template = Literal["plain", "begin", "segments"]
+"""What stands around a text there: nothing, an end mark before it, or ``[CLS] A [SEP] B [SEP]``."""
 
 
 def read_tokenizer(folder: Path, config: Tree, vocab_size: int) -> Tokenizer:
@@ -49,21 +51,23 @@ def read_tokenizer(folder: Path, config: Tree, vocab_size: int) -> Tokenizer:
     return Tokenizer.adopt(Adopted(content, SpecialIds(**found), begin, bool(before), vocab_size))
 
 
-def write_tokenizer(tokenizer: Tokenizer, *, begins: bool) -> dict[str, str]:
+def write_tokenizer(tokenizer: Tokenizer, *, template: Template) -> dict[str, str]:
     """Returns the files that make Hugging Face's fast tokenizer give the same ids, by name.
 
     Args:
         tokenizer: ours, or one that was adopted, which is written as it came.
-        begins: an end mark stands before every text, as our models of several documents learn it.
+        template: what its model reads around a text; ours of several documents learn an end mark before it.
     """
     if isinstance(tokenizer.source, Adopted):
         content, names = tokenizer.source.content, _names(tokenizer)
     else:
         pieces, _ = specials_of(tokenizer.config.specials)
-        content, names = _written(tokenizer, pieces, begins=begins), _names(tokenizer)
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
-    # text that spells a special piece is text
-    settings |= {"split_special_tokens": True, **names}
+        content, names = _written(tokenizer, pieces, template), _names(tokenizer)
+    settings: Tree = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, **names}
+    if template == "segments":
+        settings["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
+    # text that spells a special piece is text, unless a model is asked for what a mask in it hides
+    settings["split_special_tokens"] = template != "segments"
     return {FILE: content, SETTINGS: json.dumps(settings, ensure_ascii=False, indent=2) + "\n"}
 
 
@@ -130,7 +134,7 @@ def _before(pipeline: hf.Tokenizer) -> list[int]:
     return []
 
 
-def _written(tokenizer: Tokenizer, specials: tuple[str, ...], *, begins: bool) -> str:
+def _written(tokenizer: Tokenizer, specials: tuple[str, ...], template: Template) -> str:
     """Writes a tokenizer of ours as a ``tokenizer.json`` that gives the same ids."""
     config, source = tokenizer.config, tokenizer.source
     assert not isinstance(source, Adopted)
@@ -154,11 +158,27 @@ def _written(tokenizer: Tokenizer, specials: tuple[str, ...], *, begins: bool) -
         _show(tree["model"], specials)
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     tree["added_tokens"] = [{"id": index, "content": name, **flags} for index, name in enumerate(specials)]
-    if begins:
-        mark = specials[tokenizer.begin]
-        template = processors.TemplateProcessing(single=f"{mark} $A", special_tokens=[(mark, tokenizer.begin)])
-        tree["post_processor"] = json.loads(template.__getstate__())
+    if tokenizer.ids.mask != ABSENT:  # a space before it belongs to it, as to a piece that begins a word
+        tree["added_tokens"][tokenizer.ids.mask]["lstrip"] = config.kind != "char"
+    if around := _around(tokenizer, specials, template):
+        tree["post_processor"] = json.loads(around.__getstate__())
     return json.dumps(tree, ensure_ascii=False)
+
+
+def _around(tokenizer: Tokenizer, specials: tuple[str, ...], template: Template) -> Any:
+    """Returns what puts special pieces around a text, None where there are none."""
+    if template == "plain":
+        return None
+    if template == "begin":
+        mark = specials[tokenizer.begin]
+        return processors.TemplateProcessing(single=f"{mark} $A", special_tokens=[(mark, tokenizer.begin)])
+    cls, sep = tokenizer.ids.cls, tokenizer.ids.sep
+    first, last = specials[cls], specials[sep]
+    return processors.TemplateProcessing(
+        single=f"{first}:0 $A:0 {last}:0",
+        pair=f"{first}:0 $A:0 {last}:0 $B:1 {last}:1",
+        special_tokens=[(first, cls), (last, sep)],
+    )
 
 
 def _normalizers(config: TokenizerConfig) -> list[Any]:

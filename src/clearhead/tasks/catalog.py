@@ -7,12 +7,14 @@ from clearhead.errors import UsageError, nearest
 from clearhead.tasks.job import Job, Progress
 from clearhead.tasks.language_model import parse_language_model
 from clearhead.tasks.language_model_job import prepare_language_model
+from clearhead.tasks.masked import parse_masked
+from clearhead.tasks.masked_job import prepare_masked
 from clearhead.tasks.ngram import parse_ngram
 from clearhead.tasks.ngram_job import prepare_ngram
 from clearhead.tasks.translation import parse_recipe
 from clearhead.tasks.translation_job import prepare_translation
 
-TASKS = ("translation", "rnn_translation", "language_model", "rnn_language_model", "ngram")
+TASKS = ("translation", "rnn_translation", "language_model", "rnn_language_model", "ngram", "masked")
 
 
 def task_of(tree: Tree, source: str) -> str:
@@ -38,6 +40,8 @@ def resolve(tree: Tree, source: str) -> Tree:
             return as_tree(parse_ngram(tree, source))
         case "language_model" | "rnn_language_model":
             return as_tree(parse_language_model(tree, source))
+        case "masked":
+            return as_tree(parse_masked(tree, source))
         case _:
             return as_tree(parse_recipe(tree, source))
 
@@ -51,5 +55,7 @@ def prepare_job(
             return prepare_ngram(tree, source, folder, run=run, progress=progress)
         case "language_model" | "rnn_language_model":
             return prepare_language_model(tree, source, folder, run=run, progress=progress)
+        case "masked":
+            return prepare_masked(tree, source, folder, run=run, progress=progress)
         case _:
             return prepare_translation(tree, source, folder, run=run, progress=progress)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch.nn import functional
 
-from clearhead.data.documents import Split, read_documents
+from clearhead.data.documents import Documents, DocumentsConfig, Split, read_documents
 from clearhead.data.stream import TokenStream, prepare_stream
 from clearhead.errors import UsageError
 from clearhead.evaluate.language_model import LanguageModelScores, score_language_model
@@ -37,8 +37,8 @@ class LanguageEvaluation:
     tokens_per_second: float
 
 
-def read_split(model: Scored, data: Path, split: str) -> TokenStream:
-    """Reads and encodes a split as the model's recipe says.
+def split_documents(data: Path, split: str, config: DocumentsConfig) -> Documents:
+    """Finds the text of a split that a user named.
 
     Raises:
         DataError: the text cannot be used.
@@ -46,7 +46,12 @@ def read_split(model: Scored, data: Path, split: str) -> TokenStream:
     """
     if split not in get_args(Split):
         raise UsageError(f"--split {split!r}: must be one of {', '.join(get_args(Split))} for a language model")
-    documents = read_documents(data, split=cast(Split, split), config=model.recipe.data)
+    return read_documents(data, split=cast(Split, split), config=config)
+
+
+def read_split(model: Scored, data: Path, split: str) -> TokenStream:
+    """Reads and encodes a split as the model's recipe says; see ``split_documents``."""
+    documents = split_documents(data, split, model.recipe.data)
     return prepare_stream(documents, tokenizer=model.tokenizer, cache_dir=cache_folder() / "data")
 
 

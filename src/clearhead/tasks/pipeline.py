@@ -10,6 +10,7 @@ from clearhead.errors import UsageError
 from clearhead.tasks.catalog import task_of
 from clearhead.tasks.generation import GenerationConfig
 from clearhead.tasks.generator import LanguageModel
+from clearhead.tasks.masked_model import Filled, MaskedModel
 from clearhead.tasks.ngram import NgramLanguageModel
 from clearhead.tasks.run import VERBS, load_recipe
 from clearhead.tasks.text_model import TextModel
@@ -36,9 +37,20 @@ class Continue(Protocol):
         """Returns ``[{"generated_text": ...}]`` for one text and a list of such for several; the prompt is in it."""
 
 
+@runtime_checkable
+class Fill(Protocol):
+    """What a fill-mask pipeline is: called by the words of Hugging Face's."""
+
+    def __call__(self, texts: str | Sequence[str], *, top_k: int = 5) -> Any:
+        """Returns ``[{"score", "token", "token_str", "sequence"}]`` for a text with one mask.
+
+        For a text with several masks it is a list of such, mask by mask, and for several texts a list of what each has.
+        """
+
+
 def load(
     run: str | Path, *, checkpoint: str = "best", device: str = "auto"
-) -> Translator | LanguageModel | NgramLanguageModel:
+) -> Translator | LanguageModel | NgramLanguageModel | MaskedModel:
     """Loads a trained run: what it is depends on the task of its recipe.
 
     Args:
@@ -50,9 +62,13 @@ def load(
         ModelError: not a run, no checkpoint yet, or a damaged one.
     """
     path = Path(run)
-    if VERBS[task_of(load_recipe(path), f"recipe of run {str(path)!r}")] == "generate":
-        return load_language_model(path, checkpoint=checkpoint, device=device)
-    return Translator.load(path, checkpoint=checkpoint, device=device)
+    match VERBS[task_of(load_recipe(path), f"recipe of run {str(path)!r}")]:
+        case "generate":
+            return load_language_model(path, checkpoint=checkpoint, device=device)
+        case "fill":
+            return MaskedModel.load(path, checkpoint=checkpoint, device=device)
+        case _:
+            return Translator.load(path, checkpoint=checkpoint, device=device)
 
 
 def load_language_model(
@@ -79,12 +95,17 @@ def pipeline(task: Literal["translation"], run: str | Path, *, device: str = "au
 def pipeline(task: Literal["text-generation"], run: str | Path, *, device: str = "auto") -> Continue: ...
 
 
+@overload
+def pipeline(task: Literal["fill-mask"], run: str | Path, *, device: str = "auto") -> Fill: ...
+
+
 def pipeline(
-    task: Literal["translation", "text-generation"], run: str | Path, *, device: str = "auto"
-) -> Translate | Continue:
+    task: Literal["translation", "text-generation", "fill-mask"], run: str | Path, *, device: str = "auto"
+) -> Translate | Continue | Fill:
     """Returns a function of one text or several.
 
-    ``translation`` gives ``[{"translation_text": ...}]``; for ``text-generation`` see ``Continue``.
+    ``translation`` gives ``[{"translation_text": ...}]``; for ``text-generation`` see ``Continue``, for ``fill-mask``
+    ``Fill``.
 
     Raises:
         UsageError: a task that there is none for.
@@ -95,8 +116,10 @@ def pipeline(
             return _translate(Translator.load(Path(run), device=device))
         case "text-generation":
             return _continue(load_language_model(Path(run), device=device))
+        case "fill-mask":
+            return _fill(MaskedModel.load(Path(run), device=device))
         case _:
-            raise UsageError(f"task {task!r}: must be translation or text-generation")
+            raise UsageError(f"task {task!r}: must be translation, text-generation or fill-mask")
 
 
 def _translate(translator: Translator) -> Translate:
@@ -129,3 +152,26 @@ def _continue(model: TextModel) -> Continue:
         return ranked[0] if isinstance(texts, str) else ranked
 
     return carry_on
+
+
+def _fill(model: MaskedModel) -> Fill:
+    def shaped(found: Filled) -> Any:
+        masks = [
+            [
+                {
+                    "score": one.probability,
+                    "token": one.id,
+                    "token_str": model.tokenizer.spelling(one.id).decode("utf-8", "replace"),
+                    "sequence": one.text,
+                }
+                for one in candidates
+            ]
+            for candidates in found.masks
+        ]
+        return masks[0] if len(masks) == 1 else masks
+
+    def fill(texts: str | Sequence[str], *, top_k: int = 5) -> Any:
+        found = [shaped(one) for one in model.fill([texts] if isinstance(texts, str) else texts, top_k=top_k)]
+        return found[0] if isinstance(texts, str) else found
+
+    return fill

@@ -1,7 +1,10 @@
 """Where training starts from instead of random weights: another run, or a folder in Hugging Face's layout."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import nn
 
 from clearhead.checkpoint import LoadReport, load_matching, model_tensors
 from clearhead.errors import ModelError, UsageError
@@ -9,16 +12,13 @@ from clearhead.interop.folder import is_folder
 from clearhead.interop.spelling import Tensors
 from clearhead.nn.lora import LoraLinear
 from clearhead.tasks.interchange import read_model
-from clearhead.tasks.language_model import (
-    LanguageModelRecipe,
-    Net,
-    load_net,
-    load_tokenizer,
-    parse_language_model,
-)
+from clearhead.tasks.language_model import LanguageModelRecipe, load_net, load_tokenizer, parse_language_model
+from clearhead.tasks.masked import MaskedRecipe, load_masked, parse_masked
 from clearhead.tasks.run import load_recipe
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.train.state import find_checkpoint
+
+R = TypeVar("R", LanguageModelRecipe, MaskedRecipe)
 
 
 @dataclass(frozen=True)
@@ -27,25 +27,25 @@ class Start:
 
     source: str
     """What to call it in errors."""
-    recipe: LanguageModelRecipe
+    recipe: LanguageModelRecipe | MaskedRecipe
     """Its sizes and tokenizer count."""
     tokenizer: Tokenizer
     tensors: Tensors
     """Its weights by name; LoRA is merged."""
 
-    def applied(self, recipe: LanguageModelRecipe) -> LanguageModelRecipe:
+    def applied(self, recipe: R) -> R:
         """Returns ``recipe`` with sizes and tokenizer of this model; its dropout rates are kept.
 
         Raises:
             UsageError: the two do not go together, such as a batch below the context.
         """
-        rates = {name: rate for name, rate in asdict(recipe.model).items() if name.endswith("dropout")}
         try:
-            return replace(recipe, model=replace(self.recipe.model, **rates), tokenizer=self.recipe.tokenizer)
+            sizes = with_rates(self.recipe.model, recipe.model)
+            return replace(recipe, model=sizes, tokenizer=self.recipe.tokenizer)
         except ValueError as error:
             raise UsageError(str(error)) from error
 
-    def load_into(self, model: Net) -> LoadReport:
+    def load_into(self, model: nn.Module) -> LoadReport:
         """Copies the weights into ``model``, whose layers may be adapted.
 
         Raises:
@@ -58,6 +58,18 @@ class Start:
             return f"{owner}.linear.{part}" if owner in adapted else name
 
         return load_matching(model, {place(name): tensor for name, tensor in self.tensors.items()}, self.source)
+
+
+def with_rates(sizes: Any, rates: Any) -> Any:
+    """Returns the model config ``sizes`` with the dropout rates of ``rates``, those of its block too."""
+    kept = {}
+    for field in fields(sizes):
+        ours, theirs = getattr(sizes, field.name), getattr(rates, field.name)
+        if field.name.endswith("dropout"):
+            kept[field.name] = theirs
+        elif is_dataclass(ours):
+            kept[field.name] = with_rates(ours, theirs)
+    return replace(sizes, **kept)
 
 
 def open_start(path: Path, *, task: str) -> Start:
@@ -81,5 +93,9 @@ def open_start(path: Path, *, task: str) -> Start:
     checkpoint = find_checkpoint(path)
     if checkpoint is None:
         raise ModelError(f"run {str(path)!r} has no checkpoint yet")
-    recipe, tokenizer = parse_language_model(tree, f"recipe of {source}"), load_tokenizer(path)
+    tokenizer = load_tokenizer(path)
+    if task == "masked":
+        masked = parse_masked(tree, f"recipe of {source}")
+        return Start(source, masked, tokenizer, model_tensors(load_masked(masked, tokenizer, checkpoint)))
+    recipe = parse_language_model(tree, f"recipe of {source}")
     return Start(source, recipe, tokenizer, model_tensors(load_net(recipe, tokenizer, checkpoint)))

@@ -203,9 +203,12 @@ class Tokenizer:
         """Returns the ids of ``text``; none for empty text."""
         return self.encode_batch([text])[0]
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Returns the ids of each text, faster than one by one."""
-        prepared = [_prepare(text, self.config) for text in texts]
+    def encode_batch(self, texts: Sequence[str], *, inside: bool = False) -> list[list[int]]:
+        """Returns the ids of each text, faster than one by one.
+
+        ``inside`` says that something stands before them, so that none begins a word where it has no space in front.
+        """
+        prepared = [self.config.normalize(text) if inside else _prepare(text, self.config) for text in texts]
         return [found.ids for found in self._pipeline.encode_batch_fast(prepared, add_special_tokens=False)]
 
     def encode_with_dropout(self, text: str, rng: np.random.Generator) -> list[int]:

@@ -101,18 +101,6 @@ def test_several_texts_are_a_line_each(
     )
 
 
-def test_a_person_who_types_is_answered_line_by_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stdin = io.TextIOWrapper(io.BytesIO(b"a\nb\n"), encoding="utf-8")
-    monkeypatch.setattr(sys, "stdin", stdin)
-    assert list(generate._prompts(None)) == [["a", "b"]]
-    stdin.seek(0)
-    monkeypatch.setattr(stdin, "isatty", lambda: True)
-    assert list(generate._prompts("-")) == [["a"], ["b"]]
-    assert capsys.readouterr().err == "continuing what you type, line by line; Ctrl-D ends\n"
-
-
 def test_a_line_break_is_written_as_one_where_lines_are_counted(
     toy_lm_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

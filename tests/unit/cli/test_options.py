@@ -1,13 +1,15 @@
 """Options that verbs share have one spelling and one meaning in all of them."""
 
 import importlib
+import io
 import json
+import sys
 
 import click
 import pytest
 
 from clearhead.cli.main import VERBS
-from clearhead.cli.options import print_json
+from clearhead.cli.options import print_json, texts_of
 
 SHARED = {"as_json": "--json", "device": "--device", "checkpoint": "--checkpoint", "beam": "--beam"}
 
@@ -32,3 +34,16 @@ def test_json_is_one_line_with_chinese_as_chinese(capsys: pytest.CaptureFixture[
     out = capsys.readouterr().out
     assert out == '{"a": "我\\n吃"}\n'
     assert json.loads(out) == {"a": "我\n吃"}
+
+
+def test_a_person_who_types_is_answered_line_by_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stdin = io.TextIOWrapper(io.BytesIO(b"a\nb\n"), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert list(texts_of(None, 64, doing="continuing")) == [["a", "b"]]
+    stdin.seek(0)
+    monkeypatch.setattr(stdin, "isatty", lambda: True)
+    assert list(texts_of("-", 64, doing="continuing")) == [["a"], ["b"]]
+    assert list(texts_of("我", 64, doing="continuing")) == [["我"]]
+    assert capsys.readouterr().err == "continuing what you type, line by line; Ctrl-D ends\n"

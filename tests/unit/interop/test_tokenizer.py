@@ -73,7 +73,7 @@ def test_none_at_all(tmp_path: Path) -> None:
 def test_ours_gives_the_same_ids_there(kind: Kind, settings: dict[str, Any], tmp_path: Path) -> None:
     config = TokenizerConfig(kind=kind, vocab_size=400, min_frequency=1, **settings)
     ours = Tokenizer.train(TEXTS * 2, config)
-    files = write_tokenizer(ours, begins=False)
+    files = write_tokenizer(ours, template="plain")
     theirs = Theirs.from_str(files["tokenizer.json"])
     theirs.encode_special_tokens = True
     for text in TEXTS:
@@ -95,12 +95,12 @@ def test_ours_gives_the_same_ids_there(kind: Kind, settings: dict[str, Any], tmp
 
 def test_an_end_mark_before_every_text() -> None:
     ours = Tokenizer.train(LINES, TokenizerConfig(vocab_size=300))
-    theirs = Theirs.from_str(write_tokenizer(ours, begins=True)["tokenizer.json"])
+    theirs = Theirs.from_str(write_tokenizer(ours, template="begin")["tokenizer.json"])
     assert theirs.encode("an apple").ids == [2, *ours.encode("an apple")]
 
 
 def test_an_adopted_one_is_written_as_it_came(tmp_path: Path) -> None:
     adopted = read_tokenizer(write_gpt2(tmp_path), {}, 300)
-    files = write_tokenizer(adopted, begins=False)
+    files = write_tokenizer(adopted, template="plain")
     assert files["tokenizer.json"] == (tmp_path / "tokenizer.json").read_text(encoding="utf-8")
     assert json.loads(files["tokenizer_config.json"])["eos_token"] == "<|endoftext|>"

@@ -66,7 +66,7 @@ def assert_same(run: Path, folder: Path, prompts: list[str]) -> None:
 def test_an_imported_model_writes_what_its_own_library_writes(write: Any, tmp_path: Path) -> None:
     folder = write(tmp_path / "theirs")
     run, found = import_run(folder, tmp_path / "run")
-    assert found.report.loaded
+    assert found.loaded
     assert_same(run, folder, PROMPTS)
     back = export_run(run, tmp_path / "back")
     before, after = (load_file(path / "model.safetensors") for path in (folder, back))

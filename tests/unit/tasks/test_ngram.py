@@ -79,7 +79,7 @@ def test_its_size_in_words() -> None:
 
 
 def test_pieces_are_not_drawn() -> None:
-    with pytest.raises(UsageError, match=r"^here: tokenizer.dropout = 0.1: a stream is encoded once"):
+    with pytest.raises(UsageError, match=r"^here: tokenizer.dropout = 0.1: text is encoded once"):
         parse_ngram(merge(TREE, {"tokenizer": {"kind": "bpe", "dropout": 0.1}}), "here")
 
 

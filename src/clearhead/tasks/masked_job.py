@@ -1,0 +1,118 @@
+"""The pretraining of a BERT: documents, tokenizer, sentences, model, masked batches, loss, model card."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from clearhead.checkpoint import LoadReport
+from clearhead.config import Tree
+from clearhead.data.batching import BatchPlan
+from clearhead.data.masked import MaskedBatch, MaskedBatches, MaskedText, loader
+from clearhead.models.bert import BertPretraining
+from clearhead.tasks.job import GradientJob, Progress, fresh_state
+from clearhead.tasks.language_model import load_tokenizer, save_tokenizer
+from clearhead.tasks.machine import pick_device
+from clearhead.tasks.masked import MaskedRecipe, batch_loss, build_masked, parse_masked, read_texts, sizes_of
+from clearhead.tasks.masked_scoring import score_batches
+from clearhead.tasks.start import open_start
+from clearhead.text.tokenizer import Tokenizer
+from clearhead.train.loop import Work
+
+
+@dataclass(frozen=True)
+class MaskedJob(GradientJob):
+    """See ``GradientJob``."""
+
+    recipe: MaskedRecipe
+    tokenizer: Tokenizer
+    train: MaskedText
+    valid: MaskedText
+    taken: LoadReport | None = None
+    """What was taken over from the model that this one starts from."""
+
+    @property
+    def model(self) -> BertPretraining:
+        """The model in training."""
+        assert isinstance(self.state.model, BertPretraining)
+        return self.state.model
+
+    def work(self) -> Work[MaskedBatch]:
+        """See ``GradientJob``; evaluation hides the same pieces of the whole valid split every time."""
+        recipe, model, settings = self.recipe, self.model, self.recipe.train
+        judged = self.valid.evaluation(batch_tokens=settings.batch_tokens)
+
+        def batches(epoch: int, start: int) -> Iterator[MaskedBatch]:
+            pin_memory = self.device.type == "cuda"
+            found = loader(self._rows(epoch), start=start, workers=recipe.data.workers, pin_memory=pin_memory)
+            return (batch.to(self.device) for batch in found)
+
+        def evaluate(model: nn.Module) -> dict[str, float]:
+            assert isinstance(model, BertPretraining)
+            return score_batches(model, judged, self.device).as_dict()
+
+        return Work(batches, lambda batch: batch_loss(model, batch, recipe.loss, settings.precision), evaluate)
+
+    def reports(self) -> dict[str, MaskedText]:
+        """See ``Job``."""
+        return {"train": self.train, "valid": self.valid}
+
+    def vocabulary(self) -> str:
+        """See ``Job``."""
+        pieces = f"{self.tokenizer.vocab_size:,} pieces"
+        return f"{pieces}, {self.taken.line()}" if self.taken else pieces
+
+    def save_text_parts(self, run: Path) -> None:
+        """See ``Job``."""
+        save_tokenizer(self.tokenizer, run)
+
+    def first_epoch(self) -> tuple[BatchPlan, int]:
+        """See ``GradientJob``; the batch of most positions among those of the longest rows takes the most."""
+        rows = self._rows(0)
+        plan, lengths = rows.plan, rows.pairs.lengths
+        sizes = [(int(lengths[plan[index]].max()) * len(plan[index]), index) for index in range(len(plan))]
+        return plan, max(sizes)[1]
+
+    def card(self, run: Path) -> str:
+        """See ``Job``."""
+        return self.card_text(
+            run,
+            what="A masked language model",
+            sizes=sizes_of(self.recipe.model),
+            vocabulary=f"{self.recipe.tokenizer.kind}, {self.tokenizer.vocab_size:,} pieces",
+            commands=['fill {} "... [MASK] ..."', 'embed {} "..."', "evaluate {} --data DIR --split valid"],
+        )
+
+    def _rows(self, epoch: int) -> MaskedBatches:
+        settings = self.recipe.train
+        return self.train.training(batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=epoch)
+
+
+def prepare_masked(
+    tree: Tree, source: str, data: Path, *, run: Path | None = None, progress: Progress = lambda done, total: None
+) -> MaskedJob:
+    """Reads the documents, trains a tokenizer, encodes, and builds model and optimizer.
+
+    Args:
+        tree: the recipe.
+        source: what to call it in errors.
+        data: a text file or a folder of them.
+        run: has the tokenizer, if this run goes on; None trains it, or takes that of ``recipe.start``.
+        progress: called with (characters encoded, characters in all).
+
+    Raises:
+        UsageError: the recipe is wrong.
+        DataError: the text cannot be used.
+    """
+    recipe = parse_masked(tree, source)
+    start = open_start(Path(recipe.start), task=recipe.task) if recipe.start and not run else None
+    recipe = start.applied(recipe) if start else recipe
+    device = pick_device(recipe.train.device)
+    known = start.tokenizer if start else load_tokenizer(run) if run else None
+    read = read_texts(data, recipe, known=known, progress=progress)
+    torch.manual_seed(recipe.train.seed)
+    model = build_masked(recipe, read[0])
+    taken = start.load_into(model) if start else None
+    return MaskedJob(recipe, fresh_state(model.to(device), recipe), device, *read, taken)
