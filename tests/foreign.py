@@ -7,6 +7,8 @@ import tokenizers as hf
 import torch
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from tests.small import shake
+
 LINES = [
     "He eats an apple, don't you?",
     "我吃了一个苹果。",
@@ -82,4 +84,27 @@ def write_llama(folder: Path) -> Path:
     pipeline.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     PreTrainedTokenizerFast(tokenizer_object=pipeline, **names).save_pretrained(folder)
+    return folder
+
+
+def write_bert(folder: Path, architecture: str = "BertForPreTraining", **changes: Any) -> Path:
+    """Writes a random BERT of a class of theirs, with uneven attention and no bias at zero, and its tokenizer."""
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = transformers.BertConfig(vocab_size=120, max_position_embeddings=40, **sizes, **changes)
+    model = getattr(transformers, architecture)(config)
+    for parameter in model.parameters():
+        parameter.data *= 6 if parameter.dim() > 1 else 1
+    shake(model).save_pretrained(folder)
+    pipeline = wordpiece()
+    pipeline.no_truncation()
+    pipeline.no_padding()
+    marks = [(name, pipeline.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    pipeline.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0", pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", special_tokens=marks
+    )
+    names = {f"{role}_token": f"[{role.upper()}]" for role in ("pad", "unk", "cls", "sep", "mask")}
+    transformers.PreTrainedTokenizerFast(tokenizer_object=pipeline, **names).save_pretrained(folder)
     return folder

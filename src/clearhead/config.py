@@ -68,6 +68,9 @@ def parse_overrides(pairs: Iterable[str]) -> Tree:
 def parse(cls: type[T], tree: Mapping[str, Any], *, source: str) -> T:
     """Builds the frozen dataclass ``cls`` (nested ones too) from ``tree``.
 
+    A key that a table leaves out is as in the default of the field that the table is for, which may differ from the
+    default of its class.
+
     Args:
         cls: a dataclass whose annotations say types and, by ``annotated_types``, ranges.
         tree: nested mapping, as TOML gives it.
@@ -83,7 +86,8 @@ def parse(cls: type[T], tree: Mapping[str, Any], *, source: str) -> T:
         try:
             # strict, since TOML has types and text where a number is due is a slip; by way of JSON, whose only kind
             # of list may become a tuple
-            return pydantic.TypeAdapter(cls).validate_json(json.dumps(tree, default=str), strict=True)
+            whole = json.dumps(_over_defaults(cls, tree), default=str)
+            return pydantic.TypeAdapter(cls).validate_json(whole, strict=True)
         except pydantic.ValidationError as error:
             problems = [_explain(item) for item in error.errors(include_url=False)]
     raise UsageError(f"{source}: " + "; ".join(problems))
@@ -115,6 +119,17 @@ def _unknown_keys(cls: type, tree: Mapping[str, Any], prefix: str) -> list[str]:
             else:
                 problems.append(f"{prefix}{name} = {value!r}: this is a table, set its keys")
     return problems
+
+
+def _over_defaults(cls: type, tree: Mapping[str, Any]) -> Tree:
+    """Lays the tables of ``tree`` over the defaults of the fields that they are for."""
+    whole = dict(tree)
+    for field in dataclasses.fields(cls):
+        table, factory = tree.get(field.name), field.default_factory
+        if isinstance(table, Mapping) and factory is not dataclasses.MISSING:
+            default = factory()
+            whole[field.name] = merge(as_tree(default), table) if dataclasses.is_dataclass(default) else table
+    return whole
 
 
 def _explain(item: Any) -> str:

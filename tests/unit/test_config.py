@@ -31,6 +31,18 @@ class Outer:
     model: Inner = field(default_factory=Inner)
 
 
+@dataclass(frozen=True)
+class Deeper:
+    inner: Inner = field(default_factory=lambda: Inner(dropout=0.5, kind="rms"))
+    n: int = 1
+
+
+@dataclass(frozen=True)
+class Deep:
+    deeper: Deeper = field(default_factory=lambda: Deeper(n=2))
+    maybe: Inner | None = None
+
+
 def problem(tree: dict[str, Any]) -> str:
     with pytest.raises(UsageError) as caught:
         parse(Outer, tree, source="recipe")
@@ -115,3 +127,10 @@ def test_a_file_that_is_no_recipe(content: bytes | None, expected: str, tmp_path
         path.write_bytes(content)
     with pytest.raises(UsageError, match=rf"recipe '.*recipe\.toml' {expected}"):
         read_toml(path)
+
+
+def test_a_table_is_laid_over_the_default_of_its_field() -> None:
+    """Not over the default of its class, at any depth."""
+    found = parse(Deep, {"deeper": {"inner": {"d_model": 5}}, "maybe": {"bias": False}}, source="here")
+    assert found == Deep(Deeper(Inner(d_model=5, dropout=0.5, kind="rms"), n=2), Inner(bias=False))
+    assert parse(Deep, {}, source="here") == Deep()

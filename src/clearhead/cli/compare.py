@@ -27,7 +27,7 @@ def command(runs: tuple[Path, ...], data: Path, split: str, beam: int, as_json: 
     """Score the runs in directories RUN... on a split and show them side by side, with sizes and speeds.
 
     Translators by BLEU, chrF and BLEU by length; language models by bits a byte, nats a character, word perplexity and
-    loss by position.
+    loss by position; BERTs by loss and accuracy of masked pieces and accuracy of pairs.
 
     \b
     clearhead compare runs/transformer runs/rnn-attention runs/rnn-seq2seq --data DIR --split test

@@ -13,7 +13,7 @@ from torch import nn
 from clearhead.data.corpus import read_parallel
 from clearhead.errors import UsageError
 from clearhead.evaluate.translation import default_tokenize, score_translations
-from clearhead.tasks import language_model, ngram, translation
+from clearhead.tasks import language_model, masked, ngram, translation
 from clearhead.tasks.catalog import resolve, task_of
 from clearhead.tasks.generation import GenerationConfig
 from clearhead.tasks.language_scoring import (
@@ -22,6 +22,8 @@ from clearhead.tasks.language_scoring import (
     loss_by_position,
     read_split,
 )
+from clearhead.tasks.masked_model import MaskedModel
+from clearhead.tasks.masked_scoring import evaluate_masked
 from clearhead.tasks.ngram import NgramLanguageModel
 from clearhead.tasks.pipeline import load_language_model
 from clearhead.tasks.run import load_recipe
@@ -47,7 +49,8 @@ class Compared:
     train_tokens_per_second: float | None
     """Median over the steps of the run, or of its one pass."""
     decode_tokens_per_second: float | None
-    """Target pieces of the split a second; of a language model, pieces of one text, drawn one by one."""
+    """Target pieces of the split a second; of a language model, pieces of one text, drawn one by one; a BERT's are
+    None."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def compare_runs(runs: Sequence[Path], data: Path, split: str, *, beam: int = 5,
     """Scores runs on the same split.
 
     Args:
-        runs: run directories, all of translators between the same languages or all of language models.
+        runs: run directories, all of translators between the same languages, all of language models or all of BERTs.
         data: as for ``evaluate``.
         split: likewise.
         beam: of translators.
@@ -82,6 +85,9 @@ def compare_runs(runs: Sequence[Path], data: Path, split: str, *, beam: int = 5,
                 f"run {str(first)!r} is for {kinds[first]}, run {str(run)!r} for {kinds[run]}: "
                 "there is nothing to compare them by"
             )
+    if kinds[first] == "masked language modelling":
+        note = "loss and accuracy of masked pieces: a piece is one of the run's own vocabulary"
+        return Comparison(split, note, [_masked(run, data, split, device) for run in runs])
     if kinds[first] == "language modelling":
         note = f"loss by position: nats a piece of the run's own, in windows of {POSITION_WINDOW} read from nothing"
         return Comparison(split, note, [_language_model(run, data, split, device) for run in runs])
@@ -91,10 +97,14 @@ def compare_runs(runs: Sequence[Path], data: Path, split: str, *, beam: int = 5,
 
 def _kind(run: Path) -> str:
     tree, source = load_recipe(run), f"recipe of run {str(run)!r}"
-    if task_of(tree, source).endswith("translation"):
-        tree = resolve(tree, source)
-        return f"translation from {tree['src']} to {tree['tgt']}"
-    return "language modelling"
+    match task_of(tree, source):
+        case "translation" | "rnn_translation":
+            tree = resolve(tree, source)
+            return f"translation from {tree['src']} to {tree['tgt']}"
+        case "masked":
+            return "masked language modelling"
+        case _:
+            return "language modelling"
 
 
 def _translator(run: Path, data: Path, split: str, beam: int, device: str) -> Compared:
@@ -129,6 +139,18 @@ def _language_model(run: Path, data: Path, split: str, device: str) -> Compared:
     else:
         sizes, parameters = language_model.sizes_of(model.recipe.model), _count(model.model)
     return Compared(str(run), sizes, parameters, scores, _trained(run), _generated(model))
+
+
+def _masked(run: Path, data: Path, split: str, device: str) -> Compared:
+    model = MaskedModel.load(run, device=device)
+    found = evaluate_masked(model, data, split).scores
+    scores: dict[str, float | None] = {
+        "MLM loss": found.loss,
+        "pseudo-perplexity": found.pseudo_perplexity,
+        "MLM accuracy": found.mlm_accuracy,
+        "NSP accuracy": found.nsp_accuracy,
+    }
+    return Compared(str(run), masked.sizes_of(model.recipe.model), _count(model.model), scores, _trained(run), None)
 
 
 def _count(model: nn.Module) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from clearhead.checkpoint import load_checkpoint, load_model_tensors
-from clearhead.config import Tree, merge, parse
+from clearhead.config import Tree, parse
 from clearhead.data.documents import Documents, DocumentsConfig, read_documents
 from clearhead.data.masked import MaskedBatch, Masker, MaskedText, masked_text
 from clearhead.data.pairs import MaskedConfig
@@ -84,7 +84,7 @@ def parse_masked(tree: Tree, source: str) -> MaskedRecipe:
     Raises:
         UsageError: a key or value is wrong.
     """
-    return parse(MaskedRecipe, merge({"tokenizer": {"specials": "masked"}}, tree), source=source)
+    return parse(MaskedRecipe, tree, source=source)
 
 
 def read_texts(

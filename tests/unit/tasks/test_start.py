@@ -1,5 +1,6 @@
 """Where training starts: another run or a foreign folder, its vocabulary kept; what does not fit is named."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,16 @@ import torch
 
 from clearhead.config import merge
 from clearhead.errors import ModelError, UsageError
+from clearhead.models.bert import BertConfig
+from clearhead.nn.layer import BlockConfig
 from clearhead.nn.lora import LoraLinear
 from clearhead.tasks.generator import LanguageModel
 from clearhead.tasks.language_model_job import LanguageModelJob, prepare_language_model
-from clearhead.tasks.start import open_start
+from clearhead.tasks.masked_job import prepare_masked
+from clearhead.tasks.masked_model import MaskedModel
+from clearhead.tasks.start import open_start, with_rates
 from clearhead.tasks.training import prepare_resumed, train_run
-from tests.foreign import write_gpt2, write_llama
+from tests.foreign import write_bert, write_gpt2, write_llama
 
 TREE: dict[str, Any] = {
     "task": "language_model",
@@ -80,3 +85,34 @@ def test_what_it_cannot_start_from(text: Path, toy_run: Path, tmp_path: Path) ->
         open_start(folder, task="rnn_language_model")
     with pytest.raises(UsageError, match=r"train.batch_tokens = 32: must be at least model.max_seq_len = 64"):
         prepared(text, folder, model={"max_seq_len": 16}, train={"batch_tokens": 32})
+
+
+def test_a_foreign_bert_is_pretrained_further(tmp_path: Path) -> None:
+    """Heads that it lacks are new; rates of dropout are the recipe's, in its layers too."""
+    folder, data = write_bert(tmp_path / "theirs", "BertModel"), tmp_path / "text.txt"
+    data.write_text("".join(f"He eats an apple.\nDon't you, {number}?\n\n" for number in range(60)), encoding="utf-8")
+    rates = {"dropout": 0.0, "block": {"attn_dropout": 0.0}}
+    tree = {**TREE, "task": "masked", "data": {"separator": "blank_line"}, "model": rates, "start": str(folder)}
+    job = prepare_masked(tree, "here", data)
+    start = open_start(folder, task="masked")
+    assert job.taken is not None
+    assert {name.split(".")[0] for name in job.taken.new} == {"mlm_head", "nsp_head"}
+    assert (job.model.config.dropout, job.model.config.block.attn_dropout, job.model.config.d_model) == (0.0, 0.0, 32)
+    assert torch.equal(job.model.bert.embedding.tokens.weight, start.tensors["bert.embedding.tokens.weight"])
+    (tmp_path / "run").mkdir()
+    train_run(job, tmp_path / "run")
+    before = job.state.scores["loss"]
+    more = {"train": {"max_steps": 12}}
+    resumed = prepare_resumed(tmp_path / "run", more, data, progress=lambda done, total: None)
+    train_run(resumed, tmp_path / "run")
+    assert resumed.progress.scores["loss"] < before
+    assert MaskedModel.load(tmp_path / "run").tokenizer.fingerprint == start.tokenizer.fingerprint
+    with pytest.raises(ModelError, match="a model of the task language_model is needed, not 'masked'"):
+        open_start(folder, task="language_model")
+
+
+def test_rates_are_kept_at_any_depth() -> None:
+    ours = BertConfig(d_model=8, n_heads=2, dropout=0.3, head_dropout=0.2, block=BlockConfig(attn_dropout=0.4))
+    found = with_rates(ours, BertConfig(dropout=0.0, block=BlockConfig(mlp_dropout=0.1, activation="silu")))
+    expected = replace(ours.block, attn_dropout=0.0, mlp_dropout=0.1)
+    assert found == replace(ours, dropout=0.0, head_dropout=None, block=expected)
