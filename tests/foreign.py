@@ -106,5 +106,7 @@ def write_bert(folder: Path, architecture: str = "BertForPreTraining", **changes
         single="[CLS]:0 $A:0 [SEP]:0", pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", special_tokens=marks
     )
     names = {f"{role}_token": f"[{role.upper()}]" for role in ("pad", "unk", "cls", "sep", "mask")}
-    transformers.PreTrainedTokenizerFast(tokenizer_object=pipeline, **names).save_pretrained(folder)
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=pipeline, model_input_names=inputs, **names)
+    fast.save_pretrained(folder)
     return folder

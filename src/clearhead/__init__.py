@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from clearhead.errors import ClearheadError, DataError, ModelError, UsageError
     from clearhead.tasks.generation import Generation, GenerationConfig
     from clearhead.tasks.generator import LanguageModel
+    from clearhead.tasks.masked_model import Filled, MaskedModel
     from clearhead.tasks.pipeline import load, pipeline
     from clearhead.tasks.training import TrainResult, train
     from clearhead.tasks.translator import Trace, Translation, Translator
@@ -26,9 +27,11 @@ __version__ = "0.1.0"
 __all__ = [
     "ClearheadError",
     "DataError",
+    "Filled",
     "Generation",
     "GenerationConfig",
     "LanguageModel",
+    "MaskedModel",
     "ModelError",
     "SamplingConfig",
     "Trace",
@@ -51,6 +54,8 @@ _HOMES = {
     "Generation": "clearhead.tasks.generation",
     "GenerationConfig": "clearhead.tasks.generation",
     "LanguageModel": "clearhead.tasks.generator",
+    "Filled": "clearhead.tasks.masked_model",
+    "MaskedModel": "clearhead.tasks.masked_model",
     "Trace": "clearhead.tasks.translator",
     "Translation": "clearhead.tasks.translator",
     "Translator": "clearhead.tasks.translator",

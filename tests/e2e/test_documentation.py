@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.foreign import write_gpt2
+from tests.foreign import write_bert, write_gpt2
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -34,7 +34,7 @@ def commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with DIR, input.txt, text.txt, poems.txt and gpt2, as the pages have it."""
+    """A folder with DIR, input.txt, text.txt, poems.txt, articles.txt, gpt2 and bert, as the pages have it."""
     folder = tmp_path_factory.mktemp("documentation")
     code = "import sys, pathlib, clearhead.data.demo_corpus as d; d.write_demo_corpus(pathlib.Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, str(folder / "DIR")], check=True)
@@ -44,7 +44,11 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "input.txt").write_text("我吃了一个苹果。\n\n他喜欢书。\n", "utf-8")
     for name in ("text.txt", "poems.txt"):
         (folder / name).write_text((folder / "DIR" / "train.en").read_text("utf-8"), "utf-8")
+    lines = (folder / "DIR" / "train.en").read_text("utf-8").splitlines()
+    articles = [f" \n = {at} = \n \n" + "\n".join(lines[at : at + 5]) for at in range(0, len(lines), 5)]
+    (folder / "articles.txt").write_text("\n".join(articles), "utf-8")
     write_gpt2(folder / "gpt2")
+    write_bert(folder / "bert")
     return folder
 
 
@@ -95,6 +99,7 @@ def test_python_blocks_run(workplace: Path) -> None:
     for block in blocks("python"):
         small = ", ".join(repr(item) for item in SMALL)
         code = block.replace('"tgt=en"]', f'"tgt=en", {small}]')
+        code = code.replace('data="articles.txt")', f'data="articles.txt", overrides=[{small}])')
         done = run(f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}", workplace)
         assert done.returncode == 0, (block, done.stderr)
 

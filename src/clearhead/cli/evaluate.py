@@ -33,8 +33,9 @@ from clearhead.evaluate.translation import BleuTokenize
 @DEVICE
 @CHECKPOINT
 def command(run: Path, data: Path, split: str, **options: Any) -> None:
-    """Score the run in directory RUN on a split: translations against their references, text as it is predicted,
-    or masked pieces as they are found.
+    """Score the run in directory RUN on a split.
+
+    Translations are scored against their references, text as it is predicted, masked pieces as they are found.
 
     \b
     clearhead evaluate RUN --data DIR --split test

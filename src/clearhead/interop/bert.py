@@ -198,8 +198,8 @@ def bert_to_hugging_face(
     blank = _blank(kind, config, vocab_size, n_labels)
     check(state, blank)
     theirs = {name: state[own] for own, name in _spelled(blank, "" if kind in ("encoder", "pooled") else STEM).items()}
-    if BIAS in theirs:
-        theirs[SAME_BIAS] = theirs[BIAS]
+    if BIAS in theirs:  # of two names the first is the one that a file has
+        theirs = {SAME_BIAS: theirs[BIAS], **theirs}
     said = {"vocab_size": vocab_size, "pad_token_id": pad_id}
     activation = {"hidden_act": THEIR_ACTIVATIONS[config.block.activation]}
     return tree | _head_config(kind, labels, n_labels) | said | activation, theirs

@@ -49,12 +49,12 @@ class Imported:
         """What was read, for a terminal."""
         recipe = self.recipe
         sizes = (
-            masked.sizes_of(recipe.model)
-            if isinstance(recipe, MaskedRecipe)
-            else language_model.sizes_of(recipe.model)
+            masked.sizes_of(recipe.model) if isinstance(recipe, MaskedRecipe) else language_model.sizes_of(recipe.model)
         )
         counts = [f"{len(self.loaded)} tensors loaded"]
-        counts += [f"{len(self.left)} left, which hold nothing learned: {', '.join(self.left[:4])}"] if self.left else []
+        counts += (
+            [f"{len(self.left)} left, which hold nothing learned: {', '.join(self.left[:4])}"] if self.left else []
+        )
         counts += [f"{len(self.new)} new, which are to be trained: {', '.join(self.new)}"] if self.new else []
         return [f"model: {sizes}, {self.tokenizer.vocab_size:,} pieces", "; ".join(counts)]
 
@@ -87,7 +87,9 @@ def _read_bert(folder: Path, config: Tree) -> Imported:
     if report.kind in made:
         model, tensors, report = bert_from_hugging_face(config, given, kind=made[report.kind])
     if report.kind not in ("masked", "pretraining"):
-        raise ModelError(f"{str(folder)!r} is a classifier ({report.kind}): a BERT without one, or pretrained, is needed")
+        raise ModelError(
+            f"{str(folder)!r} is a classifier ({report.kind}): a BERT without one, or pretrained, is needed"
+        )
     tensors.pop("mlm_head.out_proj.weight", None)  # the table of embeddings, written once as in a checkpoint
     tokenizer = read_tokenizer(folder, config, report.vocab_size)
     pairs = MaskedConfig(next_sentence=report.kind == "pretraining")

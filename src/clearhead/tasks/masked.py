@@ -12,7 +12,7 @@ from torch.nn import functional
 from clearhead.checkpoint import load_checkpoint, load_model_tensors
 from clearhead.config import Tree, parse
 from clearhead.data.documents import Documents, DocumentsConfig, read_documents
-from clearhead.data.masked import MaskedBatch, Masker, MaskedText, masked_text
+from clearhead.data.masked import MaskedBatch, MaskedText, Masker, masked_text
 from clearhead.data.pairs import MaskedConfig
 from clearhead.data.sentences import prepare_sentences
 from clearhead.loss import LossConfig, linear_cross_entropy

@@ -164,8 +164,7 @@ class MaskedModel:
         name = self.tokenizer.piece(self.tokenizer.ids.mask)
         parts = re.split(f"{re.escape(MASK)}|{re.escape(name)}", text)
         if len(parts) == 1:
-            names = MASK if name == MASK else f"{MASK} or {name}"
-            raise DataError(f"text {text[:40]!r}: has no {names}, nothing is to be filled")
+            raise DataError(f"text {text[:40]!r}: has no [MASK], so there is nothing to fill")
         return parts
 
     def _row(self, parts: list[str], mask: int) -> list[int]:
@@ -183,9 +182,7 @@ class MaskedModel:
         if length > limit:
             raise DataError(f"text {text[:40]!r}: {length} pieces and marks, more than model.max_seq_len = {limit}")
 
-    def _batches(
-        self, rows: Sequence[Sequence[int]]
-    ) -> Iterator[tuple[list[int], Tensor, Bool[Tensor, "batch seq"]]]:
+    def _batches(self, rows: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], Tensor, Bool[Tensor, "batch seq"]]]:
         """Yields the numbers of rows of like length with their ids, marks included, and which are real."""
         plan = sequential_batches(np.array([len(row) + 1 for row in rows], np.int64), batch_tokens=BATCH_TOKENS)
         for numbers in (plan[index].tolist() for index in range(len(plan))):

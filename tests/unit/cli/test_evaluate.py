@@ -1,10 +1,13 @@
 """``clearhead evaluate``: scores with their signatures, and files that are not there."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
+from clearhead.tasks.masked_model import MaskedModel
+from clearhead.tasks.masked_scoring import evaluate_masked
 from tests.toy import HELD_OUT, PAIRS, assert_one_line, clearhead
 
 
@@ -53,3 +56,19 @@ def test_what_cannot_be_scored(
 def test_an_output_that_cannot_be_written(toy_run: Path, toy_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--data", toy_data, "--beam", "1", "--output", toy_run / "recipe.toml" / "out"]
     assert_one_line(clearhead(capsys, "evaluate", toy_run, *words), 3, "cannot be written")
+
+
+def test_masked_pieces_and_pairs(toy_masked_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--data", toy_masked_run.parent / "data", "--split", "valid"]
+    tree = json.loads(clearhead(capsys, "evaluate", toy_masked_run, *words, "--json").out)
+    found = evaluate_masked(MaskedModel.load(toy_masked_run), toy_masked_run.parent / "data", "valid").scores
+    assert (tree["step"], tree["pieces"], tree["pairs"]) == (150, found.pieces, found.pairs)
+    assert tree["pseudo_perplexity"] == pytest.approx(math.exp(tree["loss"]))
+    assert tree["mlm_accuracy"] == found.mlm_accuracy
+    said = clearhead(capsys, "evaluate", toy_masked_run, *words)
+    assert said.out.startswith(f"valid: {found.pieces} masked pieces, {found.pairs} pairs, step 150\nloss ")
+    names = ["loss", "pseudo-perplexity", "MLM", "NSP", "speed"]
+    assert [line.split()[0] for line in said.out.splitlines()[1:]] == names
+    assert f"{found.mlm_accuracy:.2%}" in said.out
+    said = clearhead(capsys, "evaluate", toy_masked_run, *words[:3], "tset")
+    assert_one_line(said, 2, "--split 'tset': must be one of train, valid, test")

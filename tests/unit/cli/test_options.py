@@ -3,6 +3,7 @@
 import importlib
 import io
 import json
+import keyword
 import sys
 
 import click
@@ -20,7 +21,8 @@ OWN = {("generate", "beam")}
 def test_shared_options_are_the_same_everywhere() -> None:
     seen: dict[str, set[object]] = {}
     for verb in VERBS:
-        command: click.Command = importlib.import_module(f"clearhead.cli.{verb}").command
+        module = f"clearhead.cli.{verb}_" if keyword.iskeyword(verb) else f"clearhead.cli.{verb}"
+        command: click.Command = importlib.import_module(module).command
         for parameter in command.params:
             if parameter.name in SHARED and (verb, parameter.name) not in OWN:
                 assert parameter.opts == [SHARED[parameter.name]], verb

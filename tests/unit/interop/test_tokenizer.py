@@ -1,6 +1,7 @@
 """Tokenizers of folders: adopted with the ids of their own library, ours written so that it gives the same."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,8 @@ def test_segments_stand_between_their_marks(kind: Kind, tmp_path: Path) -> None:
     for name, content in write_tokenizer(ours, template="segments").items():
         (tmp_path / name).write_text(content, encoding="utf-8")
     theirs, ids = AutoTokenizer.from_pretrained(tmp_path), ours.ids
-    texts = [LINES[0], LINES[1], "", "  two  spaces", "well-known"]
-    for first, second in zip(texts, texts[1:], strict=False):
+    texts = ["", LINES[0], LINES[1], "  two  spaces", "well-known"]
+    for first, second in pairwise(texts):
         a, b = ours.encode(first), ours.encode(second)
         laid = collate([a], [b], special=ids)
         both, one = theirs(first, second), theirs(first)

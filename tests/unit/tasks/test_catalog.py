@@ -24,3 +24,9 @@ def test_an_unknown_task_is_named() -> None:
 def test_defaults_are_filled_in() -> None:
     tree = resolve(merge(RECIPE, {"train": {"seed": 7}}), "here")
     assert (tree["train"]["seed"], tree["train"]["keep_last"]) == (7, 3)
+
+
+def test_a_bert_has_its_own_defaults() -> None:
+    tree = resolve({"task": "masked", "tokenizer": {"kind": "char"}, "model": {"block": {"mlp_dropout": 0.1}}}, "here")
+    assert tree["tokenizer"]["specials"] == "masked"
+    assert (tree["model"]["block"]["norm_position"], tree["model"]["block"]["activation"]) == ("post", "gelu")

@@ -10,6 +10,8 @@ from clearhead.errors import UsageError
 from clearhead.evaluate.translation import score_translations
 from clearhead.tasks.comparison import compare_runs
 from clearhead.tasks.language_scoring import evaluate_language_model
+from clearhead.tasks.masked_model import MaskedModel
+from clearhead.tasks.masked_scoring import evaluate_masked
 from clearhead.tasks.ngram_job import prepare_ngram
 from clearhead.tasks.pipeline import load_language_model
 from clearhead.tasks.scoring import evaluate_translator
@@ -77,3 +79,24 @@ def test_what_does_not_go_together(toy_run: Path, toy_lm_run: Path, toy_data: Pa
     (turned / "recipe.toml").write_text(write_toml({**tree, "src": "en", "tgt": "zh"}), encoding="utf-8")
     with pytest.raises(UsageError, match="for translation from en to zh: there is nothing to compare them by"):
         compare_runs([toy_run, turned], toy_data, "test")
+
+
+def test_masked_language_models(toy_masked_run: Path, toy_lm_run: Path) -> None:
+    data = toy_masked_run.parent / "data"
+    (one,) = compare_runs([toy_masked_run], data, "valid", device="cpu").runs
+    model = MaskedModel.load(toy_masked_run, device="cpu")
+    found = evaluate_masked(model, data, "valid").scores
+    assert one.scores == {
+        "MLM loss": found.loss,
+        "pseudo-perplexity": found.pseudo_perplexity,
+        "MLM accuracy": found.mlm_accuracy,
+        "NSP accuracy": found.nsp_accuracy,
+    }
+    assert one.model == "encoder-only Transformer, 2 layers, d_model 64, rows of 48"
+    assert one.parameters == sum(parameter.numel() for parameter in model.model.parameters())
+    assert one.train_tokens_per_second
+    assert one.decode_tokens_per_second is None
+    with pytest.raises(
+        UsageError, match=r"is for masked language modelling, .* for language modelling: there is nothing"
+    ):
+        compare_runs([toy_masked_run, toy_lm_run], data, "valid")

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def test_micro_batches_of_any_sizes_are_one_batch(job: MaskedJob, batch: MaskedB
     assert count > 6
     results = []
     for borders in ([0, count], [0, 1, 3, count], [0, count // 2, count]):
-        parts = [rows(batch, first, last) for first, last in zip(borders, borders[1:], strict=False)]
+        parts = [rows(batch, first, last) for first, last in pairwise(borders)]
         model = shaken(job)
         torch.manual_seed(0)
         optimizers = build_optimizers(model, OptimConfig(name="sgd", momentum=0.0), 1.0)

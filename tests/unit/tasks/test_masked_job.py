@@ -105,7 +105,7 @@ def test_batches_hold_padded_positions(text: Path) -> None:
     batches = list(prepared(text).work().batches(0, 0))
     assert all(batch.ids.numel() <= 400 for batch in batches)
     assert max(batch.ids.numel() for batch in batches) > 300
-    with pytest.raises(UsageError, match="must be at least model.max_seq_len = 32"):
+    with pytest.raises(UsageError, match=r"must be at least model.max_seq_len = 32"):
         prepared(text, train={"batch_tokens": 31})
 
 
@@ -161,5 +161,5 @@ def test_the_seed_decides(text: Path) -> None:
 def test_what_a_bert_cannot_start_from(toy_lm_run: Path, run: Path, text: Path) -> None:
     with pytest.raises(ModelError, match="a run of the task masked is needed, not 'language_model'"):
         prepared(text, start=str(toy_lm_run))
-    with pytest.raises(UsageError, match="train.batch_tokens = 31: must be at least model.max_seq_len = 32, one row"):
+    with pytest.raises(UsageError, match=r"train.batch_tokens = 31: must be at least model.max_seq_len = 32, one row"):
         prepared(text, start=str(run), model={"max_seq_len": 8}, train={"batch_tokens": 31})

@@ -9,10 +9,10 @@ from torch.nn import functional
 
 from clearhead.data.masked import loader
 from clearhead.errors import UsageError
+from clearhead.tasks.language_scoring import split_documents
 from clearhead.tasks.masked import encode
 from clearhead.tasks.masked_model import MaskedModel
 from clearhead.tasks.masked_scoring import evaluate_masked, score_batches
-from clearhead.tasks.language_scoring import split_documents
 from clearhead.train.writers import read_metrics
 
 

@@ -9,6 +9,7 @@ from clearhead.decode.sampling import SamplingConfig
 from clearhead.errors import ModelError, UsageError
 from clearhead.tasks.generation import GenerationConfig
 from clearhead.tasks.generator import LanguageModel
+from clearhead.tasks.masked_model import MaskedModel
 from clearhead.tasks.ngram import NgramLanguageModel
 from clearhead.tasks.pipeline import load, load_language_model, pipeline
 from clearhead.tasks.translator import Translator
@@ -49,6 +50,22 @@ def test_all_kinds_of_language_models(toy_baselines: dict[str, Path]) -> None:
         LanguageModel.load(toy_baselines["ngram"])
 
 
+def test_gaps_are_filled_in_the_shape_of_hugging_face(toy_masked_run: Path) -> None:
+    model = clearhead.load(toy_masked_run)
+    assert isinstance(model, MaskedModel)
+    fill, texts = clearhead.pipeline("fill-mask", toy_masked_run), ["He [MASK] an apple.", "[MASK] eats [MASK]."]
+    first, second = fill(texts)
+    (one, other) = model.fill(texts)
+    for found, mask in zip([first, *second], [*one.masks, *other.masks], strict=True):
+        assert [tree["score"] for tree in found] == pytest.approx([each.probability for each in mask])
+        assert [tree["token"] for tree in found] == [each.id for each in mask]
+        assert [tree["sequence"] for tree in found] == [each.text for each in mask]
+        spelled = [model.tokenizer.spelling(each.id).decode("utf-8", "replace") for each in mask]
+        assert [tree["token_str"] for tree in found] == spelled
+    assert [len(fill(texts[0], top_k=2)), len(fill([texts[0]], top_k=2)[0])] == [2, 2]
+    assert fill([]) == []
+
+
 def test_a_checkpoint_by_name(toy_run: Path, toy_lm_run: Path) -> None:
     """What is loaded is what the run is for."""
     for run, kind, steps in ((toy_run, Translator, (40, 120)), (toy_lm_run, LanguageModel, (50, 150))):
@@ -58,7 +75,7 @@ def test_a_checkpoint_by_name(toy_run: Path, toy_lm_run: Path) -> None:
 
 
 def test_what_there_is_none_for(toy_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="task 'summarize': must be translation or text-generation"):
+    with pytest.raises(UsageError, match="task 'summarize': must be translation, text-generation or fill-mask"):
         pipeline.__wrapped__("summarize", toy_run) if hasattr(pipeline, "__wrapped__") else pipeline(
             "summarize", toy_run
         )

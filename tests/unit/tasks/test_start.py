@@ -93,7 +93,7 @@ def test_a_foreign_bert_is_pretrained_further(tmp_path: Path) -> None:
     data.write_text("".join(f"He eats an apple.\nDon't you, {number}?\n\n" for number in range(60)), encoding="utf-8")
     rates = {"dropout": 0.0, "block": {"attn_dropout": 0.0}}
     tree = {**TREE, "task": "masked", "data": {"separator": "blank_line"}, "model": rates, "start": str(folder)}
-    job = prepare_masked(tree, "here", data)
+    job = prepare_masked(merge(tree, {"train": {"batch_tokens": 600}}), "here", data)
     start = open_start(folder, task="masked")
     assert job.taken is not None
     assert {name.split(".")[0] for name in job.taken.new} == {"mlm_head", "nsp_head"}
