@@ -96,7 +96,5 @@ def test_masked_language_models(toy_masked_run: Path, toy_lm_run: Path) -> None:
     assert one.parameters == sum(parameter.numel() for parameter in model.model.parameters())
     assert one.train_tokens_per_second
     assert one.decode_tokens_per_second is None
-    with pytest.raises(
-        UsageError, match=r"is for masked language modelling, .* for language modelling: there is nothing"
-    ):
+    with pytest.raises(UsageError, match=r"is for masked language modelling, .* for language modelling"):
         compare_runs([toy_masked_run, toy_lm_run], data, "valid")
