@@ -113,12 +113,18 @@ def _unknown_keys(cls: type, tree: Mapping[str, Any], prefix: str) -> list[str]:
     for name, value in tree.items():
         if name not in fields:
             problems.append(f"unknown key {prefix + name!r}{nearest(name, fields)}")
-        elif dataclasses.is_dataclass(fields[name]):
+        elif (table := _table_of(fields[name])) is not None:
             if isinstance(value, Mapping):
-                problems += _unknown_keys(typing.cast(type, fields[name]), value, f"{prefix}{name}.")
-            else:
+                problems += _unknown_keys(table, value, f"{prefix}{name}.")
+            elif value is not None:
                 problems.append(f"{prefix}{name} = {value!r}: this is a table, set its keys")
     return problems
+
+
+def _table_of(kind: Any) -> type | None:
+    """Returns the dataclass that a field holds, or may hold where it is optional."""
+    found = [one for one in (kind, *typing.get_args(kind)) if isinstance(one, type) and dataclasses.is_dataclass(one)]
+    return found[0] if len(found) == 1 else None
 
 
 def _over_defaults(cls: type, tree: Mapping[str, Any]) -> Tree:

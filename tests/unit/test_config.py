@@ -134,3 +134,10 @@ def test_a_table_is_laid_over_the_default_of_its_field() -> None:
     found = parse(Deep, {"deeper": {"inner": {"d_model": 5}}, "maybe": {"bias": False}}, source="here")
     assert found == Deep(Deeper(Inner(d_model=5, dropout=0.5, kind="rms"), n=2), Inner(bias=False))
     assert parse(Deep, {}, source="here") == Deep()
+
+
+def test_a_table_that_may_be_left_out_knows_its_keys() -> None:
+    with pytest.raises(UsageError, match=r"here: unknown key 'maybe.bais'; did you mean 'bias'\?"):
+        parse(Deep, {"maybe": {"bais": False}}, source="here")
+    with pytest.raises(UsageError, match=r"here: maybe = 3: this is a table, set its keys"):
+        parse(Deep, {"maybe": 3}, source="here")

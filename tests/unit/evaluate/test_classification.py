@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearhead.errors import UsageError
@@ -96,6 +96,7 @@ cases = st.integers(2, 5).flatmap(
 )
 
 
+@settings(deadline=None)  # the first case imports scikit-learn
 @given(case=cases)
 def test_as_scikit_learn(case: tuple[int, list[tuple[int, int, float]]]) -> None:
     metrics: Any = pytest.importorskip("sklearn.metrics")
