@@ -29,7 +29,7 @@ def train(
     job, run = begin(recipe, data, out, overrides=overrides, resume=resume, progress=_encoding)
     report(job)
     click.echo(f"run directory: {run}", err=True)
-    writers: list[Writer] = [ProgressWriter(job.max_steps)]
+    writers: list[Writer] = [ProgressWriter(job.max_steps, job.targets)]
     if tensorboard:
         writers.append(TensorBoardWriter(run / "tensorboard"))
     return train_run(job, run, writers)
@@ -56,8 +56,8 @@ def dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: bool)
     click.echo(write_toml(as_tree(job.recipe)))
     report(job)
     lines = ["one pass over the text: there are no steps to try"]
-    if forecast:
-        lines = [f"learning rate over the run: {lr_curve(job.recipe)}", *forecast.lines()]
+    if forecast and isinstance(job, GradientJob):
+        lines = [f"learning rate over the run: {lr_curve(job)}", *forecast.lines()]
     for line in lines:
         click.echo(line, err=True)
     return 0

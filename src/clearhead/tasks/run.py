@@ -16,6 +16,7 @@ VERBS = {
     "language_model": "generate",
     "rnn_language_model": "generate",
     "ngram": "generate",
+    "classify": "classify",
 }
 
 

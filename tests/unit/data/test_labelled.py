@@ -26,7 +26,8 @@ def write(folder: Path, **files: bytes | str) -> Path:
 
 
 def read(data: Path, split: Any = "train", train: LabelledText | None = None, **config: Any) -> LabelledText:
-    return read_labelled(data, split=split, config=LabelledConfig(**{"valid_fraction": 0.0, **config}), train=train)
+    known, settings = train and train.made_of, LabelledConfig(**{"valid_fraction": 0.0, **config})
+    return read_labelled(data, split=split, config=settings, train=known)
 
 
 def jsonl(*rows: Any) -> str:
@@ -210,7 +211,7 @@ def test_what_is_missing_is_named(tmp_path: Path, place: str, split: str, words:
 
 
 def test_one_line_cannot_be_divided(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"train\.tsv: one line, too few for data\.valid_fraction = 0\.1"):
+    with pytest.raises(DataError, match=r"train\.tsv: 1 lines, too few for data\.valid_fraction = 0\.1"):
         read(write(tmp_path, train_tsv="1\tx"), kind="number", valid_fraction=0.1)
 
 

@@ -49,7 +49,7 @@ def train(model: nn.Module, step: Callable[[], None], steps: range) -> None:
 
 
 def test_matrices_decay_and_vectors_do_not() -> None:
-    groups, names = parameter_groups(net(), 0.1)
+    groups, names = parameter_groups(net(), 0.1, lr=0.5)
     found = [({names[param] for param in group["params"]}, group["weight_decay"]) for group in groups]
     assert found == [({"embed.weight", "inner.weight"}, 0.1), ({"inner.bias", "norm.weight", "norm.bias"}, 0.0)]
 
