@@ -134,9 +134,7 @@ class LabelledText:
         return replace(self, lines=[self.lines[number] for number in numbers])
 
 
-def read_labelled(
-    data: Path, *, split: Split, config: LabelledConfig, train: Labels | None = None
-) -> LabelledText:
+def read_labelled(data: Path, *, split: Split, config: LabelledConfig, train: Labels | None = None) -> LabelledText:
     """Finds, reads and checks the lines of a split.
 
     In a folder a split is STEM.tsv, STEM.csv or STEM.jsonl, each plain or .gz; a file is all there is. Where there are

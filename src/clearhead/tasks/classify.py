@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from clearhead.checkpoint import load_checkpoint, load_model_tensors
 from clearhead.config import Tree, parse
-from clearhead.data.labelled import LabelledConfig, Labels, LabelledText
-from clearhead.data.labelled_batches import LabelledBatch, LabelledRows, evaluation_batches, loader
+from clearhead.data.labelled import LabelledConfig, LabelledText, Labels
+from clearhead.data.labelled_batches import LabelledBatch, LabelledRows, encode_labelled, evaluation_batches, loader
 from clearhead.errors import ModelError, UsageError
 from clearhead.evaluate.classification import (
     ClassificationScores,
@@ -139,6 +139,12 @@ def train_tokenizer(text: LabelledText, config: TokenizerConfig) -> Tokenizer:
     return Tokenizer.train(texts(), config)
 
 
+def encode(text: LabelledText, recipe: ClassifyRecipe, tokenizer: Tokenizer) -> LabelledRows:
+    """Encodes lines to the length of the model; raises DataError for one that is too long, if that is the policy."""
+    length, overlong = recipe.model.max_seq_len, recipe.data.overlong
+    return encode_labelled(text, tokenizer=tokenizer, max_seq_len=length, overlong=overlong)
+
+
 def save_labels(labels: Labels, run: Path) -> None:
     """Keeps in the run what its output layer stands for."""
     save_json(run / "labels.json", asdict(labels))
@@ -159,8 +165,8 @@ def build_classifier(recipe: ClassifyRecipe, tokenizer: Tokenizer, labels: Label
         raise UsageError(f"model.n_segments = {recipe.model.n_segments}: pairs of texts need 2")
     pad_id = None if tokenizer.ids.pad == ABSENT else tokenizer.ids.pad
     kind: Literal["sequence", "regression"] = "sequence" if labels.classes else "regression"
-    sizes = {"vocab_size": tokenizer.vocab_size, "n_labels": len(labels.classes) or 1, "pad_id": pad_id}
-    model = BertClassifier(recipe.model, kind=kind, **sizes)
+    vocab_size, n_labels = tokenizer.vocab_size, len(labels.classes) or 1
+    model = BertClassifier(recipe.model, vocab_size=vocab_size, kind=kind, n_labels=n_labels, pad_id=pad_id)
     tuned = recipe.tuned
     if tuned.frozen:
         model.bert.requires_grad_(False)

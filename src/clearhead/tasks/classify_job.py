@@ -17,7 +17,6 @@ from clearhead.data.labelled_batches import (
     LabelledBatches,
     LabelledReport,
     LabelledRows,
-    encode_labelled,
     loader,
     training_batches,
 )
@@ -27,6 +26,7 @@ from clearhead.tasks.classify import (
     Objective,
     build_classifier,
     class_weights,
+    encode,
     load_labels,
     make_ready,
     monitored,
@@ -168,10 +168,9 @@ def prepare_classify(
         raise DataError(f"data {str(data)!r}: its labels are not those that run {str(run)!r} was trained on")
     known = start.tokenizer if start else load_tokenizer(run) if run else None
     tokenizer = known or train_tokenizer(train, recipe.tokenizer)
-    limits = {"max_seq_len": recipe.model.max_seq_len, "overlong": recipe.data.overlong}
-    encoded = [encode_labelled(text, tokenizer=tokenizer, **limits) for text in (train, valid)]
+    rows = tuple(encode(text, recipe, tokenizer) for text in (train, valid))
     torch.manual_seed(recipe.train.seed)
     model = build_classifier(recipe, tokenizer, labels)
     taken = start.load_into(model, labels) if start and not recipe.finetune.fresh else None
     state = fresh_state(model.to(device), recipe, rate_of(recipe))
-    return ClassifyJob(recipe, state, device, tokenizer, labels, *encoded, taken)
+    return ClassifyJob(recipe, state, device, tokenizer, labels, rows[0], rows[1], taken)

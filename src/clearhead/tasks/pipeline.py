@@ -1,6 +1,6 @@
 """Loads a run by its path, and gives it the call shape of Hugging Face pipelines."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, overload, runtime_checkable
 
@@ -8,6 +8,7 @@ from clearhead.decode.packed import Weights
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.errors import UsageError
 from clearhead.tasks.catalog import task_of
+from clearhead.tasks.classifier import Classifier
 from clearhead.tasks.generation import GenerationConfig
 from clearhead.tasks.generator import LanguageModel
 from clearhead.tasks.ngram import NgramLanguageModel
@@ -16,6 +17,19 @@ from clearhead.tasks.text_model import TextModel
 from clearhead.tasks.translator import Translator
 
 Translate = Callable[[str | Sequence[str]], list[dict[str, str]]]
+Text = str | Mapping[str, str]
+"""A text, or ``{"text": ..., "text_pair": ...}``."""
+
+
+@runtime_checkable
+class Classify(Protocol):
+    """What a text-classification pipeline is: called by the words of Hugging Face's."""
+
+    def __call__(self, texts: Text | Sequence[Text], *, top_k: int | None = 1) -> Any:
+        """Returns ``[{"label": ..., "score": ...}]``, one for each text; with ``top_k`` a list for each of several.
+
+        ``top_k`` is how many labels, None all of them. The label of a number is LABEL_0.
+        """
 
 
 @runtime_checkable
@@ -38,7 +52,7 @@ class Continue(Protocol):
 
 def load(
     run: str | Path, *, checkpoint: str = "best", device: str = "auto"
-) -> Translator | LanguageModel | NgramLanguageModel:
+) -> Translator | LanguageModel | NgramLanguageModel | Classifier:
     """Loads a trained run: what it is depends on the task of its recipe.
 
     Args:
@@ -50,9 +64,13 @@ def load(
         ModelError: not a run, no checkpoint yet, or a damaged one.
     """
     path = Path(run)
-    if VERBS[task_of(load_recipe(path), f"recipe of run {str(path)!r}")] == "generate":
-        return load_language_model(path, checkpoint=checkpoint, device=device)
-    return Translator.load(path, checkpoint=checkpoint, device=device)
+    match VERBS[task_of(load_recipe(path), f"recipe of run {str(path)!r}")]:
+        case "generate":
+            return load_language_model(path, checkpoint=checkpoint, device=device)
+        case "classify":
+            return Classifier.load(path, checkpoint=checkpoint, device=device)
+        case _:
+            return Translator.load(path, checkpoint=checkpoint, device=device)
 
 
 def load_language_model(
@@ -79,12 +97,16 @@ def pipeline(task: Literal["translation"], run: str | Path, *, device: str = "au
 def pipeline(task: Literal["text-generation"], run: str | Path, *, device: str = "auto") -> Continue: ...
 
 
+@overload
+def pipeline(task: Literal["text-classification"], run: str | Path, *, device: str = "auto") -> Classify: ...
+
+
 def pipeline(
-    task: Literal["translation", "text-generation"], run: str | Path, *, device: str = "auto"
-) -> Translate | Continue:
+    task: Literal["translation", "text-generation", "text-classification"], run: str | Path, *, device: str = "auto"
+) -> Translate | Continue | Classify:
     """Returns a function of one text or several.
 
-    ``translation`` gives ``[{"translation_text": ...}]``; for ``text-generation`` see ``Continue``.
+    ``translation`` gives ``[{"translation_text": ...}]``; for the others see ``Continue`` and ``Classify``.
 
     Raises:
         UsageError: a task that there is none for.
@@ -95,8 +117,10 @@ def pipeline(
             return _translate(Translator.load(Path(run), device=device))
         case "text-generation":
             return _continue(load_language_model(Path(run), device=device))
+        case "text-classification":
+            return _classify(Classifier.load(Path(run), device=device))
         case _:
-            raise UsageError(f"task {task!r}: must be translation or text-generation")
+            raise UsageError(f"task {task!r}: must be translation, text-generation or text-classification")
 
 
 def _translate(translator: Translator) -> Translate:
@@ -129,3 +153,20 @@ def _continue(model: TextModel) -> Continue:
         return ranked[0] if isinstance(texts, str) else ranked
 
     return carry_on
+
+
+def _classify(classifier: Classifier) -> Classify:
+    def classify(texts: Text | Sequence[Text], *, top_k: int | None = 1) -> Any:
+        alone = isinstance(texts, str | Mapping)
+        several: Sequence[Any] = [texts] if alone else list(texts)
+        given = [one if isinstance(one, str) else (one["text"], one["text_pair"]) for one in several]
+        ranked = []
+        for one in classifier.classify(given):
+            shares = one.probabilities or {"LABEL_0": one.score}
+            best = sorted(shares.items(), key=lambda item: -item[1])[:top_k]
+            ranked.append([{"label": label, "score": share} for label, share in best])
+        if top_k == 1:
+            return [one[0] for one in ranked]
+        return ranked[0] if alone else ranked
+
+    return classify

@@ -129,9 +129,7 @@ def step_on(
     """Takes step number ``step`` on ``group``; rates are set already. Returns what ``train_step`` does."""
     model, optimizers = state.model.train(), state.optimizers
     work.ready(model, step)
-    return train_step(
-        model, group, work.loss_of, optimizers, grad_clip_norm=grad_clip_norm, weight_of=work.weight_of
-    )
+    return train_step(model, group, work.loss_of, optimizers, grad_clip_norm=grad_clip_norm, weight_of=work.weight_of)
 
 
 def _limit_reached(state: TrainState, train: TrainConfig, should_stop: Callable[[], bool]) -> Reason | None:
