@@ -11,6 +11,7 @@ from clearhead.cli.progress import ProgressWriter
 from clearhead.config import as_tree, write_toml
 from clearhead.tasks.forecast import lr_curve, try_steps
 from clearhead.tasks.job import GradientJob, Job
+from clearhead.tasks.repeat import Repeats, Summary, open_folder, repeat
 from clearhead.tasks.run import read_recipe
 from clearhead.tasks.training import TrainResult, begin, prepare_new, train_run
 from clearhead.train.writers import TensorBoardWriter, Writer
@@ -33,6 +34,16 @@ def train(
     if tensorboard:
         writers.append(TensorBoardWriter(run / "tensorboard"))
     return train_run(job, run, writers)
+
+
+def train_several(
+    recipe: str, data: Path, out: Path | None, overrides: Sequence[str], *, repeats: Repeats, resume: bool
+) -> Summary | TrainResult:
+    """Trains the runs that ``repeats`` asks for, each with its report and progress on stderr."""
+    tree = read_recipe(recipe, overrides)
+    members = repeats.members(tree)
+    folder = open_folder(tree["name"], out, resume=resume)
+    return repeat(folder, members, lambda run, more: train(recipe, data, run, [*overrides, *more], resume=True))
 
 
 def report(job: Job) -> None:
