@@ -83,3 +83,17 @@ def write_llama(folder: Path) -> Path:
     names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     PreTrainedTokenizerFast(tokenizer_object=pipeline, **names).save_pretrained(folder)
     return folder
+
+
+def write_bert(folder: Path, **changes: Any) -> Path:
+    """Writes a random BERT with its tokenizer, as it is before it is fine-tuned."""
+    from transformers import BertConfig, BertForPreTraining, PreTrainedTokenizerFast
+
+    torch.manual_seed(0)
+    pipeline = wordpiece()
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes |= {"max_position_embeddings": 48, "vocab_size": pipeline.get_vocab_size(), **changes}
+    BertForPreTraining(BertConfig(**sizes)).save_pretrained(folder)
+    names = {f"{role}_token": f"[{role.upper()}]" for role in ("pad", "unk", "cls", "sep", "mask")}
+    PreTrainedTokenizerFast(tokenizer_object=pipeline, **names).save_pretrained(folder)
+    return folder

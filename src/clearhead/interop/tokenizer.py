@@ -18,6 +18,8 @@ from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 FILE, SETTINGS, NAMES = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 ROLES = ("pad", "bos", "eos", "unk", "cls", "sep", "mask")
+# what the first BERTs' files leave to the class of their tokenizer
+BERT_NAMES = {f"{role}_token": f"[{role.upper()}]" for role in ("pad", "unk", "cls", "sep", "mask")}
 
 
 def read_tokenizer(folder: Path, config: Tree, vocab_size: int) -> Tokenizer:
@@ -31,7 +33,7 @@ def read_tokenizer(folder: Path, config: Tree, vocab_size: int) -> Tokenizer:
     Raises:
         ModelError: there is none, it has parts that are not known, or it does not fit the model.
     """
-    settings: Tree = {}
+    settings: Tree = dict(BERT_NAMES) if config.get("model_type") == "bert" else {}
     for name in (NAMES, SETTINGS):
         settings |= read_json(folder / name) if (folder / name).is_file() else {}
     content = _content(folder, settings)

@@ -1,6 +1,5 @@
 """What a classifier is made of: its recipe, its labels, its tokenizer, its model, its loss, its scores."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,10 +23,12 @@ from clearhead.evaluate.classification import (
     score_classification,
     score_regression,
 )
+from clearhead.interop.folder import read_json
 from clearhead.loss import cross_entropy, squared_error, weighted_cross_entropy
 from clearhead.models.bert import BertClassifier, BertConfig
 from clearhead.nn.lora import LoraConfig, add_lora, merge_lora
 from clearhead.optim.build import OptimConfig, RateOf
+from clearhead.tasks.language_model import check_encoded_once
 from clearhead.tasks.run import save_json
 from clearhead.text.special import ABSENT
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
@@ -111,8 +112,7 @@ class ClassifyRecipe:
             raise ValueError("finetune: of frozen, unfreeze_every and lora only one may be set")
         if (tuned.frozen or tuned.unfreeze_every or tuned.lora or tuned.fresh) and not self.start:
             raise ValueError("finetune: is for a trained encoder; name it with start (--from RUN)")
-        if self.tokenizer.dropout:
-            raise ValueError(f"tokenizer.dropout = {self.tokenizer.dropout}: lines are encoded once, so it must be 0")
+        check_encoded_once(self.tokenizer)
         if self.tokenizer.kind != "adopted" and self.tokenizer.specials != "masked":
             raise ValueError("tokenizer.specials = 'sequence': an encoder needs 'masked', which has [CLS] and [SEP]")
 
@@ -154,9 +154,9 @@ def load_labels(run: Path) -> Labels:
     """Reads what the output layer of a run stands for; raises ModelError if it is missing or damaged."""
     path = run / "labels.json"
     try:
-        return parse(Labels, json.loads(path.read_text(encoding="utf-8")), source=str(path))
-    except (OSError, ValueError, AttributeError, UsageError) as error:
-        raise ModelError(f"labels {str(path)!r} are missing or damaged: {error}") from error
+        return parse(Labels, read_json(path), source=repr(str(path)))
+    except UsageError as error:
+        raise ModelError(str(error)) from error
 
 
 def build_classifier(recipe: ClassifyRecipe, tokenizer: Tokenizer, labels: Labels) -> BertClassifier:
@@ -236,7 +236,8 @@ class Objective:
 
     def weight_of(self, batch: LabelledBatch) -> float:
         """Returns what the sum is divided by: lines, or their weights."""
-        return batch.target_count if self.class_weights is None else float(self.class_weights[batch.labels].sum())
+        weights = self.class_weights
+        return float(batch.target_count if weights is None else weights[batch.labels].sum())
 
 
 def class_weights(source: LabelledRows) -> Float[Tensor, " classes"]:

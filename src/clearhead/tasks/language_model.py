@@ -78,7 +78,7 @@ class LanguageModelRecipe:
 def check_encoded_once(config: TokenizerConfig) -> None:
     """Checks that pieces are not drawn anew each epoch; ValueError if they are."""
     if config.dropout:
-        raise ValueError(f"tokenizer.dropout = {config.dropout}: a stream is encoded once, so it must be 0")
+        raise ValueError(f"tokenizer.dropout = {config.dropout}: text is encoded once, so it must be 0")
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,8 @@ def prepare_resumed(run: Path, tree: Tree, folder: Path, *, progress: Progress) 
     wanted = resolve(merge(kept, _decided(tree) if kept.get("start") else tree), source)
     differing = [key for key in _differences(kept, wanted) if key not in RESUMABLE]
     if differing:
-        rule = f"only {', '.join(RESUMABLE)} may"
-        raise UsageError(f"--resume: {', '.join(differing)} differs from the run's recipe; {rule}")
+        allowed = ", ".join(RESUMABLE)
+        raise UsageError(f"--resume: {', '.join(differing)} differs from the run's recipe; only {allowed} may")
     keep_freed_memory()
     job = prepare_job(wanted, source, folder, run=run, progress=progress)
     checkpoint = find_checkpoint(run, "latest")

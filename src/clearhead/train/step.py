@@ -26,7 +26,7 @@ LossFunction = Callable[[B], tuple[Tensor, int]]
 
 def target_count(batch: Counted) -> float:
     """Each target counts as one."""
-    return batch.target_count
+    return float(batch.target_count)
 
 
 def train_step(
