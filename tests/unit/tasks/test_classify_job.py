@@ -20,8 +20,13 @@ from clearhead.train.writers import read_metrics
 from tests.toy import CLASSIFY, labelled_lines, write_labelled, write_recipe
 
 
-def prepared(data: Path, **changes: Any) -> ClassifyJob:
+def prepared(data: Path, /, **changes: Any) -> ClassifyJob:
     return prepare_classify(merge(CLASSIFY, changes), "here", data)
+
+
+def new(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def tensors_of(job: ClassifyJob) -> dict[str, Tensor]:
@@ -82,10 +87,10 @@ def test_a_frozen_encoder_keeps_its_bytes(toy_classifier: Path, labelled: Path, 
 
 def test_a_frozen_encoder_keeps_its_statistics_too(labelled: Path, tmp_path: Path) -> None:
     first = prepared(labelled, model={"block": {"norm": "batch"}}, finetune={"epochs": 1})
-    train_run(first, tmp_path / "first")
+    train_run(first, new(tmp_path / "first"))
     job = prepared(labelled, start=str(tmp_path / "first"), finetune={"frozen": True, "epochs": 1})
     before = tensors_of(job)
-    train_run(job, tmp_path / "second")
+    train_run(job, new(tmp_path / "second"))
     assert any("running" in name for name in before)
     assert {name.split(".")[1] for name in changed(job, before)} == {"pooler", "out_proj"}
 
@@ -103,7 +108,7 @@ def test_layers_move_at_their_own_rates(optimizer: str, labelled: Path, toy_clas
     for decay in (1.0, 0.5):
         job = prepared(labelled, **settings, **still, **train, finetune={"layer_decay": decay})
         before = tensors_of(job)
-        train_run(job, tmp_path / str(decay))
+        train_run(job, new(tmp_path / str(decay)))
         now = job.state.model.state_dict()
         moves.append({name: float((now[name] - before[name]).norm()) for name in before})
     for part, factor in (
@@ -147,11 +152,8 @@ def test_unfreezing_resumes_bit_for_bit(stop: int, labelled: Path, toy_classifie
     train_run(whole, tmp_path / "whole")
     first, run = begin(recipe, labelled, tmp_path / "run", overrides=[*changes, f"train.max_steps={stop}"])
     train_run(first, run)
-    slots = {
-        key.partition("/")[2].split(".")[1]
-        for key in load_checkpoint(run / "checkpoints" / f"step-{stop:08d}").tensors["optimizer"]
-    }
-    assert ("embedding" in slots) == (stop > 6)
+    slots = load_checkpoint(run / "checkpoints" / f"step-{stop:08d}").tensors["optimizer"]
+    assert ("exp_avg/bert.embedding.tokens.weight" in slots) == (stop > 6)
     second, _ = begin(recipe, labelled, run, overrides=changes, resume=True)
     train_run(second, run)
     a, b = (load_checkpoint(folder / "checkpoints" / "step-00000010") for folder in (tmp_path / "whole", run))
@@ -165,10 +167,10 @@ def test_pairs_and_numbers_train_too(tmp_path: Path) -> None:
     assert int(batch.segments.max()) == 1
     lines = [f"{1000 + 10 * line.count('great')}\t{line.partition(chr(9))[2]}" for line in labelled_lines(60)]
     data = write_labelled(tmp_path / "numbers", lines, lines[:20])
-    job = prepared(data, data={"kind": "number"}, validation={"monitor": "spearman"}, finetune={"epochs": 12})
+    job = prepared(data, data={"kind": "number"}, validation={"monitor": "spearman"}, finetune={"epochs": 20})
     result = train_run(job, tmp_path)
     assert result.scores["pearson"] > 0.9
-    assert result.scores["mse"] < 10, "in the numbers' own unit, however large they are"
+    assert result.scores["mse"] < job.labels.deviation**2 / 2, "in the numbers' own unit, however large they are"
     assert "A classifier that gives a number, for texts" in (tmp_path / "README.md").read_text()
 
 
