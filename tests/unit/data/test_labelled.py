@@ -240,7 +240,7 @@ def test_real_sets(shared_data: Path, name: str, train: int, valid: int, classes
 
 def test_folds_take_the_place_of_the_validation_lines(tmp_path: Path) -> None:
     lines = [f"{'ab'[number % 2]}\t{number}\n" for number in range(20)]
-    data = write(tmp_path, train_tsv="".join(lines), valid_tsv="a\tv\n", test_tsv="a\tt\n")
+    data = write(tmp_path, train_tsv="".join(lines), valid_tsv="a\tv\n", test_tsv="a\tt\nb\tu\n")
     seen: list[str] = []
     for fold in range(4):
         train, valid = (read(data, split, folds=4, fold=fold) for split in ("train", "valid"))
@@ -248,7 +248,7 @@ def test_folds_take_the_place_of_the_validation_lines(tmp_path: Path) -> None:
         assert sorted(valid.counts.values()) == [2, 3]
         seen += [line.text for line in valid.lines]
     assert sorted(seen, key=int) == [str(number) for number in range(20)], "each line is held out once"
-    assert [line.text for line in read(data, "test", folds=4).lines] == ["t"]
+    assert [line.text for line in read(data, "test", folds=4).lines] == ["t", "u"]
     with pytest.raises(DataError, match=r"train\.tsv: 20 lines, too few for data\.folds = 21"):
         read(data, folds=21)
 

@@ -58,7 +58,9 @@ def test_a_checkpoint_by_name(toy_run: Path, toy_lm_run: Path) -> None:
 
 
 def test_what_there_is_none_for(toy_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="task 'summarize': must be translation or text-generation"):
+    with pytest.raises(
+        UsageError, match="task 'summarize': must be translation, text-generation or text-classification"
+    ):
         pipeline.__wrapped__("summarize", toy_run) if hasattr(pipeline, "__wrapped__") else pipeline(
             "summarize", toy_run
         )
