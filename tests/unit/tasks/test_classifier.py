@@ -75,8 +75,8 @@ def test_the_scores_of_a_split_are_those_of_the_run(model: Classifier, toy_class
 
 
 def test_lines_that_cannot_be_scored(model: Classifier, labelled: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--split 'vaild': must be one of train, valid, test for a classifier"):
-        model.evaluate(labelled, "vaild")
+    with pytest.raises(UsageError, match="--split 'vlid': must be one of train, valid, test for a classifier"):
+        model.evaluate(labelled, "vlid")
     write_labelled(tmp_path, labelled_lines(4), ["good\ta", "fair\ta"])
     with pytest.raises(DataError, match=r"valid\.tsv line 2: label 'fair' is not in the training lines"):
         model.evaluate(tmp_path, "valid")

@@ -56,7 +56,7 @@ def recipe(*changes: dict[str, Any]) -> ClassifyRecipe:
         ({"validation": {"monitor": "pearson"}}, "monitor = 'pearson': must be one of loss, accuracy"),
         (merge(NUMBERS, {"validation": {"monitor": "accuracy"}}), "monitor = 'accuracy': must be one of loss, pearson"),
         (merge(NUMBERS, {"loss": {"class_weights": "balanced"}}), "loss: class_weights and label_smoothing are for cl"),
-        (merge(STARTED, {"finetune": {"frozen": True, "unfreeze_every": 2}}), "of frozen, unfreeze_every and lora onl"),
+        (merge(STARTED, {"finetune": {"frozen": True, "unfreeze_every": 2}}), "of frozen, unfreeze_every and lora"),
         (merge(STARTED, {"finetune": {"lora": {}, "unfreeze_every": 2}}), "of frozen, unfreeze_every and lora only"),
         ({"finetune": {"frozen": True}}, r"finetune: is for a trained encoder; name it with start \(--from RUN\)"),
         ({"finetune": {"fresh": True}}, "finetune: is for a trained encoder"),

@@ -44,7 +44,7 @@ def test_evaluation_is_the_same_whatever_the_batches(text: Path) -> None:
             {"tokenizer": {"kind": "byte_bpe", "vocab_size": 400, "dropout": 0.1}},
             "tokenizer.dropout = 0.1: text is encoded once",
         ),
-        ({"lora": {"rank": 2}}, "lora: adapts a trained model; name its run with start"),
+        ({"lora": {"rank": 2}}, "lora: adapts a trained model; name it with start"),
         ({"model": {"block": {"norm": "instance"}}}, "model.block.norm = 'instance': looks at other positions"),
     ],
 )
