@@ -124,7 +124,7 @@ def batch_of(source: LabelledRows, rows: list[int]) -> LabelledBatch:
     return part[0]
 
 
-@pytest.mark.parametrize("cuts", [[2], [1, 3, 8], list(range(1, 9))])
+@pytest.mark.parametrize("cuts", [[2], [1, 3, 7], list(range(1, 8))])
 def test_unequal_micro_batches_of_weighted_classes_are_one_batch(cuts: list[int], tmp_path: Path) -> None:
     """Each line's share is its weight over the weights of the whole step, whatever batch it came in."""
     lines = [line for line in labelled_lines(14) if not line.startswith("good")] + labelled_lines(4)[1::2]
@@ -135,7 +135,7 @@ def test_unequal_micro_batches_of_weighted_classes_are_one_batch(cuts: list[int]
     assert float(weights[torch.from_numpy(source.labels)].mean()) == pytest.approx(1.0)
     objective = Objective(labels, 0.1, weights)
     many = copy.deepcopy(model)
-    rows, edges = list(range(len(lines))), [0, *cuts, len(lines)]
+    rows, edges = list(range(8)), [0, *cuts, 8]  # not all lines: of all, the weights add up to their number
 
     def step(model: BertClassifier, batches: list[LabelledBatch]) -> tuple[float, float]:
         optimizers = build_optimizers(model, OptimConfig(name="sgd"), lr=0.1)
@@ -155,12 +155,15 @@ def test_unequal_micro_batches_of_weighted_classes_are_one_batch(cuts: list[int]
 
 def test_predictions_are_those_of_each_line_alone(tmp_path: Path) -> None:
     model, source, labels = source_of(tmp_path, labelled_lines(20), recipe())
+    for weight in model.parameters():
+        weight.data *= 8.0  # far from equal for all lines
     found = predict(model, source, labels, batch_tokens=60)
     assert found.sum(axis=1) == pytest.approx(np.ones(20))
-    for row in (0, 7, 19):
+    assert np.ptp(found[:, 0]) > 0.1
+    for row in range(20):
         batch = batch_of(source, [row])
         alone = model(batch.ids, mask=batch.mask, segments=batch.segments)[0].softmax(dim=0)
-        assert found[row] == pytest.approx(alone.detach().numpy(), abs=1e-6)
+        assert found[row] == pytest.approx(alone.detach().numpy(), abs=1e-5)
     scores = monitored(score(found, source, labels), labels)
     losses = -np.log(found[np.arange(20), source.labels])
     assert scores["loss"] == pytest.approx(losses.mean())
