@@ -73,6 +73,37 @@ def toy_lm_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with labelled lines of two classes."""
+    from tests import toy
+
+    folder = tmp_path_factory.mktemp("labelled")
+    return toy.write_labelled(folder, toy.labelled_lines(120), toy.labelled_lines(30, seed=1))
+
+
+@pytest.fixture(scope="session")
+def toy_classifier(labelled: Path) -> Path:
+    """The run of a classifier that has learned the labelled lines."""
+    from clearhead.tasks.training import train
+    from tests import toy
+
+    recipe = toy.write_recipe(labelled.parent / "classify.toml", toy.CLASSIFY)
+    return train(recipe, data=labelled, out=labelled.parent / "toy-classifier").run
+
+
+@pytest.fixture(scope="session")
+def toy_pair_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a classifier of pairs; its folder ``data`` holds them."""
+    from clearhead.tasks.training import train
+    from tests import toy
+
+    folder = tmp_path_factory.mktemp("pairs")
+    lines = [toy.labelled_lines(count, seed, pairs=True) for count, seed in ((40, 0), (8, 1))]
+    data, recipe = toy.write_labelled(folder / "data", *lines), toy.write_recipe(folder / "pairs.toml", toy.CLASSIFY)
+    return train(recipe, data=data, out=folder / "run", overrides=["finetune.epochs=1"]).run
+
+
+@pytest.fixture(scope="session")
 def toy_baselines(toy_lm_run: Path) -> dict[str, Path]:
     """By task, the runs of a recurrent and an n-gram model that have learned the same lines by the same pieces."""
     from clearhead.tasks.training import train

@@ -93,7 +93,8 @@ def write_bert(folder: Path, architecture: str = "BertForPreTraining", **changes
 
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = transformers.BertConfig(vocab_size=120, max_position_embeddings=40, **sizes, **changes)
+    sizes |= {"vocab_size": 120, "max_position_embeddings": 40}
+    config = transformers.BertConfig(**sizes | changes)
     model = getattr(transformers, architecture)(config)
     for parameter in model.parameters():
         parameter.data *= 6 if parameter.dim() > 1 else 1

@@ -1,6 +1,7 @@
 """A toy corpus, a recipe that learns it in seconds, and ways to run verbs: what tests of tasks and cli share."""
 
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,23 @@ MASKED = {
         "device": "cpu",
     },
 }
+CLASSIFY: dict[str, object] = {
+    "task": "classify",
+    "name": "toy-classify",
+    "tokenizer": {"kind": "wordpiece", "specials": "masked", "vocab_size": 200},
+    "model": {"d_model": 16, "d_ff": 32, "n_heads": 2, "n_layers": 2, "max_seq_len": 24, "dropout": 0.1},
+    "finetune": {"epochs": 6},
+    "optim": {"schedule": "linear"},
+    "train": {
+        "batch_tokens": 160,
+        "lr": 5e-3,
+        "warmup_steps": 5,
+        "evaluate_every": 0,
+        "checkpoint_every": 0,
+        "device": "cpu",
+    },
+}
+GOOD, BAD, FILLING = "great fine lovely", "awful dull weak", "the film was plot acting music really a very it"
 # in a process of its own: the shape checks of the test process make the grammar slow
 GENERATE = """
 from clearhead.data.demo_corpus import demo_pairs
@@ -155,6 +173,27 @@ def write_articles(folder: Path, lines: list[str], *, size: int = 4) -> Path:
     held_out = documents[::5]
     for stem, part in (("train", [one for one in documents if one not in held_out]), ("valid", held_out)):
         (folder / f"{stem}.txt").write_text("\n\n".join(part) + "\n", encoding="utf-8", newline="\n")
+    return folder
+
+
+def labelled_lines(count: int, seed: int = 0, *, pairs: bool = False) -> list[str]:
+    """Returns lines whose label follows from one word; the second text of a pair has no say."""
+    draw = random.Random(seed)
+    lines = []
+    for number in range(count):
+        word = draw.choice((GOOD if number % 2 else BAD).split())
+        texts = [" ".join([*draw.choices(FILLING.split(), k=draw.randint(2, 9)), word])]
+        if pairs:
+            texts.append(" ".join(draw.choices(FILLING.split(), k=3)))
+        lines.append("\t".join(["good" if number % 2 else "bad", *texts]))
+    return lines
+
+
+def write_labelled(folder: Path, train: list[str], valid: list[str]) -> Path:
+    """Writes train.tsv and valid.tsv."""
+    folder.mkdir(exist_ok=True)
+    for stem, lines in (("train", train), ("valid", valid)):
+        (folder / f"{stem}.tsv").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
     return folder
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clearhead.decode.sampling import SamplingConfig
     from clearhead.errors import ClearheadError, DataError, ModelError, UsageError
+    from clearhead.tasks.classifier import Classification, Classifier, ClassifierEvaluation
     from clearhead.tasks.generation import Generation, GenerationConfig
     from clearhead.tasks.generator import LanguageModel
     from clearhead.tasks.masked_model import Filled, MaskedModel
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Classification",
+    "Classifier",
+    "ClassifierEvaluation",
     "ClearheadError",
     "DataError",
     "Filled",
@@ -51,6 +55,9 @@ _HOMES = {
     "ModelError": "clearhead.errors",
     "UsageError": "clearhead.errors",
     "SamplingConfig": "clearhead.decode.sampling",
+    "Classification": "clearhead.tasks.classifier",
+    "Classifier": "clearhead.tasks.classifier",
+    "ClassifierEvaluation": "clearhead.tasks.classifier",
     "Generation": "clearhead.tasks.generation",
     "GenerationConfig": "clearhead.tasks.generation",
     "LanguageModel": "clearhead.tasks.generator",

@@ -13,16 +13,16 @@ UNTESTED: set[str] = set()
 
 BUDGETS = {
     ("text",): 1150,
-    ("data",): 2900,
+    ("data",): 2950,
     ("nn",): 1400,
     ("models",): 1250,
-    ("loss", "optim"): 450,
+    ("loss", "optim"): 550,
     ("checkpoint",): 250,
-    ("train",): 600,
+    ("train",): 650,
     ("decode",): 1900,
     ("interop",): 1150,
     ("inspect",): 1000,
-    ("tasks",): 4300,
+    ("tasks",): 5300,
 }
 FILE_LINES, FUNCTION_LINES, NESTING = 400, 60, 3
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "manager", "managers"}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.foreign import write_bert, write_gpt2
+from tests.toy import labelled_lines, write_labelled
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -34,7 +35,7 @@ def commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with DIR, input.txt, text.txt, poems.txt, articles.txt, gpt2 and bert, as the pages have it."""
+    """A folder with DIR, *.txt, reviews, pairs, gpt2 and bert, as the pages have it."""
     folder = tmp_path_factory.mktemp("documentation")
     code = "import sys, pathlib, clearhead.data.demo_corpus as d; d.write_demo_corpus(pathlib.Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, str(folder / "DIR")], check=True)
@@ -47,6 +48,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = (folder / "DIR" / "train.en").read_text("utf-8").splitlines()
     articles = [f" \n = {at} = \n \n" + "\n".join(lines[at : at + 5]) for at in range(0, len(lines), 5)]
     (folder / "articles.txt").write_text("\n".join(articles), "utf-8")
+    for name, pairs in (("reviews", False), ("pairs", True)):
+        write_labelled(folder / name, labelled_lines(40, pairs=pairs), labelled_lines(8, 1, pairs=pairs))
+    (folder / "reviews.txt").write_text("a gripping film\nnothing happens\n", "utf-8")
     write_gpt2(folder / "gpt2")
     write_bert(folder / "bert")
     return folder

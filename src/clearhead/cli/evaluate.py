@@ -1,4 +1,4 @@
-"""``clearhead evaluate``: scores and speed of a run on a split: BLEU and chrF, perplexity, or accuracy."""
+"""``clearhead evaluate``: scores and speed of a run on a split: BLEU and chrF, perplexity, accuracy, confusions."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any, get_args
 import click
 
 from clearhead.cli.options import BEAM, CHECKPOINT, DEVICE, JSON, LENGTH_PENALTY, RUN, print_json
+from clearhead.errors import DataError, UsageError
 from clearhead.evaluate.translation import BleuTokenize
 
 
@@ -20,7 +21,9 @@ from clearhead.evaluate.translation import BleuTokenize
     help="Translation: sacreBLEU's tokenizer.  [default: by target language: 13a, zh or char]",
 )
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="Translation: also write the translations to this file."
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Translation: also write the translations to this file. Classifier: draw the confusion matrix as this PNG.",
 )
 @BEAM
 @LENGTH_PENALTY
@@ -35,22 +38,26 @@ from clearhead.evaluate.translation import BleuTokenize
 def command(run: Path, data: Path, split: str, **options: Any) -> None:
     """Score the run in directory RUN on a split.
 
-    Translations are scored against their references, text as it is predicted, masked pieces as they are found.
+    Translations are scored against their references, text as it is predicted, masked pieces as they are found, labels
+    as they are given.
 
     \b
     clearhead evaluate RUN --data DIR --split test
     clearhead evaluate RUN --data DIR --split test_2016.lc.norm.tok --tokenize none
     clearhead evaluate GPT --data FILE --split valid --stride 64
     clearhead evaluate BERT --data FILE --split valid
+    clearhead evaluate CLASSIFIER --data DIR --split valid --output confusion.png
     """
     from clearhead.tasks.catalog import task_of
-    from clearhead.tasks.run import load_recipe
+    from clearhead.tasks.run import VERBS, load_recipe
 
-    match task_of(load_recipe(run), f"recipe of run {str(run)!r}"):
-        case "translation" | "rnn_translation":
+    match VERBS[task_of(load_recipe(run), f"recipe of run {str(run)!r}")]:
+        case "translate":
             _translation(run, data, split, options)
-        case "masked":
+        case "fill":
             _masked(run, data, split, options)
+        case "classify":
+            _classifier(run, data, split, options)
         case _:
             _language_model(run, data, split, options)
 
@@ -126,3 +133,39 @@ def _masked(run: Path, data: Path, split: str, options: dict[str, Any]) -> None:
     if scores.nsp_accuracy is not None:
         click.echo(f"NSP accuracy       {scores.nsp_accuracy:8.2%}   of the pairs, at {scores.nsp_loss:.4f} nats each")
     click.echo(f"speed              {found.positions_per_second:8.0f}   pieces and marks per second")
+
+
+def _classifier(run: Path, data: Path, split: str, options: dict[str, Any]) -> None:
+    from clearhead.evaluate.classification import ClassificationScores, confusion_text
+    from clearhead.tasks.classifier import Classifier
+
+    classifier = Classifier.load(run, checkpoint=options["checkpoint"], device=options["device"])
+    found = classifier.evaluate(data, split)
+    scores, report = found.scores, found.report
+    if options["output"]:
+        _draw(scores, options["output"])
+    if options["as_json"]:
+        tree = {"split": split, "loss": found.loss, **asdict(scores), "lines_per_second": found.lines_per_second}
+        print_json({"run": str(run), "step": classifier.step, **tree, "truncated": report.truncated})
+        return
+    click.echo(f"{split}: {scores.lines:,} lines, step {classifier.step:,}, {report.truncated:,} of them truncated")
+    if isinstance(scores, ClassificationScores):
+        lines = [*scores.text(), "", *confusion_text(scores), ""]
+    else:
+        lines = [f"Pearson {scores.pearson:.4f}, Spearman {scores.spearman:.4f}, squared error {scores.mse:.4f}"]
+    for line in lines:
+        click.echo(line)
+    click.echo(f"speed {found.lines_per_second:.0f} lines per second")
+
+
+def _draw(scores: Any, picture: Path) -> None:
+    from clearhead.evaluate.classification import ClassificationScores, draw_confusion
+
+    if not isinstance(scores, ClassificationScores):
+        raise UsageError("--output: numbers have no confusion matrix to draw")
+    try:
+        drawn = draw_confusion(scores, picture)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{str(picture)!r} cannot be written: {error}") from error
+    if not drawn:
+        raise UsageError("--output: needs the extra, pip install 'clearhead[plots]'")

@@ -17,6 +17,7 @@ VERBS = {
     "generate": "Continue prompts with a trained language model.",
     "fill": "Say what may stand at [MASK] in a text.",
     "embed": "Give each text a vector.",
+    "classify": "Say what texts or pairs of texts are.",
     "evaluate": "Score a run on a split: BLEU, chrF, loss, accuracy, speed.",
     "compare": "Score several runs side by side.",
     "trace": "Follow one sentence through every step of a run.",

@@ -12,8 +12,8 @@ from clearhead.train.events import Counted, Evaluated, Event, Finished, Saved, S
 class ProgressWriter:
     """Shows the loop's events: step, loss, learning rate, tokens/s and time left."""
 
-    def __init__(self, max_steps: int, *, every_seconds: float = 10.0) -> None:
-        self._max_steps, self._every = max_steps, every_seconds
+    def __init__(self, max_steps: int, targets: str = "tokens", *, every_seconds: float = 10.0) -> None:
+        self._max_steps, self._targets, self._every = max_steps, targets, every_seconds
         self._bar: Any = _bar() if sys.stderr.isatty() else None
         self._task: Any = None
         self._shown = 0.0
@@ -49,7 +49,8 @@ class ProgressWriter:
         self._shown = now
         left = (self._max_steps - event.step) * self._seconds / self._steps
         numbers = (
-            f"loss {self._loss / self._steps:.3f}  lr {event.lr:.2e}  {self._tokens / self._seconds:,.0f} tokens/s"
+            f"loss {self._loss / self._steps:.3f}  lr {event.lr:.2e}  "
+            f"{self._tokens / self._seconds:,.0f} {self._targets}/s"
         )
         if self._bar is None:
             self._say(f"step {event.step}/{self._max_steps}  {numbers}  {_clock(left)} left")

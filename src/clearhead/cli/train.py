@@ -2,12 +2,17 @@
 
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from clearhead.cli.options import print_json
+
+if TYPE_CHECKING:
+    from clearhead.tasks.repeat import Summary
+    from clearhead.tasks.training import TrainResult
 
 
 @click.command("train")
@@ -22,13 +27,17 @@ from clearhead.cli.options import print_json
 @click.option("--resume", is_flag=True, help="Go on with the run in --out; starts it where it has no checkpoint yet.")
 @click.option("--dry-run", is_flag=True, help="Report on text, sizes, memory and speed; train nothing, write no run.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe key; may be repeated.")
+@click.option("--seeds", type=click.IntRange(2), help="Classifier: so many runs of other seeds, mean and deviation.")
+@click.option("--folds", type=click.IntRange(2), help="Classifier: a run for each part of the training lines.")
+@click.option("--compare-scratch", is_flag=True, help="Classifier: each run once more, without pretraining.")
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events into the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
     """Train a model by RECIPE: the name of a preset, or a TOML file.
 
     A folder for translation holds train.SRC and train.TGT, valid.* and test.*, plain or .gz; text for a language model,
-    masked or not, is a file, .txt or .jsonl, or a folder with train, valid and test of such.
+    masked or not, is a file, .txt or .jsonl, or a folder with train, valid and test of such; labelled text the same in
+    .tsv, .csv or .jsonl.
 
     \b
     clearhead train translate-tiny --data DIR --src en --tgt de
@@ -36,22 +45,44 @@ def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
     clearhead train gpt-char-cpu --data input.txt
     clearhead train gpt-finetune --from RUN --data poems.txt
     clearhead train bert-mini --data DIR
+    clearhead train classify --from RUN --data DIR --seeds 3 --compare-scratch
     """
     from clearhead.cli import training
+    from clearhead.tasks.repeat import Repeats, Summary
 
     named = [f"{key}={options[key]!r}" for key in ("src", "tgt", "start") if options[key]]
     changes = [*options["overrides"], *named]
     if options["dry_run"]:
         return training.dry_run(recipe, data, changes, as_json=options["as_json"])
-    result = training.train(recipe, data, out, changes, resume=options["resume"], tensorboard=options["tensorboard"])
-    if options["as_json"]:
+    repeats = Repeats(options["seeds"] or 0, options["folds"] or 0, options["compare_scratch"])
+    found: TrainResult | Summary
+    if repeats:
+        found = training.train_several(recipe, data, out, changes, repeats=repeats, resume=options["resume"])
+    else:
+        found = training.train(recipe, data, out, changes, resume=options["resume"], tensorboard=options["tensorboard"])
+    if isinstance(found, Summary):
+        _show_several(found, as_json=options["as_json"])
+        return 0
+    _show(found, as_json=options["as_json"])
+    if found.reason != "interrupted":
+        return 0
+    words = [word for word in sys.argv[1:] if word != "--resume"] + ([] if out else ["--out", str(found.run)])
+    click.echo(
+        f"clearhead: interrupted at step {found.step}; go on with: clearhead {shlex.join(words)} --resume", err=True
+    )
+    return 128 + (found.signal or 2)
+
+
+def _show(result: "TrainResult", *, as_json: bool) -> None:
+    if as_json:
         print_json({"run": str(result.run), "step": result.step, "reason": result.reason, "scores": result.scores})
     else:
         click.echo(str(result.run))
-    if result.reason != "interrupted":
-        return 0
-    words = [word for word in sys.argv[1:] if word != "--resume"] + ([] if out else ["--out", str(result.run)])
-    click.echo(
-        f"clearhead: interrupted at step {result.step}; go on with: clearhead {shlex.join(words)} --resume", err=True
-    )
-    return 128 + (result.signal or 2)
+
+
+def _show_several(found: "Summary", *, as_json: bool) -> None:
+    if as_json:
+        print_json({**asdict(found), "folder": str(found.folder)})
+        return
+    for line in [*found.lines(), str(found.folder)]:
+        click.echo(line)

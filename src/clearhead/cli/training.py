@@ -11,6 +11,7 @@ from clearhead.cli.progress import ProgressWriter
 from clearhead.config import as_tree, write_toml
 from clearhead.tasks.forecast import lr_curve, try_steps
 from clearhead.tasks.job import GradientJob, Job
+from clearhead.tasks.repeat import Repeats, Summary, open_folder, repeat
 from clearhead.tasks.run import read_recipe
 from clearhead.tasks.training import TrainResult, begin, prepare_new, train_run
 from clearhead.train.writers import TensorBoardWriter, Writer
@@ -29,10 +30,20 @@ def train(
     job, run = begin(recipe, data, out, overrides=overrides, resume=resume, progress=_encoding)
     report(job)
     click.echo(f"run directory: {run}", err=True)
-    writers: list[Writer] = [ProgressWriter(job.max_steps)]
+    writers: list[Writer] = [ProgressWriter(job.max_steps, job.targets)]
     if tensorboard:
         writers.append(TensorBoardWriter(run / "tensorboard"))
     return train_run(job, run, writers)
+
+
+def train_several(
+    recipe: str, data: Path, out: Path | None, overrides: Sequence[str], *, repeats: Repeats, resume: bool
+) -> Summary | TrainResult:
+    """Trains the runs that ``repeats`` asks for, each with its report and progress on stderr."""
+    tree = read_recipe(recipe, overrides)
+    members = repeats.members(tree)
+    folder = open_folder(tree["name"], out, resume=resume)
+    return repeat(folder, members, lambda run, more: train(recipe, data, run, [*overrides, *more], resume=True))
 
 
 def report(job: Job) -> None:
@@ -56,8 +67,8 @@ def dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: bool)
     click.echo(write_toml(as_tree(job.recipe)))
     report(job)
     lines = ["one pass over the text: there are no steps to try"]
-    if forecast:
-        lines = [f"learning rate over the run: {lr_curve(job.recipe)}", *forecast.lines()]
+    if forecast and isinstance(job, GradientJob):
+        lines = [f"learning rate over the run: {lr_curve(job)}", *forecast.lines()]
     for line in lines:
         click.echo(line, err=True)
     return 0

@@ -46,6 +46,29 @@ class LabelledConfig:
     """Policy for lines that are too long: the longer text loses its last piece until both fit, and it is counted."""
     workers: Annotated[int, Ge(0)] = 0
     """Processes that prepare batches, 0 for none besides the training process; the order stays the same."""
+    folds: Annotated[int, Ge(0)] = 0
+    """Cuts the training lines in so many parts, of each class alike; fold number ``fold`` takes the place of the
+    validation lines. 0 cuts nothing."""
+    fold: Annotated[int, Ge(0)] = 0
+    """Which of the folds is validated on, from 0."""
+
+    def __post_init__(self) -> None:
+        if self.folds == 1 or self.fold >= max(self.folds, 1):
+            raise ValueError(f"folds = {self.folds}, fold = {self.fold}: folds must be 0 or at least 2, fold below it")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the lines of all splits have in common, as the training lines say it."""
+
+    classes: tuple[str, ...]
+    """The labels in order of their number; none where labels are numbers."""
+    pairs: bool
+    """Whether there are two texts a line."""
+    mean: float = 0.0
+    """Of labels that are numbers."""
+    deviation: float = 1.0
+    """Root of their mean squared distance to it; 1 where all are the same."""
 
 
 class Line(NamedTuple):
@@ -85,6 +108,14 @@ class LabelledText:
         return np.array([numbers[line.label] for line in self.lines], np.int64)
 
     @property
+    def made_of(self) -> Labels:
+        """What the other splits must be made of."""
+        if self.classes:
+            return Labels(self.classes, self.pairs)
+        values = self.labels
+        return Labels((), self.pairs, float(values.mean()), float(values.std()) or 1.0)
+
+    @property
     def counts(self) -> dict[str, int]:
         """Lines of each class, also of those with none; for weights."""
         found = Counter(line.label for line in self.lines)
@@ -103,13 +134,11 @@ class LabelledText:
         return replace(self, lines=[self.lines[number] for number in numbers])
 
 
-def read_labelled(
-    data: Path, *, split: Split, config: LabelledConfig, train: LabelledText | None = None
-) -> LabelledText:
+def read_labelled(data: Path, *, split: Split, config: LabelledConfig, train: Labels | None = None) -> LabelledText:
     """Finds, reads and checks the lines of a split.
 
     In a folder a split is STEM.tsv, STEM.csv or STEM.jsonl, each plain or .gz; a file is all there is. Where there are
-    no validation lines, ``valid_fraction`` of the training lines are, of each class alike.
+    no validation lines, ``valid_fraction`` of the training lines are, of each class alike; with folds one of them is.
 
     - TSV: ``label<TAB>text`` or ``label<TAB>text<TAB>second text``, no header, no quoting.
     - CSV: commas, quotes where needed; the first line names the columns.
@@ -119,7 +148,7 @@ def read_labelled(
         data: the folder or file.
         split: which lines.
         config: where in them the label and the texts are.
-        train: the training lines, whose classes those of the other splits must be.
+        train: of the training lines, whose classes those of the other splits must be.
 
     Raises:
         DataError: lines are missing or cannot be used; the message names the file and the line.
@@ -170,10 +199,11 @@ def stratified_folds(
 
 
 def _cut(text: LabelledText, split: str, config: LabelledConfig) -> LabelledText:
-    k = min(round(1 / config.valid_fraction), len(text))
-    if k < 2:
-        raise DataError(f"{text.file}: one line, too few for data.valid_fraction = {config.valid_fraction}")
-    held_out = stratified_folds(text.labels, k=k, seed=0) == 0
+    k = config.folds or min(round(1 / config.valid_fraction), len(text))
+    if not 2 <= k <= len(text):
+        key = f"folds = {k}" if config.folds else f"valid_fraction = {config.valid_fraction}"
+        raise DataError(f"{text.file}: {len(text)} lines, too few for data.{key}")
+    held_out = stratified_folds(text.labels, k=k, seed=0) == config.fold
     return text.subset(np.flatnonzero(held_out if split == "valid" else ~held_out).tolist())
 
 
@@ -187,6 +217,8 @@ def _find(data: Path, split: Split, config: LabelledConfig) -> tuple[Path, str]:
     if data.is_file() and not data.name.endswith(ENDINGS):
         raise DataError(f"data {str(data)!r} must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
     train, found = files["train"], files.get(split)
+    if train and config.folds and split != "test":
+        return train, split
     if found and (split != "train" or files.get("valid") or not config.valid_fraction):
         return found, ""
     if train and split != "test" and config.valid_fraction:

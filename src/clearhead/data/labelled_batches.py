@@ -26,7 +26,7 @@ class LabelledReport:
     """What was read and what became of it: ``pieces_in == pieces_used + pieces_dropped``."""
 
     file: str
-    lines: int
+    rows: int
     blank: int
     """Lines of white space, which are skipped."""
     labels: dict[str, int] | dict[str, float]
@@ -47,9 +47,9 @@ class LabelledReport:
         """Returns the report as plain values, for JSON."""
         return asdict(self)
 
-    def text(self) -> list[str]:
+    def lines(self) -> list[str]:
         """Returns the report as text, line by line, for a terminal."""
-        found = [f"{self.file}: {self.lines:,} lines"]
+        found = [f"{self.file}: {self.rows:,} lines"]
         found += [f"  {self.blank:,} blank lines skipped"] if self.blank else []
         labels = (f"{k} {v:,}" if isinstance(v, int) else f"{k} {v:g}" for k, v in self.labels.items())
         found += [f"  labels: {', '.join(labels)}"]
@@ -176,7 +176,7 @@ def _report(text: LabelledText, rows: TextRows, unk: int) -> LabelledReport:
     p50, p95, longest = np.percentile(used + rows.cut, [50, 95, 100], method="higher").astype(int).tolist()
     return LabelledReport(
         file=text.file,
-        lines=len(text),
+        rows=len(text),
         blank=text.blank,
         labels=labels,
         pieces_in=len(rows.ids),

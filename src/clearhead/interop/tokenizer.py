@@ -20,6 +20,8 @@ FILE, SETTINGS, NAMES = "tokenizer.json", "tokenizer_config.json", "special_toke
 ROLES = ("pad", "bos", "eos", "unk", "cls", "sep", "mask")
 Template = Literal["plain", "begin", "segments"]
 """What stands around a text there: nothing, an end mark before it, or ``[CLS] A [SEP] B [SEP]``."""
+# what the first BERTs' files leave to the class of their tokenizer
+BERT_NAMES = {f"{role}_token": f"[{role.upper()}]" for role in ("pad", "unk", "cls", "sep", "mask")}
 
 
 def read_tokenizer(folder: Path, config: Tree, vocab_size: int) -> Tokenizer:
@@ -33,7 +35,7 @@ def read_tokenizer(folder: Path, config: Tree, vocab_size: int) -> Tokenizer:
     Raises:
         ModelError: there is none, it has parts that are not known, or it does not fit the model.
     """
-    settings: Tree = {}
+    settings: Tree = dict(BERT_NAMES) if config.get("model_type") == "bert" else {}
     for name in (NAMES, SETTINGS):
         settings |= read_json(folder / name) if (folder / name).is_file() else {}
     content = _content(folder, settings)

@@ -1,5 +1,6 @@
-"""From a config to an optimizer: which parameters decay, which go to Muon, and their weight average."""
+"""From a config to an optimizer: which parameters decay, how fast each learns, which go to Muon, their average."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,8 @@ from clearhead.optim.schedule import ScheduleName
 Rate = Annotated[float, Ge(0.0), Lt(1.0)]
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
+RateOf = Callable[[str], float]
+"""Name of a parameter -> what the learning rate is multiplied by for it."""
 OUTPUTS = ("lm_head", "out_proj")  # what our models call a layer whose output is logits
 
 
@@ -94,21 +97,39 @@ class Optimizers:
             owner[param].state[param][slot] = value.to(device, copy=True)
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> tuple[list[dict[str, Any]], dict[Tensor, str]]:
-    """Splits trainable parameters into those that decay (matrices) and those that do not (norms, biases, vectors).
+def same_rate(name: str) -> float:
+    """The ``RateOf`` of a model whose parts all learn alike."""
+    return 1.0
 
-    A tied parameter counts once, under its first name.
+
+def parameter_groups(
+    model: nn.Module, weight_decay: float, *, lr: float, rate_of: RateOf = same_rate
+) -> tuple[list[dict[str, Any]], dict[Tensor, str]]:
+    """Splits trainable parameters by rate, and into those that decay (matrices) or do not (norms, biases, vectors).
+
+    A tied parameter counts once, under its first name. The fastest come first.
     """
     names: dict[Tensor, str] = {param: name for name, param in model.named_parameters() if param.requires_grad}
-    decayed = [param for param in names if param.ndim >= 2]
-    kept = [param for param in names if param.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]], names
+    groups: dict[tuple[float, bool], list[Tensor]] = {}
+    for param, name in names.items():
+        groups.setdefault((rate_of(name), param.ndim >= 2), []).append(param)
+    ordered = sorted(groups, reverse=True)
+    return [
+        {"params": groups[rate, decays], "weight_decay": weight_decay if decays else 0.0, "lr": lr * rate}
+        for rate, decays in ordered
+    ], names
 
 
-def build_optimizers(model: nn.Module, config: OptimConfig, lr: float) -> Optimizers:
-    """Builds what ``config.name`` says for all trainable parameters of ``model``, with peak rate ``lr``."""
-    groups, names = parameter_groups(model, config.weight_decay)
+def build_optimizers(model: nn.Module, config: OptimConfig, lr: float, rate_of: RateOf = same_rate) -> Optimizers:
+    """Builds what ``config.name`` says for all trainable parameters of ``model``.
+
+    Args:
+        model: its parameters are changed in place.
+        config: which optimizer.
+        lr: peak rate of a parameter whose factor is 1.
+        rate_of: each parameter's factor, by name.
+    """
+    groups, names = parameter_groups(model, config.weight_decay, lr=lr, rate_of=rate_of)
     adam: dict[str, Any] = {"lr": lr, "betas": config.betas, "eps": config.eps, "fused": True}
     match config.name:
         case "sgd":
@@ -139,7 +160,12 @@ def _muon_and_adamw(
     tables = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
     tables |= {module.weight for name, module in model.named_modules() if name.split(".")[-1] in OUTPUTS}
     linear = {module.weight for module in model.modules() if isinstance(module, nn.Linear)} - tables
-    matrices = [param for group in groups for param in group["params"] if param in linear]
-    rest = [{**group, "params": [param for param in group["params"] if param not in linear]} for group in groups]
-    muon = Muon(matrices, lr=adam["lr"], momentum=max(config.momentum, 0.95), weight_decay=config.weight_decay)
-    return [torch.optim.AdamW([group for group in rest if group["params"]], **adam), muon]
+
+    def part(inside: bool) -> list[dict[str, Any]]:
+        found = [{**group, "params": [one for one in group["params"] if (one in linear) == inside]} for group in groups]
+        return [group for group in found if group["params"]]
+
+    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, **adam)] if (rest := part(False)) else []
+    if matrices := part(True):
+        found.append(Muon(matrices, lr=adam["lr"], momentum=max(config.momentum, 0.95)))
+    return found

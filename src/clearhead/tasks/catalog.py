@@ -4,6 +4,8 @@ from pathlib import Path
 
 from clearhead.config import Tree, as_tree
 from clearhead.errors import UsageError, nearest
+from clearhead.tasks.classify import parse_classify
+from clearhead.tasks.classify_job import prepare_classify
 from clearhead.tasks.job import Job, Progress
 from clearhead.tasks.language_model import parse_language_model
 from clearhead.tasks.language_model_job import prepare_language_model
@@ -14,7 +16,7 @@ from clearhead.tasks.ngram_job import prepare_ngram
 from clearhead.tasks.translation import parse_recipe
 from clearhead.tasks.translation_job import prepare_translation
 
-TASKS = ("translation", "rnn_translation", "language_model", "rnn_language_model", "ngram", "masked")
+TASKS = ("translation", "rnn_translation", "language_model", "rnn_language_model", "ngram", "masked", "classify")
 
 
 def task_of(tree: Tree, source: str) -> str:
@@ -38,6 +40,8 @@ def resolve(tree: Tree, source: str) -> Tree:
     match task_of(tree, source):
         case "ngram":
             return as_tree(parse_ngram(tree, source))
+        case "classify":
+            return as_tree(parse_classify(tree, source))
         case "language_model" | "rnn_language_model":
             return as_tree(parse_language_model(tree, source))
         case "masked":
@@ -53,6 +57,8 @@ def prepare_job(
     match task_of(tree, source):
         case "ngram":
             return prepare_ngram(tree, source, folder, run=run, progress=progress)
+        case "classify":
+            return prepare_classify(tree, source, folder, run=run, progress=progress)
         case "language_model" | "rnn_language_model":
             return prepare_language_model(tree, source, folder, run=run, progress=progress)
         case "masked":

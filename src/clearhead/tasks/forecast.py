@@ -7,9 +7,8 @@ from dataclasses import dataclass, fields
 
 from torch import Tensor
 
-from clearhead.tasks.job import GradientJob, Recipe
-from clearhead.train.loop import scheduled
-from clearhead.train.step import train_step
+from clearhead.tasks.job import GradientJob
+from clearhead.train.loop import scheduled, step_on
 
 
 @dataclass(frozen=True)
@@ -24,18 +23,20 @@ class Forecast:
     """Of the tensors in the batch that takes the most memory, which the first step is on."""
     seconds_per_step: float
     tokens_per_second: float
-    """Target pieces."""
+    """Targets."""
     peak_memory_mb: float
     """Resident memory of this process after the steps."""
     minutes: float
-    """For all of ``train.max_steps``, evaluation not counted."""
+    """For all steps, evaluation not counted."""
+    targets: str
+    """What is counted as one."""
 
     def lines(self) -> list[str]:
         """The same as text."""
         return [
             f"batches: {self.batches_per_epoch:,} an epoch, {self.padding_efficiency:.1%} of positions are real pieces",
             "a batch: " + ", ".join(f"{name} {shape}" for name, shape in self.shapes.items()),
-            f"a step: {self.seconds_per_step:.3f} s, {self.tokens_per_second:,.0f} target pieces/s, "
+            f"a step: {self.seconds_per_step:.3f} s, {self.tokens_per_second:,.0f} {self.targets}/s, "
             f"process at {self.peak_memory_mb:,.0f} MB",
             f"the run: about {self.minutes:,.0f} minutes without evaluation",
         ]
@@ -43,16 +44,15 @@ class Forecast:
 
 def try_steps(job: GradientJob, steps: int = 3) -> Forecast:
     """Takes ``steps`` training steps after one on the largest batch, and measures them."""
-    settings, (plan, largest) = job.recipe.train, job.first_epoch()
+    settings, (plan, largest) = job.settings, job.first_epoch()
     work = job.work()
     first = next(work.batches(0, largest))
     batches = [first, *(batch for batch, _ in zip(work.batches(0, 0), range(steps), strict=False))]
     shapes = {field.name: getattr(first, field.name) for field in fields(first)}
     seconds, tokens = 0.0, 0
-    job.state.model.train()
     for number, batch in enumerate(batches):
         started = time.perf_counter()
-        train_step(job.state.model, [batch], work.loss_of, job.state.optimizers, grad_clip_norm=1.0)
+        step_on(job.state, [batch], work, settings.max_steps, grad_clip_norm=1.0)  # by the last step all parts learn
         if number:
             seconds, tokens = seconds + time.perf_counter() - started, tokens + batch.target_count
     per_step = seconds / max(len(batches) - 1, 1) * settings.grad_accum_steps
@@ -66,12 +66,13 @@ def try_steps(job: GradientJob, steps: int = 3) -> Forecast:
         peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         / (1024 if sys.platform != "darwin" else 2**20),
         minutes=per_step * settings.max_steps / 60,
+        targets=job.targets,
     )
 
 
-def lr_curve(recipe: Recipe, columns: int = 60) -> str:
+def lr_curve(job: GradientJob, columns: int = 60) -> str:
     """Draws the learning rate over the run in one line of text, from 0 to its peak."""
-    optim, settings = recipe.optim, recipe.train
+    optim, settings = job.recipe.optim, job.settings
     marks = "▁▂▃▄▅▆▇█"
     steps = (max(round(settings.max_steps * (column + 1) / columns), 1) for column in range(columns))
     factors = [scheduled(step, settings, optim) for step in steps]

@@ -11,7 +11,7 @@ from torch import nn
 
 from clearhead.config import as_tree
 from clearhead.data.batching import BatchPlan
-from clearhead.optim.build import OptimConfig, build_ema, build_optimizers
+from clearhead.optim.build import OptimConfig, RateOf, build_ema, build_optimizers, same_rate
 from clearhead.tasks.run import save_json, save_recipe
 from clearhead.train.config import TrainConfig, ValidationConfig
 from clearhead.train.events import Event
@@ -80,6 +80,11 @@ class Job(ABC):
     @abstractmethod
     def max_steps(self) -> int:
         """Steps of the whole run."""
+
+    @property
+    def targets(self) -> str:
+        """What is counted while it trains."""
+        return "tokens"
 
     @abstractmethod
     def fit(self, run: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:
@@ -169,8 +174,13 @@ class GradientJob(Job):
     @property
     def max_steps(self) -> int:
         """See ``Job``."""
-        steps: int = self.recipe.train.max_steps
-        return steps
+        return self.settings.max_steps
+
+    @property
+    def settings(self) -> TrainConfig:
+        """The table ``train`` of the recipe, with what follows from the text."""
+        settings: TrainConfig = self.recipe.train
+        return settings
 
     def headline(self) -> str:
         """See ``Job``."""
@@ -183,15 +193,15 @@ class GradientJob(Job):
             self.state,
             self.work(),
             run,
-            recipe.train,
+            self.settings,
             optim=recipe.optim,
             validation=recipe.validation,
             should_stop=should_stop,
         )
 
 
-def fresh_state(model: nn.Module, recipe: Recipe) -> TrainState:
+def fresh_state(model: nn.Module, recipe: Recipe, rate_of: RateOf = same_rate) -> TrainState:
     """Returns a state at step 0 with the recipe's optimizers and weight average."""
-    optimizers = build_optimizers(model, recipe.optim, recipe.train.lr)
+    optimizers = build_optimizers(model, recipe.optim, recipe.train.lr, rate_of)
     ema = build_ema(model, recipe.optim.ema_decay) if recipe.optim.ema_decay else None
     return TrainState(model, optimizers, ema)

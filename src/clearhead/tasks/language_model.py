@@ -69,8 +69,7 @@ class LanguageModelRecipe:
                 f"train.batch_tokens = {self.train.batch_tokens}: must be at least model.max_seq_len = "
                 f"{self.model.max_seq_len}, one window"
             )
-        if self.validation.monitor == "bleu":
-            raise ValueError("validation.monitor = 'bleu': a language model is judged by 'loss'")
+        self.validation.check("loss")
         if self.lora and not self.start:
             raise ValueError("lora: adapts a trained model; name it with start (--from RUN)")
         check_encoded_once(self.tokenizer)

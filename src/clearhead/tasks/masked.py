@@ -64,8 +64,7 @@ class MaskedRecipe:
         tokens, length = self.train.batch_tokens, self.model.max_seq_len
         if tokens < length:
             raise ValueError(f"train.batch_tokens = {tokens}: must be at least model.max_seq_len = {length}, one row")
-        if self.validation.monitor == "bleu":
-            raise ValueError("validation.monitor = 'bleu': a masked language model is judged by 'loss'")
+        self.validation.check("loss")
         specials = self.tokenizer.specials
         if self.tokenizer.kind != "adopted" and specials != "masked":
             raise ValueError(f"tokenizer.specials = {specials!r}: must be 'masked', which has [CLS], [SEP] and [MASK]")

@@ -1,6 +1,6 @@
 """Loads a run by its path, and gives it the call shape of Hugging Face pipelines."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, overload, runtime_checkable
 
@@ -8,6 +8,7 @@ from clearhead.decode.packed import Weights
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.errors import UsageError
 from clearhead.tasks.catalog import task_of
+from clearhead.tasks.classifier import Classifier
 from clearhead.tasks.generation import GenerationConfig
 from clearhead.tasks.generator import LanguageModel
 from clearhead.tasks.masked_model import Filled, MaskedModel
@@ -17,6 +18,19 @@ from clearhead.tasks.text_model import TextModel
 from clearhead.tasks.translator import Translator
 
 Translate = Callable[[str | Sequence[str]], list[dict[str, str]]]
+Text = str | Mapping[str, str]
+"""A text, or ``{"text": ..., "text_pair": ...}``."""
+
+
+@runtime_checkable
+class Classify(Protocol):
+    """What a text-classification pipeline is: called by the words of Hugging Face's."""
+
+    def __call__(self, texts: Text | Sequence[Text], *, top_k: int | None = 1) -> Any:
+        """Returns ``[{"label": ..., "score": ...}]``, one for each text; with ``top_k`` a list for each of several.
+
+        ``top_k`` is how many labels, None all of them. The label of a number is LABEL_0.
+        """
 
 
 @runtime_checkable
@@ -50,7 +64,7 @@ class Fill(Protocol):
 
 def load(
     run: str | Path, *, checkpoint: str = "best", device: str = "auto"
-) -> Translator | LanguageModel | NgramLanguageModel | MaskedModel:
+) -> Translator | LanguageModel | NgramLanguageModel | MaskedModel | Classifier:
     """Loads a trained run: what it is depends on the task of its recipe.
 
     Args:
@@ -67,6 +81,8 @@ def load(
             return load_language_model(path, checkpoint=checkpoint, device=device)
         case "fill":
             return MaskedModel.load(path, checkpoint=checkpoint, device=device)
+        case "classify":
+            return Classifier.load(path, checkpoint=checkpoint, device=device)
         case _:
             return Translator.load(path, checkpoint=checkpoint, device=device)
 
@@ -99,13 +115,19 @@ def pipeline(task: Literal["text-generation"], run: str | Path, *, device: str =
 def pipeline(task: Literal["fill-mask"], run: str | Path, *, device: str = "auto") -> Fill: ...
 
 
+@overload
+def pipeline(task: Literal["text-classification"], run: str | Path, *, device: str = "auto") -> Classify: ...
+
+
 def pipeline(
-    task: Literal["translation", "text-generation", "fill-mask"], run: str | Path, *, device: str = "auto"
-) -> Translate | Continue | Fill:
+    task: Literal["translation", "text-generation", "fill-mask", "text-classification"],
+    run: str | Path,
+    *,
+    device: str = "auto",
+) -> Translate | Continue | Fill | Classify:
     """Returns a function of one text or several.
 
-    ``translation`` gives ``[{"translation_text": ...}]``; for ``text-generation`` see ``Continue``, for ``fill-mask``
-    ``Fill``.
+    ``translation`` gives ``[{"translation_text": ...}]``; for the others see ``Continue``, ``Fill`` and ``Classify``.
 
     Raises:
         UsageError: a task that there is none for.
@@ -118,8 +140,10 @@ def pipeline(
             return _continue(load_language_model(Path(run), device=device))
         case "fill-mask":
             return _fill(MaskedModel.load(Path(run), device=device))
+        case "text-classification":
+            return _classify(Classifier.load(Path(run), device=device))
         case _:
-            raise UsageError(f"task {task!r}: must be translation, text-generation or fill-mask")
+            raise UsageError(f"task {task!r}: must be translation, text-generation, fill-mask or text-classification")
 
 
 def _translate(translator: Translator) -> Translate:
@@ -175,3 +199,20 @@ def _fill(model: MaskedModel) -> Fill:
         return found[0] if isinstance(texts, str) else found
 
     return fill
+
+
+def _classify(classifier: Classifier) -> Classify:
+    def classify(texts: Text | Sequence[Text], *, top_k: int | None = 1) -> Any:
+        alone = isinstance(texts, str | Mapping)
+        several: Sequence[Any] = [texts] if alone else list(texts)
+        given = [one if isinstance(one, str) else (one["text"], one["text_pair"]) for one in several]
+        ranked = []
+        for one in classifier.classify(given):
+            shares = one.probabilities or {"LABEL_0": one.score}
+            best = sorted(shares.items(), key=lambda item: -item[1])[:top_k]
+            ranked.append([{"label": label, "score": share} for label, share in best])
+        if top_k == 1:
+            return [one[0] for one in ranked]
+        return ranked[0] if alone else ranked
+
+    return classify

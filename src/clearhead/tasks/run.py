@@ -17,6 +17,7 @@ VERBS = {
     "rnn_language_model": "generate",
     "ngram": "generate",
     "masked": "fill",
+    "classify": "classify",
 }
 
 

@@ -51,13 +51,18 @@ class Start:
         Raises:
             ModelError: a tensor does not fit.
         """
-        adapted = {name for name, module in model.named_modules() if isinstance(module, LoraLinear)}
+        return load_weights(model, self.tensors, self.source)
 
-        def place(name: str) -> str:
-            owner, _, part = name.rpartition(".")
-            return f"{owner}.linear.{part}" if owner in adapted else name
 
-        return load_matching(model, {place(name): tensor for name, tensor in self.tensors.items()}, self.source)
+def load_weights(model: nn.Module, tensors: Tensors, source: str) -> LoadReport:
+    """Copies ``tensors`` into ``model``, whose layers may be adapted; raises ModelError if one does not fit."""
+    adapted = {name for name, module in model.named_modules() if isinstance(module, LoraLinear)}
+
+    def place(name: str) -> str:
+        owner, _, part = name.rpartition(".")
+        return f"{owner}.linear.{part}" if owner in adapted else name
+
+    return load_matching(model, {place(name): tensor for name, tensor in tensors.items()}, source)
 
 
 def with_rates(sizes: Any, rates: Any) -> Any:

@@ -17,7 +17,11 @@ from clearhead.train.memory import keep_freed_memory
 from clearhead.train.state import find_checkpoint
 from clearhead.train.writers import JsonLinesWriter, Writer, draw_curves
 
-RESUMABLE = ("max_steps", "max_minutes", "evaluate_every", "checkpoint_every", "keep_last", "device")
+RESUMABLE = (
+    *(f"train.{name}" for name in ("max_steps", "max_minutes", "evaluate_every", "checkpoint_every", "keep_last")),
+    "train.device",
+    "finetune.epochs",
+)
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,10 @@ def prepare_resumed(run: Path, tree: Tree, folder: Path, *, progress: Progress) 
     """
     source = f"recipe of run {str(run)!r}"
     kept = resolve(load_recipe(run), source)
-    wanted = resolve(merge(kept, tree), source)
-    differing = [key for key in _differences(kept, wanted) if key not in [f"train.{name}" for name in RESUMABLE]]
+    wanted = resolve(merge(kept, _decided(tree) if kept.get("start") else tree), source)
+    differing = [key for key in _differences(kept, wanted) if key not in RESUMABLE]
     if differing:
-        allowed = ", ".join(f"train.{name}" for name in RESUMABLE)
+        allowed = ", ".join(RESUMABLE)
         raise UsageError(f"--resume: {', '.join(differing)} differs from the run's recipe; only {allowed} may")
     keep_freed_memory()
     job = prepare_job(wanted, source, folder, run=run, progress=progress)
@@ -148,6 +152,12 @@ def train(
     where = Path(out) if out is not None else None
     job, run = begin(recipe, Path(data), where, overrides=overrides, resume=resume)
     return train_run(job, run, writers)
+
+
+def _decided(tree: Tree) -> Tree:
+    """What a recipe decides where training starts from a trained model: sizes and tokenizer are that one's."""
+    rates = {key: value for key, value in tree.get("model", {}).items() if key.endswith("dropout")}
+    return {key: value for key, value in tree.items() if key not in ("model", "tokenizer")} | {"model": rates}
 
 
 def _differences(old: Tree, new: Tree, prefix: str = "") -> list[str]:

@@ -56,6 +56,7 @@ class TranslationRecipe:
     """How the run is judged."""
 
     def __post_init__(self) -> None:
+        self.validation.check("loss", "bleu")
         if self.data.max_len >= self.model.max_seq_len:
             raise ValueError(
                 f"data.max_len = {self.data.max_len}: must be below model.max_seq_len = {self.model.max_seq_len}, "

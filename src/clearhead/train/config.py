@@ -7,6 +7,8 @@ from annotated_types import Ge, Gt
 
 Count = Annotated[int, Ge(1)]
 CountOrNever = Annotated[int, Ge(0)]
+Monitor = Literal["loss", "bleu", "accuracy", "macro_f1", "matthews", "pearson", "spearman"]
+"""Scores that decide which checkpoint is the best; all but the loss are the better the higher."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,15 @@ class TrainConfig:
 class ValidationConfig:
     """How a run is judged while it goes on."""
 
-    monitor: Literal["loss", "bleu"] = "loss"
-    """What the best checkpoint is chosen by; bleu translates the valid split (greedy) at each evaluation."""
+    monitor: Monitor = "loss"
+    """What the best checkpoint is chosen by: loss; of a translation bleu, which translates the valid split (greedy) at
+    each evaluation; of a classifier accuracy, macro_f1 or matthews; of predicted numbers pearson or spearman."""
     patience: CountOrNever = 0
     """Evaluations without a better score before the run stops; 0 never stops early."""
     max_sentences: CountOrNever = 0
     """Valid sentences translated for bleu, from the top; 0 takes all."""
+
+    def check(self, *known: Monitor) -> None:
+        """Checks that ``monitor`` is among the scores that a task has; ValueError if it is not."""
+        if self.monitor not in known:
+            raise ValueError(f"validation.monitor = {self.monitor!r}: must be one of {', '.join(known)}")

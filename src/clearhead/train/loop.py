@@ -1,7 +1,7 @@
 """The training loop: yields events, owns no data, no model and no screen."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,7 @@ from clearhead.optim.schedule import lr_factor
 from clearhead.train.config import TrainConfig, ValidationConfig
 from clearhead.train.events import Evaluated, Event, Finished, Reason, Saved, Stepped
 from clearhead.train.state import TrainState
-from clearhead.train.step import Counted, LossFunction, train_step
+from clearhead.train.step import Counted, LossFunction, target_count, train_step
 
 B = TypeVar("B", bound=Counted)
 
@@ -31,6 +31,10 @@ class Work(Generic[B]):
     """Batch -> (sum, count), on the model in training."""
     evaluate: Callable[[nn.Module], Mapping[str, float]]
     """Model -> scores on the valid split, ``loss`` among them."""
+    weight_of: Callable[[B], float] = target_count
+    """Batch -> what its summed loss is divided by, together with that of the step's other batches."""
+    ready: Callable[[nn.Module, int], object] = lambda model, step: None
+    """(model, step) -> says which parts learn at that step, from these two alone; the model is in training mode."""
 
 
 def train_loop(
@@ -108,8 +112,7 @@ def _epoch(state: TrainState, work: Work[B], train: TrainConfig, optim: OptimCon
         step = state.step + 1
         torch.manual_seed(step_seed(train.seed, step))
         lr = state.optimizers.set_lr_factor(scheduled(step, train, optim))
-        state.model.train()
-        loss, norm = train_step(state.model, group, work.loss_of, state.optimizers, grad_clip_norm=optim.grad_clip_norm)
+        loss, norm = step_on(state, group, work, step, grad_clip_norm=optim.grad_clip_norm)
         if state.ema is not None:
             state.ema.update_parameters(state.model)
         state.step, state.position = step, state.position + len(group)
@@ -118,6 +121,15 @@ def _epoch(state: TrainState, work: Work[B], train: TrainConfig, optim: OptimCon
         tokens = sum(batch.target_count for batch in group)
         yield Stepped(step, state.epoch, loss, lr, norm, tokens, seconds)
         started = time.perf_counter()
+
+
+def step_on(
+    state: TrainState, group: Sequence[B], work: Work[B], step: int, *, grad_clip_norm: float
+) -> tuple[float, float]:
+    """Takes step number ``step`` on ``group``; rates are set already. Returns what ``train_step`` does."""
+    model, optimizers = state.model.train(), state.optimizers
+    work.ready(model, step)
+    return train_step(model, group, work.loss_of, optimizers, grad_clip_norm=grad_clip_norm, weight_of=work.weight_of)
 
 
 def _limit_reached(state: TrainState, train: TrainConfig, should_stop: Callable[[], bool]) -> Reason | None:

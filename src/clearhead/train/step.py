@@ -24,6 +24,11 @@ LossFunction = Callable[[B], tuple[Tensor, int]]
 """Batch -> (sum of the loss over real targets, their number)."""
 
 
+def target_count(batch: Counted) -> float:
+    """Each target counts as one."""
+    return float(batch.target_count)
+
+
 def train_step(
     model: nn.Module,
     batches: Sequence[B],
@@ -31,6 +36,7 @@ def train_step(
     optimizers: Optimizers,
     *,
     grad_clip_norm: float,
+    weight_of: Callable[[B], float] = target_count,
 ) -> tuple[float, float]:
     """Takes one step on ``batches`` as if they were one batch: the loss is divided by all real targets together.
 
@@ -40,6 +46,7 @@ def train_step(
         loss_of: gives each batch's (sum, count).
         optimizers: rates already set.
         grad_clip_norm: 0 does not clip.
+        weight_of: what a batch adds to the number that the loss is divided by, where targets do not all count as one.
 
     Returns:
         Mean loss per target, and the norm of the gradients before clipping.
@@ -47,7 +54,7 @@ def train_step(
     Raises:
         ModelError: the loss or a gradient is not finite; nothing has been updated.
     """
-    total = sum(batch.target_count for batch in batches)
+    total = sum(map(weight_of, batches))
     loss = 0.0
     optimizers.zero_grad()
     for batch in batches:

@@ -103,7 +103,7 @@ def draw_curves(metrics: Path, picture: Path) -> bool:
         color="tab:orange",
         label="valid, plain",
     )
-    upper.set_ylabel("loss (nats per piece)")
+    upper.set_ylabel("loss per target")
     upper.legend()
     lower.plot([s["step"] for s in steps], [s["lr"] for s in steps])
     lower.set(xlabel="step", ylabel="learning rate")

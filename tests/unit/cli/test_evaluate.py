@@ -6,9 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from clearhead.config import merge
 from clearhead.tasks.masked_model import MaskedModel
 from clearhead.tasks.masked_scoring import evaluate_masked
-from tests.toy import HELD_OUT, PAIRS, assert_one_line, clearhead
+from tests.toy import (
+    CLASSIFY,
+    HELD_OUT,
+    PAIRS,
+    assert_one_line,
+    clearhead,
+    labelled_lines,
+    write_labelled,
+    write_recipe,
+)
 
 
 def test_scores_as_json_and_the_translations_in_a_file(
@@ -72,3 +82,38 @@ def test_masked_pieces_and_pairs(toy_masked_run: Path, capsys: pytest.CaptureFix
     assert f"{found.mlm_accuracy:.2%}" in said.out
     said = clearhead(capsys, "evaluate", toy_masked_run, *words[:3], "tset")
     assert_one_line(said, 2, "--split 'tset': must be one of train, valid, test")
+
+
+def test_what_a_classifier_confuses(
+    toy_classifier: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [toy_classifier, "--data", labelled, "--split", "valid"]
+    said = clearhead(capsys, "evaluate", *words, "--output", tmp_path / "confusion.png")
+    lines = said.out.splitlines()
+    assert lines[0].startswith("valid: 30 lines, step ")
+    assert lines[1].startswith("accuracy ")
+    assert lines[2].startswith("calibration error ")
+    assert [line.split()[0] for line in lines[4:6]] == ["bad", "good"]
+    assert lines[7].startswith("true \\ given")
+    assert lines[-1].endswith(" lines per second")
+    assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    tree = json.loads(clearhead(capsys, "evaluate", *words, "--json").out)
+    assert (tree["lines"], tree["truncated"]) == (30, 0)
+    assert sum(map(sum, tree["confusion"])) == 30
+    assert f"accuracy {tree['accuracy']:.4f}" in said.out
+    for output in (tmp_path / "confusion.nothing", tmp_path / "no" / "confusion.png"):
+        assert_one_line(clearhead(capsys, "evaluate", *words, "--output", output), 3, "cannot be written")
+
+
+def test_numbers_have_no_confusion(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [f"{len(line)}\t{line.partition(chr(9))[2]}" for line in labelled_lines(40)]
+    data, tree = write_labelled(tmp_path / "data", lines, lines[:9]), merge(CLASSIFY, {"data": {"kind": "number"}})
+    recipe, out = write_recipe(tmp_path / "numbers.toml", tree), tmp_path / "run"
+    assert clearhead(capsys, "train", recipe, "--data", data, "--out", out, "--set", "finetune.epochs=1").code == 0
+    words = [out, "--data", data, "--split", "valid"]
+    assert "\nPearson " in clearhead(capsys, "evaluate", *words).out
+    assert set(json.loads(clearhead(capsys, "evaluate", *words, "--json").out)) > {"pearson", "spearman", "mse", "loss"}
+    said = clearhead(capsys, "evaluate", *words, "--output", tmp_path / "x.png")
+    assert_one_line(said, 2, "--output: numbers have no confusion matrix to draw")
+    (line,) = clearhead(capsys, "classify", out, "the film was great").out.splitlines()
+    assert float(line)

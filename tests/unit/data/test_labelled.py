@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearhead.config import parse
-from clearhead.data.labelled import LabelledConfig, LabelledText, read_labelled, stratified_folds
+from clearhead.data.labelled import LabelledConfig, LabelledText, Labels, read_labelled, stratified_folds
 from clearhead.errors import DataError, UsageError
 
 
@@ -26,7 +26,8 @@ def write(folder: Path, **files: bytes | str) -> Path:
 
 
 def read(data: Path, split: Any = "train", train: LabelledText | None = None, **config: Any) -> LabelledText:
-    return read_labelled(data, split=split, config=LabelledConfig(**{"valid_fraction": 0.0, **config}), train=train)
+    known, settings = train and train.made_of, LabelledConfig(**{"valid_fraction": 0.0, **config})
+    return read_labelled(data, split=split, config=settings, train=known)
 
 
 def jsonl(*rows: Any) -> str:
@@ -210,7 +211,7 @@ def test_what_is_missing_is_named(tmp_path: Path, place: str, split: str, words:
 
 
 def test_one_line_cannot_be_divided(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"train\.tsv: one line, too few for data\.valid_fraction = 0\.1"):
+    with pytest.raises(DataError, match=r"train\.tsv: 1 lines, too few for data\.valid_fraction = 0\.1"):
         read(write(tmp_path, train_tsv="1\tx"), kind="number", valid_fraction=0.1)
 
 
@@ -235,3 +236,24 @@ def test_real_sets(shared_data: Path, name: str, train: int, valid: int, classes
     held_out = read(shared_data / name, "valid", train=found)
     assert (len(found), len(held_out), len(found.classes), found.pairs) == (train, valid, classes, pairs)
     assert sum(found.counts.values()) == train
+
+
+def test_folds_take_the_place_of_the_validation_lines(tmp_path: Path) -> None:
+    lines = [f"{'ab'[number % 2]}\t{number}\n" for number in range(20)]
+    data = write(tmp_path, train_tsv="".join(lines), valid_tsv="a\tv\n", test_tsv="a\tt\nb\tu\n")
+    seen: list[str] = []
+    for fold in range(4):
+        train, valid = (read(data, split, folds=4, fold=fold) for split in ("train", "valid"))
+        assert sorted([line.text for line in (*train.lines, *valid.lines)], key=int) == [str(n) for n in range(20)]
+        assert sorted(valid.counts.values()) == [2, 3]
+        seen += [line.text for line in valid.lines]
+    assert sorted(seen, key=int) == [str(number) for number in range(20)], "each line is held out once"
+    assert [line.text for line in read(data, "test", folds=4).lines] == ["t", "u"]
+    with pytest.raises(DataError, match=r"train\.tsv: 20 lines, too few for data\.folds = 21"):
+        read(data, folds=21)
+
+
+def test_what_the_other_splits_must_be_made_of(tmp_path: Path) -> None:
+    data = write(tmp_path, train_tsv="1\ta\tb\n3\tc\td\n")
+    assert read(data, kind="number").made_of == Labels((), True, 2.0, 1.0)
+    assert read(data).made_of == Labels(("1", "3"), True)

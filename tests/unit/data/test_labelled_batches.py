@@ -111,7 +111,7 @@ def test_what_is_read_is_used_or_dropped() -> None:
     report = encode_labelled(text, tokenizer=CHARS, max_seq_len=12).report
     assert (report.pieces_in, report.pieces_used, report.pieces_dropped, report.truncated) == (52, 22, 30, 2)
     assert report.unknown == 11, "of the pieces that are used"
-    assert report.text() == [
+    assert report.lines() == [
         "f: 3 lines",
         "  2 blank lines skipped",
         "  labels: n 1, x 0, y 2",
@@ -131,7 +131,7 @@ def test_numbers_are_labels_of_floats() -> None:
     batch = evaluation_batches(source, batch_tokens=99)[0]
     assert batch.labels.dtype == torch.float32
     assert sorted(batch.labels.tolist()) == [-2, 1.5]
-    assert source.report.text()[1] == "  labels: least -2, mean -0.25, greatest 1.5"
+    assert source.report.lines()[1] == "  labels: least -2, mean -0.25, greatest 1.5"
 
 
 @pytest.mark.parametrize("workers", [0, 2])

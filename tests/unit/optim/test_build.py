@@ -49,7 +49,7 @@ def train(model: nn.Module, step: Callable[[], None], steps: range) -> None:
 
 
 def test_matrices_decay_and_vectors_do_not() -> None:
-    groups, names = parameter_groups(net(), 0.1)
+    groups, names = parameter_groups(net(), 0.1, lr=0.5)
     found = [({names[param] for param in group["params"]}, group["weight_decay"]) for group in groups]
     assert found == [({"embed.weight", "inner.weight"}, 0.1), ({"inner.bias", "norm.weight", "norm.bias"}, 0.0)]
 
@@ -109,6 +109,32 @@ def test_muon_leaves_the_output_layers_of_heads_to_adamw() -> None:
     optimizers = build_optimizers(model, OptimConfig(name="muon"), 0.01)
     (matrices,) = [group["params"] for group in optimizers.parts[1].param_groups]
     assert [optimizers.names[param] for param in matrices] == ["mlm_head.proj.weight"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_parameter_has_its_own_rate_by_name(name: str) -> None:
+    model = net()
+    rates = {"embed.weight": 0.25, "inner.weight": 0.5, "inner.bias": 0.5}
+    optimizers = build_optimizers(model, OptimConfig(name=name, weight_decay=0.1), 0.4, lambda key: rates.get(key, 1.0))
+    for factor in (0.5, 1.0):
+        optimizers.set_lr_factor(factor)
+        found = {
+            optimizers.names[param]: (group["lr"], group["weight_decay"])
+            for part in optimizers.parts
+            for group in part.param_groups
+            for param in group["params"]
+        }
+        assert {key: lr for key, (lr, _) in found.items()} == {
+            key: pytest.approx(0.4 * factor * rates.get(key, 1.0)) for key in optimizers.names.values()
+        }
+    assert {key for key, (_, decay) in found.items() if decay} == {"embed.weight", "inner.weight"}
+    assert optimizers.set_lr_factor(1.0) == pytest.approx(0.4), "what is shown is the rate of the fastest"
+
+
+def test_muon_may_have_no_matrices() -> None:
+    model = nn.ModuleDict({"out_proj": nn.Linear(4, 2)})
+    (only,) = build_optimizers(model, OptimConfig(name="muon"), 0.1).parts
+    assert isinstance(only, torch.optim.AdamW)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,16 +1,15 @@
 """The dry run's numbers: counted, not guessed; the curve of the learning rate."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from clearhead.config import merge, parse
+from clearhead.config import merge
+from clearhead.tasks.classify_job import prepare_classify
 from clearhead.tasks.forecast import lr_curve, try_steps
-from clearhead.tasks.translation import TranslationRecipe
 from clearhead.tasks.translation_job import prepare_translation
-from tests.toy import RECIPE
+from tests.toy import CLASSIFY, RECIPE
 
 
 def test_sizes_are_those_of_the_run(toy_data: Path) -> None:
@@ -28,13 +27,24 @@ def test_sizes_are_those_of_the_run(toy_data: Path) -> None:
     assert 100 < found.peak_memory_mb < 100_000
     text = "\n".join(found.lines())
     assert f"batches: {found.batches_per_epoch:,} an epoch" in text
+    assert " tokens/s" in text
     assert torch.is_grad_enabled()
 
 
-def test_the_curve_rises_and_falls() -> None:
-    recipe = parse(TranslationRecipe, merge(RECIPE, {"optim": {"schedule": "cosine"}}), source="here")
-    recipe = replace(recipe, train=replace(recipe.train, max_steps=100, warmup_steps=50, lr=0.25))
-    line, peak = lr_curve(recipe, columns=20).split(" ", 1)
+def test_a_classifier_is_tried_with_all_its_layers_learning(toy_classifier: Path, labelled: Path) -> None:
+    tree = merge(CLASSIFY, {"start": str(toy_classifier), "finetune": {"unfreeze_every": 3}})
+    job = prepare_classify(tree, "here", labelled)
+    found = try_steps(job, steps=1)
+    assert " lines/s" in "\n".join(found.lines())
+    assert all(parameter.requires_grad for parameter in job.state.model.parameters())
+    assert found.minutes == pytest.approx(found.seconds_per_step * job.max_steps / 60)
+    assert found.shapes["ids"][1] == int(job.train.rows.lengths.max())
+
+
+def test_the_curve_rises_and_falls(toy_data: Path) -> None:
+    train = {"max_steps": 100, "warmup_steps": 50, "lr": 0.25}
+    tree = merge(RECIPE, {"optim": {"schedule": "cosine"}, "train": train})
+    line, peak = lr_curve(prepare_translation(tree, "here", toy_data), columns=20).split(" ", 1)
     assert peak == "peak 0.25"
     heights = ["▁▂▃▄▅▆▇█".index(mark) for mark in line]
     top = heights.index(7)

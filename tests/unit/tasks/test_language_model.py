@@ -39,7 +39,7 @@ def test_evaluation_is_the_same_whatever_the_batches(text: Path) -> None:
     ("change", "expected"),
     [
         ({"train": {"batch_tokens": 15}}, "train.batch_tokens = 15: must be at least model.max_seq_len = 16"),
-        ({"validation": {"monitor": "bleu"}}, "validation.monitor = 'bleu': a language model is judged by 'loss'"),
+        ({"validation": {"monitor": "bleu"}}, "validation.monitor = 'bleu': must be one of loss"),
         (
             {"tokenizer": {"kind": "byte_bpe", "vocab_size": 400, "dropout": 0.1}},
             "tokenizer.dropout = 0.1: text is encoded once",

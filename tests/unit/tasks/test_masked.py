@@ -132,8 +132,8 @@ def test_the_vocabulary_has_its_marks_whatever_the_recipe_says(job: MaskedJob) -
     [
         ({"train": {"batch_tokens": 47}}, "train.batch_tokens = 47: must be at least model.max_seq_len = 48, one row"),
         (
-            {"validation": {"monitor": "bleu"}},
-            "validation.monitor = 'bleu': a masked language model is judged by 'loss'",
+            {"validation": {"monitor": "accuracy"}},
+            "validation.monitor = 'accuracy': must be one of loss",
         ),
         ({"tokenizer": {"specials": "sequence"}}, "tokenizer.specials = 'sequence': must be 'masked'"),
         ({"tokenizer": {"dropout": 0.1}}, "tokenizer.dropout = 0.1: text is encoded once"),

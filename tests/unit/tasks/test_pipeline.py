@@ -75,7 +75,8 @@ def test_a_checkpoint_by_name(toy_run: Path, toy_lm_run: Path) -> None:
 
 
 def test_what_there_is_none_for(toy_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="task 'summarize': must be translation, text-generation or fill-mask"):
+    expected = "task 'summarize': must be translation, text-generation, fill-mask or text-classification"
+    with pytest.raises(UsageError, match=expected):
         pipeline.__wrapped__("summarize", toy_run) if hasattr(pipeline, "__wrapped__") else pipeline(
             "summarize", toy_run
         )
@@ -83,3 +84,22 @@ def test_what_there_is_none_for(toy_run: Path, tmp_path: Path) -> None:
         load(tmp_path)
     with pytest.raises(ModelError, match="is for the task translation, not language_model: use clearhead translate"):
         pipeline("text-generation", toy_run)
+
+
+def test_texts_are_classified_in_the_shape_of_hugging_face(toy_classifier: Path, toy_pair_classifier: Path) -> None:
+    model = clearhead.load(toy_classifier)
+    assert isinstance(model, clearhead.Classifier)
+    texts = ["a great film", "awful"]
+    found = model.classify(texts)
+    classify = clearhead.pipeline("text-classification", toy_classifier)
+    best = [{"label": one.label, "score": pytest.approx(one.score)} for one in found]
+    assert classify(texts) == best
+    assert classify(texts[0]) == best[:1]
+    assert classify([]) == []
+    ranked = classify(texts, top_k=None)
+    assert [one[0] for one in ranked] == best
+    assert [[share["label"] for share in one] for one in ranked] == [["good", "bad"], ["bad", "good"]]
+    assert classify(texts[0], top_k=2) == ranked[0]
+    pairs = clearhead.pipeline("text-classification", toy_pair_classifier)
+    (one,) = clearhead.load(toy_pair_classifier).classify([("a film", "was it")])  # type: ignore[union-attr]
+    assert pairs({"text": "a film", "text_pair": "was it"}) == [{"label": one.label, "score": one.score}]

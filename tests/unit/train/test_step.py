@@ -50,6 +50,14 @@ def test_unequal_micro_batches_are_one_batch(dtype: torch.dtype, tolerance: floa
         torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance, msg=name)
 
 
+def test_the_sum_is_divided_by_the_weights_of_all_batches() -> None:
+    model, batches = small(), [batch(0, 3), batch(3, 7)]
+    optimizers = build_optimizers(model, OptimConfig(name="sgd"), lr=0.0)
+    sums = [float(loss_of(model)(one)[0].detach()) for one in batches]
+    loss, _ = train_step(model, batches, loss_of(model), optimizers, grad_clip_norm=0.0, weight_of=lambda one: 2.5)
+    assert loss == pytest.approx(sum(sums) / 5)
+
+
 def test_the_gradients_of_the_step_before_are_forgotten() -> None:
     model = small()
     first, _ = [step_on(model, [batch(0, 3)])[1] for _ in range(2)]
