@@ -15,7 +15,7 @@ from clearhead.tasks.classify import ClassifyRecipe, load_classifier, load_label
 from clearhead.tasks.language_model import load_tokenizer
 from clearhead.tasks.masked import load_masked, parse_masked
 from clearhead.tasks.run import load_recipe
-from clearhead.tasks.start import load_weights
+from clearhead.tasks.start import load_weights, with_rates
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.train.state import find_checkpoint
 
@@ -39,11 +39,7 @@ class EncoderStart:
 
     def applied(self, recipe: ClassifyRecipe) -> ClassifyRecipe:
         """Returns ``recipe`` with sizes and tokenizer of this encoder; its dropout rates are kept."""
-        wanted = recipe.model
-        rates = {name: getattr(wanted, name) for name in ("dropout", "embed_dropout", "head_dropout")}
-        inside = {name: getattr(wanted.block, name) for name in ("attn_dropout", "stochastic_depth")}
-        model = replace(self.config, block=replace(self.config.block, **inside), **rates)
-        return replace(recipe, model=model, tokenizer=self.tokenizer.config)
+        return replace(recipe, model=with_rates(self.config, recipe.model), tokenizer=self.tokenizer.config)
 
     def load_into(self, model: BertClassifier, labels: Labels) -> LoadReport:
         """Copies the encoder into ``model``, its output layer too where it stands for the same labels.

@@ -66,11 +66,11 @@ def load_weights(model: nn.Module, tensors: Tensors, source: str) -> LoadReport:
 
 
 def with_rates(sizes: Any, rates: Any) -> Any:
-    """Returns the model config ``sizes`` with the dropout rates of ``rates``, those of its block too."""
+    """Returns the model config ``sizes`` with what ``rates`` says of dropout and stochastic depth, in its block too."""
     kept = {}
     for field in fields(sizes):
         ours, theirs = getattr(sizes, field.name), getattr(rates, field.name)
-        if field.name.endswith("dropout"):
+        if field.name.endswith("dropout") or field.name == "stochastic_depth":
             kept[field.name] = theirs
         elif is_dataclass(ours):
             kept[field.name] = with_rates(ours, theirs)
