@@ -1,16 +1,19 @@
 """A folder of encoded data: built beside its place, renamed to it when all is there, checked when it is opened."""
 
 import contextlib
+import hashlib
 import json
 import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from clearhead.errors import DataError
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -31,6 +34,27 @@ def building(path: Path) -> Iterator[Path]:
             _rename(built, path)
     except OSError as error:
         raise DataError(f"encoded data cannot be written to {str(cache_dir)!r}: {error.strerror}") from error
+
+
+def open_or_build(
+    key: Sequence[object], cache_dir: Path, *, reuse: bool, read: Callable[[Path], T], write: Callable[[Path], None]
+) -> T:
+    """Opens the data that ``key`` tells from all other, and makes it first where it is missing or damaged.
+
+    Args:
+        key: kind, version, and what the data follows from; JSON values.
+        cache_dir: folder of all encoded data.
+        reuse: whether data that is there may be taken.
+        read: opens a folder; DataError if it is damaged.
+        write: fills an empty folder.
+    """
+    path = cache_dir / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
+    if reuse and path.exists():
+        with contextlib.suppress(DataError):  # damaged: encode anew
+            return read(path)
+    with building(path) as folder:
+        write(folder)
+    return read(path)
 
 
 def seal(folder: Path, meta: dict[str, Any], *, version: int) -> None:

@@ -1,8 +1,5 @@
 """Documents encoded sentence by sentence, once, to memory-mapped ids; and which of the sentences fit a model."""
 
-import contextlib
-import hashlib
-import json
 import mmap
 import re
 from array import array
@@ -18,7 +15,7 @@ from numpy import ndarray
 from numpy.typing import NDArray
 
 from clearhead.data.documents import Documents, TextReport
-from clearhead.data.encoded import building, map_file, open_sealed, seal
+from clearhead.data.encoded import map_file, open_or_build, open_sealed, seal
 from clearhead.errors import DataError
 from clearhead.text.sentences import split_sentences
 from clearhead.text.tokenizer import Tokenizer
@@ -81,14 +78,13 @@ def prepare_sentences(
     Raises:
         DataError: there is no piece at all, the text cannot be used, or the disk is full.
     """
-    key = json.dumps(["sentences", FORMAT, documents.digest, tokenizer.fingerprint])
-    path = cache_dir / hashlib.sha256(key.encode()).hexdigest()[:32]
-    if documents.config.cache and path.exists():
-        with contextlib.suppress(DataError):  # damaged: encode anew
-            return SentenceStore(path)
-    with building(path) as folder:
-        _build(folder, documents, tokenizer, progress)
-    return SentenceStore(path)
+    return open_or_build(
+        ["sentences", FORMAT, documents.digest, tokenizer.fingerprint],
+        cache_dir,
+        reuse=documents.config.cache,
+        read=SentenceStore,
+        write=lambda folder: _build(folder, documents, tokenizer, progress),
+    )
 
 
 def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Callable[[int, int], object]) -> None:

@@ -1,9 +1,7 @@
 """Encoded parallel text, memory-mapped: built in a stream, cached under a digest of what decides it."""
 
 import contextlib
-import hashlib
 import itertools
-import json
 import mmap
 from array import array
 from collections.abc import Callable
@@ -15,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clearhead.data.corpus import CorpusReport, DataConfig, Pair, PairFilter, ParallelFiles, Scan
-from clearhead.data.encoded import building, map_file, open_sealed, seal
+from clearhead.data.encoded import map_file, open_or_build, open_sealed, seal
 from clearhead.errors import DataError
 from clearhead.text.tokenizer import Tokenizer
 
@@ -101,15 +99,12 @@ def prepare(
     scan = scan or files.scan()
     key = [FORMAT, scan.digest, src.fingerprint, tgt.fingerprint, keep_text]
     key += [config.max_len, config.overlong, config.max_ratio, config.drop_duplicates]
-    path = cache_dir / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
-    if config.cache and path.exists():
-        with contextlib.suppress(DataError):  # damaged: encode anew
-            return PairStore(path)
-    pairs = PairFilter(config, files=files, src=src, tgt=tgt)
-    pairs.report.byte_order_marks = scan.byte_order_marks
-    types = {"ids": "int32" if max(src.vocab_size, tgt.vocab_size) > 1 << 16 else "uint16"}
-    types |= {"text": "uint8"} if keep_text else {}
-    with building(path) as folder:
+
+    def write(folder: Path) -> None:
+        pairs = PairFilter(config, files=files, src=src, tgt=tgt)
+        pairs.report.byte_order_marks = scan.byte_order_marks
+        types = {"ids": "int32" if max(src.vocab_size, tgt.vocab_size) > 1 << 16 else "uint16"}
+        types |= {"text": "uint8"} if keep_text else {}
         with _Columns(folder, types) as columns:
             lines = iter(files)
             while chunk := list(itertools.islice(lines, CHUNK_LINES)):
@@ -119,7 +114,8 @@ def prepare(
         if not report.pairs:
             raise DataError("no pair of lines is left to use: " + "; ".join(line.strip() for line in report.lines()))
         seal(folder, {"types": columns.types, "report": report.as_dict()}, version=FORMAT)
-    return PairStore(path)
+
+    return open_or_build(key, cache_dir, reuse=config.cache, read=PairStore, write=write)
 
 
 class _Columns(contextlib.ExitStack):

@@ -1,8 +1,5 @@
 """The language-model stream: documents to one memory-mapped row of ids, and windows of it to batches."""
 
-import contextlib
-import hashlib
-import json
 import mmap
 import re
 from array import array
@@ -22,7 +19,7 @@ from torch.utils.data import Dataset
 
 from clearhead.data.batching import BatchPlan, sequential_batches
 from clearhead.data.documents import Documents, TextReport
-from clearhead.data.encoded import building, map_file, open_sealed, seal
+from clearhead.data.encoded import map_file, open_or_build, open_sealed, seal
 from clearhead.data.loading import load
 from clearhead.errors import DataError, UsageError
 from clearhead.text.special import NO_TARGET
@@ -85,14 +82,13 @@ def prepare_stream(
     Raises:
         DataError: there are fewer than two tokens, the text cannot be used, or the disk is full.
     """
-    key = json.dumps(["stream", FORMAT, documents.digest, tokenizer.fingerprint])
-    path = cache_dir / hashlib.sha256(key.encode()).hexdigest()[:32]
-    if documents.config.cache and path.exists():
-        with contextlib.suppress(DataError):  # damaged: encode anew
-            return TokenStream(path)
-    with building(path) as folder:
-        _build(folder, documents, tokenizer, progress)
-    return TokenStream(path)
+    return open_or_build(
+        ["stream", FORMAT, documents.digest, tokenizer.fingerprint],
+        cache_dir,
+        reuse=documents.config.cache,
+        read=TokenStream,
+        write=lambda folder: _build(folder, documents, tokenizer, progress),
+    )
 
 
 def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Callable[[int, int], object]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from clearhead.data.encoded import building, map_file, open_sealed, seal
+from clearhead.data.encoded import building, map_file, open_or_build, open_sealed, seal
 from clearhead.errors import DataError
 
 
@@ -49,3 +49,29 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"encoded data cannot be written to '.*file'"):
         write(tmp_path / "file" / "one")
+
+
+def test_it_is_built_once_and_again_where_it_is_damaged(tmp_path: Path) -> None:
+    built: list[Path] = []
+
+    def make(folder: Path) -> None:
+        built.append(folder)
+        (folder / "ids").write_bytes(b"abc")
+        seal(folder, {}, version=3)
+
+    def read(path: Path) -> Path:
+        open_sealed(path, version=3)
+        return path
+
+    def opened(key: str, *, reuse: bool = True) -> Path:
+        return open_or_build(["toy", key], tmp_path, reuse=reuse, read=read, write=make)
+
+    path = opened("one")
+    assert opened("one") == path
+    assert len(built) == 1
+    assert opened("two") != path
+    assert opened("one", reuse=False) == path
+    assert len(built) == 3
+    (path / "ids").write_bytes(b"")
+    assert opened("one") == path
+    assert len(built) == 4
