@@ -39,7 +39,7 @@ from clearhead.tasks.classify import (
     train_tokenizer,
 )
 from clearhead.tasks.encoder_start import open_encoder
-from clearhead.tasks.job import GradientJob, Progress, fresh_state
+from clearhead.tasks.job import GradientJob, Progress, fresh_state, vocabulary_of
 from clearhead.tasks.language_model import load_tokenizer, save_tokenizer
 from clearhead.tasks.machine import pick_device
 from clearhead.text.tokenizer import Tokenizer
@@ -109,8 +109,7 @@ class ClassifyJob(GradientJob):
 
     def vocabulary(self) -> str:
         """See ``Job``."""
-        pieces = f"{self.tokenizer.vocab_size:,} pieces"
-        return f"{pieces}, {self.taken.line()}" if self.taken else pieces
+        return vocabulary_of(self.tokenizer, self.taken)
 
     def save_text_parts(self, run: Path) -> None:
         """See ``Job``."""

@@ -9,10 +9,12 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import nn
 
+from clearhead.checkpoint import LoadReport
 from clearhead.config import as_tree
 from clearhead.data.batching import BatchPlan
 from clearhead.optim.build import OptimConfig, RateOf, build_ema, build_optimizers, same_rate
 from clearhead.tasks.run import save_json, save_recipe
+from clearhead.text.tokenizer import Tokenizer
 from clearhead.train.config import TrainConfig, ValidationConfig
 from clearhead.train.events import Event
 from clearhead.train.loop import Work, train_loop
@@ -198,6 +200,11 @@ class GradientJob(Job):
             validation=recipe.validation,
             should_stop=should_stop,
         )
+
+
+def vocabulary_of(tokenizer: Tokenizer, taken: LoadReport | None) -> str:
+    """Returns the size of a vocabulary, and what was taken over from the model that training starts from."""
+    return f"{tokenizer.size()}, {taken.line()}" if taken else tokenizer.size()
 
 
 def fresh_state(model: nn.Module, recipe: Recipe, rate_of: RateOf = same_rate) -> TrainState:

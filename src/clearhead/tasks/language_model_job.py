@@ -12,7 +12,7 @@ from clearhead.config import Tree
 from clearhead.data.batching import BatchPlan
 from clearhead.data.documents import TextReport
 from clearhead.data.stream import StreamBatch, TokenStream, Windows, loader, training_windows
-from clearhead.tasks.job import GradientJob, Progress, fresh_state
+from clearhead.tasks.job import GradientJob, Progress, fresh_state, vocabulary_of
 from clearhead.tasks.language_model import (
     LanguageModelRecipe,
     Net,
@@ -78,8 +78,7 @@ class LanguageModelJob(GradientJob):
 
     def vocabulary(self) -> str:
         """See ``Job``."""
-        pieces = self.tokenizer.size()
-        return f"{pieces}, {self.taken.line()}" if self.taken else pieces
+        return vocabulary_of(self.tokenizer, self.taken)
 
     def save_text_parts(self, run: Path) -> None:
         """See ``Job``."""

@@ -12,7 +12,7 @@ from clearhead.config import Tree
 from clearhead.data.batching import BatchPlan
 from clearhead.data.masked import MaskedBatch, MaskedBatches, MaskedText, loader
 from clearhead.models.bert import BertPretraining
-from clearhead.tasks.job import GradientJob, Progress, fresh_state
+from clearhead.tasks.job import GradientJob, Progress, fresh_state, vocabulary_of
 from clearhead.tasks.language_model import load_tokenizer, save_tokenizer
 from clearhead.tasks.machine import pick_device
 from clearhead.tasks.masked import MaskedRecipe, batch_loss, build_masked, parse_masked, read_texts, sizes_of
@@ -61,8 +61,7 @@ class MaskedJob(GradientJob):
 
     def vocabulary(self) -> str:
         """See ``Job``."""
-        pieces = f"{self.tokenizer.vocab_size:,} pieces"
-        return f"{pieces}, {self.taken.line()}" if self.taken else pieces
+        return vocabulary_of(self.tokenizer, self.taken)
 
     def save_text_parts(self, run: Path) -> None:
         """See ``Job``."""
