@@ -14,11 +14,11 @@ UNTESTED: set[str] = set()
 BUDGETS = {
     ("text",): 1150,
     ("data",): 2950,
-    ("nn",): 1400,
+    ("nn",): 1420,
     ("models",): 1250,
     ("loss", "optim"): 550,
     ("checkpoint",): 250,
-    ("train",): 650,
+    ("train",): 1400,
     ("decode",): 1900,
     ("interop",): 1150,
     ("inspect",): 1000,
