@@ -19,7 +19,7 @@ BUDGETS = {
     ("loss", "optim"): 550,
     ("checkpoint",): 250,
     ("train",): 650,
-    ("decode",): 1900,
+    ("decode",): 2200,
     ("interop",): 1150,
     ("inspect",): 1000,
     ("tasks",): 5300,
