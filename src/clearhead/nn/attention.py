@@ -57,11 +57,10 @@ class ScaledDotProduct(AttentionCore):
         if v.dtype == torch.bfloat16 and v.device.type == "cpu":
             # the kernel for bfloat16 takes 2.6 times as long on the way back
             with torch.autocast("cpu", enabled=False):
-                return self.fused(q.float(), k.float(), v.float(), mask, causal).to(v.dtype)
-        return self.fused(q, k, v, mask, causal)
+                return self._fused(q.float(), k.float(), v.float(), mask, causal).to(v.dtype)
+        return self._fused(q, k, v, mask, causal)
 
-    def fused(self, q: Queries, k: Keys, v: Keys, mask: AttendMask | None, causal: bool) -> Queries:
-        """PyTorch's kernel, whatever it chooses."""
+    def _fused(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
         return functional.scaled_dot_product_attention(
             q,
             k,

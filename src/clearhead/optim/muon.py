@@ -50,7 +50,7 @@ def orthogonalize(matrix: Float[Tensor, "rows columns"], steps: int = 5) -> Floa
     The coefficients are those of Jordan et al.: they take small values up fast and leave all in about 0.7 to 1.2.
     """
     x = matrix / (matrix.norm() + 1e-7)
-    x = x.to(product_dtype(x.device.type))
+    x = x.to(product_dtype(x.device.type)) if x.dtype == torch.float32 else x
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
     for _ in range(steps):
