@@ -15,7 +15,7 @@ BUDGETS = {
     ("text",): 1150,
     ("data",): 2950,
     ("nn",): 1400,
-    ("models",): 1250,
+    ("models",): 1300,
     ("loss", "optim"): 550,
     ("checkpoint",): 250,
     ("train",): 650,
