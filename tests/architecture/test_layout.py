@@ -14,8 +14,8 @@ UNTESTED: set[str] = set()
 BUDGETS = {
     ("text",): 1150,
     ("data",): 2950,
-    ("nn",): 1400,
-    ("models",): 1250,
+    ("nn",): 1450,
+    ("models",): 1300,
     ("loss", "optim"): 550,
     ("checkpoint",): 250,
     ("train",): 650,
