@@ -8,7 +8,7 @@ import click
 from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json
 from clearhead.errors import UsageError, nearest
 
-WHATS = {
+LINES = {
     "model": "the tree of modules: shapes, parameters, buffers, hooks, FLOPs",
 }
 """What there is to see; a word in capitals is asked for by the view."""
@@ -20,7 +20,7 @@ class Listing(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Lists them behind the options."""
         with formatter.section("Views"):
-            formatter.write_dl(list(WHATS.items()))
+            formatter.write_dl(list(LINES.items()))
 
 
 @click.command("inspect", cls=Listing)
@@ -39,8 +39,8 @@ def command(run: Path, what: str, text: str | None, batch: str | None, as_json: 
     \b
     clearhead inspect RUN model
     """
-    if what not in WHATS:
-        raise UsageError(f"view {what!r}: there is none{nearest(what, WHATS)}")
+    if what not in LINES:
+        raise UsageError(f"view {what!r}: there is none{nearest(what, LINES)}")
     from clearhead.inspect.page import save_page, save_picture
     from clearhead.tasks.inspection import Opened, Shape
     from clearhead.tasks.views import VIEWS

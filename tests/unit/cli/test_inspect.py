@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from clearhead.cli.inspect import WHATS
+from clearhead.cli.inspect import LINES
 from clearhead.tasks.views import VIEWS
 from tests.toy import assert_one_line, clearhead
 
 
 def test_every_view_has_its_line_of_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert WHATS.keys() == VIEWS.keys()
+    assert LINES.keys() == VIEWS.keys()
     said = clearhead(capsys, "inspect", "--help")
-    assert all(f"\n  {what} " in said.out for what in WHATS)
+    assert all(f"\n  {what} " in said.out for what in LINES)
 
 
 def test_text_and_json_say_the_same(toy_lm_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
