@@ -203,7 +203,7 @@ class Translator:
 
     @torch.inference_mode()
     def trace(self, text: str, *, top: int = 5, meter: MakeMeter | None = None) -> Trace:
-        """Follows one text through tokenizer, encoder and every greedy decoder step; ``meter``: see ``trace_greedy``."""
+        """Follows a text through tokenizer, encoder and every greedy decoder step; ``meter``: see ``trace_greedy``."""
         ids = self._parts(text, "error")[0][0]
         if not ids:
             raise DataError(f"text {text!r}: there is nothing to trace")
