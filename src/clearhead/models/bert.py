@@ -24,6 +24,7 @@ Real = Bool[Tensor, "batch seq"] | None
 Segments = Int[Tensor, "batch seq"] | None
 Hidden = Float[Tensor, "batch seq d_model"]
 Labels = Literal["sequence", "regression", "token"]
+Pooling = Literal["first", "mean"]
 BertKind = Literal["encoder", "pooled", "pretraining", "masked", Labels]
 """States; these and a pooler; pieces and next sentence; pieces alone; one label, one number or a label each piece."""
 
@@ -66,21 +67,38 @@ class BertConfig:
         check_sizes(self)
 
 
-class Pooler(nn.Module):
-    """tanh of a linear layer on the first real piece of each row: one state for a whole sequence."""
+def first_of(states: Hidden, mask: Real = None) -> Float[Tensor, "batch d_model"]:
+    """Returns the state of the first real piece of each row; ``mask`` is True at real pieces, None where all are."""
+    if mask is None:
+        return states[:, 0]
+    rows = torch.arange(len(states), device=states.device)
+    return states[rows, mask.int().argmax(dim=1)]  # batch d_model
 
-    def __init__(self, d_model: int) -> None:
+
+def mean_of(states: Hidden, mask: Real = None) -> Float[Tensor, "batch d_model"]:
+    """Returns the mean of the states of each row's real pieces; ``mask`` as for ``first_of``."""
+    if mask is None:
+        return states.mean(dim=1)
+    sums = states.masked_fill(~mask[..., None], 0.0).sum(dim=1)
+    return sums / mask.sum(dim=1, keepdim=True)
+
+
+class Pooler(nn.Module):
+    """tanh of a linear layer on one state for a whole sequence: that of its first real piece, or the mean of them all.
+
+    Args:
+        d_model: features of a state.
+        pooling: ``first`` is BERT's, which pretraining on pairs has made a summary; ``mean`` needs no such training.
+    """
+
+    def __init__(self, d_model: int, *, pooling: Pooling = "first") -> None:
         super().__init__()
         self.proj = nn.Linear(d_model, d_model)
+        self.pool = first_of if pooling == "first" else mean_of
 
     def forward(self, states: Hidden, mask: Real = None) -> Float[Tensor, "batch d_model"]:
         """Pools ``states``; ``mask`` is True at real pieces on whichever side, None where all are."""
-        if mask is None:
-            first = states[:, 0]
-        else:
-            rows = torch.arange(len(states), device=states.device)
-            first = states[rows, mask.int().argmax(dim=1)]  # batch d_model
-        return torch.tanh(self.proj(first))
+        return torch.tanh(self.proj(self.pool(states, mask)))
 
 
 class NoPooler(nn.Module):
@@ -99,9 +117,18 @@ class Bert(nn.Module):
         vocab_size: pieces of the vocabulary.
         pad_id: the id of padding, whose embedding starts at zero; None has none.
         pooled: whether the pooler pools, for heads that judge a whole sequence.
+        pooling: what it pools.
     """
 
-    def __init__(self, config: BertConfig, *, vocab_size: int, pad_id: int | None = None, pooled: bool = True) -> None:
+    def __init__(
+        self,
+        config: BertConfig,
+        *,
+        vocab_size: int,
+        pad_id: int | None = None,
+        pooled: bool = True,
+        pooling: Pooling = "first",
+    ) -> None:
         super().__init__()
         self.config, self.vocab_size = config, vocab_size
         block = config.block
@@ -118,7 +145,7 @@ class Bert(nn.Module):
         self.alibi = Alibi(config.n_heads) if config.position == "alibi" else None
         self.layers = _layers(config)
         self.norm = final_norm(block, config.d_model)
-        self.pooler = Pooler(config.d_model) if pooled else NoPooler()
+        self.pooler = Pooler(config.d_model, pooling=pooling) if pooled else NoPooler()
         # where each sum is normalized nothing grows with depth; where none is, the branches start smaller
         initialize_normal(self, n_layers=config.n_layers if block.norm_position == "pre" else None)
 
@@ -241,16 +268,24 @@ class BertClassifier(nn.Module):
         kind: sequence (a label for a text or a pair), regression (a number for it) or token (a label each piece).
         n_labels: classes; 1 for regression.
         pad_id: the id of padding; None has none.
+        pooling: what stands for a whole sequence; of no meaning for tokens.
     """
 
     def __init__(
-        self, config: BertConfig, *, vocab_size: int, kind: Labels, n_labels: int, pad_id: int | None = None
+        self,
+        config: BertConfig,
+        *,
+        vocab_size: int,
+        kind: Labels,
+        n_labels: int,
+        pad_id: int | None = None,
+        pooling: Pooling = "first",
     ) -> None:
         super().__init__()
         if n_labels < 1 or (kind == "regression" and n_labels != 1):
             raise ValueError(f"n_labels = {n_labels}: must be 1 for regression, and otherwise at least 1")
         self.config, self.vocab_size, self.kind, self.n_labels = config, vocab_size, kind, n_labels
-        self.bert = Bert(config, vocab_size=vocab_size, pad_id=pad_id, pooled=kind != "token")
+        self.bert = Bert(config, vocab_size=vocab_size, pad_id=pad_id, pooled=kind != "token", pooling=pooling)
         dropout = config.dropout if config.head_dropout is None else config.head_dropout
         self.head = LabelHead(config.d_model, n_labels=n_labels, dropout=dropout)
 

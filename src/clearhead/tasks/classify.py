@@ -25,7 +25,7 @@ from clearhead.evaluate.classification import (
 )
 from clearhead.interop.folder import read_json
 from clearhead.loss import cross_entropy, squared_error, weighted_cross_entropy
-from clearhead.models.bert import BertClassifier, BertConfig
+from clearhead.models.bert import BertClassifier, BertConfig, Pooling
 from clearhead.nn.lora import LoraConfig, add_lora, merge_lora
 from clearhead.optim.build import OptimConfig, RateOf
 from clearhead.tasks.language_model import check_encoded_once
@@ -67,6 +67,9 @@ class FinetuneConfig:
     fresh: bool = False
     """Takes sizes and vocabulary of ``start`` alone: weights are drawn, and all of them learn at one rate, whatever the
     keys above say. What pretraining is worth is the difference."""
+    pooling: Pooling = "first"
+    """What stands for a whole text: the state of its first piece, [CLS], or the mean of all its states, which learns
+    sooner where no pretraining on pairs made [CLS] a summary."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,10 @@ def build_classifier(recipe: ClassifyRecipe, tokenizer: Tokenizer, labels: Label
     pad_id = None if tokenizer.ids.pad == ABSENT else tokenizer.ids.pad
     kind: Literal["sequence", "regression"] = "sequence" if labels.classes else "regression"
     vocab_size, n_labels = tokenizer.vocab_size, len(labels.classes) or 1
-    model = BertClassifier(recipe.model, vocab_size=vocab_size, kind=kind, n_labels=n_labels, pad_id=pad_id)
+    pooling = recipe.finetune.pooling
+    model = BertClassifier(
+        recipe.model, vocab_size=vocab_size, kind=kind, n_labels=n_labels, pad_id=pad_id, pooling=pooling
+    )
     tuned = recipe.tuned
     if tuned.frozen:
         model.bert.requires_grad_(False)

@@ -16,7 +16,7 @@ from clearhead.checkpoint import load_checkpoint
 from clearhead.data.batching import sequential_batches
 from clearhead.data.segments import check_marks, collate, marks
 from clearhead.errors import DataError, ModelError, UsageError
-from clearhead.models.bert import BertPretraining
+from clearhead.models.bert import BertPretraining, mean_of
 from clearhead.tasks.language_model import load_tokenizer
 from clearhead.tasks.machine import pick_device
 from clearhead.tasks.masked import MaskedRecipe, load_masked, parse_masked
@@ -155,8 +155,7 @@ class MaskedModel:
         found = np.zeros((len(texts), self.recipe.model.d_model), np.float32)
         for numbers, ids, real in self._batches(rows):
             states = self.model.bert(ids, mask=real).float()  # batch seq d_model
-            sums = states.masked_fill(~real[..., None], 0.0).sum(dim=1)
-            found[numbers] = (sums / real.sum(dim=1, keepdim=True)).cpu().numpy()
+            found[numbers] = mean_of(states, real).cpu().numpy()
         return found
 
     def _part(self, text: str) -> list[str]:

@@ -11,7 +11,16 @@ from torch.nn import functional
 
 from clearhead.inspect.watch import watching
 from clearhead.loss import LossConfig, linear_cross_entropy
-from clearhead.models.bert import Bert, BertClassifier, BertConfig, BertKind, BertPretraining, NoPooler, build_bert
+from clearhead.models.bert import (
+    Bert,
+    BertClassifier,
+    BertConfig,
+    BertKind,
+    BertPretraining,
+    NoPooler,
+    build_bert,
+    mean_of,
+)
 from clearhead.nn.layer import BlockConfig
 from clearhead.nn.norm import NormName
 from clearhead.nn.position import PositionName
@@ -180,6 +189,29 @@ def test_the_pooler_reads_the_first_real_piece(side: str) -> None:
     assert_near(pooler(states, mask), torch.tanh(first @ pooler.proj.weight.T + pooler.proj.bias))
     assert_near(pooler(states), torch.tanh(states[:, 0] @ pooler.proj.weight.T + pooler.proj.bias))
     assert torch.equal(NoPooler()(states, mask), states)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@torch.no_grad()
+def test_the_mean_of_a_padded_row_is_that_of_the_row_alone(side: str) -> None:
+    torch.manual_seed(0)
+    words = {"vocab_size": VOCAB, "kind": "sequence", "n_labels": 3}
+    model = BertClassifier(small_config(position="rotary"), pooling="mean", **words)
+    shake(model)
+    rows = random_rows(LENGTHS)
+    ids, mask = padded(rows, side, 2)
+    states, pooler = model.bert(ids, mask=mask), model.bert.pooler
+    means = torch.stack([states[row, mask[row]].mean(dim=0) for row in range(len(ids))])
+    assert_near(pooler(states, mask), torch.tanh(means @ pooler.proj.weight.T + pooler.proj.bias))
+    assert_near(mean_of(states), states.mean(dim=1))
+    model.eval()
+    expected = torch.cat(alone(model, rows))
+    for batch in (ids, ids.masked_fill(~mask, 7)):
+        assert_near(model(batch, mask=mask, segments=segments_of(mask)), expected)
+    first = BertClassifier(small_config(position="rotary"), **words).eval()
+    first.load_state_dict(model.state_dict())  # both have the same weights
+    assert (first(ids, mask=mask) - expected)[[0, 1, 3]].abs().max() > 1e-3
+    assert_near(first(ids, mask=mask)[2], expected[2])  # of one piece
 
 
 def test_what_each_kind_is_made_of() -> None:

@@ -170,6 +170,18 @@ def test_predictions_are_those_of_each_line_alone(tmp_path: Path) -> None:
     assert set(scores) == {"loss", "accuracy", "macro_f1", "matthews"}
 
 
+def test_a_whole_text_may_be_its_mean(tmp_path: Path) -> None:
+    found = recipe({"finetune": {"pooling": "mean"}})  # without a start too
+    model, source, labels = source_of(tmp_path, labelled_lines(20), found)
+    batch = batch_of(source, [3])
+    states = model.bert(batch.ids, mask=batch.mask, segments=batch.segments)
+    torch.testing.assert_close(model.bert.pooler.pool(states, batch.mask), states.mean(dim=1))
+    together = predict(model, source, labels, batch_tokens=9999)
+    assert together == pytest.approx(predict(model, source, labels, batch_tokens=24), abs=1e-6)
+    with pytest.raises(UsageError, match=r"finetune\.pooling = 'max': "):
+        recipe({"finetune": {"pooling": "max"}})
+
+
 def test_numbers_are_learned_in_deviations_from_their_mean(tmp_path: Path) -> None:
     lines = [f"{value}\ttext {value}" for value in (10.0, 20.0, 60.0)]
     model, source, labels = source_of(tmp_path, lines, recipe(NUMBERS))

@@ -17,7 +17,8 @@ def test_said_once_and_says_where_it_was_best() -> None:
     (found,) = seen(falling + [9.0] * 100)
     assert 100 < found.step < 100 + 2 * WINDOW
     assert found.lowest_step == 100
-    assert found.lowest < 4 and found.loss > 7.5
+    assert found.lowest < 4
+    assert found.loss > 7.5
     assert found.lr == 0.5
 
 
