@@ -87,11 +87,33 @@ def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Returns the model's parameters and buffers by name, a shared tensor once, under its first name."""
     seen: set[int] = set()
     kept: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() not in seen or not tensor.numel():
-            kept[name] = tensor
-            seen.add(tensor.data_ptr())
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        place = id(tensor) if is_sharded(tensor) else tensor.data_ptr()
+        if place not in seen or not tensor.numel():
+            kept[name] = tensor.detach()
+            seen.add(place)
     return kept
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether each process has a part of ``tensor``."""
+    return type(tensor).__name__ == "DTensor" or "DTensor" in {kind.__name__ for kind in type(tensor).__mro__}
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Returns the whole of a tensor of which each process has a part: all must call this. Others are whole already."""
+    found: Tensor = tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
+    return found
+
+
+def put(own: Tensor, value: Tensor) -> None:
+    """Copies ``value`` into ``own``, or this process's part of it."""
+    if is_sharded(own):
+        from torch.distributed.tensor import distribute_tensor
+
+        mesh, placements = own.device_mesh, own.placements  # type: ignore[attr-defined]
+        value = distribute_tensor(value.to(own.device), mesh, placements, src_data_rank=None)
+    own.copy_(value)
 
 
 @dataclass(frozen=True)
@@ -127,7 +149,7 @@ def load_matching(model: nn.Module, tensors: Mapping[str, Tensor], source: str) 
             raise ModelError(f"{source}: tensor {name!r} has shape {given}, this model needs {wanted}")
     with torch.no_grad():
         for name in loaded:
-            own[name].copy_(tensors[name])
+            put(own[name], tensors[name])
     return LoadReport(loaded, sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys()))
 
 
