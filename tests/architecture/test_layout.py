@@ -13,12 +13,12 @@ UNTESTED: set[str] = set()
 
 BUDGETS = {
     ("text",): 1150,
-    ("data",): 2950,
+    ("data",): 3000,
     ("nn",): 1400,
     ("models",): 1300,
     ("loss", "optim"): 550,
-    ("checkpoint",): 250,
-    ("train",): 650,
+    ("checkpoint",): 300,
+    ("train",): 1000,
     ("decode",): 1900,
     ("interop",): 1150,
     ("inspect",): 1000,
