@@ -13,12 +13,12 @@ UNTESTED: set[str] = set()
 
 BUDGETS = {
     ("text",): 1150,
-    ("data",): 2950,
-    ("nn",): 1450,
+    ("data",): 3050,
+    ("nn",): 1500,
     ("models",): 1300,
-    ("loss", "optim"): 550,
-    ("checkpoint",): 250,
-    ("train",): 1400,
+    ("loss", "optim"): 600,
+    ("checkpoint",): 300,
+    ("train",): 1900,
     ("decode",): 2200,
     ("interop",): 1150,
     ("inspect",): 2200,

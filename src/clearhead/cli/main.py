@@ -2,6 +2,7 @@
 
 import importlib
 import keyword
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -95,5 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _leave(message: str, code: int, advice: str = "") -> None:
     from clearhead.messages import localized
 
-    click.echo(f"clearhead: {localized(' '.join(message.split()))}{localized(advice)}", err=True)
+    rank = os.environ.get("RANK", "0") if "TORCHELASTIC_RUN_ID" in os.environ else "0"
+    who = "clearhead" if rank == "0" else f"clearhead, process {rank}"
+    click.echo(f"{who}: {localized(' '.join(message.split()))}{localized(advice)}", err=True)
     sys.exit(code)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.data.corpus import CorpusReport, DataConfig, Pair, PairFilter, ParallelFiles, Scan
+from clearhead.data.corpus import CorpusReport, DataConfig, Pair, PairFilter, ParallelFiles, Scan, check_unchanged
 from clearhead.data.encoded import map_file, open_or_build, open_sealed, seal
 from clearhead.errors import DataError
 from clearhead.text.tokenizer import Tokenizer
 
-FORMAT = 1
+FORMAT = 2
 CHUNK_LINES = 20_000
 
 
@@ -110,12 +110,15 @@ def prepare(
             while chunk := list(itertools.islice(lines, CHUNK_LINES)):
                 columns.write(pairs(chunk))
                 progress(pairs.report.read, scan.lines)
+        check_unchanged(scan.stamps)
         report = pairs.finish()
         if not report.pairs:
             raise DataError("no pair of lines is left to use: " + "; ".join(line.strip() for line in report.lines()))
         seal(folder, {"types": columns.types, "report": report.as_dict()}, version=FORMAT)
 
-    return open_or_build(key, cache_dir, reuse=config.cache, read=PairStore, write=write)
+    store = open_or_build(key, cache_dir, reuse=config.cache, read=PairStore, write=write)
+    store.report.digest = scan.digest
+    return store
 
 
 class _Columns(contextlib.ExitStack):

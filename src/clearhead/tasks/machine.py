@@ -13,6 +13,7 @@ import torch
 from clearhead import __version__
 from clearhead.errors import UsageError
 from clearhead.tasks.run import cache_folder
+from clearhead.train.distributed import wanted
 
 EXTRAS = {"plots": "matplotlib", "tensorboard": "tensorboard", "interop": "transformers"}
 
@@ -24,9 +25,12 @@ def pick_device(name: str) -> torch.device:
         UsageError: no such device here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
+        if name == "cuda" and wanted() > 1:  # each process of a machine has a GPU of its own
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            torch.cuda.set_device(device)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {name!r}: not usable here; use auto or cpu, or see clearhead doctor") from error

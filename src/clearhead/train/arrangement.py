@@ -1,5 +1,6 @@
 """How the layers of a model are computed: again on the way back, compiled, or sharded over processes; same results."""
 
+from collections.abc import Callable
 from functools import partial
 
 from torch import nn
@@ -9,6 +10,7 @@ from clearhead.errors import UsageError
 from clearhead.models.rnn import RNNLanguageModel, RNNTranslator
 from clearhead.nn.layer import Layer
 from clearhead.nn.norm import BatchNorm
+from clearhead.nn.shards import is_shard
 from clearhead.optim.build import OptimConfig
 from clearhead.train.config import MachineConfig, ValidationConfig
 from clearhead.train.distributed import Inside, ranks
@@ -56,7 +58,7 @@ def arrange(model: nn.Module, machine: MachineConfig) -> Inside:
     """
     for layer in layers_of(model):
         if machine.checkpoint_activations:
-            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)  # type: ignore[method-assign]
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
         if machine.compile:
             # lengths differ from batch to batch; random numbers are to be those of the model as it is
             layer.compile(dynamic=True, options={"fallback_random": True})
@@ -84,15 +86,23 @@ def for_all_processes(inside: nn.Module, *, changing: bool) -> nn.Module:
         inside: from ``arrange``.
         changing: whether other parts learn from step to step.
     """
-    if ranks().world == 1 or not isinstance(inside, Inside) or _is_sharded(inside):
+    if ranks().world == 1 or isinstance(inside, nn.parallel.DistributedDataParallel) or is_sharded(inside):
         return inside
     return nn.parallel.DistributedDataParallel(
         inside, find_unused_parameters=changing, gradient_as_bucket_view=True, init_sync=False
     )
 
 
-def _is_sharded(inside: nn.Module) -> bool:
+def is_sharded(inside: nn.Module | None) -> bool:
+    """Whether ``inside`` is the root of what is sharded."""
+    return inside is not None and any(map(is_shard, inside.parameters()))
+
+
+def sums_of(inside: nn.Module) -> Callable[[bool], object] | None:
+    """Returns what says to FSDP whether the next gradients are summed over the processes; None without FSDP."""
+    if not is_sharded(inside):
+        return None
     from torch.distributed.fsdp import FSDPModule
 
-    return isinstance(inside, FSDPModule)
-
+    assert isinstance(inside, FSDPModule)
+    return inside.set_requires_gradient_sync

@@ -11,9 +11,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
-from clearhead.checkpoint import whole
 from clearhead.errors import ClearheadError, ModelError
+from clearhead.nn.shards import whole
 
 ANSWER_SECONDS = 3.0  # how long those that still live have to say so
 
@@ -97,12 +99,12 @@ def joined(seconds: float) -> Iterator[Ranks]:
     if wanted() == 1 or _joined:
         yield ranks()
         return
-    store, rank, world = next(dist.rendezvous("env://", timeout=timedelta(seconds=seconds)))
+    store, rank, world = next(rendezvous("env://", timeout=timedelta(seconds=seconds)))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    beside = dist.PrefixStore("clearhead", store)
+    beside = PrefixStore("clearhead", store)
     found = Ranks(rank, world, beside)
     limit = timedelta(seconds=seconds)
-    dist.init_process_group(backend, store=dist.PrefixStore("group", store), rank=rank, world_size=world, timeout=limit)
+    dist.init_process_group(backend, store=PrefixStore("group", store), rank=rank, world_size=world, timeout=limit)
     _joined.append(found)
     try:
         yield found
@@ -165,6 +167,8 @@ class Engine:
     inside: nn.Module
     """An ``Inside``, plain, under DistributedDataParallel, or the root of what FSDP shards."""
     ranks: Ranks = _ALONE
+    sharded: Callable[[bool], object] | None = None
+    """Says to FSDP whether the next gradients are summed."""
 
     @contextmanager
     def accumulating(self, *, last: bool) -> Iterator[None]:
@@ -173,8 +177,8 @@ class Engine:
             with self.inside.no_sync():
                 yield
             return
-        if hasattr(self.inside, "set_requires_gradient_sync"):
-            self.inside.set_requires_gradient_sync(last)
+        if self.sharded is not None:
+            self.sharded(last)
         yield
 
     def __call__(self, run: Callable[[], Any]) -> Any:

@@ -1,8 +1,11 @@
 """The training loop: yields events, owns no data, no model and no screen."""
 
+import contextlib
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -11,14 +14,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from clearhead.errors import ModelError
+from clearhead.errors import ClearheadError, ModelError
 from clearhead.optim.build import OptimConfig
 from clearhead.optim.schedule import lr_factor
+from clearhead.train.arrangement import for_all_processes, is_sharded, sums_of
 from clearhead.train.config import TrainConfig, ValidationConfig
+from clearhead.train.distributed import Engine, Inside, ranks
 from clearhead.train.divergence import Divergence
-from clearhead.train.events import Evaluated, Event, Finished, Reason, Saved, Skipped, Stepped
+from clearhead.train.events import Evaluated, Event, Finished, Reason, Skipped, Stepped
 from clearhead.train.failure import Failure, save_failure
 from clearhead.train.precision import Precision
+from clearhead.train.saving import Saver
 from clearhead.train.state import TrainState
 from clearhead.train.step import Counted, LossFunction, Outcome, target_count, train_step
 
@@ -55,7 +61,8 @@ def train_loop(
 ) -> Iterator[Event]:
     """Trains until a limit, an early stop or ``should_stop``, and yields what happens.
 
-    The last step is always evaluated and saved, but for an interruption, which is saved only.
+    The last step is always evaluated and saved, but for an interruption, which is saved only and judged when training
+    goes on.
 
     Args:
         state: where to start; changed in place.
@@ -66,26 +73,57 @@ def train_loop(
         validation: what decides on the best checkpoint and on stopping early.
         should_stop: asked after each step; True saves and ends the loop.
     """
+    saver = Saver(run, train.keep_last)
+    try:
+        reason = yield from _train(state, work, saver, train, optim, validation, should_stop)
+        yield from saver.wait(last=True)
+    except (Exception, GeneratorExit):  # not KeyboardInterrupt: who presses twice does not want to wait
+        with contextlib.suppress(ClearheadError):
+            saver.wait()
+        raise
+    yield Finished(state.step, reason)
+
+
+def _train(
+    state: TrainState,
+    work: Work[B],
+    saver: Saver,
+    train: TrainConfig,
+    optim: OptimConfig,
+    validation: ValidationConfig,
+    should_stop: Callable[[], bool],
+) -> Generator[Event, None, Reason]:
     reason = _limit_reached(state, train, should_stop) or _early_stop(state, validation)
+    if _owes_evaluation(state, train, reason):
+        yield _evaluate(state, work, validation)
+        yield from saver.save(state)
+        reason = reason or _early_stop(state, validation)
     watched = Divergence()
     while reason is None:
-        for event in _epoch(state, work, run, train, optim):
+        for event in _epoch(state, work, saver.run, train, optim):
             yield event
             yield from watched.see(event)
+            yield from saver.poll()
             reason = _limit_reached(state, train, should_stop)
             if isinstance(event, Skipped) and reason is None:
                 continue
             if _due(state.step, train.evaluate_every, reason) and reason != "interrupted":
                 yield _evaluate(state, work, validation)
-                yield Saved(state.step, state.save(run, train.keep_last))
-                reason = reason or _early_stop(state, validation)
+                yield from saver.save(state)
+                reason = reason or _limit_reached(state, train, should_stop) or _early_stop(state, validation)
             elif _due(state.step, train.checkpoint_every, reason):
-                yield Saved(state.step, state.save(run, train.keep_last))
+                yield from saver.save(state)
             if reason:
                 break
         else:
             state.epoch, state.position = state.epoch + 1, 0
-    yield Finished(state.step, reason)
+    return reason
+
+
+def _owes_evaluation(state: TrainState, train: TrainConfig, reason: Reason | None) -> bool:
+    """Says whether the checkpoint that is gone on from was saved by an interruption in place of being judged."""
+    judged = state.evaluated_step == state.step
+    return not judged and reason != "interrupted" and _due(state.step, train.evaluate_every, reason)
 
 
 def _due(step: int, every: int, reason: Reason | None) -> bool:
@@ -97,9 +135,10 @@ def _early_stop(state: TrainState, validation: ValidationConfig) -> Reason | Non
     return None if patient else "early_stop"
 
 
-def step_seed(seed: int, step: int) -> int:
-    """The seed of everything random inside step ``step``: a function of the two numbers alone."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])
+def step_seed(seed: int, step: int, rank: int = 0) -> int:
+    """The seed of everything random inside step ``step`` on process ``rank``: a function of these numbers alone."""
+    numbers = [seed, step, rank] if rank else [seed, step]
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 def scheduled(step: int, train: TrainConfig, optim: OptimConfig) -> float:
@@ -119,32 +158,41 @@ def _epoch(
     state: TrainState, work: Work[B], run: Path, train: TrainConfig, optim: OptimConfig
 ) -> Iterator[Stepped | Skipped]:
     batches = work.batches(state.epoch, state.position)
-    precision = precision_of(state, train)
+    precision, engine = precision_of(state, train), engine_of(state, work)
     precision.load_state(state.scaler)
     started = time.perf_counter()
     while group := list(islice(batches, train.grad_accum_steps)):
         step = state.step + 1
-        torch.manual_seed(step_seed(train.seed, step))
+        torch.manual_seed(step_seed(train.seed, step, engine.ranks.rank))
         lr = state.optimizers.set_lr_factor(scheduled(step, train, optim))
-        found = step_on(state, group, work, step, grad_clip_norm=optim.grad_clip_norm, precision=precision)
+        clip = optim.grad_clip_norm
+        found = step_on(state, group, work, step, grad_clip_norm=clip, precision=precision, engine=engine)
         if found.taken and state.ema is not None:
             state.ema.update_parameters(state.model)
         state.position, state.scaler = state.position + len(group), precision.state()
         state.step, state.skipped = (step, 0) if found.taken else (state.step, state.skipped + 1)
-        seconds = time.perf_counter() - started
+        (tokens,) = engine.ranks.sum(sum(batch.target_count for batch in group))
+        (seconds,) = engine.ranks.of_first(time.perf_counter() - started)
         state.seconds += seconds
         if found.taken:
-            tokens = sum(batch.target_count for batch in group)
-            yield Stepped(step, state.epoch, found.loss, lr, found.grad_norm, tokens, seconds)
+            yield Stepped(step, state.epoch, found.loss, lr, found.grad_norm, int(tokens), seconds)
         else:
-            where = "; ".join(filter(None, map(work.where, group)))
+            where = "; ".join(filter(None, engine.ranks.texts("; ".join(filter(None, map(work.where, group))))))
             yield Skipped(step, state.epoch, found.loss, found.grad_norm, state.skipped, where, seconds)
-        if state.skipped == train.max_skipped_steps:
-            total = sum(map(work.weight_of, group))
-            seed = step_seed(train.seed, step)
-            save_failure(run, state.model, Failure(step, seed, found.loss, found.grad_norm, total, where, group))
-            raise _never_finite(found, step, state.skipped, run)
+            if state.skipped >= train.max_skipped_steps:
+                _keep(run, state, work, group, found, seed=step_seed(train.seed, step, engine.ranks.rank), where=where)
+                raise _never_finite(found, step, state.skipped, run)
         started = time.perf_counter()
+
+
+def _keep(
+    run: Path, state: TrainState, work: Work[B], group: Sequence[B], found: Outcome, *, seed: int, where: str
+) -> None:
+    """Keeps the step that failed, as the first process had it on which the loss itself is not finite."""
+    (total,) = ranks().sum(sum(work.weight_of(batch) for batch in group if batch.target_count))
+    bad = [rank for rank, text in enumerate(ranks().texts("" if math.isfinite(found.own_loss) else "bad")) if text]
+    failure = Failure(state.step + 1, seed, found.loss, found.grad_norm, total, where, group)
+    save_failure(run, state.model, failure, writes=ranks().rank == (bad or [0])[0])
 
 
 def _never_finite(found: Outcome, step: int, times: int, run: Path) -> ModelError:
@@ -154,13 +202,29 @@ def _never_finite(found: Outcome, step: int, times: int, run: Path) -> ModelErro
     )
 
 
+def engine_of(state: TrainState, work: Work[B]) -> Engine:
+    """Returns what takes gradients over all processes."""
+    if state.inside is None:
+        state.inside = Inside(state.model)
+    changing = work.ready is not Work.ready
+    state.inside = for_all_processes(state.inside, changing=changing)
+    return Engine(state.inside, ranks(), sums_of(state.inside))
+
+
 def precision_of(state: TrainState, train: TrainConfig) -> Precision:
     """Returns the recipe's precision on the device that the model is on."""
     return Precision(train.precision, next(state.model.parameters()).device.type)
 
 
 def step_on(
-    state: TrainState, group: Sequence[B], work: Work[B], step: int, *, grad_clip_norm: float, precision: Precision
+    state: TrainState,
+    group: Sequence[B],
+    work: Work[B],
+    step: int,
+    *,
+    grad_clip_norm: float,
+    precision: Precision,
+    engine: Engine,
 ) -> Outcome:
     """Takes step number ``step`` on ``group``; rates are set already. Returns what ``train_step`` does."""
     model = state.model.train()
@@ -173,11 +237,13 @@ def step_on(
         grad_clip_norm=grad_clip_norm,
         weight_of=work.weight_of,
         precision=precision,
+        engine=engine,
     )
 
 
 def _limit_reached(state: TrainState, train: TrainConfig, should_stop: Callable[[], bool]) -> Reason | None:
-    if should_stop():
+    (stopped,) = ranks().sum(should_stop())
+    if stopped:
         return "interrupted"
     if state.step >= train.max_steps:
         return "max_steps"
@@ -189,14 +255,18 @@ def _limit_reached(state: TrainState, train: TrainConfig, should_stop: Callable[
 def _evaluate(state: TrainState, work: Work[B], validation: ValidationConfig) -> Evaluated:
     started = time.perf_counter()
     model = state.evaluated_model.eval()
+    inside = (state.inside if state.ema is None else state.evaluated_inside) if is_sharded(state.inside) else None
+    run = partial(work.evaluate, model)
     with torch.inference_mode():
-        state.scores = dict(work.evaluate(model))
+        scores = dict(run() if inside is None else inside(run))
+    state.scores = dict(zip(scores, ranks().of_first(*scores.values()), strict=True))  # the last bits may differ
     score = state.scores[validation.monitor] * (-1 if validation.monitor == "loss" else 1)
+    state.evaluated_step = state.step
     best = state.best_score is None or score > state.best_score
     if best:
         state.best_score, state.best_step, state.evaluations_since_best = score, state.step, 0
     else:
         state.evaluations_since_best += 1
-    seconds = time.perf_counter() - started
+    (seconds,) = ranks().of_first(time.perf_counter() - started)
     state.seconds += seconds
     return Evaluated(state.step, state.scores, best, seconds)

@@ -35,6 +35,8 @@ class Outcome(NamedTuple):
     """Mean per target."""
     grad_norm: float
     """Of all gradients together, before clipping."""
+    own_loss: float
+    """This process's share of the loss."""
     taken: bool
     """False where one of the two is not finite: then nothing was updated, but for the scale of float16."""
 
@@ -81,7 +83,7 @@ def train_step(
             mean = summed * (world if batch.target_count else 0) / total
             numbers.scaler.scale(mean).backward()
         loss += float(mean.detach()) / world
-    (loss,) = engine.ranks.sum(loss)
+    own_loss, (loss,) = loss, engine.ranks.sum(loss)
     grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     for part in optimizers.parts:
         numbers.scaler.unscale_(part)
@@ -95,4 +97,4 @@ def train_step(
         for buffer, before in running:  # a forward pass moves the statistics of a batch norm
             buffer.copy_(before)
     numbers.scaler.update()
-    return Outcome(loss, norm, taken)
+    return Outcome(loss, norm, own_loss, taken)
