@@ -14,6 +14,8 @@ from clearhead.errors import ClearheadError, nearest
 
 VERBS = {
     "train": "Train a model from raw text.",
+    "plan": "Forecast memory and time of a recipe, for one device or many.",
+    "replay": "Say where the step that ended a run first was not finite.",
     "translate": "Translate lines with a trained run.",
     "generate": "Continue prompts with a trained language model.",
     "fill": "Say what may stand at [MASK] in a text.",

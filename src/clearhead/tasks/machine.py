@@ -24,11 +24,12 @@ def pick_device(name: str) -> torch.device:
     Raises:
         UsageError: no such device here.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
-        if name == "cuda" and wanted() > 1:  # each process of a machine has a GPU of its own
+        if name == "auto":
+            device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        else:
+            device = torch.device(name)
+        if device.type == "cuda" and device.index is None and wanted() > 1:  # each process has a GPU of its own
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
             torch.cuda.set_device(device)
         torch.empty(1, device=device)
@@ -78,6 +79,12 @@ def _precisions() -> dict[str, str]:
         verdict = "" if kind == torch.float32 else (", worth trying" if rate > 1.2 * base else ", slower: do not use")
         words[str(kind).removeprefix("torch.")] = f"{rate:,.0f} GFLOP/s on {device}{verdict}"
     return words
+
+
+def product_rate(precision: str, device: torch.device) -> float:
+    """Returns products and sums a second of a matrix product of moderate size here, in ``precision``."""
+    kinds = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+    return 1e9 * _gemm_rate(kinds.get(precision, torch.float32), device, size=1024)
 
 
 def _gemm_rate(kind: torch.dtype, device: torch.device, size: int = 384) -> float:

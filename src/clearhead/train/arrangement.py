@@ -1,5 +1,6 @@
 """How the layers of a model are computed: again on the way back, compiled, or sharded over processes; same results."""
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 
@@ -72,7 +73,11 @@ def sharded(model: nn.Module) -> Inside:
 
     mesh = init_device_mesh(next(model.parameters()).device.type, (ranks().world,))
     for layer in layers_of(model):
+        if layer.crossed:  # the memory is projected for all layers before the first of them runs
+            fully_shard([layer.cross_attn.k_proj, layer.cross_attn.v_proj], mesh=mesh)
         fully_shard(layer, mesh=mesh)
+    # nobody changes keys and values in place, which is what torch warns of
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor", UserWarning)
     inside = Inside(model)
     # what is around the layers stays whole through a step: the loss takes the table of embeddings once more
     fully_shard(inside, mesh=mesh, reshard_after_forward=False)

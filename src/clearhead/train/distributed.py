@@ -1,6 +1,9 @@
 """Several processes that train one model: what they say to each other, and who says why it ended."""
 
+import contextlib
+import itertools
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,6 +77,7 @@ class Ranks:
 
 _ALONE = Ranks()
 _joined: list[Ranks] = []
+_runs = itertools.count()
 
 
 def ranks() -> Ranks:
@@ -101,10 +105,14 @@ def joined(seconds: float) -> Iterator[Ranks]:
         return
     store, rank, world = next(rendezvous("env://", timeout=timedelta(seconds=seconds)))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    beside = PrefixStore("clearhead", store)
+    # what an earlier run, or an earlier start of these processes, has said is still in the store
+    number = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}-{next(_runs)}"
+    beside = PrefixStore(f"texts-{number}", store)
     found = Ranks(rank, world, beside)
     limit = timedelta(seconds=seconds)
-    dist.init_process_group(backend, store=PrefixStore("group", store), rank=rank, world_size=world, timeout=limit)
+    dist.init_process_group(
+        backend, store=PrefixStore(f"group-{number}", store), rank=rank, world_size=world, timeout=limit
+    )
     _joined.append(found)
     try:
         yield found
@@ -112,6 +120,8 @@ def joined(seconds: float) -> Iterator[Ranks]:
         beside.set(f"reason/{rank}", str(error))
         raise
     except (RuntimeError, dist.DistError) as error:
+        with contextlib.suppress(ValueError):  # outside the main thread signals are somebody else's
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends us too: first say why
         gone = _gone(found, str(error))
         if gone is None:
             raise

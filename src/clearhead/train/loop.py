@@ -171,7 +171,7 @@ def _epoch(
             state.ema.update_parameters(state.model)
         state.position, state.scaler = state.position + len(group), precision.state()
         state.step, state.skipped = (step, 0) if found.taken else (state.step, state.skipped + 1)
-        (tokens,) = engine.ranks.sum(sum(batch.target_count for batch in group))
+        (tokens,) = engine.ranks.sum(float(sum(batch.target_count for batch in group)))
         (seconds,) = engine.ranks.of_first(time.perf_counter() - started)
         state.seconds += seconds
         if found.taken:
@@ -189,7 +189,7 @@ def _keep(
     run: Path, state: TrainState, work: Work[B], group: Sequence[B], found: Outcome, *, seed: int, where: str
 ) -> None:
     """Keeps the step that failed, as the first process had it on which the loss itself is not finite."""
-    (total,) = ranks().sum(sum(work.weight_of(batch) for batch in group if batch.target_count))
+    (total,) = ranks().sum(float(sum(work.weight_of(batch) for batch in group if batch.target_count)))
     bad = [rank for rank, text in enumerate(ranks().texts("" if math.isfinite(found.own_loss) else "bad")) if text]
     failure = Failure(state.step + 1, seed, found.loss, found.grad_norm, total, where, group)
     save_failure(run, state.model, failure, writes=ranks().rank == (bad or [0])[0])
@@ -242,7 +242,7 @@ def step_on(
 
 
 def _limit_reached(state: TrainState, train: TrainConfig, should_stop: Callable[[], bool]) -> Reason | None:
-    (stopped,) = ranks().sum(should_stop())
+    (stopped,) = ranks().sum(float(should_stop()))
     if stopped:
         return "interrupted"
     if state.step >= train.max_steps:

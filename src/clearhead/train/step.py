@@ -71,7 +71,7 @@ def train_step(
             without targets then counts nothing.
     """
     numbers, engine = precision or Precision(), engine or Engine(Inside(model))
-    (total,) = engine.ranks.sum(sum(weight_of(batch) for batch in batches if batch.target_count))
+    (total,) = engine.ranks.sum(float(sum(weight_of(batch) for batch in batches if batch.target_count)))
     loss, world = 0.0, engine.ranks.world
     running = [(buffer, buffer.clone()) for norm in norms_of(model) for buffer in norm.buffers()]
     optimizers.zero_grad()
