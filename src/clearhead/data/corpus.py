@@ -63,7 +63,7 @@ class Scan:
     """Of both contents."""
     byte_order_marks: list[str]
     """Names of the files with such a mark."""
-    stamps: "Stamps" = field(default_factory=dict)
+    stamps: "Stamps" = field(default_factory=dict, compare=False)
     """Of both files, taken before they were read."""
 
 
