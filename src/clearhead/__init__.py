@@ -13,6 +13,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clearhead import inspect
     from clearhead.decode.sampling import SamplingConfig
     from clearhead.errors import ClearheadError, DataError, ModelError, UsageError
     from clearhead.tasks.classifier import Classification, Classifier, ClassifierEvaluation
@@ -44,6 +45,7 @@ __all__ = [
     "Translator",
     "UsageError",
     "__version__",
+    "inspect",
     "load",
     "pipeline",
     "train",
@@ -85,6 +87,8 @@ sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
+    if name == "inspect":  # a package that users reach through this one, as clearhead.inspect.model(...)
+        return importlib.import_module("clearhead.inspect")
     if name not in _HOMES:
         raise AttributeError(f"module 'clearhead' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -21,6 +21,7 @@ VERBS = {
     "evaluate": "Score a run on a split: BLEU, chrF, loss, accuracy, speed.",
     "compare": "Score several runs side by side.",
     "trace": "Follow one sentence through every step of a run.",
+    "inspect": "Look inside a run: modules, memory, autograd, layout, gradients and more.",
     "import": "Make a run of a model in Hugging Face's layout.",
     "export": "Write the model of a run for other libraries.",
     "average": "Average the last checkpoints of a run into one.",

@@ -1,1 +1,28 @@
-"""Looks into models through PyTorch's own hooks; nothing on the way from text to text knows it."""
+"""Looks into models through PyTorch's own hooks; nothing on the way from text to text knows it.
+
+    >>> import clearhead
+    >>> clearhead.inspect.model(any_module, batch)
+
+Views are loaded when first used, so that importing the package loads no torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clearhead.inspect.modules import model
+
+__all__ = ["model"]
+
+_HOMES = {"model": "modules"}
+"""View -> the module that makes it; no module has a view's name, which Python would bind instead."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'clearhead.inspect' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"clearhead.inspect.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -50,6 +50,8 @@ class TrainState:
     """Step of the last evaluation."""
     scaler: dict[str, Any] = field(default_factory=dict)
     """State of the gradient scaler as JSON values, where one is used."""
+    skipped: int = 0
+    """Steps skipped since the last one that was taken."""
 
     @property
     def evaluated_model(self) -> nn.Module:
@@ -66,7 +68,7 @@ class TrainState:
             for stem, found in tensors.items()
         }
         state = {
-            **{name: getattr(self, name) for name in (*NUMBERS, "evaluated_step", "scaler")},
+            **{name: getattr(self, name) for name in (*NUMBERS, "evaluated_step", "skipped", "scaler")},
             "scores": dict(self.scores),
             "schedule": {"lr": [group["lr"] for part in self.optimizers.parts for group in part.param_groups]},
             "ema_updates": None if self.ema is None else int(self.ema.n_averaged),
@@ -115,6 +117,7 @@ class TrainState:
             setattr(self, name, state[name])
         # format 1 did not say: what it saved had been evaluated, but for interrupted runs
         self.evaluated_step, self.scaler = state.get("evaluated_step", self.step), state.get("scaler", {})
+        self.skipped = state.get("skipped", 0)
         if "generators" in state:
             restore_generators(state["generators"])
 

@@ -280,3 +280,16 @@ def test_projections_are_one_product_unless_one_is_watched() -> None:
     torch.testing.assert_close(fused, watched)
     fused.sum().backward()
     assert all(weight.grad is not None for weight in attn.parameters())
+
+
+def test_bfloat16_on_a_cpu_is_near_float32_and_stays_bfloat16() -> None:
+    torch.manual_seed(0)
+    attention = SelfAttention(24, n_heads=4, rotary=Rotary(6, 16))
+    x = torch.randn(2, 5, 24)
+    exact = attention(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = attention(x)
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded.float(), exact, atol=0.02, rtol=0.02)
+    rounded.float().square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in attention.parameters())

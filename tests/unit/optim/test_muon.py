@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from clearhead.optim.muon import Muon, orthogonalize
+from clearhead.optim.muon import Muon, orthogonalize, product_dtype
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6), (1, 5), (5, 1)])
@@ -18,6 +18,20 @@ def test_orthogonalize_against_the_svd(shape: tuple[int, int], scale: float) -> 
     assert (inside.diag() > 0.65).all()
     assert (inside.diag() < 1.25).all()
     torch.testing.assert_close(left @ inside @ right, out)
+
+
+def test_products_in_lower_precision_are_near() -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(40, 64)
+    out = orthogonalize(matrix)
+    assert out.dtype == torch.float32
+    torch.testing.assert_close(out, orthogonalize(matrix.double()).float(), atol=0.03, rtol=0)
+
+
+def test_bfloat16_is_for_hardware_that_has_it() -> None:
+    has = torch.cpu._is_avx512_bf16_supported()
+    assert product_dtype("cpu") == (torch.bfloat16 if has else torch.float32)
+    assert product_dtype("mps") == torch.float32
 
 
 def test_a_zero_matrix_stays_zero() -> None:

@@ -1,0 +1,122 @@
+"""Pretraining a BERT (MLM and NSP), the same shape, batches and optimizer in every peer: tokens per second.
+
+``mini`` is 256 features, 4 layers, 16 rows of 128 positions, 16,000 pieces, 15 % of them hidden; ``dropout`` has BERT's
+0.1 everywhere, ``plain`` none. Ours has the parts of Hugging Face's model (post-norm, learned positions, GELU, tied
+output). ``hf-masked`` is Hugging Face's with its head applied to the hidden positions only, by hand; ``hf`` is what
+``BertForPreTraining`` does: logits at every position.
+"""
+
+import dataclasses
+
+from driver import Case, Run, main
+from train_translation import MALLOC
+
+D, LAYERS, HEADS, VOCAB, ROWS, LENGTH = 256, 4, 4, 16_000, 16, 128
+SHARE, RATE, ADAM = 0.15, 1e-4, {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
+GROUPS = {"dropout": 0.1, "plain": 0.0}
+STEPS = 2
+
+
+def build(spec: dict) -> tuple[Run, dict]:
+    """Returns the repeat (some steps) of one case."""
+    import torch
+
+    torch.manual_seed(0)
+    originals = torch.randint(5, VOCAB, (ROWS, LENGTH))
+    hidden = torch.rand(ROWS, LENGTH) < SHARE
+    ids = originals.masked_fill(hidden, 4)
+    segments = (torch.arange(LENGTH) >= LENGTH // 2).long().expand(ROWS, LENGTH).contiguous()
+    follows = torch.arange(ROWS) % 2
+    peers = {"clearhead": clearhead, "hf": hugging_face, "hf-masked": masked_only}
+    net, step = peers[spec["peer"]](ids, originals, hidden, segments, follows, spec["dropout"])
+    net.train()
+
+    def run() -> float:
+        for _ in range(STEPS):
+            step()
+        return STEPS * ids.numel()
+
+    inside = 12 * LAYERS * D * D + 2 * LAYERS * LENGTH * D  # multiplications for a position, attention among them
+    head = (D * D + D * VOCAB) * (1 if spec["peer"] == "hf" else float(hidden.float().mean()))
+    facts = {"gflop": 6 * (inside + head) / 1e9, "parameters": f"{sum(w.numel() for w in net.parameters()):,}"}
+    return run, facts
+
+
+def clearhead(ids, originals, hidden, segments, follows, dropout):
+    """Our model and step as ``clearhead train`` runs them."""
+    from clearhead.data.masked import MaskedBatch
+    from clearhead.models.bert import BertConfig, BertPretraining, bert_block
+    from clearhead.optim.build import OptimConfig, build_optimizers
+    from clearhead.tasks.language_model import plain_loss
+    from clearhead.tasks.masked import batch_loss
+    from clearhead.train.memory import keep_freed_memory
+    from clearhead.train.step import train_step
+
+    keep_freed_memory()
+    block = dataclasses.replace(bert_block(), attn_dropout=dropout)
+    sizes = {"d_model": D, "d_ff": 4 * D, "n_heads": HEADS, "n_layers": LAYERS, "max_seq_len": LENGTH}
+    net = BertPretraining(BertConfig(**sizes, dropout=dropout, block=block), vocab_size=VOCAB, pad_id=0)
+    optimizers = build_optimizers(net, OptimConfig(**ADAM), RATE)
+    at = hidden.flatten().nonzero()[:, 0]
+    targets = originals.flatten()[at]
+    batch = MaskedBatch(ids, segments, ids >= 0, at, targets, follows, len(at))
+    loss = plain_loss()
+    return net, lambda: train_step(net, [batch], lambda one: batch_loss(net, one, loss), optimizers, grad_clip_norm=1.0)
+
+
+def hugging_face(ids, originals, hidden, segments, follows, dropout):
+    """``BertForPreTraining`` with the loop of every tutorial."""
+    net, step_with = published(dropout)
+    labels = originals.masked_fill(~hidden, -100)
+    inputs = {"input_ids": ids, "attention_mask": (ids >= 0).long(), "token_type_ids": segments}
+    return net, lambda: step_with(lambda: net(**inputs, labels=labels, next_sentence_label=1 - follows).loss)
+
+
+def masked_only(ids, originals, hidden, segments, follows, dropout):
+    """The same model, whose head gets the hidden positions alone."""
+    from torch.nn import functional
+
+    net, step_with = published(dropout)
+    at = hidden.flatten().nonzero()[:, 0]
+    targets = originals.flatten()[at]
+    inputs = {"input_ids": ids, "attention_mask": (ids >= 0).long(), "token_type_ids": segments}
+
+    def loss():
+        out = net.bert(**inputs)
+        logits = net.cls.predictions(out.last_hidden_state.flatten(0, 1).index_select(0, at))
+        nsp = net.cls.seq_relationship(out.pooler_output)
+        return functional.cross_entropy(logits, targets) + functional.cross_entropy(nsp, 1 - follows)
+
+    return net, lambda: step_with(loss)
+
+
+def published(dropout: float):
+    """Hugging Face's model, and what takes a step on the loss that a function gives."""
+    import torch
+    from transformers import BertConfig, BertForPreTraining
+
+    sizes = {"hidden_size": D, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "intermediate_size": 4 * D}
+    rates = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), dropout)
+    net = BertForPreTraining(BertConfig(vocab_size=VOCAB, max_position_embeddings=LENGTH, **sizes, **rates))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, **ADAM, fused=True)
+
+    def step_with(loss_of) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss_of().backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+
+    return net, step_with
+
+
+def cases() -> list[Case]:
+    """Peers out of the box, then Hugging Face with the allocator's setting for information."""
+    found = []
+    for group, rate in GROUPS.items():
+        found += [Case(group, peer, {"peer": peer, "dropout": rate}) for peer in ("clearhead", "hf", "hf-masked")]
+        found.append(Case(group, "hf+malloc", {"peer": "hf", "dropout": rate}, environ=MALLOC, repeats=3))
+    return found
+
+
+if __name__ == "__main__":
+    main(__file__, build, cases(), groups="groups", unit="tokens/s", columns={"parameters": "parameters"})

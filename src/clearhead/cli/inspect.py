@@ -1,0 +1,62 @@
+"""``clearhead inspect``: looks into a trained run, without changing what it computes."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json
+from clearhead.errors import UsageError, nearest
+
+LINES = {
+    "model": "the tree of modules: shapes, parameters, buffers, hooks, FLOPs",
+}
+"""What there is to see; a word in capitals is asked for by the view."""
+
+
+class Listing(click.Command):
+    """A command whose help lists the views."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists them behind the options."""
+        with formatter.section("Views"):
+            formatter.write_dl(list(LINES.items()))
+
+
+@click.command("inspect", cls=Listing)
+@RUN
+@click.argument("what")
+@click.argument("text", required=False)
+@click.option("--batch", metavar="ROWSxLENGTH", help="Random pieces, where there is no TEXT: 2x32 by default.")
+@click.option("--html", "page", type=click.Path(path_type=Path), help="Write one self-contained page to this file.")
+@click.option("--png", "picture", type=click.Path(path_type=Path), help="Write a picture to this file.")
+@JSON
+@DEVICE
+@CHECKPOINT
+def command(run: Path, what: str, text: str | None, batch: str | None, as_json: bool, **options: Any) -> None:
+    """Show WHAT is inside the model of the run in directory RUN, on TEXT or on random pieces.
+
+    \b
+    clearhead inspect RUN model
+    """
+    if what not in LINES:
+        raise UsageError(f"view {what!r}: there is none{nearest(what, LINES)}")
+    from clearhead.inspect.page import save_page, save_picture
+    from clearhead.tasks.inspection import Opened, Shape
+    from clearhead.tasks.views import VIEWS
+
+    shape = None if batch is None else Shape.parse(batch)
+    page, picture = options.pop("page"), options.pop("picture")
+    view = VIEWS[what](Opened.open(run, text, shape=shape, **options))
+    if page:
+        save_page(view, page)
+    if picture:
+        save_picture(view, picture)
+    if as_json:
+        print_json(view.as_dict())
+    elif not (page or picture):
+        from rich.console import Console
+
+        console = Console(highlight=False)
+        for part in view.parts():
+            console.print(part.renderable(console.width))

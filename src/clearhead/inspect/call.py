@@ -1,0 +1,95 @@
+"""How a model is called while it is looked at, and how everything is put back afterwards."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from clearhead.errors import ModelError
+
+Batch = Any
+"""What ``forward`` takes: a tensor; several as a tuple or a list; by name as a mapping."""
+Loss = Callable[[nn.Module, Any], Tensor]
+"""(model, batch) -> the loss of one training step, a scalar."""
+
+
+def call(model: nn.Module, batch: Batch) -> Any:
+    """Calls ``model`` with one argument, with those of a tuple or list, or with those of a mapping by name."""
+    if isinstance(batch, Mapping):
+        return model(**batch)
+    return model(*batch) if isinstance(batch, tuple | list) else model(batch)
+
+
+def mean_output(model: nn.Module, batch: Batch) -> Tensor:
+    """The loss where none is given: the mean of everything that the model returns.
+
+    Raises:
+        ModelError: it returns no floating-point tensor.
+    """
+    found = [leaf for leaf in tree_leaves(call(model, batch)) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+    if not found:
+        raise ModelError("model: returns no floating-point tensor; give the view a loss")
+    return torch.stack([leaf.float().mean() for leaf in found]).mean()
+
+
+def check_eager(model: nn.Module) -> None:
+    """Checks that hooks on ``model`` will run.
+
+    Raises:
+        ModelError: it, or a part of it, is compiled or scripted.
+    """
+    for name, module in model.named_modules():
+        compiled = type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None
+        if compiled or isinstance(module, torch.jit.ScriptModule):
+            where = name or type(module).__name__
+            raise ModelError(f"model: {where!r} is compiled, where hooks are ignored; inspect the eager model")
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Returns where the first parameter or buffer is; the CPU for a model without any."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return tensors[0].device if tensors else torch.device("cpu")
+
+
+@contextmanager
+def untouched(model: nn.Module, *, training: bool | None = None) -> Iterator[None]:
+    """Puts gradients, buffers, modes and random numbers back as they were; also after an error.
+
+    Gradients are set aside, not copied; buffers are copied. Inside there are no gradients, and autograd is on.
+
+    Args:
+        model: eager.
+        training: the mode inside; None leaves it.
+
+    Raises:
+        ModelError: see ``check_eager``.
+    """
+    check_eager(model)
+    grads = [(parameter, parameter.grad) for parameter in model.parameters()]
+    owned = [(module._buffers, name) for module in model.modules() for name in module._buffers]
+    buffers = [
+        (owner, name, tensor, None if tensor is None else tensor.clone())
+        for owner, name in owned
+        for tensor in [owner[name]]
+    ]
+    modes = [(module, module.training) for module in model.modules()]
+    device = device_of(model)
+    devices = [device] if device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad():
+            for parameter, _ in grads:
+                parameter.grad = None
+            if training is not None:
+                model.train(training)
+            yield
+    finally:
+        for parameter, grad in grads:
+            parameter.grad = grad
+        for module, mode in modes:
+            module.training = mode
+        with torch.no_grad():
+            for owner, name, tensor, before in buffers:
+                owner[name] = tensor if tensor is None or before is None else tensor.copy_(before)

@@ -1,0 +1,320 @@
+"""The tree of modules: shapes, parameters, buffers, hooks, FLOPs, and what is not registered but should be."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from clearhead.inspect.call import Batch, call, untouched
+from clearhead.inspect.flops import CPU_ATTENTION
+from clearhead.inspect.report import Note, Part, Table, View, amount
+from clearhead.inspect.scope import Scope, Visit
+
+HOOKS = {
+    "_forward_pre_hooks": "before forward",
+    "_forward_hooks": "after forward",
+    "_backward_pre_hooks": "before backward",
+    "_backward_hooks": "after backward",
+    "_state_dict_hooks": "state_dict",
+    "_load_state_dict_pre_hooks": "load_state_dict",
+}
+DEPTH = 4  # of containers that are searched for tensors and modules
+
+
+@dataclass(frozen=True)
+class BufferInfo:
+    """A tensor that moves with the module and has no gradient."""
+
+    name: str
+    shape: list[int]
+    bytes: int
+    persistent: bool
+    """Whether ``state_dict`` has it."""
+
+
+@dataclass(frozen=True)
+class ModuleInfo:
+    """One module, without its submodules."""
+
+    name: str
+    """Empty: the model itself."""
+    kind: str
+    depth: int
+    shared: str | None
+    """The first name of the same module, if this is a further one: then nothing below is counted again."""
+    parameters: int
+    """Its own numbers, those that are another's too left out."""
+    trainable: int
+    tied: dict[str, str]
+    """Its parameters that another module has: name -> their first name."""
+    shapes: dict[str, list[int]]
+    """Of its own parameters."""
+    dtypes: list[str]
+    devices: list[str]
+    buffers: list[BufferInfo]
+    hooks: list[str]
+    """When they run, in the order of their registration."""
+    training: bool
+    unregistered: list[str]
+    """Attributes with tensors or modules that ``.to()`` and ``state_dict`` miss."""
+    output: str = ""
+    """Shape of what it returned, if it was called."""
+    flops: int = 0
+    """Of one forward, submodules included."""
+    calls: int = 0
+
+
+@dataclass(frozen=True)
+class ModelView(View):
+    """See ``model``."""
+
+    name: str
+    modules: list[ModuleInfo]
+    parameters: int
+    """Each counted once, however many modules share it."""
+    trainable: int
+    bytes: int
+    """Of parameters and buffers."""
+    flops: int
+    tokens: int
+    """Positions that the FLOPs were counted on; 0 without a batch."""
+
+    @property
+    def title(self) -> str:
+        """See ``View``."""
+        return f"model: {self.name}"
+
+    @property
+    def flops_per_token(self) -> float:
+        """Of one forward."""
+        return self.flops / self.tokens if self.tokens else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """See ``View``."""
+        return {**super().as_dict(), "flops_per_token": self.flops_per_token}
+
+    def parts(self) -> list[Part]:
+        """See ``View``."""
+        counted = f"{self.parameters:,} parameters, {self.trainable:,} trainable; with buffers {amount(self.bytes)}"
+        work = f"; {amount(self.flops_per_token, 'FLOP')} a token forward" if self.tokens else ""
+        return [self._tree(), Note(counted + work), *self._buffers(), *self._remarks()]
+
+    def _tree(self) -> Table:
+        rows = []
+        for one, more in _folded(self.modules):
+            name = (
+                "  " * one.depth + (one.name.rpartition(".")[2] or self.name) + (f" (and {more} alike)" if more else "")
+            )
+            kind = one.kind if one.name else ""
+            size = "shared" if one.shared else "tied" if one.tied else f"{one.parameters:,}" if one.parameters else ""
+            rows.append((name, kind, one.output, size, amount(one.flops, "FLOP") if one.flops else ""))
+        return Table("modules", ("module", "kind", "output", ">parameters", ">forward"), rows)
+
+    def _buffers(self) -> list[Part]:
+        rows = [
+            (
+                f"{one.name}.{buffer.name}".removeprefix("."),
+                " x ".join(map(str, buffer.shape)) or "scalar",
+                amount(buffer.bytes),
+                "in state_dict" if buffer.persistent else "not in state_dict",
+            )
+            for one in self.modules
+            for buffer in one.buffers
+        ]
+        return [Table("buffers", ("buffer", "shape", ">bytes", "saved"), rows)] if rows else []
+
+    def _remarks(self) -> list[Part]:
+        kinds = sorted({kind for one in self.modules for kind in one.dtypes})
+        places = sorted({place for one in self.modules for place in one.devices})
+        modes = sorted({"train" if one.training else "eval" for one in self.modules})
+        shown = [
+            f"{word} {', '.join(found) or 'none'}"
+            for word, found in (("dtype", kinds), ("device", places), ("mode", modes))
+        ]
+        found: list[Part] = [Note("; ".join(shown))]
+        for one in self.modules:
+            where = one.name or self.name
+            found += [Note(f"tied: {where}.{name} is {first}, counted once") for name, first in one.tied.items()]
+            found += [Note(f"shared: {where} is {one.shared}, counted once")] if one.shared else []
+            found += [Note(f"hooks on {where}: {', '.join(one.hooks)}")] if one.hooks else []
+            found += [
+                Note(f"not registered: {where}.{name}; .to() and state_dict miss it", marked=True)
+                for name in one.unregistered
+            ]
+        return found
+
+
+def model(model: nn.Module, batch: Batch = None, *, tokens: int | None = None) -> ModelView:
+    """Looks at every module of a model.
+
+    Args:
+        model: any module; it is called, without gradients, if there is a batch.
+        batch: see ``call``; None leaves out shapes and FLOPs.
+        tokens: positions of the batch; None takes those of its first tensor: all of whole numbers, else all but the
+            last axis.
+
+    Raises:
+        ModelError: the model is compiled.
+    """
+    infos = list(_walk(model))
+    flops: dict[str, int] = {}
+    visits: dict[str, Visit] = {}
+    total = 0
+    if batch is not None:
+        flops, visits, total = _forward(model, batch)
+        tokens = _positions(batch) if tokens is None else tokens
+    found = [
+        replace(one, output=visit.output, calls=visit.calls, flops=flops.get(one.name, 0))
+        for one in infos
+        for visit in [visits.get(one.shared or one.name, Visit(0, ""))]
+    ]
+    tensors = {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]}
+    return ModelView(
+        name=type(model).__name__,
+        modules=found,
+        parameters=sum(one.parameters for one in found),
+        trainable=sum(one.trainable for one in found),
+        bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
+        flops=total,
+        tokens=(tokens or 0) if batch is not None else 0,
+    )
+
+
+def _forward(model: nn.Module, batch: Batch) -> tuple[dict[str, int], dict[str, Visit], int]:
+    """Returns FLOPs by module, what each module returned, and all FLOPs."""
+    counter = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
+    with ExitStack() as stack:
+        stack.enter_context(untouched(model, training=False))
+        scope = stack.enter_context(Scope(model))
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(counter)
+        call(model, batch)
+    root = type(model).__name__
+    counts = {name: sum(by_operator.values()) for name, by_operator in counter.get_flop_counts().items()}
+    named = {name.removeprefix(root).removeprefix("."): count for name, count in counts.items() if name != "Global"}
+    return named, scope.visits, counter.get_total_flops()
+
+
+def _walk(model: nn.Module) -> Iterator[ModuleInfo]:
+    """Yields every module in the order of registration; a shared one again, as such."""
+    modules: dict[int, str] = {}
+    parameters: dict[int, str] = {}
+    known = {id(one) for one in [*model.modules(), *model.parameters(), *model.buffers()]}
+
+    def visit(module: nn.Module, name: str, depth: int) -> Iterator[ModuleInfo]:
+        shared = modules.get(id(module))
+        yield _info(module, name, depth, shared=shared, parameters=parameters, known=known)
+        if shared is None:
+            modules[id(module)] = name
+            for child, inner in module._modules.items():
+                if inner is not None:
+                    yield from visit(inner, f"{name}.{child}".removeprefix("."), depth + 1)
+
+    yield from visit(model, "", 0)
+
+
+def _info(
+    module: nn.Module, name: str, depth: int, *, shared: str | None, parameters: dict[int, str], known: set[int]
+) -> ModuleInfo:
+    own: dict[str, Tensor] = {}
+    tied: dict[str, str] = {}
+    for key, parameter in module._parameters.items():
+        if parameter is None or shared is not None:
+            continue
+        first = parameters.setdefault(id(parameter), f"{name}.{key}".removeprefix("."))
+        if first == f"{name}.{key}".removeprefix("."):
+            own[key] = parameter
+        else:
+            tied[key] = first
+    buffers = {} if shared is not None else {key: one for key, one in module._buffers.items() if one is not None}
+    tensors = [*own.values(), *buffers.values()]
+    return ModuleInfo(
+        name=name,
+        kind=type(module).__name__,
+        depth=depth,
+        shared=shared,
+        parameters=sum(tensor.numel() for tensor in own.values()),
+        trainable=sum(tensor.numel() for tensor in own.values() if tensor.requires_grad),
+        tied=tied,
+        shapes={key: list(tensor.shape) for key, tensor in own.items()},
+        dtypes=sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors}),
+        devices=sorted({str(tensor.device) for tensor in tensors}),
+        buffers=[
+            BufferInfo(
+                key, list(one.shape), one.numel() * one.element_size(), key not in module._non_persistent_buffers_set
+            )
+            for key, one in buffers.items()
+        ],
+        hooks=[
+            f"{getattr(hook, '__qualname__', type(hook).__name__)} ({when})"
+            for kind, when in HOOKS.items()
+            for hook in getattr(module, kind).values()
+        ],
+        training=module.training,
+        unregistered=list(_unregistered(module, known)) if shared is None else [],
+    )
+
+
+def _unregistered(module: nn.Module, known: set[int]) -> Iterator[str]:
+    """Yields the attributes of a module that hold tensors or modules which no part of the model has registered."""
+    registries = {"_parameters", "_buffers", "_modules"}
+    for key, value in vars(module).items():
+        if key not in registries:
+            yield from _hidden(value, key, known, DEPTH)
+
+
+def _hidden(value: Any, path: str, known: set[int], depth: int) -> Iterator[str]:
+    if isinstance(value, Tensor | nn.Module):
+        if id(value) not in known:
+            shape = f" {list(value.shape)}" if isinstance(value, Tensor) else ""
+            yield f"{path} ({type(value).__name__}{shape})"
+    elif depth and isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _hidden(inner, f"{path}[{key!r}]", known, depth - 1)
+    elif depth and isinstance(value, list | tuple | set | frozenset):
+        for number, inner in enumerate(value):
+            yield from _hidden(inner, f"{path}[{number}]", known, depth - 1)
+
+
+def _positions(batch: Batch) -> int:
+    tensors = [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim]
+    if not tensors:
+        return 0
+    return tensors[0].shape[:-1].numel() if tensors[0].is_floating_point() else tensors[0].numel()
+
+
+def _folded(modules: list[ModuleInfo]) -> Iterator[tuple[ModuleInfo, int]]:
+    """Yields the modules, of neighbours that are alike with all below them the first alone and how many follow it."""
+    at = 0
+    while at < len(modules):
+        size = _size(modules, at)
+        look, end, more = _signature(modules[at : at + size]), at + size, 0
+        while modules[at].name[-1:].isdigit() and end < len(modules) and modules[end].depth == modules[at].depth:
+            following = _size(modules, end)
+            if _signature(modules[end : end + following]) != look:
+                break
+            end, more = end + following, more + 1
+        yield modules[at], more
+        if more:
+            yield from _folded(modules[at + 1 : at + size])
+            at = end
+        else:
+            at += 1
+
+
+def _size(modules: list[ModuleInfo], at: int) -> int:
+    """Returns how many modules a module is with all below it."""
+    return next((n for n, one in enumerate(modules[at + 1 :], 1) if one.depth <= modules[at].depth), len(modules) - at)
+
+
+def _signature(modules: list[ModuleInfo]) -> list[tuple[Any, ...]]:
+    root = modules[0].name
+    return [
+        (one.name.removeprefix(root), one.kind, one.parameters, one.trainable, one.output, one.flops, one.training)
+        for one in modules
+    ]

@@ -1,0 +1,286 @@
+"""What every view gives back: parts that draw themselves in a terminal, in HTML and with matplotlib."""
+
+import html
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from rich.console import RenderableType
+
+MARKED = "bold yellow"
+SPARKS = "▁▂▃▄▅▆▇█"
+HUES = ("#3266a8", "#b4552d", "#3d8b4f", "#8a4fa3", "#a8862a", "#3a8f95", "#b0406f", "#6b6b6b")
+"""Of curves, in order: legible on white and on black."""
+
+
+class Part(ABC):
+    """A piece of a view."""
+
+    @abstractmethod
+    def renderable(self, width: int) -> "RenderableType":
+        """What rich prints, in ``width`` columns."""
+
+    @abstractmethod
+    def html(self) -> str:
+        """The same as HTML that needs no script and nothing from elsewhere."""
+
+    @property
+    def height(self) -> float:
+        """Of the picture, in inches."""
+        return 2.5
+
+    @abstractmethod
+    def draw(self, axes: "Axes") -> None:
+        """The same with matplotlib."""
+
+
+@dataclass(frozen=True)
+class Note(Part):
+    """A line of text."""
+
+    text: str
+    marked: bool = False
+    """Whether it is what a reader should see first."""
+
+    def renderable(self, width: int) -> "RenderableType":
+        """See ``Part``."""
+        from rich.text import Text
+
+        return Text(self.text, style=MARKED if self.marked else "")
+
+    def html(self) -> str:
+        """See ``Part``."""
+        return f"<p{' class=marked' if self.marked else ''}>{html.escape(self.text)}</p>"
+
+    @property
+    def height(self) -> float:
+        """See ``Part``."""
+        return 0.2 * len(text_of(self, 110))
+
+    def draw(self, axes: "Axes") -> None:
+        """See ``Part``."""
+        _write(axes, self)
+
+
+@dataclass(frozen=True)
+class Table(Part):
+    """Rows of text under named columns."""
+
+    title: str
+    columns: tuple[str, ...]
+    """A name that begins with ``>`` is a column of numbers: it goes to the right."""
+    rows: Sequence[tuple[str, ...]]
+    marked: frozenset[int] = frozenset()
+    """Numbers of the rows that a reader should see first."""
+
+    def renderable(self, width: int) -> "RenderableType":
+        """See ``Part``; too long a cell goes on in the next line, so that nothing is cut off."""
+        from rich.box import SIMPLE_HEAD
+        from rich.cells import cell_len
+        from rich.table import Table as Grid
+        from rich.text import Text
+
+        grid = Grid(title=Text(self.title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, title_style="bold")
+        for number, name in enumerate(self.columns):
+            right = name.startswith(">")
+            longest = max((cell_len(row[number]) for row in self.rows), default=0)
+            whole = right or (number == 0 and longest <= width * 0.45)
+            justify: Literal["right", "left"] = "right" if right else "left"
+            grid.add_column(Text(name.removeprefix(">")), justify=justify, overflow="fold", no_wrap=whole)
+        for number, row in enumerate(self.rows):
+            grid.add_row(*map(Text, row), style=MARKED if number in self.marked else "")
+        return grid
+
+    def html(self) -> str:
+        """See ``Part``."""
+        numbers = [' class="number"' if name.startswith(">") else "" for name in self.columns]
+        head = "".join(f"<th scope=col>{html.escape(name.removeprefix('>'))}</th>" for name in self.columns)
+        body = "".join(
+            f"<tr{' class=marked' if number in self.marked else ''}>"
+            + "".join(f"<td{kind}>{html.escape(cell)}</td>" for kind, cell in zip(numbers, row, strict=True))
+            + "</tr>"
+            for number, row in enumerate(self.rows)
+        )
+        caption = f"<caption>{html.escape(self.title)}</caption>"
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    @property
+    def height(self) -> float:
+        """See ``Part``."""
+        return 0.2 * len(text_of(self, 110))
+
+    def draw(self, axes: "Axes") -> None:
+        """See ``Part``."""
+        _write(axes, self)
+
+
+@dataclass(frozen=True)
+class Bars(Part):
+    """Amounts side by side."""
+
+    title: str
+    values: dict[str, float]
+    texts: tuple[str, ...]
+    """Each amount with its unit, to read."""
+
+    def renderable(self, width: int) -> "RenderableType":
+        """See ``Part``."""
+        from rich.cells import cell_len
+        from rich.table import Table as Grid
+        from rich.text import Text
+
+        names, texts = max(map(cell_len, self.values), default=0), max(map(cell_len, self.texts), default=0)
+        room, most = max(width - min(names, width // 2) - texts - 4, 4), max(self.values.values(), default=0) or 1.0
+        grid = Grid(title=Text(self.title), title_justify="left", title_style="bold", box=None, show_header=False)
+        grid.add_column(overflow="fold")
+        grid.add_column(no_wrap=True)
+        grid.add_column(justify="right", no_wrap=True)
+        for (name, value), text in zip(self.values.items(), self.texts, strict=True):
+            grid.add_row(Text(name), Text("█" * round(value / most * room), style="cyan"), Text(text))
+        return grid
+
+    def html(self) -> str:
+        """See ``Part``."""
+        most = max(self.values.values(), default=0) or 1.0
+        rows = "".join(
+            f'<tr><th scope=row>{html.escape(name)}</th><td class=bar><div style="width:{value / most:.1%}"></div></td>'
+            f'<td class="number">{html.escape(text)}</td></tr>'
+            for (name, value), text in zip(self.values.items(), self.texts, strict=True)
+        )
+        return f"<table class=bars><caption>{html.escape(self.title)}</caption><tbody>{rows}</tbody></table>"
+
+    @property
+    def height(self) -> float:
+        """See ``Part``."""
+        return 0.6 + 0.25 * len(self.values)
+
+    def draw(self, axes: "Axes") -> None:
+        """See ``Part``."""
+        bars = axes.barh(list(self.values), list(self.values.values()), color=HUES[0])
+        axes.bar_label(bars, labels=self.texts, padding=3, fontsize=8)
+        axes.invert_yaxis()
+        axes.margins(x=0.15)
+        axes.set_title(self.title, loc="left")
+        axes.set_xticks([])
+
+
+@dataclass(frozen=True)
+class Curves(Part):
+    """Lines over one axis, each drawn from its lowest to its highest value in a terminal."""
+
+    title: str
+    axis: str
+    """What ``x`` is."""
+    x: list[float]
+    lines: dict[str, list[float]]
+
+    def renderable(self, width: int) -> "RenderableType":
+        """See ``Part``."""
+        from rich.cells import cell_len
+        from rich.table import Table as Grid
+        from rich.text import Text
+
+        names = max(map(cell_len, self.lines), default=0)
+        room = max(min(width - names - 30, len(self.x)), 8)
+        grid = Grid(title=Text(self.title), title_justify="left", title_style="bold", box=None, show_header=False)
+        for name, values in self.lines.items():
+            ends = f"{min(values):.3g} to {max(values):.3g}"
+            grid.add_row(Text(name), Text(spark(values, room), style="cyan"), Text(ends))
+        grid.add_row("", Text(f"{self.axis} {self.x[0]:g} to {self.x[-1]:g}", style="dim"), "")
+        return grid
+
+    def html(self) -> str:
+        """See ``Part``."""
+        flat = [value for values in self.lines.values() for value in values]
+        low, high = min(flat), max(flat)
+        first, last = self.x[0], self.x[-1]
+        across, up = 580 / ((last - first) or 1), 180 / ((high - low) or 1)
+        drawn = "".join(
+            f'<polyline fill="none" stroke="{hue}" stroke-width="2" points="'
+            + " ".join(
+                f"{10 + across * (at - first):.1f},{190 - up * (y - low):.1f}"
+                for at, y in zip(self.x, values, strict=True)
+            )
+            + '"/>'
+            for hue, values in zip(HUES * len(self.lines), self.lines.values(), strict=False)
+        )
+        names = "".join(
+            f'<span style="color:{hue}">{html.escape(name)}</span> '
+            for hue, name in zip(HUES * len(self.lines), self.lines, strict=False)
+        )
+        said = html.escape(f"{self.title}: {', '.join(self.lines)}; {low:.3g} to {high:.3g}")
+        span = html.escape(f"{self.axis} {first:g} to {last:g}; {low:.3g} to {high:.3g}")
+        picture = f'<svg viewBox="0 0 600 200" role="img" aria-label="{said}">{drawn}</svg>'
+        return f"<figure><figcaption>{html.escape(self.title)}: {names}({span})</figcaption>{picture}</figure>"
+
+    def draw(self, axes: "Axes") -> None:
+        """See ``Part``."""
+        for hue, (name, values) in zip(HUES * len(self.lines), self.lines.items(), strict=False):
+            axes.plot(self.x, values, label=name, color=hue)
+        axes.set_title(self.title, loc="left")
+        axes.set_xlabel(self.axis)
+        axes.legend(fontsize=8)
+
+
+class View(ABC):
+    """What a view found out; a frozen dataclass of plain values.
+
+    In a notebook it draws itself.
+    """
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """The view in a few words."""
+
+    @abstractmethod
+    def parts(self) -> list[Part]:
+        """What there is to see, in order."""
+
+    def lines(self, width: int = 80) -> list[str]:
+        """Returns the view as plain text, at most ``width`` columns wide."""
+        return [line for part in self.parts() for line in text_of(part, width)]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns every figure, for JSON."""
+        return asdict(self)  # type: ignore[call-overload]
+
+    def _repr_html_(self) -> str:
+        body = "".join(part.html() for part in self.parts())
+        return f'<section class="clearhead-view"><h2>{html.escape(self.title)}</h2>{body}</section>'
+
+
+def text_of(part: Part, width: int) -> list[str]:
+    """Returns a part as plain lines; a Chinese character takes two columns."""
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=width, color_system=None, highlight=False, legacy_windows=False)
+    with console.capture() as held:
+        console.print(part.renderable(width))
+    return [line.rstrip() for line in held.get().splitlines()]
+
+
+def spark(values: Sequence[float], columns: int) -> str:
+    """Returns one line of blocks, from the lowest value to the highest; what is not finite is ``?``."""
+    finite = [value for value in values if abs(value) < float("inf")]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    at = [values[round(column * (len(values) - 1) / max(columns - 1, 1))] for column in range(columns)]
+    scale = (len(SPARKS) - 1) / ((high - low) or 1.0)
+    return "".join(SPARKS[round((value - low) * scale)] if abs(value) < float("inf") else "?" for value in at)
+
+
+def amount(count: int | float, unit: str = "B") -> str:
+    """Returns a number with its unit: 1,234 B, 12.3 MB, 4.56 GFLOP."""
+    for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(count) >= size * (10 if prefix == "k" else 1):
+            return f"{count / size:,.4g} {prefix}{unit}"
+    return f"{count:,.0f} {unit}"
+
+
+def _write(axes: "Axes", part: Part) -> None:
+    axes.axis("off")
+    axes.text(0, 1, "\n".join(text_of(part, 110)), family="monospace", fontsize=8, va="top", transform=axes.transAxes)

@@ -1,0 +1,68 @@
+"""Which module is at work: followed from outside, by hooks on no module in particular."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What was seen of a module."""
+
+    calls: int
+    output: str
+    """Shape of what it returned last."""
+
+
+class Scope:
+    """Knows within its ``with`` block which module of a model is in its forward.
+
+    The hooks are PyTorch's global ones, so that no module has a hook: one that looks for hooks, as our attention does
+    to choose its kernel, computes what it does unwatched. They are gone afterwards, also after an error.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.visits: dict[str, Visit] = {}
+        self._names = {module: name for name, module in model.named_modules()}
+        self._stack: list[str] = []
+        self._handles: list[RemovableHandle] = []
+
+    @property
+    def current(self) -> str | None:
+        """Name of the innermost module at work, empty for the model itself; None outside of it."""
+        return self._stack[-1] if self._stack else None
+
+    def __enter__(self) -> "Scope":
+        self._handles = [
+            register_module_forward_pre_hook(self._enter),
+            register_module_forward_hook(self._leave, always_call=True),
+        ]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._stack.clear()
+
+    def _enter(self, module: nn.Module, args: Any) -> None:
+        name = self._names.get(module)
+        if name is not None:
+            self._stack.append(name)
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        name = self._names.get(module)
+        if name is None or not self._stack:
+            return
+        self._stack.pop()
+        calls = self.visits[name].calls if name in self.visits else 0
+        self.visits[name] = Visit(calls + 1, shape_of(output))
+
+
+def shape_of(output: Any) -> str:
+    """Returns the shapes of all tensors in a value."""
+    found = [" x ".join(map(str, leaf.shape)) or "scalar" for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+    return ", ".join(found)

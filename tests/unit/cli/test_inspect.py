@@ -1,0 +1,40 @@
+"""``clearhead inspect`` as a user types it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clearhead.cli.inspect import LINES
+from clearhead.tasks.views import VIEWS
+from tests.toy import assert_one_line, clearhead
+
+
+def test_every_view_has_its_line_of_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert LINES.keys() == VIEWS.keys()
+    said = clearhead(capsys, "inspect", "--help")
+    assert all(f"\n  {what} " in said.out for what in LINES)
+
+
+def test_text_and_json_say_the_same(toy_lm_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = clearhead(capsys, "inspect", toy_lm_run, "model")
+    tree = json.loads(clearhead(capsys, "inspect", toy_lm_run, "model", "--json").out)
+    assert f"{tree['parameters']:,} parameters" in text.out
+    assert max(map(len, text.out.splitlines())) <= 80
+
+
+def test_files(toy_lm_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page, picture = tmp_path / "a.html", tmp_path / "a.png"
+    said = clearhead(capsys, "inspect", toy_lm_run, "model", "--html", page, "--png", picture)
+    assert (said.code, said.out) == (0, "")
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_cannot_be_seen(toy_lm_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = clearhead(capsys, "inspect", toy_lm_run, "modle")
+    assert_one_line(said, 2, "view 'modle': there is none; did you mean 'model'?")
+    said = clearhead(capsys, "inspect", toy_lm_run, "model", "")
+    assert_one_line(said, 3, "text '': is empty")
+    said = clearhead(capsys, "inspect", toy_lm_run, "model", "--device", "cuda:9")
+    assert_one_line(said, 2, "device 'cuda:9': not usable here")

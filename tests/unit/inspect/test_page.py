@@ -1,0 +1,36 @@
+"""A view as one page and as a picture."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clearhead.errors import DataError
+from clearhead.inspect.page import page, save_page, save_picture
+from tests.unit.inspect.test_report import Shown
+
+
+def test_the_page_is_whole_and_needs_no_network(tmp_path: Path) -> None:
+    save_page(Shown(7), tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert text == page(Shown(7))
+    assert text.startswith("<!doctype html>")
+    for word in ("http:", "https:", "src=", "@import"):
+        assert word not in text
+
+
+def test_the_picture_is_a_picture(tmp_path: Path) -> None:
+    save_picture(Shown(7), tmp_path / "view.png")
+    assert (tmp_path / "view.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("save", [save_page, save_picture])
+def test_a_place_that_cannot_be_written(tmp_path: Path, save: object) -> None:
+    with pytest.raises(DataError, match=r"'.*none/x' cannot be written: No such file"):
+        save(Shown(7), tmp_path / "none" / "x")  # type: ignore[operator]
+
+
+def test_views_are_made_without_matplotlib() -> None:
+    code = "import sys, clearhead.inspect.page; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

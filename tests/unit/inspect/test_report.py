@@ -1,0 +1,73 @@
+"""Parts of a view: aligned whatever the script, at most as wide as asked, the same figures in every form."""
+
+from dataclasses import dataclass
+
+import pytest
+from rich.cells import cell_len
+
+from clearhead.inspect.report import Bars, Curves, Note, Part, Table, View, amount, spark, text_of
+
+TABLE = Table("pieces", ("piece", ">count"), [("我吃", "12"), ("apple", "3"), ("<b>", "1,000")], frozenset({1}))
+BARS = Bars("bytes", {"权重": 30.0, "gradients": 60.0}, ("30 B", "60 B"))
+CURVES = Curves(
+    "rate", "step", [0.0, 1.0, 2.0, 3.0], {"up": [0.0, 1.0, 2.0, 3.0], "nan": [1.0, float("nan"), 1.0, 1.0]}
+)
+
+
+@dataclass(frozen=True)
+class Shown(View):
+    number: int
+
+    @property
+    def title(self) -> str:
+        return "shown <it>"
+
+    def parts(self) -> list[Part]:
+        return [Note(f"number {self.number}"), TABLE, BARS, CURVES]
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_lines_are_at_most_as_wide_as_asked(width: int) -> None:
+    lines = Shown(7).lines(width)
+    assert max(map(cell_len, lines)) <= width
+    assert lines[0] == "number 7"
+
+
+def test_chinese_is_aligned() -> None:
+    rows = [line for line in text_of(TABLE, 80) if line.endswith(("12", "3", "1,000"))]
+    assert {cell_len(row) for row in rows} == {cell_len(rows[0])}
+
+
+def test_a_long_cell_goes_on_and_nothing_is_cut() -> None:
+    name = "decoder.layers.0.cross_attn.keys_and_values.projection"
+    lines = text_of(Table("t", ("name", "more", ">n"), [(name, "x" * 60, "1")]), 50)
+    first = "".join(line[: line.index("  ")] if "  " in line else line for line in lines)
+    assert "".join(lines).count("x") == 60
+    assert "…" not in first
+
+
+def test_html_shows_the_same_and_escapes() -> None:
+    page = Shown(7)._repr_html_()
+    assert "shown &lt;it&gt;" in page
+    assert "&lt;b&gt;" in page
+    assert "<b>" not in page
+    for text in ("number 7", "我吃", "1,000", "60 B"):
+        assert text in page
+    assert "http" not in page
+
+
+def test_as_dict_holds_the_fields() -> None:
+    assert Shown(7).as_dict() == {"number": 7}
+
+
+def test_spark_goes_from_low_to_high_and_marks_what_is_not_finite() -> None:
+    assert spark([float(n) for n in range(8)], 8) == "▁▂▃▄▅▆▇█"
+    assert spark([1.0, float("nan"), float("inf"), 2.0], 4) == "▁??█"
+    assert spark([5.0], 3) == "▁▁▁"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (9_999, "9,999 B"), (12_345, "12.35 kB"), (5e6, "5 MB"), (123.4e9, "123.4 GB")]
+)
+def test_amount(count: float, text: str) -> None:
+    assert amount(count) == text
