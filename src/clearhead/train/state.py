@@ -118,6 +118,9 @@ class TrainState:
         # format 1 did not say: what it saved had been evaluated, but for interrupted runs
         self.evaluated_step, self.scaler = state.get("evaluated_step", self.step), state.get("scaler", {})
         self.skipped = state.get("skipped", 0)
+        groups = [group for part in self.optimizers.parts for group in part.param_groups]
+        for group, lr in zip(groups, state.get("schedule", {}).get("lr", []), strict=False):
+            group["lr"] = lr
         if "generators" in state:
             restore_generators(state["generators"])
 
