@@ -22,6 +22,11 @@ class LossConfig:
     """Rows whose logits exist at a time in training."""
 
 
+def widened(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Returns half precision as float32, in which all losses are computed, and anything else as it is."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
 def cross_entropy(
     logits: Float[Tensor, "rows vocab"],
     targets: Int[Tensor, " rows"],
@@ -40,6 +45,7 @@ def cross_entropy(
     Returns:
         The sum over rows and the number of rows.
     """
+    logits = widened(logits)
     total = functional.cross_entropy(logits, targets, reduction="sum", label_smoothing=label_smoothing)
     if z_loss:
         total = total + z_loss * logits.logsumexp(dim=-1).square().sum()
@@ -67,14 +73,14 @@ def weighted_cross_entropy(
     Returns:
         The weighted sum over rows and the sum of the rows' weights.
     """
-    each = functional.cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
+    each = functional.cross_entropy(widened(logits), targets, reduction="none", label_smoothing=label_smoothing)
     weights = class_weights[targets]
     return torch.dot(weights, each), weights.sum()
 
 
 def squared_error(values: Float[Tensor, "*shape"], targets: Float[Tensor, "*shape"]) -> tuple[Float[Tensor, ""], int]:
     """Squared differences, summed, and their number: the loss of regression."""
-    return (values - targets).square().sum(), targets.numel()
+    return (widened(values) - targets).square().sum(), targets.numel()
 
 
 def linear_cross_entropy(
@@ -90,7 +96,8 @@ def linear_cross_entropy(
     Chunks of rows go through output layer, softmax and both gradients while they are in cache, so that memory is
     chunk_size x vocab and the backward pass only scales. Same result as the plain computation up to rounding.
     """
-    total: Tensor = _LinearCrossEntropy.apply(x, weight, bias, targets, config, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
+    with torch.autocast(x.device.type, enabled=False):
+        total: Tensor = _LinearCrossEntropy.apply(widened(x), weight, bias, targets, config, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
     return total, len(targets)
 
 

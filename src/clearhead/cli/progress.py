@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from clearhead.train.events import Counted, Evaluated, Event, Finished, Saved, Stepped
+from clearhead.train.events import Counted, Diverging, Evaluated, Event, Finished, Saved, Skipped, Stepped
 
 
 class ProgressWriter:
@@ -24,6 +24,17 @@ class ProgressWriter:
         match event:
             case Stepped():
                 self._stepped(event)
+            case Skipped():
+                self._say(
+                    f"step {event.step} skipped: loss {event.loss}, gradient norm {event.grad_norm}, not finite "
+                    f"({event.in_row} in a row){event.where and ': ' + event.where}"
+                )
+            case Diverging():
+                self._say(
+                    f"step {event.step}: the loss is {event.loss:.3f}, after {event.lowest:.3f} at step "
+                    f"{event.lowest_step}: it diverges; train.lr is too high (now {event.lr:g}) or train.warmup_steps "
+                    "too few"
+                )
             case Counted():
                 self._say(f"{event.tokens:,} tokens counted, {event.tokens / event.seconds:,.0f} tokens/s")
             case Evaluated():

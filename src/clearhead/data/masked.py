@@ -39,6 +39,8 @@ class MaskedBatch:
     """1 where B follows A, 0 where it is of another document; None for one segment."""
     target_count: int
     """Pieces that are to be found: what a summed loss is divided by."""
+    documents: Int[Tensor, " batch"] | None = None
+    """Number of the document that each row begins in, from 1."""
 
     def to(self, device: torch.device | str) -> "MaskedBatch":
         """Returns the batch on ``device``; from pinned memory the copy does not wait."""
@@ -153,6 +155,7 @@ class MaskedBatches(Dataset[MaskedBatch]):
             targets=torch.from_numpy(laid.ids.reshape(-1)[positions]),
             next_labels=labels,
             target_count=len(positions),
+            documents=torch.from_numpy(self.store.document_at(self.pairs.spans[rows, 0])),
         )
 
 

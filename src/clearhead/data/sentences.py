@@ -53,6 +53,11 @@ class SentenceStore:
         """Number of sentences."""
         return len(self.sentences) - 1
 
+    def document_at(self, places: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        """Returns the number, from 1, of the document that holds each place of ``ids``."""
+        sentence = np.searchsorted(self.sentences, places, side="right") - 1
+        return np.searchsorted(self.documents, sentence, side="right")
+
     def release(self) -> None:
         """Gives the pages read so far back to the system's cache: they no longer count as this process's."""
         self._map.madvise(mmap.MADV_DONTNEED)

@@ -158,6 +158,8 @@ class StreamBatch:
     """Number of the document inside the window: a position attends to its own alone. None: to all before it."""
     positions: Int[Tensor, "batch seq"] | None = None
     """Position since the begin of the document, or of the window inside one. None: 0, 1, 2, ..."""
+    documents: Int[Tensor, " batch"] | None = None
+    """Number of the document that each window begins in, from 1."""
 
     def to(self, device: torch.device | str) -> "StreamBatch":
         """Returns the batch on ``device``; from pinned memory the copy does not wait."""
@@ -202,6 +204,7 @@ class Windows(Dataset[StreamBatch]):
             ids=torch.from_numpy(np.where(at < ends, found[:, :-1], self.stream.fill)),
             targets=torch.from_numpy(np.where((firsts <= at) & (at < ends), found[:, 1:], NO_TARGET)),
             target_count=int((ends - firsts).sum()),
+            documents=torch.from_numpy(np.searchsorted(self.stream.starts, begins[:, 0], side="right")),
             **marks,
         )
 

@@ -1,7 +1,7 @@
 """Greedy and beam search over a batch of sentences; knows nothing of what computes the logits."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -65,7 +65,32 @@ class _Live:
     """Finished hypotheses by sentence of the batch, best first."""
 
 
-@torch.inference_mode()
+@dataclass
+class Expansion:
+    """One step of a search: candidates, the best first, and which of them go on; B sentences with K rows each."""
+
+    sentences: Tensor
+    """[B], which sentence of the batch each is."""
+    parents: Tensor
+    """[B, C], the beam that each candidate goes on from."""
+    pieces: Tensor
+    """[B, C], its next piece."""
+    log_probs: Tensor
+    """[B, C], of that piece."""
+    rating: Tensor
+    """[B, C], what candidates are ordered by; -inf where one is none."""
+    ends: Tensor
+    """[B, C], whether it ends there; the first K candidates then are finished, those behind them are lost."""
+    kept: Tensor
+    """[B, K], the candidates that are the next beams."""
+    scores: Tensor
+    """[B, K], of the next beams; -inf where one is not in use."""
+    rows: Tensor
+    """[B * K], the row that each next beam goes on from."""
+    ended: list[bool] = field(default_factory=list)
+    """[B], which sentences are over."""
+
+
 def beam_search(
     decoding: Decoding,
     config: SearchConfig,
@@ -77,7 +102,37 @@ def beam_search(
     constraints: Constraints | None = None,
     device: torch.device | str = "cpu",
 ) -> list[list[Hypothesis]]:
-    """Finds the best hypotheses of each sentence.
+    """Finds the best hypotheses of each sentence; arguments and result are those of ``search_steps``."""
+    steps = search_steps(
+        decoding,
+        config,
+        limits=limits,
+        bos_id=bos_id,
+        eos_id=eos_id,
+        rules=rules,
+        constraints=constraints,
+        device=device,
+    )
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: list[list[Hypothesis]] = end.value
+            return found
+
+
+def search_steps(
+    decoding: Decoding,
+    config: SearchConfig,
+    *,
+    limits: Sequence[int],
+    bos_id: int,
+    eos_id: int,
+    rules: Sequence[Rule] = (),
+    constraints: Constraints | None = None,
+    device: torch.device | str = "cpu",
+) -> Generator[Expansion, None, list[list[Hypothesis]]]:
+    """Finds the best hypotheses of each sentence, and yields what every step did.
 
     A sentence ends only when no live hypothesis could still come among its ``n_best``: a live score can but fall, and
     the penalty divides it by no more than that of the length limit. Sentences that end leave the batch, and none
@@ -99,34 +154,41 @@ def beam_search(
     """
     if constraints is not None and config.beam == 1:
         raise ValueError("beam = 1: must be at least 2 with constraints")
-    count, longest = len(limits), max(limits, default=0)
-    live = _Live(
-        sentences=torch.arange(count, device=device),
-        limits=torch.tensor(limits, device=device),
-        scores=torch.full((count, config.beam), float("-inf"), device=device),
-        ids=torch.zeros(count * config.beam, longest, dtype=torch.long, device=device),
-        log_probs=torch.zeros(count * config.beam, longest, device=device),
-        pools=[[] for _ in limits],
-    )
-    live.scores[:, 0] = 0.0
-    pieces = torch.full((count * config.beam,), bos_id, device=device)
+    live = _begin(limits, config.beam, device)
+    pieces = torch.full((len(limits) * config.beam,), bos_id, device=device)
     while len(live.sentences):
-        logits, penalty = decoding.advance(pieces), config.length_penalty
-        parents = _extend(live, logits, eos_id=eos_id, rules=rules, constraints=constraints, penalty=penalty)
-        if config.beam > 1:
-            decoding.reorder(parents)
-        ended = _ended(live, config)
-        if any(ended):
-            stay = torch.tensor([row for row, end in enumerate(ended) if not end], dtype=torch.long, device=device)
-            _leave(live, ended, stay, config)
-            decoding.keep(stay)
-        pieces = live.ids[:, live.length - 1]
+        with torch.inference_mode():  # by the step, so that who looks on between them stays outside
+            logits, penalty = decoding.advance(pieces), config.length_penalty
+            step = _extend(live, logits, eos_id=eos_id, rules=rules, constraints=constraints, penalty=penalty)
+            if config.beam > 1:
+                decoding.reorder(step.rows)
+            step.ended = _ended(live, config)
+            if any(step.ended):
+                stay = torch.tensor([row for row, end in enumerate(step.ended) if not end], device=device).long()
+                _leave(live, step.ended, stay, config)
+                decoding.keep(stay)
+            pieces = live.ids[:, live.length - 1]
+        yield step
     return [pool[: config.n_best] for pool in live.pools]
 
 
 def penalty_of(length: int, length_penalty: float) -> float:
     """What a score is divided by for ``length`` pieces, end mark included."""
     return float(((5 + length) / 6) ** length_penalty)
+
+
+def _begin(limits: Sequence[int], beam: int, device: torch.device | str) -> _Live:
+    count, longest = len(limits), max(limits, default=0)
+    scores = torch.full((count, beam), float("-inf"), device=device)
+    scores[:, 0] = 0.0
+    return _Live(
+        sentences=torch.arange(count, device=device),
+        limits=torch.tensor(limits, device=device),
+        scores=scores,
+        ids=torch.zeros(count * beam, longest, dtype=torch.long, device=device),
+        log_probs=torch.zeros(count * beam, longest, device=device),
+        pools=[[] for _ in limits],
+    )
 
 
 def _extend(
@@ -137,8 +199,8 @@ def _extend(
     rules: Sequence[Rule],
     constraints: Constraints | None,
     penalty: float,
-) -> Tensor:
-    """Gives every live beam its best next piece, moves finished hypotheses to the pools, returns parent rows."""
+) -> Expansion:
+    """Gives every live beam its best next piece and moves finished hypotheses to the pools."""
     sentences, beam = live.scores.shape
     # one pass over the vocabulary; the top probability is never 0
     log_z = (logits.amax(dim=-1) - logits.softmax(dim=-1).amax(dim=-1).log()).view(sentences, beam, 1)
@@ -159,20 +221,20 @@ def _extend(
     if constraints is not None:
         rating = take_turns(total, missing.flatten(1), pieces.flatten(1) == eos_id, beam)
     best, at = rating.topk(min(2 * beam, total.shape[1]) if beam > 1 else 1, dim=-1)
-    parents = at // width + torch.arange(sentences, device=at.device)[:, None] * beam
+    parents, first = at // width, torch.arange(sentences, device=at.device)[:, None] * beam
     pieces, log_probs = pieces.flatten(1).gather(1, at), log_probs.flatten(1).gather(1, at)
     ends = pieces == eos_id
-    _collect(live, ends & torch.isfinite(best), parents, log_probs, beam=beam, penalty=penalty)
+    _collect(live, ends & torch.isfinite(best), parents + first, log_probs, beam=beam, penalty=penalty)
     live.scores, rank = _best_live(best.masked_fill(ends, float("-inf")), beam)
     if constraints is not None:
         live.scores = torch.where(live.scores.isfinite(), total.gather(1, at.gather(1, rank)), live.scores)
-    rows = parents.gather(1, rank).flatten()
+    rows = (parents.gather(1, rank) + first).flatten()
     if beam > 1:
         live.ids, live.log_probs = live.ids[rows], live.log_probs[rows]
     live.ids[:, live.length] = pieces.gather(1, rank).flatten()
     live.log_probs[:, live.length] = log_probs.gather(1, rank).flatten()
     live.length += 1
-    return rows
+    return Expansion(live.sentences, parents, pieces, log_probs, best, ends, rank, live.scores, rows)
 
 
 def _best_live(scores: Tensor, beam: int) -> tuple[Tensor, Tensor]:

@@ -1,19 +1,33 @@
 """Greedy decoding written down step by step: input, distribution, choice, and what the cache moved."""
 
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from clearhead.decode.decoding import CachedDecoding, RNNDecoding, start_decoding
-from clearhead.models.rnn import RNNTranslator
+from clearhead.decode.rows import Begin, RNNRowsDecoding, RowsDecoding
+from clearhead.models.rnn import RNNState, RNNTranslator
 from clearhead.models.transformer import Transformer
+from clearhead.nn.cache import KVCache
+
+
+class Meter(AbstractContextManager["Meter"], Protocol):
+    """Counts, while it is entered, the bytes of keys and values that are really moved."""
+
+    read: int
+    written: int
+
+
+MakeMeter = Callable[[KVCache], Meter]
 
 
 @dataclass(frozen=True)
 class TraceStep:
-    """One decoder step."""
+    """One step of the decoder."""
 
     input_ids: list[int]
     """Pieces so far, the begin mark first."""
@@ -26,44 +40,94 @@ class TraceStep:
     model; 0 without a cache."""
     bytes_written: int
     """Keys and values that it added, or states that it replaced."""
+    measured_read: int | None = None
+    """``bytes_read`` as it was measured; None where nobody did."""
+    measured_written: int | None = None
+    """``bytes_written`` likewise."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Something that reads pieces of one text and says what comes next, with what it keeps of them."""
+
+    read: Callable[[Sequence[int]], Tensor]
+    """Takes the next pieces, returns the logits [vocab] of what follows."""
+    cache: KVCache | RNNState | None
+
+
+def translation_reader(model: Transformer | RNNTranslator, src_ids: Tensor, *, limit: int) -> Reader:
+    """Reads translations of one sentence [1, src_seq], of up to ``limit`` pieces, so that its cache need not grow."""
+    decoding = start_decoding(model, src_ids, None, capacity=limit)
+    cache = decoding.cache if isinstance(decoding, CachedDecoding | RNNDecoding) else None
+    return Reader(lambda pieces: decoding.advance(src_ids.new_tensor(pieces))[0], cache)
+
+
+def text_reader(begin: Begin, first: int, *, limit: int) -> Reader:
+    """Reads one text of a language model, of up to ``limit`` pieces in all, so that its cache need not grow.
+
+    Args:
+        begin: as for ``generate``.
+        first: any piece; it is taken back.
+        limit: within the model's context.
+    """
+    rows, cache = begin([[first]]), None
+    if isinstance(rows, RowsDecoding):
+        rows.cache.reserve(limit)
+        cache = rows.cache
+    rows.back(1)
+    device = rows.logits.device
+
+    def read(pieces: Sequence[int]) -> Tensor:
+        return rows.extend(torch.tensor([list(pieces)], device=device))[0, -1]
+
+    return Reader(read, rows.state if isinstance(rows, RNNRowsDecoding) else cache)
 
 
 @torch.inference_mode()
 def trace_greedy(
-    model: Transformer | RNNTranslator,
-    src_ids: Int[Tensor, "one src"],
+    reader: Reader,
+    begin: Sequence[int],
     *,
     limit: int,
-    bos_id: int,
     eos_id: int,
     forbidden: list[int],
     top: int = 5,
+    meter: MakeMeter | None = None,
 ) -> list[TraceStep]:
-    """Decodes one sentence greedily and records every step.
+    """Decodes one text greedily and records every step.
 
     Args:
-        model: in evaluation mode.
-        src_ids: [1, src_seq].
+        reader: at its start; a translation's takes pieces one by one.
+        begin: what the text begins with, read in the first step: the begin mark, or a prompt.
         limit: most pieces, end mark included.
-        bos_id: what the decoder starts with.
-        eos_id: what ends the sentence.
+        eos_id: what ends the text.
         forbidden: pieces that are never chosen.
         top: how many of the most probable pieces to record.
+        meter: makes what measures the bytes of a step; for a K-V cache alone.
     """
-    decoding = start_decoding(model, src_ids, None)
-    cache = decoding.cache if isinstance(decoding, CachedDecoding | RNNDecoding) else None
-    ids = [bos_id]
-    steps: list[TraceStep] = []
+    ids, new, steps = list(begin), list(begin), list[TraceStep]()
     while len(steps) < limit and (not steps or steps[-1].chosen != eos_id):
-        probs = decoding.advance(src_ids.new_tensor(ids[-1:])).softmax(dim=-1)[0]
+        gauge = meter(reader.cache) if meter and isinstance(reader.cache, KVCache) else None
+        with gauge or nullcontext():
+            logits = reader.read(new)
+        probs = logits.softmax(dim=-1)
         best, pieces = probs.topk(min(top, len(probs)))
         allowed = probs.clone()
         allowed[forbidden] = -1.0
         chosen = int(allowed.argmax())
-        # read after the step, so that the piece's own keys and values, which it attends to as well, count
-        read, written = (cache.bytes_read(), cache.bytes_written()) if cache else (0, 0)
+        # asked after the step, so that the piece's own keys and values, which it attends to as well, count
+        read, written = (reader.cache.bytes_read(), reader.cache.bytes_written()) if reader.cache else (0, 0)
         steps.append(
-            TraceStep(list(ids), list(zip(pieces.tolist(), best.tolist(), strict=True)), chosen, read, written)
+            TraceStep(
+                input_ids=list(ids),
+                top=list(zip(pieces.tolist(), best.tolist(), strict=True)),
+                chosen=chosen,
+                bytes_read=read,
+                bytes_written=written * len(new),
+                measured_read=gauge.read if gauge else None,
+                measured_written=gauge.written if gauge else None,
+            )
         )
         ids.append(chosen)
+        new = [chosen]
     return steps

@@ -32,6 +32,10 @@ class Norm(nn.Module, ABC):
     def forward(self, x: Hidden, mask: Mask = None) -> Hidden:
         """Returns the normalized states; values at padding are finite and have no meaning."""
 
+    def full(self, x: Tensor) -> Tensor:
+        """Returns ``x`` in no less than the precision of gamma: under autocast it may come in half of it."""
+        return x.to(torch.promote_types(x.dtype, self.weight.dtype))
+
     def affine(self, x: Tensor) -> Tensor:
         """Applies gamma and beta."""
         return x * self.weight if self.bias is None else torch.addcmul(self.bias, x, self.weight)
@@ -44,7 +48,7 @@ class LayerNorm(Norm):
     """Statistics over the features of each position (Ba et al. 2016, arXiv:1607.06450)."""
 
     def forward(self, x: Hidden, mask: Mask = None) -> Hidden:
-        return functional.layer_norm(x, (self.d_model,), self.weight, self.bias, self.eps)
+        return functional.layer_norm(self.full(x), (self.d_model,), self.weight, self.bias, self.eps)
 
 
 class RMSNorm(Norm):
@@ -54,7 +58,7 @@ class RMSNorm(Norm):
         super().__init__(d_model, eps=eps, bias=False)
 
     def forward(self, x: Hidden, mask: Mask = None) -> Hidden:
-        return functional.rms_norm(x, (self.d_model,), self.weight, self.eps)
+        return functional.rms_norm(self.full(x), (self.d_model,), self.weight, self.eps)
 
 
 class GroupNorm(Norm):
@@ -70,7 +74,7 @@ class GroupNorm(Norm):
         self.groups = groups
 
     def forward(self, x: Hidden, mask: Mask = None) -> Hidden:
-        rows = x.reshape(-1, self.d_model)  # batch seq d_model -> (batch seq) d_model
+        rows = self.full(x).reshape(-1, self.d_model)  # batch seq d_model -> (batch seq) d_model
         return functional.group_norm(rows, self.groups, self.weight, self.bias, self.eps).view_as(x)
 
 
@@ -91,6 +95,7 @@ class BatchNorm(Norm):
         self.register_buffer("running_var", torch.ones(d_model))
 
     def forward(self, x: Hidden, mask: Mask = None) -> Hidden:
+        x = self.full(x)
         real = x.reshape(-1, self.d_model) if mask is None else x[mask]  # real d_model
         if self.training and len(real) < 2:
             raise ValueError(f"batch norm in training needs 2 real pieces or more, got {len(real)}")
@@ -121,6 +126,7 @@ class InstanceNorm(Norm):
         self.causal = causal
 
     def forward(self, x: Hidden, mask: Mask = None) -> Hidden:
+        x = self.full(x)
         real = x.new_ones(x.shape[:2]) if mask is None else mask.to(x.dtype)
         real = real.unsqueeze(-1)  # batch seq 1
         if self.causal:

@@ -62,10 +62,10 @@ class Optimizers:
                 group["lr"] = peak * factor
         return float(self.parts[0].param_groups[0]["lr"])
 
-    def step(self) -> None:
-        """Updates all parameters."""
+    def step(self, take: Callable[[torch.optim.Optimizer], object] = lambda part: part.step()) -> None:
+        """Updates all parameters; ``take`` steps one optimizer."""
         for part in self.parts:
-            part.step()
+            take(part)
 
     def zero_grad(self) -> None:
         """Forgets all gradients."""

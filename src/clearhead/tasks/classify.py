@@ -222,18 +222,16 @@ class Objective:
     labels: Labels
     label_smoothing: float = 0.0
     class_weights: Float[Tensor, " classes"] | None = None
-    precision: str = "float32"
 
     def loss_of(self, model: nn.Module, batch: LabelledBatch) -> tuple[Tensor, int]:
         """Returns (sum over lines, their number); numbers are in deviations from their mean."""
-        with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            out = model(batch.ids, mask=batch.mask, segments=batch.segments)
+        out = model(batch.ids, mask=batch.mask, segments=batch.segments)
         if not self.labels.classes:
-            return squared_error(out[:, 0].float(), (batch.labels - self.labels.mean) / self.labels.deviation)
+            return squared_error(out[:, 0], (batch.labels - self.labels.mean) / self.labels.deviation)
         settings = {"label_smoothing": self.label_smoothing}
         if self.class_weights is None:
-            return cross_entropy(out.float(), batch.labels, **settings)
-        total, _ = weighted_cross_entropy(out.float(), batch.labels, self.class_weights, **settings)
+            return cross_entropy(out, batch.labels, **settings)
+        total, _ = weighted_cross_entropy(out, batch.labels, self.class_weights, **settings)
         return total, batch.target_count
 
     def weight_of(self, batch: LabelledBatch) -> float:

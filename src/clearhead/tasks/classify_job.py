@@ -39,7 +39,7 @@ from clearhead.tasks.classify import (
     train_tokenizer,
 )
 from clearhead.tasks.encoder_start import open_encoder
-from clearhead.tasks.job import GradientJob, Progress, fresh_state, vocabulary_of
+from clearhead.tasks.job import GradientJob, Progress, fresh_state, named, vocabulary_of
 from clearhead.tasks.language_model import load_tokenizer, save_tokenizer
 from clearhead.tasks.machine import pick_device
 from clearhead.text.tokenizer import Tokenizer
@@ -80,7 +80,7 @@ class ClassifyJob(GradientJob):
         loss, weights = self.recipe.loss, None
         if loss.class_weights == "balanced":
             weights = class_weights(self.train).to(self.device)
-        return Objective(self.labels, loss.label_smoothing, weights, self.recipe.train.precision)
+        return Objective(self.labels, loss.label_smoothing, weights)
 
     def work(self) -> Work[LabelledBatch]:
         """See ``GradientJob``; evaluation scores the whole valid split."""
@@ -101,6 +101,7 @@ class ClassifyJob(GradientJob):
             evaluate,
             objective.weight_of,
             lambda model, step: make_ready(model, step, recipe),
+            where=lambda batch: named("labelled lines", (batch.indices + 1).tolist()),
         )
 
     def reports(self) -> dict[str, LabelledReport]:

@@ -1,7 +1,7 @@
 """What every training task gives to ``clearhead train``: a run with its data read and its model built."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -12,6 +12,8 @@ from torch import nn
 from clearhead.checkpoint import LoadReport
 from clearhead.config import as_tree
 from clearhead.data.batching import BatchPlan
+from clearhead.data.masked import MaskedBatch
+from clearhead.data.stream import StreamBatch
 from clearhead.optim.build import OptimConfig, RateOf, build_ema, build_optimizers, same_rate
 from clearhead.tasks.run import save_json, save_recipe
 from clearhead.text.tokenizer import Tokenizer
@@ -200,6 +202,18 @@ class GradientJob(Job):
             validation=recipe.validation,
             should_stop=should_stop,
         )
+
+
+def named(what: str, numbers: Iterable[int], most: int = 20) -> str:
+    """Returns the first numbers of lines or documents as text."""
+    found = sorted(set(numbers))
+    rest = f" and {len(found) - most} more" if len(found) > most else ""
+    return f"{what} {', '.join(map(str, found[:most]))}{rest}"
+
+
+def documents_of(batch: StreamBatch | MaskedBatch) -> str:
+    """Returns which documents the rows of a batch begin in."""
+    return "" if batch.documents is None else named("documents", batch.documents.tolist())
 
 
 def vocabulary_of(tokenizer: Tokenizer, taken: LoadReport | None) -> str:

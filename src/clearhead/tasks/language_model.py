@@ -187,11 +187,10 @@ def sizes_of(config: GPTConfig | RNNConfig) -> str:
     return f"{kind}, {config.n_layers} layers, d_model {config.d_model}, context {config.max_seq_len}"
 
 
-def batch_loss(model: Net, batch: StreamBatch, config: LossConfig, precision: str = "float32") -> tuple[Tensor, int]:
+def batch_loss(model: Net, batch: StreamBatch, config: LossConfig) -> tuple[Tensor, int]:
     """Returns (sum over targets that count, their number); the output layer sees their positions only."""
-    with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        hidden = model.hidden(batch.ids, positions=batch.positions, documents=batch.document_ids)
-    states, targets = hidden.flatten(0, 1).float(), batch.targets.flatten()  # (batch seq) d_model, (batch seq)
+    hidden = model.hidden(batch.ids, positions=batch.positions, documents=batch.document_ids)
+    states, targets = hidden.flatten(0, 1), batch.targets.flatten()  # (batch seq) d_model, (batch seq)
     if batch.target_count < len(targets):
         counted = targets.ne(NO_TARGET).nonzero()[:, 0]
         states, targets = states.index_select(0, counted), targets[counted]

@@ -12,7 +12,7 @@ from clearhead.config import Tree
 from clearhead.data.batching import BatchPlan
 from clearhead.data.documents import TextReport
 from clearhead.data.stream import StreamBatch, TokenStream, Windows, loader, training_windows
-from clearhead.tasks.job import GradientJob, Progress, fresh_state, vocabulary_of
+from clearhead.tasks.job import GradientJob, Progress, documents_of, fresh_state, vocabulary_of
 from clearhead.tasks.language_model import (
     LanguageModelRecipe,
     Net,
@@ -70,7 +70,7 @@ class LanguageModelJob(GradientJob):
             )
             return {"loss": loss / len(self.valid)}
 
-        return Work(batches, lambda batch: batch_loss(model, batch, recipe.loss, settings.precision), evaluate)
+        return Work(batches, lambda batch: batch_loss(model, batch, recipe.loss), evaluate, where=documents_of)
 
     def reports(self) -> dict[str, TextReport]:
         """See ``Job``."""

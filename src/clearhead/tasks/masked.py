@@ -15,7 +15,7 @@ from clearhead.data.documents import Documents, DocumentsConfig, read_documents
 from clearhead.data.masked import MaskedBatch, MaskedText, Masker, masked_text
 from clearhead.data.pairs import MaskedConfig
 from clearhead.data.sentences import prepare_sentences
-from clearhead.loss import LossConfig, linear_cross_entropy
+from clearhead.loss import LossConfig, linear_cross_entropy, widened
 from clearhead.models.bert import BertConfig, BertPretraining
 from clearhead.optim.build import OptimConfig
 from clearhead.tasks.job import Progress
@@ -138,9 +138,7 @@ def nsp_targets(batch: MaskedBatch) -> Int[Tensor, " batch"]:
     return 1 - batch.next_labels
 
 
-def batch_loss(
-    model: BertPretraining, batch: MaskedBatch, config: LossConfig, precision: str = "float32"
-) -> tuple[Float[Tensor, ""], int]:
+def batch_loss(model: BertPretraining, batch: MaskedBatch, config: LossConfig) -> tuple[Float[Tensor, ""], int]:
     """Returns (sum, masked pieces); the output layer sees the masked positions only.
 
     The sum is the negative log-likelihood of every masked piece plus, for each of them, the next-sentence loss of its
@@ -148,14 +146,13 @@ def batch_loss(
     second mean gives a row the weight of its masked pieces, which are 15 % of its length, and the weights of a step
     add up to 1. With a row's weight fixed instead, steps on short rows would be about next sentences above all.
     """
-    with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        states = model.bert(batch.ids, mask=batch.mask, segments=batch.segments)
-        features = model.mlm_head.features(states.flatten(0, 1).index_select(0, batch.positions))
-        nsp = None if model.nsp_head is None else model.nsp_head(model.bert.pooler(states, batch.mask))
+    states = model.bert(batch.ids, mask=batch.mask, segments=batch.segments)
+    features = model.mlm_head.features(states.flatten(0, 1).index_select(0, batch.positions))
+    nsp = None if model.nsp_head is None else model.nsp_head(model.bert.pooler(states, batch.mask))
     table = model.mlm_head.out_proj
-    total, count = linear_cross_entropy(features.float(), table.weight, batch.targets, config, bias=table.bias)
+    total, count = linear_cross_entropy(features, table.weight, batch.targets, config, bias=table.bias)
     if nsp is not None:
-        each = functional.cross_entropy(nsp.float(), nsp_targets(batch), reduction="none")
+        each = functional.cross_entropy(widened(nsp), nsp_targets(batch), reduction="none")
         total = total + torch.dot(each, _masked_in_rows(batch))
     return total, count
 

@@ -12,7 +12,7 @@ from clearhead.config import Tree
 from clearhead.data.batching import BatchPlan
 from clearhead.data.masked import MaskedBatch, MaskedBatches, MaskedText, loader
 from clearhead.models.bert import BertPretraining
-from clearhead.tasks.job import GradientJob, Progress, fresh_state, vocabulary_of
+from clearhead.tasks.job import GradientJob, Progress, documents_of, fresh_state, vocabulary_of
 from clearhead.tasks.language_model import load_tokenizer, save_tokenizer
 from clearhead.tasks.machine import pick_device
 from clearhead.tasks.masked import MaskedRecipe, batch_loss, build_masked, parse_masked, read_texts, sizes_of
@@ -53,7 +53,7 @@ class MaskedJob(GradientJob):
             assert isinstance(model, BertPretraining)
             return score_batches(model, judged, self.device).as_dict()
 
-        return Work(batches, lambda batch: batch_loss(model, batch, recipe.loss, settings.precision), evaluate)
+        return Work(batches, lambda batch: batch_loss(model, batch, recipe.loss), evaluate, where=documents_of)
 
     def reports(self) -> dict[str, MaskedText]:
         """See ``Job``."""

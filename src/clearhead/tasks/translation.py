@@ -163,16 +163,15 @@ def sizes_of(config: TransformerConfig | RNNConfig) -> str:
     return f"encoder-decoder Transformer, {layers}, d_model {config.d_model}"
 
 
-def batch_loss(model: Net, batch: Batch, config: LossConfig, precision: str = "float32") -> tuple[Tensor, int]:
+def batch_loss(model: Net, batch: Batch, config: LossConfig) -> tuple[Tensor, int]:
     """Returns (sum over real targets, their number); the output layer sees real positions only."""
-    kind = batch.src_ids.device.type
-    with torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16"):
-        tgt_mask = batch.targets.ne(model.pad_id) if model.needs_tgt_mask else None
-        hidden = model.hidden(batch.src_ids, batch.tgt_ids, src_mask=batch.src_mask, tgt_mask=tgt_mask)
-    targets = batch.targets.flatten()
-    real = targets.ne(model.pad_id).nonzero()[:, 0]
-    states = hidden.flatten(0, 1).float().index_select(0, real)  # (batch seq) d_model -> real d_model
-    return linear_cross_entropy(states, model.lm_head.weight, targets[real], config)
+    tgt_mask = batch.targets.ne(model.pad_id) if model.needs_tgt_mask else None
+    hidden = model.hidden(batch.src_ids, batch.tgt_ids, src_mask=batch.src_mask, tgt_mask=tgt_mask)
+    states, targets = hidden.flatten(0, 1), batch.targets.flatten()  # (batch seq) d_model, (batch seq)
+    if batch.target_count < len(targets):
+        real = targets.ne(model.pad_id).nonzero()[:, 0]
+        states, targets = states.index_select(0, real), targets[real]  # real d_model, real
+    return linear_cross_entropy(states, model.lm_head.weight, targets, config)
 
 
 @torch.inference_mode()

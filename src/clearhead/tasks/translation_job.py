@@ -14,7 +14,7 @@ from clearhead.data.batching import BatchPlan, plan_batches
 from clearhead.data.corpus import CorpusReport, read_parallel
 from clearhead.data.store import PairStore, prepare
 from clearhead.data.translation import Batch, loader
-from clearhead.tasks.job import GradientJob, Progress, fresh_state
+from clearhead.tasks.job import GradientJob, Progress, fresh_state, named
 from clearhead.tasks.machine import pick_device
 from clearhead.tasks.run import cache_folder
 from clearhead.tasks.scoring import greedy_bleu
@@ -74,7 +74,10 @@ class TranslationJob(GradientJob):
             bleu = greedy_bleu(recipe, self.tokenizers, model, self.valid, device=self.device, count=count)
             return {"loss": loss, "bleu": bleu}
 
-        return Work(batches, lambda batch: batch_loss(model, batch, recipe.loss, settings.precision), evaluate)
+        def where(batch: Batch) -> str:
+            return named("lines", self.train.line_numbers[batch.indices.cpu().numpy()].tolist())
+
+        return Work(batches, lambda batch: batch_loss(model, batch, recipe.loss), evaluate, where=where)
 
     def reports(self) -> dict[str, CorpusReport]:
         """See ``Job``."""

@@ -18,7 +18,7 @@ from clearhead.decode.decoding import start_decoding
 from clearhead.decode.packed import can_pack, pack
 from clearhead.decode.rules import Rule, forbid, force_prefix
 from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
-from clearhead.decode.trace import TraceStep, trace_greedy
+from clearhead.decode.trace import MakeMeter, TraceStep, trace_greedy, translation_reader
 from clearhead.errors import DataError, ModelError
 from clearhead.evaluate.translation import default_tokenize
 from clearhead.models.transformer import Transformer
@@ -202,20 +202,21 @@ class Translator:
         return sorted((ranked[0] for ranked in found), key=lambda translation: -translation.rank_score)
 
     @torch.inference_mode()
-    def trace(self, text: str, *, top: int = 5) -> Trace:
-        """Follows one text through tokenizer, encoder and every greedy decoder step."""
+    def trace(self, text: str, *, top: int = 5, meter: MakeMeter | None = None) -> Trace:
+        """Follows a text through tokenizer, encoder and every greedy decoder step; ``meter``: see ``trace_greedy``."""
         ids = self._parts(text, "error")[0][0]
         if not ids:
             raise DataError(f"text {text!r}: there is nothing to trace")
         src_ids = collate_sources([ids])[0].to(self.device)
+        limit = self._limit(len(ids), 0)
         steps = trace_greedy(
-            self.model,
-            src_ids,
-            limit=self._limit(len(ids), 0),
-            bos_id=self._ids.bos,
+            translation_reader(self.model, src_ids, limit=limit),
+            [self._ids.bos],
+            limit=limit,
             eos_id=self._ids.eos,
             forbidden=self._forbidden,
             top=top,
+            meter=meter,
         )
         used = {i for step in steps for i in [step.chosen, *step.input_ids, *(piece for piece, _ in step.top)]}
         names = dict(zip(sorted(used), self.tokenizers.tgt.pieces(sorted(used)), strict=True))

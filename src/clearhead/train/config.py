@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
 
+from clearhead.train.precision import PrecisionName
+
 Count = Annotated[int, Ge(1)]
 CountOrNever = Annotated[int, Ge(0)]
 Monitor = Literal["loss", "bleu", "accuracy", "macro_f1", "matthews", "pearson", "spearman"]
@@ -12,7 +14,20 @@ Monitor = Literal["loss", "bleu", "accuracy", "macro_f1", "matthews", "pearson",
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class MachineConfig:
+    """On what and in which numbers the steps of a run are computed."""
+
+    device: str = "auto"
+    """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
+    precision: PrecisionName = "float32"
+    """Of the matrix products, float32, bfloat16 or float16; norms, losses and weights are float32. clearhead doctor
+    says which is fast here."""
+    max_skipped_steps: Count = 10
+    """A step whose loss or gradient is not finite changes nothing and is skipped; so many in a row end the run."""
+
+
+@dataclass(frozen=True)
+class TrainConfig(MachineConfig):
     """Length, size and rhythm of a run."""
 
     max_steps: Count = 10_000
@@ -29,16 +44,12 @@ class TrainConfig:
     """Steps of linear rise to the peak."""
     seed: CountOrNever = 0
     """Of weights, order and dropout."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the matrix products; norms, softmax and loss are float32."""
     evaluate_every: CountOrNever = 500
     """Steps between evaluations on the valid split; 0 evaluates at the end only."""
     checkpoint_every: CountOrNever = 500
     """Steps between checkpoints; 0 saves at evaluations and at the end only."""
     keep_last: Count = 3
     """Checkpoints kept besides the best one."""
-    device: str = "auto"
-    """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
 
 
 @dataclass(frozen=True)

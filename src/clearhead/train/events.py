@@ -26,6 +26,35 @@ class Stepped:
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """A step was not taken, since its loss or a gradient is not finite; the next one is on the next batches."""
+
+    step: int
+    """The step that it would have been."""
+    epoch: int
+    loss: float
+    grad_norm: float
+    in_row: int
+    """Skipped since the last step that was taken."""
+    where: str
+    """Which lines the batches are of."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Diverging:
+    """The loss is far above what it was: said once, the run goes on."""
+
+    step: int
+    loss: float
+    """Mean of the last steps."""
+    lowest: float
+    """The lowest such mean."""
+    lowest_step: int
+    lr: float
+
+
+@dataclass(frozen=True)
 class Counted:
     """All text was read in one pass: training without gradients."""
 
@@ -60,4 +89,4 @@ class Finished:
     reason: Reason
 
 
-Event = Stepped | Counted | Evaluated | Saved | Finished
+Event = Stepped | Skipped | Diverging | Counted | Evaluated | Saved | Finished

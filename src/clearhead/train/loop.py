@@ -11,12 +11,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from clearhead.errors import ModelError
 from clearhead.optim.build import OptimConfig
 from clearhead.optim.schedule import lr_factor
 from clearhead.train.config import TrainConfig, ValidationConfig
-from clearhead.train.events import Evaluated, Event, Finished, Reason, Saved, Stepped
+from clearhead.train.divergence import Divergence
+from clearhead.train.events import Evaluated, Event, Finished, Reason, Saved, Skipped, Stepped
+from clearhead.train.failure import Failure, save_failure
+from clearhead.train.precision import Precision
 from clearhead.train.state import TrainState
-from clearhead.train.step import Counted, LossFunction, target_count, train_step
+from clearhead.train.step import Counted, LossFunction, Outcome, target_count, train_step
 
 B = TypeVar("B", bound=Counted)
 
@@ -35,6 +39,8 @@ class Work(Generic[B]):
     """Batch -> what its summed loss is divided by, together with that of the step's other batches."""
     ready: Callable[[nn.Module, int], object] = lambda model, step: None
     """(model, step) -> says which parts learn at that step, from these two alone; the model is in training mode."""
+    where: Callable[[B], str] = lambda batch: ""
+    """Batch -> which lines of the text its rows are of, in a few words."""
 
 
 def train_loop(
@@ -61,10 +67,14 @@ def train_loop(
         should_stop: asked after each step; True saves and ends the loop.
     """
     reason = _limit_reached(state, train, should_stop) or _early_stop(state, validation)
+    watched = Divergence()
     while reason is None:
-        for stepped in _epoch(state, work, train, optim):
-            yield stepped
+        for event in _epoch(state, work, run, train, optim):
+            yield event
+            yield from watched.see(event)
             reason = _limit_reached(state, train, should_stop)
+            if isinstance(event, Skipped) and reason is None:
+                continue
             if _due(state.step, train.evaluate_every, reason) and reason != "interrupted":
                 yield _evaluate(state, work, validation)
                 yield Saved(state.step, state.save(run, train.keep_last))
@@ -105,31 +115,65 @@ def scheduled(step: int, train: TrainConfig, optim: OptimConfig) -> float:
     )
 
 
-def _epoch(state: TrainState, work: Work[B], train: TrainConfig, optim: OptimConfig) -> Iterator[Stepped]:
+def _epoch(
+    state: TrainState, work: Work[B], run: Path, train: TrainConfig, optim: OptimConfig
+) -> Iterator[Stepped | Skipped]:
     batches = work.batches(state.epoch, state.position)
+    precision = precision_of(state, train)
+    precision.load_state(state.scaler)
     started = time.perf_counter()
     while group := list(islice(batches, train.grad_accum_steps)):
         step = state.step + 1
         torch.manual_seed(step_seed(train.seed, step))
         lr = state.optimizers.set_lr_factor(scheduled(step, train, optim))
-        loss, norm = step_on(state, group, work, step, grad_clip_norm=optim.grad_clip_norm)
-        if state.ema is not None:
+        found = step_on(state, group, work, step, grad_clip_norm=optim.grad_clip_norm, precision=precision)
+        if found.taken and state.ema is not None:
             state.ema.update_parameters(state.model)
-        state.step, state.position = step, state.position + len(group)
+        state.position, state.scaler = state.position + len(group), precision.state()
+        state.step, state.skipped = (step, 0) if found.taken else (state.step, state.skipped + 1)
         seconds = time.perf_counter() - started
         state.seconds += seconds
-        tokens = sum(batch.target_count for batch in group)
-        yield Stepped(step, state.epoch, loss, lr, norm, tokens, seconds)
+        if found.taken:
+            tokens = sum(batch.target_count for batch in group)
+            yield Stepped(step, state.epoch, found.loss, lr, found.grad_norm, tokens, seconds)
+        else:
+            where = "; ".join(filter(None, map(work.where, group)))
+            yield Skipped(step, state.epoch, found.loss, found.grad_norm, state.skipped, where, seconds)
+        if state.skipped == train.max_skipped_steps:
+            total = sum(map(work.weight_of, group))
+            seed = step_seed(train.seed, step)
+            save_failure(run, state.model, Failure(step, seed, found.loss, found.grad_norm, total, where, group))
+            raise _never_finite(found, step, state.skipped, run)
         started = time.perf_counter()
 
 
+def _never_finite(found: Outcome, step: int, times: int, run: Path) -> ModelError:
+    return ModelError(
+        f"step {step}: loss {found.loss} with gradient norm {found.grad_norm}, not finite {times} times in a row; "
+        f"lower train.lr or raise train.warmup_steps; the batch is kept: clearhead replay {run} says where it begins"
+    )
+
+
+def precision_of(state: TrainState, train: TrainConfig) -> Precision:
+    """Returns the recipe's precision on the device that the model is on."""
+    return Precision(train.precision, next(state.model.parameters()).device.type)
+
+
 def step_on(
-    state: TrainState, group: Sequence[B], work: Work[B], step: int, *, grad_clip_norm: float
-) -> tuple[float, float]:
+    state: TrainState, group: Sequence[B], work: Work[B], step: int, *, grad_clip_norm: float, precision: Precision
+) -> Outcome:
     """Takes step number ``step`` on ``group``; rates are set already. Returns what ``train_step`` does."""
-    model, optimizers = state.model.train(), state.optimizers
+    model = state.model.train()
     work.ready(model, step)
-    return train_step(model, group, work.loss_of, optimizers, grad_clip_norm=grad_clip_norm, weight_of=work.weight_of)
+    return train_step(
+        model,
+        group,
+        work.loss_of,
+        state.optimizers,
+        grad_clip_norm=grad_clip_norm,
+        weight_of=work.weight_of,
+        precision=precision,
+    )
 
 
 def _limit_reached(state: TrainState, train: TrainConfig, should_stop: Callable[[], bool]) -> Reason | None:

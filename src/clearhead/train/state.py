@@ -39,6 +39,10 @@ class TrainState:
     best_score: float | None = None
     best_step: int = 0
     evaluations_since_best: int = 0
+    scaler: dict[str, Any] = field(default_factory=dict)
+    """State of the gradient scaler as JSON values, where one is used."""
+    skipped: int = 0
+    """Steps skipped since the last one that was taken; a resumed run counts from 0."""
 
     @property
     def evaluated_model(self) -> nn.Module:
@@ -97,6 +101,7 @@ class TrainState:
             "best_score",
             "best_step",
             "evaluations_since_best",
+            "scaler",
         )
         return {name: getattr(self, name) for name in names}
 

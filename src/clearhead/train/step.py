@@ -1,13 +1,15 @@
-"""One optimizer step: accumulate over batches, clip, update."""
+"""One optimizer step: accumulate over batches, unscale, clip, update; or nothing at all where a number is none."""
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from clearhead.errors import ModelError
+from clearhead.nn.norm import norms_of
 from clearhead.optim.build import Optimizers
+from clearhead.train.precision import Precision
 
 
 @runtime_checkable
@@ -24,6 +26,17 @@ LossFunction = Callable[[B], tuple[Tensor, int]]
 """Batch -> (sum of the loss over real targets, their number)."""
 
 
+class Outcome(NamedTuple):
+    """What a step came to."""
+
+    loss: float
+    """Mean per target."""
+    grad_norm: float
+    """Of all gradients together, before clipping."""
+    taken: bool
+    """False where one of the two is not finite: then nothing was updated, but for the scale of float16."""
+
+
 def target_count(batch: Counted) -> float:
     """Each target counts as one."""
     return float(batch.target_count)
@@ -37,7 +50,8 @@ def train_step(
     *,
     grad_clip_norm: float,
     weight_of: Callable[[B], float] = target_count,
-) -> tuple[float, float]:
+    precision: Precision | None = None,
+) -> Outcome:
     """Takes one step on ``batches`` as if they were one batch: the loss is divided by all real targets together.
 
     Args:
@@ -47,28 +61,30 @@ def train_step(
         optimizers: rates already set.
         grad_clip_norm: 0 does not clip.
         weight_of: what a batch adds to the number that the loss is divided by, where targets do not all count as one.
-
-    Returns:
-        Mean loss per target, and the norm of the gradients before clipping.
-
-    Raises:
-        ModelError: the loss or a gradient is not finite; nothing has been updated.
+        precision: of the products; None is float32.
     """
+    numbers = precision or Precision()
     total = sum(map(weight_of, batches))
     loss = 0.0
+    running = [(buffer, buffer.clone()) for norm in norms_of(model) for buffer in norm.buffers()]
     optimizers.zero_grad()
     for batch in batches:
-        summed, _ = loss_of(batch)
+        with numbers.autocast():
+            summed, _ = loss_of(batch)
         mean = summed / total
-        mean.backward()
+        numbers.scaler.scale(mean).backward()
         loss += float(mean.detach())
     grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    for part in optimizers.parts:
+        numbers.scaler.unscale_(part)
     norm = float(nn.utils.get_total_norm(grads))
-    if not torch.isfinite(torch.tensor([loss, norm])).all():
-        raise ModelError(
-            f"loss {loss} with gradient norm {norm}: not finite; lower train.lr or raise train.warmup_steps"
-        )
-    if 0 < grad_clip_norm < norm:
-        torch._foreach_mul_(grads, grad_clip_norm / (norm + 1e-6))
-    optimizers.step()
-    return loss, norm
+    taken = math.isfinite(loss) and math.isfinite(norm)
+    if taken:
+        if 0 < grad_clip_norm < norm:
+            torch._foreach_mul_(grads, grad_clip_norm / (norm + 1e-6))
+        optimizers.step(numbers.scaler.step)
+    else:
+        for buffer, before in running:  # a forward pass moves the statistics of a batch norm
+            buffer.copy_(before)
+    numbers.scaler.update()
+    return Outcome(loss, norm, taken)

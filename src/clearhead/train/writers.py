@@ -2,11 +2,12 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from clearhead.errors import UsageError
-from clearhead.train.events import Counted, Evaluated, Event, Stepped
+from clearhead.train.events import Counted, Diverging, Evaluated, Event, Skipped, Stepped
 
 
 @runtime_checkable
@@ -30,10 +31,10 @@ class JsonLinesWriter:
         self._file = path.open("a", buffering=1, encoding="utf-8")
 
     def write(self, event: Event) -> None:
-        """Appends all but checkpoints and the end."""
-        if isinstance(event, Stepped | Counted | Evaluated):
+        """Appends all but checkpoints and the end; numbers that are not finite as text."""
+        if isinstance(event, Stepped | Skipped | Diverging | Counted | Evaluated):
             record = {"event": type(event).__name__.lower(), **dataclasses.asdict(event)}
-            self._file.write(json.dumps(record) + "\n")
+            self._file.write(json.dumps({name: _in_json(value) for name, value in record.items()}) + "\n")
 
     def close(self) -> None:
         """Closes the file."""
@@ -66,6 +67,11 @@ class TensorBoardWriter:
     def close(self) -> None:
         """Flushes and closes."""
         self._board.close()
+
+
+def _in_json(value: Any) -> Any:
+    """JSON has no word for what is not finite: text."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clearhead.cli.progress import ProgressWriter
-from clearhead.train.events import Evaluated, Finished, Saved, Stepped
+from clearhead.train.events import Diverging, Evaluated, Finished, Saved, Skipped, Stepped
 
 
 def steps(count: int) -> list[Stepped]:
@@ -39,6 +39,19 @@ def test_evaluations_and_the_end_are_said(capsys: pytest.CaptureFixture[str]) ->
         "step 3: valid loss 1.5000 (best)",
         "step 6: valid loss 2.0000, bleu 1.0000",
         "step 6: finished, early stop",
+    ]
+
+
+def test_what_goes_wrong_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    writer = ProgressWriter(9)
+    writer.write(Skipped(3, 0, float("nan"), 2.0, 2, "lines 4, 7", 0.1))
+    writer.write(Skipped(3, 0, 1.5, float("inf"), 3, "", 0.1))
+    writer.write(Diverging(40, 9.5, 4.0, 21, 0.5))
+    assert capsys.readouterr().err.splitlines() == [
+        "step 3 skipped: loss nan, gradient norm 2.0, not finite (2 in a row): lines 4, 7",
+        "step 3 skipped: loss 1.5, gradient norm inf, not finite (3 in a row)",
+        "step 40: the loss is 9.500, after 4.000 at step 21: it diverges; train.lr is too high (now 0.5) or "
+        "train.warmup_steps too few",
     ]
 
 

@@ -6,19 +6,26 @@ import pytest
 import torch
 
 from clearhead.decode.decoding import CachedDecoding
+from clearhead.decode.generation import generate
+from clearhead.decode.rows import Begin
 from clearhead.decode.rules import forbid
+from clearhead.decode.sampler import Sampler
+from clearhead.decode.sampling import SamplingConfig
 from clearhead.decode.search import SearchConfig, beam_search
-from clearhead.decode.trace import TraceStep, trace_greedy
+from clearhead.decode.trace import MakeMeter, TraceStep, text_reader, trace_greedy, translation_reader
+from clearhead.inspect.traffic import CacheTraffic
 from clearhead.models.transformer import Transformer
 from clearhead.nn.layer import BlockConfig
-from tests.small import small
+from tests.small import begin_of, small, small_gpt, small_ngram, small_rnn
 
 SOURCE = torch.tensor([[5, 9, 4, 7, 2]])
 BOS, EOS, FORBIDDEN = 1, 2, [0, 1, 3]
 
 
-def trace(model: Transformer, limit: int = 9, top: int = 5) -> list[TraceStep]:
-    return trace_greedy(model, SOURCE, limit=limit, bos_id=BOS, eos_id=EOS, forbidden=FORBIDDEN, top=top)
+def trace(model: Transformer, limit: int = 9, top: int = 5, meter: MakeMeter | None = None) -> list[TraceStep]:
+    with torch.inference_mode():
+        reader = translation_reader(model, SOURCE, limit=limit)
+    return trace_greedy(reader, [BOS], limit=limit, eos_id=EOS, forbidden=FORBIDDEN, top=top, meter=meter)
 
 
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])
@@ -65,3 +72,42 @@ def test_without_a_cache_no_bytes_are_claimed_and_a_small_vocabulary_has_a_short
     steps = trace(small(block=BlockConfig(norm="instance")), top=50)
     assert {(step.bytes_read, step.bytes_written) for step in steps} == {(0, 0)}
     assert {len(step.top) for step in steps} == {13}
+
+
+def trace_text(begin: Begin, prompt: list[int], limit: int) -> list[TraceStep]:
+    with torch.inference_mode():
+        reader = text_reader(begin, prompt[0], limit=len(prompt) + limit)
+    return trace_greedy(reader, prompt, limit=limit, eos_id=EOS, forbidden=FORBIDDEN, meter=CacheTraffic)
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+def test_a_text_has_the_bytes_of_the_formula_and_they_are_measured(kv_heads: int) -> None:
+    layers, head_dim, width, prompt = 2, 4, 4, [5, 9, 4]
+    steps = trace_text(begin_of(small_gpt(n_kv_heads=kv_heads)), prompt, 6)
+    for number, step in enumerate(steps):
+        read, written = 2 * layers * kv_heads * head_dim * width * len(step.input_ids), len(prompt) if not number else 1
+        assert step.bytes_read == step.measured_read == read
+        assert step.bytes_written == step.measured_written == 2 * layers * kv_heads * head_dim * width * written
+
+
+@pytest.mark.parametrize("model", [small_gpt(seed=1), small_gpt(seed=2, position="rotary"), small_rnn(), small_ngram()])
+def test_a_text_is_that_of_greedy_generation(model) -> None:
+    begin, prompts = begin_of(model), [[5, 9, 4], [7]]
+    sampler = Sampler(SamplingConfig(temperature=0.0), EOS, FORBIDDEN)
+    found = generate(begin, prompts, sampler, limits=[8, 8], samples=[0, 0])
+    for prompt, text in zip(prompts, found, strict=True):
+        steps = trace_text(begin, prompt, 8)
+        assert [step.chosen for step in steps] == text.ids
+        for step in steps:
+            assert sum(value for _, value in step.top) <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+def test_a_translation_moves_the_bytes_of_the_formula(kv_heads: int) -> None:
+    steps = trace(small(n_kv_heads=kv_heads), meter=CacheTraffic)
+    assert len(steps) > 1
+    for step in steps:
+        assert (step.measured_read, step.measured_written) == (step.bytes_read, step.bytes_written)
+    unwatched = trace(small(n_kv_heads=kv_heads))
+    assert [(step.chosen, step.top) for step in unwatched] == [(step.chosen, step.top) for step in steps]
+    assert {(step.measured_read, step.measured_written) for step in unwatched} == {(None, None)}

@@ -6,12 +6,14 @@ from typing import get_args
 
 import pytest
 
-from clearhead.train.events import Counted, Evaluated, Event, Finished, Saved, Stepped
+from clearhead.train.events import Counted, Diverging, Evaluated, Event, Finished, Saved, Skipped, Stepped
 
 
 def test_every_event_tells_its_step_and_cannot_be_changed() -> None:
     events = [
         Stepped(4, 0, 1.0, 0.1, 2.0, 10, 0.5),
+        Skipped(4, 0, 1.0, 2.0, 1, "lines 3, 4", 0.5),
+        Diverging(4, 9.0, 2.0, 3, 0.1),
         Counted(4, 10, 0.5),
         Evaluated(4, {"loss": 1.0}, best=False, seconds=1.0),
         Saved(4, Path("checkpoint")),

@@ -12,9 +12,11 @@ from torch import nn
 
 from clearhead.checkpoint import checkpoints_of, model_tensors
 from clearhead.data.translation import Batch, collate
+from clearhead.errors import ModelError
 from clearhead.optim.build import OptimConfig, build_ema, build_optimizers
 from clearhead.train.config import TrainConfig, ValidationConfig
-from clearhead.train.events import Evaluated, Event, Finished, Saved, Stepped
+from clearhead.train.events import Evaluated, Event, Finished, Saved, Skipped, Stepped
+from clearhead.train.failure import load_failure
 from clearhead.train.loop import Work, step_seed, train_loop
 from clearhead.train.state import TrainState, find_checkpoint
 from tests.small import random_rows, small
@@ -199,3 +201,61 @@ def test_a_finished_run_takes_no_further_step(tmp_path: Path) -> None:
     toy.state.step = TRAIN.max_steps
     assert run(toy, tmp_path) == [Finished(TRAIN.max_steps, "max_steps")]
     assert toy.seen == []
+
+
+class Poisoned(Toy):
+    """Some batches, counted from the start of the process, have a loss that is not finite."""
+
+    def __init__(self, state: TrainState, bad: range) -> None:
+        super().__init__(state)
+        self.bad, self.count = bad, 0
+
+    def loss_of(self, batch: Batch) -> tuple[torch.Tensor, int]:
+        loss, count = super().loss_of(batch)
+        self.count += 1
+        return (loss * float("nan") if self.count - 1 in self.bad else loss), count
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_the_rest_is_the_run_without_its_batch(tmp_path: Path) -> None:
+    events = run(Poisoned(new_state(), range(2, 4)), tmp_path, dataclasses.replace(TRAIN, max_steps=5))
+    assert [type(event).__name__ for event in events[:7]] == ["Stepped"] * 2 + ["Skipped"] * 2 + ["Stepped"] * 3
+    skipped = [event for event in events if isinstance(event, Skipped)]
+    assert [(event.step, event.in_row) for event in skipped] == [(3, 1), (3, 2)]
+    assert [event.step for event in events if isinstance(event, Stepped)] == [1, 2, 3, 4, 5]
+
+    class Without(Toy):
+        def batches(self, epoch: int, start: int) -> Iterator[Batch]:
+            found = list(super().batches(epoch, start))
+            yield from found[:2] + found[4:] if epoch == 0 else found
+
+    plain = run(Without(new_state()), tmp_path / "plain", dataclasses.replace(TRAIN, max_steps=5))
+    losses = [[event.loss for event in one if isinstance(event, Stepped)] for one in (events, plain)]
+    assert losses[0] == losses[1]
+
+
+def test_too_many_in_a_row_end_the_run_with_the_batch_kept(tmp_path: Path) -> None:
+    toy = Poisoned(new_state(), range(2, 99))
+    train = dataclasses.replace(TRAIN, max_skipped_steps=7)  # more than an epoch has
+    with pytest.raises(ModelError, match=r"^step 3: loss nan .* not finite 7 times in a row; .*clearhead replay"):
+        run(toy, tmp_path, train)
+    assert toy.count == 2 + 7
+    failure, weights = load_failure(tmp_path, Batch)
+    assert (failure.step, failure.seed) == (3, step_seed(train.seed, 3))
+    assert [tuple(batch.targets.shape) for batch in failure.batches]
+    assert weights.keys() == model_tensors(toy.state.model).keys()
+
+
+def test_the_scale_of_float16_is_part_of_a_checkpoint(tmp_path: Path) -> None:
+    train = dataclasses.replace(TRAIN, precision="float16", max_steps=4)
+    whole = Toy(new_state())
+    losses = [event.loss for event in run(whole, tmp_path / "whole", train) if isinstance(event, Stepped)]
+    first = Toy(new_state())
+    before = run(first, tmp_path / "run", train, stop_at=2)
+    second = Toy(new_state(init=9))
+    latest = find_checkpoint(tmp_path / "run", "latest")
+    assert latest is not None
+    second.state.restore(latest)
+    assert second.state.scaler == first.state.scaler
+    assert second.state.scaler["_growth_tracker"] == 2
+    after = run(second, tmp_path / "run", train)
+    assert [event.loss for event in before + after if isinstance(event, Stepped)] == losses

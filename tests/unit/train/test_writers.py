@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clearhead.train.events import Counted, Evaluated, Event, Finished, Saved, Stepped
+from clearhead.train.events import Counted, Evaluated, Event, Finished, Saved, Skipped, Stepped
 from clearhead.train.writers import JsonLinesWriter, TensorBoardWriter, draw_curves, read_metrics
 
 
@@ -33,6 +33,19 @@ def test_steps_and_evaluations_are_lines(tmp_path: Path) -> None:
         "seconds": 0.25,
     }  # fmt: skip
     assert second == {"event": "evaluated", "step": 1, "scores": {"loss": 2.0}, "best": True, "seconds": 0.1}
+
+
+def test_a_skipped_step_is_a_line_that_any_reader_of_json_takes(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write(path, [stepped(1), Skipped(2, 0, float("nan"), float("inf"), 1, "lines 3", 0.1)])
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    (_, line) = path.read_text().splitlines()
+    found = json.loads(line, parse_constant=refuse)
+    assert (found["event"], found["loss"], found["grad_norm"], found["where"]) == ("skipped", "nan", "inf", "lines 3")
+    assert len(read_metrics(path)) == 2
 
 
 def test_a_count_is_a_line_and_gives_no_curves(tmp_path: Path) -> None:

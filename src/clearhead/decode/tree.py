@@ -1,0 +1,135 @@
+"""The tree of a beam search: every hypothesis with its scores by piece, and when and why it died."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from clearhead.decode.search import Expansion, Hypothesis, SearchConfig, penalty_of
+
+Fate = Literal["went on", "finished", "pushed out", "late end", "not kept", "outranked", "overtaken", "limit"]
+"""What became of a hypothesis:
+
+- went on: some way on from it was kept or finished.
+- finished: it ended, and is one of the ``beam`` best that did.
+- pushed out: it ended, and ``beam`` others that did have better rank scores.
+- late end: it ended behind the first ``beam`` candidates of its step, which do not count.
+- not kept: it was a candidate behind those that fill the beam.
+- outranked: it was kept, and none of its ways on.
+- overtaken: it was kept when the search stopped, as nothing live could still come among the ``n_best``.
+- limit: it was kept at the length limit.
+"""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One hypothesis: that of its parent and a piece."""
+
+    parent: int | None
+    """Its place in ``BeamTree.nodes``; None follows the begin mark."""
+    step: int
+    """From 1: how many pieces it has."""
+    piece: int
+    log_prob: float
+    """Of the piece, in nats."""
+    score: float
+    """Sum of the path."""
+    rank_score: float
+    """The score with the length penalty of an end here."""
+    rank: int
+    """From 1: its place among the candidates of its step."""
+    fate: Fate
+    died: int | None
+    """The step in which that was decided; None where it went on or is finished."""
+
+
+@dataclass(frozen=True)
+class BeamTree:
+    """All hypotheses of one sentence, parents first, and which of them were returned, best first."""
+
+    nodes: list[Node]
+    returned: list[int]
+
+    def path(self, node: int) -> list[int]:
+        """Returns the places of a hypothesis's pieces, the first one first."""
+        found: list[int] = []
+        at: int | None = node
+        while at is not None:
+            found.append(at)
+            at = self.nodes[at].parent
+        return found[::-1]
+
+
+class TreeBuilder:
+    """Takes the steps of a search, then what it returned.
+
+    Args:
+        config: of the search.
+        limit: most pieces of the sentence, end mark included.
+        sentence: which of the batch.
+    """
+
+    def __init__(self, config: SearchConfig, *, limit: int, sentence: int = 0) -> None:
+        self.config, self.limit, self.sentence = config, limit, sentence
+        self._nodes: list[Node] = []
+        self._beams: list[int | None] = [None] * config.beam
+        """The nodes of the live beams."""
+        self._step = 0
+
+    def add(self, step: Expansion) -> None:
+        """Grows the tree by the candidates of one step."""
+        sentences = step.sentences.tolist()
+        if self.sentence not in sentences:
+            return
+        row, beam, first = sentences.index(self.sentence), self.config.beam, len(self._nodes)
+        self._step += 1
+        parents, pieces, log_probs, ratings, ends = (
+            values[row].tolist() for values in (step.parents, step.pieces, step.log_probs, step.rating, step.ends)
+        )
+        kept = [
+            place if math.isfinite(score) else None
+            for place, score in zip(step.kept[row].tolist(), step.scores[row].tolist(), strict=True)
+        ]
+        for place in (place for place, rating in enumerate(ratings) if math.isfinite(rating)):
+            fate: Fate = "limit" if place in kept else "not kept"
+            if ends[place]:
+                fate = "finished" if place < beam else "late end"
+            self._grow(self._beams[parents[place]], pieces[place], log_probs[place], place + 1, fate)
+        alive = {self._nodes[at].parent for at in range(first, len(self._nodes)) if self._goes_on(at)}
+        for at in self._beams:
+            if at is not None:
+                self._decide(at, "went on" if at in alive else "outranked")
+        self._beams = [None if place is None else first + place for place in kept]
+
+    def finish(self, returned: Iterable[Hypothesis], *, eos_id: int) -> BeamTree:
+        """Returns the tree; ``returned`` is what the search gave for the sentence."""
+        ended = [at for at, node in enumerate(self._nodes) if node.fate == "finished"]
+        ended.sort(key=lambda at: -self._nodes[at].rank_score)
+        for lost in ended[self.config.beam :]:
+            self._decide(lost, "pushed out")
+        if self._step < self.limit:
+            for at in self._beams:
+                if at is not None:
+                    self._decide(at, "overtaken")
+        tree = BeamTree(self._nodes, [])
+        places = {tuple(self._nodes[one].piece for one in tree.path(at)): at for at in range(len(self._nodes))}
+        tree.returned.extend(places[(*one.ids, *[eos_id] * one.complete)] for one in returned)
+        return tree
+
+    def _grow(self, parent: int | None, piece: int, log_prob: float, rank: int, fate: Fate) -> None:
+        path = [log_prob]
+        at = parent
+        while at is not None:
+            path.append(self._nodes[at].log_prob)
+            at = self._nodes[at].parent
+        score = math.fsum(path)
+        rank_score = score / penalty_of(self._step, self.config.length_penalty)
+        died = None if fate == "finished" else self._step
+        self._nodes.append(Node(parent, self._step, piece, log_prob, score, rank_score, rank, fate, died))
+
+    def _goes_on(self, at: int) -> bool:
+        return self._nodes[at].fate in ("limit", "finished")
+
+    def _decide(self, at: int, fate: Fate) -> None:
+        died = None if fate in ("went on", "finished") else self._step
+        self._nodes[at] = replace(self._nodes[at], fate=fate, died=died)

@@ -1,0 +1,77 @@
+"""What a computation really reads from and writes to a K-V cache, seen at PyTorch's dispatcher."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from clearhead.nn.cache import KVCache
+
+SHAPED_LIKE = {torch.ops.aten.new_empty.default, torch.ops.aten.empty_like.default}  # which read no element
+
+
+class CacheTraffic(TorchDispatchMode):
+    """Counts, while it is entered, the bytes of a cache that kernels read, write and copy elsewhere.
+
+    Every operator that runs is seen with its tensors. One that lies in the cache counts with its distinct elements: as
+    ``written`` where the operator changes it in place; as ``copied`` where it is copied into another, as happens when
+    the cache grows; otherwise as ``read``, once for each operator that takes it. Views move nothing and count nothing.
+    Nothing is kept but three sums.
+
+    Args:
+        cache: what is watched, its keys and values of the memory included; it may grow.
+    """
+
+    def __init__(self, cache: KVCache) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.cache, self.read, self.written, self.copied = cache, 0, 0, 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Runs the operator and counts."""
+        kwargs = kwargs or {}
+        held = {one.untyped_storage().data_ptr() for one in _tensors_of(self.cache)}
+        result = func(*args, **kwargs)
+        moved = {one.untyped_storage().data_ptr() for one in _tensors(result)}
+        changed = [
+            argument.alias_info is not None and argument.alias_info.is_write for argument in func._schema.arguments
+        ]
+        for place, argument in enumerate((*args, *kwargs.values())):
+            for tensor in _tensors(argument):
+                pointer = tensor.untyped_storage().data_ptr()
+                if pointer in held:
+                    moves = func not in SHAPED_LIKE and (any(changed) or pointer not in moved)
+                    self._count(func, tensor, place < len(args) and changed[place], moves=moves)
+        return result
+
+    def _count(self, func: Any, tensor: Tensor, is_written: bool, *, moves: bool) -> None:
+        size = bytes_of(tensor) if moves else 0
+        if is_written:
+            self.written += size
+        elif func is torch.ops.aten.copy_.default:
+            self.copied += size
+        else:
+            self.read += size
+
+
+def bytes_of(tensor: Tensor) -> int:
+    """Bytes of a tensor's distinct elements: what is broadcast counts once."""
+    count = 1
+    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        count *= size if stride or not size else 1
+    return count * tensor.element_size()
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor))
+
+
+def _tensors_of(cache: KVCache) -> Iterator[Tensor]:
+    yield cache.buffer
+    for keys, values in cache.cross:
+        yield keys
+        yield values

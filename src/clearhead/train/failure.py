@@ -1,0 +1,72 @@
+"""A step that would not become finite, kept in the run: its batches, the weights it was on, its seed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from clearhead.checkpoint import Checkpoint, load_checkpoint, model_tensors, save_checkpoint
+from clearhead.errors import ModelError
+
+FOLDER = "failed-step"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a step was on."""
+
+    step: int
+    seed: int
+    """Of torch's generator before the step."""
+    loss: float
+    grad_norm: float
+    total: float
+    """What the summed loss of all batches was divided by."""
+    where: str
+    """Which lines the batches are of."""
+    batches: Sequence[Any]
+    """Dataclasses of tensors and numbers."""
+
+
+def save_failure(run: Path, model: nn.Module, failure: Failure) -> Path:
+    """Writes ``run/failed-step``, in the form of a checkpoint, over what an earlier failure left there.
+
+    Raises:
+        DataError: the disk is full or the place cannot be written.
+    """
+    tensors: dict[str, Tensor] = {}
+    plain: list[dict[str, Any]] = []
+    for number, batch in enumerate(failure.batches):
+        values = {field.name: getattr(batch, field.name) for field in fields(batch)}
+        tensors |= {f"{number}/{name}": value.clone() for name, value in values.items() if isinstance(value, Tensor)}
+        plain.append({name: value for name, value in values.items() if not isinstance(value, Tensor)})
+    state = {**{name: value for name, value in vars(failure).items() if name != "batches"}, "batches": plain}
+    path = run / FOLDER
+    save_checkpoint(path, Checkpoint({"model": model_tensors(model), "batches": tensors}, state))
+    return path
+
+
+def load_failure(run: Path, kind: type[Any]) -> tuple[Failure, dict[str, Tensor]]:
+    """Reads what ``save_failure`` wrote, and the weights.
+
+    Args:
+        run: the directory.
+        kind: class of the batches.
+
+    Raises:
+        ModelError: no step of the run failed, or what is there is damaged.
+    """
+    path = run / FOLDER
+    if not path.is_dir():
+        raise ModelError(f"run {str(run)!r} has no step to replay: it was not ended by a loss that is not finite")
+    saved = load_checkpoint(path)
+    found = dict(saved.state)
+    batches = []
+    for number, plain in enumerate(found.pop("batches")):
+        own = {
+            key.split("/")[1]: value for key, value in saved.tensors["batches"].items() if key.startswith(f"{number}/")
+        }
+        batches.append(kind(**plain, **own))
+    return Failure(**found, batches=batches), dict(saved.tensors["model"])
