@@ -3,7 +3,7 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -106,7 +106,7 @@ def ops(model: nn.Module, batch: Batch, *, loss: Loss | None = None, repeats: in
         model: any module.
         batch: see ``call``; with ``loss``, what that takes.
         loss: gives the scalar that is differentiated; None: a forward in evaluation mode, without gradients.
-        repeats: times through that are averaged.
+        repeats: times through; each operator's shortest counts.
 
     Raises:
         ModelError: the model is compiled.
@@ -127,12 +127,15 @@ def ops(model: nn.Module, batch: Batch, *, loss: Loss | None = None, repeats: in
             once()
         wall = min(_seconds(once, device) for _ in range(max(repeats, 2)))
         kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
-        with profile(activities=kinds, acc_events=True) as profiler:
-            for _ in range(repeats):
+        profiles = []
+        for _ in range(repeats):
+            with profile(activities=kinds, acc_events=True) as profiler:
                 once()
+            profiles.append(profiler)
     flops = {str(key).replace(".", "::", 1): count for key, count in counter.flop_counts["Global"].items()}
     limits = measure_limits(device)
-    return _view(profiler, watch.seen, flops, limits, wall, repeats, "step" if loss else "forward")
+    timed = _times(profiles, watch.seen, on_gpu=device.type == "cuda")
+    return _view(timed, watch.seen, flops, limits, wall, "step" if loss else "forward")
 
 
 @dataclass
@@ -173,19 +176,27 @@ def _kernel(operator: str, device: str) -> str:
     return "any device" if found and found[1].startswith("Composite") else found[1] if found else "its own"
 
 
-def _view(
-    profiler: Any, seen: dict[str, _Seen], flops: dict[str, int], limits: Limits, wall: float, repeats: int, what: str
-) -> OpsView:
-    for event in profiler.events():
+def _times(profiles: Sequence[Any], seen: dict[str, _Seen], *, on_gpu: bool) -> dict[str, tuple[int, float]]:
+    """Returns calls and seconds of each operator, its shortest time over the profiles; kernels go into ``seen``."""
+    for event in profiles[0].events():
         if event.name in seen and event.kernels:
             seen[event.name].kernels.update(kernel.name for kernel in event.kernels)
-    gathered = [one for one in profiler.key_averages() if one.key.startswith("aten::") or one.key in seen]
-    on_gpu = any(one.device == "cuda" for one in seen.values())
-    timed = {
-        one.key: (one.count, (one.self_device_time_total if on_gpu else one.self_cpu_time_total) / 1e6 / repeats)
-        for one in gathered
-        if one.device_type == DeviceType.CPU
-    }
+    timed: dict[str, tuple[int, float]] = {}
+    for one in (one for profiler in profiles for one in profiler.key_averages()):
+        if one.device_type == DeviceType.CPU and (one.key.startswith("aten::") or one.key in seen):
+            seconds = (one.self_device_time_total if on_gpu else one.self_cpu_time_total) / 1e6
+            timed[one.key] = one.count, min(seconds, timed.get(one.key, (0, seconds))[1])
+    return timed
+
+
+def _view(
+    timed: dict[str, tuple[int, float]],
+    seen: dict[str, _Seen],
+    flops: dict[str, int],
+    limits: Limits,
+    wall: float,
+    what: str,
+) -> OpsView:
     total = sum(seconds for _, seconds in timed.values())
     operators = []
     for name, (count, seconds) in sorted(timed.items(), key=lambda item: -item[1][1]):
@@ -199,7 +210,7 @@ def _view(
         operators.append(
             Operator(
                 name=name,
-                calls=count // repeats,
+                calls=count,
                 seconds=seconds,
                 share=seconds / total if total else 0.0,
                 device=known.device,

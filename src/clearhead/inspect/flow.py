@@ -64,7 +64,8 @@ class GradientsView(View):
             (
                 one.name,
                 f"{one.weight_norm:.3g}",
-                " ".join(f"{norm:.2e}" for norm in one.norms[:: max(len(one.norms) - 1, 1)]),
+                f"{one.norms[0]:.1e}" if one.norms else "",
+                f"{one.norms[-1]:.1e}" if one.norms else "",
                 f"{one.updates[-1]:.1e}" if one.updates else "",
                 f"{one.dead_units}/{one.units}" if one.dead_units else "",
                 one.mark,
@@ -72,8 +73,9 @@ class GradientsView(View):
             for one in self.layers
         ]
         marked = frozenset(number for number, one in enumerate(self.layers) if one.mark)
-        columns = ("layer", ">weights", "gradient, first and last", ">update/weight", ">dead units", "")
+        columns = ("layer", ">weights", ">first", ">last", ">update", ">dead", "")
         found: list[Part] = [Table(self.title, columns, rows, marked)]
+        found.append(Note("norms of weights and of gradients at the first and last step; update is over weight"))
         losses = ", ".join(f"{loss:.4g}" for loss in self.losses)
         found.append(Note(f"loss {losses}; norm of all gradients {', '.join(f'{norm:.3g}' for norm in self.norms)}"))
         by_layer = [math.log10(one.norms[-1]) for one in self.layers if one.norms and 0 < one.norms[-1] < math.inf]

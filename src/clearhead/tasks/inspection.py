@@ -24,6 +24,7 @@ from clearhead.tasks.ngram import NgramLanguageModel
 from clearhead.tasks.pipeline import load
 from clearhead.tasks.translator import Translator
 from clearhead.text.tokenizer import Tokenizer
+from clearhead.train.precision import Precision
 from clearhead.train.state import TrainState, find_checkpoint
 
 Trained = Translator | LanguageModel | MaskedModel | Classifier
@@ -105,15 +106,16 @@ class Opened:
         Raises:
             DataError: the text has more pieces than the model has room for.
         """
-        match self.trained:
-            case Translator():
-                return self._translation(self.trained).to(self.device)
-            case LanguageModel():
-                return self._stream(self.trained).to(self.device)
-            case MaskedModel():
-                return self._masked(self.trained).to(self.device)
-            case Classifier():
-                return self._labelled(self.trained).to(self.device)
+        with torch.inference_mode(False):  # since autograd refuses what was made inside of it
+            match self.trained:
+                case Translator():
+                    return self._translation(self.trained).to(self.device)
+                case LanguageModel():
+                    return self._stream(self.trained).to(self.device)
+                case MaskedModel():
+                    return self._masked(self.trained).to(self.device)
+                case Classifier():
+                    return self._labelled(self.trained).to(self.device)
 
     @property
     def inputs(self) -> dict[str, Tensor]:
@@ -165,18 +167,22 @@ class Opened:
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         """The mean loss of training, on ``model`` as it is."""
         recipe: Any = self.recipe
+        with Precision(recipe.train.precision, self.device.type).autocast():
+            total, count = self._loss(model, batch, recipe)
+        return total / count
+
+    def _loss(self, model: nn.Module, batch: Any, recipe: Any) -> tuple[Tensor, int]:
         match self.trained, batch:
             case Translator(), Batch():
-                total, count = translation.batch_loss(model, batch, recipe.loss)  # type: ignore[arg-type]
+                return translation.batch_loss(model, batch, recipe.loss)  # type: ignore[arg-type]
             case LanguageModel(), StreamBatch():
-                total, count = language_model.batch_loss(model, batch, recipe.loss)  # type: ignore[arg-type]
+                return language_model.batch_loss(model, batch, recipe.loss)  # type: ignore[arg-type]
             case MaskedModel(), MaskedBatch():
-                total, count = masked.batch_loss(model, batch, recipe.loss)  # type: ignore[arg-type]
+                return masked.batch_loss(model, batch, recipe.loss)  # type: ignore[arg-type]
             case Classifier(labels=labels), LabelledBatch():
-                total, count = classify.Objective(labels).loss_of(model, batch)
+                return classify.Objective(labels).loss_of(model, batch)
             case _:
                 raise AssertionError(type(batch))
-        return total / count
 
     def _rows(self, tokenizer: Tokenizer, marks: int, *, draw: int = 0) -> list[list[int]]:
         """Encodes the text, or draws rows of random pieces; ``marks`` positions of the model are left free."""
