@@ -170,7 +170,10 @@ class Opened:
     @property
     def paired(self) -> bool:
         """Whether a text is two, with a tab between them."""
-        return isinstance(self.trained, Classifier) and self.trained.labels.pairs
+        if not isinstance(self.trained, Classifier):
+            return False
+        pairs = self.trained.labels.pairs  # a model from elsewhere may leave it open
+        return "\t" in (self.text or "") if pairs is None else pairs
 
     def _translation(self, trained: Translator) -> Batch:
         """The target of a text is what the model makes of it."""

@@ -11,7 +11,8 @@ from clearhead.errors import ModelError, UsageError
 from clearhead.interop.folder import is_folder
 from clearhead.interop.spelling import Tensors
 from clearhead.nn.lora import LoraLinear
-from clearhead.tasks.interchange import read_model
+from clearhead.tasks.classify import ClassifyRecipe
+from clearhead.tasks.foreign import read_model
 from clearhead.tasks.language_model import LanguageModelRecipe, load_net, load_tokenizer, parse_language_model
 from clearhead.tasks.masked import MaskedRecipe, load_masked, parse_masked
 from clearhead.tasks.run import load_recipe
@@ -89,7 +90,7 @@ def open_start(path: Path, *, task: str) -> Start:
     """
     if is_folder(path) and not (path / "recipe.toml").exists():
         found = read_model(path)
-        if found.recipe.task != task:
+        if found.recipe.task != task or isinstance(found.recipe, ClassifyRecipe):
             raise ModelError(f"start = {str(path)!r}: a model of the task {task} is needed, not {found.recipe.task!r}")
         return Start(str(path), found.recipe, found.tokenizer, found.tensors)
     source, tree = f"run {str(path)!r}", load_recipe(path)
