@@ -105,17 +105,19 @@ def rank(model: nn.Module, read: Callable[[], object]) -> RankView:
         ModelError: the model is compiled or has no layers of ours, or the states that go in are not finite.
     """
     stacks = stacks_of(model)
-    curves, pieces = [], dict[str, int]()
+    curves, pieces = list[RankCurve](), dict[str, int]()
     with untouched(model, training=False), torch.no_grad():
         for variant, off in VARIANTS.items():
             with without(model, off), _states(stacks) as seen:
                 read()
-            for stack in stacks:
-                distances = [distance_from_rank_1(states) for states in seen[stack.name]]
-                if not variant.startswith("no") and distances and distances[0] is None:
-                    raise ModelError(f"rank: the states that go into {stack.name!r} are not finite")
-                curves.append(RankCurve(stack.name, variant, distances))
-                pieces[stack.name] = len(seen[stack.name][0])
+            curves += [
+                RankCurve(stack.name, variant, [distance_from_rank_1(one) for one in seen[stack.name]])
+                for stack in stacks
+            ]
+            pieces = {stack.name: len(seen[stack.name][0]) for stack in stacks}
+    for one in curves:
+        if one.variant == "as trained" and one.distances[0] is None:
+            raise ModelError(f"rank: the states that go into {one.stack!r} are not finite")
     return RankView(curves, pieces)
 
 

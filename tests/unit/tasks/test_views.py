@@ -9,7 +9,6 @@ import torch
 from clearhead.tasks.inspection import Opened
 from clearhead.tasks.views import VIEWS
 
-
 WRITING = ("steps", "beam")  # what a BERT cannot do
 
 
