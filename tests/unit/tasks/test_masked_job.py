@@ -79,7 +79,7 @@ def test_both_tasks_are_learned(text: Path, tmp_path: Path) -> None:
 
 def test_a_resumed_run_is_the_uninterrupted_one(run: Path, text: Path, tmp_path: Path) -> None:
     train_run(prepared(text, train={"max_steps": 7}), tmp_path)
-    again = prepare_resumed(tmp_path, {"train": {"max_steps": 12}}, text, progress=lambda done, total: None)
+    again, _ = prepare_resumed(tmp_path, {"train": {"max_steps": 12}}, text, progress=lambda done, total: None)
     train_run(again, tmp_path)
     assert equal(weights(run), weights(tmp_path))
 

@@ -52,7 +52,9 @@ def test_a_foreign_model_is_trained_further(write: Any, text: Path, tmp_path: Pa
     (tmp_path / "run").mkdir()
     train_run(job, tmp_path / "run")
     before = job.state.scores["loss"]
-    resumed = prepare_resumed(tmp_path / "run", {"train": {"max_steps": 12}}, text, progress=lambda done, total: None)
+    resumed, _ = prepare_resumed(
+        tmp_path / "run", {"train": {"max_steps": 12}}, text, progress=lambda done, total: None
+    )
     train_run(resumed, tmp_path / "run")
     assert isinstance(resumed, LanguageModelJob)
     assert resumed.state.scores["loss"] < before
@@ -104,7 +106,7 @@ def test_a_foreign_bert_is_pretrained_further(tmp_path: Path) -> None:
     train_run(job, tmp_path / "run")
     before = job.state.scores["loss"]
     more = {"train": {"max_steps": 12}}
-    resumed = prepare_resumed(tmp_path / "run", more, data, progress=lambda done, total: None)
+    resumed, _ = prepare_resumed(tmp_path / "run", more, data, progress=lambda done, total: None)
     train_run(resumed, tmp_path / "run")
     assert resumed.progress.scores["loss"] < before
     assert MaskedModel.load(tmp_path / "run").tokenizer.fingerprint == start.tokenizer.fingerprint
