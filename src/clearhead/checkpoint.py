@@ -1,11 +1,11 @@
 """Checkpoints: a directory of safetensors and JSON with a manifest, written beside and renamed; no pickle."""
 
+import contextlib
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +15,85 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from clearhead.errors import DataError, ModelError
+from clearhead.files import sync
 
-FORMAT = 1
+FORMAT = 2  # 1 has no files besides tensors and numbers, and says nothing of random generators and optimizers
+MANIFEST = "manifest.json"
+STEP = "step-" + "[0-9]" * 8
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a run needs to go on: tensors by file, and JSON state."""
+    """What a run needs to go on: tensors by file, JSON state, and what stands beside the weights to use them."""
 
     tensors: Mapping[str, Mapping[str, Tensor]]
     """File stem (model, ema, optimizer) -> name -> tensor."""
     state: Mapping[str, Any]
-    """Step, epoch, data position, scores, RNG: whatever the loop says, as JSON values."""
+    """Step, epoch, data position, scores, random generators: whatever the loop says, as JSON values."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Path inside the checkpoint -> content: recipe and tokenizer. ``load_checkpoint`` leaves them on the disk."""
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Writes ``checkpoint`` to the directory ``path``, which exists whole or not at all afterwards.
 
+    It is written beside, brought to the disk, and renamed; one that is there already stays until then.
+
     Raises:
         DataError: the disk is full or the place cannot be written.
     """
-    beside = path.with_name(path.name + ".tmp")
+    beside, before = path.with_name(path.name + ".tmp"), path.with_name(path.name + ".old")
     try:
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
-        for stem, tensors in checkpoint.tensors.items():
-            save_file(
-                {name: tensor.detach().contiguous() for name, tensor in tensors.items()},
-                beside / f"{stem}.safetensors",
-            )
-        (beside / "state.json").write_text(json.dumps({"format": FORMAT, **checkpoint.state}, indent=1))
-        manifest = {file.name: [file.stat().st_size, _digest(file)] for file in sorted(beside.iterdir())}
-        (beside / "manifest.json").write_text(json.dumps(manifest, indent=1))
-        for file in beside.iterdir():
-            _sync(file)
-        shutil.rmtree(path, ignore_errors=True)
+        _write(beside, checkpoint)
+        shutil.rmtree(before, ignore_errors=True)
+        if path.exists():
+            path.rename(before)
         beside.rename(path)
-        _sync(path.parent)
+        sync(path.parent)
     except (OSError, SafetensorError) as error:
+        _put_back(before, path)
         shutil.rmtree(beside, ignore_errors=True)
         raise DataError(f"checkpoint {str(path)!r} cannot be written: {error}") from error
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _write(folder: Path, checkpoint: Checkpoint) -> None:
+    for stem, tensors in checkpoint.tensors.items():
+        plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+        save_file(plain, folder / f"{stem}.safetensors")
+    (folder / "state.json").write_text(json.dumps({"format": FORMAT, **checkpoint.state}, indent=1))
+    for name, content in checkpoint.files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    found = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    manifest = {file.relative_to(folder).as_posix(): [file.stat().st_size, _digest(file)] for file in found}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    for place in [*sorted(folder.rglob("*")), folder]:
+        sync(place)
+
+
+def _put_back(before: Path, path: Path) -> None:
+    """Gives a checkpoint its name again where its successor did not get it."""
+    if before.is_dir() and not path.exists():
+        with contextlib.suppress(OSError):
+            before.rename(path)
+
+
+def tidy(run: Path) -> None:
+    """Removes what a save that was killed has left in a run; nobody else may be writing to it."""
+    folder = run / "checkpoints"
+    for before in folder.glob(f"{STEP}.old"):
+        _put_back(before, before.with_suffix(""))
+    for left in [*folder.glob(f"{STEP}.old"), *folder.glob(f"{STEP}.tmp")]:
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def drop_checkpoint(path: Path) -> None:
+    """Deletes a checkpoint, which loses its name before it loses a file; what cannot be deleted is left to ``tidy``."""
+    with contextlib.suppress(OSError):
+        shutil.rmtree(path.rename(path.with_name(path.name + ".tmp")), ignore_errors=True)
 
 
 def load_checkpoint(path: Path, stems: tuple[str, ...] | None = None) -> Checkpoint:
@@ -65,22 +104,80 @@ def load_checkpoint(path: Path, stems: tuple[str, ...] | None = None) -> Checkpo
         stems: which tensor files to read; None reads all.
 
     Raises:
-        ModelError: a file is missing, cut short, changed or unreadable; the message names it.
+        ModelError: a file is missing, cut short, changed or unreadable; the message names it, and the newest checkpoint
+            before this one that is whole.
     """
-    manifest = _read_json(path / "manifest.json")
-    if "state.json" not in manifest or not all(_is_entry(entry) for entry in manifest.values()):
+    manifest = verify_checkpoint(path)
+    state = _read_json(path / "state.json")
+    known = state.pop("format", None)
+    if known not in range(1, FORMAT + 1):
+        writer = state.get("environment", {}).get("clearhead", "another version")
         raise ModelError(
-            f"checkpoint file {str(path / 'manifest.json')!r} is damaged: not a list of sizes and checksums"
+            f"checkpoint {str(path)!r} has format {known}, of clearhead {writer}; this version knows up to {FORMAT}"
         )
+    found = [Path(name).stem for name in manifest if name.endswith(".safetensors")]
+    wanted = found if stems is None else [stem for stem in stems if stem in found]
+    return Checkpoint({stem: load_file(path / f"{stem}.safetensors") for stem in wanted}, state)
+
+
+def verify_checkpoint(path: Path, *, offer: bool = True) -> dict[str, tuple[int, str]]:
+    """Checks every file of a checkpoint against its manifest, and returns that: path -> size and SHA-256.
+
+    Args:
+        path: the directory.
+        offer: whether the message names an older checkpoint that is whole, which is looked for.
+
+    Raises:
+        ModelError: see ``load_checkpoint``.
+    """
+    try:
+        return _verified(path)
+    except ModelError as error:
+        older = next(_whole_before(path), None) if offer else None
+        more = f"; {older.name} before it is whole: name it with --checkpoint" if older else ""
+        raise ModelError(f"{error}{more}") from error
+
+
+def _verified(path: Path) -> dict[str, tuple[int, str]]:
+    manifest = _read_json(path / MANIFEST)
+    if "state.json" not in manifest or not all(_is_entry(entry) for entry in manifest.values()):
+        raise ModelError(f"checkpoint file {str(path / MANIFEST)!r} is damaged: not a list of sizes and checksums")
     for name, (size, digest) in manifest.items():
         _verify(path / name, size, digest)
-    state = _read_json(path / "state.json")
-    if state.pop("format", None) != FORMAT:
-        raise ModelError(f"checkpoint {str(path)!r} has a format this version does not know; it knows {FORMAT}")
-    found = [Path(name).stem for name in manifest if name.endswith(".safetensors")]
-    return Checkpoint(
-        {stem: load_file(path / f"{stem}.safetensors") for stem in stems or found if stem in found}, state
-    )
+    return {name: (size, digest) for name, (size, digest) in manifest.items()}
+
+
+def _whole_before(path: Path) -> Iterator[Path]:
+    for older in sorted(path.parent.glob(STEP), reverse=True):
+        if older.name < path.name:
+            with contextlib.suppress(ModelError):
+                verify_checkpoint(older, offer=False)
+                yield older
+
+
+def tensor_sizes(path: Path) -> dict[str, int]:
+    """Returns the bytes of a checkpoint's tensors: of the weights, their average, each slot of the optimizers.
+
+    Raises:
+        ModelError: a file cannot be read.
+    """
+    found: dict[str, int] = {}
+    for file in sorted(path.glob("*.safetensors")):
+        for name, size in _header(file).items():
+            part = f"optimizer {name.partition('/')[0]}" if file.stem == "optimizer" else file.stem
+            found[part] = found.get(part, 0) + size
+    return found
+
+
+def _header(file: Path) -> dict[str, int]:
+    """Returns the bytes of each tensor in a safetensors file: its length in 8 bytes, then JSON."""
+    try:
+        with file.open("rb") as stream:
+            tree = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+        tree.pop("__metadata__", None)
+        return {name: entry["data_offsets"][1] - entry["data_offsets"][0] for name, entry in tree.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+        raise ModelError(f"checkpoint file {str(file)!r} is damaged: its header cannot be read") from error
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -154,7 +251,7 @@ def average_checkpoints(paths: list[Path]) -> dict[str, Tensor]:
 
 def checkpoints_of(run: Path) -> list[Path]:
     """Returns the checkpoints of a run by step, oldest first."""
-    return sorted((run / "checkpoints").glob("step-" + "[0-9]" * 8))
+    return sorted((run / "checkpoints").glob(STEP))
 
 
 def _is_entry(entry: Any) -> bool:
@@ -162,12 +259,15 @@ def _is_entry(entry: Any) -> bool:
 
 
 def _verify(file: Path, size: int, digest: str) -> None:
-    if not file.is_file():
-        raise ModelError(f"checkpoint file {str(file)!r} is missing")
-    if file.stat().st_size != size:
-        raise ModelError(f"checkpoint file {str(file)!r} has {file.stat().st_size} bytes, its manifest says {size}")
-    if _digest(file) != digest:
-        raise ModelError(f"checkpoint file {str(file)!r} does not match the checksum in its manifest")
+    try:
+        if not file.is_file():
+            raise ModelError(f"checkpoint file {str(file)!r} is missing")
+        if (found := file.stat().st_size) != size:
+            raise ModelError(f"checkpoint file {str(file)!r} has {found} bytes, its manifest says {size}")
+        if _digest(file) != digest:
+            raise ModelError(f"checkpoint file {str(file)!r} does not match the checksum in its manifest")
+    except OSError as error:
+        raise ModelError(f"checkpoint file {str(file)!r} cannot be read: {error.strerror}") from error
 
 
 def _digest(file: Path) -> str:
@@ -180,16 +280,8 @@ def _read_json(file: Path) -> dict[str, Any]:
         tree = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError(f"checkpoint file {str(file)!r} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"checkpoint file {str(file)!r} is damaged: {error}") from error
     if not isinstance(tree, dict):
         raise ModelError(f"checkpoint file {str(file)!r} is damaged: not a table")
     return tree
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

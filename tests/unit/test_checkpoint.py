@@ -13,22 +13,27 @@ from clearhead.checkpoint import (
     Checkpoint,
     average_checkpoints,
     checkpoints_of,
+    drop_checkpoint,
     load_checkpoint,
     load_matching,
     load_model_tensors,
     model_tensors,
     save_checkpoint,
+    tensor_sizes,
+    tidy,
+    verify_checkpoint,
 )
 from clearhead.errors import DataError, ModelError
 from tests.small import random_rows, small
 
+FILES = {"recipe.toml": b"name = 'x'\n", "tokenizer/joint.json": b"{}"}
 STATE = {"step": 3, "scores": {"loss": 0.1 + 0.2}, "best_score": None, "name": "零"}
 
 
 def contents(value: float = 1.0) -> Checkpoint:
     draw = torch.Generator().manual_seed(0)
     weights = {"a": torch.randn(4, 5, generator=draw) * value, "b": torch.tensor([float("nan"), -0.0, 1e-45])}
-    return Checkpoint({"model": weights, "optimizer": {"step/a": torch.tensor(7)}}, STATE)
+    return Checkpoint({"model": weights, "optimizer": {"step/a": torch.tensor(7)}}, STATE, FILES)
 
 
 @pytest.fixture
@@ -44,12 +49,17 @@ def test_what_is_saved_comes_back(path: Path) -> None:
     for stem, tensors in contents().tensors.items():
         for name, tensor in tensors.items():
             assert found.tensors[stem][name].numpy().tobytes() == tensor.numpy().tobytes(), name
+    assert {name: (path / name).read_bytes() for name in FILES} == FILES
     assert load_checkpoint(path, ("model",)).tensors.keys() == {"model"}
+    assert load_checkpoint(path, ()).tensors == {}
     assert load_checkpoint(path, ("ema", "model")).tensors.keys() == {"model"}, "what is not there is left out"
     assert [one.name for one in path.parent.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"])
+EVERY_FILE = ["model.safetensors", "optimizer.safetensors", "state.json", "manifest.json", *FILES]
+
+
+@pytest.mark.parametrize("name", EVERY_FILE)
 @pytest.mark.parametrize("damage", ["gone", "cut", "empty", "longer", "flipped"])
 def test_damage_is_named(path: Path, name: str, damage: str) -> None:
     file = path / name
@@ -59,7 +69,9 @@ def test_damage_is_named(path: Path, name: str, damage: str) -> None:
     changed = {"cut": whole[:-1], "empty": b"", "longer": whole + b"x", "flipped": bytes(content)}
     file.unlink() if damage == "gone" else file.write_bytes(changed[damage])
     # a flip in the manifest names the file whose entry it is in
-    with pytest.raises(ModelError, match=r"checkpoint file '.*(json|safetensors)'" if damage == "flipped" else name):
+    with pytest.raises(
+        ModelError, match=r"checkpoint file '.*(json|safetensors|toml)'" if damage == "flipped" else name
+    ):
         load_checkpoint(path, ("model",))
 
 
@@ -82,14 +94,14 @@ def test_a_manifest_of_another_shape_is_a_damaged_checkpoint(path: Path, manifes
 
 
 def test_a_format_of_the_future_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    monkeypatch.setattr(checkpoint, "FORMAT", 3)
     save_checkpoint(tmp_path / "one", contents())
     monkeypatch.undo()
-    with pytest.raises(ModelError, match="has a format this version does not know"):
+    with pytest.raises(ModelError, match="has format 3, of clearhead another version; this version knows up to 2"):
         load_checkpoint(tmp_path / "one")
 
 
-@pytest.mark.parametrize("call", ["save_file", "_sync", "_digest"])
+@pytest.mark.parametrize("call", ["save_file", "sync", "_digest"])
 def test_an_interrupted_save_leaves_the_one_before(path: Path, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -118,13 +130,15 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_files_are_on_the_disk_before_the_name_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[str] = []
-    synced, renamed = checkpoint._sync, Path.rename
-    monkeypatch.setattr(checkpoint, "_sync", lambda file: (log.append(file.name), synced(file)))
+    synced, renamed = checkpoint.sync, Path.rename
+    monkeypatch.setattr(checkpoint, "sync", lambda file: (log.append(file.name), synced(file)))
     monkeypatch.setattr(Path, "rename", lambda self, new: (log.append("rename"), renamed(self, new))[1])
     save_checkpoint(path, contents())
-    written = {"model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"}
+    written = {"model.safetensors", "optimizer.safetensors", "state.json", "manifest.json", "recipe.toml"}
+    written |= {"joint.json", "tokenizer", f"{path.name}.tmp"}  # folders too: they hold the names
     assert set(log[: log.index("rename")]) == written
-    assert log[log.index("rename") :] == ["rename", "checkpoints"]
+    # the one that was there keeps its name until the new one takes it
+    assert log[log.index("rename") :] == ["rename", "rename", "checkpoints"]
 
 
 def test_a_tied_tensor_is_kept_once_and_comes_back_for_all() -> None:
@@ -190,3 +204,57 @@ def test_matching_tensors_are_taken_over_and_the_others_named() -> None:
     assert report.line() == "2 tensors loaded; 2 new: 1.bias, 1.weight; 1 left: 7.weight"
     with pytest.raises(ModelError, match=r"^there: tensor '0.weight' has shape \[9\], this model needs \[3, 2\]"):
         load_matching(model, {"0.weight": torch.zeros(9)}, "there")
+
+
+def test_a_damaged_one_offers_the_newest_before_it_that_is_whole(path: Path) -> None:
+    for step in (4, 5, 6):
+        save_checkpoint(path.with_name(f"step-{step:08d}"), contents())
+    for step in (5, 6):
+        (path.with_name(f"step-{step:08d}") / "state.json").unlink()
+    for load in (load_checkpoint, verify_checkpoint):
+        with pytest.raises(
+            ModelError, match=r"step-00000006/state\.json' is missing; step-00000004 before it is whole"
+        ):
+            load(path.with_name("step-00000006"))
+    assert set(verify_checkpoint(path)) == {*EVERY_FILE} - {"manifest.json"}
+
+
+def test_an_unreadable_file_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(file: Path) -> str:
+        raise OSError(5, "Input/output error", str(file))
+
+    monkeypatch.setattr(checkpoint, "_digest", broken)
+    with pytest.raises(ModelError, match=r"safetensors' cannot be read: Input/output error"):
+        load_checkpoint(path)
+
+
+def test_a_save_that_was_killed_is_tidied_and_nothing_is_lost(path: Path) -> None:
+    """Killed while writing, between the two names of an overwritten one, and while dropping the one before."""
+    run = path.parents[1]
+    for name, at in (("step-00000009.tmp", path), ("step-00000003.old", path)):
+        shutil.copytree(at, path.with_name(name))
+    (path.with_name("average-5.tmp")).mkdir()
+    shutil.copytree(path, path.with_name("step-00000007.old"))
+    tidy(run)
+    names = sorted(one.name for one in path.parent.iterdir())
+    assert names == ["average-5.tmp", "step-00000003", "step-00000007"]
+    assert torch.equal(
+        load_checkpoint(path.with_name("step-00000007")).tensors["model"]["a"], contents().tensors["model"]["a"]
+    )
+
+
+def test_dropping_takes_the_name_first(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # killed there
+    drop_checkpoint(path)
+    assert checkpoints_of(path.parents[1]) == []
+    monkeypatch.undo()
+    tidy(path.parents[1])
+    assert list(path.parent.iterdir()) == []
+
+
+def test_sizes_are_told_by_part(path: Path) -> None:
+    assert tensor_sizes(path) == {"model": 4 * 5 * 4 + 3 * 4, "optimizer step": 8}
+    for broken in (b"", b"\xff" * 8, b"\x02" + bytes(7) + b"[]", b"\x08" + bytes(7) + b'{"a": 1}'):
+        (path / "model.safetensors").write_bytes(broken)
+        with pytest.raises(ModelError, match="its header cannot be read"):
+            tensor_sizes(path)

@@ -6,7 +6,19 @@ from typing import Any
 
 import click
 
-from clearhead.train.events import Counted, Diverging, Evaluated, Event, Finished, Saved, Skipped, Stepped
+from clearhead.messages import localized
+from clearhead.train.events import (
+    Counted,
+    Diverging,
+    Evaluated,
+    Event,
+    Finished,
+    Noted,
+    NotSaved,
+    Saved,
+    Skipped,
+    Stepped,
+)
 
 
 class ProgressWriter:
@@ -42,6 +54,10 @@ class ProgressWriter:
                 self._say(f"step {event.step}: valid {scores}{' (best)' if event.best else ''}")
             case Finished():
                 self._say(f"step {event.step}: finished, {event.reason.replace('_', ' ')}")
+            case NotSaved():
+                self._say(f"step {event.step}: {localized(event.problem)}{localized('; training goes on')}")
+            case Noted():
+                self._say(localized(event.line))
             case Saved():
                 pass
 

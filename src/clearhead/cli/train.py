@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     "--from", "start", metavar="RUN", help="Train this run's (or Hugging Face folder's) model further, vocabulary kept."
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --out; starts it where it has no checkpoint yet.")
+@click.option("--checkpoint", default="latest", show_default=True, help="With --resume: where to go on from.")
+@click.option(
+    "--allow-change",
+    "allow",
+    multiple=True,
+    metavar="KEY",
+    help="With --resume: a recipe key that may differ, or data; may be repeated.",
+)
 @click.option("--dry-run", is_flag=True, help="Report on text, sizes, memory and speed; train nothing, write no run.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe key; may be repeated.")
 @click.option("--seeds", type=click.IntRange(2), help="Classifier: so many runs of other seeds, mean and deviation.")
@@ -59,18 +67,28 @@ def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
     if repeats:
         found = training.train_several(recipe, data, out, changes, repeats=repeats, resume=options["resume"])
     else:
-        found = training.train(recipe, data, out, changes, resume=options["resume"], tensorboard=options["tensorboard"])
+        named_alike = {name: options[name] for name in ("resume", "checkpoint", "allow", "tensorboard")}
+        found = training.train(recipe, data, out, changes, **named_alike)
     if isinstance(found, Summary):
         _show_several(found, as_json=options["as_json"])
         return 0
     _show(found, as_json=options["as_json"])
     if found.reason != "interrupted":
         return 0
-    words = [word for word in sys.argv[1:] if word != "--resume"] + ([] if out else ["--out", str(found.run)])
+    words = _without_checkpoint(sys.argv[1:]) + ([] if out else ["--out", str(found.run)])
     click.echo(
         f"clearhead: interrupted at step {found.step}; go on with: clearhead {shlex.join(words)} --resume", err=True
     )
     return 128 + (found.signal or 2)
+
+
+def _without_checkpoint(words: list[str]) -> list[str]:
+    """Leaves out --resume, and --checkpoint with its value: the run goes on from its latest."""
+    found = [word for word in words if word != "--resume" and not word.startswith("--checkpoint=")]
+    if "--checkpoint" in found:
+        at = found.index("--checkpoint")
+        del found[at : at + 2]
+    return found
 
 
 def _show(result: "TrainResult", *, as_json: bool) -> None:

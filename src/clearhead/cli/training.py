@@ -24,16 +24,21 @@ def train(
     overrides: Sequence[str],
     *,
     resume: bool,
+    checkpoint: str = "latest",
+    allow: Sequence[str] = (),
     tensorboard: bool = False,
 ) -> TrainResult:
     """Trains with the report and progress on stderr."""
-    job, run = begin(recipe, data, out, overrides=overrides, resume=resume, progress=_encoding)
-    report(job)
-    click.echo(f"run directory: {run}", err=True)
-    writers: list[Writer] = [ProgressWriter(job.max_steps, job.targets)]
-    if tensorboard:
-        writers.append(TensorBoardWriter(run / "tensorboard"))
-    return train_run(job, run, writers)
+    with begin(
+        recipe, data, out, overrides=overrides, resume=resume, checkpoint=checkpoint, allow=allow, progress=_encoding
+    ) as begun:
+        job, run = begun.job, begun.run
+        report(job)
+        click.echo(f"run directory: {run}", err=True)
+        writers: list[Writer] = [ProgressWriter(job.max_steps, job.targets)]
+        if tensorboard:
+            writers.append(TensorBoardWriter(run / "tensorboard"))
+        return train_run(job, run, writers, begun.notes)
 
 
 def train_several(

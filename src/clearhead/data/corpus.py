@@ -5,9 +5,10 @@ import gzip
 import hashlib
 import zlib
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal, NamedTuple, cast
 
@@ -62,6 +63,8 @@ class Scan:
     """Of both contents."""
     byte_order_marks: list[str]
     """Names of the files with such a mark."""
+    stamps: "Stamps" = field(default_factory=dict, compare=False)
+    """Of both files, taken before they were read."""
 
 
 @dataclass(frozen=True)
@@ -80,17 +83,46 @@ class ParallelFiles:
         Raises:
             DataError: a file cannot be read or is empty, or the two have unequal numbers of lines.
         """
+        stamps = stamps_of([self.src, self.tgt])
         (lines, src_digest, src_bom), (tgt_lines, tgt_digest, tgt_bom) = _scan(self.src), _scan(self.tgt)
         if lines != tgt_lines:
             counts = f"{self.src} has {lines} lines but {self.tgt} has {tgt_lines}"
             raise DataError(f"{counts}: line N of one must translate line N of the other")
         marked = [path.name for path, bom in ((self.src, src_bom), (self.tgt, tgt_bom)) if bom]
-        return Scan(lines, f"{src_digest}-{tgt_digest}", marked)
+        return Scan(lines, f"{src_digest}-{tgt_digest}", marked, stamps)
 
     def __iter__(self) -> Iterator[tuple[int, str, str]]:
         """Yields (line number from 1, source, target); raises DataError at a line that is not UTF-8."""
-        for number, (src, tgt) in enumerate(zip(_lines(self.src), _lines(self.tgt), strict=True), 1):
+        for number, (src, tgt) in enumerate(zip_longest(_lines(self.src), _lines(self.tgt)), 1):
+            if src is None or tgt is None:  # the scan found as many lines in both
+                raise DataError(f"{self.src if src is None else self.tgt} changed while it was read")
             yield number, src, tgt
+
+
+Stamps = dict[Path, tuple[int, int]]
+"""File -> its size and time of change."""
+
+
+def stamps_of(files: Iterable[Path]) -> Stamps:
+    """Returns what tells whether files change; those that cannot be asked are left out."""
+    found: Stamps = {}
+    for path in files:
+        with suppress(OSError):
+            status = path.stat()
+            found[path] = status.st_size, status.st_mtime_ns
+    return found
+
+
+def check_unchanged(stamps: Stamps) -> None:
+    """Checks that files are as they were: what was read of them in two passes is of one text.
+
+    Raises:
+        DataError: one has changed, or is gone.
+    """
+    now = stamps_of(stamps)
+    for path, stamp in stamps.items():
+        if now.get(path) != stamp:
+            raise DataError(f"{path} {'changed' if path in now else 'vanished'} while it was read")
 
 
 def read_parallel(folder: Path, *, stem: str, src: str, tgt: str) -> ParallelFiles:
@@ -135,6 +167,8 @@ class CorpusReport:
     byte_order_marks: list[str] = field(default_factory=list)
     src: SideReport = field(default_factory=SideReport)
     tgt: SideReport = field(default_factory=SideReport)
+    digest: str = ""
+    """Tells the text from all other: SHA-256 of both files."""
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> "CorpusReport":

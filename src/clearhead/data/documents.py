@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
-from clearhead.data.corpus import open_text
+from clearhead.data.corpus import Stamps, open_text, stamps_of
 from clearhead.errors import DataError, nearest
 
 Split = Literal["train", "valid", "test"]
@@ -72,6 +72,8 @@ class TextReport:
     """All ids of the stream, end marks included."""
     end_marks: int = 0
     unknown: int = 0
+    digest: str = ""
+    """Tells the text from all other: SHA-256 of the files, where they are cut, and how documents are told apart."""
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the report as plain values, for JSON."""
@@ -111,9 +113,9 @@ class Documents:
     `` @-@ ``, `` @,@ `` and `` @.@ `` join what stands around them.
     """
 
-    def __init__(self, parts: list[FilePart], *, config: DocumentsConfig, digest: str, report: TextReport) -> None:
-        """See ``read_documents``, which makes them; ``digest`` tells them from all others."""
-        self.config, self.digest, self.report = config, digest, report
+    def __init__(self, parts: list[FilePart], *, config: DocumentsConfig, stamps: Stamps, report: TextReport) -> None:
+        """See ``read_documents``, which makes them; ``stamps`` are of the files before they were read."""
+        self.config, self.digest, self.stamps, self.report = config, report.digest, stamps, report
         self.characters = sum(last - first for _, first, last in parts)
         self._parts, self._blank_report = parts, report
 
@@ -185,7 +187,7 @@ def _text_files(data: Path) -> list[Path]:
 
 def _scan(files: list[Path], config: DocumentsConfig, *, cut: str = "") -> Documents:
     """Reads the files once: are they text, how long, which; ``cut`` keeps the train or valid part of them."""
-    digest, ends, marked = hashlib.sha256(), [0], []
+    digest, ends, marked, stamps = hashlib.sha256(), [0], list[str](), stamps_of(files)
     for path in files:
         with open_text(path) as stream:
             marked += [path.name] if stream.read(3) == codecs.BOM_UTF8 else []
@@ -214,8 +216,8 @@ def _scan(files: list[Path], config: DocumentsConfig, *, cut: str = "") -> Docum
     rule = [config.separator, config.text_field, *([] if config.markup == "none" else [config.markup])]
     digest.update(json.dumps([first, last, *rule]).encode())
     part = f"characters {first + 1:,} to {last:,} of {ends[-1]:,}" if cut else ""
-    report = TextReport([path.name for path in files], part, marked)
-    return Documents(parts, config=config, digest=digest.hexdigest(), report=report)
+    report = TextReport([path.name for path in files], part, marked, digest=digest.hexdigest())
+    return Documents(parts, config=config, stamps=stamps, report=report)
 
 
 def read_lines(path: Path) -> Iterator[str]:

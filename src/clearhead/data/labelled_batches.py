@@ -42,6 +42,8 @@ class LabelledReport:
     p95: int
     longest: int
     """Pieces of a line, of both texts together, before any is cut."""
+    digest: str = ""
+    """Tells the text from all other: SHA-256 of classes, labels and texts."""
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the report as plain values, for JSON."""
@@ -187,6 +189,7 @@ def _report(text: LabelledText, rows: TextRows, unk: int) -> LabelledReport:
         p50=p50,
         p95=p95,
         longest=longest,
+        digest=text.digest,
     )
 
 

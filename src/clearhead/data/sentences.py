@@ -14,13 +14,14 @@ from jaxtyping import Int
 from numpy import ndarray
 from numpy.typing import NDArray
 
+from clearhead.data.corpus import check_unchanged
 from clearhead.data.documents import Documents, TextReport
 from clearhead.data.encoded import map_file, open_or_build, open_sealed, seal
 from clearhead.errors import DataError
 from clearhead.text.sentences import split_sentences
 from clearhead.text.tokenizer import Tokenizer
 
-FORMAT = 1
+FORMAT = 2
 GROUP = 1 << 19  # characters that are encoded in one call
 Overlong = Literal["split", "drop", "error"]
 
@@ -109,6 +110,7 @@ def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: C
             progress(documents.report.characters, documents.characters)
     lengths, owner = np.array(sizes, np.int64), np.array(owners, np.int64)
     lengths, owner = lengths[lengths > 0], owner[lengths > 0]
+    check_unchanged(documents.stamps)
     report = replace(documents.report, tokens=int(lengths.sum()), unknown=unknown)
     if not report.tokens:
         raise DataError(f"{', '.join(report.files)}: no pieces, at least one sentence is needed")

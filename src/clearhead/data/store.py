@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.data.corpus import CorpusReport, DataConfig, Pair, PairFilter, ParallelFiles, Scan
+from clearhead.data.corpus import CorpusReport, DataConfig, Pair, PairFilter, ParallelFiles, Scan, check_unchanged
 from clearhead.data.encoded import map_file, open_or_build, open_sealed, seal
 from clearhead.errors import DataError
 from clearhead.text.tokenizer import Tokenizer
 
-FORMAT = 1
+FORMAT = 2
 CHUNK_LINES = 20_000
 
 
@@ -102,7 +102,7 @@ def prepare(
 
     def write(folder: Path) -> None:
         pairs = PairFilter(config, files=files, src=src, tgt=tgt)
-        pairs.report.byte_order_marks = scan.byte_order_marks
+        pairs.report.byte_order_marks, pairs.report.digest = scan.byte_order_marks, scan.digest
         types = {"ids": "int32" if max(src.vocab_size, tgt.vocab_size) > 1 << 16 else "uint16"}
         types |= {"text": "uint8"} if keep_text else {}
         with _Columns(folder, types) as columns:
@@ -110,6 +110,7 @@ def prepare(
             while chunk := list(itertools.islice(lines, CHUNK_LINES)):
                 columns.write(pairs(chunk))
                 progress(pairs.report.read, scan.lines)
+        check_unchanged(scan.stamps)
         report = pairs.finish()
         if not report.pairs:
             raise DataError("no pair of lines is left to use: " + "; ".join(line.strip() for line in report.lines()))

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from clearhead.data.batching import BatchPlan, sequential_batches
+from clearhead.data.corpus import check_unchanged
 from clearhead.data.documents import Documents, TextReport
 from clearhead.data.encoded import map_file, open_or_build, open_sealed, seal
 from clearhead.data.loading import load
@@ -25,7 +26,7 @@ from clearhead.errors import DataError, UsageError
 from clearhead.text.special import NO_TARGET
 from clearhead.text.tokenizer import Tokenizer
 
-FORMAT = 2
+FORMAT = 3
 CHUNK, GROUP = 1 << 16, 1 << 20  # characters that are encoded as one text, and in one call
 # Where a text may be cut: before white space that follows something else. No piece of the kinds that end words at white
 # space crosses this place, byte_bpe divides white space by what follows it alone, and no normalization looks across.
@@ -107,6 +108,7 @@ def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: C
             progress(documents.report.characters, documents.characters)
         marks = len(starts) if len(starts) > 1 else 0
         array(code, [ids.eos] * bool(marks)).tofile(file)
+    check_unchanged(documents.stamps)
     report = replace(documents.report, tokens=tokens + bool(marks), end_marks=marks, unknown=unknown)
     if report.tokens < 2:
         raise DataError(f"{', '.join(report.files)}: {report.tokens} tokens, at least 2 are needed")

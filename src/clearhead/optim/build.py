@@ -1,6 +1,6 @@
 """From a config to an optimizer: which parameters decay, how fast each learns, which go to Muon, their average."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Interval, Lt
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from clearhead.errors import ModelError
 from clearhead.optim.muon import Muon
 from clearhead.optim.schedule import ScheduleName
 
@@ -81,20 +82,55 @@ class Optimizers:
                     found[f"{slot}/{self.names[param]}"] = torch.as_tensor(value)
         return found
 
-    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Takes what ``state_tensors`` gave; parameters are found by name.
+    def without_state(self) -> list[str]:
+        """Returns the names of the parameters that no step has changed yet."""
+        kept = {param for part in self.parts for param, slots in part.state.items() if slots}
+        return [name for param, name in self.names.items() if param not in kept]
+
+    def load_state_tensors(self, tensors: dict[str, Tensor], *, without: Collection[str] | None = None) -> None:
+        """Takes what ``state_tensors`` gave; parameters are found by name, in whatever order they are.
+
+        Args:
+            tensors: the state.
+            without: what ``without_state`` gave; None: any parameter may be without.
 
         Raises:
-            KeyError: a name that this model does not have.
+            ModelError: a parameter is missing here or there, or its state is of another optimizer or shape; the message
+                names it.
         """
         by_name = {name: param for param, name in self.names.items()}
         owner = {param: part for part in self.parts for group in part.param_groups for param in group["params"]}
+        found: dict[Tensor, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             slot, _, name = key.partition("/")
-            param = by_name[name]
+            if name not in by_name:
+                raise ModelError(f"optimizer state of an unknown parameter {name!r}")
+            found.setdefault(by_name[name], {})[slot] = value
+        for name, param in by_name.items():
+            slots = found.get(param, {})
+            if not slots and (without is None or name in without):
+                continue
+            _check_slots(name, param, slots, type(owner[param]))
             # a step count stays where it is made, on the CPU; moments go where the parameter is
-            device = value.device if slot == "step" else param.device
-            owner[param].state[param][slot] = value.to(device, copy=True)
+            owner[param].state[param] = {
+                slot: value.to(value.device if slot == "step" else param.device, copy=True)
+                for slot, value in slots.items()
+            }
+
+
+def _check_slots(name: str, param: Tensor, slots: dict[str, Tensor], kind: type[torch.optim.Optimizer]) -> None:
+    wanted = ("momentum_buffer",) if kind in (torch.optim.SGD, Muon) else ("exp_avg", "exp_avg_sq", "step")
+    if not slots:
+        raise ModelError(f"optimizer state of parameter {name!r} is missing")
+    if sorted(slots) != sorted(wanted):
+        raise ModelError(
+            f"optimizer state of parameter {name!r} is {', '.join(sorted(slots))}; {kind.__name__} needs "
+            f"{', '.join(wanted)}"
+        )
+    for slot, value in slots.items():
+        if slot != "step" and value.shape != param.shape:
+            given, needed = list(value.shape), list(param.shape)
+            raise ModelError(f"optimizer state {slot}/{name} has shape {given}, its parameter needs {needed}")
 
 
 def same_rate(name: str) -> float:

@@ -19,6 +19,7 @@ from clearhead.optim.build import RateOf, build_optimizers, same_rate
 from clearhead.tasks import classify, language_model, masked, translation
 from clearhead.tasks.classifier import Classifier
 from clearhead.tasks.generator import LanguageModel
+from clearhead.tasks.job import Progress
 from clearhead.tasks.masked_model import MaskedModel
 from clearhead.tasks.ngram import NgramLanguageModel
 from clearhead.tasks.pipeline import load
@@ -64,10 +65,19 @@ class Opened:
     text: str | None = None
     """What the model reads; None: random pieces."""
     shape: Shape = Shape()
+    progress: Progress = lambda done, total: None
+    """Called by a view that takes long, with how much is done and of how much."""
 
     @classmethod
     def open(
-        cls, run: Path, text: str | None = None, *, shape: Shape | None = None, checkpoint: str, device: str
+        cls,
+        run: Path,
+        text: str | None = None,
+        *,
+        shape: Shape | None = None,
+        progress: Progress = lambda done, total: None,
+        checkpoint: str,
+        device: str,
     ) -> "Opened":
         """Loads a run; arguments as in ``pipeline.load``.
 
@@ -82,7 +92,7 @@ class Opened:
             raise ModelError(f"run {str(run)!r}: an n-gram model has counts and no modules to look into")
         path = find_checkpoint(run, checkpoint)
         assert path is not None  # which load has found
-        return cls(run, trained, path, text, shape or Shape())
+        return cls(run, trained, path, text, shape or Shape(), progress)
 
     @property
     def model(self) -> nn.Module:
@@ -184,40 +194,44 @@ class Opened:
             case _:
                 raise AssertionError(type(batch))
 
-    def _rows(self, tokenizer: Tokenizer, marks: int, *, draw: int = 0) -> list[list[int]]:
+    def rows(self, tokenizer: Tokenizer, marks: int, *, draw: int = 0) -> list[list[int]]:
         """Encodes the text, or draws rows of random pieces; ``marks`` positions of the model are left free."""
-        room = (int(self.recipe.model.max_seq_len) - marks) // (2 if self._paired else 1)
+        room = (int(self.recipe.model.max_seq_len) - marks) // (2 if self.paired else 1)
         if self.text is None:
             generator = torch.Generator().manual_seed(draw)
             size = (self.shape.rows, max(min(self.shape.length, room), 1))
             first = min(len(tokenizer.ids.never) + 1, tokenizer.vocab_size - 1)
             return torch.randint(first, tokenizer.vocab_size, size, generator=generator).tolist()
-        rows = tokenizer.encode_batch(self.text.split("\t") if self._paired else [self.text])
+        rows = tokenizer.encode_batch(self.text.split("\t") if self.paired else [self.text])
         if max(map(len, rows)) > room:
             raise DataError(f"text {self.text[:40]!r}: has {max(map(len, rows))} pieces, the model has room for {room}")
         return rows
 
     @property
-    def _paired(self) -> bool:
-        return isinstance(self.trained, Classifier) and self.trained.labels.pairs
+    def paired(self) -> bool:
+        """Whether a text is two, with a tab between them."""
+        if not isinstance(self.trained, Classifier):
+            return False
+        pairs = self.trained.labels.pairs  # a model from elsewhere may leave it open
+        return "\t" in (self.text or "") if pairs is None else pairs
 
     def _translation(self, trained: Translator) -> Batch:
         """The target of a text is what the model makes of it."""
-        sources = self._rows(trained.tokenizers.src, 1)
+        sources = self.rows(trained.tokenizers.src, 1)
         if self.text is None:
-            return collate(sources, self._rows(trained.tokenizers.tgt, 1, draw=1))
+            return collate(sources, self.rows(trained.tokenizers.tgt, 1, draw=1))
         found = trained.translate([self.text], beam=1, overlong="error")[0]
         return collate(sources, [found.target_ids[: -1 if found.complete else None]])
 
     def _stream(self, trained: LanguageModel) -> StreamBatch:
-        rows = self._rows(trained.tokenizer, 0)
+        rows = self.rows(trained.tokenizer, 0)
         ids = torch.tensor([[trained.tokenizer.begin, *row] for row in rows])
         return StreamBatch(ids[:, :-1], ids[:, 1:], ids[:, 1:].numel())
 
     def _masked(self, trained: MaskedModel) -> MaskedBatch:
         """Every seventh piece is hidden, which is about the share of training."""
         special = trained.tokenizer.ids
-        laid = collate_segments(self._rows(trained.tokenizer, 2), None, special=special)
+        laid = collate_segments(self.rows(trained.tokenizer, 2), None, special=special)
         ids = torch.from_numpy(laid.ids)
         places = torch.from_numpy(laid.text).flatten().nonzero()[:, 0]
         positions = places[min(HIDE_EVERY // 2, len(places) - 1) :: HIDE_EVERY]
@@ -234,10 +248,10 @@ class Opened:
 
     def _labelled(self, trained: Classifier) -> LabelledBatch:
         """All rows are of the first class, or of the mean."""
-        rows, second = self._rows(trained.tokenizer, 3), None
-        if self._paired and self.text is None:
-            second = self._rows(trained.tokenizer, 3, draw=1)
-        elif self._paired:
+        rows, second = self.rows(trained.tokenizer, 3), None
+        if self.paired and self.text is None:
+            second = self.rows(trained.tokenizer, 3, draw=1)
+        elif self.paired:
             rows, second = rows[:1], rows[1:2] or rows
         laid = collate_segments(rows, second, special=trained.tokenizer.ids)
         count = len(rows)

@@ -8,6 +8,7 @@ from typing import Any
 
 from clearhead.config import Tree, merge, parse_overrides, read_toml, write_toml
 from clearhead.errors import DataError, ModelError, UsageError, nearest
+from clearhead.files import write_whole
 
 # what the runs of a task are used with
 VERBS = {
@@ -70,7 +71,8 @@ def check_free(out: Path) -> None:
     """
     if (out / "recipe.toml").exists():
         raise UsageError(f"run {str(out)!r} exists: add --resume to go on with it, or name another with --out")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    mine = ("lock", "recipe.toml.tmp")  # what a start that was killed may leave
+    if out.exists() and (not out.is_dir() or any(path.name not in mine for path in out.iterdir())):
         raise UsageError(f"run directory {str(out)!r} is taken by something else: name another with --out")
 
 
@@ -90,13 +92,13 @@ def create_run(out: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a small file of a run.
+    """Writes a small file of a run, whole or not at all.
 
     Raises:
         DataError: the disk is full or the place cannot be written.
     """
     try:
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text.encode())
     except OSError as error:
         raise DataError(f"{str(path)!r} cannot be written: {error.strerror}") from error
 

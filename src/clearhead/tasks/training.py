@@ -1,18 +1,24 @@
 """From a recipe to a run directory: what ``clearhead train`` and ``clearhead.train`` do."""
 
+import contextlib
+import itertools
+import json
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
+from clearhead.checkpoint import tidy, verify_checkpoint
 from clearhead.config import Tree, merge
 from clearhead.errors import DataError, UsageError
 from clearhead.tasks.catalog import prepare_job, resolve
 from clearhead.tasks.job import GradientJob, Job, Progress
+from clearhead.tasks.lock import locked
 from clearhead.tasks.run import check_free, create_run, load_recipe, new_run, read_recipe, write_text
-from clearhead.train.events import Event, Finished
+from clearhead.train.events import Event, Finished, Noted
 from clearhead.train.memory import keep_freed_memory
 from clearhead.train.state import find_checkpoint
 from clearhead.train.writers import JsonLinesWriter, Writer, draw_curves
@@ -34,6 +40,18 @@ class TrainResult:
     scores: dict[str, float]
     signal: int | None = None
     """The signal that interrupted it, if one did."""
+    notes: tuple[str, ...] = ()
+    """What differs from the run before it went on."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run about to train, which no other process can write to."""
+
+    job: Job
+    run: Path
+    notes: tuple[str, ...] = ()
+    """What a person should know: keys that differ, another number of threads, a lock that was left behind."""
 
 
 def prepare_new(tree: Tree, folder: Path, *, progress: Progress = lambda done, total: None, source: str) -> Job:
@@ -42,51 +60,102 @@ def prepare_new(tree: Tree, folder: Path, *, progress: Progress = lambda done, t
     return prepare_job(tree, source, folder, progress=progress)
 
 
-def prepare_resumed(run: Path, tree: Tree, folder: Path, *, progress: Progress) -> Job:
-    """Everything before the next step of a run that exists.
+def prepare_resumed(
+    run: Path,
+    tree: Tree,
+    folder: Path,
+    *,
+    progress: Progress,
+    checkpoint: str = "latest",
+    allow: Sequence[str] = (),
+) -> tuple[Job, list[str]]:
+    """Everything before the next step of a run that exists; returns notes too.
+
+    Args:
+        run: its directory.
+        tree: the recipe, or what is to differ from the run's.
+        folder: the text.
+        progress: see ``Job``.
+        checkpoint: latest, best or a name.
+        allow: keys that may differ besides ``RESUMABLE``; ``data`` allows other text.
 
     Raises:
         UsageError: the recipe differs from the run's in a key that a resumed run cannot change.
+        DataError: the text is not that of the run.
+        ModelError: the checkpoint is damaged; the message names the file and the checkpoint before it.
     """
     source = f"recipe of run {str(run)!r}"
     kept = resolve(load_recipe(run), source)
     wanted = resolve(merge(kept, _decided(tree) if kept.get("start") else tree), source)
-    differing = [key for key in _differences(kept, wanted) if key not in RESUMABLE]
-    if differing:
+    differing = _differences(kept, wanted)
+    if refused := [key for key in differing if key not in (*RESUMABLE, *allow)]:
         allowed = ", ".join(RESUMABLE)
-        raise UsageError(f"--resume: {', '.join(differing)} differs from the run's recipe; only {allowed} may")
+        raise UsageError(
+            f"--resume: {', '.join(refused)} differs from the run's recipe; only {allowed} may, "
+            "others where --allow-change names them"
+        )
+    notes = [f"recipe: {key} = {after!r}, was {before!r}" for key, (before, after) in differing.items()]
+    path = find_checkpoint(run, checkpoint)
+    if path is not None:
+        verify_checkpoint(path)
     keep_freed_memory()
-    job = prepare_job(wanted, source, folder, run=run, progress=progress)
-    checkpoint = find_checkpoint(run, "latest")
-    if checkpoint is not None and isinstance(job, GradientJob):
-        job.state.restore(checkpoint)
-    return job
+    # tokenizers from the checkpoint, whose checksums fit; those of the first format are in the run alone
+    place = path if path is not None and (path / "tokenizer").is_dir() else run
+    job = prepare_job(wanted, source, folder, run=place, progress=progress)
+    if "data" not in allow:
+        check_same_text(job, run, folder)
+    if path is not None and isinstance(job, GradientJob):
+        notes += job.state.restore(path)
+    return job, notes
 
 
-def train_run(job: Job, run: Path, writers: Iterable[Writer] = ()) -> TrainResult:
+def check_same_text(job: Job, run: Path, folder: Path) -> None:
+    """Checks that the text is that of the run: another one has other batches, and the position in them means nothing.
+
+    Raises:
+        DataError: it is not.
+    """
+    try:
+        before = json.loads((run / "data-report.json").read_bytes())
+        digests = {split: report.get("digest") for split, report in before.items()}
+    except (OSError, ValueError, AttributeError):
+        return  # an old run, or one whose report somebody has changed
+    for split, report in job.reports().items():
+        now = report.as_dict().get("digest")
+        if digests.get(split) and now and digests[split] != now:
+            raise DataError(
+                f"data {str(folder)!r}: split {split!r} is not the text that run {str(run)!r} was trained on; "
+                "--allow-change data goes on with it"
+            )
+
+
+def train_run(job: Job, run: Path, writers: Iterable[Writer] = (), notes: Sequence[str] = ()) -> TrainResult:
     """Trains what was prepared into the directory ``run``; SIGINT and SIGTERM end it after the step, with a checkpoint.
 
     Args:
         job: from ``prepare_new`` or ``prepare_resumed``.
         run: gets recipe, tokenizers, checkpoints, metrics, curves and a model card.
         writers: take every event; they are closed at the end.
+        notes: are told to the writers first.
     """
     job.save(run)
-    taken: list[Writer] = [JsonLinesWriter(run / "metrics.jsonl", from_step=job.progress.step), *writers]
+    told = [Noted(job.progress.step, line) for line in notes]
     with _stop_on_signals() as caught:
-        reason = _consume(job.fit(run, lambda: bool(caught)), taken)
+        events = itertools.chain(told, job.fit(run, lambda: bool(caught)))
+        reason = _consume(events, run / "metrics.jsonl", list(writers), job.progress.step)
     try:
         draw_curves(run / "metrics.jsonl", run / "loss.png")
     except OSError as error:
         raise DataError(f"curves of run {str(run)!r} cannot be written: {error.strerror}") from error
     write_text(run / "README.md", job.card(run))
-    return TrainResult(run, job.progress.step, reason, job.progress.scores, caught[0] if caught else None)
+    return TrainResult(run, job.progress.step, reason, job.progress.scores, caught[0] if caught else None, tuple(notes))
 
 
-def _consume(events: Iterator[Event], writers: list[Writer]) -> str:
+def _consume(events: Iterator[Event], metrics: Path, writers: list[Writer], step: int) -> str:
     """Gives every event to every writer; returns why the loop ended."""
     reason = ""
     try:
+        writers = [JsonLinesWriter(metrics, from_step=step), *writers]
         for event in events:
             reason = event.reason if isinstance(event, Finished) else reason
             for writer in writers:
@@ -99,6 +168,7 @@ def _consume(events: Iterator[Event], writers: list[Writer]) -> str:
     return reason
 
 
+@contextmanager
 def begin(
     recipe: str | Path,
     folder: Path,
@@ -106,9 +176,13 @@ def begin(
     *,
     overrides: Iterable[str] = (),
     resume: bool = False,
+    checkpoint: str = "latest",
+    allow: Sequence[str] = (),
     progress: Progress = lambda done, total: None,
-) -> tuple[Job, Path]:
+) -> Iterator[Begun]:
     """Prepares a new run, or the one in ``out`` to go on, and makes its directory once nothing can fail any more.
+
+    The run is this process's own until the ``with`` block ends.
 
     Raises:
         ClearheadError: recipe, text, run directory or device cannot be used.
@@ -116,15 +190,26 @@ def begin(
     tree = read_recipe(recipe, overrides)
     if resume and out is None:
         raise UsageError("--resume: name the run with --out RUN")
-    started = resume and out is not None and (out / "recipe.toml").exists()
-    if started and out is not None and find_checkpoint(out, "latest") is not None:
-        return prepare_resumed(out, tree, folder, progress=progress), out
-    if out is not None and not started:
-        check_free(out)
-    job = prepare_new(tree, folder, progress=progress, source=f"recipe {str(recipe)!r}")
-    if started and out is not None:  # it ended before its first checkpoint: there is nothing to lose
-        return job, out
-    return job, create_run(out) if out is not None else new_run(job.recipe.name)
+    if not resume and (allow or checkpoint != "latest"):
+        raise UsageError("--allow-change, --checkpoint: for a run that goes on; add --resume")
+    with contextlib.ExitStack() as held:
+        if resume and out is not None and (out / "recipe.toml").exists():
+            notes = held.enter_context(locked(out))
+            tidy(out)
+            if find_checkpoint(out, checkpoint) is not None:
+                job, more = prepare_resumed(out, tree, folder, progress=progress, checkpoint=checkpoint, allow=allow)
+                yield Begun(job, out, (*notes, *more))
+                return
+            # it ended before its first checkpoint: there is nothing to lose
+            yield Begun(
+                prepare_new(tree, folder, progress=progress, source=f"recipe {str(recipe)!r}"), out, tuple(notes)
+            )
+            return
+        if out is not None:
+            check_free(out)
+        job = prepare_new(tree, folder, progress=progress, source=f"recipe {str(recipe)!r}")
+        run = create_run(out) if out is not None else new_run(job.recipe.name)
+        yield Begun(job, run, tuple(held.enter_context(locked(run))))
 
 
 def train(
@@ -133,6 +218,7 @@ def train(
     data: str | Path,
     out: str | Path | None = None,
     resume: bool = False,
+    allow_changes: Sequence[str] = (),
     overrides: Iterable[str] = (),
     writers: Iterable[Writer] = (),
 ) -> TrainResult:
@@ -143,6 +229,7 @@ def train(
         data: folder with the text files of the recipe.
         out: run directory; None is the next free ``runs/NAME-NNN``.
         resume: go on with the run in ``out``, or start it if it has no checkpoint yet.
+        allow_changes: keys of the recipe that may differ when a run goes on, and ``data`` for the text.
         overrides: ``key=value`` strings over the recipe, such as ``src=zh``.
         writers: consumers of the training events.
 
@@ -150,8 +237,8 @@ def train(
         ClearheadError: recipe, text, run directory or device cannot be used.
     """
     where = Path(out) if out is not None else None
-    job, run = begin(recipe, Path(data), where, overrides=overrides, resume=resume)
-    return train_run(job, run, writers)
+    with begin(recipe, Path(data), where, overrides=overrides, resume=resume, allow=allow_changes) as begun:
+        return train_run(begun.job, begun.run, writers, begun.notes)
 
 
 def _decided(tree: Tree) -> Tree:
@@ -160,14 +247,15 @@ def _decided(tree: Tree) -> Tree:
     return {key: value for key, value in tree.items() if key not in ("model", "tokenizer")} | {"model": rates}
 
 
-def _differences(old: Tree, new: Tree, prefix: str = "") -> list[str]:
-    found: list[str] = []
+def _differences(old: Tree, new: Tree, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Returns the keys whose values differ, with both."""
+    found: dict[str, tuple[Any, Any]] = {}
     for key in new:
         before, after = old.get(key), new[key]
         if isinstance(before, dict) and isinstance(after, dict):
-            found += _differences(before, after, f"{prefix}{key}.")
+            found |= _differences(before, after, f"{prefix}{key}.")
         elif before != after and prefix + key not in ("name", "about"):
-            found.append(prefix + key)
+            found[prefix + key] = (before, after)
     return found
 
 

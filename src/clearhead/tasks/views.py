@@ -1,19 +1,27 @@
 """The views of ``clearhead inspect``: which function makes each of a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
+from torch import Tensor
+
+from clearhead.checkpoint import checkpoints_of, load_checkpoint
+from clearhead.inspect.call import call
 from clearhead.inspect.curves import activations, schedule
 from clearhead.inspect.dispatch import ops
 from clearhead.inspect.flow import gradients
 from clearhead.inspect.graph import autograd
 from clearhead.inspect.ledger import memory
 from clearhead.inspect.modules import model
+from clearhead.inspect.norms import norm
+from clearhead.inspect.ranks import rank
 from clearhead.inspect.report import View
 from clearhead.inspect.saved import checkpoint
 from clearhead.inspect.slots import optimizer
 from clearhead.inspect.strides import layout
 from clearhead.optim.build import build_ema
+from clearhead.tasks.decoding_views import beam_of, steps_of
 from clearhead.tasks.inspection import Opened
+from clearhead.tasks.reading import attention_of
 from clearhead.train.loop import scheduled
 
 
@@ -54,6 +62,7 @@ def gradients_of(opened: Opened) -> View:
         loss=opened.loss,
         optimizer=lambda model: state.optimizers,
         clip=recipe.optim.grad_clip_norm,
+        progress=opened.progress,
     )
 
 
@@ -96,6 +105,22 @@ def schedule_of(opened: Opened) -> View:
     )
 
 
+def rank_of(opened: Opened) -> View:
+    """See ``inspect.ranks.rank``."""
+    return rank(opened.model, lambda: call(opened.model, opened.inputs))
+
+
+def norm_of(opened: Opened) -> View:
+    """See ``inspect.norms.norm``; gamma and beta are those of every checkpoint that the run still has."""
+    return norm(opened.model, lambda: call(opened.model, opened.inputs), checkpoints=_weights(opened))
+
+
+def _weights(opened: Opened) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
+    for path in checkpoints_of(opened.run):
+        saved = load_checkpoint(path, ("model", "ema"))
+        yield saved.state["step"], saved.tensors.get("ema", saved.tensors["model"])
+
+
 VIEWS: dict[str, Callable[[Opened], View]] = {
     "model": model_of,
     "memory": memory_of,
@@ -107,5 +132,10 @@ VIEWS: dict[str, Callable[[Opened], View]] = {
     "checkpoint": checkpoint_of,
     "activations": activations_of,
     "schedule": schedule_of,
+    "attention": attention_of,
+    "steps": steps_of,
+    "beam": beam_of,
+    "rank": rank_of,
+    "norm": norm_of,
 }
 """By the word of the command line; ``cli/inspect.py`` has a line of help for each."""

@@ -14,6 +14,7 @@ from annotated_types import Ge, Lt
 
 from clearhead.config import parse
 from clearhead.errors import DataError, ModelError, UsageError
+from clearhead.files import write_whole
 from clearhead.text.adopted import Adopted
 from clearhead.text.bpe_dropout import BpeDropout
 from clearhead.text.normalize import UNSPACED, Normalization, normalize
@@ -164,7 +165,7 @@ class Tokenizer:
     def save(self, path: str | Path) -> None:
         """Writes all of it as one JSON file. Raises ModelError if that fails."""
         try:
-            Path(path).write_bytes(self._content())
+            write_whole(Path(path), self._content())
         except OSError as error:
             raise ModelError(f"tokenizer {str(path)!r} cannot be written: {error.strerror}") from error
 

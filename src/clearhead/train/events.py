@@ -82,6 +82,22 @@ class Saved:
 
 
 @dataclass(frozen=True)
+class NotSaved:
+    """A checkpoint could not be written; training goes on, and the one before it is as it was."""
+
+    step: int
+    problem: str
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Something that a person should know."""
+
+    step: int
+    line: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """The loop is over."""
 
@@ -89,4 +105,4 @@ class Finished:
     reason: Reason
 
 
-Event = Stepped | Skipped | Diverging | Counted | Evaluated | Saved | Finished
+Event = Stepped | Skipped | Diverging | Counted | Evaluated | Saved | NotSaved | Noted | Finished

@@ -1,7 +1,8 @@
 """The training loop: yields events, owns no data, no model and no screen."""
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,14 +12,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from clearhead.errors import ModelError
+from clearhead.errors import ClearheadError, ModelError
 from clearhead.optim.build import OptimConfig
 from clearhead.optim.schedule import lr_factor
 from clearhead.train.config import TrainConfig, ValidationConfig
 from clearhead.train.divergence import Divergence
-from clearhead.train.events import Evaluated, Event, Finished, Reason, Saved, Skipped, Stepped
+from clearhead.train.events import Evaluated, Event, Finished, Reason, Skipped, Stepped
 from clearhead.train.failure import Failure, save_failure
 from clearhead.train.precision import Precision
+from clearhead.train.saving import Saver
 from clearhead.train.state import TrainState
 from clearhead.train.step import Counted, LossFunction, Outcome, target_count, train_step
 
@@ -55,7 +57,8 @@ def train_loop(
 ) -> Iterator[Event]:
     """Trains until a limit, an early stop or ``should_stop``, and yields what happens.
 
-    The last step is always evaluated and saved, but for an interruption, which is saved only.
+    The last step is always evaluated and saved, but for an interruption, which is saved only and judged when training
+    goes on.
 
     Args:
         state: where to start; changed in place.
@@ -66,26 +69,57 @@ def train_loop(
         validation: what decides on the best checkpoint and on stopping early.
         should_stop: asked after each step; True saves and ends the loop.
     """
+    saver = Saver(run, train.keep_last)
+    try:
+        reason = yield from _train(state, work, saver, train, optim, validation, should_stop)
+        yield from saver.wait(last=True)
+    except (Exception, GeneratorExit):  # not KeyboardInterrupt: who presses twice does not want to wait
+        with contextlib.suppress(ClearheadError):
+            saver.wait()
+        raise
+    yield Finished(state.step, reason)
+
+
+def _train(
+    state: TrainState,
+    work: Work[B],
+    saver: Saver,
+    train: TrainConfig,
+    optim: OptimConfig,
+    validation: ValidationConfig,
+    should_stop: Callable[[], bool],
+) -> Generator[Event, None, Reason]:
     reason = _limit_reached(state, train, should_stop) or _early_stop(state, validation)
+    if _owes_evaluation(state, train, reason):
+        yield _evaluate(state, work, validation)
+        yield from saver.save(state)
+        reason = reason or _early_stop(state, validation)
     watched = Divergence()
     while reason is None:
-        for event in _epoch(state, work, run, train, optim):
+        for event in _epoch(state, work, saver.run, train, optim):
             yield event
             yield from watched.see(event)
+            yield from saver.poll()
             reason = _limit_reached(state, train, should_stop)
             if isinstance(event, Skipped) and reason is None:
                 continue
             if _due(state.step, train.evaluate_every, reason) and reason != "interrupted":
                 yield _evaluate(state, work, validation)
-                yield Saved(state.step, state.save(run, train.keep_last))
-                reason = reason or _early_stop(state, validation)
+                yield from saver.save(state)
+                reason = reason or _limit_reached(state, train, should_stop) or _early_stop(state, validation)
             elif _due(state.step, train.checkpoint_every, reason):
-                yield Saved(state.step, state.save(run, train.keep_last))
+                yield from saver.save(state)
             if reason:
                 break
         else:
             state.epoch, state.position = state.epoch + 1, 0
-    yield Finished(state.step, reason)
+    return reason
+
+
+def _owes_evaluation(state: TrainState, train: TrainConfig, reason: Reason | None) -> bool:
+    """Says whether the checkpoint that is gone on from was saved by an interruption in place of being judged."""
+    judged = state.evaluated_step == state.step
+    return not judged and reason != "interrupted" and _due(state.step, train.evaluate_every, reason)
 
 
 def _due(step: int, every: int, reason: Reason | None) -> bool:
@@ -192,6 +226,7 @@ def _evaluate(state: TrainState, work: Work[B], validation: ValidationConfig) ->
     with torch.inference_mode():
         state.scores = dict(work.evaluate(model))
     score = state.scores[validation.monitor] * (-1 if validation.monitor == "loss" else 1)
+    state.evaluated_step = state.step
     best = state.best_score is None or score > state.best_score
     if best:
         state.best_score, state.best_step, state.evaluations_since_best = score, state.step, 0

@@ -1,23 +1,30 @@
 """A run in progress: model, optimizers and position, saved to and restored from checkpoints."""
 
-import shutil
+import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import tokenizers
+import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from clearhead import __version__
 from clearhead.checkpoint import (
     Checkpoint,
     checkpoints_of,
     load_checkpoint,
     load_model_tensors,
     model_tensors,
-    save_checkpoint,
 )
-from clearhead.errors import ModelError
+from clearhead.errors import DataError, ModelError
+from clearhead.files import write_whole
 from clearhead.optim.build import Optimizers
+from clearhead.train.generators import generator_states, restore_generators
+
+NUMBERS = ("step", "epoch", "position", "seconds", "scores", "best_score", "best_step", "evaluations_since_best")
 
 
 @dataclass
@@ -31,7 +38,7 @@ class TrainState:
     """Optimizer steps taken."""
     epoch: int = 0
     position: int = 0
-    """Batches of this epoch already used."""
+    """Batches of this epoch already used; a checkpoint stands between steps, so that none is half done."""
     seconds: float = 0.0
     """Time spent in the loop, over all its starts."""
     scores: dict[str, float] = field(default_factory=dict)
@@ -39,96 +46,131 @@ class TrainState:
     best_score: float | None = None
     best_step: int = 0
     evaluations_since_best: int = 0
+    evaluated_step: int = 0
+    """Step of the last evaluation."""
     scaler: dict[str, Any] = field(default_factory=dict)
     """State of the gradient scaler as JSON values, where one is used."""
     skipped: int = 0
-    """Steps skipped since the last one that was taken; a resumed run counts from 0."""
+    """Steps skipped since the last one that was taken."""
 
     @property
     def evaluated_model(self) -> nn.Module:
         """The average of the weights where one is kept, else the weights."""
         return self.model if self.ema is None else self.ema.module
 
-    def save(self, run: Path, keep_last: int) -> Path:
-        """Writes a checkpoint, moves ``latest`` (and ``best``) to it, then drops old ones.
-
-        The best checkpoint and the newest ``keep_last`` are never dropped.
-        """
-        path = run / "checkpoints" / f"step-{self.step:08d}"
+    def snapshot(self) -> Checkpoint:
+        """Copies everything to memory of its own, so that it can be written while training goes on."""
         tensors = {"model": model_tensors(self.model), "optimizer": self.optimizers.state_tensors()}
         if self.ema is not None:
             tensors["ema"] = model_tensors(self.ema.module)
-            tensors["optimizer"]["ema/updates"] = self.ema.n_averaged
-        save_checkpoint(path, Checkpoint(tensors, self._numbers()))
-        point_to(run, "latest", path)
-        if self.best_step == self.step:
-            point_to(run, "best", path)
-        best = run / "checkpoints" / f"step-{self.best_step:08d}"
-        for old in checkpoints_of(run)[:-keep_last]:
-            if old not in (best, path):
-                shutil.rmtree(old, ignore_errors=True)
-        return path
+        copies = {
+            stem: {name: tensor.detach().to("cpu", copy=True) for name, tensor in found.items()}
+            for stem, found in tensors.items()
+        }
+        state = {
+            **{name: getattr(self, name) for name in (*NUMBERS, "evaluated_step", "skipped", "scaler")},
+            "scores": dict(self.scores),
+            "schedule": {"lr": [group["lr"] for part in self.optimizers.parts for group in part.param_groups]},
+            "ema_updates": None if self.ema is None else int(self.ema.n_averaged),
+            "without_optimizer_state": self.optimizers.without_state(),
+            "generators": generator_states(),
+            "environment": environment(self.model),
+        }
+        return Checkpoint(copies, state)
 
-    def restore(self, path: Path) -> None:
+    def restore(self, path: Path) -> list[str]:
         """Takes everything from the checkpoint at ``path``.
+
+        Returns:
+            What is different now and may change the last bits of later numbers, a line for each.
 
         Raises:
             ModelError: the checkpoint is damaged or belongs to another model.
         """
         saved = load_checkpoint(path)
-        load_model_tensors(self.model, saved.tensors["model"], str(path))
-        slots = dict(saved.tensors["optimizer"])
-        updates = slots.pop("ema/updates", None)
-        if self.ema is not None:
-            if updates is None:
-                raise ModelError(f"checkpoint {str(path)!r} has no weight average: optim.ema_decay was 0")
-            load_model_tensors(self.ema.module, saved.tensors["ema"], str(path))
-            self.ema.n_averaged.copy_(updates)
         try:
-            self.optimizers.load_state_tensors(slots)
+            self._take(saved)
         except KeyError as error:
-            raise ModelError(f"checkpoint {str(path)!r}: optimizer state of an unknown parameter {error}") from error
-        for name, value in saved.state.items():
-            setattr(self, name, value)
+            raise ModelError(
+                f"checkpoint {str(path)!r} has no {error}: it is not one that training can go on from"
+            ) from error
+        except ModelError as error:
+            raise ModelError(f"checkpoint {str(path)!r}: {error}") from error
+        before, now = saved.state.get("environment", {}), environment(self.model)
+        return [
+            f"checkpoint {path.name} was written under {name} {before[name]} (now {now.get(name)})"
+            for name in before
+            if before[name] != now.get(name)
+        ]
 
-    def _numbers(self) -> dict[str, Any]:
-        names = (
-            "step",
-            "epoch",
-            "position",
-            "seconds",
-            "scores",
-            "best_score",
-            "best_step",
-            "evaluations_since_best",
-            "scaler",
-        )
-        return {name: getattr(self, name) for name in names}
+    def _take(self, saved: Checkpoint) -> None:
+        state, slots = saved.state, dict(saved.tensors["optimizer"])
+        load_model_tensors(self.model, saved.tensors["model"], "model")
+        updates = slots.pop("ema/updates", None)  # format 1 had it there
+        if self.ema is not None:
+            if "ema" not in saved.tensors:
+                raise ModelError("there is no weight average in it: optim.ema_decay was 0")
+            load_model_tensors(self.ema.module, saved.tensors["ema"], "ema")
+            self.ema.n_averaged.fill_(int(state["ema_updates"] if updates is None else updates))
+        self.optimizers.load_state_tensors(slots, without=state.get("without_optimizer_state"))
+        for name in NUMBERS:
+            setattr(self, name, state[name])
+        # format 1 did not say: what it saved had been evaluated, but for interrupted runs
+        self.evaluated_step, self.scaler = state.get("evaluated_step", self.step), state.get("scaler", {})
+        self.skipped = state.get("skipped", 0)
+        if "generators" in state:
+            restore_generators(state["generators"])
+
+
+def environment(model: nn.Module) -> dict[str, str]:
+    """Returns what besides recipe and text the bits of a run depend on."""
+    device = next(model.parameters()).device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {
+        "clearhead": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "tokenizers": tokenizers.__version__,
+        "device": name,
+        "threads": str(torch.get_num_threads()),
+    }
 
 
 def find_checkpoint(run: Path, which: str = "best") -> Path | None:
     """Returns the checkpoint that ``which`` points to (best, latest or a directory's name), None without any.
 
-    A run without a best one yet gives its latest.
+    A run without a best one yet gives its latest. A checkpoint holds all that a run is used with, and is its own.
 
     Raises:
-        ModelError: ``which`` names a checkpoint that is not there.
+        ModelError: ``which``, or what it points to, names a checkpoint that is not there.
     """
+    if (run / "manifest.json").is_file():
+        return run
     pointer = run / "checkpoints" / which
     if pointer.is_dir():
         return pointer
+    known = ", ".join(path.name for path in checkpoints_of(run)) or "none"
     if pointer.is_file():
-        return run / "checkpoints" / pointer.read_text(encoding="utf-8").strip()
+        name = pointer.read_text(encoding="utf-8", errors="replace").strip()
+        if not name or not (run / "checkpoints" / name).is_dir():
+            raise ModelError(f"{str(pointer)!r} names the checkpoint {name!r}, which is not there; there is {known}")
+        return run / "checkpoints" / name
     if which == "best":
         return find_checkpoint(run, "latest")
-    if which == "latest":
-        return None
-    known = ", ".join(path.name for path in checkpoints_of(run))
-    raise ModelError(f"run {str(run)!r} has no checkpoint {which!r}; it has {known or 'none'}")
+    if which == "latest":  # the pointer moves last: a first checkpoint may be whole without it
+        return checkpoints_of(run)[-1] if known != "none" else None
+    raise ModelError(f"run {str(run)!r} has no checkpoint {which!r}; it has {known}")
 
 
 def point_to(run: Path, name: str, path: Path) -> None:
-    """Makes ``name`` (latest, best) stand for the checkpoint at ``path``."""
-    beside = run / "checkpoints" / f"{name}.tmp"
-    beside.write_text(path.name + "\n", encoding="utf-8")
-    beside.replace(run / "checkpoints" / name)
+    """Makes ``name`` (latest, best) stand for the checkpoint at ``path``.
+
+    Raises:
+        DataError: the disk is full or the place cannot be written.
+    """
+    pointer = run / "checkpoints" / name
+    try:
+        write_whole(pointer, f"{path.name}\n".encode())
+    except OSError as error:
+        raise DataError(f"{str(pointer)!r} cannot be written: {error.strerror}") from error

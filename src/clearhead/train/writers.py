@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from clearhead.errors import UsageError
+from clearhead.files import write_whole
 from clearhead.train.events import Counted, Diverging, Evaluated, Event, Skipped, Stepped
 
 
@@ -26,7 +27,7 @@ class JsonLinesWriter:
 
     def __init__(self, path: Path, *, from_step: int = 0) -> None:
         kept = [line for line in read_metrics(path) if line["step"] <= from_step] if path.exists() else []
-        path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        write_whole(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         # line by line: a run that is killed goes on from its last checkpoint, and no step before that may be missing
         self._file = path.open("a", buffering=1, encoding="utf-8")
 

@@ -17,15 +17,17 @@ def test_the_report_says_what_was_read_and_built(
 ) -> None:
     recipe = write_recipe(tmp_path / "toy.toml")
     changes = ["tokenizer.joint=false", "model.tie=decoder"]
-    prepared, run = begin(recipe, toy_data, tmp_path / "run", overrides=changes)
-    training.report(prepared)
+    with begin(recipe, toy_data, tmp_path / "run", overrides=changes) as begun:
+        training.report(begun.job)
+        assert [path.name for path in begun.run.iterdir()] == ["lock"]
+    prepared = begun.job
     said = capsys.readouterr()
     assert said.out == ""
     assert f"{PAIRS} lines read, {PAIRS} kept as {PAIRS} pairs" in said.err
     pieces = prepared.tokenizers.src.vocab_size, prepared.tokenizers.tgt.vocab_size
     count = sum(parameter.numel() for parameter in prepared.state.model.parameters())
     assert f"model: {count:,} parameters, {pieces[0]} + {pieces[1]} pieces, on cpu" in said.err
-    assert list(run.iterdir()) == []
+    assert list(begun.run.iterdir()) == []
 
 
 def test_encoding_is_told_of_a_large_corpus_only(capsys: pytest.CaptureFixture[str]) -> None:

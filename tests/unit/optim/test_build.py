@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from clearhead.errors import ModelError
 from clearhead.nn.norm import build_norm
 from clearhead.optim.build import OptimConfig, build_ema, build_optimizers, parameter_groups
 from clearhead.optim.muon import Muon
@@ -179,11 +180,23 @@ def test_state_names_and_a_foreign_one() -> None:
     model = net()
     optimizers = build_optimizers(model, OptimConfig(name="muon"), 0.05)
     assert optimizers.state_tensors() == {}
+    assert optimizers.without_state() == list(optimizers.names.values())
     train(model, optimizers.step, range(1))
     found = set(optimizers.state_tensors())
     assert {"momentum_buffer/inner.weight", "step/norm.bias", "exp_avg/embed.weight", "exp_avg_sq/inner.bias"} <= found
-    with pytest.raises(KeyError, match=r"outer\.weight"):
-        optimizers.load_state_tensors({"exp_avg/outer.weight": torch.zeros(1)})
+    state = optimizers.state_tensors()
+    moved = {key.replace("inner.weight", "outer.weight"): value for key, value in state.items()}
+    for given, problem in [
+        (moved, "optimizer state of an unknown parameter 'outer"),
+        ({**state, "momentum_buffer/inner.weight": torch.zeros(2)}, "momentum_buffer/inner.weight has shape"),
+        ({**state, "exp_avg/inner.weight": torch.zeros(2)}, "'inner.weight' is exp_avg, momentum_buffer"),
+    ]:
+        with pytest.raises(ModelError, match=problem):
+            optimizers.load_state_tensors(given)
+    del state["momentum_buffer/inner.weight"]
+    optimizers.load_state_tensors(state)
+    with pytest.raises(ModelError, match=r"optimizer state of parameter 'inner\.weight' is missing"):
+        optimizers.load_state_tensors(state, without=[])
 
 
 def test_moving_average_formula() -> None:

@@ -148,14 +148,15 @@ def test_unfreezing_resumes_bit_for_bit(stop: int, labelled: Path, toy_classifie
     )
     recipe = write_recipe(tmp_path / "tuned.toml", tree)
     changes = [f"start={str(toy_classifier)!r}"]
-    whole, _ = begin(recipe, labelled, tmp_path / "whole", overrides=changes)
-    train_run(whole, tmp_path / "whole")
-    first, run = begin(recipe, labelled, tmp_path / "run", overrides=[*changes, f"train.max_steps={stop}"])
-    train_run(first, run)
+    run = tmp_path / "run"
+    with begin(recipe, labelled, tmp_path / "whole", overrides=changes) as whole:
+        train_run(whole.job, whole.run)
+    with begin(recipe, labelled, run, overrides=[*changes, f"train.max_steps={stop}"]) as first:
+        train_run(first.job, run)
     slots = load_checkpoint(run / "checkpoints" / f"step-{stop:08d}").tensors["optimizer"]
     assert ("exp_avg/bert.embedding.tokens.weight" in slots) == (stop > 6)
-    second, _ = begin(recipe, labelled, run, overrides=changes, resume=True)
-    train_run(second, run)
+    with begin(recipe, labelled, run, overrides=changes, resume=True) as second:
+        train_run(second.job, run)
     a, b = (load_checkpoint(folder / "checkpoints" / "step-00000010") for folder in (tmp_path / "whole", run))
     for stem, tensors in a.tensors.items():
         assert [name for name in tensors if not torch.equal(tensors[name], b.tensors[stem][name])] == []

@@ -75,7 +75,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(run: Path, text: Path, tmp_path:
     half = prepared(text, train={"max_steps": 7})
     train_run(half, tmp_path)
     train_run(
-        prepare_resumed(tmp_path, {"train": {"max_steps": 12}}, text, progress=lambda done, total: None), tmp_path
+        prepare_resumed(tmp_path, {"train": {"max_steps": 12}}, text, progress=lambda done, total: None)[0], tmp_path
     )
     whole, resumed = (load_checkpoint(found(path), ("model",)).tensors["model"] for path in (run, tmp_path))
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
@@ -92,7 +92,7 @@ def test_a_recurrent_run_is_resumed_scored_and_trained_further(text: Path, tmp_p
     for folder, steps in zip(folders, (12, 7), strict=True):
         folder.mkdir()
         train_run(prepare_language_model(merge(RNN, {"train": {"max_steps": steps}}), "here", text), folder)
-    resumed = prepare_resumed(folders[1], {"train": {"max_steps": 12}}, text, progress=lambda done, total: None)
+    resumed, _ = prepare_resumed(folders[1], {"train": {"max_steps": 12}}, text, progress=lambda done, total: None)
     train_run(resumed, folders[1])
     one, other = (load_checkpoint(found(path), ("model",)).tensors["model"] for path in folders)
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())

@@ -52,7 +52,9 @@ def test_a_foreign_model_is_trained_further(write: Any, text: Path, tmp_path: Pa
     (tmp_path / "run").mkdir()
     train_run(job, tmp_path / "run")
     before = job.state.scores["loss"]
-    resumed = prepare_resumed(tmp_path / "run", {"train": {"max_steps": 12}}, text, progress=lambda done, total: None)
+    resumed, _ = prepare_resumed(
+        tmp_path / "run", {"train": {"max_steps": 12}}, text, progress=lambda done, total: None
+    )
     train_run(resumed, tmp_path / "run")
     assert isinstance(resumed, LanguageModelJob)
     assert resumed.state.scores["loss"] < before
@@ -84,7 +86,8 @@ def test_what_it_cannot_start_from(text: Path, toy_run: Path, tmp_path: Path) ->
     with pytest.raises(ModelError, match="a model of the task rnn_language_model is needed, not 'language_model'"):
         open_start(folder, task="rnn_language_model")
     with pytest.raises(UsageError, match=r"train.batch_tokens = 32: must be at least model.max_seq_len = 64"):
-        prepared(text, folder, model={"max_seq_len": 16}, train={"batch_tokens": 32})
+        prepared(text, folder, train={"batch_tokens": 32})
+    assert prepared(text, folder, train={"batch_tokens": 64}).recipe.model.max_seq_len == 64, "its own counts alone"
 
 
 def test_a_foreign_bert_is_pretrained_further(tmp_path: Path) -> None:
@@ -103,7 +106,7 @@ def test_a_foreign_bert_is_pretrained_further(tmp_path: Path) -> None:
     train_run(job, tmp_path / "run")
     before = job.state.scores["loss"]
     more = {"train": {"max_steps": 12}}
-    resumed = prepare_resumed(tmp_path / "run", more, data, progress=lambda done, total: None)
+    resumed, _ = prepare_resumed(tmp_path / "run", more, data, progress=lambda done, total: None)
     train_run(resumed, tmp_path / "run")
     assert resumed.progress.scores["loss"] < before
     assert MaskedModel.load(tmp_path / "run").tokenizer.fingerprint == start.tokenizer.fingerprint

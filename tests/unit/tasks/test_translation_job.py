@@ -117,7 +117,7 @@ def test_a_recurrent_run_is_trained_resumed_and_used_by_the_same_verbs(
     run = train_run(
         prepare_translation(merge(tree, {"train": {"max_steps": 3}}), "here", toy_data), folder(tmp_path / "run")
     ).run
-    train_run(prepare_resumed(run, {"train": {"max_steps": 6}}, toy_data, progress=lambda done, total: None), run)
+    train_run(prepare_resumed(run, {"train": {"max_steps": 6}}, toy_data, progress=lambda done, total: None)[0], run)
     one, other = (load_checkpoint(path / "checkpoints" / "step-00000006").tensors for path in (whole, run))
     for stem, tensors in one.items():
         assert [name for name in tensors if not torch.equal(tensors[name], other[stem][name])] == []

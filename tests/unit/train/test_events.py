@@ -6,7 +6,18 @@ from typing import get_args
 
 import pytest
 
-from clearhead.train.events import Counted, Diverging, Evaluated, Event, Finished, Saved, Skipped, Stepped
+from clearhead.train.events import (
+    Counted,
+    Diverging,
+    Evaluated,
+    Event,
+    Finished,
+    Noted,
+    NotSaved,
+    Saved,
+    Skipped,
+    Stepped,
+)
 
 
 def test_every_event_tells_its_step_and_cannot_be_changed() -> None:
@@ -17,6 +28,8 @@ def test_every_event_tells_its_step_and_cannot_be_changed() -> None:
         Counted(4, 10, 0.5),
         Evaluated(4, {"loss": 1.0}, best=False, seconds=1.0),
         Saved(4, Path("checkpoint")),
+        NotSaved(4, "the disk is full"),
+        Noted(4, "other threads"),
         Finished(4, "early_stop"),
     ]
     assert {type(event) for event in events} == set(get_args(Event))

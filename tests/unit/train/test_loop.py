@@ -188,6 +188,47 @@ def test_patience_is_counted_across_a_resume_and_bleu_counts_upward(tmp_path: Pa
     assert second.state.best_step == 4
 
 
+@pytest.mark.parametrize("stop_at", [4, 9])
+def test_an_evaluation_that_an_interruption_left_out_is_made_up_for(stop_at: int, tmp_path: Path) -> None:
+    """Best score, patience and scores are those of the run that was not stopped, at a due step and at the last."""
+    train, losses = dataclasses.replace(TRAIN, evaluate_every=2), [5.0, 3.0, 4.0, 2.0, 6.0]
+    whole, first = Toy(new_state(), losses=[*losses]), Toy(new_state(), losses=[*losses])
+    events = run(whole, tmp_path / "whole", train)
+    before = run(first, tmp_path / "run", train, stop_at=stop_at)
+    assert before[-1] == Finished(stop_at, "interrupted")
+    second = Toy(new_state(init=99), losses=first.losses)
+    latest = find_checkpoint(tmp_path / "run", "latest")
+    assert latest is not None
+    second.state.restore(latest)
+    after = run(second, tmp_path / "run", train)
+
+    def scores(events: list[Event]) -> list[tuple[int, float, bool]]:
+        return [(one.step, one.scores["loss"], one.best) for one in events if isinstance(one, Evaluated)]
+
+    assert scores(before) + scores(after) == scores(events)
+    assert (second.state.best_step, second.state.best_score) == (whole.state.best_step, whole.state.best_score)
+    assert [path.name for path in checkpoints_of(tmp_path / "run")] == [
+        path.name for path in checkpoints_of(tmp_path / "whole")
+    ]
+
+
+def test_a_signal_during_an_evaluation_ends_the_run_after_it(tmp_path: Path) -> None:
+    toy, asked = Toy(new_state()), list[int]()
+
+    class Slow(Toy):
+        def evaluate(self, model: nn.Module) -> Mapping[str, float]:
+            asked.append(self.state.step)
+            return super().evaluate(model)
+
+    toy = Slow(new_state())
+    work = Work(toy.batches, toy.loss_of, toy.evaluate)
+    options = {"optim": OPTIM, "validation": ValidationConfig()}
+    train = dataclasses.replace(TRAIN, evaluate_every=3)
+    events = list(train_loop(toy.state, work, tmp_path, train, should_stop=lambda: bool(asked), **options))  # type: ignore[arg-type]
+    assert events[-1] == Finished(3, "interrupted")
+    assert asked == [3]
+
+
 def test_time_is_up(tmp_path: Path) -> None:
     toy = Toy(new_state())
     toy.state.seconds = 59.99999
@@ -198,7 +239,7 @@ def test_time_is_up(tmp_path: Path) -> None:
 
 def test_a_finished_run_takes_no_further_step(tmp_path: Path) -> None:
     toy = Toy(new_state())
-    toy.state.step = TRAIN.max_steps
+    toy.state.step = toy.state.evaluated_step = TRAIN.max_steps
     assert run(toy, tmp_path) == [Finished(TRAIN.max_steps, "max_steps")]
     assert toy.seen == []
 

@@ -1,13 +1,16 @@
 """Saving and restoring a run: pointers, what is dropped, and what does not fit."""
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from clearhead.checkpoint import checkpoints_of, model_tensors
+from clearhead.checkpoint import Checkpoint, checkpoints_of, model_tensors
 from clearhead.errors import ModelError
 from clearhead.optim.build import OptimConfig, build_ema, build_optimizers
+from clearhead.train.events import Saved
+from clearhead.train.saving import Saver
 from clearhead.train.state import TrainState, find_checkpoint
 from tests.small import small
 
@@ -17,10 +20,18 @@ def state(*, ema: bool = False, seed: int = 0, **sizes: int) -> TrainState:
     return TrainState(model, build_optimizers(model, OptimConfig(), 0.1), build_ema(model, 0.9) if ema else None)
 
 
+def save(one: TrainState, run: Path, keep_last: int = 3) -> Path:
+    saver = Saver(run, keep_last)
+    saver.save(one)
+    (told,) = saver.wait(last=True)
+    assert isinstance(told, Saved)
+    return told.path
+
+
 def saved(run: Path, step: int, *, best: bool = False, keep_last: int = 2) -> None:
     one = state()
     one.step, one.best_step = step, step if best else 3
-    one.save(run, keep_last)
+    save(one, run, keep_last)
 
 
 def names(run: Path) -> list[int]:
@@ -53,10 +64,19 @@ def test_without_a_best_one_the_latest_is_meant(tmp_path: Path) -> None:
 def test_a_pointer_to_a_checkpoint_that_is_gone_names_it(tmp_path: Path) -> None:
     saved(tmp_path, 5)
     (tmp_path / "checkpoints" / "latest").write_text("step-00000009\n")
-    path = find_checkpoint(tmp_path, "latest")
-    assert path is not None
-    with pytest.raises(ModelError, match=r"step-00000009.*cannot be read"):
-        state().restore(path)
+    with pytest.raises(
+        ModelError, match=r"latest' names the checkpoint 'step-00000009', which is not there; there is step-0"
+    ):
+        find_checkpoint(tmp_path, "latest")
+    for damaged in (b"", b"\xff\n", b"step-0000000\x00"):
+        (tmp_path / "checkpoints" / "latest").write_bytes(damaged)
+        with pytest.raises(ModelError, match="which is not there"):
+            find_checkpoint(tmp_path, "latest")
+    (tmp_path / "checkpoints" / "latest").unlink()  # killed before it was made
+    found = find_checkpoint(tmp_path, "latest")
+    assert found is not None
+    assert found.name == "step-00000005"
+    assert find_checkpoint(found) == found, "a checkpoint is its own"
 
 
 def test_everything_comes_back(tmp_path: Path) -> None:
@@ -70,9 +90,11 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     numbers = {"step": 4, "epoch": 2, "position": 7, "seconds": 1.5, "best_score": -2.0, "best_step": 3}
     for name, value in {**numbers, "evaluations_since_best": 1, "scores": {"loss": 2.0}}.items():
         setattr(one, name, value)
-    other.restore(one.save(tmp_path, 3))
+    one.evaluated_step, one.scaler = 3, {"scale": 1024.0}
+    other.restore(save(one, tmp_path))
     assert {name: getattr(other, name) for name in numbers} == numbers
     assert (other.evaluations_since_best, other.scores) == (1, {"loss": 2.0})
+    assert (other.evaluated_step, other.scaler) == (3, {"scale": 1024.0})
     assert int(other.ema.n_averaged) == 1
     both = [
         (model_tensors(a), model_tensors(b)) for a, b in [(one.model, other.model), (one.ema.module, other.ema.module)]
@@ -84,10 +106,10 @@ def test_everything_comes_back(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
-    path = state().save(tmp_path, 3)
+    path = save(state(), tmp_path)
     with pytest.raises(ModelError, match=r"tensor '.*' has shape \[.*\], this model needs"):
         state(d_ff=40).restore(path)
-    with pytest.raises(ModelError, match=r"has no weight average: optim\.ema_decay was 0"):
+    with pytest.raises(ModelError, match=r"there is no weight average in it: optim\.ema_decay was 0"):
         state(ema=True).restore(path)
 
 
@@ -96,11 +118,44 @@ def test_the_state_of_an_unknown_parameter_is_refused(tmp_path: Path) -> None:
     for parameter in one.model.parameters():
         parameter.grad = torch.ones_like(parameter)
     one.optimizers.step()
-    path = one.save(tmp_path, 3)
+    path = save(one, tmp_path)
     gone = next(iter(other.optimizers.names))
     other.optimizers.names.pop(gone)
     with pytest.raises(ModelError, match="optimizer state of an unknown parameter"):
         other.restore(path)
+
+
+def test_a_parameter_whose_state_is_missing_is_named(tmp_path: Path) -> None:
+    """One that no step has changed yet has none, and that is said in the checkpoint."""
+    one, names = state(), [*state().optimizers.names.values()]
+    for name, parameter in one.model.named_parameters():
+        parameter.grad = torch.ones_like(parameter) if name != names[1] else None
+    one.optimizers.step()
+    fine = one.snapshot()
+    state()._take(fine)
+    slots = {key: value for key, value in fine.tensors["optimizer"].items() if not key.endswith(f"/{names[0]}")}
+    with pytest.raises(ModelError, match=f"optimizer state of parameter '{names[0]}' is missing"):
+        state()._take(Checkpoint({**fine.tensors, "optimizer": slots}, fine.state))
+
+
+def test_a_snapshot_is_a_copy() -> None:
+    one = state(ema=True)
+    taken = one.snapshot()
+    before = {name: tensor.clone() for name, tensor in taken.tensors["model"].items()}
+    with torch.no_grad():
+        for parameter in one.model.parameters():
+            parameter.add_(1.0)
+    one.scores["loss"] = 1.0
+    assert all(torch.equal(taken.tensors["model"][name], before[name]) for name in before)
+    assert taken.state["scores"] == {}
+
+
+def test_what_may_change_the_last_bits_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(state(), tmp_path)
+    assert state().restore(path) == []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    (line,) = state().restore(path)
+    assert re.fullmatch(r"checkpoint step-00000000 was written under threads \d+ \(now 64\)", line)
 
 
 def test_weights_that_are_judged_are_the_average_where_one_is_kept() -> None:
