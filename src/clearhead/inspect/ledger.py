@@ -214,19 +214,21 @@ def _plain(batch: Batch) -> Any:
 
 def _slots(optimizers: Optimizers) -> dict[str, list[Tensor]]:
     found: dict[str, list[Tensor]] = {}
-    for part in optimizers:
-        for slots in part.state.values():
-            for name, value in slots.items():
-                if isinstance(value, Tensor):
-                    found.setdefault(f"optimizer {name}", []).append(value)
+    for slots in (slots for part in optimizers for slots in part.state.values()):
+        for name, value in slots.items():
+            if isinstance(value, Tensor):
+                found.setdefault(f"optimizer {name}", []).append(value)
     return found
 
 
+def _groups(optimizers: Optimizers) -> list[dict[str, Any]]:
+    return [group for part in optimizers for group in part.param_groups]
+
+
 def _zero(optimizer: torch.optim.Optimizer) -> None:
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            if parameter.grad is not None:
-                parameter.grad.zero_()
+    for parameter in (parameter for group in _groups([optimizer]) for parameter in group["params"]):
+        if parameter.grad is not None:
+            parameter.grad.zero_()
 
 
 @contextmanager
@@ -236,26 +238,24 @@ def _at_rest(optimizers: Optimizers, model: nn.Module, *, keep: bool) -> Iterato
     Nothing moves then whatever the weights are: a decay takes 0 times a weight off, and an update is 0 times 0.
     """
     names = ("lr", "eps")
-    held = [
-        (group, {name: group[name] for name in names if name in group})
-        for part in optimizers
-        for group in part.param_groups
-    ]
+    held = [(group, {name: group[name] for name in names if name in group}) for group in _groups(optimizers)]
     try:
         for group, values in held:
             group.update({"lr": 0.0} | ({"eps": 1.0} if "eps" in values else {}))
         if not keep:
-            for part in optimizers:
-                for group in part.param_groups:
-                    for parameter in group["params"]:
-                        parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
-                part.step()
+            _make_slots(optimizers)
             for parameter in model.parameters():
                 parameter.grad = None
         yield
     finally:
         for group, values in held:
             group.update(values)
-        if not keep:
-            for part in optimizers:
-                part.state.clear()
+        for part in () if keep else optimizers:
+            part.state.clear()
+
+
+def _make_slots(optimizers: Optimizers) -> None:
+    for parameter in (parameter for group in _groups(optimizers) for parameter in group["params"]):
+        parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+    for part in optimizers:
+        part.step()

@@ -1,6 +1,7 @@
 """What each saved form of a model holds, read from the headers of its files."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -148,11 +149,7 @@ def _tensors(path: Path, size: int) -> SavedFile:
     try:
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 - a handle, which cannot be iterated
-                shape = file.get_slice(name).get_shape()
-                count = 1
-                for length in shape:
-                    count *= length
-                numbers += count
+                numbers += math.prod(file.get_slice(name).get_shape())
                 kinds[name.partition("/")[0] if path.stem == OPTIMIZER else "tensors"] += 1
     except (SafetensorError, OSError) as error:
         raise ModelError(f"checkpoint file {str(path)!r} is damaged: {error}") from error
