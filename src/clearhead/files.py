@@ -11,6 +11,9 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OSError: the disk is full or the place cannot be written; the old file is as it was.
     """
+    if path.exists() and not path.is_file():  # a device or a pipe, which nothing may take the place of
+        path.write_bytes(content)
+        return
     beside = path.with_name(path.name + ".tmp")
     try:
         beside.write_bytes(content)

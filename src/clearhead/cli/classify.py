@@ -37,7 +37,7 @@ def command(run: Path, text: str | None, pair: str | None, **options: Any) -> No
     from clearhead.tasks.classifier import Classifier
 
     classifier = Classifier.load(run, checkpoint=options["checkpoint"], device=options["device"])
-    if pair is not None and not classifier.labels.pairs:
+    if pair is not None and classifier.labels.pairs is False:
         raise UsageError(f"--pair: run {str(run)!r} was trained on single texts")
     if pair is None and text is not None and classifier.labels.pairs:
         raise UsageError(f"run {str(run)!r} was trained on pairs: add --pair TEXT")

@@ -15,9 +15,10 @@ from clearhead.cli.options import CHECKPOINT, RUN
 def command(run: Path, target: str, out: Path, checkpoint: str) -> None:
     """Write the model of the run in directory RUN for other libraries.
 
-    hf writes config.json, model.safetensors and tokenizer.json for AutoTokenizer and AutoModelForCausalLM, or, of a
-    masked language model, AutoModelForPreTraining and AutoModelForMaskedLM. A model that no class of Hugging Face can
-    represent is refused, with the key that it lacks.
+    hf writes config.json, model.safetensors and tokenizer.json for AutoTokenizer and AutoModelForCausalLM; of a masked
+    language model for AutoModelForPreTraining and AutoModelForMaskedLM; of a classifier for
+    AutoModelForSequenceClassification. A model that no class of Hugging Face can represent is refused, with the key
+    that it lacks.
 
     \b
     clearhead export RUN --to hf --out exported/

@@ -14,8 +14,8 @@ from clearhead.cli.options import JSON, print_json
 def command(folder: Path, out: Path | None, as_json: bool) -> None:
     """Make a run of the model in FOLDER, which has Hugging Face's layout: config.json, weights, tokenizer.
 
-    GPT-2, Llama-shaped models and BERT; heads of pretraining that a BERT lacks are made anew, and named. What ours
-    cannot represent is refused by name; weights and ids stay as they are.
+    GPT-2, Llama-shaped models, BERT and its classifiers; heads of pretraining that a BERT lacks are made anew, and
+    named. What ours cannot represent is refused by name; weights and ids stay as they are.
 
     \b
     clearhead import gpt2/ --out runs/gpt2

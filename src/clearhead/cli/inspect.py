@@ -1,5 +1,7 @@
 """``clearhead inspect``: looks into a trained run, without changing what it computes."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,25 @@ import click
 from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json
 from clearhead.errors import UsageError, nearest
 
+SECONDS = 5.0
 LINES = {
     "model": "the tree of modules: shapes, parameters, buffers, hooks, FLOPs",
+    "memory": "a training step as a ledger that adds up, and its peak",
+    "autograd": "the graph from the loss to the leaves, what each node saved, what was overwritten",
+    "layout": "strides: which operators copied bytes, and which line asked for it",
+    "ops": "operators by time, with their kernels and how near they come to the machine's limit",
+    "gradients": "norms by layer over a few steps, update over weight, dead units",
+    "optimizer": "groups, state by name, half-life of the average, the rate ahead",
+    "checkpoint": "what each saved form holds",
+    "activations": "curves with derivatives, and the dead units of the run",
+    "schedule": "the run's learning rate, and what the other schedules would be",
+    "attention": "of TEXT, every layer and head: weights, entropy, type, what is lost without it",
+    "steps": "of TEXT, each step of writing, and what its K-V cache moves",
+    "beam": "of TEXT, the tree of the search: every hypothesis, when and why it died",
+    "rank": "how alike hidden states become, with and without skips, MLPs, norms",
+    "norm": "what norms do, in training and inference; gamma and beta over training",
 }
-"""What there is to see; a word in capitals is asked for by the view."""
+"""What there is to see."""
 
 
 class Listing(click.Command):
@@ -47,7 +64,7 @@ def command(run: Path, what: str, text: str | None, batch: str | None, as_json: 
 
     shape = None if batch is None else Shape.parse(batch)
     page, picture = options.pop("page"), options.pop("picture")
-    view = VIEWS[what](Opened.open(run, text, shape=shape, **options))
+    view = VIEWS[what](Opened.open(run, text, shape=shape, progress=_said(), **options))
     if page:
         save_page(view, page)
     if picture:
@@ -60,3 +77,16 @@ def command(run: Path, what: str, text: str | None, batch: str | None, as_json: 
         console = Console(highlight=False)
         for part in view.parts():
             console.print(part.renderable(console.width))
+
+
+def _said() -> Callable[[int, int], None]:
+    """Says on stderr how far a view is, every few seconds."""
+    last = time.monotonic()
+
+    def say(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SECONDS and done < total:
+            last = time.monotonic()
+            click.echo(f"{done} of {total}", err=True)
+
+    return say

@@ -63,8 +63,8 @@ class Labels:
 
     classes: tuple[str, ...]
     """The labels in order of their number; none where labels are numbers."""
-    pairs: bool
-    """Whether there are two texts a line."""
+    pairs: bool | None
+    """Whether there are two texts a line; None: one or two, where a model from elsewhere does not say."""
     mean: float = 0.0
     """Of labels that are numbers."""
     deviation: float = 1.0
@@ -160,7 +160,7 @@ def read_labelled(data: Path, *, split: Split, config: LabelledConfig, train: La
         raise DataError(f"{path} has no lines but blank ones")
     for line in lines:
         _check(line, lines[0], config)
-    if train is not None and train.pairs != (lines[0].pair is not None):
+    if train is not None and train.pairs not in (None, lines[0].pair is not None):
         rule = "one text a line, but two in training" if train.pairs else "two texts a line, but one in training"
         raise DataError(f"{lines[0].where}: {rule}")
     classes: tuple[str, ...] = ()

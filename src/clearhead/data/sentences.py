@@ -84,15 +84,13 @@ def prepare_sentences(
     Raises:
         DataError: there is no piece at all, the text cannot be used, or the disk is full.
     """
-    found = open_or_build(
+    return open_or_build(
         ["sentences", FORMAT, documents.digest, tokenizer.fingerprint],
         cache_dir,
         reuse=documents.config.cache,
         read=SentenceStore,
         write=lambda folder: _build(folder, documents, tokenizer, progress),
     )
-    found.report.digest = documents.digest
-    return found
 
 
 def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Callable[[int, int], object]) -> None:

@@ -102,7 +102,7 @@ def prepare(
 
     def write(folder: Path) -> None:
         pairs = PairFilter(config, files=files, src=src, tgt=tgt)
-        pairs.report.byte_order_marks = scan.byte_order_marks
+        pairs.report.byte_order_marks, pairs.report.digest = scan.byte_order_marks, scan.digest
         types = {"ids": "int32" if max(src.vocab_size, tgt.vocab_size) > 1 << 16 else "uint16"}
         types |= {"text": "uint8"} if keep_text else {}
         with _Columns(folder, types) as columns:
@@ -116,9 +116,7 @@ def prepare(
             raise DataError("no pair of lines is left to use: " + "; ".join(line.strip() for line in report.lines()))
         seal(folder, {"types": columns.types, "report": report.as_dict()}, version=FORMAT)
 
-    store = open_or_build(key, cache_dir, reuse=config.cache, read=PairStore, write=write)
-    store.report.digest = scan.digest
-    return store
+    return open_or_build(key, cache_dir, reuse=config.cache, read=PairStore, write=write)
 
 
 class _Columns(contextlib.ExitStack):

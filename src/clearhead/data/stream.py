@@ -83,15 +83,13 @@ def prepare_stream(
     Raises:
         DataError: there are fewer than two tokens, the text cannot be used, or the disk is full.
     """
-    found = open_or_build(
+    return open_or_build(
         ["stream", FORMAT, documents.digest, tokenizer.fingerprint],
         cache_dir,
         reuse=documents.config.cache,
         read=TokenStream,
         write=lambda folder: _build(folder, documents, tokenizer, progress),
     )
-    found.report.digest = documents.digest
-    return found
 
 
 def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Callable[[int, int], object]) -> None:

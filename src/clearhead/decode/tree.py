@@ -1,11 +1,15 @@
 """The tree of a beam search: every hypothesis with its scores by piece, and when and why it died."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from clearhead.decode.search import Expansion, Hypothesis, SearchConfig, penalty_of
+import torch
+
+from clearhead.decode.decoding import Decoding
+from clearhead.decode.rules import Rule
+from clearhead.decode.search import Expansion, Hypothesis, SearchConfig, penalty_of, search_steps
 
 Fate = Literal["went on", "finished", "pushed out", "late end", "not kept", "outranked", "overtaken", "limit"]
 """What became of a hypothesis:
@@ -133,3 +137,23 @@ class TreeBuilder:
     def _decide(self, at: int, fate: Fate) -> None:
         died = None if fate in ("went on", "finished") else self._step
         self._nodes[at] = replace(self._nodes[at], fate=fate, died=died)
+
+
+def grow_tree(
+    decoding: Decoding,
+    config: SearchConfig,
+    *,
+    limit: int,
+    bos_id: int,
+    eos_id: int,
+    rules: Sequence[Rule] = (),
+    device: torch.device | str = "cpu",
+) -> BeamTree:
+    """Searches for one sentence as ``beam_search`` does and returns the tree; arguments as there."""
+    builder = TreeBuilder(config, limit=limit)
+    steps = search_steps(decoding, config, limits=[limit], bos_id=bos_id, eos_id=eos_id, rules=rules, device=device)
+    while True:
+        try:
+            builder.add(next(steps))
+        except StopIteration as end:
+            return builder.finish(end.value[0], eos_id=eos_id)

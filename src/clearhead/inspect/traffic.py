@@ -67,7 +67,8 @@ def bytes_of(tensor: Tensor) -> int:
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:
-    return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor))
+    """Those that have a storage: weights packed for oneDNN have none to be asked for."""
+    return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and leaf.layout is torch.strided)
 
 
 def _tensors_of(cache: KVCache) -> Iterator[Tensor]:

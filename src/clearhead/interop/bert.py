@@ -259,6 +259,8 @@ def _said_labels(config: Tree) -> tuple[str, ...]:
         return _numbered(whole_number(config, "num_labels", 2))
     if not isinstance(names, Mapping) or not all(str(key).isdecimal() for key in names):
         raise ModelError(f"config.json: id2label = {names!r}: must be a table of numbers and names")
+    if len(set(map(str, names.values()))) < len(names):
+        raise ModelError(f"config.json: id2label = {names!r}: must have another name for each number")
     return tuple(str(names[key]) for key in sorted(names, key=int))
 
 

@@ -105,9 +105,10 @@ class Classifier:
             DataError: one is empty, is a pair where single texts are due (or the reverse), or is too long under the
                 policy ``error`` of the recipe.
         """
-        lines = [self._line(one, f"{name} {number}") for number, one in enumerate(given, first)]
-        if not lines:
+        if not given:
             return []
+        pairs = not isinstance(given[0], str) if self.labels.pairs is None else self.labels.pairs
+        lines = [_line(one, f"{name} {number}", pairs=pairs) for number, one in enumerate(given, first)]
         source = encode(LabelledText(lines, (), name, 0), self.recipe, self.tokenizer)
         found = predict(self.model, source, self.labels, batch_tokens=self.recipe.train.batch_tokens)
         cut = source.rows.cut.tolist()
@@ -135,17 +136,18 @@ class Classifier:
         loss = monitored(scores, self.labels)["loss"]
         return ClassifierEvaluation(split, source.report, scores, loss, len(text) / seconds)
 
-    def _line(self, given: Given, where: str) -> Line:
-        text, pair = (given, None) if isinstance(given, str) else given
-        if (pair is not None) != self.labels.pairs:
-            rule = "one text, but the run is for pairs" if pair is None else "two texts, but the run is for single ones"
-            raise DataError(f"{where}: {rule}")
-        if not text.strip() or (pair is not None and not pair.strip()):
-            raise DataError(f"{where}: the text is empty")
-        return Line(where, "0", text, pair)
-
     def _found(self, line: Line, values: list[float], dropped: int) -> Classification:
         shares = dict(zip(self.labels.classes, values, strict=False))
         label = max(shares, key=shares.__getitem__) if shares else None
         value = values[0] if label is None else shares[label]
         return Classification(line.text, line.pair, label, value, shares, dropped)
+
+
+def _line(given: Given, where: str, *, pairs: bool) -> Line:
+    text, pair = (given, None) if isinstance(given, str) else given
+    if (pair is not None) != pairs:
+        rule = "one text, but the run is for pairs" if pair is None else "two texts, but the run is for single ones"
+        raise DataError(f"{where}: {rule}")
+    if not text.strip() or (pair is not None and not pair.strip()):
+        raise DataError(f"{where}: the text is empty")
+    return Line(where, "0", text, pair)

@@ -12,6 +12,7 @@ from clearhead.interop.spelling import Tensors
 from clearhead.interop.tokenizer import read_tokenizer
 from clearhead.models.bert import BertClassifier, BertConfig
 from clearhead.tasks.classify import ClassifyRecipe, load_classifier, load_labels, parse_classify
+from clearhead.tasks.foreign import labels_of
 from clearhead.tasks.language_model import load_tokenizer
 from clearhead.tasks.masked import load_masked, parse_masked
 from clearhead.tasks.run import load_recipe
@@ -47,7 +48,10 @@ class EncoderStart:
         Raises:
             ModelError: a tensor does not fit.
         """
-        head = {name for name in self.tensors if name.startswith("head.") and self.labels != labels}
+        known = self.labels
+        if known is not None and known.pairs is None:
+            known = replace(known, pairs=labels.pairs)
+        head = {name for name in self.tensors if name.startswith("head.") and known != labels}
         tensors = {name: tensor for name, tensor in self.tensors.items() if name not in head}
         found = load_weights(model, tensors, self.source)
         return replace(found, left=sorted([*found.left, *head, *self.left]))
@@ -82,8 +86,11 @@ def open_encoder(path: Path) -> EncoderStart:
 
 
 def _from_folder(folder: Path) -> EncoderStart:
-    config = read_config(folder)
-    model, tensors, report = bert_from_hugging_face(config, read_tensors(folder), kind="pooled")
-    tokenizer = read_tokenizer(folder, config, report.vocab_size)
+    config, given = read_config(folder), read_tensors(folder)
+    model, tensors, report = bert_from_hugging_face(config, given, kind="pooled")
+    tokenizer, source = read_tokenizer(folder, config, report.vocab_size), repr(str(folder))
+    if {"classifier.weight", "bert.pooler.dense.weight"} <= given.keys():
+        model, tensors, report = bert_from_hugging_face(config, given)
+        return EncoderStart(source, model, tokenizer, tensors, labels_of(report, model), report.left)
     named = {f"bert.{name}": tensor for name, tensor in tensors.items()}
-    return EncoderStart(repr(str(folder)), model, tokenizer, named, left=report.left)
+    return EncoderStart(source, model, tokenizer, named, left=report.left)

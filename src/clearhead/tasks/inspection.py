@@ -8,20 +8,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clearhead.checkpoint import load_checkpoint, load_model_tensors
 from clearhead.data.labelled_batches import LabelledBatch
 from clearhead.data.masked import MaskedBatch
 from clearhead.data.segments import collate as collate_segments
 from clearhead.data.stream import StreamBatch
 from clearhead.data.translation import Batch, collate
 from clearhead.errors import DataError, ModelError, UsageError
+from clearhead.optim.build import RateOf, build_optimizers, same_rate
 from clearhead.tasks import classify, language_model, masked, translation
 from clearhead.tasks.classifier import Classifier
 from clearhead.tasks.generator import LanguageModel
+from clearhead.tasks.job import Progress
 from clearhead.tasks.masked_model import MaskedModel
 from clearhead.tasks.ngram import NgramLanguageModel
 from clearhead.tasks.pipeline import load
 from clearhead.tasks.translator import Translator
 from clearhead.text.tokenizer import Tokenizer
+from clearhead.train.precision import Precision
+from clearhead.train.state import TrainState, find_checkpoint
 
 Trained = Translator | LanguageModel | MaskedModel | Classifier
 TrainingBatch = Batch | StreamBatch | MaskedBatch | LabelledBatch
@@ -55,13 +60,24 @@ class Opened:
 
     run: Path
     trained: Trained
+    checkpoint: Path
+    """Its directory."""
     text: str | None = None
     """What the model reads; None: random pieces."""
     shape: Shape = Shape()
+    progress: Progress = lambda done, total: None
+    """Called by a view that takes long, with how much is done and of how much."""
 
     @classmethod
     def open(
-        cls, run: Path, text: str | None = None, *, shape: Shape | None = None, checkpoint: str, device: str
+        cls,
+        run: Path,
+        text: str | None = None,
+        *,
+        shape: Shape | None = None,
+        progress: Progress = lambda done, total: None,
+        checkpoint: str,
+        device: str,
     ) -> "Opened":
         """Loads a run; arguments as in ``pipeline.load``.
 
@@ -74,7 +90,9 @@ class Opened:
         trained = load(run, checkpoint=checkpoint, device=device)
         if isinstance(trained, NgramLanguageModel):
             raise ModelError(f"run {str(run)!r}: an n-gram model has counts and no modules to look into")
-        return cls(run, trained, text, shape or Shape())
+        path = find_checkpoint(run, checkpoint)
+        assert path is not None  # which load has found
+        return cls(run, trained, path, text, shape or Shape(), progress)
 
     @property
     def model(self) -> nn.Module:
@@ -98,15 +116,16 @@ class Opened:
         Raises:
             DataError: the text has more pieces than the model has room for.
         """
-        match self.trained:
-            case Translator():
-                return self._translation(self.trained).to(self.device)
-            case LanguageModel():
-                return self._stream(self.trained).to(self.device)
-            case MaskedModel():
-                return self._masked(self.trained).to(self.device)
-            case Classifier():
-                return self._labelled(self.trained).to(self.device)
+        with torch.inference_mode(False):  # since autograd refuses what was made inside of it
+            match self.trained:
+                case Translator():
+                    return self._translation(self.trained).to(self.device)
+                case LanguageModel():
+                    return self._stream(self.trained).to(self.device)
+                case MaskedModel():
+                    return self._masked(self.trained).to(self.device)
+                case Classifier():
+                    return self._labelled(self.trained).to(self.device)
 
     @property
     def inputs(self) -> dict[str, Tensor]:
@@ -128,56 +147,91 @@ class Opened:
         names = ("src_ids", "tgt_ids", "ids")
         return sum(tensor.numel() for name, tensor in self.inputs.items() if name in names)
 
+    def learner(self, *, with_state: bool) -> TrainState:
+        """Returns the run as its training would go on: the weights before any average and merge, with the optimizers.
+
+        Args:
+            with_state: whether the optimizers have the state of the checkpoint, as far as it has one.
+        """
+        rates: RateOf = same_rate
+        model: nn.Module
+        match self.trained:
+            case Translator(recipe=recipe, tokenizers=tokenizers):
+                model = translation.build_model(recipe, tokenizers)
+            case LanguageModel(recipe=recipe, tokenizer=tokenizer):
+                model = language_model.build_net(recipe, tokenizer)
+            case MaskedModel(recipe=recipe, tokenizer=tokenizer):
+                model = masked.build_masked(recipe, tokenizer)
+            case Classifier(recipe=recipe, tokenizer=tokenizer, labels=labels):
+                model, rates = classify.build_classifier(recipe, tokenizer, labels), classify.rate_of(recipe)
+        saved = load_checkpoint(self.checkpoint, ("model", "optimizer") if with_state else ("model",))
+        load_model_tensors(model, saved.tensors["model"], str(self.checkpoint))
+        model.to(self.device)
+        state = TrainState(model, build_optimizers(model, self.recipe.optim, self.recipe.train.lr, rates))
+        state.step = int(saved.state["step"])
+        slots = dict(saved.tensors.get("optimizer", {}))
+        slots.pop("ema/updates", None)
+        state.optimizers.load_state_tensors(slots)
+        return state
+
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         """The mean loss of training, on ``model`` as it is."""
         recipe: Any = self.recipe
-        match self.trained, batch:
-            case Translator(), Batch():
-                total, count = translation.batch_loss(model, batch, recipe.loss)  # type: ignore[arg-type]
-            case LanguageModel(), StreamBatch():
-                total, count = language_model.batch_loss(model, batch, recipe.loss)  # type: ignore[arg-type]
-            case MaskedModel(), MaskedBatch():
-                total, count = masked.batch_loss(model, batch, recipe.loss)  # type: ignore[arg-type]
-            case Classifier(labels=labels), LabelledBatch():
-                total, count = classify.Objective(labels).loss_of(model, batch)
-            case _:
-                raise AssertionError(type(batch))
+        with Precision(recipe.train.precision, self.device.type).autocast():
+            total, count = self._loss(model, batch, recipe)
         return total / count
 
-    def _rows(self, tokenizer: Tokenizer, marks: int, *, draw: int = 0) -> list[list[int]]:
+    def _loss(self, model: nn.Module, batch: Any, recipe: Any) -> tuple[Tensor, int]:
+        match self.trained, batch:
+            case Translator(), Batch():
+                return translation.batch_loss(model, batch, recipe.loss)  # type: ignore[arg-type]
+            case LanguageModel(), StreamBatch():
+                return language_model.batch_loss(model, batch, recipe.loss)  # type: ignore[arg-type]
+            case MaskedModel(), MaskedBatch():
+                return masked.batch_loss(model, batch, recipe.loss)  # type: ignore[arg-type]
+            case Classifier(labels=labels), LabelledBatch():
+                return classify.Objective(labels).loss_of(model, batch)
+            case _:
+                raise AssertionError(type(batch))
+
+    def rows(self, tokenizer: Tokenizer, marks: int, *, draw: int = 0) -> list[list[int]]:
         """Encodes the text, or draws rows of random pieces; ``marks`` positions of the model are left free."""
-        room = (int(self.recipe.model.max_seq_len) - marks) // (2 if self._paired else 1)
+        room = (int(self.recipe.model.max_seq_len) - marks) // (2 if self.paired else 1)
         if self.text is None:
             generator = torch.Generator().manual_seed(draw)
             size = (self.shape.rows, max(min(self.shape.length, room), 1))
             first = min(len(tokenizer.ids.never) + 1, tokenizer.vocab_size - 1)
             return torch.randint(first, tokenizer.vocab_size, size, generator=generator).tolist()
-        rows = tokenizer.encode_batch(self.text.split("\t") if self._paired else [self.text])
+        rows = tokenizer.encode_batch(self.text.split("\t") if self.paired else [self.text])
         if max(map(len, rows)) > room:
             raise DataError(f"text {self.text[:40]!r}: has {max(map(len, rows))} pieces, the model has room for {room}")
         return rows
 
     @property
-    def _paired(self) -> bool:
-        return isinstance(self.trained, Classifier) and self.trained.labels.pairs
+    def paired(self) -> bool:
+        """Whether a text is two, with a tab between them."""
+        if not isinstance(self.trained, Classifier):
+            return False
+        pairs = self.trained.labels.pairs  # a model from elsewhere may leave it open
+        return "\t" in (self.text or "") if pairs is None else pairs
 
     def _translation(self, trained: Translator) -> Batch:
         """The target of a text is what the model makes of it."""
-        sources = self._rows(trained.tokenizers.src, 1)
+        sources = self.rows(trained.tokenizers.src, 1)
         if self.text is None:
-            return collate(sources, self._rows(trained.tokenizers.tgt, 1, draw=1))
+            return collate(sources, self.rows(trained.tokenizers.tgt, 1, draw=1))
         found = trained.translate([self.text], beam=1, overlong="error")[0]
         return collate(sources, [found.target_ids[: -1 if found.complete else None]])
 
     def _stream(self, trained: LanguageModel) -> StreamBatch:
-        rows = self._rows(trained.tokenizer, 0)
+        rows = self.rows(trained.tokenizer, 0)
         ids = torch.tensor([[trained.tokenizer.begin, *row] for row in rows])
         return StreamBatch(ids[:, :-1], ids[:, 1:], ids[:, 1:].numel())
 
     def _masked(self, trained: MaskedModel) -> MaskedBatch:
         """Every seventh piece is hidden, which is about the share of training."""
         special = trained.tokenizer.ids
-        laid = collate_segments(self._rows(trained.tokenizer, 2), None, special=special)
+        laid = collate_segments(self.rows(trained.tokenizer, 2), None, special=special)
         ids = torch.from_numpy(laid.ids)
         places = torch.from_numpy(laid.text).flatten().nonzero()[:, 0]
         positions = places[min(HIDE_EVERY // 2, len(places) - 1) :: HIDE_EVERY]
@@ -194,10 +248,10 @@ class Opened:
 
     def _labelled(self, trained: Classifier) -> LabelledBatch:
         """All rows are of the first class, or of the mean."""
-        rows, second = self._rows(trained.tokenizer, 3), None
-        if self._paired and self.text is None:
-            second = self._rows(trained.tokenizer, 3, draw=1)
-        elif self._paired:
+        rows, second = self.rows(trained.tokenizer, 3), None
+        if self.paired and self.text is None:
+            second = self.rows(trained.tokenizer, 3, draw=1)
+        elif self.paired:
             rows, second = rows[:1], rows[1:2] or rows
         laid = collate_segments(rows, second, special=trained.tokenizer.ids)
         count = len(rows)

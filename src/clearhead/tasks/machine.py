@@ -5,13 +5,13 @@ import importlib.util
 import os
 import platform
 import shutil
-import time
 from typing import Any
 
 import torch
 
 from clearhead import __version__
 from clearhead.errors import UsageError
+from clearhead.inspect.limits import gemm_rate
 from clearhead.tasks.run import cache_folder
 from clearhead.train.distributed import wanted
 
@@ -25,10 +25,8 @@ def pick_device(name: str) -> torch.device:
         UsageError: no such device here.
     """
     try:
-        if name == "auto":
-            device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        else:
-            device = torch.device(name)
+        here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = here if name == "auto" else torch.device(name)
         if device.type == "cuda" and device.index is None and wanted() > 1:  # each process has a GPU of its own
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
             torch.cuda.set_device(device)
@@ -72,7 +70,7 @@ def _devices() -> dict[str, str]:
 def _precisions() -> dict[str, str]:
     """Measures a small matrix product in each type: some machines run half precision a hundred times slower."""
     device = pick_device("auto")
-    rates = {kind: _gemm_rate(kind, device) for kind in (torch.float32, torch.bfloat16, torch.float16)}
+    rates = {kind: gemm_rate(kind, device) / 1e9 for kind in (torch.float32, torch.bfloat16, torch.float16)}
     base = rates[torch.float32]
     words = {}
     for kind, rate in rates.items():
@@ -84,17 +82,7 @@ def _precisions() -> dict[str, str]:
 def product_rate(precision: str, device: torch.device) -> float:
     """Returns products and sums a second of a matrix product of moderate size here, in ``precision``."""
     kinds = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-    return 1e9 * _gemm_rate(kinds.get(precision, torch.float32), device, size=1024)
-
-
-def _gemm_rate(kind: torch.dtype, device: torch.device, size: int = 384) -> float:
-    a = torch.randn(size, size, device=device).to(kind)
-    best, until = float("inf"), time.perf_counter() + 0.15
-    while time.perf_counter() < until:  # the first products start threads and load kernels
-        started = time.perf_counter()
-        float((a @ a)[0, 0])  # waits for the result
-        best = min(best, time.perf_counter() - started)
-    return float(2 * size**3 / best / 1e9)
+    return gemm_rate(kinds.get(precision, torch.float32), device, size=1024)
 
 
 def _version(module: str) -> str:

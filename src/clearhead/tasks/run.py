@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from clearhead.config import Tree, merge, parse_overrides, read_toml, write_toml
+from clearhead import __version__
+from clearhead.config import WRITER, Tree, merge, parse_overrides, read_toml, write_toml
 from clearhead.errors import DataError, ModelError, UsageError, nearest
 from clearhead.files import write_whole
 
@@ -104,8 +105,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def save_recipe(run: Path, tree: Tree) -> None:
-    """Keeps the resolved recipe in the run."""
-    write_text(run / "recipe.toml", write_toml(tree))
+    """Keeps the resolved recipe in the run, with the version that it is of."""
+    write_text(run / "recipe.toml", write_toml({WRITER: __version__, **tree}))
 
 
 def load_recipe(run: Path, *, tasks: Sequence[str] = ()) -> Tree:

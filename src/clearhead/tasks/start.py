@@ -11,7 +11,8 @@ from clearhead.errors import ModelError, UsageError
 from clearhead.interop.folder import is_folder
 from clearhead.interop.spelling import Tensors
 from clearhead.nn.lora import LoraLinear
-from clearhead.tasks.interchange import read_model
+from clearhead.tasks.classify import ClassifyRecipe
+from clearhead.tasks.foreign import read_model
 from clearhead.tasks.language_model import LanguageModelRecipe, load_net, load_tokenizer, parse_language_model
 from clearhead.tasks.masked import MaskedRecipe, load_masked, parse_masked
 from clearhead.tasks.run import load_recipe
@@ -41,7 +42,10 @@ class Start:
         """
         try:
             sizes = with_rates(self.recipe.model, recipe.model)
-            return replace(recipe, model=sizes, tokenizer=self.recipe.tokenizer)
+            found = replace(recipe, model=sizes, tokenizer=self.recipe.tokenizer)
+            if isinstance(found, LanguageModelRecipe):
+                found.check_window()
+            return found
         except ValueError as error:
             raise UsageError(str(error)) from error
 
@@ -89,7 +93,7 @@ def open_start(path: Path, *, task: str) -> Start:
     """
     if is_folder(path) and not (path / "recipe.toml").exists():
         found = read_model(path)
-        if found.recipe.task != task:
+        if found.recipe.task != task or isinstance(found.recipe, ClassifyRecipe):
             raise ModelError(f"start = {str(path)!r}: a model of the task {task} is needed, not {found.recipe.task!r}")
         return Start(str(path), found.recipe, found.tokenizer, found.tensors)
     source, tree = f"run {str(path)!r}", load_recipe(path)

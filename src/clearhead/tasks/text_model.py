@@ -17,6 +17,8 @@ from clearhead.decode.rows import PromptedDecoding, TextRows
 from clearhead.decode.sampler import Sampler
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.decode.search import SearchConfig, beam_search
+from clearhead.decode.trace import MakeMeter, TraceStep, text_reader, trace_greedy
+from clearhead.decode.tree import BeamTree, grow_tree
 from clearhead.errors import ModelError, UsageError
 from clearhead.tasks.generation import Generation, GenerationConfig, Prompt, TextWriter
 from clearhead.tasks.phrases import PhraseBook
@@ -96,6 +98,32 @@ class TextModel(ABC):
         else:
             found = self._draw(writers, sampler, config)
         return [writer.finish(one) for writer, one in zip(writers, found, strict=True) if one]
+
+    def beam_tree(self, prompt: str, config: GenerationConfig) -> tuple[list[int], BeamTree]:
+        """Returns the pieces of a prompt and every hypothesis of the search that ``generate`` makes with a beam."""
+        sampler, eos_id = self._sampler(config, PLAIN), self.tokenizer.ids.eos
+        read = Prompt.of(prompt, self.tokenizer, config, context=self.context, marks=self.marks).ids
+        tree = grow_tree(
+            PromptedDecoding(self.begin, [read], beam=config.beam),
+            SearchConfig(config.beam, config.n),
+            limit=config.max_new,
+            bos_id=eos_id,
+            eos_id=eos_id,
+            rules=[sampler.rule([read])],
+            device=self.device,
+        )
+        return read, tree
+
+    def trace(
+        self, prompt: str, config: GenerationConfig, *, top: int = 5, meter: MakeMeter | None = None
+    ) -> list[TraceStep]:
+        """Follows a prompt through every step of greedy generation, within the context; see ``trace_greedy``."""
+        read = Prompt.of(prompt, self.tokenizer, config, context=self.context, marks=self.marks).ids
+        limit = config.max_new if self.context is None else min(config.max_new, self.context - len(read) + 1)
+        ids = self.tokenizer.ids
+        with torch.inference_mode():
+            reader = text_reader(self.begin, read[0], limit=len(read) + limit)
+        return trace_greedy(reader, read, limit=limit, eos_id=ids.eos, forbidden=list(ids.never), top=top, meter=meter)
 
     def _check(self, config: GenerationConfig, sampling: SamplingConfig, draft: "TextModel | None") -> None:
         drawn = replace(sampling, no_repeat_ngram=0, seed=0) != PLAIN

@@ -19,6 +19,7 @@ from clearhead.decode.packed import can_pack, pack
 from clearhead.decode.rules import Rule, forbid, force_prefix
 from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
 from clearhead.decode.trace import MakeMeter, TraceStep, trace_greedy, translation_reader
+from clearhead.decode.tree import BeamTree, grow_tree
 from clearhead.errors import DataError, ModelError
 from clearhead.evaluate.translation import default_tokenize
 from clearhead.models.transformer import Transformer
@@ -224,6 +225,20 @@ class Translator:
         source = src_ids[0].tolist()
         pieces = self.tokenizers.src.pieces(source)
         return Trace(text, self._line(chosen), pieces, source, source_shapes(self.model, src_ids), steps, names)
+
+    def beam_tree(self, text: str, config: SearchConfig) -> tuple[list[int], BeamTree]:
+        """Returns the pieces of a text and every hypothesis of the search that ``n_best`` makes for it."""
+        ids = self._parts(text, "error")[0][0]
+        if not ids:
+            raise DataError(f"text {text!r}: there is nothing to translate")
+        src_ids, special = collate_sources([ids])[0].to(self.device), self._ids
+        with torch.inference_mode():
+            decoding = start_decoding(self.packed or self.model, src_ids, None, beam=config.beam)
+        limit, rules = self._limit(len(ids), 0), [forbid(self._forbidden)]
+        tree = grow_tree(
+            decoding, config, limit=limit, bos_id=special.bos, eos_id=special.eos, rules=rules, device=self.device
+        )
+        return ids, tree
 
     @functools.cached_property
     def _phrases(self) -> PhraseBook:

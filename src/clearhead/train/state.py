@@ -56,7 +56,7 @@ class TrainState:
     scaler: dict[str, Any] = field(default_factory=dict)
     """State of the gradient scaler as JSON values, where one is used."""
     skipped: int = 0
-    """Steps skipped since the last one that was taken; a resumed run counts from 0."""
+    """Steps skipped since the last one that was taken."""
 
     @property
     def evaluated_model(self) -> nn.Module:
@@ -73,7 +73,7 @@ class TrainState:
             for stem, found in tensors.items()
         }
         state = {
-            **{name: getattr(self, name) for name in (*NUMBERS, "evaluated_step", "scaler")},
+            **{name: getattr(self, name) for name in (*NUMBERS, "evaluated_step", "skipped", "scaler")},
             "scores": dict(self.scores),
             "schedule": {"lr": [group["lr"] for part in self.optimizers.parts for group in part.param_groups]},
             "ema_updates": None if self.ema is None else int(self.ema.n_averaged),
@@ -122,6 +122,10 @@ class TrainState:
             setattr(self, name, state[name])
         # format 1 did not say: what it saved had been evaluated, but for interrupted runs
         self.evaluated_step, self.scaler = state.get("evaluated_step", self.step), state.get("scaler", {})
+        self.skipped = state.get("skipped", 0)
+        groups = [group for part in self.optimizers.parts for group in part.param_groups]
+        for group, lr in zip(groups, state.get("schedule", {}).get("lr", []), strict=False):
+            group["lr"] = lr
         if "generators" in state:
             restore_generators(state["generators"])
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from clearhead.errors import ModelError
 from clearhead.inspect.watch import watching
 from tests.small import assert_near, padded, random_rows, small
 
@@ -34,3 +35,18 @@ def test_hooks_are_gone_after_an_error_and_nothing_keeps_the_graph() -> None:
     assert len(seen["encoder"]) == 1, "the error came after the encoder"
     assert hooks(model) == 0
     assert not seen["encoder"][0].requires_grad
+
+
+def test_what_is_kept_is_bounded_and_may_be_the_first_row() -> None:
+    model, (ids, _) = small(), padded(random_rows([4, 3]))
+    with torch.inference_mode(), watching({"encoder": model.encoder}, first_row=True) as seen:
+        model(ids, ids)
+    assert seen["encoder"][0].shape == (1, 4, 16)
+    assert seen["encoder"][0].untyped_storage().nbytes() == 4 * 16 * 4, "the other rows are still held"
+    bound = 4 * 16 * 4
+    with torch.inference_mode(), watching({"encoder": model.encoder}, most_bytes=bound, first_row=True):
+        model(ids, ids)
+    with pytest.raises(ModelError, match=r"watching 1 modules would keep more than 255 B"):  # noqa: SIM117
+        with torch.inference_mode(), watching({"encoder": model.encoder}, most_bytes=bound - 1, first_row=True):
+            model(ids, ids)
+    assert hooks(model) == 0

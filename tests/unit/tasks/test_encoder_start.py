@@ -117,6 +117,19 @@ def test_a_folder_of_hugging_face(labelled: Path, tmp_path: Path) -> None:
         assert job.tokenizer.pieces(batch.ids[0, :1].tolist()) == ["[CLS]"]
 
 
+def test_a_classifier_of_hugging_face_gives_its_output_layer_for_the_same_labels(
+    labelled: Path, tmp_path: Path
+) -> None:
+    names = {"id2label": {0: "bad", 1: "good"}, "label2id": {"bad": 0, "good": 1}}
+    folder = write_bert(tmp_path / "same", "BertForSequenceClassification", **names)
+    taken = prepared(labelled, folder).taken
+    assert taken is not None
+    assert (taken.new, taken.left) == ([], [])
+    other = prepared(labelled, write_bert(tmp_path / "other", "BertForSequenceClassification")).taken
+    assert other is not None
+    assert other.new == other.left == ["head.out_proj.bias", "head.out_proj.weight"]
+
+
 def test_what_holds_no_encoder(toy_run: Path, labelled: Path, tmp_path: Path) -> None:
     for start, expected in (
         (toy_run, "a run of the task masked or classify is needed, not 'translation'"),

@@ -12,9 +12,11 @@ from clearhead.config import merge
 from clearhead.data.segments import collate
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.errors import ModelError, UsageError
+from clearhead.tasks.classifier import Classifier
+from clearhead.tasks.foreign import read_model
 from clearhead.tasks.generation import GenerationConfig, Prompt
 from clearhead.tasks.generator import LanguageModel
-from clearhead.tasks.interchange import export_run, import_run, read_model
+from clearhead.tasks.interchange import export_run, import_run
 from clearhead.tasks.masked_model import MaskedModel
 from clearhead.tasks.training import train
 from tests import toy
@@ -98,24 +100,6 @@ def test_what_no_class_of_theirs_is(toy_lm_run: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_what_ours_cannot_represent(tmp_path: Path) -> None:
-    folder = write_gpt2(tmp_path / "theirs")
-    config = json.loads((folder / "config.json").read_text())
-    for change, expected in (
-        ({"model_type": "bloom"}, "config.json: model_type = 'bloom': must be"),
-        ({"n_layer": 3}, "tensor 'transformer.h.2.attn.c_attn.bias' is missing"),
-        ({"vocab_size": 299}, "has shape"),
-    ):
-        (folder / "config.json").write_text(json.dumps(config | change))
-        with pytest.raises(ModelError, match=expected):
-            read_model(folder)
-
-
-def test_a_long_context_does_not_break_the_recipe(tmp_path: Path) -> None:
-    found = read_model(write_gpt2(tmp_path, n_positions=5000))
-    assert found.recipe.train.batch_tokens == 5000
-
-
 def their_logits(folder: Path, architecture: str, rows: list[dict[str, list[int]]]) -> list[dict[str, torch.Tensor]]:
     """What a class of Hugging Face's says of rows, one by one."""
     import transformers
@@ -197,10 +181,88 @@ def test_heads_that_a_bert_lacks_are_new(tmp_path: Path) -> None:
     assert not read_model(folder).recipe.masked.next_sentence  # type: ignore[union-attr]
 
 
-def test_a_classifier_is_no_masked_language_model(tmp_path: Path) -> None:
-    folder = write_bert(tmp_path / "theirs", "BertForSequenceClassification")
-    with pytest.raises(ModelError, match=r"is a classifier \(sequence\): a BERT without one, or pretrained, is needed"):
-        read_model(folder)
+PAIR = ("a well-known apple", "don't you?")
+
+
+def assert_same_classifier(run: Path, folder: Path, given: list[str | tuple[str, str]]) -> None:
+    """Ids, segments and logits, or numbers, of texts or pairs are the same here and there."""
+    from transformers import AutoTokenizer
+
+    found, tokenizer = Classifier.load(run), AutoTokenizer.from_pretrained(folder)
+    rows = [dict(tokenizer(*((one,) if isinstance(one, str) else one))) for one in given]
+    expected = [one["logits"][0] for one in their_logits(folder, "AutoModelForSequenceClassification", rows)]
+    for row, logits, one in zip(rows, expected, found.classify(given), strict=True):
+        if not found.labels.classes:
+            assert one.score == pytest.approx(float(logits[0]), abs=1e-4)
+            continue
+        ids, segments = (torch.tensor([row[name]]) for name in ("input_ids", "token_type_ids"))
+        with torch.inference_mode():
+            assert_near(found.model(ids, segments=segments)[0], logits, 1e-5)
+        assert list(one.probabilities.values()) == pytest.approx(logits.softmax(dim=0).tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"id2label": {0: "bad", 1: "so-so", 2: "好"}, "label2id": {"bad": 0, "so-so": 1, "好": 2}},
+        {"num_labels": 1, "problem_type": "regression"},
+    ],
+    ids=["classes", "number"],
+)
+def test_an_imported_classifier_judges_as_its_own_library(words: dict[str, Any], tmp_path: Path) -> None:
+    folder = write_bert(tmp_path / "theirs", "BertForSequenceClassification", **words)
+    run, found = import_run(folder, tmp_path / "run")
+    assert found.recipe.task == "classify"
+    assert found.lines()[-1] == ("labels: a number" if "num_labels" in words else "labels: 3 classes: bad, so-so, 好")
+    assert_same_classifier(run, folder, [*PROMPTS])
+    assert_same_classifier(run, folder, [PAIR])  # the folder does not say which it is for
+    back = export_run(run, tmp_path / "back")
+    before, after = (load_file(path / "model.safetensors") for path in (folder, back))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items()), "the round trip is bit-exact"
+    written, original = (json.loads((path / "config.json").read_text()) for path in (back, folder))
+    same = {key for key in written.keys() & original.keys() if not key.endswith("token_id")}
+    assert {key: written[key] for key in same} == {key: original[key] for key in same}
+    assert {"id2label", "problem_type"} <= written.keys()
+    assert_same_classifier(run, back, [*PROMPTS])
+
+
+@pytest.mark.parametrize("pairs", [False, True], ids=["texts", "pairs"])
+def test_an_exported_classifier_judges_there_as_here(pairs: bool, tmp_path: Path) -> None:
+    lines = toy.labelled_lines(40, pairs=pairs)
+    data = toy.write_labelled(tmp_path / "data", lines, lines[:8])
+    recipe = toy.write_recipe(tmp_path / "judge.toml", toy.CLASSIFY)
+    run = train(recipe, data=data, out=tmp_path / "run", overrides=["finetune.epochs=2"]).run
+    folder = export_run(run, tmp_path / "exported")
+    given = [tuple(line.split("\t")[1:]) if pairs else line.split("\t")[1] for line in lines[:6]]
+    assert_same_classifier(run, folder, given)
+    again, found = import_run(folder, tmp_path / "again")
+    assert found.labels is not None
+    assert found.labels.classes == ("bad", "good")
+    one, other = (Classifier.load(path) for path in (run, again))
+    assert all(torch.equal(tensor, other.model.state_dict()[name]) for name, tensor in one.model.state_dict().items())
+    assert [each.probabilities for each in one.classify(given)] == [
+        each.probabilities for each in other.classify(given)
+    ]
+    assert one.evaluate(data, "valid").scores == other.evaluate(data, "valid").scores
+
+
+def test_an_exported_number_is_in_the_unit_of_the_labels(tmp_path: Path) -> None:
+    lines = [f"{300 if 'great' in line else -200}\t{line.partition(chr(9))[2]}" for line in toy.labelled_lines(60)]
+    data = toy.write_labelled(tmp_path / "data", lines, lines[:9])
+    recipe = toy.write_recipe(tmp_path / "judge.toml", merge(toy.CLASSIFY, {"data": {"kind": "number"}}))
+    run = train(recipe, data=data, out=tmp_path / "run", overrides=["finetune.epochs=2"]).run
+    assert abs(Classifier.load(run).labels.mean) > 1
+    assert_same_classifier(run, export_run(run, tmp_path / "exported"), [line.split("\t")[1] for line in lines[:5]])
+
+
+def test_no_class_of_theirs_pools_the_mean(tmp_path: Path) -> None:
+    lines = toy.labelled_lines(20)
+    recipe = toy.write_recipe(tmp_path / "judge.toml", merge(toy.CLASSIFY, {"finetune": {"pooling": "mean"}}))
+    run = train(recipe, data=toy.write_labelled(tmp_path / "data", lines, lines[:4]), out=tmp_path / "run").run
+    with pytest.raises(ModelError, match=r"Hugging Face's bert: finetune.pooling = 'mean': must be 'first'"):
+        export_run(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("kind", ["byte_bpe", "wordpiece"])

@@ -9,9 +9,18 @@ import torch
 from clearhead.tasks.inspection import Opened
 from clearhead.tasks.views import VIEWS
 
+WRITING = ("steps", "beam")  # what a BERT cannot do
 
-@pytest.mark.parametrize("what", VIEWS)
-@pytest.mark.parametrize("family", ["toy_run", "toy_lm_run", "toy_masked_run"])
+
+@pytest.mark.parametrize(
+    ("what", "family"),
+    [
+        (what, family)
+        for what in VIEWS
+        for family in ("toy_run", "toy_lm_run", "toy_masked_run")
+        if not (what in WRITING and family == "toy_masked_run")
+    ],
+)
 def test_looking_changes_nothing(what: str, family: str, request: pytest.FixtureRequest) -> None:
     run: Path = request.getfixturevalue(family)
     opened = Opened.open(run, "他喜欢书。", checkpoint="best", device="cpu")

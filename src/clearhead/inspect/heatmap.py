@@ -1,0 +1,142 @@
+"""Attention maps drawn: shades in a terminal, data for the page with a table that stands in for it, a mosaic as PNG."""
+
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from clearhead.inspect.figure import live
+from clearhead.inspect.report import Part
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from rich.console import RenderableType
+
+SHADES = " ░▒▓█"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The heads of one attention module."""
+
+    name: str
+    kind: str
+    queries: Sequence[str]
+    keys: Sequence[str]
+    weights: Tensor
+    """[heads, queries, keys]."""
+    captions: Sequence[str]
+    """Of each head."""
+    shown: int
+    """The head that a terminal and a notebook show."""
+
+
+@dataclass(frozen=True)
+class AttentionPicture(Part):
+    """All heads of all modules; where there is room for one only, one of each kind."""
+
+    title: str
+    panels: Sequence[Panel]
+    focus: Sequence[int]
+    """The panels that a terminal and a notebook show."""
+
+    def renderable(self, width: int) -> "RenderableType":
+        """See ``Part``: what does not fit into the width is left out, and said."""
+        from rich.console import Group
+
+        return Group(*(_shaded(self.panels[number], width) for number in self.focus))
+
+    def html(self) -> str:
+        """See ``Part``: tables of the shown heads, which a script of the page replaces by all of them."""
+        data = {
+            "panels": [
+                {
+                    "name": one.name,
+                    "kind": one.kind,
+                    "queries": list(one.queries),
+                    "keys": list(one.keys),
+                    "captions": list(one.captions),
+                    "weights": [_bytes_of(weights) for weights in one.weights],
+                }
+                for one in self.panels
+            ],
+            "focus": list(self.focus),
+            "shown": [one.shown for one in self.panels],
+        }
+        return live("attention", self.title, data, "".join(_table(self.panels[number]) for number in self.focus))
+
+    @property
+    def height(self) -> float:
+        """See ``Part``."""
+        return 1.3 * len(self.panels)
+
+    def draw(self, axes: "Axes") -> None:
+        """See ``Part``: a row for each module, a square for each head."""
+        most, side = max(len(one.weights) for one in self.panels), 64
+        mosaic = torch.full((len(self.panels) * (side + 8), most * (side + 8)), float("nan"))
+        for row, one in enumerate(self.panels):
+            scaled = torch.nn.functional.interpolate(one.weights[None], (side, side))[0]
+            for column, picture in enumerate(scaled):
+                top, left = row * (side + 8), column * (side + 8)
+                mosaic[top : top + side, left : left + side] = picture
+        axes.imshow(mosaic.numpy(), cmap="viridis", vmin=0, vmax=1)
+        axes.set_yticks([row * (side + 8) + side / 2 for row in range(len(self.panels))])
+        axes.set_yticklabels([one.name for one in self.panels], fontsize=7)
+        axes.set_xticks([column * (side + 8) + side / 2 for column in range(most)])
+        axes.set_xticklabels([f"head {column}" for column in range(most)], fontsize=7)
+        axes.set_title(f"{self.title} (queries down, keys across)", loc="left")
+
+
+def _shaded(panel: Panel, width: int) -> "RenderableType":
+    """Rows are queries; under the map, the keys are spelled downwards."""
+    from rich.cells import cell_len
+    from rich.console import Group
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    names = min(max(map(cell_len, panel.queries), default=1), 14)
+    fit = max((width - names - 2) // 2, 1)
+    weights = panel.weights[panel.shown][:, :fit]
+    title = f"{panel.name}, {panel.captions[panel.shown]}; rows look at columns"
+    if len(panel.keys) > fit:
+        title += f"; the first {fit} of {len(panel.keys)} keys"
+    grid = Grid(box=None, show_header=False, padding=0)
+    grid.add_column(no_wrap=True, justify="right", min_width=names, max_width=names, overflow="crop")
+    grid.add_column(no_wrap=True)
+    for name, row in zip(panel.queries, weights.tolist(), strict=True):
+        cells = "".join(2 * SHADES[min(round(value * (len(SHADES) - 1) + 0.25), len(SHADES) - 1)] for value in row)
+        grid.add_row(Text(name), Text(" " + cells, style="cyan"))
+    keys = [list(key[:8]) for key in panel.keys[:fit]]
+    for line in range(max(map(len, keys), default=0)):
+        letters = "".join(_two(key[line]) if line < len(key) else "  " for key in keys)
+        grid.add_row("", Text(" " + letters, style="dim"))
+    return Group(Text(title, style="bold"), grid)
+
+
+def _two(letter: str) -> str:
+    """A letter on two columns."""
+    from rich.cells import cell_len
+
+    return letter + " " * (2 - cell_len(letter))
+
+
+def _table(panel: Panel) -> str:
+    """A table of per cents, each cell as dark as it is large."""
+    head = "".join(f"<th scope=col>{html.escape(key)}</th>" for key in panel.keys)
+    rows = "".join(
+        f"<tr><th scope=row>{html.escape(name)}</th>"
+        + "".join(f'<td style="background:rgba(50,102,168,{value:.2f})">{100 * value:.0f}</td>' for value in row)
+        + "</tr>"
+        for name, row in zip(panel.queries, panel.weights[panel.shown].tolist(), strict=True)
+    )
+    caption = html.escape(f"{panel.name}, {panel.captions[panel.shown]}, in per cent: rows look at columns")
+    return f"<table><caption>{caption}</caption><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _bytes_of(weights: Tensor) -> str:
+    """A byte for each weight, 255 is 1: to half a per cent, which a hover shows."""
+    return base64.b64encode((weights * 255).round().to(torch.uint8).numpy().tobytes()).decode("ascii")

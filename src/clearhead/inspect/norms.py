@@ -1,0 +1,199 @@
+"""What norms do to their inputs, in training and in inference; running statistics; gamma and beta over training."""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clearhead.errors import ModelError
+from clearhead.inspect.call import untouched
+from clearhead.inspect.report import Curves, Note, Part, Table, View
+from clearhead.nn.norm import BatchNorm, Norm
+
+APART = 0.01  # of the output, from which a norm is marked
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Some numbers in four."""
+
+    mean: float
+    std: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Tensor) -> "Spread":
+        """Of all elements."""
+        values = values.detach().double()
+        return cls(*(float(one) for one in (values.mean(), values.std(correction=0), values.min(), values.max())))
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f} ± {self.std:.2f}"
+
+
+@dataclass(frozen=True)
+class Running:
+    """What a batch norm has gathered, beside what this batch has."""
+
+    mean: Spread
+    var: Spread
+    batch_mean: Spread
+    batch_var: Spread
+    apart: float
+    """Root mean square of (running - batch) mean in running standard deviations."""
+
+
+@dataclass(frozen=True)
+class NormInfo:
+    """One norm on one batch; statistics are over real positions and all features."""
+
+    name: str
+    kind: str
+    input: Spread
+    output: Spread
+    """In inference."""
+    gamma: Spread
+    beta: Spread | None
+    difference: float
+    """Root mean square of training's output minus inference's, as a share of that of inference's. Only a batch norm
+    has one: dropout is not in it, for a norm has none."""
+    running: Running | None = None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Gamma and beta of a norm at one checkpoint."""
+
+    step: int
+    gamma: Spread
+    beta: Spread | None
+
+
+@dataclass(frozen=True)
+class NormView(View):
+    """All norms of a model."""
+
+    norms: list[NormInfo]
+    history: dict[str, list[Moment]]
+    """By norm, where there are several checkpoints."""
+
+    @property
+    def title(self) -> str:
+        """See ``View``."""
+        return f"norm: {len(self.norms)} norms on one batch"
+
+    def parts(self) -> list[Part]:
+        """See ``View``."""
+        rows = [(one.name, str(one.input), str(one.output), f"{one.difference:.1%}") for one in self.norms]
+        kinds = ", ".join(sorted({one.kind for one in self.norms}))
+        marked = frozenset(number for number, one in enumerate(self.norms) if one.difference > APART)
+        found: list[Part] = [
+            Table(f"{kinds}: mean ± deviation", ("norm", ">input", ">output", ">training apart"), rows, marked)
+        ]
+        if not marked:
+            found.append(Note("training and inference compute the same on this batch"))
+        learned = [(one.name, str(one.gamma), "" if one.beta is None else str(one.beta)) for one in self.norms]
+        found.append(Table("what was learned", ("norm", ">gamma", ">beta"), learned))
+        running = [
+            (
+                one.name,
+                str(one.running.mean),
+                str(one.running.batch_mean),
+                f"{one.running.var.mean:.2f}",
+                f"{one.running.batch_var.mean:.2f}",
+                f"{one.running.apart:.2f}",
+            )
+            for one in self.norms
+            if one.running
+        ]
+        if running:
+            names = (">mean", ">batch's", ">variance", ">batch's", ">means apart, in deviations")
+            found.append(Table("running statistics and those of this batch", ("norm", *names), running))
+        return found + self._history()
+
+    def _history(self) -> list[Part]:
+        steps = [moment.step for moment in next(iter(self.history.values()), [])]
+        if len(steps) < 2:
+            return [Note("gamma and beta over training: there is one checkpoint only; train.keep_last keeps more")]
+        found: list[Part] = []
+        for word in ("gamma", "beta"):
+            lines = {
+                name: [spread.std if word == "beta" else spread.mean for spread in spreads if spread]
+                for name, moments in self.history.items()
+                if all(spreads := [getattr(moment, word) for moment in moments])
+            }
+            title = f"{word} over training: {'standard deviation' if word == 'beta' else 'mean'}"
+            if lines:
+                found.append(Curves(title, "step", list(map(float, steps)), lines))
+        return found
+
+
+def norm(
+    model: nn.Module,
+    read: Callable[[], object],
+    *,
+    checkpoints: Iterable[tuple[int, Mapping[str, Tensor]]] = (),
+) -> NormView:
+    """Shows what the norms of a model do on one batch.
+
+    Args:
+        model: eager, with norms of ours.
+        read: calls it once, on a batch of any size; of a norm that is called several times the last call counts.
+        checkpoints: steps and weights, to see gamma and beta change; one at a time.
+
+    Raises:
+        ModelError: the model is compiled or has no norm of ours.
+    """
+    norms = {name: module for name, module in model.named_modules() if isinstance(module, Norm)}
+    if not norms:
+        raise ModelError(f"norm: a {type(model).__name__} has none")
+    found: dict[str, NormInfo] = {}
+
+    def look(name: str) -> Callable[..., None]:
+        def see(module: Norm, args: tuple[Any, ...], output: Tensor) -> None:
+            found[name] = _info(name, module, args[0].detach(), args[1] if len(args) > 1 else None, output.detach())
+
+        return see
+
+    with untouched(model, training=False), torch.no_grad():
+        handles = [module.register_forward_hook(look(name)) for name, module in norms.items()]
+        try:
+            read()
+        finally:
+            for handle in handles:
+                handle.remove()
+    history: dict[str, list[Moment]] = {name: [] for name in found}
+    for step, weights in checkpoints:
+        for name, moments in history.items():
+            beta = weights.get(f"{name}.bias")
+            moments.append(
+                Moment(step, Spread.of(weights[f"{name}.weight"]), None if beta is None else Spread.of(beta))
+            )
+    return NormView([found[name] for name in norms if name in found], history)
+
+
+def _info(name: str, module: Norm, x: Tensor, mask: Tensor | None, output: Tensor) -> NormInfo:
+    """Nothing of the batch is kept but sums; the copy that trains has its own running statistics."""
+    real, shown = (x.flatten(0, -2), output.flatten(0, -2)) if mask is None else (x[mask], output[mask])
+    training, running = 0.0, None
+    if isinstance(module, BatchNorm):
+        if len(real) > 1:
+            trained = copy.deepcopy(module).train().forward(x, mask)  # a call would come back here, by its hook
+            trained = trained.flatten(0, -2) if mask is None else trained[mask]
+            training = float((trained - shown).square().mean().sqrt() / shown.square().mean().sqrt())
+        mean, var = real.mean(dim=0), real.var(dim=0, correction=0)
+        apart = (module.running_mean - mean) / (module.running_var + module.eps).sqrt()
+        running = Running(
+            mean=Spread.of(module.running_mean),
+            var=Spread.of(module.running_var),
+            batch_mean=Spread.of(mean),
+            batch_var=Spread.of(var),
+            apart=float(apart.square().mean().sqrt()),
+        )
+    beta = None if module.bias is None else Spread.of(module.bias)
+    kind = type(module).__name__
+    return NormInfo(name, kind, Spread.of(real), Spread.of(shown), Spread.of(module.weight), beta, training, running)
