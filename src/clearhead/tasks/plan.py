@@ -83,7 +83,7 @@ class Plan:
         ]
         if self.devices > 1:
             found.append(
-                f"between devices: each sends {_size(self.communication_bytes_per_step)} a step, "
+                f"between devices: each sends {_size(int(self.communication_bytes_per_step))} a step, "
                 f"{self.communication_seconds_per_step:,.3f} s where nothing else goes on meanwhile"
             )
         if self.fits is not None:
@@ -303,7 +303,7 @@ def memory_size(text: str) -> int:
     return int(float(number) * (1024 if binary else 1000) ** ("KMGT".index(unit.upper()) + 1))
 
 
-def _size(count: float) -> str:
+def _size(count: int) -> str:
     for unit, size in (("GiB", GIB), ("MiB", 2**20), ("KiB", 2**10)):
         if count >= size:
             return f"{count / size:,.2f} {unit}"
