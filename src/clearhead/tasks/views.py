@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from torch import Tensor
 
 from clearhead.checkpoint import checkpoints_of, load_checkpoint
+from clearhead.errors import ClearheadError
 from clearhead.inspect.call import call
 from clearhead.inspect.modules import model
 from clearhead.inspect.norms import norm
 from clearhead.inspect.ranks import rank
 from clearhead.inspect.report import View
+from clearhead.inspect.together import Together
 from clearhead.tasks.decoding_views import beam_of, steps_of
 from clearhead.tasks.inspection import Opened
 from clearhead.tasks.reading import attention_of
@@ -36,6 +38,18 @@ def _weights(opened: Opened) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
         yield saved.state["step"], saved.tensors.get("ema", saved.tensors["model"])
 
 
+def all_of(opened: Opened) -> View:
+    """Shows what a page of a run has, as far as its family and the text allow."""
+    views, missing = dict[str, View](), dict[str, str]()
+    for name in PAGE:
+        try:
+            views[name] = VIEWS[name](opened)
+        except ClearheadError as error:
+            missing[name] = str(error)
+    return Together(f"{opened.run.name}: {opened.text or 'random pieces'}", views, missing)
+
+
+PAGE = ("attention", "steps", "beam", "rank", "norm")
 VIEWS: dict[str, Callable[[Opened], View]] = {
     "model": model_of,
     "attention": attention_of,
@@ -43,5 +57,6 @@ VIEWS: dict[str, Callable[[Opened], View]] = {
     "beam": beam_of,
     "rank": rank_of,
     "norm": norm_of,
+    "all": all_of,
 }
 """By the word of the command line; ``cli/inspect.py`` has a line of help for each."""
