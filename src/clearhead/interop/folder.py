@@ -113,6 +113,8 @@ def _read_file(path: Path) -> Tensors:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200]
+        if isinstance(error, pickle.UnpicklingError):  # torch's reason is how to run what is in it all the same
+            reason = "of a pickle file nothing else is read"
         raise ModelError(f"{str(path)!r} is damaged, or holds more than tensors: {reason}") from error
     if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
         raise ModelError(f"{str(path)!r} is not a table of tensors")

@@ -46,7 +46,10 @@ class Spelling:
     """What their config has to say, so that ours can say it."""
 
     def read(self, said: Mapping[str, Any]) -> Tree:
-        """Returns their config as a tree of ours."""
+        """Returns their config as a tree of ours; raises ModelError for a key without a default that is not there."""
+        for name in self.fields.values():
+            if name not in said:
+                raise ModelError(f"config.json: {name} is missing")
         flat = {own: allowed[0] for own, allowed in self.ours.items()}
         flat |= {own: said.get(name) for own, name in self.fields.items()}
         block = {own.removeprefix("block."): value for own, value in flat.items() if "." in own}

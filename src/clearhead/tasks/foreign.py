@@ -13,7 +13,7 @@ from clearhead.errors import ModelError
 from clearhead.interop.bert import Report, bert_from_hugging_face
 from clearhead.interop.folder import read_config, read_tensors
 from clearhead.interop.gpt import gpt_from_hugging_face
-from clearhead.interop.spelling import Tensors
+from clearhead.interop.spelling import Tensors, demand
 from clearhead.interop.tokenizer import read_tokenizer
 from clearhead.models.bert import BertConfig, BertKind
 from clearhead.tasks import classify, language_model, masked
@@ -91,7 +91,8 @@ def read_model(folder: Path) -> Imported:
             names the first such thing.
     """
     config = read_config(folder)
-    return _read_bert(folder, config) if config.get("model_type") == "bert" else _read_gpt(folder, config)
+    demand({"model_type": None, **config}, {"model_type": tuple(READERS)}, "config.json: ")
+    return READERS[config["model_type"]](folder, config)
 
 
 def labels_of(report: Report, config: BertConfig) -> Labels:
@@ -135,3 +136,6 @@ def _described(folder: Path, tokenizer: Tokenizer, length: int) -> dict[str, Any
     """Returns the keys of a recipe that the folder decides whatever the model."""
     train = TrainConfig(batch_tokens=max(TrainConfig.batch_tokens, length))
     return {"name": folder.resolve().name, "tokenizer": tokenizer.config, "train": train}
+
+
+READERS = {"bert": _read_bert, "gpt2": _read_gpt, "llama": _read_gpt}  # by their model_type

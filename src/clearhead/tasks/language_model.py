@@ -64,15 +64,20 @@ class LanguageModelRecipe:
     """Trains small products beside the layers of ``start`` in place of all weights."""
 
     def __post_init__(self) -> None:
+        if not self.start:  # else the sizes are those of what it starts from
+            self.check_window()
+        self.validation.check("loss")
+        if self.lora and not self.start:
+            raise ValueError("lora: adapts a trained model; name it with start (--from RUN)")
+        check_encoded_once(self.tokenizer)
+
+    def check_window(self) -> None:
+        """Checks that a batch has room for a window; ValueError if it has not."""
         if self.train.batch_tokens < self.model.max_seq_len:
             raise ValueError(
                 f"train.batch_tokens = {self.train.batch_tokens}: must be at least model.max_seq_len = "
                 f"{self.model.max_seq_len}, one window"
             )
-        self.validation.check("loss")
-        if self.lora and not self.start:
-            raise ValueError("lora: adapts a trained model; name it with start (--from RUN)")
-        check_encoded_once(self.tokenizer)
 
 
 def check_encoded_once(config: TokenizerConfig) -> None:

@@ -62,7 +62,7 @@ class MaskedRecipe:
 
     def __post_init__(self) -> None:
         tokens, length = self.train.batch_tokens, self.model.max_seq_len
-        if tokens < length:
+        if tokens < length and not self.start:
             raise ValueError(f"train.batch_tokens = {tokens}: must be at least model.max_seq_len = {length}, one row")
         self.validation.check("loss")
         specials = self.tokenizer.specials
@@ -75,6 +75,11 @@ class MaskedRecipe:
             raise ValueError(
                 f"model.n_segments = {self.model.n_segments}: must be at least 2 with masked.next_sentence"
             )
+
+    @property
+    def row_length(self) -> int:
+        """Longest row: what the model takes; of a trained one, whose size is given, at most what a batch holds."""
+        return min(self.model.max_seq_len, self.train.batch_tokens)
 
 
 def parse_masked(tree: Tree, source: str) -> MaskedRecipe:
@@ -110,7 +115,7 @@ def encode(
     """Encodes a split sentence by sentence, or opens what an earlier run encoded."""
     masker = Masker(tokenizer, recipe.masked)
     store = prepare_sentences(documents, tokenizer=tokenizer, cache_dir=cache_folder() / "data", progress=progress)
-    return masked_text(store, masker=masker, max_seq_len=recipe.model.max_seq_len)
+    return masked_text(store, masker=masker, max_seq_len=recipe.row_length)
 
 
 def build_masked(recipe: MaskedRecipe, tokenizer: Tokenizer) -> BertPretraining:

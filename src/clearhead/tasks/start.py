@@ -42,7 +42,10 @@ class Start:
         """
         try:
             sizes = with_rates(self.recipe.model, recipe.model)
-            return replace(recipe, model=sizes, tokenizer=self.recipe.tokenizer)
+            found = replace(recipe, model=sizes, tokenizer=self.recipe.tokenizer)
+            if isinstance(found, LanguageModelRecipe):
+                found.check_window()
+            return found
         except ValueError as error:
             raise UsageError(str(error)) from error
 

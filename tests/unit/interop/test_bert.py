@@ -255,7 +255,7 @@ def test_tied_tensors_must_be_the_same() -> None:
         ({"id2label": None, "num_labels": 0}, "config.json: num_labels = 0: must be a whole number of at least 1"),
         ({"id2label": None, "num_labels": "3"}, "config.json: num_labels = '3': must be a whole number of at least 1"),
         ({"vocab_size": None}, "config.json: vocab_size = None: must be a whole number of at least 1"),
-        ({"hidden_size": None}, "config.json: d_model = None: input should be a valid integer"),
+        ({"hidden_size": None}, "config.json: hidden_size is missing"),
         ({"num_attention_heads": 3}, "config.json: model.n_heads = 3: must divide model.d_model = 8"),
         ({"hidden_dropout_prob": 1.5}, "config.json: dropout = 1.5: input should be less than 1"),
         ({"id2label": {"0": "a", "1": "b"}}, "tensor 'classifier.weight' has shape [3, 8], this model needs [2, 8]"),

@@ -55,7 +55,11 @@ class Hostile:
             b"\x08\0\0\0\0\0\0\0{broken}",
             "model.safetensors' is damaged, or holds more than tensors",
         ),
-        ("pytorch_model.bin", pickle.dumps(Hostile(), 2), "pytorch_model.bin' is damaged, or holds more than tensors"),
+        (
+            "pytorch_model.bin",
+            pickle.dumps(Hostile(), 2),
+            "pytorch_model.bin' .* holds more than tensors: of a pickle file",
+        ),
         ("pytorch_model.bin", b"nothing", "pytorch_model.bin' is damaged"),
         ("model.safetensors.index.json", b"{}", "has no weight_map"),
         (

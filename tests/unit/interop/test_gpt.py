@@ -193,7 +193,7 @@ def test_old_files_and_bare_models(name: str, stem: str) -> None:
         ("gpt2", {"activation_function": "mish"}, "config.json: activation_function = 'mish': must be 'gelu_py"),
         ("gpt2", {"vocab_size": None}, "config.json: vocab_size = None: must be a whole number of at least 1"),
         ("gpt2", {"vocab_size": 0}, "config.json: vocab_size = 0: must be a whole number of at least 1"),
-        ("gpt2", {"n_embd": None}, "config.json: d_model = None: input should be a valid integer"),
+        ("gpt2", {"n_embd": None}, "config.json: n_embd is missing"),
         ("gpt2", {"n_embd": "8", "n_inner": None}, "config.json: d_model = '8': input should be a valid integer"),
         ("gpt2", {"n_head": 3}, "config.json: model.n_heads = 3: must divide model.d_model = 8"),
         ("gpt2", {"resid_pdrop": 1.5}, "config.json: dropout = 1.5: input should be less than 1"),

@@ -15,13 +15,18 @@ def test_what_ours_cannot_represent(tmp_path: Path) -> None:
     folder = write_gpt2(tmp_path / "theirs")
     config = json.loads((folder / "config.json").read_text())
     for change, expected in (
-        ({"model_type": "bloom"}, "config.json: model_type = 'bloom': must be"),
+        ({"model_type": "bloom"}, "config.json: model_type = 'bloom': must be 'bert' or 'gpt2' or 'llama'"),
+        ({"model_type": None}, "config.json: model_type = None: must be 'bert'"),
         ({"n_layer": 3}, "tensor 'transformer.h.2.attn.c_attn.bias' is missing"),
         ({"vocab_size": 299}, "has shape"),
     ):
         (folder / "config.json").write_text(json.dumps(config | change))
         with pytest.raises(ModelError, match=expected):
             read_model(folder)
+    del config["n_embd"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=r"config\.json: n_embd is missing"):
+        read_model(folder)
 
 
 def test_a_long_context_does_not_break_the_recipe(tmp_path: Path) -> None:

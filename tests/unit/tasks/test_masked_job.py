@@ -161,5 +161,17 @@ def test_the_seed_decides(text: Path) -> None:
 def test_what_a_bert_cannot_start_from(toy_lm_run: Path, run: Path, text: Path) -> None:
     with pytest.raises(ModelError, match="a run of the task masked is needed, not 'language_model'"):
         prepared(text, start=str(toy_lm_run))
-    with pytest.raises(UsageError, match=r"train.batch_tokens = 31: must be at least model.max_seq_len = 32, one row"):
-        prepared(text, start=str(run), model={"max_seq_len": 8}, train={"batch_tokens": 31})
+
+
+def test_rows_of_a_trained_model_are_no_longer_than_a_batch(run: Path, text: Path) -> None:
+    """Its sizes are given, and longer rows than the recipe has room for are not called for."""
+    for tokens in (20, 900):
+        job = prepared(text, start=str(run), train={"batch_tokens": tokens})
+        assert (job.recipe.model.max_seq_len, job.recipe.row_length) == (32, min(tokens, 32))
+        longest = max(batch.ids.shape[1] for batch in job.work().batches(0, 0))
+        assert longest <= job.recipe.row_length
+        assert longest > job.recipe.row_length - 8
+    with pytest.raises(
+        UsageError, match=r"train.batch_tokens = 400: must be at least model.max_seq_len = 512, one row"
+    ):
+        prepared(text, model={"max_seq_len": 512})

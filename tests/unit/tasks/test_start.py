@@ -86,7 +86,8 @@ def test_what_it_cannot_start_from(text: Path, toy_run: Path, tmp_path: Path) ->
     with pytest.raises(ModelError, match="a model of the task rnn_language_model is needed, not 'language_model'"):
         open_start(folder, task="rnn_language_model")
     with pytest.raises(UsageError, match=r"train.batch_tokens = 32: must be at least model.max_seq_len = 64"):
-        prepared(text, folder, model={"max_seq_len": 16}, train={"batch_tokens": 32})
+        prepared(text, folder, train={"batch_tokens": 32})
+    assert prepared(text, folder, train={"batch_tokens": 64}).recipe.model.max_seq_len == 64, "its own counts alone"
 
 
 def test_a_foreign_bert_is_pretrained_further(tmp_path: Path) -> None:
