@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from clearhead import __version__
 from clearhead.errors import UsageError, nearest
+from clearhead.version import VERSION
 
 T = TypeVar("T")
 Tree = dict[str, Any]
@@ -102,9 +102,9 @@ def parse(cls: type[T], tree: Mapping[str, Any], *, source: str) -> T:
 def newer_than_this(tree: Mapping[str, Any]) -> str:
     """Returns a part of an error that says where a recipe is of a later version, which may know other keys; else ""."""
     written = str(tree.get(WRITER, ""))
-    if _version(written) <= _version(__version__):
+    if _version(written) <= _version(VERSION):
         return ""
-    return f"; it is of clearhead {written}, this is {__version__}"
+    return f"; it is of clearhead {written}, this is {VERSION}"
 
 
 def _version(text: str) -> list[int]:

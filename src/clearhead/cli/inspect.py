@@ -27,6 +27,7 @@ LINES = {
     "beam": "of TEXT, the tree of the search: every hypothesis, when and why it died",
     "rank": "how alike hidden states become, with and without skips, MLPs, norms",
     "norm": "what norms do, in training and inference; gamma and beta over training",
+    "all": "of TEXT, what a page has: --html writes one file that opens anywhere",
 }
 """What there is to see."""
 

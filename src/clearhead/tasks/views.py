@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from torch import Tensor
 
 from clearhead.checkpoint import checkpoints_of, load_checkpoint
+from clearhead.errors import ClearheadError
 from clearhead.inspect.call import call
 from clearhead.inspect.curves import activations, schedule
 from clearhead.inspect.dispatch import ops
@@ -18,6 +19,7 @@ from clearhead.inspect.report import View
 from clearhead.inspect.saved import checkpoint
 from clearhead.inspect.slots import optimizer
 from clearhead.inspect.strides import layout
+from clearhead.inspect.together import Together
 from clearhead.optim.build import build_ema
 from clearhead.tasks.decoding_views import beam_of, steps_of
 from clearhead.tasks.inspection import Opened
@@ -121,6 +123,18 @@ def _weights(opened: Opened) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
         yield saved.state["step"], saved.tensors.get("ema", saved.tensors["model"])
 
 
+def all_of(opened: Opened) -> View:
+    """Shows what a page of a run has, as far as its family and the text allow."""
+    views, missing = dict[str, View](), dict[str, str]()
+    for name in PAGE:
+        try:
+            views[name] = VIEWS[name](opened)
+        except ClearheadError as error:
+            missing[name] = str(error)
+    return Together(f"{opened.run.name}: {opened.text or 'random pieces'}", views, missing)
+
+
+PAGE = ("attention", "steps", "beam", "rank", "norm", "memory")
 VIEWS: dict[str, Callable[[Opened], View]] = {
     "model": model_of,
     "memory": memory_of,
@@ -137,5 +151,6 @@ VIEWS: dict[str, Callable[[Opened], View]] = {
     "beam": beam_of,
     "rank": rank_of,
     "norm": norm_of,
+    "all": all_of,
 }
 """By the word of the command line; ``cli/inspect.py`` has a line of help for each."""

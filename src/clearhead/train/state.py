@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from clearhead import __version__
 from clearhead.checkpoint import (
     Checkpoint,
     checkpoints_of,
@@ -24,6 +23,7 @@ from clearhead.files import write_whole
 from clearhead.nn.shards import whole
 from clearhead.optim.build import Optimizers
 from clearhead.train.generators import generator_states, restore_generators
+from clearhead.version import VERSION
 
 NUMBERS = ("step", "epoch", "position", "seconds", "scores", "best_score", "best_step", "evaluations_since_best")
 
@@ -135,7 +135,7 @@ def environment(model: nn.Module) -> dict[str, str]:
     device = next(model.parameters()).device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {
-        "clearhead": __version__,
+        "clearhead": VERSION,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
