@@ -173,15 +173,15 @@ def _around(tokenizer: Tokenizer, specials: tuple[str, ...], template: Template)
         return None
     if template == "begin":
         mark = specials[tokenizer.begin]
-        return processors.TemplateProcessing(single=f"{mark} $A", special_tokens=[(mark, tokenizer.begin)])
+        return processors.TemplateProcessing(single=[mark, "$A"], special_tokens=[(mark, tokenizer.begin)])
     if template == "end":
         mark = specials[tokenizer.ids.eos]
-        return processors.TemplateProcessing(single=f"$A {mark}", special_tokens=[(mark, tokenizer.ids.eos)])
+        return processors.TemplateProcessing(single=["$A", mark], special_tokens=[(mark, tokenizer.ids.eos)])
     cls, sep = tokenizer.ids.cls, tokenizer.ids.sep
     first, last = specials[cls], specials[sep]
     return processors.TemplateProcessing(
-        single=f"{first}:0 $A:0 {last}:0",
-        pair=f"{first}:0 $A:0 {last}:0 $B:1 {last}:1",
+        single=[f"{first}:0", "$A:0", f"{last}:0"],  # a list: unigram hides their names behind a space
+        pair=[f"{first}:0", "$A:0", f"{last}:0", "$B:1", f"{last}:1"],
         special_tokens=[(first, cls), (last, sep)],
     )
 

@@ -109,6 +109,9 @@ def _write_gpt(run: Path, checkpoint: str) -> Written:
 def _write_masked(run: Path, checkpoint: str) -> Written:
     found = MaskedModel.load(run, checkpoint=checkpoint, device="cpu")
     tokenizer = found.tokenizer
+    # where words begin with a space theirs puts one behind a mask too, and a text cannot name the mask of unigram
+    kinds = {"kind": ("byte_bpe", "wordpiece", "char", "adopted")}
+    demand({"kind": tokenizer.config.kind}, kinds, "Hugging Face's tokenizers, with masks: tokenizer.")
     config, tensors = bert_to_hugging_face(
         found.model.config,
         found.model.state_dict(),
