@@ -21,8 +21,8 @@ BUDGETS = {
     ("train",): 1600,
     ("decode",): 2200,
     ("interop",): 1400,
-    ("inspect",): 2200,
-    ("tasks",): 6200,
+    ("inspect",): 4000,
+    ("tasks",): 6250,
 }
 FILE_LINES, FUNCTION_LINES, NESTING = 400, 60, 3
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "manager", "managers"}

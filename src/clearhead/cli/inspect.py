@@ -13,13 +13,23 @@ from clearhead.errors import UsageError, nearest
 SECONDS = 5.0
 LINES = {
     "model": "the tree of modules: shapes, parameters, buffers, hooks, FLOPs",
+    "memory": "a training step as a ledger that adds up, and its peak",
+    "autograd": "the graph from the loss to the leaves, what each node saved, what was overwritten",
+    "layout": "strides: which operators copied bytes, and which line asked for it",
+    "ops": "operators by time, with their kernels and how near they come to the machine's limit",
+    "gradients": "norms by layer over a few steps, update over weight, dead units",
+    "optimizer": "groups, state by name, half-life of the average, the rate ahead",
+    "checkpoint": "what each saved form holds",
+    "activations": "curves with derivatives, and the dead units of the run",
+    "schedule": "the run's learning rate, and what the other schedules would be",
     "attention": "of TEXT, every layer and head: weights, entropy, type, what is lost without it",
     "steps": "of TEXT, each step of writing, and what its K-V cache moves",
     "beam": "of TEXT, the tree of the search: every hypothesis, when and why it died",
     "rank": "how alike hidden states become, with and without skips, MLPs, norms",
     "norm": "what norms do, in training and inference; gamma and beta over training",
+    "all": "of TEXT, what a page has: --html writes one file that opens anywhere",
 }
-"""What there is to see; a word in capitals is asked for by the view."""
+"""What there is to see."""
 
 
 class Listing(click.Command):

@@ -10,11 +10,50 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clearhead.inspect.curves import activations, schedule
+    from clearhead.inspect.dispatch import ops
+    from clearhead.inspect.flow import gradients
+    from clearhead.inspect.graph import autograd
+    from clearhead.inspect.heads import attention
+    from clearhead.inspect.ledger import memory
     from clearhead.inspect.modules import model
+    from clearhead.inspect.norms import norm
+    from clearhead.inspect.ranks import rank
+    from clearhead.inspect.saved import checkpoint
+    from clearhead.inspect.slots import optimizer
+    from clearhead.inspect.strides import layout
 
-__all__ = ["model"]
+__all__ = [
+    "activations",
+    "attention",
+    "autograd",
+    "checkpoint",
+    "gradients",
+    "layout",
+    "memory",
+    "model",
+    "norm",
+    "ops",
+    "optimizer",
+    "rank",
+    "schedule",
+]
 
-_HOMES = {"model": "modules"}
+_HOMES = {
+    "activations": "curves",
+    "attention": "heads",
+    "autograd": "graph",
+    "checkpoint": "saved",
+    "gradients": "flow",
+    "layout": "strides",
+    "memory": "ledger",
+    "model": "modules",
+    "norm": "norms",
+    "ops": "dispatch",
+    "optimizer": "slots",
+    "rank": "ranks",
+    "schedule": "curves",
+}
 """View -> the module that makes it; no module has a view's name, which Python would bind instead."""
 
 

@@ -5,6 +5,8 @@ import json
 from importlib import resources
 from typing import Any
 
+LIVE = '<figure class="live"'
+
 
 def live(kind: str, title: str, data: Any, still: str) -> str:
     """Returns a figure: its data as JSON, and ``still``, HTML that a reader without the script sees.
@@ -18,12 +20,11 @@ def live(kind: str, title: str, data: Any, still: str) -> str:
     # "</script>" in a piece of text must not end the element
     spelled = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return (
-        f'<figure class="live" data-kind="{kind}"><figcaption>{html.escape(title)}</figcaption>'
+        f'{LIVE} data-kind="{kind}"><figcaption>{html.escape(title)}</figcaption>'
         f'<script type="application/json">{spelled}</script><div class="still">{still}</div></figure>'
     )
 
 
-def script() -> str:
-    """Returns the script that brings figures to life, as an inline module."""
-    source = (resources.files("clearhead.inspect") / "page.js").read_text(encoding="utf-8")
-    return f'<script type="module">\n{source}</script>'
+def resource(name: str) -> str:
+    """Returns a file of the page's that comes with the package."""
+    return (resources.files("clearhead.inspect") / name).read_text(encoding="utf-8")

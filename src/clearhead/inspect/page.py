@@ -5,29 +5,24 @@ import warnings
 from pathlib import Path
 
 from clearhead.errors import DataError, UsageError
+from clearhead.inspect.figure import LIVE, resource
 from clearhead.inspect.report import View
 
 CHINESE_FONTS = ("Noto Sans Mono CJK SC", "Noto Sans CJK SC", "WenQuanYi Zen Hei Mono", "WenQuanYi Micro Hei", "SimHei")
-STYLE = """
-:root { color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif }
-body { margin: 2rem auto; max-width: 75rem; padding: 0 1rem }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
-caption { text-align: left; font-weight: 600; padding: .3rem 0 }
-th, td { text-align: left; padding: .15rem .8rem .15rem 0; vertical-align: top; white-space: pre-wrap }
-thead th { border-bottom: 1px solid }
-td.number { text-align: right }
-td.bar { width: 24rem } td.bar div { background: #3a8f95; height: 1em }
-.marked { font-weight: 700; text-decoration: underline wavy #b4552d }
-svg { width: 100%; max-width: 50rem; border: 1px solid #8884 }
-"""
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+"""What the browser holds the page to: nothing comes from elsewhere."""
 
 
 def page(view: View) -> str:
-    """Returns one HTML page that needs no network."""
-    title = html.escape(view.title)
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
-    body = view._repr_html_()
-    return f"<!doctype html><html lang=en><head>{head}<style>{STYLE}</style></head><body>{body}</body></html>"
+    """Returns one HTML page that needs no network; its script draws what there is to point at and to choose from."""
+    title, body = html.escape(view.title), view._repr_html_()
+    head = (
+        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>'
+        f"<style>{resource('page.css')}</style>"
+    )
+    live = f'<script type="module">{resource("page.js")}</script>' if LIVE in body else ""
+    return f'<!doctype html><html lang="en"><head>{head}</head><body><main>{body}</main>{live}</body></html>'
 
 
 def save_page(view: View, file: Path) -> None:

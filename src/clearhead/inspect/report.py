@@ -90,7 +90,9 @@ class Table(Part):
             longest = max((cell_len(row[number]) for row in self.rows), default=0)
             whole = right or (number == 0 and longest <= width * 0.45)
             justify: Literal["right", "left"] = "right" if right else "left"
-            grid.add_column(Text(name.removeprefix(">")), justify=justify, overflow="fold", no_wrap=whole)
+            least = min(longest, 8)  # a column never gives way to the others
+            title = Text(name.removeprefix(">"))
+            grid.add_column(title, justify=justify, overflow="fold", no_wrap=whole, min_width=least)
         for number, row in enumerate(self.rows):
             grid.add_row(*map(Text, row), style=MARKED if number in self.marked else "")
         return grid

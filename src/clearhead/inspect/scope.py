@@ -1,5 +1,6 @@
 """Which module is at work: followed from outside, by hooks on no module in particular."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +24,21 @@ class Scope:
 
     The hooks are PyTorch's global ones, so that no module has a hook: one that looks for hooks, as our attention does
     to choose its kernel, computes what it does unwatched. They are gone afterwards, also after an error.
+
+    Args:
+        model: what is followed.
+        on_enter: called with a module's name and its positional arguments.
+        on_leave: called with a module's name and what it returned.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        on_enter: Callable[[str, Any], object] = lambda name, args: None,
+        on_leave: Callable[[str, Any], object] = lambda name, output: None,
+    ) -> None:
+        self._on_enter, self._on_leave = on_enter, on_leave
         self.visits: dict[str, Visit] = {}
         self._names = {module: name for name, module in model.named_modules()}
         self._stack: list[str] = []
@@ -35,6 +48,11 @@ class Scope:
     def current(self) -> str | None:
         """Name of the innermost module at work, empty for the model itself; None outside of it."""
         return self._stack[-1] if self._stack else None
+
+    @property
+    def outer(self) -> str | None:
+        """Name of the module around it, None if there is none."""
+        return self._stack[-2] if len(self._stack) > 1 else None
 
     def __enter__(self) -> "Scope":
         self._handles = [
@@ -52,6 +70,7 @@ class Scope:
         name = self._names.get(module)
         if name is not None:
             self._stack.append(name)
+            self._on_enter(name, args)
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
         name = self._names.get(module)
@@ -60,6 +79,7 @@ class Scope:
         self._stack.pop()
         calls = self.visits[name].calls if name in self.visits else 0
         self.visits[name] = Visit(calls + 1, shape_of(output))
+        self._on_leave(name, output)
 
 
 def shape_of(output: Any) -> str:

@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clearhead.checkpoint import load_checkpoint, load_model_tensors
 from clearhead.data.labelled_batches import LabelledBatch
 from clearhead.data.masked import MaskedBatch
 from clearhead.data.segments import collate as collate_segments
 from clearhead.data.stream import StreamBatch
 from clearhead.data.translation import Batch, collate
 from clearhead.errors import DataError, ModelError, UsageError
+from clearhead.optim.build import RateOf, build_optimizers, same_rate
 from clearhead.tasks import classify, language_model, masked, translation
 from clearhead.tasks.classifier import Classifier
 from clearhead.tasks.generator import LanguageModel
@@ -23,6 +25,8 @@ from clearhead.tasks.ngram import NgramLanguageModel
 from clearhead.tasks.pipeline import load
 from clearhead.tasks.translator import Translator
 from clearhead.text.tokenizer import Tokenizer
+from clearhead.train.precision import Precision
+from clearhead.train.state import TrainState, find_checkpoint
 
 Trained = Translator | LanguageModel | MaskedModel | Classifier
 TrainingBatch = Batch | StreamBatch | MaskedBatch | LabelledBatch
@@ -56,6 +60,8 @@ class Opened:
 
     run: Path
     trained: Trained
+    checkpoint: Path
+    """Its directory."""
     text: str | None = None
     """What the model reads; None: random pieces."""
     shape: Shape = Shape()
@@ -84,7 +90,9 @@ class Opened:
         trained = load(run, checkpoint=checkpoint, device=device)
         if isinstance(trained, NgramLanguageModel):
             raise ModelError(f"run {str(run)!r}: an n-gram model has counts and no modules to look into")
-        return cls(run, trained, text, shape or Shape(), progress)
+        path = find_checkpoint(run, checkpoint)
+        assert path is not None  # which load has found
+        return cls(run, trained, path, text, shape or Shape(), progress)
 
     @property
     def model(self) -> nn.Module:
@@ -108,15 +116,16 @@ class Opened:
         Raises:
             DataError: the text has more pieces than the model has room for.
         """
-        match self.trained:
-            case Translator():
-                return self._translation(self.trained).to(self.device)
-            case LanguageModel():
-                return self._stream(self.trained).to(self.device)
-            case MaskedModel():
-                return self._masked(self.trained).to(self.device)
-            case Classifier():
-                return self._labelled(self.trained).to(self.device)
+        with torch.inference_mode(False):  # since autograd refuses what was made inside of it
+            match self.trained:
+                case Translator():
+                    return self._translation(self.trained).to(self.device)
+                case LanguageModel():
+                    return self._stream(self.trained).to(self.device)
+                case MaskedModel():
+                    return self._masked(self.trained).to(self.device)
+                case Classifier():
+                    return self._labelled(self.trained).to(self.device)
 
     @property
     def inputs(self) -> dict[str, Tensor]:
@@ -138,21 +147,52 @@ class Opened:
         names = ("src_ids", "tgt_ids", "ids")
         return sum(tensor.numel() for name, tensor in self.inputs.items() if name in names)
 
+    def learner(self, *, with_state: bool) -> TrainState:
+        """Returns the run as its training would go on: the weights before any average and merge, with the optimizers.
+
+        Args:
+            with_state: whether the optimizers have the state of the checkpoint, as far as it has one.
+        """
+        rates: RateOf = same_rate
+        model: nn.Module
+        match self.trained:
+            case Translator(recipe=recipe, tokenizers=tokenizers):
+                model = translation.build_model(recipe, tokenizers)
+            case LanguageModel(recipe=recipe, tokenizer=tokenizer):
+                model = language_model.build_net(recipe, tokenizer)
+            case MaskedModel(recipe=recipe, tokenizer=tokenizer):
+                model = masked.build_masked(recipe, tokenizer)
+            case Classifier(recipe=recipe, tokenizer=tokenizer, labels=labels):
+                model, rates = classify.build_classifier(recipe, tokenizer, labels), classify.rate_of(recipe)
+        saved = load_checkpoint(self.checkpoint, ("model", "optimizer") if with_state else ("model",))
+        load_model_tensors(model, saved.tensors["model"], str(self.checkpoint))
+        model.to(self.device)
+        state = TrainState(model, build_optimizers(model, self.recipe.optim, self.recipe.train.lr, rates))
+        state.step = int(saved.state["step"])
+        slots = dict(saved.tensors.get("optimizer", {}))
+        slots.pop("ema/updates", None)
+        state.optimizers.load_state_tensors(slots)
+        return state
+
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         """The mean loss of training, on ``model`` as it is."""
         recipe: Any = self.recipe
+        with Precision(recipe.train.precision, self.device.type).autocast():
+            total, count = self._loss(model, batch, recipe)
+        return total / count
+
+    def _loss(self, model: nn.Module, batch: Any, recipe: Any) -> tuple[Tensor, int]:
         match self.trained, batch:
             case Translator(), Batch():
-                total, count = translation.batch_loss(model, batch, recipe.loss)  # type: ignore[arg-type]
+                return translation.batch_loss(model, batch, recipe.loss)  # type: ignore[arg-type]
             case LanguageModel(), StreamBatch():
-                total, count = language_model.batch_loss(model, batch, recipe.loss)  # type: ignore[arg-type]
+                return language_model.batch_loss(model, batch, recipe.loss)  # type: ignore[arg-type]
             case MaskedModel(), MaskedBatch():
-                total, count = masked.batch_loss(model, batch, recipe.loss)  # type: ignore[arg-type]
+                return masked.batch_loss(model, batch, recipe.loss)  # type: ignore[arg-type]
             case Classifier(labels=labels), LabelledBatch():
-                total, count = classify.Objective(labels).loss_of(model, batch)
+                return classify.Objective(labels).loss_of(model, batch)
             case _:
                 raise AssertionError(type(batch))
-        return total / count
 
     def rows(self, tokenizer: Tokenizer, marks: int, *, draw: int = 0) -> list[list[int]]:
         """Encodes the text, or draws rows of random pieces; ``marks`` positions of the model are left free."""

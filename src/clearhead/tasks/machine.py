@@ -5,13 +5,13 @@ import importlib.util
 import os
 import platform
 import shutil
-import time
 from typing import Any
 
 import torch
 
 from clearhead import __version__
 from clearhead.errors import UsageError
+from clearhead.inspect.limits import gemm_rate
 from clearhead.tasks.run import cache_folder
 
 EXTRAS = {"plots": "matplotlib", "tensorboard": "tensorboard", "interop": "transformers"}
@@ -67,23 +67,13 @@ def _devices() -> dict[str, str]:
 def _precisions() -> dict[str, str]:
     """Measures a small matrix product in each type: some machines run half precision a hundred times slower."""
     device = pick_device("auto")
-    rates = {kind: _gemm_rate(kind, device) for kind in (torch.float32, torch.bfloat16, torch.float16)}
+    rates = {kind: gemm_rate(kind, device) / 1e9 for kind in (torch.float32, torch.bfloat16, torch.float16)}
     base = rates[torch.float32]
     words = {}
     for kind, rate in rates.items():
         verdict = "" if kind == torch.float32 else (", worth trying" if rate > 1.2 * base else ", slower: do not use")
         words[str(kind).removeprefix("torch.")] = f"{rate:,.0f} GFLOP/s on {device}{verdict}"
     return words
-
-
-def _gemm_rate(kind: torch.dtype, device: torch.device, size: int = 384) -> float:
-    a = torch.randn(size, size, device=device).to(kind)
-    best, until = float("inf"), time.perf_counter() + 0.15
-    while time.perf_counter() < until:  # the first products start threads and load kernels
-        started = time.perf_counter()
-        float((a @ a)[0, 0])  # waits for the result
-        best = min(best, time.perf_counter() - started)
-    return float(2 * size**3 / best / 1e9)
 
 
 def _version(module: str) -> str:

@@ -5,19 +5,106 @@ from collections.abc import Callable, Iterator, Mapping
 from torch import Tensor
 
 from clearhead.checkpoint import checkpoints_of, load_checkpoint
+from clearhead.errors import ClearheadError
 from clearhead.inspect.call import call
+from clearhead.inspect.curves import activations, schedule
+from clearhead.inspect.dispatch import ops
+from clearhead.inspect.flow import gradients
+from clearhead.inspect.graph import autograd
+from clearhead.inspect.ledger import memory
 from clearhead.inspect.modules import model
 from clearhead.inspect.norms import norm
 from clearhead.inspect.ranks import rank
 from clearhead.inspect.report import View
+from clearhead.inspect.saved import checkpoint
+from clearhead.inspect.slots import optimizer
+from clearhead.inspect.strides import layout
+from clearhead.inspect.together import Together
+from clearhead.optim.build import build_ema
 from clearhead.tasks.decoding_views import beam_of, steps_of
 from clearhead.tasks.inspection import Opened
 from clearhead.tasks.reading import attention_of
+from clearhead.train.loop import scheduled
 
 
 def model_of(opened: Opened) -> View:
     """See ``inspect.modules.model``."""
     return model(opened.model, opened.inputs, tokens=opened.tokens)
+
+
+def memory_of(opened: Opened) -> View:
+    """See ``inspect.ledger.memory``: a step as in training, with the optimizer and the average of the recipe."""
+    state, decay = opened.learner(with_state=False), opened.recipe.optim.ema_decay
+    ema = build_ema(state.model, decay) if decay else None
+    return memory(state.model, opened.batch, loss=opened.loss, optimizers=state.optimizers.parts, ema=ema)
+
+
+def autograd_of(opened: Opened) -> View:
+    """See ``inspect.graph.autograd``."""
+    return autograd(opened.learner(with_state=False).model, opened.batch, loss=opened.loss)
+
+
+def layout_of(opened: Opened) -> View:
+    """See ``inspect.strides.layout``."""
+    return layout(opened.model, opened.inputs)
+
+
+def ops_of(opened: Opened) -> View:
+    """See ``inspect.dispatch.ops``."""
+    return ops(opened.model, opened.inputs)
+
+
+def gradients_of(opened: Opened) -> View:
+    """See ``inspect.flow.gradients``: at the rate that is next, with the optimizer's state."""
+    state, recipe = opened.learner(with_state=True), opened.recipe
+    state.optimizers.set_lr_factor(scheduled(state.step + 1, recipe.train, recipe.optim))
+    return gradients(
+        state.model,
+        [opened.batch],
+        loss=opened.loss,
+        optimizer=lambda model: state.optimizers,
+        clip=recipe.optim.grad_clip_norm,
+        progress=opened.progress,
+    )
+
+
+def optimizer_of(opened: Opened) -> View:
+    """See ``inspect.slots.optimizer``."""
+    state, recipe = opened.learner(with_state=True), opened.recipe
+    state.optimizers.set_lr_factor(scheduled(max(state.step, 1), recipe.train, recipe.optim))
+    return optimizer(
+        state.optimizers.parts,
+        state.model,
+        ema_decay=recipe.optim.ema_decay,
+        step=state.step,
+        max_steps=recipe.train.max_steps,
+        rate=lambda step: recipe.train.lr * scheduled(step, recipe.train, recipe.optim),
+    )
+
+
+def checkpoint_of(opened: Opened) -> View:
+    """See ``inspect.saved.checkpoint``."""
+    saved = opened.model.state_dict().keys()
+    return checkpoint(opened.run, missing=tuple(name for name, _ in opened.model.named_buffers() if name not in saved))
+
+
+def activations_of(opened: Opened) -> View:
+    """See ``inspect.curves.activations``."""
+    return activations(opened.model, opened.inputs)
+
+
+def schedule_of(opened: Opened) -> View:
+    """See ``inspect.curves.schedule``."""
+    optim, train = opened.recipe.optim, opened.recipe.train
+    return schedule(
+        optim.schedule,
+        lr=train.lr,
+        warmup_steps=train.warmup_steps,
+        max_steps=train.max_steps,
+        min_factor=optim.min_lr_factor,
+        cycle_steps=optim.cycle_steps,
+        decay_fraction=optim.decay_fraction,
+    )
 
 
 def rank_of(opened: Opened) -> View:
@@ -36,12 +123,34 @@ def _weights(opened: Opened) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
         yield saved.state["step"], saved.tensors.get("ema", saved.tensors["model"])
 
 
+def all_of(opened: Opened) -> View:
+    """Shows what a page of a run has, as far as its family and the text allow."""
+    views, missing = dict[str, View](), dict[str, str]()
+    for name in PAGE:
+        try:
+            views[name] = VIEWS[name](opened)
+        except ClearheadError as error:
+            missing[name] = str(error)
+    return Together(f"{opened.run.name}: {opened.text or 'random pieces'}", views, missing)
+
+
+PAGE = ("attention", "steps", "beam", "rank", "norm", "memory")
 VIEWS: dict[str, Callable[[Opened], View]] = {
     "model": model_of,
+    "memory": memory_of,
+    "autograd": autograd_of,
+    "layout": layout_of,
+    "ops": ops_of,
+    "gradients": gradients_of,
+    "optimizer": optimizer_of,
+    "checkpoint": checkpoint_of,
+    "activations": activations_of,
+    "schedule": schedule_of,
     "attention": attention_of,
     "steps": steps_of,
     "beam": beam_of,
     "rank": rank_of,
     "norm": norm_of,
+    "all": all_of,
 }
 """By the word of the command line; ``cli/inspect.py`` has a line of help for each."""

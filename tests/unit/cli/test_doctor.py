@@ -12,7 +12,7 @@ from tests.toy import clearhead
 
 def test_json_and_text_tell_the_same(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        machine, "_gemm_rate", lambda kind, device: {torch.float32: 100.0, torch.float16: 1.0}.get(kind, 300.0)
+        machine, "gemm_rate", lambda kind, device: {torch.float32: 1e11, torch.float16: 1e9}.get(kind, 3e11)
     )
     said = clearhead(capsys, "doctor", "--json")
     tree = json.loads(said.out)

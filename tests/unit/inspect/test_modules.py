@@ -1,35 +1,17 @@
 """The tree of modules against PyTorch's own count of everything."""
 
-import copy
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as torch_module
 
-from clearhead.errors import ModelError
 from clearhead.inspect.modules import model as look
-from clearhead.models.bert import BertConfig, BertPretraining
+from tests.families import FAMILIES, IDS, assert_no_watcher, assert_unchanged, families
 from tests.small import VOCAB, small, small_gpt
-
-
-def bert() -> nn.Module:
-    sizes: dict[str, Any] = {"d_model": 16, "d_ff": 24, "n_heads": 4, "n_layers": 2, "max_seq_len": 16}
-    return BertPretraining(BertConfig(**sizes), vocab_size=VOCAB).eval()
-
-
-IDS = torch.randint(4, VOCAB, (2, 8), generator=torch.Generator().manual_seed(0))
-FAMILIES = {
-    "transformer": (small(position="rotary"), (IDS, IDS)),
-    "gpt": (small_gpt(tie=True, n_kv_heads=2), IDS),
-    "bert": (bert(), {"ids": IDS, "mask": IDS > 5}),
-}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_counts_are_those_of_pytorch(family: str) -> None:
-    model, batch = FAMILIES[family]
+    model, batch = families()[family]
     view = look(model, batch)
     assert view.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert [one.name for one in view.modules if one.shared is None] == [name for name, _ in model.named_modules()]
@@ -42,18 +24,8 @@ def test_counts_are_those_of_pytorch(family: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_looking_changes_nothing(family: str) -> None:
-    model, batch = FAMILIES[family]
-    args = batch if isinstance(batch, tuple) else (batch,)
-    run = (lambda: model(**batch)) if isinstance(batch, dict) else (lambda: model(*args))
-    before, state, rng = run(), copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    look(model, batch)
-    after = run()
-    for one, other in zip(*([x] if isinstance(x, Tensor) else list(x) for x in (before, after)), strict=True):
-        assert torch.equal(one, other)
-    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), rng)
-    assert not torch_module._global_forward_hooks
-    assert not any(module._forward_hooks for module in model.modules())
+    model, batch = families()[family]
+    assert_unchanged(model, batch, lambda: look(model, batch))
 
 
 def test_flops_are_those_of_the_formula() -> None:
@@ -125,6 +97,4 @@ def test_a_model_without_anything() -> None:
 def test_errors_of_the_model_come_through_and_hooks_are_gone() -> None:
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         look(nn.Linear(3, 3), torch.ones(2, 4))
-    assert not torch_module._global_forward_hooks
-    with pytest.raises(ModelError, match="is compiled"):
-        look(torch.compile(nn.Linear(2, 2)), torch.ones(1, 2))
+    assert_no_watcher(nn.Linear(3, 3))

@@ -1,0 +1,232 @@
+"""The operators of one forward or step: how often, where, by which kernel, how long, and how near to the limit."""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._C._autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from clearhead.inspect.call import Batch, Loss, call, device_of, untouched
+from clearhead.inspect.flops import CPU_ATTENTION
+from clearhead.inspect.limits import Limits, measure_limits
+from clearhead.inspect.report import Note, Part, Table, View, amount
+
+GATHERS = frozenset(("embedding", "index_select", "index", "gather"))  # which read only what they write
+SHOWN = 20  # operators in a terminal
+
+
+@dataclass(frozen=True)
+class Operator:
+    """All calls of one operator."""
+
+    name: str
+    calls: int
+    seconds: float
+    """Of all calls, what it calls itself left out; on a GPU of its kernels."""
+    share: float
+    """Of the seconds of all operators."""
+    device: str
+    kernel: str
+    """The dispatch key whose kernel ran, empty for what only calls others; on a GPU the kernels too."""
+    flops: int
+    bytes: int
+    """That its tensors have, read and written once each; none of a view."""
+    of_limit: float | None
+    """What it achieved of the limit that binds it, None if it has neither FLOPs nor bytes."""
+    bound: str
+    """``compute`` or ``memory``, whichever it came closer to."""
+
+
+@dataclass(frozen=True)
+class OpsView(View):
+    """See ``ops``."""
+
+    operators: list[Operator]
+    """The longest first."""
+    what: str
+    seconds: float
+    """Of all operators together, one time through."""
+    wall: float
+    """Of one time through unwatched, Python and waiting included."""
+    limits: Limits
+
+    @property
+    def title(self) -> str:
+        """See ``View``."""
+        return f"operators of one {self.what}"
+
+    def parts(self) -> list[Part]:
+        """See ``View``."""
+        rows = [
+            (
+                one.name.removeprefix("aten::"),
+                f"{one.calls:,}",
+                f"{1e3 * one.seconds:.3f}",
+                f"{one.share:.1%}",
+                one.kernel,
+                amount(one.flops, "FLOP") if one.flops else "",
+                "" if one.of_limit is None else f"{one.of_limit:.0%} {one.bound}",
+            )
+            for one in self.operators[:SHOWN]
+        ]
+        columns = ("operator", ">calls", ">ms", ">share", "kernel", ">work", ">of the limit")
+        found: list[Part] = [Table(self.title, columns, rows)]
+        if len(self.operators) > SHOWN:
+            rest = sum(one.seconds for one in self.operators[SHOWN:])
+            found.append(Note(f"{len(self.operators) - SHOWN} more operators, {1e3 * rest:.3f} ms"))
+        flops = sum(one.flops for one in self.operators)
+        limit = f"{amount(self.limits.flops, 'FLOP/s')} and {amount(self.limits.bytes, 'B/s')}"
+        rate = flops / self.wall
+        found.append(
+            Note(f"{1e3 * self.seconds:.3f} ms in operators; unwatched {1e3 * self.wall:.3f} ms, Python included")
+        )
+        found.append(
+            Note(f"{amount(rate, 'FLOP/s')}: {rate / self.limits.flops:.0%} of this machine, measured: {limit}")
+        )
+        return found
+
+
+def ops(model: nn.Module, batch: Batch, *, loss: Loss | None = None, repeats: int = 3) -> OpsView:
+    """Counts and times the operators of a forward, or of a training step if there is a ``loss``.
+
+    Calls, kernels, FLOPs and bytes come from one time through under PyTorch's dispatcher, times from others under its
+    profiler, so that the counting is not timed.
+
+    Args:
+        model: any module.
+        batch: see ``call``; with ``loss``, what that takes.
+        loss: gives the scalar that is differentiated; None: a forward in evaluation mode, without gradients.
+        repeats: times through; each operator's shortest counts.
+
+    Raises:
+        ModelError: the model is compiled.
+    """
+    device = device_of(model)
+    counter, watch = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION), _Calls()
+
+    def once() -> None:
+        with nullcontext() if loss else torch.no_grad():
+            if loss is None:
+                call(model, batch)
+            else:
+                loss(model, batch).backward()
+
+    with ExitStack() as stack:
+        stack.enter_context(untouched(model, training=loss is not None))
+        with counter, watch:
+            once()
+        wall = min(_seconds(once, device) for _ in range(max(repeats, 2)))
+        kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
+        profiles = []
+        for _ in range(repeats):
+            with profile(activities=kinds, acc_events=True) as profiler:
+                once()
+            profiles.append(profiler)
+    flops = {str(key).replace(".", "::", 1): count for key, count in counter.flop_counts["Global"].items()}
+    limits = measure_limits(device)
+    timed = _times(profiles, watch.seen, on_gpu=device.type == "cuda")
+    return _view(timed, watch.seen, flops, limits, wall, "step" if loss else "forward")
+
+
+@dataclass
+class _Seen:
+    device: str
+    kernel: str
+    bytes: int = 0
+    kernels: Counter[str] = field(default_factory=Counter)
+
+
+class _Calls(TorchDispatchMode):
+    """Notes where each operator ran, by which kernel, and how many bytes its tensors have."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen: dict[str, _Seen] = {}
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = operator(*args, **(kwargs or {}))
+        outputs = [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
+        tensors = [*(leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)), *outputs]
+        name = operator._schema.name
+        if name not in self.seen:
+            device = tensors[0].device.type if tensors else "cpu"
+            self.seen[name] = _Seen(device, _kernel(operator.name(), device))
+        if operator.overloadpacket.__name__ in GATHERS:
+            self.seen[name].bytes += 2 * sum(tensor.numel() * tensor.element_size() for tensor in outputs)
+        elif not operator.is_view:
+            sizes = {id(tensor): tensor.numel() * tensor.element_size() for tensor in tensors}
+            self.seen[name].bytes += sum(sizes.values())
+        return found
+
+
+def _kernel(operator: str, device: str) -> str:
+    """Returns whose kernel PyTorch's table has for an operator on a device: CPU, CUDA or one for any device."""
+    table = torch._C._dispatch_dump_table(operator)
+    found = re.search(rf"^{device.upper()}: .*?Register(\w+?)_?\d*\.cpp", table, re.M)
+    return "any device" if found and found[1].startswith("Composite") else found[1] if found else "its own"
+
+
+def _times(profiles: Sequence[Any], seen: dict[str, _Seen], *, on_gpu: bool) -> dict[str, tuple[int, float]]:
+    """Returns calls and seconds of each operator, its shortest time over the profiles; kernels go into ``seen``."""
+    for event in profiles[0].events():
+        if event.name in seen and event.kernels:
+            seen[event.name].kernels.update(kernel.name for kernel in event.kernels)
+    timed: dict[str, tuple[int, float]] = {}
+    for one in (one for profiler in profiles for one in profiler.key_averages()):
+        if one.device_type == DeviceType.CPU and (one.key.startswith("aten::") or one.key in seen):
+            seconds = (one.self_device_time_total if on_gpu else one.self_cpu_time_total) / 1e6
+            timed[one.key] = one.count, min(seconds, timed.get(one.key, (0, seconds))[1])
+    return timed
+
+
+def _view(
+    timed: dict[str, tuple[int, float]],
+    seen: dict[str, _Seen],
+    flops: dict[str, int],
+    limits: Limits,
+    wall: float,
+    what: str,
+) -> OpsView:
+    total = sum(seconds for _, seconds in timed.values())
+    operators = []
+    for name, (count, seconds) in sorted(timed.items(), key=lambda item: -item[1][1]):
+        known = seen.get(name, _Seen("", ""))
+        shares = {
+            "compute": flops.get(name, 0) / seconds / limits.flops if seconds else 0.0,
+            "memory": known.bytes / seconds / limits.bytes if seconds else 0.0,
+        }
+        bound = max(shares, key=shares.__getitem__)
+        kernels = ", ".join(kernel for kernel, _ in known.kernels.most_common(2))
+        operators.append(
+            Operator(
+                name=name,
+                calls=count,
+                seconds=seconds,
+                share=seconds / total if total else 0.0,
+                device=known.device,
+                kernel=f"{known.kernel}: {kernels}" if kernels else known.kernel,
+                flops=flops.get(name, 0),
+                bytes=known.bytes,
+                of_limit=shares[bound] if shares[bound] else None,
+                bound=bound if shares[bound] else "",
+            )
+        )
+    return OpsView(operators, what, total, wall, limits)
+
+
+def _seconds(work: Callable[[], None], device: torch.device) -> float:
+    started = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started

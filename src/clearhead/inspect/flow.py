@@ -1,0 +1,217 @@
+"""Gradients over a few steps: norms by layer, how far each step moves the weights, units that learn nothing."""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from clearhead.inspect.call import Batch, Loss, mean_output, untouched
+from clearhead.inspect.report import Curves, Note, Part, Table, View
+
+VANISHING, EXPLODING = 1e-4, 1e4
+"""Root mean squares of a layer's gradient, over the median of all layers, beyond which it is marked."""
+
+
+@runtime_checkable
+class Stepper(Protocol):
+    """An optimizer."""
+
+    def step(self) -> Any:
+        """Updates the weights by their gradients."""
+
+
+@dataclass(frozen=True)
+class LayerGradient:
+    """A module's own parameters, step by step."""
+
+    name: str
+    parameters: int
+    weight_norm: float
+    """Before the first step."""
+    norms: list[float]
+    """Of the gradient, at each step."""
+    updates: list[float]
+    """Norm of what each step changed, over the norm of the weights; 1e-3 is usual."""
+    dead_units: int
+    """Outputs of a linear layer whose weights had a gradient of exactly 0 at every step."""
+    units: int
+    mark: str
+    """``vanishing``, ``exploding``, ``not finite``, ``none`` (no gradient) or nothing."""
+
+
+@dataclass(frozen=True)
+class GradientsView(View):
+    """See ``gradients``."""
+
+    layers: list[LayerGradient]
+    losses: list[float]
+    """Before each step."""
+    norms: list[float]
+    """Of all gradients together, before clipping."""
+
+    @property
+    def title(self) -> str:
+        """See ``View``."""
+        return f"gradients over {len(self.losses)} steps"
+
+    def parts(self) -> list[Part]:
+        """See ``View``."""
+        rows = [
+            (
+                one.name,
+                f"{one.weight_norm:.3g}",
+                f"{one.norms[0]:.1e}" if one.norms else "",
+                f"{one.norms[-1]:.1e}" if one.norms else "",
+                f"{one.updates[-1]:.1e}" if one.updates else "",
+                f"{one.dead_units}/{one.units}" if one.dead_units else "",
+                one.mark,
+            )
+            for one in self.layers
+        ]
+        marked = frozenset(number for number, one in enumerate(self.layers) if one.mark)
+        columns = ("layer", ">weights", ">first", ">last", ">update", ">dead", "")
+        found: list[Part] = [Table(self.title, columns, rows, marked)]
+        found.append(Note("norms of weights and of gradients at the first and last step; update is over weight"))
+        losses = ", ".join(f"{loss:.4g}" for loss in self.losses)
+        found.append(Note(f"loss {losses}; norm of all gradients {', '.join(f'{norm:.3g}' for norm in self.norms)}"))
+        by_layer = [math.log10(one.norms[-1]) for one in self.layers if one.norms and 0 < one.norms[-1] < math.inf]
+        if len(by_layer) > 1:
+            depth = [float(number) for number in range(len(by_layer))]
+            found.append(Curves("log10 of the gradient's norm", "layer", depth, {"last step": by_layer}))
+        return found
+
+
+def gradients(
+    model: nn.Module,
+    batches: Sequence[Batch] | Batch,
+    *,
+    loss: Loss = mean_output,
+    optimizer: Callable[[nn.Module], Stepper] | None = None,
+    steps: int = 3,
+    clip: float = 0.0,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> GradientsView:
+    """Trains for a few steps, watches, and puts every weight back as it was.
+
+    It takes the memory of training and two copies of the weights.
+
+    Args:
+        model: any module.
+        batches: a list of batches that are taken in turn, or one batch.
+        loss: gives the scalar that is differentiated.
+        optimizer: makes what updates the model's parameters; None: AdamW at 1e-3.
+        steps: how many.
+        clip: largest norm of all gradients together; 0 does not clip.
+        progress: called with (steps done, steps in all).
+
+    Raises:
+        ModelError: the model is compiled, or has no output to differentiate.
+    """
+    turns = batches if isinstance(batches, list) else [batches]
+    named = {name: one for name, one in model.named_parameters() if one.requires_grad}
+    trail = _Trail(named)
+    with ExitStack() as stack:
+        stack.enter_context(untouched(model, training=True))
+        stack.callback(trail.put_back)
+        stepper = torch.optim.AdamW(named.values(), lr=1e-3) if optimizer is None else optimizer(model)
+        for step in range(steps):
+            for one in named.values():
+                one.grad = None
+            value = loss(model, turns[step % len(turns)])
+            value.backward()
+            trail.note(float(value.detach()))
+            if clip:
+                nn.utils.clip_grad_norm_(named.values(), clip)
+            stepper.step()
+            trail.moved()
+            progress(step + 1, steps)
+    return GradientsView(_layers(model, trail), trail.losses, trail.totals)
+
+
+class _Trail:
+    """Squares of norms of every parameter, step by step, and the weights as they were."""
+
+    def __init__(self, named: dict[str, nn.Parameter]) -> None:
+        self.named = named
+        self.losses: list[float] = []
+        self.totals: list[float] = []
+        self.weights = {name: _square(one) for name, one in named.items()}
+        self.grads: dict[str, list[float]] = {name: [] for name in named}
+        self.updates: dict[str, list[float]] = {name: [] for name in named}
+        self.dead: dict[str, Tensor] = {}
+        self._first = {name: one.detach().clone() for name, one in named.items()}
+        self._last = {name: one.detach().clone() for name, one in named.items()}
+
+    def note(self, loss: float) -> None:
+        self.losses.append(loss)
+        for name, one in self.named.items():
+            self.grads[name].append(0.0 if one.grad is None else _square(one.grad))
+            if one.grad is not None and one.ndim == 2:
+                still = one.grad.eq(0).all(dim=1)
+                self.dead[name] = self.dead[name] & still if name in self.dead else still
+        self.totals.append(math.sqrt(sum(squares[-1] for squares in self.grads.values())))
+
+    @torch.no_grad()
+    def moved(self) -> None:
+        for name, one in self.named.items():
+            self.updates[name].append(_square(one - self._last[name]))
+            self._last[name].copy_(one)
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        for name, one in self.named.items():
+            one.copy_(self._first[name])
+
+
+def _square(tensor: Tensor) -> float:
+    return float(torch.linalg.vector_norm(tensor.detach(), dtype=torch.float32)) ** 2
+
+
+def _layers(model: nn.Module, trail: _Trail) -> list[LayerGradient]:
+    owners: dict[str, list[str]] = {}
+    for name in trail.named:
+        owners.setdefault(name.rpartition(".")[0], []).append(name)
+    mean_squares = {
+        owner: [
+            math.sqrt(sum(trail.grads[name][step] for name in names) / sum(trail.named[name].numel() for name in names))
+            for step in range(len(trail.losses))
+        ]
+        for owner, names in owners.items()
+    }
+    known = sorted(values[-1] for values in mean_squares.values() if values and 0 < values[-1] < math.inf)
+    median = known[len(known) // 2] if known else 0.0
+    modules = dict(model.named_modules())
+    found = []
+    for owner, names in owners.items():
+        weight = sum(trail.weights[name] for name in names)
+        linear = [name for name in names if isinstance(modules[owner], nn.Linear) and name in trail.dead]
+        found.append(
+            LayerGradient(
+                name=owner or type(model).__name__,
+                parameters=sum(trail.named[name].numel() for name in names),
+                weight_norm=math.sqrt(weight),
+                norms=[math.sqrt(sum(squares)) for squares in zip(*(trail.grads[name] for name in names), strict=True)],
+                updates=[
+                    math.sqrt(sum(squares) / weight) if weight else 0.0
+                    for squares in zip(*(trail.updates[name] for name in names), strict=True)
+                ],
+                dead_units=sum(int(trail.dead[name].sum()) for name in linear),
+                units=sum(len(trail.dead[name]) for name in linear),
+                mark=_mark(mean_squares[owner], median),
+            )
+        )
+    return found
+
+
+def _mark(values: list[float], median: float) -> str:
+    if not all(map(math.isfinite, values)):
+        return "not finite"
+    if not any(values):
+        return "none"
+    if median and values[-1] < VANISHING * median:
+        return "vanishing"
+    return "exploding" if median and values[-1] > EXPLODING * median else ""

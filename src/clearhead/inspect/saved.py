@@ -1,0 +1,160 @@
+"""What each saved form of a model holds, read from the headers of its files."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from clearhead.checkpoint import checkpoints_of
+from clearhead.errors import ModelError
+from clearhead.inspect.report import Note, Part, Table, View, amount
+
+WEIGHTS, OPTIMIZER = ("model", "ema"), "optimizer"
+LONGEST_HEADER = 1 << 20  # bytes of a JSON file that is read to name its keys
+
+
+@dataclass(frozen=True)
+class SavedFile:
+    """One file of a saved form."""
+
+    name: str
+    bytes: int
+    tensors: int
+    numbers: int
+    """In its tensors."""
+    kinds: dict[str, int]
+    """What its tensors are -> how many; of an optimizer its slots."""
+    holds: str
+    """In words."""
+
+
+@dataclass(frozen=True)
+class SavedForm:
+    """A directory that a model can be taken from."""
+
+    path: str
+    form: str
+    files: list[SavedFile]
+    enough_for: str
+
+    @property
+    def bytes(self) -> int:
+        """Of all its files."""
+        return sum(file.bytes for file in self.files)
+
+
+@dataclass(frozen=True)
+class CheckpointView(View):
+    """See ``checkpoint``."""
+
+    forms: list[SavedForm]
+    missing: list[str]
+    """Buffers of the model that no form holds, since they follow from the config."""
+
+    @property
+    def title(self) -> str:
+        """See ``View``."""
+        return "saved forms"
+
+    def parts(self) -> list[Part]:
+        """See ``View``."""
+        found: list[Part] = []
+        for form in self.forms:
+            rows = [(one.name, amount(one.bytes), str(one.tensors or ""), one.holds) for one in form.files]
+            columns = ("file", ">bytes", ">tensors", "holds")
+            found.append(Table(f"{form.path}: {form.form}, {amount(form.bytes)}", columns, rows))
+            found.append(Note(f"enough to {form.enough_for}"))
+        if self.missing:
+            found.append(Note(f"in none, made anew from the config: {', '.join(self.missing)}"))
+        return found
+
+
+def checkpoint(*folders: Path | str, missing: tuple[str, ...] = ()) -> CheckpointView:
+    """Says what saved forms hold, from headers: no tensor is read.
+
+    Args:
+        folders: runs, checkpoints, or folders in the layout of Hugging Face.
+        missing: names of what the model has and saves nowhere.
+
+    Raises:
+        ModelError: a folder is not there, holds no model, or a file of it is damaged.
+    """
+    forms = [form for folder in folders for form in _forms(Path(folder))]
+    return CheckpointView(forms, list(missing))
+
+
+def _forms(folder: Path) -> Iterator[SavedForm]:
+    if not folder.is_dir():
+        raise ModelError(f"folder {str(folder)!r}: no such directory")
+    if (folder / "recipe.toml").is_file():
+        own = [
+            _file(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.parent.name != "checkpoints" and path.parent.parent.name != "checkpoints"
+        ]
+        yield SavedForm(str(folder), "run", own, "read text as the model does; its weights are in the checkpoints")
+        for path in checkpoints_of(folder):
+            yield from _forms(path)
+        return
+    files = [_file(path) for path in sorted(folder.iterdir()) if path.is_file()]
+    names = {file.name for file in files}
+    if not any(file.tensors for file in files):
+        raise ModelError(f"folder {str(folder)!r}: holds no weights, neither a run, a checkpoint nor an exported model")
+    if "state.json" in names and f"{OPTIMIZER}.safetensors" in names:
+        yield SavedForm(str(folder), "full checkpoint", files, "go on with training, bit by bit, and to use the model")
+    elif "state.json" in names:
+        yield SavedForm(
+            str(folder), "weights only", files, "use the model with the run's recipe, not to go on training"
+        )
+    else:
+        yield SavedForm(
+            str(folder), "exported", files, "use the model elsewhere: weights with their config, no training state"
+        )
+
+
+def _file(path: Path) -> SavedFile:
+    size = path.stat().st_size
+    if path.suffix == ".safetensors":
+        return _tensors(path, size)
+    words = {
+        "manifest.json": "size and SHA-256 of every file",
+        "state.json": "where training is",
+        "recipe.toml": "sizes, parts, optimizer, schedule, seed: all that was chosen",
+        "config.json": "sizes and parts in Hugging Face's words",
+        "metrics.jsonl": "every step and evaluation",
+        "data-report.json": "what was read, used and dropped",
+        "labels.json": "what the outputs stand for",
+    }
+    holds = words.get(path.name, "tokenizer" if "token" in str(path) else "")
+    if path.name == "state.json" and size < LONGEST_HEADER:
+        holds += f": {', '.join(_keys(path))}"
+    return SavedFile(path.name, size, 0, 0, {}, holds)
+
+
+def _keys(path: Path) -> list[str]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"checkpoint file {str(path)!r} is damaged: {error}") from error
+    return [key for key in found if key != "format"] if isinstance(found, dict) else []
+
+
+def _tensors(path: Path, size: int) -> SavedFile:
+    kinds: Counter[str] = Counter()
+    numbers = 0
+    try:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - a handle, which cannot be iterated
+                numbers += math.prod(file.get_slice(name).get_shape())
+                kinds[name.partition("/")[0] if path.stem == OPTIMIZER else "tensors"] += 1
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"checkpoint file {str(path)!r} is damaged: {error}") from error
+    words = {"model": "weights", "ema": "moving average of the weights", OPTIMIZER: "state of the optimizer: "}
+    holds = words.get(path.stem, "weights")
+    if path.stem == OPTIMIZER:
+        holds += ", ".join(f"{name} of {count}" for name, count in kinds.items())
+    return SavedFile(path.name, size, sum(kinds.values()), numbers, dict(kinds), holds)

@@ -1,0 +1,167 @@
+"""Tensor layout during one forward: which operators only look at memory in another way, and which copy it."""
+
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from clearhead.inspect.call import Batch, call, untouched
+from clearhead.inspect.live import storage_of
+from clearhead.inspect.report import Note, Part, Table, View, amount
+from clearhead.inspect.scope import Scope
+from clearhead.inspect.source import caller
+
+# operators that move numbers and compute nothing; views are known by their schema
+MOVES = frozenset(
+    "clone copy_ _to_copy cat stack repeat repeat_interleave index_select constant_pad_nd _reshape_copy flip roll "
+    "contiguous fill_diagonal_".split()
+)
+SHOWN = 40  # rows in a terminal
+
+
+@dataclass(frozen=True)
+class LayoutStep:
+    """One operator that changes how a tensor lies in memory."""
+
+    module: str
+    line: str
+    """Of the program."""
+    function: str
+    """What the program called."""
+    operator: str
+    """What PyTorch made of it."""
+    before: str
+    """Shape and stride of its first tensor."""
+    shape: list[int]
+    stride: list[int]
+    contiguous: bool
+    same_storage: bool
+    copied: int
+    """Bytes written to other memory; 0 for a view."""
+
+
+@dataclass(frozen=True)
+class LayoutView(View):
+    """See ``layout``."""
+
+    steps: list[LayoutStep]
+    views: int
+    copies: int
+    copied: int
+    """Bytes."""
+    kept: int
+    """Steps that are in ``steps``."""
+
+    @property
+    def title(self) -> str:
+        """See ``View``."""
+        return "layout of one forward"
+
+    def parts(self) -> list[Part]:
+        """See ``View``."""
+        copied, times = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
+        for step in self.steps:
+            what = step.function if step.function in step.operator else f"{step.function}: {step.operator}"
+            lies = f"{step.before} -> {_lies(step.shape, step.stride)}"
+            key = (what, step.line, lies, "copy" if step.copied else "view" if step.same_storage else "new")
+            copied[key] += step.copied
+            times[key] += 1
+        order = sorted(times, key=lambda key: -copied[key])
+        rows = [(*key, str(times[key]), amount(copied[key]) if copied[key] else "") for key in order[:SHOWN]]
+        table = Table("views and copies", ("what", "line", "shape (stride)", "", ">times", ">copied"), rows)
+        said = f"{self.views:,} views, {self.copies:,} copies, {amount(self.copied)} copied in one forward"
+        notes: list[Part] = [Note(said)]
+        if len(order) > SHOWN:
+            notes.append(Note(f"{len(order) - SHOWN} more kinds, all of them in --json"))
+        if self.kept < self.views + self.copies:
+            notes.append(Note(f"{self.views + self.copies:,} steps were counted, the first {self.kept:,} are listed"))
+        return [table, *notes]
+
+
+MOST = 20_000  # steps that are kept; more are counted
+
+
+def layout(model: nn.Module, batch: Batch) -> LayoutView:
+    """Watches how tensors lie in memory during one forward, without gradients.
+
+    Args:
+        model: any module, in evaluation mode for the time being.
+        batch: see ``call``.
+
+    Raises:
+        ModelError: the model is compiled.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(untouched(model, training=False))
+        stack.enter_context(torch.no_grad())
+        functions = stack.enter_context(_Functions())
+        watch = stack.enter_context(_Layout(stack.enter_context(Scope(model)), functions))
+        call(model, batch)
+    return LayoutView(watch.steps, watch.views, watch.copies, watch.copied, len(watch.steps))
+
+
+class _Functions(TorchFunctionMode):
+    """Knows which function the program called last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.current = ""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        outer, self.current = self.current, (resolve_name(function) or str(function)).rpartition(".")[2]
+        try:
+            return function(*args, **(kwargs or {}))
+        finally:
+            self.current = outer
+
+
+class _Layout(TorchDispatchMode):
+    def __init__(self, scope: Scope, functions: _Functions) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.steps: list[LayoutStep] = []
+        self.views = self.copies = self.copied = 0
+        self._scope, self._functions = scope, functions
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = operator(*args, **(kwargs or {}))
+        name = operator.overloadpacket.__name__
+        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if inputs and name != "detach" and (operator.is_view or name in MOVES or name == "_unsafe_view"):
+            for out in (leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)):
+                self._note(name, inputs, out)
+        return found
+
+    def _note(self, name: str, inputs: list[Tensor], out: Tensor) -> None:
+        same = any(storage_of(one) == storage_of(out) for one in inputs)
+        copied = 0 if same and name != "copy_" else out.numel() * out.element_size()
+        self.views, self.copies, self.copied = (
+            self.views + (not copied),
+            self.copies + bool(copied),
+            self.copied + copied,
+        )
+        if len(self.steps) < MOST:
+            first = inputs[1] if name == "copy_" and len(inputs) > 1 else inputs[0]
+            self.steps.append(
+                LayoutStep(
+                    module=self._scope.current or "",
+                    line=caller(),
+                    function=self._functions.current or name,
+                    operator=name,
+                    before=_lies(list(first.shape), list(first.stride())),
+                    shape=list(out.shape),
+                    stride=list(out.stride()),
+                    contiguous=out.is_contiguous(),
+                    same_storage=same,
+                    copied=copied,
+                )
+            )
+
+
+def _lies(shape: list[int], stride: list[int]) -> str:
+    return f"{'x'.join(map(str, shape)) or 'scalar'} ({','.join(map(str, stride))})"

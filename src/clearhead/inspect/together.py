@@ -1,0 +1,37 @@
+"""Several views as one, for a page that shows a run from all sides."""
+
+import html
+from dataclasses import dataclass
+from typing import Any
+
+from clearhead.inspect.report import Note, Part, View
+
+
+@dataclass(frozen=True)
+class Together(View):
+    """Views by name, one below the other."""
+
+    name: str
+    views: dict[str, View]
+    missing: dict[str, str]
+    """Views that there are none of, with the reason."""
+
+    @property
+    def title(self) -> str:
+        """See ``View``."""
+        return self.name
+
+    def parts(self) -> list[Part]:
+        """See ``View``."""
+        found: list[Part] = [part for view in self.views.values() for part in (Note(view.title, True), *view.parts())]
+        return found + [Note(f"{name}: {reason}") for name, reason in self.missing.items()]
+
+    def as_dict(self) -> dict[str, Any]:
+        """See ``View``."""
+        return {name: view.as_dict() for name, view in self.views.items()} | {"missing": self.missing}
+
+    def _repr_html_(self) -> str:
+        links = "".join(f'<a href="#{name}">{name}</a>' for name in self.views)
+        body = "".join(f'<div id="{name}">{view._repr_html_()}</div>' for name, view in self.views.items())
+        rest = "".join(f"<p>{html.escape(f'{name}: {reason}')}</p>" for name, reason in self.missing.items())
+        return f"<h1>{html.escape(self.name)}</h1><nav>{links}</nav>{body}{rest}"

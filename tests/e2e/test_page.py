@@ -1,0 +1,157 @@
+"""The page of ``clearhead inspect`` in a real browser: it draws, answers pointer and keys, and asks for nothing."""
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clearhead.inspect.page import save_page
+from clearhead.tasks.inspection import Opened
+from clearhead.tasks.views import all_of
+from tests.browser import Browser, browsing
+
+TEXT = "他喜欢书。"
+LARGE, SAID = ".map canvas", "#attention .said"
+PIXELS = "return document.querySelector('.map canvas').toDataURL()"
+STATUS = "return document.querySelector(arguments[0]).textContent"
+# what is written over the page's ground must stand out from it (WCAG 2, contrast of 4.5)
+CONTRAST = """
+const luminance = (colour) => {
+  const [r, g, b] = colour.match(/[\\d.]+/g).map((v) => v / 255)
+    .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const ground = luminance(getComputedStyle(document.body).backgroundColor);
+const written = "h1, h2, p, td, th, caption, figcaption, .node text, .axis, .heads .name";
+return [...document.querySelectorAll(written)].map((one) => {
+  const style = getComputedStyle(one);
+  const ink = luminance(one.namespaceURI.endsWith("svg") ? style.fill : style.color);
+  return [(Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05), one.tagName, one.textContent.slice(0, 20)];
+}).sort((a, b) => a[0] - b[0])[0];
+"""
+
+
+@pytest.fixture(scope="module")
+def opened(toy_run: Path) -> Opened:
+    return Opened.open(toy_run, TEXT, checkpoint="best", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def page(opened: Opened, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("page") / "a page 图.html"
+    save_page(all_of(opened), file)
+    return file
+
+
+@pytest.fixture(scope="module", params=["light", "dark"])
+def browser(request: pytest.FixtureRequest, page: Path) -> Iterator[Browser]:
+    with browsing(dark=request.param == "dark") as one:
+        one.open(page)
+        yield one
+
+
+@pytest.mark.timeout(300)
+def test_it_draws_and_nothing_leaves_it(browser: Browser, opened: Opened, tmp_path: Path) -> None:
+    assert [one for one in browser.requests() if not one.startswith(("file:", "data:"))] == []
+    assert browser.complaints() == []
+    counted = "return ['.heads button', '#beam .node', '#rank circle', '.still:not([hidden])']"
+    heads, nodes, dots, still = browser.run(counted + ".map((s) => document.querySelectorAll(s).length)")
+    assert (heads, still) == (4 * 5, 0)
+    assert nodes > 10
+    assert dots >= 5 * (2 + 3) - 3
+    rows = browser.run("return [...document.querySelectorAll('.queries span')].map((one) => one.textContent)")
+    assert rows[0] == "<s>", "cross-attention comes first"
+    keys = browser.run("return [...document.querySelectorAll('.keys span')].map((one) => one.textContent)")
+    assert keys == opened.trained.translate([TEXT], beam=1)[0].source_pieces
+    assert keys[0] == "他"
+    assert len(set(pixels(browser.shoot(tmp_path / "shot.png")))) > 50, "an empty picture"
+
+
+def test_a_click_on_a_head_changes_the_picture(browser: Browser) -> None:
+    before, told = browser.run(PIXELS), browser.run(STATUS, SAID)
+    browser.click(".heads button", 2)
+    assert browser.run(PIXELS) != before
+    assert browser.run(STATUS, SAID) != told
+    pressed = browser.run("return [...document.querySelectorAll('.heads button')].map((one) => one.ariaPressed)")
+    assert (pressed.index("true"), pressed.count("true")) == (2, 1)
+
+
+def test_the_pointer_and_the_arrow_keys_read_single_weights(browser: Browser) -> None:
+    browser.click(".heads button", 0)
+    browser.hover(LARGE, 0.99, 0.01)
+    told = browser.run(STATUS, SAID)
+    assert "looks at" in told
+    assert "(row 1, column " in told
+    browser.run("document.querySelector('.map canvas').focus()")
+    before = browser.run(STATUS, SAID)
+    browser.press("down")
+    assert "row 2" in browser.run(STATUS, SAID) != before
+
+
+def test_keys_go_from_head_to_head_and_choose(browser: Browser) -> None:
+    browser.run("document.querySelectorAll('.heads button')[0].focus()")
+    browser.press("right", "down", "enter")
+    assert browser.run("return [...document.querySelectorAll('.heads button')].indexOf(document.activeElement)") == 5
+    assert browser.run("return document.activeElement.ariaPressed") == "true"
+
+
+def test_the_tree_says_paths_that_sum_up(browser: Browser) -> None:
+    told = browser.run(STATUS, "#beam .said")
+    sums, _, rest = told.partition("  =  ")
+    parts = [float(part.split()[-1]) for part in sums.split("  +  ")]
+    assert sum(parts) == pytest.approx(float(rest.split(";")[0]), abs=1e-3)
+    assert "result 1" in rest
+    browser.run("document.querySelector('#beam .node.result').focus()")
+    browser.press("down")
+    assert browser.run(STATUS, "#beam .said") != told
+    browser.press("left")
+    assert browser.run(STATUS, "#beam .said").count("  +  ") == told.count("  +  ") - 1
+
+
+def test_curves_are_switched_off_and_on(browser: Browser) -> None:
+    shown = "return getComputedStyle(document.querySelector('#rank .line')).display !== 'none'"
+    assert browser.run(shown) is True
+    browser.click("#rank .switches button")
+    assert browser.run(shown) is False
+    browser.click("#rank .switches button")
+    assert browser.run(shown) is True
+
+
+def test_every_picture_has_words_and_they_can_be_read(browser: Browser) -> None:
+    silent = browser.run(
+        "return [...document.querySelectorAll('svg, canvas:not([aria-hidden])')]"
+        ".filter((one) => !one.getAttribute('aria-label')).length"
+    )
+    assert silent == 0
+    contrast, *what = browser.run(CONTRAST)
+    assert contrast >= 4.5, what
+    assert browser.complaints() == []
+
+
+@pytest.mark.timeout(300)
+def test_a_narrow_window_does_not_scroll_sideways(page: Path) -> None:
+    with browsing(500, 800) as one:
+        one.open(page)
+        assert one.run("return document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.timeout(300)
+def test_a_request_would_be_seen(tmp_path: Path) -> None:
+    """The check above can fail: a page that asks for something elsewhere is caught."""
+    bad = tmp_path / "bad.html"
+    bad.write_text("<html data-ready=true><img src='https://example.com/a.png'>", encoding="utf-8")
+    with browsing() as one:
+        one.open(bad)
+        assert any("example.com" in address for address in one.requests())
+        assert any("ERR_NAME_NOT_RESOLVED" in said for said in one.complaints())
+
+
+def pixels(picture: bytes) -> bytes:
+    """Raw bytes of a PNG's rows: enough to tell an empty one."""
+    data, at = b"", 8
+    while at < len(picture):
+        size, kind = int.from_bytes(picture[at : at + 4]), picture[at + 4 : at + 8]
+        data += picture[at + 8 : at + 8 + size] if kind == b"IDAT" else b""
+        at += size + 12
+    return zlib.decompress(data)
