@@ -12,7 +12,7 @@ from tests.architecture import source
 UNTESTED: set[str] = set()
 
 BUDGETS = {
-    ("text",): 1150,
+    ("text",): 1300,
     ("data",): 3000,
     ("nn",): 1450,
     ("models",): 1300,
@@ -22,7 +22,7 @@ BUDGETS = {
     ("decode",): 2200,
     ("interop",): 1400,
     ("inspect",): 4000,
-    ("tasks",): 6250,
+    ("tasks",): 6500,
 }
 FILE_LINES, FUNCTION_LINES, NESTING = 400, 60, 3
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "manager", "managers"}
