@@ -24,6 +24,7 @@ VERBS = {
     "inspect": "Look inside a run: modules, memory, autograd, layout, gradients and more.",
     "import": "Make a run of a model in Hugging Face's layout.",
     "export": "Write the model of a run for other libraries.",
+    "checkpoints": "List the checkpoints of a run: steps, scores, sizes; check that they are whole.",
     "average": "Average the last checkpoints of a run into one.",
     "presets": "List the recipes that come with clearhead.",
     "doctor": "Say what this machine offers.",

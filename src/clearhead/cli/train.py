@@ -75,14 +75,14 @@ def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
     _show(found, as_json=options["as_json"])
     if found.reason != "interrupted":
         return 0
-    words = _without_checkpoint(sys.argv[1:]) + ([] if out else ["--out", str(found.run)])
+    words = without_checkpoint(sys.argv[1:]) + ([] if out else ["--out", str(found.run)])
     click.echo(
         f"clearhead: interrupted at step {found.step}; go on with: clearhead {shlex.join(words)} --resume", err=True
     )
     return 128 + (found.signal or 2)
 
 
-def _without_checkpoint(words: list[str]) -> list[str]:
+def without_checkpoint(words: list[str]) -> list[str]:
     """Leaves out --resume, and --checkpoint with its value: the run goes on from its latest."""
     found = [word for word in words if word != "--resume" and not word.startswith("--checkpoint=")]
     if "--checkpoint" in found:

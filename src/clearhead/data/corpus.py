@@ -95,7 +95,7 @@ class ParallelFiles:
         """Yields (line number from 1, source, target); raises DataError at a line that is not UTF-8."""
         for number, (src, tgt) in enumerate(zip_longest(_lines(self.src), _lines(self.tgt)), 1):
             if src is None or tgt is None:  # the scan found as many lines in both
-                raise DataError(f"{self.src if src is None else self.tgt} changed while it was read")
+                raise DataError(f"{self.src} or {self.tgt} changed while it was read")
             yield number, src, tgt
 
 

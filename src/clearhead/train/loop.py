@@ -70,6 +70,7 @@ def train_loop(
         should_stop: asked after each step; True saves and ends the loop.
     """
     saver = Saver(run, train.keep_last)
+    saver.mend(state)
     try:
         reason = yield from _train(state, work, saver, train, optim, validation, should_stop)
         yield from saver.wait(last=True)

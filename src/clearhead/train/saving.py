@@ -45,6 +45,17 @@ class Saver:
             found = [place] if place.is_file() else sorted(place.glob("*.json"))
             self._files |= {file.relative_to(self.run).as_posix(): file.read_bytes() for file in found}
 
+    def mend(self, state: TrainState) -> None:
+        """Lets ``best`` name what is the best one to ``state``: a death may have come before it was moved.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        path, pointer = self.run / "checkpoints" / f"step-{state.best_step:08d}", self.run / "checkpoints" / "best"
+        named = pointer.read_text(encoding="utf-8", errors="replace").strip() if pointer.is_file() else ""
+        if state.best_score is not None and named != path.name and path.is_dir():
+            point_to(self.run, "best", path)
+
     def save(self, state: TrainState) -> list[Saved | NotSaved]:
         """Waits for the checkpoint before, takes a copy of ``state`` and begins to write it.
 

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from clearhead import __version__
 from clearhead.checkpoint import (
     Checkpoint,
     checkpoints_of,
@@ -23,6 +22,7 @@ from clearhead.errors import DataError, ModelError
 from clearhead.files import write_whole
 from clearhead.optim.build import Optimizers
 from clearhead.train.generators import generator_states, restore_generators
+from clearhead.version import VERSION
 
 NUMBERS = ("step", "epoch", "position", "seconds", "scores", "best_score", "best_step", "evaluations_since_best")
 
@@ -118,6 +118,9 @@ class TrainState:
         # format 1 did not say: what it saved had been evaluated, but for interrupted runs
         self.evaluated_step, self.scaler = state.get("evaluated_step", self.step), state.get("scaler", {})
         self.skipped = state.get("skipped", 0)
+        groups = [group for part in self.optimizers.parts for group in part.param_groups]
+        for group, lr in zip(groups, state.get("schedule", {}).get("lr", []), strict=False):
+            group["lr"] = lr
         if "generators" in state:
             restore_generators(state["generators"])
 
@@ -127,7 +130,7 @@ def environment(model: nn.Module) -> dict[str, str]:
     device = next(model.parameters()).device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {
-        "clearhead": __version__,
+        "clearhead": VERSION,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
