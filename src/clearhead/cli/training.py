@@ -9,6 +9,7 @@ import click
 from clearhead.cli.options import is_first, print_json
 from clearhead.cli.progress import ProgressWriter
 from clearhead.config import as_tree, write_toml
+from clearhead.messages import localized
 from clearhead.tasks.forecast import lr_curve, try_steps
 from clearhead.tasks.job import GradientJob, Job
 from clearhead.tasks.repeat import Repeats, Summary, open_folder, repeat
@@ -55,7 +56,7 @@ def train_several(
 
 def report(job: Job) -> None:
     """Says on stderr what was read and built."""
-    for line in [*job.reports()["train"].lines(), job.headline()]:
+    for line in [*job.reports()["train"].lines(), job.headline(), *map(localized, job.warnings())]:
         click.echo(line, err=True)
 
 

@@ -146,6 +146,16 @@ Use it:
 `recipe.toml` is the whole recipe, `metrics.jsonl` every step{curves}.
 """
 
+    def warnings(self) -> list[str]:
+        """What a person should know before this is trained."""
+        digests = {split: report.as_dict().get("digest") for split, report in self.reports().items()}
+        train = digests.pop("train", None)
+        return [
+            f"warning: the split {split!r} is the training text itself: its scores say nothing about other text"
+            for split, digest in digests.items()
+            if train and digest == train
+        ]
+
     def save(self, run: Path) -> None:
         """Keeps recipe, tokenizers and data report in the run."""
         save_recipe(run, as_tree(self.recipe))

@@ -23,6 +23,7 @@ from clearhead.train.distributed import Engine, Inside, ranks
 from clearhead.train.divergence import Divergence
 from clearhead.train.events import Evaluated, Event, Finished, Reason, Skipped, Stepped
 from clearhead.train.failure import Failure, save_failure
+from clearhead.train.memory import enough_memory
 from clearhead.train.precision import Precision
 from clearhead.train.saving import Saver
 from clearhead.train.state import TrainState
@@ -76,7 +77,8 @@ def train_loop(
     saver = Saver(run, train.keep_last)
     saver.mend(state)
     try:
-        reason = yield from _train(state, work, saver, train, optim, validation, should_stop)
+        with enough_memory(train):
+            reason = yield from _train(state, work, saver, train, optim, validation, should_stop)
         yield from saver.wait(last=True)
     except (Exception, GeneratorExit):  # not KeyboardInterrupt: who presses twice does not want to wait
         with contextlib.suppress(ClearheadError):

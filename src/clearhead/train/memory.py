@@ -2,6 +2,13 @@
 
 import ctypes
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from clearhead.errors import DataError
+from clearhead.train.config import TrainConfig
 
 # names and numbers of glibc's malloc.h
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -18,3 +25,25 @@ def keep_freed_memory() -> bool:
     mallopt = ctypes.CDLL(None).mallopt
     settings = [(_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 64 * 2**20)]
     return [mallopt(name, value) for name, value in settings] == [1] * len(settings)
+
+
+@contextmanager
+def enough_memory(train: TrainConfig) -> Iterator[None]:
+    """Says what to lower where memory runs out in a step.
+
+    Raises:
+        DataError: it did.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        # torch has a class for a GPU's memory; for a machine's there is this text alone
+        full = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+        if not full:
+            raise
+        half, twice = max(train.batch_tokens // 2, 1), 2 * train.grad_accum_steps
+        raise DataError(
+            f"out of memory with train.batch_tokens = {train.batch_tokens}: --set train.batch_tokens={half} "
+            f"--set train.grad_accum_steps={twice} makes the same step of smaller batches, "
+            "--set train.checkpoint_activations=true computes more and keeps less; clearhead plan says what fits"
+        ) from error

@@ -5,6 +5,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from clearhead.errors import DataError
+from clearhead.train.config import TrainConfig
+from clearhead.train.memory import enough_memory
 
 PROBE = """
 import ctypes, resource
@@ -40,3 +45,18 @@ def test_elsewhere_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(platform, "libc_ver", lambda: ("musl", "1.2"))
     assert keep_freed_memory() is False
+
+
+def test_where_memory_runs_out_it_is_said_what_to_lower() -> None:
+    with (
+        pytest.raises(DataError, match=r"^out of memory .*batch_tokens=256 --set train\.grad_accum_steps=6 "),
+        enough_memory(TrainConfig(batch_tokens=512, grad_accum_steps=3)),
+    ):
+        torch.empty(1 << 60, dtype=torch.uint8)  # what torch says of a machine's memory
+    with (
+        pytest.raises(DataError, match=r"^out of memory"),
+        enough_memory(TrainConfig()),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(RuntimeError, match=r"^something else"), enough_memory(TrainConfig()):
+        raise RuntimeError("something else")
