@@ -53,7 +53,7 @@ def save_picture(view: View, file: Path) -> None:
     heights = [part.height for part in parts]
     installed = set(font_manager.get_font_names())
     fonts = ["DejaVu Sans Mono", *(name for name in CHINESE_FONTS if name in installed)]
-    figure = Figure(figsize=(10, 0.6 * len(parts) + sum(heights)), layout="constrained")
+    figure = Figure(figsize=(10, sum(heights) + sum(part.frame for part in parts)), layout="constrained")
     with rc_context({"axes.spines.top": False, "axes.spines.right": False, "font.monospace": fonts}):
         rows = figure.subplots(len(parts), 1, squeeze=False, height_ratios=heights)[:, 0]
         for part, axes in zip(parts, rows, strict=True):
