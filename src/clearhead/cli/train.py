@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clearhead.cli.options import print_json
+from clearhead.cli.options import is_first, print_json
 
 if TYPE_CHECKING:
     from clearhead.tasks.repeat import Summary
@@ -72,6 +72,8 @@ def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
     if isinstance(found, Summary):
         _show_several(found, as_json=options["as_json"])
         return 0
+    if not is_first():
+        return 0 if found.reason != "interrupted" else 128 + (found.signal or 2)
     _show(found, as_json=options["as_json"])
     if found.reason != "interrupted":
         return 0

@@ -112,6 +112,7 @@ def loader(
     pin_memory: bool = False,
     dropout: tuple[Tokenizer, Tokenizer] | None = None,
     max_len: int = 256,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """Yields the batches of ``plan`` from number ``start`` on, the same ones for any number of workers.
 
@@ -123,9 +124,10 @@ def loader(
         pin_memory: see ``load``.
         dropout: see ``BatchDataset``; the store must hold the text.
         max_len: see ``BatchDataset``.
+        share: see ``load``.
     """
     batches = BatchDataset(store, plan, dropout, max_len)
-    return load(batches, start=start, workers=workers, pin_memory=pin_memory)
+    return load(batches, start=start, workers=workers, pin_memory=pin_memory, share=share)
 
 
 def _pad(rows: Sequence[Any], special: SpecialIds, *, begin: bool) -> Int[np.ndarray, "batch width"]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from clearhead.checkpoint import Checkpoint, checkpoints_of, drop_checkpoint, save_checkpoint, tidy, verify_checkpoint
 from clearhead.errors import ClearheadError, DataError, ModelError
+from clearhead.train.distributed import ranks
 from clearhead.train.events import NotSaved, Saved
 from clearhead.train.state import TrainState, find_checkpoint, point_to
 
@@ -39,6 +40,8 @@ class Saver:
     _files: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if ranks().rank:
+            return
         tidy(self.run)
         for part in PARTS:
             place = self.run / part
@@ -51,6 +54,8 @@ class Saver:
         Raises:
             DataError: it cannot be written.
         """
+        if ranks().rank:
+            return
         path, pointer = self.run / "checkpoints" / f"step-{state.best_step:08d}", self.run / "checkpoints" / "best"
         named = pointer.read_text(encoding="utf-8", errors="replace").strip() if pointer.is_file() else ""
         if state.best_score is not None and named != path.name and path.is_dir():
@@ -65,6 +70,9 @@ class Saver:
         Raises:
             ClearheadError: it could not be written, and neither could those before it.
         """
+        if ranks().rank:
+            state.snapshot()  # parts come together in process 0, which writes
+            return []
         told = self.wait()
         checkpoint = replace(state.snapshot(), files=self._files)
         write = _Write(state.step, self.run / "checkpoints" / f"step-{state.step:08d}")

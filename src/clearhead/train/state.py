@@ -20,6 +20,7 @@ from clearhead.checkpoint import (
 )
 from clearhead.errors import DataError, ModelError
 from clearhead.files import write_whole
+from clearhead.nn.shards import whole
 from clearhead.optim.build import Optimizers
 from clearhead.train.generators import generator_states, restore_generators
 from clearhead.version import VERSION
@@ -34,6 +35,10 @@ class TrainState:
     model: nn.Module
     optimizers: Optimizers
     ema: AveragedModel | None = None
+    inside: nn.Module | None = None
+    """What losses of ``model`` run in, from ``arrange``; None runs them as they are."""
+    evaluated_inside: nn.Module | None = None
+    """The same of the average."""
     step: int = 0
     """Optimizer steps taken."""
     epoch: int = 0
@@ -64,7 +69,7 @@ class TrainState:
         if self.ema is not None:
             tensors["ema"] = model_tensors(self.ema.module)
         copies = {
-            stem: {name: tensor.detach().to("cpu", copy=True) for name, tensor in found.items()}
+            stem: {name: whole(tensor.detach()).to("cpu", copy=True) for name, tensor in found.items()}
             for stem, found in tensors.items()
         }
         state = {
