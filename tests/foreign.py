@@ -1,5 +1,7 @@
 """Tokenizers and models as other libraries write them down: what tests of import and export share."""
 
+import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -110,4 +112,53 @@ def write_bert(folder: Path, architecture: str = "BertForPreTraining", **changes
     inputs = ["input_ids", "token_type_ids", "attention_mask"]
     fast = transformers.PreTrainedTokenizerFast(tokenizer_object=pipeline, model_input_names=inputs, **names)
     fast.save_pretrained(folder)
+    return folder
+
+
+def field(number: int, content: bytes | int) -> bytes:
+    """One field of a protocol buffer."""
+
+    def varint(value: int) -> bytes:
+        low, rest = value & 0x7F, value >> 7
+        return bytes([low | 0x80]) + varint(rest) if rest else bytes([low])
+
+    if isinstance(content, int):
+        return varint(number << 3) + varint(content)
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def sentencepiece(pieces: dict[str, float], *, trainer: bytes = b"", types: dict[str, int] | None = None) -> bytes:
+    """Returns a SentencePiece model: the pieces with their scores after <unk>, <s> and </s>."""
+    rows = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
+    rows += [(piece, score, (types or {}).get(piece, 1)) for piece, score in pieces.items()]
+    return b"".join(
+        field(1, field(1, piece.encode()) + b"\x15" + struct.pack("<f", score) + field(3, kind))
+        for piece, score, kind in rows
+    ) + field(2, field(3, 1) + trainer)
+
+
+SOURCE = {"▁": -3.0, "▁eats": -4.0, "▁an": -4.0, "▁apple": -5.0, **dict.fromkeys("Heatsnplpc.,y'?du", -6.0)}
+TARGET = {"▁": -3.0, "苹果": -4.0, "吃了": -4.5, **dict.fromkeys("我他一个吃了苹果。", -6.0)}
+
+
+def write_marian(folder: Path, **changes: Any) -> Path:
+    """Writes a random Marian, with uneven attention and no bias at zero, and its tokenizers."""
+    from transformers import MarianConfig, MarianMTModel
+
+    pieces = [*SOURCE, *(piece for piece in TARGET if piece not in SOURCE and piece != "个")]
+    numbers = {piece: index for index, piece in enumerate(["</s>", "<unk>", *pieces, "<pad>"])}
+    last = len(numbers) - 1
+    torch.manual_seed(0)
+    sizes = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48}
+    sizes |= {"encoder_attention_heads": 4, "decoder_attention_heads": 4, "max_position_embeddings": 40}
+    ids = {"pad_token_id": last, "eos_token_id": 0, "decoder_start_token_id": last, "bos_token_id": None}
+    words = {"vocab_size": len(numbers), "activation_function": "swish", "scale_embedding": True, "init_std": 0.2}
+    model = shake(MarianMTModel(MarianConfig(**sizes | ids | words | changes)))
+    model.final_logits_bias.normal_()
+    model.save_pretrained(folder)
+    for name, spelled in (("source", SOURCE), ("target", TARGET)):
+        (folder / f"{name}.spm").write_bytes(sentencepiece(spelled))
+    (folder / "vocab.json").write_text(json.dumps(numbers, ensure_ascii=False))
+    settings = {"source_lang": "en", "target_lang": "zh", "tokenizer_class": "MarianTokenizer"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     return folder

@@ -12,6 +12,8 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+from clearhead.version import VERSION
+
 if TYPE_CHECKING:
     from clearhead import inspect
     from clearhead.decode.sampling import SamplingConfig
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from clearhead.tasks.training import TrainResult, train
     from clearhead.tasks.translator import Trace, Translation, Translator
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "Classification",

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from clearhead.errors import DataError, ModelError
 from clearhead.files import sync
+from clearhead.nn.shards import is_shard, part_like
 
 FORMAT = 2  # 1 has no files besides tensors and numbers, and says nothing of random generators and optimizers
 MANIFEST = "manifest.json"
@@ -181,13 +182,17 @@ def _header(file: Path) -> dict[str, int]:
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Returns the model's parameters and buffers by name, a shared tensor once, under its first name."""
+    """Returns the model's parameters and buffers by name, a shared tensor once, under its first name.
+
+    Of those that are shared by processes, this one's parts.
+    """
     seen: set[int] = set()
     kept: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() not in seen or not tensor.numel():
-            kept[name] = tensor
-            seen.add(tensor.data_ptr())
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        place = id(tensor) if is_shard(tensor) else tensor.data_ptr()
+        if place not in seen or not tensor.numel():
+            kept[name] = tensor.detach()
+            seen.add(place)
     return kept
 
 
@@ -224,7 +229,7 @@ def load_matching(model: nn.Module, tensors: Mapping[str, Tensor], source: str) 
             raise ModelError(f"{source}: tensor {name!r} has shape {given}, this model needs {wanted}")
     with torch.no_grad():
         for name in loaded:
-            own[name].copy_(tensors[name])
+            own[name].copy_(part_like(own[name], tensors[name]))
     return LoadReport(loaded, sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys()))
 
 

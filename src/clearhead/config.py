@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -9,9 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from clearhead.errors import UsageError, nearest
+from clearhead.version import VERSION
 
 T = TypeVar("T")
 Tree = dict[str, Any]
+WRITER = "clearhead"
+"""Key of a recipe that says which version wrote it."""
 
 
 def read_toml(path: Path) -> Tree:
@@ -77,10 +81,12 @@ def parse(cls: type[T], tree: Mapping[str, Any], *, source: str) -> T:
         source: where the values come from, for messages.
 
     Raises:
-        UsageError: unknown keys (with the nearest right one), wrong types, values out of range; all in one line.
+        UsageError: unknown keys (with the nearest right one), wrong types, values out of range; all in one line, which
+            says so where the tree is of a later version.
     """
     import pydantic
 
+    newer, tree = newer_than_this(tree), {key: value for key, value in tree.items() if key != WRITER}
     problems = _unknown_keys(cls, tree, "")
     if not problems:
         try:
@@ -90,7 +96,19 @@ def parse(cls: type[T], tree: Mapping[str, Any], *, source: str) -> T:
             return pydantic.TypeAdapter(cls).validate_json(whole, strict=True)
         except pydantic.ValidationError as error:
             problems = [_explain(item) for item in error.errors(include_url=False)]
-    raise UsageError(f"{source}: " + "; ".join(problems))
+    raise UsageError(f"{source}: " + "; ".join(problems) + newer)
+
+
+def newer_than_this(tree: Mapping[str, Any]) -> str:
+    """Returns a part of an error that says where a recipe is of a later version, which may know other keys; else ""."""
+    written = str(tree.get(WRITER, ""))
+    if _version(written) <= _version(VERSION):
+        return ""
+    return f"; it is of clearhead {written}, this is {VERSION}"
+
+
+def _version(text: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", text)[:3]]
 
 
 def as_tree(config: Any) -> Tree:

@@ -12,17 +12,17 @@ from tests.architecture import source
 UNTESTED: set[str] = set()
 
 BUDGETS = {
-    ("text",): 1150,
-    ("data",): 3000,
-    ("nn",): 1450,
+    ("text",): 1300,
+    ("data",): 3150,
+    ("nn",): 1500,
     ("models",): 1300,
-    ("loss", "optim"): 550,
+    ("loss", "optim"): 600,
     ("checkpoint",): 300,
-    ("train",): 1600,
+    ("train",): 2000,
     ("decode",): 2200,
     ("interop",): 1400,
     ("inspect",): 4000,
-    ("tasks",): 6250,
+    ("tasks",): 7000,
 }
 FILE_LINES, FUNCTION_LINES, NESTING = 400, 60, 3
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "manager", "managers"}

@@ -17,8 +17,8 @@ def command(run: Path, target: str, out: Path, checkpoint: str) -> None:
 
     hf writes config.json, model.safetensors and tokenizer.json for AutoTokenizer and AutoModelForCausalLM; of a masked
     language model for AutoModelForPreTraining and AutoModelForMaskedLM; of a classifier for
-    AutoModelForSequenceClassification. A model that no class of Hugging Face can represent is refused, with the key
-    that it lacks.
+    AutoModelForSequenceClassification; of a translator for MarianMTModel. A model that no class of Hugging Face can
+    represent is refused, with the key that it lacks.
 
     \b
     clearhead export RUN --to hf --out exported/

@@ -2,6 +2,7 @@
 
 import importlib
 import keyword
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from clearhead.errors import ClearheadError, nearest
 
 VERBS = {
     "train": "Train a model from raw text.",
+    "plan": "Forecast memory and time of a recipe, for one device or many.",
+    "replay": "Say where the step that ended a run first was not finite.",
     "translate": "Translate lines with a trained run.",
     "generate": "Continue prompts with a trained language model.",
     "fill": "Say what may stand at [MASK] in a text.",
@@ -24,6 +27,7 @@ VERBS = {
     "inspect": "Look inside a run: modules, memory, autograd, layout, gradients and more.",
     "import": "Make a run of a model in Hugging Face's layout.",
     "export": "Write the model of a run for other libraries.",
+    "checkpoints": "List the checkpoints of a run: steps, scores, sizes; check that they are whole.",
     "average": "Average the last checkpoints of a run into one.",
     "presets": "List the recipes that come with clearhead.",
     "doctor": "Say what this machine offers.",
@@ -95,5 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _leave(message: str, code: int, advice: str = "") -> None:
     from clearhead.messages import localized
 
-    click.echo(f"clearhead: {localized(' '.join(message.split()))}{localized(advice)}", err=True)
+    rank = os.environ.get("RANK", "0") if "TORCHELASTIC_RUN_ID" in os.environ else "0"
+    who = "clearhead" if rank == "0" else f"clearhead, process {rank}"
+    click.echo(f"{who}: {localized(' '.join(message.split()))}{localized(advice)}", err=True)
     sys.exit(code)

@@ -1,5 +1,6 @@
 """What several verbs share: options, lines from stdin, JSON to stdout."""
 
+import os
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -27,6 +28,11 @@ LENGTH_PENALTY = click.option(
     show_default=True,
     help="Rank by score / ((5 + pieces) / 6) ^ this; 0 ranks by score.",
 )
+
+
+def is_first() -> bool:
+    """Whether this is the process that speaks: the only one, or the first of those that torchrun started."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
 
 
 def print_json(tree: Any) -> None:

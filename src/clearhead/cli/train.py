@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clearhead.cli.options import print_json
+from clearhead.cli.options import is_first, print_json
 
 if TYPE_CHECKING:
     from clearhead.tasks.repeat import Summary
@@ -72,17 +72,19 @@ def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
     if isinstance(found, Summary):
         _show_several(found, as_json=options["as_json"])
         return 0
+    if not is_first():
+        return 0 if found.reason != "interrupted" else 128 + (found.signal or 2)
     _show(found, as_json=options["as_json"])
     if found.reason != "interrupted":
         return 0
-    words = _without_checkpoint(sys.argv[1:]) + ([] if out else ["--out", str(found.run)])
+    words = without_checkpoint(sys.argv[1:]) + ([] if out else ["--out", str(found.run)])
     click.echo(
         f"clearhead: interrupted at step {found.step}; go on with: clearhead {shlex.join(words)} --resume", err=True
     )
     return 128 + (found.signal or 2)
 
 
-def _without_checkpoint(words: list[str]) -> list[str]:
+def without_checkpoint(words: list[str]) -> list[str]:
     """Leaves out --resume, and --checkpoint with its value: the run goes on from its latest."""
     found = [word for word in words if word != "--resume" and not word.startswith("--checkpoint=")]
     if "--checkpoint" in found:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from clearhead.cli.options import print_json
+from clearhead.cli.options import is_first, print_json
 from clearhead.cli.progress import ProgressWriter
 from clearhead.config import as_tree, write_toml
 from clearhead.tasks.forecast import lr_curve, try_steps
@@ -33,10 +33,12 @@ def train(
         recipe, data, out, overrides=overrides, resume=resume, checkpoint=checkpoint, allow=allow, progress=_encoding
     ) as begun:
         job, run = begun.job, begun.run
-        report(job)
-        click.echo(f"run directory: {run}", err=True)
-        writers: list[Writer] = [ProgressWriter(job.max_steps, job.targets)]
-        if tensorboard:
+        writers: list[Writer] = []
+        if is_first():
+            report(job)
+            click.echo(f"run directory: {run}", err=True)
+            writers.append(ProgressWriter(job.max_steps, job.targets))
+        if tensorboard and is_first():
             writers.append(TensorBoardWriter(run / "tensorboard"))
         return train_run(job, run, writers, begun.notes)
 
@@ -64,6 +66,8 @@ def dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: bool)
     """
     tree = read_recipe(recipe, overrides)
     job = prepare_new(tree, data, progress=_encoding, source=f"recipe {recipe!r}")
+    if isinstance(job, GradientJob):
+        job.arrange()
     forecast = try_steps(job) if isinstance(job, GradientJob) else None
     if as_json:
         measured = asdict(forecast) if forecast else {}

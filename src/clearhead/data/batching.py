@@ -21,16 +21,24 @@ class BatchPlan:
     epoch: int
     efficiency: float
     """Real tokens, end marks included, divided by the tokens of both padded sides."""
+    share: tuple[int, int] = (0, 1)
+    """(rank, world): a batch holds every ``world``-th of its rows, from number ``rank`` on."""
 
     def __len__(self) -> int:
         """Number of batches."""
         return len(self.starts) - 1
 
     def __getitem__(self, index: int) -> Int[ndarray, " rows"]:
-        """Returns the indices of the pairs in batch ``index``."""
+        """Returns the indices of the pairs in batch ``index``, or in this process's share of it."""
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
-        return self.order[self.starts[index] : self.starts[index + 1]]
+        rows = self.order[self.starts[index] : self.starts[index + 1]]
+        rank, world = self.share
+        return rows[:1] if self.spare(index) else rows[rank::world]
+
+    def spare(self, index: int) -> bool:
+        """Whether there are not enough rows for this process, which then has the first one over again, for nothing."""
+        return bool(self.starts[index + 1] - self.starts[index] <= self.share[0])
 
 
 def plan_batches(

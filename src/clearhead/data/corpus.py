@@ -95,7 +95,7 @@ class ParallelFiles:
         """Yields (line number from 1, source, target); raises DataError at a line that is not UTF-8."""
         for number, (src, tgt) in enumerate(zip_longest(_lines(self.src), _lines(self.tgt)), 1):
             if src is None or tgt is None:  # the scan found as many lines in both
-                raise DataError(f"{self.src if src is None else self.tgt} changed while it was read")
+                raise DataError(f"{self.src} or {self.tgt} changed while it was read")
             yield number, src, tgt
 
 
@@ -196,13 +196,13 @@ class CorpusReport:
             text += [f"  {name}: normalized: {changed}"] if changed else []
         return text
 
-    def count(self, src_ids: list[int], tgt_ids: list[int], *, used: bool) -> None:
-        """Adds the pieces of a pair, or of a part of one."""
+    def count(self, src_ids: list[int], tgt_ids: list[int], *, used: bool, unk: int = SPECIAL_IDS.unk) -> None:
+        """Adds the pieces of a pair, or of a part of one; ``unk`` is the unknown one."""
         for side, ids in ((self.src, src_ids), (self.tgt, tgt_ids)):
             side.tokens_in += len(ids)
             side.tokens_used += len(ids) * used
             side.tokens_dropped += len(ids) * (not used)
-            side.unknown += ids.count(SPECIAL_IDS.unk)
+            side.unknown += ids.count(unk)
 
 
 class Pair(NamedTuple):
@@ -247,7 +247,7 @@ class PairFilter:
             self.report.kept += bool(parts)
             kept += parts
         for pair in kept:
-            self.report.count(pair.src_ids, pair.tgt_ids, used=True)
+            self.report.count(pair.src_ids, pair.tgt_ids, used=True, unk=self._src.ids.unk)
         self.report.read += len(pairs)
         self.report.pairs += len(kept)
         return kept
@@ -287,7 +287,7 @@ class PairFilter:
                 raise DataError(f"{path} line {pair.line}: {rule}; overlong may be drop, truncate or split")
             case "truncate":
                 self.report.truncated += 1
-                self.report.count(pair.src_ids[limit:], pair.tgt_ids[limit:], used=False)
+                self.report.count(pair.src_ids[limit:], pair.tgt_ids[limit:], used=False, unk=self._src.ids.unk)
                 return [pair._replace(src_ids=pair.src_ids[:limit], tgt_ids=pair.tgt_ids[:limit])], ""
             case "split":
                 src, tgt = ([part.strip() for part in split_sentences(text)] for text in (pair.src, pair.tgt))
@@ -303,7 +303,7 @@ class PairFilter:
         self.report.dropped[reason] = self.report.dropped.get(reason, 0) + 1
         examples = self.report.examples.setdefault(reason, [])
         examples += [pair.line] * (len(examples) < EXAMPLES)
-        self.report.count(pair.src_ids, pair.tgt_ids, used=False)
+        self.report.count(pair.src_ids, pair.tgt_ids, used=False, unk=self._src.ids.unk)
 
 
 class _Seen:

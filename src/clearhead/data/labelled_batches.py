@@ -234,7 +234,12 @@ def evaluation_batches(source: LabelledRows, *, batch_tokens: int) -> LabelledBa
 
 
 def loader(
-    batches: LabelledBatches, *, start: int = 0, workers: int = 0, pin_memory: bool = False
+    batches: LabelledBatches,
+    *,
+    start: int = 0,
+    workers: int = 0,
+    pin_memory: bool = False,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[LabelledBatch]:
     """Yields batches from number ``start`` on, the same ones for any number of workers; see ``load``."""
-    return load(batches, start=start, workers=workers, pin_memory=pin_memory)
+    return load(batches, start=start, workers=workers, pin_memory=pin_memory, share=share)

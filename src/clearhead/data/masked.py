@@ -207,7 +207,12 @@ def masked_text(store: SentenceStore, *, masker: Masker, max_seq_len: int) -> Ma
 
 
 def loader(
-    batches: MaskedBatches, *, start: int = 0, workers: int = 0, pin_memory: bool = False
+    batches: MaskedBatches,
+    *,
+    start: int = 0,
+    workers: int = 0,
+    pin_memory: bool = False,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[MaskedBatch]:
     """Yields batches from number ``start`` on, the same ones for any number of workers; see ``load``."""
-    return load(batches, start=start, workers=workers, pin_memory=pin_memory)
+    return load(batches, start=start, workers=workers, pin_memory=pin_memory, share=share)

@@ -1,6 +1,7 @@
 """Encoded parallel text, memory-mapped: built in a stream, cached under a digest of what decides it."""
 
 import contextlib
+import dataclasses
 import itertools
 import mmap
 from array import array
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from clearhead.data.corpus import CorpusReport, DataConfig, Pair, PairFilter, ParallelFiles, Scan, check_unchanged
 from clearhead.data.encoded import map_file, open_or_build, open_sealed, seal
 from clearhead.errors import DataError
+from clearhead.text.special import SpecialIds
 from clearhead.text.tokenizer import Tokenizer
 
 FORMAT = 2
@@ -31,6 +33,7 @@ class PairStore:
         """Opens what ``prepare`` wrote at ``path``; raises DataError when that is damaged."""
         meta = open_sealed(path, version=FORMAT)
         self.path, self.report = path, CorpusReport.from_dict(meta["report"])
+        self.special = SpecialIds(**meta.get("special", {}))
         self._maps = {name: map_file(path / name) for name in meta["types"]}
         self._arrays = {name: np.frombuffer(self._maps[name], kind) for name, kind in meta["types"].items()}
         self.line_numbers: NDArray[np.int64] = self._arrays["lines"]
@@ -114,7 +117,8 @@ def prepare(
         report = pairs.finish()
         if not report.pairs:
             raise DataError("no pair of lines is left to use: " + "; ".join(line.strip() for line in report.lines()))
-        seal(folder, {"types": columns.types, "report": report.as_dict()}, version=FORMAT)
+        meta = {"types": columns.types, "report": report.as_dict(), "special": dataclasses.asdict(tgt.ids)}
+        seal(folder, meta, version=FORMAT)
 
     return open_or_build(key, cache_dir, reuse=config.cache, read=PairStore, write=write)
 

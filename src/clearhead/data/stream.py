@@ -257,6 +257,13 @@ def _slide(begin: int, end: int, *, context: int, stride: int) -> Int[ndarray, "
     return np.stack([begins, firsts, np.append(firsts[1:], end)], axis=1)
 
 
-def loader(windows: Windows, *, start: int = 0, workers: int = 0, pin_memory: bool = False) -> Iterator[StreamBatch]:
+def loader(
+    windows: Windows,
+    *,
+    start: int = 0,
+    workers: int = 0,
+    pin_memory: bool = False,
+    share: tuple[int, int] = (0, 1),
+) -> Iterator[StreamBatch]:
     """Yields batches from number ``start`` on, the same ones for any number of workers; see ``load``."""
-    return load(windows, start=start, workers=workers, pin_memory=pin_memory)
+    return load(windows, start=start, workers=workers, pin_memory=pin_memory, share=share)

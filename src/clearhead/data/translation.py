@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from clearhead.data.batching import BatchPlan
 from clearhead.data.loading import load
 from clearhead.data.store import PairStore
-from clearhead.text.special import SPECIAL_IDS
+from clearhead.text.special import SPECIAL_IDS, SpecialIds
 from clearhead.text.tokenizer import Tokenizer
 
 Rows = Sequence[Sequence[int] | np.ndarray]
@@ -46,21 +46,25 @@ class Batch:
         return Batch(*(change(value) if isinstance(value, Tensor) else value for value in values))
 
 
-def collate_sources(src: Rows) -> tuple[Int[Tensor, "batch src"], Bool[Tensor, "batch src"] | None]:
+def collate_sources(
+    src: Rows, *, special: SpecialIds = SPECIAL_IDS
+) -> tuple[Int[Tensor, "batch src"], Bool[Tensor, "batch src"] | None]:
     """Pads sources (ids without marks), an end mark behind each; returns ``src_ids`` and ``src_mask``."""
-    ids = _pad(src, begin=False)
+    ids = _pad(src, special, begin=False)
     mask = np.arange(ids.shape[1]) <= np.array([len(row) for row in src])[:, None]
     return torch.from_numpy(ids), None if mask.all() else torch.from_numpy(mask)
 
 
-def collate(src: Rows, tgt: Rows, *, indices: Int[np.ndarray, " batch"] | None = None) -> Batch:
+def collate(
+    src: Rows, tgt: Rows, *, indices: Int[np.ndarray, " batch"] | None = None, special: SpecialIds = SPECIAL_IDS
+) -> Batch:
     """Pads pairs (ids without marks) into a batch; ``indices`` default to 0, 1, 2, ..."""
-    src_ids, src_mask = collate_sources(src)
+    src_ids, src_mask = collate_sources(src, special=special)
     return Batch(
         src_ids=src_ids,
         src_mask=src_mask,
-        tgt_ids=torch.from_numpy(_pad(tgt, begin=True)),
-        targets=torch.from_numpy(_pad(tgt, begin=False)),
+        tgt_ids=torch.from_numpy(_pad(tgt, special, begin=True)),
+        targets=torch.from_numpy(_pad(tgt, special, begin=False)),
         target_count=sum(len(row) + 1 for row in tgt),
         indices=torch.as_tensor(np.arange(len(src)) if indices is None else indices, dtype=torch.int64),
     )
@@ -86,7 +90,8 @@ class BatchDataset(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         rows = self.plan[index]
         pairs = [self._pair(int(row)) for row in rows]
-        return collate([src for src, _ in pairs], [tgt for _, tgt in pairs], indices=rows)
+        src, tgt = [src for src, _ in pairs], [tgt for _, tgt in pairs]
+        return collate(src, tgt, indices=rows, special=self.store.special)
 
     def _pair(self, index: int) -> Rows:
         stored = self.store.src(index), self.store.tgt(index)
@@ -107,6 +112,7 @@ def loader(
     pin_memory: bool = False,
     dropout: tuple[Tokenizer, Tokenizer] | None = None,
     max_len: int = 256,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """Yields the batches of ``plan`` from number ``start`` on, the same ones for any number of workers.
 
@@ -118,15 +124,16 @@ def loader(
         pin_memory: see ``load``.
         dropout: see ``BatchDataset``; the store must hold the text.
         max_len: see ``BatchDataset``.
+        share: see ``load``.
     """
     batches = BatchDataset(store, plan, dropout, max_len)
-    return load(batches, start=start, workers=workers, pin_memory=pin_memory)
+    return load(batches, start=start, workers=workers, pin_memory=pin_memory, share=share)
 
 
-def _pad(rows: Sequence[Any], *, begin: bool) -> Int[np.ndarray, "batch width"]:
+def _pad(rows: Sequence[Any], special: SpecialIds, *, begin: bool) -> Int[np.ndarray, "batch width"]:
     """Adds the begin mark before or the end mark behind each row, then padding to the longest."""
-    ids = np.full((len(rows), max(map(len, rows), default=0) + 1), SPECIAL_IDS.pad, np.int64)
+    ids = np.full((len(rows), max(map(len, rows), default=0) + 1), special.pad, np.int64)
     for line, row in zip(ids, rows, strict=True):
         line[int(begin) : len(row) + int(begin)] = row
-        line[0 if begin else len(row)] = SPECIAL_IDS.bos if begin else SPECIAL_IDS.eos
+        line[0 if begin else len(row)] = special.bos if begin else special.eos
     return ids

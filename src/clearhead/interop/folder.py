@@ -68,8 +68,8 @@ def read_tensors(folder: Path) -> Tensors:
     raise ModelError(f"{str(folder)!r} has no weights: {' or '.join(WEIGHTS)}, or an index of parts")
 
 
-def write_folder(folder: Path, config: Tree, tensors: Mapping[str, Tensor], files: Mapping[str, str]) -> None:
-    """Writes config, tensors and further text files to a new folder.
+def write_folder(folder: Path, config: Tree, tensors: Mapping[str, Tensor], files: Mapping[str, str | bytes]) -> None:
+    """Writes config, tensors and further files to a new folder.
 
     Raises:
         DataError: it cannot be written.
@@ -85,7 +85,7 @@ def write_folder(folder: Path, config: Tree, tensors: Mapping[str, Tensor], file
         folder.mkdir(parents=True, exist_ok=True)
         save_file(kept, folder / WEIGHTS[0], metadata={"format": "pt"})
         for name, content in {CONFIG: json.dumps(config, indent=2) + "\n", **files}.items():
-            (folder / name).write_text(content, encoding="utf-8")
+            (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
     except (OSError, SafetensorError) as error:
         raise DataError(f"{str(folder)!r} cannot be written: {error}") from error
 

@@ -18,8 +18,8 @@ from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 FILE, SETTINGS, NAMES = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 ROLES = ("pad", "bos", "eos", "unk", "cls", "sep", "mask")
-Template = Literal["plain", "begin", "segments"]
-"""What stands around a text there: nothing, an end mark before it, or ``[CLS] A [SEP] B [SEP]``."""
+Template = Literal["plain", "begin", "end", "segments"]
+"""What stands around a text there: nothing, an end mark before or behind it, or ``[CLS] A [SEP] B [SEP]``."""
 # what the first BERTs' files leave to the class of their tokenizer
 BERT_NAMES = {f"{role}_token": f"[{role.upper()}]" for role in ("pad", "unk", "cls", "sep", "mask")}
 
@@ -173,12 +173,15 @@ def _around(tokenizer: Tokenizer, specials: tuple[str, ...], template: Template)
         return None
     if template == "begin":
         mark = specials[tokenizer.begin]
-        return processors.TemplateProcessing(single=f"{mark} $A", special_tokens=[(mark, tokenizer.begin)])
+        return processors.TemplateProcessing(single=[mark, "$A"], special_tokens=[(mark, tokenizer.begin)])
+    if template == "end":
+        mark = specials[tokenizer.ids.eos]
+        return processors.TemplateProcessing(single=["$A", mark], special_tokens=[(mark, tokenizer.ids.eos)])
     cls, sep = tokenizer.ids.cls, tokenizer.ids.sep
     first, last = specials[cls], specials[sep]
     return processors.TemplateProcessing(
-        single=f"{first}:0 $A:0 {last}:0",
-        pair=f"{first}:0 $A:0 {last}:0 $B:1 {last}:1",
+        single=[f"{first}:0", "$A:0", f"{last}:0"],  # a list: unigram hides their names behind a space
+        pair=[f"{first}:0", "$A:0", f"{last}:0", "$B:1", f"{last}:1"],
         special_tokens=[(first, cls), (last, sep)],
     )
 

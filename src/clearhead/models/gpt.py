@@ -88,7 +88,7 @@ class GPT(nn.Module):
         self.alibi = Alibi(config.n_heads) if config.position == "alibi" else None
         self.layers = _layers(config)
         self.norm = final_norm(config.block, config.d_model, causal=True)
-        self.lm_head = nn.Linear(config.d_model, vocab_size, bias=False)
+        self.lm_head = nn.Linear(config.d_model, vocab_size, bias=config.block.bias == "all")
         if config.tie:
             self.lm_head.weight = self.embedding.tokens.weight
         initialize_normal(self, n_layers=config.n_layers)

@@ -140,7 +140,7 @@ class Transformer(nn.Module):
         target = source if config.tie == "all" else _embedding(config, vocab_size, pad_id)
         self.encoder = Encoder(config, source)
         self.decoder = Decoder(config, target)
-        self.lm_head = nn.Linear(config.d_model, vocab_size, bias=False)
+        self.lm_head = nn.Linear(config.d_model, vocab_size, bias=config.block.bias == "all")
         if config.tie != "none":
             self.lm_head.weight = target.tokens.weight
         initialize(self)

@@ -46,8 +46,8 @@ class BlockConfig:
     """Dropout after the activation of the feed-forward network."""
     stochastic_depth: Rate = 0.0
     """Rate at which a sequence skips a sublayer, rising linearly with depth to this value."""
-    bias: bool = True
-    """Whether the linear layers have a bias."""
+    bias: bool | Literal["all"] = True
+    """Whether the linear layers have a bias; ``all``: the output layer too, as in Marian."""
     residual: bool = True
     """Whether the residual connection is there."""
     mlp: bool = True
@@ -107,7 +107,7 @@ class Layer(nn.Module, ABC):
                 n_heads=n_heads,
                 n_kv_heads=n_kv_heads,
                 core=core,
-                bias=words.bias,
+                bias=bool(words.bias),
                 rotary=rotary,
                 qk_norm=words.attention == "qk_norm",
             )
@@ -120,7 +120,7 @@ class Layer(nn.Module, ABC):
         self.attn_residual = residual()
         self.mlp: MLP | GatedMLP | None = None
         if words.mlp:
-            self.mlp = build_mlp(words.activation, d_model, d_ff, bias=words.bias, dropout=words.mlp_dropout)
+            self.mlp = build_mlp(words.activation, d_model, d_ff, bias=bool(words.bias), dropout=words.mlp_dropout)
             self.mlp_norm, self.mlp_post_norm = _norms(words, d_model, causal=self.causal)
             self.mlp_residual = residual()
         if self.crossed:

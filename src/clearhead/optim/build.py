@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from clearhead.errors import ModelError
+from clearhead.nn.shards import part_like
 from clearhead.optim.muon import Muon
 from clearhead.optim.schedule import ScheduleName
 
@@ -73,6 +74,14 @@ class Optimizers:
         for part in self.parts:
             part.zero_grad(set_to_none=True)
 
+    def point_at(self, model: nn.Module) -> None:
+        """Takes the parameters of ``model`` with the same names in place of its own, before there is any state."""
+        now = dict(model.named_parameters())
+        for part in self.parts:
+            for group in part.param_groups:
+                group["params"] = [now[self.names[param]] for param in group["params"]]
+        self.names = {now[name]: name for name in self.names.values()}
+
     def state_tensors(self) -> dict[str, Tensor]:
         """Returns the state as ``slot/parameter.name`` -> tensor."""
         found: dict[str, Tensor] = {}
@@ -113,7 +122,7 @@ class Optimizers:
             _check_slots(name, param, slots, type(owner[param]))
             # a step count stays where it is made, on the CPU; moments go where the parameter is
             owner[param].state[param] = {
-                slot: value.to(value.device if slot == "step" else param.device, copy=True)
+                slot: value.clone() if slot == "step" else part_like(param, value).to(param.device, copy=True)
                 for slot, value in slots.items()
             }
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from clearhead.config import Tree, as_tree
+from clearhead.config import Tree, as_tree, newer_than_this
 from clearhead.errors import UsageError, nearest
 from clearhead.tasks.classify import parse_classify
 from clearhead.tasks.classify_job import prepare_classify
@@ -27,7 +27,8 @@ def task_of(tree: Tree, source: str) -> str:
     """
     task = tree.get("task", "translation")
     if task not in TASKS:
-        raise UsageError(f"{source}: task = {task!r}: must be one of {', '.join(TASKS)}{nearest(str(task), TASKS)}")
+        hint = nearest(str(task), TASKS) + newer_than_this(tree)
+        raise UsageError(f"{source}: task = {task!r}: must be one of {', '.join(TASKS)}{hint}")
     return str(task)
 
 

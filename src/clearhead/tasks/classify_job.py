@@ -44,6 +44,7 @@ from clearhead.tasks.language_model import load_tokenizer, save_tokenizer
 from clearhead.tasks.machine import pick_device
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.train.config import TrainConfig
+from clearhead.train.distributed import ranks
 from clearhead.train.loop import Work
 
 
@@ -87,8 +88,13 @@ class ClassifyJob(GradientJob):
         recipe, objective = self.recipe, self.objective
 
         def batches(epoch: int, start: int) -> Iterator[LabelledBatch]:
-            pin_memory = self.device.type == "cuda"
-            found = loader(self._batches(epoch), start=start, workers=recipe.data.workers, pin_memory=pin_memory)
+            found = loader(
+                self._batches(epoch),
+                start=start,
+                workers=recipe.data.workers,
+                pin_memory=self.device.type == "cuda",
+                share=ranks().share,
+            )
             return (batch.to(self.device) for batch in found)
 
         def evaluate(model: nn.Module) -> dict[str, float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from torch import Tensor
 
 from clearhead.tasks.job import GradientJob
-from clearhead.train.loop import precision_of, scheduled, step_on
+from clearhead.train.loop import engine_of, precision_of, scheduled, step_on
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,12 @@ def try_steps(job: GradientJob, steps: int = 3) -> Forecast:
     first = next(work.batches(0, largest))
     batches = [first, *(batch for batch, _ in zip(work.batches(0, 0), range(steps), strict=False))]
     shapes = {field.name: getattr(first, field.name) for field in fields(first)}
-    seconds, tokens, precision = 0.0, 0, precision_of(job.state, settings)
+    seconds, tokens = 0.0, 0
+    precision, engine = precision_of(job.state, settings), engine_of(job.state, work)
     for number, batch in enumerate(batches):
         started = time.perf_counter()
         step = settings.max_steps  # by the last step all parts learn
-        step_on(job.state, [batch], work, step, grad_clip_norm=1.0, precision=precision)
+        step_on(job.state, [batch], work, step, grad_clip_norm=1.0, precision=precision, engine=engine)
         if number:
             seconds, tokens = seconds + time.perf_counter() - started, tokens + batch.target_count
     per_step = seconds / max(len(batches) - 1, 1) * settings.grad_accum_steps

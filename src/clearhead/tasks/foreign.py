@@ -1,25 +1,29 @@
 """Models read from folders in Hugging Face's layout, each with the recipe of the task that it is for."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from clearhead.config import Tree
+from clearhead.data.corpus import DataConfig
 from clearhead.data.labelled import LabelledConfig, Labels
 from clearhead.data.pairs import MaskedConfig
-from clearhead.errors import ModelError
+from clearhead.errors import ModelError, UsageError
 from clearhead.interop.bert import Report, bert_from_hugging_face
-from clearhead.interop.folder import read_config, read_tensors
+from clearhead.interop.folder import read_config, read_json, read_tensors
 from clearhead.interop.gpt import gpt_from_hugging_face
+from clearhead.interop.marian import MARKS, OUR_TABLES, marian_from_hugging_face, read_marian_tokenizers, whole_id
 from clearhead.interop.spelling import Tensors, demand
-from clearhead.interop.tokenizer import read_tokenizer
+from clearhead.interop.tokenizer import FILE, SETTINGS, read_tokenizer
 from clearhead.models.bert import BertConfig, BertKind
-from clearhead.tasks import classify, language_model, masked
+from clearhead.tasks import classify, language_model, masked, translation
 from clearhead.tasks.classify import ClassifyRecipe, build_classifier, save_labels
 from clearhead.tasks.language_model import GPTRecipe, build_net, save_tokenizer
 from clearhead.tasks.masked import MaskedRecipe, build_masked
+from clearhead.tasks.translation import Tokenizers, TransformerRecipe, build_model
+from clearhead.text.adopted import Adopted
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.train.config import TrainConfig
 
@@ -28,7 +32,7 @@ from clearhead.train.config import TrainConfig
 class Imported:
     """A model that was read from a folder."""
 
-    recipe: GPTRecipe | MaskedRecipe | ClassifyRecipe
+    recipe: GPTRecipe | MaskedRecipe | ClassifyRecipe | TransformerRecipe
     """Sizes and tokenizer; all else is at its default, for the folder does not say how it was trained."""
     tokenizer: Tokenizer = field(repr=False)
     tensors: Tensors = field(repr=False)
@@ -41,6 +45,8 @@ class Imported:
     """Tensors of heads that the folder lacks: they are freshly drawn, and to be trained."""
     labels: Labels | None = None
     """What the output layer of a classifier stands for."""
+    target: Tokenizer | None = field(default=None, repr=False)
+    """A translator's tokenizer of its target; ``tokenizer`` is that of its source."""
 
     def lines(self) -> list[str]:
         """What was read, for a terminal."""
@@ -64,17 +70,29 @@ class Imported:
             case ClassifyRecipe():
                 assert self.labels is not None
                 return build_classifier(self.recipe, self.tokenizer, self.labels)
+            case TransformerRecipe():
+                return build_model(self.recipe, self._both)
             case _:
                 return build_net(self.recipe, self.tokenizer)
 
     def save_text_parts(self, run: Path) -> None:
         """Writes what turns text into numbers, and numbers into labels, to a run directory."""
+        if self.target is not None:
+            self._both.save(run)
+            return
         save_tokenizer(self.tokenizer, run)
         if self.labels is not None:
             save_labels(self.labels, run)
 
+    @property
+    def _both(self) -> Tokenizers:
+        assert self.target is not None
+        return Tokenizers(self.tokenizer, self.target)
+
     def _sizes(self) -> str:
         match self.recipe:
+            case TransformerRecipe():
+                return translation.sizes_of(self.recipe.model)
             case MaskedRecipe():
                 return masked.sizes_of(self.recipe.model)
             case ClassifyRecipe():
@@ -83,15 +101,25 @@ class Imported:
                 return language_model.sizes_of(self.recipe.model)
 
 
-def read_model(folder: Path) -> Imported:
-    """Reads a model with its tokenizer: GPT-2, Llama-shaped, or a BERT, whatever it was trained for.
+def read_model(folder: Path, *, src: str = "", tgt: str = "") -> Imported:
+    """Reads a model with its tokenizer: GPT-2, Llama-shaped, a BERT, whatever it was trained for, or a Marian.
+
+    Args:
+        folder: in Hugging Face's layout.
+        src: language that a translator reads; empty is what the folder says.
+        tgt: language that it writes.
 
     Raises:
         ModelError: the folder is not there or incomplete, or the model has what ours cannot represent; the message
             names the first such thing.
+        UsageError: the languages of a translator are not known, or those of another model are said.
     """
     config = read_config(folder)
-    demand({"model_type": None, **config}, {"model_type": tuple(READERS)}, "config.json: ")
+    if config.get("model_type") == "marian":
+        return _read_marian(folder, config, src, tgt)
+    if src or tgt:
+        raise UsageError(f"--src and --tgt: {str(folder)!r} has no translator")
+    demand({"model_type": None, **config}, {"model_type": (*READERS, "marian")}, "config.json: ")
     return READERS[config["model_type"]](folder, config)
 
 
@@ -130,6 +158,28 @@ def _read_bert(folder: Path, config: Tree) -> Imported:
     pairs = MaskedConfig(next_sentence=report.kind == "pretraining")
     recipe = MaskedRecipe(model=model, masked=pairs, **words)
     return Imported(recipe, tokenizer, tensors, report.loaded, report.left, report.missing)
+
+
+def _read_marian(folder: Path, config: Tree, src: str, tgt: str) -> Imported:
+    model, tensors, report = marian_from_hugging_face(config, read_tensors(folder))
+    for name in OUR_TABLES[1:]:  # a table of three places is written once, as in a checkpoint
+        del tensors[name]
+    settings = read_json(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
+    src, tgt = (given or str(settings.get(f"{side}_lang") or "") for given, side in ((src, "source"), (tgt, "target")))
+    if not src or not tgt:
+        raise UsageError(f"{str(folder)!r} does not say its languages: add --src and --tgt")
+    if (folder / FILE).is_file():
+        found = read_tokenizer(folder, config, report.vocab_size)
+        assert isinstance(found.source, Adopted)
+        ids = replace(found.ids, **{role: whole_id(config, key) for role, key in MARKS.items()})
+        joint = Tokenizer.adopt(replace(found.source, ids=ids))
+        both = (joint, joint)
+    else:
+        both = read_marian_tokenizers(folder, config, report.vocab_size)
+    words = _described(folder, both[0], model.max_seq_len)
+    data = DataConfig(max_len=min(DataConfig.max_len, model.max_seq_len - 1))
+    recipe = TransformerRecipe(src=src, tgt=tgt, model=model, data=data, **words)
+    return Imported(recipe, both[0], tensors, report.loaded, report.left, target=both[1])
 
 
 def _described(folder: Path, tokenizer: Tokenizer, length: int) -> dict[str, Any]:

@@ -219,9 +219,10 @@ class Opened:
         """The target of a text is what the model makes of it."""
         sources = self.rows(trained.tokenizers.src, 1)
         if self.text is None:
-            return collate(sources, self.rows(trained.tokenizers.tgt, 1, draw=1))
+            return collate(sources, self.rows(trained.tokenizers.tgt, 1, draw=1), special=trained.tokenizers.tgt.ids)
         found = trained.translate([self.text], beam=1, overlong="error")[0]
-        return collate(sources, [found.target_ids[: -1 if found.complete else None]])
+        targets = found.target_ids[: -1 if found.complete else None]
+        return collate(sources, [targets], special=trained.tokenizers.tgt.ids)
 
     def _stream(self, trained: LanguageModel) -> StreamBatch:
         rows = self.rows(trained.tokenizer, 0)

@@ -1,5 +1,7 @@
 """Models from and to folders in Hugging Face's layout: what ``clearhead import`` and ``clearhead export`` do."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,39 +14,45 @@ from clearhead.errors import ModelError, UsageError
 from clearhead.interop.bert import bert_to_hugging_face
 from clearhead.interop.folder import write_folder
 from clearhead.interop.gpt import gpt_to_hugging_face
+from clearhead.interop.marian import marian_to_hugging_face, write_marian_tokenizers
 from clearhead.interop.spelling import Tensors, demand
-from clearhead.interop.tokenizer import write_tokenizer
+from clearhead.interop.tokenizer import SETTINGS, write_tokenizer
 from clearhead.models.gpt import GPT
+from clearhead.models.transformer import Transformer
 from clearhead.tasks import language_model
 from clearhead.tasks.classifier import Classifier
 from clearhead.tasks.foreign import Imported, read_model
 from clearhead.tasks.generator import LanguageModel
 from clearhead.tasks.masked_model import MaskedModel
 from clearhead.tasks.run import VERBS, create_run, load_recipe, new_run, save_recipe, write_text
+from clearhead.tasks.translator import Translator
 from clearhead.text.special import ABSENT
 from clearhead.train.state import point_to
 
-Written = tuple[Tree, Tensors, dict[str, str]]  # config, tensors, tokenizer files
+Written = tuple[Tree, Tensors, Mapping[str, str | bytes]]  # config, tensors, tokenizer files
 # task -> what its runs are called, what trains them further, and what a text of theirs is
 KNOWN = {
     "language_model": ("language model", "train gpt-finetune --from {} --data FILE", '"..."'),
     "masked": ("masked language model", "train bert-further --from {} --data FILE", '"... [MASK] ..."'),
+    "translation": ("translator", "evaluate {} --data DIR --split test", '"..."'),
     "classify": ("classifier", "train classify --from {} --data DIR", '"..."'),
 }
 
 
-def import_run(folder: Path, out: Path | None = None) -> tuple[Path, Imported]:
+def import_run(folder: Path, out: Path | None = None, *, src: str = "", tgt: str = "") -> tuple[Path, Imported]:
     """Makes a run of a folder: recipe, tokenizer, one checkpoint at step 0, a model card.
 
     Args:
         folder: in Hugging Face's layout.
         out: the run directory; None is the next free ``runs/NAME-NNN``.
+        src: see ``read_model``.
+        tgt: see ``read_model``.
 
     Raises:
         ModelError: see ``read_model``.
-        UsageError: ``out`` is taken.
+        UsageError: ``out`` is taken; see ``read_model``.
     """
-    found = read_model(folder)
+    found = read_model(folder, src=src, tgt=tgt)
     recipe = found.recipe
     torch.manual_seed(recipe.train.seed)  # of what is new
     net = found.build()
@@ -63,12 +71,12 @@ def export_run(run: Path, out: Path, *, checkpoint: str = "best") -> Path:
     """Writes the model of a run as a folder that Hugging Face's classes load.
 
     Args:
-        run: of a decoder-only or a masked language model, or of a classifier.
+        run: of a decoder-only or a masked language model, of a classifier or a translator.
         out: a folder that is not there yet, or empty.
         checkpoint: best, latest, or a checkpoint's name.
 
     Raises:
-        ModelError: the run is of another kind, or no GPT-2, Llama or BERT is such a model; the message names the key.
+        ModelError: the run is of another kind, or nothing of theirs is such a model; the message names the key.
         UsageError: ``out`` is taken.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -78,6 +86,8 @@ def export_run(run: Path, out: Path, *, checkpoint: str = "best") -> Path:
             written = _write_masked(run, checkpoint)
         case "classify":
             written = _write_classifier(run, checkpoint)
+        case "translation" | None:
+            written = _write_translator(run, checkpoint)
         case _:
             written = _write_gpt(run, checkpoint)
     write_folder(out, *written)
@@ -99,6 +109,9 @@ def _write_gpt(run: Path, checkpoint: str) -> Written:
 def _write_masked(run: Path, checkpoint: str) -> Written:
     found = MaskedModel.load(run, checkpoint=checkpoint, device="cpu")
     tokenizer = found.tokenizer
+    # where words begin with a space theirs puts one behind a mask too, and a text cannot name the mask of unigram
+    kinds = {"kind": ("byte_bpe", "wordpiece", "char", "adopted")}
+    demand({"kind": tokenizer.config.kind}, kinds, "Hugging Face's tokenizers, with masks: tokenizer.")
     config, tensors = bert_to_hugging_face(
         found.model.config,
         found.model.state_dict(),
@@ -124,6 +137,21 @@ def _write_classifier(run: Path, checkpoint: str) -> Written:
         labels=found.labels.classes,
     )
     return config, tensors, write_tokenizer(tokenizer, template="segments")
+
+
+def _write_translator(run: Path, checkpoint: str) -> Written:
+    found = Translator.load(run, checkpoint=checkpoint, device="cpu")
+    src, tgt = found.tokenizers.src, found.tokenizers.tgt
+    assert isinstance(found.model, Transformer)
+    config, tensors = marian_to_hugging_face(
+        found.model.config, found.model.state_dict(), vocab_size=tgt.vocab_size, ids=tgt.ids
+    )
+    if src is not tgt:
+        return config, tensors, write_marian_tokenizers(src, tgt, languages=(found.recipe.src, found.recipe.tgt))
+    files = write_tokenizer(tgt, template="end")
+    languages = {"source_lang": found.recipe.src, "target_lang": found.recipe.tgt}
+    settings = json.dumps(json.loads(files[SETTINGS]) | languages, ensure_ascii=False, indent=2)
+    return config, tensors, {**files, SETTINGS: settings + "\n"}
 
 
 def _in_units(tensors: dict[str, Tensor], labels: Labels) -> dict[str, Tensor]:

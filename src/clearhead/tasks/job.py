@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,10 +14,13 @@ from clearhead.config import as_tree
 from clearhead.data.batching import BatchPlan
 from clearhead.data.masked import MaskedBatch
 from clearhead.data.stream import StreamBatch
+from clearhead.errors import UsageError
 from clearhead.optim.build import OptimConfig, RateOf, build_ema, build_optimizers, same_rate
 from clearhead.tasks.run import save_json, save_recipe
 from clearhead.text.tokenizer import Tokenizer
+from clearhead.train.arrangement import arrange, check_arrangement
 from clearhead.train.config import TrainConfig, ValidationConfig
+from clearhead.train.distributed import ranks
 from clearhead.train.events import Event
 from clearhead.train.loop import Work, train_loop
 from clearhead.train.state import TrainState
@@ -186,6 +189,16 @@ class GradientJob(Job):
         settings: TrainConfig = self.recipe.train
         return settings
 
+    def arrange(self) -> None:
+        """Brings the model, which no step has changed yet, to all processes, and arranges how it is computed."""
+        state, machine = self.state, self.settings
+        ranks().broadcast(state.model)
+        state.inside = arrange(state.model, machine)
+        if state.ema is not None:
+            ranks().broadcast(state.ema.module)
+            state.evaluated_inside = arrange(state.ema.module, replace(machine, checkpoint_activations=False))
+        state.optimizers.point_at(state.model)
+
     def headline(self) -> str:
         """See ``Job``."""
         return f"model: {self.parameters:,} parameters, {self.vocabulary()}, on {self.device}"
@@ -223,6 +236,10 @@ def vocabulary_of(tokenizer: Tokenizer, taken: LoadReport | None) -> str:
 
 def fresh_state(model: nn.Module, recipe: Recipe, rate_of: RateOf = same_rate) -> TrainState:
     """Returns a state at step 0 with the recipe's optimizers and weight average."""
+    check_arrangement(model, recipe.train, optim=recipe.optim, validation=recipe.validation)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        count = sum(parameter.numel() for parameter in model.parameters())
+        raise UsageError(f"model: all its {count} parameters are frozen, there is nothing to train")
     optimizers = build_optimizers(model, recipe.optim, recipe.train.lr, rate_of)
     ema = build_ema(model, recipe.optim.ema_decay) if recipe.optim.ema_decay else None
     return TrainState(model, optimizers, ema)

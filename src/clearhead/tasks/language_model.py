@@ -199,7 +199,7 @@ def batch_loss(model: Net, batch: StreamBatch, config: LossConfig) -> tuple[Tens
     if batch.target_count < len(targets):
         counted = targets.ne(NO_TARGET).nonzero()[:, 0]
         states, targets = states.index_select(0, counted), targets[counted]
-    return linear_cross_entropy(states, model.lm_head.weight, targets, config)
+    return linear_cross_entropy(states, model.lm_head.weight, targets, config, bias=model.lm_head.bias)
 
 
 @torch.inference_mode()

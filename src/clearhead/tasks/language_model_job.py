@@ -28,6 +28,7 @@ from clearhead.tasks.language_model import (
 from clearhead.tasks.machine import pick_device
 from clearhead.tasks.start import open_start
 from clearhead.text.tokenizer import Tokenizer
+from clearhead.train.distributed import ranks
 from clearhead.train.loop import Work
 
 
@@ -54,8 +55,13 @@ class LanguageModelJob(GradientJob):
         settings = recipe.train
 
         def batches(epoch: int, start: int) -> Iterator[StreamBatch]:
-            pin_memory = self.device.type == "cuda"
-            found = loader(self._windows(epoch), start=start, workers=recipe.data.workers, pin_memory=pin_memory)
+            found = loader(
+                self._windows(epoch),
+                start=start,
+                workers=recipe.data.workers,
+                pin_memory=self.device.type == "cuda",
+                share=ranks().share,
+            )
             return (batch.to(self.device) for batch in found)
 
         def evaluate(model: nn.Module) -> dict[str, float]:

@@ -13,6 +13,7 @@ from clearhead import __version__
 from clearhead.errors import UsageError
 from clearhead.inspect.limits import gemm_rate
 from clearhead.tasks.run import cache_folder
+from clearhead.train.distributed import wanted
 
 EXTRAS = {"plots": "matplotlib", "tensorboard": "tensorboard", "interop": "transformers"}
 
@@ -23,10 +24,12 @@ def pick_device(name: str) -> torch.device:
     Raises:
         UsageError: no such device here.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = here if name == "auto" else torch.device(name)
+        if device.type == "cuda" and device.index is None and wanted() > 1:  # each process has a GPU of its own
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            torch.cuda.set_device(device)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {name!r}: not usable here; use auto or cpu, or see clearhead doctor") from error
@@ -74,6 +77,12 @@ def _precisions() -> dict[str, str]:
         verdict = "" if kind == torch.float32 else (", worth trying" if rate > 1.2 * base else ", slower: do not use")
         words[str(kind).removeprefix("torch.")] = f"{rate:,.0f} GFLOP/s on {device}{verdict}"
     return words
+
+
+def product_rate(precision: str, device: torch.device) -> float:
+    """Returns products and sums a second of a matrix product of moderate size here, in ``precision``."""
+    kinds = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+    return gemm_rate(kinds.get(precision, torch.float32), device, size=1024)
 
 
 def _version(module: str) -> str:

@@ -19,6 +19,7 @@ from clearhead.tasks.masked import MaskedRecipe, batch_loss, build_masked, parse
 from clearhead.tasks.masked_scoring import score_batches
 from clearhead.tasks.start import open_start
 from clearhead.text.tokenizer import Tokenizer
+from clearhead.train.distributed import ranks
 from clearhead.train.loop import Work
 
 
@@ -45,8 +46,13 @@ class MaskedJob(GradientJob):
         judged = self.valid.evaluation(batch_tokens=settings.batch_tokens)
 
         def batches(epoch: int, start: int) -> Iterator[MaskedBatch]:
-            pin_memory = self.device.type == "cuda"
-            found = loader(self._rows(epoch), start=start, workers=recipe.data.workers, pin_memory=pin_memory)
+            found = loader(
+                self._rows(epoch),
+                start=start,
+                workers=recipe.data.workers,
+                pin_memory=self.device.type == "cuda",
+                share=ranks().share,
+            )
             return (batch.to(self.device) for batch in found)
 
         def evaluate(model: nn.Module) -> dict[str, float]:

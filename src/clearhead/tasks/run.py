@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from clearhead.config import Tree, merge, parse_overrides, read_toml, write_toml
+from clearhead.config import WRITER, Tree, merge, parse_overrides, read_toml, write_toml
 from clearhead.errors import DataError, ModelError, UsageError, nearest
 from clearhead.files import write_whole
+from clearhead.version import VERSION
 
 # what the runs of a task are used with
 VERBS = {
@@ -104,8 +105,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def save_recipe(run: Path, tree: Tree) -> None:
-    """Keeps the resolved recipe in the run."""
-    write_text(run / "recipe.toml", write_toml(tree))
+    """Keeps the resolved recipe in the run, with the version that it is of."""
+    write_text(run / "recipe.toml", write_toml({WRITER: VERSION, **tree}))
 
 
 def load_recipe(run: Path, *, tasks: Sequence[str] = ()) -> Tree:

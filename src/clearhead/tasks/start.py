@@ -16,6 +16,7 @@ from clearhead.tasks.foreign import read_model
 from clearhead.tasks.language_model import LanguageModelRecipe, load_net, load_tokenizer, parse_language_model
 from clearhead.tasks.masked import MaskedRecipe, load_masked, parse_masked
 from clearhead.tasks.run import load_recipe
+from clearhead.tasks.translation import TransformerRecipe
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.train.state import find_checkpoint
 
@@ -93,7 +94,7 @@ def open_start(path: Path, *, task: str) -> Start:
     """
     if is_folder(path) and not (path / "recipe.toml").exists():
         found = read_model(path)
-        if found.recipe.task != task or isinstance(found.recipe, ClassifyRecipe):
+        if found.recipe.task != task or isinstance(found.recipe, ClassifyRecipe | TransformerRecipe):
             raise ModelError(f"start = {str(path)!r}: a model of the task {task} is needed, not {found.recipe.task!r}")
         return Start(str(path), found.recipe, found.tokenizer, found.tensors)
     source, tree = f"run {str(path)!r}", load_recipe(path)

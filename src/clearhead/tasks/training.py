@@ -18,6 +18,8 @@ from clearhead.tasks.catalog import prepare_job, resolve
 from clearhead.tasks.job import GradientJob, Job, Progress
 from clearhead.tasks.lock import locked
 from clearhead.tasks.run import check_free, create_run, load_recipe, new_run, read_recipe, write_text
+from clearhead.train.config import MachineConfig
+from clearhead.train.distributed import joined, ranks
 from clearhead.train.events import Event, Finished, Noted
 from clearhead.train.memory import keep_freed_memory
 from clearhead.train.state import find_checkpoint
@@ -84,6 +86,16 @@ def prepare_resumed(
         DataError: the text is not that of the run.
         ModelError: the checkpoint is damaged; the message names the file and the checkpoint before it.
     """
+    job, notes, path = _resumed(run, tree, folder, progress=progress, checkpoint=checkpoint, allow=allow)
+    if path is not None and isinstance(job, GradientJob):
+        notes += job.state.restore(path)
+    return job, notes
+
+
+def _resumed(
+    run: Path, tree: Tree, folder: Path, *, progress: Progress, checkpoint: str, allow: Sequence[str]
+) -> tuple[Job, list[str], Path | None]:
+    """Does all of ``prepare_resumed`` but taking over the checkpoint, which is returned."""
     source = f"recipe of run {str(run)!r}"
     kept = resolve(load_recipe(run), source)
     wanted = resolve(merge(kept, _decided(tree) if kept.get("start") else tree), source)
@@ -104,9 +116,7 @@ def prepare_resumed(
     job = prepare_job(wanted, source, folder, run=place, progress=progress)
     if "data" not in allow:
         check_same_text(job, run, folder)
-    if path is not None and isinstance(job, GradientJob):
-        notes += job.state.restore(path)
-    return job, notes
+    return job, notes, path
 
 
 def check_same_text(job: Job, run: Path, folder: Path) -> None:
@@ -138,24 +148,27 @@ def train_run(job: Job, run: Path, writers: Iterable[Writer] = (), notes: Sequen
         writers: take every event; they are closed at the end.
         notes: are told to the writers first.
     """
-    job.save(run)
+    first = ranks().rank == 0  # which alone writes
+    if first:
+        job.save(run)
     told = [Noted(job.progress.step, line) for line in notes]
     with _stop_on_signals() as caught:
         events = itertools.chain(told, job.fit(run, lambda: bool(caught)))
-        reason = _consume(events, run / "metrics.jsonl", list(writers), job.progress.step)
-    try:
-        draw_curves(run / "metrics.jsonl", run / "loss.png")
-    except OSError as error:
-        raise DataError(f"curves of run {str(run)!r} cannot be written: {error.strerror}") from error
-    write_text(run / "README.md", job.card(run))
+        reason = _consume(events, run / "metrics.jsonl" if first else None, list(writers), job.progress.step)
+    if first:
+        try:
+            draw_curves(run / "metrics.jsonl", run / "loss.png")
+        except OSError as error:
+            raise DataError(f"curves of run {str(run)!r} cannot be written: {error.strerror}") from error
+        write_text(run / "README.md", job.card(run))
     return TrainResult(run, job.progress.step, reason, job.progress.scores, caught[0] if caught else None, tuple(notes))
 
 
-def _consume(events: Iterator[Event], metrics: Path, writers: list[Writer], step: int) -> str:
+def _consume(events: Iterator[Event], metrics: Path | None, writers: list[Writer], step: int) -> str:
     """Gives every event to every writer; returns why the loop ended."""
     reason = ""
     try:
-        writers = [JsonLinesWriter(metrics, from_step=step), *writers]
+        writers = [JsonLinesWriter(metrics, from_step=step), *writers] if metrics else writers
         for event in events:
             reason = event.reason if isinstance(event, Finished) else reason
             for writer in writers:
@@ -192,24 +205,75 @@ def begin(
         raise UsageError("--resume: name the run with --out RUN")
     if not resume and (allow or checkpoint != "latest"):
         raise UsageError("--allow-change, --checkpoint: for a run that goes on; add --resume")
+    source = f"recipe {str(recipe)!r}"
     with contextlib.ExitStack() as held:
-        if resume and out is not None and (out / "recipe.toml").exists():
-            notes = held.enter_context(locked(out))
-            tidy(out)
-            if find_checkpoint(out, checkpoint) is not None:
-                job, more = prepare_resumed(out, tree, folder, progress=progress, checkpoint=checkpoint, allow=allow)
-                yield Begun(job, out, (*notes, *more))
-                return
-            # it ended before its first checkpoint: there is nothing to lose
-            yield Begun(
-                prepare_new(tree, folder, progress=progress, source=f"recipe {str(recipe)!r}"), out, tuple(notes)
-            )
-            return
-        if out is not None:
-            check_free(out)
-        job = prepare_new(tree, folder, progress=progress, source=f"recipe {str(recipe)!r}")
-        run = create_run(out) if out is not None else new_run(job.recipe.name)
-        yield Begun(job, run, tuple(held.enter_context(locked(run))))
+        found = held.enter_context(joined(_patience(tree)))
+        prepared: list[_Prepared] = []
+
+        def alone() -> str:
+            """The first process reads and encodes, once, and says where the others find what it made."""
+            if resume and out is not None and (out / "recipe.toml").exists():
+                prepared.append(_go_on(out, tree, folder, held, progress=progress, options=(source, checkpoint, allow)))
+            else:
+                prepared.append(_start(out, tree, folder, held, progress=progress, source=source))
+            if found.world > 1:
+                prepared[0].job.save(prepared[0].run)
+            return json.dumps([str(prepared[0].run), prepared[0].path and str(prepared[0].path)])
+
+        run, path = (one and Path(one) for one in json.loads(found.first_alone(alone)))
+        if not prepared:
+            prepared.append(_Prepared(prepare_job(load_recipe(run), source, folder, run=run), run, [], path))
+        job, notes = prepared[0].job, prepared[0].notes
+        if isinstance(job, GradientJob):
+            job.arrange()
+            notes += job.state.restore(path) if path else []
+        elif found.world > 1:
+            raise UsageError("torchrun: what is learned in one pass over the text is learned by one process")
+        yield Begun(job, run, tuple(notes))
+
+
+@dataclass
+class _Prepared:
+    job: Job
+    run: Path
+    notes: list[str]
+    path: Path | None = None
+    """The checkpoint to go on from."""
+
+
+def _patience(tree: Tree) -> float:
+    """How long processes wait for one another; a wrong value is refused where the recipe is read."""
+    value = tree.get("train", {}).get("rank_timeout", MachineConfig.rank_timeout)
+    return float(value) if isinstance(value, int | float) and value > 0 else MachineConfig.rank_timeout
+
+
+def _go_on(
+    out: Path,
+    tree: Tree,
+    folder: Path,
+    held: contextlib.ExitStack,
+    *,
+    progress: Progress,
+    options: tuple[str, str, Sequence[str]],
+) -> _Prepared:
+    source, checkpoint, allow = options
+    notes = held.enter_context(locked(out))
+    tidy(out)
+    if find_checkpoint(out, checkpoint) is None:
+        # it ended before its first checkpoint: there is nothing to lose
+        return _Prepared(prepare_new(tree, folder, progress=progress, source=source), out, notes)
+    job, more, path = _resumed(out, tree, folder, progress=progress, checkpoint=checkpoint, allow=allow)
+    return _Prepared(job, out, [*notes, *more], path)
+
+
+def _start(
+    out: Path | None, tree: Tree, folder: Path, held: contextlib.ExitStack, *, progress: Progress, source: str
+) -> _Prepared:
+    if out is not None:
+        check_free(out)
+    job = prepare_new(tree, folder, progress=progress, source=source)
+    run = create_run(out) if out is not None else new_run(job.recipe.name)
+    return _Prepared(job, run, held.enter_context(locked(run)))
 
 
 def train(

@@ -171,7 +171,7 @@ def batch_loss(model: Net, batch: Batch, config: LossConfig) -> tuple[Tensor, in
     if batch.target_count < len(targets):
         real = targets.ne(model.pad_id).nonzero()[:, 0]
         states, targets = states.index_select(0, real), targets[real]  # real d_model, real
-    return linear_cross_entropy(states, model.lm_head.weight, targets, config)
+    return linear_cross_entropy(states, model.lm_head.weight, targets, config, bias=model.lm_head.bias)
 
 
 @torch.inference_mode()

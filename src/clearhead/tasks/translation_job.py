@@ -29,6 +29,7 @@ from clearhead.tasks.translation import (
     sizes_of,
     train_tokenizers,
 )
+from clearhead.train.distributed import ranks
 from clearhead.train.loop import Work
 
 
@@ -62,6 +63,7 @@ class TranslationJob(GradientJob):
                 pin_memory=self.device.type == "cuda",
                 dropout=dropout,
                 max_len=recipe.data.max_len,
+                share=ranks().share,
             )
             return (batch.to(self.device) for batch in batches)
 

@@ -191,7 +191,7 @@ class Translator:
         if not ids:
             return []
         start = self._prefix(prefix)
-        src_ids, _ = collate_sources([ids])
+        src_ids, _ = collate_sources([ids], special=self._ids)
         tgt_ids = torch.tensor([[self._ids.bos, *start]], device=self.device)
         with torch.inference_mode():
             logits = self.model(src_ids.to(self.device), tgt_ids)[0, -1]
@@ -208,7 +208,7 @@ class Translator:
         ids = self._parts(text, "error")[0][0]
         if not ids:
             raise DataError(f"text {text!r}: there is nothing to trace")
-        src_ids = collate_sources([ids])[0].to(self.device)
+        src_ids = collate_sources([ids], special=self._ids)[0].to(self.device)
         limit = self._limit(len(ids), 0)
         steps = trace_greedy(
             translation_reader(self.model, src_ids, limit=limit),
@@ -294,7 +294,7 @@ class Translator:
         """Translates encoded sources in batches of like length; an empty one gives an empty translation."""
         found: list[list[Translation]] = [[Translation("", 0.0, 0.0, [], [], [])]] * len(sources)
         for batch, beam in _batches(sources, demands, config.beam):
-            src_ids, src_mask = collate_sources([sources[row] for row in batch])
+            src_ids, src_mask = collate_sources([sources[row] for row in batch], special=self._ids)
             src_mask = None if src_mask is None else src_mask.to(self.device)
             forced, asked = [prefixes[row] for row in batch], [demands[row] for row in batch]
             given = [len(prefix) + demand.pieces for prefix, demand in zip(forced, asked, strict=True)]
@@ -363,7 +363,7 @@ class Translator:
         if translation.parts > 1 or not translation.target_ids:
             return translation
         targets = translation.target_ids[: len(translation.target_ids) - translation.complete]
-        batch = collate([translation.source_ids], [targets]).to(self.device)
+        batch = collate([translation.source_ids], [targets], special=self._ids).to(self.device)
         weights = attention_to_source(self.model, batch.src_ids, batch.tgt_ids)
         best = weights[: len(translation.pieces)].argmax(dim=1).tolist()
         return replace(translation, alignment=[int(piece) for piece in best])

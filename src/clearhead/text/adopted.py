@@ -1,5 +1,6 @@
-"""A tokenizer that came with a model from elsewhere: Hugging Face's ``tokenizer.json``, checked before it is built."""
+"""A tokenizer that came with a model: Hugging Face's ``tokenizer.json``, checked first, or the files of Marian."""
 
+import base64
 import dataclasses
 import functools
 import json
@@ -11,6 +12,7 @@ import tokenizers as hf
 
 from clearhead.text.pipeline import BYTE_CHARS, SPACE, bytes_of
 from clearhead.text.pipeline import PATTERNS as OUR_PATTERNS
+from clearhead.text.sentencepiece import read_sentencepiece
 from clearhead.text.special import ABSENT, SpecialIds
 
 # Parts that are built. Anything else is refused: the library panics on some hostile files, and a pattern of theirs may
@@ -44,6 +46,7 @@ class Built(NamedTuple):
     spellings: list[bytes]  # what each piece adds to a text, where the decoder reads bytes; else none at all
     special: frozenset[int]  # ids that add nothing to a text
     strips: bool  # whether a space in front of a text is not part of it
+    numbers: dict[str, int] | None = None  # ids of what the pipeline cuts, where they are not its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +62,10 @@ class Adopted:
     """Whether it stands before every text, as the file's own template says."""
     vocab_size: int
     """Rows of the model's table: at least the ids of the file; rows beyond them have no piece."""
+    segmenter: str = ""
+    """A SentencePiece model in base64, in place of ``content``: it cuts a text, and ``numbers`` says the ids."""
+    numbers: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Marian's ``vocab.json``: ids of the pieces of both languages; all others are unknown."""
 
     @functools.cached_property
     def _tree(self) -> dict[str, Any]:
@@ -73,6 +80,8 @@ class Adopted:
         Raises:
             ValueError: a part is not among those that are known, or the file is damaged.
         """
+        if self.segmenter:
+            return self._build_marian()
         _check_parts(self._tree)
         try:
             pipeline = hf.Tokenizer.from_str(self.content)
@@ -99,6 +108,18 @@ class Adopted:
         for token in added if spelled else ():
             spelled[token["id"]] = b"" if token["id"] in special else token["content"].encode()
         return Built(pipeline, pieces, spelled, frozenset(special - {ABSENT}), strips="Strip" in found)
+
+    def _build_marian(self) -> Built:
+        if max(self.numbers.values(), default=-1) >= min(self.vocab_size, ROWS) or min(self.numbers.values()) < 0:
+            raise ValueError(f"vocab.json has ids outside the model's table of {self.vocab_size} rows")
+        pieces = [f"<no piece {index}>" for index in range(self.vocab_size)]
+        for piece, index in self.numbers.items():
+            pieces[index] = piece
+        special = {one for one in dataclasses.astuple(self.ids) if one != ABSENT}
+        special |= set(range(self.vocab_size)) - set(self.numbers.values())
+        spelled = [b"" if at in special else one.replace(SPACE, " ").encode() for at, one in enumerate(pieces)]
+        pipeline = read_sentencepiece(base64.b64decode(self.segmenter)).build()
+        return Built(pipeline, pieces, spelled, frozenset(special), strips=True, numbers=self.numbers)
 
 
 def _spelled(piece: str, decoder: set[str]) -> bytes:

@@ -95,8 +95,10 @@ class Tokenizer:
         """What each piece adds to a text, where pieces are bytes."""
         self._strips = False
         self._dropout: BpeDropout | None = None
+        self._numbers: dict[str, int] | None = None
+        """Ids of the pipeline's pieces, where they are not its own."""
         if isinstance(source, Adopted):
-            self._pipeline, self._pieces, self._bytes, self._special, self._strips = source.build()
+            self._pipeline, self._pieces, self._bytes, self._special, self._strips, self._numbers = source.build()
             self._ids = source.ids
             return
         if config.kind == "adopted":
@@ -210,7 +212,10 @@ class Tokenizer:
         ``inside`` says that something stands before them, so that none begins a word where it has no space in front.
         """
         prepared = [self.config.normalize(text) if inside else _prepare(text, self.config) for text in texts]
-        return [found.ids for found in self._pipeline.encode_batch_fast(prepared, add_special_tokens=False)]
+        if self._numbers is None:
+            return [found.ids for found in self._pipeline.encode_batch_fast(prepared, add_special_tokens=False)]
+        encoded = self._pipeline.encode_batch(prepared, add_special_tokens=False)  # the fast way has no tokens
+        return [[self._numbers.get(piece, self._ids.unk) for piece in found.tokens] for found in encoded]
 
     def encode_with_dropout(self, text: str, rng: np.random.Generator) -> list[int]:
         """Returns a random segmentation by BPE-dropout, of the same text; at dropout 0 as ``encode``.
@@ -291,6 +296,8 @@ class Tokenizer:
         # what is at its default is left out: files and fingerprints stay those of the version that had no such key
         if adopted is None:
             del tree["adopted"]
+        elif not adopted.segmenter:
+            del tree["adopted"]["segmenter"], tree["adopted"]["numbers"]
         if self.config.specials == "sequence":
             del tree["config"]["specials"]
         return json.dumps(tree, ensure_ascii=False, separators=(",", ":")).encode()

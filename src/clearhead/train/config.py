@@ -22,6 +22,15 @@ class MachineConfig:
     precision: PrecisionName = "float32"
     """Of the matrix products, float32, bfloat16 or float16; norms, losses and weights are float32. clearhead doctor
     says which is fast here."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """Of several processes (torchrun): ddp, each has the whole model and a part of the rows; fsdp, each has a part of
+    weights, gradients and optimizer state too."""
+    rank_timeout: Annotated[float, Gt(0.0)] = 600.0
+    """Seconds that processes wait for one another before the run ends."""
+    checkpoint_activations: bool = False
+    """Keeps the inputs of the layers alone and computes the rest again on the way back: less memory, a third slower."""
+    compile: bool = False
+    """Compiles the layers (torch.compile): faster steps after minutes of compiling."""
     max_skipped_steps: Count = 10
     """A step whose loss or gradient is not finite changes nothing and is skipped; so many in a row end the run."""
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from clearhead.checkpoint import Checkpoint, load_checkpoint, model_tensors, save_checkpoint
 from clearhead.errors import ModelError
+from clearhead.nn.shards import whole
 
 FOLDER = "failed-step"
 
@@ -30,8 +31,10 @@ class Failure:
     """Dataclasses of tensors and numbers."""
 
 
-def save_failure(run: Path, model: nn.Module, failure: Failure) -> Path:
+def save_failure(run: Path, model: nn.Module, failure: Failure, *, writes: bool = True) -> Path:
     """Writes ``run/failed-step``, in the form of a checkpoint, over what an earlier failure left there.
+
+    Of several processes all must call this, and one ``writes``.
 
     Raises:
         DataError: the disk is full or the place cannot be written.
@@ -43,8 +46,10 @@ def save_failure(run: Path, model: nn.Module, failure: Failure) -> Path:
         tensors |= {f"{number}/{name}": value.clone() for name, value in values.items() if isinstance(value, Tensor)}
         plain.append({name: value for name, value in values.items() if not isinstance(value, Tensor)})
     state = {**{name: value for name, value in vars(failure).items() if name != "batches"}, "batches": plain}
+    weights = {name: whole(tensor) for name, tensor in model_tensors(model).items()}
     path = run / FOLDER
-    save_checkpoint(path, Checkpoint({"model": model_tensors(model), "batches": tensors}, state))
+    if writes:
+        save_checkpoint(path, Checkpoint({"model": weights, "batches": tensors}, state))
     return path
 
 

@@ -1,9 +1,11 @@
 """The training loop: yields events, owns no data, no model and no screen."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -15,7 +17,9 @@ from torch import nn
 from clearhead.errors import ClearheadError, ModelError
 from clearhead.optim.build import OptimConfig
 from clearhead.optim.schedule import lr_factor
+from clearhead.train.arrangement import for_all_processes, is_sharded, sums_of
 from clearhead.train.config import TrainConfig, ValidationConfig
+from clearhead.train.distributed import Engine, Inside, ranks
 from clearhead.train.divergence import Divergence
 from clearhead.train.events import Evaluated, Event, Finished, Reason, Skipped, Stepped
 from clearhead.train.failure import Failure, save_failure
@@ -70,6 +74,7 @@ def train_loop(
         should_stop: asked after each step; True saves and ends the loop.
     """
     saver = Saver(run, train.keep_last)
+    saver.mend(state)
     try:
         reason = yield from _train(state, work, saver, train, optim, validation, should_stop)
         yield from saver.wait(last=True)
@@ -131,9 +136,10 @@ def _early_stop(state: TrainState, validation: ValidationConfig) -> Reason | Non
     return None if patient else "early_stop"
 
 
-def step_seed(seed: int, step: int) -> int:
-    """The seed of everything random inside step ``step``: a function of the two numbers alone."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])
+def step_seed(seed: int, step: int, rank: int = 0) -> int:
+    """The seed of everything random inside step ``step`` on process ``rank``: a function of these numbers alone."""
+    numbers = [seed, step, rank] if rank else [seed, step]
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 def scheduled(step: int, train: TrainConfig, optim: OptimConfig) -> float:
@@ -153,32 +159,41 @@ def _epoch(
     state: TrainState, work: Work[B], run: Path, train: TrainConfig, optim: OptimConfig
 ) -> Iterator[Stepped | Skipped]:
     batches = work.batches(state.epoch, state.position)
-    precision = precision_of(state, train)
+    precision, engine = precision_of(state, train), engine_of(state, work)
     precision.load_state(state.scaler)
     started = time.perf_counter()
     while group := list(islice(batches, train.grad_accum_steps)):
         step = state.step + 1
-        torch.manual_seed(step_seed(train.seed, step))
+        torch.manual_seed(step_seed(train.seed, step, engine.ranks.rank))
         lr = state.optimizers.set_lr_factor(scheduled(step, train, optim))
-        found = step_on(state, group, work, step, grad_clip_norm=optim.grad_clip_norm, precision=precision)
+        clip = optim.grad_clip_norm
+        found = step_on(state, group, work, step, grad_clip_norm=clip, precision=precision, engine=engine)
         if found.taken and state.ema is not None:
             state.ema.update_parameters(state.model)
         state.position, state.scaler = state.position + len(group), precision.state()
         state.step, state.skipped = (step, 0) if found.taken else (state.step, state.skipped + 1)
-        seconds = time.perf_counter() - started
+        (tokens,) = engine.ranks.sum(float(sum(batch.target_count for batch in group)))
+        (seconds,) = engine.ranks.of_first(time.perf_counter() - started)
         state.seconds += seconds
         if found.taken:
-            tokens = sum(batch.target_count for batch in group)
-            yield Stepped(step, state.epoch, found.loss, lr, found.grad_norm, tokens, seconds)
+            yield Stepped(step, state.epoch, found.loss, lr, found.grad_norm, int(tokens), seconds)
         else:
-            where = "; ".join(filter(None, map(work.where, group)))
+            where = "; ".join(filter(None, engine.ranks.texts("; ".join(filter(None, map(work.where, group))))))
             yield Skipped(step, state.epoch, found.loss, found.grad_norm, state.skipped, where, seconds)
-        if state.skipped == train.max_skipped_steps:
-            total = sum(map(work.weight_of, group))
-            seed = step_seed(train.seed, step)
-            save_failure(run, state.model, Failure(step, seed, found.loss, found.grad_norm, total, where, group))
-            raise _never_finite(found, step, state.skipped, run)
+            if state.skipped >= train.max_skipped_steps:
+                _keep(run, state, work, group, found, seed=step_seed(train.seed, step, engine.ranks.rank), where=where)
+                raise _never_finite(found, step, state.skipped, run)
         started = time.perf_counter()
+
+
+def _keep(
+    run: Path, state: TrainState, work: Work[B], group: Sequence[B], found: Outcome, *, seed: int, where: str
+) -> None:
+    """Keeps the step that failed, as the first process had it on which the loss itself is not finite."""
+    (total,) = ranks().sum(float(sum(work.weight_of(batch) for batch in group if batch.target_count)))
+    bad = [rank for rank, text in enumerate(ranks().texts("" if math.isfinite(found.own_loss) else "bad")) if text]
+    failure = Failure(state.step + 1, seed, found.loss, found.grad_norm, total, where, group)
+    save_failure(run, state.model, failure, writes=ranks().rank == (bad or [0])[0])
 
 
 def _never_finite(found: Outcome, step: int, times: int, run: Path) -> ModelError:
@@ -188,13 +203,29 @@ def _never_finite(found: Outcome, step: int, times: int, run: Path) -> ModelErro
     )
 
 
+def engine_of(state: TrainState, work: Work[B]) -> Engine:
+    """Returns what takes gradients over all processes."""
+    if state.inside is None:
+        state.inside = Inside(state.model)
+    changing = work.ready is not Work.ready
+    state.inside = for_all_processes(state.inside, changing=changing)
+    return Engine(state.inside, ranks(), sums_of(state.inside))
+
+
 def precision_of(state: TrainState, train: TrainConfig) -> Precision:
     """Returns the recipe's precision on the device that the model is on."""
     return Precision(train.precision, next(state.model.parameters()).device.type)
 
 
 def step_on(
-    state: TrainState, group: Sequence[B], work: Work[B], step: int, *, grad_clip_norm: float, precision: Precision
+    state: TrainState,
+    group: Sequence[B],
+    work: Work[B],
+    step: int,
+    *,
+    grad_clip_norm: float,
+    precision: Precision,
+    engine: Engine,
 ) -> Outcome:
     """Takes step number ``step`` on ``group``; rates are set already. Returns what ``train_step`` does."""
     model = state.model.train()
@@ -207,11 +238,13 @@ def step_on(
         grad_clip_norm=grad_clip_norm,
         weight_of=work.weight_of,
         precision=precision,
+        engine=engine,
     )
 
 
 def _limit_reached(state: TrainState, train: TrainConfig, should_stop: Callable[[], bool]) -> Reason | None:
-    if should_stop():
+    (stopped,) = ranks().sum(float(should_stop()))
+    if stopped:
         return "interrupted"
     if state.step >= train.max_steps:
         return "max_steps"
@@ -223,8 +256,11 @@ def _limit_reached(state: TrainState, train: TrainConfig, should_stop: Callable[
 def _evaluate(state: TrainState, work: Work[B], validation: ValidationConfig) -> Evaluated:
     started = time.perf_counter()
     model = state.evaluated_model.eval()
+    inside = (state.inside if state.ema is None else state.evaluated_inside) if is_sharded(state.inside) else None
+    run = partial(work.evaluate, model)
     with torch.inference_mode():
-        state.scores = dict(work.evaluate(model))
+        scores = dict(run() if inside is None else inside(run))
+    state.scores = dict(zip(scores, ranks().of_first(*scores.values()), strict=True))  # the last bits may differ
     score = state.scores[validation.monitor] * (-1 if validation.monitor == "loss" else 1)
     state.evaluated_step = state.step
     best = state.best_score is None or score > state.best_score
@@ -232,6 +268,6 @@ def _evaluate(state: TrainState, work: Work[B], validation: ValidationConfig) ->
         state.best_score, state.best_step, state.evaluations_since_best = score, state.step, 0
     else:
         state.evaluations_since_best += 1
-    seconds = time.perf_counter() - started
+    (seconds,) = ranks().of_first(time.perf_counter() - started)
     state.seconds += seconds
     return Evaluated(state.step, state.scores, best, seconds)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from clearhead.checkpoint import Checkpoint, checkpoints_of, drop_checkpoint, save_checkpoint, tidy, verify_checkpoint
 from clearhead.errors import ClearheadError, DataError, ModelError
+from clearhead.train.distributed import ranks
 from clearhead.train.events import NotSaved, Saved
 from clearhead.train.state import TrainState, find_checkpoint, point_to
 
@@ -39,11 +40,26 @@ class Saver:
     _files: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if ranks().rank:
+            return
         tidy(self.run)
         for part in PARTS:
             place = self.run / part
             found = [place] if place.is_file() else sorted(place.glob("*.json"))
             self._files |= {file.relative_to(self.run).as_posix(): file.read_bytes() for file in found}
+
+    def mend(self, state: TrainState) -> None:
+        """Lets ``best`` name what is the best one to ``state``: a death may have come before it was moved.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        if ranks().rank:
+            return
+        path, pointer = self.run / "checkpoints" / f"step-{state.best_step:08d}", self.run / "checkpoints" / "best"
+        named = pointer.read_text(encoding="utf-8", errors="replace").strip() if pointer.is_file() else ""
+        if state.best_score is not None and named != path.name and path.is_dir():
+            point_to(self.run, "best", path)
 
     def save(self, state: TrainState) -> list[Saved | NotSaved]:
         """Waits for the checkpoint before, takes a copy of ``state`` and begins to write it.
@@ -54,6 +70,9 @@ class Saver:
         Raises:
             ClearheadError: it could not be written, and neither could those before it.
         """
+        if ranks().rank:
+            state.snapshot()  # parts come together in process 0, which writes
+            return []
         told = self.wait()
         checkpoint = replace(state.snapshot(), files=self._files)
         write = _Write(state.step, self.run / "checkpoints" / f"step-{state.step:08d}")

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from clearhead import __version__
 from clearhead.checkpoint import (
     Checkpoint,
     checkpoints_of,
@@ -21,8 +20,10 @@ from clearhead.checkpoint import (
 )
 from clearhead.errors import DataError, ModelError
 from clearhead.files import write_whole
+from clearhead.nn.shards import whole
 from clearhead.optim.build import Optimizers
 from clearhead.train.generators import generator_states, restore_generators
+from clearhead.version import VERSION
 
 NUMBERS = ("step", "epoch", "position", "seconds", "scores", "best_score", "best_step", "evaluations_since_best")
 
@@ -34,6 +35,10 @@ class TrainState:
     model: nn.Module
     optimizers: Optimizers
     ema: AveragedModel | None = None
+    inside: nn.Module | None = None
+    """What losses of ``model`` run in, from ``arrange``; None runs them as they are."""
+    evaluated_inside: nn.Module | None = None
+    """The same of the average."""
     step: int = 0
     """Optimizer steps taken."""
     epoch: int = 0
@@ -64,7 +69,7 @@ class TrainState:
         if self.ema is not None:
             tensors["ema"] = model_tensors(self.ema.module)
         copies = {
-            stem: {name: tensor.detach().to("cpu", copy=True) for name, tensor in found.items()}
+            stem: {name: whole(tensor.detach()).to("cpu", copy=True) for name, tensor in found.items()}
             for stem, found in tensors.items()
         }
         state = {
@@ -118,6 +123,9 @@ class TrainState:
         # format 1 did not say: what it saved had been evaluated, but for interrupted runs
         self.evaluated_step, self.scaler = state.get("evaluated_step", self.step), state.get("scaler", {})
         self.skipped = state.get("skipped", 0)
+        groups = [group for part in self.optimizers.parts for group in part.param_groups]
+        for group, lr in zip(groups, state.get("schedule", {}).get("lr", []), strict=False):
+            group["lr"] = lr
         if "generators" in state:
             restore_generators(state["generators"])
 
@@ -127,7 +135,7 @@ def environment(model: nn.Module) -> dict[str, str]:
     device = next(model.parameters()).device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {
-        "clearhead": __version__,
+        "clearhead": VERSION,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,

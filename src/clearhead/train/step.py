@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from clearhead.nn.norm import norms_of
 from clearhead.optim.build import Optimizers
+from clearhead.train.distributed import Engine, Inside
 from clearhead.train.precision import Precision
 
 
@@ -33,6 +35,8 @@ class Outcome(NamedTuple):
     """Mean per target."""
     grad_norm: float
     """Of all gradients together, before clipping."""
+    own_loss: float
+    """This process's share of the loss."""
     taken: bool
     """False where one of the two is not finite: then nothing was updated, but for the scale of float16."""
 
@@ -51,6 +55,7 @@ def train_step(
     grad_clip_norm: float,
     weight_of: Callable[[B], float] = target_count,
     precision: Precision | None = None,
+    engine: Engine | None = None,
 ) -> Outcome:
     """Takes one step on ``batches`` as if they were one batch: the loss is divided by all real targets together.
 
@@ -62,22 +67,27 @@ def train_step(
         grad_clip_norm: 0 does not clip.
         weight_of: what a batch adds to the number that the loss is divided by, where targets do not all count as one.
         precision: of the products; None is float32.
+        engine: shares the step among processes, each of which has as many batches; None is this process alone. A batch
+            without targets then counts nothing.
     """
-    numbers = precision or Precision()
-    total = sum(map(weight_of, batches))
-    loss = 0.0
+    numbers, engine = precision or Precision(), engine or Engine(Inside(model))
+    (total,) = engine.ranks.sum(float(sum(weight_of(batch) for batch in batches if batch.target_count)))
+    loss, world = 0.0, engine.ranks.world
     running = [(buffer, buffer.clone()) for norm in norms_of(model) for buffer in norm.buffers()]
     optimizers.zero_grad()
-    for batch in batches:
-        with numbers.autocast():
-            summed, _ = loss_of(batch)
-        mean = summed / total
-        numbers.scaler.scale(mean).backward()
-        loss += float(mean.detach())
+    for number, batch in enumerate(batches, 1):
+        with engine.accumulating(last=number == len(batches)):
+            with numbers.autocast():
+                summed, _ = engine(partial(loss_of, batch))
+            # gradients are averaged over the processes: each takes its part times their number
+            mean = summed * (world if batch.target_count else 0) / total
+            numbers.scaler.scale(mean).backward()
+        loss += float(mean.detach()) / world
+    own_loss, (loss,) = loss, engine.ranks.sum(loss)
     grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     for part in optimizers.parts:
         numbers.scaler.unscale_(part)
-    norm = float(nn.utils.get_total_norm(grads))
+    norm = engine.norm(grads)
     taken = math.isfinite(loss) and math.isfinite(norm)
     if taken:
         if 0 < grad_clip_norm < norm:
@@ -87,4 +97,4 @@ def train_step(
         for buffer, before in running:  # a forward pass moves the statistics of a batch norm
             buffer.copy_(before)
     numbers.scaler.update()
-    return Outcome(loss, norm, taken)
+    return Outcome(loss, norm, own_loss, taken)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from clearhead.cli.train import without_checkpoint
 from clearhead.config import merge
 from clearhead.train.writers import read_metrics
 from tests.toy import (
@@ -250,3 +251,26 @@ def test_a_damaged_checkpoint_stops_a_resume(
     file = run / "checkpoints" / "step-00000120" / "optimizer.safetensors"
     os.truncate(file, file.stat().st_size - 1)
     assert_one_line(start(capsys, recipe, toy_data, "--out", run, "--resume"), 4, f"{file}", "its manifest says")
+
+
+def test_the_command_that_goes_on_goes_on_from_the_latest() -> None:
+    for words in (["--resume", "--checkpoint", "step-1"], ["--checkpoint=step-1", "--resume"], []):
+        assert without_checkpoint(["train", *words, "--out", "x"]) == ["train", "--out", "x"]
+
+
+def test_going_back_to_an_older_checkpoint(
+    recipe: Path, toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    steps = ["--set", "train.checkpoint_every=2", "--set", "train.max_steps=4"]
+    assert start(capsys, recipe, toy_data, "--out", out, *steps).code == 0
+    (out / "checkpoints" / "step-00000004" / "model.safetensors").unlink()
+    said = start(capsys, recipe, toy_data, "--out", out, *steps, "--resume")
+    assert_one_line(
+        said, 4, "model.safetensors' is missing; step-00000002 before it is whole: name it with --checkpoint"
+    )
+    more = ["--checkpoint", "step-00000002", "--set", "train.lr=0.1", "--allow-change", "train.lr"]
+    said = start(capsys, recipe, toy_data, "--out", out, *steps, "--resume", *more)
+    assert said.code == 0, said
+    assert "recipe: train.lr = 0.1, was 0.005" in said.err
+    assert_one_line(start(capsys, recipe, toy_data, "--checkpoint", "step-00000002"), 2, "add --resume")

@@ -265,6 +265,26 @@ def test_no_class_of_theirs_pools_the_mean(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_masks_of_tokenizers_that_theirs_cannot_be(kind: str, tmp_path: Path) -> None:
+    """A text that follows a mask would be other pieces there; texts without masks, a classifier's, are the same."""
+    words = {"tokenizer": {"kind": kind}, "train": {"max_steps": 1, "checkpoint_every": 0}}
+    data = toy.write_articles(tmp_path / "data", [english for _, english in toy.demo_lines(40)])
+    recipe = toy.write_recipe(tmp_path / "bert.toml", merge(toy.MASKED, words))
+    run = train(recipe, data=data, out=tmp_path / "run").run
+    with pytest.raises(ModelError, match=rf"tokenizers, with masks: tokenizer.kind = '{kind}': must be 'byte_bpe' or"):
+        export_run(run, tmp_path / "out")
+    lines = toy.labelled_lines(40, pairs=True)
+    labelled = toy.write_labelled(tmp_path / "labelled", lines, lines[:8])
+    judge = toy.write_recipe(
+        tmp_path / "judge.toml", merge(toy.CLASSIFY, {"tokenizer": {"kind": kind}, "model": {"max_seq_len": 99}})
+    )
+    run = train(judge, data=labelled, out=tmp_path / "judge", overrides=["finetune.epochs=1"]).run
+    assert_same_classifier(
+        run, export_run(run, tmp_path / "exported"), [tuple(line.split("\t")[1:]) for line in lines[:6]]
+    )
+
+
 @pytest.mark.parametrize("kind", ["byte_bpe", "wordpiece"])
 def test_an_exported_bert_says_there_what_it_says_here(kind: str, tmp_path: Path) -> None:
     data = toy.write_articles(tmp_path / "data", [english for _, english in toy.demo_lines(40)])

@@ -2,8 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,10 +16,12 @@ import clearhead
 from clearhead.checkpoint import load_checkpoint
 from clearhead.config import merge, read_toml
 from clearhead.data.translation import Batch
-from clearhead.errors import ClearheadError, UsageError
-from clearhead.tasks import translation
-from clearhead.tasks.training import TrainResult, train
+from clearhead.errors import ClearheadError, DataError, ModelError, UsageError
+from clearhead.tasks import translation, translation_job
+from clearhead.tasks.training import TrainResult, begin, train, train_run
+from clearhead.tasks.translator import Translator
 from clearhead.train.events import Event, Finished, Stepped
+from clearhead.train.state import find_checkpoint
 from clearhead.train.writers import read_metrics
 from tests.toy import RECIPE, write_recipe
 
@@ -127,3 +133,158 @@ def test_a_run_without_a_name_gets_a_number(toy_data: Path, tmp_path: Path, monk
 def test_the_public_name_stays_the_function() -> None:
     """The package ``clearhead.train`` has the same name, and Python binds it when a module of it is loaded."""
     assert [clearhead.train for _ in range(2)] == [train] * 2
+
+
+SMALL = merge(RECIPE, {"model": {"d_model": 16, "d_ff": 16}, "train": {"max_steps": 6, "checkpoint_every": 2}})
+
+
+@pytest.fixture
+def text(toy_data: Path, tmp_path: Path) -> Path:
+    """A copy of the corpus that may be changed."""
+    return shutil.copytree(toy_data, tmp_path / "text")
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    latest = find_checkpoint(run, "latest")
+    assert latest is not None
+    return dict(load_checkpoint(latest).tensors["model"])
+
+
+def equal(one: Path, other: Path) -> bool:
+    first, second = weights(one), weights(other)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_corpus_that_changes_and_vanishes_in_mid_run_changes_nothing(
+    workers: int, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does its encoded form, which stays mapped: over more than one epoch."""
+    monkeypatch.setenv("CLEARHEAD_CACHE", str(tmp_path / "cache"))
+    tree = merge(SMALL, {"data": {"workers": workers}, "train": {"batch_tokens": 300}})
+    recipe = write_recipe(tmp_path / "toy.toml", tree)
+    whole = train(recipe, data=text, out=tmp_path / "whole")
+
+    class Thief(Probe):
+        def write(self, event: Event) -> None:
+            if isinstance(event, Stepped) and event.step == 1:
+                (text / "train.en").write_text("nothing\n" * 3)
+            elif isinstance(event, Stepped) and event.step == 2:
+                shutil.rmtree(text)
+                shutil.rmtree(tmp_path / "cache")
+            super().write(event)
+
+    probe = Thief()
+    assert train(recipe, data=text, out=tmp_path / "run", writers=[probe]).scores == whole.scores
+    assert {event.epoch for event in probe.events if isinstance(event, Stepped)} == {0, 1}
+    assert equal(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [
+        ("又\n又\n", "train.zh or .*train.en changed"),
+        ("了\n", "train.zh changed"),
+        (None, "train.zh cannot be read|vanished"),
+    ],
+)
+def test_a_corpus_that_changes_while_it_is_read_is_refused(
+    added: str | None, said: str, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the first pass over it and the last."""
+    recipe, real = write_recipe(tmp_path / "toy.toml", SMALL), translation_job.train_tokenizers
+    file = text / "train.zh"
+
+    def changing(*given: Any) -> Any:
+        found = real(*given)
+        content = file.read_text(encoding="utf-8")
+        file.unlink() if added is None else file.write_text(content[:-2] + added, encoding="utf-8")
+        return found
+
+    monkeypatch.setenv("CLEARHEAD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(translation_job, "train_tokenizers", changing)
+    with pytest.raises(DataError, match=said):
+        train(recipe, data=text, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_text_is_refused_until_it_is_allowed(text: Path, tmp_path: Path) -> None:
+    recipe, run = write_recipe(tmp_path / "toy.toml", SMALL), tmp_path / "run"
+    train(recipe, data=text, out=run)
+    before = (run / "data-report.json").read_text()
+    for split in ("train", "valid"):
+        kept = (text / f"{split}.en").read_text()
+        (text / f"{split}.en").write_text(kept.replace("I ", "We ", 1).replace("the ", "a ", 1))
+        with pytest.raises(DataError, match=f"split '{split}' is not the text that run .*--allow-change data"):
+            train(recipe, data=text, out=run, resume=True, overrides=["train.max_steps=7"])
+        assert (run / "data-report.json").read_text() == before
+        if split == "train":
+            (text / f"{split}.en").write_text(kept)
+    more = {"resume": True, "overrides": ["train.max_steps=7"], "allow_changes": ["data"]}
+    assert train(recipe, data=text, out=run, **more).step == 7  # type: ignore[arg-type]
+    assert train(recipe, data=text, out=run, resume=True, overrides=["train.max_steps=8"]).step == 8, (
+        "now it is the run's"
+    )
+
+
+def test_keys_that_differ_are_told_and_others_need_to_be_allowed(toy_data: Path, tmp_path: Path) -> None:
+    recipe, run = write_recipe(tmp_path / "toy.toml", SMALL), tmp_path / "run"
+    train(recipe, data=toy_data, out=run)
+    changes = ["train.max_steps=7", "train.lr=0.001", "optim.weight_decay=0.5"]
+    with pytest.raises(UsageError, match=r"--resume: optim\.weight_decay differs .* --allow-change names them"):
+        train(recipe, data=toy_data, out=run, resume=True, overrides=changes, allow_changes=["train.lr"])
+    allowed = ["train.lr", "optim.weight_decay"]
+    found = train(recipe, data=toy_data, out=run, resume=True, overrides=changes, allow_changes=allowed)
+    assert found.notes == (
+        "recipe: optim.weight_decay = 0.5, was 0.0",
+        "recipe: train.max_steps = 7, was 6",
+        "recipe: train.lr = 0.001, was 0.005",
+    )
+    assert read_toml(run / "recipe.toml")["train"]["lr"] == 0.001
+    with pytest.raises(UsageError, match="add --resume"):
+        train(recipe, data=toy_data, out=tmp_path / "new", allow_changes=["train.lr"])
+
+
+def test_a_damaged_checkpoint_offers_the_one_before_and_going_back_leads_to_the_same_end(
+    toy_data: Path, tmp_path: Path
+) -> None:
+    recipe, run = write_recipe(tmp_path / "toy.toml", SMALL), tmp_path / "run"
+    train(recipe, data=toy_data, out=run)
+    shutil.copytree(run, tmp_path / "whole")
+    (run / "checkpoints" / "step-00000006" / "tokenizer" / "joint.json").write_bytes(b"{}")
+    with pytest.raises(ModelError, match=r"joint\.json' has 2 bytes.*; step-00000004 before it is whole: name it"):
+        train(recipe, data=toy_data, out=run, resume=True)
+    with begin(recipe, toy_data, run, resume=True, checkpoint="step-00000004") as begun:
+        assert begun.job.progress.step == 4
+        train_run(begun.job, begun.run, (), begun.notes)
+    assert equal(run, tmp_path / "whole")
+    nowhere = begin(recipe, toy_data, run, resume=True, checkpoint="step-9")
+    with pytest.raises(ModelError, match="has no checkpoint 'step-9'; it has step-00000002, step-00000004"), nowhere:
+        pass
+
+
+def test_a_checkpoint_is_a_run_of_its_own(toy_run: Path) -> None:
+    """It holds recipe and tokenizers: moved elsewhere, it translates."""
+    for which in ("step-00000080", "step-00000120"):
+        alone = Translator.load(toy_run / "checkpoints" / which)
+        assert (alone.step, alone.translate(["我吃了一个苹果。"])) == (
+            int(which.removeprefix("step-")),
+            Translator.load(toy_run, checkpoint=which).translate(["我吃了一个苹果。"]),
+        )
+
+
+def test_a_run_belongs_to_one_process(toy_data: Path, tmp_path: Path) -> None:
+    recipe, run = write_recipe(tmp_path / "toy.toml", SMALL), tmp_path / "run"
+    train(recipe, data=toy_data, out=run)
+    code = "import sys; from pathlib import Path; from clearhead.tasks.lock import locked\n"
+    code += "with locked(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(run)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(UsageError, match=f"is in use by process {other.pid}"):
+            train(recipe, data=toy_data, out=run, resume=True)
+        other.kill()
+    found = train(recipe, data=toy_data, out=run, resume=True)
+    assert [f"left by process {other.pid}" in note for note in found.notes] == [True]
+    assert not (run / "lock").exists()

@@ -1,6 +1,7 @@
 """The loop: a resumed run is the uninterrupted one bit for bit; rhythm, limits, early stop, the best checkpoint."""
 
 import dataclasses
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from clearhead.checkpoint import checkpoints_of, model_tensors
 from clearhead.data.translation import Batch, collate
 from clearhead.errors import ModelError
 from clearhead.optim.build import OptimConfig, build_ema, build_optimizers
+from clearhead.train import saving
 from clearhead.train.config import TrainConfig, ValidationConfig
 from clearhead.train.events import Evaluated, Event, Finished, Saved, Skipped, Stepped
 from clearhead.train.failure import load_failure
@@ -227,6 +229,39 @@ def test_a_signal_during_an_evaluation_ends_the_run_after_it(tmp_path: Path) -> 
     events = list(train_loop(toy.state, work, tmp_path, train, should_stop=lambda: bool(asked), **options))  # type: ignore[arg-type]
     assert events[-1] == Finished(3, "interrupted")
     assert asked == [3]
+
+
+def test_a_second_signal_does_not_wait_for_the_disk_and_an_error_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before stays the latest until the new one is whole."""
+    gate, real, asked = threading.Event(), saving.save_checkpoint, list[int]()
+
+    def slow(path: Path, given: Any) -> None:
+        asked.append(int(path.name[-1]))
+        if path.name.endswith("6"):
+            gate.wait(30)
+        real(path, given)
+
+    monkeypatch.setattr(saving, "save_checkpoint", slow)
+    train = dataclasses.replace(TRAIN, checkpoint_every=3)
+    for raised in (KeyboardInterrupt, RuntimeError):
+        toy, folder = Toy(new_state()), tmp_path / raised.__name__
+        work = Work(toy.batches, toy.loss_of, toy.evaluate)
+        events = train_loop(toy.state, work, folder, train, optim=OPTIM, validation=ValidationConfig())
+        while toy.state.step < 7:
+            next(events)
+        latest = find_checkpoint(folder, "latest")
+        assert latest is not None
+        assert latest.name == "step-00000003"
+        if raised is RuntimeError:
+            gate.set()
+        with pytest.raises(raised):
+            events.throw(raised())  # type: ignore[attr-defined]
+        latest = find_checkpoint(folder, "latest")
+        assert latest is not None
+        assert latest.name == ("step-00000003" if raised is KeyboardInterrupt else "step-00000006")
+    assert asked == [3, 6, 3, 6]
 
 
 def test_time_is_up(tmp_path: Path) -> None:

@@ -189,6 +189,22 @@ def test_a_pointer_that_nobody_can_read_drops_nothing(tmp_path: Path) -> None:
     assert names(tmp_path) == [1, 2]
 
 
+def test_a_best_one_that_was_saved_but_not_named_is_named_when_training_goes_on(tmp_path: Path) -> None:
+    saver = Saver(tmp_path, 3)
+    for step in (1, 2):
+        saver.save(state(step, best_step=1))
+        saver.wait()
+    one = state(2, best_step=2)
+    one.best_score = -1.0
+    Saver(tmp_path, 3).mend(one)
+    found = find_checkpoint(tmp_path, "best")
+    assert found is not None
+    assert found.name == "step-00000002"
+    one.best_step = 7  # which is not there
+    Saver(tmp_path, 3).mend(one)
+    assert find_checkpoint(tmp_path, "best") == found
+
+
 def test_a_fault_of_the_program_is_no_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saving, "save_checkpoint", lambda *_: {}["x"])
     saver = Saver(tmp_path, 1)

@@ -91,10 +91,12 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     for name, value in {**numbers, "evaluations_since_best": 1, "scores": {"loss": 2.0}}.items():
         setattr(one, name, value)
     one.evaluated_step, one.scaler = 3, {"scale": 1024.0}
+    one.optimizers.set_lr_factor(0.25)
     other.restore(save(one, tmp_path))
     assert {name: getattr(other, name) for name in numbers} == numbers
     assert (other.evaluations_since_best, other.scores) == (1, {"loss": 2.0})
     assert (other.evaluated_step, other.scaler) == (3, {"scale": 1024.0})
+    assert other.snapshot().state["schedule"] == {"lr": [0.025, 0.025]}
     assert int(other.ema.n_averaged) == 1
     both = [
         (model_tensors(a), model_tensors(b)) for a, b in [(one.model, other.model), (one.ema.module, other.ema.module)]

@@ -1,0 +1,69 @@
+"""``clearhead checkpoints``: what a run keeps, of what size, and whether it is whole."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clearhead.cli.options import JSON, RUN, print_json
+from clearhead.errors import ModelError
+
+if TYPE_CHECKING:
+    from clearhead.tasks.kept import Kept
+
+
+@click.command("checkpoints")
+@RUN
+@click.option("--verify", is_flag=True, help="Check every file against its size and checksum.")
+@JSON
+def command(run: Path, verify: bool, as_json: bool) -> None:
+    """List the checkpoints of the run in directory RUN: step, score, and bytes of weights, optimizer and average.
+
+    With --verify the exit code is 4 if one is damaged, after all have been listed.
+
+    \b
+    clearhead checkpoints RUN
+    clearhead checkpoints RUN --verify --json
+    """
+    from clearhead.messages import localized
+    from clearhead.tasks.kept import kept_checkpoints
+
+    found = kept_checkpoints(run, verify=verify)
+    if as_json:
+        print_json([one.as_dict() for one in found])
+    else:
+        for line in _table(found):
+            click.echo(line)
+    problems = [one.problem for one in found if one.problem]
+    for problem in problems[1:]:
+        click.echo(f"clearhead: {localized(problem)}", err=True)
+    if problems:
+        raise ModelError(problems[0])
+
+
+def _table(found: "list[Kept]") -> list[str]:
+    if not found:
+        return ["no checkpoints"]
+    parts = list(dict.fromkeys(part for one in found for part in one.sizes))
+    rows = [["checkpoint", "step", "score", *parts, "all", ""]]
+    for one in found:
+        sizes = [_size(one.sizes.get(part)) for part in parts]
+        marks = [
+            *one.marks,
+            *(["whole"] if one.verified and not one.problem else []),
+            *(["DAMAGED"] * bool(one.problem)),
+        ]
+        step = "-" if one.step is None else f"{one.step:,}"
+        rows.append([one.path.name, step, _score(one.scores), *sizes, _size(one.bytes), ", ".join(marks)])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _score(scores: dict[str, Any]) -> str:
+    return " ".join(f"{name} {value:.4f}" for name, value in scores.items()) or "-"
+
+
+def _size(count: int | None) -> str:
+    if count is None:
+        return "-"
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} kB"

@@ -1,0 +1,28 @@
+"""``clearhead replay``: the step that ended a run, taken again."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from clearhead.cli.options import JSON, RUN, print_json
+
+
+@click.command("replay")
+@RUN
+@JSON
+def command(run: Path, as_json: bool) -> None:
+    """Say where the first value that is not finite arises in the step that ended RUN.
+
+    A run that skips train.max_skipped_steps steps in a row keeps the last one's batch, weights and random numbers.
+    """
+    from clearhead.tasks.replay import replay
+
+    found = replay(run)
+    if as_json:
+        print_json(
+            {**asdict(found), "recorded": list(map(str, found.recorded)), "losses": list(map(str, found.losses))}
+        )
+        return
+    for line in found.lines():
+        click.echo(line)

@@ -1,0 +1,258 @@
+"""Marian of Hugging Face: its ``config.json``, tensors and tokenizers to our encoder-decoder and back."""
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from clearhead.config import Tree, parse
+from clearhead.errors import ModelError, UsageError
+from clearhead.interop.folder import read_json
+from clearhead.interop.spelling import ACTIVATIONS, THEIR_ACTIVATIONS, Rules, Tensors, check, demand, tie, whole_number
+from clearhead.interop.tokenizer import SETTINGS
+from clearhead.models.transformer import Transformer, TransformerConfig
+from clearhead.text.adopted import Adopted
+from clearhead.text.special import SpecialIds
+from clearhead.text.tokenizer import Tokenizer
+
+SIDES = ("encoder", "decoder")
+TABLES = ("model.shared.weight", "lm_head.weight", *(f"model.{side}.embed_tokens.weight" for side in SIDES))
+OUR_TABLES = ("encoder.embedding.tokens.weight", "decoder.embedding.tokens.weight", "lm_head.weight")
+BIAS, OUR_BIAS = "final_logits_bias", "lm_head.bias"
+POSITIONS = tuple(f"model.{side}.embed_positions.weight" for side in SIDES)
+MODULES = {
+    **{f"attn.{name}_proj": f"self_attn.{name}_proj" for name in "qkv"},
+    "attn.o_proj": "self_attn.out_proj",
+    "attn_post_norm": "self_attn_layer_norm",
+    **{f"cross_attn.{name}_proj": f"encoder_attn.{name}_proj" for name in "qkv"},
+    "cross_attn.o_proj": "encoder_attn.out_proj",
+    "cross_attn_post_norm": "encoder_attn_layer_norm",
+    "mlp.up_proj": "fc1",
+    "mlp.down_proj": "fc2",
+    "mlp_post_norm": "final_layer_norm",
+}
+FIELDS = {
+    "d_model": "d_model",
+    "d_ff": "encoder_ffn_dim",
+    "n_heads": "encoder_attention_heads",
+    "n_encoder_layers": "encoder_layers",
+    "n_decoder_layers": "decoder_layers",
+    "max_seq_len": "max_position_embeddings",
+    "dropout": "dropout",
+    "block.attn_dropout": "attention_dropout",
+    "block.mlp_dropout": "activation_dropout",
+}
+DEFAULTS = {"dropout": 0.1, "attention_dropout": 0.0, "activation_dropout": 0.0, "activation_function": "gelu"}
+NAMED = {**ACTIVATIONS, "swish": "silu"}
+THEIRS: Rules = {
+    "model_type": ("marian",),
+    "scale_embedding": (True,),
+    "share_encoder_decoder_embeddings": (True,),
+    "tie_word_embeddings": (True,),
+    "is_encoder_decoder": (True,),
+    "normalize_before": (False,),
+    "normalize_embedding": (False,),
+    "add_final_layer_norm": (False,),
+    "static_position_embeddings": (True,),
+    "activation_function": tuple(NAMED),
+}
+OURS: Rules = {
+    "position": ("sinusoidal",),
+    "tie": ("all",),
+    "block.norm": ("layer",),
+    "block.norm_position": ("post",),
+    "block.norm_eps": (1e-5,),
+    "block.attention": ("scaled_dot_product",),
+    "block.bias": (True, "all"),
+    "block.residual": (True,),
+    "block.mlp": (True,),
+    "block.activation": tuple(THEIR_ACTIVATIONS),
+}
+MARKS = {"pad": "pad_token_id", "bos": "decoder_start_token_id", "eos": "eos_token_id"}
+FILES = ("source.spm", "target.spm", "vocab.json")
+
+
+class Report(NamedTuple):
+    """What came out of a foreign model besides config and tensors; names are in its own spelling."""
+
+    vocab_size: int  # pieces of its vocabulary
+    loaded: tuple[str, ...]  # tensors that ours are made of
+    left: tuple[str, ...]  # tables of positions, which ours has of its own
+
+
+def marian_from_hugging_face(config: Tree, tensors: Mapping[str, Tensor]) -> tuple[TransformerConfig, Tensors, Report]:
+    """Translates a Marian.
+
+    Its positions have all sines before all cosines, ours have them in turn: features of the hidden states change their
+    places, and no number changes.
+
+    Args:
+        config: its ``config.json``; what that leaves out has Hugging Face's default.
+        tensors: its ``state_dict``, or what its files hold.
+
+    Returns:
+        Our config, the ``state_dict`` of ``Transformer``, and a report.
+
+    Raises:
+        ModelError: the config says what our model is not, or a tensor is missing, unknown or of another shape.
+    """
+    said: dict[str, Any] = {**DEFAULTS, **config}
+    demand({"model_type": None, "scale_embedding": False, **said}, THEIRS, "config.json: ")
+    vocab_size = whole_number(config, "vocab_size")
+    for name in FIELDS.values():
+        if name not in said:
+            raise ModelError(f"config.json: {name} is missing")
+    same = {"decoder_ffn_dim": said["encoder_ffn_dim"], "decoder_attention_heads": said["encoder_attention_heads"]}
+    demand(said, {name: (value,) for name, value in same.items()}, "config.json: ")
+    demand(said, {"decoder_vocab_size": (None, vocab_size)}, "config.json: ")
+    ours = _our_config(said, biased=BIAS in tensors)
+    given = {name: tensor for name, tensor in tensors.items() if name not in POSITIONS}
+    table = next((name for name in TABLES if name in given), TABLES[0])
+    for name in TABLES:
+        tie(given, head=name, table=table)
+    blank = _blank(ours, vocab_size)
+    wanted = {_theirs(own): tensor for own, tensor in blank.items() if own not in OUR_TABLES}
+    if BIAS in wanted:
+        wanted[BIAS] = wanted[BIAS][None]
+    check(given, wanted | dict.fromkeys(TABLES, blank["lm_head.weight"]))
+    order = _order(ours.d_model)
+    found = {own: _moved(own, given[_theirs(own)], order) for own in blank if own not in (*OUR_TABLES, OUR_BIAS)}
+    if BIAS in given:
+        found[OUR_BIAS] = given[BIAS][0].clone()
+    found |= dict.fromkeys(OUR_TABLES, given[TABLES[0]][:, order])
+    report = Report(vocab_size, tuple(name for name in tensors if name in given), tuple(tensors.keys() - given.keys()))
+    return ours, found, report
+
+
+def marian_to_hugging_face(
+    config: TransformerConfig, tensors: Mapping[str, Tensor], *, vocab_size: int, ids: SpecialIds
+) -> tuple[Tree, Tensors]:
+    """Translates an encoder-decoder of ours to the Marian that is the same.
+
+    Args:
+        config: our config. Rates of dropout that theirs lacks are left out: they change no trained model.
+        tensors: our ``state_dict``; tied tables may be there once, as in a checkpoint.
+        vocab_size: pieces of the vocabulary of both languages.
+        ids: the special pieces.
+
+    Returns:
+        A ``config.json``, and a ``state_dict``.
+
+    Raises:
+        ModelError: no Marian is such a model, or a tensor is missing, unknown or of another shape.
+    """
+    block = config.block
+    flat = {**vars(config), **{f"block.{name}": value for name, value in vars(block).items()}}
+    flat["n_kv_heads"] = config.n_kv_heads or config.n_heads
+    demand(flat, {**OURS, "n_kv_heads": (config.n_heads,)}, "Hugging Face's marian: model.")
+    state = dict(tensors)
+    for name in OUR_TABLES:
+        tie(state, head=name, table=OUR_TABLES[0])
+    check(state, _blank(config, vocab_size))
+    back = _order(config.d_model).argsort()
+    theirs = {_theirs(own): _moved(own, state[own], back) for own in state if own not in (*OUR_TABLES, OUR_BIAS)}
+    bias = state[OUR_BIAS] if OUR_BIAS in state else torch.zeros(vocab_size)
+    theirs = {TABLES[0]: state[OUR_TABLES[0]][:, back], BIAS: bias[None], **theirs}
+    tree: Tree = {name: flat[own] for own, name in FIELDS.items()}
+    tree |= {name: allowed[0] for name, allowed in THEIRS.items() if name not in ("activation_function",)}
+    tree |= {"architectures": ["MarianMTModel"], "vocab_size": vocab_size, "decoder_vocab_size": vocab_size}
+    tree |= {"decoder_ffn_dim": config.d_ff, "decoder_attention_heads": config.n_heads}
+    tree["activation_function"] = THEIR_ACTIVATIONS[block.activation]
+    marks = {key: getattr(ids, role) for role, key in MARKS.items()}
+    return tree | marks | {"bos_token_id": None, "forced_eos_token_id": None}, theirs
+
+
+def read_marian_tokenizers(folder: Path, config: Tree, vocab_size: int) -> tuple[Tokenizer, Tokenizer]:
+    """Reads ``source.spm``, ``target.spm`` and ``vocab.json``: what cuts each language, and the ids of both.
+
+    Raises:
+        ModelError: a file is missing or damaged, or a language is cut in a way that ours cannot do.
+    """
+    numbers = read_json(folder / "vocab.json")
+    if not all(type(index) is int for index in numbers.values()) or not numbers:
+        raise ModelError(f"{str(folder / 'vocab.json')!r} is no table of pieces and ids")
+    for piece in numbers:
+        if re.fullmatch(r">>.+<<", piece):
+            raise ModelError(
+                f"{str(folder)!r}: vocab.json has the language code {piece!r}: a model of two languages is needed"
+            )
+    if "<unk>" not in numbers:
+        raise ModelError(f"{str(folder)!r}: vocab.json has no <unk>")
+    ids = SpecialIds(**{role: whole_id(config, key) for role, key in MARKS.items()}, unk=numbers["<unk>"])
+    found = []
+    for name in FILES[:2]:
+        if not (folder / name).is_file():
+            raise ModelError(f"{str(folder)!r} has no tokenizer: {', '.join(FILES)}, or tokenizer.json is needed")
+        segmenter = base64.b64encode((folder / name).read_bytes()).decode()
+        adopted = Adopted("", ids, ids.eos, False, vocab_size, segmenter=segmenter, numbers=numbers)
+        try:
+            adopted.build()
+        except ValueError as error:
+            raise ModelError(f"{str(folder / name)!r}: {error}") from error
+        found.append(Tokenizer.adopt(adopted))
+    return found[0], found[1]
+
+
+def write_marian_tokenizers(src: Tokenizer, tgt: Tokenizer, *, languages: tuple[str, str]) -> dict[str, str | bytes]:
+    """Returns the files of tokenizers that ``read_marian_tokenizers`` read, by name."""
+    found: dict[str, str | bytes] = {}
+    for name, tokenizer in zip(FILES[:2], (src, tgt), strict=True):
+        assert isinstance(tokenizer.source, Adopted)
+        found[name] = base64.b64decode(tokenizer.source.segmenter)
+        found[FILES[2]] = json.dumps(tokenizer.source.numbers, ensure_ascii=False) + "\n"
+    settings = {"tokenizer_class": "MarianTokenizer", "source_lang": languages[0], "target_lang": languages[1]}
+    named = {"pad_token": tgt.ids.pad, "eos_token": tgt.ids.eos, "unk_token": tgt.ids.unk}
+    settings |= {name: tgt.piece(index) for name, index in named.items()}
+    return {**found, SETTINGS: json.dumps(settings, ensure_ascii=False, indent=2) + "\n"}
+
+
+def whole_id(config: Tree, key: str) -> int:
+    """Returns the id of a special piece that a ``config.json`` has under ``key``; raises ModelError for none."""
+    index = config.get(key)
+    if type(index) is not int or index < 0:
+        raise ModelError(f"config.json: {key} = {index!r}: must be an id")
+    return index
+
+
+def _our_config(said: Mapping[str, Any], *, biased: bool) -> TransformerConfig:
+    flat = {own: allowed[0] for own, allowed in OURS.items()} | {own: said[name] for own, name in FIELDS.items()}
+    flat |= {"block.activation": NAMED[said["activation_function"]], "block.bias": "all" if biased else True}
+    block = {own.removeprefix("block."): value for own, value in flat.items() if "." in own}
+    tree = {own: value for own, value in flat.items() if "." not in own} | {"block": block}
+    try:
+        return parse(TransformerConfig, tree, source="config.json")
+    except UsageError as error:
+        raise ModelError(str(error)) from error
+
+
+def _theirs(own: str) -> str:
+    """Returns their name of one of our tensors."""
+    if own == OUR_BIAS:
+        return BIAS
+    side, _, number, rest = own.split(".", 3)
+    module, _, kind = rest.rpartition(".")
+    return f"model.{side}.layers.{number}.{MODULES[module]}.{kind}"
+
+
+def _order(d_model: int) -> Tensor:
+    """Returns for each of our features which of theirs it is."""
+    return torch.arange(d_model).view(2, -1).T.reshape(-1)
+
+
+def _moved(own: str, tensor: Tensor, order: Tensor) -> Tensor:
+    """Puts the features of hidden states in another order: inputs of a projection, outputs of what ends a branch."""
+    module = own.rpartition(".")[0]
+    if module.endswith(("o_proj", "down_proj", "norm")):
+        return tensor[order]
+    return tensor[:, order] if tensor.dim() == 2 else tensor
+
+
+def _blank(config: TransformerConfig, vocab_size: int) -> Tensors:
+    """Returns our ``state_dict`` without numbers: names and shapes."""
+    with torch.device("meta"):
+        return Transformer(config, src_vocab_size=vocab_size, vocab_size=vocab_size).state_dict()

@@ -1,0 +1,122 @@
+"""SentencePiece models (.spm): read without its library, and built where ``tokenizers`` cuts text in the same way."""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import tokenizers as hf
+from tokenizers import models, normalizers
+
+from clearhead.text.pipeline import SPACE
+
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # types of pieces
+
+
+@dataclass(frozen=True)
+class SentencePiece:
+    """What a model file says, as far as it decides how a text is cut."""
+
+    pieces: list[tuple[str, float, int]]
+    """Piece, log-probability, type."""
+    unk_id: int
+    charsmap: bytes
+    """The compiled rules of normalization; empty changes nothing."""
+    rules: dict[str, int]
+    """Words of the file that have to be as ``RULES`` says."""
+
+    def build(self) -> hf.Tokenizer:
+        """Returns the pipeline, whose ids are numbers of ``pieces`` and whose tokens are what was cut.
+
+        Raises:
+            ValueError: the model is none that ``tokenizers`` cuts by in the same way; the message names the reason.
+        """
+        for name, (usual, _, wanted) in RULES.items():
+            if self.rules.get(name, usual) != wanted:
+                raise ValueError(f"{name} = {self.rules.get(name, usual)}: must be {wanted}")
+        for piece, _, kind in self.pieces:
+            if kind in (USER_DEFINED, BYTE):
+                raise ValueError(f"piece {piece!r} is {'user-defined' if kind == USER_DEFINED else 'a byte'}")
+        # with a space in front no text has them: spaces become SPACE before the model sees them
+        named = [(piece if kind == NORMAL else f" {piece}", score) for piece, score, kind in self.pieces]
+        pipeline = hf.Tokenizer(models.Unigram(named, unk_id=self.unk_id, byte_fallback=False))
+        parts: list[Any] = [normalizers.Precompiled(self.charsmap)] if self.charsmap else []
+        parts += [normalizers.Strip(), normalizers.Replace(hf.Regex(" {2,}"), " ")]
+        parts += [normalizers.Replace(" ", SPACE), normalizers.Prepend(SPACE)]
+        pipeline.normalizer = normalizers.Sequence(parts)
+        return pipeline
+
+
+# name -> what it is where the file does not say, where it stands (table and number of the field), what it has to be
+RULES = {
+    "model_type": (1, (2, 3), 1),  # unigram; 2 is BPE, whose ties are broken in another way
+    "treat_whitespace_as_suffix": (0, (2, 24), 0),
+    "byte_fallback": (0, (2, 35), 0),
+    "add_dummy_prefix": (1, (3, 3), 1),
+    "remove_extra_whitespaces": (1, (3, 4), 1),
+    "escape_whitespaces": (1, (3, 5), 1),
+}
+
+
+def read_sentencepiece(content: bytes) -> SentencePiece:
+    """Reads a model file, which is a protocol buffer.
+
+    Raises:
+        ValueError: it is damaged, or something else.
+    """
+    try:
+        return _read(content)
+    except (IndexError, struct.error, UnicodeDecodeError, TypeError) as error:
+        raise ValueError("not a SentencePiece model") from error
+
+
+def _read(content: bytes) -> SentencePiece:
+    pieces, tables = [], dict[int, dict[int, Any]]()
+    for number, value in _fields(content):
+        if number == 1:
+            fields = dict(_fields(value))
+            (score,) = struct.unpack("<f", fields.get(2, b"\0\0\0\0"))
+            pieces.append((fields[1].decode(), score, fields.get(3, NORMAL)))
+        elif number in (2, 3):
+            tables[number] = dict(_fields(value))
+    said = {name: tables.get(table, {}).get(field) for name, (_, (table, field), _) in RULES.items()}
+    unk = [index for index, (_, _, kind) in enumerate(pieces) if kind == UNKNOWN]
+    if len(unk) != 1:
+        raise ValueError("not a SentencePiece model: it has not one unknown piece")
+    rules = {name: value for name, value in said.items() if value is not None}
+    return SentencePiece(pieces, unk[0], tables.get(3, {}).get(2, b""), rules)
+
+
+def _fields(content: bytes) -> Iterator[tuple[int, Any]]:
+    """Yields number and value of each field: an integer, or bytes."""
+    at = 0
+    while at < len(content):
+        tag, at = _varint(content, at)
+        match tag & 7:
+            case 0:
+                value, at = _varint(content, at)
+                yield tag >> 3, value
+                continue
+            case 1:
+                size = 8
+            case 2:
+                size, at = _varint(content, at)
+            case 5:
+                size = 4
+            case kind:
+                raise ValueError(f"not a SentencePiece model: wire type {kind}")
+        if at + size > len(content):
+            raise ValueError("not a SentencePiece model: it ends too early")
+        yield tag >> 3, content[at : at + size]
+        at += size
+
+
+def _varint(content: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = content[at]
+        at, value, shift = at + 1, value | (byte & 0x7F) << shift, shift + 7
+        if byte < 0x80:
+            return value, at
+        if shift > 63:
+            raise ValueError("not a SentencePiece model: a number is too long")

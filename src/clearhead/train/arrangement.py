@@ -1,0 +1,113 @@
+"""How the layers of a model are computed: again on the way back, compiled, or sharded over processes; same results."""
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from clearhead.errors import UsageError
+from clearhead.models.rnn import RNNLanguageModel, RNNTranslator
+from clearhead.nn.layer import Layer
+from clearhead.nn.norm import BatchNorm
+from clearhead.nn.shards import is_shard
+from clearhead.optim.build import OptimConfig
+from clearhead.train.config import MachineConfig, ValidationConfig
+from clearhead.train.distributed import Inside, ranks
+
+
+def layers_of(model: nn.Module) -> list[Layer]:
+    """Returns the Transformer layers of a model, from the bottom."""
+    return [module for module in model.modules() if isinstance(module, Layer)]
+
+
+def check_arrangement(
+    model: nn.Module, machine: MachineConfig, *, optim: OptimConfig, validation: ValidationConfig
+) -> None:
+    """Checks that a model can be computed as the recipe says.
+
+    Raises:
+        UsageError: it cannot; the message names the key.
+    """
+    recurrent = isinstance(model, RNNLanguageModel | RNNTranslator)
+    if machine.checkpoint_activations and any(isinstance(module, BatchNorm) for module in model.modules()):
+        raise UsageError(
+            "train.checkpoint_activations = true: a batch norm would count each batch twice; use another norm"
+        )
+    for key in ("checkpoint_activations", "compile"):
+        if recurrent and getattr(machine, key):
+            raise UsageError(f"train.{key} = true: is for Transformers, not for recurrent models")
+    if machine.parallel == "ddp":
+        return
+    if recurrent:
+        raise UsageError("train.parallel = 'fsdp': is for Transformers, not for recurrent models")
+    if optim.name == "muon":
+        raise UsageError("train.parallel = 'fsdp': muon needs whole matrices; use another optim.name, or ddp")
+    if validation.monitor == "bleu":
+        raise UsageError("train.parallel = 'fsdp': validation.monitor = 'bleu' needs a whole model; use loss, or ddp")
+
+
+def arrange(model: nn.Module, machine: MachineConfig) -> Inside:
+    """Changes how ``model`` is computed, in place, and returns what its losses run in.
+
+    Args:
+        model: weights are where they are to stay.
+        machine: ``checkpoint_activations`` keeps of each layer its input alone and computes the rest again on the way
+            back (Chen et al. 2016, arXiv:1604.06174), with the same random numbers; ``compile`` compiles each layer;
+            ``parallel = "fsdp"`` leaves each process its part of each layer's weights, gradients and optimizer state.
+    """
+    for layer in layers_of(model):
+        if machine.checkpoint_activations:
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+        if machine.compile:
+            # lengths differ from batch to batch; random numbers are to be those of the model as it is
+            layer.compile(dynamic=True, options={"fallback_random": True})
+    return sharded(model) if machine.parallel == "fsdp" and ranks().world > 1 else Inside(model)
+
+
+def sharded(model: nn.Module) -> Inside:
+    """Shards each layer, and what is around them, over all processes (FSDP2, ``fully_shard``)."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(next(model.parameters()).device.type, (ranks().world,))
+    for layer in layers_of(model):
+        if layer.crossed:  # the memory is projected for all layers before the first of them runs
+            fully_shard([layer.cross_attn.k_proj, layer.cross_attn.v_proj], mesh=mesh)
+        fully_shard(layer, mesh=mesh)
+    # nobody changes keys and values in place, which is what torch warns of
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor", UserWarning)
+    inside = Inside(model)
+    # what is around the layers stays whole through a step: the loss takes the table of embeddings once more
+    fully_shard(inside, mesh=mesh, reshard_after_forward=False)
+    return inside
+
+
+def for_all_processes(inside: nn.Module, *, changing: bool) -> nn.Module:
+    """Returns ``inside`` so that gradients are averaged over the processes.
+
+    Args:
+        inside: from ``arrange``.
+        changing: whether other parts learn from step to step.
+    """
+    if ranks().world == 1 or isinstance(inside, nn.parallel.DistributedDataParallel) or is_sharded(inside):
+        return inside
+    return nn.parallel.DistributedDataParallel(
+        inside, find_unused_parameters=changing, gradient_as_bucket_view=True, init_sync=False
+    )
+
+
+def is_sharded(inside: nn.Module | None) -> bool:
+    """Whether ``inside`` is the root of what is sharded."""
+    return inside is not None and any(map(is_shard, inside.parameters()))
+
+
+def sums_of(inside: nn.Module) -> Callable[[bool], object] | None:
+    """Returns what says to FSDP whether the next gradients are summed over the processes; None without FSDP."""
+    if not is_sharded(inside):
+        return None
+    from torch.distributed.fsdp import FSDPModule
+
+    assert isinstance(inside, FSDPModule)
+    return inside.set_requires_gradient_sync

@@ -1,0 +1,33 @@
+"""The short form of the campaign: a few deaths in each family, with and without workers; damage at a few places."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.timeout(600)  # some 20 seconds of one core, which others may be using
+def test_killed_runs_end_as_those_that_were_not(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "tests.reliability.campaign",
+        "--kills",
+        "12",
+        "--places",
+        "4",
+        "--folder",
+        tmp_path,
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-5000:]
+    found = json.loads(done.stdout)
+    assert (found["lost"], found["different"], found["failed"], found["unseen"]) == (0, 0, 0, 0)
+    assert found["kills"] >= 12
+    assert found["runs"] >= 6
+    for damaged in found["damaged"].values():
+        assert damaged["flips"] == damaged["cuts"] == 4 * damaged["files"] >= 4 * 7
