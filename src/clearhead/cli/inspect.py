@@ -1,5 +1,7 @@
 """``clearhead inspect``: looks into a trained run, without changing what it computes."""
 
+import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +61,8 @@ def command(run: Path, what: str, text: str | None, batch: str | None, as_json: 
     """
     if what not in LINES:
         raise UsageError(f"view {what!r}: there is none{nearest(what, LINES)}")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler writes to stderr when it starts and stops
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a font of another weight will do
     from clearhead.inspect.page import save_page, save_picture
     from clearhead.tasks.inspection import Shape
     from clearhead.tasks.views import view_of

@@ -15,7 +15,7 @@ MARKED = "bold yellow"
 SPARKS = "▁▂▃▄▅▆▇█"
 HUES = ("#3266a8", "#b4552d", "#3d8b4f", "#8a4fa3", "#a8862a", "#3a8f95", "#b0406f", "#6b6b6b")
 """Of curves, in order: legible on white and on black."""
-WRITTEN, LINE = 125, 0.157  # columns of text in a picture; inches from line to line at 8 points
+WRITTEN, LINE = 125, 0.143  # columns of text in a picture; inches from line to line at 8 points
 FEW = 4  # curves whose names find room among them
 
 
@@ -310,7 +310,8 @@ def amount(count: int | float, unit: str = "B") -> str:
 
 
 def _write(axes: "Axes", part: Part) -> None:
+    from matplotlib import rcParams
+
     axes.axis("off")
-    axes.text(
-        0, 1, "\n".join(text_of(part, WRITTEN)), family="monospace", fontsize=8, va="top", transform=axes.transAxes
-    )
+    text, fonts = "\n".join(text_of(part, WRITTEN)), rcParams["font.monospace"]
+    axes.text(0, 1, text, family=fonts, fontsize=8, va="top", transform=axes.transAxes)
