@@ -3,6 +3,7 @@
 import html
 import warnings
 from pathlib import Path
+from typing import Any
 
 from clearhead.errors import DataError, UsageError
 from clearhead.inspect.figure import LIVE, resource
@@ -56,11 +57,11 @@ def save_picture(view: View, file: Path) -> None:
     heights = [part.height for part in parts]
     installed = set(font_manager.get_font_names())
     chinese = [name for name in CHINESE_FONTS if name in installed]
-    styles = {"axes.spines.top": False, "axes.spines.right": False}
     # only families that are named stand in for each other, "sans-serif" is one of them and no more
-    fonts = {"font.monospace": ["DejaVu Sans Mono", *chinese], "font.family": ["DejaVu Sans", *chinese]}
+    styles: Any = {"font.monospace": ["DejaVu Sans Mono", *chinese], "font.family": ["DejaVu Sans", *chinese]}
+    styles |= {"axes.spines.top": False, "axes.spines.right": False}
     figure = Figure(figsize=(10, sum(heights) + sum(part.frame for part in parts)), layout="constrained")
-    with rc_context({**styles, **fonts}), warnings.catch_warnings():  # fonts are looked up when a picture is saved
+    with rc_context(styles), warnings.catch_warnings():  # fonts are looked up when a picture is saved
         warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)  # without such a font they are empty boxes
         rows = figure.subplots(len(parts), 1, squeeze=False, height_ratios=heights)[:, 0]
         for part, axes in zip(parts, rows, strict=True):
