@@ -115,7 +115,7 @@ def test_a_dry_run_measures_the_largest_batch(text: Path) -> None:
     sizes = [batch.ids.numel() for batch in job.work().batches(0, 0)]
     assert (len(plan), sizes[largest]) == (len(sizes), max(sizes))
     found = try_steps(job, steps=2)
-    assert found.shapes.keys() == {"ids", "segments", "mask", "positions", "targets", "next_labels"}
+    assert found.shapes.keys() == {"ids", "segments", "mask", "positions", "targets", "next_labels", "documents"}
     assert np.prod(found.shapes["ids"]) == max(sizes)
     single = try_steps(prepared(text, masked={"next_sentence": False}), steps=1)
     assert "next_labels" not in single.shapes
