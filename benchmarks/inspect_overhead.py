@@ -43,10 +43,14 @@ def gpt2(options: argparse.Namespace, attention: str = "sdpa") -> Any:
 
 
 def hooked(options: argparse.Namespace) -> Any:
-    """TransformerLens since 4.0 wraps a model of Hugging Face's; its own ``HookedTransformer`` is gone."""
+    """The own model of TransformerLens 4, from a config: its wrapper of Hugging Face's models asks for the hub."""
+    from transformer_lens.config import TransformerBridgeConfig
     from transformer_lens.model_bridge import TransformerBridge
 
-    return TransformerBridge.boot_transformers("gpt2", hf_model=gpt2(options), device="cpu").eval()
+    width, heads = options.d_model, max(options.d_model // 64, 1)
+    sizes = {"d_model": width, "d_head": width // heads, "n_heads": heads, "n_layers": options.layers}
+    parts = {"d_mlp": 4 * width, "n_ctx": 1024, "d_vocab": 50257, "act_fn": "gelu_new", "normalization_type": "LN"}
+    return TransformerBridge.boot_native(TransformerBridgeConfig(**sizes, **parts)).eval()
 
 
 def our_gpt(options: argparse.Namespace) -> Any:

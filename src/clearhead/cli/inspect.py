@@ -1,5 +1,7 @@
 """``clearhead inspect``: looks into a trained run, without changing what it computes."""
 
+import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,7 @@ LINES = {
     "ops": "operators by time, with their kernels and how near they come to the machine's limit",
     "gradients": "norms by layer over a few steps, update over weight, dead units",
     "optimizer": "groups, state by name, half-life of the average, the rate ahead",
-    "checkpoint": "what each saved form holds",
+    "checkpoint": "what each saved form holds; RUN may be a bare checkpoint or an exported folder",
     "activations": "curves with derivatives, and the dead units of the run",
     "schedule": "the run's learning rate, and what the other schedules would be",
     "attention": "of TEXT, every layer and head: weights, entropy, type, what is lost without it",
@@ -59,20 +61,24 @@ def command(run: Path, what: str, text: str | None, batch: str | None, as_json: 
     """
     if what not in LINES:
         raise UsageError(f"view {what!r}: there is none{nearest(what, LINES)}")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler writes to stderr when it starts and stops
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a font of another weight will do
     from clearhead.inspect.page import save_page, save_picture
-    from clearhead.tasks.inspection import Opened, Shape
-    from clearhead.tasks.views import VIEWS
+    from clearhead.tasks.inspection import Shape
+    from clearhead.tasks.views import view_of
 
     shape = None if batch is None else Shape.parse(batch)
     page, picture = options.pop("page"), options.pop("picture")
-    view = VIEWS[what](Opened.open(run, text, shape=shape, progress=_said(), **options))
+    view = view_of(what, run, text, shape=shape, progress=_said(), **options)
     if page:
         save_page(view, page)
     if picture:
         save_picture(view, picture)
     if as_json:
         print_json(view.as_dict())
-    elif not (page or picture):
+    elif page or picture:
+        click.echo("\n".join(str(file) for file in (page, picture) if file))
+    else:
         from rich.console import Console
 
         console = Console(highlight=False)

@@ -78,6 +78,10 @@ class GradientsView(View):
         found.append(Note("norms of weights and of gradients at the first and last step; update is over weight"))
         losses = ", ".join(f"{loss:.4g}" for loss in self.losses)
         found.append(Note(f"loss {losses}; norm of all gradients {', '.join(f'{norm:.3g}' for norm in self.norms)}"))
+        if self.layers and not any(update for one in self.layers for update in one.updates):
+            found.append(
+                Note("no weight moved: the rate is 0, as it is after the last step of a schedule", marked=True)
+            )
         by_layer = [math.log10(one.norms[-1]) for one in self.layers if one.norms and 0 < one.norms[-1] < math.inf]
         if len(by_layer) > 1:
             depth = [float(number) for number in range(len(by_layer))]

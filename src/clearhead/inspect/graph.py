@@ -1,5 +1,6 @@
 """The autograd graph of one training step: nodes from the loss to the leaves, what each saved, what was overwritten."""
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -263,7 +264,7 @@ class _Watch:
         following = [one for one, _ in node.next_functions if one is not None]
         return GraphNode(
             number=numbers[node],
-            operator=node.name().removesuffix("Backward0").removesuffix("Backward").removeprefix("torch::autograd::"),
+            operator=re.sub(r"Backward\d*$", "", node.name()).removeprefix("torch::autograd::"),
             module=self._made_in.get(node, "loss"),
             shapes=[list(meta.shape) for meta in node._input_metadata],
             depth=depth,

@@ -3,12 +3,16 @@
 import html
 import warnings
 from pathlib import Path
+from typing import Any
 
 from clearhead.errors import DataError, UsageError
 from clearhead.inspect.figure import LIVE, resource
 from clearhead.inspect.report import View
 
-CHINESE_FONTS = ("Noto Sans Mono CJK SC", "Noto Sans CJK SC", "WenQuanYi Zen Hei Mono", "WenQuanYi Micro Hei", "SimHei")
+CHINESE_FONTS = (
+    *("Noto Sans Mono CJK SC", "Noto Sans CJK SC", "Noto Sans CJK JP"),  # older versions see a collection's first face
+    *("WenQuanYi Zen Hei Mono", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "SimHei", "Microsoft YaHei", "PingFang SC"),
+)
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 """What the browser holds the page to: nothing comes from elsewhere."""
 
@@ -52,15 +56,17 @@ def save_picture(view: View, file: Path) -> None:
     parts = view.parts()
     heights = [part.height for part in parts]
     installed = set(font_manager.get_font_names())
-    fonts = ["DejaVu Sans Mono", *(name for name in CHINESE_FONTS if name in installed)]
-    figure = Figure(figsize=(10, 0.6 * len(parts) + sum(heights)), layout="constrained")
-    with rc_context({"axes.spines.top": False, "axes.spines.right": False, "font.monospace": fonts}):
+    chinese = [name for name in CHINESE_FONTS if name in installed]
+    # only families that are named stand in for each other, "sans-serif" is one of them and no more
+    styles: Any = {"font.monospace": ["DejaVu Sans Mono", *chinese], "font.family": ["DejaVu Sans", *chinese]}
+    styles |= {"axes.spines.top": False, "axes.spines.right": False}
+    figure = Figure(figsize=(10, sum(heights) + sum(part.frame for part in parts)), layout="constrained")
+    with rc_context(styles), warnings.catch_warnings():  # fonts are looked up when a picture is saved
+        warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)  # without such a font they are empty boxes
         rows = figure.subplots(len(parts), 1, squeeze=False, height_ratios=heights)[:, 0]
         for part, axes in zip(parts, rows, strict=True):
             part.draw(axes)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)  # without such a font they are empty boxes
+        try:
             figure.savefig(file, format="png", dpi=120)
-    except OSError as error:
-        raise DataError(f"{str(file)!r} cannot be written: {error.strerror}") from error
+        except OSError as error:
+            raise DataError(f"{str(file)!r} cannot be written: {error.strerror}") from error

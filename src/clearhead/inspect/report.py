@@ -15,6 +15,8 @@ MARKED = "bold yellow"
 SPARKS = "▁▂▃▄▅▆▇█"
 HUES = ("#3266a8", "#b4552d", "#3d8b4f", "#8a4fa3", "#a8862a", "#3a8f95", "#b0406f", "#6b6b6b")
 """Of curves, in order: legible on white and on black."""
+WRITTEN, LINE = 125, 0.143  # columns of text in a picture; inches from line to line at 8 points
+FEW = 4  # curves whose names find room among them
 
 
 class Part(ABC):
@@ -32,6 +34,11 @@ class Part(ABC):
     def height(self) -> float:
         """Of the picture, in inches."""
         return 2.5
+
+    @property
+    def frame(self) -> float:
+        """Inches above and below it, for a title and what an axis says."""
+        return 0.7
 
     @abstractmethod
     def draw(self, axes: "Axes") -> None:
@@ -59,7 +66,12 @@ class Note(Part):
     @property
     def height(self) -> float:
         """See ``Part``."""
-        return 0.2 * len(text_of(self, 110))
+        return LINE * len(text_of(self, WRITTEN))
+
+    @property
+    def frame(self) -> float:
+        """See ``Part``."""
+        return 0.15
 
     def draw(self, axes: "Axes") -> None:
         """See ``Part``."""
@@ -81,10 +93,11 @@ class Table(Part):
         """See ``Part``; too long a cell goes on in the next line, so that nothing is cut off."""
         from rich.box import SIMPLE_HEAD
         from rich.cells import cell_len
+        from rich.console import Group
         from rich.table import Table as Grid
         from rich.text import Text
 
-        grid = Grid(title=Text(self.title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, title_style="bold")
+        grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
         for number, name in enumerate(self.columns):
             right = name.startswith(">")
             longest = max((cell_len(row[number]) for row in self.rows), default=0)
@@ -95,7 +108,7 @@ class Table(Part):
             grid.add_column(title, justify=justify, overflow="fold", no_wrap=whole, min_width=least)
         for number, row in enumerate(self.rows):
             grid.add_row(*map(Text, row), style=MARKED if number in self.marked else "")
-        return grid
+        return Group(Text(self.title, style="bold"), grid)  # a title of the grid's own folds at the grid's width
 
     def html(self) -> str:
         """See ``Part``."""
@@ -113,7 +126,12 @@ class Table(Part):
     @property
     def height(self) -> float:
         """See ``Part``."""
-        return 0.2 * len(text_of(self, 110))
+        return LINE * len(text_of(self, WRITTEN))
+
+    @property
+    def frame(self) -> float:
+        """See ``Part``."""
+        return 0.15
 
     def draw(self, axes: "Axes") -> None:
         """See ``Part``."""
@@ -221,11 +239,19 @@ class Curves(Part):
 
     def draw(self, axes: "Axes") -> None:
         """See ``Part``."""
-        for hue, (name, values) in zip(HUES * len(self.lines), self.lines.items(), strict=False):
-            axes.plot(self.x, values, label=name, color=hue)
+        from matplotlib.ticker import MaxNLocator
+
+        for number, (name, values) in enumerate(self.lines.items()):
+            stroke = ("-", "--", ":")[number // len(HUES) % 3]  # where hues come again
+            axes.plot(self.x, values, label=name, color=HUES[number % len(HUES)], linestyle=stroke)
         axes.set_title(self.title, loc="left")
         axes.set_xlabel(self.axis)
-        axes.legend(fontsize=8)
+        if all(at == round(at) for at in self.x):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(self.lines) <= FEW:
+            axes.legend(fontsize=8)
+        else:
+            axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 class View(ABC):
@@ -284,5 +310,8 @@ def amount(count: int | float, unit: str = "B") -> str:
 
 
 def _write(axes: "Axes", part: Part) -> None:
+    from matplotlib import rcParams
+
     axes.axis("off")
-    axes.text(0, 1, "\n".join(text_of(part, 110)), family="monospace", fontsize=8, va="top", transform=axes.transAxes)
+    text, fonts = "\n".join(text_of(part, WRITTEN)), rcParams["font.monospace"]
+    axes.text(0, 1, text, family=fonts, fontsize=8, va="top", transform=axes.transAxes)

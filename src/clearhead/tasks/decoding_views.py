@@ -113,7 +113,7 @@ class BeamTreePicture(Part):
             across, down = [before["step"], node["step"]], [before["rank"], node["rank"]]
             axes.plot(across, down, color=hue, linewidth=2 if node["best"] else 0.7, zorder=3 if node["best"] else 2)
             if node["best"]:
-                axes.annotate(node["piece"], (node["step"], node["rank"]), fontsize=7, ha="center", va="bottom")
+                axes.annotate(node["piece"], (node["step"], node["rank"]), fontsize=7, rotation=40, va="bottom")
         axes.invert_yaxis()
         axes.set_title(self.title, loc="left")
         axes.set_xlabel("step")

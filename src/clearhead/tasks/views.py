@@ -1,6 +1,8 @@
 """The views of ``clearhead inspect``: which function makes each of a run."""
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -121,6 +123,24 @@ def _weights(opened: Opened) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
     for path in checkpoints_of(opened.run):
         saved = load_checkpoint(path, ("model", "ema"))
         yield saved.state["step"], saved.tensors.get("ema", saved.tensors["model"])
+
+
+def view_of(what: str, folder: Path, text: str | None = None, **options: Any) -> View:
+    """Makes a view of a run; ``checkpoint`` takes a bare checkpoint or an exported folder too.
+
+    Args:
+        what: a word of ``VIEWS``.
+        folder: the run.
+        text: what its model reads.
+        options: see ``Opened.open``.
+
+    Raises:
+        DataError: see ``Opened.open``.
+        ModelError: see there, and ``inspect.saved.checkpoint``.
+    """
+    if what == "checkpoint" and not (folder / "recipe.toml").is_file():
+        return checkpoint(folder)
+    return VIEWS[what](Opened.open(folder, text, **options))
 
 
 def all_of(opened: Opened) -> View:

@@ -195,7 +195,14 @@ def test_pieces_appear_as_they_are_written_and_ctrl_c_ends_them(toy_lm_run: Path
     """Each read is whole characters, and comes long before the text could be complete."""
     words = ["generate", toy_lm_run, "--max-new", "1000000", "--min-length", "1000000", "--temperature", "2", PROMPT]
     command = [sys.executable, "-m", "clearhead", *map(str, words)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        # a shell's background jobs ignore the signal, and a child would inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         text = ""

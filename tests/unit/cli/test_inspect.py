@@ -1,12 +1,16 @@
 """``clearhead inspect`` as a user types it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
+from clearhead.checkpoint import checkpoints_of
 from clearhead.cli.inspect import LINES
 from clearhead.tasks.views import VIEWS
+from tests.foreign import write_gpt2
 from tests.toy import assert_one_line, clearhead
 
 
@@ -26,7 +30,7 @@ def test_text_and_json_say_the_same(toy_lm_run: Path, capsys: pytest.CaptureFixt
 def test_files(toy_lm_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page, picture = tmp_path / "a.html", tmp_path / "a.png"
     said = clearhead(capsys, "inspect", toy_lm_run, "model", "--html", page, "--png", picture)
-    assert (said.code, said.out) == (0, "")
+    assert (said.code, said.out) == (0, f"{page}\n{picture}\n")
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert picture.read_bytes().startswith(b"\x89PNG")
 
@@ -38,3 +42,17 @@ def test_what_cannot_be_seen(toy_lm_run: Path, capsys: pytest.CaptureFixture[str
     assert_one_line(said, 3, "text '': is empty")
     said = clearhead(capsys, "inspect", toy_lm_run, "model", "--device", "cuda:9")
     assert_one_line(said, 2, "device 'cuda:9': not usable here")
+
+
+def test_saved_forms_that_are_no_run(toy_lm_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (first, *_) = checkpoints_of(toy_lm_run)
+    bare = shutil.copytree(first, tmp_path / "bare")
+    (bare / "recipe.toml").unlink(missing_ok=True)
+    write_gpt2(tmp_path / "exported")
+    for folder, form in ((bare, "full checkpoint"), (tmp_path / "exported", "exported")):
+        found = json.loads(clearhead(capsys, "inspect", folder, "checkpoint", "--json").out)["forms"]
+        assert [one["form"] for one in found] == [form]
+        (weights,) = [file for file in found[0]["files"] if file["name"] == "model.safetensors"]
+        assert weights["tensors"] == len(load_file(folder / "model.safetensors"))
+    assert_one_line(clearhead(capsys, "inspect", tmp_path / "none", "checkpoint"), 4, "no such directory")
+    assert_one_line(clearhead(capsys, "inspect", tmp_path / "exported", "model"), 4, "exported")

@@ -14,8 +14,8 @@ from clearhead.cli.options import print_json, texts_of
 
 SHARED = {"as_json": "--json", "device": "--device", "checkpoint": "--checkpoint", "beam": "--beam"}
 
-# it samples unless it is asked to search, and then prints what the others do
-OWN = {("generate", "beam")}
+# generate samples unless it is asked to search, and then prints what the others do; training goes on from the latest
+OWN = {("generate", "beam"), ("train", "checkpoint")}
 
 
 def test_shared_options_are_the_same_everywhere() -> None:

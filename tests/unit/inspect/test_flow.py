@@ -41,6 +41,13 @@ def test_norms_and_updates_are_those_of_a_training_by_hand() -> None:
         optimizer.step()
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_a_rate_of_zero_is_said(rate: float) -> None:
+    model, x = nn.Linear(4, 1), torch.randn(8, 4)
+    view = gradients(model, x, optimizer=lambda one: torch.optim.SGD(one.parameters(), lr=rate), steps=1)
+    assert ("no weight moved" in "\n".join(view.lines(80))) == (rate == 0)
+
+
 class Sick(nn.Module):
     """Two dead units, a layer whose gradient vanishes, one that has none."""
 

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+from matplotlib import font_manager
 
 from clearhead.errors import DataError
-from clearhead.inspect.page import page, save_page, save_picture
+from clearhead.inspect.page import CHINESE_FONTS, page, save_page, save_picture
 from tests.unit.inspect.test_report import Shown
 
 
@@ -23,6 +25,16 @@ def test_the_page_is_whole_and_needs_no_network(tmp_path: Path) -> None:
 def test_the_picture_is_a_picture(tmp_path: Path) -> None:
     save_picture(Shown(7), tmp_path / "view.png")
     assert (tmp_path / "view.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_chinese_in_a_picture_has_its_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not {*CHINESE_FONTS} & {*font_manager.get_font_names()}:
+        pytest.skip("no Chinese font is installed")
+    monkeypatch.setattr(warnings, "filterwarnings", lambda *ignored: None)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        save_picture(Shown(7), tmp_path / "view.png")
+    assert not [one for one in found if "Glyph" in str(one.message)]
 
 
 @pytest.mark.parametrize("save", [save_page, save_picture])

@@ -56,6 +56,20 @@ def test_html_shows_the_same_and_escapes() -> None:
     assert "http" not in page
 
 
+def test_a_long_title_has_the_whole_width() -> None:
+    lines = text_of(Table("a title that is wider than the table it stands above", ("n",), [("1",)]), 80)
+    assert lines[0] == "a title that is wider than the table it stands above"
+
+
+def test_many_curves_can_be_told_apart() -> None:
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    Curves("c", "layer", [0.0, 1.0], {str(n): [0.0, float(n)] for n in range(10)}).draw(axes)
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.get_lines()}) == 10
+    assert all(tick == round(tick) for tick in axes.get_xticks())
+
+
 def test_as_dict_holds_the_fields() -> None:
     assert Shown(7).as_dict() == {"number": 7}
 

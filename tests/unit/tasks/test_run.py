@@ -18,6 +18,7 @@ from clearhead.tasks.run import (
     save_recipe,
     write_text,
 )
+from clearhead.version import VERSION
 
 
 def test_a_preset_is_found_by_name_and_a_file_by_path(tmp_path: Path) -> None:
@@ -50,7 +51,7 @@ def test_a_run_takes_an_empty_or_missing_directory_only(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is taken by something else"):
         create_run(tmp_path / "file")
-    assert load_recipe(tmp_path / "empty") == {"name": "x", "train": {"lr": 0.1}}
+    assert load_recipe(tmp_path / "empty") == {"clearhead": VERSION, "name": "x", "train": {"lr": 0.1}}
 
 
 def test_what_is_no_run_is_said_with_the_nearest_one(tmp_path: Path) -> None:
