@@ -119,3 +119,10 @@ def test_no_path_of_one_machine() -> None:
             if pattern.search(line)
         ]
     assert wrong == []
+
+
+def test_no_merge_is_left_half_done() -> None:
+    texts = [*source.ROOT.glob("*.md"), *source.ROOT.glob("docs/*.md"), *source.all_python()]
+    marks = tuple(f"{mark * 7} " for mark in "<>")
+    left = [path.name for path in texts if any(line.startswith(marks) for line in path.read_text("utf-8").splitlines())]
+    assert left == []
