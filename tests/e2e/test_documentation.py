@@ -72,7 +72,7 @@ def cut_down(line: str) -> list[str]:
     return [item for item in SMALL if " rnn-" not in line or item != "model.d_ff=32"]
 
 
-@pytest.mark.timeout(900)  # some forty commands, each a process of its own that loads torch
+@pytest.mark.timeout(1800)  # some sixty commands, each a process of its own that loads torch
 def test_every_clearhead_command_runs_in_order(workplace: Path) -> None:
     lines = [line for line in commands() if line.startswith("clearhead ")]
     assert len(lines) >= 12
