@@ -1,6 +1,6 @@
 """Labelled text as ids, cut to the model's length under a stated policy, and in batches by length."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -14,7 +14,6 @@ from torch.utils.data import Dataset
 
 from clearhead.data.batching import BatchPlan, plan_batches, sequential_batches
 from clearhead.data.labelled import LabelledText
-from clearhead.data.loading import load
 from clearhead.data.segments import check_marks, lay_out, marks
 from clearhead.errors import DataError, UsageError
 from clearhead.text.special import SpecialIds
@@ -231,15 +230,3 @@ def training_batches(source: LabelledRows, *, batch_tokens: int, seed: int, epoc
 def evaluation_batches(source: LabelledRows, *, batch_tokens: int) -> LabelledBatches:
     """Plans a scoring: nothing random, longest lines first; ``indices`` say which line each result belongs to."""
     return LabelledBatches(source, sequential_batches(source.rows.lengths - 1, batch_tokens=batch_tokens))
-
-
-def loader(
-    batches: LabelledBatches,
-    *,
-    start: int = 0,
-    workers: int = 0,
-    pin_memory: bool = False,
-    share: tuple[int, int] = (0, 1),
-) -> Iterator[LabelledBatch]:
-    """Yields batches from number ``start`` on, the same ones for any number of workers; see ``load``."""
-    return load(batches, start=start, workers=workers, pin_memory=pin_memory, share=share)

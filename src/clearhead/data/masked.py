@@ -1,6 +1,6 @@
 """Masked batches: rows of segments in which pieces are to be found again, dynamic and from a seed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from clearhead.data.batching import BatchPlan, plan_batches, sequential_batches
-from clearhead.data.loading import load
 from clearhead.data.pairs import MaskedConfig, Pairs, fit_rows, plan_pairs
 from clearhead.data.segments import Laid, check_marks, lay_out
 from clearhead.data.sentences import SentenceStore, Units
@@ -204,15 +203,3 @@ class MaskedText:
 def masked_text(store: SentenceStore, *, masker: Masker, max_seq_len: int) -> MaskedText:
     """Makes rows of at most ``max_seq_len`` ids possible; see ``fit_rows`` for what is refused."""
     return MaskedText(store, fit_rows(store, config=masker.config, max_seq_len=max_seq_len), masker, max_seq_len)
-
-
-def loader(
-    batches: MaskedBatches,
-    *,
-    start: int = 0,
-    workers: int = 0,
-    pin_memory: bool = False,
-    share: tuple[int, int] = (0, 1),
-) -> Iterator[MaskedBatch]:
-    """Yields batches from number ``start`` on, the same ones for any number of workers; see ``load``."""
-    return load(batches, start=start, workers=workers, pin_memory=pin_memory, share=share)

@@ -21,7 +21,6 @@ from clearhead.data.batching import BatchPlan, sequential_batches
 from clearhead.data.corpus import check_unchanged
 from clearhead.data.documents import Documents, TextReport
 from clearhead.data.encoded import map_file, open_or_build, open_sealed, seal
-from clearhead.data.loading import load
 from clearhead.errors import DataError, UsageError
 from clearhead.text.special import NO_TARGET
 from clearhead.text.tokenizer import Tokenizer
@@ -255,15 +254,3 @@ def _slide(begin: int, end: int, *, context: int, stride: int) -> Int[ndarray, "
     firsts = np.append(begin, np.arange(begin + context, end, stride))
     begins = np.maximum(begin, firsts + stride - context)
     return np.stack([begins, firsts, np.append(firsts[1:], end)], axis=1)
-
-
-def loader(
-    windows: Windows,
-    *,
-    start: int = 0,
-    workers: int = 0,
-    pin_memory: bool = False,
-    share: tuple[int, int] = (0, 1),
-) -> Iterator[StreamBatch]:
-    """Yields batches from number ``start`` on, the same ones for any number of workers; see ``load``."""
-    return load(windows, start=start, workers=workers, pin_memory=pin_memory, share=share)

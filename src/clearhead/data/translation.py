@@ -1,6 +1,6 @@
-"""Translation batches: encoded pairs to padded tensors, and a loader that can start at any batch."""
+"""Translation batches: encoded pairs to padded tensors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from clearhead.data.batching import BatchPlan
-from clearhead.data.loading import load
 from clearhead.data.store import PairStore
 from clearhead.text.special import SPECIAL_IDS, SpecialIds
 from clearhead.text.tokenizer import Tokenizer
@@ -101,33 +100,6 @@ class BatchDataset(Dataset[Batch]):
         texts = zip(self.dropout, self.store.text(index), strict=True)
         drawn = [tokenizer.encode_with_dropout(text, rng) for tokenizer, text in texts]
         return [new if len(new) <= self.max_len else old for new, old in zip(drawn, stored, strict=True)]
-
-
-def loader(
-    store: PairStore,
-    plan: BatchPlan,
-    *,
-    start: int = 0,
-    workers: int = 0,
-    pin_memory: bool = False,
-    dropout: tuple[Tokenizer, Tokenizer] | None = None,
-    max_len: int = 256,
-    share: tuple[int, int] = (0, 1),
-) -> Iterator[Batch]:
-    """Yields the batches of ``plan`` from number ``start`` on, the same ones for any number of workers.
-
-    Args:
-        store: the encoded pairs.
-        plan: which pairs, in which order.
-        start: see ``load``.
-        workers: see ``load``.
-        pin_memory: see ``load``.
-        dropout: see ``BatchDataset``; the store must hold the text.
-        max_len: see ``BatchDataset``.
-        share: see ``load``.
-    """
-    batches = BatchDataset(store, plan, dropout, max_len)
-    return load(batches, start=start, workers=workers, pin_memory=pin_memory, share=share)
 
 
 def _pad(rows: Sequence[Any], special: SpecialIds, *, begin: bool) -> Int[np.ndarray, "batch width"]:

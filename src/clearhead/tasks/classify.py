@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from clearhead.checkpoint import load_checkpoint, load_model_tensors
 from clearhead.config import Tree, parse
 from clearhead.data.labelled import LabelledConfig, LabelledText, Labels
-from clearhead.data.labelled_batches import LabelledBatch, LabelledRows, encode_labelled, evaluation_batches, loader
+from clearhead.data.labelled_batches import LabelledBatch, LabelledRows, encode_labelled, evaluation_batches
+from clearhead.data.loading import load
 from clearhead.errors import ModelError, UsageError
 from clearhead.evaluate.classification import (
     ClassificationScores,
@@ -253,7 +254,7 @@ def predict(
     """Returns for each line the probability of each class, or the number."""
     device = next(model.parameters()).device
     found = np.zeros((len(source.rows), len(labels.classes) or 1))
-    for batch in loader(evaluation_batches(source, batch_tokens=batch_tokens)):
+    for batch in load(evaluation_batches(source, batch_tokens=batch_tokens)):
         there = batch.to(device)
         out = model(there.ids, mask=there.mask, segments=there.segments).double()
         values = out.softmax(dim=1) if labels.classes else out * labels.deviation + labels.mean

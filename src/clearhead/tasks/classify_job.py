@@ -1,7 +1,6 @@
 """The training of a classifier: labelled lines, tokenizer, encoder, batches, loss, scores, model card."""
 
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from clearhead.data.labelled_batches import (
     LabelledBatches,
     LabelledReport,
     LabelledRows,
-    loader,
     training_batches,
 )
 from clearhead.errors import DataError
@@ -44,7 +42,6 @@ from clearhead.tasks.language_model import load_tokenizer, save_tokenizer
 from clearhead.tasks.machine import pick_device
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.train.config import TrainConfig
-from clearhead.train.distributed import ranks
 from clearhead.train.loop import Work
 
 
@@ -71,7 +68,7 @@ class ClassifyJob(GradientJob):
         settings, epochs = self.recipe.train, self.recipe.finetune.epochs
         if not epochs:
             return settings
-        steps = sum(-(-len(self._batches(epoch)) // settings.grad_accum_steps) for epoch in range(epochs))
+        steps = sum(-(-len(self.dataset(epoch)) // settings.grad_accum_steps) for epoch in range(epochs))
         every = settings.evaluate_every or -(-steps // epochs)
         return replace(settings, max_steps=min(settings.max_steps, steps), evaluate_every=every)
 
@@ -87,22 +84,12 @@ class ClassifyJob(GradientJob):
         """See ``GradientJob``; evaluation scores the whole valid split."""
         recipe, objective = self.recipe, self.objective
 
-        def batches(epoch: int, start: int) -> Iterator[LabelledBatch]:
-            found = loader(
-                self._batches(epoch),
-                start=start,
-                workers=recipe.data.workers,
-                pin_memory=self.device.type == "cuda",
-                share=ranks().share,
-            )
-            return (batch.to(self.device) for batch in found)
-
         def evaluate(model: nn.Module) -> dict[str, float]:
             found = predict(model, self.valid, self.labels, batch_tokens=recipe.train.batch_tokens)
             return monitored(score(found, self.valid, self.labels), self.labels)
 
         return Work(
-            batches,
+            self.batches,
             lambda batch: objective.loss_of(self.state.model, batch),
             evaluate,
             objective.weight_of,
@@ -125,7 +112,7 @@ class ClassifyJob(GradientJob):
 
     def first_epoch(self) -> tuple[BatchPlan, int]:
         """See ``GradientJob``; the batch of the longest lines takes the most."""
-        plan, lengths = self._batches(0).plan, self.train.rows.lengths
+        plan, lengths = self.dataset(0).plan, self.train.rows.lengths
         return plan, max(range(len(plan)), key=lambda index: int(lengths[plan[index]].max()))
 
     def card(self, run: Path) -> str:
@@ -141,7 +128,8 @@ class ClassifyJob(GradientJob):
             commands=[f"classify {{}} {text}", "evaluate {} --data DIR --split valid"],
         )
 
-    def _batches(self, epoch: int) -> LabelledBatches:
+    def dataset(self, epoch: int) -> LabelledBatches:
+        """See ``GradientJob``."""
         settings = self.recipe.train
         return training_batches(self.train, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=epoch)
 

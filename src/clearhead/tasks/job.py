@@ -8,10 +8,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
+from torch.utils.data import Dataset
 
 from clearhead.checkpoint import LoadReport
 from clearhead.config import as_tree
 from clearhead.data.batching import BatchPlan
+from clearhead.data.loading import load
 from clearhead.data.masked import MaskedBatch
 from clearhead.data.stream import StreamBatch
 from clearhead.errors import UsageError
@@ -198,6 +200,16 @@ class GradientJob(Job):
         """The table ``train`` of the recipe, with what follows from the text."""
         settings: TrainConfig = self.recipe.train
         return settings
+
+    @abstractmethod
+    def dataset(self, epoch: int) -> Dataset[Any]:
+        """The batches of an epoch: item ``i`` is batch ``i``."""
+
+    def batches(self, epoch: int, start: int) -> Iterator[Any]:
+        """Yields an epoch's batches from number ``start`` on, this process's rows of them, on the job's device."""
+        pinned, workers = self.device.type == "cuda", self.recipe.data.workers
+        found = load(self.dataset(epoch), start=start, workers=workers, pin_memory=pinned, share=ranks().share)
+        return (batch.to(self.device) for batch in found)
 
     def arrange(self) -> None:
         """Brings the model, which no step has changed yet, to all processes, and arranges how it is computed."""

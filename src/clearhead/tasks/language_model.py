@@ -12,7 +12,8 @@ from torch import Tensor
 from clearhead.checkpoint import load_checkpoint, load_model_tensors
 from clearhead.config import Tree, parse
 from clearhead.data.documents import Documents, DocumentsConfig, read_documents
-from clearhead.data.stream import StreamBatch, TokenStream, chunks, evaluation_windows, loader, prepare_stream
+from clearhead.data.loading import load
+from clearhead.data.stream import StreamBatch, TokenStream, chunks, evaluation_windows, prepare_stream
 from clearhead.errors import UsageError
 from clearhead.loss import LossConfig, linear_cross_entropy
 from clearhead.models.gpt import GPT, GPTConfig
@@ -209,4 +210,4 @@ def total_loss(
     """Negative log-likelihood of a whole split in nats; windows as in ``evaluation_windows``."""
     context = model.config.max_seq_len
     windows = evaluation_windows(stream, context=context, stride=stride, batch_tokens=batch_tokens, isolated=isolated)
-    return sum(float(batch_loss(model, batch.to(device), plain_loss())[0]) for batch in loader(windows))
+    return sum(float(batch_loss(model, batch.to(device), plain_loss())[0]) for batch in load(windows))

@@ -1,6 +1,5 @@
 """The training of a language model: documents, tokenizer, encoded stream, model, windows, loss, model card."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from clearhead.checkpoint import LoadReport
 from clearhead.config import Tree
 from clearhead.data.batching import BatchPlan
 from clearhead.data.documents import TextReport
-from clearhead.data.stream import StreamBatch, TokenStream, Windows, loader, training_windows
+from clearhead.data.stream import StreamBatch, TokenStream, Windows, training_windows
 from clearhead.tasks.job import GradientJob, Progress, documents_of, fresh_state, vocabulary_of
 from clearhead.tasks.language_model import (
     LanguageModelRecipe,
@@ -28,7 +27,6 @@ from clearhead.tasks.language_model import (
 from clearhead.tasks.machine import pick_device
 from clearhead.tasks.start import open_start
 from clearhead.text.tokenizer import Tokenizer
-from clearhead.train.distributed import ranks
 from clearhead.train.loop import Work
 
 
@@ -54,16 +52,6 @@ class LanguageModelJob(GradientJob):
         recipe, model = self.recipe, self.model
         settings = recipe.train
 
-        def batches(epoch: int, start: int) -> Iterator[StreamBatch]:
-            found = loader(
-                self._windows(epoch),
-                start=start,
-                workers=recipe.data.workers,
-                pin_memory=self.device.type == "cuda",
-                share=ranks().share,
-            )
-            return (batch.to(self.device) for batch in found)
-
         def evaluate(model: nn.Module) -> dict[str, float]:
             assert isinstance(model, Net)
             loss = total_loss(
@@ -76,7 +64,7 @@ class LanguageModelJob(GradientJob):
             )
             return {"loss": loss / len(self.valid)}
 
-        return Work(batches, lambda batch: batch_loss(model, batch, recipe.loss), evaluate, where=documents_of)
+        return Work(self.batches, lambda batch: batch_loss(model, batch, recipe.loss), evaluate, where=documents_of)
 
     def reports(self) -> dict[str, TextReport]:
         """See ``Job``."""
@@ -92,7 +80,7 @@ class LanguageModelJob(GradientJob):
 
     def first_epoch(self) -> tuple[BatchPlan, int]:
         """See ``GradientJob``; all batches but the last have as many windows."""
-        return self._windows(0).plan, 0
+        return self.dataset(0).plan, 0
 
     def card(self, run: Path) -> str:
         """See ``Job``."""
@@ -104,7 +92,8 @@ class LanguageModelJob(GradientJob):
             commands=['generate {} "..."', "evaluate {} --data DIR --split valid"],
         )
 
-    def _windows(self, epoch: int) -> Windows:
+    def dataset(self, epoch: int) -> Windows:
+        """See ``GradientJob``."""
         settings = self.recipe.train
         return training_windows(
             self.train,

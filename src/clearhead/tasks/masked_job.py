@@ -1,6 +1,5 @@
 """The pretraining of a BERT: documents, tokenizer, sentences, model, masked batches, loss, model card."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from torch import nn
 from clearhead.checkpoint import LoadReport
 from clearhead.config import Tree
 from clearhead.data.batching import BatchPlan
-from clearhead.data.masked import MaskedBatch, MaskedBatches, MaskedText, loader
+from clearhead.data.masked import MaskedBatch, MaskedBatches, MaskedText
 from clearhead.models.bert import BertPretraining
 from clearhead.tasks.job import GradientJob, Progress, documents_of, fresh_state, vocabulary_of
 from clearhead.tasks.language_model import load_tokenizer, save_tokenizer
@@ -19,7 +18,6 @@ from clearhead.tasks.masked import MaskedRecipe, batch_loss, build_masked, parse
 from clearhead.tasks.masked_scoring import score_batches
 from clearhead.tasks.start import open_start
 from clearhead.text.tokenizer import Tokenizer
-from clearhead.train.distributed import ranks
 from clearhead.train.loop import Work
 
 
@@ -45,21 +43,11 @@ class MaskedJob(GradientJob):
         recipe, model, settings = self.recipe, self.model, self.recipe.train
         judged = self.valid.evaluation(batch_tokens=settings.batch_tokens)
 
-        def batches(epoch: int, start: int) -> Iterator[MaskedBatch]:
-            found = loader(
-                self._rows(epoch),
-                start=start,
-                workers=recipe.data.workers,
-                pin_memory=self.device.type == "cuda",
-                share=ranks().share,
-            )
-            return (batch.to(self.device) for batch in found)
-
         def evaluate(model: nn.Module) -> dict[str, float]:
             assert isinstance(model, BertPretraining)
             return score_batches(model, judged, self.device).as_dict()
 
-        return Work(batches, lambda batch: batch_loss(model, batch, recipe.loss), evaluate, where=documents_of)
+        return Work(self.batches, lambda batch: batch_loss(model, batch, recipe.loss), evaluate, where=documents_of)
 
     def reports(self) -> dict[str, MaskedText]:
         """See ``Job``."""
@@ -75,7 +63,7 @@ class MaskedJob(GradientJob):
 
     def first_epoch(self) -> tuple[BatchPlan, int]:
         """See ``GradientJob``; the batch of most positions among those of the longest rows takes the most."""
-        rows = self._rows(0)
+        rows = self.dataset(0)
         plan, lengths = rows.plan, rows.pairs.lengths
         sizes = [(int(lengths[plan[index]].max()) * len(plan[index]), index) for index in range(len(plan))]
         return plan, max(sizes)[1]
@@ -90,7 +78,8 @@ class MaskedJob(GradientJob):
             commands=['fill {} "... [MASK] ..."', 'embed {} "..."', "evaluate {} --data DIR --split valid"],
         )
 
-    def _rows(self, epoch: int) -> MaskedBatches:
+    def dataset(self, epoch: int) -> MaskedBatches:
+        """See ``GradientJob``."""
         settings = self.recipe.train
         return self.train.training(batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=epoch)
 

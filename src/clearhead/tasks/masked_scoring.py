@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from clearhead.data.masked import MaskedBatches, loader
+from clearhead.data.loading import load
+from clearhead.data.masked import MaskedBatches
 from clearhead.models.bert import BertPretraining
 from clearhead.tasks.language_scoring import split_documents
 from clearhead.tasks.masked import encode, nsp_targets
@@ -63,7 +64,7 @@ class MaskedEvaluation:
 def score_batches(model: BertPretraining, batches: MaskedBatches, device: torch.device) -> MaskedScores:
     """Scores batches, each row once."""
     loss, found, pieces, nsp_loss, told, pairs = 0.0, 0, 0, 0.0, 0, 0
-    for one in loader(batches):
+    for one in load(batches):
         batch = one.to(device)
         states = model.bert(batch.ids, mask=batch.mask, segments=batch.segments)
         rows = states.flatten(0, 1).index_select(0, batch.positions)

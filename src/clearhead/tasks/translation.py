@@ -12,8 +12,9 @@ from torch import Tensor
 from clearhead.config import Tree, parse
 from clearhead.data.batching import sequential_batches
 from clearhead.data.corpus import DataConfig, ParallelFiles
+from clearhead.data.loading import load
 from clearhead.data.store import PairStore
-from clearhead.data.translation import Batch, loader
+from clearhead.data.translation import Batch, BatchDataset
 from clearhead.errors import UsageError
 from clearhead.loss import LossConfig, linear_cross_entropy
 from clearhead.models.rnn import RNNConfig, RNNTranslator
@@ -179,7 +180,7 @@ def mean_loss(model: Net, store: PairStore, *, batch_tokens: int, device: torch.
     """Mean negative log-likelihood of all pairs in the store, in nats per target piece (end marks included)."""
     plan = sequential_batches(*store.lengths, batch_tokens=batch_tokens)
     total, count = 0.0, 0
-    for batch in loader(store, plan):
+    for batch in load(BatchDataset(store, plan)):
         summed, n = batch_loss(model, batch.to(device), LossConfig(label_smoothing=0.0))
         total, count = total + float(summed), count + n
     return total / count

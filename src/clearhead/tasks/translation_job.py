@@ -1,6 +1,5 @@
 """The training of a translator: two text files, tokenizers, encoded pairs, model, batches, scores, model card."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from clearhead.config import Tree
 from clearhead.data.batching import BatchPlan, plan_batches
 from clearhead.data.corpus import CorpusReport, read_parallel
 from clearhead.data.store import PairStore, prepare
-from clearhead.data.translation import Batch, loader
+from clearhead.data.translation import Batch, BatchDataset
 from clearhead.tasks.job import GradientJob, Progress, fresh_state, named
 from clearhead.tasks.machine import pick_device
 from clearhead.tasks.run import cache_folder
@@ -29,7 +28,6 @@ from clearhead.tasks.translation import (
     sizes_of,
     train_tokenizers,
 )
-from clearhead.train.distributed import ranks
 from clearhead.train.loop import Work
 
 
@@ -53,20 +51,6 @@ class TranslationJob(GradientJob):
         recipe, model = self.recipe, self.model
         settings = recipe.train
 
-        def batches(epoch: int, start: int) -> Iterator[Batch]:
-            dropout = (self.tokenizers.src, self.tokenizers.tgt) if recipe.tokenizer.dropout else None
-            batches = loader(
-                self.train,
-                self._plan(epoch),
-                start=start,
-                workers=recipe.data.workers,
-                pin_memory=self.device.type == "cuda",
-                dropout=dropout,
-                max_len=recipe.data.max_len,
-                share=ranks().share,
-            )
-            return (batch.to(self.device) for batch in batches)
-
         def evaluate(model: nn.Module) -> dict[str, float]:
             assert isinstance(model, Net)
             loss = mean_loss(model, self.valid, batch_tokens=settings.batch_tokens, device=self.device)
@@ -79,7 +63,7 @@ class TranslationJob(GradientJob):
         def where(batch: Batch) -> str:
             return named("lines", self.train.line_numbers[batch.indices.cpu().numpy()].tolist())
 
-        return Work(batches, lambda batch: batch_loss(model, batch, recipe.loss), evaluate, where=where)
+        return Work(self.batches, lambda batch: batch_loss(model, batch, recipe.loss), evaluate, where=where)
 
     def reports(self) -> dict[str, CorpusReport]:
         """See ``Job``."""
@@ -112,6 +96,11 @@ class TranslationJob(GradientJob):
             vocabulary=f"{recipe.tokenizer.kind}, {pieces}",
             commands=['translate {} "..."', "evaluate {} --data DIR --split test", 'trace {} "..."'],
         )
+
+    def dataset(self, epoch: int) -> BatchDataset:
+        """See ``GradientJob``."""
+        dropout = (self.tokenizers.src, self.tokenizers.tgt) if self.recipe.tokenizer.dropout else None
+        return BatchDataset(self.train, self._plan(epoch), dropout, self.recipe.data.max_len)
 
     def _plan(self, epoch: int) -> BatchPlan:
         settings = self.recipe.train

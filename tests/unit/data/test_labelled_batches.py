@@ -18,9 +18,9 @@ from clearhead.data.labelled_batches import (
     encode_labelled,
     encode_texts,
     evaluation_batches,
-    loader,
     training_batches,
 )
+from clearhead.data.loading import load
 from clearhead.errors import DataError, UsageError
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
@@ -73,7 +73,7 @@ def test_every_line_once_as_it_is(pairs: bool, max_seq_len: int) -> None:
     source, text = encoded(pairs=pairs, max_seq_len=max_seq_len), lines(pairs=pairs)
     batches = training_batches(source, batch_tokens=320, seed=1, epoch=0)
     seen = []
-    for batch in loader(batches):
+    for batch in load(batches):
         assert batch.ids.numel() <= 320
         assert batch.target_count == len(batch.ids)
         for row, index in enumerate(batch.indices.tolist()):
@@ -93,8 +93,8 @@ def test_every_line_once_as_it_is(pairs: bool, max_seq_len: int) -> None:
             seen.append(index)
     assert sorted(seen) == list(range(80))
     scored = evaluation_batches(source, batch_tokens=320)
-    assert sorted(i for batch in loader(scored) for i in batch.indices.tolist()) == list(range(80))
-    assert same(loader(scored), loader(evaluation_batches(source, batch_tokens=320)))
+    assert sorted(i for batch in load(scored) for i in batch.indices.tolist()) == list(range(80))
+    assert same(load(scored), load(evaluation_batches(source, batch_tokens=320)))
 
 
 def test_what_is_read_is_used_or_dropped() -> None:
@@ -137,10 +137,10 @@ def test_numbers_are_labels_of_floats() -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_any_workers_and_any_start_give_the_same(workers: int) -> None:
     batches = training_batches(encoded(pairs=True), batch_tokens=400, seed=5, epoch=2)
-    whole = list(loader(batches))
+    whole = list(load(batches))
     assert len(whole) > 5
     for start in (0, 3, len(whole)):
-        assert same(loader(batches, start=start, workers=workers), whole[start:])
+        assert same(load(batches, start=start, workers=workers), whole[start:])
 
 
 def test_order_comes_from_seed_and_epoch() -> None:
@@ -180,4 +180,4 @@ def test_real_sets_use_every_piece(shared_data: Path, name: str) -> None:
     assert (source.report.pieces_dropped, source.report.unknown) == (0, 0)
     batches = training_batches(source, batch_tokens=4096, seed=0, epoch=0)
     assert batches.plan.efficiency > 0.97
-    assert sum(batch.target_count for batch in loader(batches)) == len(text)
+    assert sum(batch.target_count for batch in load(batches)) == len(text)

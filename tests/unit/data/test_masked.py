@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from clearhead.data.documents import DocumentsConfig, read_documents
-from clearhead.data.masked import MaskedBatch, MaskedBatches, MaskedText, Masker, loader, masked_text
+from clearhead.data.loading import load
+from clearhead.data.masked import MaskedBatch, MaskedBatches, MaskedText, Masker, masked_text
 from clearhead.data.pairs import MaskedConfig
 from clearhead.data.sentences import prepare_sentences
 from clearhead.errors import UsageError
@@ -70,7 +71,7 @@ def same(first: Iterable[MaskedBatch], second: Iterable[MaskedBatch]) -> bool:
 def check(batches: MaskedBatches) -> None:
     """Rows are what the plan says, and what is hidden may be."""
     ids = batches.store.ids
-    for index, batch in enumerate(loader(batches)):
+    for index, batch in enumerate(load(batches)):
         whole = restored(batch)
         for row, number in enumerate(batches.plan[index].tolist()):
             a, a_end, b, b_end = batches.pairs.spans[number].tolist()
@@ -128,17 +129,15 @@ def test_rows_are_the_text(folder: Path, kind: Any, next_sentence: bool) -> None
     batches = text.training(batch_tokens=400, seed=3, epoch=1)
     check(batches)
     assert sorted(batches.plan.order.tolist()) == list(range(len(batches.pairs)))
-    assert all(batch.ids.numel() <= 400 for batch in loader(batches))
-    assert (next(loader(batches)).next_labels is None) != next_sentence
+    assert all(batch.ids.numel() <= 400 for batch in load(batches))
+    assert (next(load(batches)).next_labels is None) != next_sentence
     check(text.evaluation(batch_tokens=400))
 
 
 @pytest.mark.parametrize("whole_word", [False, True])
 def test_the_published_shares(folder: Path, whole_word: bool) -> None:
     text = make(folder, whole_word=whole_word)
-    found = count(
-        batch for epoch in range(30) for batch in loader(text.training(batch_tokens=2048, seed=1, epoch=epoch))
-    )
+    found = count(batch for epoch in range(30) for batch in load(text.training(batch_tokens=2048, seed=1, epoch=epoch)))
     assert found.chosen > 10_000
     cluster = 6.0 if whole_word else 1.0
     assert close(found.chosen, found.allowed, 0.15, cluster=cluster)
@@ -152,13 +151,11 @@ def test_the_published_shares(folder: Path, whole_word: bool) -> None:
 
 def test_other_shares(folder: Path) -> None:
     text = make(folder, mask_fraction=0.4, mask_share=0.0, random_share=0.0)
-    found = count(
-        batch for epoch in range(4) for batch in loader(text.training(batch_tokens=2048, seed=1, epoch=epoch))
-    )
+    found = count(batch for epoch in range(4) for batch in load(text.training(batch_tokens=2048, seed=1, epoch=epoch)))
     assert close(found.chosen, found.allowed, 0.4)
     assert found.kept == found.chosen
     text = make(folder, mask_share=0.0, random_share=1.0)
-    found = count(loader(text.training(batch_tokens=2048, seed=1, epoch=0)))
+    found = count(load(text.training(batch_tokens=2048, seed=1, epoch=0)))
     assert found.masked == 0
     assert found.kept < found.chosen * 0.02
 
@@ -179,7 +176,7 @@ def test_whole_words_or_none(folder: Path, kind: Any) -> None:
     )
     begins, ends = word_borders(tokenizer)
     split = longest = 0
-    for batch in loader(text.training(batch_tokens=1024, seed=0, epoch=0)):
+    for batch in load(text.training(batch_tokens=1024, seed=0, epoch=0)):
         ids = restored(batch).numpy()
         chosen = np.zeros(ids.size, bool)
         chosen[batch.positions.numpy()] = True
@@ -213,24 +210,24 @@ def test_hidden_pieces_do_not_depend_on_batch_mates(text: MaskedText) -> None:
     found = []
     for tokens in (200, 1000):
         batches, rows = text.evaluation(batch_tokens=tokens), {}
-        for index, batch in enumerate(loader(batches)):
+        for index, batch in enumerate(load(batches)):
             for number, ids, real in zip(batches.plan[index].tolist(), batch.ids, batch.mask, strict=True):
                 rows[number] = ids[real].tolist()
         found.append(rows)
     assert found[0] == found[1]
-    assert same(loader(text.evaluation(batch_tokens=400)), loader(text.evaluation(batch_tokens=400)))
+    assert same(load(text.evaluation(batch_tokens=400)), load(text.evaluation(batch_tokens=400)))
 
 
 def test_each_epoch_hides_anew(text: MaskedText) -> None:
     def drawn(seed: int = 1, epoch: int = 0) -> list[list[int]]:
-        return [batch.ids.tolist() for batch in loader(text.training(batch_tokens=400, seed=seed, epoch=epoch))]
+        return [batch.ids.tolist() for batch in load(text.training(batch_tokens=400, seed=seed, epoch=epoch))]
 
     assert drawn() == drawn()
     assert drawn() != drawn(epoch=1)
     assert drawn() != drawn(seed=2)
     batches = text.training(batch_tokens=400, seed=1, epoch=0)
     later = dataclasses.replace(batches, epoch=1)
-    hidden = [int((a.ids != b.ids).sum()) for a, b in zip(loader(batches), loader(later), strict=True)]
+    hidden = [int((a.ids != b.ids).sum()) for a, b in zip(load(batches), load(later), strict=True)]
     assert all(hidden), "of the same rows other pieces are hidden"
 
 
@@ -238,10 +235,10 @@ def test_each_epoch_hides_anew(text: MaskedText) -> None:
 def test_any_workers_and_any_start_give_the_same(text: MaskedText, workers: int) -> None:
     batches = text.training(batch_tokens=400, seed=5, epoch=2)
     random = torch.get_rng_state()
-    whole = list(loader(batches))
+    whole = list(load(batches))
     assert len(whole) > 5
     for start in (0, 3, len(whole)):
-        assert same(loader(batches, start=start, workers=workers), whole[start:])
+        assert same(load(batches, start=start, workers=workers), whole[start:])
     assert torch.equal(torch.get_rng_state(), random), "the global state is left alone"
 
 
@@ -273,7 +270,7 @@ def test_wikitext_has_the_published_ratios(shared_data: Path, tmp_path: Path, ki
     text = masked_text(store, masker=Masker(tokenizer, MaskedConfig(whole_word=whole_word)), max_seq_len=128)
     assert text.units.dropped == 0
     batches = text.training(batch_tokens=4096, seed=1, epoch=0)
-    found = count(loader(batches))
+    found = count(load(batches))
     assert found.chosen > 30_000
     assert close(found.chosen, found.allowed, 0.15, cluster=4.0 if whole_word else 1.0)
     assert close(found.masked, found.chosen, 0.8)

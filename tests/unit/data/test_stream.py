@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from clearhead.data import stream as module
 from clearhead.data.documents import Documents, DocumentsConfig, read_documents
+from clearhead.data.loading import load
 from clearhead.data.stream import (
     StreamBatch,
     TokenStream,
     Windows,
     evaluation_windows,
-    loader,
     prepare_stream,
     training_windows,
 )
@@ -230,7 +230,7 @@ def test_every_token_is_a_target_once_an_epoch(
         windows = training_windows(
             lines, context=context, batch_tokens=batch_tokens, seed=1, epoch=epoch, isolated=isolated
         )
-        batches = list(loader(windows))
+        batches = list(load(windows))
         assert len(batches) == len(windows)
         assert bigrams(batches) == expected
         assert sum(batch.target_count for batch in batches) == len(lines)
@@ -243,7 +243,7 @@ def test_every_token_is_a_target_once_an_epoch(
 def test_a_window_is_a_stretch_of_the_stream(lines: TokenStream) -> None:
     windows = training_windows(lines, context=16, batch_tokens=64, seed=0, epoch=0)
     before = [EOS, *lines.ids.tolist()]
-    for index, batch in enumerate(loader(windows)):
+    for index, batch in enumerate(load(windows)):
         assert batch.document_ids is batch.positions is None
         for (begin, first, end), ids, targets in zip(
             windows.spans[windows.plan[index]].tolist(), batch.ids.tolist(), batch.targets.tolist(), strict=True
@@ -262,7 +262,7 @@ def test_borders_and_order_change_from_epoch_to_epoch(lines: TokenStream) -> Non
 
     borders = {int(drawn(epoch=epoch).spans[1, 0]) for epoch in range(100)}
     assert borders == set(range(1, 17))
-    assert same(loader(drawn()), loader(drawn()))
+    assert same(load(drawn()), load(drawn()))
     orders = [drawn(**how).plan.order.tolist() for how in ({}, {"epoch": 1}, {"seed": 4})]
     assert all(a != b[: len(a)] for a, b in pairwise([sorted(orders[0]), *orders]))
 
@@ -272,7 +272,7 @@ def test_isolated_documents_do_not_mix(lines: TokenStream) -> None:
     place = {piece: at + 1 for line in LINES for at, piece in enumerate(CHARS.encode(line))}
     for epoch in range(3):
         windows = training_windows(lines, context=40, batch_tokens=160, seed=0, epoch=epoch, isolated=True)
-        for batch in loader(windows):
+        for batch in load(windows):
             assert batch.document_ids is not None
             assert batch.positions is not None
             for row in zip(batch.ids, batch.targets, batch.document_ids, batch.positions, strict=True):
@@ -308,11 +308,11 @@ def check_row(
 def test_any_workers_and_any_start_give_the_same(lines: TokenStream, workers: int, isolated: bool) -> None:
     windows = training_windows(lines, context=16, batch_tokens=48, seed=5, epoch=2, isolated=isolated)
     random = torch.get_rng_state()
-    whole = list(loader(windows))
+    whole = list(load(windows))
     assert len(whole) > 5
     assert torch.equal(torch.get_rng_state(), random), "the global state is left alone"
     for start in (0, 3, len(whole)):
-        assert same(loader(windows, start=start, workers=workers), whole[start:])
+        assert same(load(windows, start=start, workers=workers), whole[start:])
 
 
 def test_batch_moves_whole(lines: TokenStream) -> None:
@@ -331,8 +331,8 @@ def test_evaluation_scores_each_target_once_with_context(
     lines: TokenStream, context: int, stride: int, isolated: bool
 ) -> None:
     windows = evaluation_windows(lines, context=context, stride=stride, batch_tokens=64, isolated=isolated)
-    assert bigrams(loader(windows)) == bigrams_of(lines)
-    assert same(loader(windows), loader(windows))
+    assert bigrams(load(windows)) == bigrams_of(lines)
+    assert same(load(windows), load(windows))
     begins = set(lines.starts.tolist() if isolated else [0])
     for begin, first, end in windows.spans.tolist():
         assert end - begin <= context
@@ -340,7 +340,7 @@ def test_evaluation_scores_each_target_once_with_context(
         assert first == begin or begin not in begins or first - begin == context - stride
         if isolated:
             assert np.searchsorted(lines.starts, begin, "right") == np.searchsorted(lines.starts, end - 1, "right")
-    marks = sum(int((batch.ids[:, 1:] == EOS).sum()) for batch in loader(windows))
+    marks = sum(int((batch.ids[:, 1:] == EOS).sum()) for batch in load(windows))
     assert not isolated or marks == 0, "no mark but the first one is read"
     if stride == context and not isolated:
         assert windows.spans[:-1, 2].tolist() == windows.spans[1:, 0].tolist()
@@ -348,7 +348,7 @@ def test_evaluation_scores_each_target_once_with_context(
 
 def test_evaluation_batches_keep_to_the_budget(lines: TokenStream) -> None:
     windows = evaluation_windows(lines, context=20, stride=10, batch_tokens=64, isolated=True)
-    shapes = [batch.ids.shape for batch in loader(windows)]
+    shapes = [batch.ids.shape for batch in load(windows)]
     assert max(rows * width for rows, width in shapes) <= 64
     assert [width for _, width in shapes] == sorted((width for _, width in shapes), reverse=True)
     assert windows[0].document_ids is None, "a window holds one document"
@@ -372,11 +372,11 @@ def test_tiny_shakespeare_exactly_once(shared_data: Path, tmp_path: Path) -> Non
     assert (len(stream), stream.report.end_marks, stream.report.unknown) == (1_003_854, 0, 0)
     windows = training_windows(stream, context=256, batch_tokens=256 * 64, seed=0, epoch=0)
     assert windows.plan.efficiency > 0.999
-    assert bigrams(loader(windows)) == bigrams_of(stream)
+    assert bigrams(load(windows)) == bigrams_of(stream)
     stream = prepare_stream(valid, tokenizer=tokenizer, cache_dir=tmp_path)
     for stride in (64, 256):
         scored = evaluation_windows(stream, context=256, stride=stride, batch_tokens=1 << 15)
-        assert sum(batch.target_count for batch in loader(scored)) == len(stream) == 111_540
+        assert sum(batch.target_count for batch in load(scored)) == len(stream) == 111_540
 
 
 def test_wikitext_exactly_once(shared_data: Path, tmp_path: Path) -> None:
@@ -395,6 +395,6 @@ def test_wikitext_exactly_once(shared_data: Path, tmp_path: Path) -> None:
     assert whole.ids.tolist() == tokenizer.encode(text)
     assert blocks.report.end_marks == len(blocks.starts) == 1160
     windows = training_windows(blocks, context=128, batch_tokens=4096, seed=0, epoch=1, isolated=True)
-    assert bigrams(loader(windows)) == bigrams_of(blocks)
+    assert bigrams(load(windows)) == bigrams_of(blocks)
     scored = evaluation_windows(blocks, context=128, stride=64, batch_tokens=1 << 14, isolated=True)
-    assert bigrams(loader(scored)) == bigrams_of(blocks)
+    assert bigrams(load(scored)) == bigrams_of(blocks)

@@ -10,8 +10,9 @@ import torch
 
 from clearhead.data.batching import BatchPlan, plan_batches
 from clearhead.data.corpus import DataConfig, read_parallel
+from clearhead.data.loading import load
 from clearhead.data.store import PairStore, prepare
-from clearhead.data.translation import Batch, BatchDataset, collate, collate_sources, loader
+from clearhead.data.translation import Batch, BatchDataset, collate, collate_sources
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 LINES = [(f"{i} {'ab cd ' * (i % 7)}x", f"yes {'ef gh ' * (i * i % 5)}{i}") for i in range(60)]
@@ -78,7 +79,7 @@ def test_batch_moves_whole() -> None:
 
 def test_batches_hold_the_pairs_of_the_plan(store: PairStore, plan: BatchPlan, tokenizer: Tokenizer) -> None:
     seen: list[int] = []
-    for number, batch in enumerate(loader(store, plan)):
+    for number, batch in enumerate(load(BatchDataset(store, plan))):
         assert batch.indices.tolist() == plan[number].tolist()
         assert max(batch.src_ids.numel(), batch.tgt_ids.numel()) <= 200
         assert batch.target_count == int((batch.targets != 0).sum())
@@ -94,21 +95,21 @@ def test_any_workers_and_any_start_give_the_same(
     store: PairStore, plan: BatchPlan, tokenizer: Tokenizer, workers: int, dropout: bool
 ) -> None:
     both = (tokenizer, tokenizer) if dropout else None
-    whole = list(loader(store, plan, dropout=both))
+    whole = list(load(BatchDataset(store, plan, both)))
     assert len(whole) == len(plan) > 4
     for start in (0, 3, len(plan)):
-        assert all_same(loader(store, plan, start=start, workers=workers, dropout=both), iter(whole[start:]))
+        assert all_same(load(BatchDataset(store, plan, both), start=start, workers=workers), iter(whole[start:]))
 
 
 def test_global_random_state_is_left_alone(store: PairStore, plan: BatchPlan) -> None:
     before = torch.get_rng_state()
-    next(loader(store, plan))
+    next(load(BatchDataset(store, plan)))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def drawn_pieces(store: PairStore, tokenizer: Tokenizer, **how: int) -> dict[int, list[int]]:
     drawn = plan_batches(*store.lengths, **{"batch_tokens": 300, "seed": 1, "epoch": 0, **how})
-    batches = list(loader(store, drawn, dropout=(tokenizer, tokenizer)))
+    batches = list(load(BatchDataset(store, drawn, (tokenizer, tokenizer))))
     rows = (pair for batch in batches for pair in zip(batch.indices.tolist(), batch.src_ids.tolist(), strict=True))
     return {index: row[: row.index(2)] for index, row in rows}
 
@@ -150,4 +151,4 @@ def test_real_text_with_workers(shared_data: Path, tmp_path: Path) -> None:
     found = prepare(files, src=learned, tgt=learned, config=DataConfig(), cache_dir=tmp_path)
     drawn = plan_batches(*found.lengths, batch_tokens=1024, seed=0, epoch=0)
     assert drawn.efficiency > 0.85
-    assert all_same(loader(found, drawn, workers=2), loader(found, drawn))
+    assert all_same(load(BatchDataset(found, drawn), workers=2), load(BatchDataset(found, drawn)))

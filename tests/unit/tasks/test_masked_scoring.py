@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from clearhead.data.masked import loader
+from clearhead.data.loading import load
 from clearhead.errors import UsageError
 from clearhead.tasks.language_scoring import split_documents
 from clearhead.tasks.masked import encode
@@ -36,7 +36,7 @@ def test_scores_are_sums_over_all_rows(model: MaskedModel, toy_masked_run: Path)
     text = encode(documents, model.tokenizer, model.recipe)
     found = score_batches(model.model, text.evaluation(batch_tokens=100), model.device)
     loss, hits, nsp, right = 0.0, 0, 0.0, 0
-    for batch in loader(text.evaluation(batch_tokens=2000)):
+    for batch in load(text.evaluation(batch_tokens=2000)):
         assert batch.next_labels is not None
         at = torch.zeros(batch.ids.numel(), dtype=torch.bool).index_fill_(0, batch.positions, True).view_as(batch.ids)
         with torch.inference_mode():
@@ -49,7 +49,7 @@ def test_scores_are_sums_over_all_rows(model: MaskedModel, toy_masked_run: Path)
         shares = logits.nsp.softmax(1)
         nsp -= float(torch.where(batch.next_labels.bool(), shares[:, 0], shares[:, 1]).log().sum())
     assert (found.pieces, found.pairs) == (
-        sum(batch.target_count for batch in loader(text.evaluation(batch_tokens=500))),
+        sum(batch.target_count for batch in load(text.evaluation(batch_tokens=500))),
         len(text.evaluation(batch_tokens=500).pairs),
     )
     assert found.loss == pytest.approx(loss / found.pieces, rel=1e-5)
