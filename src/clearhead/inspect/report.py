@@ -45,8 +45,30 @@ class Part(ABC):
         """The same with matplotlib."""
 
 
+class Written(Part):
+    """A part whose picture is its text."""
+
+    @property
+    def height(self) -> float:
+        """See ``Part``."""
+        return LINE * len(text_of(self, WRITTEN))
+
+    @property
+    def frame(self) -> float:
+        """See ``Part``."""
+        return 0.15
+
+    def draw(self, axes: "Axes") -> None:
+        """See ``Part``."""
+        from matplotlib import rcParams
+
+        axes.axis("off")
+        text, fonts = "\n".join(text_of(self, WRITTEN)), rcParams["font.monospace"]
+        axes.text(0, 1, text, family=fonts, fontsize=8, va="top", transform=axes.transAxes)
+
+
 @dataclass(frozen=True)
-class Note(Part):
+class Note(Written):
     """A line of text."""
 
     text: str
@@ -63,23 +85,9 @@ class Note(Part):
         """See ``Part``."""
         return f"<p{' class=marked' if self.marked else ''}>{html.escape(self.text)}</p>"
 
-    @property
-    def height(self) -> float:
-        """See ``Part``."""
-        return LINE * len(text_of(self, WRITTEN))
-
-    @property
-    def frame(self) -> float:
-        """See ``Part``."""
-        return 0.15
-
-    def draw(self, axes: "Axes") -> None:
-        """See ``Part``."""
-        _write(axes, self)
-
 
 @dataclass(frozen=True)
-class Table(Part):
+class Table(Written):
     """Rows of text under named columns."""
 
     title: str
@@ -122,20 +130,6 @@ class Table(Part):
         )
         caption = f"<caption>{html.escape(self.title)}</caption>"
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-    @property
-    def height(self) -> float:
-        """See ``Part``."""
-        return LINE * len(text_of(self, WRITTEN))
-
-    @property
-    def frame(self) -> float:
-        """See ``Part``."""
-        return 0.15
-
-    def draw(self, axes: "Axes") -> None:
-        """See ``Part``."""
-        _write(axes, self)
 
 
 @dataclass(frozen=True)
@@ -307,11 +301,3 @@ def amount(count: int | float, unit: str = "B") -> str:
         if abs(count) >= size * (10 if prefix == "k" else 1):
             return f"{count / size:,.4g} {prefix}{unit}"
     return f"{count:,.0f} {unit}"
-
-
-def _write(axes: "Axes", part: Part) -> None:
-    from matplotlib import rcParams
-
-    axes.axis("off")
-    text, fonts = "\n".join(text_of(part, WRITTEN)), rcParams["font.monospace"]
-    axes.text(0, 1, text, family=fonts, fontsize=8, va="top", transform=axes.transAxes)
