@@ -11,6 +11,8 @@ import pytest
 
 from clearhead.cli.main import main
 from clearhead.config import write_toml
+from clearhead.tasks.job import GradientJob
+from clearhead.tasks.training import prepare_resumed
 
 PAIRS, HELD_OUT = 40, 8
 RECIPE = {
@@ -233,3 +235,13 @@ def assert_one_line(said: Said, code: int, *parts: str) -> None:
     assert "unexpected" not in said.err, said
     for part in parts:
         assert part in said.err, said
+
+
+def resumed(run: Path, data: Path, *, max_steps: int) -> GradientJob:
+    """What goes on with a run, its latest checkpoint taken over."""
+    more = {"train": {"max_steps": max_steps}}
+    job, _, checkpoint = prepare_resumed(run, more, data, progress=lambda done, total: None)
+    assert isinstance(job, GradientJob)
+    assert checkpoint is not None
+    job.state.restore(checkpoint)
+    return job

@@ -63,15 +63,9 @@ def prepare_new(tree: Tree, folder: Path, *, progress: Progress = lambda done, t
 
 
 def prepare_resumed(
-    run: Path,
-    tree: Tree,
-    folder: Path,
-    *,
-    progress: Progress,
-    checkpoint: str = "latest",
-    allow: Sequence[str] = (),
-) -> tuple[Job, list[str]]:
-    """Everything before the next step of a run that exists; returns notes too.
+    run: Path, tree: Tree, folder: Path, *, progress: Progress, checkpoint: str = "latest", allow: Sequence[str] = ()
+) -> tuple[Job, list[str], Path | None]:
+    """Everything before the next step of a run that exists, but for taking over its checkpoint.
 
     Args:
         run: its directory.
@@ -81,21 +75,14 @@ def prepare_resumed(
         checkpoint: latest, best or a name.
         allow: keys that may differ besides ``RESUMABLE``; ``data`` allows other text.
 
+    Returns:
+        The job, what differs, and the checkpoint to go on from, which is whole.
+
     Raises:
         UsageError: the recipe differs from the run's in a key that a resumed run cannot change.
         DataError: the text is not that of the run.
         ModelError: the checkpoint is damaged; the message names the file and the checkpoint before it.
     """
-    job, notes, path = _resumed(run, tree, folder, progress=progress, checkpoint=checkpoint, allow=allow)
-    if path is not None and isinstance(job, GradientJob):
-        notes += job.state.restore(path)
-    return job, notes
-
-
-def _resumed(
-    run: Path, tree: Tree, folder: Path, *, progress: Progress, checkpoint: str, allow: Sequence[str]
-) -> tuple[Job, list[str], Path | None]:
-    """Does all of ``prepare_resumed`` but taking over the checkpoint, which is returned."""
     source = f"recipe of run {str(run)!r}"
     kept = resolve(load_recipe(run), source)
     wanted = resolve(merge(kept, _decided(tree) if kept.get("start") else tree), source)
@@ -262,7 +249,7 @@ def _go_on(
     if find_checkpoint(out, checkpoint) is None:
         # it ended before its first checkpoint: there is nothing to lose
         return _Prepared(prepare_new(tree, folder, progress=progress, source=source), out, notes)
-    job, more, path = _resumed(out, tree, folder, progress=progress, checkpoint=checkpoint, allow=allow)
+    job, more, path = prepare_resumed(out, tree, folder, progress=progress, checkpoint=checkpoint, allow=allow)
     return _Prepared(job, out, [*notes, *more], path)
 
 

@@ -14,8 +14,9 @@ from clearhead.errors import ModelError, UsageError
 from clearhead.nn.lora import LoraLinear
 from clearhead.tasks.language_model import load_net, load_tokenizer
 from clearhead.tasks.language_model_job import LanguageModelJob, prepare_language_model
-from clearhead.tasks.training import prepare_resumed, train_run
+from clearhead.tasks.training import train_run
 from clearhead.train.state import find_checkpoint
+from tests.toy import resumed
 
 LM: Tree = {
     "task": "language_model",
@@ -74,11 +75,9 @@ def test_isolated_documents_are_predicted_as_if_alone(text: Path) -> None:
 def test_a_resumed_run_is_the_uninterrupted_one(run: Path, text: Path, tmp_path: Path) -> None:
     half = prepared(text, train={"max_steps": 7})
     train_run(half, tmp_path)
-    train_run(
-        prepare_resumed(tmp_path, {"train": {"max_steps": 12}}, text, progress=lambda done, total: None)[0], tmp_path
-    )
-    whole, resumed = (load_checkpoint(found(path), ("model",)).tensors["model"] for path in (run, tmp_path))
-    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+    train_run(resumed(tmp_path, text, max_steps=12), tmp_path)
+    whole, again = (load_checkpoint(found(path), ("model",)).tensors["model"] for path in (run, tmp_path))
+    assert all(torch.equal(tensor, again[name]) for name, tensor in whole.items())
 
 
 def found(run: Path) -> Path:
@@ -92,8 +91,7 @@ def test_a_recurrent_run_is_resumed_scored_and_trained_further(text: Path, tmp_p
     for folder, steps in zip(folders, (12, 7), strict=True):
         folder.mkdir()
         train_run(prepare_language_model(merge(RNN, {"train": {"max_steps": steps}}), "here", text), folder)
-    resumed, _ = prepare_resumed(folders[1], {"train": {"max_steps": 12}}, text, progress=lambda done, total: None)
-    train_run(resumed, folders[1])
+    train_run(resumed(folders[1], text, max_steps=12), folders[1])
     one, other = (load_checkpoint(found(path), ("model",)).tensors["model"] for path in folders)
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
     assert "recurrent (lstm), 2 layers, d_model 16, context 16" in (folders[1] / "README.md").read_text()

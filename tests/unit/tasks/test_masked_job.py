@@ -14,8 +14,9 @@ from clearhead.errors import ModelError, UsageError
 from clearhead.tasks.forecast import try_steps
 from clearhead.tasks.masked import load_masked
 from clearhead.tasks.masked_job import MaskedJob, prepare_masked
-from clearhead.tasks.training import prepare_resumed, train_run
+from clearhead.tasks.training import train_run
 from clearhead.train.state import find_checkpoint
+from tests.toy import resumed
 
 BERT: Tree = {
     "task": "masked",
@@ -79,8 +80,7 @@ def test_both_tasks_are_learned(text: Path, tmp_path: Path) -> None:
 
 def test_a_resumed_run_is_the_uninterrupted_one(run: Path, text: Path, tmp_path: Path) -> None:
     train_run(prepared(text, train={"max_steps": 7}), tmp_path)
-    again, _ = prepare_resumed(tmp_path, {"train": {"max_steps": 12}}, text, progress=lambda done, total: None)
-    train_run(again, tmp_path)
+    train_run(resumed(tmp_path, text, max_steps=12), tmp_path)
     assert equal(weights(run), weights(tmp_path))
 
 

@@ -17,8 +17,9 @@ from clearhead.tasks.language_model_job import LanguageModelJob, prepare_languag
 from clearhead.tasks.masked_job import prepare_masked
 from clearhead.tasks.masked_model import MaskedModel
 from clearhead.tasks.start import open_start, with_rates
-from clearhead.tasks.training import prepare_resumed, train_run
+from clearhead.tasks.training import train_run
 from tests.foreign import write_bert, write_gpt2, write_llama
+from tests.toy import resumed
 
 TREE: dict[str, Any] = {
     "task": "language_model",
@@ -52,12 +53,10 @@ def test_a_foreign_model_is_trained_further(write: Any, text: Path, tmp_path: Pa
     (tmp_path / "run").mkdir()
     train_run(job, tmp_path / "run")
     before = job.state.scores["loss"]
-    resumed, _ = prepare_resumed(
-        tmp_path / "run", {"train": {"max_steps": 12}}, text, progress=lambda done, total: None
-    )
-    train_run(resumed, tmp_path / "run")
-    assert isinstance(resumed, LanguageModelJob)
-    assert resumed.state.scores["loss"] < before
+    again = resumed(tmp_path / "run", text, max_steps=12)
+    train_run(again, tmp_path / "run")
+    assert isinstance(again, LanguageModelJob)
+    assert again.state.scores["loss"] < before
     model = LanguageModel.load(tmp_path / "run")
     assert model.tokenizer.fingerprint == start.tokenizer.fingerprint
     assert model.generate(["He eats"])[0].ids
@@ -105,10 +104,9 @@ def test_a_foreign_bert_is_pretrained_further(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     train_run(job, tmp_path / "run")
     before = job.state.scores["loss"]
-    more = {"train": {"max_steps": 12}}
-    resumed, _ = prepare_resumed(tmp_path / "run", more, data, progress=lambda done, total: None)
-    train_run(resumed, tmp_path / "run")
-    assert resumed.progress.scores["loss"] < before
+    again = resumed(tmp_path / "run", data, max_steps=12)
+    train_run(again, tmp_path / "run")
+    assert again.progress.scores["loss"] < before
     assert MaskedModel.load(tmp_path / "run").tokenizer.fingerprint == start.tokenizer.fingerprint
     with pytest.raises(ModelError, match="a model of the task language_model is needed, not 'masked'"):
         open_start(folder, task="language_model")

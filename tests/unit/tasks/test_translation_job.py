@@ -14,12 +14,12 @@ from clearhead.data import corpus
 from clearhead.data.translation import Batch
 from clearhead.errors import ModelError, UsageError
 from clearhead.tasks.pipeline import load
-from clearhead.tasks.training import prepare_resumed, train_run
+from clearhead.tasks.training import train_run
 from clearhead.tasks.translation import mean_loss
 from clearhead.tasks.translation_job import TranslationJob, prepare_translation
 from clearhead.tasks.translator import Translator
 from clearhead.train.writers import read_metrics
-from tests.toy import HELD_OUT, PAIRS, RECIPE, clearhead
+from tests.toy import HELD_OUT, PAIRS, RECIPE, clearhead, resumed
 
 
 def prepared(data: Path, **train: Any) -> TranslationJob:
@@ -117,7 +117,7 @@ def test_a_recurrent_run_is_trained_resumed_and_used_by_the_same_verbs(
     run = train_run(
         prepare_translation(merge(tree, {"train": {"max_steps": 3}}), "here", toy_data), folder(tmp_path / "run")
     ).run
-    train_run(prepare_resumed(run, {"train": {"max_steps": 6}}, toy_data, progress=lambda done, total: None)[0], run)
+    train_run(resumed(run, toy_data, max_steps=6), run)
     one, other = (load_checkpoint(path / "checkpoints" / "step-00000006").tensors for path in (whole, run))
     for stem, tensors in one.items():
         assert [name for name in tensors if not torch.equal(tensors[name], other[stem][name])] == []
