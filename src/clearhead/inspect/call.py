@@ -1,7 +1,8 @@
 """How a model is called while it is looked at, and how everything is put back afterwards."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
@@ -41,7 +42,11 @@ def check_eager(model: nn.Module) -> None:
     Raises:
         ModelError: it, or a part of it, is compiled or scripted.
     """
-    for name, module in model.named_modules():
+    _check_eager(model, model.named_modules())
+
+
+def _check_eager(model: nn.Module, named: Iterable[tuple[str, nn.Module]]) -> None:
+    for name, module in named:
         compiled = type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None
         if compiled or isinstance(module, torch.jit.ScriptModule):
             where = name or type(module).__name__
@@ -50,8 +55,8 @@ def check_eager(model: nn.Module) -> None:
 
 def device_of(model: nn.Module) -> torch.device:
     """Returns where the first parameter or buffer is; the CPU for a model without any."""
-    tensors = [*model.parameters(), *model.buffers()]
-    return tensors[0].device if tensors else torch.device("cpu")
+    first = next(chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if first is None else first.device
 
 
 @contextmanager
@@ -67,15 +72,16 @@ def untouched(model: nn.Module, *, training: bool | None = None) -> Iterator[Non
     Raises:
         ModelError: see ``check_eager``.
     """
-    check_eager(model)
+    named = list(model.named_modules())  # once: a walk over a large model takes as long as a small layer
+    _check_eager(model, named)
+    modules = [module for _, module in named]
     grads = [(parameter, parameter.grad) for parameter in model.parameters()]
-    owned = [(module._buffers, name) for module in model.modules() for name in module._buffers]
     buffers = [
-        (owner, name, tensor, None if tensor is None else tensor.clone())
-        for owner, name in owned
-        for tensor in [owner[name]]
+        (module._buffers, name, tensor, None if tensor is None else tensor.clone())
+        for module in modules
+        for name, tensor in module._buffers.items()
     ]
-    modes = [(module, module.training) for module in model.modules()]
+    modes = [(module, module.training) for module in modules]
     device = device_of(model)
     devices = [device] if device.type == "cuda" else []
     try:
@@ -89,7 +95,8 @@ def untouched(model: nn.Module, *, training: bool | None = None) -> Iterator[Non
         for parameter, grad in grads:
             parameter.grad = grad
         for module, mode in modes:
-            module.training = mode
+            if module.training is not mode:
+                module.training = mode
         with torch.no_grad():
             for owner, name, tensor, before in buffers:
                 owner[name] = tensor if tensor is None or before is None else tensor.copy_(before)

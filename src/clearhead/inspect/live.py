@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from clearhead.inspect.operators import OperatorMode
 
-class Live(TorchDispatchMode):
+
+class Live(OperatorMode):
     """Counts the bytes of storages that are alive; it holds numbers and weak references, no tensor.
 
     Args:
@@ -19,7 +20,7 @@ class Live(TorchDispatchMode):
     """
 
     def __init__(self, existing: Mapping[str, Iterable[Tensor]]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.phase = "before"
         """The label of what is made from now on is ``made in`` this."""
         self.now: Counter[str] = Counter()

@@ -50,6 +50,11 @@ class Scope:
         return self._stack[-1] if self._stack else None
 
     @property
+    def active(self) -> set[str]:
+        """Names of all modules at work."""
+        return set(self._stack)
+
+    @property
     def outer(self) -> str | None:
         """Name of the module around it, None if there is none."""
         return self._stack[-2] if len(self._stack) > 1 else None
@@ -84,5 +89,5 @@ class Scope:
 
 def shape_of(output: Any) -> str:
     """Returns the shapes of all tensors in a value."""
-    found = [" x ".join(map(str, leaf.shape)) or "scalar" for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-    return ", ".join(found)
+    leaves = [output] if isinstance(output, Tensor) else tree_leaves(output)  # a tree takes its time
+    return ", ".join(" x ".join(map(str, leaf.shape)) or "scalar" for leaf in leaves if isinstance(leaf, Tensor))

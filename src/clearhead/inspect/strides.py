@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from clearhead.inspect.call import Batch, call, untouched
 from clearhead.inspect.live import storage_of
+from clearhead.inspect.operators import OperatorMode
 from clearhead.inspect.report import Note, Part, Table, View, amount
 from clearhead.inspect.scope import Scope
 from clearhead.inspect.source import caller
@@ -121,9 +121,9 @@ class _Functions(TorchFunctionMode):
             self.current = outer
 
 
-class _Layout(TorchDispatchMode):
+class _Layout(OperatorMode):
     def __init__(self, scope: Scope, functions: _Functions) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.steps: list[LayoutStep] = []
         self.views = self.copies = self.copied = 0
         self._scope, self._functions = scope, functions

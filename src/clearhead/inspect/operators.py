@@ -1,0 +1,29 @@
+"""Every operator as PyTorch's dispatcher runs it: what the watchers of operators have in common."""
+
+from typing import Any
+
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class OperatorMode(TorchDispatchMode):
+    """A dispatch mode that only looks.
+
+    PyTorch would wrap it in a guard against its compiler, and import that, which takes longer than most views. What is
+    looked at is eager (``call.check_eager``); what compiles itself, as ``torch.cond`` does, is seen as it runs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    @classmethod
+    def ignore_compile_internals(cls) -> bool:
+        """See ``TorchDispatchMode``."""
+        return True
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Runs the operator."""
+        return operator(*args, **(kwargs or {}))
