@@ -295,7 +295,7 @@ class _Watch:
 
     def _saved(self, node: Any) -> Iterator[SavedTensor]:
         """Reads what a node keeps as the way back will, and checks that it is still what was kept."""
-        for name in _saved_names(type(node)):
+        for name in _saved_names(node.__class__):
             self._read.clear()
             getattr(node, name)
             for kept in self._read:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from clearhead.inspect.wording import Words, escaped
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from rich.console import RenderableType
@@ -77,13 +79,11 @@ class Note(Written):
 
     def renderable(self, width: int) -> "RenderableType":
         """See ``Part``."""
-        from rich.text import Text
-
-        return Text(self.text, style=MARKED if self.marked else "")
+        return Words(self.text, style=MARKED if self.marked else "")
 
     def html(self) -> str:
         """See ``Part``."""
-        return f"<p{' class=marked' if self.marked else ''}>{html.escape(self.text)}</p>"
+        return f"<p{' class=marked' if self.marked else ''}>{escaped(self.text)}</p>"
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,8 @@ class Table(Written):
             title = Text(name.removeprefix(">"))
             grid.add_column(title, justify=justify, overflow="fold", no_wrap=whole, min_width=least)
         for number, row in enumerate(self.rows):
-            grid.add_row(*map(Text, row), style=MARKED if number in self.marked else "")
-        return Group(Text(self.title, style="bold"), grid)  # a title of the grid's own folds at the grid's width
+            grid.add_row(*map(Words, row), style=MARKED if number in self.marked else "")
+        return Group(Words(self.title, style="bold"), grid)  # a title of the grid's own folds at the grid's width
 
     def html(self) -> str:
         """See ``Part``."""
@@ -124,12 +124,13 @@ class Table(Written):
         head = "".join(f"<th scope=col>{html.escape(name.removeprefix('>'))}</th>" for name in self.columns)
         body = "".join(
             f"<tr{' class=marked' if number in self.marked else ''}>"
-            + "".join(f"<td{kind}>{html.escape(cell)}</td>" for kind, cell in zip(numbers, row, strict=True))
+            + "".join(f"<td{kind}>{escaped(cell)}</td>" for kind, cell in zip(numbers, row, strict=True))
             + "</tr>"
             for number, row in enumerate(self.rows)
         )
-        caption = f"<caption>{html.escape(self.title)}</caption>"
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        caption = f"<caption>{escaped(self.title)}</caption>"
+        table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f"<div class=wide>{table}</div>"
 
 
 @dataclass(frozen=True)
@@ -154,18 +155,19 @@ class Bars(Part):
         grid.add_column(no_wrap=True)
         grid.add_column(justify="right", no_wrap=True)
         for (name, value), text in zip(self.values.items(), self.texts, strict=True):
-            grid.add_row(Text(name), Text("█" * round(value / most * room), style="cyan"), Text(text))
+            grid.add_row(Words(name), Text("█" * round(value / most * room), style="cyan"), Text(text))
         return grid
 
     def html(self) -> str:
         """See ``Part``."""
         most = max(self.values.values(), default=0) or 1.0
         rows = "".join(
-            f'<tr><th scope=row>{html.escape(name)}</th><td class=bar><div style="width:{value / most:.1%}"></div></td>'
+            f'<tr><th scope=row>{escaped(name)}</th><td class=bar><div style="width:{value / most:.1%}"></div></td>'
             f'<td class="number">{html.escape(text)}</td></tr>'
             for (name, value), text in zip(self.values.items(), self.texts, strict=True)
         )
-        return f"<table class=bars><caption>{html.escape(self.title)}</caption><tbody>{rows}</tbody></table>"
+        table = f"<table class=bars><caption>{html.escape(self.title)}</caption><tbody>{rows}</tbody></table>"
+        return f"<div class=wide>{table}</div>"
 
     @property
     def height(self) -> float:
@@ -203,7 +205,7 @@ class Curves(Part):
         grid = Grid(title=Text(self.title), title_justify="left", title_style="bold", box=None, show_header=False)
         for name, values in self.lines.items():
             ends = f"{min(values):.3g} to {max(values):.3g}"
-            grid.add_row(Text(name), Text(spark(values, room), style="cyan"), Text(ends))
+            grid.add_row(Words(name), Text(spark(values, room), style="cyan"), Text(ends))
         grid.add_row("", Text(f"{self.axis} {self.x[0]:g} to {self.x[-1]:g}", style="dim"), "")
         return grid
 
