@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clearhead.inspect.page import save_page
+from clearhead.drawing.page import save_page
 from clearhead.tasks.inspection import Opened
 from clearhead.tasks.views import all_of
 from tests.browser import Browser, browsing

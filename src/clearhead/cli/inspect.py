@@ -63,7 +63,7 @@ def command(run: Path, what: str, text: str | None, batch: str | None, as_json: 
         raise UsageError(f"view {what!r}: there is none{nearest(what, LINES)}")
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler writes to stderr when it starts and stops
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a font of another weight will do
-    from clearhead.inspect.page import save_page, save_picture
+    from clearhead.drawing.page import save_page, save_picture
     from clearhead.tasks.inspection import Shape
     from clearhead.tasks.views import view_of
 

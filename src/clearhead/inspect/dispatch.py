@@ -14,11 +14,11 @@ from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._pytree import tree_leaves
 
+from clearhead.drawing.report import Note, Part, Table, View, amount
 from clearhead.inspect.call import Batch, Loss, call, device_of, untouched
 from clearhead.inspect.flops import FlopCount
 from clearhead.inspect.limits import Limits, measure_limits
 from clearhead.inspect.operators import OperatorMode
-from clearhead.inspect.report import Note, Part, Table, View, amount
 
 GATHERS = frozenset(("embedding", "index_select", "index", "gather"))  # which read only what they write
 SHOWN = 20  # operators in a terminal

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from clearhead.drawing.report import Bars, Note, Part, Table, View, amount
 from clearhead.inspect.call import Batch, Loss, device_of, mean_output, untouched
 from clearhead.inspect.live import Live, bytes_of, storage_of
-from clearhead.inspect.report import Bars, Note, Part, Table, View, amount
 from clearhead.inspect.scope import Scope
 
 Optimizers = Sequence[torch.optim.Optimizer]

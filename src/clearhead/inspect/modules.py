@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from clearhead.drawing.report import Note, Part, Table, View, amount
 from clearhead.inspect.call import Batch, call, untouched
 from clearhead.inspect.flops import FlopCount
-from clearhead.inspect.report import Note, Part, Table, View, amount
 from clearhead.inspect.scope import Scope, Visit
 
 HOOKS = {

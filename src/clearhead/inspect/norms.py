@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clearhead.drawing.report import Curves, Note, Part, Table, View
 from clearhead.errors import ModelError
 from clearhead.inspect.call import untouched
-from clearhead.inspect.report import Curves, Note, Part, Table, View
 from clearhead.nn.norm import BatchNorm, Norm
 
 APART = 0.01  # of the output, from which a norm is marked

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_leaves
 
+from clearhead.drawing.report import Note, Part, Table, View, amount
 from clearhead.inspect.call import Batch, call, untouched
 from clearhead.inspect.live import storage_of
 from clearhead.inspect.operators import OperatorMode
-from clearhead.inspect.report import Note, Part, Table, View, amount
 from clearhead.inspect.scope import Scope
 from clearhead.inspect.source import caller
 

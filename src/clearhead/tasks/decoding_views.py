@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from clearhead.decode.search import SearchConfig
 from clearhead.decode.trace import TraceStep
 from clearhead.decode.tree import BeamTree, Fate
+from clearhead.drawing.figure import live
+from clearhead.drawing.report import HUES, Note, Part, Table, View, amount
 from clearhead.errors import ModelError
-from clearhead.inspect.figure import live
-from clearhead.inspect.report import HUES, Note, Part, Table, View, amount
 from clearhead.inspect.traffic import CacheTraffic
 from clearhead.tasks.classifier import Classifier
 from clearhead.tasks.generation import GenerationConfig

@@ -7,6 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from clearhead.checkpoint import checkpoints_of, load_checkpoint
+from clearhead.drawing.report import View
+from clearhead.drawing.together import Together
 from clearhead.errors import ClearheadError, DataError
 from clearhead.inspect.call import call
 from clearhead.inspect.curves import activations, schedule
@@ -17,11 +19,9 @@ from clearhead.inspect.ledger import memory
 from clearhead.inspect.modules import model
 from clearhead.inspect.norms import norm
 from clearhead.inspect.ranks import rank
-from clearhead.inspect.report import View
 from clearhead.inspect.saved import checkpoint
 from clearhead.inspect.slots import optimizer
 from clearhead.inspect.strides import layout
-from clearhead.inspect.together import Together
 from clearhead.optim.build import build_ema
 from clearhead.tasks.decoding_views import beam_of, steps_of
 from clearhead.tasks.inspection import Opened

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from clearhead.inspect.wording import Words, escaped
+from clearhead.drawing.wording import Words, escaped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from clearhead.inspect.figure import live
-from clearhead.inspect.report import Part
+from clearhead.drawing.figure import live
+from clearhead.drawing.report import Part
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

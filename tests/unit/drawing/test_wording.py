@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from clearhead.inspect.wording import Words, cuts_of, escaped, parts_of
+from clearhead.drawing.wording import Words, cuts_of, escaped, parts_of
 
 NAME = "decoder.layers.0.cross_attn.q_proj"
 

@@ -5,9 +5,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from clearhead.drawing.figure import LIVE, resource
+from clearhead.drawing.report import View
 from clearhead.errors import DataError, UsageError
-from clearhead.inspect.figure import LIVE, resource
-from clearhead.inspect.report import View
 
 CHINESE_FONTS = (
     *("Noto Sans Mono CJK SC", "Noto Sans CJK SC", "Noto Sans CJK JP"),  # older versions see a collection's first face

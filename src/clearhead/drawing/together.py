@@ -4,7 +4,7 @@ import html
 from dataclasses import dataclass
 from typing import Any
 
-from clearhead.inspect.report import Note, Part, View
+from clearhead.drawing.report import Note, Part, View
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 from rich.cells import cell_len
 
-from clearhead.inspect.report import Bars, Curves, Note, Part, Table, View, amount, spark, text_of
+from clearhead.drawing.report import Bars, Curves, Note, Part, Table, View, amount, spark, text_of
 
 TABLE = Table("pieces", ("piece", ">count"), [("我吃", "12"), ("apple", "3"), ("<b>", "1,000")], frozenset({1}))
 BARS = Bars("bytes", {"权重": 30.0, "gradients": 60.0}, ("30 B", "60 B"))
