@@ -2,9 +2,11 @@
 
 import html
 import io
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 from clearhead.drawing.wording import Words, escaped
@@ -204,25 +206,23 @@ class Curves(Part):
         room = max(min(width - names - 30, len(self.x)), 8)
         grid = Grid(title=Text(self.title), title_justify="left", title_style="bold", box=None, show_header=False)
         for name, values in self.lines.items():
-            ends = f"{min(values):.3g} to {max(values):.3g}"
-            grid.add_row(Words(name), Text(spark(values, room), style="cyan"), Text(ends))
+            low, high = _ends(values)
+            grid.add_row(Words(name), Text(spark(values, room), style="cyan"), Text(f"{low:.3g} to {high:.3g}"))
         grid.add_row("", Text(f"{self.axis} {self.x[0]:g} to {self.x[-1]:g}", style="dim"), "")
         return grid
 
     def html(self) -> str:
         """See ``Part``."""
-        flat = [value for values in self.lines.values() for value in values]
-        low, high = min(flat), max(flat)
+        low, high = _ends([value for values in self.lines.values() for value in values])
         first, last = self.x[0], self.x[-1]
         across, up = 580 / ((last - first) or 1), 180 / ((high - low) or 1)
         drawn = "".join(
             f'<polyline fill="none" stroke="{hue}" stroke-width="2" points="'
-            + " ".join(
-                f"{10 + across * (at - first):.1f},{190 - up * (y - low):.1f}"
-                for at, y in zip(self.x, values, strict=True)
-            )
+            + " ".join(f"{10 + across * (at - first):.1f},{190 - up * (y - low):.1f}" for at, y in points)
             + '"/>'
             for hue, values in zip(HUES * len(self.lines), self.lines.values(), strict=False)
+            for known, points in groupby(zip(self.x, values, strict=True), lambda point: math.isfinite(point[1]))
+            if known
         )
         names = "".join(
             f'<span style="color:{hue}">{html.escape(name)}</span> '
@@ -290,11 +290,16 @@ def text_of(part: Part, width: int) -> list[str]:
 
 def spark(values: Sequence[float], columns: int) -> str:
     """Returns one line of blocks, from the lowest value to the highest; what is not finite is ``?``."""
-    finite = [value for value in values if abs(value) < float("inf")]
-    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    low, high = _ends(values)
     at = [values[round(column * (len(values) - 1) / max(columns - 1, 1))] for column in range(columns)]
     scale = (len(SPARKS) - 1) / ((high - low) or 1.0)
-    return "".join(SPARKS[round((value - low) * scale)] if abs(value) < float("inf") else "?" for value in at)
+    return "".join(SPARKS[round((value - low) * scale)] if math.isfinite(value) else "?" for value in at)
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    """Returns the lowest and the highest value that is finite."""
+    finite = list(filter(math.isfinite, values))
+    return min(finite, default=0.0), max(finite, default=0.0)
 
 
 def amount(count: int | float, unit: str = "B") -> str:

@@ -70,6 +70,15 @@ def test_many_curves_can_be_told_apart() -> None:
     assert all(tick == round(tick) for tick in axes.get_xticks())
 
 
+def test_what_is_not_finite_leaves_a_gap() -> None:
+    drawn = Curves("c", "step", [0.0, 1.0, 2.0, 3.0], {"a": [1.0, float("nan"), 2.0, float("inf")], "b": 4 * [1.5]})
+    page = drawn.html()
+    assert page.count("<polyline") == 3
+    assert "nan" not in page
+    assert "1 to 2" in page
+    assert any("1 to 2" in line and "?" in line for line in text_of(drawn, 80))
+
+
 def test_as_dict_holds_the_fields() -> None:
     assert Shown(7).as_dict() == {"number": 7}
 
