@@ -82,8 +82,7 @@ def command(run: Path, what: str, text: str | None, batch: str | None, as_json: 
         from rich.console import Console
 
         console = Console(highlight=False)
-        for part in view.parts():
-            console.print(part.renderable(console.width))
+        console.print(view.renderable(console.width))
 
 
 def _said() -> Callable[[int, int], None]:

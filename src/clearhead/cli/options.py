@@ -36,7 +36,7 @@ def is_first() -> bool:
 
 
 def print_json(tree: Any) -> None:
-    """Prints one JSON value on one line, Chinese as Chinese; NaN and infinity, which JSON has no figure for, as null."""
+    """Prints one JSON value on one line, Chinese as Chinese; NaN and infinity, which JSON does not have, as null."""
     import json
 
     try:

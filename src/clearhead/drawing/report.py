@@ -4,7 +4,7 @@ import html
 import io
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
@@ -107,7 +107,7 @@ class Table(Written):
         from rich.table import Table as Grid
         from rich.text import Text
 
-        grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
+        grid = Grid(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
         for number, name in enumerate(self.columns):
             right = name.startswith(">")
             longest = max((cell_len(row[number]) for row in self.rows), default=0)
@@ -265,9 +265,22 @@ class View(ABC):
     def parts(self) -> list[Part]:
         """What there is to see, in order."""
 
+    def renderable(self, width: int) -> "RenderableType":
+        """What rich prints, in ``width`` columns: an empty line between parts, but not from note to note."""
+        from rich.console import Group
+
+        shown: list[RenderableType] = []
+        last: Part | None = None
+        for part in self.parts():
+            if last is not None and not (isinstance(last, Note) and isinstance(part, Note)):
+                shown.append("")
+            shown.append(part.renderable(width))
+            last = part
+        return Group(*shown)
+
     def lines(self, width: int = 80) -> list[str]:
         """Returns the view as plain text, at most ``width`` columns wide."""
-        return [line for part in self.parts() for line in text_of(part, width)]
+        return text_of(self, width)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns every figure, for JSON."""
@@ -278,8 +291,8 @@ class View(ABC):
         return f'<section class="clearhead-view"><h2>{html.escape(self.title)}</h2>{body}</section>'
 
 
-def text_of(part: Part, width: int) -> list[str]:
-    """Returns a part as plain lines; a Chinese character takes two columns."""
+def text_of(part: Part | View, width: int) -> list[str]:
+    """Returns a part or a view as plain lines; a Chinese character takes two columns."""
     from rich.console import Console
 
     console = Console(file=io.StringIO(), width=width, color_system=None, highlight=False, legacy_windows=False)
@@ -300,6 +313,11 @@ def _ends(values: Sequence[float]) -> tuple[float, float]:
     """Returns the lowest and the highest value that is finite."""
     finite = list(filter(math.isfinite, values))
     return min(finite, default=0.0), max(finite, default=0.0)
+
+
+def sizes(shape: Iterable[int]) -> str:
+    """Returns a shape as it is shown: 2x3x4."""
+    return "x".join(map(str, shape)) or "scalar"
 
 
 def amount(count: int | float, unit: str = "B") -> str:

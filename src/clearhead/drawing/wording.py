@@ -2,15 +2,15 @@
 
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.cells import cell_len, chop_cells
 from rich.containers import Lines
 from rich.text import Text
 
-JOINTS = "/._"
-"""Behind which a word may be cut: at the first of them that it has, what is still too long at the next."""
+JOINTS = (r"[^/]*/+|[^/]+", r"[^.]*\.+|[^.]+", r"[^_]*_+|[^_]+", r"[^A-Z]+|[A-Z]+[^A-Z]*")
+"""How a word is cut: behind slashes; what is still too long behind dots, behind underscores, before capitals."""
 LONG = 20  # letters of a word on a page, from which it may be cut
 
 
@@ -38,13 +38,11 @@ def cuts_of(text: str, width: int) -> list[int]:
     return cuts
 
 
-def parts_of(word: str, most: int, size: Callable[[str], int], joints: str = JOINTS) -> list[str]:
+def parts_of(word: str, most: int, size: Callable[[str], int], joints: Sequence[str] = JOINTS) -> list[str]:
     """Takes a word apart, as far as its parts are longer than ``most``; numbers stay whole."""
     if size(word) <= most or not joints or not any(map(str.isalpha, word)):
         return [word]
-    joint = re.escape(joints[0])
-    found = re.findall(rf"[^{joint}]*{joint}+|[^{joint}]+", word)
-    return [part for one in found for part in parts_of(one, most, size, joints[1:])]
+    return [part for one in re.findall(joints[0], word) for part in parts_of(one, most, size, joints[1:])]
 
 
 def escaped(text: str) -> str:

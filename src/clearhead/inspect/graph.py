@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from clearhead.drawing.report import Note, Part, Table, View, amount
+from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
 from clearhead.inspect.call import Batch, Loss, device_of, mean_output, untouched
 from clearhead.inspect.live import storage_of
 from clearhead.inspect.operators import OperatorMode
@@ -95,7 +95,7 @@ class AutogradView(View):
         """See ``View``."""
         found: list[Part] = [
             Note(
-                f"in-place conflict: {one.saved_by} saved {_shown(one.shape) or 'a scalar'} at {one.saved_at}; "
+                f"in-place conflict: {one.saved_by} saved {sizes(one.shape)} at {one.saved_at}; "
                 f"{one.overwritten_by} overwrote it at {one.overwritten_at}",
                 marked=True,
             )
@@ -121,7 +121,7 @@ class AutogradView(View):
             to = ", ".join(f"#{number}" for number in node.inputs) + ("" if not node.leaves else " +")
             kept = sum(one.bytes for one in node.saved if not one.parameter)
             name = "  " * node.depth + f"#{node.number} {node.operator}"
-            shape = ", ".join(_shown(shape) or "scalar" for shape in node.shapes)
+            shape = ", ".join(sizes(shape) for shape in node.shapes)
             rows.append((name, node.module, shape, to, amount(kept) if kept else ""))
             rows += [("  " * node.depth + "   leaf", leaf, "", ".grad", "") for leaf in node.leaves]
         return Table("from the loss to the leaves", ("node", "module", "gradient of", "goes to", ">saved"), rows)
@@ -174,10 +174,6 @@ def _with_lines(first: "_Watch", model: nn.Module, batch: Batch, loss: Loss) -> 
         value = watch.forward(batch, loss)
     watch.graph(value.grad_fn)
     return watch.conflicts if len(watch.conflicts) == len(first.conflicts) else first.conflicts
-
-
-def _shown(shape: list[int]) -> str:
-    return "x".join(map(str, shape))
 
 
 def _by_gradient(model: nn.Module) -> tuple[list[str], list[str]]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from clearhead.drawing.report import Note, Part, Table, View, amount
+from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
 from clearhead.inspect.call import Batch, call, untouched
 from clearhead.inspect.flops import FlopCount
 from clearhead.inspect.scope import Scope, Visit
@@ -120,7 +120,7 @@ class ModelView(View):
         rows = [
             (
                 f"{one.name}.{buffer.name}".removeprefix("."),
-                " x ".join(map(str, buffer.shape)) or "scalar",
+                sizes(buffer.shape),
                 amount(buffer.bytes),
                 "in state_dict" if buffer.persistent else "not in state_dict",
             )
@@ -138,6 +138,8 @@ class ModelView(View):
             for word, found in (("dtype", kinds), ("device", places), ("mode", modes))
         ]
         found: list[Part] = [Note("; ".join(shown))]
+        if any(one.parameters and not one.calls for one in self.modules) and self.tokens:
+            found.append(Note("without output: was not called itself; the module around it may use its weights"))
         for one in self.modules:
             where = one.name or self.name
             found += [Note(f"tied: {where}.{name} is {first}, counted once") for name, first in one.tied.items()]

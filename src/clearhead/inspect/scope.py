@@ -9,6 +9,8 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
+from clearhead.drawing.report import sizes
+
 
 @dataclass(frozen=True)
 class Visit:
@@ -90,4 +92,4 @@ class Scope:
 def shape_of(output: Any) -> str:
     """Returns the shapes of all tensors in a value."""
     leaves = [output] if isinstance(output, Tensor) else tree_leaves(output)  # a tree takes its time
-    return ", ".join(" x ".join(map(str, leaf.shape)) or "scalar" for leaf in leaves if isinstance(leaf, Tensor))
+    return ", ".join(sizes(leaf.shape) for leaf in leaves if isinstance(leaf, Tensor))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_leaves
 
-from clearhead.drawing.report import Note, Part, Table, View, amount
+from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
 from clearhead.inspect.call import Batch, call, untouched
 from clearhead.inspect.live import storage_of
 from clearhead.inspect.operators import OperatorMode
@@ -164,4 +164,4 @@ class _Layout(OperatorMode):
 
 
 def _lies(shape: list[int], stride: list[int]) -> str:
-    return f"{'x'.join(map(str, shape)) or 'scalar'} ({','.join(map(str, stride))})"
+    return f"{sizes(shape)} ({','.join(map(str, stride))})"

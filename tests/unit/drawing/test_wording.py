@@ -25,6 +25,7 @@ def test_words_are_cut_at_joints() -> None:
     assert lines(Words(f"tied: {NAME} is"), 20) == ["tied: ", "decoder.layers.0.", "cross_attn.q_proj is"]
     assert lines(Words("clearhead/inspect/heatmap.py:12 draw"), 20) == ["clearhead/inspect/", "heatmap.py:12 draw"]
     assert lines(Words("_scaled_dot_product_flash"), 14) == ["_scaled_dot_", "product_flash"]
+    assert lines(Words("SinusoidalPosition"), 12) == ["Sinusoidal", "Position"]
 
 
 @pytest.mark.parametrize("text", [NAME, "x" * 50, "权重" * 20 + ".名", f"a b {NAME} c", "", " ", "..."])
