@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from clearhead.errors import ModelError
+from clearhead.inspect.operators import tensors_of
 
 Batch = Any
 """What ``forward`` takes: a tensor; several as a tuple or a list; by name as a mapping."""
@@ -30,7 +30,7 @@ def mean_output(model: nn.Module, batch: Batch) -> Tensor:
     Raises:
         ModelError: it returns no floating-point tensor.
     """
-    found = [leaf for leaf in tree_leaves(call(model, batch)) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+    found = [one for one in tensors_of(call(model, batch)) if one.is_floating_point()]
     if not found:
         raise ModelError("model: returns no floating-point tensor; give the view a loss")
     return torch.stack([leaf.float().mean() for leaf in found]).mean()
@@ -88,7 +88,7 @@ def untouched(model: nn.Module, *, training: bool | None = None) -> Iterator[Non
         with torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad():
             for parameter, _ in grads:
                 parameter.grad = None
-            if training is not None:
+            if training is not None and any(mode is not training for _, mode in modes):
                 model.train(training)
             yield
     finally:

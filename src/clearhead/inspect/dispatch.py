@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
-from torch.utils._pytree import tree_leaves
 
 from clearhead.drawing.report import Note, Part, Table, View, amount
 from clearhead.inspect.call import Batch, Loss, call, device_of, untouched
 from clearhead.inspect.flops import FlopCount
 from clearhead.inspect.limits import Limits, measure_limits
-from clearhead.inspect.operators import OperatorMode
+from clearhead.inspect.operators import OperatorMode, tensors_of
 
 GATHERS = frozenset(("embedding", "index_select", "index", "gather"))  # which read only what they write
 SHOWN = 20  # operators in a terminal
@@ -153,8 +152,8 @@ class _Calls(OperatorMode):
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = operator(*args, **(kwargs or {}))
-        outputs = [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
-        tensors = [*(leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)), *outputs]
+        outputs = tensors_of(found)
+        tensors = [*tensors_of((args, kwargs)), *outputs]
         name = operator._schema.name
         if name not in self.seen:
             device = tensors[0].device.type if tensors else "cpu"

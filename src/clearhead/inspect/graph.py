@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
 from clearhead.inspect.call import Batch, Loss, device_of, mean_output, untouched
 from clearhead.inspect.live import storage_of
-from clearhead.inspect.operators import OperatorMode
+from clearhead.inspect.operators import OperatorMode, tensors_of
 from clearhead.inspect.scope import Scope
 from clearhead.inspect.source import caller
 
@@ -261,9 +260,9 @@ class _Watch:
 
     def _made(self, name: str, output: Any) -> None:
         """Gives what was made in a module its name, but for what an inner module has made."""
-        for leaf in tree_leaves(output):
-            if isinstance(leaf, Tensor) and leaf.grad_fn is not None:
-                self._label(leaf.grad_fn, name or "model")
+        for tensor in tensors_of(output):
+            if tensor.grad_fn is not None:
+                self._label(tensor.grad_fn, name or "model")
 
     def _label(self, root: Any, name: str) -> None:
         waiting = [root]

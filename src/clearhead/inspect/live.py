@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
-from clearhead.inspect.operators import OperatorMode
+from clearhead.inspect.operators import OperatorMode, tensors_of
 
 
 class Live(OperatorMode):
@@ -36,9 +35,8 @@ class Live(OperatorMode):
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Runs the operator and looks at what it returns."""
         found = operator(*args, **(kwargs or {}))
-        for leaf in tree_leaves(found):
-            if isinstance(leaf, Tensor):
-                self._add(leaf, f"made in {self.phase}", str(operator))
+        for tensor in tensors_of(found):
+            self._add(tensor, f"made in {self.phase}", str(operator))
         return found
 
     def relabel(self, tensor: Tensor, label: str) -> None:

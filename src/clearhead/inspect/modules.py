@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
 from clearhead.inspect.call import Batch, call, untouched
 from clearhead.inspect.flops import FlopCount
+from clearhead.inspect.operators import tensors_of
 from clearhead.inspect.scope import Scope, Visit
 
 HOOKS = {
@@ -166,13 +166,12 @@ def model(model: nn.Module, batch: Batch = None, *, tokens: int | None = None) -
     """
     seen = _Forward() if batch is None else _forward(model, batch)
     found = list(_walk(model, seen))
-    tensors = {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]}
     return ModelView(
         name=type(model).__name__,
         modules=found,
         parameters=sum(one.parameters for one in found),
         trainable=sum(one.trainable for one in found),
-        bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
+        bytes=sum(tensor.numel() * tensor.element_size() for tensor in _tensors(list(model.modules())).values()),
         flops=seen.flops[""],
         tokens=0 if batch is None else _positions(batch) if tokens is None else tokens,
     )
@@ -205,7 +204,8 @@ def _walk(model: nn.Module, seen: _Forward) -> Iterator[ModuleInfo]:
     """Yields every module in the order of registration; a shared one again, as such."""
     modules: dict[int, str] = {}
     parameters: dict[int, str] = {}
-    known = {id(one) for one in [*model.modules(), *model.parameters(), *model.buffers()]}
+    every = list(model.modules())
+    known = {*map(id, every), *_tensors(every)}
 
     def visit(module: nn.Module, name: str, depth: int) -> Iterator[ModuleInfo]:
         shared = modules.get(id(module))
@@ -217,6 +217,12 @@ def _walk(model: nn.Module, seen: _Forward) -> Iterator[ModuleInfo]:
                     yield from visit(inner, f"{name}.{child}".removeprefix("."), depth + 1)
 
     yield from visit(model, "", 0)
+
+
+def _tensors(modules: list[nn.Module]) -> dict[int, Tensor]:
+    """Returns parameters and buffers, each once."""
+    own = (tensor for one in modules for held in (one._parameters, one._buffers) for tensor in held.values())
+    return {id(tensor): tensor for tensor in own if tensor is not None}
 
 
 def _info(
@@ -290,7 +296,7 @@ def _hidden(value: Any, path: str, known: set[int], depth: int) -> Iterator[str]
 
 
 def _positions(batch: Batch) -> int:
-    tensors = [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim]
+    tensors = [one for one in tensors_of(batch) if one.ndim]
     if not tensors:
         return 0
     return tensors[0].shape[:-1].numel() if tensors[0].is_floating_point() else tensors[0].numel()

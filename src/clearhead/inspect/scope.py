@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from clearhead.drawing.report import sizes
+from clearhead.inspect.operators import tensors_of
 
 
 @dataclass(frozen=True)
@@ -91,5 +91,4 @@ class Scope:
 
 def shape_of(output: Any) -> str:
     """Returns the shapes of all tensors in a value."""
-    leaves = [output] if isinstance(output, Tensor) else tree_leaves(output)  # a tree takes its time
-    return ", ".join(sizes(leaf.shape) for leaf in leaves if isinstance(leaf, Tensor))
+    return ", ".join(sizes(one.shape) for one in tensors_of(output))

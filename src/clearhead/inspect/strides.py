@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
-from torch.utils._pytree import tree_leaves
 
 from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
 from clearhead.inspect.call import Batch, call, untouched
 from clearhead.inspect.live import storage_of
-from clearhead.inspect.operators import OperatorMode
+from clearhead.inspect.operators import OperatorMode, tensors_of
 from clearhead.inspect.scope import Scope
 from clearhead.inspect.source import caller
 
@@ -131,9 +130,9 @@ class _Layout(OperatorMode):
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = operator(*args, **(kwargs or {}))
         name = operator.overloadpacket.__name__
-        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        inputs = tensors_of((args, kwargs))
         if inputs and name != "detach" and (operator.is_view or name in MOVES or name == "_unsafe_view"):
-            for out in (leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)):
+            for out in tensors_of(found):
                 self._note(name, inputs, out)
         return found
 

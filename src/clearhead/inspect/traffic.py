@@ -5,9 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
-from clearhead.inspect.operators import OperatorMode
+from clearhead.inspect.operators import OperatorMode, tensors_of
 from clearhead.nn.cache import KVCache
 
 SHAPED_LIKE = {torch.ops.aten.new_empty.default, torch.ops.aten.empty_like.default}  # which read no element
@@ -68,7 +67,7 @@ def bytes_of(tensor: Tensor) -> int:
 
 def _tensors(tree: Any) -> Iterator[Tensor]:
     """Those that have a storage: weights packed for oneDNN have none to be asked for."""
-    return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and leaf.layout is torch.strided)
+    return (one for one in tensors_of(tree) if one.layout is torch.strided)
 
 
 def _tensors_of(cache: KVCache) -> Iterator[Tensor]:
