@@ -130,8 +130,9 @@ class ClassifyJob(GradientJob):
 
     def dataset(self, epoch: int) -> LabelledBatches:
         """See ``GradientJob``."""
-        settings = self.recipe.train
-        return training_batches(self.train, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=epoch)
+        settings, hidden = self.recipe.train, self.recipe.finetune.word_dropout
+        how = {"batch_tokens": settings.batch_tokens, "seed": settings.seed, "epoch": epoch}
+        return training_batches(self.train, **how, word_dropout=hidden)
 
 
 def prepare_classify(
