@@ -61,6 +61,8 @@ def command(run: Path, what: str, text: str | None, batch: str | None, as_json: 
     """
     if what not in LINES:
         raise UsageError(f"view {what!r}: there is none{nearest(what, LINES)}")
+    if batch is not None and text is not None:
+        raise UsageError(f"--batch {batch!r}: is for random pieces, and there is a TEXT; leave one of them out")
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler writes to stderr when it starts and stops
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a font of another weight will do
     from clearhead.drawing.page import save_page, save_picture

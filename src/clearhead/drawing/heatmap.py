@@ -134,7 +134,8 @@ def _table(panel: Panel) -> str:
         for name, row in zip(panel.queries, panel.weights[panel.shown].tolist(), strict=True)
     )
     caption = html.escape(f"{panel.name}, {panel.captions[panel.shown]}, in per cent: rows look at columns")
-    return f"<table><caption>{caption}</caption><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    table = f"<table><caption>{caption}</caption><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"<div class=wide>{table}</div>"
 
 
 def _bytes_of(weights: Tensor) -> str:

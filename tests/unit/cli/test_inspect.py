@@ -42,6 +42,8 @@ def test_what_cannot_be_seen(toy_lm_run: Path, capsys: pytest.CaptureFixture[str
         for text in ("", "  "):
             said = clearhead(capsys, "inspect", toy_lm_run, what, text)
             assert_one_line(said, 3, f"view {what!r}: the text is empty; {advice}")
+    said = clearhead(capsys, "inspect", toy_lm_run, "model", "apple", "--batch", "2x8")
+    assert_one_line(said, 2, "--batch '2x8': is for random pieces, and there is a TEXT")
     said = clearhead(capsys, "inspect", toy_lm_run, "model", "--device", "cuda:9")
     assert_one_line(said, 2, "device 'cuda:9': not usable here")
 
