@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from matplotlib import font_manager
-from tests.unit.inspect.test_report import Shown
+from tests.unit.drawing.test_report import Shown
 
 from clearhead.drawing.page import CHINESE_FONTS, page, save_page, save_picture
 from clearhead.errors import DataError
