@@ -48,7 +48,8 @@ class AttentionPicture(Part):
         """See ``Part``: what does not fit into the width is left out, and said."""
         from rich.console import Group
 
-        return Group(*(_shaded(self.panels[number], width) for number in self.focus))
+        first, *others = (_shaded(self.panels[number], width) for number in self.focus)
+        return Group(first, *(part for one in others for part in ("", one)))
 
     def html(self) -> str:
         """See ``Part``: tables of the shown heads, which a script of the page replaces by all of them."""

@@ -14,6 +14,7 @@ from clearhead.drawing.wording import Words, escaped
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from rich.console import RenderableType
+    from rich.table import Table as Grid
 
 MARKED = "bold yellow"
 SPARKS = "▁▂▃▄▅▆▇█"
@@ -88,6 +89,10 @@ class Note(Written):
         return f"<p{' class=marked' if self.marked else ''}>{escaped(self.text)}</p>"
 
 
+class Title(Note):
+    """The title of a view among others."""
+
+
 @dataclass(frozen=True)
 class Table(Written):
     """Rows of text under named columns."""
@@ -108,14 +113,16 @@ class Table(Written):
         from rich.text import Text
 
         grid = Grid(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-        for number, name in enumerate(self.columns):
-            right = name.startswith(">")
-            longest = max((cell_len(row[number]) for row in self.rows), default=0)
-            whole = right or (number == 0 and longest <= width * 0.45)
-            justify: Literal["right", "left"] = "right" if right else "left"
-            least = min(longest, 8)  # a column never gives way to the others
-            title = Text(name.removeprefix(">"))
-            grid.add_column(title, justify=justify, overflow="fold", no_wrap=whole, min_width=least)
+        names = [name.removeprefix(">") for name in self.columns]
+        right = [name.startswith(">") for name in self.columns]
+        longest = [max(map(cell_len, column)) for column in zip(names, *self.rows, strict=True)]
+        least = [min(size, 8) for size in longest]  # a column never gives way to the others
+        # the first column is of names, which go on in the next line only where there is no other way
+        others = sum((longest if right[number] else least)[number] + 2 for number in range(1, len(names)))
+        for number, name in enumerate(names):
+            justify: Literal["right", "left"] = "right" if right[number] else "left"
+            whole = right[number] or (number == 0 and longest[0] <= min(width - others, width * 0.45))
+            grid.add_column(Text(name), justify=justify, overflow="fold", no_wrap=whole, min_width=least[number])
         for number, row in enumerate(self.rows):
             grid.add_row(*map(Words, row), style=MARKED if number in self.marked else "")
         return Group(Words(self.title, style="bold"), grid)  # a title of the grid's own folds at the grid's width
@@ -147,12 +154,11 @@ class Bars(Part):
     def renderable(self, width: int) -> "RenderableType":
         """See ``Part``."""
         from rich.cells import cell_len
-        from rich.table import Table as Grid
         from rich.text import Text
 
         names, texts = max(map(cell_len, self.values), default=0), max(map(cell_len, self.texts), default=0)
         room, most = max(width - min(names, width // 2) - texts - 4, 4), max(self.values.values(), default=0) or 1.0
-        grid = Grid(title=Text(self.title), title_justify="left", title_style="bold", box=None, show_header=False)
+        grid = _grid(self.title)
         grid.add_column(overflow="fold")
         grid.add_column(no_wrap=True)
         grid.add_column(justify="right", no_wrap=True)
@@ -199,12 +205,11 @@ class Curves(Part):
     def renderable(self, width: int) -> "RenderableType":
         """See ``Part``."""
         from rich.cells import cell_len
-        from rich.table import Table as Grid
         from rich.text import Text
 
         names = max(map(cell_len, self.lines), default=0)
         room = max(min(width - names - 30, len(self.x)), 8)
-        grid = Grid(title=Text(self.title), title_justify="left", title_style="bold", box=None, show_header=False)
+        grid = _grid(self.title)
         for name, values in self.lines.items():
             low, high = _ends(values)
             grid.add_row(Words(name), Text(spark(values, room), style="cyan"), Text(f"{low:.3g} to {high:.3g}"))
@@ -272,7 +277,7 @@ class View(ABC):
         shown: list[RenderableType] = []
         last: Part | None = None
         for part in self.parts():
-            if last is not None and not (isinstance(last, Note) and isinstance(part, Note)):
+            if last is not None and not (isinstance(last, Note) and type(part) is Note):
                 shown.append("")
             shown.append(part.renderable(width))
             last = part
@@ -291,13 +296,22 @@ class View(ABC):
         return f'<section class="clearhead-view"><h2>{html.escape(self.title)}</h2>{body}</section>'
 
 
+def _grid(title: str) -> "Grid":
+    """A table without lines."""
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    look: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "box": None, "show_header": False}
+    return Grid(title=Text(title), padding=(0, 2, 0, 0), pad_edge=False, **look)
+
+
 def text_of(part: Part | View, width: int) -> list[str]:
     """Returns a part or a view as plain lines; a Chinese character takes two columns."""
-    from rich.console import Console
+    from rich.console import Console, Group
 
     console = Console(file=io.StringIO(), width=width, color_system=None, highlight=False, legacy_windows=False)
     with console.capture() as held:
-        console.print(part.renderable(width))
+        console.print(Group(part.renderable(width)))  # a text by itself would be taken apart, and its way to wrap lost
     return [line.rstrip() for line in held.get().splitlines()]
 
 

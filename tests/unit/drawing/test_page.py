@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from matplotlib import font_manager
-from tests.unit.drawing.test_report import Shown
 
 from clearhead.drawing.page import CHINESE_FONTS, page, save_page, save_picture
 from clearhead.errors import DataError
+from tests.unit.drawing.test_report import Shown
 
 
 def test_the_page_is_whole_and_needs_no_network(tmp_path: Path) -> None:

@@ -46,6 +46,20 @@ def test_a_long_cell_goes_on_and_nothing_is_cut() -> None:
     assert "…" not in first
 
 
+def test_numbers_are_whole_where_names_are_long() -> None:
+    columns = ("module, head", "type", ">share", ">entropy", ">loss without", ">divergence")
+    rows = [("decoder.layers.0.cross_attn (cross)", *5 * [""]), ("  0", "mixed", "69%", "1.78", "+0.128", "0.003")]
+    lines = text_of(Table("heads", columns, rows), 80)
+    assert lines[1].endswith("  divergence")
+    assert lines[-1].endswith("  0.003")
+    assert "decoder.layers.0.cross_attn" in lines
+
+
+def test_parts_have_an_empty_line_between_them() -> None:
+    lines = Shown(7).lines(80)
+    assert [number for number, line in enumerate(lines) if not line] == [1, 8, 13]
+
+
 def test_html_shows_the_same_and_escapes() -> None:
     page = Shown(7)._repr_html_()
     assert "shown &lt;it&gt;" in page
