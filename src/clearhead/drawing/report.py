@@ -212,7 +212,7 @@ class Curves(Part):
         grid = _grid(self.title)
         for name, values in self.lines.items():
             low, high = _ends(values)
-            grid.add_row(Words(name), Text(spark(values, room), style="cyan"), Text(f"{low:.3g} to {high:.3g}"))
+            grid.add_row(Words(name), Text(spark(values, room), style="cyan"), Text(f"{low:.4g} to {high:.4g}"))
         grid.add_row("", Text(f"{self.axis} {self.x[0]:g} to {self.x[-1]:g}", style="dim"), "")
         return grid
 

@@ -32,7 +32,7 @@ class Spread:
         return cls(*(float(one) for one in (values.mean(), values.std(correction=0), values.min(), values.max())))
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f} ± {self.std:.2f}"
+        return f"{self.mean:z.2f} ± {self.std:.2f}"
 
 
 @dataclass(frozen=True)
