@@ -75,7 +75,8 @@ def untouched(model: nn.Module, *, training: bool | None = None) -> Iterator[Non
     named = list(model.named_modules())  # once: a walk over a large model takes as long as a small layer
     _check_eager(model, named)
     modules = [module for _, module in named]
-    grads = [(parameter, parameter.grad) for parameter in model.parameters()]
+    parameters = {id(one): one for module in modules for one in module._parameters.values() if one is not None}
+    grads = [(parameter, parameter.grad) for parameter in parameters.values()]
     buffers = [
         (module._buffers, name, tensor, None if tensor is None else tensor.clone())
         for module in modules

@@ -96,10 +96,13 @@ def _of_tensors(formula: Formula) -> Formula:
     if of_shapes is None:  # it takes tensors
         return formula
 
+    counts: dict[Any, int] = {}  # of layers that are alike once
+
     def count(*args: Any, out_val: Any, **kwargs: Any) -> int:
-        return of_shapes(
-            *_shapes(args), **{key: _shapes(one) for key, one in kwargs.items()}, out_shape=_shapes(out_val)
-        )
+        key = _shapes(args), _shapes(tuple(kwargs.items())), _shapes(out_val)
+        if key not in counts:
+            counts[key] = of_shapes(*key[0], **dict(key[1]), out_shape=key[2])
+        return counts[key]
 
     return count
 
@@ -107,4 +110,4 @@ def _of_tensors(formula: Formula) -> Formula:
 def _shapes(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.shape
-    return [_shapes(one) for one in value] if isinstance(value, list | tuple) else value
+    return tuple(map(_shapes, value)) if isinstance(value, list | tuple) else value

@@ -222,8 +222,7 @@ class _Watch:
         self.bytes = 0
         self._model, self._scope = model, Scope(model, on_enter=self._given, on_leave=self._made)
         self._made_in: dict[Any, str] = {}
-        self._read: list[_Kept] = []
-        self._node = ""
+        self._read: list[_Kept] | None = None
         self._parameters = {storage_of(one): name for name, one in model.named_parameters()}
         self._known: set[int] = set(self._parameters)
 
@@ -242,7 +241,8 @@ class _Watch:
 
     def _unpack(self, kept: _Kept) -> Tensor:
         """Gives the tensor back; autograd itself checks no versions where there are hooks."""
-        self._read.append(kept)
+        if self._read is not None:  # on the way back nothing is held that autograd lets go
+            self._read.append(kept)
         return kept.tensor
 
     def graph(self, root: Any) -> list[GraphNode]:
@@ -291,9 +291,11 @@ class _Watch:
     def _saved(self, node: Any) -> Iterator[SavedTensor]:
         """Reads what a node keeps as the way back will, and checks that it is still what was kept."""
         for name in _saved_names(node.__class__):
-            self._read.clear()
+            read: list[_Kept] = []
+            self._read = read
             getattr(node, name)
-            for kept in self._read:
+            self._read = None
+            for kept in read:
                 tensor = kept.tensor
                 if tensor._version != kept.version:
                     self._conflict(node, kept)

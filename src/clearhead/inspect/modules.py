@@ -165,13 +165,15 @@ def model(model: nn.Module, batch: Batch = None, *, tokens: int | None = None) -
         ModelError: the model is compiled.
     """
     seen = _Forward() if batch is None else _forward(model, batch)
-    found = list(_walk(model, seen))
+    every = list(model.modules())
+    tensors = _tensors(every)
+    found = list(_walk(model, seen, known={*map(id, every), *tensors}))
     return ModelView(
         name=type(model).__name__,
         modules=found,
         parameters=sum(one.parameters for one in found),
         trainable=sum(one.trainable for one in found),
-        bytes=sum(tensor.numel() * tensor.element_size() for tensor in _tensors(list(model.modules())).values()),
+        bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
         flops=seen.flops[""],
         tokens=0 if batch is None else _positions(batch) if tokens is None else tokens,
     )
@@ -200,12 +202,10 @@ def _forward(model: nn.Module, batch: Batch) -> _Forward:
     return _Forward(counted.by_module, scope.visits)
 
 
-def _walk(model: nn.Module, seen: _Forward) -> Iterator[ModuleInfo]:
+def _walk(model: nn.Module, seen: _Forward, known: set[int]) -> Iterator[ModuleInfo]:
     """Yields every module in the order of registration; a shared one again, as such."""
     modules: dict[int, str] = {}
     parameters: dict[int, str] = {}
-    every = list(model.modules())
-    known = {*map(id, every), *_tensors(every)}
 
     def visit(module: nn.Module, name: str, depth: int) -> Iterator[ModuleInfo]:
         shared = modules.get(id(module))
