@@ -323,4 +323,7 @@ def _is_number(label: str) -> bool:
 
 
 def _hint(line: Line, classes: Sequence[str]) -> str:
-    return nearest(line.label, classes) if len(classes) <= 20 else ""
+    if len(classes) <= 20:
+        return nearest(line.label, classes)
+    numbers = _is_number(line.label) and all(map(_is_number, classes))
+    return "; labels that are numbers need data.kind = 'number'" if numbers else ""
