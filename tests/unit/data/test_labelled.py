@@ -109,7 +109,7 @@ def test_other_splits_have_the_classes_of_training(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"'0\.99' is not in the training lines; labels that are numbers need data\.kind"
     ):
-        read(tmp_path, "test", train=numbers)
+        read_labelled(tmp_path, split="test", config=LabelledConfig(), train=numbers)
     write(tmp_path, test_tsv="a\tx\tx")
     with pytest.raises(DataError, match=r"test\.tsv line 1: two texts a line, but one in training$"):
         read(tmp_path, "test", train=train)
