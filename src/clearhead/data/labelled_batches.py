@@ -158,6 +158,12 @@ def encode_labelled(
     """
     second = [line.pair or "" for line in text.lines] if text.pairs else None
     rows = encode_texts([line.text for line in text.lines], second, tokenizer=tokenizer, max_seq_len=max_seq_len)
+    empty = rows.spans[:, 1] == rows.spans[:, 0]
+    if rows.pair:
+        empty |= rows.spans[:, 3] == rows.spans[:, 2]
+    if empty.any():
+        line = text.lines[int(np.flatnonzero(empty)[0])]
+        raise DataError(f"{line.where}: the tokenizer leaves no piece of a text; it has signs alone that it drops")
     if overlong == "error" and rows.cut.any():
         number = int(np.flatnonzero(rows.cut)[0])
         count = int(rows.lengths[number] + rows.cut[number])

@@ -104,7 +104,7 @@ class ClassifyRecipe:
     """How the run is judged."""
     start: str = ""
     """A run (masked or classify), or a folder of Hugging Face's, whose encoder is fine-tuned; sizes and tokenizer are
-    then its own."""
+    then its own, but for a ``max_seq_len`` that is set lower."""
 
     def __post_init__(self) -> None:
         tuned, number = self.finetune, self.data.kind == "number"

@@ -277,7 +277,10 @@ def _masked(tree: Tree, source: str, vocab_size: int | None) -> tuple[Recipe, Ex
         batch = MaskedBatch(ids, ids, torch.ones_like(ids).bool(), found, found, labels, hidden)
         return masked.batch_loss(model, batch, recipe.loss)[0]
 
-    return recipe, Example(partial(BertPretraining, recipe.model, vocab_size=pieces, nsp=nsp), loss, width)
+    def build() -> nn.Module:
+        return masked.adapt(BertPretraining(recipe.model, vocab_size=pieces, nsp=nsp), recipe.masked.lora)
+
+    return recipe, Example(build, loss, width)
 
 
 def _classify(tree: Tree, source: str, vocab_size: int | None) -> tuple[Recipe, Example]:

@@ -126,6 +126,15 @@ def test_what_is_read_is_used_or_dropped() -> None:
     assert encode_labelled(text, tokenizer=CHARS, max_seq_len=32, overlong="error").report.pieces_dropped == 0
 
 
+def test_a_text_of_no_pieces_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours make unknown pieces of any sign, BERT's own tokenizer drops what is no letter, mark or space."""
+    monkeypatch.setattr(Tokenizer, "encode_batch", lambda self, texts: [[7] * (text != "\u200b") for text in texts])
+    for first, second in (("\u200b", None), ("a", "\u200b"), ("\u200b", "a")):
+        rows = [Line("f line 1", "n", "b", second and "b"), Line("f line 2", "y", first, second)]
+        with pytest.raises(DataError, match=r"^f line 2: the tokenizer leaves no piece of a text; it has signs alone"):
+            encode_labelled(LabelledText(rows, ("n", "y"), "f", 0), tokenizer=CHARS, max_seq_len=12)
+
+
 def test_numbers_are_labels_of_floats() -> None:
     text = LabelledText([Line("", "1.5", "a", None), Line("", "-2", "b", None)], (), "f", 0)
     source = encode_labelled(text, tokenizer=CHARS, max_seq_len=12)
