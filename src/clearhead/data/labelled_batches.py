@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from clearhead.data.batching import BatchPlan, plan_batches, sequential_batches
 from clearhead.data.labelled import LabelledText
-from clearhead.data.segments import Laid, check_marks, lay_out, marks
+from clearhead.data.segments import Laid, check_marks, collate, lay_out, marks
 from clearhead.errors import DataError, UsageError
 from clearhead.text.special import ABSENT, SpecialIds
 from clearhead.text.tokenizer import Tokenizer
@@ -89,6 +89,8 @@ class LabelledRows:
     classes: tuple[str, ...]
     special: SpecialIds
     report: LabelledReport
+    redraw: "Redraw | None" = None
+    """Encodes lines anew in each pass of training, if the tokenizer has BPE-dropout."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,9 @@ def encode_labelled(
         count = int(rows.lengths[number] + rows.cut[number])
         rule = f"{count} pieces and marks, more than max_seq_len = {max_seq_len}"
         raise DataError(f"{text.lines[number].where}: {rule}; overlong may be truncate")
-    return LabelledRows(rows, text.labels, text.classes, tokenizer.ids, _report(text, rows, tokenizer.ids.unk))
+    report = _report(text, rows, tokenizer.ids.unk)
+    redraw = Redraw(text, tokenizer, max_seq_len) if tokenizer.config.dropout else None
+    return LabelledRows(rows, text.labels, text.classes, tokenizer.ids, report, redraw)
 
 
 def _report(text: LabelledText, rows: TextRows, unk: int) -> LabelledReport:
@@ -196,6 +200,34 @@ def _report(text: LabelledText, rows: TextRows, unk: int) -> LabelledReport:
         longest=longest,
         digest=text.digest,
     )
+
+
+@dataclass(frozen=True)
+class Redraw:
+    """Encodes lines by BPE-dropout (Provilkov et al. 2020, arXiv:1910.13267), another draw each pass.
+
+    Each line draws from (seed, epoch, its number). A line that would be too long for the model that way, and one that
+    was cut, stays as it was encoded at first.
+    """
+
+    text: LabelledText
+    tokenizer: Tokenizer
+    max_seq_len: int
+
+    def lay_out(self, rows: TextRows, chosen: Int[ndarray, " batch"], *, seed: int, epoch: int) -> Laid:
+        """Returns the lines ``chosen`` of ``rows``."""
+        seeds = [(row, np.random.SeedSequence([seed, epoch], spawn_key=(4, row))) for row in chosen.tolist()]
+        first, second = zip(*(self._pieces(rows, row, drawn) for row, drawn in seeds), strict=True)
+        return collate(first, second if rows.pair else None, special=self.tokenizer.ids)
+
+    def _pieces(self, rows: TextRows, row: int, seed: np.random.SeedSequence) -> tuple[list[int], list[int]]:
+        line, rng = self.text.lines[row], np.random.default_rng(seed)
+        texts = [line.text, line.pair or ""] if rows.pair else [line.text]
+        drawn = [self.tokenizer.encode_with_dropout(text, rng) for text in texts]
+        if rows.cut[row] or sum(map(len, drawn)) + marks(pair=rows.pair) > self.max_seq_len:
+            a, a_end, b, b_end = rows.spans[row]
+            return rows.ids[a:a_end].tolist(), rows.ids[b:b_end].tolist()
+        return drawn[0], drawn[-1]
 
 
 @dataclass(frozen=True)
@@ -236,13 +268,17 @@ class LabelledBatches(Dataset[LabelledBatch]):
     plan: BatchPlan
     """Which lines each batch holds."""
     dropout: WordDropout | None = None
+    redraw: Redraw | None = None
 
     def __len__(self) -> int:
         return len(self.plan)
 
     def __getitem__(self, index: int) -> LabelledBatch:
         chosen, rows = self.plan[index], self.source.rows
-        laid = lay_out(rows.ids, rows.spans[chosen], special=self.source.special, pair=rows.pair)
+        if self.redraw:
+            laid = self.redraw.lay_out(rows, chosen, seed=self.plan.seed, epoch=self.plan.epoch)
+        else:
+            laid = lay_out(rows.ids, rows.spans[chosen], special=self.source.special, pair=rows.pair)
         labels = self.source.labels[chosen]
         ids = self.dropout.hide(laid, chosen, self.source.special) if self.dropout else laid.ids
         return LabelledBatch(
@@ -262,8 +298,8 @@ def training_batches(
 
     Args:
         source: the lines.
-        batch_tokens: ids of a batch at most, padding included.
-        seed: with ``epoch`` decides the order, and what is hidden.
+        batch_tokens: ids of a batch at most, padding included; BPE-dropout makes lines longer and is not counted.
+        seed: with ``epoch`` decides the order, what is hidden, and how BPE-dropout divides words.
         epoch: from 0.
         word_dropout: share of the pieces that are hidden; see ``WordDropout``.
 
@@ -272,7 +308,8 @@ def training_batches(
     """
     sizes = source.rows.lengths - 1  # the plan adds a mark to every length
     plan = plan_batches(sizes, sizes, batch_tokens=batch_tokens, seed=seed, epoch=epoch)
-    return LabelledBatches(source, plan, WordDropout(word_dropout, seed, epoch) if word_dropout else None)
+    hidden = WordDropout(word_dropout, seed, epoch) if word_dropout else None
+    return LabelledBatches(source, plan, hidden, source.redraw)
 
 
 def evaluation_batches(source: LabelledRows, *, batch_tokens: int) -> LabelledBatches:

@@ -29,7 +29,6 @@ from clearhead.loss import cross_entropy, squared_error, weighted_cross_entropy
 from clearhead.models.bert import BertClassifier, BertConfig, Pooling
 from clearhead.nn.lora import LoraConfig, add_lora, merge_lora
 from clearhead.optim.build import OptimConfig, RateOf
-from clearhead.tasks.language_model import check_encoded_once
 from clearhead.tasks.masked import masked_tokenizer
 from clearhead.tasks.run import save_json
 from clearhead.text.special import ABSENT
@@ -115,7 +114,6 @@ class ClassifyRecipe:
             raise ValueError("finetune: of frozen, unfreeze_every and lora only one may be set")
         if (tuned.frozen or tuned.unfreeze_every or tuned.lora or tuned.fresh) and not self.start:
             raise ValueError("finetune: is for a trained encoder; name it with start (--from RUN)")
-        check_encoded_once(self.tokenizer)
         if self.tokenizer.kind != "adopted" and self.tokenizer.specials != "masked":
             raise ValueError("tokenizer.specials = 'sequence': an encoder needs 'masked', which has [CLS] and [SEP]")
 

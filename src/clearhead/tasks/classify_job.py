@@ -162,7 +162,7 @@ def prepare_classify(
     if run and load_labels(run) != labels:
         raise DataError(f"data {str(data)!r}: its labels are not those that run {str(run)!r} was trained on")
     known = start.tokenizer if start else load_tokenizer(run) if run else None
-    tokenizer = known or train_tokenizer(train, recipe.tokenizer)
+    tokenizer = known.with_dropout(recipe.tokenizer.dropout) if known else train_tokenizer(train, recipe.tokenizer)
     rows = tuple(encode(text, recipe, tokenizer) for text in (train, valid))
     torch.manual_seed(recipe.train.seed)
     model = build_classifier(recipe, tokenizer, labels)

@@ -103,20 +103,21 @@ def begun_as(
     Raises:
         UsageError: the recipe is wrong, or says another size or tokenizer.
     """
-    recipe = parse(merge({"model": _without_rates(as_tree(model)), "tokenizer": as_tree(tokenizer)}, tree), source)
+    own = {"model": _without_rates(as_tree(model)), "tokenizer": _without_rates(as_tree(tokenizer))}
+    recipe = parse(merge(own, tree), source)
     sizes, wanted = with_rates(model, recipe.model), recipe.model.max_seq_len
     learned = isinstance(model, BertConfig | GPTConfig) and model.position == "learned"
     if wanted <= model.max_seq_len or not learned:
         sizes = replace(sizes, max_seq_len=wanted)
     differing = {
         **differences(as_tree(sizes), as_tree(recipe.model), "model."),
-        **differences(as_tree(tokenizer), as_tree(recipe.tokenizer), "tokenizer."),
+        **differences(_without_rates(as_tree(tokenizer)), _without_rates(as_tree(recipe.tokenizer)), "tokenizer."),
     }
     if differing:
         given = ", ".join(f"{key} = {ours!r}" for key, (_, ours) in differing.items())
-        own = ", ".join(repr(theirs) for theirs, _ in differing.values())
+        theirs = ", ".join(repr(has) for has, _ in differing.values())
         raise UsageError(
-            f"{given}: start {recipe.start!r} has {own}, and its weights fit nothing else; leave the key out"
+            f"{given}: start {recipe.start!r} has {theirs}, and its weights fit nothing else; leave the key out"
         )
     return recipe
 

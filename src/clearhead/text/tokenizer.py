@@ -154,6 +154,10 @@ class Tokenizer:
         except ValueError as error:
             raise ModelError(str(error)) from error
 
+    def with_dropout(self, share: float) -> "Tokenizer":
+        """Returns this tokenizer with another probability of BPE-dropout; ValueError if its kind has no merges."""
+        return Tokenizer(dataclasses.replace(self.config, dropout=share), self.source)
+
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
         """Reads what ``save`` wrote. Raises ModelError for a missing, damaged or foreign file."""

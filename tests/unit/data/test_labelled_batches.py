@@ -211,6 +211,49 @@ def test_lines_that_are_alike_are_hidden_apart() -> None:
     assert len({tuple(row) for row in found.values()}) == 40
 
 
+BPE = TokenizerConfig(kind="byte_bpe", vocab_size=400, specials="masked")
+MERGED = Tokenizer.train([line.text for line in lines().lines] * 2, BPE).with_dropout(0.6)
+
+
+def drawn(*, pairs: bool = True, max_seq_len: int = 64, seed: int = 1, epoch: int = 0, tokens: int = 640) -> Any:
+    source = encode_labelled(lines(pairs=pairs), tokenizer=MERGED, max_seq_len=max_seq_len)
+    return training_batches(source, batch_tokens=tokens, seed=seed, epoch=epoch)
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_bpe_dropout_gives_other_pieces_of_the_same_text(pairs: bool) -> None:
+    batches, text = drawn(pairs=pairs), lines(pairs=pairs)
+    first = rows_of(load(batches))
+    once = rows_of(load(evaluation_batches(batches.source, batch_tokens=640)))
+    assert sum(first[line] != once[line] for line in once) > 40
+    for number, line in enumerate(text.lines):
+        assert MERGED.decode(first[number]) == line.text + (line.pair or "")
+        assert first[number].count(SEP) == 1 + pairs
+    for batch in load(batches):
+        assert (batch.segments == 1).any() if pairs else not batch.segments.any()
+        assert batch.mask.shape[1] == int(batch.mask.sum(1).max()), "padded to its longest"
+
+
+def test_bpe_dropout_comes_from_seed_epoch_and_line_alone() -> None:
+    first = rows_of(load(drawn()))
+    assert rows_of(load(drawn(tokens=2000))) == first, "other batch mates"
+    assert rows_of(load(drawn(), workers=2)) == first
+    for other in (drawn(seed=2), drawn(epoch=1)):
+        again = rows_of(load(other))
+        assert sum(again[line] != first[line] for line in first) > 40
+
+
+def test_bpe_dropout_makes_no_line_longer_than_the_model() -> None:
+    batches = drawn(max_seq_len=24)
+    stored = rows_of(load(evaluation_batches(batches.source, batch_tokens=640)))
+    found = rows_of(load(batches))
+    assert max(map(len, found.values())) <= 24
+    cut = np.flatnonzero(batches.source.rows.cut)
+    assert 5 < len(cut) < len(found) - 5
+    assert all(found[line] == stored[line] for line in cut)
+    assert any(found[line] != stored[line] for line in found)
+
+
 def test_without_a_mask_the_unknown_piece_stands_there() -> None:
     source = encoded()
     plain = dataclasses.replace(source, special=dataclasses.replace(source.special, mask=ABSENT))

@@ -62,7 +62,7 @@ def recipe(*changes: dict[str, Any]) -> ClassifyRecipe:
         ({"finetune": {"fresh": True}}, "finetune: is for a trained encoder"),
         ({"finetune": {"layer_decay": 0.0}}, "finetune.layer_decay = 0.0: input should be greater than 0"),
         ({"tokenizer": {"specials": "sequence"}}, "tokenizer.specials = 'sequence': an encoder needs 'masked'"),
-        ({"tokenizer": {"kind": "bpe", "dropout": 0.1}}, "tokenizer.dropout = 0.1: text is encoded once"),
+        ({"tokenizer": {"kind": "char", "dropout": 0.1}}, "dropout = 0.1: kind must be byte_bpe or bpe"),
         ({"data": {"folds": 1}}, "folds = 1, fold = 0: folds must be 0 or at least 2, fold below it"),
         ({"data": {"folds": 3, "fold": 3}}, "folds = 3, fold = 3"),
         ({"data": {"fold": 1}}, "folds = 0, fold = 1"),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from clearhead.checkpoint import load_checkpoint
-from clearhead.config import merge
+from clearhead.config import Tree, merge
 from clearhead.errors import DataError, ModelError, UsageError
 from clearhead.nn.lora import LoraLinear
 from clearhead.tasks.classify import load_classifier, load_labels
@@ -175,6 +175,10 @@ def test_word_dropout_is_of_training_alone_and_resumes_bit_for_bit(
     for start in ("", str(toy_classifier)):
         fresh = prepared(labelled, start=start, finetune={"word_dropout": 0.3, "fresh": bool(start)})
         assert any((batch.ids == hidden).any() for batch in fresh.work().batches(0, 0)), "from scratch too"
+    resumes_bit_for_bit(tree, labelled, tmp_path)
+
+
+def resumes_bit_for_bit(tree: Tree, labelled: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "tuned.toml", tree)
     for run, steps in (("whole", (8,)), ("cut", (3, 8))):
         for number, stop in enumerate(steps):
@@ -184,6 +188,36 @@ def test_word_dropout_is_of_training_alone_and_resumes_bit_for_bit(
     a, b = (load_checkpoint(tmp_path / run / "checkpoints" / "step-00000008") for run in ("whole", "cut"))
     for stem, tensors in a.tensors.items():
         assert [name for name in tensors if not torch.equal(tensors[name], b.tensors[stem][name])] == []
+
+
+def test_bpe_dropout_is_of_training_alone_and_resumes_bit_for_bit(labelled: Path, tmp_path: Path) -> None:
+    bpe = {"kind": "byte_bpe", "vocab_size": 320}
+    tree = merge(CLASSIFY, {"tokenizer": {**bpe, "dropout": 0.3}, "finetune": {"epochs": 0}, "train": {"max_steps": 8}})
+    job, plain = (
+        prepare_classify(one, "here", labelled) for one in (tree, merge(tree, {"tokenizer": {"dropout": 0.0}}))
+    )
+    longer, shorter = ([int(b.mask.sum()) for b in one.work().batches(0, 0)] for one in (job, plain))
+    assert sum(longer) > 1.1 * sum(shorter)
+    assert job.work().evaluate(job.state.model.eval()) == plain.work().evaluate(plain.state.model.eval())
+    resumes_bit_for_bit(tree, labelled, tmp_path)
+
+
+def test_a_vocabulary_that_is_taken_over_may_fall_into_other_pieces(
+    labelled: Path, toy_classifier: Path, tmp_path: Path
+) -> None:
+    bpe = {"kind": "byte_bpe", "vocab_size": 320}
+    recipe = write_recipe(tmp_path / "bpe.toml", merge(CLASSIFY, {"tokenizer": bpe}))
+    with begin(recipe, labelled, tmp_path / "start", overrides=["finetune.epochs=1"]) as begun:
+        train_run(begun.job, begun.run)
+    start = str(begun.run)
+    plain, drawn = (
+        prepared(labelled, start=start, tokenizer=bpe),
+        prepared(labelled, start=start, tokenizer={**bpe, "dropout": 0.3}),
+    )
+    shorter, longer = ([int(b.mask.sum()) for b in job.work().batches(0, 0)] for job in (plain, drawn))
+    assert sum(longer) > 1.1 * sum(shorter)
+    with pytest.raises(UsageError, match=r"dropout = 0.3: kind must be byte_bpe or bpe for BPE-dropout, not wordpiece"):
+        prepared(labelled, start=str(toy_classifier), tokenizer={"dropout": 0.3})
 
 
 def test_pairs_and_numbers_train_too(tmp_path: Path) -> None:
