@@ -111,6 +111,18 @@ def _version(text: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", text)[:3]]
 
 
+def differences(old: Tree, new: Tree, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Returns the keys whose values differ, with both."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in new:
+        before, after = old.get(key), new[key]
+        if isinstance(before, dict) and isinstance(after, dict):
+            found |= differences(before, after, f"{prefix}{key}.")
+        elif before != after and prefix + key not in ("name", "about"):
+            found[prefix + key] = (before, after)
+    return found
+
+
 def as_tree(config: Any) -> Tree:
     """Returns a config dataclass as a nested dict."""
     return dataclasses.asdict(config)
@@ -130,13 +142,22 @@ def _unknown_keys(cls: type, tree: Mapping[str, Any], prefix: str) -> list[str]:
     problems: list[str] = []
     for name, value in tree.items():
         if name not in fields:
-            problems.append(f"unknown key {prefix + name!r}{nearest(name, fields)}")
+            deeper = _below(cls, name, prefix)
+            hint = nearest(deeper[0], deeper) if deeper else nearest(name, fields)
+            problems.append(f"unknown key {prefix + name!r}{hint}")
         elif (table := _table_of(fields[name])) is not None:
             if isinstance(value, Mapping):
                 problems += _unknown_keys(table, value, f"{prefix}{name}.")
             elif value is not None:
                 problems.append(f"{prefix}{name} = {value!r}: this is a table, set its keys")
     return problems
+
+
+def _below(cls: type, name: str, prefix: str) -> list[str]:
+    """Returns the keys of that name in the tables of ``cls``, those of the upper tables first."""
+    tables = {f"{prefix}{field}.": table for field, kind in _fields(cls).items() if (table := _table_of(kind))}
+    found = [place + name for place, table in tables.items() if name in _fields(table)]
+    return found + [key for place, table in tables.items() for key in _below(table, name, place)]
 
 
 def _table_of(kind: Any) -> type | None:

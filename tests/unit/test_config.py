@@ -60,6 +60,7 @@ def test_values_and_defaults() -> None:
     [
         ({"modle": {}}, "unknown key 'modle'; did you mean 'model'?"),
         ({"model": {"d_modle": 1}}, "unknown key 'model.d_modle'; did you mean 'd_model'?"),
+        ({"d_model": 1}, "unknown key 'd_model'; did you mean 'model.d_model'?"),
         ({"model": 3}, "model = 3: this is a table, set its keys"),
         ({"model": {"d_model": 0}}, "model.d_model = 0: input should be greater than or equal to 1"),
         ({"model": {"d_model": "many"}}, "model.d_model = 'many': input should be a valid integer"),

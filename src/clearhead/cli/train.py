@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clearhead.cli.options import is_first, print_json
+from clearhead.errors import UsageError
 
 if TYPE_CHECKING:
     from clearhead.tasks.repeat import Summary
@@ -65,6 +66,8 @@ def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
     repeats = Repeats(options["seeds"] or 0, options["folds"] or 0, options["compare_scratch"])
     found: TrainResult | Summary
     if repeats:
+        if options["allow"] or options["checkpoint"] != "latest" or options["tensorboard"]:
+            raise UsageError("--checkpoint, --allow-change, --tensorboard: are for one run, not for several")
         found = training.train_several(recipe, data, out, changes, repeats=repeats, resume=options["resume"])
     else:
         named_alike = {name: options[name] for name in ("resume", "checkpoint", "allow", "tensorboard")}

@@ -170,7 +170,9 @@ def read_labelled(data: Path, *, split: Split, config: LabelledConfig, train: La
         raise DataError(f"{path}: every line has the label {classes[0]!r}, at least two classes are needed")
     for line in lines if train is not None and classes else []:
         if line.label not in classes:
-            raise DataError(f"{line.where}: label {line.label!r} is not in the training lines{_hint(line, classes)}")
+            numbers = len(classes) > 20 and all(map(_is_number, (line.label, *classes)))
+            hint = "; labels that are numbers need data.kind = 'number'" if numbers else _hint(line, classes)
+            raise DataError(f"{line.where}: label {line.label!r} is not in the training lines{hint}")
     found = LabelledText(lines, classes, path.name, len(rows) - len(lines))
     return _cut(found, cut, config) if cut else found
 

@@ -14,9 +14,9 @@ from torch.utils.data import Dataset
 
 from clearhead.data.batching import BatchPlan, plan_batches, sequential_batches
 from clearhead.data.labelled import LabelledText
-from clearhead.data.segments import check_marks, lay_out, marks
+from clearhead.data.segments import Laid, check_marks, lay_out, marks
 from clearhead.errors import DataError, UsageError
-from clearhead.text.special import SpecialIds
+from clearhead.text.special import ABSENT, SpecialIds
 from clearhead.text.tokenizer import Tokenizer
 
 
@@ -158,6 +158,12 @@ def encode_labelled(
     """
     second = [line.pair or "" for line in text.lines] if text.pairs else None
     rows = encode_texts([line.text for line in text.lines], second, tokenizer=tokenizer, max_seq_len=max_seq_len)
+    empty = rows.spans[:, 1] == rows.spans[:, 0]
+    if rows.pair:
+        empty |= rows.spans[:, 3] == rows.spans[:, 2]
+    if empty.any():
+        line = text.lines[int(np.flatnonzero(empty)[0])]
+        raise DataError(f"{line.where}: the tokenizer leaves no piece of a text; it has signs alone that it drops")
     if overlong == "error" and rows.cut.any():
         number = int(np.flatnonzero(rows.cut)[0])
         count = int(rows.lengths[number] + rows.cut[number])
@@ -193,12 +199,43 @@ def _report(text: LabelledText, rows: TextRows, unk: int) -> LabelledReport:
 
 
 @dataclass(frozen=True)
+class WordDropout:
+    """Hides pieces of the text from a classifier that learns (Iyyer et al. 2015, Deep Unordered Composition, 3.1).
+
+    There words are left out; here [MASK] stands in their place, as in the pretraining of BERT (Devlin et al. 2019,
+    arXiv:1810.04805, 3.1), so that positions and lengths stay, or the unknown piece where a vocabulary has no [MASK].
+    Each line draws from (seed, epoch, its number), whoever its batch mates are and whoever prepares it.
+    """
+
+    share: float
+    """Probability of each piece that is no mark to be hidden."""
+    seed: int
+    epoch: int
+
+    def hide(self, laid: Laid, rows: Int[ndarray, " batch"], special: SpecialIds) -> Int[ndarray, "batch seq"]:
+        """Returns the ids of the lines ``rows`` with some of them hidden.
+
+        Raises:
+            UsageError: the vocabulary has nothing to hide them by.
+        """
+        stands = special.unk if special.mask == ABSENT else special.mask
+        if stands == ABSENT:
+            raise UsageError(f"word_dropout = {self.share}: tokenizer has neither [MASK] nor an unknown piece")
+        draws = np.ones(laid.ids.shape)
+        for at, (row, length) in enumerate(zip(rows.tolist(), laid.mask.sum(axis=1).tolist(), strict=True)):
+            seed = np.random.SeedSequence([self.seed, self.epoch], spawn_key=(3, row))
+            draws[at, :length] = np.random.default_rng(seed).random(length)
+        return np.where(laid.text & (draws < self.share), stands, laid.ids)
+
+
+@dataclass(frozen=True)
 class LabelledBatches(Dataset[LabelledBatch]):
     """Labelled lines in batches: item ``i`` is batch ``i``. Every line is in exactly one of them."""
 
     source: LabelledRows
     plan: BatchPlan
     """Which lines each batch holds."""
+    dropout: WordDropout | None = None
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -207,8 +244,9 @@ class LabelledBatches(Dataset[LabelledBatch]):
         chosen, rows = self.plan[index], self.source.rows
         laid = lay_out(rows.ids, rows.spans[chosen], special=self.source.special, pair=rows.pair)
         labels = self.source.labels[chosen]
+        ids = self.dropout.hide(laid, chosen, self.source.special) if self.dropout else laid.ids
         return LabelledBatch(
-            ids=torch.from_numpy(laid.ids),
+            ids=torch.from_numpy(ids),
             segments=torch.from_numpy(laid.segments),
             mask=torch.from_numpy(laid.mask),
             labels=torch.from_numpy(labels if labels.dtype == np.int64 else labels.astype(np.float32)),
@@ -217,14 +255,24 @@ class LabelledBatches(Dataset[LabelledBatch]):
         )
 
 
-def training_batches(source: LabelledRows, *, batch_tokens: int, seed: int, epoch: int) -> LabelledBatches:
+def training_batches(
+    source: LabelledRows, *, batch_tokens: int, seed: int, epoch: int, word_dropout: float = 0.0
+) -> LabelledBatches:
     """Plans one epoch: lines of like length go together, which ones and their order are drawn from (seed, epoch).
+
+    Args:
+        source: the lines.
+        batch_tokens: ids of a batch at most, padding included.
+        seed: with ``epoch`` decides the order, and what is hidden.
+        epoch: from 0.
+        word_dropout: share of the pieces that are hidden; see ``WordDropout``.
 
     Raises:
         UsageError: one line alone is longer than ``batch_tokens``.
     """
     sizes = source.rows.lengths - 1  # the plan adds a mark to every length
-    return LabelledBatches(source, plan_batches(sizes, sizes, batch_tokens=batch_tokens, seed=seed, epoch=epoch))
+    plan = plan_batches(sizes, sizes, batch_tokens=batch_tokens, seed=seed, epoch=epoch)
+    return LabelledBatches(source, plan, WordDropout(word_dropout, seed, epoch) if word_dropout else None)
 
 
 def evaluation_batches(source: LabelledRows, *, batch_tokens: int) -> LabelledBatches:

@@ -71,6 +71,9 @@ class FinetuneConfig:
     pooling: Pooling = "first"
     """What stands for a whole text: the state of its first piece, [CLS], or the mean of all its states, which learns
     sooner where no pretraining on pairs made [CLS] a summary."""
+    word_dropout: Annotated[float, Ge(0.0), Lt(1.0)] = 0.0
+    """Probability of each piece of a training line to be hidden by [MASK], drawn anew in each pass; weights that are
+    drawn learn by it too. Scores are of whole texts."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class ClassifyRecipe:
     """How the run is judged."""
     start: str = ""
     """A run (masked or classify), or a folder of Hugging Face's, whose encoder is fine-tuned; sizes and tokenizer are
-    then its own."""
+    then its own, but for a ``max_seq_len`` that is set lower."""
 
     def __post_init__(self) -> None:
         tuned, number = self.finetune, self.data.kind == "number"

@@ -41,6 +41,7 @@ from clearhead.tasks.encoder_start import open_encoder
 from clearhead.tasks.job import GradientJob, Progress, fresh_state, named, vocabulary_of
 from clearhead.tasks.language_model import load_tokenizer, save_tokenizer
 from clearhead.tasks.machine import pick_device
+from clearhead.tasks.start import start_of
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.train.config import TrainConfig
 from clearhead.train.loop import Work
@@ -140,8 +141,9 @@ class ClassifyJob(GradientJob):
 
     def dataset(self, epoch: int) -> LabelledBatches:
         """See ``GradientJob``."""
-        settings = self.recipe.train
-        return training_batches(self.train, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=epoch)
+        settings, hidden = self.recipe.train, self.recipe.finetune.word_dropout
+        how = {"batch_tokens": settings.batch_tokens, "seed": settings.seed, "epoch": epoch}
+        return training_batches(self.train, **how, word_dropout=hidden)
 
 
 def prepare_classify(
@@ -161,9 +163,8 @@ def prepare_classify(
         DataError: the text cannot be used.
         ModelError: ``recipe.start`` is no encoder.
     """
-    recipe = parse_classify(tree, source)
-    start = open_encoder(Path(recipe.start)) if recipe.start and not run else None
-    recipe = start.applied(recipe) if start else recipe
+    start = open_encoder(Path(start_of(tree))) if start_of(tree) and not run else None
+    recipe = start.begun(tree, source) if start else parse_classify(tree, source)
     device = pick_device(recipe.train.device)
     train = read_labelled(data, split="train", config=recipe.data)
     labels = train.made_of

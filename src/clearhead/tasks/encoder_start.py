@@ -4,19 +4,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clearhead.checkpoint import LoadReport, model_tensors
+from clearhead.config import Tree, merge
 from clearhead.data.labelled import Labels
 from clearhead.errors import ModelError
 from clearhead.interop.bert import bert_from_hugging_face
 from clearhead.interop.folder import is_folder, read_config, read_tensors
 from clearhead.interop.spelling import Tensors
 from clearhead.interop.tokenizer import read_tokenizer
-from clearhead.models.bert import BertClassifier, BertConfig
+from clearhead.models.bert import BertClassifier, BertConfig, Pooling
 from clearhead.tasks.classify import ClassifyRecipe, load_classifier, load_labels, parse_classify
 from clearhead.tasks.foreign import labels_of
 from clearhead.tasks.language_model import load_tokenizer
 from clearhead.tasks.masked import load_masked, parse_masked
 from clearhead.tasks.run import load_recipe
-from clearhead.tasks.start import load_weights, with_rates
+from clearhead.tasks.start import begun_as, load_weights
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.train.state import find_checkpoint
 
@@ -37,10 +38,13 @@ class EncoderStart:
     """What its output layer stands for, if it is a classifier's."""
     left: tuple[str, ...] = ()
     """Tensors of a folder that are no part of an encoder."""
+    pooling: Pooling = "first"
+    """What a classifier's output layer was trained on."""
 
-    def applied(self, recipe: ClassifyRecipe) -> ClassifyRecipe:
-        """Returns ``recipe`` with sizes and tokenizer of this encoder; its dropout rates are kept."""
-        return replace(recipe, model=with_rates(self.config, recipe.model), tokenizer=self.tokenizer.config)
+    def begun(self, tree: Tree, source: str) -> ClassifyRecipe:
+        """Returns the recipe that starts here, as ``begun_as`` does; pooling is this one's unless it says another."""
+        whole = merge({"finetune": {"pooling": self.pooling}}, tree)
+        return begun_as(whole, source, parse_classify, model=self.config, tokenizer=self.tokenizer.config)
 
     def load_into(self, model: BertClassifier, labels: Labels) -> LoadReport:
         """Copies the encoder into ``model``, its output layer too where it stands for the same labels.
@@ -78,7 +82,8 @@ def open_encoder(path: Path) -> EncoderStart:
     if own == "classify":
         recipe, labels = parse_classify(tree, f"recipe of {source}"), load_labels(path)
         model = load_classifier(recipe, tokenizer, labels, checkpoint)
-        return EncoderStart(source, recipe.model, tokenizer, model_tensors(model), labels)
+        pooling = recipe.finetune.pooling
+        return EncoderStart(source, recipe.model, tokenizer, model_tensors(model), labels, pooling=pooling)
     pretrained = parse_masked(tree, f"recipe of {source}")
     return EncoderStart(
         source, pretrained.model, tokenizer, model_tensors(load_masked(pretrained, tokenizer, checkpoint))

@@ -131,7 +131,11 @@ def _language_model_loss(recipe: LanguageModelRecipe, width: int, model: nn.Modu
 def _masked(tree: Tree, source: str, vocab_size: int | None) -> tuple[Recipe, Example]:
     recipe = masked.parse_masked(tree, source)
     pieces, width = vocab_size or recipe.tokenizer.vocab_size, recipe.model.max_seq_len
-    build = partial(BertPretraining, recipe.model, vocab_size=pieces, nsp=recipe.masked.next_sentence)
+    nsp = recipe.masked.next_sentence
+
+    def build() -> nn.Module:
+        return masked.adapt(BertPretraining(recipe.model, vocab_size=pieces, nsp=nsp), recipe.masked.lora)
+
     return recipe, Example(build, loss_of(recipe, width), width)
 
 

@@ -9,7 +9,6 @@ from torch import nn
 from clearhead.config import Tree
 from clearhead.data.corpus import DataConfig
 from clearhead.data.labelled import LabelledConfig, Labels
-from clearhead.data.pairs import MaskedConfig
 from clearhead.errors import ModelError, UsageError
 from clearhead.interop.bert import Report, bert_from_hugging_face
 from clearhead.interop.folder import read_config, read_json, read_tensors
@@ -21,7 +20,7 @@ from clearhead.models.bert import BertConfig, BertKind
 from clearhead.tasks import classify, language_model, masked, translation
 from clearhead.tasks.classify import ClassifyRecipe, build_classifier, save_labels
 from clearhead.tasks.language_model import GPTRecipe, build_net, save_tokenizer
-from clearhead.tasks.masked import MaskedRecipe, build_masked
+from clearhead.tasks.masked import MaskedRecipe, MaskedTask, build_masked
 from clearhead.tasks.translation import Tokenizers, TransformerRecipe, build_model
 from clearhead.text.adopted import Adopted
 from clearhead.text.tokenizer import Tokenizer
@@ -155,7 +154,7 @@ def _read_bert(folder: Path, config: Tree) -> Imported:
         data = LabelledConfig(kind="classes" if labels.classes else "number")
         judge = ClassifyRecipe(model=model, data=data, **words)
         return Imported(judge, tokenizer, tensors, report.loaded, report.left, labels=labels)
-    pairs = MaskedConfig(next_sentence=report.kind == "pretraining")
+    pairs = MaskedTask(next_sentence=report.kind == "pretraining")
     recipe = MaskedRecipe(model=model, masked=pairs, **words)
     return Imported(recipe, tokenizer, tensors, report.loaded, report.left, report.missing)
 

@@ -60,7 +60,8 @@ class LanguageModelRecipe:
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     """How the run is judged."""
     start: str = ""
-    """A run, or a folder of Hugging Face's, whose model is trained further; sizes and tokenizer are then its own."""
+    """A run, or a folder of Hugging Face's, whose model is trained further; sizes and tokenizer are then its own, but
+    for a ``max_seq_len`` that is set lower."""
     lora: LoraConfig | None = None
     """Trains small products beside the layers of ``start`` in place of all weights."""
 

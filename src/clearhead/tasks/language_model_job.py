@@ -25,7 +25,7 @@ from clearhead.tasks.language_model import (
     total_loss,
 )
 from clearhead.tasks.machine import pick_device
-from clearhead.tasks.start import open_start
+from clearhead.tasks.start import open_start, start_of
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.train.loop import Work
 
@@ -130,9 +130,8 @@ def prepare_language_model(
         UsageError: the recipe is wrong.
         DataError: the text cannot be used.
     """
-    recipe = parse_language_model(tree, source)
-    start = open_start(Path(recipe.start), task=recipe.task) if recipe.start and not run else None
-    recipe = start.applied(recipe) if start else recipe
+    start = open_start(Path(start_of(tree)), task=tree["task"]) if start_of(tree) and not run else None
+    recipe = start.begun(tree, source, parse_language_model) if start else parse_language_model(tree, source)
     device = pick_device(recipe.train.device)
     known = start.tokenizer if start else load_tokenizer(run) if run else None
     read = read_streams(data, recipe.data, tokenizer=recipe.tokenizer, known=known, progress=progress)

@@ -15,8 +15,10 @@ from clearhead.data.documents import Documents, DocumentsConfig, read_documents
 from clearhead.data.masked import MaskedBatch, MaskedText, Masker, masked_text
 from clearhead.data.pairs import MaskedConfig
 from clearhead.data.sentences import prepare_sentences
+from clearhead.errors import UsageError
 from clearhead.loss import LossConfig, linear_cross_entropy, widened
 from clearhead.models.bert import BertConfig, BertPretraining
+from clearhead.nn.lora import LoraConfig, add_lora, merge_lora
 from clearhead.optim.build import OptimConfig
 from clearhead.tasks.job import Progress
 from clearhead.tasks.language_model import check_encoded_once, plain_loss, train_tokenizer
@@ -29,6 +31,14 @@ from clearhead.train.config import TrainConfig, ValidationConfig
 def masked_tokenizer() -> TokenizerConfig:
     """A vocabulary with [CLS], [SEP] and [MASK]."""
     return TokenizerConfig(specials="masked")
+
+
+@dataclass(frozen=True)
+class MaskedTask(MaskedConfig):
+    """What a masked language model is trained on, and what of it learns."""
+
+    lora: LoraConfig | None = None
+    """Trains small products beside the layers of ``start`` in place of all its weights; the heads learn whole."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +55,8 @@ class MaskedRecipe:
     """How text becomes pieces; ``specials`` is ``masked`` whether or not it stands there."""
     data: DocumentsConfig = field(default_factory=DocumentsConfig)
     """Which text is used."""
-    masked: MaskedConfig = field(default_factory=MaskedConfig)
-    """What is hidden in it, and which sentences stand side by side."""
+    masked: MaskedTask = field(default_factory=MaskedTask)
+    """What is hidden in it, which sentences stand side by side, and which weights learn."""
     model: BertConfig = field(default_factory=BertConfig)
     """Sizes and parts."""
     loss: LossConfig = field(default_factory=plain_loss)
@@ -58,7 +68,8 @@ class MaskedRecipe:
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     """How the run is judged."""
     start: str = ""
-    """A run, or a folder of Hugging Face's, whose model is trained further; sizes and tokenizer are then its own."""
+    """A run, or a folder of Hugging Face's, whose model is trained further; sizes and tokenizer are then its own, but
+    for a ``max_seq_len`` that is set lower."""
 
     def __post_init__(self) -> None:
         tokens, length = self.train.batch_tokens, self.model.max_seq_len
@@ -68,6 +79,8 @@ class MaskedRecipe:
         specials = self.tokenizer.specials
         if self.tokenizer.kind != "adopted" and specials != "masked":
             raise ValueError(f"tokenizer.specials = {specials!r}: must be 'masked', which has [CLS], [SEP] and [MASK]")
+        if self.masked.lora and not self.start:
+            raise ValueError("lora: adapts a trained model; name it with start (--from RUN)")
         check_encoded_once(self.tokenizer)
         if self.data.packing != "cross":
             raise ValueError(f"data.packing = {self.data.packing!r}: rows of sentences are not packed, leave it out")
@@ -119,16 +132,32 @@ def encode(
 
 
 def build_masked(recipe: MaskedRecipe, tokenizer: Tokenizer) -> BertPretraining:
-    """Builds the model with fresh weights; without next-sentence prediction it has neither that head nor a pooler."""
+    """Builds the model with fresh weights, adapted where the recipe says so.
+
+    Without next-sentence prediction it has neither that head nor a pooler.
+    """
     pad_id = None if tokenizer.ids.pad == ABSENT else tokenizer.ids.pad
     nsp = recipe.masked.next_sentence
-    return BertPretraining(recipe.model, vocab_size=tokenizer.vocab_size, pad_id=pad_id, nsp=nsp)
+    model = BertPretraining(recipe.model, vocab_size=tokenizer.vocab_size, pad_id=pad_id, nsp=nsp)
+    return adapt(model, recipe.masked.lora)
+
+
+def adapt(model: BertPretraining, lora: LoraConfig | None) -> BertPretraining:
+    """Adapts the layers of the encoder; raises UsageError if none has such a name."""
+    if lora:
+        try:
+            add_lora(model.bert, lora)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        model.bert.pooler.requires_grad_(True)
+    return model
 
 
 def load_masked(recipe: MaskedRecipe, tokenizer: Tokenizer, checkpoint: Path) -> BertPretraining:
-    """Builds the model of a run with the weights of a checkpoint, their average where it has one."""
+    """Builds the model of a run with the weights of a checkpoint, their average where it has one; LoRA is merged."""
     model, saved = build_masked(recipe, tokenizer), load_checkpoint(checkpoint, ("model", "ema"))
     load_model_tensors(model, saved.tensors.get("ema", saved.tensors["model"]), f"checkpoint {str(checkpoint)!r}")
+    merge_lora(model)
     return model
 
 

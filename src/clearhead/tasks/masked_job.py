@@ -16,7 +16,7 @@ from clearhead.tasks.language_model import load_tokenizer, save_tokenizer
 from clearhead.tasks.machine import pick_device
 from clearhead.tasks.masked import MaskedRecipe, batch_loss, build_masked, parse_masked, read_texts, sizes_of
 from clearhead.tasks.masked_scoring import score_batches
-from clearhead.tasks.start import open_start
+from clearhead.tasks.start import open_start, start_of
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.train.loop import Work
 
@@ -109,9 +109,8 @@ def prepare_masked(
         UsageError: the recipe is wrong.
         DataError: the text cannot be used.
     """
-    recipe = parse_masked(tree, source)
-    start = open_start(Path(recipe.start), task=recipe.task) if recipe.start and not run else None
-    recipe = start.applied(recipe) if start else recipe
+    start = open_start(Path(start_of(tree)), task=tree["task"]) if start_of(tree) and not run else None
+    recipe = start.begun(tree, source, parse_masked) if start else parse_masked(tree, source)
     device = pick_device(recipe.train.device)
     known = start.tokenizer if start else load_tokenizer(run) if run else None
     read = read_texts(data, recipe, known=known, progress=progress)

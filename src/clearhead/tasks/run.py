@@ -35,18 +35,41 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in presets_folder().glob("*.toml"))
 
 
-def read_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Tree:
+def read_recipe(recipe: str | Path, overrides: Iterable[str] = (), *, start: str = "") -> Tree:
     """Reads a preset by name or a TOML file, and lays ``key=value`` overrides over it.
+
+    Args:
+        recipe: the name, or the file.
+        overrides: what stands over it.
+        start: of the run that it goes on with. Where training starts from a trained model, in that run or by the
+            overrides, the sizes and the tokenizer of a preset say nothing: those that are left somebody has written.
 
     Raises:
         UsageError: there is no such preset or file.
     """
-    path = Path(recipe)
-    if str(recipe) in preset_names():
+    path, over = Path(recipe), parse_overrides(overrides)
+    preset = str(recipe) in preset_names()
+    if preset:
         path = presets_folder() / f"{recipe}.toml"
     elif not path.is_file():
         raise UsageError(f"recipe {str(recipe)!r}: neither a file nor a preset{nearest(str(recipe), preset_names())}")
-    return merge({"name": path.stem, **read_toml(path)}, parse_overrides(overrides))
+    tree = {"name": path.stem, **read_toml(path)}
+    return merge(_without_sizes(tree) if preset and (start or over.get("start")) else tree, over)
+
+
+def _without_sizes(tree: Tree) -> Tree:
+    """Returns a recipe without its tokenizer, and of its model the rates of dropout and stochastic depth alone."""
+
+    def rates(table: Tree) -> Tree:
+        kept = {key: rates(value) if isinstance(value, dict) else value for key, value in table.items()}
+        return {key: value for key, value in kept.items() if isinstance(value, dict) or is_rate(key)}
+
+    return {key: value for key, value in tree.items() if key != "tokenizer"} | {"model": rates(tree.get("model", {}))}
+
+
+def is_rate(key: str) -> bool:
+    """Says whether a key of a model is a rate of training, which its weights do not depend on."""
+    return key.endswith("dropout") or key == "stochastic_depth"
 
 
 def new_run(name: str, parent: Path = Path("runs")) -> Path:

@@ -1,5 +1,6 @@
 """Where training starts from instead of random weights: another run, or a folder in Hugging Face's layout."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -7,20 +8,25 @@ from typing import Any, TypeVar
 from torch import nn
 
 from clearhead.checkpoint import LoadReport, load_matching, model_tensors
+from clearhead.config import Tree, as_tree, differences, merge
 from clearhead.errors import ModelError, UsageError
 from clearhead.interop.folder import is_folder
 from clearhead.interop.spelling import Tensors
+from clearhead.models.bert import BertConfig
+from clearhead.models.gpt import GPTConfig
+from clearhead.models.rnn import RNNConfig
 from clearhead.nn.lora import LoraLinear
+from clearhead.nn.position import LearnedPosition
 from clearhead.tasks.classify import ClassifyRecipe
 from clearhead.tasks.foreign import read_model
 from clearhead.tasks.language_model import LanguageModelRecipe, load_net, load_tokenizer, parse_language_model
 from clearhead.tasks.masked import MaskedRecipe, load_masked, parse_masked
-from clearhead.tasks.run import load_recipe
+from clearhead.tasks.run import is_rate, load_recipe
 from clearhead.tasks.translation import TransformerRecipe
-from clearhead.text.tokenizer import Tokenizer
+from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 from clearhead.train.state import find_checkpoint
 
-R = TypeVar("R", LanguageModelRecipe, MaskedRecipe)
+R = TypeVar("R", LanguageModelRecipe, MaskedRecipe, ClassifyRecipe)
 
 
 @dataclass(frozen=True)
@@ -35,20 +41,19 @@ class Start:
     tensors: Tensors
     """Its weights by name; LoRA is merged."""
 
-    def applied(self, recipe: R) -> R:
-        """Returns ``recipe`` with sizes and tokenizer of this model; its dropout rates are kept.
+    def begun(self, tree: Tree, source: str, parse: Callable[[Tree, str], R]) -> R:
+        """Returns the recipe that starts here; see ``begun_as``.
 
         Raises:
             UsageError: the two do not go together, such as a batch below the context.
         """
+        found = begun_as(tree, source, parse, model=self.recipe.model, tokenizer=self.recipe.tokenizer)
         try:
-            sizes = with_rates(self.recipe.model, recipe.model)
-            found = replace(recipe, model=sizes, tokenizer=self.recipe.tokenizer)
             if isinstance(found, LanguageModelRecipe):
                 found.check_window()
-            return found
         except ValueError as error:
             raise UsageError(str(error)) from error
+        return found
 
     def load_into(self, model: nn.Module) -> LoadReport:
         """Copies the weights into ``model``, whose layers may be adapted.
@@ -60,14 +65,71 @@ class Start:
 
 
 def load_weights(model: nn.Module, tensors: Tensors, source: str) -> LoadReport:
-    """Copies ``tensors`` into ``model``, whose layers may be adapted; raises ModelError if one does not fit."""
+    """Copies ``tensors`` into ``model``, whose layers may be adapted; raises ModelError if one does not fit.
+
+    Of positions that are learned a model of shorter rows gets those that it has.
+    """
     adapted = {name for name, module in model.named_modules() if isinstance(module, LoraLinear)}
+    tables = {f"{name}.weight": part for name, part in model.named_modules() if isinstance(part, LearnedPosition)}
 
     def place(name: str) -> str:
         owner, _, part = name.rpartition(".")
         return f"{owner}.linear.{part}" if owner in adapted else name
 
-    return load_matching(model, {place(name): tensor for name, tensor in tensors.items()}, source)
+    cut = {name: tensors[name][: len(table.weight)] for name, table in tables.items() if name in tensors}
+    return load_matching(model, {place(name): tensor for name, tensor in {**tensors, **cut}.items()}, source)
+
+
+def begun_as(
+    tree: Tree,
+    source: str,
+    parse: Callable[[Tree, str], R],
+    *,
+    model: BertConfig | GPTConfig | RNNConfig,
+    tokenizer: TokenizerConfig,
+) -> R:
+    """Returns the recipe ``tree`` with the sizes and the tokenizer of the trained model that it starts from.
+
+    Dropout rates stay the recipe's, and ``max_seq_len`` where it says one: for shorter rows all weights are there, for
+    longer ones too unless positions are learned.
+
+    Args:
+        tree: its ``start`` names the model.
+        source: what to call it in errors.
+        parse: builds the recipe of its task.
+        model: of the trained model.
+        tokenizer: of the trained model.
+
+    Raises:
+        UsageError: the recipe is wrong, or says another size or tokenizer.
+    """
+    recipe = parse(merge({"model": _without_rates(as_tree(model)), "tokenizer": as_tree(tokenizer)}, tree), source)
+    sizes, wanted = with_rates(model, recipe.model), recipe.model.max_seq_len
+    learned = isinstance(model, BertConfig | GPTConfig) and model.position == "learned"
+    if wanted <= model.max_seq_len or not learned:
+        sizes = replace(sizes, max_seq_len=wanted)
+    differing = {
+        **differences(as_tree(sizes), as_tree(recipe.model), "model."),
+        **differences(as_tree(tokenizer), as_tree(recipe.tokenizer), "tokenizer."),
+    }
+    if differing:
+        given = ", ".join(f"{key} = {ours!r}" for key, (_, ours) in differing.items())
+        own = ", ".join(repr(theirs) for theirs, _ in differing.values())
+        raise UsageError(
+            f"{given}: start {recipe.start!r} has {own}, and its weights fit nothing else; leave the key out"
+        )
+    return recipe
+
+
+def start_of(tree: Tree) -> str:
+    """Returns what a recipe starts from, "" for random weights; a value that is no text is refused where it is read."""
+    found = tree.get("start")
+    return found if isinstance(found, str) else ""
+
+
+def _without_rates(sizes: Tree) -> Tree:
+    kept = {key: _without_rates(value) if isinstance(value, dict) else value for key, value in sizes.items()}
+    return {key: value for key, value in kept.items() if not is_rate(key)}
 
 
 def with_rates(sizes: Any, rates: Any) -> Any:
@@ -75,7 +137,7 @@ def with_rates(sizes: Any, rates: Any) -> Any:
     kept = {}
     for field in fields(sizes):
         ours, theirs = getattr(sizes, field.name), getattr(rates, field.name)
-        if field.name.endswith("dropout") or field.name == "stochastic_depth":
+        if is_rate(field.name):
             kept[field.name] = theirs
         elif is_dataclass(ours):
             kept[field.name] = with_rates(ours, theirs)

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from clearhead.checkpoint import tidy, verify_checkpoint
-from clearhead.config import Tree, merge
+from clearhead.config import Tree, differences, merge
 from clearhead.errors import DataError, UsageError
 from clearhead.tasks.catalog import prepare_job, resolve
 from clearhead.tasks.job import GradientJob, Job, Progress
@@ -87,8 +86,8 @@ def prepare_resumed(
     """
     source = f"recipe of run {str(run)!r}"
     kept = resolve(load_recipe(run), source)
-    wanted = resolve(merge(kept, _decided(tree) if kept.get("start") else tree), source)
-    differing = _differences(kept, wanted)
+    wanted = resolve(merge(kept, tree), source)
+    differing = differences(kept, wanted)
     if refused := [key for key in differing if key not in (*RESUMABLE, *allow)]:
         allowed = ", ".join(RESUMABLE)
         raise UsageError(
@@ -189,9 +188,10 @@ def begin(
     Raises:
         ClearheadError: recipe, text, run directory or device cannot be used.
     """
-    tree = read_recipe(recipe, overrides)
     if resume and out is None:
         raise UsageError("--resume: name the run with --out RUN")
+    there = resume and out is not None and (out / "recipe.toml").exists()
+    tree = read_recipe(recipe, overrides, start=load_recipe(out).get("start", "") if out and there else "")
     if not resume and (allow or checkpoint != "latest"):
         raise UsageError("--allow-change, --checkpoint: for a run that goes on; add --resume")
     source = f"recipe {str(recipe)!r}"
@@ -201,7 +201,7 @@ def begin(
 
         def alone() -> str:
             """The first process reads and encodes, once, and says where the others find what it made."""
-            if resume and out is not None and (out / "recipe.toml").exists():
+            if out is not None and there:
                 prepared.append(_go_on(out, tree, folder, held, progress=progress, options=(source, checkpoint, allow)))
             else:
                 prepared.append(_start(out, tree, folder, held, progress=progress, source=source))
@@ -292,24 +292,6 @@ def train(
     where = Path(out) if out is not None else None
     with begin(recipe, Path(data), where, overrides=overrides, resume=resume, allow=allow_changes) as begun:
         return train_run(begun.job, begun.run, writers, begun.notes)
-
-
-def _decided(tree: Tree) -> Tree:
-    """What a recipe decides where training starts from a trained model: sizes and tokenizer are that one's."""
-    rates = {key: value for key, value in tree.get("model", {}).items() if key.endswith("dropout")}
-    return {key: value for key, value in tree.items() if key not in ("model", "tokenizer")} | {"model": rates}
-
-
-def _differences(old: Tree, new: Tree, prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """Returns the keys whose values differ, with both."""
-    found: dict[str, tuple[Any, Any]] = {}
-    for key in new:
-        before, after = old.get(key), new[key]
-        if isinstance(before, dict) and isinstance(after, dict):
-            found |= _differences(before, after, f"{prefix}{key}.")
-        elif before != after and prefix + key not in ("name", "about"):
-            found[prefix + key] = (before, after)
-    return found
 
 
 @contextmanager

@@ -79,16 +79,25 @@ def test_what_cannot_be_repeated(
     assert_one_line(several(capsys, labelled, tmp_path, "--compare-scratch"), 2, "nothing to compare with")
     said = clearhead(capsys, "train", "demo", "--data", toy_data, "--seeds", 2)
     assert_one_line(said, 2, "are for the task classify, not 'translation'")
+    for words in (["--tensorboard"], ["--allow-change", "data"], ["--checkpoint", "best"]):
+        assert_one_line(
+            several(capsys, labelled, tmp_path, "--seeds", 2, *words), 2, "are for one run, not for several"
+        )
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_that_began_elsewhere_goes_on_by_the_same_recipe(
     toy_classifier: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Sizes and tokenizer were those of the trained model, whatever the recipe says of them."""
-    tree = merge(CLASSIFY, {"model": {"d_model": 64}, "tokenizer": {"vocab_size": 99}, "start": str(toy_classifier)})
-    recipe, out = write_recipe(tmp_path / "tuned.toml", tree), tmp_path / "run"
+    """Sizes and tokenizer are those of the trained model, and a recipe that says others is refused."""
+    other = merge(CLASSIFY, {"model": {"d_model": 64}, "tokenizer": {"vocab_size": 99}, "start": str(toy_classifier)})
+    recipe, out = write_recipe(tmp_path / "tuned.toml", other), tmp_path / "run"
     words = ["train", recipe, "--data", labelled, "--out", out]
+    refused = (
+        f"model.d_model = 64, tokenizer.vocab_size = 99: start {str(toy_classifier)!r} has 16, 200, and its weights"
+    )
+    assert_one_line(clearhead(capsys, *words), 2, refused)
+    write_recipe(recipe, {key: value for key, value in other.items() if key not in ("model", "tokenizer")})
     assert clearhead(capsys, *words, "--set", "train.max_steps=2").code == 0
     said = clearhead(capsys, *words, "--resume", "--set", "train.max_steps=3", "--json")
     assert json.loads(said.out)["step"] == 3

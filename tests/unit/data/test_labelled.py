@@ -104,6 +104,12 @@ def test_other_splits_have_the_classes_of_training(tmp_path: Path) -> None:
     assert valid.counts == {"a": 0, "b": 0, "c": 2}
     with pytest.raises(DataError, match=r"test\.tsv line 2: label 'd' is not in the training lines; known: a, b, c$"):
         read(tmp_path, "test", train=train)
+    write(tmp_path, test_tsv="0.99\ty")
+    numbers = Labels(tuple(f"0.{i}" for i in range(10, 40)), pairs=False)
+    with pytest.raises(
+        DataError, match=r"'0\.99' is not in the training lines; labels that are numbers need data\.kind"
+    ):
+        read_labelled(tmp_path, split="test", config=LabelledConfig(), train=numbers)
     write(tmp_path, test_tsv="a\tx\tx")
     with pytest.raises(DataError, match=r"test\.tsv line 1: two texts a line, but one in training$"):
         read(tmp_path, "test", train=train)

@@ -22,9 +22,10 @@ from clearhead.data.labelled_batches import (
 )
 from clearhead.data.loading import load
 from clearhead.errors import DataError, UsageError
+from clearhead.text.special import ABSENT
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
-PAD, UNK, CLS, SEP = 0, 3, 4, 5
+PAD, UNK, CLS, SEP, MASK = 0, 3, 4, 5, 6
 CHARS = Tokenizer.train(["abcdef ghij"], TokenizerConfig(kind="char", specials="masked", min_frequency=1))
 
 
@@ -125,6 +126,15 @@ def test_what_is_read_is_used_or_dropped() -> None:
     assert encode_labelled(text, tokenizer=CHARS, max_seq_len=32, overlong="error").report.pieces_dropped == 0
 
 
+def test_a_text_of_no_pieces_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours make unknown pieces of any sign, BERT's own tokenizer drops what is no letter, mark or space."""
+    monkeypatch.setattr(Tokenizer, "encode_batch", lambda self, texts: [[7] * (text != "\u200b") for text in texts])
+    for first, second in (("\u200b", None), ("a", "\u200b"), ("\u200b", "a")):
+        rows = [Line("f line 1", "n", "b", second and "b"), Line("f line 2", "y", first, second)]
+        with pytest.raises(DataError, match=r"^f line 2: the tokenizer leaves no piece of a text; it has signs alone"):
+            encode_labelled(LabelledText(rows, ("n", "y"), "f", 0), tokenizer=CHARS, max_seq_len=12)
+
+
 def test_numbers_are_labels_of_floats() -> None:
     text = LabelledText([Line("", "1.5", "a", None), Line("", "-2", "b", None)], (), "f", 0)
     source = encode_labelled(text, tokenizer=CHARS, max_seq_len=12)
@@ -154,6 +164,63 @@ def test_order_comes_from_seed_and_epoch() -> None:
     assert order() != order(seed=2)
 
 
+def hidden(source: LabelledRows, *, share: float = 0.3, seed: int = 1, epoch: int = 0, tokens: int = 320) -> Any:
+    return training_batches(source, batch_tokens=tokens, seed=seed, epoch=epoch, word_dropout=share)
+
+
+def rows_of(batches: Iterable[LabelledBatch]) -> dict[int, list[int]]:
+    """The ids of each line, padding left out, by its number."""
+    return {
+        index: batch.ids[row][batch.mask[row]].tolist()
+        for batch in batches
+        for row, index in enumerate(batch.indices.tolist())
+    }
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_hidden_pieces_are_pieces_of_the_text_and_nothing_else_changes(pairs: bool) -> None:
+    source = encoded(pairs=pairs)
+    count = 0
+    whole = training_batches(source, batch_tokens=320, seed=1, epoch=0)
+    for batch, was in zip(load(hidden(source)), load(whole), strict=True):
+        differs = batch.ids != was.ids
+        assert (batch.ids[differs] == MASK).all()
+        assert not differs[~was.mask | (was.ids == CLS) | (was.ids == SEP)].any()
+        assert same([dataclasses.replace(batch, ids=was.ids)], [was])
+        count += int(differs.sum())
+    assert count > 100
+    assert same(load(hidden(source, share=0.0)), load(whole))
+    assert not any((batch.ids == MASK).any() for batch in load(evaluation_batches(source, batch_tokens=320)))
+
+
+def test_what_is_hidden_comes_from_seed_epoch_and_line_alone() -> None:
+    source = encoded(pairs=True)
+    first = rows_of(load(hidden(source)))
+    assert rows_of(load(hidden(source, tokens=2000))) == first, "other batch mates"
+    assert rows_of(load(hidden(source), workers=2)) == first
+    assert rows_of(load(hidden(source), start=3)).items() < first.items(), "a run that goes on"
+    assert len({tuple(row) for row in first.values()}) == len(first)
+    for other in (hidden(source, seed=2), hidden(source, epoch=1)):
+        again = rows_of(load(other))
+        assert sum(again[line] != first[line] for line in first) > 60
+
+
+def test_lines_that_are_alike_are_hidden_apart() -> None:
+    text = LabelledText([Line("", "ny"[i % 2], "a" * 40, None) for i in range(40)], ("n", "y"), "f", 0)
+    found = rows_of(load(hidden(encode_labelled(text, tokenizer=CHARS, max_seq_len=64), tokens=4096)))
+    assert len({tuple(row) for row in found.values()}) == 40
+
+
+def test_without_a_mask_the_unknown_piece_stands_there() -> None:
+    source = encoded()
+    plain = dataclasses.replace(source, special=dataclasses.replace(source.special, mask=ABSENT))
+    masked, unknown = rows_of(load(hidden(source))), rows_of(load(hidden(plain)))
+    assert unknown == {line: [UNK if i == MASK else i for i in row] for line, row in masked.items()}
+    neither = dataclasses.replace(source, special=dataclasses.replace(plain.special, unk=ABSENT))
+    with pytest.raises(UsageError, match=r"word_dropout = 0.3: tokenizer has neither \[MASK\] nor an unknown piece"):
+        hidden(neither)[0]
+
+
 def test_batch_moves_whole() -> None:
     batch = evaluation_batches(encoded(), batch_tokens=320)[0]
     moved = batch.to("meta")
@@ -181,3 +248,12 @@ def test_real_sets_use_every_piece(shared_data: Path, name: str) -> None:
     batches = training_batches(source, batch_tokens=4096, seed=0, epoch=0)
     assert batches.plan.efficiency > 0.97
     assert sum(batch.target_count for batch in load(batches)) == len(text)
+    for share in (0.1, 0.4):
+        first, second = (rows_of(load(hidden(source, share=share, epoch=epoch, tokens=4096))) for epoch in (0, 1))
+        pieces = sum(map(len, first.values())) - (3 if source.rows.pair else 2) * len(text)
+        times = [sum(row.count(MASK) for row in found.values()) / pieces for found in (first, second)]
+        both = sum(a == b == MASK for line in first for a, b in zip(first[line], second[line], strict=True)) / pieces
+        # five deviations of a share of so many independent draws
+        near = 5 * (share / pieces) ** 0.5
+        assert times == pytest.approx([share, share], abs=near)
+        assert both == pytest.approx(share**2, abs=near)

@@ -162,6 +162,30 @@ def test_unfreezing_resumes_bit_for_bit(stop: int, labelled: Path, toy_classifie
         assert [name for name in tensors if not torch.equal(tensors[name], b.tensors[stem][name])] == []
 
 
+def test_word_dropout_is_of_training_alone_and_resumes_bit_for_bit(
+    labelled: Path, toy_classifier: Path, tmp_path: Path
+) -> None:
+    tree = merge(CLASSIFY, {"finetune": {"word_dropout": 0.3, "epochs": 0}, "train": {"max_steps": 8}})
+    job = prepare_classify(tree, "here", labelled)
+    hidden = job.tokenizer.ids.mask
+    shares = [float((batch.ids == hidden).sum() / batch.mask.sum()) for batch in job.work().batches(0, 0)]
+    assert 0.1 < sum(shares) / len(shares) < 0.3
+    plain = prepare_classify(merge(tree, {"finetune": {"word_dropout": 0.0}}), "here", labelled)
+    assert job.work().evaluate(job.state.model.eval()) == plain.work().evaluate(plain.state.model.eval())
+    for start in ("", str(toy_classifier)):
+        fresh = prepared(labelled, start=start, finetune={"word_dropout": 0.3, "fresh": bool(start)})
+        assert any((batch.ids == hidden).any() for batch in fresh.work().batches(0, 0)), "from scratch too"
+    recipe = write_recipe(tmp_path / "tuned.toml", tree)
+    for run, steps in (("whole", (8,)), ("cut", (3, 8))):
+        for number, stop in enumerate(steps):
+            changes = [f"train.max_steps={stop}"]
+            with begin(recipe, labelled, tmp_path / run, overrides=changes, resume=number > 0) as begun:
+                train_run(begun.job, begun.run)
+    a, b = (load_checkpoint(tmp_path / run / "checkpoints" / "step-00000008") for run in ("whole", "cut"))
+    for stem, tensors in a.tensors.items():
+        assert [name for name in tensors if not torch.equal(tensors[name], b.tensors[stem][name])] == []
+
+
 def test_pairs_and_numbers_train_too(tmp_path: Path) -> None:
     data = write_labelled(tmp_path / "pairs", labelled_lines(20, pairs=True), labelled_lines(6, pairs=True))
     batch = next(prepared(data).work().batches(0, 0))

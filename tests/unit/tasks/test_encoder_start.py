@@ -9,21 +9,25 @@ import torch
 from clearhead.checkpoint import Checkpoint, load_checkpoint, model_tensors, save_checkpoint
 from clearhead.config import as_tree, merge, write_toml
 from clearhead.data.labelled import Labels
-from clearhead.errors import ModelError
+from clearhead.errors import ModelError, UsageError
 from clearhead.models.bert import BertConfig, BertPretraining
 from clearhead.tasks.classify_job import ClassifyJob, prepare_classify
 from clearhead.tasks.encoder_start import open_encoder
 from clearhead.tasks.language_model import load_tokenizer, save_tokenizer
+from clearhead.tasks.training import begin, train_run
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.train.state import find_checkpoint, point_to
 from tests.foreign import write_bert, write_gpt2
-from tests.toy import CLASSIFY, labelled_lines, write_labelled
+from tests.toy import CLASSIFY, labelled_lines, write_labelled, write_recipe
 
 SIZES: dict[str, Any] = {"d_model": 16, "d_ff": 24, "n_heads": 4, "n_layers": 3, "max_seq_len": 20}
 
 
+TREE = {key: value for key, value in CLASSIFY.items() if key not in ("model", "tokenizer")}
+
+
 def prepared(data: Path, start: Path, **changes: Any) -> ClassifyJob:
-    return prepare_classify(merge(CLASSIFY, {"start": str(start), **changes}), "here", data)
+    return prepare_classify(merge(TREE, {"start": str(start), **changes}), "here", data)
 
 
 def masked_run(run: Path, tokenizer: Tokenizer, *, nsp: bool, without: str = "") -> BertPretraining:
@@ -86,7 +90,7 @@ def test_a_classifier_gives_its_output_layer_for_the_same_labels_alone(
 
 
 def test_fresh_takes_sizes_and_vocabulary_alone(toy_classifier: Path, labelled: Path) -> None:
-    job = prepared(labelled, toy_classifier, finetune={"fresh": True, "frozen": True}, model={"d_model": 64})
+    job = prepared(labelled, toy_classifier, finetune={"fresh": True, "frozen": True})
     tuned = prepared(labelled, toy_classifier)
     assert job.taken is None
     assert job.recipe.model == tuned.recipe.model
@@ -94,6 +98,62 @@ def test_fresh_takes_sizes_and_vocabulary_alone(toy_classifier: Path, labelled: 
     own, theirs = (one.state.model.state_dict()["bert.layers.0.mlp.up_proj.weight"] for one in (job, tuned))
     assert not torch.equal(own, theirs)
     assert all(parameter.requires_grad for parameter in job.state.model.parameters()), "all of it learns"
+
+
+def test_rows_may_be_shorter_and_other_sizes_are_refused(toy_classifier: Path, labelled: Path) -> None:
+    whole, cut = prepared(labelled, toy_classifier), prepared(labelled, toy_classifier, model={"max_seq_len": 9})
+    assert max(batch.ids.shape[1] for batch in cut.batches(0, 0)) == 9
+    assert cut.train.report.truncated > whole.train.report.truncated == 0
+    assert cut.taken == whole.taken
+    ids = torch.tensor([[4, 8, 9, 5]])
+    assert torch.equal(cut.state.model.eval()(ids), whole.state.model.eval()(ids))
+    for table, key, value, own in (
+        ("model", "max_seq_len", 25, "24"),
+        ("model", "d_model", 32, "16"),
+        ("tokenizer", "lowercase", True, "False"),
+        ("tokenizer", "vocab_size", 300, "200"),
+    ):
+        for fresh in (False, True):
+            with pytest.raises(UsageError, match=rf"^{table}.{key} = {value}: start '.*' has {own}, and its weights"):
+                prepared(labelled, toy_classifier, finetune={"fresh": fresh}, **{table: {key: value}})
+
+
+def test_sizes_of_a_preset_are_not_what_somebody_wrote(toy_classifier: Path, labelled: Path, tmp_path: Path) -> None:
+    start, short = f"start={str(toy_classifier)!r}", "model.max_seq_len=9"
+    more = ["train.max_steps=1", "finetune.epochs=0", "train.warmup_steps=0", "train.device=cpu"]
+    with begin("classify", labelled, tmp_path / "run", overrides=[start, short, *more]) as begun:
+        assert (begun.job.recipe.model.d_model, begun.job.recipe.model.max_seq_len) == (16, 9)
+        train_run(begun.job, begun.run)
+    for changes in ([start, short, *more], [start, *more], more):
+        with begin("classify", labelled, tmp_path / "run", overrides=changes, resume=True) as again:
+            assert again.notes == ()
+            assert again.job.recipe == begun.job.recipe
+    for given in ("model.max_seq_len=8", "model.d_model=32"):
+        with (
+            pytest.raises(UsageError, match=rf"--resume: {given.partition('=')[0]} differs from the run's recipe"),
+            begin("classify", labelled, tmp_path / "run", overrides=[*more, given], resume=True),
+        ):
+            pass
+    for other in ("model.d_model=32", "model.n_layers=4"):
+        with (
+            pytest.raises(UsageError, match=f"^{other.replace('=', ' = ')}: start '.*' has "),
+            begin("classify", labelled, tmp_path / "other", overrides=[start, *more, other]),
+        ):
+            pass
+    mine = write_recipe(tmp_path / "mine.toml", CLASSIFY | {"start": str(toy_classifier), "model": {"d_ff": 64}})
+    with (
+        pytest.raises(UsageError, match=r"^model.d_ff = 64: start '.*' has 32, "),
+        begin(mine, labelled, tmp_path / "x"),
+    ):
+        pass
+
+
+def test_a_classifier_gives_its_pooling_too(labelled: Path, tmp_path: Path) -> None:
+    (tmp_path / "mean").mkdir()
+    train_run(prepare_classify(merge(CLASSIFY, {"finetune": {"pooling": "mean"}}), "here", labelled), tmp_path / "mean")
+    assert prepared(labelled, tmp_path / "mean").recipe.finetune.pooling == "mean"
+    other = prepared(labelled, tmp_path / "mean", finetune={"pooling": "first"})
+    assert other.recipe.finetune.pooling == "first", "somebody wrote it"
 
 
 def test_a_folder_of_hugging_face(labelled: Path, tmp_path: Path) -> None:

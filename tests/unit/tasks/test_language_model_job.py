@@ -104,7 +104,7 @@ def test_a_recurrent_run_is_resumed_scored_and_trained_further(text: Path, tmp_p
 
 
 def test_a_run_starts_where_another_ended(run: Path, text: Path) -> None:
-    job = prepared(text, start=str(run), model={"d_model": 64, "dropout": 0.3})
+    job = prepared(text, start=str(run), model={"dropout": 0.3})
     best = find_checkpoint(run)
     assert best is not None
     source = load_net(replace(job.recipe, start=""), load_tokenizer(run), best)

@@ -132,7 +132,7 @@ def test_the_report_adds_up(text: Path) -> None:
 
 def test_a_run_starts_where_another_ended(run: Path, text: Path) -> None:
     rates = {"dropout": 0.3, "block": {"attn_dropout": 0.2}}
-    job = prepared(text, start=str(run), model={"d_model": 64, **rates})
+    job = prepared(text, start=str(run), model=rates)
     best = find_checkpoint(run)
     assert best is not None
     source = load_masked(replace(job.recipe, start=""), job.tokenizer, best)

@@ -27,6 +27,13 @@ def test_every_family_is_forecast(tree: dict[str, object]) -> None:
     assert f"{found.parameters:,} parameters" in found.lines()[0]
 
 
+def test_what_is_frozen_beside_small_products_has_no_gradients() -> None:
+    small = {"start": "somewhere", "masked": {"lora": {"rank": 1}}}
+    whole, adapted = (plan(tree, "here", Devices()).memory for tree in (MASKED, merge(MASKED, small)))
+    assert adapted["gradients"] < whole["gradients"]
+    assert adapted["parameters"] > whole["parameters"]
+
+
 def test_devices_share_rows_and_fsdp_shares_states_too() -> None:
     one, ddp = (plan(WIDE, "here", Devices(count)) for count in (1, 4))
     fsdp = plan(merge(WIDE, {"train": {"parallel": "fsdp"}}), "here", Devices(4))

@@ -74,6 +74,32 @@ def test_lora_on_a_foreign_model(text: Path, tmp_path: Path) -> None:
     assert torch.equal(job.model.eval()(ids), plain.model.eval()(ids))
 
 
+def test_lora_on_a_foreign_bert_trains_products_and_heads_and_is_merged(tmp_path: Path) -> None:
+    folder, data = write_bert(tmp_path / "theirs", "BertModel"), tmp_path / "text.txt"
+    data.write_text("".join(f"He eats an apple.\nDon't you, {number}?\n\n" for number in range(60)), encoding="utf-8")
+    tree = {**TREE, "task": "masked", "data": {"separator": "blank_line"}, "start": str(folder)}
+    job = prepare_masked(merge(tree, {"masked": {"lora": {"rank": 2}}, "train": {"lr": 1e-2}}), "here", data)
+    plain = prepare_masked(tree, "here", data)
+    ids = torch.tensor([[2, 9, 12, 3]])
+    assert torch.equal(job.model.eval().bert(ids), plain.model.eval().bert(ids)), "as the model it starts from"
+    before = {name: tensor.clone() for name, tensor in job.model.state_dict().items()}
+    (tmp_path / "run").mkdir()
+    train_run(job, tmp_path / "run")
+    moved = {name for name, tensor in job.model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved
+    assert all(".lora_" in name or name.startswith(("mlm_head", "nsp_head", "bert.pooler")) for name in moved)
+    assert not moved & {"mlm_head.out_proj.weight", "bert.embedding.tokens.weight"}, "the table is the encoder's"
+    assert {name.rpartition(".")[2] for name in moved if name.startswith("bert.layers.")} == {"lora_a", "lora_b"}
+    loaded = MaskedModel.load(tmp_path / "run", checkpoint="latest", device="cpu").model
+    assert not any(isinstance(module, LoraLinear) for module in loaded.modules())
+    torch.testing.assert_close(loaded(ids).mlm, job.model.eval()(ids).mlm, rtol=0, atol=1e-5)
+    assert open_start(tmp_path / "run", task="masked").tensors.keys() == dict(plain.model.named_parameters()).keys()
+    with pytest.raises(UsageError, match=r"lora.targets = \['x'\]: no linear layer has such a name"):
+        prepare_masked(merge(tree, {"masked": {"lora": {"targets": ["x"]}}}), "here", data)
+    with pytest.raises(UsageError, match=r"lora: adapts a trained model; name it with start \(--from RUN\)"):
+        prepare_masked(merge(tree, {"masked": {"lora": {}}, "start": "", "model": {"max_seq_len": 64}}), "here", data)
+
+
 def test_what_it_cannot_start_from(text: Path, toy_run: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="a run of the task language_model is needed, not 'translation'"):
         prepared(text, toy_run)
@@ -110,6 +136,64 @@ def test_a_foreign_bert_is_pretrained_further(tmp_path: Path) -> None:
     assert MaskedModel.load(tmp_path / "run").tokenizer.fingerprint == start.tokenizer.fingerprint
     with pytest.raises(ModelError, match="a model of the task language_model is needed, not 'masked'"):
         open_start(folder, task="language_model")
+
+
+def test_shorter_rows_are_the_first_of_the_same_model(text: Path, tmp_path: Path) -> None:
+    """What learned positions of the full model say of short texts, the cut ones say too; the rest is as it was."""
+    folder = write_gpt2(tmp_path / "gpt2")
+    whole, cut = prepared(text, folder), prepared(text, folder, model={"max_seq_len": 16})
+    assert (cut.recipe.model.max_seq_len, whole.recipe.model.max_seq_len) == (16, 64)
+    assert cut.model.embedding.position is not None
+    assert len(cut.model.state_dict()["embedding.position.weight"]) == 16
+    assert cut.taken == whole.taken
+    ids = torch.randint(4, 60, (2, 16), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(cut.model.eval()(ids), whole.model.eval()(ids))
+    assert next(cut.batches(0, 0)).ids.shape[1] <= 16
+    (tmp_path / "run").mkdir()
+    train_run(cut, tmp_path / "run")
+    again = open_start(tmp_path / "run", task="language_model")
+    assert again.recipe.model == cut.recipe.model
+    assert prepared(text, folder, train={"batch_tokens": 32}, model={"max_seq_len": 32}).recipe.train.batch_tokens == 32
+    with pytest.raises(UsageError, match=rf"^model.max_seq_len = 65: start '{folder}' has 64, and its weights fit"):
+        prepared(text, folder, model={"max_seq_len": 65})
+
+
+def test_longer_rows_where_positions_are_computed(text: Path, tmp_path: Path) -> None:
+    folder = write_llama(tmp_path / "llama")
+    whole = prepared(text, folder)
+    length = 2 * whole.recipe.model.max_seq_len
+    longer = prepared(text, folder, model={"max_seq_len": length})
+    ids = torch.randint(4, 60, (1, length), generator=torch.Generator().manual_seed(0))
+    short = ids[:, : length // 2]
+    torch.testing.assert_close(longer.model.eval()(ids)[:, : length // 2], whole.model.eval()(short), rtol=0, atol=1e-5)
+    with pytest.raises(UsageError, match=r"train.batch_tokens = 256: must be at least model.max_seq_len = 1000"):
+        prepared(text, folder, model={"max_seq_len": 1000})
+
+
+def test_sizes_that_somebody_wrote_are_those_of_the_start_or_refused(text: Path, tmp_path: Path) -> None:
+    folder = write_gpt2(tmp_path / "gpt2")
+    own = prepared(text, folder).recipe
+    same = {"d_model": own.model.d_model, "block": {"norm_eps": own.model.block.norm_eps}}
+    assert prepared(text, folder, model=same).recipe == own
+    other = {"n_layers": 7, "max_seq_len": 99, "dropout": 0.3, "block": {"activation": "relu", "mlp_dropout": 0.2}}
+    with pytest.raises(UsageError) as refused:
+        prepared(text, folder, model=other, tokenizer={"vocab_size": 500})
+    message = str(refused.value)
+    assert message.startswith("model.n_layers = 7, model.max_seq_len = 99, model.block.activation = 'relu', tokenizer.")
+    assert f"tokenizer.vocab_size = 500: start '{folder}' has {own.model.n_layers}, 64, 'gelu_tanh', " in message
+    assert "dropout" not in message
+
+
+def test_masked_rows_may_be_shorter(tmp_path: Path) -> None:
+    folder, data = write_bert(tmp_path / "theirs", "BertModel"), tmp_path / "text.txt"
+    data.write_text("".join(f"He eats an apple.\nDon't you, {number}?\n\n" for number in range(60)), encoding="utf-8")
+    tree = {**TREE, "task": "masked", "data": {"separator": "blank_line"}, "start": str(folder)}
+    whole, cut = (prepare_masked(merge(tree, {"model": size}), "here", data) for size in ({}, {"max_seq_len": 12}))
+    assert max(batch.ids.shape[1] for batch in cut.batches(0, 0)) == 12
+    ids = torch.tensor([[2, 9, 12, 3]])
+    assert torch.equal(cut.model.eval().bert(ids), whole.model.eval().bert(ids))
+    with pytest.raises(UsageError, match=r"^model.n_segments = 3: start '.*' has 2, and its weights fit nothing else"):
+        prepare_masked(merge(tree, {"model": {"n_segments": 3}}), "here", data)
 
 
 def test_rates_are_kept_at_any_depth() -> None:
