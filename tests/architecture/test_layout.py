@@ -21,7 +21,8 @@ BUDGETS = {
     ("train",): 2000,
     ("decode",): 2200,
     ("interop",): 1400,
-    ("inspect",): 4000,
+    ("inspect",): 3600,
+    ("drawing",): 700,
     ("tasks",): 7300,
 }
 FILE_LINES, FUNCTION_LINES, NESTING = 400, 60, 3

@@ -11,10 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from clearhead.drawing.heatmap import AttentionPicture, Panel
+from clearhead.drawing.report import Note, Part, Table, View
 from clearhead.errors import ModelError
 from clearhead.inspect.call import check_eager, untouched
-from clearhead.inspect.heatmap import AttentionPicture, Panel
-from clearhead.inspect.report import Note, Part, Table, View
 from clearhead.inspect.watch import watching
 from clearhead.nn.attention import Attention, AttentionCore, CrossAttention
 from clearhead.nn.layer import Layer

@@ -10,8 +10,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from clearhead.checkpoint import checkpoints_of
+from clearhead.drawing.report import Note, Part, Table, View, amount
 from clearhead.errors import ModelError
-from clearhead.inspect.report import Note, Part, Table, View, amount
 
 WEIGHTS, OPTIMIZER = ("model", "ema"), "optimizer"
 LONGEST_HEADER = 1 << 20  # bytes of a JSON file that is read to name its keys

@@ -17,18 +17,22 @@ from clearhead.tasks.translation import parse_recipe
 from clearhead.tasks.translation_job import prepare_translation
 
 TASKS = ("translation", "rnn_translation", "language_model", "rnn_language_model", "ngram", "masked", "classify")
+STARTED = ("language_model", "rnn_language_model", "masked", "classify")  # which may begin with a trained model
 
 
 def task_of(tree: Tree, source: str) -> str:
     """Returns the recipe's task; translation is what a recipe without the key is for.
 
     Raises:
-        UsageError: there is no such task.
+        UsageError: there is no such task, or it cannot begin with a trained model, as the recipe says.
     """
     task = tree.get("task", "translation")
     if task not in TASKS:
         hint = nearest(str(task), TASKS) + newer_than_this(tree)
         raise UsageError(f"{source}: task = {task!r}: must be one of {', '.join(TASKS)}{hint}")
+    if tree.get("start") and task not in STARTED:
+        rule = f"only {', '.join(STARTED)} begin with a trained model"
+        raise UsageError(f"{source}: start = {tree['start']!r}: the task {task} learns from scratch, {rule}")
     return str(task)
 
 

@@ -41,8 +41,9 @@ def read_recipe(recipe: str | Path, overrides: Iterable[str] = (), *, start: str
     Args:
         recipe: the name, or the file.
         overrides: what stands over it.
-        start: of the run that it goes on with. Where training starts from a trained model, in that run or by the
-            overrides, the sizes and the tokenizer of a preset say nothing: those that are left somebody has written.
+        start: what the run that it goes on with started from, which need not be said again. Where training starts from
+            a trained model, the sizes and the tokenizer of a preset say nothing: those that are left somebody has
+            written.
 
     Raises:
         UsageError: there is no such preset or file.
@@ -53,7 +54,7 @@ def read_recipe(recipe: str | Path, overrides: Iterable[str] = (), *, start: str
         path = presets_folder() / f"{recipe}.toml"
     elif not path.is_file():
         raise UsageError(f"recipe {str(recipe)!r}: neither a file nor a preset{nearest(str(recipe), preset_names())}")
-    tree = {"name": path.stem, **read_toml(path)}
+    tree = {"name": path.stem, **({"start": start} if start else {}), **read_toml(path)}
     return merge(_without_sizes(tree) if preset and (start or over.get("start")) else tree, over)
 
 

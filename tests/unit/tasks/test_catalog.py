@@ -23,6 +23,15 @@ def test_an_unknown_task_is_named() -> None:
         task_of({"task": "video", "clearhead": "99"}, "here")
 
 
+@pytest.mark.parametrize("task", ["translation", "rnn_translation", "ngram"])
+def test_what_learns_from_scratch_refuses_a_start(task: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"^here: start = 'runs/x': the task {task} learns from scratch, only language_"
+    ):
+        task_of({"task": task, "start": "runs/x"}, "here")
+    assert task_of({"task": "masked", "start": "runs/x"}, "here") == "masked"
+
+
 def test_defaults_are_filled_in() -> None:
     tree = resolve(merge(RECIPE, {"train": {"seed": 7}}), "here")
     assert (tree["train"]["seed"], tree["train"]["keep_last"]) == (7, 3)

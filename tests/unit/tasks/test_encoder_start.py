@@ -1,5 +1,6 @@
 """Where fine-tuning starts: a pretraining run, a classifier, a foreign folder; what is loaded, new or left is said."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,12 @@ def test_sizes_of_a_preset_are_not_what_somebody_wrote(toy_classifier: Path, lab
         with begin("classify", labelled, tmp_path / "run", overrides=changes, resume=True) as again:
             assert again.notes == ()
             assert again.job.recipe == begun.job.recipe
+    (tmp_path / "killed").mkdir()  # before its first checkpoint
+    shutil.copy(tmp_path / "run" / "recipe.toml", tmp_path / "killed")
+    with begin("classify", labelled, tmp_path / "killed", overrides=[short, *more], resume=True) as again:
+        assert again.job.recipe == begun.job.recipe
+        assert isinstance(again.job, ClassifyJob)
+        assert again.job.taken is not None
     for given in ("model.max_seq_len=8", "model.d_model=32"):
         with (
             pytest.raises(UsageError, match=rf"--resume: {given.partition('=')[0]} differs from the run's recipe"),
