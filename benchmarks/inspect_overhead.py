@@ -4,6 +4,8 @@ Run by an interpreter that has torch, transformers and the peers; every tool has
 figure is the median over them. ``--layers 12 --d-model 768`` is GPT-2 124M; ours is imported from this checkout.
 
     python benchmarks/inspect_overhead.py --layers 12 --d-model 768 --repeats 3
+
+``--pairs`` compares ours with the peer that does the same work, in turns on one model in one process.
 """
 
 import argparse
@@ -96,9 +98,7 @@ def look_with(tool: str, options: argparse.Namespace) -> tuple[Any, Look]:
 
             return gpt2(options), lambda model, ids: _summary(summary(model, input_data=ids, verbose=0))
         case "torchviz":
-            from torchviz import make_dot
-
-            return gpt2(options), lambda model, ids: f"{_dot(make_dot, model, ids)} nodes"
+            return gpt2(options), lambda model, ids: f"{_dot(model, ids)} nodes"
         case "torchlens":
             import torchlens
 
@@ -124,11 +124,15 @@ def _summary(found: Any) -> str:
     return f"{found.total_params:,} parameters, {2 * found.total_mult_adds:,} FLOP"
 
 
-def _dot(make_dot: Any, model: Any, ids: Any) -> int:
+def _dot(model: Any, ids: Any, *, back: bool = False) -> int:
     import torch
+    from torchviz import make_dot
 
     with torch.enable_grad():
-        dot = make_dot(loss_of(model, ids), params=dict(model.named_parameters()), show_saved=True, show_attrs=True)
+        loss = loss_of(model, ids)
+        dot = make_dot(loss, params=dict(model.named_parameters()), show_saved=True, show_attrs=True)
+    if back:
+        loss.backward()
     return sum("->" not in line and "[label=" in line for line in dot.body)
 
 
@@ -161,15 +165,51 @@ def work(tool: str, options: argparse.Namespace) -> dict[str, Any]:
     return {"plain": plain, "seconds": seconds, "mb": grown / 1024, "said": said}
 
 
+def pairs(options: argparse.Namespace) -> None:
+    """Times looks at the same work in turns, there and back: forward alone, and a step whose gradients are freed."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model, ids = gpt2(options), torch.randint(0, 50257, (1, options.length))
+    looks: dict[str, Look] = {
+        "plain forward": lambda model, ids: str(model(ids).logits.shape),
+        **{tool: look_with(tool, options)[1] for tool in ("clearhead model", "torchinfo")},
+        "plain step": _step,
+        "clearhead autograd": look_with("clearhead autograd", options)[1],
+        "torchviz, then back": lambda model, ids: f"{_dot(model, ids, back=True)} nodes",
+    }
+    taken: dict[str, list[float]] = {name: [] for name in looks}
+    for number in range(2 + options.repeats):
+        for name, look in list(looks.items())[:: 1 if number % 2 else -1]:
+            with torch.set_grad_enabled("step" in name):
+                started = time.process_time()
+                look(model, ids)
+                model.zero_grad()
+            taken[name] += [time.process_time() - started] * (number > 1)
+    for name, seconds in taken.items():
+        print(f"{name}: {1e3 * statistics.median(seconds):.1f} ms ({', '.join(f'{1e3 * one:.0f}' for one in seconds)})")
+
+
+def _step(model: Any, ids: Any) -> str:
+    loss = loss_of(model, ids)
+    loss.backward()
+    return str(loss.shape)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, value in (("layers", 12), ("d-model", 768), ("length", 64), ("repeats", 3)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--tools", nargs="*", default=TOOLS)
+    parser.add_argument("--pairs", action="store_true", help="in turns in one process, against the same work")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(work(options.one, options)))
+        return
+    if options.pairs:
+        pairs(options)
         return
     found: dict[str, list[dict[str, Any]]] = {tool: [] for tool in options.tools}
     path = os.pathsep.join(filter(None, [str(SOURCES), os.environ.get("PYTHONPATH", "")]))

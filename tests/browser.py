@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # what the protocol calls a reference to an element
+NARROWEST = 500  # a window; what is narrower is a phone's screen
 KEYS = {"right": "\ue014", "left": "\ue012", "up": "\ue013", "down": "\ue015", "tab": "\ue004", "enter": "\ue007"}
 
 
@@ -35,11 +36,13 @@ class Browser:
             "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
             f"--window-size={width},{height}",
         ]
+        phone = {"width": width, "height": height, "pixelRatio": 2.0, "touch": True, "mobile": True}
         capabilities = {
             "browserName": "chrome",
             "goog:chromeOptions": {
                 "binary": shutil.which("chromium"),
                 "args": arguments + ["--blink-settings=preferredColorScheme=0"] * dark,
+                **({"mobileEmulation": {"deviceMetrics": phone}} if width < NARROWEST else {}),
                 "perfLoggingPrefs": {"enableNetwork": True, "enablePage": False},
             },
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},

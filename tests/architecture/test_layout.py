@@ -21,8 +21,9 @@ BUDGETS = {
     ("train",): 2000,
     ("decode",): 2200,
     ("interop",): 1400,
-    ("inspect",): 4000,
-    ("tasks",): 7100,
+    ("inspect",): 3600,
+    ("drawing",): 700,
+    ("tasks",): 7300,
 }
 FILE_LINES, FUNCTION_LINES, NESTING = 400, 60, 3
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "manager", "managers"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clearhead.inspect.page import save_page
+from clearhead.drawing.page import save_page
 from clearhead.tasks.inspection import Opened
 from clearhead.tasks.views import all_of
 from tests.browser import Browser, browsing
@@ -30,6 +30,26 @@ return [...document.querySelectorAll(written)].map((one) => {
   return [(Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05), one.tagName, one.textContent.slice(0, 20)];
 }).sort((a, b) => a[0] - b[0])[0];
 """
+
+# what goes beyond the right edge, but for what lies in something that scrolls
+OUTSIDE = """
+const scrolls = (one) => one && (/auto|scroll/.test(getComputedStyle(one).overflowX) || scrolls(one.parentElement));
+return [...document.querySelectorAll("main *")]
+  .filter((one) => one.getBoundingClientRect().right > innerWidth + 1 && !scrolls(one.parentElement))
+  .map((one) => `${one.tagName} ${one.className} ${one.textContent.slice(0, 30)}`);
+"""
+SMALL = """
+return [...document.querySelectorAll("button, nav a")]
+  .map((one) => [one.getBoundingClientRect().height, one.textContent])
+  .filter(([height]) => height < 40);
+"""
+# a line that ends inside a part of a name: two letters side by side on different lines, with no joint between them
+CUT = """(one) => {
+  const parts = [...one.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE);
+  const nodes = parts.filter((node) => /^[a-z0-9_]+[.]?$/.test(node.data));
+  const range = document.createRange();
+  return nodes.some((node) => (range.selectNodeContents(node), range.getClientRects().length > 1));
+}).map((one) => one.textContent)"""
 
 
 @pytest.fixture(scope="module")
@@ -130,10 +150,22 @@ def test_every_picture_has_words_and_they_can_be_read(browser: Browser) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_a_narrow_window_does_not_scroll_sideways(page: Path) -> None:
-    with browsing(500, 800) as one:
+@pytest.mark.parametrize("width", [360, 500])
+def test_a_narrow_screen_does_not_scroll_sideways_and_can_be_used(page: Path, width: int, tmp_path: Path) -> None:
+    with browsing(width, 740) as one:
         one.open(page)
-        assert one.run("return document.documentElement.scrollWidth <= innerWidth")
+        one.shoot(tmp_path / "narrow.png")
+        assert one.run("return innerWidth") == width
+        assert one.run("return document.documentElement.scrollWidth") <= width
+        outside = one.run(OUTSIDE)
+        assert outside == [], "parts of the page that are cut off, and do not scroll by themselves"
+        if one.run("return matchMedia('(pointer: coarse)').matches"):
+            assert one.run(SMALL) == [], "too small for a finger"
+        before = one.run(PIXELS)
+        one.click(".heads button", 2)
+        assert one.run(PIXELS) != before
+        cut = one.run("return [...document.querySelectorAll('td, th, .heads .name')].filter(" + CUT)
+        assert cut == []
 
 
 @pytest.mark.timeout(300)

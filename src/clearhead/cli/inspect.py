@@ -61,9 +61,11 @@ def command(run: Path, what: str, text: str | None, batch: str | None, as_json: 
     """
     if what not in LINES:
         raise UsageError(f"view {what!r}: there is none{nearest(what, LINES)}")
+    if batch is not None and text is not None:
+        raise UsageError(f"--batch {batch!r}: is for random pieces, and there is a TEXT; leave one of them out")
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler writes to stderr when it starts and stops
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a font of another weight will do
-    from clearhead.inspect.page import save_page, save_picture
+    from clearhead.drawing.page import save_page, save_picture
     from clearhead.tasks.inspection import Shape
     from clearhead.tasks.views import view_of
 
@@ -82,8 +84,7 @@ def command(run: Path, what: str, text: str | None, batch: str | None, as_json: 
         from rich.console import Console
 
         console = Console(highlight=False)
-        for part in view.parts():
-            console.print(part.renderable(console.width))
+        console.print(view.renderable(console.width))
 
 
 def _said() -> Callable[[int, int], None]:

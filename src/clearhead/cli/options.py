@@ -36,10 +36,26 @@ def is_first() -> bool:
 
 
 def print_json(tree: Any) -> None:
-    """Prints one JSON value on one line, Chinese as Chinese."""
+    """Prints one JSON value on one line, Chinese as Chinese; NaN and infinity, which JSON does not have, as null."""
     import json
 
-    click.echo(json.dumps(tree, ensure_ascii=False))
+    try:
+        text = json.dumps(tree, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(tree), ensure_ascii=False)
+    click.echo(text)
+
+
+def _finite(tree: Any) -> Any:
+    match tree:
+        case dict():
+            return {key: _finite(one) for key, one in tree.items()}
+        case list() | tuple():
+            return list(map(_finite, tree))
+        case float():
+            return tree if abs(tree) < float("inf") else None
+        case _:
+            return tree
 
 
 def texts_of(text: str | None, size: int, *, doing: str) -> Iterator[list[str]]:

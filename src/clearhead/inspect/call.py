@@ -1,14 +1,15 @@
 """How a model is called while it is looked at, and how everything is put back afterwards."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from clearhead.errors import ModelError
+from clearhead.inspect.operators import tensors_of
 
 Batch = Any
 """What ``forward`` takes: a tensor; several as a tuple or a list; by name as a mapping."""
@@ -29,7 +30,7 @@ def mean_output(model: nn.Module, batch: Batch) -> Tensor:
     Raises:
         ModelError: it returns no floating-point tensor.
     """
-    found = [leaf for leaf in tree_leaves(call(model, batch)) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+    found = [one for one in tensors_of(call(model, batch)) if one.is_floating_point()]
     if not found:
         raise ModelError("model: returns no floating-point tensor; give the view a loss")
     return torch.stack([leaf.float().mean() for leaf in found]).mean()
@@ -41,7 +42,11 @@ def check_eager(model: nn.Module) -> None:
     Raises:
         ModelError: it, or a part of it, is compiled or scripted.
     """
-    for name, module in model.named_modules():
+    _check_eager(model, model.named_modules())
+
+
+def _check_eager(model: nn.Module, named: Iterable[tuple[str, nn.Module]]) -> None:
+    for name, module in named:
         compiled = type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None
         if compiled or isinstance(module, torch.jit.ScriptModule):
             where = name or type(module).__name__
@@ -50,8 +55,8 @@ def check_eager(model: nn.Module) -> None:
 
 def device_of(model: nn.Module) -> torch.device:
     """Returns where the first parameter or buffer is; the CPU for a model without any."""
-    tensors = [*model.parameters(), *model.buffers()]
-    return tensors[0].device if tensors else torch.device("cpu")
+    first = next(chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if first is None else first.device
 
 
 @contextmanager
@@ -67,29 +72,32 @@ def untouched(model: nn.Module, *, training: bool | None = None) -> Iterator[Non
     Raises:
         ModelError: see ``check_eager``.
     """
-    check_eager(model)
-    grads = [(parameter, parameter.grad) for parameter in model.parameters()]
-    owned = [(module._buffers, name) for module in model.modules() for name in module._buffers]
+    named = list(model.named_modules())  # once: a walk over a large model takes as long as a small layer
+    _check_eager(model, named)
+    modules = [module for _, module in named]
+    parameters = {id(one): one for module in modules for one in module._parameters.values() if one is not None}
+    grads = [(parameter, parameter.grad) for parameter in parameters.values()]
     buffers = [
-        (owner, name, tensor, None if tensor is None else tensor.clone())
-        for owner, name in owned
-        for tensor in [owner[name]]
+        (module._buffers, name, tensor, None if tensor is None else tensor.clone())
+        for module in modules
+        for name, tensor in module._buffers.items()
     ]
-    modes = [(module, module.training) for module in model.modules()]
+    modes = [(module, module.training) for module in modules]
     device = device_of(model)
     devices = [device] if device.type == "cuda" else []
     try:
         with torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad():
             for parameter, _ in grads:
                 parameter.grad = None
-            if training is not None:
+            if training is not None and any(mode is not training for _, mode in modes):
                 model.train(training)
             yield
     finally:
         for parameter, grad in grads:
             parameter.grad = grad
         for module, mode in modes:
-            module.training = mode
+            if module.training is not mode:
+                module.training = mode
         with torch.no_grad():
             for owner, name, tensor, before in buffers:
                 owner[name] = tensor if tensor is None or before is None else tensor.copy_(before)

@@ -7,8 +7,8 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
+from clearhead.drawing.report import Curves, Note, Part, Table, View
 from clearhead.inspect.call import Batch, call, untouched
-from clearhead.inspect.report import Curves, Note, Part, Table, View
 from clearhead.inspect.scope import Scope
 from clearhead.nn.activation import Elementwise, GeluTanh, build_activation
 from clearhead.optim.schedule import ScheduleName, lr_factor

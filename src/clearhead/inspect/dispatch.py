@@ -3,23 +3,21 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
+from clearhead.drawing.report import Note, Part, Table, View, amount
 from clearhead.inspect.call import Batch, Loss, call, device_of, untouched
-from clearhead.inspect.flops import CPU_ATTENTION
+from clearhead.inspect.flops import FlopCount
 from clearhead.inspect.limits import Limits, measure_limits
-from clearhead.inspect.report import Note, Part, Table, View, amount
+from clearhead.inspect.operators import OperatorMode, tensors_of
 
 GATHERS = frozenset(("embedding", "index_select", "index", "gather"))  # which read only what they write
 SHOWN = 20  # operators in a terminal
@@ -112,7 +110,7 @@ def ops(model: nn.Module, batch: Batch, *, loss: Loss | None = None, repeats: in
         ModelError: the model is compiled.
     """
     device = device_of(model)
-    counter, watch = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION), _Calls()
+    counter, watch = FlopCount(), _Calls()
 
     def once() -> None:
         with nullcontext() if loss else torch.no_grad():
@@ -132,10 +130,9 @@ def ops(model: nn.Module, batch: Batch, *, loss: Loss | None = None, repeats: in
             with profile(activities=kinds, acc_events=True) as profiler:
                 once()
             profiles.append(profiler)
-    flops = {str(key).replace(".", "::", 1): count for key, count in counter.flop_counts["Global"].items()}
     limits = measure_limits(device)
     timed = _times(profiles, watch.seen, on_gpu=device.type == "cuda")
-    return _view(timed, watch.seen, flops, limits, wall, "step" if loss else "forward")
+    return _view(timed, watch.seen, counter.by_operator, limits, wall, "step" if loss else "forward")
 
 
 @dataclass
@@ -146,17 +143,17 @@ class _Seen:
     kernels: Counter[str] = field(default_factory=Counter)
 
 
-class _Calls(TorchDispatchMode):
+class _Calls(OperatorMode):
     """Notes where each operator ran, by which kernel, and how many bytes its tensors have."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.seen: dict[str, _Seen] = {}
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = operator(*args, **(kwargs or {}))
-        outputs = [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
-        tensors = [*(leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)), *outputs]
+        outputs = tensors_of(found)
+        tensors = [*tensors_of((args, kwargs)), *outputs]
         name = operator._schema.name
         if name not in self.seen:
             device = tensors[0].device.type if tensors else "cpu"
@@ -192,7 +189,7 @@ def _times(profiles: Sequence[Any], seen: dict[str, _Seen], *, on_gpu: bool) -> 
 def _view(
     timed: dict[str, tuple[int, float]],
     seen: dict[str, _Seen],
-    flops: dict[str, int],
+    flops: Mapping[str, int],
     limits: Limits,
     wall: float,
     what: str,

@@ -9,8 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from clearhead.drawing.report import Curves, Note, Part, Table, View
 from clearhead.inspect.call import Batch, Loss, mean_output, untouched
-from clearhead.inspect.report import Curves, Note, Part, Table, View
 
 VANISHING, EXPLODING = 1e-4, 1e4
 """Root mean squares of a layer's gradient, over the median of all layers, beyond which it is marked."""

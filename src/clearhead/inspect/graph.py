@@ -1,19 +1,18 @@
 """The autograd graph of one training step: nodes from the loss to the leaves, what each saved, what was overwritten."""
 
+import functools
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-from clearhead.inspect.call import Batch, Loss, mean_output, untouched
+from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
+from clearhead.inspect.call import Batch, Loss, device_of, mean_output, untouched
 from clearhead.inspect.live import storage_of
-from clearhead.inspect.report import Note, Part, Table, View, amount
+from clearhead.inspect.operators import OperatorMode, tensors_of
 from clearhead.inspect.scope import Scope
 from clearhead.inspect.source import caller
 
@@ -95,7 +94,7 @@ class AutogradView(View):
         """See ``View``."""
         found: list[Part] = [
             Note(
-                f"in-place conflict: {one.saved_by} saved {_shown(one.shape) or 'a scalar'} at {one.saved_at}; "
+                f"in-place conflict: {one.saved_by} saved {sizes(one.shape)} at {one.saved_at}; "
                 f"{one.overwritten_by} overwrote it at {one.overwritten_at}",
                 marked=True,
             )
@@ -121,7 +120,7 @@ class AutogradView(View):
             to = ", ".join(f"#{number}" for number in node.inputs) + ("" if not node.leaves else " +")
             kept = sum(one.bytes for one in node.saved if not one.parameter)
             name = "  " * node.depth + f"#{node.number} {node.operator}"
-            shape = ", ".join(_shown(shape) or "scalar" for shape in node.shapes)
+            shape = ", ".join(sizes(shape) for shape in node.shapes)
             rows.append((name, node.module, shape, to, amount(kept) if kept else ""))
             rows += [("  " * node.depth + "   leaf", leaf, "", ".grad", "") for leaf in node.leaves]
         return Table("from the loss to the leaves", ("node", "module", "gradient of", "goes to", ">saved"), rows)
@@ -148,12 +147,11 @@ def autograd(model: nn.Module, batch: Batch, *, loss: Loss = mean_output) -> Aut
     Raises:
         ModelError: the model is compiled, or has no output to differentiate.
     """
-    with ExitStack() as stack:
-        stack.enter_context(untouched(model, training=True))
-        watch = _Watch(model)
-        stack.enter_context(torch.autograd.graph.saved_tensors_hooks(watch.pack, watch.unpack))
-        with watch.scope, watch.writes:
-            value = loss(model, batch)
+    device = device_of(model)
+    with untouched(model, training=True):
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            watch = _Watch(model)
+            value = watch.forward(batch, loss)
         if value.grad_fn is None:
             return AutogradView([], 0, [], *_by_gradient(model), error="the loss does not depend on any parameter")
         nodes = watch.graph(value.grad_fn)
@@ -163,11 +161,18 @@ def autograd(model: nn.Module, batch: Batch, *, loss: Loss = mean_output) -> Aut
         except RuntimeError as raised:  # whatever a program does wrong on the way back
             error = str(raised).splitlines()[0]
         kept = [name for name, one in model.named_parameters() if one.grad is not None]
-        return AutogradView(nodes, watch.bytes, kept, *_by_gradient(model), watch.conflicts, error)
+        del value
+        conflicts = _with_lines(watch, model, batch, loss) if watch.conflicts else []
+        return AutogradView(nodes, watch.bytes, kept, *_by_gradient(model), conflicts, error)
 
 
-def _shown(shape: list[int]) -> str:
-    return "x".join(map(str, shape))
+def _with_lines(first: "_Watch", model: nn.Module, batch: Batch, loss: Loss) -> list[Conflict]:
+    """Repeats a forward that had conflicts with an eye on who writes, which would slow down the ones that have none."""
+    watch = _Watch(model)
+    with watch.writes:
+        value = watch.forward(batch, loss)
+    watch.graph(value.grad_fn)
+    return watch.conflicts if len(watch.conflicts) == len(first.conflicts) else first.conflicts
 
 
 def _by_gradient(model: nn.Module) -> tuple[list[str], list[str]]:
@@ -188,11 +193,11 @@ class _Kept:
     """In-place writes to any tensor before it."""
 
 
-class _Writes(TorchDispatchMode):
+class _Writes(OperatorMode):
     """Notes for each storage the lines that wrote to it in place, in order."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.count = 0
         self.by_storage: dict[int, list[tuple[int, str, str]]] = {}
 
@@ -211,16 +216,22 @@ class _Watch:
     """Sees what autograd saves and reads, and in which module a node was made."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.scope, self.writes = Scope(model, on_enter=self._given, on_leave=self._made), _Writes()
+        self.writes = _Writes()
+        """Knows the lines of conflicts if it is entered."""
         self.conflicts: list[Conflict] = []
         self.bytes = 0
+        self._model, self._scope = model, Scope(model, on_enter=self._given, on_leave=self._made)
         self._made_in: dict[Any, str] = {}
-        self._read: list[_Kept] = []
-        self._node = ""
+        self._read: list[_Kept] | None = None
         self._parameters = {storage_of(one): name for name, one in model.named_parameters()}
         self._known: set[int] = set(self._parameters)
 
-    def pack(self, tensor: Tensor) -> _Kept:
+    def forward(self, batch: Batch, loss: Loss) -> Tensor:
+        """Returns the loss."""
+        with torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack), self._scope:
+            return loss(self._model, batch)
+
+    def _pack(self, tensor: Tensor) -> _Kept:
         """Keeps the tensor as it is, with its version and the line that is running."""
         if tensor.layout == torch.strided and storage_of(tensor) not in self._known:
             self._known.add(storage_of(tensor))
@@ -228,9 +239,10 @@ class _Watch:
         # detached, since an output that its own node held would keep both alive
         return _Kept(tensor.detach(), tensor._version, caller(), self.writes.count)
 
-    def unpack(self, kept: _Kept) -> Tensor:
+    def _unpack(self, kept: _Kept) -> Tensor:
         """Gives the tensor back; autograd itself checks no versions where there are hooks."""
-        self._read.append(kept)
+        if self._read is not None:  # on the way back nothing is held that autograd lets go
+            self._read.append(kept)
         return kept.tensor
 
     def graph(self, root: Any) -> list[GraphNode]:
@@ -243,14 +255,14 @@ class _Watch:
 
     def _given(self, name: str, args: Any) -> None:
         """What a module is given was made outside of it."""
-        outer = self.scope.outer
+        outer = self._scope.outer
         self._made("loss" if outer is None else outer, args)
 
     def _made(self, name: str, output: Any) -> None:
         """Gives what was made in a module its name, but for what an inner module has made."""
-        for leaf in tree_leaves(output):
-            if isinstance(leaf, Tensor) and leaf.grad_fn is not None:
-                self._label(leaf.grad_fn, name or "model")
+        for tensor in tensors_of(output):
+            if tensor.grad_fn is not None:
+                self._label(tensor.grad_fn, name or "model")
 
     def _label(self, root: Any, name: str) -> None:
         waiting = [root]
@@ -264,7 +276,7 @@ class _Watch:
         following = [one for one, _ in node.next_functions if one is not None]
         return GraphNode(
             number=numbers[node],
-            operator=re.sub(r"Backward\d*$", "", node.name()).removeprefix("torch::autograd::"),
+            operator=_operator(node.name()),
             module=self._made_in.get(node, "loss"),
             shapes=[list(meta.shape) for meta in node._input_metadata],
             depth=depth,
@@ -278,13 +290,12 @@ class _Watch:
 
     def _saved(self, node: Any) -> Iterator[SavedTensor]:
         """Reads what a node keeps as the way back will, and checks that it is still what was kept."""
-        names = [name for name in dir(node) if name.startswith("_saved_")]
-        if isinstance(node, torch.autograd.function.BackwardCFunction):
-            names = ["saved_tensors"]
-        for name in names:
-            self._read.clear()
+        for name in _saved_names(node.__class__):
+            read: list[_Kept] = []
+            self._read = read
             getattr(node, name)
-            for kept in self._read:
+            self._read = None
+            for kept in read:
                 tensor = kept.tensor
                 if tensor._version != kept.version:
                     self._conflict(node, kept)
@@ -297,6 +308,19 @@ class _Watch:
         later = [(line, operator) for number, line, operator in writes if number > kept.writes]
         line, operator = later[0] if later else ("a line outside of the step", "something")
         self.conflicts.append(Conflict(list(kept.tensor.shape), kept.line, node.name(), line, operator))
+
+
+@functools.cache
+def _operator(name: str) -> str:
+    return re.sub(r"Backward\d*$", "", name).removeprefix("torch::autograd::")
+
+
+@functools.cache
+def _saved_names(kind: type) -> tuple[str, ...]:
+    """The attributes by which a kind of node gives what it saved; the node of a program's own function has one."""
+    if issubclass(kind, torch.autograd.function.BackwardCFunction):
+        return ("saved_tensors",)
+    return tuple(name for name in dir(kind) if name.startswith("_saved_"))
 
 
 def _ordered(root: Any) -> list[Any]:

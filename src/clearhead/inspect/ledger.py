@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
+from clearhead.drawing.report import Bars, Note, Part, Table, View, amount
 from clearhead.inspect.call import Batch, Loss, device_of, mean_output, untouched
 from clearhead.inspect.live import Live, bytes_of, storage_of
-from clearhead.inspect.report import Bars, Note, Part, Table, View, amount
+from clearhead.inspect.operators import tensors_of
 from clearhead.inspect.scope import Scope
 
 Optimizers = Sequence[torch.optim.Optimizer]
@@ -107,7 +107,7 @@ def memory(
     Raises:
         ModelError: the model is compiled, or has no output to differentiate.
     """
-    given = [leaf for leaf in tree_leaves(_plain(batch)) if isinstance(leaf, Tensor)]
+    given = tensors_of(_plain(batch))
     with ExitStack() as stack:
         stack.enter_context(untouched(model, training=True))
         has_state = any(part.state for part in optimizers)

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+
+from clearhead.inspect.operators import OperatorMode, tensors_of
 
 
-class Live(TorchDispatchMode):
+class Live(OperatorMode):
     """Counts the bytes of storages that are alive; it holds numbers and weak references, no tensor.
 
     Args:
@@ -19,7 +19,7 @@ class Live(TorchDispatchMode):
     """
 
     def __init__(self, existing: Mapping[str, Iterable[Tensor]]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.phase = "before"
         """The label of what is made from now on is ``made in`` this."""
         self.now: Counter[str] = Counter()
@@ -35,9 +35,8 @@ class Live(TorchDispatchMode):
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Runs the operator and looks at what it returns."""
         found = operator(*args, **(kwargs or {}))
-        for leaf in tree_leaves(found):
-            if isinstance(leaf, Tensor):
-                self._add(leaf, f"made in {self.phase}", str(operator))
+        for tensor in tensors_of(found):
+            self._add(tensor, f"made in {self.phase}", str(operator))
         return found
 
     def relabel(self, tensor: Tensor, label: str) -> None:

@@ -1,18 +1,18 @@
 """The tree of modules: shapes, parameters, buffers, hooks, FLOPs, and what is not registered but should be."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
+from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
 from clearhead.inspect.call import Batch, call, untouched
-from clearhead.inspect.flops import CPU_ATTENTION
-from clearhead.inspect.report import Note, Part, Table, View, amount
+from clearhead.inspect.flops import FlopCount
+from clearhead.inspect.operators import tensors_of
 from clearhead.inspect.scope import Scope, Visit
 
 HOOKS = {
@@ -24,6 +24,7 @@ HOOKS = {
     "_load_state_dict_pre_hooks": "load_state_dict",
 }
 DEPTH = 4  # of containers that are searched for tensors and modules
+OF_EVERY_MODULE = frozenset(vars(nn.Module()))  # what is registered, hooks, the mode
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class ModelView(View):
         rows = [
             (
                 f"{one.name}.{buffer.name}".removeprefix("."),
-                " x ".join(map(str, buffer.shape)) or "scalar",
+                sizes(buffer.shape),
                 amount(buffer.bytes),
                 "in state_dict" if buffer.persistent else "not in state_dict",
             )
@@ -137,6 +138,8 @@ class ModelView(View):
             for word, found in (("dtype", kinds), ("device", places), ("mode", modes))
         ]
         found: list[Part] = [Note("; ".join(shown))]
+        if any(one.parameters and not one.calls for one in self.modules) and self.tokens:
+            found.append(Note("without output: was not called itself; the module around it may use its weights"))
         for one in self.modules:
             where = one.name or self.name
             found += [Note(f"tied: {where}.{name} is {first}, counted once") for name, first in one.tied.items()]
@@ -161,54 +164,52 @@ def model(model: nn.Module, batch: Batch = None, *, tokens: int | None = None) -
     Raises:
         ModelError: the model is compiled.
     """
-    infos = list(_walk(model))
-    flops: dict[str, int] = {}
-    visits: dict[str, Visit] = {}
-    total = 0
-    if batch is not None:
-        flops, visits, total = _forward(model, batch)
-        tokens = _positions(batch) if tokens is None else tokens
-    found = [
-        replace(one, output=visit.output, calls=visit.calls, flops=flops.get(one.name, 0))
-        for one in infos
-        for visit in [visits.get(one.shared or one.name, Visit(0, ""))]
-    ]
-    tensors = {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]}
+    seen = _Forward() if batch is None else _forward(model, batch)
+    every = list(model.modules())
+    tensors = _tensors(every)
+    found = list(_walk(model, seen, known={*map(id, every), *tensors}))
     return ModelView(
         name=type(model).__name__,
         modules=found,
         parameters=sum(one.parameters for one in found),
         trainable=sum(one.trainable for one in found),
         bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
-        flops=total,
-        tokens=(tokens or 0) if batch is not None else 0,
+        flops=seen.flops[""],
+        tokens=0 if batch is None else _positions(batch) if tokens is None else tokens,
     )
 
 
-def _forward(model: nn.Module, batch: Batch) -> tuple[dict[str, int], dict[str, Visit], int]:
-    """Returns FLOPs by module, what each module returned, and all FLOPs."""
-    counter = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
+@dataclass(frozen=True)
+class _Forward:
+    """What was seen of each module in a forward."""
+
+    flops: Counter[str] = field(default_factory=Counter)
+    visits: Mapping[str, Visit] = field(default_factory=dict)
+
+    def of(self, name: str, shared: str | None) -> dict[str, Any]:
+        """Returns the fields of ``ModuleInfo`` that a forward fills; FLOPs count under a module's first name."""
+        visit = self.visits.get(shared or name)
+        return {"output": visit.output, "calls": visit.calls, "flops": self.flops[name]} if visit else {}
+
+
+def _forward(model: nn.Module, batch: Batch) -> _Forward:
     with ExitStack() as stack:
         stack.enter_context(untouched(model, training=False))
         scope = stack.enter_context(Scope(model))
         stack.enter_context(torch.no_grad())
-        stack.enter_context(counter)
+        counted = stack.enter_context(FlopCount(scope))
         call(model, batch)
-    root = type(model).__name__
-    counts = {name: sum(by_operator.values()) for name, by_operator in counter.get_flop_counts().items()}
-    named = {name.removeprefix(root).removeprefix("."): count for name, count in counts.items() if name != "Global"}
-    return named, scope.visits, counter.get_total_flops()
+    return _Forward(counted.by_module, scope.visits)
 
 
-def _walk(model: nn.Module) -> Iterator[ModuleInfo]:
+def _walk(model: nn.Module, seen: _Forward, known: set[int]) -> Iterator[ModuleInfo]:
     """Yields every module in the order of registration; a shared one again, as such."""
     modules: dict[int, str] = {}
     parameters: dict[int, str] = {}
-    known = {id(one) for one in [*model.modules(), *model.parameters(), *model.buffers()]}
 
     def visit(module: nn.Module, name: str, depth: int) -> Iterator[ModuleInfo]:
         shared = modules.get(id(module))
-        yield _info(module, name, depth, shared=shared, parameters=parameters, known=known)
+        yield _info(module, name, depth, shared=shared, parameters=parameters, known=known, seen=seen.of(name, shared))
         if shared is None:
             modules[id(module)] = name
             for child, inner in module._modules.items():
@@ -218,8 +219,21 @@ def _walk(model: nn.Module) -> Iterator[ModuleInfo]:
     yield from visit(model, "", 0)
 
 
+def _tensors(modules: list[nn.Module]) -> dict[int, Tensor]:
+    """Returns parameters and buffers, each once."""
+    own = (tensor for one in modules for held in (one._parameters, one._buffers) for tensor in held.values())
+    return {id(tensor): tensor for tensor in own if tensor is not None}
+
+
 def _info(
-    module: nn.Module, name: str, depth: int, *, shared: str | None, parameters: dict[int, str], known: set[int]
+    module: nn.Module,
+    name: str,
+    depth: int,
+    *,
+    shared: str | None,
+    parameters: dict[int, str],
+    known: set[int],
+    seen: dict[str, Any],
 ) -> ModuleInfo:
     own: dict[str, Tensor] = {}
     tied: dict[str, str] = {}
@@ -257,14 +271,14 @@ def _info(
         ],
         training=module.training,
         unregistered=list(_unregistered(module, known)) if shared is None else [],
+        **seen,
     )
 
 
 def _unregistered(module: nn.Module, known: set[int]) -> Iterator[str]:
     """Yields the attributes of a module that hold tensors or modules which no part of the model has registered."""
-    registries = {"_parameters", "_buffers", "_modules"}
     for key, value in vars(module).items():
-        if key not in registries:
+        if key not in OF_EVERY_MODULE:
             yield from _hidden(value, key, known, DEPTH)
 
 
@@ -273,16 +287,16 @@ def _hidden(value: Any, path: str, known: set[int], depth: int) -> Iterator[str]
         if id(value) not in known:
             shape = f" {list(value.shape)}" if isinstance(value, Tensor) else ""
             yield f"{path} ({type(value).__name__}{shape})"
-    elif depth and isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _hidden(inner, f"{path}[{key!r}]", known, depth - 1)
     elif depth and isinstance(value, list | tuple | set | frozenset):
         for number, inner in enumerate(value):
             yield from _hidden(inner, f"{path}[{number}]", known, depth - 1)
+    elif depth and isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _hidden(inner, f"{path}[{key!r}]", known, depth - 1)
 
 
 def _positions(batch: Batch) -> int:
-    tensors = [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim]
+    tensors = [one for one in tensors_of(batch) if one.ndim]
     if not tensors:
         return 0
     return tensors[0].shape[:-1].numel() if tensors[0].is_floating_point() else tensors[0].numel()

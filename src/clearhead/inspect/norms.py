@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clearhead.drawing.report import Curves, Note, Part, Table, View
 from clearhead.errors import ModelError
 from clearhead.inspect.call import untouched
-from clearhead.inspect.report import Curves, Note, Part, Table, View
 from clearhead.nn.norm import BatchNorm, Norm
 
 APART = 0.01  # of the output, from which a norm is marked
@@ -32,7 +32,7 @@ class Spread:
         return cls(*(float(one) for one in (values.mean(), values.std(correction=0), values.min(), values.max())))
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f} ± {self.std:.2f}"
+        return f"{self.mean:z.2f} ± {self.std:.2f}"
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from clearhead.drawing.figure import live
+from clearhead.drawing.report import HUES, Curves, Note, Part, Table, View
 from clearhead.errors import ModelError
 from clearhead.inspect.call import untouched
-from clearhead.inspect.figure import live
-from clearhead.inspect.report import HUES, Curves, Note, Part, Table, View
 from clearhead.nn.layer import Layer
 from clearhead.nn.norm import Norm
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from clearhead.checkpoint import checkpoints_of
+from clearhead.drawing.report import Note, Part, Table, View, amount
 from clearhead.errors import ModelError
-from clearhead.inspect.report import Note, Part, Table, View, amount
 
 WEIGHTS, OPTIMIZER = ("model", "ema"), "optimizer"
 LONGEST_HEADER = 1 << 20  # bytes of a JSON file that is read to name its keys
@@ -125,6 +125,8 @@ def _file(path: Path) -> SavedFile:
         "state.json": "where training is",
         "recipe.toml": "sizes, parts, optimizer, schedule, seed: all that was chosen",
         "config.json": "sizes and parts in Hugging Face's words",
+        "README.md": "the model card",
+        "loss.png": "the curves of training",
         "metrics.jsonl": "every step and evaluation",
         "data-report.json": "what was read, used and dropped",
         "labels.json": "what the outputs stand for",

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
+
+from clearhead.drawing.report import sizes
+from clearhead.inspect.operators import tensors_of
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Scope:
         return self._stack[-1] if self._stack else None
 
     @property
+    def active(self) -> set[str]:
+        """Names of all modules at work."""
+        return set(self._stack)
+
+    @property
     def outer(self) -> str | None:
         """Name of the module around it, None if there is none."""
         return self._stack[-2] if len(self._stack) > 1 else None
@@ -84,5 +91,4 @@ class Scope:
 
 def shape_of(output: Any) -> str:
     """Returns the shapes of all tensors in a value."""
-    found = [" x ".join(map(str, leaf.shape)) or "scalar" for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-    return ", ".join(found)
+    return ", ".join(sizes(one.shape) for one in tensors_of(output))

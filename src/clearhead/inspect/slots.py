@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clearhead.inspect.report import Bars, Curves, Note, Part, Table, View, amount
+from clearhead.drawing.report import Bars, Curves, Note, Part, Table, View, amount
 
 POINTS = 120  # of the curve ahead
 

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
 from clearhead.inspect.call import Batch, call, untouched
 from clearhead.inspect.live import storage_of
-from clearhead.inspect.report import Note, Part, Table, View, amount
+from clearhead.inspect.operators import OperatorMode, tensors_of
 from clearhead.inspect.scope import Scope
 from clearhead.inspect.source import caller
 
@@ -121,9 +120,9 @@ class _Functions(TorchFunctionMode):
             self.current = outer
 
 
-class _Layout(TorchDispatchMode):
+class _Layout(OperatorMode):
     def __init__(self, scope: Scope, functions: _Functions) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.steps: list[LayoutStep] = []
         self.views = self.copies = self.copied = 0
         self._scope, self._functions = scope, functions
@@ -131,9 +130,9 @@ class _Layout(TorchDispatchMode):
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = operator(*args, **(kwargs or {}))
         name = operator.overloadpacket.__name__
-        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        inputs = tensors_of((args, kwargs))
         if inputs and name != "detach" and (operator.is_view or name in MOVES or name == "_unsafe_view"):
-            for out in (leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)):
+            for out in tensors_of(found):
                 self._note(name, inputs, out)
         return found
 
@@ -164,4 +163,4 @@ class _Layout(TorchDispatchMode):
 
 
 def _lies(shape: list[int], stride: list[int]) -> str:
-    return f"{'x'.join(map(str, shape)) or 'scalar'} ({','.join(map(str, stride))})"
+    return f"{sizes(shape)} ({','.join(map(str, stride))})"

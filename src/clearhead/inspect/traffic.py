@@ -5,15 +5,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from clearhead.inspect.operators import OperatorMode, tensors_of
 from clearhead.nn.cache import KVCache
 
 SHAPED_LIKE = {torch.ops.aten.new_empty.default, torch.ops.aten.empty_like.default}  # which read no element
 
 
-class CacheTraffic(TorchDispatchMode):
+class CacheTraffic(OperatorMode):
     """Counts, while it is entered, the bytes of a cache that kernels read, write and copy elsewhere.
 
     Every operator that runs is seen with its tensors. One that lies in the cache counts with its distinct elements: as
@@ -26,7 +25,7 @@ class CacheTraffic(TorchDispatchMode):
     """
 
     def __init__(self, cache: KVCache) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.cache, self.read, self.written, self.copied = cache, 0, 0, 0
 
     def __torch_dispatch__(
@@ -68,7 +67,7 @@ def bytes_of(tensor: Tensor) -> int:
 
 def _tensors(tree: Any) -> Iterator[Tensor]:
     """Those that have a storage: weights packed for oneDNN have none to be asked for."""
-    return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and leaf.layout is torch.strided)
+    return (one for one in tensors_of(tree) if one.layout is torch.strided)
 
 
 def _tensors_of(cache: KVCache) -> Iterator[Tensor]:

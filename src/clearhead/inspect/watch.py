@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
+from clearhead.drawing.report import amount
 from clearhead.errors import ModelError
-from clearhead.inspect.report import amount
 
 
 @contextmanager

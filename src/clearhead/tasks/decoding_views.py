@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from clearhead.decode.search import SearchConfig
 from clearhead.decode.trace import TraceStep
 from clearhead.decode.tree import BeamTree, Fate
+from clearhead.drawing.figure import live
+from clearhead.drawing.report import HUES, Note, Part, Table, View, amount
 from clearhead.errors import ModelError
-from clearhead.inspect.figure import live
-from clearhead.inspect.report import HUES, Note, Part, Table, View, amount
 from clearhead.inspect.traffic import CacheTraffic
 from clearhead.tasks.classifier import Classifier
 from clearhead.tasks.generation import GenerationConfig
@@ -60,7 +60,7 @@ class StepsView(View):
         rows, apart = list[tuple[str, ...]](), set[int]()
         for number, step in enumerate(self.steps):
             moved = [(step.bytes_read, step.measured_read), (step.bytes_written, step.measured_written)]
-            best = "  ".join(f"{self.pieces[piece]} {share:.0%}" for piece, share in step.top[:3])
+            best = "  ".join(f"{self.pieces[piece]}\N{NO-BREAK SPACE}{share:.0%}" for piece, share in step.top[:3])
             figures = [figure for formula, measured in moved for figure in (f"{formula:,}", _figure(measured))]
             rows.append((str(number + 1), self.pieces[step.chosen], best, *figures))
             if any(measured is not None and measured != formula for formula, measured in moved):
@@ -83,14 +83,16 @@ class BeamTreePicture(Part):
 
     def renderable(self, width: int) -> "RenderableType":
         """See ``Part``: hypotheses that were kept; runs without a fork share a line."""
+        from rich.console import Group
+        from rich.padding import Padding
         from rich.text import Text
 
-        grown = Text(self.title, style="bold")
+        grown: list[RenderableType] = [Text(self.title, style="bold")]
         for line, at in self._lines():
-            best = self.nodes[at]["best"]
-            grown.append("\n")
-            grown.append(line, style="bold green" if best == 1 else "green" if best else "")
-        return grown
+            best, text = self.nodes[at]["best"], line.lstrip()
+            shown = Text(text, style="bold green" if best == 1 else "green" if best else "")
+            grown.append(Padding(shown, (0, 0, 0, min(len(line) - len(text), width // 2))))
+        return Group(*grown)
 
     def html(self) -> str:
         """See ``Part``."""

@@ -86,7 +86,7 @@ class Opened:
             ModelError: see ``load``; or the run has no weights.
         """
         if text is not None and not text.strip():
-            raise DataError("text '': is empty; leave it out to look at random pieces")
+            raise DataError("text '': is empty")
         trained = load(run, checkpoint=checkpoint, device=device)
         if isinstance(trained, NgramLanguageModel):
             raise ModelError(f"run {str(run)!r}: an n-gram model has counts and no modules to look into")

@@ -7,7 +7,9 @@ from typing import Any
 from torch import Tensor
 
 from clearhead.checkpoint import checkpoints_of, load_checkpoint
-from clearhead.errors import ClearheadError
+from clearhead.drawing.report import View
+from clearhead.drawing.together import Together
+from clearhead.errors import ClearheadError, DataError
 from clearhead.inspect.call import call
 from clearhead.inspect.curves import activations, schedule
 from clearhead.inspect.dispatch import ops
@@ -17,11 +19,9 @@ from clearhead.inspect.ledger import memory
 from clearhead.inspect.modules import model
 from clearhead.inspect.norms import norm
 from clearhead.inspect.ranks import rank
-from clearhead.inspect.report import View
 from clearhead.inspect.saved import checkpoint
 from clearhead.inspect.slots import optimizer
 from clearhead.inspect.strides import layout
-from clearhead.inspect.together import Together
 from clearhead.optim.build import build_ema
 from clearhead.tasks.decoding_views import beam_of, steps_of
 from clearhead.tasks.inspection import Opened
@@ -138,6 +138,10 @@ def view_of(what: str, folder: Path, text: str | None = None, **options: Any) ->
         DataError: see ``Opened.open``.
         ModelError: see there, and ``inspect.saved.checkpoint``.
     """
+    if text is not None and not text.strip():
+        if what in OF_TEXT:
+            raise DataError(f"view {what!r}: the text is empty; give one, since it shows what the model makes of it")
+        raise DataError(f"view {what!r}: the text is empty; leave it out to look at random pieces")
     if what == "checkpoint" and not (folder / "recipe.toml").is_file():
         return checkpoint(folder)
     return VIEWS[what](Opened.open(folder, text, **options))
@@ -154,7 +158,8 @@ def all_of(opened: Opened) -> View:
     return Together(f"{opened.run.name}: {opened.text or 'random pieces'}", views, missing)
 
 
-PAGE = ("attention", "steps", "beam", "rank", "norm", "memory")
+OF_TEXT = ("attention", "steps", "beam")
+PAGE = (*OF_TEXT, "rank", "norm", "memory")
 VIEWS: dict[str, Callable[[Opened], View]] = {
     "model": model_of,
     "memory": memory_of,

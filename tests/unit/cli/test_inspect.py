@@ -38,8 +38,12 @@ def test_files(toy_lm_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_what_cannot_be_seen(toy_lm_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = clearhead(capsys, "inspect", toy_lm_run, "modle")
     assert_one_line(said, 2, "view 'modle': there is none; did you mean 'model'?")
-    said = clearhead(capsys, "inspect", toy_lm_run, "model", "")
-    assert_one_line(said, 3, "text '': is empty")
+    for what, advice in (("model", "leave it out to look at random pieces"), ("beam", "give one")):
+        for text in ("", "  "):
+            said = clearhead(capsys, "inspect", toy_lm_run, what, text)
+            assert_one_line(said, 3, f"view {what!r}: the text is empty; {advice}")
+    said = clearhead(capsys, "inspect", toy_lm_run, "model", "apple", "--batch", "2x8")
+    assert_one_line(said, 2, "--batch '2x8': is for random pieces, and there is a TEXT")
     said = clearhead(capsys, "inspect", toy_lm_run, "model", "--device", "cuda:9")
     assert_one_line(said, 2, "device 'cuda:9': not usable here")
 

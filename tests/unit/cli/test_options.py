@@ -38,6 +38,11 @@ def test_json_is_one_line_with_chinese_as_chinese(capsys: pytest.CaptureFixture[
     assert json.loads(out) == {"a": "我\n吃"}
 
 
+def test_what_is_not_finite_is_null(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"a": [float("nan"), 1.5, -float("inf")], "b": (True, None, "nan")})
+    assert capsys.readouterr().out == '{"a": [null, 1.5, null], "b": [true, null, "nan"]}\n'
+
+
 def test_a_person_who_types_is_answered_line_by_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,12 +3,12 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from clearhead.inspect import dispatch
-from clearhead.inspect.call import mean_output
+from clearhead.inspect.call import call, mean_output
 from clearhead.inspect.dispatch import ops
-from clearhead.inspect.flops import CPU_ATTENTION
 from clearhead.inspect.limits import Limits
 from tests.families import FAMILIES, assert_no_watcher, assert_unchanged, families
 
@@ -26,8 +26,8 @@ def test_looking_changes_nothing_and_shares_add_up(family: str) -> None:
     (view,) = found
     assert sum(one.share for one in view.operators) == pytest.approx(1.0)
     assert sum(one.seconds for one in view.operators) == pytest.approx(view.seconds)
-    with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter, torch.no_grad():
-        model(**batch) if isinstance(batch, dict) else model(*batch) if isinstance(batch, tuple) else model(batch)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
+        call(model, batch)
     assert sum(one.flops for one in view.operators) == counter.get_total_flops()
 
 

@@ -74,7 +74,7 @@ def test_what_is_tied_shared_hooked_and_missed() -> None:
     assert root.hooks == ["Odd.after (after forward)"]
     assert by_name["lin"].hooks[0].endswith("<lambda> (after backward)")
     assert by_name["lin"].calls == 2
-    assert by_name["out"].output == "5 x 3"
+    assert by_name["out"].output == "5x3"
     text = "\n".join(view.lines(80))
     for line in ("not registered: Odd.layers[0] (Linear)", "tied: out.weight is lin.weight", "shared: again is lin"):
         assert line in text

@@ -33,7 +33,7 @@ def test_the_innermost_module_is_named() -> None:
         assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
         nn.Linear(2, 2)(torch.ones(1, 2))  # of another model
     assert seen == ["0"]
-    assert {name: visit.output for name, visit in scope.visits.items()} == {"0": "1 x 3, 1 x 2", "0.inner": "1 x 3"}
+    assert {name: visit.output for name, visit in scope.visits.items()} == {"0": "1x3, 1x2", "0.inner": "1x3"}
     assert hooks() == 0
 
 
@@ -54,4 +54,4 @@ def test_after_a_failed_call_the_stack_is_right() -> None:
 
 
 def test_shapes() -> None:
-    assert shape_of({"a": torch.ones(()), "b": [torch.ones(2, 3), "x"]}) == "scalar, 2 x 3"
+    assert shape_of({"a": torch.ones(()), "b": [torch.ones(2, 3), "x"]}) == "scalar, 2x3"

@@ -23,6 +23,11 @@ function fill(element, attributes, children) {
   return element;
 }
 
+/** A name that may go on in the next line behind its dots. */
+function breakable(name) {
+  return name.split(/(?<=[./])/).flatMap((part, at) => (at ? [make("wbr"), part] : [part]));
+}
+
 /** Moves the focus among buttons of a row or grid by the arrow keys: one stop for the tab key. */
 function roving(holder, buttons, columns) {
   holder.addEventListener("keydown", (event) => {
@@ -75,7 +80,7 @@ function attention(figure, data) {
   }
 
   panels.forEach((panel, number) => {
-    const row = make("div", { class: "row" }, make("span", { class: "name" }, `${panel.name} (${panel.kind})`));
+    const row = make("div", { class: "row" }, make("span", { class: "name" }, ...breakable(`${panel.name} (${panel.kind})`)));
     panel.heads.forEach((weights, head) => {
       const small = make("canvas", { "aria-hidden": "true" });
       const label = `${panel.name}, ${panel.captions[head]}`;
@@ -131,12 +136,15 @@ function whole(panel, head, said) {
     [...across.children].forEach((one, at) => one.classList.toggle("on", at === column));
   }
 
-  canvas.addEventListener("pointermove", (event) => {
+  function point(event) {
     const box = canvas.getBoundingClientRect();
     column = Math.min(keys - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * keys)));
     row = Math.min(queries - 1, Math.max(0, Math.floor(((event.clientY - box.top) / box.height) * queries)));
     tell();
-  });
+  }
+
+  canvas.addEventListener("pointermove", point);
+  canvas.addEventListener("pointerdown", point); // a finger points by touching
   canvas.addEventListener("focus", tell);
   canvas.addEventListener("keydown", (event) => {
     const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
@@ -266,7 +274,8 @@ function curves(figure, data) {
   const finite = data.lines.flatMap((line) => line.values).filter((value) => value !== null);
   const last = Math.max(...data.lines.map((line) => line.values.length)) - 1;
   const high = Math.max(...finite, 0) || 1;
-  const [wide, tall, left, bottom] = [560, 240, 44, 30];
+  // as wide as its place on a narrow screen, where letters would shrink with it
+  const [wide, tall, left, bottom] = [Math.max(280, Math.min(560, figure.clientWidth || 560)), 240, 44, 30];
   const x = (at) => left + (at * (wide - left - 10)) / (last || 1);
   const y = (value) => 10 + (1 - value / high) * (tall - bottom - 10);
   const ends = data.lines.map((line) => `${line.name} from ${spoken(line.values[0])} to ${spoken(line.values[last])}`);
@@ -276,7 +285,7 @@ function curves(figure, data) {
     svg.append(draw("line", { x1: left, x2: wide - 10, y1: y(value), y2: y(value), class: "tick" }));
     svg.append(draw("text", { x: left - 6, y: y(value) + 4, class: "axis", "text-anchor": "end" }, value.toPrecision(2)));
   }
-  const every = Math.ceil((last + 1) / 13);
+  const every = Math.ceil((last + 1) / (wide / 40));
   for (let at = 0; at <= last; at += every) {
     svg.append(draw("text", { x: x(at), y: tall - 10, class: "axis", "text-anchor": "middle" }, String(at)));
   }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 from rich.cells import cell_len
 
-from clearhead.inspect.report import Bars, Curves, Note, Part, Table, View, amount, spark, text_of
+from clearhead.drawing.report import Bars, Curves, Note, Part, Table, View, amount, spark, text_of
 
 TABLE = Table("pieces", ("piece", ">count"), [("我吃", "12"), ("apple", "3"), ("<b>", "1,000")], frozenset({1}))
 BARS = Bars("bytes", {"权重": 30.0, "gradients": 60.0}, ("30 B", "60 B"))
@@ -46,6 +46,20 @@ def test_a_long_cell_goes_on_and_nothing_is_cut() -> None:
     assert "…" not in first
 
 
+def test_numbers_are_whole_where_names_are_long() -> None:
+    columns = ("module, head", "type", ">share", ">entropy", ">loss without", ">divergence")
+    rows = [("decoder.layers.0.cross_attn (cross)", *5 * [""]), ("  0", "mixed", "69%", "1.78", "+0.128", "0.003")]
+    lines = text_of(Table("heads", columns, rows), 80)
+    assert lines[1].endswith("  divergence")
+    assert lines[-1].endswith("  0.003")
+    assert "decoder.layers.0.cross_attn" in lines
+
+
+def test_parts_have_an_empty_line_between_them() -> None:
+    lines = Shown(7).lines(80)
+    assert [number for number, line in enumerate(lines) if not line] == [1, 8, 12]
+
+
 def test_html_shows_the_same_and_escapes() -> None:
     page = Shown(7)._repr_html_()
     assert "shown &lt;it&gt;" in page
@@ -68,6 +82,15 @@ def test_many_curves_can_be_told_apart() -> None:
     Curves("c", "layer", [0.0, 1.0], {str(n): [0.0, float(n)] for n in range(10)}).draw(axes)
     assert len({(line.get_color(), line.get_linestyle()) for line in axes.get_lines()}) == 10
     assert all(tick == round(tick) for tick in axes.get_xticks())
+
+
+def test_what_is_not_finite_leaves_a_gap() -> None:
+    drawn = Curves("c", "step", [0.0, 1.0, 2.0, 3.0], {"a": [1.0, float("nan"), 2.0, float("inf")], "b": 4 * [1.5]})
+    page = drawn.html()
+    assert page.count("<polyline") == 3
+    assert "nan" not in page
+    assert "1 to 2" in page
+    assert any("1 to 2" in line and "?" in line for line in text_of(drawn, 80))
 
 
 def test_as_dict_holds_the_fields() -> None:

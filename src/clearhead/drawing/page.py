@@ -5,9 +5,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from clearhead.drawing.figure import LIVE, resource
+from clearhead.drawing.report import View
 from clearhead.errors import DataError, UsageError
-from clearhead.inspect.figure import LIVE, resource
-from clearhead.inspect.report import View
 
 CHINESE_FONTS = (
     *("Noto Sans Mono CJK SC", "Noto Sans CJK SC", "Noto Sans CJK JP"),  # older versions see a collection's first face
@@ -54,18 +54,18 @@ def save_picture(view: View, file: Path) -> None:
     except ImportError as error:
         raise UsageError("--png: needs matplotlib; install clearhead[plots]") from error
     parts = view.parts()
-    heights = [part.height for part in parts]
+    heights = [part.height + part.frame for part in parts]
     installed = set(font_manager.get_font_names())
     chinese = [name for name in CHINESE_FONTS if name in installed]
     # only families that are named stand in for each other, "sans-serif" is one of them and no more
     styles: Any = {"font.monospace": ["DejaVu Sans Mono", *chinese], "font.family": ["DejaVu Sans", *chinese]}
     styles |= {"axes.spines.top": False, "axes.spines.right": False}
-    figure = Figure(figsize=(10, sum(heights) + sum(part.frame for part in parts)), layout="constrained")
+    figure = Figure(figsize=(10, sum(heights)), layout="constrained")
     with rc_context(styles), warnings.catch_warnings():  # fonts are looked up when a picture is saved
         warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)  # without such a font they are empty boxes
-        rows = figure.subplots(len(parts), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for part, axes in zip(parts, rows, strict=True):
-            part.draw(axes)
+        places = figure.subfigures(len(parts), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for part, place in zip(parts, places, strict=True):  # each has what room it asks for
+            part.draw(place.subplots())
         try:
             figure.savefig(file, format="png", dpi=120)
         except OSError as error:

@@ -2,14 +2,19 @@
 
 import html
 import io
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
+
+from clearhead.drawing.wording import Words, escaped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from rich.console import RenderableType
+    from rich.table import Table as Grid
 
 MARKED = "bold yellow"
 SPARKS = "▁▂▃▄▅▆▇█"
@@ -77,13 +82,15 @@ class Note(Written):
 
     def renderable(self, width: int) -> "RenderableType":
         """See ``Part``."""
-        from rich.text import Text
-
-        return Text(self.text, style=MARKED if self.marked else "")
+        return Words(self.text, style=MARKED if self.marked else "")
 
     def html(self) -> str:
         """See ``Part``."""
-        return f"<p{' class=marked' if self.marked else ''}>{html.escape(self.text)}</p>"
+        return f"<p{' class=marked' if self.marked else ''}>{escaped(self.text)}</p>"
+
+
+class Title(Note):
+    """The title of a view among others."""
 
 
 @dataclass(frozen=True)
@@ -105,18 +112,20 @@ class Table(Written):
         from rich.table import Table as Grid
         from rich.text import Text
 
-        grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
-        for number, name in enumerate(self.columns):
-            right = name.startswith(">")
-            longest = max((cell_len(row[number]) for row in self.rows), default=0)
-            whole = right or (number == 0 and longest <= width * 0.45)
-            justify: Literal["right", "left"] = "right" if right else "left"
-            least = min(longest, 8)  # a column never gives way to the others
-            title = Text(name.removeprefix(">"))
-            grid.add_column(title, justify=justify, overflow="fold", no_wrap=whole, min_width=least)
+        grid = Grid(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+        names = [name.removeprefix(">") for name in self.columns]
+        right = [name.startswith(">") for name in self.columns]
+        longest = [max(map(cell_len, column)) for column in zip(names, *self.rows, strict=True)]
+        least = [min(size, 8) for size in longest]  # a column never gives way to the others
+        # the first column is of names, which go on in the next line only where there is no other way
+        others = sum((longest if right[number] else least)[number] + 2 for number in range(1, len(names)))
+        for number, name in enumerate(names):
+            justify: Literal["right", "left"] = "right" if right[number] else "left"
+            whole = right[number] or (number == 0 and longest[0] <= min(width - others, width * 0.45))
+            grid.add_column(Text(name), justify=justify, overflow="fold", no_wrap=whole, min_width=least[number])
         for number, row in enumerate(self.rows):
-            grid.add_row(*map(Text, row), style=MARKED if number in self.marked else "")
-        return Group(Text(self.title, style="bold"), grid)  # a title of the grid's own folds at the grid's width
+            grid.add_row(*map(Words, row), style=MARKED if number in self.marked else "")
+        return Group(Words(self.title, style="bold"), grid)  # a title of the grid's own folds at the grid's width
 
     def html(self) -> str:
         """See ``Part``."""
@@ -124,12 +133,13 @@ class Table(Written):
         head = "".join(f"<th scope=col>{html.escape(name.removeprefix('>'))}</th>" for name in self.columns)
         body = "".join(
             f"<tr{' class=marked' if number in self.marked else ''}>"
-            + "".join(f"<td{kind}>{html.escape(cell)}</td>" for kind, cell in zip(numbers, row, strict=True))
+            + "".join(f"<td{kind}>{escaped(cell)}</td>" for kind, cell in zip(numbers, row, strict=True))
             + "</tr>"
             for number, row in enumerate(self.rows)
         )
-        caption = f"<caption>{html.escape(self.title)}</caption>"
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        caption = f"<caption>{escaped(self.title)}</caption>"
+        table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f"<div class=wide>{table}</div>"
 
 
 @dataclass(frozen=True)
@@ -144,28 +154,28 @@ class Bars(Part):
     def renderable(self, width: int) -> "RenderableType":
         """See ``Part``."""
         from rich.cells import cell_len
-        from rich.table import Table as Grid
         from rich.text import Text
 
         names, texts = max(map(cell_len, self.values), default=0), max(map(cell_len, self.texts), default=0)
         room, most = max(width - min(names, width // 2) - texts - 4, 4), max(self.values.values(), default=0) or 1.0
-        grid = Grid(title=Text(self.title), title_justify="left", title_style="bold", box=None, show_header=False)
+        grid = _grid(self.title)
         grid.add_column(overflow="fold")
         grid.add_column(no_wrap=True)
         grid.add_column(justify="right", no_wrap=True)
         for (name, value), text in zip(self.values.items(), self.texts, strict=True):
-            grid.add_row(Text(name), Text("█" * round(value / most * room), style="cyan"), Text(text))
+            grid.add_row(Words(name), Text("█" * round(value / most * room), style="cyan"), Text(text))
         return grid
 
     def html(self) -> str:
         """See ``Part``."""
         most = max(self.values.values(), default=0) or 1.0
         rows = "".join(
-            f'<tr><th scope=row>{html.escape(name)}</th><td class=bar><div style="width:{value / most:.1%}"></div></td>'
+            f'<tr><th scope=row>{escaped(name)}</th><td class=bar><div style="width:{value / most:.1%}"></div></td>'
             f'<td class="number">{html.escape(text)}</td></tr>'
             for (name, value), text in zip(self.values.items(), self.texts, strict=True)
         )
-        return f"<table class=bars><caption>{html.escape(self.title)}</caption><tbody>{rows}</tbody></table>"
+        table = f"<table class=bars><caption>{html.escape(self.title)}</caption><tbody>{rows}</tbody></table>"
+        return f"<div class=wide>{table}</div>"
 
     @property
     def height(self) -> float:
@@ -195,32 +205,29 @@ class Curves(Part):
     def renderable(self, width: int) -> "RenderableType":
         """See ``Part``."""
         from rich.cells import cell_len
-        from rich.table import Table as Grid
         from rich.text import Text
 
         names = max(map(cell_len, self.lines), default=0)
         room = max(min(width - names - 30, len(self.x)), 8)
-        grid = Grid(title=Text(self.title), title_justify="left", title_style="bold", box=None, show_header=False)
+        grid = _grid(self.title)
         for name, values in self.lines.items():
-            ends = f"{min(values):.3g} to {max(values):.3g}"
-            grid.add_row(Text(name), Text(spark(values, room), style="cyan"), Text(ends))
+            low, high = _ends(values)
+            grid.add_row(Words(name), Text(spark(values, room), style="cyan"), Text(f"{low:.4g} to {high:.4g}"))
         grid.add_row("", Text(f"{self.axis} {self.x[0]:g} to {self.x[-1]:g}", style="dim"), "")
         return grid
 
     def html(self) -> str:
         """See ``Part``."""
-        flat = [value for values in self.lines.values() for value in values]
-        low, high = min(flat), max(flat)
+        low, high = _ends([value for values in self.lines.values() for value in values])
         first, last = self.x[0], self.x[-1]
         across, up = 580 / ((last - first) or 1), 180 / ((high - low) or 1)
         drawn = "".join(
             f'<polyline fill="none" stroke="{hue}" stroke-width="2" points="'
-            + " ".join(
-                f"{10 + across * (at - first):.1f},{190 - up * (y - low):.1f}"
-                for at, y in zip(self.x, values, strict=True)
-            )
+            + " ".join(f"{10 + across * (at - first):.1f},{190 - up * (y - low):.1f}" for at, y in points)
             + '"/>'
             for hue, values in zip(HUES * len(self.lines), self.lines.values(), strict=False)
+            for known, points in groupby(zip(self.x, values, strict=True), lambda point: math.isfinite(point[1]))
+            if known
         )
         names = "".join(
             f'<span style="color:{hue}">{html.escape(name)}</span> '
@@ -263,9 +270,22 @@ class View(ABC):
     def parts(self) -> list[Part]:
         """What there is to see, in order."""
 
+    def renderable(self, width: int) -> "RenderableType":
+        """What rich prints, in ``width`` columns: an empty line between parts, but not from note to note."""
+        from rich.console import Group
+
+        shown: list[RenderableType] = []
+        last: Part | None = None
+        for part in self.parts():
+            if last is not None and not (isinstance(last, Note) and type(part) is Note):
+                shown.append("")
+            shown.append(part.renderable(width))
+            last = part
+        return Group(*shown)
+
     def lines(self, width: int = 80) -> list[str]:
         """Returns the view as plain text, at most ``width`` columns wide."""
-        return [line for part in self.parts() for line in text_of(part, width)]
+        return text_of(self, width)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns every figure, for JSON."""
@@ -276,23 +296,42 @@ class View(ABC):
         return f'<section class="clearhead-view"><h2>{html.escape(self.title)}</h2>{body}</section>'
 
 
-def text_of(part: Part, width: int) -> list[str]:
-    """Returns a part as plain lines; a Chinese character takes two columns."""
-    from rich.console import Console
+def _grid(title: str) -> "Grid":
+    """A table without lines."""
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    look: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "box": None, "show_header": False}
+    return Grid(title=Text(title), padding=(0, 2, 0, 0), pad_edge=False, **look)
+
+
+def text_of(part: Part | View, width: int) -> list[str]:
+    """Returns a part or a view as plain lines; a Chinese character takes two columns."""
+    from rich.console import Console, Group
 
     console = Console(file=io.StringIO(), width=width, color_system=None, highlight=False, legacy_windows=False)
     with console.capture() as held:
-        console.print(part.renderable(width))
+        console.print(Group(part.renderable(width)))  # a text by itself would be taken apart, and its way to wrap lost
     return [line.rstrip() for line in held.get().splitlines()]
 
 
 def spark(values: Sequence[float], columns: int) -> str:
     """Returns one line of blocks, from the lowest value to the highest; what is not finite is ``?``."""
-    finite = [value for value in values if abs(value) < float("inf")]
-    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    low, high = _ends(values)
     at = [values[round(column * (len(values) - 1) / max(columns - 1, 1))] for column in range(columns)]
     scale = (len(SPARKS) - 1) / ((high - low) or 1.0)
-    return "".join(SPARKS[round((value - low) * scale)] if abs(value) < float("inf") else "?" for value in at)
+    return "".join(SPARKS[round((value - low) * scale)] if math.isfinite(value) else "?" for value in at)
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    """Returns the lowest and the highest value that is finite."""
+    finite = list(filter(math.isfinite, values))
+    return min(finite, default=0.0), max(finite, default=0.0)
+
+
+def sizes(shape: Iterable[int]) -> str:
+    """Returns a shape as it is shown: 2x3x4."""
+    return "x".join(map(str, shape)) or "scalar"
 
 
 def amount(count: int | float, unit: str = "B") -> str:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from clearhead.inspect.figure import live, resource
+from clearhead.drawing.figure import live, resource
 
 
 def test_data_comes_out_as_it_went_in() -> None:

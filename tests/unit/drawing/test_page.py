@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from matplotlib import font_manager
 
+from clearhead.drawing.page import CHINESE_FONTS, page, save_page, save_picture
 from clearhead.errors import DataError
-from clearhead.inspect.page import CHINESE_FONTS, page, save_page, save_picture
-from tests.unit.inspect.test_report import Shown
+from tests.unit.drawing.test_report import Shown
 
 
 def test_the_page_is_whole_and_needs_no_network(tmp_path: Path) -> None:
@@ -44,5 +44,5 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, save: object) -> None:
 
 
 def test_views_are_made_without_matplotlib() -> None:
-    code = "import sys, clearhead.inspect.page; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, clearhead.drawing.page; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

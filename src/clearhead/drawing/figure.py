@@ -27,4 +27,4 @@ def live(kind: str, title: str, data: Any, still: str) -> str:
 
 def resource(name: str) -> str:
     """Returns a file of the page's that comes with the package."""
-    return (resources.files("clearhead.inspect") / name).read_text(encoding="utf-8")
+    return (resources.files("clearhead.drawing") / name).read_text(encoding="utf-8")

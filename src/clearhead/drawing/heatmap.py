@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from clearhead.inspect.figure import live
-from clearhead.inspect.report import Part
+from clearhead.drawing.figure import live
+from clearhead.drawing.report import Part
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,8 @@ class AttentionPicture(Part):
         """See ``Part``: what does not fit into the width is left out, and said."""
         from rich.console import Group
 
-        return Group(*(_shaded(self.panels[number], width) for number in self.focus))
+        first, *others = (_shaded(self.panels[number], width) for number in self.focus)
+        return Group(first, *(part for one in others for part in ("", one)))
 
     def html(self) -> str:
         """See ``Part``: tables of the shown heads, which a script of the page replaces by all of them."""
@@ -134,7 +135,8 @@ def _table(panel: Panel) -> str:
         for name, row in zip(panel.queries, panel.weights[panel.shown].tolist(), strict=True)
     )
     caption = html.escape(f"{panel.name}, {panel.captions[panel.shown]}, in per cent: rows look at columns")
-    return f"<table><caption>{caption}</caption><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    table = f"<table><caption>{caption}</caption><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"<div class=wide>{table}</div>"
 
 
 def _bytes_of(weights: Tensor) -> str:

@@ -1,8 +1,8 @@
 """Views as one: all parts, names to jump to, and the reason of what is missing."""
 
+from clearhead.drawing.together import Together
 from clearhead.inspect.norms import norm
 from clearhead.inspect.ranks import rank
-from clearhead.inspect.together import Together
 from tests.small import random_rows, small_gpt
 
 

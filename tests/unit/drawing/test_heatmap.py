@@ -9,8 +9,8 @@ import torch
 from matplotlib.figure import Figure
 from rich.cells import cell_len
 
-from clearhead.inspect.heatmap import AttentionPicture, Panel
-from clearhead.inspect.report import text_of
+from clearhead.drawing.heatmap import AttentionPicture, Panel
+from clearhead.drawing.report import text_of
 
 PIECES = ["我", "apple", "了", "<b>"]
 

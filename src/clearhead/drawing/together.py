@@ -4,7 +4,7 @@ import html
 from dataclasses import dataclass
 from typing import Any
 
-from clearhead.inspect.report import Note, Part, View
+from clearhead.drawing.report import Note, Part, Title, View
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Together(View):
 
     def parts(self) -> list[Part]:
         """See ``View``."""
-        found: list[Part] = [part for view in self.views.values() for part in (Note(view.title, True), *view.parts())]
+        found: list[Part] = [part for view in self.views.values() for part in (Title(view.title, True), *view.parts())]
         return found + [Note(f"{name}: {reason}") for name, reason in self.missing.items()]
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,0 +1,56 @@
+"""Long names: cut at their joints, nothing lost."""
+
+import io
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console, Group
+from rich.text import Text
+
+from clearhead.drawing.wording import Words, cuts_of, escaped, parts_of
+
+NAME = "decoder.layers.0.cross_attn.q_proj"
+
+
+def lines(text: Text, width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(Group(text), overflow="fold")
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+
+
+def test_words_are_cut_at_joints() -> None:
+    assert lines(Words(NAME), 80) == [NAME]
+    assert lines(Words(NAME), 20) == ["decoder.layers.0.", "cross_attn.q_proj"]
+    assert lines(Words(NAME), 12) == ["decoder.", "layers.0.", "cross_attn.", "q_proj"]
+    assert lines(Words(f"tied: {NAME} is"), 20) == ["tied:", "decoder.layers.0.", "cross_attn.q_proj is"]
+    assert lines(Words("clearhead/inspect/heatmap.py:12 draw"), 20) == ["clearhead/inspect/", "heatmap.py:12 draw"]
+    assert lines(Words("_scaled_dot_product_flash"), 14) == ["_scaled_dot_", "product_flash"]
+    assert lines(Words("SinusoidalPosition"), 12) == ["Sinusoidal", "Position"]
+
+
+@pytest.mark.parametrize("text", [NAME, "x" * 50, "权重" * 20 + ".名", f"a b {NAME} c", "", " ", "..."])
+@pytest.mark.parametrize("width", [2, 7, 20])
+def test_nothing_is_lost_and_no_line_is_too_long(text: str, width: int) -> None:
+    found = lines(Words(text), width)
+    assert "".join("".join(found).split()) == "".join(text.split())
+    assert all(cell_len(line.rstrip()) <= width for line in found)
+
+
+def test_style_stays() -> None:
+    text = Words(NAME, style="bold")
+    found = text.wrap(Console(), 12, overflow="fold")
+    assert [str(line.style) for line in found] == ["bold"] * 4
+
+
+def test_a_column_that_does_not_wrap_is_not_cut() -> None:
+    assert len(Words(NAME).wrap(Console(), 12, no_wrap=True)) == 1
+
+
+def test_on_a_page() -> None:
+    assert escaped(NAME) == "decoder.<wbr>layers.<wbr>0.<wbr>cross_attn.<wbr>q_proj"
+    assert escaped("norm.weight 0.123 <b>") == "norm.weight 0.123 &lt;b&gt;"
+    assert parts_of("0.123456789012345678901234", 20, len) == ["0.123456789012345678901234"]
+
+
+def test_where_a_word_fits_there_is_no_cut() -> None:
+    assert cuts_of(f"{NAME} {NAME}", 40) == []
