@@ -27,7 +27,8 @@ def resident() -> dict[str, int]:
 def measure(preset: str, overrides: list[str]) -> dict[str, Any]:
     """Takes steps on the batch that the forecast is of, and returns bytes."""
     from clearhead.optim.build import build_ema, build_optimizers
-    from clearhead.tasks.plan import Devices, example_of, plan
+    from clearhead.tasks.example import example_of
+    from clearhead.tasks.plan import Devices, plan
     from clearhead.tasks.run import read_recipe
     from clearhead.train.arrangement import arrange
     from clearhead.train.memory import keep_freed_memory

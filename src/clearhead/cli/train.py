@@ -98,7 +98,8 @@ def without_checkpoint(words: list[str]) -> list[str]:
 
 def _show(result: "TrainResult", *, as_json: bool) -> None:
     if as_json:
-        print_json({"run": str(result.run), "step": result.step, "reason": result.reason, "scores": result.scores})
+        tree = {"run": str(result.run), "step": result.step, "reason": result.reason, "scores": result.scores}
+        print_json({**tree, "memory": result.memory})
     else:
         click.echo(str(result.run))
 

@@ -1,7 +1,7 @@
 """What ``clearhead train`` and ``clearhead demo`` share: progress, reports, the dry run."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -12,6 +12,7 @@ from clearhead.config import as_tree, write_toml
 from clearhead.messages import localized
 from clearhead.tasks.forecast import lr_curve, try_steps
 from clearhead.tasks.job import GradientJob, Job
+from clearhead.tasks.plan import Plan, forecast
 from clearhead.tasks.repeat import Repeats, Summary, open_folder, repeat
 from clearhead.tasks.run import read_recipe
 from clearhead.tasks.training import TrainResult, begin, prepare_new, train_run
@@ -35,13 +36,15 @@ def train(
     ) as begun:
         job, run = begun.job, begun.run
         writers: list[Writer] = []
+        planned: Plan | None = None
         if is_first():
-            report(job)
+            planned = report(job)
             click.echo(f"run directory: {run}", err=True)
             writers.append(ProgressWriter(job.max_steps, job.targets))
         if tensorboard and is_first():
             writers.append(TensorBoardWriter(run / "tensorboard"))
-        return train_run(job, run, writers, begun.notes)
+        result = train_run(job, run, writers, begun.notes)
+        return replace(result, memory=planned.memory) if planned else result
 
 
 def train_several(
@@ -54,10 +57,14 @@ def train_several(
     return repeat(folder, members, lambda run, more: train(recipe, data, run, [*overrides, *more], resume=True))
 
 
-def report(job: Job) -> None:
-    """Says on stderr what was read and built."""
+def report(job: Job) -> Plan | None:
+    """Says on stderr what was read and built, and what memory it will take; returns that forecast."""
     for line in [*job.reports()["train"].lines(), job.headline(), *map(localized, job.warnings())]:
         click.echo(line, err=True)
+    planned = forecast(job) if isinstance(job, GradientJob) else None
+    for line in planned.memory_lines() if planned else []:
+        click.echo(localized(line), err=True)
+    return planned
 
 
 def dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: bool) -> int:
@@ -69,16 +76,17 @@ def dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: bool)
     job = prepare_new(tree, data, progress=_encoding, source=f"recipe {recipe!r}")
     if isinstance(job, GradientJob):
         job.arrange()
-    forecast = try_steps(job) if isinstance(job, GradientJob) else None
+    tried = try_steps(job) if isinstance(job, GradientJob) else None
     if as_json:
-        measured = asdict(forecast) if forecast else {}
-        print_json({"recipe": as_tree(job.recipe), "data": job.reports()["train"].as_dict(), **measured})
+        planned = forecast(job) if isinstance(job, GradientJob) else None
+        found = {**(asdict(tried) if tried else {}), **({"memory": planned.memory} if planned else {})}
+        print_json({"recipe": as_tree(job.recipe), "data": job.reports()["train"].as_dict(), **found})
         return 0
     click.echo(write_toml(as_tree(job.recipe)))
     report(job)
     lines = ["one pass over the text: there are no steps to try"]
-    if forecast and isinstance(job, GradientJob):
-        lines = [f"learning rate over the run: {lr_curve(job)}", *forecast.lines()]
+    if tried and isinstance(job, GradientJob):
+        lines = [f"learning rate over the run: {lr_curve(job)}", *tried.lines()]
     for line in lines:
         click.echo(line, err=True)
     return 0

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from clearhead.nn.shards import part_like, whole
+
 
 class Muon(torch.optim.Optimizer):
     """Orthogonalized momentum for the matrices inside a model.
@@ -38,8 +40,11 @@ class Muon(torch.optim.Optimizer):
         state = self.state[param]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(grad)
-        buffer = state["momentum_buffer"].lerp_(grad, 1 - group["momentum"])
-        update = orthogonalize(grad.lerp(buffer, group["momentum"]))
+        # in lists, which alone work on matrices of which each process has a part; these are made orthogonal whole
+        buffer, ahead = state["momentum_buffer"], grad.clone()
+        torch._foreach_lerp_([buffer], [grad], 1 - group["momentum"])
+        torch._foreach_lerp_([ahead], [buffer], group["momentum"])
+        update = part_like(param, orthogonalize(whole(ahead)))
         param.mul_(1 - group["lr"] * group["weight_decay"])
         param.add_(update, alpha=-group["lr"] * 0.2 * max(param.shape) ** 0.5)
 

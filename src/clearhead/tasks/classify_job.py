@@ -19,6 +19,7 @@ from clearhead.data.labelled_batches import (
     training_batches,
 )
 from clearhead.errors import DataError
+from clearhead.models.bert import BertClassifier
 from clearhead.tasks.classify import (
     ClassifyRecipe,
     Objective,
@@ -110,6 +111,15 @@ class ClassifyJob(GradientJob):
         """See ``Job``."""
         save_tokenizer(self.tokenizer, run)
         save_labels(self.labels, run)
+
+    def build(self) -> BertClassifier:
+        """See ``GradientJob``."""
+        return build_classifier(self.recipe, self.tokenizer, self.labels)
+
+    @property
+    def width(self) -> int:
+        """See ``GradientJob``."""
+        return int(self.train.rows.lengths.max())
 
     def first_epoch(self) -> tuple[BatchPlan, int]:
         """See ``GradientJob``; the batch of the longest lines takes the most."""

@@ -177,6 +177,15 @@ class GradientJob(Job):
         """Gives the loop its batches, its loss and its evaluation."""
 
     @abstractmethod
+    def build(self) -> nn.Module:
+        """Returns another model of these sizes, with fresh weights."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Positions of the widest row that a batch may have."""
+
+    @abstractmethod
     def first_epoch(self) -> tuple[BatchPlan, int]:
         """The plan of the first epoch, and which of its batches takes the most memory."""
 
@@ -218,7 +227,9 @@ class GradientJob(Job):
         state.inside = arrange(state.model, machine)
         if state.ema is not None:
             ranks().broadcast(state.ema.module)
-            state.evaluated_inside = arrange(state.ema.module, replace(machine, checkpoint_activations=False))
+            # the average is judged in float32, as it is on one process
+            judged = replace(machine, checkpoint_activations=False, precision="float32")
+            state.evaluated_inside = arrange(state.ema.module, judged)
         state.optimizers.point_at(state.model)
 
     def headline(self) -> str:
@@ -258,7 +269,7 @@ def vocabulary_of(tokenizer: Tokenizer, taken: LoadReport | None) -> str:
 
 def fresh_state(model: nn.Module, recipe: Recipe, rate_of: RateOf = same_rate) -> TrainState:
     """Returns a state at step 0 with the recipe's optimizers and weight average."""
-    check_arrangement(model, recipe.train, optim=recipe.optim, validation=recipe.validation)
+    check_arrangement(model, recipe.train, recipe.validation)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         count = sum(parameter.numel() for parameter in model.parameters())
         raise UsageError(f"model: all its {count} parameters are frozen, there is nothing to train")

@@ -78,6 +78,15 @@ class LanguageModelJob(GradientJob):
         """See ``Job``."""
         save_tokenizer(self.tokenizer, run)
 
+    def build(self) -> Net:
+        """See ``GradientJob``."""
+        return build_net(self.recipe, self.tokenizer)
+
+    @property
+    def width(self) -> int:
+        """See ``GradientJob``."""
+        return self.recipe.model.max_seq_len
+
     def first_epoch(self) -> tuple[BatchPlan, int]:
         """See ``GradientJob``; all batches but the last have as many windows."""
         return self.dataset(0).plan, 0

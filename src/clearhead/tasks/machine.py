@@ -4,7 +4,9 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import re
 import shutil
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,6 +36,35 @@ def pick_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {name!r}: not usable here; use auto or cpu, or see clearhead doctor") from error
     return device
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Returns the bytes that this process may yet take on ``device``; None where nobody says.
+
+    On a CPU what Linux or a control group has left, whichever is less, shared among the processes that torchrun started
+    here.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    found = [size for size in (_free_on_machine(), _free_in_group()) if size is not None]
+    if device.type != "cpu" or not found:
+        return None
+    return min(found) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def _free_on_machine(path: Path = Path("/proc/meminfo")) -> int | None:
+    found = re.search(r"^MemAvailable:\s+(\d+) kB$", path.read_text(), re.MULTILINE) if path.is_file() else None
+    return int(found[1]) * 1024 if found else None
+
+
+def _free_in_group(group: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """What a control group of the second version has left; pages of files count as free, the system drops them."""
+    try:
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        files = re.search(r"^inactive_file (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE)
+    except (OSError, ValueError):  # no such group, or "max"
+        return None
+    return max(limit - used + (int(files[1]) if files else 0), 0)
 
 
 def examine() -> dict[str, Any]:

@@ -61,6 +61,15 @@ class MaskedJob(GradientJob):
         """See ``Job``."""
         save_tokenizer(self.tokenizer, run)
 
+    def build(self) -> BertPretraining:
+        """See ``GradientJob``."""
+        return build_masked(self.recipe, self.tokenizer)
+
+    @property
+    def width(self) -> int:
+        """See ``GradientJob``."""
+        return self.recipe.model.max_seq_len
+
     def first_epoch(self) -> tuple[BatchPlan, int]:
         """See ``GradientJob``; the batch of most positions among those of the longest rows takes the most."""
         rows = self.dataset(0)

@@ -2,31 +2,19 @@
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from clearhead.config import Tree
-from clearhead.data.labelled import Labels
-from clearhead.data.labelled_batches import LabelledBatch
-from clearhead.data.masked import MaskedBatch
-from clearhead.data.stream import StreamBatch
-from clearhead.data.translation import Batch
 from clearhead.errors import UsageError
-from clearhead.models.bert import BertClassifier, BertPretraining
-from clearhead.models.gpt import GPT, GPTConfig
-from clearhead.models.transformer import Transformer, TransformerConfig
-from clearhead.nn.lora import add_lora
-from clearhead.tasks import classify, language_model, masked, translation
-from clearhead.tasks.catalog import task_of
-from clearhead.tasks.job import Recipe
+from clearhead.tasks.example import Example, example_of, example_of_job
+from clearhead.tasks.job import GradientJob, Recipe
+from clearhead.tasks.machine import free_memory
+from clearhead.train.config import MachineConfig, TrainConfig
+from clearhead.train.distributed import ranks
+from clearhead.train.memory import KEPT_SHARE, can_keep, resident
 from clearhead.train.simulation import Simulated, simulate
 
-MASKED_SHARE = 0.15
 GIB = 2**30
 
 
@@ -41,6 +29,8 @@ class Devices:
     """Products and sums a second that one of them reaches; None: not said."""
     bandwidth: float = 25e9
     """Bytes a second between two of them."""
+    kept: float = 0.0
+    """Memory that a heap holds in holes, over the activations; an allocator of a device has next to none."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +57,16 @@ class Plan:
     """Sent by one device."""
     communication_seconds_per_step: float
     """If nothing of it goes on beside the products; much does."""
+    available: int | None
+    """Bytes of a device; None: not said."""
+    process: int | None
+    """Bytes that the process will hold at its peak, its libraries and its text too; None: not known."""
     fits: bool | None
     advice: list[str]
 
     def lines(self) -> list[str]:
         """The same as text."""
-        named = ", ".join(f"{name.replace('_', ' ')} {_size(value)}" for name, value in self.memory.items() if value)
+        named = _named(self.memory)
         found = [
             f"{self.recipe}: {self.parameters:,} parameters; a batch of {self.rows:,} rows x {self.width:,}, "
             f"{self.tokens_per_step:,} positions a step",
@@ -90,15 +84,15 @@ class Plan:
             found.append("fits" if self.fits else "does not fit")
         return found + self.advice
 
-
-@dataclass(frozen=True)
-class Example:
-    """A model and a batch without padding, of any number of rows."""
-
-    build: Callable[[], nn.Module]
-    loss: Callable[[nn.Module, int], Tensor]
-    """(model, rows) -> the loss of a batch."""
-    width: int
+    def memory_lines(self) -> list[str]:
+        """What a process will hold, in a line; in a second one that it does not fit, and what would."""
+        free = f"; {_size(self.available)} for it" if self.available is not None else ""
+        found = [f"memory forecast: {_named(self.memory)} (batches of {self.rows:,} rows x {self.width:,}){free}"]
+        if self.process is not None:
+            found[0] += f"; the process {_size(self.process)}, with PyTorch and the text"
+        if self.fits is False:
+            found.append(f"warning: memory: that does not fit; {' or '.join(self.advice)}")
+        return found
 
 
 def plan(tree: Tree, source: str, devices: Devices, *, vocab_size: int | None = None) -> Plan:
@@ -114,13 +108,25 @@ def plan(tree: Tree, source: str, devices: Devices, *, vocab_size: int | None = 
         UsageError: the recipe is wrong, or its task or model is none that can be forecast.
     """
     recipe, example = example_of(tree, source, vocab_size)
+    return plan_of(recipe, example, devices, name=str(tree.get("name", source)))
+
+
+def plan_of(recipe: Recipe, example: Example, devices: Devices, *, name: str) -> Plan:
+    """Forecasts a run of ``recipe`` on batches that are full.
+
+    Args:
+        recipe: says how much is computed at a time, and in what way.
+        example: stands for the model and the text.
+        devices: what it is to run on.
+        name: of the recipe.
+    """
     train = recipe.train
     rows = max(train.batch_tokens // example.width, 1)
     own = max(math.ceil(rows / devices.count), 1)
     simulated = _simulated(recipe, example, own)
-    memory = _on_each(simulated, devices.count, train.parallel)
+    memory = _on_each(simulated, devices, train)
     flops = simulated.flops / own * rows * train.grad_accum_steps
-    sent = _sent(simulated, devices.count, train.parallel, train.grad_accum_steps)
+    sent = _sent(simulated, devices.count, train)
     fits = None if devices.memory is None else memory["peak"] <= devices.memory
     advice = [] if rows >= devices.count else [
         f"a batch has {rows} rows for {devices.count} devices, the rest idles: raise train.batch_tokens to "
@@ -129,7 +135,7 @@ def plan(tree: Tree, source: str, devices: Devices, *, vocab_size: int | None = 
     if devices.memory is not None and not fits:
         advice += _advice(recipe, example, devices, own)
     return Plan(
-        recipe=str(tree.get("name", source)),
+        recipe=name,
         parameters=simulated.parameters,
         devices=devices.count,
         parallel=train.parallel,
@@ -141,9 +147,31 @@ def plan(tree: Tree, source: str, devices: Devices, *, vocab_size: int | None = 
         seconds_per_step=flops / min(devices.count, rows) / devices.rate if devices.rate else None,
         communication_bytes_per_step=sent,
         communication_seconds_per_step=sent / devices.bandwidth,
+        available=devices.memory,
+        process=None,
         fits=fits,
         advice=advice,
     )
+
+
+def forecast(job: GradientJob) -> Plan | None:
+    """Forecasts a process of a run whose text has been read, beside what its device has: what is free, and the weights.
+
+    Batches are full, with rows as wide as the widest. None for a recurrent model. Takes no random number. On a CPU
+    counts what the heap keeps (see ``keep_freed_memory``), and what the process holds by now.
+    """
+    example, recipe = example_of_job(job), job.recipe
+    if example is None:
+        return None
+    models = [job.state.model, *([] if job.state.ema is None else [job.state.ema.module])]
+    world, free = ranks().world, free_memory(job.device)
+    held = sum(tensor.nbytes for model in models for tensor in model.state_dict().values())
+    held //= world if recipe.train.parallel == "fsdp" else 1
+    on_cpu, now = job.device.type == "cpu", resident()
+    kept = KEPT_SHARE if on_cpu and can_keep() else 0.0
+    devices = Devices(world, None if free is None else free + held, kept=kept)
+    found = plan_of(recipe, example, devices, name=recipe.name)
+    return replace(found, process=now - held + found.memory["peak"]) if now is not None and on_cpu else found
 
 
 def _simulated(recipe: Recipe, example: Example, rows: int, **changes: Any) -> Simulated:
@@ -152,7 +180,7 @@ def _simulated(recipe: Recipe, example: Example, rows: int, **changes: Any) -> S
     return simulate(example.build, loss, machine, recipe.optim, batches=machine.grad_accum_steps)
 
 
-def _on_each(found: Simulated, count: int, parallel: str) -> dict[str, int]:
+def _on_each(found: Simulated, devices: Devices, train: MachineConfig) -> dict[str, int]:
     """Returns what one device holds; what FSDP gathers for a while is counted with the activations."""
     states = {
         "parameters": found.parameter_bytes,
@@ -160,25 +188,32 @@ def _on_each(found: Simulated, count: int, parallel: str) -> dict[str, int]:
         "optimizer": found.optimizer_bytes,
         "average": found.average_bytes,
     }
-    activations, peak = found.activation_bytes, found.peak_bytes
-    if count > 1 and parallel == "fsdp":
+    activations, peak, count = found.activation_bytes, found.peak_bytes, devices.count
+    if count > 1 and train.parallel == "fsdp":
         # whole, with their gradients: two layers, one in use and one on its way, and what is around the layers
-        gathered = 2 * (2 * found.layer_bytes + found.parameter_bytes - found.layers_bytes)
+        gathered = 2 * (int(2 * _share(train) * found.layer_bytes) + found.parameter_bytes - found.layers_bytes)
         parts = {name: math.ceil(value / count) for name, value in states.items()}
         activations += gathered - min(found.gradient_bytes, activations)  # whole gradients do not pile up
         peak = sum(parts.values()) + activations
         states = parts
-    return {**states, "activations": activations, "peak": peak}
+    kept = int(devices.kept * activations)
+    return {**states, "activations": activations, **({"kept_by_the_heap": kept} if kept else {}), "peak": peak + kept}
 
 
-def _sent(found: Simulated, count: int, parallel: str, batches: int) -> float:
+def _share(train: MachineConfig) -> float:
+    """What FSDP gathers of a layer, over its bytes in float32; the norms, which stay so, are next to nothing."""
+    return 1.0 if train.precision == "float32" else 0.5
+
+
+def _sent(found: Simulated, count: int, train: TrainConfig) -> float:
     """Bytes that a device sends in a step: a ring passes on (n - 1) / n of all to gather, and again to sum."""
     if count == 1:
         return 0.0
     part = (count - 1) / count
-    if parallel == "ddp":
+    if train.parallel == "ddp":
         return 2 * part * found.gradient_bytes
-    return part * (2 * batches * found.parameter_bytes + found.gradient_bytes)
+    gathered = found.parameter_bytes - (1 - _share(train)) * found.layers_bytes
+    return part * (2 * train.grad_accum_steps * gathered + found.gradient_bytes)
 
 
 def _advice(recipe: Recipe, example: Example, devices: Devices, rows: int) -> list[str]:
@@ -189,15 +224,15 @@ def _advice(recipe: Recipe, example: Example, devices: Devices, rows: int) -> li
         if getattr(train, key) == value or (key == "parallel" and devices.count == 1):
             continue
         changed = _simulated(recipe, example, rows, **({} if key == "parallel" else {key: value}))
-        parallel = value if key == "parallel" else train.parallel
-        peak = _on_each(changed, devices.count, str(parallel))["peak"]
+        changes: dict[str, Any] = {key: value}
+        peak = _on_each(changed, devices, replace(train, **changes))["peak"]
         if peak <= devices.memory:
             shown = str(value).lower() if isinstance(value, bool) else value
             found.append(f"--set train.{key}={shown}: {_size(peak)}, fits")
     parts = 2
     while rows // parts:
         changed = _simulated(recipe, example, rows // parts, grad_accum_steps=train.grad_accum_steps * parts)
-        peak = _on_each(changed, devices.count, train.parallel)["peak"]
+        peak = _on_each(changed, devices, train)["peak"]
         if peak <= devices.memory:
             keys = f"train.batch_tokens={train.batch_tokens // parts} --set train.grad_accum_steps="
             found.append(f"--set {keys}{train.grad_accum_steps * parts}: {_size(peak)}, fits, the same step")
@@ -206,95 +241,8 @@ def _advice(recipe: Recipe, example: Example, devices: Devices, rows: int) -> li
     return found or ["nothing of train.* makes it fit: a smaller model, or more devices with train.parallel = 'fsdp'"]
 
 
-def example_of(tree: Tree, source: str, vocab_size: int | None) -> tuple[Recipe, Example]:
-    """Returns the recipe and what stands for its model and its text.
-
-    Raises:
-        UsageError: as in ``plan``.
-    """
-    task = task_of(tree, source)
-    match task:
-        case "translation":
-            return _translation(tree, source, vocab_size)
-        case "language_model":
-            return _language_model(tree, source, vocab_size)
-        case "masked":
-            return _masked(tree, source, vocab_size)
-        case "classify":
-            return _classify(tree, source, vocab_size)
-    raise UsageError(f"{source}: task = {task!r}: only Transformers are forecast")
-
-
-def _ids(rows: int, width: int) -> Tensor:
-    return torch.zeros(rows, width, dtype=torch.long)
-
-
-def _translation(tree: Tree, source: str, vocab_size: int | None) -> tuple[Recipe, Example]:
-    recipe = translation.parse_recipe({"src": "src", "tgt": "tgt", **tree}, source)
-    config, pieces = recipe.model, vocab_size or recipe.tokenizer.vocab_size
-    assert isinstance(config, TransformerConfig)
-    width = recipe.data.max_len + 1
-
-    def loss(model: nn.Module, rows: int) -> Tensor:
-        ids = _ids(rows, width)
-        assert isinstance(model, Transformer)
-        batch = Batch(ids, None, ids, ids, ids.numel(), torch.zeros(rows, dtype=torch.long))
-        return translation.batch_loss(model, batch, recipe.loss)[0]
-
-    return recipe, Example(partial(Transformer, config, src_vocab_size=pieces, vocab_size=pieces), loss, width)
-
-
-def _language_model(tree: Tree, source: str, vocab_size: int | None) -> tuple[Recipe, Example]:
-    recipe = language_model.parse_language_model(tree, source)
-    config, pieces = recipe.model, vocab_size or recipe.tokenizer.vocab_size
-    assert isinstance(config, GPTConfig)
-    width = config.max_seq_len
-
-    def loss(model: nn.Module, rows: int) -> Tensor:
-        ids = _ids(rows, width)
-        assert isinstance(model, GPT)
-        return language_model.batch_loss(model, StreamBatch(ids, ids, ids.numel()), recipe.loss)[0]
-
-    def build() -> nn.Module:
-        model = GPT(config, vocab_size=pieces)
-        if recipe.lora:
-            add_lora(model, recipe.lora)
-        return model
-
-    return recipe, Example(build, loss, width)
-
-
-def _masked(tree: Tree, source: str, vocab_size: int | None) -> tuple[Recipe, Example]:
-    recipe = masked.parse_masked(tree, source)
-    pieces, width = vocab_size or recipe.tokenizer.vocab_size, recipe.model.max_seq_len
-    nsp = recipe.masked.next_sentence
-
-    def loss(model: nn.Module, rows: int) -> Tensor:
-        ids, hidden = _ids(rows, width), int(MASKED_SHARE * rows * width)
-        found = torch.zeros(hidden, dtype=torch.long)
-        labels = torch.zeros(rows, dtype=torch.long) if nsp else None
-        assert isinstance(model, BertPretraining)
-        batch = MaskedBatch(ids, ids, torch.ones_like(ids).bool(), found, found, labels, hidden)
-        return masked.batch_loss(model, batch, recipe.loss)[0]
-
-    def build() -> nn.Module:
-        return masked.adapt(BertPretraining(recipe.model, vocab_size=pieces, nsp=nsp), recipe.masked.lora)
-
-    return recipe, Example(build, loss, width)
-
-
-def _classify(tree: Tree, source: str, vocab_size: int | None) -> tuple[Recipe, Example]:
-    recipe = classify.parse_classify(tree, source)
-    pieces, width = vocab_size or recipe.tokenizer.vocab_size, recipe.model.max_seq_len
-    objective = classify.Objective(Labels(("no", "yes"), pairs=False))
-
-    def loss(model: nn.Module, rows: int) -> Tensor:
-        ids, rest = _ids(rows, width), torch.zeros(rows, dtype=torch.long)
-        batch = LabelledBatch(ids, ids, torch.ones_like(ids).bool(), rest, rest, rows)
-        return objective.loss_of(model, batch)[0]
-
-    build = partial(BertClassifier, recipe.model, vocab_size=pieces, kind="sequence", n_labels=2)
-    return recipe, Example(build, loss, width)
+def _named(memory: dict[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {_size(value)}" for name, value in memory.items() if value)
 
 
 def memory_size(text: str) -> int:

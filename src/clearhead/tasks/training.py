@@ -6,7 +6,7 @@ import json
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -43,6 +43,8 @@ class TrainResult:
     """The signal that interrupted it, if one did."""
     notes: tuple[str, ...] = ()
     """What differs from the run before it went on."""
+    memory: dict[str, int] = field(default_factory=dict)
+    """What ``clearhead train`` forecast, in bytes by what they are for."""
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,16 @@ class TranslationJob(GradientJob):
         """See ``Job``."""
         self.tokenizers.save(run)
 
+    def build(self) -> Net:
+        """See ``GradientJob``."""
+        return build_model(self.recipe, self.tokenizers)
+
+    @property
+    def width(self) -> int:
+        """See ``GradientJob``; BPE-dropout cuts into more pieces, up to the longest that is allowed."""
+        longest = int(np.maximum(*self.train.lengths).max())
+        return (self.recipe.data.max_len if self.recipe.tokenizer.dropout else longest) + 1
+
     def first_epoch(self) -> tuple[BatchPlan, int]:
         """See ``GradientJob``; the batch of the longest sentences takes the most."""
         plan, width = self._plan(0), np.maximum(*self.train.lengths)

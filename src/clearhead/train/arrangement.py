@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -12,9 +13,9 @@ from clearhead.models.rnn import RNNLanguageModel, RNNTranslator
 from clearhead.nn.layer import Layer
 from clearhead.nn.norm import BatchNorm
 from clearhead.nn.shards import is_shard
-from clearhead.optim.build import OptimConfig
 from clearhead.train.config import MachineConfig, ValidationConfig
 from clearhead.train.distributed import Inside, ranks
+from clearhead.train.precision import Precision
 
 
 def layers_of(model: nn.Module) -> list[Layer]:
@@ -22,9 +23,7 @@ def layers_of(model: nn.Module) -> list[Layer]:
     return [module for module in model.modules() if isinstance(module, Layer)]
 
 
-def check_arrangement(
-    model: nn.Module, machine: MachineConfig, *, optim: OptimConfig, validation: ValidationConfig
-) -> None:
+def check_arrangement(model: nn.Module, machine: MachineConfig, validation: ValidationConfig) -> None:
     """Checks that a model can be computed as the recipe says.
 
     Raises:
@@ -42,8 +41,6 @@ def check_arrangement(
         return
     if recurrent:
         raise UsageError("train.parallel = 'fsdp': is for Transformers, not for recurrent models")
-    if optim.name == "muon":
-        raise UsageError("train.parallel = 'fsdp': muon needs whole matrices; use another optim.name, or ddp")
     if validation.monitor == "bleu":
         raise UsageError("train.parallel = 'fsdp': validation.monitor = 'bleu' needs a whole model; use loss, or ddp")
 
@@ -63,25 +60,40 @@ def arrange(model: nn.Module, machine: MachineConfig) -> Inside:
         if machine.compile:
             # lengths differ from batch to batch; random numbers are to be those of the model as it is
             layer.compile(dynamic=True, options={"fallback_random": True})
-    return sharded(model) if machine.parallel == "fsdp" and ranks().world > 1 else Inside(model)
+    if machine.parallel == "fsdp" and ranks().world > 1:
+        return sharded(model, Precision(machine.precision, next(model.parameters()).device.type))
+    return Inside(model)
 
 
-def sharded(model: nn.Module) -> Inside:
-    """Shards each layer, and what is around them, over all processes (FSDP2, ``fully_shard``)."""
+def sharded(model: nn.Module, precision: Precision) -> Inside:
+    """Shards each layer, and what is around them, over all processes (FSDP2, ``fully_shard``).
+
+    The matrices of the layers are gathered in ``precision``, which is what autocast makes of them, and their gradients
+    are summed in float32. Norms, and what is around the layers, are gathered as they are.
+    """
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    mesh = init_device_mesh(next(model.parameters()).device.type, (ranks().world,))
+    mesh = init_device_mesh(precision.device, (ranks().world,))
+    half = MixedPrecisionPolicy(precision.kind, torch.float32, cast_forward_inputs=False)
     for layer in layers_of(model):
         if layer.crossed:  # the memory is projected for all layers before the first of them runs
-            fully_shard([layer.cross_attn.k_proj, layer.cross_attn.v_proj], mesh=mesh)
-        fully_shard(layer, mesh=mesh)
+            fully_shard([layer.cross_attn.k_proj, layer.cross_attn.v_proj], mesh=mesh, mp_policy=half)
+        if precision.name != "float32" and (wide := _wide(layer)):
+            fully_shard(wide, mesh=mesh)
+        fully_shard(layer, mesh=mesh, mp_policy=half)
     # nobody changes keys and values in place, which is what torch warns of
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor", UserWarning)
-    inside = Inside(model)
+    inside = Inside(model, precision.autocast)  # an evaluation too: matrices come in half precision
     # what is around the layers stays whole through a step: the loss takes the table of embeddings once more
     fully_shard(inside, mesh=mesh, reshard_after_forward=False)
     return inside
+
+
+def _wide(layer: Layer) -> list[nn.Module]:
+    """Returns the parts of a layer whose parameters autocast leaves as they are: all but products with matrices."""
+    own = (module for module in layer.modules() if next(module.parameters(recurse=False), None) is not None)
+    return [module for module in own if not isinstance(module, nn.Linear)]
 
 
 def for_all_processes(inside: nn.Module, *, changing: bool) -> nn.Module:

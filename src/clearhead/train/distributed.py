@@ -161,13 +161,16 @@ class Inside(nn.Module):
     Our losses call parts of a model (``hidden``, then the table of the output layer), never the model as a whole.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(
+        self, model: nn.Module, numbers: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+    ) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.numbers = model, numbers
 
     def forward(self, run: Callable[[], Any]) -> Any:
-        """Returns what ``run`` gives."""
-        return run()
+        """Returns what ``run`` gives, computed in the numbers of ``numbers``."""
+        with self.numbers():
+            return run()
 
 
 @dataclass(frozen=True)

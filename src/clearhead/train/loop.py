@@ -4,6 +4,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -63,7 +64,7 @@ def train_loop(
     """Trains until a limit, an early stop or ``should_stop``, and yields what happens.
 
     The last step is always evaluated and saved, but for an interruption, which is saved only and judged when training
-    goes on.
+    goes on. One that comes during an evaluation ends that too, unless weights are shared among processes.
 
     Args:
         state: where to start; changed in place.
@@ -72,7 +73,7 @@ def train_loop(
         train: length and rhythm.
         optim: schedule and clipping.
         validation: what decides on the best checkpoint and on stopping early.
-        should_stop: asked after each step; True saves and ends the loop.
+        should_stop: asked after each step and in an evaluation; True saves and ends the loop.
     """
     saver = Saver(run, train.keep_last)
     saver.mend(state)
@@ -98,9 +99,7 @@ def _train(
 ) -> Generator[Event, None, Reason]:
     reason = _limit_reached(state, train, should_stop) or _early_stop(state, validation)
     if _owes_evaluation(state, train, reason):
-        yield _evaluate(state, work, validation)
-        yield from saver.save(state)
-        reason = reason or _early_stop(state, validation)
+        reason = yield from _judged(state, work, saver, train, validation, should_stop, reason)
     watched = Divergence()
     while reason is None:
         for event in _epoch(state, work, saver.run, train, optim):
@@ -111,9 +110,7 @@ def _train(
             if isinstance(event, Skipped) and reason is None:
                 continue
             if _due(state.step, train.evaluate_every, reason) and reason != "interrupted":
-                yield _evaluate(state, work, validation)
-                yield from saver.save(state)
-                reason = reason or _limit_reached(state, train, should_stop) or _early_stop(state, validation)
+                reason = yield from _judged(state, work, saver, train, validation, should_stop, reason)
             elif _due(state.step, train.checkpoint_every, reason):
                 yield from saver.save(state)
             if reason:
@@ -121,6 +118,25 @@ def _train(
         else:
             state.epoch, state.position = state.epoch + 1, 0
     return reason
+
+
+def _judged(
+    state: TrainState,
+    work: Work[B],
+    saver: Saver,
+    train: TrainConfig,
+    validation: ValidationConfig,
+    should_stop: Callable[[], bool],
+    reason: Reason | None,
+) -> Generator[Event, None, Reason | None]:
+    """Evaluates and saves; an evaluation that was given up is saved without its scores, to be made up for."""
+    judged = _evaluate(state, work, validation, should_stop)
+    if judged is not None:
+        yield judged
+    yield from saver.save(state)
+    if judged is None:
+        return "interrupted"
+    return reason or _limit_reached(state, train, should_stop) or _early_stop(state, validation)
 
 
 def _owes_evaluation(state: TrainState, train: TrainConfig, reason: Reason | None) -> bool:
@@ -255,7 +271,46 @@ def _limit_reached(state: TrainState, train: TrainConfig, should_stop: Callable[
     return None
 
 
-def _evaluate(state: TrainState, work: Work[B], validation: ValidationConfig) -> Evaluated:
+class _AbandonedError(Exception):
+    """An evaluation was given up."""
+
+
+@contextmanager
+def _asking(model: nn.Module, should_stop: Callable[[], bool]) -> Iterator[None]:
+    """In this context ``model`` asks, before any of its parts computes, whether all processes are to stop.
+
+    Raises:
+        _AbandonedError: they are. An evaluation changes no state, so that it can be left at any place.
+    """
+
+    def ask(module: nn.Module, args: object) -> None:
+        (stopped,) = ranks().sum(float(should_stop()))
+        if stopped:
+            raise _AbandonedError
+
+    handles = [part.register_forward_pre_hook(ask) for part in model.children()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _evaluate(
+    state: TrainState, work: Work[B], validation: ValidationConfig, should_stop: Callable[[], bool]
+) -> Evaluated | None:
+    """Judges the model of this step; None: the processes are to stop, and nothing has changed."""
+    # FSDP has gathered weights by then, which only the end of the forward pass shares out again; and translations may
+    # differ in length from process to process, which then would not ask as often
+    whole = is_sharded(state.inside) or (ranks().world > 1 and validation.monitor == "bleu")
+    try:
+        with contextlib.nullcontext() if whole else _asking(state.evaluated_model, should_stop):
+            return _judge(state, work, validation)
+    except _AbandonedError:
+        return None
+
+
+def _judge(state: TrainState, work: Work[B], validation: ValidationConfig) -> Evaluated:
     started = time.perf_counter()
     model = state.evaluated_model.eval()
     inside = (state.inside if state.ema is None else state.evaluated_inside) if is_sharded(state.inside) else None

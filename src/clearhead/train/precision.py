@@ -25,6 +25,11 @@ class Precision:
         self.name, self.device = name, device
         self.scaler = GradScaler(device, enabled=name == "float16")
 
+    @property
+    def kind(self) -> torch.dtype:
+        """The type."""
+        return _TYPES[self.name]
+
     def autocast(self) -> torch.autocast:
         """The context for a forward pass and its loss: the only place that decides on it."""
         return torch.autocast(self.device, _TYPES[self.name], enabled=self.name != "float32")

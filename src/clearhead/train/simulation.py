@@ -84,7 +84,7 @@ def simulate(
     *,
     batches: int = 1,
 ) -> Simulated:
-    """Takes two steps, of which the second one has all that a run holds.
+    """Takes a step that has all that a run holds: an update of no gradients has made the optimizer's state before it.
 
     Args:
         build: makes the model.
@@ -103,13 +103,15 @@ def simulate(
         optimizers = build_optimizers(model, optim, 1e-3)
         precision = Precision(machine.precision)
         learned = [one for one in model.parameters() if one.requires_grad]
-        before, flops = ledger.live, 0.0
-        for _ in range(2):
-            flops = _step(model, loss, precision, optimizers, ledger, min(batches, 2))
-            if ema is not None:
-                ema.update_parameters(model)
+        before = ledger.live
+        for one in learned:
+            one.grad = torch.zeros_like(one)
+        optimizers.step()
+        optimizers.zero_grad()
+        slots = ledger.live - before
+        flops = _step(model, loss, precision, optimizers, ledger, min(batches, 2))
+        del ema  # which was alive meanwhile
         gradients = sum(one.numel() * one.element_size() for one in learned)
-        slots = ledger.live - before - gradients
         buffers = sum(one.numel() * one.element_size() for one in model.buffers())
         layers = [sum(one.numel() * one.element_size() for one in layer.parameters()) for layer in layers_of(model)]
         return Simulated(

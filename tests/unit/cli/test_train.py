@@ -71,6 +71,7 @@ def test_resume_starts_what_has_no_checkpoint_and_goes_on_where_one_is(
         said = start(capsys, recipe, toy_data, *words)
         result = json.loads(said.out)
         assert (said.code, result["run"], result["step"], result["reason"]) == (0, str(out), steps, "max_steps")
+        assert result["memory"]["peak"] > result["memory"]["parameters"] > 1000
         assert f"step {first - 1}/" not in said.err
     stepped = [record["step"] for record in read_metrics(out / "metrics.jsonl") if record["event"] == "stepped"]
     assert stepped == [1, 2, 3, 4, 5]
@@ -162,6 +163,7 @@ def test_a_dry_run_writes_no_run(
     assert (said.code, list(folder.iterdir())) == (0, [])
     assert tree["parameters"] > 1000
     assert tree["seconds_per_step"] > 0
+    assert tree["memory"]["peak"] > tree["memory"]["parameters"] == 4 * tree["parameters"]
     assert tree["data"]["pairs"] == PAIRS
     assert tree["recipe"]["model"]["d_model"] == 64
     plain = start(capsys, recipe, toy_data, "--dry-run")

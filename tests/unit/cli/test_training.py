@@ -27,6 +27,7 @@ def test_the_report_says_what_was_read_and_built(
     pieces = prepared.tokenizers.src.vocab_size, prepared.tokenizers.tgt.vocab_size
     count = sum(parameter.numel() for parameter in prepared.state.model.parameters())
     assert f"model: {count:,} parameters, {pieces[0]} + {pieces[1]} pieces, on cpu" in said.err
+    assert "\nmemory forecast: parameters " in said.err
     assert list(begun.run.iterdir()) == []
 
 

@@ -8,7 +8,8 @@ import torch
 
 from clearhead import __version__
 from clearhead.errors import UsageError
-from clearhead.tasks.machine import examine, pick_device
+from clearhead.tasks import machine
+from clearhead.tasks.machine import examine, free_memory, pick_device
 
 
 def test_devices_by_name() -> None:
@@ -17,6 +18,30 @@ def test_devices_by_name() -> None:
     for name in ("gpu", "", "cuda:99", "cpu:x"):
         with pytest.raises(UsageError, match=rf"device '{name}': not usable here; use auto or cpu"):
             pick_device(name)
+
+
+def test_free_memory_is_the_least_that_anybody_allows_and_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal:  200 kB\nMemAvailable:     100 kB\nBuffers: 3 kB\n")
+    assert machine._free_on_machine(tmp_path / "meminfo") == 102_400
+    assert machine._free_on_machine(tmp_path / "none") is None
+    for name, text in (
+        ("memory.max", "9000\n"),
+        ("memory.current", "5000"),
+        ("memory.stat", "file 7\ninactive_file 40"),
+    ):
+        (tmp_path / name).write_text(text)
+    assert machine._free_in_group(tmp_path) == 4040
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine._free_in_group(tmp_path) is None
+    monkeypatch.setattr(machine, "_free_on_machine", lambda: 1000)
+    monkeypatch.setattr(machine, "_free_in_group", lambda: 600)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert free_memory(torch.device("cpu")) == 300
+    monkeypatch.setattr(machine, "_free_in_group", lambda: None)
+    assert free_memory(torch.device("cpu")) == 500
+    assert free_memory(torch.device("meta")) is None
 
 
 def test_everything_is_looked_at(cache: Path) -> None:

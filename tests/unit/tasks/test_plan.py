@@ -1,10 +1,19 @@
-"""Plans: each family, shares of devices, what is advised where a run does not fit."""
+"""Plans: each family, shares of devices, what is advised where a run does not fit; the forecast of a run."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
+import torch
 
 from clearhead.config import merge
 from clearhead.errors import UsageError
-from clearhead.tasks.plan import Devices, memory_size, plan
+from clearhead.tasks import plan as planning
+from clearhead.tasks.classifier import Classifier
+from clearhead.tasks.masked_model import MaskedModel
+from clearhead.tasks.plan import Devices, forecast, memory_size, plan
+from clearhead.tasks.translation_job import prepare_translation
+from clearhead.train.memory import KEPT_SHARE, can_keep, resident
 from tests.toy import CLASSIFY, LANGUAGE_MODEL, MASKED, RECIPE
 
 WIDE = merge(LANGUAGE_MODEL, {"train": {"batch_tokens": 48 * 64}})
@@ -20,10 +29,17 @@ def test_every_family_is_forecast(tree: dict[str, object]) -> None:
     assert f"{found.parameters:,} parameters" in found.lines()[0]
 
 
-def test_what_is_frozen_beside_small_products_has_no_gradients() -> None:
-    small = {"start": "somewhere", "masked": {"lora": {"rank": 1}}}
-    whole, adapted = (plan(tree, "here", Devices()).memory for tree in (MASKED, merge(MASKED, small)))
-    assert adapted["gradients"] < whole["gradients"]
+def test_what_begins_with_a_trained_model_has_its_sizes(toy_masked_run: Path, toy_classifier: Path) -> None:
+    models = MaskedModel.load(toy_masked_run).model, Classifier.load(toy_classifier).model
+    for run, model, task in zip((toy_masked_run, toy_classifier), models, ("masked", "classify"), strict=True):
+        tree = {"task": task, "start": str(run), "train": {"batch_tokens": 600}}
+        found = plan(tree, "here", Devices())
+        assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
+        assert found.width == model.config.max_seq_len
+        assert plan(merge(tree, {"model": {"max_seq_len": 8}}), "here", Devices()).width == 8
+    small = {"task": "masked", "start": str(toy_masked_run), "masked": {"lora": {"rank": 1}}}
+    whole, adapted = (plan(tree, "here", Devices()).memory for tree in ({**small, "masked": {}}, small))
+    assert adapted["gradients"] < whole["gradients"], "frozen weights have none"
     assert adapted["parameters"] > whole["parameters"]
 
 
@@ -52,6 +68,43 @@ def test_what_would_fit_is_said_and_does() -> None:
     assert smaller.fits
     assert smaller.tokens_per_step == whole.tokens_per_step
     assert "nothing of train.*" in plan(WIDE, "here", Devices(memory=1000)).advice[0]
+
+
+def test_a_run_is_forecast_beside_what_is_free_and_nothing_random_is_drawn(
+    toy_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = prepare_translation(RECIPE, "here", toy_data)
+    states = torch.get_rng_state(), np.random.get_state()[1].tolist()  # Python's are drawn by the checks of shapes
+    before = {name: tensor.clone() for name, tensor in job.state.model.state_dict().items()}
+    monkeypatch.setattr(planning, "free_memory", lambda device: 10**9)
+    found = forecast(job)
+    assert found is not None
+    after = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    assert torch.equal(states[0], after[0])
+    assert states[1] == after[1]
+    assert all(torch.equal(before[name], tensor) for name, tensor in job.state.model.state_dict().items())
+    assert all(parameter.grad is None for parameter in job.state.model.parameters())
+    assert found.memory["parameters"] == 4 * sum(one.numel() for one in job.state.model.parameters())
+    assert found.rows == 600 // found.width
+    assert found.available is not None
+    assert found.available > 10**9, "the weights are there already"
+    (line,) = found.memory_lines()
+    assert line.startswith("memory forecast: parameters ")
+    assert f"(batches of {found.rows} rows x {found.width}); " in line
+    monkeypatch.setattr(planning, "free_memory", lambda device: 0)
+    full = forecast(job)
+    assert full is not None
+    assert full.memory_lines()[1] == f"warning: memory: that does not fit; {' or '.join(full.advice)}"
+    monkeypatch.setattr(planning, "free_memory", lambda device: None)
+    unknown = forecast(job)
+    assert unknown is not None
+    assert " for it" not in unknown.memory_lines()[0]
+    if can_keep() and resident() is not None:
+        bare = plan(RECIPE, "here", Devices(), vocab_size=job.tokenizers.src.vocab_size).memory
+        assert found.memory["kept_by_the_heap"] == int(KEPT_SHARE * found.memory["activations"]) > 0
+        assert found.memory["parameters"] == bare["parameters"]
+        assert found.process is not None
+        assert found.process > found.memory["peak"] + 50 * 2**20, "PyTorch is there too"
 
 
 def test_sizes_are_read() -> None:

@@ -12,9 +12,17 @@ from clearhead.errors import UsageError
 from clearhead.loss import LossConfig
 from clearhead.models.rnn import RNNConfig, RNNLanguageModel
 from clearhead.nn.layer import BlockConfig
-from clearhead.optim.build import OptimConfig
+from clearhead.nn.norm import Norm
 from clearhead.tasks.translation import batch_loss
-from clearhead.train.arrangement import arrange, check_arrangement, for_all_processes, is_sharded, layers_of, sums_of
+from clearhead.train.arrangement import (
+    _wide,
+    arrange,
+    check_arrangement,
+    for_all_processes,
+    is_sharded,
+    layers_of,
+    sums_of,
+)
 from clearhead.train.config import MachineConfig, ValidationConfig
 from clearhead.train.distributed import Inside
 from tests.small import VOCAB, random_rows, small, small_gpt
@@ -64,20 +72,27 @@ def test_layers_are_those_of_the_model_and_the_average_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "machine", "optim", "monitor", "part"),
+    ("model", "machine", "monitor", "part"),
     [
-        (small(block=BlockConfig(norm="batch")), {"checkpoint_activations": True}, {}, "loss", "a batch norm"),
-        (RNNLanguageModel(RNNConfig(), vocab_size=VOCAB), {"compile": True}, {}, "loss", "not for recurrent"),
-        (RNNLanguageModel(RNNConfig(), vocab_size=VOCAB), {"parallel": "fsdp"}, {}, "loss", "not for recurrent"),
-        (small_gpt(), {"parallel": "fsdp"}, {"name": "muon"}, "loss", "muon needs whole matrices"),
-        (small_gpt(), {"parallel": "fsdp"}, {}, "bleu", "needs a whole model"),
+        (small(block=BlockConfig(norm="batch")), {"checkpoint_activations": True}, "loss", "a batch norm"),
+        (RNNLanguageModel(RNNConfig(), vocab_size=VOCAB), {"compile": True}, "loss", "not for recurrent"),
+        (RNNLanguageModel(RNNConfig(), vocab_size=VOCAB), {"parallel": "fsdp"}, "loss", "not for recurrent"),
+        (small_gpt(), {"parallel": "fsdp"}, "bleu", "needs a whole model"),
     ],
 )
-def test_what_cannot_be_is_refused(
-    model: nn.Module, machine: dict[str, Any], optim: dict[str, Any], monitor: Any, part: str
-) -> None:
+def test_what_cannot_be_is_refused(model: nn.Module, machine: dict[str, Any], monitor: Any, part: str) -> None:
     with pytest.raises(UsageError, match=rf"^train\.{next(iter(machine))} = .*{part}"):
-        check_arrangement(
-            model, MachineConfig(**machine), optim=OptimConfig(**optim), validation=ValidationConfig(monitor=monitor)
-        )
-    check_arrangement(model, MachineConfig(), optim=OptimConfig(**optim), validation=ValidationConfig(monitor=monitor))
+        check_arrangement(model, MachineConfig(**machine), ValidationConfig(monitor=monitor))
+    check_arrangement(model, MachineConfig(), ValidationConfig(monitor=monitor))
+
+
+def test_norms_are_gathered_as_they_are_and_matrices_in_half_precision() -> None:
+    (layer, *_) = layers_of(small_gpt())
+    wide = _wide(layer)
+    assert wide
+    assert all(isinstance(module, Norm) for module in wide)
+    inside = {id(parameter) for module in wide for parameter in module.parameters()}
+    assert all(
+        parameter.ndim == 2 or id(parameter) in inside or name.endswith("proj.bias")
+        for name, parameter in layer.named_parameters()
+    )

@@ -214,21 +214,57 @@ def test_an_evaluation_that_an_interruption_left_out_is_made_up_for(stop_at: int
     ]
 
 
-def test_a_signal_during_an_evaluation_ends_the_run_after_it(tmp_path: Path) -> None:
-    toy, asked = Toy(new_state()), list[int]()
+class Slow(Toy):
+    """Evaluates on its batches, one by one; a signal comes in the second of those at step ``stop_at``."""
 
-    class Slow(Toy):
-        def evaluate(self, model: nn.Module) -> Mapping[str, float]:
-            asked.append(self.state.step)
-            return super().evaluate(model)
+    def __init__(self, state: TrainState, stop_at: int = 0) -> None:
+        super().__init__(state)
+        self.stop_at, self.judged, self.stopped = stop_at, list[int](), False
 
-    toy = Slow(new_state())
-    work = Work(toy.batches, toy.loss_of, toy.evaluate)
-    options = {"optim": OPTIM, "validation": ValidationConfig()}
-    train = dataclasses.replace(TRAIN, evaluate_every=3)
-    events = list(train_loop(toy.state, work, tmp_path, train, should_stop=lambda: bool(asked), **options))  # type: ignore[arg-type]
-    assert events[-1] == Finished(3, "interrupted")
-    assert asked == [3]
+    def evaluate(self, model: nn.Module) -> Mapping[str, float]:
+        assert not model.training
+        total = 0.0
+        for number in range(3):
+            self.stopped = self.stopped or (self.state.step == self.stop_at and number == 1)
+            batch = collate([ROWS[number]], [ROWS[-1 - number]])
+            total += float(model(batch.src_ids, batch.tgt_ids, src_mask=batch.src_mask).square().mean())
+            self.judged.append(self.state.step)
+        return {"loss": total}
+
+    def train(self, folder: Path) -> list[Event]:
+        train = dataclasses.replace(TRAIN, evaluate_every=3)
+        work = Work(self.batches, self.loss_of, self.evaluate)
+        options: dict[str, Any] = {"optim": OPTIM, "validation": ValidationConfig()}
+        return list(train_loop(self.state, work, folder, train, should_stop=lambda: self.stopped, **options))
+
+
+@pytest.mark.parametrize("stop_at", [3, 9])
+def test_a_signal_during_an_evaluation_gives_it_up_until_training_goes_on(stop_at: int, tmp_path: Path) -> None:
+    """At a due step and at the last; one more signal in the evaluation that is made up for leaves all as it is."""
+    whole, first = Slow(new_state()), Slow(new_state(), stop_at)
+    events, before = whole.train(tmp_path / "whole"), first.train(tmp_path / "run")
+    assert before[-1] == Finished(stop_at, "interrupted")
+    assert first.judged.count(stop_at) == 1, "the first batch was, the second was not"
+    assert not any(part._forward_pre_hooks for part in first.state.evaluated_model.modules())
+
+    def gone_on(state: TrainState, stop_at: int = 0) -> Slow:
+        latest = find_checkpoint(tmp_path / "run", "latest")
+        assert latest is not None
+        state.restore(latest)
+        return Slow(state, stop_at)
+
+    second = gone_on(new_state(init=99), stop_at)
+    assert [type(one) for one in second.train(tmp_path / "run")] == [Saved, Finished]
+    third = gone_on(new_state(init=98))
+    after = third.train(tmp_path / "run")
+
+    def scores(events: list[Event]) -> list[tuple[int, float, bool]]:
+        return [(one.step, one.scores["loss"], one.best) for one in events if isinstance(one, Evaluated)]
+
+    assert scores(before) + scores(after) == scores(events)
+    assert (third.state.best_step, third.state.best_score) == (whole.state.best_step, whole.state.best_score)
+    expected, found = everything(whole.state), everything(third.state)
+    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
 
 
 def test_a_second_signal_does_not_wait_for_the_disk_and_an_error_does(

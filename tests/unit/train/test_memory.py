@@ -3,13 +3,14 @@
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from clearhead.errors import DataError
 from clearhead.train.config import TrainConfig
-from clearhead.train.memory import enough_memory
+from clearhead.train.memory import enough_memory, resident
 
 PROBE = """
 import ctypes, resource
@@ -45,6 +46,17 @@ def test_elsewhere_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(platform, "libc_ver", lambda: ("musl", "1.2"))
     assert keep_freed_memory() is False
+
+
+def test_what_a_process_holds_grows_with_what_it_takes() -> None:
+    before = resident()
+    if before is None:
+        pytest.skip("no /proc/self/statm")
+    block = torch.ones(16 * 2**20)
+    after = resident()
+    assert after is not None
+    assert 0.9 * block.nbytes < after - before < 1.5 * block.nbytes
+    assert resident(Path("/proc/none")) is None
 
 
 def test_where_memory_runs_out_it_is_said_what_to_lower() -> None:
