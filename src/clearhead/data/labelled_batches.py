@@ -206,8 +206,8 @@ def _report(text: LabelledText, rows: TextRows, unk: int) -> LabelledReport:
 class Redraw:
     """Encodes lines by BPE-dropout (Provilkov et al. 2020, arXiv:1910.13267), another draw each pass.
 
-    Each line draws from (seed, epoch, its number). A line that would be too long for the model that way, and one that
-    was cut, stays as it was encoded at first.
+    Each line draws from (seed, epoch, its number). A line that would be too long for the model that way stays as it was
+    encoded at first.
     """
 
     text: LabelledText
@@ -224,7 +224,7 @@ class Redraw:
         line, rng = self.text.lines[row], np.random.default_rng(seed)
         texts = [line.text, line.pair or ""] if rows.pair else [line.text]
         drawn = [self.tokenizer.encode_with_dropout(text, rng) for text in texts]
-        if rows.cut[row] or sum(map(len, drawn)) + marks(pair=rows.pair) > self.max_seq_len:
+        if sum(map(len, drawn)) + marks(pair=rows.pair) > self.max_seq_len:
             a, a_end, b, b_end = rows.spans[row]
             return rows.ids[a:a_end].tolist(), rows.ids[b:b_end].tolist()
         return drawn[0], drawn[-1]

@@ -243,6 +243,13 @@ def test_bpe_dropout_comes_from_seed_epoch_and_line_alone() -> None:
         assert sum(again[line] != first[line] for line in first) > 40
 
 
+def test_lines_that_are_alike_fall_apart_each_in_its_way() -> None:
+    text = LabelledText([Line("", "ny"[i % 2], lines().lines[0].text, None) for i in range(40)], ("n", "y"), "f", 0)
+    source = encode_labelled(text, tokenizer=MERGED, max_seq_len=64)
+    found = rows_of(load(training_batches(source, batch_tokens=640, seed=1, epoch=0)))
+    assert len({tuple(row) for row in found.values()}) > 3
+
+
 def test_bpe_dropout_makes_no_line_longer_than_the_model() -> None:
     batches = drawn(max_seq_len=24)
     stored = rows_of(load(evaluation_batches(batches.source, batch_tokens=640)))
