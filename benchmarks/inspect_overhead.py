@@ -166,7 +166,7 @@ def work(tool: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def pairs(options: argparse.Namespace) -> None:
-    """Times looks at the same work in turns, after two of each: forward alone, and forward and backward."""
+    """Times looks at the same work in turns, there and back: forward alone, and a step whose gradients are freed."""
     import torch
 
     torch.set_num_threads(1)
@@ -181,11 +181,11 @@ def pairs(options: argparse.Namespace) -> None:
     }
     taken: dict[str, list[float]] = {name: [] for name in looks}
     for number in range(2 + options.repeats):
-        for name, look in looks.items():
-            model.zero_grad()
+        for name, look in list(looks.items())[:: 1 if number % 2 else -1]:
             with torch.set_grad_enabled("step" in name):
                 started = time.process_time()
                 look(model, ids)
+                model.zero_grad()
             taken[name] += [time.process_time() - started] * (number > 1)
     for name, seconds in taken.items():
         print(f"{name}: {1e3 * statistics.median(seconds):.1f} ms ({', '.join(f'{1e3 * one:.0f}' for one in seconds)})")

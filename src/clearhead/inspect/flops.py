@@ -44,7 +44,7 @@ class FlopCount(OperatorMode):
         self.by_module: Counter[str] = Counter()
         """Submodules included."""
         self._scope = scope
-        self._known: dict[Any, _Known] = {}
+        self._known: dict[int, _Known] = {}
 
     @property
     def total(self) -> int:
@@ -54,7 +54,9 @@ class FlopCount(OperatorMode):
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Runs the operator and counts."""
         kwargs = kwargs or {}
-        known = self._known.get(operator) or self._known.setdefault(operator, _Known.of(operator))
+        known = self._known.get(id(operator))  # there is one of each, and it stays
+        if known is None:
+            known = self._known[id(operator)] = _Known.of(operator)
         if known.branches:  # of which one runs
             condition, branch, other, operands = args
             with self:

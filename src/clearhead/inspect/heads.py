@@ -355,12 +355,12 @@ def _places(queries: int, keys: int, kind: Kind) -> dict[HeadType, Tensor]:
 
 
 def _row(head: Head) -> tuple[str, ...]:
-    worth = ("", "") if head.worth is None else (f"{head.worth.loss:+.3f}", f"{head.worth.divergence:.3f}")
+    worth = ("", "") if head.worth is None else (f"{head.worth.loss:+z.3f}", f"{head.worth.divergence:.3f}")
     return (f"  {head.head}", head.type, f"{head.share:.0%}", f"{head.entropy:.2f}", *worth)
 
 
 def _caption(head: Head) -> str:
-    worth = "" if head.worth is None else f", loss {head.worth.loss:+.3f} without it"
+    worth = "" if head.worth is None else f", loss {head.worth.loss:+z.3f} without it"
     share = "" if head.type in ("off", "one key") else f" {head.share:.0%}"
     return f"head {head.head}: {head.type}{share}, entropy {head.entropy:.2f}{worth}"
 

@@ -125,6 +125,8 @@ def _file(path: Path) -> SavedFile:
         "state.json": "where training is",
         "recipe.toml": "sizes, parts, optimizer, schedule, seed: all that was chosen",
         "config.json": "sizes and parts in Hugging Face's words",
+        "README.md": "the model card",
+        "loss.png": "the curves of training",
         "metrics.jsonl": "every step and evaluation",
         "data-report.json": "what was read, used and dropped",
         "labels.json": "what the outputs stand for",

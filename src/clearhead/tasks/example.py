@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from clearhead.config import Tree
+from clearhead.config import Tree, as_tree
 from clearhead.data.labelled import Labels
 from clearhead.data.labelled_batches import LabelledBatch
 from clearhead.data.masked import MaskedBatch
@@ -21,9 +22,11 @@ from clearhead.nn.lora import add_lora
 from clearhead.tasks import classify, language_model, masked, translation
 from clearhead.tasks.catalog import task_of
 from clearhead.tasks.classify import ClassifyRecipe
+from clearhead.tasks.encoder_start import open_encoder
 from clearhead.tasks.job import GradientJob, Recipe
 from clearhead.tasks.language_model import LanguageModelRecipe
 from clearhead.tasks.masked import MaskedRecipe
+from clearhead.tasks.start import open_start, start_of
 from clearhead.tasks.translation import TranslationRecipe
 
 MASKED_SHARE = 0.15
@@ -49,8 +52,12 @@ def example_of(tree: Tree, source: str, vocab_size: int | None) -> tuple[Recipe,
 
     Raises:
         UsageError: the recipe is wrong, or its task or model is none that can be forecast.
+        ModelError: what the recipe starts from cannot be read.
     """
     task = task_of(tree, source)
+    if start_of(tree):
+        tree, pieces = _begun(tree, source)
+        vocab_size = vocab_size or pieces
     match task:
         case "translation":
             return _translation(tree, source, vocab_size)
@@ -61,6 +68,18 @@ def example_of(tree: Tree, source: str, vocab_size: int | None) -> tuple[Recipe,
         case "classify":
             return _classify(tree, source, vocab_size)
     raise UsageError(f"{source}: task = {task!r}: only Transformers are forecast")
+
+
+def _begun(tree: Tree, source: str) -> tuple[Tree, int]:
+    """Returns a recipe with the sizes of the trained model that it starts from, and the pieces of its vocabulary."""
+    path = Path(start_of(tree))
+    if tree["task"] == "classify":
+        encoder = open_encoder(path)
+        return as_tree(encoder.begun(tree, source)), encoder.tokenizer.vocab_size
+    start = open_start(path, task=tree["task"])
+    if tree["task"] == "masked":
+        return as_tree(start.begun(tree, source, masked.parse_masked)), start.tokenizer.vocab_size
+    return as_tree(start.begun(tree, source, language_model.parse_language_model)), start.tokenizer.vocab_size
 
 
 def example_of_job(job: GradientJob) -> Example | None:

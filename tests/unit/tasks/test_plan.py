@@ -9,6 +9,8 @@ import torch
 from clearhead.config import merge
 from clearhead.errors import UsageError
 from clearhead.tasks import plan as planning
+from clearhead.tasks.classifier import Classifier
+from clearhead.tasks.masked_model import MaskedModel
 from clearhead.tasks.plan import Devices, forecast, memory_size, plan
 from clearhead.tasks.translation_job import prepare_translation
 from clearhead.train.memory import KEPT_SHARE, can_keep, resident
@@ -27,10 +29,17 @@ def test_every_family_is_forecast(tree: dict[str, object]) -> None:
     assert f"{found.parameters:,} parameters" in found.lines()[0]
 
 
-def test_what_is_frozen_beside_small_products_has_no_gradients() -> None:
-    small = {"start": "somewhere", "masked": {"lora": {"rank": 1}}}
-    whole, adapted = (plan(tree, "here", Devices()).memory for tree in (MASKED, merge(MASKED, small)))
-    assert adapted["gradients"] < whole["gradients"]
+def test_what_begins_with_a_trained_model_has_its_sizes(toy_masked_run: Path, toy_classifier: Path) -> None:
+    models = MaskedModel.load(toy_masked_run).model, Classifier.load(toy_classifier).model
+    for run, model, task in zip((toy_masked_run, toy_classifier), models, ("masked", "classify"), strict=True):
+        tree = {"task": task, "start": str(run), "train": {"batch_tokens": 600}}
+        found = plan(tree, "here", Devices())
+        assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
+        assert found.width == model.config.max_seq_len
+        assert plan(merge(tree, {"model": {"max_seq_len": 8}}), "here", Devices()).width == 8
+    small = {"task": "masked", "start": str(toy_masked_run), "masked": {"lora": {"rank": 1}}}
+    whole, adapted = (plan(tree, "here", Devices()).memory for tree in ({**small, "masked": {}}, small))
+    assert adapted["gradients"] < whole["gradients"], "frozen weights have none"
     assert adapted["parameters"] > whole["parameters"]
 
 
