@@ -31,6 +31,8 @@ class Devices:
     """Bytes a second between two of them."""
     kept: float = 0.0
     """Memory that a heap holds in holes, over the activations; an allocator of a device has next to none."""
+    copied: bool = False
+    """Whether the copy of a checkpoint on its way to the disk lies there too, while the next steps are taken."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def forecast(job: GradientJob) -> Plan | None:
     """Forecasts a process of a run whose text has been read, beside what its device has: what is free, and the weights.
 
     Batches are full, with rows as wide as the widest. None for a recurrent model. Takes no random number. On a CPU
-    counts what the heap keeps (see ``keep_freed_memory``), and what the process holds by now.
+    counts what the heap keeps (see ``keep_freed_memory``), a checkpoint's copy, and what the process holds by now.
     """
     example, recipe = example_of_job(job), job.recipe
     if example is None:
@@ -169,7 +171,7 @@ def forecast(job: GradientJob) -> Plan | None:
     held //= world if recipe.train.parallel == "fsdp" else 1
     on_cpu, now = job.device.type == "cpu", resident()
     kept = KEPT_SHARE if on_cpu and can_keep() else 0.0
-    devices = Devices(world, None if free is None else free + held, kept=kept)
+    devices = Devices(world, None if free is None else free + held, kept=kept, copied=on_cpu)
     found = plan_of(recipe, example, devices, name=recipe.name)
     return replace(found, process=now - held + found.memory["peak"]) if now is not None and on_cpu else found
 
@@ -196,8 +198,10 @@ def _on_each(found: Simulated, devices: Devices, train: MachineConfig) -> dict[s
         activations += gathered - min(found.gradient_bytes, activations)  # whole gradients do not pile up
         peak = sum(parts.values()) + activations
         states = parts
-    kept = int(devices.kept * activations)
-    return {**states, "activations": activations, **({"kept_by_the_heap": kept} if kept else {}), "peak": peak + kept}
+    copied = found.parameter_bytes + found.optimizer_bytes + found.average_bytes  # whole, in the first process
+    more = {"kept_by_the_heap": int(devices.kept * activations), "checkpoint_copy": copied if devices.copied else 0}
+    more = {name: size for name, size in more.items() if size}
+    return {**states, "activations": activations, **more, "peak": peak + sum(more.values())}
 
 
 def _share(train: MachineConfig) -> float:

@@ -103,6 +103,8 @@ def test_a_run_is_forecast_beside_what_is_free_and_nothing_random_is_drawn(
         bare = plan(RECIPE, "here", Devices(), vocab_size=job.tokenizers.src.vocab_size).memory
         assert found.memory["kept_by_the_heap"] == int(KEPT_SHARE * found.memory["activations"]) > 0
         assert found.memory["parameters"] == bare["parameters"]
+        copied = sum(found.memory[name] for name in ("parameters", "optimizer", "average"))
+        assert found.memory["checkpoint_copy"] == copied
         assert found.process is not None
         assert found.process > found.memory["peak"] + 50 * 2**20, "PyTorch is there too"
 
