@@ -171,7 +171,11 @@ def build_classifier(recipe: ClassifyRecipe, tokenizer: Tokenizer, labels: Label
     model = BertClassifier(
         recipe.model, vocab_size=vocab_size, kind=kind, n_labels=n_labels, pad_id=pad_id, pooling=pooling
     )
-    tuned = recipe.tuned
+    return adapt(model, recipe.tuned)
+
+
+def adapt(model: BertClassifier, tuned: FinetuneConfig) -> BertClassifier:
+    """Freezes the encoder or adapts its layers, as ``tuned`` says; UsageError if no layer has such a name."""
     if tuned.frozen:
         model.bert.requires_grad_(False)
     if tuned.lora:

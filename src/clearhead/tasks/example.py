@@ -29,8 +29,6 @@ from clearhead.tasks.masked import MaskedRecipe
 from clearhead.tasks.start import open_start, start_of
 from clearhead.tasks.translation import TranslationRecipe
 
-MASKED_SHARE = 0.15
-
 
 @dataclass(frozen=True)
 class Example:
@@ -159,7 +157,7 @@ def _masked(tree: Tree, source: str, vocab_size: int | None) -> tuple[Recipe, Ex
 
 
 def _masked_loss(recipe: MaskedRecipe, width: int, model: nn.Module, rows: int) -> Tensor:
-    ids, hidden = _ids(rows, width), int(MASKED_SHARE * rows * width)
+    ids, hidden = _ids(rows, width), int(recipe.masked.mask_fraction * rows * width)
     found = torch.zeros(hidden, dtype=torch.long)
     labels = torch.zeros(rows, dtype=torch.long) if recipe.masked.next_sentence else None
     assert isinstance(model, BertPretraining)
@@ -170,7 +168,11 @@ def _masked_loss(recipe: MaskedRecipe, width: int, model: nn.Module, rows: int) 
 def _classify(tree: Tree, source: str, vocab_size: int | None) -> tuple[Recipe, Example]:
     recipe: ClassifyRecipe = classify.parse_classify(tree, source)
     pieces, width = vocab_size or recipe.tokenizer.vocab_size, recipe.model.max_seq_len
-    build = partial(BertClassifier, recipe.model, vocab_size=pieces, kind="sequence", n_labels=2)
+
+    def build() -> nn.Module:
+        model = BertClassifier(recipe.model, vocab_size=pieces, kind="sequence", n_labels=2)
+        return classify.adapt(model, recipe.tuned)
+
     return recipe, Example(build, loss_of(recipe, width), width)
 
 

@@ -41,6 +41,17 @@ def test_what_begins_with_a_trained_model_has_its_sizes(toy_masked_run: Path, to
     whole, adapted = (plan(tree, "here", Devices()).memory for tree in ({**small, "masked": {}}, small))
     assert adapted["gradients"] < whole["gradients"], "frozen weights have none"
     assert adapted["parameters"] > whole["parameters"]
+    tuned = {"task": "classify", "start": str(toy_classifier)}
+    whole, frozen, adapted = (
+        plan({**tuned, "finetune": how}, "here", Devices()).memory
+        for how in ({}, {"frozen": True}, {"lora": {"rank": 1}})
+    )
+    assert frozen["gradients"] < adapted["gradients"] < whole["gradients"]
+
+
+def test_more_hidden_pieces_take_more_of_the_output_layer() -> None:
+    few, many = (plan(merge(MASKED, {"masked": {"mask_fraction": share}}), "here", Devices()) for share in (0.1, 0.5))
+    assert many.memory["activations"] > few.memory["activations"]
 
 
 def test_devices_share_rows_and_fsdp_shares_states_too() -> None:
