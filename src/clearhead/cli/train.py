@@ -62,6 +62,7 @@ def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
     named = [f"{key}={options[key]!r}" for key in ("src", "tgt", "start") if options[key]]
     changes = [*options["overrides"], *named]
     if options["dry_run"]:
+        _check_dry(options)
         return training.dry_run(recipe, data, changes, as_json=options["as_json"])
     repeats = Repeats(options["seeds"] or 0, options["folds"] or 0, options["compare_scratch"])
     found: TrainResult | Summary
@@ -85,6 +86,16 @@ def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
         f"clearhead: interrupted at step {found.step}; go on with: clearhead {shlex.join(words)} --resume", err=True
     )
     return 128 + (found.signal or 2)
+
+
+def _check_dry(options: dict[str, Any]) -> None:
+    """Refuses beside --dry-run what asks for a run, or for several."""
+    names = ("resume", "allow", "seeds", "folds", "compare_scratch", "tensorboard")
+    spelled = {"allow": "--allow-change", "compare_scratch": "--compare-scratch"}
+    given = [spelled.get(name, f"--{name}") for name in names if options[name]]
+    given += ["--checkpoint"] if options["checkpoint"] != "latest" else []
+    if given:
+        raise UsageError(f"--dry-run: takes a few steps and writes no run; leave out {', '.join(given)}")
 
 
 def without_checkpoint(words: list[str]) -> list[str]:

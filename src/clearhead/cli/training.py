@@ -15,7 +15,7 @@ from clearhead.tasks.job import GradientJob, Job
 from clearhead.tasks.plan import Plan, forecast
 from clearhead.tasks.repeat import Repeats, Summary, open_folder, repeat
 from clearhead.tasks.run import read_recipe
-from clearhead.tasks.training import TrainResult, begin, prepare_new, train_run
+from clearhead.tasks.training import Begun, TrainResult, begin, prepare_new, train_run
 from clearhead.train.writers import TensorBoardWriter, Writer
 
 
@@ -34,37 +34,56 @@ def train(
     with begin(
         recipe, data, out, overrides=overrides, resume=resume, checkpoint=checkpoint, allow=allow, progress=_encoding
     ) as begun:
-        job, run = begun.job, begun.run
-        writers: list[Writer] = []
-        planned: Plan | None = None
-        if is_first():
-            planned = report(job)
-            click.echo(f"run directory: {run}", err=True)
-            writers.append(ProgressWriter(job.max_steps, job.targets))
-        if tensorboard and is_first():
-            writers.append(TensorBoardWriter(run / "tensorboard"))
-        result = train_run(job, run, writers, begun.notes)
+        planned = forecast_of(begun.job) if is_first() else None
+        result = _follow(begun, planned, tensorboard=tensorboard)
         return replace(result, memory=planned.memory) if planned else result
+
+
+def _follow(begun: Begun, planned: Plan | None, *, tensorboard: bool = False) -> TrainResult:
+    job, run = begun.job, begun.run
+    writers: list[Writer] = []
+    if is_first():
+        report(job, planned)
+        click.echo(f"run directory: {run}", err=True)
+        writers.append(ProgressWriter(job.max_steps, job.targets))
+    if tensorboard and is_first():
+        writers.append(TensorBoardWriter(run / "tensorboard"))
+    return train_run(job, run, writers, begun.notes)
 
 
 def train_several(
     recipe: str, data: Path, out: Path | None, overrides: Sequence[str], *, repeats: Repeats, resume: bool
 ) -> Summary | TrainResult:
-    """Trains the runs that ``repeats`` asks for, each with its report and progress on stderr."""
+    """Trains the runs that ``repeats`` asks for, each with its report and progress on stderr.
+
+    Memory is forecast before the first alone: the next ones are as large, in a process that has kept what it freed.
+    """
     tree = read_recipe(recipe, overrides)
     members = repeats.members(tree)
     folder = open_folder(tree["name"], out, resume=resume)
-    return repeat(folder, members, lambda run, more: train(recipe, data, run, [*overrides, *more], resume=True))
+    begun_before = False
+
+    def one(run: Path, more: Sequence[str]) -> TrainResult:
+        nonlocal begun_before
+        with begin(recipe, data, run, overrides=[*overrides, *more], resume=True, progress=_encoding) as begun:
+            planned = forecast_of(begun.job) if is_first() and not begun_before else None
+            begun_before = True
+            return _follow(begun, planned)
+
+    return repeat(folder, members, one)
 
 
-def report(job: Job) -> Plan | None:
-    """Says on stderr what was read and built, and what memory it will take; returns that forecast."""
+def forecast_of(job: Job) -> Plan | None:
+    """Returns the forecast of a run that takes steps, before it has taken any."""
+    return forecast(job) if isinstance(job, GradientJob) else None
+
+
+def report(job: Job, planned: Plan | None) -> None:
+    """Says on stderr what was read and built, and what memory it will take."""
     for line in [*job.reports()["train"].lines(), job.headline(), *map(localized, job.warnings())]:
         click.echo(line, err=True)
-    planned = forecast(job) if isinstance(job, GradientJob) else None
     for line in planned.memory_lines() if planned else []:
         click.echo(localized(line), err=True)
-    return planned
 
 
 def dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: bool) -> int:
@@ -76,14 +95,14 @@ def dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: bool)
     job = prepare_new(tree, data, progress=_encoding, source=f"recipe {recipe!r}")
     if isinstance(job, GradientJob):
         job.arrange()
+    planned = forecast_of(job)  # before the steps, whose memory the process keeps
     tried = try_steps(job) if isinstance(job, GradientJob) else None
     if as_json:
-        planned = forecast(job) if isinstance(job, GradientJob) else None
         found = {**(asdict(tried) if tried else {}), **({"memory": planned.memory} if planned else {})}
         print_json({"recipe": as_tree(job.recipe), "data": job.reports()["train"].as_dict(), **found})
         return 0
     click.echo(write_toml(as_tree(job.recipe)))
-    report(job)
+    report(job, planned)
     lines = ["one pass over the text: there are no steps to try"]
     if tried and isinstance(job, GradientJob):
         lines = [f"learning rate over the run: {lr_curve(job)}", *tried.lines()]

@@ -41,6 +41,11 @@ class BatchPlan:
         return bool(self.starts[index + 1] - self.starts[index] <= self.share[0])
 
 
+def largest_batch(plan: BatchPlan, lengths: Int[ndarray, " n"]) -> int:
+    """Returns the number of the batch that takes the most: positions, padding included, of rows of these lengths."""
+    return max(range(len(plan)), key=lambda index: int(lengths[plan[index]].max()) * len(plan[index]))
+
+
 def plan_batches(
     src_len: Int[ndarray, " pairs"],
     tgt_len: Int[ndarray, " pairs"],

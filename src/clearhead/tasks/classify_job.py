@@ -9,7 +9,7 @@ from torch import nn
 
 from clearhead.checkpoint import LoadReport
 from clearhead.config import Tree
-from clearhead.data.batching import BatchPlan
+from clearhead.data.batching import BatchPlan, largest_batch
 from clearhead.data.labelled import Labels, read_labelled
 from clearhead.data.labelled_batches import (
     LabelledBatch,
@@ -118,13 +118,14 @@ class ClassifyJob(GradientJob):
 
     @property
     def width(self) -> int:
-        """See ``GradientJob``."""
-        return int(self.train.rows.lengths.max())
+        """See ``GradientJob``; BPE-dropout cuts into more pieces, up to the longest that is allowed."""
+        longest = int(self.train.rows.lengths.max())
+        return self.recipe.model.max_seq_len if self.recipe.tokenizer.dropout else longest
 
     def first_epoch(self) -> tuple[BatchPlan, int]:
-        """See ``GradientJob``; the batch of the longest lines takes the most."""
-        plan, lengths = self.dataset(0).plan, self.train.rows.lengths
-        return plan, max(range(len(plan)), key=lambda index: int(lengths[plan[index]].max()))
+        """See ``GradientJob``."""
+        plan = self.dataset(0).plan
+        return plan, largest_batch(plan, self.train.rows.lengths)
 
     def card(self, run: Path) -> str:
         """See ``Job``."""

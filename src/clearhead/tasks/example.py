@@ -147,7 +147,7 @@ def _language_model_loss(recipe: LanguageModelRecipe, width: int, model: nn.Modu
 
 def _masked(tree: Tree, source: str, vocab_size: int | None) -> tuple[Recipe, Example]:
     recipe = masked.parse_masked(tree, source)
-    pieces, width = vocab_size or recipe.tokenizer.vocab_size, recipe.model.max_seq_len
+    pieces, width = vocab_size or recipe.tokenizer.vocab_size, recipe.row_length
     nsp = recipe.masked.next_sentence
 
     def build() -> nn.Module:

@@ -8,7 +8,7 @@ from torch import nn
 
 from clearhead.checkpoint import LoadReport
 from clearhead.config import Tree
-from clearhead.data.batching import BatchPlan
+from clearhead.data.batching import BatchPlan, largest_batch
 from clearhead.data.masked import MaskedBatch, MaskedBatches, MaskedText
 from clearhead.models.bert import BertPretraining
 from clearhead.tasks.job import GradientJob, Progress, documents_of, fresh_state, vocabulary_of
@@ -68,14 +68,12 @@ class MaskedJob(GradientJob):
     @property
     def width(self) -> int:
         """See ``GradientJob``."""
-        return self.recipe.model.max_seq_len
+        return self.recipe.row_length
 
     def first_epoch(self) -> tuple[BatchPlan, int]:
-        """See ``GradientJob``; the batch of most positions among those of the longest rows takes the most."""
+        """See ``GradientJob``."""
         rows = self.dataset(0)
-        plan, lengths = rows.plan, rows.pairs.lengths
-        sizes = [(int(lengths[plan[index]].max()) * len(plan[index]), index) for index in range(len(plan))]
-        return plan, max(sizes)[1]
+        return rows.plan, largest_batch(rows.plan, rows.pairs.lengths)
 
     def card(self, run: Path) -> str:
         """See ``Job``."""

@@ -157,17 +157,19 @@ def plan_of(recipe: Recipe, example: Example, devices: Devices, *, name: str) ->
 
 
 def forecast(job: GradientJob) -> Plan | None:
-    """Forecasts a process of a run whose text has been read, beside what its device has: what is free, and the weights.
+    """Forecasts a process of a run whose text has been read, beside what its device has.
 
-    Batches are full, with rows as wide as the widest. None for a recurrent model. Takes no random number. On a CPU
-    counts what the heap keeps (see ``keep_freed_memory``), a checkpoint's copy, and what the process holds by now.
+    That is what is free and what the run holds already: weights and, where it goes on, the optimizer's state. Batches
+    are full, with rows as wide as the widest. None for a recurrent model. Takes no random number. On a CPU counts what
+    the heap keeps (see ``keep_freed_memory``), a checkpoint's copy, and what the process holds by now.
     """
     example, recipe = example_of_job(job), job.recipe
     if example is None:
         return None
     models = [job.state.model, *([] if job.state.ema is None else [job.state.ema.module])]
     world, free = ranks().world, free_memory(job.device)
-    held = sum(tensor.nbytes for model in models for tensor in model.state_dict().values())
+    tensors = [tensor for model in models for tensor in model.state_dict().values()]
+    held = sum(tensor.nbytes for tensor in [*tensors, *job.state.optimizers.state_tensors().values()])
     held //= world if recipe.train.parallel == "fsdp" else 1
     on_cpu, now = job.device.type == "cpu", resident()
     kept = KEPT_SHARE if on_cpu and can_keep() else 0.0

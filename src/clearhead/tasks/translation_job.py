@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from clearhead.config import Tree
-from clearhead.data.batching import BatchPlan, plan_batches
+from clearhead.data.batching import BatchPlan, largest_batch, plan_batches
 from clearhead.data.corpus import CorpusReport, read_parallel
 from clearhead.data.store import PairStore, prepare
 from clearhead.data.translation import Batch, BatchDataset
@@ -91,9 +91,9 @@ class TranslationJob(GradientJob):
         return (self.recipe.data.max_len if self.recipe.tokenizer.dropout else longest) + 1
 
     def first_epoch(self) -> tuple[BatchPlan, int]:
-        """See ``GradientJob``; the batch of the longest sentences takes the most."""
-        plan, width = self._plan(0), np.maximum(*self.train.lengths)
-        return plan, max(range(len(plan)), key=lambda index: int(width[plan[index]].max()))
+        """See ``GradientJob``."""
+        plan = self._plan(0)
+        return plan, largest_batch(plan, np.maximum(*self.train.lengths))
 
     def card(self, run: Path) -> str:
         """See ``Job``."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from clearhead.cli import training
 from clearhead.cli.train import without_checkpoint
 from clearhead.config import merge
 from clearhead.train.writers import read_metrics
@@ -170,6 +171,20 @@ def test_a_dry_run_writes_no_run(
     assert "[model]" in plain.out
     assert "learning rate over the run:" in plain.err
     assert list(folder.iterdir()) == []
+    words = ["--resume", "--checkpoint", "best", "--allow-change", "data", "--compare-scratch", "--tensorboard"]
+    left = "leave out --resume, --allow-change, --compare-scratch, --tensorboard, --checkpoint"
+    assert_one_line(start(capsys, recipe, toy_data, "--dry-run", *words), 2, f"writes no run; {left}")
+
+
+def test_the_forecast_is_made_before_any_step(
+    recipe: Path, toy_data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    for name in ("forecast", "try_steps"):
+        real = getattr(training, name)
+        monkeypatch.setattr(training, name, lambda job, name=name, real=real: (done.append(name), real(job))[1])
+    start(capsys, recipe, toy_data, "--dry-run")
+    assert done == ["forecast", "try_steps"]
 
 
 def broken(folder: Path, data: Path, case: str) -> Path:

@@ -18,7 +18,7 @@ def test_the_report_says_what_was_read_and_built(
     recipe = write_recipe(tmp_path / "toy.toml")
     changes = ["tokenizer.joint=false", "model.tie=decoder"]
     with begin(recipe, toy_data, tmp_path / "run", overrides=changes) as begun:
-        training.report(begun.job)
+        training.report(begun.job, training.forecast_of(begun.job))
         assert [path.name for path in begun.run.iterdir()] == ["lock"]
     prepared = begun.job
     said = capsys.readouterr()
@@ -50,6 +50,7 @@ def test_seeds_and_a_comparison_with_no_pretraining(
     said = several(capsys, labelled, tmp_path, *words)
     assert said.code == 0, said.err
     names = ["seed-0", "seed-1", "scratch-seed-0", "scratch-seed-1"]
+    assert said.err.count("memory forecast:") == 1, "the process keeps what the first run freed"
     lines = said.out.splitlines()
     assert [line.split(":")[0] for line in lines[:4]] == names
     assert lines[4].startswith("2 runs: loss ")

@@ -50,9 +50,15 @@ def test_an_example_is_a_run_s_model_on_rows_as_wide_as_its_text(
     built = example.build()
     assert {name: tensor.shape for name, tensor in built.state_dict().items()} == own
     assert torch.isfinite(example.loss(built, 2))
-    batch = next(job.work().batches(0, job.first_epoch()[1]))
-    widest = max(getattr(batch, name).shape[1] for name in ("ids", "src_ids", "tgt_ids") if hasattr(batch, name))
+    sides = ("ids", "src_ids", "tgt_ids")
+    shapes = [
+        getattr(batch, side).shape for batch in job.work().batches(0, 0) for side in sides if hasattr(batch, side)
+    ]
+    widest = max(width for _, width in shapes)
     assert example.width == widest or (kind == "masked" and widest < example.width == job.recipe.model.max_seq_len)
+    largest = next(job.work().batches(0, job.first_epoch()[1]))
+    sizes = [getattr(largest, side).shape.numel() for side in sides if hasattr(largest, side)]
+    assert max(sizes) == max(rows * width for rows, width in shapes)
 
 
 def test_what_cannot_be_forecast_is_said() -> None:

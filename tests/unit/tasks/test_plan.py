@@ -120,6 +120,24 @@ def test_a_run_is_forecast_beside_what_is_free_and_nothing_random_is_drawn(
         assert found.process > found.memory["peak"] + 50 * 2**20, "PyTorch is there too"
 
 
+def test_a_run_that_goes_on_holds_its_optimizer_already(toy_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = prepare_translation(RECIPE, "here", toy_data)
+    monkeypatch.setattr(planning, "free_memory", lambda device: 10**9)
+    fresh = forecast(job)
+    slots = [torch.zeros(1000, 1000), torch.zeros(1000, 1000)]
+    monkeypatch.setattr(type(job.state.optimizers), "state_tensors", lambda self: dict(enumerate(slots)))
+    restored = forecast(job)
+    assert fresh is not None
+    assert restored is not None
+    assert (restored.available or 0) - (fresh.available or 0) == sum(slot.nbytes for slot in slots)
+
+
+def test_masked_rows_are_no_wider_than_a_batch(toy_masked_run: Path) -> None:
+    tree = {"task": "masked", "start": str(toy_masked_run), "train": {"batch_tokens": 20}}
+    found = plan(tree, "here", Devices())
+    assert (found.rows, found.width) == (1, 20)
+
+
 def test_sizes_are_read() -> None:
     assert memory_size("24GB") == 24 * 10**9
     assert memory_size("1.5 GiB") == 1.5 * 2**30
