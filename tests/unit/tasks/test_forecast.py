@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,7 +19,9 @@ def test_sizes_are_those_of_the_run(toy_data: Path) -> None:
     src, tgt = job.train.lengths
     assert found.parameters == sum(parameter.numel() for parameter in job.state.model.parameters())
     longest = max(found.shapes["src_ids"][1], found.shapes["tgt_ids"][1])
-    assert longest == max(int(src.max()), int(tgt.max())) + 1, "the first step is on the longest sentences"
+    plan, width = job.first_epoch()[0], np.maximum(src, tgt)
+    sizes = [len(rows) * int(width[rows].max()) for rows in plan]
+    assert found.shapes["src_ids"][0] * (longest - 1) == max(sizes), "the first step is on the most positions"
     assert found.shapes["src_ids"][0] == found.shapes["targets"][0]
     assert 0.5 < found.padding_efficiency <= 1
     assert found.batches_per_epoch == pytest.approx((tgt + 1).sum() / 600, abs=2)
@@ -38,7 +41,8 @@ def test_a_classifier_is_tried_with_all_its_layers_learning(toy_classifier: Path
     assert " lines/s" in "\n".join(found.lines())
     assert all(parameter.requires_grad for parameter in job.state.model.parameters())
     assert found.minutes == pytest.approx(found.seconds_per_step * job.max_steps / 60)
-    assert found.shapes["ids"][1] == int(job.train.rows.lengths.max())
+    plan, lengths = job.first_epoch()[0], job.train.rows.lengths
+    assert np.prod(found.shapes["ids"]) == max(len(rows) * int(lengths[rows].max()) for rows in plan)
 
 
 def test_the_curve_rises_and_falls(toy_data: Path) -> None:
