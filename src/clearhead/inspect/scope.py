@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
@@ -74,12 +75,16 @@ class Scope:
         self._stack.clear()
 
     def _enter(self, module: nn.Module, args: Any) -> None:
+        if torch.compiler.is_compiling():  # a branch of torch.cond is traced before it runs
+            return
         name = self._names.get(module)
         if name is not None:
             self._stack.append(name)
             self._on_enter(name, args)
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
         name = self._names.get(module)
         if name is None or not self._stack:
             return

@@ -60,3 +60,19 @@ def test_of_two_branches_the_one_that_runs_counts() -> None:
         with torch.no_grad(), Scope(model) as scope, FlopCount(scope) as found:
             model(x)
         assert found.total == found.by_module[""] == times * once
+
+
+def test_a_branch_may_be_a_module() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.other = nn.Linear(8, 8), nn.Linear(8, 16)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cond(x.sum() > 0, self.one, lambda x: self.other(x)[:, :8].clone(), (x,))  # type: ignore[no-any-return]
+
+    model = Branches()
+    for x, width in ((torch.ones(2, 8), 8), (-torch.ones(2, 8), 16)):
+        with torch.no_grad(), Scope(model) as scope, FlopCount(scope) as found:
+            model(x)
+        assert found.total == found.by_module[""] == 2 * 2 * 8 * width
