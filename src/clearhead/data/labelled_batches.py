@@ -241,10 +241,10 @@ class WordDropout:
 
     share: float
     """Probability of each piece that is no mark to be hidden."""
-    seed: int
-    epoch: int
 
-    def hide(self, laid: Laid, rows: Int[ndarray, " batch"], special: SpecialIds) -> Int[ndarray, "batch seq"]:
+    def hide(
+        self, laid: Laid, rows: Int[ndarray, " batch"], special: SpecialIds, *, seed: int, epoch: int
+    ) -> Int[ndarray, "batch seq"]:
         """Returns the ids of the lines ``rows`` with some of them hidden.
 
         Raises:
@@ -255,8 +255,8 @@ class WordDropout:
             raise UsageError(f"word_dropout = {self.share}: tokenizer has neither [MASK] nor an unknown piece")
         draws = np.ones(laid.ids.shape)
         for at, (row, length) in enumerate(zip(rows.tolist(), laid.mask.sum(axis=1).tolist(), strict=True)):
-            seed = np.random.SeedSequence([self.seed, self.epoch], spawn_key=(3, row))
-            draws[at, :length] = np.random.default_rng(seed).random(length)
+            drawn = np.random.SeedSequence([seed, epoch], spawn_key=(3, row))
+            draws[at, :length] = np.random.default_rng(drawn).random(length)
         return np.where(laid.text & (draws < self.share), stands, laid.ids)
 
 
@@ -275,12 +275,13 @@ class LabelledBatches(Dataset[LabelledBatch]):
 
     def __getitem__(self, index: int) -> LabelledBatch:
         chosen, rows = self.plan[index], self.source.rows
+        when = {"seed": self.plan.seed, "epoch": self.plan.epoch}
         if self.redraw:
-            laid = self.redraw.lay_out(rows, chosen, seed=self.plan.seed, epoch=self.plan.epoch)
+            laid = self.redraw.lay_out(rows, chosen, **when)
         else:
             laid = lay_out(rows.ids, rows.spans[chosen], special=self.source.special, pair=rows.pair)
         labels = self.source.labels[chosen]
-        ids = self.dropout.hide(laid, chosen, self.source.special) if self.dropout else laid.ids
+        ids = self.dropout.hide(laid, chosen, self.source.special, **when) if self.dropout else laid.ids
         return LabelledBatch(
             ids=torch.from_numpy(ids),
             segments=torch.from_numpy(laid.segments),
@@ -308,7 +309,7 @@ def training_batches(
     """
     sizes = source.rows.lengths - 1  # the plan adds a mark to every length
     plan = plan_batches(sizes, sizes, batch_tokens=batch_tokens, seed=seed, epoch=epoch)
-    hidden = WordDropout(word_dropout, seed, epoch) if word_dropout else None
+    hidden = WordDropout(word_dropout) if word_dropout else None
     return LabelledBatches(source, plan, hidden, source.redraw)
 
 

@@ -27,8 +27,9 @@ from clearhead.evaluate.classification import (
 from clearhead.interop.folder import read_json
 from clearhead.loss import cross_entropy, squared_error, weighted_cross_entropy
 from clearhead.models.bert import BertClassifier, BertConfig, Pooling
-from clearhead.nn.lora import LoraConfig, add_lora, merge_lora
+from clearhead.nn.lora import LoraConfig, merge_lora
 from clearhead.optim.build import OptimConfig, RateOf
+from clearhead.tasks.language_model import adapt_layers
 from clearhead.tasks.masked import masked_tokenizer
 from clearhead.tasks.run import save_json
 from clearhead.text.special import ABSENT
@@ -178,11 +179,7 @@ def adapt(model: BertClassifier, tuned: FinetuneConfig) -> BertClassifier:
     """Freezes the encoder or adapts its layers, as ``tuned`` says; UsageError if no layer has such a name."""
     if tuned.frozen:
         model.bert.requires_grad_(False)
-    if tuned.lora:
-        try:
-            add_lora(model.bert, tuned.lora)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+    adapt_layers(model.bert, tuned.lora)
     model.bert.pooler.requires_grad_(True)
     return model
 

@@ -18,7 +18,6 @@ from clearhead.errors import UsageError
 from clearhead.models.bert import BertClassifier, BertPretraining
 from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.models.transformer import Transformer, TransformerConfig
-from clearhead.nn.lora import add_lora
 from clearhead.tasks import classify, language_model, masked, translation
 from clearhead.tasks.catalog import task_of
 from clearhead.tasks.classify import ClassifyRecipe
@@ -130,8 +129,7 @@ def _language_model(tree: Tree, source: str, vocab_size: int | None) -> tuple[Re
 
     def build() -> nn.Module:
         model = GPT(config, vocab_size=pieces)
-        if recipe.lora:
-            add_lora(model, recipe.lora)
+        language_model.adapt_layers(model, recipe.lora)
         return model
 
     return recipe, Example(build, loss_of(recipe, width), width)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from clearhead.checkpoint import load_checkpoint, load_model_tensors
 from clearhead.config import Tree, parse
@@ -172,12 +172,18 @@ def build_net(recipe: LanguageModelRecipe, tokenizer: Tokenizer) -> Net:
         model = RNNLanguageModel(recipe.model, vocab_size=tokenizer.vocab_size, pad_id=pad_id)
     else:
         model = GPT(recipe.model, vocab_size=tokenizer.vocab_size, pad_id=pad_id)
-    if recipe.lora:
-        try:
-            add_lora(model, recipe.lora)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+    adapt_layers(model, recipe.lora)
     return model
+
+
+def adapt_layers(model: nn.Module, lora: LoraConfig | None) -> None:
+    """Sets small products beside the layers of ``model``, if asked to; UsageError if none has such a name."""
+    if lora is None:
+        return
+    try:
+        add_lora(model, lora)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def load_net(recipe: LanguageModelRecipe, tokenizer: Tokenizer, checkpoint: Path) -> Net:

@@ -15,13 +15,12 @@ from clearhead.data.documents import Documents, DocumentsConfig, read_documents
 from clearhead.data.masked import MaskedBatch, MaskedText, Masker, masked_text
 from clearhead.data.pairs import MaskedConfig
 from clearhead.data.sentences import prepare_sentences
-from clearhead.errors import UsageError
 from clearhead.loss import LossConfig, linear_cross_entropy, widened
 from clearhead.models.bert import BertConfig, BertPretraining
-from clearhead.nn.lora import LoraConfig, add_lora, merge_lora
+from clearhead.nn.lora import LoraConfig, merge_lora
 from clearhead.optim.build import OptimConfig
 from clearhead.tasks.job import Progress
-from clearhead.tasks.language_model import check_encoded_once, plain_loss, train_tokenizer
+from clearhead.tasks.language_model import adapt_layers, check_encoded_once, plain_loss, train_tokenizer
 from clearhead.tasks.run import cache_folder
 from clearhead.text.special import ABSENT
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
@@ -144,12 +143,8 @@ def build_masked(recipe: MaskedRecipe, tokenizer: Tokenizer) -> BertPretraining:
 
 def adapt(model: BertPretraining, lora: LoraConfig | None) -> BertPretraining:
     """Adapts the layers of the encoder; raises UsageError if none has such a name."""
-    if lora:
-        try:
-            add_lora(model.bert, lora)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-        model.bert.pooler.requires_grad_(True)
+    adapt_layers(model.bert, lora)
+    model.bert.pooler.requires_grad_(True)
     return model
 
 

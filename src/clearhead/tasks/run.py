@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +60,15 @@ def read_recipe(recipe: str | Path, overrides: Iterable[str] = (), *, start: str
 
 def _without_sizes(tree: Tree) -> Tree:
     """Returns a recipe without its tokenizer, and of its model the rates of dropout and stochastic depth alone."""
+    return {key: value for key, value in tree.items() if key != "tokenizer"} | {
+        "model": with_keys(tree.get("model", {}), is_rate)
+    }
 
-    def rates(table: Tree) -> Tree:
-        kept = {key: rates(value) if isinstance(value, dict) else value for key, value in table.items()}
-        return {key: value for key, value in kept.items() if isinstance(value, dict) or is_rate(key)}
 
-    return {key: value for key, value in tree.items() if key != "tokenizer"} | {"model": rates(tree.get("model", {}))}
+def with_keys(tree: Tree, wanted: Callable[[str], bool]) -> Tree:
+    """Returns the tables of ``tree``, at any depth, with the keys that are ``wanted``."""
+    kept = {key: with_keys(value, wanted) if isinstance(value, dict) else value for key, value in tree.items()}
+    return {key: value for key, value in kept.items() if isinstance(value, dict) or wanted(key)}
 
 
 def is_rate(key: str) -> bool:

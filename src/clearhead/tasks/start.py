@@ -21,7 +21,7 @@ from clearhead.tasks.classify import ClassifyRecipe
 from clearhead.tasks.foreign import read_model
 from clearhead.tasks.language_model import LanguageModelRecipe, load_net, load_tokenizer, parse_language_model
 from clearhead.tasks.masked import MaskedRecipe, load_masked, parse_masked
-from clearhead.tasks.run import is_rate, load_recipe
+from clearhead.tasks.run import is_rate, load_recipe, with_keys
 from clearhead.tasks.translation import TransformerRecipe
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 from clearhead.train.state import find_checkpoint
@@ -129,8 +129,7 @@ def start_of(tree: Tree) -> str:
 
 
 def _without_rates(sizes: Tree) -> Tree:
-    kept = {key: _without_rates(value) if isinstance(value, dict) else value for key, value in sizes.items()}
-    return {key: value for key, value in kept.items() if not is_rate(key)}
+    return with_keys(sizes, lambda key: not is_rate(key))
 
 
 def with_rates(sizes: Any, rates: Any) -> Any:

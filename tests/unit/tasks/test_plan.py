@@ -49,6 +49,17 @@ def test_what_begins_with_a_trained_model_has_its_sizes(toy_masked_run: Path, to
     assert frozen["gradients"] < adapted["gradients"] < whole["gradients"]
 
 
+def test_layers_that_are_not_there_cannot_be_adapted(toy_lm_run: Path, toy_masked_run: Path) -> None:
+    lora = {"lora": {"targets": ["nowhere"]}}
+    for tree in (
+        {"task": "language_model", "start": str(toy_lm_run), **lora},
+        {"task": "masked", "start": str(toy_masked_run), "masked": lora},
+        {"task": "classify", "start": str(toy_masked_run), "finetune": lora},
+    ):
+        with pytest.raises(UsageError, match="nowhere"):
+            plan(tree, "here", Devices())
+
+
 def test_more_hidden_pieces_take_more_of_the_output_layer() -> None:
     few, many = (plan(merge(MASKED, {"masked": {"mask_fraction": share}}), "here", Devices()) for share in (0.1, 0.5))
     assert many.memory["activations"] > few.memory["activations"]
