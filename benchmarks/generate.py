@@ -49,8 +49,8 @@ def clearhead(spec: dict):
     import torch
     from safetensors.torch import load_file
 
-    from clearhead.decode.packed import pack
     from clearhead.decode.rows import RowsDecoding
+    from clearhead.engine.onednn import pack
     from clearhead.interop.gpt import gpt_from_hugging_face
     from clearhead.models.gpt import GPT
 

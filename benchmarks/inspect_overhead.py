@@ -90,7 +90,7 @@ def look_with(tool: str, options: argparse.Namespace) -> tuple[Any, Look]:
 
             return gpt2(options), lambda model, ids: f"{(v := layout(model, ids)).views} views, {v.copies} copies"
         case "clearhead attention":
-            from clearhead.inspect.watch import watching
+            from clearhead.meter.watch import watching
 
             return our_gpt(options), lambda model, ids: _watched(watching, model, ids)
         case "torchinfo":

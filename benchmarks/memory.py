@@ -27,12 +27,12 @@ def resident() -> dict[str, int]:
 def measure(preset: str, overrides: list[str]) -> dict[str, Any]:
     """Takes steps on the batch that the forecast is of, and returns bytes."""
     from clearhead.optim.build import build_ema, build_optimizers
-    from clearhead.tasks.example import example_of
-    from clearhead.tasks.plan import Devices, plan
-    from clearhead.tasks.run import read_recipe
-    from clearhead.train.arrangement import arrange
-    from clearhead.train.memory import keep_freed_memory
-    from clearhead.train.precision import Precision
+    from clearhead.runs.recipes import read_recipe
+    from clearhead.training.arrangement import arrange
+    from clearhead.training.device import keep_freed_memory
+    from clearhead.training.precision import Precision
+    from clearhead.verbs.example import example_of
+    from clearhead.verbs.plan import Devices, plan
 
     tree = read_recipe(preset, overrides)
     found = plan(tree, preset, Devices())

@@ -16,8 +16,8 @@ TEMPERATURES = {"greedy": 0.0, "sampled": 1.0}
 def build(spec: dict) -> tuple[Run, dict]:
     """Returns the repeat (one text) of one case; each repeat has another seed."""
     from clearhead.decode.sampling import SamplingConfig
-    from clearhead.tasks.generation import GenerationConfig
-    from clearhead.tasks.pipeline import load
+    from clearhead.tasks.language_model.prompts import GenerationConfig
+    from clearhead.verbs.load import load
 
     target, draft = load(spec["target"]), load(spec["draft"]) if spec["draft"] else None
     config = GenerationConfig(max_new=NEW, min_length=NEW, draft_pieces=PIECES)

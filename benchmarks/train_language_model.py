@@ -48,12 +48,13 @@ def build(spec: dict) -> tuple[Run, dict]:
 def clearhead(shape: dict, inputs, targets, **block):
     """Our model and step as ``clearhead train`` runs them."""
     from clearhead.data.stream import StreamBatch
+    from clearhead.loss import plain_loss
     from clearhead.models.gpt import GPT, GPTConfig
     from clearhead.nn.layer import BlockConfig
     from clearhead.optim.build import OptimConfig, build_optimizers
-    from clearhead.tasks.language_model import batch_loss, plain_loss
-    from clearhead.train.memory import keep_freed_memory
-    from clearhead.train.step import train_step
+    from clearhead.tasks.language_model.recipe import batch_loss
+    from clearhead.training.device import keep_freed_memory
+    from clearhead.training.step import train_step
 
     keep_freed_memory()
     sizes = {"d_model": shape["d"], "d_ff": 4 * shape["d"], "n_heads": shape["h"], "n_layers": shape["n"]}
@@ -111,8 +112,7 @@ def head(peer: str) -> tuple[Run, dict]:
     import torch
     from torch.nn import functional
 
-    from clearhead.loss import linear_cross_entropy
-    from clearhead.tasks.language_model import plain_loss
+    from clearhead.loss import linear_cross_entropy, plain_loss
 
     x = torch.randn(HEAD_ROWS, HEAD_D, requires_grad=True)
     weight = (torch.randn(HEAD_VOCAB, HEAD_D) * 0.02).requires_grad_()

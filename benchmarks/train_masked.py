@@ -45,12 +45,12 @@ def build(spec: dict) -> tuple[Run, dict]:
 def clearhead(ids, originals, hidden, segments, follows, dropout):
     """Our model and step as ``clearhead train`` runs them."""
     from clearhead.data.masked import MaskedBatch
+    from clearhead.loss import plain_loss
     from clearhead.models.bert import BertConfig, BertPretraining, bert_block
     from clearhead.optim.build import OptimConfig, build_optimizers
-    from clearhead.tasks.language_model import plain_loss
-    from clearhead.tasks.masked import batch_loss
-    from clearhead.train.memory import keep_freed_memory
-    from clearhead.train.step import train_step
+    from clearhead.tasks.masked.recipe import batch_loss
+    from clearhead.training.device import keep_freed_memory
+    from clearhead.training.step import train_step
 
     keep_freed_memory()
     block = dataclasses.replace(bert_block(), attn_dropout=dropout)

@@ -17,7 +17,7 @@ SIZES = {"tiny": {"d": 128, "h": 4, "ff": 256, "n": 4}, "small": {"d": 256, "h":
 VOCAB, UNK, PAD, BOS, EOS = 8000, 0, 1, 2, 3
 BATCH_TOKENS, STEPS, DROPOUT, MAX_LEN = 4096, 3, 0.1, 64
 RATE, ADAM = 1e-4, {"betas": (0.9, 0.98), "eps": 1e-9, "weight_decay": 0.01}
-# what clearhead.train.memory says to glibc, said from outside to a peer that does not
+# what clearhead.training.device says to glibc, said from outside to a peer that does not
 MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1), "MALLOC_TOP_PAD_": str(64 * 2**20)}
 LossOf = Callable[..., object]
 
@@ -115,9 +115,9 @@ def clearhead(size: dict, *, recipe: bool):
     from clearhead.loss import LossConfig
     from clearhead.models.transformer import Transformer, TransformerConfig
     from clearhead.optim.build import OptimConfig, build_ema, build_optimizers
-    from clearhead.tasks.translation import batch_loss
-    from clearhead.train.memory import keep_freed_memory
-    from clearhead.train.step import train_step
+    from clearhead.tasks.translation.recipe import batch_loss
+    from clearhead.training.device import keep_freed_memory
+    from clearhead.training.step import train_step
 
     keep_freed_memory()
     config = TransformerConfig(

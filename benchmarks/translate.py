@@ -94,9 +94,9 @@ def clearhead(spec: dict):
     import torch
 
     from clearhead.decode.decoding import start_decoding
-    from clearhead.decode.packed import can_pack, pack
     from clearhead.decode.rules import at_least, forbid
     from clearhead.decode.search import SearchConfig, beam_search
+    from clearhead.engine.onednn import can_pack, pack
 
     model, src_ids = our_model(), torch.tensor(sources(spec["batch"]))
     model = pack(model) if can_pack(model) else model

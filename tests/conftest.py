@@ -53,7 +53,7 @@ def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def toy_run(toy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that has learned the toy corpus; tests read it and copy it where they change something."""
-    from clearhead.tasks.training import train
+    from clearhead.verbs.train import train
     from tests import toy
 
     folder = tmp_path_factory.mktemp("toy-run")
@@ -63,7 +63,7 @@ def toy_run(toy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def toy_lm_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of a language model that has learned a few dozen lines, each in Chinese and then in English."""
-    from clearhead.tasks.training import train
+    from clearhead.verbs.train import train
     from tests import toy
 
     folder = tmp_path_factory.mktemp("toy-lm-run")
@@ -84,7 +84,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def toy_classifier(labelled: Path) -> Path:
     """The run of a classifier that has learned the labelled lines."""
-    from clearhead.tasks.training import train
+    from clearhead.verbs.train import train
     from tests import toy
 
     recipe = toy.write_recipe(labelled.parent / "classify.toml", toy.CLASSIFY)
@@ -94,7 +94,7 @@ def toy_classifier(labelled: Path) -> Path:
 @pytest.fixture(scope="session")
 def toy_pair_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of a classifier of pairs; its folder ``data`` holds them."""
-    from clearhead.tasks.training import train
+    from clearhead.verbs.train import train
     from tests import toy
 
     folder = tmp_path_factory.mktemp("pairs")
@@ -106,7 +106,7 @@ def toy_pair_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def toy_baselines(toy_lm_run: Path) -> dict[str, Path]:
     """By task, the runs of a recurrent and an n-gram model that have learned the same lines by the same pieces."""
-    from clearhead.tasks.training import train
+    from clearhead.verbs.train import train
     from tests import toy
 
     folder, found = toy_lm_run.parent, {}
@@ -120,7 +120,7 @@ def toy_baselines(toy_lm_run: Path) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def toy_masked_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of a BERT that has read a few dozen documents, which are in ``data`` beside it."""
-    from clearhead.tasks.training import train
+    from clearhead.verbs.train import train
     from tests import toy
 
     folder = tmp_path_factory.mktemp("toy-masked-run")

@@ -11,8 +11,8 @@ import pytest
 
 from clearhead.cli.main import main
 from clearhead.config import write_toml
-from clearhead.tasks.job import GradientJob
-from clearhead.tasks.training import prepare_resumed
+from clearhead.training.job import GradientJob
+from clearhead.verbs.train import prepare_resumed
 
 PAIRS, HELD_OUT = 40, 8
 RECIPE = {

@@ -50,8 +50,8 @@ def under_torchrun(run: dict[str, Any], folder: Path, *options: str) -> subproce
 
 def main(path: Path) -> None:
     from clearhead.errors import ClearheadError
-    from clearhead.tasks.training import train
-    from clearhead.train import loop
+    from clearhead.training import loop
+    from clearhead.verbs.train import train
 
     for run in json.loads(path.read_text()):
         deadly = run.pop("die_at", None)

@@ -8,8 +8,6 @@ Names are loaded when first used, so that importing the package loads no torch.
 """
 
 import importlib
-import sys
-import types
 from typing import TYPE_CHECKING, Any
 
 from clearhead.version import VERSION
@@ -18,13 +16,14 @@ if TYPE_CHECKING:
     from clearhead import inspect
     from clearhead.decode.sampling import SamplingConfig
     from clearhead.errors import ClearheadError, DataError, ModelError, UsageError
-    from clearhead.tasks.classifier import Classification, Classifier, ClassifierEvaluation
-    from clearhead.tasks.generation import Generation, GenerationConfig
-    from clearhead.tasks.generator import LanguageModel
-    from clearhead.tasks.masked_model import Filled, MaskedModel
-    from clearhead.tasks.pipeline import load, pipeline
-    from clearhead.tasks.training import TrainResult, train
-    from clearhead.tasks.translator import Trace, Translation, Translator
+    from clearhead.tasks.classify.classifier import Classification, Classifier, ClassifierEvaluation
+    from clearhead.tasks.language_model.neural import LanguageModel
+    from clearhead.tasks.language_model.prompts import Generation, GenerationConfig
+    from clearhead.tasks.masked.model import Filled, MaskedModel
+    from clearhead.tasks.translation.translator import Trace, Translation, Translator
+    from clearhead.verbs.load import load
+    from clearhead.verbs.pipelines import pipeline
+    from clearhead.verbs.train import TrainResult, train
 
 __version__ = VERSION
 
@@ -59,33 +58,22 @@ _HOMES = {
     "ModelError": "clearhead.errors",
     "UsageError": "clearhead.errors",
     "SamplingConfig": "clearhead.decode.sampling",
-    "Classification": "clearhead.tasks.classifier",
-    "Classifier": "clearhead.tasks.classifier",
-    "ClassifierEvaluation": "clearhead.tasks.classifier",
-    "Generation": "clearhead.tasks.generation",
-    "GenerationConfig": "clearhead.tasks.generation",
-    "LanguageModel": "clearhead.tasks.generator",
-    "Filled": "clearhead.tasks.masked_model",
-    "MaskedModel": "clearhead.tasks.masked_model",
-    "Trace": "clearhead.tasks.translator",
-    "Translation": "clearhead.tasks.translator",
-    "Translator": "clearhead.tasks.translator",
-    "TrainResult": "clearhead.tasks.training",
-    "train": "clearhead.tasks.training",
-    "load": "clearhead.tasks.pipeline",
-    "pipeline": "clearhead.tasks.pipeline",
+    "Classification": "clearhead.tasks.classify.classifier",
+    "Classifier": "clearhead.tasks.classify.classifier",
+    "ClassifierEvaluation": "clearhead.tasks.classify.classifier",
+    "Generation": "clearhead.tasks.language_model.prompts",
+    "GenerationConfig": "clearhead.tasks.language_model.prompts",
+    "LanguageModel": "clearhead.tasks.language_model.neural",
+    "Filled": "clearhead.tasks.masked.model",
+    "MaskedModel": "clearhead.tasks.masked.model",
+    "Trace": "clearhead.tasks.translation.translator",
+    "Translation": "clearhead.tasks.translation.translator",
+    "Translator": "clearhead.tasks.translation.translator",
+    "TrainResult": "clearhead.verbs.train",
+    "train": "clearhead.verbs.train",
+    "load": "clearhead.verbs.load",
+    "pipeline": "clearhead.verbs.pipelines",
 }
-
-
-class _Package(types.ModuleType):
-    """Keeps ``clearhead.train`` the function: Python would bind the package of that name when it is imported."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name != "train" or not isinstance(value, types.ModuleType):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -156,3 +156,8 @@ def _chunk(logits: Tensor, labels: Tensor, config: LossConfig) -> tuple[Tensor, 
         total = total + config.z_loss * log_z.square().sum()
         probs *= 1 + 2 * config.z_loss * log_z
     return total, probs.scatter_add_(1, labels, torch.full_like(at_label, -kept))
+
+
+def plain_loss() -> LossConfig:
+    """Likelihood as it is: what perplexity is computed from."""
+    return LossConfig(label_smoothing=0.0)

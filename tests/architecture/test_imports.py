@@ -10,7 +10,7 @@ from tests.architecture import source
 
 HEAVY = {"torch", "numpy", "transformers", "pydantic"}
 MOST_MODULES = 400
-MAY_INSPECT = ("cli", "serve", "tasks", "inspect", "__init__.py")  # the last gives it lazily
+MAY_INSPECT = ("cli", "serve", "lessons", "verbs", "inspect", "__init__.py")  # the last gives it lazily
 
 REPORT = "import json, sys; print('\\n' + json.dumps(sorted(sys.modules)))"
 RUN_HELP = """
@@ -34,6 +34,18 @@ def loaded_by(code: str) -> set[str]:
 
 def test_import_is_light() -> None:
     assert loaded_by("import clearhead") & HEAVY == set()
+
+
+def test_no_package_is_hidden_by_a_function_of_its_name() -> None:
+    """``import clearhead.X.Y as z`` works for every module: no public name stands where a package does."""
+    import importlib
+    import pkgutil
+
+    package = importlib.import_module("clearhead")
+    packages = {module.name for module in pkgutil.iter_modules(package.__path__) if module.ispkg}
+    assert packages & set(package.__all__) == {"inspect"}, "which is a package that users reach by that name"
+    code = "import clearhead\nclearhead.train\nimport clearhead.training.loop as loop\nassert loop.train_loop"
+    assert "clearhead.training.loop" in loaded_by(code)
 
 
 def test_help_is_light() -> None:
@@ -63,7 +75,7 @@ def imported(path: Path) -> list[tuple[str, str | None]]:
     return found
 
 
-def test_only_tasks_and_above_see_inspect() -> None:
+def test_only_verbs_and_above_see_inspect() -> None:
     wrong = [
         source.name(path)
         for path in source.modules(source.PACKAGE)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from clearhead.drawing.page import save_page
-from clearhead.tasks.inspection import Opened
-from clearhead.tasks.views import all_of
+from clearhead.verbs.look.opened import Opened
+from clearhead.verbs.look.views import all_of
 from tests.browser import Browser, browsing
 
 TEXT = "他喜欢书。"

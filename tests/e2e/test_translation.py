@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from clearhead.config import merge
-from clearhead.tasks.training import train
-from clearhead.tasks.translator import Translator
+from clearhead.tasks.translation.translator import Translator
+from clearhead.verbs.train import train
 from tests import toy
 from tests.toy import RECIPE, clearhead, write_recipe
 

@@ -9,11 +9,11 @@ from safetensors.torch import load_file
 
 from clearhead.config import merge
 from clearhead.errors import ModelError, UsageError
-from clearhead.tasks.foreign import read_model
-from clearhead.tasks.interchange import export_run, import_run
-from clearhead.tasks.scoring import evaluate_translator
-from clearhead.tasks.training import train
-from clearhead.tasks.translator import Translator
+from clearhead.tasks.imported import read_model
+from clearhead.tasks.translation.scoring import evaluate_translator
+from clearhead.tasks.translation.translator import Translator
+from clearhead.verbs.exchange import export_run, import_run
+from clearhead.verbs.train import train
 from tests import toy
 from tests.foreign import write_gpt2, write_marian
 from tests.small import assert_near

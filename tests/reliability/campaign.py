@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 from clearhead.errors import ModelError
-from clearhead.train.state import find_checkpoint
+from clearhead.runs.pointers import find_checkpoint
 from tests.reliability.damage import Damaged, damage
 from tests.reliability.families import RECIPES, write_family
 from tests.reliability.faults import Fault

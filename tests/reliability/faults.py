@@ -15,8 +15,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from clearhead import checkpoint, files
 from clearhead.optim.build import Optimizers
-from clearhead.train import loop, saving
-from clearhead.train.state import TrainState
+from clearhead.training import loop, saving
+from clearhead.training.state import TrainState
 
 # name -> what is wrapped, and how often it is called until a run is over, about
 POINTS: dict[str, tuple[list[tuple[Any, str]], int]] = {

@@ -21,10 +21,10 @@ import torch._dynamo
 
 from clearhead.checkpoint import load_checkpoint, verify_checkpoint
 from clearhead.errors import ModelError
-from clearhead.tasks import training
-from clearhead.train import loop
-from clearhead.train.state import find_checkpoint
-from clearhead.train.writers import read_metrics
+from clearhead.runs.pointers import find_checkpoint
+from clearhead.training import loop
+from clearhead.training.writers import read_metrics
+from clearhead.verbs import train as training
 from tests.reliability.faults import Fault, arm
 
 LONGEST = 300  # seconds after which a process hangs

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from clearhead.checkpoint import FORMAT, load_checkpoint
-from clearhead.tasks.kept import kept_checkpoints
-from clearhead.tasks.training import train
-from clearhead.tasks.translator import Translator
-from clearhead.train.writers import read_metrics
+from clearhead.runs.listing import kept_checkpoints
+from clearhead.tasks.translation.translator import Translator
+from clearhead.training.writers import read_metrics
+from clearhead.verbs.train import train
 
 FORMATS = sorted(Path(__file__).parent.glob("format-*"))
 

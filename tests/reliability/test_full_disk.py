@@ -14,9 +14,10 @@ import torch
 from clearhead.checkpoint import checkpoints_of, load_checkpoint, verify_checkpoint
 from clearhead.errors import DataError
 from clearhead.optim.build import OptimConfig, build_optimizers
-from clearhead.train.events import NotSaved, Saved
-from clearhead.train.saving import Saver
-from clearhead.train.state import TrainState, find_checkpoint
+from clearhead.runs.pointers import find_checkpoint
+from clearhead.training.events import NotSaved, Saved
+from clearhead.training.saving import Saver
+from clearhead.training.state import TrainState
 from tests.small import small
 from tests.toy import environment
 

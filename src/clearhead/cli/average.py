@@ -28,7 +28,7 @@ def command(run: Path, last: int) -> None:
         save_checkpoint,
     )
     from clearhead.errors import UsageError
-    from clearhead.tasks.run import load_recipe
+    from clearhead.runs.recipes import load_recipe
 
     load_recipe(run)
     found = checkpoints_of(run)

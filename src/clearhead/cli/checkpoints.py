@@ -9,7 +9,7 @@ from clearhead.cli.options import JSON, RUN, print_json
 from clearhead.errors import ModelError
 
 if TYPE_CHECKING:
-    from clearhead.tasks.kept import Kept
+    from clearhead.runs.listing import Kept
 
 
 @click.command("checkpoints")
@@ -26,7 +26,7 @@ def command(run: Path, verify: bool, as_json: bool) -> None:
     clearhead checkpoints RUN --verify --json
     """
     from clearhead.messages import localized
-    from clearhead.tasks.kept import kept_checkpoints
+    from clearhead.runs.listing import kept_checkpoints
 
     found = kept_checkpoints(run, verify=verify)
     if as_json:

@@ -34,7 +34,7 @@ def command(run: Path, text: str | None, pair: str | None, **options: Any) -> No
     """
     if pair is not None and text is None:
         raise UsageError("--pair: needs TEXT; in a line of stdin a tab divides the two")
-    from clearhead.tasks.classifier import Classifier
+    from clearhead.tasks.classify.classifier import Classifier
 
     classifier = Classifier.load(run, checkpoint=options["checkpoint"], device=options["device"])
     if pair is not None and classifier.labels.pairs is False:

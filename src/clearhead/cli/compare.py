@@ -11,7 +11,7 @@ from clearhead.cli.options import BEAM, DEVICE, JSON, print_json
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from clearhead.tasks.comparison import Comparison
+    from clearhead.verbs.compare import Comparison
 
 PLAIN_WIDTH = 1000  # of what is not a terminal, where lines do not break
 
@@ -33,7 +33,7 @@ def command(runs: tuple[Path, ...], data: Path, split: str, beam: int, as_json: 
     clearhead compare runs/transformer runs/rnn-attention runs/rnn-seq2seq --data DIR --split test
     clearhead compare runs/gpt runs/rnn-lm runs/ngram --data FILE --split valid
     """
-    from clearhead.tasks.comparison import compare_runs
+    from clearhead.verbs.compare import compare_runs
 
     found = compare_runs(runs, data, split, beam=beam, device=device)
     if as_json:

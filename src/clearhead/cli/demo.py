@@ -22,8 +22,8 @@ def command(out: Path | None, seed: int, overrides: tuple[str, ...]) -> int:
     from clearhead.cli import training
     from clearhead.cli.trace import render
     from clearhead.data.demo_corpus import write_demo_corpus
-    from clearhead.tasks.scoring import evaluate_translator
-    from clearhead.tasks.translator import Translator
+    from clearhead.tasks.translation.scoring import evaluate_translator
+    from clearhead.tasks.translation.translator import Translator
 
     with tempfile.TemporaryDirectory() as folder:
         write_demo_corpus(Path(folder))

@@ -9,7 +9,7 @@ from clearhead.cli.options import JSON, print_json
 @JSON
 def command(as_json: bool) -> None:
     """Say what this machine offers: Python, torch, threads, devices, precision, disk, optional extras."""
-    from clearhead.tasks.machine import examine
+    from clearhead.verbs.doctor import examine
 
     found = examine()
     if as_json:

@@ -37,7 +37,7 @@ def command(run: Path, text: str | None, out: Path | None, **options: Any) -> No
     import numpy as np
 
     from clearhead.errors import DataError
-    from clearhead.tasks.masked_model import MaskedModel
+    from clearhead.tasks.masked.model import MaskedModel
 
     model = MaskedModel.load(run, checkpoint=options["checkpoint"], device=options["device"])
     done, cut, kept = 0, [0, 0], []

@@ -48,8 +48,8 @@ def command(run: Path, data: Path, split: str, **options: Any) -> None:
     clearhead evaluate BERT --data FILE --split valid
     clearhead evaluate CLASSIFIER --data DIR --split valid --output confusion.png
     """
+    from clearhead.runs.recipes import VERBS, load_recipe
     from clearhead.tasks.catalog import task_of
-    from clearhead.tasks.run import VERBS, load_recipe
 
     match VERBS[task_of(load_recipe(run), f"recipe of run {str(run)!r}")]:
         case "translate":
@@ -63,9 +63,9 @@ def command(run: Path, data: Path, split: str, **options: Any) -> None:
 
 
 def _translation(run: Path, data: Path, split: str, options: dict[str, Any]) -> None:
-    from clearhead.tasks.run import write_text
-    from clearhead.tasks.scoring import evaluate_translator
-    from clearhead.tasks.translator import Translator
+    from clearhead.runs.directory import write_text
+    from clearhead.tasks.translation.scoring import evaluate_translator
+    from clearhead.tasks.translation.translator import Translator
 
     translator = Translator.load(run, checkpoint=options["checkpoint"], device=options["device"])
     found = evaluate_translator(
@@ -94,8 +94,8 @@ def _translation(run: Path, data: Path, split: str, options: dict[str, Any]) -> 
 
 
 def _language_model(run: Path, data: Path, split: str, options: dict[str, Any]) -> None:
-    from clearhead.tasks.language_scoring import evaluate_language_model
-    from clearhead.tasks.pipeline import load_language_model
+    from clearhead.tasks.language_model.scoring import evaluate_language_model
+    from clearhead.verbs.load import load_language_model
 
     model = load_language_model(run, checkpoint=options["checkpoint"], device=options["device"])
     found = evaluate_language_model(model, data, split, stride=options["stride"])
@@ -115,8 +115,8 @@ def _language_model(run: Path, data: Path, split: str, options: dict[str, Any]) 
 
 
 def _masked(run: Path, data: Path, split: str, options: dict[str, Any]) -> None:
-    from clearhead.tasks.masked_model import MaskedModel
-    from clearhead.tasks.masked_scoring import evaluate_masked
+    from clearhead.tasks.masked.model import MaskedModel
+    from clearhead.tasks.masked.scoring import evaluate_masked
 
     model = MaskedModel.load(run, checkpoint=options["checkpoint"], device=options["device"])
     found = evaluate_masked(model, data, split)
@@ -137,7 +137,7 @@ def _masked(run: Path, data: Path, split: str, options: dict[str, Any]) -> None:
 
 def _classifier(run: Path, data: Path, split: str, options: dict[str, Any]) -> None:
     from clearhead.evaluate.classification import ClassificationScores, confusion_text
-    from clearhead.tasks.classifier import Classifier
+    from clearhead.tasks.classify.classifier import Classifier
 
     classifier = Classifier.load(run, checkpoint=options["checkpoint"], device=options["device"])
     found = classifier.evaluate(data, split)

@@ -23,7 +23,7 @@ def command(run: Path, target: str, out: Path, checkpoint: str) -> None:
     \b
     clearhead export RUN --to hf --out exported/
     """
-    from clearhead.tasks.interchange import export_run
+    from clearhead.verbs.exchange import export_run
 
     assert target == "hf"
     click.echo(str(export_run(run, out, checkpoint=checkpoint)))

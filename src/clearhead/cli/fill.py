@@ -27,7 +27,7 @@ def command(run: Path, text: str | None, top_k: int, as_json: bool, device: str,
     clearhead fill RUN "The capital of France is [MASK]."
     clearhead fill RUN --top-k 3 --json < lines.txt
     """
-    from clearhead.tasks.masked_model import MaskedModel
+    from clearhead.tasks.masked.model import MaskedModel
 
     model = MaskedModel.load(run, checkpoint=checkpoint, device=device)
     for texts in texts_of(text, LINES, doing="filling"):

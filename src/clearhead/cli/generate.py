@@ -77,8 +77,8 @@ def command(run: Path, prompt: str | None, **options: Any) -> None:
     """
     from clearhead.config import parse
     from clearhead.decode.sampling import SamplingConfig
-    from clearhead.tasks.generation import GenerationConfig
-    from clearhead.tasks.pipeline import load_language_model
+    from clearhead.tasks.language_model.prompts import GenerationConfig
+    from clearhead.verbs.load import load_language_model
 
     def picked(kind: Any) -> Any:
         return parse(kind, {field.name: options[field.name] for field in fields(kind)}, source="generate")

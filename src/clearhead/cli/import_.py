@@ -27,7 +27,7 @@ def command(folder: Path, out: Path | None, src: str, tgt: str, as_json: bool) -
     clearhead import bert/ --out runs/bert
     clearhead fill runs/bert "The [MASK] sat down."
     """
-    from clearhead.tasks.interchange import import_run
+    from clearhead.verbs.exchange import import_run
 
     run, found = import_run(folder, out, src=src, tgt=tgt)
     for line in found.lines():

@@ -37,9 +37,10 @@ def command(recipe: str, devices: int, memory: str | None, as_json: bool, **opti
     clearhead plan gpt-124m --memory 24GB
     clearhead plan gpt-124m --devices 8 --set train.parallel=fsdp --rate 150
     """
-    from clearhead.tasks.machine import pick_device, product_rate
-    from clearhead.tasks.plan import Devices, memory_size, plan
-    from clearhead.tasks.run import read_recipe
+    from clearhead.runs.recipes import read_recipe
+    from clearhead.training.device import pick_device
+    from clearhead.verbs.doctor import product_rate
+    from clearhead.verbs.plan import Devices, memory_size, plan
 
     tree = read_recipe(recipe, options["overrides"])
     size = memory_size(memory) if memory else None

@@ -12,7 +12,7 @@ def command(as_json: bool) -> None:
 
     A preset is a TOML file; copy one, or change it with --set.
     """
-    from clearhead.tasks.run import preset_names, presets_folder, read_recipe
+    from clearhead.runs.recipes import preset_names, presets_folder, read_recipe
 
     recipes = {name: read_recipe(name) for name in preset_names()}
     if as_json:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from clearhead.messages import localized
-from clearhead.train.events import (
+from clearhead.training.events import (
     Counted,
     Diverging,
     Evaluated,

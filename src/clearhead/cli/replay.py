@@ -16,7 +16,7 @@ def command(run: Path, as_json: bool) -> None:
 
     A run that skips train.max_skipped_steps steps in a row keeps the last one's batch, weights and random numbers.
     """
-    from clearhead.tasks.replay import replay
+    from clearhead.verbs.replay import replay
 
     found = replay(run)
     if as_json:

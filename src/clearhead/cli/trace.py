@@ -11,7 +11,7 @@ from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from clearhead.tasks.translator import Trace
+    from clearhead.tasks.translation.translator import Trace
 
 
 @click.command("trace")
@@ -27,7 +27,7 @@ def command(run: Path, text: str, top: int, as_json: bool, device: str, checkpoi
     \b
     clearhead trace RUN "我吃了一个苹果。"
     """
-    from clearhead.tasks.translator import Translator
+    from clearhead.tasks.translation.translator import Translator
 
     trace = Translator.load(run, checkpoint=checkpoint, device=device).trace(text, top=top)
     if as_json:

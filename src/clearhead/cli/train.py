@@ -12,8 +12,8 @@ from clearhead.cli.options import is_first, print_json
 from clearhead.errors import UsageError
 
 if TYPE_CHECKING:
-    from clearhead.tasks.repeat import Summary
-    from clearhead.tasks.training import TrainResult
+    from clearhead.verbs.repeat import Summary
+    from clearhead.verbs.train import TrainResult
 
 
 @click.command("train")
@@ -57,7 +57,7 @@ def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
     clearhead train classify --from RUN --data DIR --seeds 3 --compare-scratch
     """
     from clearhead.cli import training
-    from clearhead.tasks.repeat import Repeats, Summary
+    from clearhead.verbs.repeat import Repeats, Summary
 
     named = [f"{key}={options[key]!r}" for key in ("src", "tgt", "start") if options[key]]
     changes = [*options["overrides"], *named]

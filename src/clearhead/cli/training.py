@@ -10,13 +10,13 @@ from clearhead.cli.options import is_first, print_json
 from clearhead.cli.progress import ProgressWriter
 from clearhead.config import as_tree, write_toml
 from clearhead.messages import localized
-from clearhead.tasks.forecast import lr_curve, try_steps
-from clearhead.tasks.job import GradientJob, Job
-from clearhead.tasks.plan import Plan, forecast
-from clearhead.tasks.repeat import Repeats, Summary, open_folder, repeat
-from clearhead.tasks.run import read_recipe
-from clearhead.tasks.training import Begun, TrainResult, begin, prepare_new, train_run
-from clearhead.train.writers import TensorBoardWriter, Writer
+from clearhead.runs.recipes import read_recipe
+from clearhead.training.job import GradientJob, Job
+from clearhead.training.writers import TensorBoardWriter, Writer
+from clearhead.verbs.plan import Plan, forecast
+from clearhead.verbs.repeat import Repeats, Summary, open_folder, repeat
+from clearhead.verbs.train import Begun, TrainResult, begin, prepare_new, train_run
+from clearhead.verbs.trial import lr_curve, try_steps
 
 
 def train(

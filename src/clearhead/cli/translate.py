@@ -55,7 +55,7 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
         raise UsageError(f"--n-best {options['n_best']}: must be at most --beam {options['beam']}")
     if options["alternatives"] and (options["require"] or options["avoid"]):
         raise UsageError("--alternatives: goes with neither --require nor --avoid")
-    from clearhead.tasks.translator import Translator
+    from clearhead.tasks.translation.translator import Translator
 
     translator = Translator.load(run, checkpoint=options["checkpoint"], device=options["device"])
     for lines in _chunks(text, options["buffer"]):

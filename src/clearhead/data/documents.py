@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby, islice, pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast, get_args
 
 from annotated_types import Ge, Le
 
 from clearhead.data.corpus import Stamps, open_text, stamps_of
-from clearhead.errors import DataError, nearest
+from clearhead.errors import DataError, UsageError, nearest
 
 Split = Literal["train", "valid", "test"]
 Separator = Literal["blank_line", "line", "file", "end_of_text", "heading"]
@@ -331,3 +331,15 @@ def text_of(fields: dict[str, Any], name: str, where: str) -> str:
     if _SURROGATE.search(text):
         raise DataError(f"{where}: field {name!r} has a lone surrogate, which is no character")
     return text
+
+
+def split_documents(data: Path, split: str, config: DocumentsConfig) -> Documents:
+    """Finds the text of a split that a user named.
+
+    Raises:
+        DataError: the text cannot be used.
+        UsageError: there is no such split.
+    """
+    if split not in get_args(Split):
+        raise UsageError(f"--split {split!r}: must be one of {', '.join(get_args(Split))} for a language model")
+    return read_documents(data, split=cast(Split, split), config=config)

@@ -23,7 +23,7 @@ from clearhead.data.documents import Documents, TextReport
 from clearhead.data.encoded import map_file, open_or_build, open_sealed, seal
 from clearhead.errors import DataError, UsageError
 from clearhead.text.special import NO_TARGET
-from clearhead.text.tokenizer import Tokenizer
+from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 FORMAT = 3
 CHUNK, GROUP = 1 << 16, 1 << 20  # characters that are encoded as one text, and in one call
@@ -254,3 +254,21 @@ def _slide(begin: int, end: int, *, context: int, stride: int) -> Int[ndarray, "
     firsts = np.append(begin, np.arange(begin + context, end, stride))
     begins = np.maximum(begin, firsts + stride - context)
     return np.stack([begins, firsts, np.append(firsts[1:], end)], axis=1)
+
+
+TOKENIZER_CHARACTERS = 50_000_000  # a tokenizer is trained on this much text at the most, from the top
+
+
+def train_tokenizer(documents: Documents, config: TokenizerConfig) -> Tokenizer:
+    """Trains a tokenizer on the documents, or on the first ``TOKENIZER_CHARACTERS`` of them."""
+
+    def texts() -> Iterator[str]:
+        taken = 0
+        for document in documents:
+            for text in chunks(document):
+                yield text
+                taken += len(text)
+                if taken >= TOKENIZER_CHARACTERS:
+                    return
+
+    return Tokenizer.train(texts(), config)

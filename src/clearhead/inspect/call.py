@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from clearhead.errors import ModelError
-from clearhead.inspect.operators import tensors_of
+from clearhead.meter.operators import tensors_of
 
 Batch = Any
 """What ``forward`` takes: a tensor; several as a tuple or a list; by name as a mapping."""

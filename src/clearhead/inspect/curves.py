@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from clearhead.drawing.report import Curves, Note, Part, Table, View
 from clearhead.inspect.call import Batch, call, untouched
-from clearhead.inspect.scope import Scope
+from clearhead.meter.scope import Scope
 from clearhead.nn.activation import Elementwise, GeluTanh, build_activation
 from clearhead.optim.schedule import ScheduleName, lr_factor
 

@@ -15,9 +15,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from clearhead.drawing.report import Note, Part, Table, View, amount
 from clearhead.inspect.call import Batch, Loss, call, device_of, untouched
-from clearhead.inspect.flops import FlopCount
-from clearhead.inspect.limits import Limits, measure_limits
-from clearhead.inspect.operators import OperatorMode, tensors_of
+from clearhead.meter.flops import FlopCount
+from clearhead.meter.limits import Limits, measure_limits
+from clearhead.meter.operators import OperatorMode, tensors_of
 
 GATHERS = frozenset(("embedding", "index_select", "index", "gather"))  # which read only what they write
 SHOWN = 20  # operators in a terminal

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
 from clearhead.inspect.call import Batch, Loss, device_of, mean_output, untouched
-from clearhead.inspect.live import storage_of
-from clearhead.inspect.operators import OperatorMode, tensors_of
-from clearhead.inspect.scope import Scope
-from clearhead.inspect.source import caller
+from clearhead.meter.live import storage_of
+from clearhead.meter.operators import OperatorMode, tensors_of
+from clearhead.meter.scope import Scope
+from clearhead.meter.source import caller
 
 SHOWN = 60  # nodes in a terminal
 

@@ -15,7 +15,7 @@ from clearhead.drawing.heatmap import AttentionPicture, Panel
 from clearhead.drawing.report import Note, Part, Table, View
 from clearhead.errors import ModelError
 from clearhead.inspect.call import check_eager, untouched
-from clearhead.inspect.watch import watching
+from clearhead.meter.watch import watching
 from clearhead.nn.attention import Attention, AttentionCore, CrossAttention
 from clearhead.nn.layer import Layer
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from clearhead.drawing.report import Bars, Note, Part, Table, View, amount
 from clearhead.inspect.call import Batch, Loss, device_of, mean_output, untouched
-from clearhead.inspect.live import Live, bytes_of, storage_of
-from clearhead.inspect.operators import tensors_of
-from clearhead.inspect.scope import Scope
+from clearhead.meter.live import Live, bytes_of, storage_of
+from clearhead.meter.operators import tensors_of
+from clearhead.meter.scope import Scope
 
 Optimizers = Sequence[torch.optim.Optimizer]
 SAVED, GRADIENTS = "saved activations", "gradients"

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
 from clearhead.inspect.call import Batch, call, untouched
-from clearhead.inspect.flops import FlopCount
-from clearhead.inspect.operators import tensors_of
-from clearhead.inspect.scope import Scope, Visit
+from clearhead.meter.flops import FlopCount
+from clearhead.meter.operators import tensors_of
+from clearhead.meter.scope import Scope, Visit
 
 HOOKS = {
     "_forward_pre_hooks": "before forward",

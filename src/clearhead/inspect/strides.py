@@ -11,10 +11,10 @@ from torch.overrides import TorchFunctionMode, resolve_name
 
 from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
 from clearhead.inspect.call import Batch, call, untouched
-from clearhead.inspect.live import storage_of
-from clearhead.inspect.operators import OperatorMode, tensors_of
-from clearhead.inspect.scope import Scope
-from clearhead.inspect.source import caller
+from clearhead.meter.live import storage_of
+from clearhead.meter.operators import OperatorMode, tensors_of
+from clearhead.meter.scope import Scope
+from clearhead.meter.source import caller
 
 # operators that move numbers and compute nothing; views are known by their schema
 MOVES = frozenset(

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clearhead.inspect.operators import OperatorMode, tensors_of
+from clearhead.meter.operators import OperatorMode, tensors_of
 from clearhead.nn.cache import KVCache
 
 SHAPED_LIKE = {torch.ops.aten.new_empty.default, torch.ops.aten.empty_like.default}  # which read no element

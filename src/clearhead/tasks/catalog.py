@@ -4,17 +4,17 @@ from pathlib import Path
 
 from clearhead.config import Tree, as_tree, newer_than_this
 from clearhead.errors import UsageError, nearest
-from clearhead.tasks.classify import parse_classify
-from clearhead.tasks.classify_job import prepare_classify
-from clearhead.tasks.job import Job, Progress
-from clearhead.tasks.language_model import parse_language_model
-from clearhead.tasks.language_model_job import prepare_language_model
-from clearhead.tasks.masked import parse_masked
-from clearhead.tasks.masked_job import prepare_masked
-from clearhead.tasks.ngram import parse_ngram
-from clearhead.tasks.ngram_job import prepare_ngram
-from clearhead.tasks.translation import parse_recipe
-from clearhead.tasks.translation_job import prepare_translation
+from clearhead.tasks.classify.job import prepare_classify
+from clearhead.tasks.classify.recipe import parse_classify
+from clearhead.tasks.language_model.job import prepare_language_model
+from clearhead.tasks.language_model.ngram import parse_ngram
+from clearhead.tasks.language_model.ngram_job import prepare_ngram
+from clearhead.tasks.language_model.recipe import parse_language_model
+from clearhead.tasks.masked.job import prepare_masked
+from clearhead.tasks.masked.recipe import parse_masked
+from clearhead.tasks.translation.job import prepare_translation
+from clearhead.tasks.translation.recipe import parse_recipe
+from clearhead.training.job import Job, Progress
 
 TASKS = ("translation", "rnn_translation", "language_model", "rnn_language_model", "ngram", "masked", "classify")
 STARTED = ("language_model", "rnn_language_model", "masked", "classify")  # which may begin with a trained model

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clearhead.tasks.classifier import Classifier
+from clearhead.tasks.classify.classifier import Classifier
 from tests.toy import Said, assert_one_line, clearhead, in_process
 
 TEXTS = ["the film was great", "awful", "a fine plot"]

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from clearhead.cli.compare import render
-from clearhead.tasks.comparison import Compared, Comparison
+from clearhead.verbs.compare import Compared, Comparison
 from tests.toy import assert_one_line, clearhead
 
 

@@ -6,7 +6,7 @@ import platform
 import pytest
 import torch
 
-from clearhead.tasks import machine
+from clearhead.verbs import doctor as machine
 from tests.toy import clearhead
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clearhead.tasks.masked_model import MaskedModel
+from clearhead.tasks.masked.model import MaskedModel
 from tests.toy import Said, assert_one_line, clearhead
 
 TEXTS = ["He eats an apple.", "", "我吃了一个苹果。"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from clearhead.config import merge
-from clearhead.tasks.masked_model import MaskedModel
-from clearhead.tasks.masked_scoring import evaluate_masked
+from clearhead.tasks.masked.model import MaskedModel
+from clearhead.tasks.masked.scoring import evaluate_masked
 from tests.toy import (
     CLASSIFY,
     HELD_OUT,

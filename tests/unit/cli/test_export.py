@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from clearhead.tasks.interchange import import_run
+from clearhead.verbs.exchange import import_run
 from tests.foreign import write_gpt2
 from tests.toy import assert_one_line, clearhead
 

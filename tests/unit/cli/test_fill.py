@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clearhead.tasks.masked_model import MaskedModel
+from clearhead.tasks.masked.model import MaskedModel
 from tests.toy import Said, assert_one_line, clearhead, in_process
 
 TEXT = "He [MASK] an apple."

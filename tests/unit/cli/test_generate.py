@@ -15,9 +15,9 @@ import pytest
 
 from clearhead.cli import generate
 from clearhead.decode.sampling import SamplingConfig
-from clearhead.tasks.generation import Generation, GenerationConfig
-from clearhead.tasks.generator import LanguageModel
-from clearhead.tasks.pipeline import load_language_model
+from clearhead.tasks.language_model.neural import LanguageModel
+from clearhead.tasks.language_model.prompts import Generation, GenerationConfig
+from clearhead.verbs.load import load_language_model
 from tests.toy import Said, assert_one_line, clearhead, environment, in_process
 
 PROMPT = "我妹妹"

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from clearhead.config import merge
+from clearhead.runs.recipes import preset_names, read_recipe
 from clearhead.tasks.catalog import resolve, task_of
-from clearhead.tasks.run import preset_names, read_recipe
 from tests.toy import clearhead
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clearhead.cli.progress import ProgressWriter
-from clearhead.train.events import Diverging, Evaluated, Finished, Saved, Skipped, Stepped
+from clearhead.training.events import Diverging, Evaluated, Finished, Saved, Skipped, Stepped
 
 
 def steps(count: int) -> list[Stepped]:

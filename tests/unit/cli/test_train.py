@@ -16,7 +16,7 @@ import pytest
 from clearhead.cli import training
 from clearhead.cli.train import without_checkpoint
 from clearhead.config import merge
-from clearhead.train.writers import read_metrics
+from clearhead.training.writers import read_metrics
 from tests.toy import (
     PAIRS,
     RECIPE,

@@ -8,7 +8,7 @@ import pytest
 
 from clearhead.cli import training
 from clearhead.config import merge
-from clearhead.tasks.training import begin
+from clearhead.verbs.train import begin
 from tests.toy import CLASSIFY, PAIRS, Said, assert_one_line, clearhead, write_recipe
 
 

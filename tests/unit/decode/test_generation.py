@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from clearhead.decode.generation import Continuation, generate, speculate
-from clearhead.decode.packed import pack
 from clearhead.decode.sampler import Sampler, history_of
 from clearhead.decode.sampling import SamplingConfig, choose, uniforms_of
+from clearhead.engine.onednn import pack
 from clearhead.errors import ModelError
 from clearhead.models.gpt import GPT
 from clearhead.models.ngram import Ngram

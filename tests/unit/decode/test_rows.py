@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from clearhead.decode.packed import pack
 from clearhead.decode.rows import NgramRowsDecoding, PromptedDecoding, RowsDecoding
 from clearhead.decode.search import SearchConfig, beam_search
+from clearhead.engine.onednn import pack
 from clearhead.models.gpt import GPT
 from clearhead.models.ngram import Ngram, NgramConfig, Smoothing
 from tests.small import VOCAB, assert_near, begin_of, random_rows, small_gpt, small_ngram, small_rnn

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from clearhead.inspect import dispatch
 from clearhead.inspect.call import call, mean_output
 from clearhead.inspect.dispatch import ops
-from clearhead.inspect.limits import Limits
+from clearhead.meter.limits import Limits
 from tests.families import FAMILIES, assert_no_watcher, assert_unchanged, families
 
 

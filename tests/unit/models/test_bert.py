@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clearhead.inspect.watch import watching
 from clearhead.loss import LossConfig, linear_cross_entropy
+from clearhead.meter.watch import watching
 from clearhead.models.bert import (
     Bert,
     BertClassifier,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from clearhead.inspect.watch import watching
+from clearhead.meter.watch import watching
 from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.nn.cache import KVCache
 from clearhead.nn.layer import BlockConfig

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from clearhead.inspect.watch import watching
+from clearhead.meter.watch import watching
 from clearhead.models.rnn import RNNConfig, RNNLanguageModel, RNNState, RNNTranslator
 from tests.small import VOCAB, assert_near, padded, random_rows, shake
 

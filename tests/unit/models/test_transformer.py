@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from clearhead.inspect.watch import watching
+from clearhead.meter.watch import watching
 from clearhead.models.transformer import Transformer, TransformerConfig
 from clearhead.nn.activation import ActivationName
 from clearhead.nn.attention import AttentionName

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from clearhead.inspect.watch import watching
+from clearhead.meter.watch import watching
 from clearhead.nn.attention import (
     Additive,
     AttentionCore,

@@ -7,7 +7,7 @@ import pytest
 from clearhead.config import merge
 from clearhead.errors import UsageError
 from clearhead.tasks.catalog import prepare_job, resolve, task_of
-from clearhead.tasks.translation_job import TranslationJob
+from clearhead.tasks.translation.job import TranslationJob
 from tests.toy import RECIPE
 
 

@@ -1,0 +1,1 @@
+"""Fast weights for a CPU: a probe and a way back."""

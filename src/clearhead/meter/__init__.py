@@ -1,0 +1,1 @@
+"""What PyTorch is seen to do: operators, live storages, FLOPs, limits."""

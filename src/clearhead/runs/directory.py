@@ -1,0 +1,68 @@
+"""Run directories: how a new one is made, and small files in it that are written whole or not at all."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from clearhead.errors import DataError, UsageError
+from clearhead.files import write_whole
+
+
+def new_run(name: str, parent: Path = Path("runs")) -> Path:
+    """Creates ``runs/NAME-NNN`` with the next free number; never an existing directory."""
+    try:
+        for number in range(1, 1000):
+            run = parent / f"{name}-{number:03d}"
+            try:
+                run.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            return run
+    except OSError as error:
+        raise DataError(f"run directory in {str(parent)!r} cannot be made: {error.strerror}") from error
+    raise UsageError(f"run directory: {name}-001 to {name}-999 exist in {str(parent)!r}; name one with --out")
+
+
+def check_free(out: Path) -> None:
+    """Checks that ``out`` may become a new run directory.
+
+    Raises:
+        UsageError: it already holds a run or other files.
+    """
+    if (out / "recipe.toml").exists():
+        raise UsageError(f"run {str(out)!r} exists: add --resume to go on with it, or name another with --out")
+    mine = ("lock", "recipe.toml.tmp")  # what a start that was killed may leave
+    if out.exists() and (not out.is_dir() or any(path.name not in mine for path in out.iterdir())):
+        raise UsageError(f"run directory {str(out)!r} is taken by something else: name another with --out")
+
+
+def create_run(out: Path) -> Path:
+    """Creates the directory ``out`` for a new run.
+
+    Raises:
+        UsageError: it already holds a run or other files.
+        DataError: it cannot be made.
+    """
+    check_free(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"run directory {str(out)!r} cannot be made: {error.strerror}") from error
+    return out
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a small file of a run, whole or not at all.
+
+    Raises:
+        DataError: the disk is full or the place cannot be written.
+    """
+    try:
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise DataError(f"{str(path)!r} cannot be written: {error.strerror}") from error
+
+
+def save_json(path: Path, tree: Any) -> None:
+    """Writes a small JSON file of a run."""
+    write_text(path, json.dumps(tree, ensure_ascii=False, indent=1) + "\n")

@@ -1,0 +1,153 @@
+"""A trained classifier: load a run, say what texts or pairs are, score it on labelled lines."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast, get_args
+
+from clearhead.checkpoint import load_checkpoint
+from clearhead.data.documents import Split
+from clearhead.data.labelled import LabelledText, Labels, Line, read_labelled
+from clearhead.data.labelled_batches import LabelledReport
+from clearhead.errors import DataError, ModelError, UsageError
+from clearhead.models.bert import BertClassifier
+from clearhead.runs.pointers import find_checkpoint
+from clearhead.runs.recipes import load_recipe
+from clearhead.runs.tokenizers import load_tokenizer
+from clearhead.tasks.classify.recipe import (
+    ClassifyRecipe,
+    Scores,
+    encode,
+    load_classifier,
+    load_labels,
+    monitored,
+    parse_classify,
+    predict,
+    score,
+)
+from clearhead.text.tokenizer import Tokenizer
+from clearhead.training.device import pick_device
+
+Given = str | tuple[str, str]
+"""A text, or two."""
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What a text, or a pair, was found to be."""
+
+    text: str
+    pair: str | None
+    label: str | None
+    """The class of the highest probability; None where labels are numbers."""
+    score: float
+    """Its probability, or the number."""
+    probabilities: dict[str, float]
+    """Of every class; none where labels are numbers."""
+    dropped: int = 0
+    """Pieces that were cut off, since the model has no room for them."""
+
+
+@dataclass(frozen=True)
+class ClassifierEvaluation:
+    """All scores of one split."""
+
+    split: str
+    report: LabelledReport
+    """What was read and what became of it."""
+    scores: Scores
+    loss: float
+    """That of training, without smoothing and weights."""
+    lines_per_second: float
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A fine-tuned encoder with its tokenizer and labels, ready to use; see ``load``."""
+
+    recipe: ClassifyRecipe
+    tokenizer: Tokenizer
+    labels: Labels
+    model: BertClassifier
+    step: int = 0
+    """Training step of the weights."""
+
+    @classmethod
+    def load(cls, run: Path, *, checkpoint: str = "best", device: str = "auto") -> "Classifier":
+        """Loads a run's weights (their moving average where one was kept).
+
+        Args:
+            run: a run directory.
+            checkpoint: best, latest, or a checkpoint's name.
+            device: see ``pick_device``.
+
+        Raises:
+            ModelError: not the run of a classifier, no checkpoint yet, or a damaged one.
+        """
+        recipe = parse_classify(load_recipe(run, tasks=("classify",)), f"recipe of run {str(run)!r}")
+        path = find_checkpoint(run, checkpoint)
+        if path is None:
+            raise ModelError(f"run {str(run)!r} has no checkpoint yet: train it, or go on with --resume")
+        tokenizer, labels = load_tokenizer(run), load_labels(run)
+        model = load_classifier(recipe, tokenizer, labels, path).to(pick_device(device)).eval()
+        return cls(recipe, tokenizer, labels, model, load_checkpoint(path, ()).state["step"])
+
+    def classify(self, given: Sequence[Given], *, name: str = "text", first: int = 1) -> list[Classification]:
+        """Says what each text or pair is, in the order given; which ones come together changes nothing.
+
+        Args:
+            given: texts, or pairs of texts, as the run was trained on.
+            name: what one is called in errors.
+            first: number of the first one in errors.
+
+        Raises:
+            DataError: one is empty, is a pair where single texts are due (or the reverse), or is too long under the
+                policy ``error`` of the recipe.
+        """
+        if not given:
+            return []
+        pairs = not isinstance(given[0], str) if self.labels.pairs is None else self.labels.pairs
+        lines = [_line(one, f"{name} {number}", pairs=pairs) for number, one in enumerate(given, first)]
+        source = encode(LabelledText(lines, (), name, 0), self.recipe, self.tokenizer)
+        found = predict(self.model, source, self.labels, batch_tokens=self.recipe.train.batch_tokens)
+        cut = source.rows.cut.tolist()
+        return [self._found(*one) for one in zip(lines, found.tolist(), cut, strict=True)]
+
+    def evaluate(self, data: Path, split: str) -> ClassifierEvaluation:
+        """Scores all lines of a split.
+
+        Args:
+            data: a file, or a folder of them.
+            split: train, valid or test, as the recipe names them.
+
+        Raises:
+            DataError: the lines cannot be used, or have labels that the run does not know.
+            UsageError: there is no such split.
+        """
+        if split not in get_args(Split):
+            raise UsageError(f"--split {split!r}: must be one of {', '.join(get_args(Split))} for a classifier")
+        text = read_labelled(data, split=cast(Split, split), config=self.recipe.data, train=self.labels)
+        source = encode(text, self.recipe, self.tokenizer)
+        started = time.perf_counter()
+        found = predict(self.model, source, self.labels, batch_tokens=self.recipe.train.batch_tokens)
+        seconds = time.perf_counter() - started
+        scores = score(found, source, self.labels)
+        loss = monitored(scores, self.labels)["loss"]
+        return ClassifierEvaluation(split, source.report, scores, loss, len(text) / seconds)
+
+    def _found(self, line: Line, values: list[float], dropped: int) -> Classification:
+        shares = dict(zip(self.labels.classes, values, strict=False))
+        label = max(shares, key=shares.__getitem__) if shares else None
+        value = values[0] if label is None else shares[label]
+        return Classification(line.text, line.pair, label, value, shares, dropped)
+
+
+def _line(given: Given, where: str, *, pairs: bool) -> Line:
+    text, pair = (given, None) if isinstance(given, str) else given
+    if (pair is not None) != pairs:
+        rule = "one text, but the run is for pairs" if pair is None else "two texts, but the run is for single ones"
+        raise DataError(f"{where}: {rule}")
+    if not text.strip() or (pair is not None and not pair.strip()):
+        raise DataError(f"{where}: the text is empty")
+    return Line(where, "0", text, pair)

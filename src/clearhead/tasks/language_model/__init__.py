@@ -1,0 +1,1 @@
+"""Language models: GPTs, recurrent ones, n-grams."""

@@ -1,0 +1,104 @@
+"""A trained neural language model: load a run, continue prompts, say how probable a text is."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+from clearhead.checkpoint import load_checkpoint
+from clearhead.decode.rows import RNNRowsDecoding, RowsDecoding, TextRows
+from clearhead.engine.onednn import Weights, can_pack, pack
+from clearhead.errors import ModelError, UsageError
+from clearhead.models.gpt import GPT
+from clearhead.runs.pointers import find_checkpoint
+from clearhead.runs.recipes import load_recipe
+from clearhead.runs.tokenizers import load_tokenizer
+from clearhead.tasks.language_model.recipe import LanguageModelRecipe, Net, load_net, parse_language_model
+from clearhead.tasks.language_model.writer import TextModel, has_marks
+from clearhead.text.tokenizer import Tokenizer
+from clearhead.training.device import pick_device
+
+LOGITS = 128  # positions of a text whose logits are there at once
+
+
+@dataclass(frozen=True)
+class LanguageModel(TextModel):
+    """A GPT or a recurrent model with its tokenizer, ready to write; see ``load``."""
+
+    recipe: LanguageModelRecipe
+    tokenizer: Tokenizer
+    model: Net
+    device: torch.device
+    step: int = 0
+    """Training step of the weights."""
+    marks: bool = True
+    """Whether it has seen where documents begin: then a prompt begins one."""
+    weights: Weights | None = None
+    """How a CPU holds them for generation, in a packed copy that the first text makes; None takes ``model`` itself."""
+
+    @classmethod
+    def load(
+        cls, run: Path, *, checkpoint: str = "best", device: str = "auto", weights: Weights = "float32"
+    ) -> "LanguageModel":
+        """Loads a run's weights (their moving average where one was kept).
+
+        Args:
+            run: a run directory.
+            checkpoint: best, latest, or a checkpoint's name.
+            device: see ``pick_device``.
+            weights: int8 reads a quarter of the bytes for each piece, on a CPU; the texts differ a little.
+
+        Raises:
+            ModelError: not the run of a language model, no checkpoint yet, or a damaged one.
+        """
+        tasks = ("language_model", "rnn_language_model")
+        recipe = parse_language_model(load_recipe(run, tasks=tasks), f"recipe of run {str(run)!r}")
+        path = find_checkpoint(run, checkpoint)
+        if path is None:
+            raise ModelError(f"run {str(run)!r} has no checkpoint yet: train it, or go on with --resume")
+        tokenizer, target = load_tokenizer(run), pick_device(device)
+        model = load_net(recipe, tokenizer, path).to(target).eval()
+        packed = isinstance(model, GPT) and can_pack(model)
+        if weights != "float32" and not packed:
+            raise UsageError(f"weights = {weights!r}: generation with such is for a GPT in float32 on a CPU")
+        step = load_checkpoint(path, ()).state["step"]
+        return cls(
+            recipe, tokenizer, model, target, step, tokenizer.begins or has_marks(run), weights if packed else None
+        )
+
+    @property
+    def context(self) -> int | None:
+        """See ``TextModel``: a recurrent model goes on from its state, whatever the length."""
+        return self.recipe.model.max_seq_len if isinstance(self.model, GPT) else None
+
+    @functools.cached_property
+    def writer(self) -> Net:
+        """The model that generates: ``model``, or its packed copy."""
+        if self.weights is None or not isinstance(self.model, GPT):
+            return self.model
+        return pack(self.model, weights=self.weights)
+
+    def begin(self, prompts: Sequence[Sequence[int]]) -> TextRows:
+        """See ``TextModel``."""
+        writer = self.writer
+        return RowsDecoding(writer, prompts) if isinstance(writer, GPT) else RNNRowsDecoding(writer, prompts)
+
+    @torch.inference_mode()
+    def log_probs(self, text: str) -> list[float]:
+        """See ``TextModel``: of a GPT a piece sees at least half a context before it, as far as there is one."""
+        ids = torch.tensor([self.tokenizer.begin, *self.tokenizer.encode(text)], device=self.device)
+        model, context, last, found = self.model, self.recipe.model.max_seq_len, len(ids) - 1, list[float]()
+        state = None if isinstance(model, GPT) else model.new_cache(1)  # which knows all that was read
+        while (done := len(found)) < last:
+            begin = max(0, done - context // 2) if state is None else done
+            end = min(begin + context, last)
+            part = ids[None, begin:end]
+            hidden = model.hidden(part) if isinstance(model, GPT) else model.hidden(part, cache=state)
+            states = hidden[0, done - begin :]
+            for few, targets in zip(states.split(LOGITS), ids[done + 1 : end + 1].split(LOGITS), strict=True):
+                loss = functional.cross_entropy(model.lm_head(few).float(), targets, reduction="none")
+                found += (-loss).tolist()
+        return found

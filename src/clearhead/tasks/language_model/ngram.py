@@ -1,0 +1,106 @@
+"""An n-gram language model as a task: its recipe, and a run of it, loaded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from clearhead.config import Tree, parse
+from clearhead.data.documents import DocumentsConfig
+from clearhead.data.stream import TokenStream
+from clearhead.decode.rows import NgramRowsDecoding, TextRows
+from clearhead.models.ngram import Ngram, NgramConfig
+from clearhead.runs.recipes import load_recipe
+from clearhead.runs.tokenizers import load_tokenizer
+from clearhead.tasks.gradient_recipe import check_encoded_once
+from clearhead.tasks.language_model.writer import TextModel, has_marks
+from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
+
+FILE = "ngram.npz"
+
+
+@dataclass(frozen=True)
+class NgramRecipe:
+    """All that the counting of an n-gram model follows."""
+
+    task: Literal["ngram"] = "ngram"
+    """What is trained."""
+    name: str = "ngram"
+    """Names the run directory."""
+    about: str = ""
+    """One line on what the recipe is for."""
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    """How text becomes pieces."""
+    data: DocumentsConfig = field(default_factory=DocumentsConfig)
+    """Which text is used."""
+    model: NgramConfig = field(default_factory=NgramConfig)
+    """Length and smoothing."""
+
+    def __post_init__(self) -> None:
+        check_encoded_once(self.tokenizer)
+
+
+def sizes_of(config: NgramConfig) -> str:
+    """Returns what a model is, in a few words."""
+    return f"n-grams of up to {config.order} pieces, {config.smoothing}"
+
+
+def parse_ngram(tree: Tree, source: str) -> NgramRecipe:
+    """Builds the recipe.
+
+    Raises:
+        UsageError: a key or value is wrong.
+    """
+    return parse(NgramRecipe, tree, source=source)
+
+
+def count_ngrams(recipe: NgramRecipe, stream: TokenStream, vocab_size: int) -> Ngram:
+    """Counts a stream; with ``packing`` isolated nothing reaches back across documents."""
+    starts = stream.starts if recipe.data.packing == "isolated" else None
+    return Ngram.train(stream.ids, recipe.model, vocab_size=vocab_size, starts=starts)
+
+
+@dataclass(frozen=True)
+class NgramLanguageModel(TextModel):
+    """An n-gram model with its tokenizer, ready to write; see ``load``."""
+
+    recipe: NgramRecipe
+    tokenizer: Tokenizer
+    model: Ngram
+    step: int = 1
+    """Passes over the text."""
+    marks: bool = True
+    """See ``TextModel``."""
+    device = torch.device("cpu")
+
+    @classmethod
+    def load(cls, run: Path) -> "NgramLanguageModel":
+        """Loads a run.
+
+        Raises:
+            ModelError: not the run of an n-gram model, not counted yet, or damaged.
+        """
+        recipe = parse_ngram(load_recipe(run, tasks=("ngram",)), f"recipe of run {str(run)!r}")
+        return cls(recipe, load_tokenizer(run), Ngram.load(run / FILE), marks=has_marks(run))
+
+    @property
+    def context(self) -> None:
+        """See ``TextModel``: a prediction looks back on few pieces, but of a text of any length."""
+
+    def begin(self, prompts: Sequence[Sequence[int]]) -> TextRows:
+        """See ``TextModel``."""
+        return NgramRowsDecoding(self.model, prompts)
+
+    def log_probs(self, text: str) -> list[float]:
+        """See ``TextModel``."""
+        ids = np.array([self.tokenizer.ids.eos, *self.tokenizer.encode(text)])
+        found: list[float] = self.model.log_probs(ids)[1:].tolist()
+        return found
+
+    def total_loss(self, stream: TokenStream) -> float:
+        """Negative log-likelihood of a whole split in nats; documents as in ``count_ngrams``."""
+        starts = stream.starts if self.recipe.data.packing == "isolated" else None
+        return -float(self.model.log_probs(stream.ids, starts).sum())

@@ -1,0 +1,113 @@
+"""Scores of a language model on a whole split: all of it once, and by how much stands before a piece."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch.nn import functional
+
+from clearhead.data.documents import split_documents
+from clearhead.data.stream import TokenStream, prepare_stream
+from clearhead.errors import UsageError
+from clearhead.evaluate.language_model import LanguageModelScores, score_language_model
+from clearhead.runs.cache import cache_folder
+from clearhead.tasks.language_model.neural import LanguageModel
+from clearhead.tasks.language_model.ngram import NgramLanguageModel
+from clearhead.tasks.language_model.recipe import total_loss
+
+Scored = LanguageModel | NgramLanguageModel
+
+
+POSITION_WINDOW = 64  # pieces that each model reads from nothing, for the loss by position
+
+
+@dataclass(frozen=True)
+class LanguageEvaluation:
+    """All scores of one split."""
+
+    split: str
+    scores: LanguageModelScores
+    context: int
+    """Most pieces that a prediction looks back on."""
+    stride: int
+    """Targets that a window scores: each but the first ones has at least context - stride pieces before it."""
+    tokens_per_second: float
+
+
+def read_split(model: Scored, data: Path, split: str) -> TokenStream:
+    """Reads and encodes a split as the model's recipe says; see ``split_documents``."""
+    documents = split_documents(data, split, model.recipe.data)
+    return prepare_stream(documents, tokenizer=model.tokenizer, cache_dir=cache_folder() / "data")
+
+
+def evaluate_language_model(model: Scored, data: Path, split: str, *, stride: int | None = None) -> LanguageEvaluation:
+    """Scores every piece of a split exactly once, in windows that slide by ``stride``.
+
+    Args:
+        model: a loaded run.
+        data: a text file or a folder of them.
+        split: train, valid or test, as the recipe names them.
+        stride: None is half of the context; an n-gram model needs no windows, its stride is 0.
+
+    Raises:
+        DataError: the text cannot be used.
+        UsageError: there is no such split, or the stride is not from 1 to the context.
+    """
+    if isinstance(model, NgramLanguageModel):
+        if stride is not None:
+            raise UsageError(f"stride = {stride}: an n-gram model reads no windows, leave it out")
+        context, stride = model.recipe.model.order - 1, 0
+    else:
+        context = model.recipe.model.max_seq_len
+        stride = max(1, context // 2) if stride is None else stride
+        if not 1 <= stride <= context:
+            raise UsageError(f"stride = {stride}: must be from 1 to the model's context of {context}")
+    stream = read_split(model, data, split)
+    started = time.perf_counter()
+    if isinstance(model, NgramLanguageModel):
+        total = model.total_loss(stream)
+    else:
+        total = total_loss(
+            model.model,
+            stream,
+            stride=stride,
+            batch_tokens=model.recipe.train.batch_tokens,
+            isolated=model.recipe.data.packing == "isolated",
+            device=model.device,
+        )
+    seconds = time.perf_counter() - started
+    scores = score_language_model(total, stream.report)
+    return LanguageEvaluation(split, scores, context, stride, len(stream) / seconds)
+
+
+def loss_by_position(model: Scored, stream: TokenStream) -> Float[ndarray, " window"]:
+    """Mean loss of a piece after 1, 2, 3, ... pieces, in nats: what more context is worth to a model.
+
+    The stream is read in windows of ``POSITION_WINDOW``, each from nothing but the piece before it; what does not fill
+    the last one is left out. A model of shorter context reads shorter windows.
+    """
+    width = POSITION_WINDOW
+    if isinstance(model, LanguageModel):
+        width = min(width, model.recipe.model.max_seq_len)
+    count = len(stream) // width
+    ids = np.append(stream.begin, stream.ids[: count * width]).astype(np.int64)
+    windows = ids[np.arange(count)[:, None] * width + np.arange(width + 1)]
+    return _window_losses(model, windows).mean(axis=0)
+
+
+@torch.inference_mode()
+def _window_losses(model: Scored, windows: Int[ndarray, "count width_and_one"]) -> Float[ndarray, "count width"]:
+    if isinstance(model, NgramLanguageModel):
+        starts = np.arange(0, windows.size, windows.shape[1])
+        return -model.model.log_probs(windows.flatten(), starts).reshape(windows.shape)[:, 1:]
+    found = []
+    for part in torch.from_numpy(windows).split(max(1, model.recipe.train.batch_tokens // windows.shape[1])):
+        ids = part.to(model.device)
+        logits = model.model(ids[:, :-1]).float()  # count width vocab
+        losses = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        found.append(losses.view(len(ids), -1).cpu())
+    return torch.cat(found).numpy()

@@ -1,0 +1,224 @@
+"""What language models of all kinds do alike: prompts in, texts out, with limits, seeds, a draft or a beam."""
+
+import functools
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from clearhead.config import as_tree, parse
+from clearhead.data.batching import sequential_batches
+from clearhead.decode.generation import Continuation, generate, speculate
+from clearhead.decode.rows import PromptedDecoding, TextRows
+from clearhead.decode.sampler import Sampler
+from clearhead.decode.sampling import SamplingConfig
+from clearhead.decode.search import SearchConfig, beam_search
+from clearhead.decode.trace import MakeMeter, TraceStep, text_reader, trace_greedy
+from clearhead.decode.tree import BeamTree, grow_tree
+from clearhead.errors import ModelError, UsageError
+from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter
+from clearhead.text.phrase_book import PhraseBook
+from clearhead.text.tokenizer import Tokenizer
+
+BATCH_TOKENS, BATCH_ROWS = 8192, 64  # pieces of prompts and texts in one cache, and rows whose logits are there at once
+DEFAULT, PLAIN = GenerationConfig(), SamplingConfig()
+
+
+class TextModel(ABC):
+    """A language model with its tokenizer, ready to write."""
+
+    tokenizer: Tokenizer
+    device: torch.device
+    marks: bool
+    """Whether it has seen where documents begin: then a prompt begins one."""
+
+    @property
+    @abstractmethod
+    def context(self) -> int | None:
+        """Most pieces that a text may have before what stands first is dropped; None: any number."""
+
+    @abstractmethod
+    def begin(self, prompts: Sequence[Sequence[int]]) -> TextRows:
+        """Starts the texts of prompts, of one piece or more each."""
+
+    @abstractmethod
+    def log_probs(self, text: str) -> list[float]:
+        """Returns the log-probability of each piece of ``text``, in nats, where it begins a document.
+
+        Raises:
+            DataError: the text has a lone surrogate.
+        """
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        config: GenerationConfig = DEFAULT,
+        *,
+        sampling: SamplingConfig = PLAIN,
+        draft: "TextModel | None" = None,
+        on_text: Callable[[int, str], object] = lambda number, part: None,
+    ) -> list[Generation]:
+        """Continues each prompt; an empty one begins a text.
+
+        A prompt's texts follow from itself, the settings and the seed, whatever other prompts there are.
+
+        Args:
+            prompts: of any mix of lengths.
+            config: how long, how many, what ends a text and what does not come.
+            sampling: how a piece is drawn; a beam takes ``no_repeat_ngram`` of it and nothing else.
+            draft: a smaller model of any kind with the same tokenizer, which writes ahead: greedy texts stay the same,
+                others keep their distribution, and all are there sooner where it is often right.
+            on_text: called with a text's number among the results and its next part, as it comes.
+
+        Returns:
+            The texts of the first prompt, of the second, and so on: ``n`` of each, a beam's best first.
+
+        Raises:
+            UsageError: a setting is wrong or does not go with another, or a prompt is too long under ``error``.
+            ModelError: the logits have NaN, or the draft has another tokenizer.
+        """
+        config = parse(GenerationConfig, as_tree(config), source="generation")
+        sampling = parse(SamplingConfig, as_tree(sampling), source="sampling")
+        self._check(config, sampling, draft)
+        sampler = self._sampler(config, sampling)
+        read = [Prompt.of(text, self.tokenizer, config, context=self.context, marks=self.marks) for text in prompts]
+        writers = [
+            TextWriter(prompt, self.tokenizer, stop=config.stop, on_text=functools.partial(on_text, number))
+            for number, prompt in enumerate(prompt for prompt in read for _ in range(config.n))
+        ]
+        found: Sequence[Continuation | None]
+        if config.beam:
+            found = self._search(writers, sampler, config)
+        elif draft:
+            found = self._draft(draft, writers, sampler, config)
+        else:
+            found = self._draw(writers, sampler, config)
+        return [writer.finish(one) for writer, one in zip(writers, found, strict=True) if one]
+
+    def beam_tree(self, prompt: str, config: GenerationConfig) -> tuple[list[int], BeamTree]:
+        """Returns the pieces of a prompt and every hypothesis of the search that ``generate`` makes with a beam."""
+        sampler, eos_id = self._sampler(config, PLAIN), self.tokenizer.ids.eos
+        read = Prompt.of(prompt, self.tokenizer, config, context=self.context, marks=self.marks).ids
+        tree = grow_tree(
+            PromptedDecoding(self.begin, [read], beam=config.beam),
+            SearchConfig(config.beam, config.n),
+            limit=config.max_new,
+            bos_id=eos_id,
+            eos_id=eos_id,
+            rules=[sampler.rule([read])],
+            device=self.device,
+        )
+        return read, tree
+
+    def trace(
+        self, prompt: str, config: GenerationConfig, *, top: int = 5, meter: MakeMeter | None = None
+    ) -> list[TraceStep]:
+        """Follows a prompt through every step of greedy generation, within the context; see ``trace_greedy``."""
+        read = Prompt.of(prompt, self.tokenizer, config, context=self.context, marks=self.marks).ids
+        limit = config.max_new if self.context is None else min(config.max_new, self.context - len(read) + 1)
+        ids = self.tokenizer.ids
+        with torch.inference_mode():
+            reader = text_reader(self.begin, read[0], limit=len(read) + limit)
+        return trace_greedy(reader, read, limit=limit, eos_id=ids.eos, forbidden=list(ids.never), top=top, meter=meter)
+
+    def _check(self, config: GenerationConfig, sampling: SamplingConfig, draft: "TextModel | None") -> None:
+        drawn = replace(sampling, no_repeat_ngram=0, seed=0) != PLAIN
+        if config.beam and (draft or config.stop or drawn):
+            raise UsageError(
+                f"beam = {config.beam}: looks for the most probable texts, so it goes with no draft, no stop strings, "
+                "and of sampling with no_repeat_ngram alone"
+            )
+        if draft and draft.tokenizer.fingerprint != self.tokenizer.fingerprint:
+            raise ModelError("draft: has another tokenizer than the model, so its pieces mean something else")
+
+    def _sampler(self, config: GenerationConfig, sampling: SamplingConfig) -> Sampler:
+        ids, avoided = self.tokenizer.ids, None
+        if config.bad_words:
+            (demand,) = self._phrases.demands((), config.bad_words, count=1, prefix="", room=0)
+            avoided = demand.avoided
+        return Sampler(sampling, ids.eos, ids.never, config.min_length, avoided)
+
+    @functools.cached_property
+    def _phrases(self) -> PhraseBook:
+        return PhraseBook(self.tokenizer)
+
+    def _batches(self, writers: list[TextWriter], config: GenerationConfig) -> Iterator[list[int]]:
+        """Yields numbers of texts that are made together, longest first."""
+        lengths = np.array([len(writer.prompt.ids) for writer in writers], np.int64)
+        if self.context:  # the texts are kept too
+            lengths = np.minimum(lengths + config.max_new, self.context)
+        least = BATCH_TOKENS // BATCH_ROWS - 1  # which the plan makes one longer
+        plan = sequential_batches(np.maximum(lengths * max(config.beam, 1), least), batch_tokens=BATCH_TOKENS)
+        return (plan[index].tolist() for index in range(len(plan)))
+
+    def _draw(self, writers: list[TextWriter], sampler: Sampler, config: GenerationConfig) -> list[Continuation]:
+        found = [Continuation()] * len(writers)
+        for batch in self._batches(writers, config):
+            own = [writers[number] for number in batch]
+            texts = generate(
+                self.begin,
+                [writer.prompt.ids for writer in own],
+                sampler,
+                limits=[config.max_new] * len(own),
+                samples=[number % config.n for number in batch],
+                stopped=[writer.push for writer in own],
+            )
+            for number, text in zip(batch, texts, strict=True):
+                found[number] = text
+        return found
+
+    def _draft(
+        self, draft: "TextModel", writers: list[TextWriter], sampler: Sampler, config: GenerationConfig
+    ) -> list[Continuation]:
+        return [
+            speculate(
+                self.begin,
+                draft.begin,
+                writer.prompt.ids,
+                sampler,
+                limit=config.max_new,
+                drafted=config.draft_pieces,
+                sample=number % config.n,
+                stopped=writer.push,
+            )
+            for number, writer in enumerate(writers)
+        ]
+
+    def _search(
+        self, writers: list[TextWriter], sampler: Sampler, config: GenerationConfig
+    ) -> list[Continuation | None]:
+        """A search in a small vocabulary may find fewer than ``n`` texts of a prompt."""
+        found: list[Continuation | None] = [None] * len(writers)
+        firsts, eos_id = writers[:: config.n], sampler.eos_id
+        for batch in self._batches(firsts, config):
+            prompts = [firsts[row].prompt.ids for row in batch]
+            ranked = beam_search(
+                PromptedDecoding(self.begin, prompts, beam=config.beam),
+                SearchConfig(config.beam, config.n),
+                limits=[config.max_new] * len(prompts),
+                bos_id=eos_id,
+                eos_id=eos_id,
+                rules=[sampler.rule(prompts)],
+                device=self.device,
+            )
+            for row, texts in zip(batch, ranked, strict=True):
+                for number, text in enumerate(texts, row * config.n):
+                    ids = text.ids + [eos_id] * text.complete
+                    found[number] = Continuation(ids, text.log_probs, "end" if text.complete else "length")
+                    writers[number].push(*text.ids)
+        return found
+
+
+def has_marks(run: Path) -> bool:
+    """Whether the run was trained on more documents than one, each behind an end mark."""
+    path = run / "data-report.json"
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8"))["train"]["end_marks"])
+    except FileNotFoundError:
+        return False  # weights from elsewhere
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ModelError(f"{str(path)!r} cannot be read: {error}") from error

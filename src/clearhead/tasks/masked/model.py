@@ -1,0 +1,219 @@
+"""A trained masked language model: load a run, fill the gaps of texts, give each text a vector."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy import ndarray
+from torch import Tensor
+
+from clearhead.checkpoint import load_checkpoint
+from clearhead.data.batching import sequential_batches
+from clearhead.data.segments import check_marks, collate, marks
+from clearhead.errors import DataError, ModelError, UsageError
+from clearhead.models.bert import BertPretraining, mean_of
+from clearhead.runs.pointers import find_checkpoint
+from clearhead.runs.recipes import load_recipe
+from clearhead.runs.tokenizers import load_tokenizer
+from clearhead.tasks.masked.recipe import MaskedRecipe, load_masked, parse_masked
+from clearhead.text.special import ABSENT, MASK
+from clearhead.text.tokenizer import Tokenizer
+from clearhead.training.device import pick_device
+
+BATCH_TOKENS = 4096  # pieces and marks, padding included, that are read at once
+Overlong = Literal["error", "truncate"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A piece that may stand at a mask."""
+
+    piece: str
+    """To read: a space is ``▁``."""
+    id: int
+    probability: float
+    text: str
+    """The text with it; other masks are still there."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A text and what its masks hide."""
+
+    prompt: str
+    """As it was given."""
+    text: str
+    """With the most probable piece at every mask, each found beside the others' masks."""
+    masks: list[list[Candidate]]
+    """Of each mask the most probable pieces, best first."""
+
+
+@dataclass(frozen=True)
+class MaskedModel:
+    """A BERT with its tokenizer; see ``load``."""
+
+    recipe: MaskedRecipe
+    tokenizer: Tokenizer
+    model: BertPretraining
+    device: torch.device
+    step: int = 0
+    """Training step of the weights."""
+
+    @classmethod
+    def load(cls, run: Path, *, checkpoint: str = "best", device: str = "auto") -> "MaskedModel":
+        """Loads a run's weights (their moving average where one was kept).
+
+        Args:
+            run: a run directory.
+            checkpoint: best, latest, or a checkpoint's name.
+            device: see ``pick_device``.
+
+        Raises:
+            ModelError: not the run of a masked language model, no checkpoint yet, or a damaged one.
+        """
+        recipe = parse_masked(load_recipe(run, tasks=("masked",)), f"recipe of run {str(run)!r}")
+        path = find_checkpoint(run, checkpoint)
+        if path is None:
+            raise ModelError(f"run {str(run)!r} has no checkpoint yet: train it, or go on with --resume")
+        tokenizer, target = load_tokenizer(run), pick_device(device)
+        check_marks(tokenizer.ids)
+        model = load_masked(recipe, tokenizer, path).to(target).eval()
+        return cls(recipe, tokenizer, model, target, load_checkpoint(path, ()).state["step"])
+
+    @torch.inference_mode()
+    def fill(self, texts: Sequence[str], *, top_k: int = 5) -> list[Filled]:
+        """Says what may stand at each ``[MASK]`` (or the tokenizer's own name for it) of each text.
+
+        A mask is one piece. A space in front of it belongs to it, as it does to pieces that begin a word.
+
+        Args:
+            texts: each with a mask or more, of at most ``model.max_seq_len`` pieces and marks.
+            top_k: candidates a mask; all pieces, where the vocabulary has fewer.
+
+        Raises:
+            DataError: a text has no mask, is too long or has a lone surrogate.
+            UsageError: ``top_k`` is below 1.
+            ModelError: the tokenizer has no mask.
+        """
+        mask = self.tokenizer.ids.mask
+        if top_k < 1:
+            raise UsageError(f"top_k = {top_k}: must be at least 1")
+        if mask == ABSENT:
+            raise ModelError("tokenizer has no [MASK]: train it with tokenizer.specials = 'masked'")
+        parted = [self._part(text) for text in texts]
+        rows = [self._row(parts, mask) for parts in parted]
+        for text, row in zip(texts, rows, strict=True):
+            self._check_length(text, row)
+        found: list[Filled] = [Filled("", "", [])] * len(texts)
+        for numbers, ids, real in self._batches(rows):
+            hidden = ids == mask
+            states = self.model.bert(ids, mask=real)[hidden]
+            top = self.model.mlm_head(states).float().softmax(dim=1).topk(min(top_k, self.tokenizer.vocab_size))
+            probabilities, pieces = (values.tolist() for values in top)
+            ends = hidden.sum(dim=1).cumsum(dim=0).tolist()
+            for number, first, last in zip(numbers, [0, *ends[:-1]], ends, strict=True):
+                ranked = [list(zip(pieces[at], probabilities[at], strict=True)) for at in range(first, last)]
+                found[number] = self._filled(texts[number], parted[number], ranked)
+        return found
+
+    @torch.inference_mode()
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        overlong: Overlong = "error",
+        on_cut: Callable[[int, int], object] = lambda number, pieces: None,
+    ) -> Float[ndarray, "texts d_model"]:
+        """Returns a vector of each text: the mean of its last hidden states, those of [CLS] and [SEP] among them.
+
+        That is the mean pooling of sentence-transformers (Reimers and Gurevych 2019, arXiv:1908.10084).
+
+        Args:
+            texts: of any mix of lengths; an empty one has its marks alone.
+            overlong: what becomes of a text of more than ``model.max_seq_len`` pieces and marks: ``error``, or
+                ``truncate``, which leaves out its last pieces.
+            on_cut: called with a text's number and how many of its pieces were left out.
+
+        Returns:
+            [texts, d_model] in float32, in the order of the texts.
+
+        Raises:
+            DataError: a text is too long under ``error``, or has a lone surrogate.
+        """
+        rows, room = self.tokenizer.encode_batch(texts), self.recipe.model.max_seq_len - marks(pair=False)
+        for number, row in enumerate(rows):
+            if overlong == "error":
+                self._check_length(texts[number], row)
+            elif len(row) > room:
+                on_cut(number, len(row) - room)
+                del row[room:]
+        found = np.zeros((len(texts), self.recipe.model.d_model), np.float32)
+        for numbers, ids, real in self._batches(rows):
+            states = self.model.bert(ids, mask=real).float()  # batch seq d_model
+            found[numbers] = mean_of(states, real).cpu().numpy()
+        return found
+
+    def _part(self, text: str) -> list[str]:
+        """Cuts a text at its masks."""
+        name = self.tokenizer.piece(self.tokenizer.ids.mask)
+        parts = re.split(f"{re.escape(MASK)}|{re.escape(name)}", text)
+        if len(parts) == 1:
+            raise DataError(f"text {text[:40]!r}: has no [MASK], so there is nothing to fill")
+        return parts
+
+    def _row(self, parts: list[str], mask: int) -> list[int]:
+        """Returns the ids of parts with a mask between them."""
+        last = len(parts) - 1
+        if self.tokenizer.config.kind != "char":  # where a space is a piece of its own
+            parts = [part.removesuffix(" ") if number < last else part for number, part in enumerate(parts)]
+        (row,) = self.tokenizer.encode_batch(parts[:1])
+        for ids in self.tokenizer.encode_batch(parts[1:], inside=True):
+            row += [mask, *ids]
+        return row
+
+    def _check_length(self, text: str, row: list[int]) -> None:
+        length, limit = len(row) + marks(pair=False), self.recipe.model.max_seq_len
+        if length > limit:
+            raise DataError(f"text {text[:40]!r}: {length} pieces and marks, more than model.max_seq_len = {limit}")
+
+    def _batches(self, rows: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], Tensor, Bool[Tensor, "batch seq"]]]:
+        """Yields the numbers of rows of like length with their ids, marks included, and which are real."""
+        plan = sequential_batches(np.array([len(row) + 1 for row in rows], np.int64), batch_tokens=BATCH_TOKENS)
+        for numbers in (plan[index].tolist() for index in range(len(plan))):
+            laid = collate([rows[number] for number in numbers], None, special=self.tokenizer.ids)
+            yield numbers, torch.from_numpy(laid.ids).to(self.device), torch.from_numpy(laid.mask).to(self.device)
+
+    def _filled(self, text: str, parts: list[str], ranked: list[list[tuple[int, float]]]) -> Filled:
+        masks = []
+        for number, pairs in enumerate(ranked, 1):
+            before, after = MASK.join(parts[:number]), MASK.join(parts[number:])
+            masks.append(
+                [
+                    Candidate(self.tokenizer.pieces([index])[0], index, share, self._joined(before, index) + after)
+                    for index, share in pairs
+                ]
+            )
+        best = parts[0]
+        for pairs, part in zip(ranked, parts[1:], strict=True):
+            best = self._joined(best, pairs[0][0]) + part
+        return Filled(text, best, masks)
+
+    def _joined(self, before: str, index: int) -> str:
+        """Puts a piece behind a text whose last space, if it ends in one, stood before a mask."""
+        piece = self.tokenizer.spelling(index).decode("utf-8", "replace")
+        if self.tokenizer.config.kind == "char" or not (before and piece):
+            return before + (piece if before else piece.removeprefix(" "))
+        if not piece.startswith(" "):
+            return before.removesuffix(" ") + piece
+        spaced = before.endswith(" ") or not self._sees_spaces
+        return before + piece[spaced:]
+
+    @property
+    def _sees_spaces(self) -> bool:
+        """Whether a space is part of a piece, or else a rule of writing."""
+        return self.tokenizer.encode("a ") != self.tokenizer.encode("a")

@@ -1,0 +1,59 @@
+"""What a translator has of the source while it translates: attention to it, and shapes on the way to the decoder."""
+
+from typing import cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from clearhead.errors import ModelError
+from clearhead.meter.watch import watching
+from clearhead.models.rnn import RNNTranslator
+from clearhead.nn.layer import DecoderLayer
+from clearhead.tasks.translation.recipe import Net
+
+
+@torch.inference_mode()
+def attention_to_source(
+    model: Net, src_ids: Int[Tensor, "one src"], tgt_ids: Int[Tensor, "one tgt"]
+) -> Float[Tensor, "tgt src"]:
+    """Returns how much each step of one sentence attends to each source piece, all targets given.
+
+    Of a Transformer it is the mean over the heads of the last decoder layer but one, where translation models keep
+    their alignment (Garg et al. 2019, arXiv:1909.02074).
+
+    Raises:
+        ModelError: the model has no attention.
+    """
+    with watching({"weights": _tap(model)}) as seen:
+        model.hidden(src_ids, tgt_ids)
+    # a Transformer makes all of them in one call, a recurrent one in a call for each step
+    return torch.cat(seen["weights"], dim=2)[0].mean(dim=0)  # heads tgt src -> tgt src
+
+
+def _tap(model: Net) -> nn.Module:
+    if isinstance(model, RNNTranslator):
+        if model.decoder.alignment is None:
+            raise ModelError("alignment: the model has model.attention = 'none', one vector for the whole source")
+        return model.decoder.alignment.core.tap
+    layers = model.decoder.layers
+    return cast(DecoderLayer, layers[max(len(layers) - 2, 0)]).cross_attn.core.tap
+
+
+@torch.inference_mode()
+def source_shapes(model: Net, src_ids: Int[Tensor, "one src"]) -> dict[str, list[int]]:
+    """Returns the shapes of what a source becomes, from its embedding to what the decoder takes."""
+    if isinstance(model, RNNTranslator):
+        with watching({"embedding": model.src_embedding}) as seen:
+            state = model.begin(src_ids)
+        names = ["one vector"] if model.decoder.alignment is None else ["attention keys", "memory"]
+        outputs = {"embedding": seen["embedding"][0], **dict(zip(names, state.source, strict=False))}
+        outputs["first states"] = state.states
+    else:
+        encoder = model.encoder
+        layers = {f"encoder layer {number}": layer for number, layer in enumerate(encoder.layers, 1)}
+        with watching({"embedding": encoder.embedding, **layers, "memory": encoder}) as seen:
+            memory = encoder(src_ids)
+        outputs = {name: found[0] for name, found in seen.items()}
+        outputs["cross-attention keys"] = model.decoder.keys_values(memory)[0][0]
+    return {name: list(tensor.shape) for name, tensor in outputs.items()}

@@ -1,0 +1,396 @@
+"""A trained translator: load a run, translate, score, trace."""
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from clearhead.checkpoint import load_checkpoint, load_model_tensors
+from clearhead.data.batching import sequential_batches
+from clearhead.data.translation import collate, collate_sources
+from clearhead.decode.constraints import Constraints, avoid
+from clearhead.decode.decoding import start_decoding
+from clearhead.decode.rules import Rule, forbid, force_prefix
+from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
+from clearhead.decode.trace import MakeMeter, TraceStep, trace_greedy, translation_reader
+from clearhead.decode.tree import BeamTree, grow_tree
+from clearhead.engine.onednn import can_pack, pack
+from clearhead.errors import DataError, ModelError
+from clearhead.evaluate.translation import default_tokenize
+from clearhead.models.transformer import Transformer
+from clearhead.runs.pointers import find_checkpoint
+from clearhead.runs.recipes import load_recipe
+from clearhead.runs.tokenizers import Tokenizers
+from clearhead.tasks.translation.alignment import attention_to_source, source_shapes
+from clearhead.tasks.translation.recipe import Net, TranslationRecipe, build_model, parse_recipe
+from clearhead.text.normalize import denormalize
+from clearhead.text.phrase_book import Demand, PhraseBook, Phrases
+from clearhead.text.sentences import split_sentences
+from clearhead.text.special import SpecialIds
+from clearhead.training.device import pick_device
+
+Overlong = Literal["split", "truncate", "error"]
+BATCH_TOKENS = 4096  # source pieces times beams that are decoded together
+
+
+@dataclass(frozen=True)
+class Translation:
+    """One translation of one text."""
+
+    text: str
+    score: float
+    """Sum of ``log_probs``, in nats."""
+    rank_score: float
+    """Score with its length penalty."""
+    pieces: list[str]
+    """Target pieces, with the end mark where the model set one."""
+    log_probs: list[float]
+    """Of each piece."""
+    source_pieces: list[str]
+    """Source pieces, with the end mark."""
+    complete: bool = True
+    """False where the length limit came before the end mark."""
+    alignment: list[int] | None = None
+    """For each target piece the source piece it attended to most, where asked for."""
+    parts: int = 1
+    """Into how many parts a text above the length limit was split."""
+    dropped: int = 0
+    """Source pieces left out under the policy ``truncate``."""
+    unmet: list[str] = field(default_factory=list)
+    """Required phrases that it does not contain."""
+    source_ids: list[int] = field(default_factory=list, repr=False)
+    """Source pieces as ids, without the end mark."""
+    target_ids: list[int] = field(default_factory=list, repr=False)
+    """Ids of ``pieces``."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One sentence followed through the model."""
+
+    text: str
+    translation: str
+    source_pieces: list[str]
+    source_ids: list[int]
+    shapes: dict[str, list[int]]
+    """Of the embedding, of what each encoder layer makes of it, and of what the decoder takes."""
+    steps: list[TraceStep]
+    pieces: dict[int, str]
+    """Readable form of every target id in ``steps``."""
+
+
+@dataclass(frozen=True)
+class Translator:
+    """A model with its tokenizers, ready to translate; see ``load``."""
+
+    recipe: TranslationRecipe
+    tokenizers: Tokenizers
+    model: Net
+    device: torch.device
+    step: int = 0
+    """Training step of the weights."""
+    packed: Transformer | None = None
+    """A copy of ``model`` for decoding on a CPU; None decodes with ``model`` itself."""
+
+    @classmethod
+    def load(cls, run: Path, *, checkpoint: str = "best", device: str = "auto") -> "Translator":
+        """Loads a run's weights (their moving average where one was kept).
+
+        Args:
+            run: a run directory.
+            checkpoint: best, latest, or a checkpoint's name.
+            device: see ``pick_device``.
+
+        Raises:
+            ModelError: not a run, no checkpoint yet, or a damaged one.
+        """
+        recipe = parse_recipe(load_recipe(run, tasks=("translation", "rnn_translation")), f"recipe of run {str(run)!r}")
+        path = find_checkpoint(run, checkpoint)
+        if path is None:
+            raise ModelError(f"run {str(run)!r} has no checkpoint yet: train it, or go on with --resume")
+        tokenizers, target = Tokenizers.load(run), pick_device(device)
+        saved = load_checkpoint(path, ("model", "ema"))
+        model = build_model(recipe, tokenizers)
+        load_model_tensors(model, saved.tensors.get("ema", saved.tensors["model"]), str(path))
+        model = model.to(target).eval()
+        packed = pack(model) if isinstance(model, Transformer) and can_pack(model) else None
+        return cls(recipe, tokenizers, model, target, saved.state["step"], packed)
+
+    def translate(
+        self,
+        texts: Sequence[str],
+        *,
+        beam: int = 5,
+        length_penalty: float = 1.0,
+        prefix: str = "",
+        overlong: Overlong = "split",
+        require: Phrases = (),
+        avoid: Phrases = (),
+        alignment: bool = False,
+    ) -> list[Translation]:
+        """Translates each text; results are in the order of ``texts`` and an empty text stays empty.
+
+        Args:
+            texts: source texts of any mix of lengths; none changes another's result.
+            beam: hypotheses per sentence; 1 is greedy.
+            length_penalty: see ``SearchConfig``.
+            prefix: every translation begins with it.
+            overlong: what happens to a text above the model's limit: split at sentence ends, truncate (counted in
+                ``dropped``) or error.
+            require: phrases that each translation contains, or a sequence of such for each text; what does not fit is
+                in ``unmet``. The beam is wider by as many hypotheses as they have pieces.
+            avoid: phrases that none contains, likewise.
+            alignment: fill ``alignment``.
+        """
+        config = SearchConfig(beam, 1, length_penalty)
+        found = self.n_best(texts, config, prefix=prefix, overlong=overlong, require=require, avoid=avoid)
+        best = [hypotheses[0] for hypotheses in found]
+        return [self.aligned(one) for one in best] if alignment else best
+
+    def n_best(
+        self,
+        texts: Sequence[str],
+        config: SearchConfig,
+        *,
+        prefix: str = "",
+        overlong: Overlong = "split",
+        require: Phrases = (),
+        avoid: Phrases = (),
+    ) -> list[list[Translation]]:
+        """Returns up to ``config.n_best`` translations of each text, best first.
+
+        A text that had to be split gives the best of its parts joined, then the second best, and so on. Nothing tells
+        which part a required phrase belongs to: none is made to contain it, and it may be unmet.
+        """
+        start = self._prefix(prefix)
+        demands = [Demand()] * len(texts)
+        if require or avoid:
+            room = self.recipe.model.max_seq_len - len(start) - 1
+            demands = self._phrases.demands(require, avoid, count=len(texts), prefix=prefix, room=room)
+        parts = [self._parts(text, overlong) for text in texts]
+        flat = [
+            (ids, demand if len(pieces) == 1 else replace(demand, required={}))
+            for (pieces, _), demand in zip(parts, demands, strict=True)
+            for ids in pieces
+        ]
+        decoded = iter(self._decode([ids for ids, _ in flat], config, [start] * len(flat), [own for _, own in flat]))
+        return [
+            self._join([next(decoded) for _ in pieces], dropped, demand)
+            for (pieces, dropped), demand in zip(parts, demands, strict=True)
+        ]
+
+    def alternatives(
+        self, text: str, count: int = 5, *, prefix: str = "", beam: int = 5, length_penalty: float = 1.0
+    ) -> list[Translation]:
+        """Returns translations that differ in the first piece after ``prefix``: its ``count`` most probable ones."""
+        ids = self._parts(text, "error")[0][0]
+        if not ids:
+            return []
+        start = self._prefix(prefix)
+        src_ids, _ = collate_sources([ids], special=self._ids)
+        tgt_ids = torch.tensor([[self._ids.bos, *start]], device=self.device)
+        with torch.inference_mode():
+            logits = self.model(src_ids.to(self.device), tgt_ids)[0, -1]
+            logits[self._forbidden] = float("-inf")
+        firsts = logits.topk(min(count, self.model.vocab_size - len(self._forbidden))).indices.tolist()
+        prefixes = [[*start, first] for first in firsts if first != self._ids.eos]
+        config = SearchConfig(beam, 1, length_penalty)
+        found = self._decode([ids] * len(prefixes), config, prefixes, [Demand()] * len(prefixes))
+        return sorted((ranked[0] for ranked in found), key=lambda translation: -translation.rank_score)
+
+    @torch.inference_mode()
+    def trace(self, text: str, *, top: int = 5, meter: MakeMeter | None = None) -> Trace:
+        """Follows a text through tokenizer, encoder and every greedy decoder step; ``meter``: see ``trace_greedy``."""
+        ids = self._parts(text, "error")[0][0]
+        if not ids:
+            raise DataError(f"text {text!r}: there is nothing to trace")
+        src_ids = collate_sources([ids], special=self._ids)[0].to(self.device)
+        limit = self._limit(len(ids), 0)
+        steps = trace_greedy(
+            translation_reader(self.model, src_ids, limit=limit),
+            [self._ids.bos],
+            limit=limit,
+            eos_id=self._ids.eos,
+            forbidden=self._forbidden,
+            top=top,
+            meter=meter,
+        )
+        used = {i for step in steps for i in [step.chosen, *step.input_ids, *(piece for piece, _ in step.top)]}
+        names = dict(zip(sorted(used), self.tokenizers.tgt.pieces(sorted(used)), strict=True))
+        chosen = [step.chosen for step in steps if step.chosen != self._ids.eos]
+        source = src_ids[0].tolist()
+        pieces = self.tokenizers.src.pieces(source)
+        return Trace(text, self._line(chosen), pieces, source, source_shapes(self.model, src_ids), steps, names)
+
+    def beam_tree(self, text: str, config: SearchConfig) -> tuple[list[int], BeamTree]:
+        """Returns the pieces of a text and every hypothesis of the search that ``n_best`` makes for it."""
+        ids = self._parts(text, "error")[0][0]
+        if not ids:
+            raise DataError(f"text {text!r}: there is nothing to translate")
+        src_ids, special = collate_sources([ids])[0].to(self.device), self._ids
+        with torch.inference_mode():
+            decoding = start_decoding(self.packed or self.model, src_ids, None, beam=config.beam)
+        limit, rules = self._limit(len(ids), 0), [forbid(self._forbidden)]
+        tree = grow_tree(
+            decoding, config, limit=limit, bos_id=special.bos, eos_id=special.eos, rules=rules, device=self.device
+        )
+        return ids, tree
+
+    @functools.cached_property
+    def _phrases(self) -> PhraseBook:
+        return PhraseBook(self.tokenizers.tgt)
+
+    def _prefix(self, text: str) -> list[int]:
+        """Encodes what every translation begins with."""
+        ids, most = self.tokenizers.tgt.encode(text), self.recipe.model.max_seq_len - 2
+        if self._ids.unk in ids:
+            raise DataError(f"prefix {text!r}: has characters that are not in the model's vocabulary")
+        if len(ids) > most:
+            raise DataError(f"prefix {text[:40]!r}: has {len(ids)} pieces, at most {most} leave room for a translation")
+        return ids
+
+    @property
+    def _ids(self) -> SpecialIds:
+        return self.tokenizers.tgt.ids
+
+    @property
+    def _forbidden(self) -> list[int]:
+        return [self._ids.pad, self._ids.bos, self._ids.unk]
+
+    def _limit(self, source: int, prefix: int) -> int:
+        """Most target pieces for a source: twice its pieces and 20 more, within the model's positions."""
+        return min(2 * source + 20 + prefix, self.recipe.model.max_seq_len)
+
+    def _line(self, ids: Sequence[int]) -> str:
+        """Text of target pieces on one line."""
+        tokenizer = self.tokenizers.tgt
+        text = denormalize(tokenizer.decode(ids), tokenizer.config.normalization)
+        return text.replace("\n", " ").replace("\r", " ").strip()
+
+    def _parts(self, text: str, overlong: Overlong) -> tuple[list[list[int]], int]:
+        """Encodes a text; above the limit, split, cut or refused. Returns parts and the number of pieces cut."""
+        ids, limit = self.tokenizers.src.encode(text.strip()), self.recipe.data.max_len
+        if len(ids) <= limit:
+            return [ids], 0
+        if overlong == "error":
+            raise DataError(f"text {text[:40]!r}...: has {len(ids)} pieces, the model takes {limit}")
+        if overlong == "truncate":
+            return [ids[:limit]], len(ids) - limit
+        sentences = [self.tokenizers.src.encode(sentence.strip()) for sentence in split_sentences(text.strip())]
+        # a sentence above the limit has no better place to be cut than between pieces
+        return [one[at : at + limit] for one in sentences for at in range(0, len(one), limit)], 0
+
+    def _decode(
+        self,
+        sources: list[list[int]],
+        config: SearchConfig,
+        prefixes: list[list[int]],
+        demands: list[Demand],
+    ) -> list[list[Translation]]:
+        """Translates encoded sources in batches of like length; an empty one gives an empty translation."""
+        found: list[list[Translation]] = [[Translation("", 0.0, 0.0, [], [], [])]] * len(sources)
+        for batch, beam in _batches(sources, demands, config.beam):
+            src_ids, src_mask = collate_sources([sources[row] for row in batch], special=self._ids)
+            src_mask = None if src_mask is None else src_mask.to(self.device)
+            forced, asked = [prefixes[row] for row in batch], [demands[row] for row in batch]
+            given = [len(prefix) + demand.pieces for prefix, demand in zip(forced, asked, strict=True)]
+            limits = [self._limit(len(sources[row]), more) for row, more in zip(batch, given, strict=True)]
+            with torch.inference_mode():
+                decoding = start_decoding(self.packed or self.model, src_ids.to(self.device), src_mask, beam=beam)
+            hypotheses = beam_search(
+                decoding,
+                replace(config, beam=beam),
+                limits=limits,
+                bos_id=self._ids.bos,
+                eos_id=self._ids.eos,
+                rules=self._rules(forced, asked),
+                constraints=self._constraints(asked),
+                device=self.device,
+            )
+            for row, ranked in zip(batch, hypotheses, strict=True):
+                found[row] = [self._translation(hypothesis, sources[row]) for hypothesis in ranked]
+        return found
+
+    def _rules(self, prefixes: list[list[int]], demands: list[Demand]) -> list[Rule]:
+        rules = [forbid(self._forbidden)]
+        if any(prefixes):
+            rules.append(force_prefix(prefixes))
+        if any(demand.avoided for demand in demands):
+            avoided = [[demand.avoided] if demand.avoided else [] for demand in demands]
+            rules.append(avoid(avoided, self.device))
+        return rules
+
+    def _constraints(self, demands: list[Demand]) -> Constraints | None:
+        if not any(demand.required for demand in demands):
+            return None
+        required = [list(demand.required.values()) for demand in demands]
+        return Constraints(required, eos_id=self._ids.eos, device=self.device)
+
+    def _translation(self, hypothesis: Hypothesis, source: list[int]) -> Translation:
+        ids = hypothesis.ids + [self._ids.eos] * hypothesis.complete
+        return Translation(
+            text=self._line(hypothesis.ids),
+            score=hypothesis.score,
+            rank_score=hypothesis.rank_score,
+            pieces=self.tokenizers.tgt.pieces(ids),
+            log_probs=hypothesis.log_probs,
+            source_pieces=self.tokenizers.src.pieces([*source, self._ids.eos]),
+            complete=hypothesis.complete,
+            source_ids=source,
+            target_ids=ids,
+        )
+
+    def _join(self, parts: list[list[Translation]], dropped: int, demand: Demand) -> list[Translation]:
+        """Puts the translations of a text's parts together, rank by rank."""
+        between = "" if default_tokenize(self.recipe.tgt) in ("zh", "char") else " "
+        joined = []
+        for ranked in zip(*parts, strict=False):
+            one = replace(ranked[0], dropped=dropped) if len(ranked) == 1 else _joined(ranked, between)
+            # what there is nothing to translate of owes nothing
+            unmet = demand.unmet([part.target_ids for part in ranked]) if one.source_pieces else []
+            joined.append(replace(one, unmet=unmet))
+        return joined
+
+    def aligned(self, translation: Translation) -> Translation:
+        """Fills ``alignment``: for each target piece the source piece that ``attention_to_source`` has most on.
+
+        A text put together from parts has none; ModelError where the model has no attention.
+        """
+        if translation.parts > 1 or not translation.target_ids:
+            return translation
+        targets = translation.target_ids[: len(translation.target_ids) - translation.complete]
+        batch = collate([translation.source_ids], [targets], special=self._ids).to(self.device)
+        weights = attention_to_source(self.model, batch.src_ids, batch.tgt_ids)
+        best = weights[: len(translation.pieces)].argmax(dim=1).tolist()
+        return replace(translation, alignment=[int(piece) for piece in best])
+
+
+def _batches(sources: list[list[int]], demands: list[Demand], beam: int) -> Iterator[tuple[list[int], int]]:
+    """Yields rows to decode together, with their beam.
+
+    It is wider by the pieces of required phrases, so that no bank of ``Constraints`` is without a place. Texts of
+    different beams go apart: none may depend on another.
+    """
+    for pieces in sorted({demand.pieces for demand in demands}):
+        rows = np.array([row for row, ids in enumerate(sources) if ids and demands[row].pieces == pieces], np.int64)
+        lengths = np.array([len(sources[row]) for row in rows], dtype=np.int32)
+        plan = sequential_batches(lengths, batch_tokens=max(BATCH_TOKENS // (beam + pieces), 1))
+        yield from ((rows[plan[index]].tolist(), beam + pieces) for index in range(len(plan)))
+
+
+def _joined(parts: Sequence[Translation], between: str) -> Translation:
+    return Translation(
+        text=between.join(part.text for part in parts if part.text),
+        score=math.fsum(part.score for part in parts),
+        rank_score=math.fsum(part.rank_score for part in parts),
+        pieces=[piece for part in parts for piece in part.pieces],
+        log_probs=[value for part in parts for value in part.log_probs],
+        source_pieces=[piece for part in parts for piece in part.source_pieces],
+        complete=all(part.complete for part in parts),
+        parts=len(parts),
+    )

@@ -1,0 +1,329 @@
+"""The training loop: yields events, owns no data, no model and no screen."""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from clearhead.errors import ClearheadError, ModelError
+from clearhead.optim.build import OptimConfig
+from clearhead.optim.schedule import lr_factor
+from clearhead.training.arrangement import for_all_processes, is_sharded, sums_of
+from clearhead.training.config import TrainConfig, ValidationConfig
+from clearhead.training.device import enough_memory
+from clearhead.training.distributed import Engine, Inside, ranks
+from clearhead.training.events import Evaluated, Event, Finished, Reason, Skipped, Stepped
+from clearhead.training.failure import Divergence, Failure, save_failure
+from clearhead.training.precision import Precision
+from clearhead.training.saving import Saver
+from clearhead.training.state import TrainState
+from clearhead.training.step import Counted, LossFunction, Outcome, target_count, train_step
+
+B = TypeVar("B", bound=Counted)
+
+
+@dataclass(frozen=True)
+class Work(Generic[B]):
+    """What a task gives the loop to work on."""
+
+    batches: Callable[[int, int], Iterator[B]]
+    """(epoch, start) -> that epoch's batches from number ``start`` on; the order depends on the seed alone."""
+    loss_of: LossFunction[B]
+    """Batch -> (sum, count), on the model in training."""
+    evaluate: Callable[[nn.Module], Mapping[str, float]]
+    """Model -> scores on the valid split, ``loss`` among them."""
+    weight_of: Callable[[B], float] = target_count
+    """Batch -> what its summed loss is divided by, together with that of the step's other batches."""
+    ready: Callable[[nn.Module, int], object] = lambda model, step: None
+    """(model, step) -> says which parts learn at that step, from these two alone; the model is in training mode."""
+    where: Callable[[B], str] = lambda batch: ""
+    """Batch -> which lines of the text its rows are of, in a few words."""
+
+
+def train_loop(
+    state: TrainState,
+    work: Work[B],
+    run: Path,
+    train: TrainConfig,
+    *,
+    optim: OptimConfig,
+    validation: ValidationConfig,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """Trains until a limit, an early stop or ``should_stop``, and yields what happens.
+
+    The last step is always evaluated and saved, but for an interruption, which is saved only and judged when training
+    goes on. One that comes during an evaluation ends that too, unless weights are shared among processes.
+
+    Args:
+        state: where to start; changed in place.
+        work: batches, loss and evaluation.
+        run: directory that gets the checkpoints.
+        train: length and rhythm.
+        optim: schedule and clipping.
+        validation: what decides on the best checkpoint and on stopping early.
+        should_stop: asked after each step and in an evaluation; True saves and ends the loop.
+    """
+    saver = Saver(run, train.keep_last)
+    saver.mend(state)
+    try:
+        with enough_memory(train):
+            reason = yield from _train(state, work, saver, train, optim, validation, should_stop)
+        yield from saver.wait(last=True)
+    except (Exception, GeneratorExit):  # not KeyboardInterrupt: who presses twice does not want to wait
+        with contextlib.suppress(ClearheadError):
+            saver.wait()
+        raise
+    yield Finished(state.step, reason)
+
+
+def _train(
+    state: TrainState,
+    work: Work[B],
+    saver: Saver,
+    train: TrainConfig,
+    optim: OptimConfig,
+    validation: ValidationConfig,
+    should_stop: Callable[[], bool],
+) -> Generator[Event, None, Reason]:
+    reason = _limit_reached(state, train, should_stop) or _early_stop(state, validation)
+    if _owes_evaluation(state, train, reason):
+        reason = yield from _judged(state, work, saver, train, validation, should_stop, reason)
+    watched = Divergence()
+    while reason is None:
+        for event in _epoch(state, work, saver.run, train, optim):
+            yield event
+            yield from watched.see(event)
+            yield from saver.poll()
+            reason = _limit_reached(state, train, should_stop)
+            if isinstance(event, Skipped) and reason is None:
+                continue
+            if _due(state.step, train.evaluate_every, reason) and reason != "interrupted":
+                reason = yield from _judged(state, work, saver, train, validation, should_stop, reason)
+            elif _due(state.step, train.checkpoint_every, reason):
+                yield from saver.save(state)
+            if reason:
+                break
+        else:
+            state.epoch, state.position = state.epoch + 1, 0
+    return reason
+
+
+def _judged(
+    state: TrainState,
+    work: Work[B],
+    saver: Saver,
+    train: TrainConfig,
+    validation: ValidationConfig,
+    should_stop: Callable[[], bool],
+    reason: Reason | None,
+) -> Generator[Event, None, Reason | None]:
+    """Evaluates and saves; an evaluation that was given up is saved without its scores, to be made up for."""
+    judged = _evaluate(state, work, validation, should_stop)
+    if judged is not None:
+        yield judged
+    yield from saver.save(state)
+    if judged is None:
+        return "interrupted"
+    return reason or _limit_reached(state, train, should_stop) or _early_stop(state, validation)
+
+
+def _owes_evaluation(state: TrainState, train: TrainConfig, reason: Reason | None) -> bool:
+    """Says whether the checkpoint that is gone on from was saved by an interruption in place of being judged."""
+    judged = state.evaluated_step == state.step
+    return not judged and reason != "interrupted" and _due(state.step, train.evaluate_every, reason)
+
+
+def _due(step: int, every: int, reason: Reason | None) -> bool:
+    return reason is not None or (every > 0 and step % every == 0)
+
+
+def _early_stop(state: TrainState, validation: ValidationConfig) -> Reason | None:
+    patient = not validation.patience or state.evaluations_since_best < validation.patience
+    return None if patient else "early_stop"
+
+
+def step_seed(seed: int, step: int, rank: int = 0) -> int:
+    """The seed of everything random inside step ``step`` on process ``rank``: a function of these numbers alone."""
+    numbers = [seed, step, rank] if rank else [seed, step]
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+def scheduled(step: int, train: TrainConfig, optim: OptimConfig) -> float:
+    """What the peak learning rate is multiplied by at ``step`` of a run, from 1."""
+    return lr_factor(
+        optim.schedule,
+        step,
+        warmup_steps=train.warmup_steps,
+        max_steps=train.max_steps,
+        min_factor=optim.min_lr_factor,
+        cycle_steps=optim.cycle_steps,
+        decay_fraction=optim.decay_fraction,
+    )
+
+
+def _epoch(
+    state: TrainState, work: Work[B], run: Path, train: TrainConfig, optim: OptimConfig
+) -> Iterator[Stepped | Skipped]:
+    batches = work.batches(state.epoch, state.position)
+    precision, engine = precision_of(state, train), engine_of(state, work)
+    precision.load_state(state.scaler)
+    started = time.perf_counter()
+    while group := list(islice(batches, train.grad_accum_steps)):
+        step = state.step + 1
+        torch.manual_seed(step_seed(train.seed, step, engine.ranks.rank))
+        lr = state.optimizers.set_lr_factor(scheduled(step, train, optim))
+        clip = optim.grad_clip_norm
+        found = step_on(state, group, work, step, grad_clip_norm=clip, precision=precision, engine=engine)
+        if found.taken and state.ema is not None:
+            state.ema.update_parameters(state.model)
+        state.position, state.scaler = state.position + len(group), precision.state()
+        state.step, state.skipped = (step, 0) if found.taken else (state.step, state.skipped + 1)
+        (tokens,) = engine.ranks.sum(float(sum(batch.target_count for batch in group)))
+        (seconds,) = engine.ranks.of_first(time.perf_counter() - started)
+        state.seconds += seconds
+        if found.taken:
+            yield Stepped(step, state.epoch, found.loss, lr, found.grad_norm, int(tokens), seconds)
+        else:
+            where = "; ".join(filter(None, engine.ranks.texts("; ".join(filter(None, map(work.where, group))))))
+            yield Skipped(step, state.epoch, found.loss, found.grad_norm, state.skipped, where, seconds)
+            if state.skipped >= train.max_skipped_steps:
+                _keep(run, state, work, group, found, seed=step_seed(train.seed, step, engine.ranks.rank), where=where)
+                raise _never_finite(found, step, state.skipped, run)
+        started = time.perf_counter()
+
+
+def _keep(
+    run: Path, state: TrainState, work: Work[B], group: Sequence[B], found: Outcome, *, seed: int, where: str
+) -> None:
+    """Keeps the step that failed, as the first process had it on which the loss itself is not finite."""
+    (total,) = ranks().sum(float(sum(work.weight_of(batch) for batch in group if batch.target_count)))
+    bad = [rank for rank, text in enumerate(ranks().texts("" if math.isfinite(found.own_loss) else "bad")) if text]
+    failure = Failure(state.step + 1, seed, found.loss, found.grad_norm, total, where, group)
+    save_failure(run, state.model, failure, writes=ranks().rank == (bad or [0])[0])
+
+
+def _never_finite(found: Outcome, step: int, times: int, run: Path) -> ModelError:
+    return ModelError(
+        f"step {step}: loss {found.loss} with gradient norm {found.grad_norm}, not finite {times} times in a row; "
+        f"lower train.lr or raise train.warmup_steps; the batch is kept: clearhead replay {run} says where it begins"
+    )
+
+
+def engine_of(state: TrainState, work: Work[B]) -> Engine:
+    """Returns what takes gradients over all processes."""
+    if state.inside is None:
+        state.inside = Inside(state.model)
+    changing = work.ready is not Work.ready
+    state.inside = for_all_processes(state.inside, changing=changing)
+    return Engine(state.inside, ranks(), sums_of(state.inside))
+
+
+def precision_of(state: TrainState, train: TrainConfig) -> Precision:
+    """Returns the recipe's precision on the device that the model is on."""
+    return Precision(train.precision, next(state.model.parameters()).device.type)
+
+
+def step_on(
+    state: TrainState,
+    group: Sequence[B],
+    work: Work[B],
+    step: int,
+    *,
+    grad_clip_norm: float,
+    precision: Precision,
+    engine: Engine,
+) -> Outcome:
+    """Takes step number ``step`` on ``group``; rates are set already. Returns what ``train_step`` does."""
+    model = state.model.train()
+    work.ready(model, step)
+    return train_step(
+        model,
+        group,
+        work.loss_of,
+        state.optimizers,
+        grad_clip_norm=grad_clip_norm,
+        weight_of=work.weight_of,
+        precision=precision,
+        engine=engine,
+    )
+
+
+def _limit_reached(state: TrainState, train: TrainConfig, should_stop: Callable[[], bool]) -> Reason | None:
+    (stopped,) = ranks().sum(float(should_stop()))
+    if stopped:
+        return "interrupted"
+    if state.step >= train.max_steps:
+        return "max_steps"
+    if train.max_minutes and state.seconds >= 60 * train.max_minutes:
+        return "max_minutes"
+    return None
+
+
+class _AbandonedError(Exception):
+    """An evaluation was given up."""
+
+
+@contextmanager
+def _asking(model: nn.Module, should_stop: Callable[[], bool]) -> Iterator[None]:
+    """In this context ``model`` asks, before any of its parts computes, whether all processes are to stop.
+
+    Raises:
+        _AbandonedError: they are. An evaluation changes no state, so that it can be left at any place.
+    """
+
+    def ask(module: nn.Module, args: object) -> None:
+        (stopped,) = ranks().sum(float(should_stop()))
+        if stopped:
+            raise _AbandonedError
+
+    handles = [part.register_forward_pre_hook(ask) for part in model.children()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _evaluate(
+    state: TrainState, work: Work[B], validation: ValidationConfig, should_stop: Callable[[], bool]
+) -> Evaluated | None:
+    """Judges the model of this step; None: the processes are to stop, and nothing has changed."""
+    # FSDP has gathered weights by then, which only the end of the forward pass shares out again; and translations may
+    # differ in length from process to process, which then would not ask as often
+    whole = is_sharded(state.inside) or (ranks().world > 1 and validation.monitor == "bleu")
+    try:
+        with contextlib.nullcontext() if whole else _asking(state.evaluated_model, should_stop):
+            return _judge(state, work, validation)
+    except _AbandonedError:
+        return None
+
+
+def _judge(state: TrainState, work: Work[B], validation: ValidationConfig) -> Evaluated:
+    started = time.perf_counter()
+    model = state.evaluated_model.eval()
+    inside = (state.inside if state.ema is None else state.evaluated_inside) if is_sharded(state.inside) else None
+    run = partial(work.evaluate, model)
+    with torch.inference_mode():
+        scores = dict(run() if inside is None else inside(run))
+    state.scores = dict(zip(scores, ranks().of_first(*scores.values()), strict=True))  # the last bits may differ
+    score = state.scores[validation.monitor] * (-1 if validation.monitor == "loss" else 1)
+    state.evaluated_step = state.step
+    best = state.best_score is None or score > state.best_score
+    if best:
+        state.best_score, state.best_step, state.evaluations_since_best = score, state.step, 0
+    else:
+        state.evaluations_since_best += 1
+    (seconds,) = ranks().of_first(time.perf_counter() - started)
+    state.seconds += seconds
+    return Evaluated(state.step, state.scores, best, seconds)

@@ -1,0 +1,141 @@
+"""The checkpoints of a run, written while training goes on: in what order, which are kept, what if a disk is full."""
+
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from clearhead.checkpoint import Checkpoint, checkpoints_of, drop_checkpoint, save_checkpoint, tidy, verify_checkpoint
+from clearhead.errors import ClearheadError, DataError, ModelError
+from clearhead.runs.pointers import find_checkpoint, point_to
+from clearhead.training.distributed import ranks
+from clearhead.training.events import NotSaved, Saved
+from clearhead.training.state import TrainState
+
+MOST_FAILURES = 3
+PARTS = ("recipe.toml", "labels.json", "tokenizer")
+
+
+@dataclass
+class _Write:
+    """A checkpoint on its way to the disk."""
+
+    step: int
+    path: Path
+    thread: threading.Thread | None = None
+    problem: Exception | None = None
+
+
+@dataclass
+class Saver:
+    """Writes the checkpoints of a run, one at a time, in a thread of its own.
+
+    The thread reads a copy of the state and calls nothing that computes: training gives the same numbers. A
+    checkpoint that cannot be written is told and training goes on; the third in a row, and the last of a run, is an
+    error.
+    """
+
+    run: Path
+    keep_last: int
+    _running: _Write | None = None
+    _failures: int = 0
+    _files: dict[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if ranks().rank:
+            return
+        tidy(self.run)
+        for part in PARTS:
+            place = self.run / part
+            found = [place] if place.is_file() else sorted(place.glob("*.json"))
+            self._files |= {file.relative_to(self.run).as_posix(): file.read_bytes() for file in found}
+
+    def mend(self, state: TrainState) -> None:
+        """Lets ``best`` name what is the best one to ``state``: a death may have come before it was moved.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        if ranks().rank:
+            return
+        path, pointer = self.run / "checkpoints" / f"step-{state.best_step:08d}", self.run / "checkpoints" / "best"
+        named = pointer.read_text(encoding="utf-8", errors="replace").strip() if pointer.is_file() else ""
+        if state.best_score is not None and named != path.name and path.is_dir():
+            point_to(self.run, "best", path)
+
+    def save(self, state: TrainState) -> list[Saved | NotSaved]:
+        """Waits for the checkpoint before, takes a copy of ``state`` and begins to write it.
+
+        Returns:
+            What became of the checkpoint before.
+
+        Raises:
+            ClearheadError: it could not be written, and neither could those before it.
+        """
+        if ranks().rank:
+            state.snapshot()  # parts come together in process 0, which writes
+            return []
+        told = self.wait()
+        checkpoint = replace(state.snapshot(), files=self._files)
+        write = _Write(state.step, self.run / "checkpoints" / f"step-{state.step:08d}")
+        write.thread = threading.Thread(
+            target=self._write, args=(write, checkpoint), name="checkpoint", daemon=True
+        )  # a second signal ends the process without waiting
+        self._running = write
+        write.thread.start()
+        return told
+
+    def poll(self) -> list[Saved | NotSaved]:
+        """Says what became of a checkpoint that has just come to its end; never waits."""
+        thread = self._running.thread if self._running else None
+        return [] if thread is None or thread.is_alive() else self.wait()
+
+    def wait(self, *, last: bool = False) -> list[Saved | NotSaved]:
+        """Waits for the checkpoint that is being written; ``last`` makes an error of one that could not be.
+
+        Raises:
+            ClearheadError: see ``save``.
+        """
+        write, self._running = self._running, None
+        if write is None or write.thread is None:
+            return []
+        write.thread.join()
+        if write.problem is None:
+            self._failures = 0
+            return [Saved(write.step, write.path)]
+        self._failures += 1
+        if last or self._failures >= MOST_FAILURES or not isinstance(write.problem, ClearheadError):
+            raise write.problem
+        return [NotSaved(write.step, str(write.problem))]
+
+    def _write(self, write: _Write, checkpoint: Checkpoint) -> None:
+        try:
+            save_checkpoint(write.path, checkpoint)
+            self._read_back(write.path)
+            if checkpoint.state["best_step"] == write.step:
+                point_to(self.run, "best", write.path)
+            point_to(self.run, "latest", write.path)  # last: what it names is whole
+            self._drop_old(write.path, checkpoint.state["best_step"])
+        except Exception as error:  # surfaces where training waits for this checkpoint
+            write.problem = error
+
+    def _read_back(self, path: Path) -> None:
+        """Checks what has been written, before any older one is dropped for it."""
+        try:
+            verify_checkpoint(path, offer=False)
+        except ModelError as error:
+            raise DataError(f"checkpoint {str(path)!r} was written but does not read back: {error}") from error
+
+    def _drop_old(self, newest: Path, best_step: int) -> None:
+        """Drops all but the newest ``keep_last`` up to ``newest``, the best one, and what ``best`` points to.
+
+        Those of later steps are left of a time before the run went back; training comes to them again.
+        """
+        try:
+            best = find_checkpoint(self.run)
+        except ModelError:
+            return  # nobody knows which one is the best: none is dropped
+        kept = {newest.name, f"step-{best_step:08d}", best.name if best else ""}
+        past = [path for path in checkpoints_of(self.run) if path.name <= newest.name]
+        for old in past[: -self.keep_last]:
+            if old.name not in kept:
+                drop_checkpoint(old)

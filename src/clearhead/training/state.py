@@ -1,0 +1,143 @@
+"""A run in progress: model, optimizers and position, saved to and restored from checkpoints."""
+
+import platform
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from clearhead.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    load_model_tensors,
+    model_tensors,
+)
+from clearhead.errors import ModelError
+from clearhead.nn.shards import whole
+from clearhead.optim.build import Optimizers
+from clearhead.training.generators import generator_states, restore_generators
+from clearhead.version import VERSION
+
+NUMBERS = ("step", "epoch", "position", "seconds", "scores", "best_score", "best_step", "evaluations_since_best")
+
+
+@dataclass
+class TrainState:
+    """Everything that a step changes."""
+
+    model: nn.Module
+    optimizers: Optimizers
+    ema: AveragedModel | None = None
+    inside: nn.Module | None = None
+    """What losses of ``model`` run in, from ``arrange``; None runs them as they are."""
+    evaluated_inside: nn.Module | None = None
+    """The same of the average."""
+    step: int = 0
+    """Optimizer steps taken."""
+    epoch: int = 0
+    position: int = 0
+    """Batches of this epoch already used; a checkpoint stands between steps, so that none is half done."""
+    seconds: float = 0.0
+    """Time spent in the loop, over all its starts."""
+    scores: dict[str, float] = field(default_factory=dict)
+    """Of the last evaluation."""
+    best_score: float | None = None
+    best_step: int = 0
+    evaluations_since_best: int = 0
+    evaluated_step: int = 0
+    """Step of the last evaluation."""
+    scaler: dict[str, Any] = field(default_factory=dict)
+    """State of the gradient scaler as JSON values, where one is used."""
+    skipped: int = 0
+    """Steps skipped since the last one that was taken."""
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """The average of the weights where one is kept, else the weights."""
+        return self.model if self.ema is None else self.ema.module
+
+    def snapshot(self) -> Checkpoint:
+        """Copies everything to memory of its own, so that it can be written while training goes on."""
+        tensors = {"model": model_tensors(self.model), "optimizer": self.optimizers.state_tensors()}
+        if self.ema is not None:
+            tensors["ema"] = model_tensors(self.ema.module)
+        copies = {
+            stem: {name: whole(tensor.detach()).to("cpu", copy=True) for name, tensor in found.items()}
+            for stem, found in tensors.items()
+        }
+        state = {
+            **{name: getattr(self, name) for name in (*NUMBERS, "evaluated_step", "skipped", "scaler")},
+            "scores": dict(self.scores),
+            "schedule": {"lr": [group["lr"] for part in self.optimizers.parts for group in part.param_groups]},
+            "ema_updates": None if self.ema is None else int(self.ema.n_averaged),
+            "without_optimizer_state": self.optimizers.without_state(),
+            "generators": generator_states(),
+            "environment": environment(self.model),
+        }
+        return Checkpoint(copies, state)
+
+    def restore(self, path: Path) -> list[str]:
+        """Takes everything from the checkpoint at ``path``.
+
+        Returns:
+            What is different now and may change the last bits of later numbers, a line for each.
+
+        Raises:
+            ModelError: the checkpoint is damaged or belongs to another model.
+        """
+        saved = load_checkpoint(path)
+        try:
+            self._take(saved)
+        except KeyError as error:
+            raise ModelError(
+                f"checkpoint {str(path)!r} has no {error}: it is not one that training can go on from"
+            ) from error
+        except ModelError as error:
+            raise ModelError(f"checkpoint {str(path)!r}: {error}") from error
+        before, now = saved.state.get("environment", {}), environment(self.model)
+        return [
+            f"checkpoint {path.name} was written under {name} {before[name]} (now {now.get(name)})"
+            for name in before
+            if before[name] != now.get(name)
+        ]
+
+    def _take(self, saved: Checkpoint) -> None:
+        state, slots = saved.state, dict(saved.tensors["optimizer"])
+        load_model_tensors(self.model, saved.tensors["model"], "model")
+        updates = slots.pop("ema/updates", None)  # format 1 had it there
+        if self.ema is not None:
+            if "ema" not in saved.tensors:
+                raise ModelError("there is no weight average in it: optim.ema_decay was 0")
+            load_model_tensors(self.ema.module, saved.tensors["ema"], "ema")
+            self.ema.n_averaged.fill_(int(state["ema_updates"] if updates is None else updates))
+        self.optimizers.load_state_tensors(slots, without=state.get("without_optimizer_state"))
+        for name in NUMBERS:
+            setattr(self, name, state[name])
+        # format 1 did not say: what it saved had been evaluated, but for interrupted runs
+        self.evaluated_step, self.scaler = state.get("evaluated_step", self.step), state.get("scaler", {})
+        self.skipped = state.get("skipped", 0)
+        groups = [group for part in self.optimizers.parts for group in part.param_groups]
+        for group, lr in zip(groups, state.get("schedule", {}).get("lr", []), strict=False):
+            group["lr"] = lr
+        if "generators" in state:
+            restore_generators(state["generators"])
+
+
+def environment(model: nn.Module) -> dict[str, str]:
+    """Returns what besides recipe and text the bits of a run depend on."""
+    device = next(model.parameters()).device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {
+        "clearhead": VERSION,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "tokenizers": tokenizers.__version__,
+        "device": name,
+        "threads": str(torch.get_num_threads()),
+    }

@@ -1,0 +1,100 @@
+"""One optimizer step: accumulate over batches, unscale, clip, update; or nothing at all where a number is none."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from clearhead.nn.norm import norms_of
+from clearhead.optim.build import Optimizers
+from clearhead.training.distributed import Engine, Inside
+from clearhead.training.precision import Precision
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """A batch that knows how many real targets it has."""
+
+    @property
+    def target_count(self) -> int:
+        """Real target pieces."""
+
+
+B = TypeVar("B", bound=Counted)
+LossFunction = Callable[[B], tuple[Tensor, int]]
+"""Batch -> (sum of the loss over real targets, their number)."""
+
+
+class Outcome(NamedTuple):
+    """What a step came to."""
+
+    loss: float
+    """Mean per target."""
+    grad_norm: float
+    """Of all gradients together, before clipping."""
+    own_loss: float
+    """This process's share of the loss."""
+    taken: bool
+    """False where one of the two is not finite: then nothing was updated, but for the scale of float16."""
+
+
+def target_count(batch: Counted) -> float:
+    """Each target counts as one."""
+    return float(batch.target_count)
+
+
+def train_step(
+    model: nn.Module,
+    batches: Sequence[B],
+    loss_of: LossFunction[B],
+    optimizers: Optimizers,
+    *,
+    grad_clip_norm: float,
+    weight_of: Callable[[B], float] = target_count,
+    precision: Precision | None = None,
+    engine: Engine | None = None,
+) -> Outcome:
+    """Takes one step on ``batches`` as if they were one batch: the loss is divided by all real targets together.
+
+    Args:
+        model: its gradients are clipped.
+        batches: one or more, of any sizes.
+        loss_of: gives each batch's (sum, count).
+        optimizers: rates already set.
+        grad_clip_norm: 0 does not clip.
+        weight_of: what a batch adds to the number that the loss is divided by, where targets do not all count as one.
+        precision: of the products; None is float32.
+        engine: shares the step among processes, each of which has as many batches; None is this process alone. A batch
+            without targets then counts nothing.
+    """
+    numbers, engine = precision or Precision(), engine or Engine(Inside(model))
+    (total,) = engine.ranks.sum(float(sum(weight_of(batch) for batch in batches if batch.target_count)))
+    loss, world = 0.0, engine.ranks.world
+    running = [(buffer, buffer.clone()) for norm in norms_of(model) for buffer in norm.buffers()]
+    optimizers.zero_grad()
+    for number, batch in enumerate(batches, 1):
+        with engine.accumulating(last=number == len(batches)):
+            with numbers.autocast():
+                summed, _ = engine(partial(loss_of, batch))
+            # gradients are averaged over the processes: each takes its part times their number
+            mean = summed * (world if batch.target_count else 0) / total
+            numbers.scaler.scale(mean).backward()
+        loss += float(mean.detach()) / world
+    own_loss, (loss,) = loss, engine.ranks.sum(loss)
+    grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    for part in optimizers.parts:
+        numbers.scaler.unscale_(part)
+    norm = engine.norm(grads)
+    taken = math.isfinite(loss) and math.isfinite(norm)
+    if taken:
+        if 0 < grad_clip_norm < norm:
+            torch._foreach_mul_(grads, grad_clip_norm / (norm + 1e-6))
+        optimizers.step(numbers.scaler.step)
+    else:
+        for buffer, before in running:  # a forward pass moves the statistics of a batch norm
+            buffer.copy_(before)
+    numbers.scaler.update()
+    return Outcome(loss, norm, own_loss, taken)

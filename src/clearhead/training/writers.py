@@ -1,0 +1,118 @@
+"""Consumers of the loop's events: metrics as JSON lines, TensorBoard, a picture of the curves."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from clearhead.errors import UsageError
+from clearhead.files import write_whole
+from clearhead.training.events import Counted, Diverging, Evaluated, Event, Skipped, Stepped
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """Takes every event; ``close`` comes once, also after an error."""
+
+    def write(self, event: Event) -> None:
+        """Takes one event."""
+
+    def close(self) -> None:
+        """Finishes files."""
+
+
+class JsonLinesWriter:
+    """Appends a JSON object per step, count or evaluation to ``metrics.jsonl``; ``from_step`` drops later lines."""
+
+    def __init__(self, path: Path, *, from_step: int = 0) -> None:
+        kept = [line for line in read_metrics(path) if line["step"] <= from_step] if path.exists() else []
+        write_whole(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+        # line by line: a run that is killed goes on from its last checkpoint, and no step before that may be missing
+        self._file = path.open("a", buffering=1, encoding="utf-8")
+
+    def write(self, event: Event) -> None:
+        """Appends all but checkpoints and the end; numbers that are not finite as text."""
+        if isinstance(event, Stepped | Skipped | Diverging | Counted | Evaluated):
+            record = {"event": type(event).__name__.lower(), **dataclasses.asdict(event)}
+            self._file.write(json.dumps({name: _in_json(value) for name, value in record.items()}) + "\n")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+class TensorBoardWriter:
+    """Scalars under ``train/`` and ``valid/``; needs the ``tensorboard`` extra."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise UsageError("--tensorboard: needs the extra, pip install 'clearhead[tensorboard]'") from error
+        self._board: Any = SummaryWriter(str(folder))
+
+    def write(self, event: Event) -> None:
+        """Adds the event's numbers."""
+        if isinstance(event, Stepped):
+            values = {"loss": event.loss, "lr": event.lr, "grad_norm": event.grad_norm}
+            values["tokens_per_second"] = event.tokens / event.seconds
+            scalars = {f"train/{name}": value for name, value in values.items()}
+        elif isinstance(event, Evaluated):
+            scalars = {f"valid/{name}": value for name, value in event.scores.items()}
+        else:
+            return
+        for name, value in scalars.items():
+            self._board.add_scalar(name, value, event.step)
+
+    def close(self) -> None:
+        """Flushes and closes."""
+        self._board.close()
+
+
+def _in_json(value: Any) -> Any:
+    """JSON has no word for what is not finite: text."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Reads ``metrics.jsonl``; a last line cut short by a crash is left out."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records
+
+
+def draw_curves(metrics: Path, picture: Path) -> bool:
+    """Draws loss and learning rate over steps as a PNG; returns False without matplotlib or steps."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    records = read_metrics(metrics)
+    steps = [record for record in records if record["event"] == "stepped"]
+    if not steps:
+        return False
+    scores = [record for record in records if record["event"] == "evaluated"]
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    loss = [s["loss"] for s in steps]
+    smooth = [sum(loss[max(0, i - 49) : i + 1]) / min(i + 1, 50) for i in range(len(loss))]
+    upper.plot([s["step"] for s in steps], loss, linewidth=0.4, alpha=0.3, color="tab:blue")
+    upper.plot([s["step"] for s in steps], smooth, color="tab:blue", label="train, as minimized (mean of 50 steps)")
+    upper.plot(
+        [s["step"] for s in scores],
+        [s["scores"]["loss"] for s in scores],
+        marker="o",
+        color="tab:orange",
+        label="valid, plain",
+    )
+    upper.set_ylabel("loss per target")
+    upper.legend()
+    lower.plot([s["step"] for s in steps], [s["lr"] for s in steps])
+    lower.set(xlabel="step", ylabel="learning rate")
+    figure.savefig(picture, dpi=120)
+    return True

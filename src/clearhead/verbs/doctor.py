@@ -1,0 +1,72 @@
+"""What a machine offers for training: versions, devices, and which precision its hardware is good for."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+from typing import Any
+
+import torch
+
+from clearhead import __version__
+from clearhead.meter.limits import gemm_rate
+from clearhead.runs.cache import cache_folder
+from clearhead.training.device import pick_device
+
+EXTRAS = {"plots": "matplotlib", "tensorboard": "tensorboard", "interop": "transformers"}
+
+
+def examine() -> dict[str, Any]:
+    """Looks at everything that decides how fast a run can be; takes about a second."""
+    folder = cache_folder()
+    existing = next(path for path in [folder, *folder.parents] if path.exists())
+    return {
+        "clearhead": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+        "threads": {"torch": torch.get_num_threads(), "cores": os.cpu_count()},
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "devices": _devices(),
+        "precision": _precisions(),
+        "free disk": {
+            "here": f"{shutil.disk_usage('.').free / 1e9:.1f} GB",
+            "cache": f"{shutil.disk_usage(existing).free / 1e9:.1f} GB ({folder})",
+        },
+        "extras": {extra: _version(module) for extra, module in EXTRAS.items()},
+    }
+
+
+def _devices() -> dict[str, str]:
+    found = {"cpu": platform.processor() or platform.machine()}
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        found[f"cuda:{index}"] = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    if torch.backends.mps.is_available():
+        found["mps"] = "Apple GPU"
+    return found
+
+
+def _precisions() -> dict[str, str]:
+    """Measures a small matrix product in each type: some machines run half precision a hundred times slower."""
+    device = pick_device("auto")
+    rates = {kind: gemm_rate(kind, device) / 1e9 for kind in (torch.float32, torch.bfloat16, torch.float16)}
+    base = rates[torch.float32]
+    words = {}
+    for kind, rate in rates.items():
+        verdict = "" if kind == torch.float32 else (", worth trying" if rate > 1.2 * base else ", slower: do not use")
+        words[str(kind).removeprefix("torch.")] = f"{rate:,.0f} GFLOP/s on {device}{verdict}"
+    return words
+
+
+def product_rate(precision: str, device: torch.device) -> float:
+    """Returns products and sums a second of a matrix product of moderate size here, in ``precision``."""
+    kinds = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+    return gemm_rate(kinds.get(precision, torch.float32), device, size=1024)
+
+
+def _version(module: str) -> str:
+    if importlib.util.find_spec(module) is None:
+        return "not installed"
+    return importlib.metadata.version(module)

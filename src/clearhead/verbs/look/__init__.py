@@ -1,0 +1,1 @@
+"""Runs opened to be looked into, and their views."""

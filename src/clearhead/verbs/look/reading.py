@@ -1,0 +1,155 @@
+"""One text before a model of any family: what it reads, what its pieces are called, what it says of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clearhead.data.segments import collate as collate_segments
+from clearhead.data.translation import Batch
+from clearhead.errors import UsageError
+from clearhead.inspect.call import call
+from clearhead.inspect.heads import AttentionView, Kind, Prediction, Texts, attention
+from clearhead.models.rnn import RNNTranslator
+from clearhead.tasks.classify.classifier import Classifier
+from clearhead.tasks.language_model.neural import LanguageModel
+from clearhead.tasks.masked.model import MaskedModel
+from clearhead.tasks.translation.translator import Translator
+from clearhead.verbs.look.opened import Opened
+
+HIDDEN = 32
+"""Most pieces of a BERT's text that are hidden in turn, to see what a head is worth."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A text as a model reads it: one row without padding."""
+
+    read: Callable[[], object]
+    """Calls the model."""
+    names: Callable[[Kind, int, int], Texts]
+    predict: Callable[[], Prediction] | None
+    """None: it says nothing that could be right or wrong."""
+    note: str
+
+
+def reading_of(opened: Opened, what: str) -> Reading:
+    """Lays the text out as the model's family reads it.
+
+    Raises:
+        UsageError: there is no text.
+        DataError: it has more pieces than the model has room for.
+    """
+    needs_text(opened, what)
+    match opened.trained:
+        case Translator() as trained:
+            return _translation(opened, trained)
+        case LanguageModel() as trained:
+            return _text(opened, trained)
+        case MaskedModel() | Classifier() as trained:
+            return _encoder(opened, trained)
+
+
+def needs_text(opened: Opened, what: str) -> str:
+    """Returns the text of a view that makes no sense without one.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if opened.text is None:
+        raise UsageError(f"view {what!r}: needs a TEXT behind it")
+    return opened.text
+
+
+def attention_of(opened: Opened) -> AttentionView:
+    """See ``inspect.heads.attention``: a translation is the model's own, greedy."""
+    reading = reading_of(opened, "attention")
+    view = attention(opened.model, reading.read, names=reading.names, predict=reading.predict, progress=opened.progress)
+    alignment = None
+    if isinstance(opened.trained, Translator):
+        alignment = opened.trained.translate([opened.text or ""], beam=1, alignment=True)[0]
+    pairs = None
+    if alignment is not None and alignment.alignment is not None:
+        sources = [alignment.source_pieces[at] for at in alignment.alignment]
+        pairs = list(zip(alignment.pieces, sources, strict=True))
+    return AttentionView(view.maps, view.texts, view.loss, pairs, reading.note)
+
+
+def _translation(opened: Opened, trained: Translator) -> Reading:
+    batch = opened.batch
+    assert isinstance(batch, Batch)
+    src, tgt = trained.tokenizers.src, trained.tokenizers.tgt
+    source, target = src.pieces(batch.src_ids[0].tolist()), tgt.pieces(batch.tgt_ids[0].tolist())
+
+    def names(kind: Kind, queries: int, keys: int) -> Texts:
+        return Texts(source if kind == "self" else target, target if kind == "causal" else source)
+
+    def predict() -> Prediction:
+        return Prediction(trained.model(batch.src_ids, batch.tgt_ids)[0], batch.targets[0])
+
+    text = tgt.decode(batch.targets[0].tolist())
+    note = f"{opened.text} -> {text}; a row of the decoder is the piece it reads, and looks where it finds the next"
+    return Reading(lambda: trained.model(batch.src_ids, batch.tgt_ids), names, predict, note)
+
+
+def _text(opened: Opened, trained: LanguageModel) -> Reading:
+    tokenizer, room = trained.tokenizer, trained.recipe.model.max_seq_len
+    row = opened.rows(tokenizer, 0)[0]
+    ids = torch.tensor([[tokenizer.begin, *row][-room - 1 :]], device=opened.device)
+    shown = ids[:, :room] if ids.shape[1] > room else ids
+    pieces = tokenizer.pieces(shown[0].tolist())
+
+    def predict() -> Prediction:
+        return Prediction(trained.model(ids[:, :-1])[0], ids[0, 1:])
+
+    note = "each piece looks at itself and at those before it"
+    return Reading(lambda: trained.model(shown), lambda *_: Texts(pieces, pieces), predict, note)
+
+
+def _encoder(opened: Opened, trained: MaskedModel | Classifier) -> Reading:
+    special = trained.tokenizer.ids
+    rows = opened.rows(trained.tokenizer, 3 if opened.paired else 2)
+    laid = collate_segments(rows[:1], rows[1:2] or None, special=special)
+    ids, segments = (torch.from_numpy(part).to(opened.device) for part in (laid.ids, laid.segments))
+    inputs = {"ids": ids, "segments": segments}
+    pieces = trained.tokenizer.pieces(ids[0].tolist())
+
+    def read() -> object:
+        return call(trained.model, inputs)
+
+    predict: Callable[[], Prediction] | None = None
+    note = "each piece looks at all"
+    if isinstance(trained, MaskedModel):
+        places = torch.from_numpy(laid.text)[0].nonzero()[:, 0]
+        places = places[:: max(1, -(-len(places) // HIDDEN))]
+        predict = _hidden(trained, inputs, places, special.mask)
+        note += f"; loss: of {len(places)} pieces, each hidden in turn"
+    elif trained.labels.classes:
+        with torch.no_grad():
+            said = call(trained.model, inputs).flatten(0, -2).argmax(dim=-1)
+
+        def judge() -> Prediction:
+            return Prediction(call(trained.model, inputs).flatten(0, -2), said)
+
+        predict, note = judge, note + "; loss: of the label that the whole model gives"
+    return Reading(read, lambda *_: Texts(pieces, pieces), predict, note)
+
+
+def _hidden(trained: MaskedModel, inputs: dict[str, Tensor], places: Tensor, mask: int) -> Callable[[], Prediction]:
+    ids = inputs["ids"].expand(len(places), -1).clone()
+    rows = torch.arange(len(places), device=ids.device)
+    targets = ids[rows, places]
+    ids[rows, places] = mask
+    at = torch.zeros_like(ids, dtype=torch.bool).index_put((rows, places), torch.tensor(True, device=ids.device))
+
+    def predict() -> Prediction:
+        segments = inputs["segments"].expand_as(ids)
+        return Prediction(trained.model(ids, segments=segments, at=at).mlm, targets)
+
+    return predict
+
+
+def has_attention(trained: object) -> bool:
+    """Whether a translator's decoder steps have keys and values; a recurrent one's have states."""
+    return not isinstance(trained, Translator) or not isinstance(trained.model, RNNTranslator)

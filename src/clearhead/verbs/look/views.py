@@ -1,0 +1,181 @@
+"""The views of ``clearhead inspect``: which function makes each of a run."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from clearhead.checkpoint import checkpoints_of, load_checkpoint
+from clearhead.drawing.report import View
+from clearhead.drawing.together import Together
+from clearhead.errors import ClearheadError, DataError
+from clearhead.inspect.call import call
+from clearhead.inspect.curves import activations, schedule
+from clearhead.inspect.dispatch import ops
+from clearhead.inspect.flow import gradients
+from clearhead.inspect.graph import autograd
+from clearhead.inspect.ledger import memory
+from clearhead.inspect.modules import model
+from clearhead.inspect.norms import norm
+from clearhead.inspect.ranks import rank
+from clearhead.inspect.saved import checkpoint
+from clearhead.inspect.slots import optimizer
+from clearhead.inspect.strides import layout
+from clearhead.optim.build import build_ema
+from clearhead.training.loop import scheduled
+from clearhead.verbs.look.opened import Opened
+from clearhead.verbs.look.reading import attention_of
+from clearhead.verbs.look.writing import beam_of, steps_of
+
+
+def model_of(opened: Opened) -> View:
+    """See ``inspect.modules.model``."""
+    return model(opened.model, opened.inputs, tokens=opened.tokens)
+
+
+def memory_of(opened: Opened) -> View:
+    """See ``inspect.ledger.memory``: a step as in training, with the optimizer and the average of the recipe."""
+    state, decay = opened.learner(with_state=False), opened.recipe.optim.ema_decay
+    ema = build_ema(state.model, decay) if decay else None
+    return memory(state.model, opened.batch, loss=opened.loss, optimizers=state.optimizers.parts, ema=ema)
+
+
+def autograd_of(opened: Opened) -> View:
+    """See ``inspect.graph.autograd``."""
+    return autograd(opened.learner(with_state=False).model, opened.batch, loss=opened.loss)
+
+
+def layout_of(opened: Opened) -> View:
+    """See ``inspect.strides.layout``."""
+    return layout(opened.model, opened.inputs)
+
+
+def ops_of(opened: Opened) -> View:
+    """See ``inspect.dispatch.ops``."""
+    return ops(opened.model, opened.inputs)
+
+
+def gradients_of(opened: Opened) -> View:
+    """See ``inspect.flow.gradients``: at the rate that is next, with the optimizer's state."""
+    state, recipe = opened.learner(with_state=True), opened.recipe
+    state.optimizers.set_lr_factor(scheduled(state.step + 1, recipe.train, recipe.optim))
+    return gradients(
+        state.model,
+        [opened.batch],
+        loss=opened.loss,
+        optimizer=lambda model: state.optimizers,
+        clip=recipe.optim.grad_clip_norm,
+        progress=opened.progress,
+    )
+
+
+def optimizer_of(opened: Opened) -> View:
+    """See ``inspect.slots.optimizer``."""
+    state, recipe = opened.learner(with_state=True), opened.recipe
+    state.optimizers.set_lr_factor(scheduled(max(state.step, 1), recipe.train, recipe.optim))
+    return optimizer(
+        state.optimizers.parts,
+        state.model,
+        ema_decay=recipe.optim.ema_decay,
+        step=state.step,
+        max_steps=recipe.train.max_steps,
+        rate=lambda step: recipe.train.lr * scheduled(step, recipe.train, recipe.optim),
+    )
+
+
+def checkpoint_of(opened: Opened) -> View:
+    """See ``inspect.saved.checkpoint``."""
+    saved = opened.model.state_dict().keys()
+    return checkpoint(opened.run, missing=tuple(name for name, _ in opened.model.named_buffers() if name not in saved))
+
+
+def activations_of(opened: Opened) -> View:
+    """See ``inspect.curves.activations``."""
+    return activations(opened.model, opened.inputs)
+
+
+def schedule_of(opened: Opened) -> View:
+    """See ``inspect.curves.schedule``."""
+    optim, train = opened.recipe.optim, opened.recipe.train
+    return schedule(
+        optim.schedule,
+        lr=train.lr,
+        warmup_steps=train.warmup_steps,
+        max_steps=train.max_steps,
+        min_factor=optim.min_lr_factor,
+        cycle_steps=optim.cycle_steps,
+        decay_fraction=optim.decay_fraction,
+    )
+
+
+def rank_of(opened: Opened) -> View:
+    """See ``inspect.ranks.rank``."""
+    return rank(opened.model, lambda: call(opened.model, opened.inputs))
+
+
+def norm_of(opened: Opened) -> View:
+    """See ``inspect.norms.norm``; gamma and beta are those of every checkpoint that the run still has."""
+    return norm(opened.model, lambda: call(opened.model, opened.inputs), checkpoints=_weights(opened))
+
+
+def _weights(opened: Opened) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
+    for path in checkpoints_of(opened.run):
+        saved = load_checkpoint(path, ("model", "ema"))
+        yield saved.state["step"], saved.tensors.get("ema", saved.tensors["model"])
+
+
+def view_of(what: str, folder: Path, text: str | None = None, **options: Any) -> View:
+    """Makes a view of a run; ``checkpoint`` takes a bare checkpoint or an exported folder too.
+
+    Args:
+        what: a word of ``VIEWS``.
+        folder: the run.
+        text: what its model reads.
+        options: see ``Opened.open``.
+
+    Raises:
+        DataError: see ``Opened.open``.
+        ModelError: see there, and ``inspect.saved.checkpoint``.
+    """
+    if text is not None and not text.strip():
+        if what in OF_TEXT:
+            raise DataError(f"view {what!r}: the text is empty; give one, since it shows what the model makes of it")
+        raise DataError(f"view {what!r}: the text is empty; leave it out to look at random pieces")
+    if what == "checkpoint" and not (folder / "recipe.toml").is_file():
+        return checkpoint(folder)
+    return VIEWS[what](Opened.open(folder, text, **options))
+
+
+def all_of(opened: Opened) -> View:
+    """Shows what a page of a run has, as far as its family and the text allow."""
+    views, missing = dict[str, View](), dict[str, str]()
+    for name in PAGE:
+        try:
+            views[name] = VIEWS[name](opened)
+        except ClearheadError as error:
+            missing[name] = str(error)
+    return Together(f"{opened.run.name}: {opened.text or 'random pieces'}", views, missing)
+
+
+OF_TEXT = ("attention", "steps", "beam")
+PAGE = (*OF_TEXT, "rank", "norm", "memory")
+VIEWS: dict[str, Callable[[Opened], View]] = {
+    "model": model_of,
+    "memory": memory_of,
+    "autograd": autograd_of,
+    "layout": layout_of,
+    "ops": ops_of,
+    "gradients": gradients_of,
+    "optimizer": optimizer_of,
+    "checkpoint": checkpoint_of,
+    "activations": activations_of,
+    "schedule": schedule_of,
+    "attention": attention_of,
+    "steps": steps_of,
+    "beam": beam_of,
+    "rank": rank_of,
+    "norm": norm_of,
+    "all": all_of,
+}
+"""By the word of the command line; ``cli/inspect.py`` has a line of help for each."""

@@ -1,0 +1,275 @@
+"""Views of a model that writes: the steps of greedy decoding with what the cache moves, and the tree of a beam."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from clearhead.decode.search import SearchConfig
+from clearhead.decode.trace import TraceStep
+from clearhead.decode.tree import BeamTree, Fate
+from clearhead.drawing.figure import live
+from clearhead.drawing.report import HUES, Note, Part, Table, View, amount
+from clearhead.errors import ModelError
+from clearhead.inspect.traffic import CacheTraffic
+from clearhead.tasks.classify.classifier import Classifier
+from clearhead.tasks.language_model.neural import LanguageModel
+from clearhead.tasks.language_model.prompts import GenerationConfig
+from clearhead.tasks.masked.model import MaskedModel
+from clearhead.tasks.translation.translator import Translator
+from clearhead.text.tokenizer import Tokenizer
+from clearhead.verbs.look.opened import Opened
+from clearhead.verbs.look.reading import needs_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from rich.console import RenderableType
+
+NEW, BEAM = 32, 5  # pieces that a language model writes, and hypotheses, as of translate
+WHY: dict[Fate, str] = {
+    "went on": "went on",
+    "finished": "finished",
+    "pushed out": "finished, but better ones fill the beam",
+    "late end": "ended behind the candidates that count",
+    "not kept": "not kept: the beam was full",
+    "outranked": "none of its ways on was kept",
+    "overtaken": "could no longer win when the search stopped",
+    "limit": "at the length limit",
+}
+
+
+@dataclass(frozen=True)
+class StepsView(View):
+    """Greedy decoding, step by step."""
+
+    text: str
+    written: str
+    """What the model made of it."""
+    steps: list[TraceStep]
+    pieces: dict[int, str]
+    """Readable form of every id in ``steps``."""
+    cache: str
+    """What is kept for each piece, in words; empty without a K-V cache."""
+
+    @property
+    def title(self) -> str:
+        """See ``View``."""
+        return f"steps: {self.text} -> {self.written}"
+
+    def parts(self) -> list[Part]:
+        """See ``View``; steps whose measure is not the formula's are marked."""
+        rows, apart = list[tuple[str, ...]](), set[int]()
+        for number, step in enumerate(self.steps):
+            moved = [(step.bytes_read, step.measured_read), (step.bytes_written, step.measured_written)]
+            best = "  ".join(f"{self.pieces[piece]}\N{NO-BREAK SPACE}{share:.0%}" for piece, share in step.top[:3])
+            figures = [figure for formula, measured in moved for figure in (f"{formula:,}", _figure(measured))]
+            rows.append((str(number + 1), self.pieces[step.chosen], best, *figures))
+            if any(measured is not None and measured != formula for formula, measured in moved):
+                apart.add(number)
+        columns = (">step", "chosen", "most probable", ">read, B", ">measured", ">written, B", ">measured")
+        found: list[Part] = [Note(self.cache)] if self.cache else []
+        found.append(Table("greedy, one row a step", columns, rows, frozenset(apart)))
+        if self.cache and not apart:
+            found.append(Note("bytes read and written: the formula is what was measured, at every step"))
+        return found
+
+
+@dataclass(frozen=True)
+class BeamTreePicture(Part):
+    """The tree of a search: as text, as data for the page, as lines from step to step."""
+
+    title: str
+    nodes: Sequence[dict[str, Any]]
+    returned: Sequence[int]
+
+    def renderable(self, width: int) -> "RenderableType":
+        """See ``Part``: hypotheses that were kept; runs without a fork share a line."""
+        from rich.console import Group
+        from rich.padding import Padding
+        from rich.text import Text
+
+        grown: list[RenderableType] = [Text(self.title, style="bold")]
+        for line, at in self._lines():
+            best, text = self.nodes[at]["best"], line.lstrip()
+            shown = Text(text, style="bold green" if best == 1 else "green" if best else "")
+            grown.append(Padding(shown, (0, 0, 0, min(len(line) - len(text), width // 2))))
+        return Group(*grown)
+
+    def html(self) -> str:
+        """See ``Part``."""
+        from html import escape
+
+        still = "\n".join(line for line, _ in self._lines())
+        data = {"nodes": list(self.nodes), "returned": list(self.returned), "why": WHY}
+        return live("beam", self.title, data, f"<pre>{escape(still)}</pre>")
+
+    @property
+    def height(self) -> float:
+        """See ``Part``."""
+        return 4.0
+
+    def draw(self, axes: "Axes") -> None:
+        """See ``Part``: the place among its step's candidates downwards, what was returned in colour."""
+        for node in self.nodes:
+            before = self.nodes[node["parent"]] if node["parent"] is not None else {"step": 0, "rank": 1}
+            hue = "#bbbbbb" if not node["best"] else HUES[(node["best"] - 1) % len(HUES)]
+            across, down = [before["step"], node["step"]], [before["rank"], node["rank"]]
+            axes.plot(across, down, color=hue, linewidth=2 if node["best"] else 0.7, zorder=3 if node["best"] else 2)
+            if node["best"]:
+                axes.annotate(node["piece"], (node["step"], node["rank"]), fontsize=7, rotation=40, va="bottom")
+        axes.invert_yaxis()
+        axes.set_title(self.title, loc="left")
+        axes.set_xlabel("step")
+        axes.set_ylabel("place among candidates")
+
+    def _lines(self) -> list[tuple[str, int]]:
+        """Each line with the last node on it."""
+        children: dict[int | None, list[int]] = {}
+        for number, node in enumerate(self.nodes):
+            if node["fate"] not in ("not kept", "late end"):
+                children.setdefault(node["parent"], []).append(number)
+        found: list[tuple[str, int]] = []
+        waiting = [(child, "") for child in reversed(children.get(None, []))]
+        while waiting:
+            at, indent = waiting.pop()
+            pieces = [self.nodes[at]["piece"]]
+            while len(children.get(at, [])) == 1:
+                at = children[at][0]
+                pieces.append(self.nodes[at]["piece"])
+            last = self.nodes[at]
+            ends = "" if last["fate"] == "went on" else f" [{_fate(last)}]"
+            found.append((f"{indent}{' '.join(pieces)}  {last['score']:.2f}{ends}", at))
+            waiting += [(child, indent + "  ") for child in reversed(children.get(at, []))]
+        return found
+
+
+@dataclass(frozen=True)
+class BeamView(View):
+    """A beam search, every hypothesis of it."""
+
+    text: str
+    beam: int
+    length_penalty: float
+    nodes: list[dict[str, Any]]
+    """Of each hypothesis: parent (a place in this list), step, piece, id, log_prob, score (the sum of its path), its
+    rank_score (by which ends are ranked), rank among the candidates of its step, fate, and when it died; ``best`` is
+    the place among what was returned of the best result that it leads to, 0 for none."""
+    returned: list[int]
+    """Ends of the results, best first."""
+
+    @property
+    def title(self) -> str:
+        """See ``View``."""
+        return f"beam: {self.text}, {self.beam} hypotheses"
+
+    def parts(self) -> list[Part]:
+        """See ``View``."""
+        counts = {fate: sum(node["fate"] == fate for node in self.nodes) for fate in WHY}
+        said = ", ".join(f"{count} {fate}" for fate, count in counts.items() if count)
+        found: list[Part] = [Note(f"{len(self.nodes)} candidates: {said}")]
+        for place, end in enumerate(self.returned, 1):
+            path = [self.nodes[one] for one in self._path(end)]
+            rows = [
+                (str(node["step"]), node["piece"], f"{node['log_prob']:.4f}", f"{node['score']:.4f}") for node in path
+            ]
+            last = path[-1]
+            name = f"result {place}: score {last['score']:.4f}, with the length penalty {last['rank_score']:.4f}"
+            found.append(Table(name, (">step", "piece", ">log p", ">sum"), rows))
+        found.append(BeamTreePicture("the tree: score, and what became of it", self.nodes, self.returned))
+        return found
+
+    def _path(self, node: int) -> list[int]:
+        at: int | None = node
+        found = []
+        while at is not None:
+            found.append(at)
+            at = self.nodes[at]["parent"]
+        return found[::-1]
+
+
+def steps_of(opened: Opened) -> StepsView:
+    """Follows a greedy translation, or ``NEW`` pieces behind a prompt, on the eager model.
+
+    Raises:
+        ModelError: the model writes no text.
+    """
+    text, trained = needs_text(opened, "steps"), _writer(opened, "steps")
+    if isinstance(trained, Translator):
+        trace = trained.trace(text, meter=CacheTraffic)
+        return StepsView(text, trace.translation, trace.steps, trace.pieces, _cache_of(opened, "self and source"))
+    if isinstance(trained, LanguageModel):
+        trained = replace(trained, weights=None)
+    steps = trained.trace(text, GenerationConfig(max_new=NEW), meter=CacheTraffic)
+    used = sorted({piece for step in steps for piece in (step.chosen, *step.input_ids, *(one for one, _ in step.top))})
+    names = dict(zip(used, trained.tokenizer.pieces(used), strict=True))
+    written = trained.tokenizer.decode([step.chosen for step in steps])
+    return StepsView(text, written, steps, names, _cache_of(opened, "prompt and text"))
+
+
+def beam_of(opened: Opened) -> BeamView:
+    """Searches as ``translate`` does by itself, or for ``NEW`` pieces behind a prompt, with ``BEAM`` hypotheses.
+
+    Raises:
+        ModelError: the model writes no text.
+    """
+    text, trained = needs_text(opened, "beam"), _writer(opened, "beam")
+    config = SearchConfig(BEAM, BEAM)
+    if isinstance(trained, Translator):
+        tree, tokenizer = trained.beam_tree(text, SearchConfig(BEAM, 1))[1], trained.tokenizers.tgt
+    else:
+        tree, tokenizer = trained.beam_tree(text, GenerationConfig(max_new=NEW, beam=BEAM))[1], trained.tokenizer
+    return BeamView(text, BEAM, config.length_penalty, _named(tree, tokenizer), tree.returned)
+
+
+def _writer(opened: Opened, what: str) -> Any:
+    if isinstance(opened.trained, MaskedModel | Classifier):
+        raise ModelError(f"view {what!r}: a BERT writes no text; it is for translators and language models")
+    return opened.trained
+
+
+def _named(tree: BeamTree, tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    best = [0] * len(tree.nodes)
+    for place, end in reversed(list(enumerate(tree.returned, 1))):
+        for at in tree.path(end):
+            best[at] = place
+    names = tokenizer.pieces([node.piece for node in tree.nodes])
+    return [
+        {
+            "parent": node.parent,
+            "step": node.step,
+            "piece": name,
+            "id": node.piece,
+            "log_prob": node.log_prob,
+            "score": node.score,
+            "rank_score": node.rank_score,
+            "rank": node.rank,
+            "fate": node.fate,
+            "died": node.died,
+            "best": place,
+        }
+        for node, name, place in zip(tree.nodes, names, best, strict=True)
+    ]
+
+
+def _cache_of(opened: Opened, positions: str) -> str:
+    config = opened.recipe.model
+    heads = getattr(config, "n_heads", 0)
+    if not heads:
+        return ""
+    kv_heads, head_dim = config.n_kv_heads or heads, config.d_model // heads
+    layers = getattr(config, "n_decoder_layers", 0) or config.n_layers
+    width = next(opened.model.parameters()).element_size()
+    kind = "multi-head" if kv_heads == heads else "multi-query" if kv_heads == 1 else "grouped-query"
+    each = 2 * layers * kv_heads * head_dim * width
+    return (
+        f"{kind}: 2 (keys, values) x {layers} layers x {kv_heads} heads x {head_dim} features x {width} B = "
+        f"{amount(each)} a position; a step reads all positions of {positions}, and writes its own"
+    )
+
+
+def _fate(node: dict[str, Any]) -> str:
+    when = "" if node["died"] is None else f", step {node['died']}"
+    return f"{WHY[node['fate']]}{when}"
+
+
+def _figure(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"

@@ -1,0 +1,175 @@
+"""Loads a run by its path, and gives it the call shape of Hugging Face pipelines."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol, overload, runtime_checkable
+
+from clearhead.decode.sampling import SamplingConfig
+from clearhead.errors import UsageError
+from clearhead.tasks.classify.classifier import Classifier
+from clearhead.tasks.language_model.prompts import GenerationConfig
+from clearhead.tasks.language_model.writer import TextModel
+from clearhead.tasks.masked.model import Filled, MaskedModel
+from clearhead.tasks.translation.translator import Translator
+from clearhead.verbs.load import load_language_model
+
+Translate = Callable[[str | Sequence[str]], list[dict[str, str]]]
+
+
+Text = str | Mapping[str, str]
+"""A text, or ``{"text": ..., "text_pair": ...}``."""
+
+
+@runtime_checkable
+class Classify(Protocol):
+    """What a text-classification pipeline is: called by the words of Hugging Face's."""
+
+    def __call__(self, texts: Text | Sequence[Text], *, top_k: int | None = 1) -> Any:
+        """Returns ``[{"label": ..., "score": ...}]``, one for each text; with ``top_k`` a list for each of several.
+
+        ``top_k`` is how many labels, None all of them. The label of a number is LABEL_0.
+        """
+
+
+@runtime_checkable
+class Continue(Protocol):
+    """What a text-generation pipeline is: called by the words of Hugging Face's."""
+
+    def __call__(
+        self,
+        texts: str | Sequence[str],
+        *,
+        max_new_tokens: int = 200,
+        num_return_sequences: int = 1,
+        do_sample: bool = True,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+    ) -> Any:
+        """Returns ``[{"generated_text": ...}]`` for one text and a list of such for several; the prompt is in it."""
+
+
+@runtime_checkable
+class Fill(Protocol):
+    """What a fill-mask pipeline is: called by the words of Hugging Face's."""
+
+    def __call__(self, texts: str | Sequence[str], *, top_k: int = 5) -> Any:
+        """Returns ``[{"score", "token", "token_str", "sequence"}]`` for a text with one mask.
+
+        For a text with several masks it is a list of such, mask by mask, and for several texts a list of what each has.
+        """
+
+
+@overload
+def pipeline(task: Literal["translation"], run: str | Path, *, device: str = "auto") -> Translate: ...
+
+
+@overload
+def pipeline(task: Literal["text-generation"], run: str | Path, *, device: str = "auto") -> Continue: ...
+
+
+@overload
+def pipeline(task: Literal["fill-mask"], run: str | Path, *, device: str = "auto") -> Fill: ...
+
+
+@overload
+def pipeline(task: Literal["text-classification"], run: str | Path, *, device: str = "auto") -> Classify: ...
+
+
+def pipeline(
+    task: Literal["translation", "text-generation", "fill-mask", "text-classification"],
+    run: str | Path,
+    *,
+    device: str = "auto",
+) -> Translate | Continue | Fill | Classify:
+    """Returns a function of one text or several.
+
+    ``translation`` gives ``[{"translation_text": ...}]``; for the others see ``Continue``, ``Fill`` and ``Classify``.
+
+    Raises:
+        UsageError: a task that there is none for.
+        ModelError: see ``load``; or the run is for another task.
+    """
+    match task:
+        case "translation":
+            return _translate(Translator.load(Path(run), device=device))
+        case "text-generation":
+            return _continue(load_language_model(Path(run), device=device))
+        case "fill-mask":
+            return _fill(MaskedModel.load(Path(run), device=device))
+        case "text-classification":
+            return _classify(Classifier.load(Path(run), device=device))
+        case _:
+            raise UsageError(f"task {task!r}: must be translation, text-generation, fill-mask or text-classification")
+
+
+def _translate(translator: Translator) -> Translate:
+    def translate(texts: str | Sequence[str]) -> list[dict[str, str]]:
+        lines = [texts] if isinstance(texts, str) else list(texts)
+        return [{"translation_text": one.text} for one in translator.translate(lines)]
+
+    return translate
+
+
+def _continue(model: TextModel) -> Continue:
+    def carry_on(
+        texts: str | Sequence[str],
+        *,
+        max_new_tokens: int = 200,
+        num_return_sequences: int = 1,
+        do_sample: bool = True,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+    ) -> Any:
+        prompts, count = [texts] if isinstance(texts, str) else list(texts), num_return_sequences
+        found = model.generate(
+            prompts,
+            GenerationConfig(max_new=max_new_tokens, n=count),
+            sampling=SamplingConfig(temperature if do_sample else 0.0, top_k, top_p),
+        )
+        results = [{"generated_text": one.prompt + one.text} for one in found]
+        ranked = [results[at : at + count] for at in range(0, len(results), count)]
+        return ranked[0] if isinstance(texts, str) else ranked
+
+    return carry_on
+
+
+def _fill(model: MaskedModel) -> Fill:
+    def shaped(found: Filled) -> Any:
+        masks = [
+            [
+                {
+                    "score": one.probability,
+                    "token": one.id,
+                    "token_str": model.tokenizer.spelling(one.id).decode("utf-8", "replace"),
+                    "sequence": one.text,
+                }
+                for one in candidates
+            ]
+            for candidates in found.masks
+        ]
+        return masks[0] if len(masks) == 1 else masks
+
+    def fill(texts: str | Sequence[str], *, top_k: int = 5) -> Any:
+        found = [shaped(one) for one in model.fill([texts] if isinstance(texts, str) else texts, top_k=top_k)]
+        return found[0] if isinstance(texts, str) else found
+
+    return fill
+
+
+def _classify(classifier: Classifier) -> Classify:
+    def classify(texts: Text | Sequence[Text], *, top_k: int | None = 1) -> Any:
+        alone = isinstance(texts, str | Mapping)
+        several: Sequence[Any] = [texts] if alone else list(texts)
+        given = [one if isinstance(one, str) else (one["text"], one["text_pair"]) for one in several]
+        ranked = []
+        for one in classifier.classify(given):
+            shares = one.probabilities or {"LABEL_0": one.score}
+            best = sorted(shares.items(), key=lambda item: -item[1])[:top_k]
+            ranked.append([{"label": label, "score": share} for label, share in best])
+        if top_k == 1:
+            return [one[0] for one in ranked]
+        return ranked[0] if alone else ranked
+
+    return classify

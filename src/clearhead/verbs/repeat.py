@@ -1,0 +1,155 @@
+"""One recipe, several runs: other seeds, other folds, without pretraining; mean and deviation of their scores."""
+
+import itertools
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from clearhead.config import Tree
+from clearhead.errors import UsageError
+from clearhead.runs.directory import check_free, create_run, new_run, save_json
+from clearhead.training.writers import read_metrics
+from clearhead.verbs.train import TrainResult
+
+Scores = Mapping[str, float]
+TrainOne = Callable[[Path, list[str]], TrainResult]
+"""Trains one run: (its directory, what it changes of the recipe), or goes on with it where it is there already."""
+SCRATCH = "scratch-"
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Which runs there are besides the one of the recipe."""
+
+    seeds: int = 0
+    """Runs that differ by ``train.seed`` alone, from the recipe's on; 0 is one."""
+    folds: int = 0
+    """Each part of the training lines is validated on in a run of its own; 0 takes the valid split."""
+    compare_scratch: bool = False
+    """Each run is there twice: from the trained encoder, and with all weights drawn."""
+
+    def __bool__(self) -> bool:
+        return bool(self.seeds or self.folds or self.compare_scratch)
+
+    def members(self, tree: Tree) -> dict[str, list[str]]:
+        """Returns for each run its directory's name and what it changes of the recipe.
+
+        Raises:
+            UsageError: they are not for such a recipe.
+        """
+        if (task := tree.get("task", "translation")) != "classify":
+            raise UsageError(f"--seeds, --folds, --compare-scratch: are for the task classify, not {task!r}")
+        if self.compare_scratch and not tree.get("start"):
+            raise UsageError("--compare-scratch: there is nothing to compare with; name a trained encoder with --from")
+        seed, found = tree.get("train", {}).get("seed", 0), dict[str, list[str]]()
+        variants = ("", SCRATCH) if self.compare_scratch else ("",)
+        for variant, fold, number in itertools.product(variants, range(self.folds or 1), range(self.seeds or 1)):
+            name = f"{variant}fold-{fold}-seed-{seed + number}" if self.folds else f"{variant}seed-{seed + number}"
+            changes = [f"train.seed={seed + number}"]
+            changes += [f"data.folds={self.folds}", f"data.fold={fold}"] if self.folds else []
+            found[name] = changes + (["finetune.fresh=true"] if variant else [])
+        return found
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A score over several runs."""
+
+    mean: float
+    deviation: float | None
+    """Standard deviation of a sample (n - 1); None of a single one."""
+
+    def text(self, sign: str = "") -> str:
+        """The two as text."""
+        return f"{self.mean:{sign}.4f}" + ("" if self.deviation is None else f" ± {self.deviation:.4f}")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What several runs came to."""
+
+    folder: Path
+    runs: dict[str, dict[str, float]]
+    """By run, the scores of its best checkpoint."""
+    scores: dict[str, Spread]
+    scratch: dict[str, Spread]
+    """The same of the runs without pretraining."""
+    gain: dict[str, Spread]
+    """What pretraining adds, run by run."""
+
+    def lines(self) -> list[str]:
+        """The same as text."""
+        count = len(self.runs) // (2 if self.scratch else 1)
+        found = [f"{name}: {_text(scores)}" for name, scores in self.runs.items()]
+        found += [f"{count} runs: {_text(self.scores)}"]
+        if self.scratch:
+            found += [f"{count} runs from scratch: {_text(self.scratch)}", f"gain: {_text(self.gain, '+')}"]
+        return found
+
+
+def open_folder(name: str, out: Path | None, *, resume: bool) -> Path:
+    """Returns the directory that holds the runs.
+
+    Raises:
+        UsageError: it is taken, or is itself a run.
+    """
+    if out is None:
+        if resume:
+            raise UsageError("--resume: name the run with --out RUN")
+        return new_run(name)
+    if not resume:
+        check_free(out)
+    elif (out / "recipe.toml").exists():
+        raise UsageError(f"--resume: {str(out)!r} is one run, not a folder of several")
+    return out if resume and out.is_dir() else create_run(out)
+
+
+def repeat(folder: Path, members: Mapping[str, Sequence[str]], train_one: TrainOne) -> Summary | TrainResult:
+    """Trains every run in a directory of its own and writes ``summary.json``.
+
+    A run that is complete takes no step again, so that calling this once more goes on where it was interrupted.
+
+    Returns:
+        The summary; or what interrupted it.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for name, changes in members.items():
+        result = train_one(folder / name, list(changes))
+        if result.reason == "interrupted":
+            return replace(result, run=folder)
+        found[name] = best_scores(folder / name)
+    summary = summarize(folder, found)
+    save_json(folder / "summary.json", {**asdict(summary), "folder": str(folder)})
+    return summary
+
+
+def best_scores(run: Path) -> dict[str, float]:
+    """Returns the scores of the evaluation that chose the best checkpoint."""
+    records = read_metrics(run / "metrics.jsonl")
+    best = [record["scores"] for record in records if record["event"] == "evaluated" and record["best"]]
+    return dict(best[-1])
+
+
+def summarize(folder: Path, runs: dict[str, dict[str, float]]) -> Summary:
+    """Returns mean and deviation of each score, and of the gain run by run."""
+    tuned = {name: scores for name, scores in runs.items() if not name.startswith(SCRATCH)}
+    scratch = [scores for name, scores in runs.items() if name.startswith(SCRATCH)]
+    gains = [
+        {name: value - other[name] for name, value in scores.items()}
+        for scores, other in zip(tuned.values(), scratch, strict=bool(scratch))
+    ]
+    return Summary(folder, runs, _spreads([*tuned.values()]), _spreads(scratch), _spreads(gains))
+
+
+def _spreads(scores: Sequence[Scores]) -> dict[str, Spread]:
+    found = {name: [one[name] for one in scores] for name in (scores[0] if scores else ())}
+    return {
+        name: Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+        for name, values in found.items()
+    }
+
+
+def _text(scores: Mapping[str, Spread] | Scores, sign: str = "") -> str:
+    parts = {name: one if isinstance(one, Spread) else Spread(one, None) for name, one in scores.items()}
+    return ", ".join(f"{name} {one.text(sign)}" for name, one in parts.items())

@@ -1,0 +1,155 @@
+"""A step that would not become finite, taken again: where the first value that is not finite arises."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clearhead.checkpoint import load_model_tensors
+from clearhead.data.labelled_batches import LabelledBatch
+from clearhead.data.masked import MaskedBatch
+from clearhead.data.stream import StreamBatch
+from clearhead.data.translation import Batch
+from clearhead.errors import ModelError
+from clearhead.runs.recipes import load_recipe
+from clearhead.runs.tokenizers import Tokenizers, load_tokenizer
+from clearhead.tasks.classify import recipe as classify
+from clearhead.tasks.language_model import recipe as language_model
+from clearhead.tasks.masked import recipe as masked
+from clearhead.tasks.translation import recipe as translation
+from clearhead.training.failure import Failure, load_failure
+from clearhead.training.precision import Precision
+
+
+@dataclass
+class Finding:
+    """What a replayed step showed, in the order in which it was computed."""
+
+    step: int
+    where: str
+    """Which lines the batches are of."""
+    recorded: tuple[float, float]
+    """Loss and gradient norm of the run."""
+    losses: list[float] = field(default_factory=list)
+    """Of each batch, its share of the step's."""
+    first: str = ""
+    """Where the first value that is not finite arose; empty where all are finite now."""
+
+    def lines(self) -> list[str]:
+        """The same as text."""
+        loss, norm = self.recorded
+        found = [f"step {self.step}: loss {loss}, gradient norm {norm} in the run; {self.where or 'lines not known'}"]
+        found += [f"batch {number}: loss {value}" for number, value in enumerate(self.losses, 1)]
+        return [*found, f"first not finite: {self.first}" if self.first else "all values are finite when taken again"]
+
+
+def replay(run: Path) -> Finding:
+    """Takes the failed step of a run again on the CPU, with its weights, its batches and its random numbers.
+
+    Raises:
+        ModelError: the run has no such step, or it is damaged.
+    """
+    model, kind, loss_of, precision = _parts(run)
+    failure, weights = load_failure(run, kind)
+    load_model_tensors(model, weights, str(run))
+    finding = Finding(failure.step, failure.where, (failure.loss, failure.grad_norm))
+    bad = [name for name, tensor in model.state_dict().items() if _bad(tensor)]
+    if bad:
+        finding.first = f"weights before the step: {', '.join(bad[:5])}"
+        return finding
+    _take(model.train(), failure, loss_of, Precision(precision), finding)
+    return finding
+
+
+def _take(
+    model: nn.Module, failure: Failure, loss_of: Callable[[Any], Tensor], precision: Precision, finding: Finding
+) -> None:
+    torch.manual_seed(failure.seed)
+    with _watched(model, finding):
+        for batch in failure.batches:
+            with precision.autocast():
+                loss = loss_of(batch) / failure.total
+            finding.losses.append(float(loss.detach()))
+            if not finding.first and _bad(loss.detach()):
+                finding.first = "the loss, of outputs that are finite"
+            # a gradient in float16 may be beyond its range before it is scaled down: as the run had it
+            precision.scaler.scale(loss).backward()
+    broken = [name for name, one in model.named_parameters() if one.grad is not None and _bad(one.grad)]
+    if broken and not finding.first:
+        finding.first = f"the gradient of {', '.join(broken[:5])}"
+
+
+@contextmanager
+def _watched(model: nn.Module, finding: Finding) -> Iterator[None]:
+    """Looks at what each module gives on the way there, and at the gradient of it on the way back."""
+    names = {module: name or type(model).__name__ for name, module in model.named_modules()}
+
+    def note(text: str) -> None:
+        finding.first = finding.first or text
+
+    def back(name: str, gradient: Tensor) -> None:
+        if _bad(gradient):
+            note(f"on the way back, the gradient of what {name} gives: {_described(gradient)}")
+
+    def there(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+        if not isinstance(out, Tensor):
+            return
+        if _bad(out):
+            largest = max((float(one.detach().abs().max()) for one in args if _is_real(one)), default=0.0)
+            note(f"{names[module]} ({type(module).__name__}): {_described(out)}, of inputs up to {largest:.3g}")
+        if out.requires_grad:
+            out.register_hook(lambda gradient, name=names[module]: back(name, gradient))
+
+    hooks = [module.register_forward_hook(there) for module in names]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.numel() > 0
+
+
+def _bad(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())
+
+
+def _described(tensor: Tensor) -> str:
+    nan, inf = int(tensor.isnan().sum()), int(tensor.isinf().sum())
+    return f"{nan} nan and {inf} inf of {tensor.numel()} in {list(tensor.shape)}"
+
+
+def _parts(run: Path) -> tuple[nn.Module, type[Any], Callable[[Any], Tensor], Any]:
+    """Returns the model of a run with fresh weights, the class of its batches, its loss and its precision."""
+    tree, source = load_recipe(run), f"recipe of run {str(run)!r}"
+    model: Any
+    match tree.get("task", "translation"):
+        case "translation" | "rnn_translation":
+            pairs = translation.parse_recipe(tree, source)
+            model = translation.build_model(pairs, Tokenizers.load(run))
+            return model, Batch, lambda batch: translation.batch_loss(model, batch, pairs.loss)[0], _precision(pairs)
+        case "language_model" | "rnn_language_model":
+            text = language_model.parse_language_model(tree, source)
+            model = language_model.build_net(text, load_tokenizer(run))
+            return model, StreamBatch, lambda one: language_model.batch_loss(model, one, text.loss)[0], _precision(text)
+        case "masked":
+            hidden = masked.parse_masked(tree, source)
+            model = masked.build_masked(hidden, load_tokenizer(run))
+            return model, MaskedBatch, lambda one: masked.batch_loss(model, one, hidden.loss)[0], _precision(hidden)
+        case "classify":
+            lines, labels = classify.parse_classify(tree, source), classify.load_labels(run)
+            model = classify.build_classifier(lines, load_tokenizer(run), labels)
+            # weights of classes scale the loss of a line and make nothing finite that is not
+            objective = classify.Objective(labels, lines.loss.label_smoothing)
+            return model, LabelledBatch, lambda one: objective.loss_of(model, one)[0], _precision(lines)
+    raise ModelError(f"run {str(run)!r}: its task takes no steps, there is none to replay")
+
+
+def _precision(recipe: Any) -> Any:
+    return recipe.train.precision

@@ -1,0 +1,318 @@
+"""From a recipe to a run directory: what ``clearhead train`` and ``clearhead.train`` do."""
+
+import contextlib
+import itertools
+import json
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from clearhead.checkpoint import tidy, verify_checkpoint
+from clearhead.config import Tree, differences, merge
+from clearhead.errors import DataError, UsageError
+from clearhead.runs.directory import check_free, create_run, new_run, write_text
+from clearhead.runs.lock import locked
+from clearhead.runs.pointers import find_checkpoint
+from clearhead.runs.recipes import load_recipe, read_recipe
+from clearhead.tasks.catalog import prepare_job, resolve
+from clearhead.training.config import MachineConfig
+from clearhead.training.device import keep_freed_memory
+from clearhead.training.distributed import joined, ranks
+from clearhead.training.events import Event, Finished, Noted
+from clearhead.training.job import GradientJob, Job, Progress
+from clearhead.training.writers import JsonLinesWriter, Writer, draw_curves
+
+RESUMABLE = (
+    *(f"train.{name}" for name in ("max_steps", "max_minutes", "evaluate_every", "checkpoint_every", "keep_last")),
+    "train.device",
+    "finetune.epochs",
+)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a training run ended."""
+
+    run: Path
+    step: int
+    reason: str
+    scores: dict[str, float]
+    signal: int | None = None
+    """The signal that interrupted it, if one did."""
+    notes: tuple[str, ...] = ()
+    """What differs from the run before it went on."""
+    memory: dict[str, int] = field(default_factory=dict)
+    """What ``clearhead train`` forecast, in bytes by what they are for."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run about to train, which no other process can write to."""
+
+    job: Job
+    run: Path
+    notes: tuple[str, ...] = ()
+    """What a person should know: keys that differ, another number of threads, a lock that was left behind."""
+
+
+def prepare_new(tree: Tree, folder: Path, *, progress: Progress = lambda done, total: None, source: str) -> Job:
+    """Everything before the first step of a new run; writes no run directory."""
+    keep_freed_memory()
+    return prepare_job(tree, source, folder, progress=progress)
+
+
+def prepare_resumed(
+    run: Path, tree: Tree, folder: Path, *, progress: Progress, checkpoint: str = "latest", allow: Sequence[str] = ()
+) -> tuple[Job, list[str], Path | None]:
+    """Everything before the next step of a run that exists, but for taking over its checkpoint.
+
+    Args:
+        run: its directory.
+        tree: the recipe, or what is to differ from the run's.
+        folder: the text.
+        progress: see ``Job``.
+        checkpoint: latest, best or a name.
+        allow: keys that may differ besides ``RESUMABLE``; ``data`` allows other text.
+
+    Returns:
+        The job, what differs, and the checkpoint to go on from, which is whole.
+
+    Raises:
+        UsageError: the recipe differs from the run's in a key that a resumed run cannot change.
+        DataError: the text is not that of the run.
+        ModelError: the checkpoint is damaged; the message names the file and the checkpoint before it.
+    """
+    source = f"recipe of run {str(run)!r}"
+    kept = resolve(load_recipe(run), source)
+    wanted = resolve(merge(kept, tree), source)
+    differing = differences(kept, wanted)
+    if refused := [key for key in differing if key not in (*RESUMABLE, *allow)]:
+        allowed = ", ".join(RESUMABLE)
+        raise UsageError(
+            f"--resume: {', '.join(refused)} differs from the run's recipe; only {allowed} may, "
+            "others where --allow-change names them"
+        )
+    notes = [f"recipe: {key} = {after!r}, was {before!r}" for key, (before, after) in differing.items()]
+    path = find_checkpoint(run, checkpoint)
+    if path is not None:
+        verify_checkpoint(path)
+    keep_freed_memory()
+    # tokenizers from the checkpoint, whose checksums fit; those of the first format are in the run alone
+    place = path if path is not None and (path / "tokenizer").is_dir() else run
+    job = prepare_job(wanted, source, folder, run=place, progress=progress)
+    if "data" not in allow:
+        check_same_text(job, run, folder)
+    return job, notes, path
+
+
+def check_same_text(job: Job, run: Path, folder: Path) -> None:
+    """Checks that the text is that of the run: another one has other batches, and the position in them means nothing.
+
+    Raises:
+        DataError: it is not.
+    """
+    try:
+        before = json.loads((run / "data-report.json").read_bytes())
+        digests = {split: report.get("digest") for split, report in before.items()}
+    except (OSError, ValueError, AttributeError):
+        return  # an old run, or one whose report somebody has changed
+    for split, report in job.reports().items():
+        now = report.as_dict().get("digest")
+        if digests.get(split) and now and digests[split] != now:
+            raise DataError(
+                f"data {str(folder)!r}: split {split!r} is not the text that run {str(run)!r} was trained on; "
+                "--allow-change data goes on with it"
+            )
+
+
+def train_run(job: Job, run: Path, writers: Iterable[Writer] = (), notes: Sequence[str] = ()) -> TrainResult:
+    """Trains what was prepared into the directory ``run``; SIGINT and SIGTERM end it after the step, with a checkpoint.
+
+    Args:
+        job: from ``prepare_new`` or ``prepare_resumed``.
+        run: gets recipe, tokenizers, checkpoints, metrics, curves and a model card.
+        writers: take every event; they are closed at the end.
+        notes: are told to the writers first.
+    """
+    first = ranks().rank == 0  # which alone writes
+    if first:
+        job.save(run)
+    told = [Noted(job.progress.step, line) for line in notes]
+    with _stop_on_signals() as caught:
+        events = itertools.chain(told, job.fit(run, lambda: bool(caught)))
+        reason = _consume(events, run / "metrics.jsonl" if first else None, list(writers), job.progress.step)
+    if first:
+        try:
+            draw_curves(run / "metrics.jsonl", run / "loss.png")
+        except OSError as error:
+            raise DataError(f"curves of run {str(run)!r} cannot be written: {error.strerror}") from error
+        write_text(run / "README.md", job.card(run))
+    return TrainResult(run, job.progress.step, reason, job.progress.scores, caught[0] if caught else None, tuple(notes))
+
+
+def _consume(events: Iterator[Event], metrics: Path | None, writers: list[Writer], step: int) -> str:
+    """Gives every event to every writer; returns why the loop ended."""
+    reason = ""
+    try:
+        writers = [JsonLinesWriter(metrics, from_step=step), *writers] if metrics else writers
+        for event in events:
+            reason = event.reason if isinstance(event, Finished) else reason
+            for writer in writers:
+                writer.write(event)
+    except OSError as error:
+        raise DataError(f"metrics of the run cannot be written: {error.strerror}") from error
+    finally:
+        for writer in writers:
+            writer.close()
+    return reason
+
+
+@contextmanager
+def begin(
+    recipe: str | Path,
+    folder: Path,
+    out: Path | None = None,
+    *,
+    overrides: Iterable[str] = (),
+    resume: bool = False,
+    checkpoint: str = "latest",
+    allow: Sequence[str] = (),
+    progress: Progress = lambda done, total: None,
+) -> Iterator[Begun]:
+    """Prepares a new run, or the one in ``out`` to go on, and makes its directory once nothing can fail any more.
+
+    The run is this process's own until the ``with`` block ends.
+
+    Raises:
+        ClearheadError: recipe, text, run directory or device cannot be used.
+    """
+    if resume and out is None:
+        raise UsageError("--resume: name the run with --out RUN")
+    there = resume and out is not None and (out / "recipe.toml").exists()
+    tree = read_recipe(recipe, overrides, start=load_recipe(out).get("start", "") if out and there else "")
+    if not resume and (allow or checkpoint != "latest"):
+        raise UsageError("--allow-change, --checkpoint: for a run that goes on; add --resume")
+    source = f"recipe {str(recipe)!r}"
+    with contextlib.ExitStack() as held:
+        found = held.enter_context(joined(_patience(tree)))
+        prepared: list[_Prepared] = []
+
+        def alone() -> str:
+            """The first process reads and encodes, once, and says where the others find what it made."""
+            if out is not None and there:
+                prepared.append(_go_on(out, tree, folder, held, progress=progress, options=(source, checkpoint, allow)))
+            else:
+                prepared.append(_start(out, tree, folder, held, progress=progress, source=source))
+            if found.world > 1:
+                prepared[0].job.save(prepared[0].run)
+            return json.dumps([str(prepared[0].run), prepared[0].path and str(prepared[0].path)])
+
+        run, path = (one and Path(one) for one in json.loads(found.first_alone(alone)))
+        if not prepared:
+            prepared.append(_Prepared(prepare_job(load_recipe(run), source, folder, run=run), run, [], path))
+        job, notes = prepared[0].job, prepared[0].notes
+        if isinstance(job, GradientJob):
+            job.arrange()
+            notes += job.state.restore(path) if path else []
+        elif found.world > 1:
+            raise UsageError("torchrun: what is learned in one pass over the text is learned by one process")
+        yield Begun(job, run, tuple(notes))
+
+
+@dataclass
+class _Prepared:
+    job: Job
+    run: Path
+    notes: list[str]
+    path: Path | None = None
+    """The checkpoint to go on from."""
+
+
+def _patience(tree: Tree) -> float:
+    """How long processes wait for one another; a wrong value is refused where the recipe is read."""
+    value = tree.get("train", {}).get("rank_timeout", MachineConfig.rank_timeout)
+    return float(value) if isinstance(value, int | float) and value > 0 else MachineConfig.rank_timeout
+
+
+def _go_on(
+    out: Path,
+    tree: Tree,
+    folder: Path,
+    held: contextlib.ExitStack,
+    *,
+    progress: Progress,
+    options: tuple[str, str, Sequence[str]],
+) -> _Prepared:
+    source, checkpoint, allow = options
+    notes = held.enter_context(locked(out))
+    tidy(out)
+    if find_checkpoint(out, checkpoint) is None:
+        # it ended before its first checkpoint: there is nothing to lose
+        return _Prepared(prepare_new(tree, folder, progress=progress, source=source), out, notes)
+    job, more, path = prepare_resumed(out, tree, folder, progress=progress, checkpoint=checkpoint, allow=allow)
+    return _Prepared(job, out, [*notes, *more], path)
+
+
+def _start(
+    out: Path | None, tree: Tree, folder: Path, held: contextlib.ExitStack, *, progress: Progress, source: str
+) -> _Prepared:
+    if out is not None:
+        check_free(out)
+    job = prepare_new(tree, folder, progress=progress, source=source)
+    run = create_run(out) if out is not None else new_run(job.recipe.name)
+    return _Prepared(job, run, held.enter_context(locked(run)))
+
+
+def train(
+    recipe: str | Path,
+    *,
+    data: str | Path,
+    out: str | Path | None = None,
+    resume: bool = False,
+    allow_changes: Sequence[str] = (),
+    overrides: Iterable[str] = (),
+    writers: Iterable[Writer] = (),
+) -> TrainResult:
+    """Trains a model from raw text; what ``clearhead train`` does, without a screen.
+
+    Args:
+        recipe: a preset's name or a TOML file.
+        data: folder with the text files of the recipe.
+        out: run directory; None is the next free ``runs/NAME-NNN``.
+        resume: go on with the run in ``out``, or start it if it has no checkpoint yet.
+        allow_changes: keys of the recipe that may differ when a run goes on, and ``data`` for the text.
+        overrides: ``key=value`` strings over the recipe, such as ``src=zh``.
+        writers: consumers of the training events.
+
+    Raises:
+        ClearheadError: recipe, text, run directory or device cannot be used.
+    """
+    where = Path(out) if out is not None else None
+    with begin(recipe, Path(data), where, overrides=overrides, resume=resume, allow=allow_changes) as begun:
+        return train_run(begun.job, begun.run, writers, begun.notes)
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[list[int]]:
+    """Collects the first SIGINT or SIGTERM; a second one acts as usual."""
+    caught: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+        signal.signal(number, before[signal.Signals(number)])
+
+    try:
+        for number in before:
+            signal.signal(number, note)
+    except ValueError:
+        pass  # not the main thread: signals are somebody else's
+    try:
+        yield caught
+    finally:
+        if signal.getsignal(signal.SIGINT) is note or signal.getsignal(signal.SIGTERM) is note:
+            for number, handler in before.items():
+                signal.signal(number, handler)

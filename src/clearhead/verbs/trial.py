@@ -1,0 +1,82 @@
+"""What a run will take, measured on its own largest batches: the numbers of a dry run."""
+
+import resource
+import sys
+import time
+from dataclasses import dataclass, fields
+
+from torch import Tensor
+
+from clearhead.training.job import GradientJob
+from clearhead.training.loop import engine_of, precision_of, scheduled, step_on
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Sizes and speed of a training run."""
+
+    batches_per_epoch: int
+    padding_efficiency: float
+    """Real tokens over padded ones."""
+    parameters: int
+    shapes: dict[str, list[int]]
+    """Of the tensors in the batch that takes the most memory, which the first step is on."""
+    seconds_per_step: float
+    tokens_per_second: float
+    """Targets."""
+    peak_memory_mb: float
+    """Resident memory of this process after the steps."""
+    minutes: float
+    """For all steps, evaluation not counted."""
+    targets: str
+    """What is counted as one."""
+
+    def lines(self) -> list[str]:
+        """The same as text."""
+        return [
+            f"batches: {self.batches_per_epoch:,} an epoch, {self.padding_efficiency:.1%} of positions are real pieces",
+            "a batch: " + ", ".join(f"{name} {shape}" for name, shape in self.shapes.items()),
+            f"a step: {self.seconds_per_step:.3f} s, {self.tokens_per_second:,.0f} {self.targets}/s, "
+            f"process at {self.peak_memory_mb:,.0f} MB",
+            f"the run: about {self.minutes:,.0f} minutes without evaluation",
+        ]
+
+
+def try_steps(job: GradientJob, steps: int = 3) -> Forecast:
+    """Takes ``steps`` training steps after one on the largest batch, and measures them."""
+    settings, (plan, largest) = job.settings, job.first_epoch()
+    work = job.work()
+    first = next(work.batches(0, largest))
+    batches = [first, *(batch for batch, _ in zip(work.batches(0, 0), range(steps), strict=False))]
+    shapes = {field.name: getattr(first, field.name) for field in fields(first)}
+    seconds, tokens = 0.0, 0
+    precision, engine = precision_of(job.state, settings), engine_of(job.state, work)
+    for number, batch in enumerate(batches):
+        started = time.perf_counter()
+        step = settings.max_steps  # by the last step all parts learn
+        step_on(job.state, [batch], work, step, grad_clip_norm=1.0, precision=precision, engine=engine)
+        if number:
+            seconds, tokens = seconds + time.perf_counter() - started, tokens + batch.target_count
+    per_step = seconds / max(len(batches) - 1, 1) * settings.grad_accum_steps
+    return Forecast(
+        batches_per_epoch=len(plan),
+        padding_efficiency=plan.efficiency,
+        parameters=job.parameters,
+        shapes={name: list(value.shape) for name, value in shapes.items() if isinstance(value, Tensor)},
+        seconds_per_step=per_step,
+        tokens_per_second=tokens / seconds if seconds else 0.0,
+        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        / (1024 if sys.platform != "darwin" else 2**20),
+        minutes=per_step * settings.max_steps / 60,
+        targets=job.targets,
+    )
+
+
+def lr_curve(job: GradientJob, columns: int = 60) -> str:
+    """Draws the learning rate over the run in one line of text, from 0 to its peak."""
+    optim, settings = job.recipe.optim, job.settings
+    marks = "▁▂▃▄▅▆▇█"
+    steps = (max(round(settings.max_steps * (column + 1) / columns), 1) for column in range(columns))
+    factors = [scheduled(step, settings, optim) for step in steps]
+    line = "".join(marks[min(round(factor * (len(marks) - 1)), len(marks) - 1)] for factor in factors)
+    return f"{line} peak {settings.lr:g}"

@@ -1,0 +1,18 @@
+"""Where encoded corpora are kept."""
+
+from pathlib import Path
+
+import pytest
+
+from clearhead.runs.cache import cache_folder
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CLEARHEAD_CACHE", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    monkeypatch.setenv("HOME", "/somebody")
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("CLEARHEAD_CACHE")
+    assert cache_folder() == Path("/xdg/clearhead")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path("/somebody/.cache/clearhead")

@@ -1,0 +1,47 @@
+"""What a run keeps: steps, scores and sizes are those of the files, and damage is found."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from clearhead.checkpoint import load_checkpoint
+from clearhead.errors import ModelError
+from clearhead.runs.listing import kept_checkpoints
+
+
+def test_sizes_are_those_of_the_tensors(toy_run: Path) -> None:
+    found = kept_checkpoints(toy_run, verify=True)
+    assert [one.step for one in found] == [40, 80, 120]
+    assert [one.marks for one in found] == [[], [], ["best", "latest"]]
+    assert [bool(one.scores) for one in found] == [False, False, True], "the run was judged at its end alone"
+    for one in found:
+        saved = load_checkpoint(one.path).tensors
+        weights = sum(tensor.numel() * tensor.element_size() for tensor in saved["model"].values())
+        assert one.sizes["model"] == one.sizes["ema"] == weights
+        assert one.sizes["optimizer exp_avg"] == one.sizes["optimizer exp_avg_sq"] == weights
+        assert sum(one.sizes.values()) < one.bytes < 1.2 * sum(one.sizes.values()) + 60_000
+        assert (one.verified, one.problem) == (True, "")
+        json.dumps(one.as_dict())
+
+
+def test_damage_is_found_in_one_and_the_others_are_listed(toy_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(toy_run, run)
+    folder = run / "checkpoints"
+    file = folder / "step-00000080" / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    (folder / "step-00000040" / "state.json").write_text("{")
+    (folder / "best").write_text("nothing")
+    assert [bool(one.problem) for one in kept_checkpoints(run)] == [True, False, False], "a header is not a checksum"
+    found = kept_checkpoints(run, verify=True)
+    assert ["state.json" in found[0].problem, "does not match the checksum" in found[1].problem] == [True, True]
+    assert [found[0].step, found[2].marks, found[2].problem] == [None, ["latest"], ""]
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"it has no recipe\.toml"):
+        kept_checkpoints(tmp_path)

@@ -1,0 +1,82 @@
+"""A run has one writer; a lock that was left behind is explained and does not stand in the way."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clearhead.errors import DataError, UsageError
+from clearhead.runs import lock
+from clearhead.runs.lock import locked
+
+# another process: takes the lock, says so, and holds it until it is told to end
+HOLD = """
+import sys, os, signal
+from pathlib import Path
+from clearhead.runs.lock import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    if sys.stdin.readline() == "die\\n":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def holder(run: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", HOLD, str(run)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_run_in_use_is_refused_until_its_process_ends(tmp_path: Path) -> None:
+    process = holder(tmp_path)
+    with (
+        pytest.raises(UsageError, match=rf"is in use by process {process.pid} on .* since .*: wait for it"),
+        locked(tmp_path),
+    ):
+        pass
+    process.communicate("end\n", timeout=30)
+    with locked(tmp_path) as notes:
+        assert notes == []
+        assert json.loads((tmp_path / "lock").read_text())["process"] == os.getpid()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_of_a_process_that_was_killed_is_explained_and_taken(tmp_path: Path) -> None:
+    process = holder(tmp_path)
+    process.communicate("die\n", timeout=30)
+    assert (tmp_path / "lock").exists()
+    with locked(tmp_path) as notes:
+        (line,) = notes
+    assert f"was left by process {process.pid} on " in line
+    assert "ended without a word: taken over" in line
+    (tmp_path / "lock").write_text("\0\0")
+    with locked(tmp_path) as notes:
+        assert "was left by another process" in notes[0]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"lock of run .* cannot be made"), locked(tmp_path / "missing"):
+        pass
+
+
+def test_a_file_system_without_locks_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise OSError(lock.errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock.fcntl, "lockf", none)
+    with locked(tmp_path) as notes:
+        assert notes == []
+
+
+def test_a_holder_that_is_just_leaving_is_waited_for_by_trying_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file is gone by the time that the lock is got: somebody else may hold the next one."""
+    monkeypatch.setattr(lock.fcntl, "lockf", lambda *_: (tmp_path / "lock").unlink())
+    with pytest.raises(UsageError, match="is in use by another process"), locked(tmp_path):
+        pass

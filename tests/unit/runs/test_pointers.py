@@ -1,0 +1,66 @@
+"""Which checkpoint a run points to."""
+
+from pathlib import Path
+
+import pytest
+
+from clearhead.checkpoint import checkpoints_of
+from clearhead.errors import ModelError
+from clearhead.optim.build import OptimConfig, build_ema, build_optimizers
+from clearhead.runs.pointers import find_checkpoint
+from clearhead.training.events import Saved
+from clearhead.training.saving import Saver
+from clearhead.training.state import TrainState
+from tests.small import small
+
+
+def state(*, ema: bool = False, seed: int = 0, **sizes: int) -> TrainState:
+    model = small(seed=seed, **sizes)
+    return TrainState(model, build_optimizers(model, OptimConfig(), 0.1), build_ema(model, 0.9) if ema else None)
+
+
+def save(one: TrainState, run: Path, keep_last: int = 3) -> Path:
+    saver = Saver(run, keep_last)
+    saver.save(one)
+    (told,) = saver.wait(last=True)
+    assert isinstance(told, Saved)
+    return told.path
+
+
+def saved(run: Path, step: int, *, best: bool = False, keep_last: int = 2) -> None:
+    one = state()
+    one.step, one.best_step = step, step if best else 3
+    save(one, run, keep_last)
+
+
+def names(run: Path) -> list[int]:
+    return [int(path.name.removeprefix("step-")) for path in checkpoints_of(run)]
+
+
+def test_without_a_best_one_the_latest_is_meant(tmp_path: Path) -> None:
+    assert find_checkpoint(tmp_path, "best") is None
+    assert find_checkpoint(tmp_path, "latest") is None
+    saved(tmp_path, 5)
+    found = find_checkpoint(tmp_path, "best")
+    assert found is not None
+    assert found.name == "step-00000005"
+    with pytest.raises(ModelError, match="has no checkpoint 'step-7'; it has step-00000005"):
+        find_checkpoint(tmp_path, "step-7")
+
+
+def test_a_pointer_to_a_checkpoint_that_is_gone_names_it(tmp_path: Path) -> None:
+    saved(tmp_path, 5)
+    (tmp_path / "checkpoints" / "latest").write_text("step-00000009\n")
+    with pytest.raises(
+        ModelError, match=r"latest' names the checkpoint 'step-00000009', which is not there; there is step-0"
+    ):
+        find_checkpoint(tmp_path, "latest")
+    for damaged in (b"", b"\xff\n", b"step-0000000\x00"):
+        (tmp_path / "checkpoints" / "latest").write_bytes(damaged)
+        with pytest.raises(ModelError, match="which is not there"):
+            find_checkpoint(tmp_path, "latest")
+    (tmp_path / "checkpoints" / "latest").unlink()  # killed before it was made
+    found = find_checkpoint(tmp_path, "latest")
+    assert found is not None
+    assert found.name == "step-00000005"
+    assert find_checkpoint(found) == found, "a checkpoint is its own"

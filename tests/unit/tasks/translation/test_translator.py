@@ -1,0 +1,229 @@
+"""A translator's promises: order, batch mates that change nothing, scores of the model, alignment, splitting."""
+
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from clearhead.config import merge
+from clearhead.data.translation import collate
+from clearhead.decode.search import SearchConfig
+from clearhead.errors import DataError, ModelError
+from clearhead.runs.tokenizers import Tokenizers
+from clearhead.tasks.translation import translator as module
+from clearhead.tasks.translation.recipe import build_model, parse_recipe
+from clearhead.tasks.translation.translator import Translation, Translator
+from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
+from tests.toy import RECIPE
+
+
+@pytest.fixture(scope="module")
+def translator(toy_run: Path) -> Translator:
+    return Translator.load(toy_run)
+
+
+@pytest.fixture(scope="module")
+def lines(toy_data: Path) -> list[str]:
+    return (toy_data / "train.zh").read_text(encoding="utf-8").splitlines()[:6]
+
+
+def test_a_text_gives_the_same_whatever_stands_beside_it(
+    translator: Translator, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [lines[0], "", *lines[1:4], "我", lines[0], lines[4] + lines[5]]
+    together = translator.translate(given, beam=3)
+    monkeypatch.setattr(module, "BATCH_TOKENS", 1)  # every sentence in a batch of its own
+    for text, one, alone in zip(given, together, translator.translate(given, beam=3), strict=True):
+        assert (one.text, one.pieces) == (alone.text, alone.pieces), text
+        assert one.score == pytest.approx(alone.score, abs=1e-4)
+    assert together[0] == together[6]
+    assert together[1] == Translation("", 0.0, 0.0, [], [], [])
+    assert translator.translate([]) == []
+
+
+def test_scores_are_those_of_the_model_in_training(translator: Translator, lines: list[str]) -> None:
+    """Sums of the piece scores, and what the eager model says with all targets given."""
+    for ranked in translator.n_best(lines[:3], SearchConfig(4, 3), prefix="The"):
+        for one in ranked:
+            assert one.score == pytest.approx(math.fsum(one.log_probs), abs=1e-5)
+            targets = one.target_ids[:-1] if one.complete else one.target_ids
+            batch = collate([one.source_ids], [targets])
+            with torch.inference_mode():
+                log_probs = translator.model(batch.src_ids, batch.tgt_ids)[0].log_softmax(-1)
+            expected = log_probs.gather(1, batch.targets[0, :, None])[: len(one.log_probs), 0].tolist()
+            assert one.log_probs == pytest.approx(expected, abs=2e-5)
+            assert one.pieces == translator.tokenizers.tgt.pieces(one.target_ids)
+            assert one.text.startswith("The")
+
+
+def test_packed_and_plain_decoding_say_the_same(translator: Translator, lines: list[str]) -> None:
+    plain = replace(translator, packed=None)
+    for beam in (1, 5):
+        found = [[one.pieces for one in each.translate(lines, beam=beam)] for each in (translator, plain)]
+        assert found[0] == found[1]
+
+
+def test_the_limit_ends_what_does_not_end(
+    translator: Translator, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Translator, "_limit", lambda self, source, prefix: 2)
+    for beam in (1, 3):
+        (one,) = translator.translate(lines[:1], beam=beam)
+        assert (one.complete, len(one.pieces), len(one.log_probs)) == (False, 2, 2)
+        assert "</s>" not in one.pieces
+
+
+def test_alignment_points_to_source_pieces(translator: Translator, lines: list[str]) -> None:
+    plain, aligned = (translator.translate(lines[:2], alignment=wanted) for wanted in (False, True))
+    assert [one.alignment for one in plain] == [None, None]
+    for one in aligned:
+        assert one.alignment is not None
+        assert len(one.alignment) == len(one.pieces)
+        assert set(one.alignment) <= set(range(len(one.source_pieces)))
+        assert len(set(one.alignment)) > 1
+    assert translator.aligned(translator.translate([""])[0]).alignment is None
+
+
+def test_alternatives_are_the_most_probable_first_pieces(translator: Translator, lines: list[str]) -> None:
+    for prefix in ("", "The"):
+        found = translator.alternatives(lines[0], 4, prefix=prefix)
+        start = translator.tokenizers.tgt.encode(prefix)
+        batch = collate([translator.tokenizers.src.encode(lines[0])], [start])
+        with torch.inference_mode():
+            logits = translator.model(batch.src_ids, batch.tgt_ids)[0, -1]
+        logits = logits.clone()
+        logits[[0, 1, 3]] = float("-inf")
+        best = [piece for piece in logits.topk(4).indices.tolist() if piece != 2]
+        assert {one.target_ids[len(start)] for one in found} == set(best)
+        assert all(one.target_ids[: len(start)] == start for one in found)
+    whole = translator.translate(lines[:1])[0].text
+    count = len(translator.tokenizers.tgt.encode(whole))
+    found = translator.alternatives(lines[0], 3, prefix=whole)
+    assert len(found) == 2, "the end mark, most probable here, is no piece to go on with"
+    assert all(one.target_ids[count] != 2 for one in found)
+    assert translator.alternatives(" ") == []
+
+
+def test_a_long_text_is_split_at_sentence_ends(translator: Translator, lines: list[str]) -> None:
+    sentences = [line.rstrip("。？") + "。" for line in lines]
+    long = "".join(sentences) * 2
+    (one,) = translator.translate([long])
+    alone = [part.text for part in translator.translate(sentences)]
+    assert (one.parts, one.dropped) == (12, 0)
+    assert one.text == " ".join(alone * 2)
+    assert one.score == pytest.approx(math.fsum(one.log_probs), abs=1e-4)
+    (cut,) = translator.translate([long], overlong="truncate")
+    count = len(translator.tokenizers.src.encode(long))
+    assert (cut.parts, cut.dropped) == (1, count - 62)
+    with pytest.raises(DataError, match=f"has {count} pieces, the model takes 62"):
+        translator.translate([long], overlong="error")
+    (unbroken,) = translator.translate(["我" * 150])
+    assert unbroken.parts == -(-len(translator.tokenizers.src.encode("我" * 150)) // 62)
+
+
+def test_output_is_one_line(translator: Translator) -> None:
+    ids = translator.tokenizers.tgt.encode("one\ntwo\r\nthree ")
+    assert translator._line(ids) == "one two  three"
+
+
+def test_a_trace_follows_the_way_of_a_greedy_translation(translator: Translator, lines: list[str]) -> None:
+    trace = translator.trace(lines[0], top=2)
+    (greedy,) = translator.translate(lines[:1], beam=1)
+    assert trace.translation == greedy.text
+    assert [step.chosen for step in trace.steps] == greedy.target_ids
+    assert trace.source_ids == [*greedy.source_ids, 2]
+    used = {piece for step in trace.steps for piece in [*step.input_ids, step.chosen]}
+    assert used <= trace.pieces.keys()
+    with pytest.raises(DataError, match="there is nothing to trace"):
+        translator.trace("")
+
+
+def test_a_run_without_a_checkpoint_says_so(toy_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_bytes((toy_run / "recipe.toml").read_bytes())
+    with pytest.raises(ModelError, match="has no checkpoint yet: train it, or go on with --resume"):
+        Translator.load(tmp_path)
+
+
+def test_a_prefix_that_the_vocabulary_cannot_spell_is_refused(translator: Translator, lines: list[str]) -> None:
+    tokenizer = Tokenizer.train(lines * 2, TokenizerConfig(kind="char", vocab_size=400))
+    recipe = parse_recipe(merge(RECIPE, {"tokenizer": {"kind": "char"}}), "here")
+    tokenizers = Tokenizers(tokenizer, tokenizer)
+    spelling = Translator(recipe, tokenizers, build_model(recipe, tokenizers).eval(), translator.device)
+    assert spelling.translate(lines[:1], prefix=lines[1])[0].text.startswith(lines[1])
+    with pytest.raises(DataError, match="prefix"):
+        spelling.translate(lines[:1], prefix="☃")
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_a_prefix_lengthens_the_limit(
+    beam: int, translator: Translator, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Translator, "_forbidden", [0, 1, 2, 3])  # the end mark too: only the limit ends anything
+    tokenizers = translator.tokenizers
+    source, prefix = "我", " ".join(["the apple"] * 4)
+    count = len(tokenizers.tgt.encode(prefix))
+    plain, longer = (translator.translate([source], beam=beam, prefix=start)[0] for start in ("", prefix))
+    limit = 2 * len(tokenizers.src.encode(source)) + 20
+    assert (len(plain.pieces), len(longer.pieces)) == (limit, limit + count)
+    assert 0 < count < 64 - limit, "the model's 64 positions bound neither"
+
+
+def has_word(text: str, word: str) -> bool:
+    """As ``clearhead.text.phrase`` has it: a Chinese character beside a word is no part of it."""
+    return re.search(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", text) is not None
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_required_and_avoided_phrases(beam: int, translator: Translator, lines: list[str]) -> None:
+    free = translator.translate(lines, beam=beam)
+    wrong = [one.text.split()[0] for one in free]
+    for one in translator.translate(lines, beam=beam, require=["tomorrow", "the apple"]):
+        assert (one.unmet, has_word(one.text, "tomorrow"), has_word(one.text, "the apple")) == ([], True, True), (
+            one.text
+        )
+    for one, word in zip(translator.translate(lines, beam=beam, avoid=[[word] for word in wrong]), wrong, strict=True):
+        assert not has_word(one.text, word), one.text
+    assert translator.translate(lines, beam=beam, require=[[]] * 6, avoid=[[]] * 6) == free
+
+
+def test_phrases_of_one_text_are_nothing_to_another(translator: Translator, lines: list[str]) -> None:
+    require, avoid = [["tomorrow"], [], ["in the box", "I"], [], ["I"], []], [[], [], [], ["the"], [], ["the", "a"]]
+    together = translator.n_best(lines, SearchConfig(4, 3), require=require, avoid=avoid)
+    for line, needs, never, ranked in zip(lines, require, avoid, together, strict=True):
+        (alone,) = translator.n_best([line], SearchConfig(4, 3), require=needs, avoid=never)
+        assert [(one.pieces, one.unmet) for one in ranked] == [(one.pieces, one.unmet) for one in alone]
+        assert all(has_word(one.text, phrase) is (phrase not in one.unmet) for one in ranked for phrase in needs)
+        assert not any(has_word(one.text, phrase) for one in ranked for phrase in never)
+
+
+def test_what_is_unmet_is_told(translator: Translator, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    sentence = lines[0].rstrip("。？") + "。"
+    required = translator.translate([sentence])[0].text.split()[0]
+    (split,) = translator.translate([sentence * 12], require=[required, "tomorrow"])
+    assert split.parts > 1
+    assert split.unmet == ["tomorrow"], "in one part is enough; none is made to contain what no part has"
+    assert [one.unmet for one in translator.translate(["", "  "], require=["tomorrow"])] == [[], []]
+    monkeypatch.setattr(Translator, "_limit", lambda self, source, given: 1)
+    (cut,) = translator.translate(lines[:1], require=["tomorrow the apple"])
+    assert (cut.complete, cut.unmet) == (False, ["tomorrow the apple"])
+
+
+def test_a_long_phrase_has_room(translator: Translator) -> None:
+    phrase = " ".join(["the apple"] * 4)
+    (one,) = translator.translate(["我"], require=[phrase], beam=2)
+    assert phrase in one.text
+    with pytest.raises(DataError, match="pieces, at most 63 leave room for the end"):
+        translator.translate(["我"], require=[phrase * 10])
+
+
+def test_the_beam_is_wider_by_the_pieces_of_phrases_and_each_width_is_a_batch_of_its_own(
+    translator: Translator,
+) -> None:
+    demands = translator._phrases.demands([[], ["the"], [], ["the", "yes"], ["the"]], (), count=5, prefix="", room=60)
+    count = demands[3].pieces
+    assert 1 == demands[1].pieces < count
+    found = list(module._batches([[5], [5, 6], [], [5], [5]], demands, 2))
+    assert found == [([0], 2), ([1, 4], 3), ([3], 2 + count)]

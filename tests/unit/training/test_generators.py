@@ -1,0 +1,41 @@
+"""Random generators go on where they were: the same draws, by way of JSON."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from clearhead.errors import ModelError
+from clearhead.training.generators import generator_states, restore_generators
+
+
+def draws() -> list[object]:
+    """Of an odd number of normals, so that each generator has one in store."""
+    return [
+        [random.gauss(0, 1) for _ in range(3)],
+        random.random(),
+        np.random.standard_normal(3).tolist(),
+        np.random.rand(5).tolist(),
+        torch.randn(3).tolist(),
+        torch.randint(99, (5,)).tolist(),
+    ]
+
+
+def test_what_is_drawn_next_is_the_same_after_a_way_through_json() -> None:
+    draws()
+    kept = json.dumps(generator_states())
+    expected = draws()
+    assert draws() != expected
+    restore_generators(json.loads(kept))
+    assert draws() == expected
+    random.seed(1)
+    restore_generators(json.loads(kept))
+    assert generator_states() == json.loads(kept)
+
+
+@pytest.mark.parametrize("broken", [{}, {"python": [3, "!", None]}, {"python": [3, "AAAA", None]}])
+def test_what_is_no_state_is_refused(broken: dict[str, object]) -> None:
+    with pytest.raises(ModelError, match="random generators"):
+        restore_generators(broken)

@@ -1,0 +1,61 @@
+"""What all jobs share: files in the run, the frame of the model card."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clearhead.config import merge, read_toml
+from clearhead.errors import UsageError
+from clearhead.tasks.classify.job import prepare_classify
+from clearhead.tasks.language_model.job import prepare_language_model
+from clearhead.tasks.masked.job import prepare_masked
+from clearhead.tasks.translation.job import prepare_translation
+from clearhead.training.job import fresh_state
+from tests.toy import CLASSIFY, LANGUAGE_MODEL, MASKED, RECIPE
+
+ALONE = {"masked": {"next_sentence": False}}
+
+
+def test_a_run_keeps_recipe_tokenizer_and_reports(toy_data: Path, tmp_path: Path) -> None:
+    job = prepare_translation(RECIPE, "here", toy_data)
+    job.save(tmp_path)
+    assert read_toml(tmp_path / "recipe.toml")["tgt"] == "en"
+    assert (tmp_path / "tokenizer" / "joint.json").is_file()
+    reports = json.loads((tmp_path / "data-report.json").read_text(encoding="utf-8"))
+    assert set(reports) == {"train", "valid"}
+
+
+def test_a_card_of_a_run_that_has_not_begun(toy_data: Path, tmp_path: Path) -> None:
+    card = prepare_translation(RECIPE, "here", toy_data).card(tmp_path)
+    assert "| valid | not evaluated yet |" in card
+    assert f"    clearhead evaluate {tmp_path} --data DIR --split test" in card
+
+
+def test_a_valid_split_that_is_the_training_text_is_warned_of(toy_data: Path, labelled: Path, tmp_path: Path) -> None:
+    lines = (toy_data / "train.en").read_text(encoding="utf-8")
+    other = (toy_data / "valid.en").read_text(encoding="utf-8")
+    for name, valid in (("same", lines), ("other", other)):
+        (tmp_path / name).mkdir()
+        for stem, text in (("train", lines), ("valid", valid)):
+            (tmp_path / name / f"{stem}.txt").write_text(text, encoding="utf-8")
+            (tmp_path / name / f"{stem}.en").write_text(text, encoding="utf-8")
+            (tmp_path / name / f"{stem}.zh").write_text(text, encoding="utf-8")
+        told = {
+            prepare_translation(RECIPE, "here", tmp_path / name).warnings() == [],
+            prepare_language_model(LANGUAGE_MODEL, "here", tmp_path / name).warnings() == [],
+            prepare_masked(merge(MASKED, ALONE), "here", tmp_path / name).warnings() == [],
+        }
+        assert told == {name == "other"}
+    assert prepare_classify(CLASSIFY, "here", labelled).warnings() == []
+    (tmp_path / "labels").mkdir()
+    for stem in ("train", "valid"):
+        (tmp_path / "labels" / f"{stem}.tsv").write_bytes((labelled / "train.tsv").read_bytes())
+    (warning,) = prepare_classify(CLASSIFY, "here", tmp_path / "labels").warnings()
+    assert warning.startswith("warning: the split 'valid' is the training text itself")
+
+
+def test_a_model_without_a_parameter_to_train_is_refused(toy_data: Path) -> None:
+    job = prepare_translation(RECIPE, "here", toy_data)
+    with pytest.raises(UsageError, match=r"^model: all its \d+ parameters are frozen, there is nothing to train"):
+        fresh_state(job.model.requires_grad_(False), job.recipe)

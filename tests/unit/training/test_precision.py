@@ -1,0 +1,106 @@
+"""Half precision: products are in it, norms and losses are not, for all three families; the scale is plain numbers."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from clearhead.data.translation import collate
+from clearhead.loss import LossConfig, cross_entropy, linear_cross_entropy, squared_error, weighted_cross_entropy
+from clearhead.models.bert import BertConfig, BertPretraining
+from clearhead.models.transformer import Transformer
+from clearhead.nn.layer import BlockConfig
+from clearhead.nn.norm import Norm, NormName
+from clearhead.tasks.translation.recipe import batch_loss
+from clearhead.training.precision import Precision, PrecisionName
+from tests.small import VOCAB, random_rows, small, small_gpt
+
+HALVES: list[PrecisionName] = ["bfloat16", "float16"]
+
+
+def kinds(model: nn.Module, wanted: type[nn.Module]) -> set[torch.dtype]:
+    """Registers hooks; the set fills as the model runs."""
+    found: set[torch.dtype] = set()
+    for module in model.modules():
+        if isinstance(module, wanted):
+            module.register_forward_hook(lambda module, args, out: found.add(out.dtype))
+    return found
+
+
+@pytest.mark.parametrize("name", HALVES)
+@pytest.mark.parametrize("norm", ["layer", "rms", "group", "batch", "instance"])
+@pytest.mark.parametrize("position", ["pre", "post"])
+def test_products_are_half_and_norms_and_loss_are_not(name: PrecisionName, norm: NormName, position: str) -> None:
+    block = BlockConfig(norm=norm, norm_position=position, attention="qk_norm")  # type: ignore[arg-type]
+    model = small(block=block, n_kv_heads=2).train()
+    batch = collate(random_rows([3, 5], seed=1), random_rows([6, 2], seed=2))
+    plain = batch_loss(model, batch, LossConfig())[0]
+    norms, products = kinds(model, Norm), kinds(model, nn.Linear)
+    with Precision(name).autocast():
+        loss, count = batch_loss(model, batch, LossConfig())
+    assert (norms, products) == ({torch.float32}, {torch.float16 if name == "float16" else torch.bfloat16})
+    assert loss.dtype == torch.float32
+    assert float(loss.detach()) == pytest.approx(float(plain.detach()), rel=0.03)
+    assert not torch.equal(loss, plain)
+    loss.backward()
+    assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {torch.float32}
+    assert count == batch.target_count
+
+
+@pytest.mark.parametrize("name", HALVES)
+def test_the_other_families(name: PrecisionName) -> None:
+    gpt = small_gpt(block=BlockConfig(attention="qk_norm", norm="rms")).train()
+    bert = BertPretraining(BertConfig(d_model=16, d_ff=24, n_heads=4, n_layers=2, max_seq_len=16), vocab_size=VOCAB)
+    ids = torch.tensor(random_rows([7, 7]))
+    for model in (gpt, bert.train()):
+        norms = kinds(model, Norm)
+        with Precision(name).autocast():
+            model(ids)
+        assert norms == {torch.float32}, type(model)
+
+
+@pytest.mark.parametrize("name", HALVES)
+def test_losses_are_computed_in_float32_whatever_they_are_given(name: PrecisionName) -> None:
+    torch.manual_seed(0)
+    kind = torch.float16 if name == "float16" else torch.bfloat16
+    states, weight, targets = torch.randn(9, 8).to(kind), torch.randn(5, 8), torch.randint(5, (9,))
+    logits = torch.randn(9, 5).to(kind)
+    with Precision(name).autocast():
+        found = [
+            linear_cross_entropy(states, weight, targets, LossConfig(z_loss=0.01))[0],
+            cross_entropy(logits, targets, z_loss=0.01)[0],
+            weighted_cross_entropy(logits, targets, torch.arange(5.0))[0],
+            squared_error(logits[:, 0], torch.zeros(9))[0],
+        ]
+    full = logits.float()
+    expected = [
+        linear_cross_entropy(states.float(), weight, targets, LossConfig(z_loss=0.01))[0],
+        cross_entropy(full, targets, z_loss=0.01)[0],
+        weighted_cross_entropy(full, targets, torch.arange(5.0))[0],
+        squared_error(full[:, 0], torch.zeros(9))[0],
+    ]
+    assert [float(one) for one in found] == pytest.approx([float(one) for one in expected], rel=1e-6)
+    assert {one.dtype for one in found} == {torch.float32}
+
+
+def test_the_scale_is_plain_numbers_and_there_is_one_for_float16_alone() -> None:
+    assert Precision("float32").state() == Precision("bfloat16").state() == {}
+    first = Precision("float16")
+    loss = first.scaler.scale(torch.ones(1, requires_grad=True) * 2)
+    assert float(loss.detach()) == 2 * first.scaler.get_scale()
+    state = json.loads(json.dumps({**first.state(), "scale": 8.0, "_growth_tracker": 3}))
+    second = Precision("float16")
+    second.load_state(state)
+    assert second.state() == state
+    second.load_state({})
+    assert second.state() == state
+    Precision("float32").load_state(state)
+
+
+def test_float32_is_the_plain_computation() -> None:
+    model: Transformer = small()
+    batch = collate(random_rows([3, 5], seed=1), random_rows([6, 2], seed=2))
+    with Precision().autocast():
+        loss = batch_loss(model, batch, LossConfig())[0]
+    assert torch.equal(loss, batch_loss(model, batch, LossConfig())[0])

@@ -1,0 +1,111 @@
+"""What stays of a run's events: metrics.jsonl, TensorBoard, the picture."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from clearhead.training.events import Counted, Evaluated, Event, Finished, Saved, Skipped, Stepped
+from clearhead.training.writers import JsonLinesWriter, TensorBoardWriter, draw_curves, read_metrics
+
+
+def stepped(step: int) -> Stepped:
+    return Stepped(step, 0, 5.0 / step, 1e-3, 0.5, 100, 0.25)
+
+
+def write(path: Path, events: list[Event], from_step: int = 0) -> None:
+    writer = JsonLinesWriter(path, from_step=from_step)
+    for event in events:
+        writer.write(event)
+    writer.close()
+
+
+def test_steps_and_evaluations_are_lines(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write(
+        path,
+        [stepped(1), Evaluated(1, {"loss": 2.0}, best=True, seconds=0.1), Saved(1, path), Finished(1, "max_steps")],
+    )
+    first, second = map(json.loads, path.read_text().splitlines())
+    assert first == {
+        "event": "stepped", "step": 1, "epoch": 0, "loss": 5.0, "lr": 1e-3, "grad_norm": 0.5, "tokens": 100,
+        "seconds": 0.25,
+    }  # fmt: skip
+    assert second == {"event": "evaluated", "step": 1, "scores": {"loss": 2.0}, "best": True, "seconds": 0.1}
+
+
+def test_a_skipped_step_is_a_line_that_any_reader_of_json_takes(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write(path, [stepped(1), Skipped(2, 0, float("nan"), float("inf"), 1, "lines 3", 0.1)])
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    (_, line) = path.read_text().splitlines()
+    found = json.loads(line, parse_constant=refuse)
+    assert (found["event"], found["loss"], found["grad_norm"], found["where"]) == ("skipped", "nan", "inf", "lines 3")
+    assert len(read_metrics(path)) == 2
+
+
+def test_a_count_is_a_line_and_gives_no_curves(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write(path, [Counted(1, 100, 0.5), Evaluated(1, {"loss": 2.0}, best=True, seconds=0.1)])
+    assert json.loads(path.read_text().splitlines()[0]) == {
+        "event": "counted",
+        "step": 1,
+        "tokens": 100,
+        "seconds": 0.5,
+    }
+    assert not draw_curves(path, tmp_path / "loss.png")
+    assert not (tmp_path / "loss.png").exists()
+
+
+def test_going_on_from_a_checkpoint_leaves_each_step_once(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write(path, [stepped(step) for step in range(1, 8)])
+    with path.open("a") as file:
+        file.write('{"event": "stepped", "st')  # cut short by a crash
+    write(path, [stepped(step) for step in range(6, 9)], from_step=5)
+    assert [record["step"] for record in read_metrics(path)] == list(range(1, 9))
+    write(path, [stepped(1)])
+    assert [record["step"] for record in read_metrics(path)] == [1]
+
+
+def test_once_a_checkpoint_is_there_so_are_the_steps_before_it(tmp_path: Path) -> None:
+    """A process that is killed after a save goes on from it: no step may be missing then."""
+    path = tmp_path / "metrics.jsonl"
+    with closing(JsonLinesWriter(path)) as writer:
+        for event in [stepped(1), stepped(2), Saved(2, tmp_path)]:
+            writer.write(event)
+        assert [record["step"] for record in read_metrics(path)] == [1, 2]
+
+
+def test_tensorboard_gets_the_numbers(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    writer = TensorBoardWriter(tmp_path)
+    for event in [stepped(1), stepped(2), Evaluated(2, {"loss": 2.0}, best=True, seconds=0.1), Saved(2, tmp_path)]:
+        writer.write(event)
+    writer.close()
+    found = EventAccumulator(str(tmp_path)).Reload()
+    assert [(scalar.step, scalar.value) for scalar in found.Scalars("train/loss")] == [(1, 5.0), (2, 2.5)]
+    assert found.Scalars("train/tokens_per_second")[0].value == 400
+    assert found.Scalars("valid/loss")[0].value == 2.0
+
+
+def test_the_picture_is_a_png_of_some_size(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "metrics.jsonl"
+    write(path, [*map(stepped, range(1, 9)), Evaluated(8, {"loss": 2.0}, best=True, seconds=0.1)])
+    assert draw_curves(path, tmp_path / "loss.png")
+    picture = (tmp_path / "loss.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 5000
+
+
+def test_without_matplotlib_there_is_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    assert not draw_curves(tmp_path / "metrics.jsonl", tmp_path / "loss.png")
+    assert not (tmp_path / "loss.png").exists()

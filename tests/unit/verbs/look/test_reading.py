@@ -1,0 +1,97 @@
+"""The attention of runs of every family: pieces of the text, worth of heads, and outputs that stay."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from clearhead.decode.sampling import SamplingConfig
+from clearhead.errors import DataError, UsageError
+from clearhead.inspect.heads import sites_of
+from clearhead.meter.watch import watching
+from clearhead.tasks.language_model.prompts import GenerationConfig
+from clearhead.verbs.look.opened import Opened
+from clearhead.verbs.look.reading import attention_of
+from tests.small import assert_near
+
+TEXT = "他喜欢书。"
+
+
+def opened(run: Path, text: str | None = TEXT) -> Opened:
+    return Opened.open(run, text, checkpoint="best", device="cpu")
+
+
+def test_a_translation_is_the_models_own(toy_run: Path) -> None:
+    one = opened(toy_run)
+    view = attention_of(one)
+    found = one.trained.translate([TEXT], beam=1, alignment=True)[0]
+    by_kind = {each.kind: (each, texts) for each, texts in zip(view.maps, view.texts, strict=True)}
+    assert list(by_kind["self"][1].keys) == found.source_pieces
+    assert list(by_kind["cross"][1].keys) == found.source_pieces
+    assert list(by_kind["cross"][1].queries)[1:] == found.pieces[:-1]
+    assert list(by_kind["causal"][1].queries) == list(by_kind["causal"][1].keys) == list(by_kind["cross"][1].queries)
+    assert view.alignment == [
+        (piece, found.source_pieces[at]) for piece, at in zip(found.pieces, found.alignment or [], strict=True)
+    ]
+    mean = -sum(found.log_probs) / len(found.log_probs)
+    assert view.loss == pytest.approx(mean, abs=1e-4)
+    assert len(view.maps) == 1 + 2 * 2
+    for each in view.maps:
+        assert_near(each.weights.sum(-1), torch.ones(each.weights.shape[:2]))
+
+
+def test_a_language_models_loss_is_that_of_its_log_probs(toy_lm_run: Path) -> None:
+    one = opened(toy_lm_run)
+    view = attention_of(one)
+    pieces = one.trained.tokenizer.encode(TEXT)
+    assert len(view.texts[0].queries) == len(pieces) + 1
+    log_probs = one.trained.log_probs(TEXT)
+    assert view.loss == pytest.approx(-sum(log_probs) / len(log_probs), abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["toy_masked_run", "toy_classifier"])
+def test_an_encoder_sees_marks_and_says_what_is_hidden(family: str, request: pytest.FixtureRequest) -> None:
+    view = attention_of(opened(request.getfixturevalue(family), "he likes books"))
+    assert {one.kind for one in view.maps} == {"self"}
+    pieces = view.texts[0].queries
+    assert (pieces[0], pieces[-1]) == ("[CLS]", "[SEP]")
+    assert view.loss is not None
+    assert all(head.worth is not None for one in view.maps for head in one.heads)
+
+
+def test_everything_watched_writes_the_same(toy_run: Path, toy_lm_run: Path, toy_masked_run: Path) -> None:
+    """Greedy, beam and sampled, with all taps hooked; unwatched the packed copies write, watched the eager models."""
+    translator, writer, bert = (opened(run, None).trained for run in (toy_run, toy_lm_run, toy_masked_run))
+    texts, sampled = ["他喜欢书。", "我"], SamplingConfig(top_k=5, seed=3)
+    plain = [translator.translate(texts, beam=beam) for beam in (1, 4)]
+    written = [
+        writer.generate(texts, GenerationConfig(max_new=12, beam=beam), sampling=how)
+        for beam, how in ((0, SamplingConfig(temperature=0.0)), (3, SamplingConfig()), (0, sampled))
+    ]
+    filled = bert.fill(["he likes [MASK] ."])
+    eager, own = replace(translator, packed=None), replace(writer, weights=None)
+    for model in (eager.model, own.model, bert.model):
+        assert len(sites_of(model)) > 0
+    with watching({f"{at}.{site.name}": site.core.tap for at, model in enumerate((eager.model, own.model, bert.model))
+                   for site in sites_of(model)}) as seen:  # fmt: skip
+        for beam, expected in zip((1, 4), plain, strict=True):
+            for one, other in zip(eager.translate(texts, beam=beam), expected, strict=True):
+                assert one.target_ids == other.target_ids
+                assert one.log_probs == pytest.approx(other.log_probs, abs=1e-4)
+        for (beam, how), expected in zip(
+            ((0, SamplingConfig(temperature=0.0)), (3, SamplingConfig()), (0, sampled)), written, strict=True
+        ):
+            found = own.generate(texts, GenerationConfig(max_new=12, beam=beam), sampling=how)
+            assert [one.ids for one in found] == [one.ids for one in expected]
+        assert [one.text for one in bert.fill(["he likes [MASK] ."])] == [one.text for one in filled]
+    assert all(seen.values())
+    for model in (eager.model, own.model, bert.model):
+        assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_no_text_and_one_that_is_too_long(toy_run: Path, toy_lm_run: Path) -> None:
+    with pytest.raises(UsageError, match="view 'attention': needs a TEXT behind it"):
+        attention_of(opened(toy_run, None))
+    with pytest.raises(DataError, match=r"has \d+ pieces, the model has room for 48"):
+        attention_of(opened(toy_lm_run, "他喜欢书。" * 60))

@@ -1,0 +1,291 @@
+"""From a recipe to a run through Python: resumed as if never stopped, with everything switched on."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import clearhead
+from clearhead.checkpoint import load_checkpoint
+from clearhead.config import merge, read_toml
+from clearhead.data.translation import Batch
+from clearhead.errors import ClearheadError, DataError, ModelError, UsageError
+from clearhead.runs.pointers import find_checkpoint
+from clearhead.tasks.translation import job as translation_job
+from clearhead.tasks.translation import recipe as translation
+from clearhead.tasks.translation.translator import Translator
+from clearhead.training.events import Event, Finished, Stepped
+from clearhead.training.writers import read_metrics
+from clearhead.verbs.train import TrainResult, begin, train, train_run
+from tests.toy import RECIPE, write_recipe
+
+CHANGES = {
+    "tokenizer": {"dropout": 0.1, "kind": "bpe", "joint": False},
+    "model": {"d_model": 16, "d_ff": 16, "dropout": 0.2, "tie": "decoder"},
+    "train": {"max_steps": 9, "grad_accum_steps": 2, "batch_tokens": 200, "checkpoint_every": 0},
+}
+
+
+class Probe:
+    """A writer that remembers events, and sends a signal after a step."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.stop_at, self.events, self.closed = stop_at, list[Event](), 0
+
+    def write(self, event: Event) -> None:
+        self.events.append(event)
+        if isinstance(event, Stepped) and event.step == self.stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def order(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Which pairs each batch of a training step held."""
+    seen: list[list[int]] = []
+    plain = translation.batch_loss
+
+    def noted(model: torch.nn.Module, batch: Batch, *rest: object):  # type: ignore[no-untyped-def]
+        if model.training:
+            seen.append(batch.indices.tolist())
+        return plain(model, batch, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(translation, "batch_loss", noted)
+    return seen
+
+
+def run(folder: Path, data: Path, probe: Probe, *, resume: bool = False) -> TrainResult:
+    recipe = write_recipe(folder.with_suffix(".toml"), merge(RECIPE, CHANGES))
+    return train(recipe, data=data, out=folder, resume=resume, writers=[probe])
+
+
+@pytest.mark.parametrize("stop_at", [2, 5])
+def test_a_run_that_was_stopped_by_a_signal_ends_like_one_that_was_not(
+    stop_at: int, toy_data: Path, tmp_path: Path, order: list[list[int]]
+) -> None:
+    """Weights, optimizer, moving average and order of batches, with dropout in model and tokenizer."""
+    whole = run(tmp_path / "whole", toy_data, Probe())
+    expected_order = list(order)
+    order.clear()
+    before = signal.getsignal(signal.SIGTERM)
+    first = run(tmp_path / "run", toy_data, Probe(stop_at))
+    assert (first.step, first.reason, first.signal) == (stop_at, "interrupted", signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+    probe = Probe()
+    second = run(tmp_path / "run", toy_data, probe, resume=True)
+    assert (second.step, second.reason, second.signal) == (9, "max_steps", None)
+    assert order == expected_order
+    assert second.scores == whole.scores
+    a, b = (load_checkpoint(tmp_path / name / "checkpoints" / "step-00000009") for name in ("whole", "run"))
+    assert a.tensors.keys() == b.tensors.keys() == {"model", "ema", "optimizer"}
+    for stem, tensors in a.tensors.items():
+        assert [name for name in tensors if not torch.equal(tensors[name], b.tensors[stem][name])] == []
+    # Python's own generator is not asked by us, but by the checks of shapes that these tests run under
+    drawn = [one.state["generators"].pop("python") for one in (a, b)]
+    assert all(drawn)
+    assert {**a.state, "seconds": 0} == {**b.state, "seconds": 0}
+    metrics = [read_metrics(tmp_path / name / "metrics.jsonl") for name in ("whole", "run")]
+    losses = [[(one["step"], one["loss"]) for one in lines if one["event"] == "stepped"] for lines in metrics]
+    assert losses[0] == losses[1]
+    assert [step for step, _ in losses[1]] == list(range(1, 10))
+    assert (probe.closed, probe.events[-1]) == (1, Finished(9, "max_steps"))
+
+
+def test_the_run_keeps_the_whole_recipe_and_the_report(toy_run: Path) -> None:
+    tree = read_toml(toy_run / "recipe.toml")
+    assert merge(tree, RECIPE) == tree
+    assert tree["optim"]["betas"] == [0.9, 0.98], "defaults are written out"
+    report = json.loads((toy_run / "data-report.json").read_text(encoding="utf-8"))
+    for split in ("train", "valid"):
+        side = report[split]["src"]
+        assert side["tokens_in"] == side["tokens_used"] + side["tokens_dropped"] > 0
+
+
+def test_writers_are_closed_after_an_error(toy_data: Path, tmp_path: Path) -> None:
+    class Broken(Probe):
+        def write(self, event: Event) -> None:
+            raise OSError(28, "No space left on device")
+
+    broken, other = Broken(), Probe()
+    recipe = write_recipe(tmp_path / "toy.toml")
+    with pytest.raises(ClearheadError, match="cannot be written: No space left on device"):
+        train(recipe, data=toy_data, out=tmp_path / "run", writers=[broken, other])
+    assert (broken.closed, other.closed) == (1, 1)
+
+
+def test_a_run_without_a_name_gets_a_number(toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = write_recipe(tmp_path / "toy.toml")
+    found = [train(recipe, data=toy_data, overrides=["train.max_steps=1"]).run for _ in range(2)]
+    assert found == [Path("runs/toy-001"), Path("runs/toy-002")]
+    with pytest.raises(UsageError, match="name the run with --out"):
+        train(recipe, data=toy_data, resume=True)
+
+
+def test_the_public_name_stays_the_function() -> None:
+    """The package ``clearhead.train`` has the same name, and Python binds it when a module of it is loaded."""
+    assert [clearhead.train for _ in range(2)] == [train] * 2
+
+
+SMALL = merge(RECIPE, {"model": {"d_model": 16, "d_ff": 16}, "train": {"max_steps": 6, "checkpoint_every": 2}})
+
+
+@pytest.fixture
+def text(toy_data: Path, tmp_path: Path) -> Path:
+    """A copy of the corpus that may be changed."""
+    return shutil.copytree(toy_data, tmp_path / "text")
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    latest = find_checkpoint(run, "latest")
+    assert latest is not None
+    return dict(load_checkpoint(latest).tensors["model"])
+
+
+def equal(one: Path, other: Path) -> bool:
+    first, second = weights(one), weights(other)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_corpus_that_changes_and_vanishes_in_mid_run_changes_nothing(
+    workers: int, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does its encoded form, which stays mapped: over more than one epoch."""
+    monkeypatch.setenv("CLEARHEAD_CACHE", str(tmp_path / "cache"))
+    tree = merge(SMALL, {"data": {"workers": workers}, "train": {"batch_tokens": 300}})
+    recipe = write_recipe(tmp_path / "toy.toml", tree)
+    whole = train(recipe, data=text, out=tmp_path / "whole")
+
+    class Thief(Probe):
+        def write(self, event: Event) -> None:
+            if isinstance(event, Stepped) and event.step == 1:
+                (text / "train.en").write_text("nothing\n" * 3)
+            elif isinstance(event, Stepped) and event.step == 2:
+                shutil.rmtree(text)
+                shutil.rmtree(tmp_path / "cache")
+            super().write(event)
+
+    probe = Thief()
+    assert train(recipe, data=text, out=tmp_path / "run", writers=[probe]).scores == whole.scores
+    assert {event.epoch for event in probe.events if isinstance(event, Stepped)} == {0, 1}
+    assert equal(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [
+        ("又\n又\n", "train.zh or .*train.en changed"),
+        ("了\n", "train.zh changed"),
+        (None, "train.zh cannot be read|vanished"),
+    ],
+)
+def test_a_corpus_that_changes_while_it_is_read_is_refused(
+    added: str | None, said: str, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the first pass over it and the last."""
+    recipe, real = write_recipe(tmp_path / "toy.toml", SMALL), translation_job.train_tokenizers
+    file = text / "train.zh"
+
+    def changing(*given: Any) -> Any:
+        found = real(*given)
+        content = file.read_text(encoding="utf-8")
+        file.unlink() if added is None else file.write_text(content[:-2] + added, encoding="utf-8")
+        return found
+
+    monkeypatch.setenv("CLEARHEAD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(translation_job, "train_tokenizers", changing)
+    with pytest.raises(DataError, match=said):
+        train(recipe, data=text, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_text_is_refused_until_it_is_allowed(text: Path, tmp_path: Path) -> None:
+    recipe, run = write_recipe(tmp_path / "toy.toml", SMALL), tmp_path / "run"
+    train(recipe, data=text, out=run)
+    before = (run / "data-report.json").read_text()
+    for split in ("train", "valid"):
+        kept = (text / f"{split}.en").read_text()
+        (text / f"{split}.en").write_text(kept.replace("I ", "We ", 1).replace("the ", "a ", 1))
+        with pytest.raises(DataError, match=f"split '{split}' is not the text that run .*--allow-change data"):
+            train(recipe, data=text, out=run, resume=True, overrides=["train.max_steps=7"])
+        assert (run / "data-report.json").read_text() == before
+        if split == "train":
+            (text / f"{split}.en").write_text(kept)
+    more = {"resume": True, "overrides": ["train.max_steps=7"], "allow_changes": ["data"]}
+    assert train(recipe, data=text, out=run, **more).step == 7  # type: ignore[arg-type]
+    assert train(recipe, data=text, out=run, resume=True, overrides=["train.max_steps=8"]).step == 8, (
+        "now it is the run's"
+    )
+
+
+def test_keys_that_differ_are_told_and_others_need_to_be_allowed(toy_data: Path, tmp_path: Path) -> None:
+    recipe, run = write_recipe(tmp_path / "toy.toml", SMALL), tmp_path / "run"
+    train(recipe, data=toy_data, out=run)
+    changes = ["train.max_steps=7", "train.lr=0.001", "optim.weight_decay=0.5"]
+    with pytest.raises(UsageError, match=r"--resume: optim\.weight_decay differs .* --allow-change names them"):
+        train(recipe, data=toy_data, out=run, resume=True, overrides=changes, allow_changes=["train.lr"])
+    allowed = ["train.lr", "optim.weight_decay"]
+    found = train(recipe, data=toy_data, out=run, resume=True, overrides=changes, allow_changes=allowed)
+    assert found.notes == (
+        "recipe: optim.weight_decay = 0.5, was 0.0",
+        "recipe: train.max_steps = 7, was 6",
+        "recipe: train.lr = 0.001, was 0.005",
+    )
+    assert read_toml(run / "recipe.toml")["train"]["lr"] == 0.001
+    with pytest.raises(UsageError, match="add --resume"):
+        train(recipe, data=toy_data, out=tmp_path / "new", allow_changes=["train.lr"])
+
+
+def test_a_damaged_checkpoint_offers_the_one_before_and_going_back_leads_to_the_same_end(
+    toy_data: Path, tmp_path: Path
+) -> None:
+    recipe, run = write_recipe(tmp_path / "toy.toml", SMALL), tmp_path / "run"
+    train(recipe, data=toy_data, out=run)
+    shutil.copytree(run, tmp_path / "whole")
+    (run / "checkpoints" / "step-00000006" / "tokenizer" / "joint.json").write_bytes(b"{}")
+    with pytest.raises(ModelError, match=r"joint\.json' has 2 bytes.*; step-00000004 before it is whole: name it"):
+        train(recipe, data=toy_data, out=run, resume=True)
+    with begin(recipe, toy_data, run, resume=True, checkpoint="step-00000004") as begun:
+        assert begun.job.progress.step == 4
+        train_run(begun.job, begun.run, (), begun.notes)
+    assert equal(run, tmp_path / "whole")
+    nowhere = begin(recipe, toy_data, run, resume=True, checkpoint="step-9")
+    with pytest.raises(ModelError, match="has no checkpoint 'step-9'; it has step-00000002, step-00000004"), nowhere:
+        pass
+
+
+def test_a_checkpoint_is_a_run_of_its_own(toy_run: Path) -> None:
+    """It holds recipe and tokenizers: moved elsewhere, it translates."""
+    for which in ("step-00000080", "step-00000120"):
+        alone = Translator.load(toy_run / "checkpoints" / which)
+        assert (alone.step, alone.translate(["我吃了一个苹果。"])) == (
+            int(which.removeprefix("step-")),
+            Translator.load(toy_run, checkpoint=which).translate(["我吃了一个苹果。"]),
+        )
+
+
+def test_a_run_belongs_to_one_process(toy_data: Path, tmp_path: Path) -> None:
+    recipe, run = write_recipe(tmp_path / "toy.toml", SMALL), tmp_path / "run"
+    train(recipe, data=toy_data, out=run)
+    code = "import sys; from pathlib import Path; from clearhead.runs.lock import locked\n"
+    code += "with locked(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(run)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(UsageError, match=f"is in use by process {other.pid}"):
+            train(recipe, data=toy_data, out=run, resume=True)
+        other.kill()
+    found = train(recipe, data=toy_data, out=run, resume=True)
+    assert [f"left by process {other.pid}" in note for note in found.notes] == [True]
+    assert not (run / "lock").exists()

@@ -1,0 +1,59 @@
+"""The dry run's numbers: counted, not guessed; the curve of the learning rate."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from clearhead.config import merge
+from clearhead.tasks.classify.job import prepare_classify
+from clearhead.tasks.translation.job import prepare_translation
+from clearhead.verbs.trial import lr_curve, try_steps
+from tests.toy import CLASSIFY, RECIPE
+
+
+def test_sizes_are_those_of_the_run(toy_data: Path) -> None:
+    job = prepare_translation(RECIPE, "here", toy_data)
+    found = try_steps(job, steps=2)
+    src, tgt = job.train.lengths
+    assert found.parameters == sum(parameter.numel() for parameter in job.state.model.parameters())
+    longest = max(found.shapes["src_ids"][1], found.shapes["tgt_ids"][1])
+    plan, width = job.first_epoch()[0], np.maximum(src, tgt)
+    sizes = [len(rows) * int(width[rows].max()) for rows in plan]
+    assert found.shapes["src_ids"][0] * (longest - 1) == max(sizes), "the first step is on the most positions"
+    assert found.shapes["src_ids"][0] == found.shapes["targets"][0]
+    assert 0.5 < found.padding_efficiency <= 1
+    assert found.batches_per_epoch == pytest.approx((tgt + 1).sum() / 600, abs=2)
+    assert found.minutes == pytest.approx(found.seconds_per_step * 120 / 60)
+    assert found.tokens_per_second > 0
+    assert 100 < found.peak_memory_mb < 100_000
+    text = "\n".join(found.lines())
+    assert f"batches: {found.batches_per_epoch:,} an epoch" in text
+    assert " tokens/s" in text
+    assert torch.is_grad_enabled()
+
+
+def test_a_classifier_is_tried_with_all_its_layers_learning(toy_classifier: Path, labelled: Path) -> None:
+    tree = merge(CLASSIFY, {"start": str(toy_classifier), "finetune": {"unfreeze_every": 3}})
+    job = prepare_classify(tree, "here", labelled)
+    found = try_steps(job, steps=1)
+    assert " lines/s" in "\n".join(found.lines())
+    assert all(parameter.requires_grad for parameter in job.state.model.parameters())
+    assert found.minutes == pytest.approx(found.seconds_per_step * job.max_steps / 60)
+    plan, lengths = job.first_epoch()[0], job.train.rows.lengths
+    assert np.prod(found.shapes["ids"]) == max(len(rows) * int(lengths[rows].max()) for rows in plan)
+
+
+def test_the_curve_rises_and_falls(toy_data: Path) -> None:
+    train = {"max_steps": 100, "warmup_steps": 50, "lr": 0.25}
+    tree = merge(RECIPE, {"optim": {"schedule": "cosine"}, "train": train})
+    line, peak = lr_curve(prepare_translation(tree, "here", toy_data), columns=20).split(" ", 1)
+    assert peak == "peak 0.25"
+    heights = ["▁▂▃▄▅▆▇█".index(mark) for mark in line]
+    top = heights.index(7)
+    assert len(heights) == 20
+    assert heights[:top] == sorted(heights[:top])
+    assert heights[top:] == sorted(heights[top:], reverse=True)
+    assert heights[-1] == 0
+    assert 7 <= top <= 10
