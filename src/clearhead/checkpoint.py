@@ -97,32 +97,51 @@ def drop_checkpoint(path: Path) -> None:
         shutil.rmtree(path.rename(path.with_name(path.name + ".tmp")), ignore_errors=True)
 
 
-def load_checkpoint(path: Path, stems: tuple[str, ...] | None = None) -> Checkpoint:
-    """Reads a checkpoint after checking every file against the manifest.
+def load_checkpoint(path: Path, stems: tuple[str, ...] | None = None, *, verify: bool = True) -> Checkpoint:
+    """Reads a checkpoint; each file that is read is first checked against the manifest, others are not looked at.
 
     Args:
         path: the directory.
         stems: which tensor files to read; None reads all.
+        verify: False for files that ``verify_checkpoint`` has just checked.
 
     Raises:
         ModelError: a file is missing, cut short, changed or unreadable; the message names it, and the newest checkpoint
             before this one that is whole.
     """
-    manifest = verify_checkpoint(path)
-    state = _read_json(path / "state.json")
+    with _naming_an_older_one(path):
+        manifest = _read_manifest(path)
+        present = [Path(name).stem for name in manifest if name.endswith(".safetensors")]
+        wanted = present if stems is None else [stem for stem in stems if stem in present]
+        files = ["state.json", *(f"{stem}.safetensors" for stem in wanted)]
+        if verify:
+            _check_files(path, {name: manifest[name] for name in files})
+        state = _read_json(path / "state.json")
+        tensors = {stem: _read_tensors(path / f"{stem}.safetensors") for stem in wanted}
     known = state.pop("format", None)
     if known not in range(1, FORMAT + 1):
         writer = state.get("environment", {}).get("clearhead", "another version")
         raise ModelError(
             f"checkpoint {str(path)!r} has format {known}, of clearhead {writer}; this version knows up to {FORMAT}"
         )
-    found = [Path(name).stem for name in manifest if name.endswith(".safetensors")]
-    wanted = found if stems is None else [stem for stem in stems if stem in found]
-    return Checkpoint({stem: load_file(path / f"{stem}.safetensors") for stem in wanted}, state)
+    return Checkpoint(tensors, state)
 
 
-def verify_checkpoint(path: Path, *, offer: bool = True) -> dict[str, tuple[int, str]]:
-    """Checks every file of a checkpoint against its manifest, and returns that: path -> size and SHA-256.
+def load_weights(path: Path) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
+    """Reads the weights of a checkpoint, their moving average where it has one, and its state; nothing else.
+
+    Raises:
+        ModelError: see ``load_checkpoint``.
+    """
+    stem = "ema" if "ema.safetensors" in _read_manifest(path) else "model"
+    saved = load_checkpoint(path, (stem,))
+    if stem not in saved.tensors:
+        raise ModelError(f"checkpoint {str(path)!r} has no weights: neither ema.safetensors nor model.safetensors")
+    return saved.tensors[stem], saved.state
+
+
+def verify_checkpoint(path: Path, *, offer: bool = True) -> None:
+    """Checks every file of a checkpoint against its manifest.
 
     Args:
         path: the directory.
@@ -131,21 +150,39 @@ def verify_checkpoint(path: Path, *, offer: bool = True) -> dict[str, tuple[int,
     Raises:
         ModelError: see ``load_checkpoint``.
     """
+    with _naming_an_older_one(path) if offer else contextlib.nullcontext():
+        _check_files(path, _read_manifest(path))
+
+
+@contextlib.contextmanager
+def _naming_an_older_one(path: Path) -> Iterator[None]:
+    """Adds to an error about the checkpoint at ``path`` the newest one before it that is whole."""
     try:
-        return _verified(path)
+        yield
     except ModelError as error:
-        older = next(_whole_before(path), None) if offer else None
+        older = next(_whole_before(path), None)
         more = f"; {older.name} before it is whole: name it with --checkpoint" if older else ""
         raise ModelError(f"{error}{more}") from error
 
 
-def _verified(path: Path) -> dict[str, tuple[int, str]]:
+def _read_manifest(path: Path) -> dict[str, tuple[int, str]]:
+    """Returns size and SHA-256 of each file of a checkpoint, by its path inside."""
     manifest = _read_json(path / MANIFEST)
     if "state.json" not in manifest or not all(_is_entry(entry) for entry in manifest.values()):
         raise ModelError(f"checkpoint file {str(path / MANIFEST)!r} is damaged: not a list of sizes and checksums")
+    return {name: (size, digest) for name, (size, digest) in manifest.items()}
+
+
+def _check_files(path: Path, manifest: Mapping[str, tuple[int, str]]) -> None:
     for name, (size, digest) in manifest.items():
         _verify(path / name, size, digest)
-    return {name: (size, digest) for name, (size, digest) in manifest.items()}
+
+
+def _read_tensors(file: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"checkpoint file {str(file)!r} cannot be read: {error}") from error
 
 
 def _whole_before(path: Path) -> Iterator[Path]:

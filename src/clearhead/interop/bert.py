@@ -222,6 +222,12 @@ def _today(name: str) -> str:
     return name
 
 
+def bert_kind(config: Tree, tensors: Mapping[str, Tensor]) -> BertKind:
+    """Says which of our models a BERT is, by its class or, where it names none, by its heads; a ModelError if none."""
+    names = {_today(name): tensor for name, tensor in tensors.items()}
+    return _kind_of(config, names, STEM if any(name.startswith(STEM) for name in names) else "")
+
+
 def _kind_of(config: Tree, names: Mapping[str, Tensor], stem: str) -> BertKind:
     """Returns which of our models theirs is: by its class or, where it names none, by its heads.
 

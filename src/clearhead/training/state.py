@@ -81,8 +81,12 @@ class TrainState:
         }
         return Checkpoint(copies, state)
 
-    def restore(self, path: Path) -> list[str]:
+    def restore(self, path: Path, *, verify: bool = True) -> list[str]:
         """Takes everything from the checkpoint at ``path``.
+
+        Args:
+            path: its directory.
+            verify: False where all its files have just been verified.
 
         Returns:
             What is different now and may change the last bits of later numbers, a line for each.
@@ -90,7 +94,7 @@ class TrainState:
         Raises:
             ModelError: the checkpoint is damaged or belongs to another model.
         """
-        saved = load_checkpoint(path)
+        saved = load_checkpoint(path, verify=verify)
         try:
             self._take(saved)
         except KeyError as error:

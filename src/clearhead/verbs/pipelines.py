@@ -87,7 +87,7 @@ def pipeline(
     ``translation`` gives ``[{"translation_text": ...}]``; for the others see ``Continue``, ``Fill`` and ``Classify``.
 
     Raises:
-        UsageError: a task that there is none for.
+        UsageError: an unknown task.
         ModelError: see ``load``; or the run is for another task.
     """
     match task:

@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 import torch
 
-from clearhead.checkpoint import load_checkpoint, load_model_tensors
 from clearhead.data.batching import sequential_batches
 from clearhead.data.translation import collate, collate_sources
 from clearhead.decode.constraints import Constraints, avoid
@@ -20,14 +19,14 @@ from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
 from clearhead.decode.trace import MakeMeter, TraceStep, trace_greedy, translation_reader
 from clearhead.decode.tree import BeamTree, grow_tree
 from clearhead.engine.onednn import can_pack, pack
-from clearhead.errors import DataError, ModelError
+from clearhead.errors import DataError
 from clearhead.evaluate.translation import default_tokenize
 from clearhead.models.transformer import Transformer
-from clearhead.runs.pointers import find_checkpoint
-from clearhead.runs.recipes import load_recipe
-from clearhead.runs.tokenizers import Tokenizers
+from clearhead.runs.opened import SavedRun
+from clearhead.runs.text_parts import Tokenizers, load_both_sides
+from clearhead.tasks.family import open_for
 from clearhead.tasks.translation.alignment import attention_to_source, source_shapes
-from clearhead.tasks.translation.recipe import Net, TranslationRecipe, build_model, parse_recipe
+from clearhead.tasks.translation.recipe import WORDS, Net, TranslationRecipe, build_translator, parse_translation
 from clearhead.text.normalize import denormalize
 from clearhead.text.phrase_book import Demand, PhraseBook, Phrases
 from clearhead.text.sentences import split_sentences
@@ -109,17 +108,17 @@ class Translator:
         Raises:
             ModelError: not a run, no checkpoint yet, or a damaged one.
         """
-        recipe = parse_recipe(load_recipe(run, tasks=("translation", "rnn_translation")), f"recipe of run {str(run)!r}")
-        path = find_checkpoint(run, checkpoint)
-        if path is None:
-            raise ModelError(f"run {str(run)!r} has no checkpoint yet: train it, or go on with --resume")
-        tokenizers, target = Tokenizers.load(run), pick_device(device)
-        saved = load_checkpoint(path, ("model", "ema"))
-        model = build_model(recipe, tokenizers)
-        load_model_tensors(model, saved.tensors.get("ema", saved.tensors["model"]), str(path))
+        return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device)
+
+    @classmethod
+    def from_run(cls, run: SavedRun, *, device: str = "auto") -> "Translator":
+        """Loads a run that is open; see ``load``."""
+        recipe, parts = parse_translation(run.tree, run.source), load_both_sides(run.path)
+        target, model = pick_device(device), build_translator(recipe, parts.sizes)
+        step = run.load_into(model)
         model = model.to(target).eval()
         packed = pack(model) if isinstance(model, Transformer) and can_pack(model) else None
-        return cls(recipe, tokenizers, model, target, saved.state["step"], packed)
+        return cls(recipe, parts.both, model, target, step, packed)
 
     def translate(
         self,

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from clearhead.data.segments import collate as collate_segments
 from clearhead.data.translation import Batch
-from clearhead.errors import UsageError
+from clearhead.errors import ModelError, UsageError
 from clearhead.inspect.call import call
 from clearhead.inspect.heads import AttentionView, Kind, Prediction, Texts, attention
-from clearhead.models.rnn import RNNTranslator
 from clearhead.tasks.classify.classifier import Classifier
+from clearhead.tasks.classify.family import reads_pair
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.masked.model import MaskedModel
 from clearhead.tasks.translation.translator import Translator
@@ -49,6 +49,7 @@ def reading_of(opened: Opened, what: str) -> Reading:
             return _text(opened, trained)
         case MaskedModel() | Classifier() as trained:
             return _encoder(opened, trained)
+    raise ModelError(f"view {what!r}: there is none of a {opened.family.noun}")
 
 
 def needs_text(opened: Opened, what: str) -> str:
@@ -95,7 +96,7 @@ def _translation(opened: Opened, trained: Translator) -> Reading:
 
 def _text(opened: Opened, trained: LanguageModel) -> Reading:
     tokenizer, room = trained.tokenizer, trained.recipe.model.max_seq_len
-    row = opened.rows(tokenizer, 0)[0]
+    row = opened.sample.rows(tokenizer, room)[0]
     ids = torch.tensor([[tokenizer.begin, *row][-room - 1 :]], device=opened.device)
     shown = ids[:, :room] if ids.shape[1] > room else ids
     pieces = tokenizer.pieces(shown[0].tolist())
@@ -109,7 +110,9 @@ def _text(opened: Opened, trained: LanguageModel) -> Reading:
 
 def _encoder(opened: Opened, trained: MaskedModel | Classifier) -> Reading:
     special = trained.tokenizer.ids
-    rows = opened.rows(trained.tokenizer, 3 if opened.paired else 2)
+    pair = isinstance(trained, Classifier) and reads_pair(trained, opened.text)
+    room = trained.recipe.model.max_seq_len - (3 if pair else 2)
+    rows = opened.sample.rows(trained.tokenizer, room, pair=pair)
     laid = collate_segments(rows[:1], rows[1:2] or None, special=special)
     ids, segments = (torch.from_numpy(part).to(opened.device) for part in (laid.ids, laid.segments))
     inputs = {"ids": ids, "segments": segments}
@@ -148,8 +151,3 @@ def _hidden(trained: MaskedModel, inputs: dict[str, Tensor], places: Tensor, mas
         return Prediction(trained.model(ids, segments=segments, at=at).mlm, targets)
 
     return predict
-
-
-def has_attention(trained: object) -> bool:
-    """Whether a translator's decoder steps have keys and values; a recurrent one's have states."""
-    return not isinstance(trained, Translator) or not isinstance(trained.model, RNNTranslator)
