@@ -52,7 +52,7 @@ def clearhead(shape: dict, inputs, targets, **block):
     from clearhead.models.gpt import GPT, GPTConfig
     from clearhead.nn.layer import BlockConfig
     from clearhead.optim.build import OptimConfig, build_optimizers
-    from clearhead.tasks.language_model.recipe import batch_loss
+    from clearhead.tasks.language_model.recipe import language_model_loss
     from clearhead.training.device import keep_freed_memory
     from clearhead.training.step import train_step
 
@@ -62,7 +62,9 @@ def clearhead(shape: dict, inputs, targets, **block):
     net = GPT(GPTConfig(**sizes, max_seq_len=shape["context"], dropout=0.0, block=words), vocab_size=VOCAB)
     optimizers = build_optimizers(net, OptimConfig(**ADAM), RATE)
     batch, loss = StreamBatch(inputs, targets, inputs.numel()), plain_loss()
-    return net, lambda: train_step(net, [batch], lambda one: batch_loss(net, one, loss), optimizers, grad_clip_norm=1.0)
+    return net, lambda: train_step(
+        net, [batch], lambda one: language_model_loss(net, one, loss), optimizers, grad_clip_norm=1.0
+    )
 
 
 def hugging_face(shape: dict, inputs, targets):

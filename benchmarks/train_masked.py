@@ -48,7 +48,7 @@ def clearhead(ids, originals, hidden, segments, follows, dropout):
     from clearhead.loss import plain_loss
     from clearhead.models.bert import BertConfig, BertPretraining, bert_block
     from clearhead.optim.build import OptimConfig, build_optimizers
-    from clearhead.tasks.masked.recipe import batch_loss
+    from clearhead.tasks.masked.recipe import masked_loss
     from clearhead.training.device import keep_freed_memory
     from clearhead.training.step import train_step
 
@@ -61,7 +61,9 @@ def clearhead(ids, originals, hidden, segments, follows, dropout):
     targets = originals.flatten()[at]
     batch = MaskedBatch(ids, segments, ids >= 0, at, targets, follows, len(at))
     loss = plain_loss()
-    return net, lambda: train_step(net, [batch], lambda one: batch_loss(net, one, loss), optimizers, grad_clip_norm=1.0)
+    return net, lambda: train_step(
+        net, [batch], lambda one: masked_loss(net, one, loss), optimizers, grad_clip_norm=1.0
+    )
 
 
 def hugging_face(ids, originals, hidden, segments, follows, dropout):

@@ -115,7 +115,7 @@ def clearhead(size: dict, *, recipe: bool):
     from clearhead.loss import LossConfig
     from clearhead.models.transformer import Transformer, TransformerConfig
     from clearhead.optim.build import OptimConfig, build_ema, build_optimizers
-    from clearhead.tasks.translation.recipe import batch_loss
+    from clearhead.tasks.translation.recipe import translation_loss
     from clearhead.training.device import keep_freed_memory
     from clearhead.training.step import train_step
 
@@ -140,12 +140,12 @@ def clearhead(size: dict, *, recipe: bool):
         return Batch(src, mask, tgt, targets, int((targets != PAD).sum()), indices=src[:, 0])
 
     def loss_of(*tensors):
-        total, count = batch_loss(net, as_batch(*tensors), smoothing)
+        total, count = translation_loss(net, as_batch(*tensors), smoothing)
         return total / count
 
     def step(*tensors) -> None:
         batch = as_batch(*tensors)
-        train_step(net, [batch], lambda one: batch_loss(net, one, smoothing), optimizers, grad_clip_norm=clip)
+        train_step(net, [batch], lambda one: translation_loss(net, one, smoothing), optimizers, grad_clip_norm=clip)
         if ema is not None:
             ema.update_parameters(net)
 

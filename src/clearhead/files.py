@@ -1,8 +1,12 @@
 """Small files that are there whole or not at all, whenever the process or the machine dies."""
 
 import contextlib
+import json
 import os
 from pathlib import Path
+from typing import Any
+
+from clearhead.errors import ModelError
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -23,6 +27,23 @@ def write_whole(path: Path, content: bytes) -> None:
         remove(beside)
         raise
     sync(path.parent)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON table.
+
+    Raises:
+        ModelError: it is missing, or something else.
+    """
+    try:
+        tree = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{str(path)!r} is not JSON: {error}") from error
+    if not isinstance(tree, dict):
+        raise ModelError(f"{str(path)!r} is not a table")
+    return tree
 
 
 def sync(path: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from clearhead.config import Tree
 from clearhead.errors import DataError, ModelError
+from clearhead.files import read_json
 from clearhead.interop.spelling import Tensors
 
 CONFIG = "config.json"
@@ -22,23 +23,6 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in this order; each alon
 def is_folder(path: Path) -> bool:
     """Whether ``path`` looks like a folder with a model of Hugging Face's."""
     return (path / CONFIG).is_file()
-
-
-def read_json(path: Path) -> Tree:
-    """Reads a JSON table.
-
-    Raises:
-        ModelError: it is missing, or something else.
-    """
-    try:
-        tree = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ModelError(f"{str(path)!r} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{str(path)!r} is not JSON: {error}") from error
-    if not isinstance(tree, dict):
-        raise ModelError(f"{str(path)!r} is not a table")
-    return tree
 
 
 def read_config(folder: Path) -> Tree:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clearhead.config import Tree, parse
 from clearhead.errors import ModelError, UsageError
-from clearhead.interop.folder import read_json
+from clearhead.files import read_json
 from clearhead.interop.spelling import ACTIVATIONS, THEIR_ACTIVATIONS, Rules, Tensors, check, demand, tie, whole_number
 from clearhead.interop.tokenizer import SETTINGS
 from clearhead.models.transformer import Transformer, TransformerConfig

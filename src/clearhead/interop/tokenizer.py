@@ -9,7 +9,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from clearhead.config import Tree
 from clearhead.errors import ModelError
-from clearhead.interop.folder import read_json
+from clearhead.files import read_json
 from clearhead.text.adopted import Adopted
 from clearhead.text.normalize import HALF_WIDTH
 from clearhead.text.pipeline import SPACE, build

@@ -59,6 +59,12 @@ class SavedRun:
             raise ModelError(f"run {str(self.path)!r} has no checkpoint yet: train it, or go on with --resume")
         return path
 
+    @property
+    def trained_path(self) -> Path:
+        """The directory of a run that has the checkpoint that is meant; raises as ``checkpoint`` does."""
+        assert self.checkpoint
+        return self.path
+
     def load_into(self, model: nn.Module) -> int:
         """Copies the weights, or their moving average where one was kept, into ``model``; returns their step.
 

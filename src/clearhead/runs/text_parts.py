@@ -1,12 +1,12 @@
 """What a run keeps besides weights: the tokenizers that turn text into ids, the labels that outputs stand for."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from clearhead.config import parse
 from clearhead.data.labelled import Labels
 from clearhead.errors import ModelError, UsageError
+from clearhead.files import read_json
 from clearhead.runs.directory import save_json
 from clearhead.text.special import ABSENT
 from clearhead.text.tokenizer import Tokenizer
@@ -61,7 +61,7 @@ class TextParts:
         return ModelSizes(tokenizer.vocab_size, self.tokenizer.vocab_size, pad_id, self.labels)
 
     def save(self, run: Path) -> None:
-        """Writes labels, and ``tokenizer/text.json`` or a translator's ``joint.json`` or ``src.json`` and ``tgt.json``."""
+        """Writes labels, and ``text.json`` or a translator's ``joint.json`` or ``src.json`` and ``tgt.json``."""
         (run / "tokenizer").mkdir(exist_ok=True)
         for name, tokenizer in self._files().items():
             tokenizer.save(run / "tokenizer" / f"{name}.json")
@@ -94,9 +94,7 @@ def load_labelled_parts(run: Path) -> TextParts:
     """Reads the tokenizer and the labels of a classifier; raises ModelError if one is missing or damaged."""
     path = run / LABELS
     try:
-        labels = parse(Labels, json.loads(path.read_text(encoding="utf-8")), source=repr(str(path)))
-    except FileNotFoundError as error:
-        raise ModelError(f"{str(path)!r} is missing: it says what the classes of the run are") from error
-    except (OSError, ValueError, RecursionError, UsageError) as error:
-        raise ModelError(f"{str(path)!r} cannot be read: {error}") from error
+        labels = parse(Labels, read_json(path), source=repr(str(path)))
+    except UsageError as error:
+        raise ModelError(str(error)) from error
     return TextParts(load_text_parts(run).tokenizer, labels=labels)

@@ -217,7 +217,7 @@ class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
         self, tree: Tree, source: str, data: Path, *, run: Path | None = None, progress: Progress = silent
     ) -> GradientJob[M, B]:
         """See ``Family``."""
-        start = self.open_start(Path(start_of(tree))) if start_of(tree) and run is None else None
+        start = self.open_start(Path(start_of(tree)), str(tree["task"])) if start_of(tree) and run is None else None
         recipe: Any = start.recipe(tree, source, self.parse) if start else self.parse(tree, source)
         device = pick_device(recipe.train.device)
         known = start.parts if start else self.parts(run) if run else None
@@ -228,9 +228,9 @@ class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
         state = fresh_state(model.to(device), recipe, self.rates(recipe))
         return self.job(recipe, parts, state, device, train, valid, taken)
 
-    def open_start(self, path: Path) -> Start:
-        """Opens the model that a training begins with; see ``warm_start.open_start``."""
-        return open_start(path, self)
+    def open_start(self, path: Path, task: str) -> Start:
+        """Opens the model that a training of ``task`` begins with; see ``warm_start.open_start``."""
+        return open_start(path, self, task)
 
     def take_over(self, start: Start, model: M, recipe: R, sizes: ModelSizes) -> LoadReport | None:
         """Copies the weights that a training begins with; None where the recipe wants none of them.

@@ -147,23 +147,27 @@ def with_rates(sizes: Any, rates: Any) -> Any:
     return replace(sizes, **rates_kept)
 
 
-def open_start(path: Path, family: "LearnedFamily[Any, Any, Any, Any]") -> Start:
+def open_start(path: Path, family: "LearnedFamily[Any, Any, Any, Any]", task: str) -> Start:
     """Opens what ``--from`` names, for a training of the same family.
 
     Args:
         path: a run, or a folder in Hugging Face's layout.
         family: of the recipe that starts there.
+        task: of that recipe.
 
     Raises:
         ModelError: it is neither, is of another family, has no checkpoint, or cannot be read.
     """
     if is_bare_folder(path):
         imported = family.read_folder(path, read_config(path))
+        if imported.recipe.task != task:
+            theirs = imported.recipe.task
+            raise ModelError(f"start = {str(path)!r}: a model of the task {task} is needed, not {theirs!r}")
         return Start(str(path), imported.recipe.model, imported.parts, imported.tensors)
     run = SavedRun.open(path)
-    if run.task not in family.words:
-        raise ModelError(f"start = {str(path)!r}: a run of the task {family.words[0]} is needed, not {run.task!r}")
-    recipe, parts = family.parse(run.tree, run.source), family.parts(path)
+    if run.task != task:
+        raise ModelError(f"start = {str(path)!r}: a run of the task {task} is needed, not {run.task!r}")
+    recipe, parts = family.parse(run.tree, run.source), family.parts(run.trained_path)
     model = family.build(recipe, parts.sizes)
     run.load_into(model)
     return Start(f"run {str(path)!r}", recipe.model, parts, model_tensors(model))

@@ -12,7 +12,7 @@ from clearhead.models.bert import BertConfig, BertPretraining
 from clearhead.models.transformer import Transformer
 from clearhead.nn.layer import BlockConfig
 from clearhead.nn.norm import Norm, NormName
-from clearhead.tasks.translation.recipe import batch_loss
+from clearhead.tasks.translation.recipe import translation_loss
 from clearhead.training.precision import Precision, PrecisionName
 from tests.small import VOCAB, random_rows, small, small_gpt
 
@@ -35,10 +35,10 @@ def test_products_are_half_and_norms_and_loss_are_not(name: PrecisionName, norm:
     block = BlockConfig(norm=norm, norm_position=position, attention="qk_norm")  # type: ignore[arg-type]
     model = small(block=block, n_kv_heads=2).train()
     batch = collate(random_rows([3, 5], seed=1), random_rows([6, 2], seed=2))
-    plain = batch_loss(model, batch, LossConfig())[0]
+    plain = translation_loss(model, batch, LossConfig())[0]
     norms, products = kinds(model, Norm), kinds(model, nn.Linear)
     with Precision(name).autocast():
-        loss, count = batch_loss(model, batch, LossConfig())
+        loss, count = translation_loss(model, batch, LossConfig())
     assert (norms, products) == ({torch.float32}, {torch.float16 if name == "float16" else torch.bfloat16})
     assert loss.dtype == torch.float32
     assert float(loss.detach()) == pytest.approx(float(plain.detach()), rel=0.03)
@@ -102,5 +102,5 @@ def test_float32_is_the_plain_computation() -> None:
     model: Transformer = small()
     batch = collate(random_rows([3, 5], seed=1), random_rows([6, 2], seed=2))
     with Precision().autocast():
-        loss = batch_loss(model, batch, LossConfig())[0]
-    assert torch.equal(loss, batch_loss(model, batch, LossConfig())[0])
+        loss = translation_loss(model, batch, LossConfig())[0]
+    assert torch.equal(loss, translation_loss(model, batch, LossConfig())[0])

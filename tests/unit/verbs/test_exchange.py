@@ -12,8 +12,8 @@ from clearhead.config import merge
 from clearhead.data.segments import collate
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.errors import ModelError, UsageError
+from clearhead.tasks.catalog import read_model
 from clearhead.tasks.classify.classifier import Classifier
-from clearhead.tasks.imported import read_model
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.prompts import GenerationConfig, Prompt
 from clearhead.tasks.masked.model import MaskedModel

@@ -107,7 +107,7 @@ class Classifier:
     @classmethod
     def from_run(cls, run: SavedRun, *, device: str = "auto") -> "Classifier":
         """Loads a run that is open; see ``load``."""
-        recipe, parts = parse_classify(run.tree, run.source), load_labelled_parts(run.path)
+        recipe, parts = parse_classify(run.tree, run.source), load_labelled_parts(run.trained_path)
         assert parts.labels is not None
         target, model = pick_device(device), build_classifier(recipe, parts.sizes)
         step = run.load_into(model)

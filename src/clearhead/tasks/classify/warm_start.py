@@ -62,12 +62,12 @@ def open_encoder(path: Path) -> EncoderStart:
         return _from_folder(path)
     run, source = SavedRun.open(path), f"run {str(path)!r}"
     if run.task in WORDS:
-        recipe, parts = parse_classify(run.tree, run.source), load_labelled_parts(path)
+        recipe, parts = parse_classify(run.tree, run.source), load_labelled_parts(run.trained_path)
         model = build_classifier(recipe, parts.sizes)
         run.load_into(model)
         return EncoderStart(source, recipe.model, parts, model_tensors(model), pooling=recipe.finetune.pooling)
     if run.task in MASKED_WORDS:
-        pretrained, parts = parse_masked(run.tree, run.source), load_text_parts(path)
+        pretrained, parts = parse_masked(run.tree, run.source), load_text_parts(run.trained_path)
         encoder = build_masked(pretrained, parts.sizes)
         run.load_into(encoder)
         return EncoderStart(source, pretrained.model, parts, model_tensors(encoder))

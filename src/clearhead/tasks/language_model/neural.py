@@ -64,7 +64,7 @@ class LanguageModel(TextModel):
     @classmethod
     def from_run(cls, run: SavedRun, *, device: str = "auto", weights: Weights = "float32") -> "LanguageModel":
         """Loads a run that is open; see ``load``."""
-        recipe, tokenizer = parse_language_model(run.tree, run.source), load_text_parts(run.path).tokenizer
+        recipe, tokenizer = parse_language_model(run.tree, run.source), load_text_parts(run.trained_path).tokenizer
         target, model = pick_device(device), build_language_model(recipe, TextParts(tokenizer).sizes)
         step = run.load_into(model)
         model = model.to(target).eval()

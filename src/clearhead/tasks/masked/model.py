@@ -81,7 +81,7 @@ class MaskedModel:
     @classmethod
     def from_run(cls, run: SavedRun, *, device: str = "auto") -> "MaskedModel":
         """Loads a run that is open; see ``load``."""
-        recipe, parts = parse_masked(run.tree, run.source), load_text_parts(run.path)
+        recipe, parts = parse_masked(run.tree, run.source), load_text_parts(run.trained_path)
         target = pick_device(device)
         check_marks(parts.tokenizer.ids)
         model = build_masked(recipe, parts.sizes)

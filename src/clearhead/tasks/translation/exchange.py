@@ -7,7 +7,8 @@ from pathlib import Path
 from clearhead.config import Tree
 from clearhead.data.corpus import DataConfig
 from clearhead.errors import ModelError, UsageError
-from clearhead.interop.folder import read_json, read_tensors
+from clearhead.files import read_json
+from clearhead.interop.folder import read_tensors
 from clearhead.interop.marian import (
     MARKS,
     OUR_TABLES,

@@ -113,7 +113,7 @@ class Translator:
     @classmethod
     def from_run(cls, run: SavedRun, *, device: str = "auto") -> "Translator":
         """Loads a run that is open; see ``load``."""
-        recipe, parts = parse_translation(run.tree, run.source), load_both_sides(run.path)
+        recipe, parts = parse_translation(run.tree, run.source), load_both_sides(run.trained_path)
         target, model = pick_device(device), build_translator(recipe, parts.sizes)
         step = run.load_into(model)
         model = model.to(target).eval()

@@ -5,15 +5,16 @@ from typing import Any
 
 import pytest
 import torch
-from tests.unit.tasks.test_language_model_job import LM
 
 from clearhead.config import merge
 from clearhead.errors import UsageError
 from clearhead.loss import plain_loss
 from clearhead.models.gpt import GPT
-from clearhead.tasks.language_model.job import LanguageModelJob, prepare_language_model
+from clearhead.tasks.catalog import prepare_job
+from clearhead.tasks.language_model.job import LanguageModelJob
 from clearhead.tasks.language_model.recipe import total_loss
 from clearhead.text.special import NO_TARGET
+from tests.unit.tasks.language_model.test_job import LM
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepared(text: Path, **changes: Any) -> LanguageModelJob:
-    return prepare_language_model(merge(LM, changes), "here", text)
+    return prepare_job(merge(LM, changes), "here", text)
 
 
 def test_evaluation_is_the_same_whatever_the_batches(text: Path) -> None:
