@@ -102,7 +102,7 @@ def load_checkpoint(path: Path, stems: tuple[str, ...] | None = None, *, verify:
 
     Args:
         path: the directory.
-        stems: which tensor files to read; None reads all.
+        stems: which tensor files to read; None reads all, and checks what stands beside them too.
         verify: False for files that ``verify_checkpoint`` has just checked.
 
     Raises:
@@ -113,7 +113,7 @@ def load_checkpoint(path: Path, stems: tuple[str, ...] | None = None, *, verify:
         manifest = _read_manifest(path)
         present = [Path(name).stem for name in manifest if name.endswith(".safetensors")]
         wanted = present if stems is None else [stem for stem in stems if stem in present]
-        files = ["state.json", *(f"{stem}.safetensors" for stem in wanted)]
+        files = list(manifest) if stems is None else [*(f"{stem}.safetensors" for stem in wanted), "state.json"]
         if verify:
             _check_files(path, {name: manifest[name] for name in files})
         state = _read_json(path / "state.json")
@@ -140,8 +140,8 @@ def load_weights(path: Path) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
     return saved.tensors[stem], saved.state
 
 
-def verify_checkpoint(path: Path, *, offer: bool = True) -> None:
-    """Checks every file of a checkpoint against its manifest.
+def verify_checkpoint(path: Path, *, offer: bool = True) -> dict[str, tuple[int, str]]:
+    """Checks every file of a checkpoint against its manifest, and returns that: path -> size and SHA-256.
 
     Args:
         path: the directory.
@@ -151,7 +151,9 @@ def verify_checkpoint(path: Path, *, offer: bool = True) -> None:
         ModelError: see ``load_checkpoint``.
     """
     with _naming_an_older_one(path) if offer else contextlib.nullcontext():
-        _check_files(path, _read_manifest(path))
+        manifest = _read_manifest(path)
+        _check_files(path, manifest)
+        return manifest
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from clearhead.checkpoint import (
     load_checkpoint,
     load_matching,
     load_model_tensors,
+    load_weights,
     model_tensors,
     save_checkpoint,
     tensor_sizes,
@@ -72,7 +73,17 @@ def test_damage_is_named(path: Path, name: str, damage: str) -> None:
     with pytest.raises(
         ModelError, match=r"checkpoint file '.*(json|safetensors|toml)'" if damage == "flipped" else name
     ):
-        load_checkpoint(path, ("model",))
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", ["optimizer.safetensors", *FILES])
+def test_damage_of_what_is_not_read_is_seen_by_verify_alone(path: Path, name: str) -> None:
+    (path / name).write_bytes(b"damage")
+    expected = contents().tensors["model"]
+    assert torch.equal(load_checkpoint(path, ("model",)).tensors["model"]["a"], expected["a"])
+    assert torch.equal(load_weights(path)[0]["a"], expected["a"])
+    with pytest.raises(ModelError, match=name):
+        verify_checkpoint(path)
 
 
 def test_every_flipped_bit_of_the_manifest_is_seen(path: Path) -> None:

@@ -178,7 +178,7 @@ def test_heads_that_a_bert_lacks_are_new(tmp_path: Path) -> None:
         assert torch.equal(tensor, back[f"bert.{name}"])
     tensors = {name: one for name, one in load_file(folder / "model.safetensors").items() if "pooler" not in name}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    assert not read_model(folder).recipe.masked.next_sentence  # type: ignore[union-attr]
+    assert not read_model(folder)[1].recipe.masked.next_sentence  # type: ignore[union-attr]
 
 
 PAIR = ("a well-known apple", "don't you?")
@@ -237,8 +237,8 @@ def test_an_exported_classifier_judges_there_as_here(pairs: bool, tmp_path: Path
     given = [tuple(line.split("\t")[1:]) if pairs else line.split("\t")[1] for line in lines[:6]]
     assert_same_classifier(run, folder, given)
     again, found = import_run(folder, tmp_path / "again")
-    assert found.labels is not None
-    assert found.labels.classes == ("bad", "good")
+    assert found.parts.labels is not None
+    assert found.parts.labels.classes == ("bad", "good")
     one, other = (Classifier.load(path) for path in (run, again))
     assert all(torch.equal(tensor, other.model.state_dict()[name]) for name, tensor in one.model.state_dict().items())
     assert [each.probabilities for each in one.classify(given)] == [
