@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from clearhead.engine.onednn import Weights
+from clearhead.engine.choose import Weights
 from clearhead.errors import UsageError
 from clearhead.runs.recipes import VERBS, load_recipe
 from clearhead.tasks.catalog import task_of

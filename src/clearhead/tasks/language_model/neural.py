@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from clearhead.checkpoint import load_checkpoint
 from clearhead.decode.rows import RNNRowsDecoding, RowsDecoding, TextRows
-from clearhead.engine.onednn import Weights, can_pack, pack
-from clearhead.errors import ModelError, UsageError
+from clearhead.engine.choose import Weights, choose
+from clearhead.errors import ModelError
 from clearhead.models.gpt import GPT
 from clearhead.runs.pointers import find_checkpoint
 from clearhead.runs.recipes import load_recipe
@@ -53,6 +53,7 @@ class LanguageModel(TextModel):
 
         Raises:
             ModelError: not the run of a language model, no checkpoint yet, or a damaged one.
+            UsageError: ``weights`` is int8, which the model or this machine cannot have.
         """
         tasks = ("language_model", "rnn_language_model")
         recipe = parse_language_model(load_recipe(run, tasks=tasks), f"recipe of run {str(run)!r}")
@@ -61,9 +62,7 @@ class LanguageModel(TextModel):
             raise ModelError(f"run {str(run)!r} has no checkpoint yet: train it, or go on with --resume")
         tokenizer, target = load_tokenizer(run), pick_device(device)
         model = load_net(recipe, tokenizer, path).to(target).eval()
-        packed = isinstance(model, GPT) and can_pack(model)
-        if weights != "float32" and not packed:
-            raise UsageError(f"weights = {weights!r}: generation with such is for a GPT in float32 on a CPU")
+        packed = choose(model, weights).engine == "packed"
         step = load_checkpoint(path, ()).state["step"]
         return cls(
             recipe, tokenizer, model, target, step, tokenizer.begins or has_marks(run), weights if packed else None
@@ -77,9 +76,8 @@ class LanguageModel(TextModel):
     @functools.cached_property
     def writer(self) -> Net:
         """The model that generates: ``model``, or its packed copy."""
-        if self.weights is None or not isinstance(self.model, GPT):
-            return self.model
-        return pack(self.model, weights=self.weights)
+        packed = None if self.weights is None else choose(self.model, self.weights).prepare()
+        return self.model if packed is None else packed
 
     def begin(self, prompts: Sequence[Sequence[int]]) -> TextRows:
         """See ``TextModel``."""

@@ -19,7 +19,7 @@ from clearhead.decode.rules import Rule, forbid, force_prefix
 from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
 from clearhead.decode.trace import MakeMeter, TraceStep, trace_greedy, translation_reader
 from clearhead.decode.tree import BeamTree, grow_tree
-from clearhead.engine.onednn import can_pack, pack
+from clearhead.engine.choose import choose
 from clearhead.errors import DataError, ModelError
 from clearhead.evaluate.translation import default_tokenize
 from clearhead.models.transformer import Transformer
@@ -118,7 +118,7 @@ class Translator:
         model = build_model(recipe, tokenizers)
         load_model_tensors(model, saved.tensors.get("ema", saved.tensors["model"]), str(path))
         model = model.to(target).eval()
-        packed = pack(model) if isinstance(model, Transformer) and can_pack(model) else None
+        packed = choose(model).prepare() if isinstance(model, Transformer) else None
         return cls(recipe, tokenizers, model, target, saved.state["step"], packed)
 
     def translate(
