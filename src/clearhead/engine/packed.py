@@ -28,7 +28,7 @@ States = Float[Tensor, "rows d_model"]
 Bias = Float[Tensor, "#rows #heads 1 keys"] | None
 Positions = Int[Tensor, "rows queries"] | None
 Real = Bool[Tensor, "rows seq"] | None
-M = TypeVar("M", Transformer, GPT)
+M = TypeVar("M", bound=Transformer | GPT)
 MemoryBias = Float[Tensor, "sentences 1 1 memory"] | None
 
 
@@ -46,7 +46,7 @@ def pack(model: M, linear: type[FastLinear]) -> M:
     if isinstance(packed, Transformer):
         packed.decoder = PackedDecoder(packed.decoder)
         return packed
-    return PackedGPT(packed)
+    return cast(M, PackedGPT(cast(GPT, packed)))
 
 
 class PackedSelfAttention(nn.Module):
