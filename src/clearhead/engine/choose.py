@@ -43,7 +43,7 @@ class Choice(Generic[M]):
         if self.engine == "torch" or not isinstance(self.model, Transformer | GPT):
             return None
         linear, _ = KINDS[self.weights]
-        return cast(M, pack(self.model, linear))  # type: ignore[redundant-cast]
+        return cast(M, pack(self.model, linear))
 
 
 def choose(model: M, weights: Weights = "float32") -> Choice[M]:

@@ -45,8 +45,8 @@ def pack(model: M, linear: type[FastLinear]) -> M:
                 setattr(module, name, linear(child))
     if isinstance(packed, Transformer):
         packed.decoder = PackedDecoder(packed.decoder)
-        return packed
-    return cast(M, PackedGPT(cast(GPT, packed)))
+        return cast(M, packed)
+    return cast(M, PackedGPT(packed))
 
 
 class PackedSelfAttention(nn.Module):
@@ -82,7 +82,7 @@ class PackedSelfAttention(nn.Module):
         return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
     def step(self, x: States, at: int, kept: Tensor, bias: Bias, positions: Positions = None) -> States:
-        """Attends from one new position, before ``o_proj``; writes its keys and values to ``kept``.
+        """Attends from one new position, up to ``o_proj``; writes its keys and values to ``kept``.
 
         Args:
             x: [rows, d_model].
@@ -156,7 +156,7 @@ class OneStep:
         return after(self.cross_add(x, mixed.transpose(1, 2).reshape(len(x), -1)))
 
     def feed_forward(self, x: States) -> States:
-        """The feed-forward sublayer, where there is one."""
+        """The feed-forward sublayer; returns ``x`` where the layer has none."""
         if self.mlp is None:
             return x
         before, after = self.mlp_norms
@@ -235,7 +235,7 @@ class PackedGPT(GPT):
 
 
 def _adding(linear: FastLinear, residual: Residual) -> Callable[[States, Tensor], States]:
-    """The end of a sublayer: its last product and the residual sum, where there is one."""
+    """The end of a sublayer: its last product, and the residual sum unless the layer goes without."""
     return linear.add_to if residual.skip else lambda x, branch: linear.forward(branch)
 
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,12 +20,12 @@ from clearhead.runs.pointers import find_checkpoint
 from clearhead.runs.recipes import load_recipe
 from clearhead.runs.tokenizers import load_tokenizer
 from clearhead.tasks.masked.recipe import MaskedRecipe, load_masked, parse_masked
+from clearhead.text.overlong import OverlongText
 from clearhead.text.special import ABSENT, MASK
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.training.device import pick_device
 
 BATCH_TOKENS = 4096  # pieces and marks, padding included, that are read at once
-Overlong = Literal["error", "truncate"]
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ class MaskedModel:
         self,
         texts: Sequence[str],
         *,
-        overlong: Overlong = "error",
+        overlong: OverlongText = "error",
         on_cut: Callable[[int, int], object] = lambda number, pieces: None,
     ) -> Float[ndarray, "texts d_model"]:
         """Returns a vector of each text: the mean of its last hidden states, those of [CLS] and [SEP] among them.

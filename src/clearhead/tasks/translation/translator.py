@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -29,12 +28,12 @@ from clearhead.runs.tokenizers import Tokenizers
 from clearhead.tasks.translation.alignment import attention_to_source, source_shapes
 from clearhead.tasks.translation.recipe import Net, TranslationRecipe, build_model, parse_recipe
 from clearhead.text.normalize import denormalize
+from clearhead.text.overlong import OverlongSource
 from clearhead.text.phrase_book import Demand, PhraseBook, Phrases
 from clearhead.text.sentences import split_sentences
 from clearhead.text.special import SpecialIds
 from clearhead.training.device import pick_device
 
-Overlong = Literal["split", "truncate", "error"]
 BATCH_TOKENS = 4096  # source pieces times beams that are decoded together
 
 
@@ -128,7 +127,7 @@ class Translator:
         beam: int = 5,
         length_penalty: float = 1.0,
         prefix: str = "",
-        overlong: Overlong = "split",
+        overlong: OverlongSource = "split",
         require: Phrases = (),
         avoid: Phrases = (),
         alignment: bool = False,
@@ -158,7 +157,7 @@ class Translator:
         config: SearchConfig,
         *,
         prefix: str = "",
-        overlong: Overlong = "split",
+        overlong: OverlongSource = "split",
         require: Phrases = (),
         avoid: Phrases = (),
     ) -> list[list[Translation]]:
@@ -272,7 +271,7 @@ class Translator:
         text = denormalize(tokenizer.decode(ids), tokenizer.config.normalization)
         return text.replace("\n", " ").replace("\r", " ").strip()
 
-    def _parts(self, text: str, overlong: Overlong) -> tuple[list[list[int]], int]:
+    def _parts(self, text: str, overlong: OverlongSource) -> tuple[list[list[int]], int]:
         """Encodes a text; above the limit, split, cut or refused. Returns parts and the number of pieces cut."""
         ids, limit = self.tokenizers.src.encode(text.strip()), self.recipe.data.max_len
         if len(ids) <= limit:
