@@ -50,7 +50,7 @@ def clearhead(spec: dict):
     from safetensors.torch import load_file
 
     from clearhead.decode.rows import RowsDecoding
-    from clearhead.engine.onednn import pack
+    from clearhead.engine.choose import choose
     from clearhead.interop.gpt import gpt_from_hugging_face
     from clearhead.models.gpt import GPT
 
@@ -60,7 +60,7 @@ def clearhead(spec: dict):
     )
     model = GPT(config, vocab_size=VOCAB)
     model.load_state_dict(tensors)
-    model = pack(model.eval(), weights=spec["weights"])
+    model = choose(model.eval(), spec["weights"]).prepare() or model
 
     @torch.inference_mode()
     def write() -> list[int]:

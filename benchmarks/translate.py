@@ -96,10 +96,10 @@ def clearhead(spec: dict):
     from clearhead.decode.decoding import start_decoding
     from clearhead.decode.rules import at_least, forbid
     from clearhead.decode.search import SearchConfig, beam_search
-    from clearhead.engine.onednn import can_pack, pack
+    from clearhead.engine.choose import choose
 
     model, src_ids = our_model(), torch.tensor(sources(spec["batch"]))
-    model = pack(model) if can_pack(model) else model
+    model = choose(model).prepare() or model
     config, rules = SearchConfig(beam=spec["beam"]), [forbid([PAD]), at_least(TGT_LEN, EOS)]
     limits = [TGT_LEN] * spec["batch"]
 

@@ -22,7 +22,7 @@ BUDGETS = {
     ("interop",): 1400,
     ("inspect",): 3450,
     ("runs",): 720,
-    ("engine",): 450,
+    ("engine",): 520,
     ("checkpoint",): 330,
     ("data",): 3450,
     ("models",): 1400,

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal, NamedTuple, cast
+from typing import IO, Annotated, Any, NamedTuple, cast
 
 import numpy as np
 from annotated_types import Ge
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from clearhead.errors import DataError, nearest
 from clearhead.text.normalize import changed
+from clearhead.text.overlong import OverlongPair
 from clearhead.text.sentences import split_sentences
 from clearhead.text.special import SPECIAL_IDS
 from clearhead.text.tokenizer import Tokenizer
@@ -37,7 +38,7 @@ class DataConfig:
     """Stem of the test files."""
     max_len: Annotated[int, Ge(1)] = 256
     """Most pieces of a side, begin and end marks not counted."""
-    overlong: Literal["error", "drop", "truncate", "split"] = "drop"
+    overlong: OverlongPair = "drop"
     """Policy for pairs above ``max_len``; ``split`` cuts both sides at their sentence ends."""
     max_ratio: Annotated[float, Ge(0)] = 0.0
     """Drops pairs whose longer side has more than this many times the pieces of the other; 0 keeps all."""

@@ -17,6 +17,7 @@ from numpy import ndarray
 
 from clearhead.data.documents import Split, read_lines, record, text_of
 from clearhead.errors import DataError, UsageError, nearest
+from clearhead.text.overlong import OverlongLine
 
 KINDS = (".tsv", ".csv", ".jsonl")
 ENDINGS = tuple(f"{kind}{packed}" for kind in KINDS for packed in ("", ".gz"))
@@ -42,7 +43,7 @@ class LabelledConfig:
     """Column or field that holds the text."""
     pair_field: str = "text_b"
     """Column or field that holds the second text, where there are pairs."""
-    overlong: Literal["truncate", "error"] = "truncate"
+    overlong: OverlongLine = "truncate"
     """Policy for lines that are too long: the longer text loses its last piece until both fit, and it is counted."""
     workers: Annotated[int, Ge(0)] = 0
     """Processes that prepare batches, 0 for none besides the training process; the order stays the same."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from clearhead.data.batching import BatchPlan, plan_batches, sequential_batches
 from clearhead.data.labelled import LabelledText
 from clearhead.data.segments import Laid, check_marks, collate, lay_out, marks
 from clearhead.errors import DataError, UsageError
+from clearhead.text.overlong import OverlongLine
 from clearhead.text.special import ABSENT, SpecialIds
 from clearhead.text.tokenizer import Tokenizer
 
@@ -151,7 +152,7 @@ def encode_texts(
 
 
 def encode_labelled(
-    text: LabelledText, *, tokenizer: Tokenizer, max_seq_len: int, overlong: Literal["truncate", "error"] = "truncate"
+    text: LabelledText, *, tokenizer: Tokenizer, max_seq_len: int, overlong: OverlongLine = "truncate"
 ) -> LabelledRows:
     """Encodes the lines of a split; see ``encode_texts``.
 

@@ -11,8 +11,9 @@ from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from clearhead.data.segments import marks
-from clearhead.data.sentences import Overlong, SentenceStore, Units, fit_sentences
+from clearhead.data.sentences import SentenceStore, Units, fit_sentences
 from clearhead.errors import DataError, UsageError
+from clearhead.text.overlong import OverlongSentence
 
 TRIES = 8  # draws of a B that fits beside A, before A is made shorter
 
@@ -25,7 +26,7 @@ class MaskedConfig:
     """Segments A and B, and whether B follows A; false: one segment of a document, and masked pieces alone."""
     short_fraction: Annotated[float, Ge(0), Le(1)] = 0.1
     """Share of the rows that are filled up to a random length only."""
-    overlong: Overlong = "split"
+    overlong: OverlongSentence = "split"
     """Policy for sentences that fill more than half a row (without ``next_sentence``, more than a row)."""
     mask_fraction: Annotated[float, Gt(0), Lt(1)] = 0.15
     """Share of the pieces that are to be found again; never an unknown piece, a mark or padding."""

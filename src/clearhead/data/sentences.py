@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -19,12 +19,12 @@ from clearhead.data.documents import Documents, TextReport
 from clearhead.data.encoded import map_file, open_or_build, open_sealed, seal
 from clearhead.errors import DataError
 from clearhead.progress import Progress, silent
+from clearhead.text.overlong import OverlongSentence
 from clearhead.text.sentences import split_sentences
 from clearhead.text.tokenizer import Tokenizer
 
 FORMAT = 2
 GROUP = 1 << 19  # characters that are encoded in one call
-Overlong = Literal["split", "drop", "error"]
 
 _UNKNOWN = re.compile(" ?<unk>")
 _SPACED = ("bpe", "unigram")  # kinds that put a space in front of every text they get
@@ -191,7 +191,7 @@ class Units:
         return [*text, f"  {used + self.dropped:,} pieces in = {used:,} used + {self.dropped:,} dropped"]
 
 
-def fit_sentences(store: SentenceStore, *, limit: int, overlong: Overlong) -> Units:
+def fit_sentences(store: SentenceStore, *, limit: int, overlong: OverlongSentence) -> Units:
     """Says what becomes of sentences of more than ``limit`` pieces.
 
     ``split`` divides one into parts of like size, ``drop`` leaves it out; what stood before and after it is then not

@@ -48,7 +48,7 @@ class ScaledDotProduct(AttentionCore):
     """
 
     def forward(self, q: Queries, k: Keys, v: Keys, *, mask: AttendMask | None = None, causal: bool = False) -> Queries:
-        if self.tap._forward_hooks or self.tap._forward_pre_hooks:
+        if _is_watched(self.tap):
             mask = _with_order(mask, q, k) if causal else mask
             scores = torch.matmul(q, _spread(k, q.shape[1]).transpose(-2, -1)) / math.sqrt(q.shape[-1])
             return self.explicit(scores, v, mask)
@@ -205,14 +205,21 @@ def unit_rms(x: Float[Tensor, "*any head_dim"]) -> Float[Tensor, "*any head_dim"
 
 def _project(x: Tensor, *projections: nn.Module) -> Sequence[Tensor]:
     """Several projections of one input as one product; one by one where one is watched or is another module."""
-    plain = [
-        one for one in projections if type(one) is nn.Linear and not (one._forward_hooks or one._forward_pre_hooks)
-    ]
+    plain = [layer for layer in projections if type(layer) is nn.Linear and not _is_watched(layer)]
     if len(plain) < len(projections):
-        return [one(x) for one in projections]
-    weight = torch.cat([one.weight for one in plain])
-    bias = None if plain[0].bias is None else torch.cat([one.bias for one in plain])
-    return functional.linear(x, weight, bias).split([one.out_features for one in plain], dim=-1)
+        return [layer(x) for layer in projections]
+    weight = torch.cat([layer.weight for layer in plain])
+    bias = None if plain[0].bias is None else torch.cat([layer.bias for layer in plain])
+    return functional.linear(x, weight, bias).split([layer.out_features for layer in plain], dim=-1)
+
+
+def _is_watched(module: nn.Module) -> bool:
+    """True if a forward hook is on the module.
+
+    Where PyTorch no longer keeps hooks under these private names every module counts as watched: that way is slower,
+    and its results are the same whether or not there is a hook.
+    """
+    return bool(getattr(module, "_forward_hooks", True) or getattr(module, "_forward_pre_hooks", True))
 
 
 def _split_heads(x: Tensor, heads: int) -> Tensor:

@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from clearhead.errors import ModelError
 from clearhead.nn.shards import part_like
+from clearhead.optim.lerp import lerp_
 from clearhead.optim.muon import Muon
 from clearhead.optim.schedule import ScheduleName
 
@@ -193,7 +194,7 @@ def build_ema(model: nn.Module, decay: float) -> AveragedModel:
     @torch.no_grad()
     def average(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
         n = float(count)
-        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
+        lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
 
     return AveragedModel(model, multi_avg_fn=average, use_buffers=False)
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from clearhead.nn.shards import part_like, whole
+from clearhead.optim.lerp import lerp_
 
 
 class Muon(torch.optim.Optimizer):
@@ -42,8 +43,8 @@ class Muon(torch.optim.Optimizer):
             state["momentum_buffer"] = torch.zeros_like(grad)
         # in lists, which alone work on matrices of which each process has a part; these are made orthogonal whole
         buffer, ahead = state["momentum_buffer"], grad.clone()
-        torch._foreach_lerp_([buffer], [grad], 1 - group["momentum"])
-        torch._foreach_lerp_([ahead], [buffer], group["momentum"])
+        lerp_([buffer], [grad], 1 - group["momentum"])
+        lerp_([ahead], [buffer], group["momentum"])
         update = part_like(param, orthogonalize(whole(ahead)))
         param.mul_(1 - group["lr"] * group["weight_decay"])
         param.add_(update, alpha=-group["lr"] * 0.2 * max(param.shape) ** 0.5)
@@ -68,5 +69,5 @@ def orthogonalize(matrix: Float[Tensor, "rows columns"], steps: int = 5) -> Floa
 def product_dtype(device: str) -> torch.dtype:
     """Returns bfloat16 where a device of that kind ("cpu", "cuda") has it in hardware, else float32."""
     on_gpu = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    on_cpu = device == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    on_cpu = device == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False)
     return torch.bfloat16 if on_gpu or on_cpu else torch.float32

@@ -9,7 +9,7 @@ from clearhead.tasks.catalog import family_of_run
 from clearhead.tasks.family import open_for
 
 if TYPE_CHECKING:
-    from clearhead.engine.onednn import Weights
+    from clearhead.engine.choose import Weights
     from clearhead.tasks.classify.classifier import Classifier
     from clearhead.tasks.language_model.neural import LanguageModel
     from clearhead.tasks.language_model.ngram import NgramLanguageModel

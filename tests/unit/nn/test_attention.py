@@ -282,6 +282,21 @@ def test_projections_are_one_product_unless_one_is_watched() -> None:
     assert all(weight.grad is not None for weight in attn.parameters())
 
 
+def test_without_torchs_names_for_hooks_results_are_the_same_and_hooks_are_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    attn, x, seen = SelfAttention(16, n_heads=4, n_kv_heads=2), torch.randn(2, 5, 16), list[torch.Size]()
+    expected = attn(x, causal=True)
+    for name in ("_forward_hooks", "_forward_pre_hooks"):
+        assert name in vars(attn.core.tap), "where they are today"
+    monkeypatch.setattr("clearhead.nn.attention.getattr", lambda module, name, default: default, raising=False)
+    assert_near(attn(x, causal=True), expected)
+    attn.core.tap.register_forward_hook(lambda module, args, weights: seen.append(weights.shape))
+    attn.k_proj.register_forward_hook(lambda module, args, keys: seen.append(keys.shape))
+    assert_near(attn(x, causal=True), expected)
+    assert seen == [(2, 5, 8), (2, 4, 5, 5)]
+
+
 def test_bfloat16_on_a_cpu_is_near_float32_and_stays_bfloat16() -> None:
     torch.manual_seed(0)
     attention = SelfAttention(24, n_heads=4, rotary=Rotary(6, 16))

@@ -9,8 +9,7 @@ import torch
 from torch.nn import functional
 
 from clearhead.decode.rows import RNNRowsDecoding, RowsDecoding, TextRows
-from clearhead.engine.onednn import Weights, can_pack, pack
-from clearhead.errors import UsageError
+from clearhead.engine.choose import Weights, choose
 from clearhead.models.gpt import GPT
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import TextParts, load_text_parts
@@ -58,6 +57,7 @@ class LanguageModel(TextModel):
 
         Raises:
             ModelError: not the run of a language model, no checkpoint yet, or a damaged one.
+            UsageError: ``weights`` is int8, which the model or this machine cannot have.
         """
         return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device, weights=weights)
 
@@ -68,9 +68,7 @@ class LanguageModel(TextModel):
         target, model = pick_device(device), build_language_model(recipe, TextParts(tokenizer).sizes)
         step = run.load_into(model)
         model = model.to(target).eval()
-        packed = isinstance(model, GPT) and can_pack(model)
-        if weights != "float32" and not packed:
-            raise UsageError(f"weights = {weights!r}: generation with such is for a GPT in float32 on a CPU")
+        packed = choose(model, weights).engine == "packed"
         marks = tokenizer.begins or has_marks(run.path)
         return cls(recipe, tokenizer, model, target, step, marks, weights if packed else None)
 
@@ -82,9 +80,8 @@ class LanguageModel(TextModel):
     @functools.cached_property
     def writer(self) -> Net:
         """The model that generates: ``model``, or its packed copy."""
-        if self.weights is None or not isinstance(self.model, GPT):
-            return self.model
-        return pack(self.model, weights=self.weights)
+        packed = None if self.weights is None else choose(self.model, self.weights).prepare()
+        return self.model if packed is None else packed
 
     def begin(self, prompts: Sequence[Sequence[int]]) -> TextRows:
         """See ``TextModel``."""

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,12 +20,12 @@ from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import load_text_parts
 from clearhead.tasks.family import open_for
 from clearhead.tasks.masked.recipe import WORDS, MaskedRecipe, build_masked, parse_masked
+from clearhead.text.overlong import OverlongText
 from clearhead.text.special import ABSENT, MASK
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.training.device import pick_device
 
 BATCH_TOKENS = 4096  # pieces and marks, padding included, that are read at once
-Overlong = Literal["error", "truncate"]
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ class MaskedModel:
         self,
         texts: Sequence[str],
         *,
-        overlong: Overlong = "error",
+        overlong: OverlongText = "error",
         on_cut: Callable[[int, int], object] = silent,
     ) -> Float[ndarray, "texts d_model"]:
         """Returns a vector of each text: the mean of its last hidden states, those of [CLS] and [SEP] among them.

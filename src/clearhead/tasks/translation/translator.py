@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from clearhead.decode.rules import Rule, forbid, force_prefix
 from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
 from clearhead.decode.trace import MakeMeter, TraceStep, trace_greedy, translation_reader
 from clearhead.decode.tree import BeamTree, grow_tree
-from clearhead.engine.onednn import can_pack, pack
+from clearhead.engine.choose import choose
 from clearhead.errors import DataError
 from clearhead.evaluate.translation import default_tokenize
 from clearhead.models.transformer import Transformer
@@ -28,12 +27,12 @@ from clearhead.tasks.family import open_for
 from clearhead.tasks.translation.alignment import attention_to_source, source_shapes
 from clearhead.tasks.translation.recipe import WORDS, Net, TranslationRecipe, build_translator, parse_translation
 from clearhead.text.normalize import denormalize
+from clearhead.text.overlong import OverlongSource
 from clearhead.text.phrase_book import Demand, PhraseBook, Phrases
 from clearhead.text.sentences import split_sentences
 from clearhead.text.special import SpecialIds
 from clearhead.training.device import pick_device
 
-Overlong = Literal["split", "truncate", "error"]
 BATCH_TOKENS = 4096  # source pieces times beams that are decoded together
 
 
@@ -117,7 +116,7 @@ class Translator:
         target, model = pick_device(device), build_translator(recipe, parts.sizes)
         step = run.load_into(model)
         model = model.to(target).eval()
-        packed = pack(model) if isinstance(model, Transformer) and can_pack(model) else None
+        packed = choose(model).prepare() if isinstance(model, Transformer) else None
         return cls(recipe, parts.both, model, target, step, packed)
 
     def translate(
@@ -127,7 +126,7 @@ class Translator:
         beam: int = 5,
         length_penalty: float = 1.0,
         prefix: str = "",
-        overlong: Overlong = "split",
+        overlong: OverlongSource = "split",
         require: Phrases = (),
         avoid: Phrases = (),
         alignment: bool = False,
@@ -157,7 +156,7 @@ class Translator:
         config: SearchConfig,
         *,
         prefix: str = "",
-        overlong: Overlong = "split",
+        overlong: OverlongSource = "split",
         require: Phrases = (),
         avoid: Phrases = (),
     ) -> list[list[Translation]]:
@@ -271,7 +270,7 @@ class Translator:
         text = denormalize(tokenizer.decode(ids), tokenizer.config.normalization)
         return text.replace("\n", " ").replace("\r", " ").strip()
 
-    def _parts(self, text: str, overlong: Overlong) -> tuple[list[list[int]], int]:
+    def _parts(self, text: str, overlong: OverlongSource) -> tuple[list[list[int]], int]:
         """Encodes a text; above the limit, split, cut or refused. Returns parts and the number of pieces cut."""
         ids, limit = self.tokenizers.src.encode(text.strip()), self.recipe.data.max_len
         if len(ids) <= limit:
