@@ -3,7 +3,7 @@
 import mmap
 import re
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,7 @@ from clearhead.data.corpus import check_unchanged
 from clearhead.data.documents import Documents, TextReport
 from clearhead.data.encoded import map_file, open_or_build, open_sealed, seal
 from clearhead.errors import DataError
+from clearhead.progress import Progress, silent
 from clearhead.text.sentences import split_sentences
 from clearhead.text.tokenizer import Tokenizer
 
@@ -69,7 +70,7 @@ def prepare_sentences(
     *,
     tokenizer: Tokenizer,
     cache_dir: Path,
-    progress: Callable[[int, int], object] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> SentenceStore:
     """Encodes documents by sentence, or opens what an earlier run encoded from the same text in the same way.
 
@@ -93,7 +94,7 @@ def prepare_sentences(
     )
 
 
-def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Callable[[int, int], object]) -> None:
+def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Progress) -> None:
     """Writes the files of a store."""
     code, unk = "H" if tokenizer.vocab_size <= 1 << 16 else "I", tokenizer.ids.unk
     marked = _UNKNOWN if documents.config.markup == "wikitext" else None

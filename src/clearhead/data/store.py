@@ -5,7 +5,6 @@ import dataclasses
 import itertools
 import mmap
 from array import array
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from clearhead.data.corpus import CorpusReport, DataConfig, Pair, PairFilter, ParallelFiles, Scan, check_unchanged
 from clearhead.data.encoded import map_file, open_or_build, open_sealed, seal
 from clearhead.errors import DataError
+from clearhead.progress import Progress, silent
 from clearhead.text.special import SpecialIds
 from clearhead.text.tokenizer import Tokenizer
 
@@ -82,7 +82,7 @@ def prepare(
     cache_dir: Path,
     scan: Scan | None = None,
     keep_text: bool = False,
-    progress: Callable[[int, int], object] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> PairStore:
     """Encodes two parallel files, or opens what an earlier run encoded from the same text in the same way.
 

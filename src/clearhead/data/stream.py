@@ -22,6 +22,7 @@ from clearhead.data.corpus import check_unchanged
 from clearhead.data.documents import Documents, TextReport
 from clearhead.data.encoded import map_file, open_or_build, open_sealed, seal
 from clearhead.errors import DataError, UsageError
+from clearhead.progress import Progress, silent
 from clearhead.text.special import NO_TARGET
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
@@ -69,7 +70,7 @@ def prepare_stream(
     *,
     tokenizer: Tokenizer,
     cache_dir: Path,
-    progress: Callable[[int, int], object] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> TokenStream:
     """Encodes documents, or opens what an earlier run encoded from the same text in the same way.
 
@@ -91,7 +92,7 @@ def prepare_stream(
     )
 
 
-def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Callable[[int, int], object]) -> None:
+def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Progress) -> None:
     """Writes the files of a stream."""
     code, ids = "H" if tokenizer.vocab_size <= 1 << 16 else "I", tokenizer.ids
     tokens, unknown, starts = 0, 0, array("q")
