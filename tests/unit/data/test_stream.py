@@ -141,7 +141,7 @@ def test_damage_is_refused_by_open_and_mended_by_prepare(tmp_path: Path) -> None
 
 def test_what_is_not_finished_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, seen = documents(tmp_path, "\n".join(LINES), separator="line"), []
-    monkeypatch.setattr(module, "GROUP", 100)
+    monkeypatch.setattr(module, "_GROUP_CHARACTERS", 100)
 
     def interrupt(done: int, total: int) -> None:
         seen.append((done, total))

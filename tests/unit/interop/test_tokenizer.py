@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer as Theirs
 
-from clearhead.data.segments import collate
+from clearhead.data.segments import collate_segments
 from clearhead.errors import ModelError
 from clearhead.interop.tokenizer import read_tokenizer, write_tokenizer
 from clearhead.text.pipeline import Kind
@@ -114,11 +114,11 @@ def test_segments_stand_between_their_marks(kind: Kind, tmp_path: Path) -> None:
     texts = ["", LINES[0], LINES[1], "  two  spaces", "well-known"]
     for first, second in pairwise(texts):
         a, b = ours.encode(first), ours.encode(second)
-        laid = collate([a], [b], special=ids)
+        laid = collate_segments([a], [b], special=ids)
         both, one = theirs(first, second), theirs(first)
         assert both["input_ids"] == laid.ids[0].tolist()
         assert both["token_type_ids"] == laid.segments[0].tolist()
-        assert one["input_ids"] == collate([a], None, special=ids).ids[0].tolist()
+        assert one["input_ids"] == collate_segments([a], None, special=ids).ids[0].tolist()
         assert set(one["token_type_ids"]) == {0}
     found = {role: getattr(theirs, f"{role}_token_id") for role in ("pad", "bos", "eos", "unk", "cls", "sep", "mask")}
     assert found == vars(ids)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from clearhead.checkpoint import load_checkpoint, load_model_tensors
 from clearhead.data.labelled_batches import LabelledBatch
 from clearhead.data.masked import MaskedBatch
-from clearhead.data.segments import collate as collate_segments
+from clearhead.data.segments import collate_segments
 from clearhead.data.stream import StreamBatch
 from clearhead.data.translation import Batch, collate
 from clearhead.errors import DataError, ModelError, UsageError
