@@ -98,13 +98,8 @@ def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: P
     tokens, unknown, starts = 0, 0, array("q")
     with (folder / "ids").open("wb") as file:
         for group in _groups(documents, whole=tokenizer.config.kind in _UNCUT):
-            row: list[int] = []
-            encoded = tokenizer.encode_batch([text for text, _ in group])
-            for (_, begins), text_ids in zip(group, encoded, strict=True):
-                if begins:
-                    row += [ids.eos] if starts else []
-                    starts.append(tokens + len(row))
-                row += text_ids
+            row, begins = _encode(group, tokenizer, is_first=not starts)
+            starts.extend(tokens + place for place in begins)
             array(code, row).tofile(file)
             tokens, unknown = tokens + len(row), unknown + row.count(ids.unk)
             progress(documents.report.characters, documents.characters)
@@ -117,6 +112,23 @@ def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: P
     (folder / "starts").write_bytes(starts.tobytes())
     meta = {"type": np.dtype(code).str, "report": asdict(report), "begin": tokenizer.begin, "fill": ids.fill}
     seal(folder, meta, version=_FORMAT)
+
+
+def _encode(group: list[tuple[str, bool]], tokenizer: Tokenizer, *, is_first: bool) -> tuple[list[int], list[int]]:
+    """Returns the ids of a group of texts, and the places in them where documents begin.
+
+    An end mark stands before each document but the first of the stream, which the group has if ``is_first``.
+    """
+    row: list[int] = []
+    places: list[int] = []
+    encoded = tokenizer.encode_batch([text for text, _ in group])
+    for (_, begins), text_ids in zip(group, encoded, strict=True):
+        if begins and (places or not is_first):
+            row.append(tokenizer.ids.eos)
+        if begins:
+            places.append(len(row))
+        row += text_ids
+    return row, places
 
 
 def _groups(documents: Iterable[str], *, whole: bool) -> Iterator[list[tuple[str, bool]]]:

@@ -28,7 +28,7 @@ from clearhead.data.stream import (
     training_windows,
 )
 from clearhead.errors import DataError, UsageError
-from clearhead.text.pipeline import Kind
+from clearhead.text.pipeline import TokenizerKind
 from clearhead.text.special import NO_TARGET
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
@@ -182,7 +182,7 @@ def test_nothing_to_predict_is_one_line(tmp_path: Path, text: str, count: int) -
         build(tmp_path, text)
 
 
-KINDS: list[Kind] = ["char", "byte_bpe", "bpe", "wordpiece", "unigram"]
+KINDS: list[TokenizerKind] = ["char", "byte_bpe", "bpe", "wordpiece", "unigram"]
 SAMPLE = (
     "It 's a  long\n\nroad ,\n \n\t isn't\r\nit ?\u2028Σοφός ΟΔΟΣ\nnaïve ｆｕｌｌ　ｗｉｄｅ 12\n30 你好，\n世界。\n\n\n"
     * 5
@@ -192,7 +192,7 @@ SAMPLE = (
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("normalization", ["none", "nfkc"])
 def test_a_long_document_in_parts_gives_the_same_pieces(
-    tmp_path: Path, kind: Kind, normalization: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, kind: TokenizerKind, normalization: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = TokenizerConfig(kind=kind, vocab_size=340, normalization=normalization, lowercase=normalization != "none")
     tokenizer = Tokenizer.train([SAMPLE], config)
@@ -206,7 +206,7 @@ def test_a_long_document_in_parts_gives_the_same_pieces(
 @given(text=st.text("a.\n\r\t \u2028\u00a0\u3000'’é\u0301Σ1你，<"))
 @settings(max_examples=200, deadline=None)
 @pytest.mark.parametrize("kind", ["char", "byte_bpe", "wordpiece"])
-def test_no_piece_crosses_a_cut(kind: Kind, text: str) -> None:
+def test_no_piece_crosses_a_cut(kind: TokenizerKind, text: str) -> None:
     tokenizer = TOKENIZERS[kind]
     cuts = [match.start() for match in module._CUT.finditer(text)]
     parts = [text[i:j] for i, j in pairwise([0, *cuts, len(text)])]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from clearhead.text.bpe_dropout import BpeDropout
-from clearhead.text.pipeline import Kind
+from clearhead.text.pipeline import TokenizerKind
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 MERGES = [("a", "b"), ("b", "c"), ("ab", "c"), ("abc", "ab"), ("c", "ab")]
@@ -41,7 +41,7 @@ def test_distribution_is_the_papers() -> None:
 
 
 @pytest.mark.parametrize("kind", ["byte_bpe", "bpe"])
-def test_without_dropping_it_equals_encode_on_real_text(kind: Kind, shared_data: Path) -> None:
+def test_without_dropping_it_equals_encode_on_real_text(kind: TokenizerKind, shared_data: Path) -> None:
     folder = shared_data / "tatoeba-zh-en"
     lines = [x for s in ("zh", "en") for x in (folder / f"train.{s}").read_text("utf-8").split("\n")[:3000]]
     tokenizer = Tokenizer.train(lines[::2], TokenizerConfig(kind=kind, vocab_size=2000))

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from clearhead.text.phrase import Automaton, Spellings
-from clearhead.text.tokenizer import Kind, Tokenizer, TokenizerConfig
+from clearhead.text.tokenizer import Tokenizer, TokenizerConfig, TokenizerKind
 
 EOS = 0
 TEXTS = [
@@ -104,7 +104,7 @@ def test_left_counts_the_fewest_pieces_and_ways_lead_there() -> None:
 
 
 @pytest.mark.parametrize("kind", ["byte_bpe", "bpe", "char", "wordpiece", "unigram"])
-def test_spellings_are_what_a_tokenizer_adds(kind: Kind) -> None:
+def test_spellings_are_what_a_tokenizer_adds(kind: TokenizerKind) -> None:
     tokenizer = Tokenizer.train(TEXTS * 3, TokenizerConfig(kind=kind, vocab_size=300))
     spellings = Spellings.of(tokenizer)
     assert len(spellings.pieces) == tokenizer.vocab_size

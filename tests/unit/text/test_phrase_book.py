@@ -4,12 +4,12 @@ import pytest
 
 from clearhead.errors import ClearheadError, DataError, UsageError
 from clearhead.text.phrase_book import Demand, PhraseBook, Phrases
-from clearhead.text.tokenizer import Kind, Tokenizer, TokenizerConfig
+from clearhead.text.tokenizer import Tokenizer, TokenizerConfig, TokenizerKind
 
 LINES = ["I ate two green apples.", "An apple, an applesauce!", "我吃了一个青苹果。", "Don't eat it."] * 4
 
 
-def tokenizer_of(kind: Kind = "byte_bpe") -> Tokenizer:
+def tokenizer_of(kind: TokenizerKind = "byte_bpe") -> Tokenizer:
     return Tokenizer.train(LINES, TokenizerConfig(kind=kind, vocab_size=300, normalization="halfwidth"))
 
 
@@ -30,7 +30,7 @@ def demands(
 
 
 @pytest.mark.parametrize("kind", ["byte_bpe", "bpe", "char", "wordpiece", "unigram"])
-def test_phrases_are_found_as_words_of_every_kind_of_pieces(kind: Kind) -> None:
+def test_phrases_are_found_as_words_of_every_kind_of_pieces(kind: TokenizerKind) -> None:
     tokenizer = tokenizer_of(kind)
     book = PhraseBook(tokenizer)
     for phrase, there in [

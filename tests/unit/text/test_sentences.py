@@ -58,9 +58,9 @@ def test_nothing_is_lost(text: str) -> None:
     ],
 )
 def test_hostile_text_takes_linear_time(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert "".join(split_sentences(text)) == text
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_real_text_is_cut_and_kept(shared_data: Path) -> None:
