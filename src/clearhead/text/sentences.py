@@ -28,7 +28,8 @@ def split_sentences(text: str) -> list[str]:
         quotes, counted = quotes + text.count('"', counted, end), end
         if (quote := _APART.match(text, end)) and (quotes % 2 or quote.end() == len(text)):
             end = quote.end()
-        if end < len(text) and _ends_sentence(text, match[0], match.start(), end):
+        # a line break inside the white space after a quote mark has ended the sentence already: end == start
+        if start < end < len(text) and _ends_sentence(text, match[0], match.start(), end):
             parts.append(text[start:end])
             start = end
     return [*parts, text[start:]] if start < len(text) else parts
