@@ -97,7 +97,9 @@ def test_a_format_of_the_future_is_refused(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(checkpoint, "FORMAT", 3)
     save_checkpoint(tmp_path / "one", contents())
     monkeypatch.undo()
-    with pytest.raises(ModelError, match="has format 3, of clearhead another version; this version knows up to 2"):
+    with pytest.raises(
+        ModelError, match="has format 3, written by clearhead another version; this version reads formats up to 2"
+    ):
         load_checkpoint(tmp_path / "one")
 
 
@@ -213,7 +215,7 @@ def test_a_damaged_one_offers_the_newest_before_it_that_is_whole(path: Path) -> 
         (path.with_name(f"step-{step:08d}") / "state.json").unlink()
     for load in (load_checkpoint, verify_checkpoint):
         with pytest.raises(
-            ModelError, match=r"step-00000006/state\.json' is missing; step-00000004 before it is whole"
+            ModelError, match=r"step-00000006/state\.json' is missing; the earlier step-00000004 is intact"
         ):
             load(path.with_name("step-00000006"))
     assert set(verify_checkpoint(path)) == {*EVERY_FILE} - {"manifest.json"}

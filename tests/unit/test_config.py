@@ -147,7 +147,7 @@ def test_a_table_that_may_be_left_out_knows_its_keys() -> None:
 def test_a_recipe_of_a_later_version_is_named_where_it_does_not_fit() -> None:
     known = {"clearhead": "99.1.2", "name": "x"}
     assert parse(Outer, known, source="here") == Outer(name="x"), "what fits is taken"
-    with pytest.raises(UsageError, match=r"unknown key 'shape'.*; it is of clearhead 99\.1\.2, this is \d"):
+    with pytest.raises(UsageError, match=r"unknown key 'shape'.*; it was written by clearhead 99\.1\.2, this is \d"):
         parse(Outer, {**known, "shape": 1}, source="here")
     for earlier in ("0.0.1", "", "what"):
         with pytest.raises(UsageError) as raised:

@@ -157,7 +157,7 @@ def read_labelled(data: Path, *, split: Split, config: LabelledConfig, train: La
     rows = _read(path, config)
     lines = [row._replace(label=row.label.strip()) for row in rows if row is not None]  # None is a blank line
     if not lines:
-        raise DataError(f"{path} has no lines but blank ones")
+        raise DataError(f"{path} has only blank lines")
     for line in lines:
         _check(line, lines[0], config)
     if train is not None and train.pairs not in (None, lines[0].pair is not None):
@@ -318,7 +318,7 @@ def _check(line: Line, first: Line, config: LabelledConfig) -> None:
         )
         raise DataError(f"{line.where}: {rule}")
     if config.kind == "number" and not _is_number(line.label):
-        raise DataError(f"{line.where}: label {line.label!r} is not a number, as data.kind = 'number' says")
+        raise DataError(f"{line.where}: label {line.label!r} is not a number, as data.kind = 'number' requires")
 
 
 def _is_number(label: str) -> bool:

@@ -168,7 +168,7 @@ def encode_labelled(
         empty |= rows.spans[:, 3] == rows.spans[:, 2]
     if empty.any():
         line = text.lines[int(np.flatnonzero(empty)[0])]
-        raise DataError(f"{line.where}: the tokenizer leaves no piece of a text; it has signs alone that it drops")
+        raise DataError(f"{line.where}: a text gives no pieces; the tokenizer drops all of its characters")
     if overlong == "error" and rows.cut.any():
         number = int(np.flatnonzero(rows.cut)[0])
         count = int(rows.lengths[number] + rows.cut[number])

@@ -90,7 +90,7 @@ def test_numbers(tmp_path: Path) -> None:
     assert read(data).classes == ("-2.5e1", "1"), "as classes they are words"
     write(tmp_path, valid_tsv="nan\ta")
     with pytest.raises(
-        DataError, match=r"valid\.tsv line 1: label 'nan' is not a number, as data\.kind = 'number' says"
+        DataError, match=r"valid\.tsv line 1: label 'nan' is not a number, as data\.kind = 'number' requires"
     ):
         read(data, "valid", kind="number", train=found)
 
@@ -156,8 +156,8 @@ def test_folds_of_numbers_and_of_other_seeds() -> None:
     ("files", "words"),
     [
         ({"train_tsv": ""}, r"train\.tsv is empty$"),
-        ({"train_tsv": " \n\n"}, r"train\.tsv has no lines but blank ones$"),
-        ({"train_csv": "label,text\n"}, r"train\.csv has no lines but blank ones$"),
+        ({"train_tsv": " \n\n"}, r"train\.tsv has only blank lines$"),
+        ({"train_csv": "label,text\n"}, r"train\.csv has only blank lines$"),
         ({"train_tsv": b"a\tok\nb\t\xff\n"}, r"train\.tsv line 2: not UTF-8 \(byte 3 of the line\)$"),
         ({"train_tsv": "a\tok\nb\0\tx\n"}, r"train\.tsv line 2: has a NUL byte"),
         ({"train_tsv_gz": b"no gzip"}, r"train\.tsv\.gz cannot be read: Not a gzipped file"),

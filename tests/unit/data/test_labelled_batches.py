@@ -131,7 +131,7 @@ def test_a_text_of_no_pieces_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tokenizer, "encode_batch", lambda self, texts: [[7] * (text != "\u200b") for text in texts])
     for first, second in (("\u200b", None), ("a", "\u200b"), ("\u200b", "a")):
         rows = [Line("f line 1", "n", "b", second and "b"), Line("f line 2", "y", first, second)]
-        with pytest.raises(DataError, match=r"^f line 2: the tokenizer leaves no piece of a text; it has signs alone"):
+        with pytest.raises(DataError, match=r"^f line 2: a text gives no pieces; the tokenizer drops"):
             encode_labelled(LabelledText(rows, ("n", "y"), "f", 0), tokenizer=CHARS, max_seq_len=12)
 
 
