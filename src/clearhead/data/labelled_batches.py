@@ -246,7 +246,7 @@ class WordDropout:
     """Probability that a piece is hidden; marks never are."""
 
     def hide(
-        self, laid: SegmentRows, rows: Int[ndarray, " batch"], special: SpecialIds, *, seed: int, epoch: int
+        self, layout: SegmentRows, rows: Int[ndarray, " batch"], special: SpecialIds, *, seed: int, epoch: int
     ) -> Int[ndarray, "batch seq"]:
         """Returns the ids of the lines with numbers ``rows``, some of them hidden.
 
@@ -256,11 +256,11 @@ class WordDropout:
         substitute = special.unk if special.mask == ABSENT else special.mask
         if substitute == ABSENT:
             raise UsageError(f"word_dropout = {self.share}: tokenizer has neither [MASK] nor an unknown piece")
-        draws = np.ones(laid.ids.shape)
-        for at, (row, length) in enumerate(zip(rows.tolist(), laid.mask.sum(axis=1).tolist(), strict=True)):
+        draws = np.ones(layout.ids.shape)
+        for at, (row, length) in enumerate(zip(rows.tolist(), layout.mask.sum(axis=1).tolist(), strict=True)):
             row_seed = np.random.SeedSequence([seed, epoch], spawn_key=(3, row))
             draws[at, :length] = np.random.default_rng(row_seed).random(length)
-        return np.where(laid.text & (draws < self.share), substitute, laid.ids)
+        return np.where(layout.text & (draws < self.share), substitute, layout.ids)
 
 
 @dataclass(frozen=True)
@@ -280,15 +280,15 @@ class LabelledBatches(Dataset[LabelledBatch]):
         numbers, rows = self.plan[index], self.source.rows
         seeds = {"seed": self.plan.seed, "epoch": self.plan.epoch}
         if self.redraw:
-            laid = self.redraw.lay_out(rows, numbers, **seeds)
+            layout = self.redraw.lay_out(rows, numbers, **seeds)
         else:
-            laid = lay_out(rows.ids, rows.spans[numbers], special=self.source.special, pair=rows.pair)
+            layout = lay_out(rows.ids, rows.spans[numbers], special=self.source.special, pair=rows.pair)
         labels = self.source.labels[numbers]
-        ids = self.dropout.hide(laid, numbers, self.source.special, **seeds) if self.dropout else laid.ids
+        ids = self.dropout.hide(layout, numbers, self.source.special, **seeds) if self.dropout else layout.ids
         return LabelledBatch(
             ids=torch.from_numpy(ids),
-            segments=torch.from_numpy(laid.segments),
-            mask=torch.from_numpy(laid.mask),
+            segments=torch.from_numpy(layout.segments),
+            mask=torch.from_numpy(layout.mask),
             labels=torch.from_numpy(labels if labels.dtype == np.int64 else labels.astype(np.float32)),
             indices=torch.from_numpy(numbers.astype(np.int64)),
             target_count=len(numbers),

@@ -72,33 +72,33 @@ class Masker:
         self._borders = word_borders(tokenizer) if config.whole_word else None
 
     def hide(
-        self, laid: SegmentRows, seeds: list[np.random.SeedSequence]
+        self, layout: SegmentRows, seeds: list[np.random.SeedSequence]
     ) -> tuple[Int[ndarray, "batch seq"], Int[ndarray, " masked"]]:
         """Returns the ids that the model sees, and the positions, counted through all rows, that it is to predict."""
-        draws = np.full((3, *laid.ids.shape), 2.0)
+        draws = np.full((3, *layout.ids.shape), 2.0)
         border = np.empty((len(seeds), 1))
-        for row, (seed, length) in enumerate(zip(seeds, laid.mask.sum(axis=1).tolist(), strict=True)):
+        for row, (seed, length) in enumerate(zip(seeds, layout.mask.sum(axis=1).tolist(), strict=True)):
             drawn = np.random.default_rng(seed).random(3 * length + 1)
             draws[:, row, :length] = drawn[1:].reshape(3, length)
             border[row] = drawn[0]
         order, fate, piece = draws
-        chosen = self._choose(laid, order, border)
-        hidden = np.where(fate < self.config.mask_share, self.special.mask, laid.ids)
+        chosen = self._choose(layout, order, border)
+        hidden = np.where(fate < self.config.mask_share, self.special.mask, layout.ids)
         replaced = (fate >= self.config.mask_share) & (fate < self.config.mask_share + self.config.random_share)
         substitutes = self._random[(piece * len(self._random)).astype(np.int64).clip(max=len(self._random) - 1)]
-        ids = np.where(chosen, np.where(replaced, substitutes, hidden), laid.ids)
+        ids = np.where(chosen, np.where(replaced, substitutes, hidden), layout.ids)
         return ids, np.flatnonzero(chosen)
 
     def _choose(
-        self, laid: SegmentRows, draws: Float[ndarray, "batch seq"], border: Float[ndarray, "batch 1"]
+        self, layout: SegmentRows, draws: Float[ndarray, "batch seq"], border: Float[ndarray, "batch 1"]
     ) -> Bool[ndarray, "batch seq"]:
         """Chooses words (or single pieces) in the order of their ``draws`` until ``mask_fraction`` is reached.
 
         The word in which the fraction is reached is chosen with such a probability (by ``border``, one draw per row)
         that the fraction is right on average. A row with any piece that may be hidden gets at least one word chosen.
         """
-        allowed = laid.text & (laid.ids != self.special.unk)
-        words = self._words(laid)
+        allowed = layout.text & (layout.ids != self.special.unk)
+        words = self._words(layout)
         # all pieces of a word get the draw of its first piece; pieces that may not be hidden are sorted last
         first = np.maximum.accumulate(np.where(words, np.arange(words.shape[1]), 0), axis=1)
         keys = np.where(allowed, np.take_along_axis(draws, first, axis=1), 2.0)
@@ -117,13 +117,13 @@ class Masker:
         np.put_along_axis(chosen, order, taken, axis=1)
         return chosen
 
-    def _words(self, laid: SegmentRows) -> Bool[ndarray, "batch seq"]:
+    def _words(self, layout: SegmentRows) -> Bool[ndarray, "batch seq"]:
         """Returns True where a word starts; without ``whole_word``, everywhere."""
         if self._borders is None:
-            return np.ones_like(laid.mask)
+            return np.ones_like(layout.mask)
         begins, ends = self._borders
-        after = np.roll(laid.text, 1, axis=1) & ~np.roll(ends[laid.ids], 1, axis=1)
-        return begins[laid.ids] | ~laid.text | ~after
+        after = np.roll(layout.text, 1, axis=1) & ~np.roll(ends[layout.ids], 1, axis=1)
+        return begins[layout.ids] | ~layout.text | ~after
 
 
 @dataclass(frozen=True)
@@ -143,16 +143,16 @@ class MaskedBatches(Dataset[MaskedBatch]):
 
     def __getitem__(self, index: int) -> MaskedBatch:
         rows = self.plan[index]
-        laid = lay_out(self.store.ids, self.pairs.spans[rows], special=self.masker.special, pair=self.pairs.pair)
+        layout = lay_out(self.store.ids, self.pairs.spans[rows], special=self.masker.special, pair=self.pairs.pair)
         seeds = [np.random.SeedSequence([self.seed, self.epoch], spawn_key=(1, row)) for row in rows.tolist()]
-        ids, positions = self.masker.hide(laid, seeds)
+        ids, positions = self.masker.hide(layout, seeds)
         labels = torch.from_numpy(self.pairs.is_next[rows].astype(np.int64)) if self.pairs.pair else None
         return MaskedBatch(
             ids=torch.from_numpy(ids),
-            segments=torch.from_numpy(laid.segments),
-            mask=torch.from_numpy(laid.mask),
+            segments=torch.from_numpy(layout.segments),
+            mask=torch.from_numpy(layout.mask),
             positions=torch.from_numpy(positions),
-            targets=torch.from_numpy(laid.ids.reshape(-1)[positions]),
+            targets=torch.from_numpy(layout.ids.reshape(-1)[positions]),
             next_labels=labels,
             target_count=len(positions),
             documents=torch.from_numpy(self.store.document_at(self.pairs.spans[rows, 0])),

@@ -50,11 +50,11 @@ def lay_out(ids: Any, spans: Int[ndarray, "batch 4"], *, special: SpecialIds, pa
     in_a, in_b = (at > 0) & (at < first), (at > first) & (at < last)
     place = np.where(in_b, b_begin + at - first - 1, a_begin + at - 1)
     text = in_a | in_b
-    laid = np.full(text.shape, special.fill, np.int64)
-    laid[text] = ids[place[text]]
-    laid[:, 0] = special.cls
-    laid[(at == first) | (at == last)] = special.sep
-    return SegmentRows(laid, ((at > first) & (at <= last)).astype(np.int64), at <= last, text)
+    row_ids = np.full(text.shape, special.fill, np.int64)
+    row_ids[text] = ids[place[text]]
+    row_ids[:, 0] = special.cls
+    row_ids[(at == first) | (at == last)] = special.sep
+    return SegmentRows(row_ids, ((at > first) & (at <= last)).astype(np.int64), at <= last, text)
 
 
 def collate_segments(first: Sequence[Any], second: Sequence[Any] | None, *, special: SpecialIds) -> SegmentRows:

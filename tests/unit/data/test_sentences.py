@@ -24,8 +24,8 @@ def build(folder: Path, tokenizer: Tokenizer, text: str = TEXT, **config: Any) -
     folder.mkdir(exist_ok=True)
     (folder / "train.txt").write_text(text, encoding="utf-8")
     (folder / "valid.txt").write_text("x")
-    found = DocumentsConfig(**{"separator": "heading", "markup": "wikitext", **config})
-    documents = read_documents(folder, split="train", config=found)
+    settings = DocumentsConfig(**{"separator": "heading", "markup": "wikitext", **config})
+    documents = read_documents(folder, split="train", config=settings)
     return prepare_sentences(documents, tokenizer=tokenizer, cache_dir=folder / "cache")
 
 

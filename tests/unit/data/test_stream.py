@@ -46,8 +46,8 @@ def documents(folder: Path, text: str, **config: Any) -> Documents:
 
 
 def build(folder: Path, text: str = "\n".join(LINES), tokenizer: Tokenizer = CHARS, **config: Any) -> TokenStream:
-    found = documents(folder, text, **{"separator": "line", **config})
-    return prepare_stream(found, tokenizer=tokenizer, cache_dir=folder / "cache")
+    texts = documents(folder, text, **{"separator": "line", **config})
+    return prepare_stream(texts, tokenizer=tokenizer, cache_dir=folder / "cache")
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +62,12 @@ def same(first: Iterable[StreamBatch], second: Iterable[StreamBatch]) -> bool:
 
 def bigrams(batches: Iterable[StreamBatch]) -> Counter[int]:
     """Counts (input, target) where the target counts, and checks that the batches count alike."""
-    found = Counter[int]()
+    counts = Counter[int]()
     for batch in batches:
         real = batch.targets != NO_TARGET
         assert int(real.sum()) == batch.target_count > 0
-        found.update(((batch.ids[real] << 32) + batch.targets[real]).tolist())
-    return found
+        counts.update(((batch.ids[real] << 32) + batch.targets[real]).tolist())
+    return counts
 
 
 def bigrams_of(stream: TokenStream) -> Counter[int]:

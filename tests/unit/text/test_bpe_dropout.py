@@ -32,12 +32,12 @@ def test_distribution_is_the_papers() -> None:
     n, p, word = 20_000, 0.3, "abcabc"
     names = {i: piece for piece, i in IDS.items()}
     ours = BpeDropout(IDS, MERGES, p=p, unk=3)
-    found = Counter(tuple(names[i] for i in ours.encode([word], seed)) for seed in range(n))
+    counts = Counter(tuple(names[i] for i in ours.encode([word], seed)) for seed in range(n))
     draw = random.Random(0)
     expected = Counter(by_the_paper(word, p, draw) for _ in range(n))
     assert len(expected) > 5
-    for split in expected | found:
-        assert abs(found[split] - expected[split]) < 5 * (expected[split] + found[split] + 10) ** 0.5, split
+    for split in expected | counts:
+        assert abs(counts[split] - expected[split]) < 5 * (expected[split] + counts[split] + 10) ** 0.5, split
 
 
 @pytest.mark.parametrize("kind", ["byte_bpe", "bpe"])

@@ -51,13 +51,15 @@ def test_phrases_are_found_as_words_of_every_kind_of_pieces(kind: TokenizerKind)
 
 
 def test_phrases_are_for_all_texts_or_for_each(book: PhraseBook) -> None:
-    assert [list(one.required) for one in demands(book, ["apple", "it"], count=2)] == [["apple", "it"]] * 2
+    assert [list(demand.required) for demand in demands(book, ["apple", "it"], count=2)] == [["apple", "it"]] * 2
     each = demands(book, [["apple"], [], ["it", "apple"]], [["eat"], ["eat"], []], count=3)
-    assert [list(one.required) for one in each] == [["apple"], [], ["it", "apple"]]
-    assert [one.avoided is None for one in each] == [False, False, True]
+    assert [list(demand.required) for demand in each] == [["apple"], [], ["it", "apple"]]
+    assert [demand.avoided is None for demand in each] == [False, False, True]
     assert each[0].required["apple"] is each[2].required["apple"], "made once"
-    assert [one.pieces == 0 for one in each] == [False, True, False]
-    assert [list(one.required) for one in demands(book, "apple", count=2)] == [["apple"]] * 2, "one, not its letters"
+    assert [demand.pieces == 0 for demand in each] == [False, True, False]
+    assert [list(demand.required) for demand in demands(book, "apple", count=2)] == [["apple"]] * 2, (
+        "one, not its letters"
+    )
     assert demands(book, count=2) == [Demand(), Demand()]
 
 
