@@ -286,7 +286,7 @@ def test_going_back_to_an_older_checkpoint(
     (out / "checkpoints" / "step-00000004" / "model.safetensors").unlink()
     said = start(capsys, recipe, toy_data, "--out", out, *steps, "--resume")
     assert_one_line(
-        said, 4, "model.safetensors' is missing; step-00000002 before it is whole: name it with --checkpoint"
+        said, 4, "model.safetensors' is missing; the earlier step-00000002 is intact: choose it with --checkpoint"
     )
     more = ["--checkpoint", "step-00000002", "--set", "train.lr=0.1", "--allow-change", "train.lr"]
     said = start(capsys, recipe, toy_data, "--out", out, *steps, "--resume", *more)

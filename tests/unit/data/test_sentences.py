@@ -24,8 +24,8 @@ def build(folder: Path, tokenizer: Tokenizer, text: str = TEXT, **config: Any) -
     folder.mkdir(exist_ok=True)
     (folder / "train.txt").write_text(text, encoding="utf-8")
     (folder / "valid.txt").write_text("x")
-    found = DocumentsConfig(**{"separator": "heading", "markup": "wikitext", **config})
-    documents = read_documents(folder, split="train", config=found)
+    settings = DocumentsConfig(**{"separator": "heading", "markup": "wikitext", **config})
+    documents = read_documents(folder, split="train", config=settings)
     return prepare_sentences(documents, tokenizer=tokenizer, cache_dir=folder / "cache")
 
 
@@ -89,7 +89,7 @@ def test_without_the_markup_nothing_is_unknown(tmp_path: Path) -> None:
 def test_groups_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = trained("byte_bpe")
     whole = build(tmp_path, tokenizer)
-    monkeypatch.setattr(module, "GROUP", 1)
+    monkeypatch.setattr(module, "_GROUP_CHARACTERS", 1)
     parts = build(tmp_path, tokenizer, cache=False)
     for name in ("ids", "sentences", "documents"):
         assert np.array_equal(getattr(whole, name), getattr(parts, name))

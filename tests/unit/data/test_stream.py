@@ -28,7 +28,7 @@ from clearhead.data.stream import (
     training_windows,
 )
 from clearhead.errors import DataError, UsageError
-from clearhead.text.pipeline import Kind
+from clearhead.text.pipeline import TokenizerKind
 from clearhead.text.special import NO_TARGET
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
@@ -46,8 +46,8 @@ def documents(folder: Path, text: str, **config: Any) -> Documents:
 
 
 def build(folder: Path, text: str = "\n".join(LINES), tokenizer: Tokenizer = CHARS, **config: Any) -> TokenStream:
-    found = documents(folder, text, **{"separator": "line", **config})
-    return prepare_stream(found, tokenizer=tokenizer, cache_dir=folder / "cache")
+    texts = documents(folder, text, **{"separator": "line", **config})
+    return prepare_stream(texts, tokenizer=tokenizer, cache_dir=folder / "cache")
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +62,12 @@ def same(first: Iterable[StreamBatch], second: Iterable[StreamBatch]) -> bool:
 
 def bigrams(batches: Iterable[StreamBatch]) -> Counter[int]:
     """Counts (input, target) where the target counts, and checks that the batches count alike."""
-    found = Counter[int]()
+    counts = Counter[int]()
     for batch in batches:
         real = batch.targets != NO_TARGET
         assert int(real.sum()) == batch.target_count > 0
-        found.update(((batch.ids[real] << 32) + batch.targets[real]).tolist())
-    return found
+        counts.update(((batch.ids[real] << 32) + batch.targets[real]).tolist())
+    return counts
 
 
 def bigrams_of(stream: TokenStream) -> Counter[int]:
@@ -141,7 +141,7 @@ def test_damage_is_refused_by_open_and_mended_by_prepare(tmp_path: Path) -> None
 
 def test_what_is_not_finished_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, seen = documents(tmp_path, "\n".join(LINES), separator="line"), []
-    monkeypatch.setattr(module, "GROUP", 100)
+    monkeypatch.setattr(module, "_GROUP_CHARACTERS", 100)
 
     def interrupt(done: int, total: int) -> None:
         seen.append((done, total))
@@ -182,7 +182,7 @@ def test_nothing_to_predict_is_one_line(tmp_path: Path, text: str, count: int) -
         build(tmp_path, text)
 
 
-KINDS: list[Kind] = ["char", "byte_bpe", "bpe", "wordpiece", "unigram"]
+KINDS: list[TokenizerKind] = ["char", "byte_bpe", "bpe", "wordpiece", "unigram"]
 SAMPLE = (
     "It 's a  long\n\nroad ,\n \n\t isn't\r\nit ?\u2028Σοφός ΟΔΟΣ\nnaïve ｆｕｌｌ　ｗｉｄｅ 12\n30 你好，\n世界。\n\n\n"
     * 5
@@ -192,7 +192,7 @@ SAMPLE = (
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("normalization", ["none", "nfkc"])
 def test_a_long_document_in_parts_gives_the_same_pieces(
-    tmp_path: Path, kind: Kind, normalization: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, kind: TokenizerKind, normalization: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = TokenizerConfig(kind=kind, vocab_size=340, normalization=normalization, lowercase=normalization != "none")
     tokenizer = Tokenizer.train([SAMPLE], config)
@@ -206,7 +206,7 @@ def test_a_long_document_in_parts_gives_the_same_pieces(
 @given(text=st.text("a.\n\r\t \u2028\u00a0\u3000'’é\u0301Σ1你，<"))
 @settings(max_examples=200, deadline=None)
 @pytest.mark.parametrize("kind", ["char", "byte_bpe", "wordpiece"])
-def test_no_piece_crosses_a_cut(kind: Kind, text: str) -> None:
+def test_no_piece_crosses_a_cut(kind: TokenizerKind, text: str) -> None:
     tokenizer = TOKENIZERS[kind]
     cuts = [match.start() for match in module._CUT.finditer(text)]
     parts = [text[i:j] for i, j in pairwise([0, *cuts, len(text)])]

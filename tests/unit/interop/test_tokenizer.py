@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer as Theirs
 
-from clearhead.data.segments import collate
+from clearhead.data.segments import collate_segments
 from clearhead.errors import ModelError
 from clearhead.interop.tokenizer import read_tokenizer, write_tokenizer
-from clearhead.text.pipeline import Kind
+from clearhead.text.pipeline import TokenizerKind
 from clearhead.text.special import ABSENT, SpecialIds
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 from tests.foreign import LINES, byte_level, wordpiece, write_gpt2, write_llama
@@ -72,7 +72,7 @@ def test_none_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "settings", [{}, {"normalization": "nfkc", "lowercase": True}, {"normalization": "halfwidth"}], ids=str
 )
-def test_ours_gives_the_same_ids_there(kind: Kind, settings: dict[str, Any], tmp_path: Path) -> None:
+def test_ours_gives_the_same_ids_there(kind: TokenizerKind, settings: dict[str, Any], tmp_path: Path) -> None:
     config = TokenizerConfig(kind=kind, vocab_size=400, min_frequency=1, **settings)
     ours = Tokenizer.train(TEXTS * 2, config)
     files = write_tokenizer(ours, template="plain")
@@ -102,7 +102,7 @@ def test_an_end_mark_before_every_text() -> None:
 
 
 @pytest.mark.parametrize("kind", ["byte_bpe", "wordpiece"])
-def test_segments_stand_between_their_marks(kind: Kind, tmp_path: Path) -> None:
+def test_segments_stand_between_their_marks(kind: TokenizerKind, tmp_path: Path) -> None:
     """As rows of training are laid out, and as gaps are filled: ids, segments and special pieces."""
     from transformers import AutoTokenizer
 
@@ -114,11 +114,11 @@ def test_segments_stand_between_their_marks(kind: Kind, tmp_path: Path) -> None:
     texts = ["", LINES[0], LINES[1], "  two  spaces", "well-known"]
     for first, second in pairwise(texts):
         a, b = ours.encode(first), ours.encode(second)
-        laid = collate([a], [b], special=ids)
+        laid = collate_segments([a], [b], special=ids)
         both, one = theirs(first, second), theirs(first)
         assert both["input_ids"] == laid.ids[0].tolist()
         assert both["token_type_ids"] == laid.segments[0].tolist()
-        assert one["input_ids"] == collate([a], None, special=ids).ids[0].tolist()
+        assert one["input_ids"] == collate_segments([a], None, special=ids).ids[0].tolist()
         assert set(one["token_type_ids"]) == {0}
     found = {role: getattr(theirs, f"{role}_token_id") for role in ("pad", "bos", "eos", "unk", "cls", "sep", "mask")}
     assert found == vars(ids)

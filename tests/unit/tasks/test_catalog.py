@@ -21,7 +21,7 @@ def test_a_recipe_without_a_task_is_for_translation(toy_data: Path) -> None:
 def test_an_unknown_task_is_named() -> None:
     with pytest.raises(UsageError, match=r"^here: task = 'translating': must be .*did you mean 'translation'"):
         family_of_recipe({"task": "translating"}, "here")
-    with pytest.raises(UsageError, match=r"it is of clearhead 99, this is"):
+    with pytest.raises(UsageError, match=r"it was written by clearhead 99, this is"):
         family_of_recipe({"task": "video", "clearhead": "99"}, "here")
 
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from clearhead.config import merge
-from clearhead.data.segments import collate
+from clearhead.data.segments import collate_segments
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.errors import ModelError, UsageError
 from clearhead.tasks.catalog import read_model
@@ -126,7 +126,7 @@ def assert_same_bert(run: Path, folder: Path) -> None:
         if paired:
             assert logits.nsp is not None
             assert_near(logits.nsp, paired[number]["seq_relationship_logits"], 1e-5)
-    own = collate([found.tokenizer.encode(PROMPTS[0])], None, special=found.tokenizer.ids)
+    own = collate_segments([found.tokenizer.encode(PROMPTS[0])], None, special=found.tokenizer.ids)
     assert own.ids[0].tolist() == rows[0]["input_ids"]
 
 

@@ -252,7 +252,7 @@ def test_a_damaged_checkpoint_offers_the_one_before_and_going_back_leads_to_the_
     train(recipe, data=toy_data, out=run)
     shutil.copytree(run, tmp_path / "whole")
     (run / "checkpoints" / "step-00000006" / "tokenizer" / "joint.json").write_bytes(b"{}")
-    with pytest.raises(ModelError, match=r"joint\.json' has 2 bytes.*; step-00000004 before it is whole: name it"):
+    with pytest.raises(ModelError, match=r"joint\.json' has 2 bytes.*; the earlier step-00000004 is intact: choose it"):
         train(recipe, data=toy_data, out=run, resume=True)
     with open_run(recipe, toy_data, run, resume=True, checkpoint="step-00000004") as begun:
         assert begun.job.progress.step == 4

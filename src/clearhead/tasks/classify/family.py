@@ -8,7 +8,7 @@ from torch import Tensor
 from clearhead.checkpoint import LoadReport
 from clearhead.config import Tree
 from clearhead.data.labelled_batches import LabelledBatch, LabelledRows
-from clearhead.data.segments import collate
+from clearhead.data.segments import collate_segments
 from clearhead.errors import DataError
 from clearhead.models.bert import BertClassifier
 from clearhead.optim.build import RateOf
@@ -124,7 +124,7 @@ class ClassifyFamily(LearnedFamily[ClassifyRecipe, Classifier, BertClassifier, L
             second = sample.rows(trained.tokenizer, room, pair=True, draw=1)
         elif pair:
             rows, second = rows[:1], rows[1:2] or rows
-        laid = collate(rows, second, special=trained.tokenizer.ids)
+        laid = collate_segments(rows, second, special=trained.tokenizer.ids)
         count = len(rows)
         right = torch.zeros(count, dtype=torch.long) if labels.classes else torch.full((count,), labels.mean)
         ids, segments, mask = (torch.from_numpy(part) for part in (laid.ids, laid.segments, laid.mask))

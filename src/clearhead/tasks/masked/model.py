@@ -12,7 +12,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from clearhead.data.batching import sequential_batches
-from clearhead.data.segments import check_marks, collate, marks
+from clearhead.data.segments import check_marks, collate_segments, marks
 from clearhead.errors import DataError, ModelError, UsageError
 from clearhead.models.bert import BertPretraining, mean_of
 from clearhead.progress import silent
@@ -187,7 +187,7 @@ class MaskedModel:
         """Yields the numbers of rows of like length with their ids, marks included, and which are real."""
         plan = sequential_batches(np.array([len(row) + 1 for row in rows], np.int64), batch_tokens=BATCH_TOKENS)
         for numbers in (plan[index].tolist() for index in range(len(plan))):
-            laid = collate([rows[number] for number in numbers], None, special=self.tokenizer.ids)
+            laid = collate_segments([rows[number] for number in numbers], None, special=self.tokenizer.ids)
             yield numbers, torch.from_numpy(laid.ids).to(self.device), torch.from_numpy(laid.mask).to(self.device)
 
     def _filled(self, text: str, parts: list[str], ranked: list[list[tuple[int, float]]]) -> Filled:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clearhead.data.segments import collate as collate_segments
+from clearhead.data.segments import collate_segments
 from clearhead.data.translation import Batch
 from clearhead.errors import ModelError, UsageError
 from clearhead.inspect.call import call
