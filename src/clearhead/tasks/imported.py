@@ -10,7 +10,7 @@ from clearhead.config import Tree
 from clearhead.data.corpus import DataConfig
 from clearhead.data.labelled import LabelledConfig, Labels
 from clearhead.errors import ModelError, UsageError
-from clearhead.interop.bert import Report, bert_from_hugging_face
+from clearhead.interop.bert import BertReport, bert_from_hugging_face
 from clearhead.interop.folder import read_config, read_json, read_tensors
 from clearhead.interop.gpt import gpt_from_hugging_face
 from clearhead.interop.marian import MARKS, OUR_TABLES, marian_from_hugging_face, read_marian_tokenizers, whole_id
@@ -126,7 +126,7 @@ def read_model(folder: Path, *, src: str = "", tgt: str = "") -> Imported:
     return READERS[config["model_type"]](folder, config)
 
 
-def labels_of(report: Report, config: BertConfig) -> Labels:
+def labels_of(report: BertReport, config: BertConfig) -> Labels:
     """Returns what the output layer of a foreign classifier stands for; its folder leaves open whether it had pairs."""
     classes = () if report.kind == "regression" else report.labels
     return Labels(classes, pairs=None if config.n_segments > 1 else False)
