@@ -1,4 +1,4 @@
-"""Rules that hold for the sizes of every attention model."""
+"""Checks of the sizes of every attention model's config."""
 
 from typing import Protocol, runtime_checkable
 
@@ -8,7 +8,7 @@ from clearhead.nn.position import PositionName
 
 @runtime_checkable
 class Sizes(Protocol):
-    """What the configs of attention models have in common."""
+    """The fields that the configs of all attention models have."""
 
     @property
     def d_model(self) -> int:
@@ -24,15 +24,15 @@ class Sizes(Protocol):
 
     @property
     def position(self) -> PositionName:
-        """Positions."""
+        """Kind of positions."""
 
     @property
     def block(self) -> BlockConfig:
-        """What the layers are made of."""
+        """Parts of the layers."""
 
 
 def check_sizes(config: Sizes) -> None:
-    """Raises ValueError for sizes that do not go together, naming the keys."""
+    """Raises ValueError if sizes do not fit together; the message names the keys."""
     d_model, n_heads, kv_heads = config.d_model, config.n_heads, config.n_kv_heads or config.n_heads
     if d_model % n_heads:
         raise ValueError(f"model.n_heads = {n_heads}: must divide model.d_model = {d_model}")

@@ -1,4 +1,4 @@
-"""The decoder-only Transformer: GPT-2 (Radford et al. 2019) and, by its config's words, the shape of Llama."""
+"""The decoder-only Transformer: GPT-2 (Radford et al. 2019) and, with another config, Llama."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -18,12 +18,12 @@ from clearhead.nn.position import Alibi, PositionName, Rotary
 Size = Annotated[int, Ge(1)]
 Ids = Int[Tensor, "batch seq"]
 Hidden = Float[Tensor, "batch seq d_model"]
-Keys = Bool[Tensor, "batch keys"] | None
+KeyMask = Bool[Tensor, "batch keys"] | None
 OfEach = Int[Tensor, "batch seq"] | None
 
 
 def gpt_block() -> BlockConfig:
-    """What GPT-2's layers are made of."""
+    """Returns the norm, activation and other parts of GPT-2's layers."""
     return BlockConfig(activation="gelu_tanh")
 
 
@@ -38,21 +38,21 @@ class GPTConfig:
     n_heads: Size = 6
     """Attention heads."""
     n_kv_heads: Size | None = None
-    """Heads of keys and values: unset is n_heads (multi-head), fewer is grouped-query, 1 is multi-query."""
+    """Heads of keys and values: unset means n_heads (multi-head), fewer is grouped-query, 1 is multi-query."""
     n_layers: Size = 6
-    """Layers."""
+    """Number of layers."""
     max_seq_len: Size = 256
-    """The context: most pieces that a prediction can look back on."""
+    """Context length: a prediction sees at most so many pieces."""
     dropout: Rate = 0.1
     """Dropout on the residual branches."""
     embed_dropout: Rate | None = None
-    """Dropout on the embeddings; unset is ``dropout``."""
+    """Dropout on the embeddings; unset means ``dropout``."""
     position: PositionName = "learned"
     """Positions: learned, sinusoidal, rotary, alibi or none."""
     rotary_theta: Annotated[float, Gt(0.0)] = 10000.0
-    """Base of the rotary rates."""
+    """Base of the rotation rates of rotary positions."""
     tie: bool = True
-    """Whether the output layer shares the table of embeddings."""
+    """Whether the output layer shares the embedding table."""
     block: BlockConfig = field(default_factory=gpt_block)
     """What the layers are made of."""
 
@@ -65,12 +65,12 @@ class GPTConfig:
 
 
 class GPT(nn.Module):
-    """Ids in, logits of the next piece out.
+    """Maps ids to logits of the next piece.
 
     Args:
         config: sizes and parts.
         vocab_size: pieces of the vocabulary.
-        pad_id: the id of padding, whose embedding is zero; None has none.
+        pad_id: the id of padding, whose embedding starts at zero; None: no padding.
     """
 
     def __init__(self, config: GPTConfig, *, vocab_size: int, pad_id: int | None = None) -> None:
@@ -97,7 +97,7 @@ class GPT(nn.Module):
         self,
         ids: Ids,
         *,
-        mask: Keys = None,
+        mask: KeyMask = None,
         positions: OfEach = None,
         documents: OfEach = None,
         cache: KVCache | None = None,
@@ -125,7 +125,7 @@ class GPT(nn.Module):
         self,
         ids: Ids,
         *,
-        mask: Keys = None,
+        mask: KeyMask = None,
         positions: OfEach = None,
         documents: OfEach = None,
         cache: KVCache | None = None,
@@ -134,24 +134,25 @@ class GPT(nn.Module):
 
         Args:
             ids: [batch, seq].
-            mask: [batch, keys], True at real pieces, for what the cache holds and ``ids``; padding is on the left.
-                None: all are.
+            mask: [batch, keys], False at padding, for the pieces in the cache followed by ``ids``; padding is on the
+                left. None: no padding.
             positions: [batch, seq], all below ``max_seq_len``; None counts real pieces.
-            documents: [batch, seq], numbers; a piece sees only its own document. None: it sees all before it.
-            cache: keys and values of earlier pieces; the new ones are appended.
+            documents: [batch, seq], the number of each piece's document; a piece attends only to its own document.
+                None: it attends to all earlier pieces.
+            cache: keys and values of earlier pieces; the new ones are appended to it.
 
         Raises:
-            ValueError: a row has more pieces than ``max_seq_len``, or there are documents and a cache.
+            ValueError: a row has more pieces than ``max_seq_len``, or both documents and a cache are given.
         """
         states = self.hidden(ids, mask=mask, positions=positions, documents=documents, cache=cache)
         logits: Tensor = self.lm_head(states)
         return logits
 
-    def check_length(self, mask: Keys) -> None:
-        """Raises ValueError where a row of ``mask`` has more real pieces than ``max_seq_len``."""
-        most = self.config.max_seq_len
-        if mask is not None and mask.shape[1] > most and (longest := int(mask.sum(1).max())) > most:
-            raise ValueError(f"a sequence of {longest} pieces: must be at most max_seq_len = {most}")
+    def check_length(self, mask: KeyMask) -> None:
+        """Raises ValueError if a row of ``mask`` has more real pieces than ``max_seq_len``."""
+        limit = self.config.max_seq_len
+        if mask is not None and mask.shape[1] > limit and (longest := int(mask.sum(1).max())) > limit:
+            raise ValueError(f"a sequence of {longest} pieces: must be at most max_seq_len = {limit}")
 
     def new_cache(self, rows: int, capacity: int = 64) -> KVCache:
         """Returns an empty cache for ``rows`` sequences."""
@@ -165,10 +166,10 @@ class GPT(nn.Module):
             like=self.embedding.tokens.weight,
         )
 
-    def _mask(self, mask: Keys, documents: OfEach, start: int, seq: int) -> AttendMask | None:
-        """What restricts attention besides the causal order."""
+    def _mask(self, mask: KeyMask, documents: OfEach, start: int, seq: int) -> AttendMask | None:
+        """Combines padding, documents and ALiBi into one mask, which applies in addition to the causal order."""
         may_attend: AttendMask | None = None
-        if mask is not None:  # a single new piece is real; of several, padding may attend to itself alone
+        if mask is not None:  # a single new piece is never padding; among several, padding attends only to itself
             may_attend = padding_mask(mask) if seq == 1 else causal_padding_mask(mask)[:, :, -seq:]
         if documents is not None:
             own = document_mask(documents)

@@ -1,4 +1,4 @@
-"""Tokenizers of folders: adopted with the ids of their own library, ours written so that it gives the same."""
+"""Tokenizers of folders: adopted ones give the ids of their library, and their library gives the ids of ours."""
 
 import json
 from itertools import pairwise
@@ -38,13 +38,13 @@ def test_the_config_names_what_the_files_do_not(tmp_path: Path) -> None:
 
 
 def test_older_files(tmp_path: Path) -> None:
-    """vocab.json and merges.txt, or vocab.txt, as before there was a tokenizer.json."""
+    """Folders from before tokenizer.json: vocab.json and merges.txt, or vocab.txt."""
     theirs = byte_level()
     theirs.model.save(str(tmp_path))
     (tmp_path / "special_tokens_map.json").write_text(json.dumps({"eos_token": {"content": "<|endoftext|>"}}))
     ours = read_tokenizer(tmp_path, {}, 300)
     assert ours.ids.eos == 0
-    assert ours.encode_batch(TEXTS[:2]) == [one.ids for one in theirs.encode_batch(TEXTS[:2])]
+    assert ours.encode_batch(TEXTS[:2]) == [encoding.ids for encoding in theirs.encode_batch(TEXTS[:2])]
     for file in tmp_path.iterdir():
         file.unlink()
     words = wordpiece()
@@ -81,7 +81,7 @@ def test_ours_gives_the_same_ids_there(kind: TokenizerKind, settings: dict[str, 
     for text in TEXTS:
         ids = ours.encode(text)
         assert theirs.encode(text).ids == ids, text
-        if kind != "wordpiece":  # its spaces come back by another rule
+        if kind != "wordpiece":  # which restores spaces by another rule
             assert theirs.decode(ids, skip_special_tokens=True) == ours.decode(ids).replace("\ufffd", "")
     settings_file = json.loads(files["tokenizer_config.json"])
     assert settings_file["eos_token"].strip() == "</s>"
@@ -91,7 +91,7 @@ def test_ours_gives_the_same_ids_there(kind: TokenizerKind, settings: dict[str, 
     assert back.ids == ours.ids
     assert back.encode_batch(TEXTS) == ours.encode_batch(TEXTS)
     for index in range(ours.vocab_size):
-        # the decoder there knows of no space before a mark, whatever stands before it
+        # outer spaces are not compared: their decoder drops some
         assert back.spelling(index).strip() == ours.spelling(index).replace(b"\xef\xbf\xbd", b"").strip()
 
 

@@ -48,7 +48,7 @@ def score(core: AttentionCore, q: Tensor, k: Tensor, head: int) -> float:
 
 
 def by_hand(core: AttentionCore, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
-    """Every weight as a number of its own; ``allowed`` [batch, queries, keys]."""
+    """Computes attention weight by weight, in Python; ``allowed`` is [batch, queries, keys]."""
     out = torch.zeros(q.shape, dtype=torch.float64)
     groups = q.shape[1] // k.shape[1]
     for b, h, i in itertools.product(*map(range, q.shape[:3])):
@@ -226,7 +226,7 @@ def test_positions_of_rotary_may_differ_from_row_to_row() -> None:
     places = torch.tensor([[0, 0, 9, 1], [25, 3, 3, 7]])
     rows = [attention(x[row : row + 1], positions=places[row : row + 1]) for row in range(2)]
     assert_near(attention(x, positions=places), torch.cat(rows))
-    order = torch.tensor([2, 0, 3, 1])  # who goes where is nothing, where it stands is said
+    order = torch.tensor([2, 0, 3, 1])  # the order of the pieces is irrelevant if their positions move with them
     assert_near(attention(x[:, order], positions=places[:, order]), attention(x, positions=places)[:, order])
     assert not torch.allclose(attention(x, positions=places), attention(x), atol=1e-3)
 

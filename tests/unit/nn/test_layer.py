@@ -121,7 +121,7 @@ def test_the_causal_layer_passes_on_cache_and_positions() -> None:
     assert_near(torch.cat(parts, 1), layer(X))
     places = torch.tensor([[0, 5, 6, 20], [3, 4, 5, 6]])
     told = layer(X, positions=places)
-    assert_near(told[1], layer(X)[1])  # distances alone count
+    assert_near(told[1], layer(X)[1])  # only distances matter
     assert not torch.allclose(told[0], layer(X)[0], atol=1e-4)
 
 
@@ -129,7 +129,8 @@ def test_the_causal_layer_passes_on_cache_and_positions() -> None:
 def test_the_attention_of_every_layer_is_the_one_of_its_word(kind: type[Layer]) -> None:
     for word in ("scaled_dot_product", "qk_norm", "additive"):
         layer = kind(8, **SIZES, block=BlockConfig(attention=word))
-        found = [part for part in layer.modules() if isinstance(part, SelfAttention | CrossAttention)]
-        assert len(found) == (2 if kind is DecoderLayer else 1)
-        assert [part.qk_norm for part in found] == [word == "qk_norm"] * len(found)
-        assert [isinstance(part.core, ScaledDotProduct) for part in found] == [word != "additive"] * len(found)
+        attentions = [part for part in layer.modules() if isinstance(part, SelfAttention | CrossAttention)]
+        assert len(attentions) == (2 if kind is DecoderLayer else 1)
+        for attention in attentions:
+            assert attention.qk_norm == (word == "qk_norm")
+            assert isinstance(attention.core, ScaledDotProduct) == (word != "additive")

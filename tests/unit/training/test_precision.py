@@ -1,4 +1,4 @@
-"""Half precision: products are in it, norms and losses are not, for all three families; the scale is plain numbers."""
+"""Half precision: products use it, norms and losses do not, in all three families; the scale is saved as numbers."""
 
 import json
 
@@ -20,12 +20,12 @@ HALVES: list[PrecisionName] = ["bfloat16", "float16"]
 
 
 def kinds(model: nn.Module, wanted: type[nn.Module]) -> set[torch.dtype]:
-    """Registers hooks; the set fills as the model runs."""
-    found: set[torch.dtype] = set()
+    """Registers hooks that add the types of the outputs to the returned set as the model runs."""
+    types: set[torch.dtype] = set()
     for module in model.modules():
         if isinstance(module, wanted):
-            module.register_forward_hook(lambda module, args, out: found.add(out.dtype))
-    return found
+            module.register_forward_hook(lambda module, args, out: types.add(out.dtype))
+    return types
 
 
 @pytest.mark.parametrize("name", HALVES)
@@ -67,7 +67,7 @@ def test_losses_are_computed_in_float32_whatever_they_are_given(name: PrecisionN
     states, weight, targets = torch.randn(9, 8).to(kind), torch.randn(5, 8), torch.randint(5, (9,))
     logits = torch.randn(9, 5).to(kind)
     with Precision(name).autocast():
-        found = [
+        losses = [
             linear_cross_entropy(states, weight, targets, LossConfig(z_loss=0.01))[0],
             cross_entropy(logits, targets, z_loss=0.01)[0],
             weighted_cross_entropy(logits, targets, torch.arange(5.0))[0],
@@ -80,8 +80,8 @@ def test_losses_are_computed_in_float32_whatever_they_are_given(name: PrecisionN
         weighted_cross_entropy(full, targets, torch.arange(5.0))[0],
         squared_error(full[:, 0], torch.zeros(9))[0],
     ]
-    assert [float(one) for one in found] == pytest.approx([float(one) for one in expected], rel=1e-6)
-    assert {one.dtype for one in found} == {torch.float32}
+    assert list(map(float, losses)) == pytest.approx(list(map(float, expected)), rel=1e-6)
+    assert {loss.dtype for loss in losses} == {torch.float32}
 
 
 def test_the_scale_is_plain_numbers_and_there_is_one_for_float16_alone() -> None:

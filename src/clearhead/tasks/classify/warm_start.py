@@ -11,7 +11,7 @@ from clearhead.checkpoint import LoadReport, model_tensors
 from clearhead.config import Tree, merge
 from clearhead.data.labelled import Labels
 from clearhead.errors import ModelError
-from clearhead.interop.bert import Report, bert_from_hugging_face
+from clearhead.interop.bert import BertReport, bert_from_hugging_face
 from clearhead.interop.folder import read_config, read_tensors
 from clearhead.interop.tokenizer import read_tokenizer
 from clearhead.models.bert import BertConfig, Pooling
@@ -75,7 +75,7 @@ def open_encoder(path: Path) -> EncoderStart:
     raise ModelError(f"start = {str(path)!r}: a run of the task {needed} is needed, not {run.task!r}")
 
 
-def labels_of(report: Report, config: BertConfig) -> Labels:
+def labels_of(report: BertReport, config: BertConfig) -> Labels:
     """Returns what the output layer of a foreign classifier stands for; its folder leaves open whether it had pairs."""
     classes = () if report.kind == "regression" else report.labels
     return Labels(classes, pairs=None if config.n_segments > 1 else False)

@@ -91,7 +91,9 @@ class MaskedFamily(LearnedFamily[MaskedRecipe, MaskedModel, BertPretraining, Mas
     def batch_of(self, trained: MaskedModel, sample: Sample) -> MaskedBatch:
         """See ``LearnedFamily``; of the pieces every seventh is hidden, which is about the share of training."""
         special = trained.tokenizer.ids
-        laid = collate_segments(sample.rows(trained.tokenizer, trained.recipe.model.max_seq_len - 2), None, special=special)
+        laid = collate_segments(
+            sample.rows(trained.tokenizer, trained.recipe.model.max_seq_len - 2), None, special=special
+        )
         ids = torch.from_numpy(laid.ids)
         places = torch.from_numpy(laid.text).flatten().nonzero()[:, 0]
         positions = places[min(HIDE_EVERY // 2, len(places) - 1) :: HIDE_EVERY]
