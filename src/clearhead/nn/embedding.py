@@ -23,7 +23,7 @@ class Embedding(nn.Module):
         d_model: features.
         pad_id: row that starts at zero and that inputs never train; None has none.
         max_seq_len: longest sequence.
-        position: sinusoidal or learned are added here; rotary, alibi and none add nothing.
+        position: what ``build_position`` builds for this word is added.
         dropout: rate on the sum.
         scale: multiply the table's rows by sqrt(d_model), as Vaswani et al. 2017 do with tied tables.
     """
@@ -70,7 +70,7 @@ class SegmentedEmbedding(nn.Module):
         max_seq_len: longest sequence.
         n_segments: rows of the table of segments.
         norm: of the sum.
-        position: sinusoidal or learned are added here; rotary, alibi and none add nothing.
+        position: what ``build_position`` builds for this word is added.
         dropout: rate on what the norm gives.
     """
 

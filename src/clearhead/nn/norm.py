@@ -17,10 +17,12 @@ class Norm(nn.Module, ABC):
     """A norm over hidden states [batch, seq, d_model]; ``mask`` is True at real pieces, None where all are real.
 
     ``position_wise`` says that a position's output depends on no other position (in evaluation), so that a
-    decoder may run it on one new piece at a time.
+    decoder may run it on one new piece at a time. ``needs_mask`` says that its statistics, in training at least, are
+    over positions, so that it must be told which of them are padding.
     """
 
     position_wise = True
+    needs_mask = False
 
     def __init__(self, d_model: int, *, eps: float, bias: bool = True) -> None:
         super().__init__()
@@ -85,6 +87,7 @@ class BatchNorm(Norm):
     in evaluation the running ones are used. Only this norm makes a piece depend on its batch mates in training.
     """
 
+    needs_mask = True
     running_mean: Tensor
     running_var: Tensor
 
@@ -120,6 +123,7 @@ class InstanceNorm(Norm):
     """
 
     position_wise = False
+    needs_mask = True
 
     def __init__(self, d_model: int, *, eps: float, causal: bool = False) -> None:
         super().__init__(d_model, eps=eps)
@@ -155,7 +159,7 @@ def build_norm(name: NormName, d_model: int, *, eps: float = 1e-5, groups: int =
     """Builds a norm by its config word.
 
     Args:
-        name: layer, rms, batch, group or instance.
+        name: which of them.
         d_model: number of features.
         eps: added to the variance.
         groups: groups of features, for ``group`` only.

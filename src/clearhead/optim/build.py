@@ -14,6 +14,7 @@ from clearhead.nn.shards import part_like
 from clearhead.optim.muon import Muon
 from clearhead.optim.schedule import ScheduleName
 
+OptimizerName = Literal["sgd", "adam", "adamw", "muon"]
 Rate = Annotated[float, Ge(0.0), Lt(1.0)]
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -26,8 +27,8 @@ OUTPUTS = ("lm_head", "out_proj")  # what our models call a layer whose output i
 class OptimConfig:
     """The optimizer, its schedule and its average."""
 
-    name: Literal["sgd", "adam", "adamw", "muon"] = "adamw"
-    """sgd (with momentum), adam, adamw, or muon (matrices inside the model; adamw for the rest)."""
+    name: OptimizerName = "adamw"
+    """What turns gradients into steps; muon is for matrices inside the model and leaves the rest to adamw."""
     betas: tuple[Rate, Rate] = (0.9, 0.98)
     """Decay of adam's first and second moment."""
     eps: Annotated[float, Gt(0.0)] = 1e-9
@@ -39,7 +40,7 @@ class OptimConfig:
     grad_clip_norm: Annotated[float, Ge(0.0)] = 1.0
     """Largest norm of all gradients together; 0 does not clip."""
     schedule: ScheduleName = "inverse_sqrt"
-    """Learning rate after warm-up: constant, linear, inverse_sqrt, cosine, cosine_restarts, one_cycle or wsd."""
+    """How the learning rate goes on after warm-up; described at ``lr_factor``."""
     min_lr_factor: Annotated[float, Interval(ge=0.0, le=1.0)] = 0.0
     """Where linear, cosine and wsd end, as a share of train.lr."""
     cycle_steps: Annotated[int, Ge(0)] = 0

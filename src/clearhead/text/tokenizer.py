@@ -37,7 +37,7 @@ class TokenizerConfig:
     joint: bool = True
     """One vocabulary for both languages of a pair."""
     normalization: Normalization = "none"
-    """none, nfc, nfkc or halfwidth; applied to all text before anything else."""
+    """Applied to all text before anything else."""
     lowercase: bool = False
     """Lower-case all text."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0

@@ -20,7 +20,7 @@ class MachineConfig:
     device: str = "auto"
     """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
     precision: PrecisionName = "float32"
-    """Of the matrix products, float32, bfloat16 or float16; norms, losses and weights are float32. clearhead doctor
+    """Of the matrix products; norms, losses and weights are float32. clearhead doctor
     says which is fast here."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Of several processes (torchrun): ddp, each has the whole model and a part of the rows; fsdp, each has a part of
