@@ -1,18 +1,14 @@
 """What one family costs the others: the figures of scripts/measure_structure, which only get smaller."""
 
-import importlib.machinery
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from tests.architecture import source
 
-SCRIPT = source.ROOT / "scripts" / "measure_structure"
 MOST_ARMS = 89  # over families, outside the families' own files
 MOST_NAMING_MASKED = 18
 MATCH = """
@@ -22,16 +18,6 @@ match {subject}:
     case _:
         pass
 """
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    loader = importlib.machinery.SourceFileLoader("measure_structure", str(SCRIPT))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
 
 
 def tree_with(folder: Path, files: dict[str, str]) -> Path:
@@ -44,7 +30,13 @@ def tree_with(folder: Path, files: dict[str, str]) -> Path:
 
 
 def test_families_are_asked_about_in_few_places() -> None:
-    done = subprocess.run([sys.executable, str(SCRIPT), "--json"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "scripts/measure_structure", "--json"],
+        cwd=source.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     figures = json.loads(done.stdout)
     assert figures["arms over families"] <= MOST_ARMS, figures["where"]
     assert figures["files that name the masked family"] <= MOST_NAMING_MASKED, figures["which"]
@@ -70,19 +62,17 @@ def test_families_are_asked_about_in_few_places() -> None:
         ("tasks/catalog.py", "isinstance(x, MaskedModel)", 1, 0),
     ],
 )
-def test_what_an_arm_is(
-    script: ModuleType, tmp_path: Path, place: str, text: str, arms: int, beside_default: int
-) -> None:
+def test_what_an_arm_is(tmp_path: Path, place: str, text: str, arms: int, beside_default: int) -> None:
     own = "class MaskedModel: ...\nPair = MaskedModel | int\n"
     tree = tree_with(
         tmp_path, {"tasks/masked/model.py": own, "data/masked.py": "class MaskedBatch: ...\n", place: text}
     )
-    figures = script.measure(tree)
+    figures = source.script("measure_structure").measure(tree)
     assert figures["arms over families"] == arms
     assert figures["  in a match with case _"] == beside_default
 
 
-def test_who_names_the_masked_family(script: ModuleType, tmp_path: Path) -> None:
+def test_who_names_the_masked_family(tmp_path: Path) -> None:
     files = {
         "__init__.py": "from clearhead.tasks.masked.model import MaskedModel",
         "tasks/masked/model.py": "word = 'masked'",
@@ -91,15 +81,18 @@ def test_who_names_the_masked_family(script: ModuleType, tmp_path: Path) -> None
         "verbs/b.py": "word = 'masked'",
         "verbs/c.py": "from clearhead.data.masked import MaskedBatch",
     }
-    assert script.measure(tree_with(tmp_path, files))["  which"] == ["verbs/a.py", "verbs/b.py"]
+    assert source.script("measure_structure").measure(tree_with(tmp_path, files))["  which"] == [
+        "verbs/a.py",
+        "verbs/b.py",
+    ]
 
 
-def test_the_other_figures(script: ModuleType, tmp_path: Path) -> None:
+def test_the_other_figures(tmp_path: Path) -> None:
     counted = (
         "import clearhead.data.b\nB = 1\ndef f():\n    found = 1\n    assert found\n    return [one for one in found]\n"
     )
     files = {"cli/a.py": counted, "cli/c.py": "", "data/b.py": "B: int = 2\n_X = 1", "text/a.py": "_X = 2"}
-    figures = script.measure(tree_with(tmp_path, files))
+    figures = source.script("measure_structure").measure(tree_with(tmp_path, files))
     assert (figures["lines"], figures["files"], figures["rooms"], figures["arrows between rooms"]) == (9, 4, 3, 1)
     assert (figures["largest folder"], figures["biggest room"]) == ("data", "cli")
     assert (figures["  own imports a file there"], figures["  own imports a file elsewhere"]) == (0.5, 0.0)
