@@ -12,6 +12,7 @@ from clearhead.nn.norm import NormName
 from clearhead.nn.position import PositionName
 from clearhead.optim.build import OptimizerName
 from clearhead.optim.schedule import ScheduleName
+from clearhead.tasks.catalog import TASKS
 from tests.architecture import source
 
 SETS = {
@@ -94,5 +95,7 @@ def test_the_reference_of_recipes_is_what_the_code_says() -> None:
     page = source.script("recipe_keys").page()
     for words, _ in SETS.values():
         assert f"One of {', '.join(f'`{word}`' for word in get_args(words))}." in page
+    for task in TASKS:
+        assert f"| `task` | `{task}` |" in page, "its recipe is missing in scripts/recipe_keys"
     reference = (source.ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
     assert reference == page, "docs/recipe.md is stale: run .venv/bin/python scripts/recipe_keys --write"
