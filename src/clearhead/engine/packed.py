@@ -168,7 +168,7 @@ class PackedDecoder(Decoder):
 
     def __init__(self, decoder: Decoder) -> None:
         nn.Module.__init__(self)
-        self.embedding, self.alibi = decoder.embedding, decoder.alibi
+        self.embedding, self.score_bias = decoder.embedding, decoder.score_bias
         self.layers, self.norm = decoder.layers, decoder.norm
         self.steps = [OneStep(cast(DecoderLayer, layer)) for layer in decoder.layers]
 
@@ -186,7 +186,7 @@ class PackedDecoder(Decoder):
             return super().forward(ids, cross, memory_mask=memory_mask, real=real, cache=cache)
         cache.reserve(1)
         at = cache.length
-        bias = None if self.alibi is None else self.alibi(1, at + 1)[None]
+        bias = None if self.score_bias is None else self.score_bias(1, at + 1)[None]
         memory_bias = None if memory_mask is None else additive_mask(memory_mask)  # once for all layers
         x = self.embedding(ids, start=at)[:, 0]
         for step, kept, memory in zip(self.steps, cache.buffer.unbind(), cross, strict=True):
@@ -202,7 +202,7 @@ class PackedGPT(GPT):
     def __init__(self, gpt: GPT) -> None:
         nn.Module.__init__(self)
         self.config, self.vocab_size = gpt.config, gpt.vocab_size
-        self.embedding, self.alibi = gpt.embedding, gpt.alibi
+        self.embedding, self.score_bias = gpt.embedding, gpt.score_bias
         self.layers, self.norm, self.lm_head = gpt.layers, gpt.norm, gpt.lm_head
         self.steps = [OneStep(cast(CausalLayer, layer)) for layer in gpt.layers]
 
@@ -224,8 +224,8 @@ class PackedGPT(GPT):
         if mask is not None:
             bias = additive_mask(mask)[:, None, None]  # batch 1 1 keys
             positions = mask.long().sum(1, keepdim=True) - 1 if positions is None else positions
-        if self.alibi is not None:
-            distance = self.alibi(1, at + 1)[None]
+        if self.score_bias is not None:
+            distance = self.score_bias(1, at + 1)[None]
             bias = distance if bias is None else bias + distance
         x = self.embedding(ids, positions=positions, start=at if positions is None else 0)[:, 0]
         for step, kept in zip(self.steps, cache.buffer.unbind(), strict=True):

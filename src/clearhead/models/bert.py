@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from clearhead.models.checks import check_sizes
+from clearhead.models.stack import build_layers
 from clearhead.nn.activation import build_activation
 from clearhead.nn.dropout import Dropout
 from clearhead.nn.embedding import SegmentedEmbedding
@@ -16,7 +17,7 @@ from clearhead.nn.init import initialize_normal
 from clearhead.nn.layer import BlockConfig, EncoderLayer, Rate, final_norm
 from clearhead.nn.mask import AttendMask, padding_mask, positions_of, with_bias
 from clearhead.nn.norm import Norm, build_norm
-from clearhead.nn.position import Alibi, PositionName, Rotary
+from clearhead.nn.position import PositionName, build_score_bias
 
 Size = Annotated[int, Ge(1)]
 Ids = Int[Tensor, "batch seq"]
@@ -61,7 +62,7 @@ class BertConfig:
     head_dropout: Rate | None = None
     """Dropout before a classifier's output layer; unset means ``dropout``."""
     position: PositionName = "learned"
-    """Positions: learned, sinusoidal, rotary, alibi or none."""
+    """What tells the model where a piece stands."""
     block: BlockConfig = field(default_factory=bert_block)
     """What the layers are made of."""
 
@@ -146,8 +147,8 @@ class Bert(nn.Module):
             position=config.position,
             dropout=config.dropout if config.embed_dropout is None else config.embed_dropout,
         )
-        self.alibi = Alibi(config.n_heads) if config.position == "alibi" else None
-        self.layers = _layers(config)
+        self.score_bias = build_score_bias(config.position, config.n_heads)
+        self.layers = build_layers(EncoderLayer, config, config.n_layers)
         self.norm = final_norm(block, config.d_model)
         self.pooler = Pooler(config.d_model, pooling=pooling) if pooled else NoPooler()
         # post-norm normalizes each residual sum; without that the sums grow with depth, so branches start smaller
@@ -165,8 +166,8 @@ class Bert(nn.Module):
         positions = None if mask is None else positions_of(mask)
         x = self.embedding(ids, segments=segments, positions=positions, real=mask)
         may_attend: AttendMask | None = None if mask is None else padding_mask(mask)
-        if self.alibi is not None:
-            may_attend = with_bias(may_attend, self.alibi(ids.shape[1], ids.shape[1]))
+        if self.score_bias is not None:
+            may_attend = with_bias(may_attend, self.score_bias(ids.shape[1], ids.shape[1]))
         for layer in self.layers:
             x = layer(x, mask=may_attend, real=mask)
         normed: Hidden = self.norm(x, mask)
@@ -323,26 +324,8 @@ def build_bert(
             return BertClassifier(config, vocab_size=vocab_size, kind=kind, n_labels=n_labels, pad_id=pad_id)
 
 
-def _layers(config: BertConfig) -> nn.ModuleList:
-    rotary = None
-    if config.position == "rotary":
-        rotary = Rotary(config.d_model // config.n_heads, config.max_seq_len)
-    return nn.ModuleList(
-        EncoderLayer(
-            config.d_model,
-            n_heads=config.n_heads,
-            d_ff=config.d_ff,
-            n_kv_heads=config.n_kv_heads,
-            dropout=config.dropout,
-            drop_path=config.block.stochastic_depth * (index + 1) / config.n_layers,
-            block=config.block,
-            rotary=rotary,
-        )
-        for index in range(config.n_layers)
-    )
-
-
 def _norm_of_rows(config: BertConfig) -> Norm:
-    """Builds the block's norm if it is computed per position, else layer norm: ``MlmHead`` gets rows, not sequences."""
-    name = config.block.norm if config.block.norm in ("layer", "rms", "group") else "layer"
-    return build_norm(name, config.d_model, eps=config.block.norm_eps, groups=config.block.norm_groups)
+    """The block's norm where it looks at one position alone; rows from anywhere have no others to look at."""
+    block, d_model = config.block, config.d_model
+    norm = build_norm(block.norm, d_model, eps=block.norm_eps, groups=block.norm_groups)
+    return build_norm("layer", d_model, eps=block.norm_eps) if norm.needs_mask else norm

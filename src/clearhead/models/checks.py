@@ -15,12 +15,24 @@ class Sizes(Protocol):
         """Features of a hidden state."""
 
     @property
+    def d_ff(self) -> int:
+        """Features inside the feed-forward network."""
+
+    @property
     def n_heads(self) -> int:
         """Attention heads."""
 
     @property
     def n_kv_heads(self) -> int | None:
         """Heads of keys and values."""
+
+    @property
+    def max_seq_len(self) -> int:
+        """Longest sequence, in pieces."""
+
+    @property
+    def dropout(self) -> float:
+        """Dropout on the residual branches."""
 
     @property
     def position(self) -> PositionName:

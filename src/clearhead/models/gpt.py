@@ -8,12 +8,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from clearhead.models.checks import check_sizes
+from clearhead.models.stack import build_layers
 from clearhead.nn.cache import KVCache
 from clearhead.nn.embedding import Embedding
 from clearhead.nn.init import initialize_normal
 from clearhead.nn.layer import BlockConfig, CausalLayer, Rate, final_norm
 from clearhead.nn.mask import AttendMask, causal_padding_mask, document_mask, padding_mask, positions_of, with_bias
-from clearhead.nn.position import Alibi, PositionName, Rotary
+from clearhead.nn.norm import build_norm
+from clearhead.nn.position import PositionName, build_score_bias
 
 Size = Annotated[int, Ge(1)]
 Ids = Int[Tensor, "batch seq"]
@@ -48,7 +50,7 @@ class GPTConfig:
     embed_dropout: Rate | None = None
     """Dropout on the embeddings; unset means ``dropout``."""
     position: PositionName = "learned"
-    """Positions: learned, sinusoidal, rotary, alibi or none."""
+    """What tells the model where a piece stands."""
     rotary_theta: Annotated[float, Gt(0.0)] = 10000.0
     """Base of the rotation rates of rotary positions."""
     tie: bool = True
@@ -58,9 +60,9 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         check_sizes(self)
-        if self.block.norm == "instance":
+        if not build_norm(self.block.norm, 1, groups=1).position_wise:
             raise ValueError(
-                "model.block.norm = 'instance': looks at other positions, so a GPT could not use its cache"
+                f"model.block.norm = {self.block.norm!r}: looks at other positions, so a GPT could not use its cache"
             )
 
 
@@ -85,8 +87,8 @@ class GPT(nn.Module):
             dropout=config.dropout if config.embed_dropout is None else config.embed_dropout,
             scale=False,
         )
-        self.alibi = Alibi(config.n_heads) if config.position == "alibi" else None
-        self.layers = _layers(config)
+        self.score_bias = build_score_bias(config.position, config.n_heads)
+        self.layers = build_layers(CausalLayer, config, config.n_layers, rotary_theta=config.rotary_theta)
         self.norm = final_norm(config.block, config.d_model, causal=True)
         self.lm_head = nn.Linear(config.d_model, vocab_size, bias=config.block.bias == "all")
         if config.tie:
@@ -174,25 +176,6 @@ class GPT(nn.Module):
         if documents is not None:
             own = document_mask(documents)
             may_attend = own if may_attend is None else may_attend & own
-        if self.alibi is not None:
-            may_attend = with_bias(may_attend, self.alibi(seq, start + seq))
+        if self.score_bias is not None:
+            may_attend = with_bias(may_attend, self.score_bias(seq, start + seq))
         return may_attend
-
-
-def _layers(config: GPTConfig) -> nn.ModuleList:
-    rotary = None
-    if config.position == "rotary":
-        rotary = Rotary(config.d_model // config.n_heads, config.max_seq_len, theta=config.rotary_theta)
-    return nn.ModuleList(
-        CausalLayer(
-            config.d_model,
-            n_heads=config.n_heads,
-            d_ff=config.d_ff,
-            n_kv_heads=config.n_kv_heads,
-            dropout=config.dropout,
-            drop_path=config.block.stochastic_depth * (index + 1) / config.n_layers,
-            block=config.block,
-            rotary=rotary,
-        )
-        for index in range(config.n_layers)
-    )

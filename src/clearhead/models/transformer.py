@@ -8,13 +8,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from clearhead.models.checks import check_sizes
+from clearhead.models.stack import build_layers
 from clearhead.nn.cache import KeysValues, KVCache
 from clearhead.nn.embedding import Embedding
 from clearhead.nn.init import initialize
 from clearhead.nn.layer import BlockConfig, DecoderLayer, EncoderLayer, Rate, final_norm
 from clearhead.nn.mask import AttendMask, MemoryMask, causal_padding_mask, padding_mask, positions_of, with_bias
 from clearhead.nn.norm import norms_of
-from clearhead.nn.position import Alibi, PositionName, Rotary
+from clearhead.nn.position import PositionName, build_score_bias
 
 Size = Annotated[int, Ge(1)]
 Ids = Int[Tensor, "batch seq"]
@@ -49,7 +50,7 @@ class TransformerConfig:
     embed_dropout: Rate | None = None
     """Dropout on the embeddings; unset means ``dropout``."""
     position: PositionName = "sinusoidal"
-    """Positions: sinusoidal, learned, rotary, alibi or none."""
+    """What tells the model where a piece stands."""
     tie: Literal["all", "decoder", "none"] = "all"
     """Which tables are shared: all (source, target and output; needs a joint vocabulary), decoder (target and output)
     or none."""
@@ -66,15 +67,15 @@ class Encoder(nn.Module):
     def __init__(self, config: TransformerConfig, embedding: Embedding) -> None:
         super().__init__()
         self.embedding = embedding
-        self.alibi = Alibi(config.n_heads) if config.position == "alibi" else None
-        self.layers = _stack(EncoderLayer, config, config.n_encoder_layers)
+        self.score_bias = build_score_bias(config.position, config.n_heads)
+        self.layers = build_layers(EncoderLayer, config, config.n_encoder_layers)
         self.norm = final_norm(config.block, config.d_model)
 
     def forward(self, ids: Ids, real: Real = None) -> Hidden:
         """Encodes ``ids`` [batch, seq]; ``real`` is False at padding, None if there is none."""
         mask: AttendMask | None = None if real is None else padding_mask(real)
-        if self.alibi is not None:
-            mask = with_bias(mask, self.alibi(ids.shape[1], ids.shape[1]))
+        if self.score_bias is not None:
+            mask = with_bias(mask, self.score_bias(ids.shape[1], ids.shape[1]))
         x = self.embedding(ids, positions=None if real is None else positions_of(real))
         for layer in self.layers:
             x = layer(x, mask=mask, real=real)
@@ -87,8 +88,8 @@ class Decoder(nn.Module):
     def __init__(self, config: TransformerConfig, embedding: Embedding) -> None:
         super().__init__()
         self.embedding = embedding
-        self.alibi = Alibi(config.n_heads) if config.position == "alibi" else None
-        self.layers = _stack(DecoderLayer, config, config.n_decoder_layers)
+        self.score_bias = build_score_bias(config.position, config.n_heads)
+        self.layers = build_layers(DecoderLayer, config, config.n_decoder_layers)
         self.norm = final_norm(config.block, config.d_model, causal=True)
 
     def keys_values(self, memory: Hidden) -> list[KeysValues]:
@@ -109,8 +110,8 @@ class Decoder(nn.Module):
         if cache is not None:
             cache.reserve(ids.shape[1])
         mask: AttendMask | None = None if real is None else causal_padding_mask(real)
-        if self.alibi is not None:
-            mask = with_bias(mask, self.alibi(ids.shape[1], start + ids.shape[1]))
+        if self.score_bias is not None:
+            mask = with_bias(mask, self.score_bias(ids.shape[1], start + ids.shape[1]))
         x = self.embedding(ids, positions=None if real is None else positions_of(real), start=start)
         for index, layer in enumerate(self.layers):
             layer_cache = None if cache is None else cache.layers[index]
@@ -153,8 +154,8 @@ class Transformer(nn.Module):
 
     @property
     def needs_tgt_mask(self) -> bool:
-        """Whether ``tgt_mask`` must be given for right padding too, since a norm has statistics over positions."""
-        return self.config.block.norm in ("batch", "instance")
+        """Whether right padding of the target must be said: some norm has statistics over positions."""
+        return any(norm.needs_mask for norm in norms_of(self.decoder))
 
     def hidden(
         self, src_ids: SrcIds, tgt_ids: TgtIds, *, src_mask: SrcMask = None, tgt_mask: TgtMask = None
@@ -189,23 +190,4 @@ def _embedding(config: TransformerConfig, vocab_size: int, pad_id: int) -> Embed
         max_seq_len=config.max_seq_len,
         position=config.position,
         dropout=dropout,
-    )
-
-
-def _stack(kind: type[EncoderLayer] | type[DecoderLayer], config: TransformerConfig, n_layers: int) -> nn.ModuleList:
-    rotary = None
-    if config.position == "rotary":
-        rotary = Rotary(config.d_model // config.n_heads, config.max_seq_len)
-    return nn.ModuleList(
-        kind(
-            config.d_model,
-            n_heads=config.n_heads,
-            d_ff=config.d_ff,
-            n_kv_heads=config.n_kv_heads,
-            dropout=config.dropout,
-            drop_path=config.block.stochastic_depth * (index + 1) / n_layers,
-            block=config.block,
-            rotary=rotary,
-        )
-        for index in range(n_layers)
     )

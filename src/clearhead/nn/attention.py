@@ -88,6 +88,11 @@ class Additive(AttentionCore):
         return self.explicit(scores, v, _add_causal(mask, q, k) if causal else mask)
 
 
+def normalizes_queries_and_keys(name: AttentionName) -> bool:
+    """Whether ``name`` divides every query and key by its root mean square before the scores."""
+    return name == "qk_norm"
+
+
 def build_core(name: AttentionName, n_heads: int, head_dim: int, *, dropout: float = 0.0) -> AttentionCore:
     """Builds the attention function by its config word."""
     match name:

@@ -23,7 +23,7 @@ class Embedding(nn.Module):
         d_model: features.
         pad_id: the id of padding, whose row starts at zero and gets no gradient as an input; None: no padding.
         max_seq_len: longest sequence.
-        position: sinusoidal or learned are added here; rotary, alibi and none add nothing.
+        position: what ``build_position`` builds for this word is added.
         dropout: rate on the sum.
         scale: multiply the table's rows by sqrt(d_model), as Vaswani et al. 2017 do with tied tables.
     """
@@ -69,9 +69,9 @@ class SegmentedEmbedding(nn.Module):
         pad_id: the id of padding, whose row starts at zero and gets no gradient as an input; None: no padding.
         max_seq_len: longest sequence.
         n_segments: rows of the table of segments.
-        norm: normalizes the sum.
-        position: sinusoidal or learned are added here; rotary, alibi and none add nothing.
-        dropout: rate on the output of the norm.
+        norm: of the sum.
+        position: what ``build_position`` builds for this word is added.
+        dropout: rate on what the norm gives.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from clearhead.nn.activation import ActivationName
-from clearhead.nn.attention import AttentionName, CrossAttention, SelfAttention, build_core
+from clearhead.nn.attention import AttentionName, CrossAttention, SelfAttention, build_core, normalizes_queries_and_keys
 from clearhead.nn.cache import KeysValues, LayerCache
 from clearhead.nn.mask import AttendMask, MemoryMask
 from clearhead.nn.mlp import MLP, GatedMLP, build_mlp
@@ -29,7 +29,7 @@ class BlockConfig:
     """What the layers of a stack are made of."""
 
     norm: NormName = "layer"
-    """Normalization: layer, rms, batch, group or instance."""
+    """Which statistics the states are normalized by."""
     norm_position: Literal["pre", "post"] = "pre"
     """pre: norm before each sublayer and one after the stack; post: norm after each residual sum, as in 2017."""
     norm_eps: Annotated[float, Gt(0.0)] = 1e-5
@@ -39,7 +39,7 @@ class BlockConfig:
     activation: ActivationName = "relu"
     """Activation of the feed-forward network; glu, reglu, geglu and swiglu make it gated."""
     attention: AttentionName = "scaled_dot_product"
-    """Attention function: scaled_dot_product, qk_norm (the same with normalized queries and keys) or additive."""
+    """How queries are compared with keys; qk_norm is the scaled dot product of normalized ones."""
     attn_dropout: Rate = 0.0
     """Dropout on the attention weights."""
     mlp_dropout: Rate = 0.0
@@ -109,7 +109,7 @@ class Layer(nn.Module, ABC):
                 core=core,
                 bias=bool(parts.bias),
                 rotary=rotary,
-                qk_norm=parts.attention == "qk_norm",
+                qk_norm=normalizes_queries_and_keys(parts.attention),
             )
 
         def residual() -> Residual:

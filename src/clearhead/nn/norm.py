@@ -17,10 +17,12 @@ class Norm(nn.Module, ABC):
     """A norm over hidden states [batch, seq, d_model]; ``mask`` is False at padding, None if there is none.
 
     ``position_wise`` is True if, in evaluation, a position's output depends on no other position, so that a decoder
-    may run the norm on one new piece at a time.
+    may run the norm on one new piece at a time. ``needs_mask`` is True if its statistics, in training at least, are
+    taken over positions, so that it must be told which of them are padding.
     """
 
     position_wise = True
+    needs_mask = False
 
     def __init__(self, d_model: int, *, eps: float, bias: bool = True) -> None:
         super().__init__()
@@ -86,6 +88,7 @@ class BatchNorm(Norm):
     batch, in training.
     """
 
+    needs_mask = True
     running_mean: Tensor
     running_var: Tensor
 
@@ -121,6 +124,7 @@ class InstanceNorm(Norm):
     """
 
     position_wise = False
+    needs_mask = True
 
     def __init__(self, d_model: int, *, eps: float, causal: bool = False) -> None:
         super().__init__(d_model, eps=eps)
@@ -156,7 +160,7 @@ def build_norm(name: NormName, d_model: int, *, eps: float = 1e-5, groups: int =
     """Builds a norm by its config word.
 
     Args:
-        name: layer, rms, batch, group or instance.
+        name: which of them.
         d_model: number of features.
         eps: added to the variance.
         groups: groups of features, for ``group`` only.

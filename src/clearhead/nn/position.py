@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 PositionName = Literal["sinusoidal", "learned", "rotary", "alibi", "none"]
+"""Each acts in one of three places, on embeddings, on queries and keys, or on attention scores, and each place has its
+``build_`` function below. Every model calls all three, so that a new word is wired here for all of them."""
 
 
 def sinusoidal_table(max_seq_len: int, d_model: int) -> Float[Tensor, "max_seq_len d_model"]:
@@ -47,17 +49,6 @@ class LearnedPosition(nn.Module):
 
     def forward(self, positions: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq d_model"]:
         return nn.functional.embedding(positions, self.weight)
-
-
-def build_position(name: PositionName, max_seq_len: int, d_model: int) -> SinusoidalPosition | LearnedPosition | None:
-    """Builds, by its config word, the module whose output is added to embeddings; None if nothing is added there."""
-    match name:
-        case "sinusoidal":
-            return SinusoidalPosition(max_seq_len, d_model)
-        case "learned":
-            return LearnedPosition(max_seq_len, d_model)
-        case "rotary" | "alibi" | "none":
-            return None
 
 
 class Rotary(nn.Module):
@@ -123,3 +114,32 @@ class Alibi(nn.Module):
         back = keys[n_keys - n_queries :, None] - keys  # queries keys
         left, right = self.slopes[:, None, None], self.slopes.flip(0)[:, None, None]
         return right * back.clamp(max=0) - left * back.clamp(min=0)
+
+
+def build_position(name: PositionName, max_seq_len: int, d_model: int) -> SinusoidalPosition | LearnedPosition | None:
+    """Builds by its config word what is added to embeddings; None where positions act elsewhere, or nowhere."""
+    match name:
+        case "sinusoidal":
+            return SinusoidalPosition(max_seq_len, d_model)
+        case "learned":
+            return LearnedPosition(max_seq_len, d_model)
+        case "rotary" | "alibi" | "none":
+            return None
+
+
+def build_rotary(name: PositionName, head_dim: int, max_seq_len: int, *, theta: float = 10000.0) -> Rotary | None:
+    """Builds by its config word what turns queries and keys; None where positions act elsewhere, or nowhere."""
+    match name:
+        case "rotary":
+            return Rotary(head_dim, max_seq_len, theta=theta)
+        case "sinusoidal" | "learned" | "alibi" | "none":
+            return None
+
+
+def build_score_bias(name: PositionName, n_heads: int) -> Alibi | None:
+    """Builds by its config word what is added to attention scores; None where positions act elsewhere, or nowhere."""
+    match name:
+        case "alibi":
+            return Alibi(n_heads)
+        case "sinusoidal" | "learned" | "rotary" | "none":
+            return None

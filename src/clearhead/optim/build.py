@@ -15,6 +15,7 @@ from clearhead.optim.lerp import lerp_
 from clearhead.optim.muon import Muon
 from clearhead.optim.schedule import ScheduleName
 
+OptimizerName = Literal["sgd", "adam", "adamw", "muon"]
 Rate = Annotated[float, Ge(0.0), Lt(1.0)]
 
 TensorList = tuple[Tensor, ...] | list[Tensor]
@@ -27,8 +28,8 @@ OUTPUTS = ("lm_head", "out_proj")  # names that our models give to layers whose 
 class OptimConfig:
     """The optimizer, its schedule and its average."""
 
-    name: Literal["sgd", "adam", "adamw", "muon"] = "adamw"
-    """sgd (with momentum), adam, adamw, or muon (for the matrices of linear layers; adamw for the rest)."""
+    name: OptimizerName = "adamw"
+    """What turns gradients into steps; muon is for matrices inside the model and leaves the rest to adamw."""
     betas: tuple[Rate, Rate] = (0.9, 0.98)
     """Decay rates of adam's first and second moment."""
     eps: Annotated[float, Gt(0.0)] = 1e-9
@@ -40,7 +41,7 @@ class OptimConfig:
     grad_clip_norm: Annotated[float, Ge(0.0)] = 1.0
     """Gradients are scaled down to this norm, taken over all of them together; 0 does not clip."""
     schedule: ScheduleName = "inverse_sqrt"
-    """Learning rate after warm-up: constant, linear, inverse_sqrt, cosine, cosine_restarts, one_cycle or wsd."""
+    """How the learning rate goes on after warm-up; described at ``lr_factor``."""
     min_lr_factor: Annotated[float, Interval(ge=0.0, le=1.0)] = 0.0
     """Learning rate at the end of linear, cosine, wsd and each cycle of cosine_restarts, as a share of train.lr."""
     cycle_steps: Annotated[int, Ge(0)] = 0

@@ -37,7 +37,7 @@ class TokenizerConfig:
     joint: bool = True
     """Uses one vocabulary for both languages of a pair."""
     normalization: Normalization = "none"
-    """none, nfc, nfkc or halfwidth; applied to all text before anything else."""
+    """Applied to all text before anything else."""
     lowercase: bool = False
     """Lower-cases all text."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0

@@ -20,7 +20,7 @@ class MachineConfig:
     device: str = "auto"
     """Device: auto (a GPU if there is one), cpu, cuda, cuda:1, mps."""
     precision: PrecisionName = "float32"
-    """Number format of matrix products: float32, bfloat16 or float16; norms, losses and weights are always float32.
+    """Number format of matrix products; norms, losses and weights are always float32.
     clearhead doctor says which is fast on this machine."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """How several processes (torchrun) share the work: with ddp each has the whole model and a part of the rows; with

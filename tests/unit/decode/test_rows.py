@@ -15,10 +15,11 @@ from clearhead.engine.onednn import PackedLinear
 from clearhead.engine.packed import pack
 from clearhead.models.gpt import GPT
 from clearhead.models.ngram import Ngram, NgramConfig, Smoothing
+from clearhead.nn.position import PositionName
 from tests.small import VOCAB, assert_near, begin_of, random_rows, small_gpt, small_ngram, small_rnn
 from tests.table import Ids, Table, brute_force
 
-POSITIONS = ["learned", "sinusoidal", "rotary", "alibi", "none"]
+POSITIONS = get_args(PositionName)
 CONTEXT = 8
 LENGTHS = [5, 1, 8, 3, 11]
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -13,10 +14,12 @@ from clearhead.meter.watch import watching
 from clearhead.nn.attention import (
     Additive,
     AttentionCore,
+    AttentionName,
     CrossAttention,
     ScaledDotProduct,
     SelfAttention,
     build_core,
+    normalizes_queries_and_keys,
     unit_rms,
 )
 from clearhead.nn.cache import KVCache
@@ -57,6 +60,15 @@ def by_hand(core: AttentionCore, q: Tensor, k: Tensor, v: Tensor, allowed: Tenso
         for j, power in zip(keys, powers, strict=True):
             out[b, h, i] += power / sum(powers) * v[b, h // groups, j].double()
     return out
+
+
+def test_words() -> None:
+    built = {name: (type(core_of(name)), normalizes_queries_and_keys(name)) for name in get_args(AttentionName)}
+    assert built == {
+        "scaled_dot_product": (ScaledDotProduct, False),
+        "qk_norm": (ScaledDotProduct, True),
+        "additive": (Additive, False),
+    }
 
 
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])

@@ -1,14 +1,22 @@
 """Layers: order of the parts in pre- and post-norm, the switches, where dropout stands."""
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import Tensor
 
-from clearhead.nn.attention import CrossAttention, ScaledDotProduct, SelfAttention
+from clearhead.nn.attention import (
+    AttentionName,
+    CrossAttention,
+    SelfAttention,
+    build_core,
+    normalizes_queries_and_keys,
+)
 from clearhead.nn.cache import KVCache
 from clearhead.nn.layer import BlockConfig, CausalLayer, DecoderLayer, EncoderLayer, Layer, final_norm
 from clearhead.nn.mask import causal_padding_mask, padding_mask
-from clearhead.nn.norm import InstanceNorm, LayerNorm, NoNorm, norms_of
+from clearhead.nn.norm import InstanceNorm, LayerNorm, NoNorm, NormName, norms_of
 from clearhead.nn.position import Rotary
 from clearhead.nn.residual import Residual
 from tests.small import assert_near, shake
@@ -45,7 +53,7 @@ def by_hand(layer: Layer, x: Tensor, place: str) -> Tensor:
     return x
 
 
-@pytest.mark.parametrize("norm", ["layer", "rms", "instance", "group", "batch"])
+@pytest.mark.parametrize("norm", get_args(NormName))
 @pytest.mark.parametrize("place", ["pre", "post"])
 def test_order_of_the_parts(norm: str, place: str) -> None:
     words = {"norm": norm, "norm_position": place, "norm_groups": 2}
@@ -127,10 +135,9 @@ def test_the_causal_layer_passes_on_cache_and_positions() -> None:
 
 @pytest.mark.parametrize("kind", [EncoderLayer, CausalLayer, DecoderLayer])
 def test_the_attention_of_every_layer_is_the_one_of_its_word(kind: type[Layer]) -> None:
-    for word in ("scaled_dot_product", "qk_norm", "additive"):
+    for word in get_args(AttentionName):
         layer = kind(8, **SIZES, block=BlockConfig(attention=word))
-        attentions = [part for part in layer.modules() if isinstance(part, SelfAttention | CrossAttention)]
-        assert len(attentions) == (2 if kind is DecoderLayer else 1)
-        for attention in attentions:
-            assert attention.qk_norm == (word == "qk_norm")
-            assert isinstance(attention.core, ScaledDotProduct) == (word != "additive")
+        found = [part for part in layer.modules() if isinstance(part, SelfAttention | CrossAttention)]
+        assert len(found) == (2 if kind is DecoderLayer else 1)
+        assert [part.qk_norm for part in found] == [normalizes_queries_and_keys(word)] * len(found)
+        assert [type(part.core) for part in found] == [type(build_core(word, 2, 4))] * len(found)

@@ -163,6 +163,13 @@ def test_batch_norm_needs_two_real_pieces() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_needs_mask_says_the_truth(name: NormName) -> None:
+    x, mask = torch.randn(2, 4, D, dtype=torch.float64), torch.tensor([[True] * 4, [True, True, False, False]])
+    alike = torch.allclose(build(name).train()(x, mask)[mask], build(name).train()(x)[mask])
+    assert alike is not build(name).needs_mask
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_position_wise_says_the_truth(name: NormName) -> None:
     norm, x = build(name, causal=True).eval(), torch.randn(2, 4, D, dtype=torch.float64)
     apart = torch.cat([norm(x[:, t : t + 1]) for t in range(4)], dim=1)

@@ -1,6 +1,7 @@
 """Half precision: products use it, norms and losses do not, in all three families; the scale is saved as numbers."""
 
 import json
+from typing import get_args
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ def kinds(model: nn.Module, wanted: type[nn.Module]) -> set[torch.dtype]:
 
 
 @pytest.mark.parametrize("name", HALVES)
-@pytest.mark.parametrize("norm", ["layer", "rms", "group", "batch", "instance"])
+@pytest.mark.parametrize("norm", get_args(NormName))
 @pytest.mark.parametrize("position", ["pre", "post"])
 def test_products_are_half_and_norms_and_loss_are_not(name: PrecisionName, norm: NormName, position: str) -> None:
     block = BlockConfig(norm=norm, norm_position=position, attention="qk_norm")  # type: ignore[arg-type]
