@@ -122,6 +122,8 @@ class Recurrent(nn.Module):
 class RNNLanguageModel(nn.Module):
     """Ids in, logits of the next piece out (Mikolov et al. 2010); takes all that ``GPT`` takes."""
 
+    needs_mask: ClassVar[bool] = False
+
     def __init__(self, config: RNNConfig, *, vocab_size: int, pad_id: int | None = None) -> None:
         super().__init__()
         self.config, self.vocab_size = config, vocab_size

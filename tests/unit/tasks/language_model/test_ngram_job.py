@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.unit.tasks.test_ngram import TREE
+from tests.unit.tasks.language_model.test_ngram import TREE
 
 from clearhead.models.ngram import Ngram
 from clearhead.tasks.language_model.ngram_job import prepare_ngram
