@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.unit.tasks.language_model.test_job import LM
-from torch.nn import functional
 
 from clearhead.config import merge
 from clearhead.errors import UsageError
@@ -17,6 +15,7 @@ from clearhead.models.gpt import GPT
 from clearhead.tasks.language_model.job import LanguageModelJob, prepare_language_model
 from clearhead.tasks.language_model.recipe import batch_loss, total_loss
 from clearhead.text.special import NO_TARGET
+from tests.unit.tasks.language_model.test_job import LM
 
 
 @pytest.fixture(scope="module")
