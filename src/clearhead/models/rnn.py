@@ -113,8 +113,15 @@ class Recurrent(nn.Module):
         return placed.view(batch, seq, -1), states.index_copy(2, rows, ends[:, :, last])
 
     def _read(self, x: Any, states: States) -> tuple[Any, States]:
-        """Reads a tensor or packed sequences to the end."""
-        outputs, last = self.cells(x, (states[0], states[1]) if self.parts == 2 else states[0])
+        """Reads a tensor or packed sequences to the end; on a CPU in full precision, whatever autocast says.
+
+        There oneDNN has an LSTM in half precision for the newest processors alone, and raises on all others.
+        """
+        device = states.device.type
+        half = torch.is_autocast_enabled(device) and device != "cpu"
+        with torch.autocast(device, enabled=half):
+            x = x if half else x.to(states.dtype)
+            outputs, last = self.cells(x, (states[0], states[1]) if self.parts == 2 else states[0])
         last = torch.stack(last) if self.parts == 2 else last[None]
         return outputs, last.to(states.dtype)  # autocast makes them shorter
 
