@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from numpy import ndarray
 from numpy.typing import NDArray
 from torch import Tensor
@@ -176,6 +176,12 @@ class StreamBatch:
     """Positions counted from the start of the document, or of the window if that is later. None: 0, 1, 2, ..."""
     documents: Int[Tensor, " batch"] | None = None
     """Number, from 1, of the document in which each window begins."""
+
+    @property
+    def real(self) -> Bool[Tensor, "batch seq"]:
+        """True at pieces of the window, False at the padding behind them: the last target of a window counts."""
+        counts = self.targets.ne(NO_TARGET).int()
+        return counts.flip(1).cummax(1).values.flip(1).bool()
 
     def to(self, device: torch.device | str) -> "StreamBatch":
         """Returns the batch on ``device``; from pinned memory the copy does not wait."""

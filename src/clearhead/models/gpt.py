@@ -95,6 +95,11 @@ class GPT(nn.Module):
             self.lm_head.weight = self.embedding.tokens.weight
         initialize_normal(self, n_layers=config.n_layers)
 
+    @property
+    def needs_mask(self) -> bool:
+        """Whether padding on the right must be said in training: some norm has statistics over positions."""
+        return self.config.block.norm == "batch"
+
     def hidden(
         self,
         ids: Ids,
@@ -114,13 +119,13 @@ class GPT(nn.Module):
         if mask is not None and positions is None:
             positions = positions_of(mask)[:, -seq:]
         x = self.embedding(ids, positions=positions, start=0 if positions is not None else start)
-        may_attend = self._mask(mask, documents, start, seq)
+        may_attend, real = self._mask(mask, documents, start, seq), None if mask is None else mask[:, -seq:]
         for index, layer in enumerate(self.layers):
             own = None if cache is None else cache.layers[index]
-            x = layer(x, mask=may_attend, cache=own, positions=positions)
+            x = layer(x, mask=may_attend, real=real, cache=own, positions=positions)
         if cache is not None:
             cache.advance(seq)
-        normed: Hidden = self.norm(x)
+        normed: Hidden = self.norm(x, real)
         return normed
 
     def forward(
@@ -136,8 +141,9 @@ class GPT(nn.Module):
 
         Args:
             ids: [batch, seq].
-            mask: [batch, keys], False at padding, for the pieces in the cache followed by ``ids``; padding is on the
-                left. None: no padding.
+            mask: [batch, keys], False at padding, for the pieces in the cache followed by ``ids``. None: no padding, or
+                padding on the right only, which no piece before it sees, unless ``needs_mask``; with a cache padding
+                is on the left.
             positions: [batch, seq], all below ``max_seq_len``; None counts real pieces.
             documents: [batch, seq], the number of each piece's document; a piece attends only to its own document.
                 None: it attends to all earlier pieces.

@@ -113,14 +113,23 @@ class Recurrent(nn.Module):
         return placed.view(batch, seq, -1), states.index_copy(2, rows, ends[:, :, last])
 
     def _read(self, x: Any, states: States) -> tuple[Any, States]:
-        """Reads a tensor or packed sequences to the end."""
-        outputs, last = self.cells(x, (states[0], states[1]) if self.parts == 2 else states[0])
+        """Reads a tensor or packed sequences to the end; on a CPU in full precision, whatever autocast says.
+
+        There oneDNN has an LSTM in half precision for the newest processors alone, and raises on all others.
+        """
+        device = states.device.type
+        half = torch.is_autocast_enabled(device) and device != "cpu"
+        with torch.autocast(device, enabled=half):
+            x = x if half else x.to(states.dtype)
+            outputs, last = self.cells(x, (states[0], states[1]) if self.parts == 2 else states[0])
         last = torch.stack(last) if self.parts == 2 else last[None]
         return outputs, last.to(states.dtype)  # under autocast they are in half precision
 
 
 class RNNLanguageModel(nn.Module):
     """Maps ids to logits of the next piece (Mikolov et al. 2010); takes the same arguments as ``GPT``."""
+
+    needs_mask: ClassVar[bool] = False
 
     def __init__(self, config: RNNConfig, *, vocab_size: int, pad_id: int | None = None) -> None:
         super().__init__()

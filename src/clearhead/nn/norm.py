@@ -85,7 +85,7 @@ class BatchNorm(Norm):
 
     In training, ``forward`` uses the batch's own statistics and moves the running ones towards them by ``momentum``;
     in evaluation it uses the running ones. This is the only norm in which a sequence depends on the others of its
-    batch, in training.
+    batch, in training. A single real piece has no variance: its output is beta, and the running statistics stay.
     """
 
     needs_mask = True
@@ -100,11 +100,10 @@ class BatchNorm(Norm):
 
     def forward(self, x: Hidden, mask: Mask = None) -> Hidden:
         x = self.full(x)
-        real = x.reshape(-1, self.d_model) if mask is None else x[mask]  # real d_model
-        if self.training and len(real) < 2:
-            raise ValueError(f"batch norm in training needs 2 real pieces or more, got {len(real)}")
+        if self.training and (mask is not None or x.shape[:2].numel() < 2):
+            return self._over_real(x, x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else mask)
         out = functional.batch_norm(
-            real,
+            x.reshape(-1, self.d_model),  # batch seq d_model -> (batch seq) d_model
             self.running_mean,
             self.running_var,
             self.weight,
@@ -112,8 +111,24 @@ class BatchNorm(Norm):
             self.training,
             self.momentum,
             self.eps,
-        )
-        return out.view_as(x) if mask is None else torch.zeros_like(x).masked_scatter(mask.unsqueeze(-1), out)
+        ).view_as(x)
+        return out if mask is None else out.masked_fill(~mask.unsqueeze(-1), 0.0)
+
+    def _over_real(self, x: Hidden, mask: Bool[Tensor, "batch seq"]) -> Hidden:
+        """Returns what torch's batch norm makes of ``x[mask]`` in training, zero elsewhere.
+
+        No shape depends on the mask's values, so that a step can be forecast, compiled and traced.
+        """
+        padding = ~mask.unsqueeze(-1)  # batch seq 1
+        count = mask.sum()
+        mean = x.masked_fill(padding, 0.0).sum((0, 1)) / count.clamp(min=1)
+        centred = (x - mean).masked_fill(padding, 0.0)
+        variance = centred.square().sum((0, 1)) / count.clamp(min=1)
+        with torch.no_grad():
+            momentum = self.momentum * (count > 1)
+            self.running_mean.lerp_(mean, momentum.to(mean))
+            self.running_var.lerp_(variance * (count / (count - 1).clamp(min=1)), momentum.to(mean))
+        return self.affine(centred * torch.rsqrt(variance + self.eps)).masked_fill(padding, 0.0)
 
 
 class InstanceNorm(Norm):

@@ -252,6 +252,8 @@ def test_a_window_is_a_stretch_of_the_stream(lines: TokenStream) -> None:
             assert ids == before[begin:end] + [PAD] * missing
             assert targets == before[begin + 1 : end + 1] + [NO_TARGET] * missing
             assert first == begin
+        assert batch.real.sum(1).tolist() == [end - begin for begin, _, end in windows.spans[windows.plan[index]]]
+        assert not (batch.real[:, 1:] > batch.real[:, :-1]).any(), "padding stands behind"
     lengths = np.diff(windows.spans[:, [0, 2]]).ravel().tolist()
     assert Counter(lengths)[16] >= len(lengths) - 2, "only the first and the last window may be shorter"
 
@@ -340,6 +342,8 @@ def test_evaluation_scores_each_target_once_with_context(
         assert first == begin or begin not in begins or first - begin == context - stride
         if isolated:
             assert np.searchsorted(lines.starts, begin, "right") == np.searchsorted(lines.starts, end - 1, "right")
+    lengths = [length for batch in load(windows) for length in batch.real.sum(1).tolist()]
+    assert sorted(lengths) == sorted((windows.spans[:, 2] - windows.spans[:, 0]).tolist()), "what is only read is real"
     marks = sum(int((batch.ids[:, 1:] == EOS).sum()) for batch in load(windows))
     assert not isolated or marks == 0, "no mark but the first one is read"
     if stride == context and not isolated:

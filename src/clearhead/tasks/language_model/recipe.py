@@ -132,7 +132,8 @@ def language_model_sizes(config: GPTConfig | RNNConfig) -> str:
 
 def language_model_loss(model: Net, batch: StreamBatch, config: LossConfig) -> tuple[Tensor, int]:
     """Returns (sum over targets that count, their number); the output layer sees their positions only."""
-    hidden = model.hidden(batch.ids, positions=batch.positions, documents=batch.document_ids)
+    real = batch.real if model.needs_mask else None
+    hidden = model.hidden(batch.ids, mask=real, positions=batch.positions, documents=batch.document_ids)
     states, targets = hidden.flatten(0, 1), batch.targets.flatten()  # (batch seq) d_model, (batch seq)
     if batch.target_count < len(targets):
         counted = targets.ne(NO_TARGET).nonzero()[:, 0]
