@@ -12,7 +12,7 @@ import pytest
 from clearhead.cli.main import main
 from clearhead.config import write_toml
 from clearhead.training.job import GradientJob
-from clearhead.verbs.train import prepare_resumed
+from clearhead.verbs.train import prepare_resumed, train
 
 PAIRS, HELD_OUT = 40, 8
 RECIPE = {
@@ -202,6 +202,11 @@ def write_labelled(folder: Path, train: list[str], valid: list[str]) -> Path:
 def write_recipe(path: Path, tree: dict[str, object] = RECIPE) -> Path:
     path.write_text(write_toml(tree), encoding="utf-8")
     return path
+
+
+def learn(folder: Path, tree: dict[str, object], data: Path, *, name: str = "run") -> Path:
+    """Trains the recipe ``tree`` on ``data`` and returns the run, which is ``folder / name``."""
+    return train(write_recipe(folder / f"{name}.toml", tree), data=data, out=folder / name).run
 
 
 def environment() -> dict[str, str]:
