@@ -134,7 +134,7 @@ def toy_pair_classifier(suite: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def toy_baselines(suite: Path, toy_lm_run: Path) -> dict[str, Path]:
-    """By task, the runs of a recurrent and an n-gram model that have learned the lines of ``toy_lm_run`` by its pieces."""
+    """By task, the runs of a recurrent and an n-gram model of the lines and pieces of ``toy_lm_run``."""
     from tests import toy
 
     def make(folder: Path) -> None:

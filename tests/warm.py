@@ -30,6 +30,8 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as warm:
     socket.send_fds(warm, [json.dumps(asked).encode()], [0, 1, 2])
     sys.exit(int(warm.recv(8) or 70))
 """
+# what commands load in their course, the first optimizer torch._dynamo for one
+LATE = ("torch._dynamo", "pydantic.type_adapter", "matplotlib.backends.backend_agg", "sacrebleu", "transformers")
 MOST = 1 << 17  # bytes of one command with its environment
 
 
@@ -55,9 +57,9 @@ def serve(address: str) -> None:
     """Loads the package, then runs each command that comes in a child of its own; never returns."""
     import clearhead
 
-    for module in pkgutil.walk_packages(clearhead.__path__, "clearhead."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+    ours = [module.name for module in pkgutil.walk_packages(clearhead.__path__, "clearhead.")]
+    for name in [*ours, *LATE]:
+        importlib.import_module(name)
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
