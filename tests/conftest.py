@@ -35,10 +35,30 @@ SHARED = {
     "toy_masked_run",
 }
 
+# what is put together in these rooms is checked, piece by piece, in others
+UNCHECKED = ("e2e/", "reliability/", "unit/cli/", "unit/verbs/")
+QUICK = tuple(f"unit/{room}/" for room in ("data", "decode", "drawing", "models", "nn", "optim", "text"))
+
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Names a case of bytes after its argument: every worker must collect the same ids, and bytes may hold a clock."""
     return argname if isinstance(val, bytes) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Checks shapes at each call, but in tests that train long, and in rooms whose modules have no shapes to check."""
+    room = item.path.relative_to(ROOT / "tests").as_posix()
+    unchecked = room.startswith(UNCHECKED) or item.get_closest_marker("unchecked") is not None
+    jaxtyping.config.update("jaxtyping_disable", unchecked)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what ``make quick`` runs besides the thin trainings: unit tests of the lower rooms that need no run."""
+    for item in items:
+        room = item.path.relative_to(ROOT / "tests").as_posix()
+        if room.startswith(QUICK) and not SHARED.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("quick")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,6 +13,7 @@ from clearhead.cli.main import main
 from clearhead.config import write_toml
 from clearhead.training.job import GradientJob
 from clearhead.verbs.train import prepare_resumed, train
+from tests.limits import HANGS
 
 PAIRS, HELD_OUT = 40, 8
 RECIPE = {
@@ -226,7 +227,7 @@ def in_process(*words: object, stdin: bytes = b"", cwd: Path | None = None) -> S
     """Runs a verb as a user does, in a process of its own."""
     command = [sys.executable, "-m", "clearhead", *map(str, words)]
     done = subprocess.run(
-        command, input=stdin, capture_output=True, check=False, env=environment(), cwd=cwd, timeout=90
+        command, input=stdin, capture_output=True, check=False, env=environment(), cwd=cwd, timeout=HANGS
     )
     return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
 
