@@ -1,7 +1,7 @@
 # make demo | make test: each does all the set-up itself in .venv and is quick the second time.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check clean
+.PHONY: help demo quick test test-all check clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(NEW_ENOUGH)' 2>/dev/null 
 PY = $(or $(PYTHON),python3)
 
 # What the caller's shell sets for other projects must not reach this one.
-unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONOPTIMIZE PYTHONWARNINGS VIRTUAL_ENV
+unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONOPTIMIZE PYTHONWARNINGS VIRTUAL_ENV
 unexport PYTEST_ADDOPTS PYTEST_PLUGINS MYPYPATH PIP_TARGET PIP_PREFIX PIP_USER PIP_REQUIRE_VIRTUALENV
 export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -21,16 +21,27 @@ INSTALL = echo "installing clearhead[$(1)] into $(VENV) ..." && \
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(1)]' && touch $@
 
 help:
-	@echo "make demo    train a small zh->en Transformer on the embedded corpus and talk to it"
-	@echo "make test    the checks, then the test suite"
-	@echo "make check   the checks alone (format, lint, types, layers, spelling, architecture)"
-	@echo "make clean   remove .venv, caches and builds (never runs/)"
+	@echo "make demo      train a small zh->en Transformer on the embedded corpus and talk to it"
+	@echo "make test      the checks, then the test suite: at most six minutes on two cores"
+	@echo "make test-all  that, then the long forms of some tests: half an hour at the most"
+	@echo "make quick     the unit tests that train nothing, and a few steps of each family: 90 seconds"
+	@echo "make check     the checks alone (format, lint, types, layers, spelling, architecture)"
+	@echo "make clean     remove .venv, caches and builds (never runs/)"
 
 demo: $(VENV)/.demo
 	@$(BIN)/clearhead demo
 
+# one thread a process, two processes; who is done early takes tests from the other; `check` has run the architecture's
+PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+quick: $(VENV)/.test
+	$(PYTEST) -m quick tests/unit tests/e2e
+
 test: check
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(PYTEST) -m "not long" --ignore tests/architecture
+
+test-all: test
+	$(PYTEST) -m long
 
 check: $(VENV)/.test
 	@$(BIN)/python scripts/check

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.limits import HANGS
+
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # what the protocol calls a reference to an element
 NARROWEST = 500  # a window; what is narrower is a phone's screen
 KEYS = {"right": "\ue014", "left": "\ue012", "up": "\ue013", "down": "\ue015", "tab": "\ue004", "enter": "\ue007"}
@@ -53,7 +55,7 @@ class Browser:
     def open(self, file: Path) -> None:
         """Opens a page from disk and waits until its script is done."""
         self._post("url", {"url": file.resolve().as_uri()})
-        for _ in range(100):
+        for _ in range(3000):
             if self.run("return document.documentElement.dataset.ready") == "true":
                 return
             time.sleep(0.1)
@@ -125,11 +127,11 @@ def browsing(width: int = 1280, height: int = 900, *, dark: bool = False) -> Ite
                 browser.close()
         finally:
             driver.terminate()
-            driver.wait(20)
+            driver.wait(HANGS)
 
 
 def _port(log: Any) -> int:
-    for _ in range(300):
+    for _ in range(3000):
         log.seek(0)
         found = re.search(r"started successfully on port (\d+)", log.read())
         if found:
@@ -142,7 +144,7 @@ def _ask(method: str, address: str, body: dict[str, Any] | None = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(address, data, {"Content-Type": "application/json"}, method=method)
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=100) as answer:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=HANGS) as answer:
             return json.load(answer)["value"]
     except urllib.error.HTTPError as error:
         raise AssertionError(json.load(error)["value"]["message"]) from error

@@ -11,20 +11,54 @@ os.environ.pop("LANGUAGE", None)
 os.environ["LANG"] = "C.UTF-8"
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import jaxtyping
 import pytest
 
+from tests.once import changed_files, make_once
+
 assert "clearhead" not in sys.modules, "clearhead was imported before its shapes could be checked"
 jaxtyping.install_import_hook("clearhead", "beartype.beartype")
 
 ROOT = Path(__file__).resolve().parents[1]
+# fixtures that are folders of the suite, each called as its folder
+SHARED = {
+    "toy_data",
+    "toy_run",
+    "toy_lm_run",
+    "labelled",
+    "toy_classifier",
+    "toy_pair_classifier",
+    "toy_baselines",
+    "toy_masked_run",
+}
+
+# what is put together in these rooms is checked, piece by piece, in others
+UNCHECKED = ("e2e/", "reliability/", "unit/cli/", "unit/verbs/")
+QUICK = tuple(f"unit/{room}/" for room in ("data", "decode", "drawing", "models", "nn", "optim", "text"))
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Names a case of bytes after its argument: every worker must collect the same ids, and bytes may hold a clock."""
     return argname if isinstance(val, bytes) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Checks shapes at each call, but in tests that train long, and in rooms whose modules have no shapes to check."""
+    room = item.path.relative_to(ROOT / "tests").as_posix()
+    unchecked = room.startswith(UNCHECKED) or item.get_closest_marker("unchecked") is not None
+    jaxtyping.config.update("jaxtyping_disable", unchecked)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what ``make quick`` runs besides the thin trainings: unit tests of the lower rooms that need no run."""
+    for item in items:
+        room = item.path.relative_to(ROOT / "tests").as_posix()
+        if room.startswith(QUICK) and not SHARED.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("quick")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,89 +77,105 @@ def seeded() -> None:
 
 
 @pytest.fixture(scope="session")
-def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that all processes of this suite share."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "suite"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def unchanged(request: pytest.FixtureRequest, suite: Path) -> Iterator[None]:
+    """Fails a test that changes what the suite shares."""
+    yield
+    for name in sorted(SHARED.intersection(request.fixturenames)):
+        changed = changed_files(suite / name)
+        assert not changed, f"{name} is shared by all tests, and this one changed {', '.join(changed)}: copy it first"
+
+
+@pytest.fixture(scope="session")
+def toy_data(suite: Path) -> Path:
     """A folder with a parallel corpus of a few dozen sentences."""
     from tests import toy
 
-    return toy.write_corpus(tmp_path_factory.mktemp("toy"), toy.demo_lines(toy.PAIRS + 2 * toy.HELD_OUT))
+    pairs = toy.PAIRS + 2 * toy.HELD_OUT
+    return make_once(suite, "toy_data", lambda folder: toy.write_corpus(folder, toy.demo_lines(pairs)))
 
 
 @pytest.fixture(scope="session")
-def toy_run(toy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that has learned the toy corpus; tests read it and copy it where they change something."""
-    from clearhead.verbs.train import train
+def toy_run(suite: Path, toy_data: Path) -> Path:
+    """A run that has learned the toy corpus."""
     from tests import toy
 
-    folder = tmp_path_factory.mktemp("toy-run")
-    return train(toy.write_recipe(folder / "toy.toml"), data=toy_data, out=folder / "run").run
+    return make_once(suite, "toy_run", lambda folder: toy.learn(folder, toy.RECIPE, toy_data)) / "run"
 
 
 @pytest.fixture(scope="session")
-def toy_lm_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run of a language model that has learned a few dozen lines, each in Chinese and then in English."""
-    from clearhead.verbs.train import train
+def toy_lm_run(suite: Path) -> Path:
+    """The run of a language model that has learned the lines of ``data`` beside it, each in Chinese and in English."""
     from tests import toy
 
-    folder = tmp_path_factory.mktemp("toy-lm-run")
-    lines = [f"{zh} {en}" for zh, en in toy.demo_lines(toy.PAIRS + toy.HELD_OUT)]
-    data, recipe = toy.write_documents(folder / "data", lines), toy.write_recipe(folder / "lm.toml", toy.LANGUAGE_MODEL)
-    return train(recipe, data=data, out=folder / "run").run
+    def make(folder: Path) -> None:
+        lines = [f"{zh} {en}" for zh, en in toy.demo_lines(toy.PAIRS + toy.HELD_OUT)]
+        toy.learn(folder, toy.LANGUAGE_MODEL, toy.write_documents(folder / "data", lines))
+
+    return make_once(suite, "toy_lm_run", make) / "run"
 
 
 @pytest.fixture(scope="session")
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def labelled(suite: Path) -> Path:
     """A folder with labelled lines of two classes."""
     from tests import toy
 
-    folder = tmp_path_factory.mktemp("labelled")
-    return toy.write_labelled(folder, toy.labelled_lines(120), toy.labelled_lines(30, seed=1))
+    lines = [toy.labelled_lines(count, seed) for count, seed in ((120, 0), (30, 1))]
+    return make_once(suite, "labelled", lambda folder: toy.write_labelled(folder, *lines))
 
 
 @pytest.fixture(scope="session")
-def toy_classifier(labelled: Path) -> Path:
+def toy_classifier(suite: Path, labelled: Path) -> Path:
     """The run of a classifier that has learned the labelled lines."""
-    from clearhead.verbs.train import train
     from tests import toy
 
-    recipe = toy.write_recipe(labelled.parent / "classify.toml", toy.CLASSIFY)
-    return train(recipe, data=labelled, out=labelled.parent / "toy-classifier").run
+    return make_once(suite, "toy_classifier", lambda folder: toy.learn(folder, toy.CLASSIFY, labelled)) / "run"
 
 
 @pytest.fixture(scope="session")
-def toy_pair_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run of a classifier of pairs; its folder ``data`` holds them."""
-    from clearhead.verbs.train import train
+def toy_pair_classifier(suite: Path) -> Path:
+    """The run of a classifier that has seen pairs, which are in ``data`` beside it, once."""
     from tests import toy
 
-    folder = tmp_path_factory.mktemp("pairs")
-    lines = [toy.labelled_lines(count, seed, pairs=True) for count, seed in ((40, 0), (8, 1))]
-    data, recipe = toy.write_labelled(folder / "data", *lines), toy.write_recipe(folder / "pairs.toml", toy.CLASSIFY)
-    return train(recipe, data=data, out=folder / "run", overrides=["finetune.epochs=1"]).run
+    def make(folder: Path) -> None:
+        lines = [toy.labelled_lines(count, seed, pairs=True) for count, seed in ((40, 0), (8, 1))]
+        toy.learn(folder, {**toy.CLASSIFY, "finetune": {"epochs": 1}}, toy.write_labelled(folder / "data", *lines))
+
+    return make_once(suite, "toy_pair_classifier", make) / "run"
 
 
 @pytest.fixture(scope="session")
-def toy_baselines(toy_lm_run: Path) -> dict[str, Path]:
-    """By task, the runs of a recurrent and an n-gram model that have learned the same lines by the same pieces."""
-    from clearhead.verbs.train import train
+def toy_baselines(suite: Path, toy_lm_run: Path) -> dict[str, Path]:
+    """By task, the runs of a recurrent and an n-gram model of the lines and pieces of ``toy_lm_run``."""
     from tests import toy
 
-    folder, found = toy_lm_run.parent, {}
-    for task, tree in toy.BASELINES.items():
-        words = {name: toy.LANGUAGE_MODEL[name] for name in ("tokenizer", "data")}
-        recipe = toy.write_recipe(folder / f"{task}.toml", {"task": task, **words, **tree})
-        found[task] = train(recipe, data=folder / "data", out=folder / task).run
-    return found
+    def make(folder: Path) -> None:
+        shared = {name: toy.LANGUAGE_MODEL[name] for name in ("tokenizer", "data")}
+        for task, tree in toy.BASELINES.items():
+            toy.learn(folder, {"task": task, **shared, **tree}, toy_lm_run.parent / "data", name=task)
+
+    folder = make_once(suite, "toy_baselines", make)
+    return {task: folder / task for task in toy.BASELINES}
 
 
 @pytest.fixture(scope="session")
-def toy_masked_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def toy_masked_run(suite: Path) -> Path:
     """The run of a BERT that has read a few dozen documents, which are in ``data`` beside it."""
-    from clearhead.verbs.train import train
     from tests import toy
 
-    folder = tmp_path_factory.mktemp("toy-masked-run")
-    data = toy.write_articles(folder / "data", [english for _, english in toy.demo_lines(160)])
-    return train(toy.write_recipe(folder / "masked.toml", toy.MASKED), data=data, out=folder / "run").run
+    def make(folder: Path) -> None:
+        data = toy.write_articles(folder / "data", [english for _, english in toy.demo_lines(160)])
+        toy.learn(folder, toy.MASKED, data)
+
+    return make_once(suite, "toy_masked_run", make) / "run"
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ import pytest
 from clearhead.cli.main import main
 from clearhead.config import write_toml
 from clearhead.training.job import GradientJob
-from clearhead.verbs.train import prepare_resumed
+from clearhead.verbs.train import prepare_resumed, train
+from tests.limits import HANGS
 
 PAIRS, HELD_OUT = 40, 8
 RECIPE = {
@@ -204,6 +205,11 @@ def write_recipe(path: Path, tree: dict[str, object] = RECIPE) -> Path:
     return path
 
 
+def learn(folder: Path, tree: dict[str, object], data: Path, *, name: str = "run") -> Path:
+    """Trains the recipe ``tree`` on ``data`` and returns the run, which is ``folder / name``."""
+    return train(write_recipe(folder / f"{name}.toml", tree), data=data, out=folder / name).run
+
+
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONIOENCODING": "utf-8"}
 
@@ -221,7 +227,7 @@ def in_process(*words: object, stdin: bytes = b"", cwd: Path | None = None) -> S
     """Runs a verb as a user does, in a process of its own."""
     command = [sys.executable, "-m", "clearhead", *map(str, words)]
     done = subprocess.run(
-        command, input=stdin, capture_output=True, check=False, env=environment(), cwd=cwd, timeout=90
+        command, input=stdin, capture_output=True, check=False, env=environment(), cwd=cwd, timeout=HANGS
     )
     return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.limits import HANGS
 from tests.toy import environment
 
 Runs = list[dict[str, Any]]
@@ -34,7 +35,7 @@ def together(runs: Runs, folder: Path, *, count: int = 2) -> None:
         )
         for rank in range(count)
     ]
-    said = [process.communicate(timeout=400)[1] for process in started]
+    said = [process.communicate(timeout=HANGS)[1] for process in started]
     assert [process.returncode for process in started] == [0] * count, "\n".join(said)
 
 
@@ -45,7 +46,7 @@ def under_torchrun(run: dict[str, Any], folder: Path, *options: str) -> subproce
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", *options]
     command += ["-m", "tests.two_processes", str(path)]
     env = {**environment(), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=400)
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=HANGS)
 
 
 def main(path: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.architecture import source
+from tests.limits import HANGS
 
 HEAVY = {"torch", "numpy", "transformers", "pydantic"}
 MOST_MODULES = 400
@@ -27,7 +28,7 @@ except SystemExit as end:
 def loaded_by(code: str) -> set[str]:
     """Returns the modules that a fresh interpreter holds after ``code``."""
     command = [sys.executable, "-I", "-c", f"{code}\n{REPORT}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANGS)
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout.splitlines()[-1]))
 

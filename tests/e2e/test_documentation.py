@@ -5,12 +5,14 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.foreign import write_bert, write_gpt2
 from tests.toy import labelled_lines, write_labelled
+from tests.warm import warm_programs
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -33,10 +35,11 @@ def commands() -> list[str]:
     return list(dict.fromkeys(line for line in lines if line))
 
 
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def workplace(tmp_path: Path) -> Path:
     """A folder with DIR, *.txt, reviews, pairs, gpt2 and bert, as the pages have it."""
-    folder = tmp_path_factory.mktemp("documentation")
+    folder = tmp_path / "work"
+    folder.mkdir()
     code = "import sys, pathlib, clearhead.data.demo_corpus as d; d.write_demo_corpus(pathlib.Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, str(folder / "DIR")], check=True)
     for file in (folder / "DIR").iterdir():
@@ -56,9 +59,19 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Runs a shell line with this environment's programs first."""
-    paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+@pytest.fixture(params=["warm", pytest.param("cold", marks=pytest.mark.long)])
+def programs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """The folder of the programs that lines name: in a process that has loaded torch, or each in one of its own."""
+    if request.param == "warm":
+        with warm_programs(tmp_path) as folder:
+            yield folder
+    else:
+        yield Path(sys.executable).parent
+
+
+def run(line: str, folder: Path, programs: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a shell line."""
+    paths = os.pathsep.join([str(programs), os.environ["PATH"]])
     env = os.environ | {"PATH": paths, "CLEARHEAD_CACHE": str(folder / "cache")}
     return subprocess.run(line, shell=True, cwd=folder, env=env, text=True, capture_output=True, check=False)
 
@@ -72,8 +85,15 @@ def cut_down(line: str) -> list[str]:
     return [item for item in SMALL if " rnn-" not in line or item != "model.d_ff=32"]
 
 
-@pytest.mark.timeout(1800)  # some sixty commands, each a process of its own that loads torch
-def test_every_clearhead_command_runs_in_order(workplace: Path) -> None:
+def cut_down_python(block: str) -> str:
+    """Returns a block with the same settings in its calls of ``train``."""
+    small = ", ".join(repr(item) for item in SMALL)
+    block = block.replace('"tgt=en"]', f'"tgt=en", {small}]')
+    return block.replace('data="articles.txt")', f'data="articles.txt", overrides=[{small}])')
+
+
+@pytest.mark.timeout(3600)  # some eighty commands
+def test_every_command_and_python_block_runs_in_order(workplace: Path, programs: Path) -> None:
     lines = [line for line in commands() if line.startswith("clearhead ")]
     assert len(lines) >= 12
     resumed = False
@@ -82,13 +102,16 @@ def test_every_clearhead_command_runs_in_order(workplace: Path) -> None:
             continue  # its own test trains it
         small = " ".join(f"--set {item}" for item in cut_down(line)) if line.startswith("clearhead train") else ""
         resumed = resumed or "--resume" in line
-        done = run(f"{line} {small}", workplace)
+        done = run(f"{line} {small}", workplace, programs)
         assert done.returncode == 0, (line, done.stderr)
         if line.startswith("clearhead translate") and "<" in line:
             assert len((workplace / "output.txt").read_text("utf-8").splitlines()) == 3
         elif line.startswith("clearhead") and "--resume" not in line:
             assert done.stdout.strip(), line
     assert resumed
+    for block in blocks("python"):
+        done = run(f"python -c {shlex.quote(cut_down_python(block))}", workplace, programs)
+        assert done.returncode == 0, (block, done.stderr)
 
 
 def test_every_make_command_is_a_target() -> None:
@@ -97,15 +120,6 @@ def test_every_make_command_is_a_target() -> None:
     for line in lines:
         done = subprocess.run([*shlex.split(line), "-n"], cwd=ROOT, text=True, capture_output=True, check=False)
         assert done.returncode == 0, (line, done.stderr)
-
-
-def test_python_blocks_run(workplace: Path) -> None:
-    for block in blocks("python"):
-        small = ", ".join(repr(item) for item in SMALL)
-        code = block.replace('"tgt=en"]', f'"tgt=en", {small}]')
-        code = code.replace('data="articles.txt")', f'data="articles.txt", overrides=[{small}])')
-        done = run(f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}", workplace)
-        assert done.returncode == 0, (block, done.stderr)
 
 
 def test_the_two_readmes_show_the_same_code() -> None:

@@ -27,7 +27,7 @@ from clearhead.training.writers import read_metrics
 from clearhead.verbs import train as training
 from tests.reliability.faults import Fault, arm
 
-LONGEST = 300  # seconds after which a process hangs
+LONGEST = 600  # seconds after which a process hangs
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.timeout(600)  # some 20 seconds of one core, which others may be using
 def test_killed_runs_end_as_those_that_were_not(tmp_path: Path) -> None:
     command = [
         sys.executable,

@@ -220,7 +220,7 @@ def interrupted(process: "subprocess.Popen[bytes]") -> tuple[str, str]:
     for _ in range(4):
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            rest, errors = process.communicate(timeout=15)
+            rest, errors = process.communicate(timeout=60)
             return rest.decode(), errors.decode()
     process.kill()
     raise AssertionError("four interrupts did not end it")

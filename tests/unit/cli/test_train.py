@@ -18,6 +18,7 @@ from clearhead.config import merge
 from clearhead.training.writers import read_metrics
 from clearhead.verbs import trial
 from clearhead.verbs.train import open_run
+from tests.limits import HANGS
 from tests.toy import (
     CLASSIFY,
     PAIRS,
@@ -135,11 +136,11 @@ def test_a_signal_saves_and_says_how_to_go_on(
     command = [sys.executable, "-m", "clearhead", "train", str(recipe), "--data", str(toy_data), *endless]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path, env=environment())
     metrics = tmp_path / "runs" / "toy-001" / "metrics.jsonl"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANGS
     while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)
-    out, err = (stream.decode() for stream in process.communicate(timeout=60))
+    out, err = (stream.decode() for stream in process.communicate(timeout=HANGS))
     assert process.returncode == code, err
     assert "Traceback" not in err
     assert out == f"{Path('runs') / 'toy-001'}\n"

@@ -13,6 +13,8 @@ from clearhead.runs import lock
 from clearhead.runs.lock import locked
 
 # another process: takes the lock, says so, and holds it until it is told to end
+from tests.limits import HANGS
+
 HOLD = """
 import sys, os, signal
 from pathlib import Path
@@ -39,7 +41,7 @@ def test_a_run_in_use_is_refused_until_its_process_ends(tmp_path: Path) -> None:
         locked(tmp_path),
     ):
         pass
-    process.communicate("end\n", timeout=30)
+    process.communicate("end\n", timeout=HANGS)
     with locked(tmp_path) as notes:
         assert notes == []
         assert json.loads((tmp_path / "lock").read_text())["process"] == os.getpid()
@@ -48,7 +50,7 @@ def test_a_run_in_use_is_refused_until_its_process_ends(tmp_path: Path) -> None:
 
 def test_a_lock_of_a_process_that_was_killed_is_explained_and_taken(tmp_path: Path) -> None:
     process = holder(tmp_path)
-    process.communicate("die\n", timeout=30)
+    process.communicate("die\n", timeout=HANGS)
     assert (tmp_path / "lock").exists()
     with locked(tmp_path) as notes:
         (line,) = notes

@@ -19,6 +19,7 @@ from clearhead.text.normalize import Normalization
 from clearhead.text.pipeline import TokenizerKind
 from clearhead.text.special import SPECIALS
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
+from tests.limits import HANGS
 
 LINES = [
     "我吃了一个苹果。",
@@ -301,7 +302,7 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     env = {key: value for key, value in os.environ.items() if key != "TOKENIZERS_PARALLELISM"} | given
     done = subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=HANGS, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
 

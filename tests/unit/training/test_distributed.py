@@ -12,12 +12,13 @@ from clearhead.runs.pointers import find_checkpoint
 from clearhead.training.distributed import Engine, Inside, Ranks, joined, ranks, wanted
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.train import train
+from tests.limits import HANGS
 from tests.small import small
 from tests.toy import LANGUAGE_MODEL, MASKED, RECIPE, write_articles, write_documents, write_recipe
 from tests.two_processes import together, under_torchrun
 
-pytestmark = pytest.mark.timeout(900)  # some ten processes, each of which loads torch
-STEPS = {"max_steps": 6, "checkpoint_every": 3, "evaluate_every": 3, "rank_timeout": 30.0}
+pytestmark = pytest.mark.timeout(1800)  # some ten processes, each of which loads torch
+STEPS = {"max_steps": 6, "checkpoint_every": 3, "evaluate_every": 3, "rank_timeout": float(HANGS)}
 RECIPES: dict[str, dict[str, Any]] = {
     "ddp": merge(RECIPE, {"train": STEPS}),
     "fsdp": merge(RECIPE, {"train": {**STEPS, "grad_accum_steps": 2, "parallel": "fsdp"}}),

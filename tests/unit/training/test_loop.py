@@ -22,6 +22,7 @@ from clearhead.training.events import Evaluated, Event, Finished, Saved, Skipped
 from clearhead.training.failure import load_failure
 from clearhead.training.loop import Work, step_seed, train_loop
 from clearhead.training.state import TrainState
+from tests.limits import HANGS
 from tests.small import random_rows, small
 
 PER_EPOCH = 5
@@ -277,7 +278,7 @@ def test_a_second_signal_does_not_wait_for_the_disk_and_an_error_does(
     def slow(path: Path, given: Any) -> None:
         asked.append(int(path.name[-1]))
         if path.name.endswith("6"):
-            gate.wait(30)
+            gate.wait(HANGS)
         real(path, given)
 
     monkeypatch.setattr(saving, "save_checkpoint", slow)

@@ -16,6 +16,7 @@ from clearhead.training import saving
 from clearhead.training.events import NotSaved, Saved
 from clearhead.training.saving import MOST_FAILURES, Saver
 from clearhead.training.state import TrainState
+from tests.limits import HANGS
 from tests.small import small
 
 
@@ -34,7 +35,7 @@ def full(*_: object, **__: object) -> None:
 
 def test_training_goes_on_while_a_copy_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, real = threading.Event(), saving.save_checkpoint
-    monkeypatch.setattr(saving, "save_checkpoint", lambda *given: (gate.wait(30), real(*given)))
+    monkeypatch.setattr(saving, "save_checkpoint", lambda *given: (gate.wait(HANGS), real(*given)))
     saver, one = Saver(tmp_path, 3), state(1)
     before = {name: tensor.clone() for name, tensor in one.model.state_dict().items()}
     assert saver.save(one) == []

@@ -262,8 +262,8 @@ def test_a_run_goes_on_with_its_own_labels_alone(toy_classifier: Path, labelled:
         prepare_job(tree, "here", other, run=toy_classifier)
 
 
-def test_what_cannot_be_started_from(toy_lm_run: Path, labelled: Path) -> None:
+def test_what_cannot_be_started_from(toy_lm_run: Path, toy_classifier: Path, labelled: Path) -> None:
     with pytest.raises(ModelError, match="a run of the task masked or classify is needed, not 'language_model'"):
         prepared(labelled, start=str(toy_lm_run))
     with pytest.raises(UsageError, match="no linear layer has such a name"):
-        prepared(labelled, start=str(labelled.parent / "toy-classifier"), lora={"targets": ["x"]})
+        prepared(labelled, start=str(toy_classifier), lora={"targets": ["x"]})
