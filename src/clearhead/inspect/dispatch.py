@@ -19,7 +19,8 @@ from clearhead.meter.flops import FlopCount
 from clearhead.meter.limits import Limits, measure_limits
 from clearhead.meter.operators import OperatorMode, tensors_of
 
-GATHERS = frozenset(("embedding", "index_select", "index", "gather"))  # which read only what they write
+ATEN = torch.ops.aten
+GATHERS = frozenset((ATEN.embedding, ATEN.index_select, ATEN.index, ATEN.gather))  # which read only what they write
 SHOWN = 20  # operators in a terminal
 
 
@@ -158,7 +159,7 @@ class _Calls(OperatorMode):
         if name not in self.seen:
             device = tensors[0].device.type if tensors else "cpu"
             self.seen[name] = _Seen(device, _kernel(operator.name(), device))
-        if operator.overloadpacket.__name__ in GATHERS:
+        if operator.overloadpacket in GATHERS:
             self.seen[name].bytes += 2 * sum(tensor.numel() * tensor.element_size() for tensor in outputs)
         elif not operator.is_view:
             sizes = {id(tensor): tensor.numel() * tensor.element_size() for tensor in tensors}

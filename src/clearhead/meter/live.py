@@ -34,10 +34,15 @@ class Live(OperatorMode):
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Runs the operator and looks at what it returns."""
-        found = operator(*args, **(kwargs or {}))
-        for tensor in tensors_of(found):
+        result = operator(*args, **(kwargs or {}))
+        for tensor in tensors_of(result):
             self._add(tensor, f"made in {self.phase}", str(operator))
-        return found
+        return result
+
+    def restart_peak(self) -> None:
+        """Forgets the peak so far: from now on it is that of what follows."""
+        self.peak, self.at_peak = self.total, dict(self.now)
+        self.peak_phase = self.peak_operator = ""
 
     def relabel(self, tensor: Tensor, label: str) -> None:
         """Counts the storage of ``tensor`` under another label from now on, unless it was there before."""
