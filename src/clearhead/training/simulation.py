@@ -1,4 +1,4 @@
-"""Training steps on tensors without content: what they would hold in memory and compute, found in seconds."""
+"""Training steps on fake tensors, which have a shape but no content: their memory and FLOPs, within seconds."""
 
 import warnings
 from collections.abc import Callable, Iterable
@@ -18,24 +18,24 @@ from clearhead.training.precision import Precision
 
 @dataclass(frozen=True)
 class Simulated:
-    """Bytes and products of steps; of several batches in a step, those of one."""
+    """Bytes of a training step, and FLOPs of one of its batches."""
 
     parameters: int
-    """Numbers, those that are not learned included."""
+    """How many, those that are not learned included."""
     parameter_bytes: int
     gradient_bytes: int
     optimizer_bytes: int
     average_bytes: int
     buffer_bytes: int
     activation_bytes: int
-    """What is there at the peak besides all of the above, with that part of the gradients that is there by then."""
+    """The peak less weights, average and optimizer: activations, and the gradients that exist by then."""
     peak_bytes: int
     layer_bytes: int
     """Weights of the largest layer."""
     layers_bytes: int
     """Of all layers."""
     flops: float
-    """Of a batch, there and back: two for each product and sum."""
+    """Of a batch, forward and backward; a multiplication with its addition counts 2."""
 
 
 def simulate(
@@ -55,7 +55,7 @@ def simulate(
         loss: makes a batch and computes the model's loss on it.
         machine: precision and arrangement.
         optim: the optimizer and its average.
-        batches: of a step; from the second one on the gradients of the first are there.
+        batches: of a step; from the second one on, gradients of the first are in memory.
 
     Raises:
         ModelError: an operator computes products that cannot be counted (``meter.formulas``).
@@ -132,5 +132,5 @@ def _learned(model: nn.Module) -> list[nn.Parameter]:
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
-    """Of their numbers; of a slice only its part of the storage."""
+    """Returns the bytes of the elements of all tensors."""
     return sum(tensor.nbytes for tensor in tensors)
