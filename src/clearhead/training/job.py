@@ -240,12 +240,12 @@ class GradientJob(Job, Generic[M, B]):
         """Brings the model, which no step has changed yet, to all processes, and arranges how it is computed."""
         state, machine = self.state, self.settings
         ranks().broadcast(state.model)
-        state.inside = arrange(state.model, machine)
+        state.loss_module = arrange(state.model, machine)
         if state.ema is not None:
             ranks().broadcast(state.ema.module)
             # the average is judged in float32, as it is on one process
             judged = replace(machine, checkpoint_activations=False, precision="float32")
-            state.evaluated_inside = arrange(state.ema.module, judged)
+            state.evaluated_loss_module = arrange(state.ema.module, judged)
         state.optimizers.point_at(state.model)
 
     def headline(self) -> str:

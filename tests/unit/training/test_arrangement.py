@@ -24,7 +24,7 @@ from clearhead.training.arrangement import (
     sums_of,
 )
 from clearhead.training.config import MachineConfig, ValidationConfig
-from clearhead.training.distributed import Inside
+from clearhead.training.distributed import LossModule
 from tests.small import VOCAB, random_rows, small, small_gpt
 
 BATCH = collate(random_rows([3, 5, 4], seed=1), random_rows([6, 2, 5], seed=2))
@@ -41,7 +41,7 @@ def gradients(model: nn.Module, inside: nn.Module) -> tuple[float, list[torch.Te
 def test_computing_again_draws_the_same_dropout_and_changes_no_bit(words: dict[str, Any]) -> None:
     plain = small(dropout=0.3, block=BlockConfig(**words)).train()
     again = copy.deepcopy(plain)
-    expected = gradients(plain, Inside(plain))
+    expected = gradients(plain, LossModule(plain))
     found = gradients(again, arrange(again, MachineConfig(checkpoint_activations=True)))
     assert found[0] == expected[0]
     assert all(map(torch.equal, found[1], expected[1]))

@@ -9,7 +9,7 @@ import torch
 from clearhead.checkpoint import checkpoints_of, load_checkpoint
 from clearhead.config import merge
 from clearhead.runs.pointers import find_checkpoint
-from clearhead.training.distributed import Engine, Inside, Ranks, joined, ranks, wanted
+from clearhead.training.distributed import Engine, LossModule, Ranks, joined, ranks, wanted
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.train import train
 from tests.limits import HANGS
@@ -138,7 +138,7 @@ def test_one_process_is_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.first_alone(lambda: "b") == "b"
     model = small()
     found.broadcast(model)
-    engine = Engine(Inside(model))
+    engine = Engine(LossModule(model))
     assert engine(lambda: 7) == 7
     grads = [torch.full((4,), 3.0), torch.full((1,), 8.0)]
     assert engine.norm(grads) == pytest.approx(10.0)
