@@ -23,7 +23,7 @@ from clearhead.tasks.sample import Sample
 from clearhead.tasks.warm_start import Start, open_start, start_of
 from clearhead.training.device import pick_device
 from clearhead.training.job import GradientJob, Job, fresh_state
-from clearhead.training.step import Counted
+from clearhead.training.step import SizedBatch
 
 Task = Literal["translation", "rnn_translation", "language_model", "rnn_language_model", "ngram", "masked", "classify"]
 """The words of a recipe that say what is trained."""
@@ -61,7 +61,7 @@ class Trained(Protocol):
 R = TypeVar("R")
 T = TypeVar("T", bound=Trained)
 M = TypeVar("M", bound=nn.Module)
-B = TypeVar("B", bound=Counted)
+B = TypeVar("B", bound=SizedBatch)
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,10 @@ from clearhead.training.distributed import ranks
 from clearhead.training.events import Event
 from clearhead.training.loop import Work, train_loop
 from clearhead.training.state import TrainState
-from clearhead.training.step import Counted
+from clearhead.training.step import SizedBatch
 
 M = TypeVar("M", bound=nn.Module)
-B = TypeVar("B", bound=Counted)
+B = TypeVar("B", bound=SizedBatch)
 
 
 @runtime_checkable
