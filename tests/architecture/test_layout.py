@@ -23,7 +23,7 @@ BUDGETS = {
     ("inspect",): 3450,
     ("runs",): 720,
     ("engine",): 520,
-    ("checkpoint",): 330,
+    ("checkpoint",): 370,
     ("data",): 3450,
     ("models",): 1400,
     ("loss", "optim"): 600,

@@ -12,7 +12,7 @@ from clearhead.nn.norm import NormName
 from clearhead.nn.position import PositionName
 from clearhead.optim.build import OptimizerName
 from clearhead.optim.schedule import ScheduleName
-from clearhead.tasks.catalog import TASKS
+from clearhead.tasks.family import Task
 from tests.architecture import source
 
 SETS = {
@@ -35,7 +35,10 @@ ALSO = {
         "nn/layer.py": DEFAULT,
         "models/bert.py": DEFAULT,
         "models/gpt.py": DEFAULT,
-        "engine/onednn.py": "what oneDNN calls a product with relu behind it",
+        **dict.fromkeys(
+            ("engine/choose.py", "engine/int8.py", "engine/linear.py", "engine/packed.py"),
+            "a product with relu behind it, which kernels have",
+        ),
         "inspect/curves.py": "softmax has no curve of one number",
     },
     "attention": {
@@ -95,7 +98,7 @@ def test_the_reference_of_recipes_is_what_the_code_says() -> None:
     page = source.script("recipe_keys").page()
     for words, _ in SETS.values():
         assert f"One of {', '.join(f'`{word}`' for word in get_args(words))}." in page
-    for task in TASKS:
+    for task in get_args(Task):
         assert f"| `task` | `{task}` |" in page, "its recipe is missing in scripts/recipe_keys"
     reference = (source.ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
     assert reference == page, "docs/recipe.md is stale: run .venv/bin/python scripts/recipe_keys --write"

@@ -67,18 +67,6 @@ def family_of_run(run: SavedRun) -> AnyFamily:
     return family_of_recipe(run.tree, run.source)
 
 
-def learned_family_of_run(run: SavedRun, why: str) -> AnyLearnedFamily:
-    """Returns the family of a run that learned by gradients.
-
-    Raises:
-        ModelError: it did not; the message ends with ``why`` that is needed.
-    """
-    family = family_of_run(run)
-    if not isinstance(family, LearnedFamily):
-        raise ModelError(f"run {str(run.path)!r}: {why}")
-    return family
-
-
 def resolve(tree: Tree, source: str) -> Tree:
     """Returns the recipe with every key that it leaves out at its default.
 

@@ -120,6 +120,8 @@ class Family(ABC, Generic[R, T]):
     """Task words of its recipes."""
     warm: ClassVar[bool] = False
     """Whether its training may begin with a trained model."""
+    repeatable: ClassVar[bool] = False
+    """Whether one recipe may be trained several times, for the mean and deviation of its scores."""
     noun: ClassVar[str]
     """What its models are called."""
     compare_note: ClassVar[str]
@@ -195,8 +197,8 @@ class Family(ABC, Generic[R, T]):
         """Scores a split by what runs of the same goal can be compared by; raises as ``evaluate`` does."""
 
     @abstractmethod
-    def to_hugging_face(self, trained: T, name: str) -> HuggingFaceFiles:
-        """Returns the model as Hugging Face's classes load it; ``name`` is what errors call it.
+    def to_hugging_face(self, trained: T, run: str) -> HuggingFaceFiles:
+        """Returns the model as Hugging Face's classes load it; ``run`` is its directory, for errors.
 
         Raises:
             ModelError: no class of theirs is such a model; the message names the key.

@@ -51,7 +51,7 @@ def example_of(tree: Tree, source: str, vocab_size: int | None) -> tuple[Recipe,
         vocab_size = vocab_size or start.parts.tokenizer.vocab_size
     elif isinstance(family, LearnedFamily):
         recipe = family.sketch(tree, source)
-    if not isinstance(family, LearnedFamily) or isinstance(recipe.model, RNNConfig):
+    if not isinstance(family, LearnedFamily) or _is_recurrent(recipe):
         raise UsageError(f"{source}: task = {tree['task']!r}: only Transformers are forecast")
     pieces = vocab_size or recipe.tokenizer.vocab_size
     return recipe, _example(family, recipe, ModelSizes(pieces, pieces, labels=TWO_CLASSES), family.width(recipe))
@@ -63,9 +63,13 @@ def example_of_job(job: GradientJob[Any, Any]) -> Example | None:
     None for a recurrent model: what its kernels keep for the backward pass is not known.
     """
     family = family_of(job.recipe.task)
-    if isinstance(job.recipe.model, RNNConfig) or not isinstance(family, LearnedFamily):
+    if _is_recurrent(job.recipe) or not isinstance(family, LearnedFamily):
         return None
     return _example(family, job.recipe, job.parts.sizes, job.width)
+
+
+def _is_recurrent(recipe: Any) -> bool:
+    return isinstance(recipe.model, RNNConfig)
 
 
 def _example(family: AnyLearnedFamily, recipe: Any, sizes: ModelSizes, width: int) -> Example:

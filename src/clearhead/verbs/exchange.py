@@ -70,6 +70,6 @@ def export_run(run: Path, out: Path, *, checkpoint: str = "best") -> Path:
         raise UsageError(f"folder {str(out)!r} is taken: name another with --out")
     opened = SavedRun.open(run, checkpoint=checkpoint)
     family = family_of_run(opened)
-    config, tensors, files = family.to_hugging_face(family.load(opened, device="cpu"), f"run {str(run)!r}")
+    config, tensors, files = family.to_hugging_face(family.load(opened, device="cpu"), str(run))
     write_folder(out, config, tensors, files)
     return out

@@ -10,17 +10,15 @@ from clearhead.tasks.family import open_for
 
 if TYPE_CHECKING:
     from clearhead.engine.choose import Weights
-    from clearhead.tasks.classify.classifier import Classifier
     from clearhead.tasks.language_model.neural import LanguageModel
     from clearhead.tasks.language_model.ngram import NgramLanguageModel
-    from clearhead.tasks.masked.model import MaskedModel
-    from clearhead.tasks.translation.translator import Translator
 
 
-def load(
-    run: str | Path, *, checkpoint: str = "best", device: str = "auto"
-) -> "Translator | LanguageModel | NgramLanguageModel | MaskedModel | Classifier":
-    """Loads a trained run: what it is depends on the task of its recipe.
+def load(run: str | Path, *, checkpoint: str = "best", device: str = "auto") -> Any:
+    """Loads a trained run.
+
+    What it returns depends on the task of its recipe: a ``Translator``, a ``LanguageModel`` or ``NgramLanguageModel``,
+    a ``MaskedModel``, or a ``Classifier``.
 
     Args:
         run: the run directory.
@@ -31,8 +29,7 @@ def load(
         ModelError: not a run, no checkpoint yet, or a damaged one.
     """
     opened = SavedRun.open(Path(run), checkpoint=checkpoint)
-    trained: Any = family_of_run(opened).load(opened, device=device)
-    return trained
+    return family_of_run(opened).load(opened, device=device)
 
 
 def load_language_model(

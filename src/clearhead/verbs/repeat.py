@@ -11,6 +11,7 @@ from clearhead.errors import UsageError
 from clearhead.progress import Progress, silent
 from clearhead.runs.directory import check_free, create_run, new_run, save_json
 from clearhead.runs.recipes import read_recipe
+from clearhead.tasks.catalog import family_of_recipe
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.train import OpenedRun, TrainResult, open_run
 
@@ -40,7 +41,8 @@ class Repeats:
         Raises:
             UsageError: they are not for such a recipe.
         """
-        if (task := tree.get("task", "translation")) != "classify":
+        if not family_of_recipe(tree, "recipe").repeatable:
+            task = tree.get("task", "translation")
             raise UsageError(f"--seeds, --folds, --compare-scratch: are for the task classify, not {task!r}")
         if self.compare_scratch and not tree.get("start"):
             raise UsageError("--compare-scratch: there is nothing to compare with; name a trained encoder with --from")

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from clearhead.checkpoint import load_model_tensors
+from clearhead.errors import ModelError
 from clearhead.runs.opened import SavedRun
-from clearhead.tasks.catalog import learned_family_of_run
+from clearhead.tasks.catalog import family_of_run
+from clearhead.tasks.family import LearnedFamily
 from clearhead.training.config import TrainConfig
 from clearhead.training.failure import Failure, load_failure
 from clearhead.training.precision import Precision
@@ -46,7 +48,9 @@ def replay(run: Path) -> Finding:
         ModelError: the run has no such step, or it is damaged.
     """
     opened = SavedRun.open(run)
-    family = learned_family_of_run(opened, "its task takes no steps, there is none to replay")
+    family = family_of_run(opened)
+    if not isinstance(family, LearnedFamily):
+        raise ModelError(f"run {str(run)!r}: its task takes no steps, there is none to replay")
     recipe, sizes = family.parse(opened.tree, opened.source), family.parts(run).sizes
     model = family.build(recipe, sizes)
     failure, weights = load_failure(run, family.batch)

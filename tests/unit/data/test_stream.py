@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -182,7 +182,7 @@ def test_nothing_to_predict_is_one_line(tmp_path: Path, text: str, count: int) -
         build(tmp_path, text)
 
 
-KINDS: list[TokenizerKind] = ["char", "byte_bpe", "bpe", "wordpiece", "unigram"]
+KINDS: tuple[TokenizerKind, ...] = get_args(TokenizerKind)
 SAMPLE = (
     "It 's a  long\n\nroad ,\n \n\t isn't\r\nit ?\u2028Σοφός ΟΔΟΣ\nnaïve ｆｕｌｌ　ｗｉｄｅ 12\n30 你好，\n世界。\n\n\n"
     * 5

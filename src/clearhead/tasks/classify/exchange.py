@@ -31,7 +31,7 @@ def read_classifier(folder: Path, config: Tree) -> Imported:
     return Imported(recipe, classifier_sizes(model), parts, tensors, report.loaded, report.left)
 
 
-def write_classifier(trained: Classifier, name: str) -> HuggingFaceFiles:
+def write_classifier(trained: Classifier, run: str) -> HuggingFaceFiles:
     """Returns a classifier as Hugging Face's classes load it; see ``Family.to_hugging_face``."""
     demand({"pooling": trained.recipe.finetune.pooling}, {"pooling": ("first",)}, "Hugging Face's bert: finetune.")
     tokenizer, model, sizes = trained.tokenizer, trained.model, TextParts(trained.tokenizer).sizes

@@ -39,6 +39,7 @@ class ClassifyFamily(LearnedFamily[ClassifyRecipe, Classifier, BertClassifier, L
 
     words = WORDS
     warm = True
+    repeatable = True
     noun = "classifier"
     further = "train classify --from {} --data DIR"
     compare_note = "scores of the labels that the file has; loss is that of training, without smoothing and weights"
@@ -142,9 +143,9 @@ class ClassifyFamily(LearnedFamily[ClassifyRecipe, Classifier, BertClassifier, L
         """See ``Family``."""
         return ComparedScores({**monitored(trained.evaluate(data, split).scores, trained.labels)}, None)
 
-    def to_hugging_face(self, trained: Classifier, name: str) -> HuggingFaceFiles:
+    def to_hugging_face(self, trained: Classifier, run: str) -> HuggingFaceFiles:
         """See ``Family``."""
-        return write_classifier(trained, name)
+        return write_classifier(trained, run)
 
     def read_folder(self, folder: Path, config: Tree, *, src: str = "", tgt: str = "") -> Imported:
         """See ``LearnedFamily``."""

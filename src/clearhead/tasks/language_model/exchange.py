@@ -25,11 +25,11 @@ def read_gpt(folder: Path, config: Tree) -> Imported:
     return Imported(recipe, language_model_sizes(model), parts, tensors, report.loaded, report.left)
 
 
-def write_gpt(trained: LanguageModel, name: str) -> HuggingFaceFiles:
+def write_gpt(trained: LanguageModel, run: str) -> HuggingFaceFiles:
     """Returns a GPT as Hugging Face's classes load it; see ``Family.to_hugging_face``."""
     if not isinstance(trained.model, GPT):
         shown = language_model_sizes(trained.recipe.model)
-        raise ModelError(f"{name} is {shown}: Hugging Face has no class for it")
+        raise ModelError(f"run {run!r} is {shown}: Hugging Face has no class for it")
     tokenizer, sizes = trained.tokenizer, TextParts(trained.tokenizer).sizes
     config, tensors = gpt_to_hugging_face(
         trained.model.config,

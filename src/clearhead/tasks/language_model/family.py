@@ -113,9 +113,9 @@ class LanguageModelFamily(LearnedFamily[LanguageModelRecipe, LanguageModel, Net,
         """See ``Family``."""
         return compare_language_model(trained, data, split)
 
-    def to_hugging_face(self, trained: LanguageModel, name: str) -> HuggingFaceFiles:
+    def to_hugging_face(self, trained: LanguageModel, run: str) -> HuggingFaceFiles:
         """See ``Family``."""
-        return write_gpt(trained, name)
+        return write_gpt(trained, run)
 
     def read_folder(self, folder: Path, config: Tree, *, src: str = "", tgt: str = "") -> Imported:
         """See ``LearnedFamily``."""
@@ -167,9 +167,9 @@ class NgramFamily(Family[NgramRecipe, NgramLanguageModel]):
         """See ``Family``."""
         return compare_language_model(trained, data, split)
 
-    def to_hugging_face(self, trained: NgramLanguageModel, name: str) -> HuggingFaceFiles:
+    def to_hugging_face(self, trained: NgramLanguageModel, run: str) -> HuggingFaceFiles:
         """See ``Family``."""
-        raise ModelError(f"{name} is a model of {ngram_sizes(trained.recipe.model)}: Hugging Face has no class for it")
+        raise ModelError(f"run {run!r} is {ngram_sizes(trained.recipe.model)}: Hugging Face has no class for it")
 
 
 LANGUAGE_MODEL = LanguageModelFamily()

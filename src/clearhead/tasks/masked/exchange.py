@@ -39,7 +39,7 @@ def read_bert(folder: Path, config: Tree) -> Imported:
     return Imported(recipe, masked_sizes(model), parts, tensors, report.loaded, report.left, report.missing)
 
 
-def write_bert(trained: MaskedModel, name: str) -> HuggingFaceFiles:
+def write_bert(trained: MaskedModel, run: str) -> HuggingFaceFiles:
     """Returns a BERT with its heads as Hugging Face's classes load it; see ``Family.to_hugging_face``."""
     tokenizer, sizes = trained.tokenizer, TextParts(trained.tokenizer).sizes
     demand({"kind": tokenizer.config.kind}, KINDS, "Hugging Face's tokenizers, with masks: tokenizer.")

@@ -122,9 +122,9 @@ class MaskedFamily(LearnedFamily[MaskedRecipe, MaskedModel, BertPretraining, Mas
         """See ``Family``."""
         return compare_masked(trained, data, split)
 
-    def to_hugging_face(self, trained: MaskedModel, name: str) -> HuggingFaceFiles:
+    def to_hugging_face(self, trained: MaskedModel, run: str) -> HuggingFaceFiles:
         """See ``Family``."""
-        return write_bert(trained, name)
+        return write_bert(trained, run)
 
     def read_folder(self, folder: Path, config: Tree, *, src: str = "", tgt: str = "") -> Imported:
         """See ``LearnedFamily``."""

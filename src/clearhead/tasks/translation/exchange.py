@@ -52,11 +52,11 @@ def read_marian(folder: Path, config: Tree, *, src: str, tgt: str) -> Imported:
     return Imported(recipe, translator_sizes(model), parts, tensors, report.loaded, report.left)
 
 
-def write_marian(translator: Translator, name: str) -> HuggingFaceFiles:
+def write_marian(translator: Translator, run: str) -> HuggingFaceFiles:
     """Returns a translator in Marian's shape; see ``Family.to_hugging_face``."""
     src, tgt, recipe = translator.tokenizers.src, translator.tokenizers.tgt, translator.recipe
     if not isinstance(translator.model, Transformer):
-        raise ModelError(f"{name} is a {translator_sizes(recipe.model)}: Hugging Face has no class for it")
+        raise ModelError(f"run {run!r} is {translator_sizes(recipe.model)}: Hugging Face has no class for it")
     config, tensors = marian_to_hugging_face(
         translator.model.config, translator.model.state_dict(), vocab_size=tgt.vocab_size, ids=tgt.ids
     )

@@ -118,9 +118,9 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
         """See ``Family``."""
         return compare_translator(trained, data, split, beam=options.beam)
 
-    def to_hugging_face(self, trained: Translator, name: str) -> HuggingFaceFiles:
+    def to_hugging_face(self, trained: Translator, run: str) -> HuggingFaceFiles:
         """See ``Family``."""
-        return write_marian(trained, name)
+        return write_marian(trained, run)
 
     def read_folder(self, folder: Path, config: Tree, *, src: str = "", tgt: str = "") -> Imported:
         """See ``LearnedFamily``."""

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from clearhead.checkpoint import load_model_tensors
-from clearhead.errors import DataError
+from clearhead.errors import DataError, ModelError
 from clearhead.optim.build import build_optimizers
 from clearhead.progress import Progress, silent
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import ModelSizes
-from clearhead.tasks.catalog import AnyLearnedFamily, learned_family_of_run
-from clearhead.tasks.family import Trained
+from clearhead.tasks.catalog import AnyLearnedFamily, family_of_run
+from clearhead.tasks.family import LearnedFamily, Trained
 from clearhead.tasks.sample import Sample, Shape
 from clearhead.training.precision import Precision
 from clearhead.training.state import TrainState
@@ -61,7 +61,9 @@ class Opened:
         if text is not None and not text.strip():
             raise DataError("text '': is empty")
         run = SavedRun.open(path, checkpoint=checkpoint)
-        family = learned_family_of_run(run, "an n-gram model has counts and no modules to look into")
+        family = family_of_run(run)
+        if not isinstance(family, LearnedFamily):
+            raise ModelError(f"run {str(path)!r}: an n-gram model has counts and no modules to look into")
         return cls(run, family, family.load(run, device=device), Sample(text, shape or Shape()), progress)
 
     @property

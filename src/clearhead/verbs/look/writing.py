@@ -191,7 +191,7 @@ def steps_of(opened: Opened) -> StepsView:
         ModelError: the model writes no text.
     """
     text = needs_text(opened, "steps")
-    match _writer(opened, "steps"):
+    match opened.trained:
         case Translator() as translator:
             trace = translator.trace(text, meter=CacheTraffic)
             return StepsView(text, trace.translation, trace.steps, trace.pieces, _cache_of(opened, "self and source"))
@@ -204,6 +204,7 @@ def steps_of(opened: Opened) -> StepsView:
             names = dict(zip(sorted(used), tokenizer.pieces(sorted(used)), strict=True))
             written = tokenizer.decode([step.chosen for step in steps])
             return StepsView(text, written, steps, names, _cache_of(opened, "prompt and text"))
+    raise _writes_nothing("steps")
 
 
 def beam_of(opened: Opened) -> BeamView:
@@ -213,21 +214,25 @@ def beam_of(opened: Opened) -> BeamView:
         ModelError: the model writes no text.
     """
     text = needs_text(opened, "beam")
-    match _writer(opened, "beam"):
+    match opened.trained:
         case Translator() as translator:
-            tree, tokenizer = translator.beam_tree(text, SearchConfig(BEAM, 1))[1], translator.tokenizers.tgt
+            tree = translator.beam_tree(text, SearchConfig(BEAM, 1))[1]
+            return _beam_view(text, tree, translator.tokenizers.tgt)
         case LanguageModel() as model:
-            tree, tokenizer = model.beam_tree(text, GenerationConfig(max_new=NEW, beam=BEAM))[1], model.tokenizer
-    return BeamView(text, BEAM, SearchConfig().length_penalty, _named(tree, tokenizer), tree.returned)
+            tree = model.beam_tree(text, GenerationConfig(max_new=NEW, beam=BEAM))[1]
+            return _beam_view(text, tree, model.tokenizer)
+    raise _writes_nothing("beam")
 
 
-def _writer(opened: Opened, what: str) -> Translator | LanguageModel:
-    if not isinstance(opened.trained, Translator | LanguageModel):
-        raise ModelError(f"view {what!r}: a BERT writes no text; it is for translators and language models")
-    return opened.trained
+def _beam_view(text: str, tree: BeamTree, tokenizer: Tokenizer) -> BeamView:
+    return BeamView(text, BEAM, SearchConfig().length_penalty, _nodes(tree, tokenizer), tree.returned)
 
 
-def _named(tree: BeamTree, tokenizer: Tokenizer) -> list[dict[str, Any]]:
+def _writes_nothing(what: str) -> ModelError:
+    return ModelError(f"view {what!r}: a BERT writes no text; it is for translators and language models")
+
+
+def _nodes(tree: BeamTree, tokenizer: Tokenizer) -> list[dict[str, Any]]:
     best = [0] * len(tree.nodes)
     for place, end in reversed(list(enumerate(tree.returned, 1))):
         for at in tree.path(end):

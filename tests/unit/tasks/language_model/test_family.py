@@ -20,8 +20,8 @@ def test_all_kinds_can_be_compared(toy_baselines: dict[str, Path]) -> None:
 
 def test_counts_are_no_model_of_theirs(toy_baselines: dict[str, Path]) -> None:
     trained = NGRAM.load(SavedRun.open(toy_baselines["ngram"]))
-    with pytest.raises(ModelError, match=r"^run 'x' is a model of n-grams .*: Hugging Face has no class for it"):
-        NGRAM.to_hugging_face(trained, "run 'x'")
+    with pytest.raises(ModelError, match=r"^run 'x' is n-grams .*: Hugging Face has no class for it"):
+        NGRAM.to_hugging_face(trained, "x")
 
 
 def test_documents_are_apart_where_the_recipe_says_so() -> None:
