@@ -70,6 +70,7 @@ def prepare_sentences(
     tokenizer: Tokenizer,
     cache_dir: Path,
     progress: Callable[[int, int], object] = lambda done, total: None,
+    group: int = GROUP,
 ) -> SentenceStore:
     """Encodes documents by sentence, or opens what an earlier run encoded from the same text in the same way.
 
@@ -80,6 +81,7 @@ def prepare_sentences(
         tokenizer: gives the ids.
         cache_dir: folder of all encoded data; each split gets one below it.
         progress: called with (characters done, characters in all).
+        group: characters that are encoded in one call, and the end of a document.
 
     Raises:
         DataError: there is no piece at all, the text cannot be used, or the disk is full.
@@ -89,24 +91,26 @@ def prepare_sentences(
         cache_dir,
         reuse=documents.config.cache,
         read=SentenceStore,
-        write=lambda folder: _build(folder, documents, tokenizer, progress),
+        write=lambda folder: _build(folder, documents, tokenizer, progress, group=group),
     )
 
 
-def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Callable[[int, int], object]) -> None:
+def _build(
+    folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Callable[[int, int], object], *, group: int
+) -> None:
     """Writes the files of a store."""
     code, unk = "H" if tokenizer.vocab_size <= 1 << 16 else "I", tokenizer.ids.unk
     marked = _UNKNOWN if documents.config.markup == "wikitext" else None
     sizes, owners, unknown, count = array("q"), array("q"), 0, 0
     with (folder / "ids").open("wb") as file:
-        for group in _groups(documents, strip=tokenizer.config.kind in _SPACED):
-            rows = _encode(list(chain.from_iterable(group)), tokenizer, marked)
+        for texts in _groups(documents, strip=tokenizer.config.kind in _SPACED, size=group):
+            rows = _encode(list(chain.from_iterable(texts)), tokenizer, marked)
             found = array(code, chain.from_iterable(rows))
             found.tofile(file)
             unknown += found.count(unk)
             sizes.extend(map(len, rows))
-            owners.extend(number for number, document in enumerate(group, count) for _ in document)
-            count += len(group)
+            owners.extend(number for number, document in enumerate(texts, count) for _ in document)
+            count += len(texts)
             progress(documents.report.characters, documents.characters)
     lengths, owner = np.array(sizes, np.int64), np.array(owners, np.int64)
     lengths, owner = lengths[lengths > 0], owner[lengths > 0]
@@ -119,16 +123,16 @@ def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: C
     seal(folder, {"type": np.dtype(code).str, "report": asdict(report)}, version=FORMAT)
 
 
-def _groups(documents: Documents, *, strip: bool) -> Iterator[list[list[str]]]:
+def _groups(documents: Documents, *, strip: bool, size: int) -> Iterator[list[list[str]]]:
     """Yields documents, as sentences, that are encoded in one call."""
     group: list[list[str]] = []
-    size = 0
+    taken = 0
     for document in documents:
         group.append([text.strip() if strip else text for line in document.split("\n") for text in _sentences(line)])
-        size += len(document)
-        if size >= GROUP:
+        taken += len(document)
+        if taken >= size:
             yield group
-            group, size = [], 0
+            group, taken = [], 0
     if group:
         yield group
 

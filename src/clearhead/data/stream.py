@@ -70,6 +70,8 @@ def prepare_stream(
     tokenizer: Tokenizer,
     cache_dir: Path,
     progress: Callable[[int, int], object] = lambda done, total: None,
+    chunk: int = CHUNK,
+    group: int = GROUP,
 ) -> TokenStream:
     """Encodes documents, or opens what an earlier run encoded from the same text in the same way.
 
@@ -78,6 +80,8 @@ def prepare_stream(
         tokenizer: gives the ids.
         cache_dir: folder of all encoded data; each split gets one below it.
         progress: called with (characters done, characters in all).
+        chunk: characters that are encoded as one text; a longer document is cut at the next white space.
+        group: characters that are encoded in one call, and the end of a text.
 
     Raises:
         DataError: there are fewer than two tokens, the text cannot be used, or the disk is full.
@@ -87,18 +91,26 @@ def prepare_stream(
         cache_dir,
         reuse=documents.config.cache,
         read=TokenStream,
-        write=lambda folder: _build(folder, documents, tokenizer, progress),
+        write=lambda folder: _build(folder, documents, tokenizer, progress, chunk=chunk, group=group),
     )
 
 
-def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Callable[[int, int], object]) -> None:
+def _build(
+    folder: Path,
+    documents: Documents,
+    tokenizer: Tokenizer,
+    progress: Callable[[int, int], object],
+    *,
+    chunk: int,
+    group: int,
+) -> None:
     """Writes the files of a stream."""
     code, ids = "H" if tokenizer.vocab_size <= 1 << 16 else "I", tokenizer.ids
     tokens, unknown, starts = 0, 0, array("q")
     with (folder / "ids").open("wb") as file:
-        for group in _groups(documents, whole=tokenizer.config.kind in _UNCUT):
+        for texts in _groups(documents, chunk=None if tokenizer.config.kind in _UNCUT else chunk, group=group):
             row: list[int] = []
-            for (_, begins), own in zip(group, tokenizer.encode_batch([text for text, _ in group]), strict=True):
+            for (_, begins), own in zip(texts, tokenizer.encode_batch([text for text, _ in texts]), strict=True):
                 row += [ids.eos] * (begins and bool(starts))
                 starts.extend([tokens + len(row)] * begins)
                 row += own
@@ -116,28 +128,28 @@ def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: C
     seal(folder, meta, version=FORMAT)
 
 
-def _groups(documents: Iterable[str], *, whole: bool) -> Iterator[list[tuple[str, bool]]]:
-    """Yields texts to encode in one call, and whether each begins a document."""
-    group: list[tuple[str, bool]] = []
+def _groups(documents: Iterable[str], *, chunk: int | None, group: int) -> Iterator[list[tuple[str, bool]]]:
+    """Yields texts to encode in one call, and whether each begins a document; with no ``chunk`` none is cut."""
+    texts: list[tuple[str, bool]] = []
     size = 0
     for document in documents:
-        for number, text in enumerate([document] if whole else chunks(document)):
-            group.append((text, number == 0))
+        for number, text in enumerate([document] if chunk is None else chunks(document, size=chunk)):
+            texts.append((text, number == 0))
             size += len(text)
-            if size >= GROUP:
-                yield group
-                group, size = [], 0
-    if group:
-        yield group
+            if size >= group:
+                yield texts
+                texts, size = [], 0
+    if texts:
+        yield texts
 
 
-def chunks(text: str) -> Iterator[str]:
+def chunks(text: str, *, size: int = CHUNK) -> Iterator[str]:
     """Cuts a long text where that changes no piece, except of bpe and unigram.
 
     To train a tokenizer on a text or to encode it takes hundreds of bytes a character.
     """
     start = 0
-    while cut := _CUT.search(text, start + CHUNK):
+    while cut := _CUT.search(text, start + size):
         yield text[start : cut.start()]
         start = cut.start()
     yield text[start:]

@@ -20,6 +20,7 @@ from clearhead.data import stream as module
 from clearhead.data.documents import Documents, DocumentsConfig, read_documents
 from clearhead.data.loading import load
 from clearhead.data.stream import (
+    CHUNK,
     StreamBatch,
     TokenStream,
     Windows,
@@ -45,9 +46,11 @@ def documents(folder: Path, text: str, **config: Any) -> Documents:
     return read_documents(folder, split="train", config=DocumentsConfig(**config))
 
 
-def build(folder: Path, text: str = "\n".join(LINES), tokenizer: Tokenizer = CHARS, **config: Any) -> TokenStream:
+def build(
+    folder: Path, text: str = "\n".join(LINES), tokenizer: Tokenizer = CHARS, chunk: int = CHUNK, **config: Any
+) -> TokenStream:
     found = documents(folder, text, **{"separator": "line", **config})
-    return prepare_stream(found, tokenizer=tokenizer, cache_dir=folder / "cache")
+    return prepare_stream(found, tokenizer=tokenizer, cache_dir=folder / "cache", chunk=chunk)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +144,6 @@ def test_damage_is_refused_by_open_and_mended_by_prepare(tmp_path: Path) -> None
 
 def test_what_is_not_finished_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, seen = documents(tmp_path, "\n".join(LINES), separator="line"), []
-    monkeypatch.setattr(module, "GROUP", 100)
 
     def interrupt(done: int, total: int) -> None:
         seen.append((done, total))
@@ -149,7 +151,7 @@ def test_what_is_not_finished_leaves_nothing(tmp_path: Path, monkeypatch: pytest
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prepare_stream(found, tokenizer=CHARS, cache_dir=tmp_path / "cache", progress=interrupt)
+        prepare_stream(found, tokenizer=CHARS, cache_dir=tmp_path / "cache", progress=interrupt, group=100)
     assert len(seen) == 2
     assert all(0 < done <= total == len("\n".join(LINES)) for done, total in seen)
 
@@ -191,14 +193,11 @@ SAMPLE = (
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("normalization", ["none", "nfkc"])
-def test_a_long_document_in_parts_gives_the_same_pieces(
-    tmp_path: Path, kind: Kind, normalization: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_document_in_parts_gives_the_same_pieces(tmp_path: Path, kind: Kind, normalization: Any) -> None:
     config = TokenizerConfig(kind=kind, vocab_size=340, normalization=normalization, lowercase=normalization != "none")
     tokenizer = Tokenizer.train([SAMPLE], config)
     for chunk in (1, 7, 50):
-        monkeypatch.setattr(module, "CHUNK", chunk)
-        stream = build(tmp_path, SAMPLE, tokenizer, separator="file", cache=False)
+        stream = build(tmp_path, SAMPLE, tokenizer, chunk, separator="file", cache=False)
         assert stream.ids.tolist() == tokenizer.encode(SAMPLE)
         assert stream.report.documents == 1
 
