@@ -160,9 +160,7 @@ def recipes() -> dict[str, type]:
 
 
 RECIPES = recipes()
-WORDS = {
-    task: {key: words for key, words in closed_sets(recipe) if key != "task"} for task, recipe in RECIPES.items()
-}
+WORDS = {task: {key: words for key, words in closed_sets(recipe) if key != "task"} for task, recipe in RECIPES.items()}
 
 
 def entries(table: tuple[Any, ...], task: str, word: str) -> list[Any]:
@@ -196,7 +194,7 @@ def trained_words(task: str) -> list[str]:
 
 
 def cases(task: str) -> list[Case]:
-    """Returns few recipes that together have each word once or more, with what it needs and without what it excludes."""
+    """Returns few recipes that together have each word, each with what it needs and without what it excludes."""
     found: list[Case] = []
     for word in trained_words(task):
         more = beside(task, word)

@@ -1,30 +1,24 @@
-"""The short form of the campaign: a few deaths in each family, with and without workers; damage at a few places."""
+"""Short forms of the campaign: a few deaths in each family, with and without workers; damage at a few places."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_killed_runs_end_as_those_that_were_not(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "tests.reliability.campaign",
-        "--kills",
-        "12",
-        "--places",
-        "4",
-        "--folder",
-        tmp_path,
-    ]
+@pytest.mark.parametrize(("kills", "places"), [(6, 2), pytest.param(60, 20, marks=pytest.mark.long)])
+def test_killed_runs_end_as_those_that_were_not(kills: int, places: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.reliability.campaign", "--folder", str(tmp_path)]
+    command += ["--kills", str(kills), "--places", str(places)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-5000:]
     found = json.loads(done.stdout)
     assert (found["lost"], found["different"], found["failed"], found["unseen"]) == (0, 0, 0, 0)
-    assert found["kills"] >= 12
+    assert found["kills"] >= kills
     assert found["runs"] >= 6
     for damaged in found["damaged"].values():
-        assert damaged["flips"] == damaged["cuts"] == 4 * damaged["files"] >= 4 * 7
+        assert damaged["flips"] == damaged["cuts"] == places * damaged["files"] >= places * 7

@@ -24,7 +24,7 @@ from clearhead.text.sentences import split_sentences
 from clearhead.text.tokenizer import Tokenizer
 
 _FORMAT = 2
-_GROUP_CHARACTERS = 1 << 19  # characters that are encoded in one call, at least
+GROUP_CHARACTERS = 1 << 19  # characters that are encoded in one call, at least
 
 _UNKNOWN = re.compile(" ?<unk>")
 _SPACED = ("bpe", "unigram")  # kinds of tokenizer that put a space in front of every text
@@ -71,6 +71,7 @@ def prepare_sentences(
     tokenizer: Tokenizer,
     cache_dir: Path,
     progress: Progress = silent,
+    group: int = GROUP_CHARACTERS,
 ) -> SentenceStore:
     """Encodes documents sentence by sentence, or opens the result of an earlier run on the same text and tokenizer.
 
@@ -81,6 +82,7 @@ def prepare_sentences(
         tokenizer: gives the ids.
         cache_dir: folder of all encoded data; each split gets a folder in it.
         progress: called with (characters done, characters in all).
+        group: characters that are encoded in one call, and the end of a document.
 
     Raises:
         DataError: the text gives no pieces or cannot be used, or the disk is full.
@@ -90,24 +92,24 @@ def prepare_sentences(
         cache_dir,
         reuse=documents.config.cache,
         read=SentenceStore,
-        write=lambda folder: _build(folder, documents, tokenizer, progress),
+        write=lambda folder: _build(folder, documents, tokenizer, progress, group=group),
     )
 
 
-def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Progress) -> None:
+def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Progress, *, group: int) -> None:
     """Writes the files of a store."""
     code, unk = "H" if tokenizer.vocab_size <= 1 << 16 else "I", tokenizer.ids.unk
     marked = _UNKNOWN if documents.config.markup == "wikitext" else None
     sizes, owners, unknown, count = array("q"), array("q"), 0, 0
     with (folder / "ids").open("wb") as file:
-        for group in _groups(documents, strip=tokenizer.config.kind in _SPACED):
-            rows = _encode(list(chain.from_iterable(group)), tokenizer, marked)
+        for texts in _groups(documents, strip=tokenizer.config.kind in _SPACED, size=group):
+            rows = _encode(list(chain.from_iterable(texts)), tokenizer, marked)
             ids = array(code, chain.from_iterable(rows))
             ids.tofile(file)
             unknown += ids.count(unk)
             sizes.extend(map(len, rows))
-            owners.extend(number for number, document in enumerate(group, count) for _ in document)
-            count += len(group)
+            owners.extend(number for number, document in enumerate(texts, count) for _ in document)
+            count += len(texts)
             progress(documents.report.characters, documents.characters)
     lengths, owner = np.array(sizes, np.int64), np.array(owners, np.int64)
     lengths, owner = lengths[lengths > 0], owner[lengths > 0]
@@ -120,16 +122,16 @@ def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: P
     seal(folder, {"type": np.dtype(code).str, "report": asdict(report)}, version=_FORMAT)
 
 
-def _groups(documents: Documents, *, strip: bool) -> Iterator[list[list[str]]]:
+def _groups(documents: Documents, *, strip: bool, size: int) -> Iterator[list[list[str]]]:
     """Yields the documents to encode in one call, each as its sentences."""
     group: list[list[str]] = []
-    size = 0
+    taken = 0
     for document in documents:
         group.append([text.strip() if strip else text for line in document.split("\n") for text in _sentences(line)])
-        size += len(document)
-        if size >= _GROUP_CHARACTERS:
+        taken += len(document)
+        if taken >= size:
             yield group
-            group, size = [], 0
+            group, taken = [], 0
     if group:
         yield group
 

@@ -28,7 +28,7 @@ from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 _FORMAT = 3
 CHUNK = 1 << 16  # characters that are encoded as one text, at least
-_GROUP_CHARACTERS = 1 << 20  # characters that are encoded in one call, at least
+GROUP_CHARACTERS = 1 << 20  # characters that are encoded in one call, at least
 # Where a text may be cut: before white space that follows something else. In tokenizers that end words at white space
 # no piece crosses this place; byte_bpe divides white space by what follows it; and no normalization looks across it.
 _CUT = re.compile(r"(?<=\S)[ \t\r\n]")
@@ -71,6 +71,8 @@ def prepare_stream(
     tokenizer: Tokenizer,
     cache_dir: Path,
     progress: Progress = silent,
+    chunk: int = CHUNK,
+    group: int = GROUP_CHARACTERS,
 ) -> TokenStream:
     """Encodes documents, or opens the result of an earlier run on the same text and tokenizer.
 
@@ -79,6 +81,8 @@ def prepare_stream(
         tokenizer: gives the ids.
         cache_dir: folder of all encoded data; each split gets a folder in it.
         progress: called with (characters done, characters in all).
+        chunk: characters that are encoded as one text; a longer document is cut at the next white space.
+        group: characters that are encoded in one call, and the end of a text.
 
     Raises:
         DataError: there are fewer than two tokens, the text cannot be used, or the disk is full.
@@ -88,17 +92,25 @@ def prepare_stream(
         cache_dir,
         reuse=documents.config.cache,
         read=TokenStream,
-        write=lambda folder: _build(folder, documents, tokenizer, progress),
+        write=lambda folder: _build(folder, documents, tokenizer, progress, chunk=chunk, group=group),
     )
 
 
-def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Progress) -> None:
+def _build(
+    folder: Path,
+    documents: Documents,
+    tokenizer: Tokenizer,
+    progress: Progress,
+    *,
+    chunk: int,
+    group: int,
+) -> None:
     """Writes the files of a stream."""
     code, ids = "H" if tokenizer.vocab_size <= 1 << 16 else "I", tokenizer.ids
     tokens, unknown, starts = 0, 0, array("q")
     with (folder / "ids").open("wb") as file:
-        for group in _groups(documents, whole=tokenizer.config.kind in _UNCUT):
-            row, begins = _encode(group, tokenizer, is_first=not starts)
+        for texts in _groups(documents, chunk=None if tokenizer.config.kind in _UNCUT else chunk, group=group):
+            row, begins = _encode(texts, tokenizer, is_first=not starts)
             starts.extend(tokens + place for place in begins)
             array(code, row).tofile(file)
             tokens, unknown = tokens + len(row), unknown + row.count(ids.unk)
@@ -131,28 +143,28 @@ def _encode(group: list[tuple[str, bool]], tokenizer: Tokenizer, *, is_first: bo
     return row, places
 
 
-def _groups(documents: Iterable[str], *, whole: bool) -> Iterator[list[tuple[str, bool]]]:
-    """Yields the texts to encode in one call, each with whether it begins a document."""
-    group: list[tuple[str, bool]] = []
+def _groups(documents: Iterable[str], *, chunk: int | None, group: int) -> Iterator[list[tuple[str, bool]]]:
+    """Yields the texts to encode in one call, each with whether it begins a document; without ``chunk`` none is cut."""
+    texts: list[tuple[str, bool]] = []
     size = 0
     for document in documents:
-        for number, text in enumerate([document] if whole else chunks(document)):
-            group.append((text, number == 0))
+        for number, text in enumerate([document] if chunk is None else chunks(document, size=chunk)):
+            texts.append((text, number == 0))
             size += len(text)
-            if size >= _GROUP_CHARACTERS:
-                yield group
-                group, size = [], 0
-    if group:
-        yield group
+            if size >= group:
+                yield texts
+                texts, size = [], 0
+    if texts:
+        yield texts
 
 
-def chunks(text: str) -> Iterator[str]:
+def chunks(text: str, *, size: int = CHUNK) -> Iterator[str]:
     """Cuts a long text into chunks; the pieces stay the same, except for tokenizers of kind bpe and unigram.
 
     Encoding a text, or training a tokenizer on it, takes hundreds of bytes of memory per character.
     """
     start = 0
-    while cut := _CUT.search(text, start + CHUNK):
+    while cut := _CUT.search(text, start + size):
         yield text[start : cut.start()]
         start = cut.start()
     yield text[start:]

@@ -243,17 +243,17 @@ def attention(
     return AttentionView(ranked, texts, None if whole is None else _loss(whole))
 
 
-def attention_maps(model: nn.Module, read: Callable[[], object]) -> list[AttentionMap]:
+def attention_maps(model: nn.Module, read: Callable[[], object], *, most_bytes: int = MOST_BYTES) -> list[AttentionMap]:
     """Returns the weights of every attention for the first row of the batch that ``read`` calls the model with.
 
     Raises:
-        ModelError: see ``attention``.
+        ModelError: see ``attention``; or the weights would take more than ``most_bytes``.
     """
     check_eager(model)
     sites = sites_of(model)
     watched: dict[str, nn.Module] = {site.name: site.core.tap for site in sites}
     watched |= {f"{site.name}.core": site.core for site in sites}
-    with watching(watched, most_bytes=MOST_BYTES, first_row=True) as seen:
+    with watching(watched, most_bytes=most_bytes, first_row=True) as seen:
         read()
     maps = []
     for site in sites:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clearhead.data import sentences as module
 from clearhead.data.documents import DocumentsConfig, read_documents
-from clearhead.data.sentences import SentenceStore, Units, fit_sentences, prepare_sentences
+from clearhead.data.sentences import GROUP_CHARACTERS, SentenceStore, Units, fit_sentences, prepare_sentences
 from clearhead.errors import DataError
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
@@ -20,13 +19,15 @@ TEXT = """ = Lobsters = \n \n The lobster , <unk> <unk> , is large . It is blue 
 MASKED = {"specials": "masked", "min_frequency": 1}
 
 
-def build(folder: Path, tokenizer: Tokenizer, text: str = TEXT, **config: Any) -> SentenceStore:
+def build(
+    folder: Path, tokenizer: Tokenizer, text: str = TEXT, group: int = GROUP_CHARACTERS, **config: Any
+) -> SentenceStore:
     folder.mkdir(exist_ok=True)
     (folder / "train.txt").write_text(text, encoding="utf-8")
     (folder / "valid.txt").write_text("x")
     settings = DocumentsConfig(**{"separator": "heading", "markup": "wikitext", **config})
     documents = read_documents(folder, split="train", config=settings)
-    return prepare_sentences(documents, tokenizer=tokenizer, cache_dir=folder / "cache")
+    return prepare_sentences(documents, tokenizer=tokenizer, cache_dir=folder / "cache", group=group)
 
 
 def trained(kind: Any, **config: Any) -> Tokenizer:
@@ -86,11 +87,10 @@ def test_without_the_markup_nothing_is_unknown(tmp_path: Path) -> None:
     assert shown(store, tokenizer)[0][0] == "The lobster , <unk> <unk> , is large ."
 
 
-def test_groups_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_change_nothing(tmp_path: Path) -> None:
     tokenizer = trained("byte_bpe")
     whole = build(tmp_path, tokenizer)
-    monkeypatch.setattr(module, "_GROUP_CHARACTERS", 1)
-    parts = build(tmp_path, tokenizer, cache=False)
+    parts = build(tmp_path, tokenizer, group=1, cache=False)
     for name in ("ids", "sentences", "documents"):
         assert np.array_equal(getattr(whole, name), getattr(parts, name))
 

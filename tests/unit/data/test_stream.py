@@ -40,14 +40,16 @@ CHARS = Tokenizer.train(LINES, TokenizerConfig(kind="char", vocab_size=1000, min
 
 def documents(folder: Path, text: str, **config: Any) -> Documents:
     folder.mkdir(exist_ok=True)
-    (folder / "train.txt").write_bytes(text.encode())
-    (folder / "valid.txt").write_text("x")
+    for stem, content in (("train", text), ("valid", "x")):
+        (folder / f"{stem}.txt").write_bytes(content.encode())
     return read_documents(folder, split="train", config=DocumentsConfig(**config))
 
 
-def build(folder: Path, text: str = "\n".join(LINES), tokenizer: Tokenizer = CHARS, **config: Any) -> TokenStream:
+def build(
+    folder: Path, text: str = "\n".join(LINES), tokenizer: Tokenizer = CHARS, chunk: int = module.CHUNK, **config: Any
+) -> TokenStream:
     texts = documents(folder, text, **{"separator": "line", **config})
-    return prepare_stream(texts, tokenizer=tokenizer, cache_dir=folder / "cache")
+    return prepare_stream(texts, tokenizer=tokenizer, cache_dir=folder / "cache", chunk=chunk)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +143,6 @@ def test_damage_is_refused_by_open_and_mended_by_prepare(tmp_path: Path) -> None
 
 def test_what_is_not_finished_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, seen = documents(tmp_path, "\n".join(LINES), separator="line"), []
-    monkeypatch.setattr(module, "_GROUP_CHARACTERS", 100)
 
     def interrupt(done: int, total: int) -> None:
         seen.append((done, total))
@@ -149,7 +150,7 @@ def test_what_is_not_finished_leaves_nothing(tmp_path: Path, monkeypatch: pytest
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prepare_stream(found, tokenizer=CHARS, cache_dir=tmp_path / "cache", progress=interrupt)
+        prepare_stream(found, tokenizer=CHARS, cache_dir=tmp_path / "cache", progress=interrupt, group=100)
     assert len(seen) == 2
     assert all(0 < done <= total == len("\n".join(LINES)) for done, total in seen)
 
@@ -192,13 +193,12 @@ SAMPLE = (
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("normalization", ["none", "nfkc"])
 def test_a_long_document_in_parts_gives_the_same_pieces(
-    tmp_path: Path, kind: TokenizerKind, normalization: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, kind: TokenizerKind, normalization: Any
 ) -> None:
     config = TokenizerConfig(kind=kind, vocab_size=340, normalization=normalization, lowercase=normalization != "none")
     tokenizer = Tokenizer.train([SAMPLE], config)
     for chunk in (1, 7, 50):
-        monkeypatch.setattr(module, "CHUNK", chunk)
-        stream = build(tmp_path, SAMPLE, tokenizer, separator="file", cache=False)
+        stream = build(tmp_path, SAMPLE, tokenizer, chunk, separator="file", cache=False)
         assert stream.ids.tolist() == tokenizer.encode(SAMPLE)
         assert stream.report.documents == 1
 
@@ -387,14 +387,9 @@ def test_wikitext_exactly_once(shared_data: Path, tmp_path: Path) -> None:
     """As one text, which is encoded in parts; and its 1160 blocks of lines, isolated."""
     text = (shared_data / "wikitext-2" / "valid.txt").read_bytes().decode()
     tokenizer = Tokenizer.train([text], TokenizerConfig(vocab_size=1000))
-    whole, blocks = (
-        prepare_stream(
-            read_documents(shared_data / "wikitext-2", split="valid", config=DocumentsConfig(separator=separator)),
-            tokenizer=tokenizer,
-            cache_dir=tmp_path,
-        )
-        for separator in ("file", "blank_line")
-    )
+    configs = [DocumentsConfig(separator=separator) for separator in ("file", "blank_line")]
+    texts = [read_documents(shared_data / "wikitext-2", split="valid", config=config) for config in configs]
+    whole, blocks = (prepare_stream(read, tokenizer=tokenizer, cache_dir=tmp_path) for read in texts)
     assert len(list(module.chunks(text))) == 18
     assert whole.ids.tolist() == tokenizer.encode(text)
     assert blocks.report.end_marks == len(blocks.starts) == 1160

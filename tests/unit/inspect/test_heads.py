@@ -175,12 +175,10 @@ def test_hooks_are_gone_after_an_error() -> None:
     assert not any(one._forward_hooks or one._forward_pre_hooks for one in model.modules())
 
 
-def test_bad_models_and_long_texts_are_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_models_and_long_texts_are_one_clear_line() -> None:
     model = small_gpt()
-    monkeypatch.setattr(module, "MOST_BYTES", 1000)
     with pytest.raises(ModelError, match="would keep more than 1,000 B; give a shorter text"):
-        attention(model, lambda: model(IDS))
-    monkeypatch.undo()
+        attention_maps(model, lambda: model(IDS), most_bytes=1000)
     with torch.no_grad():
         model.layers[1].attn.k_proj.weight[0, 0] = float("nan")
     with pytest.raises(ModelError, match=r"'layers.1.attn': the weights are NaN; so are parameters: layers.1.attn.k_"):

@@ -11,10 +11,9 @@ import pytest
 from clearhead.errors import DataError, UsageError
 from clearhead.runs import lock
 from clearhead.runs.lock import locked
-
-# another process: takes the lock, says so, and holds it until it is told to end
 from tests.limits import HANGS
 
+# another process: takes the lock, says so, and holds it until it is told to end
 HOLD = """
 import sys, os, signal
 from pathlib import Path

@@ -13,6 +13,7 @@ from clearhead.training.distributed import Engine, LossModule, Ranks, joined, ra
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.train import train
 from tests.limits import HANGS
+from tests.once import make_once
 from tests.small import small
 from tests.toy import LANGUAGE_MODEL, MASKED, RECIPE, write_articles, write_documents, write_recipe
 from tests.two_processes import together, under_torchrun
@@ -29,9 +30,13 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory, toy_data: Path) -> dict[str, Path]:
+def folders(suite: Path, toy_data: Path) -> dict[str, Path]:
     """Each recipe trained by one process and by two; and both ways with the number changed in the middle."""
-    folder = tmp_path_factory.mktemp("processes")
+    folder = make_once(suite, "processes", lambda folder: train_all(folder, toy_data))
+    return {path.name: path for path in folder.iterdir() if path.is_dir()}
+
+
+def train_all(folder: Path, toy_data: Path) -> None:
     lines = (toy_data / "train.en").read_text(encoding="utf-8").splitlines()
     texts = write_documents(folder / "text", lines), write_articles(folder / "articles", lines)
     data = {"ddp": toy_data, "fsdp": toy_data, "few-rows": texts[0], "masked": texts[1], "half": texts[0]}
@@ -50,7 +55,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory, toy_data: Path) -> dict[st
     together(both, folder)
     for name, run in zip(("ddp", "fsdp"), runs, strict=False):
         train(**run, out=folder / f"{name}-two-then-one", resume=True)
-    return {path.name: path for path in folder.iterdir() if path.is_dir()}
 
 
 def curve(run: Path, *names: str) -> list[list[float]]:
