@@ -1,8 +1,8 @@
-"""Times cases side by side: a process for each, interleaved rounds, Markdown tables and JSON lines out.
+"""Times cases side by side, each in its own process, in interleaved rounds; prints Markdown tables and JSON lines.
 
-A program gives ``main`` its cases and a ``build``: spec -> (run, facts). ``run`` does one repeat and returns the units
-of work done; ``facts`` goes into the table. Round by round each case has its turn while the others sleep, so that a
-slow minute of the machine meets all of them. The machine's own limits are cases too.
+A program calls ``main`` with its cases and a function ``build``: spec -> (run, facts). ``run`` does one repeat and
+returns the units of work done; ``facts`` are columns of the table. In each round every case has its turn while the
+others sleep, so that a slow minute of the machine affects all of them. The machine's own limits are cases too.
 """
 
 import argparse
@@ -21,27 +21,27 @@ from pathlib import Path
 
 Run = Callable[[], float]
 Row = dict
-MIN_SECONDS = 0.4  # shorter work is done several times over within a repeat
+MIN_SECONDS = 0.4  # shorter work is repeated within a repeat
 LIMITS = {"float32 GEMM 2048x2048x2048": "GFLOP/s", "read of 1 GiB": "GB/s"}
 PEERS = ("torch", "clearhead", "transformers", "joeynmt", "ctranslate2")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to time; ``spec`` is what its process gets."""
+    """One thing to time; its process gets ``spec``."""
 
     group: str
     name: str
     spec: dict
     python: str = "main"
-    """A name of ``--python``; one that is not given there is this interpreter."""
+    """A name in ``--python``, whose interpreter runs the case; names that are not given there mean this interpreter."""
     environ: dict = field(default_factory=dict)
     repeats: int = 1000
-    """At most so many, for cases that are there for information."""
+    """Most repeats of this case, for cases that are only for information."""
 
 
 def build_limit(spec: dict) -> tuple[Run, dict]:
-    """What the machine can do at most."""
+    """Builds a case that measures a limit of the machine."""
     import torch
 
     if spec["limit"].startswith("read"):
@@ -53,9 +53,9 @@ def build_limit(spec: dict) -> tuple[Run, dict]:
 
 
 def work(build: Callable[[dict], tuple[Run, dict]], spec: dict) -> None:
-    """The timed process: builds, warms up, then does a repeat per line of stdin and answers with a line of JSON."""
+    """Runs the timed process: builds, warms up, then for each line of stdin does a repeat and prints a line of JSON."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a peer prints is no answer
+    os.dup2(2, 1)  # output that a peer prints must not get among the answers
     try:
         run, facts = (build_limit if "limit" in spec else build)(spec)
         run()
@@ -92,7 +92,7 @@ class Worker:
         self.first = self._answer()
 
     def repeat(self, number: int) -> None:
-        """Asks for one repeat, and notes how many cores other processes had meanwhile."""
+        """Asks for one repeat, and records how many cores other processes used meanwhile."""
         if number >= self.case.repeats or self.process.poll() is not None or "error" in self.first:
             return
         before, start = self._foreign_cpu(), time.perf_counter()
@@ -106,7 +106,7 @@ class Worker:
         self.others = max(self.others, (self._foreign_cpu() - before) / (time.perf_counter() - start))
 
     def row(self, unit: str) -> Row:
-        """Ends the process and sums it up."""
+        """Ends the process and summarizes its answers."""
         self.process.communicate()
         row = {"group": self.case.group, "case": self.case.name, "unit": unit, **self.first}
         if "error" in row:
@@ -120,7 +120,7 @@ class Worker:
         return json.loads(line) if line else {"error": f"the process ended with status {self.process.wait()}"}
 
     def _foreign_cpu(self) -> float:
-        """Seconds of CPU used so far by all processes but this one."""
+        """Returns the seconds of CPU time used so far by all processes except the timed one."""
         busy = [int(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
         own = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
         return (sum(busy) - busy[3] - busy[4] - sum(map(int, own))) / os.sysconf("SC_CLK_TCK")
@@ -134,30 +134,23 @@ def main(
     groups: str,
     unit: str,
     columns: dict[str, str],
-    prepare: Callable[[Path], None] = lambda folder: None,
-    finish: Callable[[list[Row]], None] = lambda rows: None,
+    prepare: Callable[[Path], None] | None = None,
+    finish: Callable[[list[Row]], None] | None = None,
 ) -> list[Row]:
     """Reads the options, times the chosen cases and prints a table per group.
 
     Args:
         script: the program's file; timed processes run it with ``--worker``.
         build: spec -> (run, facts); ``spec["folder"]`` is a temporary folder that all processes share.
-        cases: all there are; the others are compared with the one named ``clearhead``.
+        cases: all cases; each is compared with the one named ``clearhead``.
         groups: name of the option that chooses groups.
-        unit: of the rates.
+        unit: unit of the rates.
         columns: heading -> name in ``facts``.
         prepare: fills the shared folder before anything is timed.
-        finish: may add to the facts of a group's rows.
+        finish: adds to the facts of a group's rows.
     """
     names = list(dict.fromkeys(case.group for case in cases))
-    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
-    parser.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
-    parser.add_argument(f"--{groups}", dest="groups", nargs="+", choices=names, default=names)
-    parser.add_argument("--cases", nargs="+", default=[""], help="only cases with one of these in their name")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--python", nargs="+", default=[], metavar="PEER=PATH", help="a peer's own interpreter")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="append a JSON line per case")
+    parser = _parser(groups, names)
     options = parser.parse_args()
     if options.worker:
         work(build, options.worker)
@@ -167,28 +160,44 @@ def main(
         parser.error(f"--python {', '.join(sorted(wrong))}: the peers with an interpreter are {', '.join(known)}")
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        prepare(Path(folder))
+        if prepare is not None:
+            prepare(Path(folder))
         for group in options.groups:
             chosen = [Case(group, limit, {"limit": limit}) for limit in LIMITS]
-            chosen += [one for one in cases if one.group == group and any(part in one.name for part in options.cases)]
+            of_group = [case for case in cases if case.group == group]
+            chosen += [case for case in of_group if any(part in case.name for part in options.cases)]
             for case in chosen:
                 case.spec["folder"] = folder
             workers = [Worker(case, script, options) for case in chosen]
             for number, worker in itertools.product(range(options.repeats), workers):
                 print(f"{group}: round {number + 1} of {options.repeats}, {worker.case.name}", file=sys.stderr)
                 worker.repeat(number)
-            found = [worker.row(LIMITS.get(worker.case.name, unit)) for worker in workers]
-            finish(found)
-            print(f"\n### {group}: {unit}\n\n{table(found, columns)}", flush=True)
-            rows += found
+            group_rows = [worker.row(LIMITS.get(worker.case.name, unit)) for worker in workers]
+            if finish is not None:
+                finish(group_rows)
+            print(f"\n### {group}: {unit}\n\n{table(group_rows, columns)}", flush=True)
+            rows += group_rows
     if options.json:
         with options.json.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
     return rows
 
 
+def _parser(groups: str, names: list[str]) -> argparse.ArgumentParser:
+    """Returns the options; the one called ``groups`` chooses among ``names``."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    parser.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
+    parser.add_argument(f"--{groups}", dest="groups", nargs="+", choices=names, default=names)
+    parser.add_argument("--cases", nargs="+", default=[""], help="only cases with one of these in their name")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--python", nargs="+", default=[], metavar="PEER=PATH", help="a peer's own interpreter")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="append a JSON line per case")
+    return parser
+
+
 def table(rows: list[Row], columns: dict[str, str]) -> str:
-    """One group as Markdown; ``share`` is of the GEMM rate measured beside it."""
+    """Formats one group as Markdown; ``share`` is relative to the GEMM rate measured in the same rounds."""
     ours = next((row["median"] for row in rows if row["case"] == "clearhead" and "median" in row), float("nan"))
     gemm = rows[0].get("median", float("nan"))
     heads = ["case", "median", "min", "max", "n", "clearhead / case", "GFLOP/s (share)", "peak MB", *columns]

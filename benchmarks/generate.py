@@ -1,4 +1,4 @@
-"""Continuing a text with a decoder-only model of GPT-2's smallest shape, batch 1: new tokens per second.
+"""Measures new tokens per second of continuing a text with a decoder-only model of GPT-2's smallest shape, batch 1.
 
 Random weights, the same in every peer; 32 tokens in, 64 out, greedy, no end mark. Every token reads all weights once,
 so that the machine's memory bandwidth divided by their size is the limit.
@@ -26,14 +26,14 @@ def save_gpt2(folder: Path) -> None:
 
 
 def prompt() -> list[int]:
-    """Random pieces."""
+    """Draws random pieces."""
     import random
 
     return random.Random(3).choices(range(VOCAB), k=PROMPT)
 
 
 def build(spec: dict) -> tuple[Run, dict]:
-    """Returns the repeat (one text) of one case."""
+    """Returns a function that does one repeat (one text) of a case."""
     peers = {"clearhead": clearhead, "hf": hugging_face, "ctranslate2": ctranslate2}
     write = peers[spec["peer"]](spec)
     written = write()
@@ -43,14 +43,14 @@ def build(spec: dict) -> tuple[Run, dict]:
 
 
 def clearhead(spec: dict):
-    """Our step as ``clearhead generate`` runs it, with the weights read through our interop."""
+    """Sets up our decoding step as ``clearhead generate`` runs it, with the weights read through our interop."""
     import json
 
     import torch
     from safetensors.torch import load_file
 
     from clearhead.decode.rows import RowsDecoding
-    from clearhead.engine.onednn import pack
+    from clearhead.engine.choose import choose
     from clearhead.interop.gpt import gpt_from_hugging_face
     from clearhead.models.gpt import GPT
 
@@ -60,22 +60,22 @@ def clearhead(spec: dict):
     )
     model = GPT(config, vocab_size=VOCAB)
     model.load_state_dict(tensors)
-    model = pack(model.eval(), weights=spec["weights"])
+    model = choose(model.eval(), spec["weights"]).prepare() or model
 
     @torch.inference_mode()
     def write() -> list[int]:
-        decoding, found = RowsDecoding(model, [prompt()]), []
+        decoding, pieces = RowsDecoding(model, [prompt()]), []
         for _ in range(NEW):
-            found.append(decoding.logits.argmax(dim=-1))
-            if len(found) < NEW:
-                decoding.advance(found[-1])
-        return torch.cat(found).tolist()
+            pieces.append(decoding.logits.argmax(dim=-1))
+            if len(pieces) < NEW:
+                decoding.advance(pieces[-1])
+        return torch.cat(pieces).tolist()
 
     return write
 
 
 def hugging_face(spec: dict):
-    """``generate`` out of the box."""
+    """Sets up Hugging Face's ``generate`` out of the box."""
     import torch
     from transformers import GPT2LMHeadModel
 
@@ -91,7 +91,7 @@ def hugging_face(spec: dict):
 
 
 def ctranslate2(spec: dict):
-    """CTranslate2 on the same weights."""
+    """Sets up CTranslate2 with the same weights."""
     import os
 
     from ctranslate2 import Generator
@@ -99,7 +99,7 @@ def ctranslate2(spec: dict):
     from transformers import GPT2LMHeadModel
 
     class Pieces:
-        """What the converter asks a tokenizer: the pieces, and none that is special."""
+        """The part of a tokenizer that the converter uses: the pieces, none of them special."""
 
         unk_token, bos_token, eos_token = "t0", "t0", "t0"
 
@@ -130,7 +130,7 @@ def ctranslate2(spec: dict):
 
 
 def compare(rows: list[Row]) -> None:
-    """Adds each case's share of pieces equal to Hugging Face's, and drops the pieces."""
+    """Adds to each case the share of its pieces that equal Hugging Face's, and drops the pieces."""
     written = {row["case"]: row["facts"].pop("written")[0] for row in rows if row.get("facts", {}).get("written")}
     for row in rows:
         if "hf" in written and row["case"] in written:

@@ -1,11 +1,12 @@
-"""What looking costs: time and memory over a plain forward on one model of GPT-2's shape, ours beside the peers'.
+"""Measures what inspecting costs: time and memory beyond a plain forward on a model of GPT-2's shape, ours and peers'.
 
-Run by an interpreter that has torch, transformers and the peers; every tool has a process of its own, in turns, and a
-figure is the median over them. ``--layers 12 --d-model 768`` is GPT-2 124M; ours is imported from this checkout.
+Run it with an interpreter that has torch, transformers and the peers; clearhead is imported from this checkout. Every
+tool has its own process in every round, and a figure is the median over the rounds. ``--layers 12 --d-model 768`` is
+GPT-2 124M.
 
     python benchmarks/inspect_overhead.py --layers 12 --d-model 768 --repeats 3
 
-``--pairs`` compares ours with the peer that does the same work, in turns on one model in one process.
+``--pairs`` compares our tools with peers that do the same work, alternately on one model in one process.
 """
 
 import argparse
@@ -45,7 +46,7 @@ def gpt2(options: argparse.Namespace, attention: str = "sdpa") -> Any:
 
 
 def hooked(options: argparse.Namespace) -> Any:
-    """The own model of TransformerLens 4, from a config: its wrapper of Hugging Face's models asks for the hub."""
+    """Builds TransformerLens 4's own model from a config: its wrapper of Hugging Face's models needs the hub."""
     from transformer_lens.config import TransformerBridgeConfig
     from transformer_lens.model_bridge import TransformerBridge
 
@@ -64,12 +65,12 @@ def our_gpt(options: argparse.Namespace) -> Any:
 
 
 def loss_of(model: Any, ids: Any) -> Any:
-    found = model(ids)
-    return (found if hasattr(found, "mean") else found.logits).float().mean()
+    out = model(ids)
+    return (out if hasattr(out, "mean") else out.logits).float().mean()
 
 
 def look_with(tool: str, options: argparse.Namespace) -> tuple[Any, Look]:
-    """Returns the model that a tool looks at, and the look, which says what it found."""
+    """Returns the model that a tool inspects, and a function that inspects it and returns a summary."""
     match tool:
         case "clearhead model":
             from clearhead.inspect.modules import model as look
@@ -117,11 +118,11 @@ def _watched(watching: Any, model: Any, ids: Any) -> str:
     taps = {name: module for name, module in model.named_modules() if name.endswith(".tap")}
     with watching(taps) as seen:
         model(ids)
-    return f"{sum(len(found) for found in seen.values())} layers of attention weights"
+    return f"{sum(len(weights) for weights in seen.values())} layers of attention weights"
 
 
-def _summary(found: Any) -> str:
-    return f"{found.total_params:,} parameters, {2 * found.total_mult_adds:,} FLOP"
+def _summary(counts: Any) -> str:
+    return f"{counts.total_params:,} parameters, {2 * counts.total_mult_adds:,} FLOP"
 
 
 def _dot(model: Any, ids: Any, *, back: bool = False) -> int:
@@ -145,7 +146,7 @@ def _bertviz(model: Any, ids: Any) -> str:
 
 
 def work(tool: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Times one look after two plain forwards, in processor time; memory is the growth of the process's most."""
+    """Measures a tool after two plain forwards: processor time, and the growth of the process's peak memory."""
     import torch
 
     torch.set_num_threads(1)
@@ -166,7 +167,7 @@ def work(tool: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def pairs(options: argparse.Namespace) -> None:
-    """Times looks at the same work in turns, there and back: forward alone, and a step whose gradients are freed."""
+    """Times tools that do the same work alternately, in both orders: forward only, and a step with freed gradients."""
     import torch
 
     torch.set_num_threads(1)
@@ -188,7 +189,9 @@ def pairs(options: argparse.Namespace) -> None:
                 model.zero_grad()
             taken[name] += [time.process_time() - started] * (number > 1)
     for name, seconds in taken.items():
-        print(f"{name}: {1e3 * statistics.median(seconds):.1f} ms ({', '.join(f'{1e3 * one:.0f}' for one in seconds)})")
+        print(
+            f"{name}: {1e3 * statistics.median(seconds):.1f} ms ({', '.join(f'{1e3 * turn:.0f}' for turn in seconds)})"
+        )
 
 
 def _step(model: Any, ids: Any) -> str:
@@ -211,7 +214,7 @@ def main() -> None:
     if options.pairs:
         pairs(options)
         return
-    found: dict[str, list[dict[str, Any]]] = {tool: [] for tool in options.tools}
+    measured: dict[str, list[dict[str, Any]]] = {tool: [] for tool in options.tools}
     path = os.pathsep.join(filter(None, [str(SOURCES), os.environ.get("PYTHONPATH", "")]))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     for _ in range(options.repeats):
@@ -221,11 +224,11 @@ def main() -> None:
                 capture_output=True, text=True, env=environment, check=False,
             )  # fmt: skip
             print(tool, done.stdout.strip()[-300:] or done.stderr.strip()[-300:], file=sys.stderr, flush=True)
-            found[tool].append(
+            measured[tool].append(
                 json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"error": done.stderr}
             )
     print("| tool | plain forward, ms | look, ms | times | memory, MB | says |\n|---|---|---|---|---|---|")
-    for tool, runs in found.items():
+    for tool, runs in measured.items():
         failed = [run["error"].strip().splitlines()[-1] for run in runs if "error" in run]
         if failed:
             print(f"| {tool} | | | | | fails: {failed[0][:160]} |")

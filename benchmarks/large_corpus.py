@@ -1,6 +1,6 @@
-"""Host memory of training on a large corpus: makes one of N pairs, trains on it, and prints the peaks.
+"""Measures host memory of training on a large corpus: writes one of N pairs, trains on it, and prints the peaks.
 
-The text comes from the demo corpus's grammar, with repetitions that are kept, so that only its size matters.
+The text comes from the demo corpus's grammar; repeated pairs are kept, since only the size of the corpus matters.
 
     python benchmarks/large_corpus.py --pairs 10000000 --folder DIR
 """
@@ -30,7 +30,7 @@ def write_corpus(folder: Path, pairs: int) -> None:
 
 
 def watch(pid: int, peaks: dict[str, int], done: threading.Event) -> None:
-    """Keeps the largest resident and anonymous memory of a process, in KiB."""
+    """Records the largest resident and anonymous memory of a process, in KiB."""
     while not done.wait(0.2):
         try:
             status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")

@@ -1,9 +1,9 @@
-"""Peak memory of training steps on this machine beside what ``clearhead plan`` forecasts, preset by preset.
+"""Compares the peak memory of training steps on this machine with the forecast of ``clearhead plan``, per preset.
 
-``python benchmarks/memory.py translate-tiny demo gpt-char`` measures each in processes of its own: what the system
-counts as resident at the peak, without the pages of libraries, less what was there before the model was built. Once
-with an allocator that takes every tensor from the system and gives it back (glibc's mmap), which is what the tensors
-need; and once as a training has it, with freed memory kept, whose holes come on top.
+``python benchmarks/memory.py translate-tiny demo gpt-char`` measures each preset in two processes of its own: the peak
+of resident memory, without the pages of libraries, minus what was resident before the model was built. In the first,
+the allocator takes every tensor from the system and returns it (glibc's mmap), so that the peak is what the tensors
+need; in the second, freed memory is kept as in training, so that fragmentation is added.
 """
 
 import json
@@ -18,14 +18,14 @@ STEPS = 3
 
 
 def resident() -> dict[str, int]:
-    """Bytes of this process now and at its highest, from Linux; without the pages of libraries, which are files."""
+    """Returns the bytes of this process now and at its peak, according to Linux; without the pages of library files."""
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     size = {key: int(lines[key].split()[0]) * 1024 for key in ("VmHWM", "RssAnon", "RssFile")}
     return {"now": size["RssAnon"], "peak": size["VmHWM"] - size["RssFile"]}
 
 
 def measure(preset: str, overrides: list[str]) -> dict[str, Any]:
-    """Takes steps on the batch that the forecast is of, and returns bytes."""
+    """Takes steps on the batch of the forecast; returns bytes forecast and measured."""
     from clearhead.optim.build import build_ema, build_optimizers
     from clearhead.runs.recipes import read_recipe
     from clearhead.training.arrangement import arrange
@@ -35,10 +35,10 @@ def measure(preset: str, overrides: list[str]) -> dict[str, Any]:
     from clearhead.verbs.plan import Devices, plan
 
     tree = read_recipe(preset, overrides)
-    found = plan(tree, preset, Devices())
+    forecast = plan(tree, preset, Devices())
     recipe, example = example_of(tree, preset, None)
     warm_up(recipe, example)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is that of the forecast
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak, which so far is that of making the forecast
     if os.environ["MEMORY_ONE"] == "kept":
         keep_freed_memory()
     before = resident()["now"]
@@ -53,7 +53,7 @@ def measure(preset: str, overrides: list[str]) -> dict[str, Any]:
         optimizers.zero_grad()
         for _ in range(min(recipe.train.grad_accum_steps, 2)):
             with precision.autocast():
-                loss = example.loss(model, found.rows)
+                loss = example.loss(model, forecast.rows)
             loss.backward()
             del loss
         optimizers.step()
@@ -61,11 +61,11 @@ def measure(preset: str, overrides: list[str]) -> dict[str, Any]:
             ema.update_parameters(model)
         seconds = time.perf_counter() - started
     measured = resident()["peak"] - before
-    return {"preset": preset, "forecast": found.memory["peak"], "measured": measured, "seconds": seconds}
+    return {"preset": preset, "forecast": forecast.memory["peak"], "measured": measured, "seconds": seconds}
 
 
 def warm_up(recipe: Any, example: Any) -> None:
-    """Takes a step on one row, so that libraries load what they load once, and gives the memory back."""
+    """Takes a step on one row, so that libraries do their one-time loading, and returns the memory to the system."""
     import ctypes
     import gc
 
@@ -81,26 +81,26 @@ def warm_up(recipe: Any, example: Any) -> None:
 
 
 def main() -> None:
-    """Measures every preset that is named; ``KEY=VALUE`` arguments are for all of them."""
+    """Measures the presets among the arguments; ``KEY=VALUE`` arguments apply to all of them."""
     names = [word for word in sys.argv[1:] if "=" not in word]
     overrides = [word for word in sys.argv[1:] if "=" in word]
     if os.environ.get("MEMORY_ONE"):
         sys.stdout.write(json.dumps(measure(names[0], overrides)) + "\n")
         return
     for name in names:
-        found = {kind: in_a_process(name, overrides, kind) for kind in ("exact", "kept")}
-        forecast = found["exact"]["forecast"] / 2**20
-        exact, kept = (found[kind]["measured"] / 2**20 for kind in ("exact", "kept"))
+        results = {kind: in_a_process(name, overrides, kind) for kind in ("exact", "kept")}
+        forecast = results["exact"]["forecast"] / 2**20
+        exact, kept = (results[kind]["measured"] / 2**20 for kind in ("exact", "kept"))
         sys.stdout.write(
             f"{name:16} forecast {forecast:7,.0f} MiB  tensors {exact:7,.0f} MiB ({forecast / exact - 1:+.1%})  "
             f"with freed memory kept {kept:7,.0f} MiB ({kept / forecast - 1:+.1%})  "
-            f"{found['kept']['seconds']:.1f} s a step\n"
+            f"{results['kept']['seconds']:.1f} s per step\n"
         )
         sys.stdout.flush()
 
 
 def in_a_process(name: str, overrides: list[str], kind: str) -> dict[str, Any]:
-    """Measures one preset; ``kind`` is exact or kept."""
+    """Measures one preset in a process of its own; ``kind`` is exact (freed memory is returned) or kept."""
     environment = {**os.environ, "MEMORY_ONE": kind}
     if kind == "exact":
         environment |= {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
@@ -108,8 +108,8 @@ def in_a_process(name: str, overrides: list[str], kind: str) -> dict[str, Any]:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{name}: {done.stderr.splitlines()[-1]}")
-    one: dict[str, Any] = json.loads(done.stdout)
-    return one
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 if __name__ == "__main__":

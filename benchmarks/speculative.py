@@ -1,7 +1,7 @@
-"""Writing with a draft model beside writing without: new pieces per second of one text, greedy and sampled.
+"""Measures new pieces per second of one text written with and without a draft model, greedy and sampled.
 
-TARGET in the environment names a run of a language model, DRAFTS others with the same tokenizer, divided by commas;
-they may be of any kind. The prompt is PROMPT, or the begin of a text.
+In the environment, TARGET names a run of a language model, and DRAFTS other runs of any kind with the same tokenizer,
+separated by commas. The prompt is PROMPT, or empty.
 """
 
 import os
@@ -14,7 +14,7 @@ TEMPERATURES = {"greedy": 0.0, "sampled": 1.0}
 
 
 def build(spec: dict) -> tuple[Run, dict]:
-    """Returns the repeat (one text) of one case; each repeat has another seed."""
+    """Returns a function that does one repeat (one text) of a case; each repeat has another seed."""
     from clearhead.decode.sampling import SamplingConfig
     from clearhead.tasks.language_model.prompts import GenerationConfig
     from clearhead.verbs.load import load
@@ -26,24 +26,24 @@ def build(spec: dict) -> tuple[Run, dict]:
 
     def run() -> float:
         sampling = SamplingConfig(temperature=TEMPERATURES[spec["group"]], seed=next(seeds))
-        (found,) = target.generate([os.environ.get("PROMPT", "")], config, sampling=sampling, draft=draft)
-        accepted.append(found.accepted or 0.0)
-        return float(len(found.ids))
+        (text,) = target.generate([os.environ.get("PROMPT", "")], config, sampling=sampling, draft=draft)
+        accepted.append(text.accepted or 0.0)
+        return float(len(text.ids))
 
     run()
     return run, {"gflop": 0.0, "accepted": f"{accepted[0]:.0%}" if draft else "-"}
 
 
 def cases() -> list[Case]:
-    """The target alone, then with each draft."""
+    """Returns the cases: the target alone, then with each draft."""
     target = os.environ.get("TARGET", "")
     drafts = [name for name in os.environ.get("DRAFTS", "").split(",") if name]
-    found = []
+    every = []
     for group in TEMPERATURES:
         for draft in ["", *drafts]:
             name = f"draft {Path(draft).name}" if draft else "clearhead"
-            found.append(Case(group, name, {"group": group, "target": target, "draft": draft}))
-    return found
+            every.append(Case(group, name, {"group": group, "target": target, "draft": draft}))
+    return every
 
 
 if __name__ == "__main__":

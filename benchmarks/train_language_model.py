@@ -1,9 +1,9 @@
-"""Training a decoder-only model, the same shapes and batches in every peer: tokens per second and ms per iteration.
+"""Measures training a decoder-only model, with equal shapes and batches in all peers: tokens/s and ms per iteration.
 
-``char`` is nanoGPT's CPU setting for characters, ``mid`` its Shakespeare model for a GPU; neither has dropout. Ours has
-GPT-2's parts (GELU by tanh, biases), as Hugging Face's; ``clearhead as nanogpt`` has nanoGPT's (by erf, none). ``head``
-is the output layer and the loss alone, with 50,257 pieces: ours never holds all logits, the plain one does.
-The peer nanogpt needs NANOGPT, a checkout of it, in the environment.
+``char`` is nanoGPT's CPU setting for characters, ``mid`` its Shakespeare model for a GPU; neither has dropout. Our
+model has GPT-2's parts, like Hugging Face's (GELU with tanh, biases); ``clearhead as nanogpt`` has nanoGPT's (GELU with
+erf, no biases). ``head`` is the output layer and the loss alone, with 50,257 pieces: ours never holds all logits, the
+plain computation does. The peer nanogpt needs a checkout of nanoGPT, which NANOGPT names in the environment.
 """
 
 import os
@@ -21,7 +21,7 @@ HEAD_ROWS, HEAD_D, HEAD_VOCAB = 2048, 512, 50_257
 
 
 def build(spec: dict) -> tuple[Run, dict]:
-    """Returns the repeat (some steps) of one case."""
+    """Returns a function that does one repeat (some steps) of a case."""
     import torch
 
     torch.manual_seed(0)
@@ -46,13 +46,13 @@ def build(spec: dict) -> tuple[Run, dict]:
 
 
 def clearhead(shape: dict, inputs, targets, **block):
-    """Our model and step as ``clearhead train`` runs them."""
+    """Sets up our model and step as ``clearhead train`` runs them."""
     from clearhead.data.stream import StreamBatch
     from clearhead.loss import plain_loss
     from clearhead.models.gpt import GPT, GPTConfig
     from clearhead.nn.layer import BlockConfig
     from clearhead.optim.build import OptimConfig, build_optimizers
-    from clearhead.tasks.language_model.recipe import batch_loss
+    from clearhead.tasks.language_model.recipe import language_model_loss
     from clearhead.training.device import keep_freed_memory
     from clearhead.training.step import train_step
 
@@ -62,11 +62,13 @@ def clearhead(shape: dict, inputs, targets, **block):
     net = GPT(GPTConfig(**sizes, max_seq_len=shape["context"], dropout=0.0, block=words), vocab_size=VOCAB)
     optimizers = build_optimizers(net, OptimConfig(**ADAM), RATE)
     batch, loss = StreamBatch(inputs, targets, inputs.numel()), plain_loss()
-    return net, lambda: train_step(net, [batch], lambda one: batch_loss(net, one, loss), optimizers, grad_clip_norm=1.0)
+    return net, lambda: train_step(
+        net, [batch], lambda one: language_model_loss(net, one, loss), optimizers, grad_clip_norm=1.0
+    )
 
 
 def hugging_face(shape: dict, inputs, targets):
-    """GPT-2's class with the loop of every tutorial."""
+    """Sets up Hugging Face's GPT-2 class with a standard training loop."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -74,7 +76,7 @@ def hugging_face(shape: dict, inputs, targets):
     rates = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
     net = GPT2LMHeadModel(GPT2Config(vocab_size=VOCAB, bos_token_id=0, eos_token_id=0, **sizes, **rates))
     optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, **ADAM, fused=True)
-    labels = torch.cat([inputs[:, :1], targets[:, :-1]], dim=1)  # it shifts them itself
+    labels = torch.cat([inputs[:, :1], targets[:, :-1]], dim=1)  # the model shifts labels itself
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -86,7 +88,7 @@ def hugging_face(shape: dict, inputs, targets):
 
 
 def nanogpt(shape: dict, inputs, targets, *, compiled: bool = False):
-    """nanoGPT's own model and optimizer, as its ``train.py`` calls them, compiled as there or not."""
+    """Sets up nanoGPT's own model and optimizer as its ``train.py`` does, compiled (its default) or not."""
     import torch
 
     sys.path.insert(0, os.environ["NANOGPT"])
@@ -108,7 +110,7 @@ def nanogpt(shape: dict, inputs, targets, *, compiled: bool = False):
 
 
 def head(peer: str) -> tuple[Run, dict]:
-    """Output layer and loss, forward and backward."""
+    """Sets up the output layer and the loss, forward and backward."""
     import torch
     from torch.nn import functional
 
@@ -131,17 +133,17 @@ def head(peer: str) -> tuple[Run, dict]:
 
 
 def cases() -> list[Case]:
-    """Peers out of the box, then Hugging Face with the allocator's setting for information."""
-    found = []
+    """Returns the cases: peers out of the box, and for information Hugging Face with the allocator's setting."""
+    every = []
     for shape in SHAPES:
-        found += [Case(shape, peer, {"shape": shape, "peer": peer}) for peer in ("clearhead", "hf-gpt2")]
-        found.append(Case(shape, "nanogpt", {"shape": shape, "peer": "nanogpt"}))
-        found.append(Case(shape, "nanogpt+compile", {"shape": shape, "peer": "nanogpt", "options": {"compiled": True}}))
+        every += [Case(shape, peer, {"shape": shape, "peer": peer}) for peer in ("clearhead", "hf-gpt2")]
+        every.append(Case(shape, "nanogpt", {"shape": shape, "peer": "nanogpt"}))
+        every.append(Case(shape, "nanogpt+compile", {"shape": shape, "peer": "nanogpt", "options": {"compiled": True}}))
         as_there = {"activation": "gelu", "bias": False}
-        found.append(Case(shape, "clearhead as nanogpt", {"shape": shape, "peer": "clearhead", "options": as_there}))
-        found.append(Case(shape, "hf-gpt2+malloc", {"shape": shape, "peer": "hf-gpt2"}, environ=MALLOC, repeats=3))
-    found += [Case("head", peer, {"shape": "head", "peer": peer}) for peer in ("clearhead", "cross_entropy")]
-    return found
+        every.append(Case(shape, "clearhead as nanogpt", {"shape": shape, "peer": "clearhead", "options": as_there}))
+        every.append(Case(shape, "hf-gpt2+malloc", {"shape": shape, "peer": "hf-gpt2"}, environ=MALLOC, repeats=3))
+    every += [Case("head", peer, {"shape": "head", "peer": peer}) for peer in ("clearhead", "cross_entropy")]
+    return every
 
 
 if __name__ == "__main__":

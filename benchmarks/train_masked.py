@@ -1,9 +1,9 @@
-"""Pretraining a BERT (MLM and NSP), the same shape, batches and optimizer in every peer: tokens per second.
+"""Measures tokens/s of pretraining a BERT (MLM and NSP), with equal shape, batches and optimizer in all peers.
 
-``mini`` is 256 features, 4 layers, 16 rows of 128 positions, 16,000 pieces, 15 % of them hidden; ``dropout`` has BERT's
-0.1 everywhere, ``plain`` none. Ours has the parts of Hugging Face's model (post-norm, learned positions, GELU, tied
-output). ``hf-masked`` is Hugging Face's with its head applied to the hidden positions only, by hand; ``hf`` is what
-``BertForPreTraining`` does: logits at every position.
+The model has 256 features, 4 layers and 16,000 pieces; a batch has 16 rows of 128 positions, of which 15 % are masked.
+The group ``dropout`` has BERT's rate of 0.1 everywhere, ``plain`` none. Our model has the parts of Hugging Face's
+(post-norm, learned positions, GELU, tied output). ``hf`` is ``BertForPreTraining``, which computes logits at every
+position; ``hf-masked`` applies its head to the masked positions only.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ STEPS = 2
 
 
 def build(spec: dict) -> tuple[Run, dict]:
-    """Returns the repeat (some steps) of one case."""
+    """Returns a function that does one repeat (some steps) of a case."""
     import torch
 
     torch.manual_seed(0)
@@ -36,19 +36,19 @@ def build(spec: dict) -> tuple[Run, dict]:
             step()
         return STEPS * ids.numel()
 
-    inside = 12 * LAYERS * D * D + 2 * LAYERS * LENGTH * D  # multiplications for a position, attention among them
+    inside = 12 * LAYERS * D * D + 2 * LAYERS * LENGTH * D  # multiplications per position, including attention
     head = (D * D + D * VOCAB) * (1 if spec["peer"] == "hf" else float(hidden.float().mean()))
     facts = {"gflop": 6 * (inside + head) / 1e9, "parameters": f"{sum(w.numel() for w in net.parameters()):,}"}
     return run, facts
 
 
 def clearhead(ids, originals, hidden, segments, follows, dropout):
-    """Our model and step as ``clearhead train`` runs them."""
+    """Sets up our model and step as ``clearhead train`` runs them."""
     from clearhead.data.masked import MaskedBatch
     from clearhead.loss import plain_loss
     from clearhead.models.bert import BertConfig, BertPretraining, bert_block
     from clearhead.optim.build import OptimConfig, build_optimizers
-    from clearhead.tasks.masked.recipe import batch_loss
+    from clearhead.tasks.masked.recipe import masked_loss
     from clearhead.training.device import keep_freed_memory
     from clearhead.training.step import train_step
 
@@ -61,11 +61,13 @@ def clearhead(ids, originals, hidden, segments, follows, dropout):
     targets = originals.flatten()[at]
     batch = MaskedBatch(ids, segments, ids >= 0, at, targets, follows, len(at))
     loss = plain_loss()
-    return net, lambda: train_step(net, [batch], lambda one: batch_loss(net, one, loss), optimizers, grad_clip_norm=1.0)
+    return net, lambda: train_step(
+        net, [batch], lambda one: masked_loss(net, one, loss), optimizers, grad_clip_norm=1.0
+    )
 
 
 def hugging_face(ids, originals, hidden, segments, follows, dropout):
-    """``BertForPreTraining`` with the loop of every tutorial."""
+    """Sets up ``BertForPreTraining`` with a standard training loop."""
     net, step_with = published(dropout)
     labels = originals.masked_fill(~hidden, -100)
     inputs = {"input_ids": ids, "attention_mask": (ids >= 0).long(), "token_type_ids": segments}
@@ -73,7 +75,7 @@ def hugging_face(ids, originals, hidden, segments, follows, dropout):
 
 
 def masked_only(ids, originals, hidden, segments, follows, dropout):
-    """The same model, whose head gets the hidden positions alone."""
+    """Sets up the same model with its head applied to the masked positions only."""
     from torch.nn import functional
 
     net, step_with = published(dropout)
@@ -91,7 +93,7 @@ def masked_only(ids, originals, hidden, segments, follows, dropout):
 
 
 def published(dropout: float):
-    """Hugging Face's model, and what takes a step on the loss that a function gives."""
+    """Returns Hugging Face's model and a function that takes a step on a loss."""
     import torch
     from transformers import BertConfig, BertForPreTraining
 
@@ -110,12 +112,12 @@ def published(dropout: float):
 
 
 def cases() -> list[Case]:
-    """Peers out of the box, then Hugging Face with the allocator's setting for information."""
-    found = []
+    """Returns the cases: peers out of the box, and for information Hugging Face with the allocator's setting."""
+    every = []
     for group, rate in GROUPS.items():
-        found += [Case(group, peer, {"peer": peer, "dropout": rate}) for peer in ("clearhead", "hf", "hf-masked")]
-        found.append(Case(group, "hf+malloc", {"peer": "hf", "dropout": rate}, environ=MALLOC, repeats=3))
-    return found
+        every += [Case(group, peer, {"peer": peer, "dropout": rate}) for peer in ("clearhead", "hf", "hf-masked")]
+        every.append(Case(group, "hf+malloc", {"peer": "hf", "dropout": rate}, environ=MALLOC, repeats=3))
+    return every
 
 
 if __name__ == "__main__":

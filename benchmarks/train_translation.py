@@ -1,7 +1,7 @@
-"""Training an encoder-decoder: real (not padded) target tokens per second, on the same batches for every peer.
+"""Measures training an encoder-decoder: real (not padding) target tokens per second, on equal batches for all peers.
 
-Random ids with lengths like Multi30k's, a vocabulary of 8,000 for source, target and output together, 4,096 padded
-target positions a batch, dropout 0.1, cross-entropy of the real targets, fused AdamW. A repeat is three steps on
+Random ids with lengths like Multi30k's, a joint vocabulary of 8,000 for source, target and output, batches of 4,096
+target positions with padding, dropout 0.1, cross-entropy of the real targets, fused AdamW. A repeat is three steps, on
 batches of short, middle and long sentences.
 """
 
@@ -17,13 +17,13 @@ SIZES = {"tiny": {"d": 128, "h": 4, "ff": 256, "n": 4}, "small": {"d": 256, "h":
 VOCAB, UNK, PAD, BOS, EOS = 8000, 0, 1, 2, 3
 BATCH_TOKENS, STEPS, DROPOUT, MAX_LEN = 4096, 3, 0.1, 64
 RATE, ADAM = 1e-4, {"betas": (0.9, 0.98), "eps": 1e-9, "weight_decay": 0.01}
-# what clearhead.training.device says to glibc, said from outside to a peer that does not
+# the settings that clearhead.training.device gives to glibc, as environment variables for peers that do not set them
 MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1), "MALLOC_TOP_PAD_": str(64 * 2**20)}
 LossOf = Callable[..., object]
 
 
 def make_batches(*, bucketed: bool) -> list[list[tuple[list[int], list[int]]]]:
-    """Draws three batches of (source, target), ids without marks; the same ones in every process."""
+    """Draws three batches of (source, target), ids without begin and end marks; the same in every process."""
     draw = random.Random(7)
     lengths = []
     for _ in range(20_000):
@@ -52,17 +52,17 @@ def padded(rows: list[tuple[list[int], list[int]]]):
 
 
 def gflop_per_target(batches, size: dict) -> float:
-    """Matrix products, forward and back, of the real tokens; attention itself (less than a tenth) is left out."""
+    """Counts the matrix products of real tokens, forward and backward, without attention (less than a tenth)."""
     d, ff, n = size["d"], size["ff"], size["n"]
     targets = sum(len(tgt) + 1 for rows in batches for _, tgt in rows)
     sources = sum(len(src) + 1 for rows in batches for src, _ in rows)
-    per_source = n * (4 * d * d + 2 * d * ff) + n * 2 * d * d  # encoder, and the decoder's keys and values of memory
+    per_source = n * (4 * d * d + 2 * d * ff) + n * 2 * d * d  # encoder, and the decoder's projections of the memory
     per_target = n * (6 * d * d + 2 * d * ff) + d * VOCAB
     return 6 * (sources * per_source + targets * per_target) / targets / 1e9
 
 
 def build(spec: dict) -> tuple[Run, dict]:
-    """Returns the repeat (three steps) of one case."""
+    """Returns a function that does one repeat (three steps) of a case."""
     import torch
 
     torch.manual_seed(0)
@@ -93,7 +93,7 @@ def build(spec: dict) -> tuple[Run, dict]:
 
 
 def plain_step(net, loss_of: LossOf):
-    """The loop of every tutorial."""
+    """Runs a standard training loop."""
     import torch
 
     optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, **ADAM, fused=True)
@@ -107,7 +107,7 @@ def plain_step(net, loss_of: LossOf):
 
 
 def clearhead(size: dict, *, recipe: bool):
-    """Our model and step as ``clearhead train`` runs them.
+    """Sets up our model and step as ``clearhead train`` runs them.
 
     ``recipe`` adds what its presets do and the peers do not: label smoothing, clipping, the average of the weights.
     """
@@ -115,7 +115,7 @@ def clearhead(size: dict, *, recipe: bool):
     from clearhead.loss import LossConfig
     from clearhead.models.transformer import Transformer, TransformerConfig
     from clearhead.optim.build import OptimConfig, build_ema, build_optimizers
-    from clearhead.tasks.translation.recipe import batch_loss
+    from clearhead.tasks.translation.recipe import translation_loss
     from clearhead.training.device import keep_freed_memory
     from clearhead.training.step import train_step
 
@@ -140,12 +140,12 @@ def clearhead(size: dict, *, recipe: bool):
         return Batch(src, mask, tgt, targets, int((targets != PAD).sum()), indices=src[:, 0])
 
     def loss_of(*tensors):
-        total, count = batch_loss(net, as_batch(*tensors), smoothing)
+        total, count = translation_loss(net, as_batch(*tensors), smoothing)
         return total / count
 
     def step(*tensors) -> None:
         batch = as_batch(*tensors)
-        train_step(net, [batch], lambda one: batch_loss(net, one, smoothing), optimizers, grad_clip_norm=clip)
+        train_step(net, [batch], lambda one: translation_loss(net, one, smoothing), optimizers, grad_clip_norm=clip)
         if ema is not None:
             ema.update_parameters(net)
 
@@ -153,7 +153,7 @@ def clearhead(size: dict, *, recipe: bool):
 
 
 def marian(size: dict, **marks):
-    """Hugging Face's Marian of this size, with relu and scaled embeddings as the published ones are trained."""
+    """Builds Hugging Face's Marian of this size, with relu and scaled embeddings like the published models."""
     from transformers import MarianConfig, MarianMTModel
 
     sizes = {"layers": size["n"], "attention_heads": size["h"], "ffn_dim": size["ff"]}
@@ -163,7 +163,7 @@ def marian(size: dict, **marks):
 
 
 def hf_marian(size: dict):
-    """Hugging Face's Marian with its own loss."""
+    """Sets up Hugging Face's Marian with its own loss."""
     marks = {"pad_token_id": PAD, "eos_token_id": EOS, "decoder_start_token_id": BOS}
     net = marian(size, vocab_size=VOCAB, **marks)
 
@@ -175,7 +175,7 @@ def hf_marian(size: dict):
 
 
 def joeynmt(size: dict):
-    """JoeyNMT's model class, set up as its Transformer configurations do."""
+    """Sets up JoeyNMT's model class as its Transformer configurations do."""
     from joeynmt.model import build_model
     from joeynmt.vocabulary import Vocabulary
 
@@ -201,7 +201,7 @@ def joeynmt(size: dict):
 
 
 def tutorial(size: dict):
-    """torch.nn.Transformer between a scaled embedding with sinusoidal positions and the tied output layer."""
+    """Sets up torch.nn.Transformer with a scaled embedding, sinusoidal positions and a tied output layer."""
     import torch
     from torch import nn
     from torch.nn import functional
@@ -228,7 +228,7 @@ def tutorial(size: dict):
 
 
 def cases_of(size: str) -> list[Case]:
-    """Peers out of the box, then three cases for information."""
+    """Returns the cases: peers out of the box, then three for information."""
 
     def case(name: str, peer: str, *, environ: dict | None = None, repeats: int = 1000, **spec) -> Case:
         python = "joey" if peer == "joeynmt" else "main"

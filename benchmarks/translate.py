@@ -1,7 +1,7 @@
-"""Translating with an encoder-decoder of random weights, the same ones in every peer: output tokens per second.
+"""Measures output tokens/s of translating with an encoder-decoder of random weights, the same in all peers.
 
-A repeat translates a batch of sentences of 16 source pieces into exactly 24 target pieces each, the end mark held
-back in every peer. What each peer wrote in its warm-up is compared, piece by piece, with Hugging Face's translation.
+A repeat translates a batch of sentences of 16 source pieces into exactly 24 target pieces each; in every peer the end
+mark is forbidden before that. The output of each peer's warm-up is compared, piece by piece, with Hugging Face's.
 """
 
 import math
@@ -33,7 +33,7 @@ RENAMED = {
 
 
 def our_model():
-    """Our Transformer as of 2017 (post-norm), with the order of features in Marian's table of positions."""
+    """Builds our Transformer of 2017 (post-norm), with the features of positions in Marian's order."""
     import torch
 
     from clearhead.models.transformer import Transformer, TransformerConfig
@@ -45,10 +45,10 @@ def our_model():
     config = TransformerConfig(**sizes, **layers, block=BlockConfig(norm_position="post"))
     model = Transformer(config, src_vocab_size=PAD + 1, vocab_size=PAD + 1, pad_id=PAD).eval()
     with torch.no_grad():
-        for name, weight in model.named_parameters():  # as drawn, each piece would repeat the one before
+        for name, weight in model.named_parameters():  # with the initial weights each piece would repeat the last one
             factors = {"q_proj.weight": 6, "k_proj.weight": 6, "o_proj.weight": 3}
             weight.mul_(next((factor for end, factor in factors.items() if name.endswith(end)), 1))
-        table = model.encoder.embedding.position.table  # the decoder's too: the embedding is one
+        table = model.encoder.embedding.position.table  # of encoder and decoder, which share one embedding
         table.copy_(torch.cat([table[:, 0::2], table[:, 1::2]], dim=1))
     return model
 
@@ -66,54 +66,54 @@ def save_marian(folder: Path) -> None:
     missing, unexpected = peer.load_state_dict(weights, strict=False)  # tied and fixed tables are missing
     wrong = unexpected + [name for name in missing if "layers" in name]
     assert not wrong, wrong
-    peer.generation_config = GenerationConfig(**marks, bad_words_ids=[[PAD]])  # as Marian's models come
+    peer.generation_config = GenerationConfig(**marks, bad_words_ids=[[PAD]])  # as Marian's models have it
     peer.save_pretrained(folder / "marian")
 
 
 def sources(batch: int) -> list[list[int]]:
-    """Random source sentences, end mark included."""
+    """Draws random source sentences, with their end marks."""
     draw = random.Random(5)
     return [[*draw.choices(range(2, PAD), k=SRC_LEN - 1), EOS] for _ in range(batch)]
 
 
 def build(spec: dict) -> tuple[Run, dict]:
-    """Returns the repeat (one batch) of one case."""
+    """Returns a function that does one repeat (one batch) of a case."""
     translate = {"clearhead": clearhead, "hf": hugging_face, "ctranslate2": ctranslate2}[spec["peer"]](spec)
     written = translate()
     assert all(len(ids) == TGT_LEN for ids in written), {len(ids) for ids in written}
     facts = {"written": written, "distinct": len({piece for ids in written for piece in ids})}
     d, ff, n = SIZE["d"], SIZE["ff"], SIZE["n"]
-    per_source = n * (6 * d * d + 2 * d * ff)  # encoder, and the decoder's keys and values of memory
+    per_source = n * (6 * d * d + 2 * d * ff)  # encoder, and the decoder's projections of the memory
     per_target = n * (6 * d * d + 2 * d * ff) + d * PAD
     facts["gflop"] = 2 * (per_source * SRC_LEN / TGT_LEN + per_target * spec["beam"]) / 1e9
     return lambda: float(sum(map(len, translate()))), facts
 
 
 def clearhead(spec: dict):
-    """Our search over our step, as ``clearhead translate`` runs them."""
+    """Sets up our search and decoding step as ``clearhead translate`` runs them."""
     import torch
 
     from clearhead.decode.decoding import start_decoding
     from clearhead.decode.rules import at_least, forbid
     from clearhead.decode.search import SearchConfig, beam_search
-    from clearhead.engine.onednn import can_pack, pack
+    from clearhead.engine.choose import choose
 
     model, src_ids = our_model(), torch.tensor(sources(spec["batch"]))
-    model = pack(model) if can_pack(model) else model
+    model = choose(model).prepare() or model
     config, rules = SearchConfig(beam=spec["beam"]), [forbid([PAD]), at_least(TGT_LEN, EOS)]
     limits = [TGT_LEN] * spec["batch"]
 
     def translate() -> list[list[int]]:
         with torch.inference_mode():
             decoding = start_decoding(model, src_ids, None, beam=spec["beam"])
-        found = beam_search(decoding, config, limits=limits, bos_id=PAD, eos_id=EOS, rules=rules)
-        return [ranked[0].ids for ranked in found]
+        hypotheses = beam_search(decoding, config, limits=limits, bos_id=PAD, eos_id=EOS, rules=rules)
+        return [ranked[0].ids for ranked in hypotheses]
 
     return translate
 
 
 def hugging_face(spec: dict):
-    """``generate`` out of the box."""
+    """Sets up Hugging Face's ``generate`` out of the box."""
     import torch
     from transformers import MarianMTModel
 
@@ -131,7 +131,7 @@ def hugging_face(spec: dict):
 
 
 def ctranslate2(spec: dict):
-    """CTranslate2 on the same weights; two workers share a batch, each on half of the threads."""
+    """Sets up CTranslate2 with the same weights; two workers share a batch, each with half of the threads."""
     from ctranslate2 import Translator
 
     converted, threads = convert(Path(spec["folder"])), int(os.environ["OMP_NUM_THREADS"])
@@ -142,14 +142,14 @@ def ctranslate2(spec: dict):
     share = {"max_batch_size": -(-spec["batch"] // spec["workers"])}
 
     def translate() -> list[list[int]]:
-        found = translator.translate_batch(pieces, beam_size=spec["beam"], **length, **share)
-        return [[int(piece[1:]) for piece in one.hypotheses[0]] for one in found]
+        results = translator.translate_batch(pieces, beam_size=spec["beam"], **length, **share)
+        return [[int(piece[1:]) for piece in result.hypotheses[0]] for result in results]
 
     return translate
 
 
 def convert(folder: Path) -> Path:
-    """Converts the Marian in ``folder``, the first time that it is asked for."""
+    """Converts the Marian in ``folder``, unless that has been done."""
     target = folder / "ctranslate2"
     if target.exists():
         return target
@@ -157,7 +157,7 @@ def convert(folder: Path) -> Path:
     from transformers import MarianMTModel
 
     class Vocabulary:
-        """As much of a tokenizer as the converter asks for."""
+        """The part of a tokenizer that the converter uses."""
 
         eos_token, unk_token = "</s>", "<unk>"
 
@@ -177,7 +177,7 @@ def convert(folder: Path) -> Path:
 
 
 def compare(rows: list[Row]) -> None:
-    """Adds each case's share of pieces equal to Hugging Face's, and drops the pieces."""
+    """Adds to each case the share of its pieces that equal Hugging Face's, and drops the pieces."""
     written = {row["case"]: row["facts"].pop("written") for row in rows if row.get("facts", {}).get("written")}
     for row in rows:
         if "hf" in written and row["case"] in written:
@@ -188,15 +188,15 @@ def compare(rows: list[Row]) -> None:
 
 
 def cases_of(beam: int, batch: int) -> list[Case]:
-    """The cases of one cell; a single sentence keeps one worker busy, no more."""
+    """Returns the cases of one cell; with a single sentence there is work for one worker only."""
     cell = f"{'greedy' if beam == 1 else f'beam{beam}'}-batch{batch}"
     base = {"beam": beam, "batch": batch}
-    found = [Case(cell, name, base | {"peer": name}) for name in ("clearhead", "hf")]
+    every = [Case(cell, name, base | {"peer": name}) for name in ("clearhead", "hf")]
     for compute in ("float32", "int8"):
         for workers in (1, 2) if batch > 1 else (1,):
             spec = base | {"peer": "ctranslate2", "compute": compute, "workers": workers}
-            found.append(Case(cell, f"ctranslate2-{compute}-{workers}worker", spec, "ct2"))
-    return found
+            every.append(Case(cell, f"ctranslate2-{compute}-{workers}worker", spec, "ct2"))
+    return every
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Reads recipes: TOML (or a mapping) to frozen dataclasses, every error at once and with the nearest right key."""
+"""Reads recipes: TOML (or a mapping) to frozen dataclasses; reports all errors at once, with the nearest right keys."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from clearhead.version import VERSION
 T = TypeVar("T")
 Tree = dict[str, Any]
 WRITER = "clearhead"
-"""Key of a recipe that says which version wrote it."""
+"""Key of a recipe for the version of clearhead that wrote it."""
 
 
 def read_toml(path: Path) -> Tree:
@@ -35,14 +35,14 @@ def read_toml(path: Path) -> Tree:
 
 
 def write_toml(tree: Mapping[str, Any]) -> str:
-    """Returns ``tree`` as TOML text; keys whose value is None are left out (None is every such key's default)."""
+    """Returns ``tree`` as TOML text, without keys whose value is None, since None is the default of all such keys."""
     import tomlkit
 
     return tomlkit.dumps(_without_none(tree))
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
-    """Returns ``base`` with the values of ``over``, table by table."""
+    """Returns ``base`` with the values of ``over`` in place of its own, table by table."""
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
@@ -51,7 +51,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
 
 
 def parse_overrides(pairs: Iterable[str]) -> Tree:
-    """Turns ``a.b=value`` strings into a tree; a value is TOML (``0.1``, ``true``, ``[1, 2]``) or else a plain string.
+    """Turns ``a.b=value`` strings into a tree; a value that is not TOML (``0.1``, ``true``, ``[1, 2]``) is a string.
 
     Raises:
         UsageError: a pair has no ``=`` or no key.
@@ -72,17 +72,17 @@ def parse_overrides(pairs: Iterable[str]) -> Tree:
 def parse(cls: type[T], tree: Mapping[str, Any], *, source: str) -> T:
     """Builds the frozen dataclass ``cls`` (nested ones too) from ``tree``.
 
-    A key that a table leaves out is as in the default of the field that the table is for, which may differ from the
-    default of its class.
+    If a table leaves a key out, its value is that in the default of the table's field, which may differ from the
+    default of the table's class.
 
     Args:
-        cls: a dataclass whose annotations say types and, by ``annotated_types``, ranges.
+        cls: a dataclass whose annotations give types and, by ``annotated_types``, ranges.
         tree: nested mapping, as TOML gives it.
         source: where the values come from, for messages.
 
     Raises:
-        UsageError: unknown keys (with the nearest right one), wrong types, values out of range; all in one line, which
-            says so where the tree is of a later version.
+        UsageError: there are unknown keys (the message names the nearest right ones), wrong types or values out of
+            range; one line lists them all, and says if a later version wrote the tree.
     """
     import pydantic
 
@@ -90,8 +90,8 @@ def parse(cls: type[T], tree: Mapping[str, Any], *, source: str) -> T:
     problems = _unknown_keys(cls, tree, "")
     if not problems:
         try:
-            # strict, since TOML has types and text where a number is due is a slip; by way of JSON, whose only kind
-            # of list may become a tuple
+            # strict, since TOML has types, and a string instead of a number is a mistake; through JSON, because strict
+            # pydantic accepts a JSON list as a tuple, but not a Python list
             whole = json.dumps(_over_defaults(cls, tree), default=str)
             return pydantic.TypeAdapter(cls).validate_json(whole, strict=True)
         except pydantic.ValidationError as error:
@@ -100,11 +100,11 @@ def parse(cls: type[T], tree: Mapping[str, Any], *, source: str) -> T:
 
 
 def newer_than_this(tree: Mapping[str, Any]) -> str:
-    """Returns a part of an error that says where a recipe is of a later version, which may know other keys; else ""."""
+    """Returns the part of an error that says a later version, with other keys, wrote the recipe; empty if none did."""
     written = str(tree.get(WRITER, ""))
     if _version(written) <= _version(VERSION):
         return ""
-    return f"; it is of clearhead {written}, this is {VERSION}"
+    return f"; it was written by clearhead {written}, this is {VERSION}"
 
 
 def _version(text: str) -> list[int]:
@@ -112,15 +112,15 @@ def _version(text: str) -> list[int]:
 
 
 def differences(old: Tree, new: Tree, prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """Returns the keys whose values differ, with both."""
-    found: dict[str, tuple[Any, Any]] = {}
+    """Returns the keys whose values differ, each with its old and new value; ``name`` and ``about`` do not count."""
+    changes: dict[str, tuple[Any, Any]] = {}
     for key in new:
         before, after = old.get(key), new[key]
         if isinstance(before, dict) and isinstance(after, dict):
-            found |= differences(before, after, f"{prefix}{key}.")
+            changes |= differences(before, after, f"{prefix}{key}.")
         elif before != after and prefix + key not in ("name", "about"):
-            found[prefix + key] = (before, after)
-    return found
+            changes[prefix + key] = (before, after)
+    return changes
 
 
 def as_tree(config: Any) -> Tree:
@@ -154,20 +154,21 @@ def _unknown_keys(cls: type, tree: Mapping[str, Any], prefix: str) -> list[str]:
 
 
 def _below(cls: type, name: str, prefix: str) -> list[str]:
-    """Returns the keys of that name in the tables of ``cls``, those of the upper tables first."""
+    """Returns the full keys that end in ``name`` in the tables of ``cls``, those of outer tables first."""
     tables = {f"{prefix}{field}.": table for field, kind in _fields(cls).items() if (table := _table_of(kind))}
-    found = [place + name for place, table in tables.items() if name in _fields(table)]
-    return found + [key for place, table in tables.items() for key in _below(table, name, place)]
+    own = [place + name for place, table in tables.items() if name in _fields(table)]
+    return own + [key for place, table in tables.items() for key in _below(table, name, place)]
 
 
 def _table_of(kind: Any) -> type | None:
-    """Returns the dataclass that a field holds, or may hold where it is optional."""
-    found = [one for one in (kind, *typing.get_args(kind)) if isinstance(one, type) and dataclasses.is_dataclass(one)]
-    return found[0] if len(found) == 1 else None
+    """Returns the dataclass that a field of this type holds, optional or not; None if it holds something else."""
+    types = [part for part in (kind, *typing.get_args(kind)) if isinstance(part, type)]
+    tables = [part for part in types if dataclasses.is_dataclass(part)]
+    return tables[0] if len(tables) == 1 else None
 
 
 def _over_defaults(cls: type, tree: Mapping[str, Any]) -> Tree:
-    """Lays the tables of ``tree`` over the defaults of the fields that they are for."""
+    """Merges the tables of ``tree`` into the defaults of their fields."""
     whole = dict(tree)
     for field in dataclasses.fields(cls):
         table, factory = tree.get(field.name), field.default_factory
@@ -178,21 +179,22 @@ def _over_defaults(cls: type, tree: Mapping[str, Any]) -> Tree:
 
 
 def _explain(item: Any) -> str:
+    """Returns an error of pydantic as "key = value: rule"."""
     key = ".".join(str(part) for part in item["loc"])
-    given, message = item["input"], item["msg"]
+    value, message = item["input"], item["msg"]
     expected = item.get("ctx", {}).get("expected")
     if item["type"] == "literal_error" and expected:
         known = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
-        return f"{key} = {given!r}: must be one of {', '.join(known)}" + _did_you_mean(given, known)
-    # errors that a config's own __post_init__ raised carry their whole sentence
+        return f"{key} = {value!r}: must be one of {', '.join(known)}" + _did_you_mean(value, known)
+    # errors raised by a config's own __post_init__ are complete sentences
     message = message.removeprefix("Value error, ")
     return (
-        f"{key} = {given!r}: {message[0].lower() + message[1:]}" if key and item["type"] != "value_error" else message
+        f"{key} = {value!r}: {message[0].lower() + message[1:]}" if key and item["type"] != "value_error" else message
     )
 
 
-def _did_you_mean(given: object, known: list[str]) -> str:
-    hint = nearest(str(given), known)
+def _did_you_mean(value: object, known: list[str]) -> str:
+    hint = nearest(str(value), known)
     return hint if "did you mean" in hint else ""
 
 

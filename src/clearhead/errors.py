@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class ClearheadError(Exception):
-    """Base of all errors that are reported as one line; ``exit_code`` is what the command line returns."""
+    """Base of all errors that the command line reports as one line; ``exit_code`` is its exit status."""
 
     exit_code = 1
 
@@ -17,19 +17,19 @@ class UsageError(ClearheadError):
 
 
 class DataError(ClearheadError):
-    """Text that cannot be read or does not fit together: missing, empty, unequal, not UTF-8, too long."""
+    """Data that cannot be used: missing, empty, of unequal length, not UTF-8, too long."""
 
     exit_code = 3
 
 
 class ModelError(ClearheadError):
-    """A run directory, checkpoint or model that is missing, damaged or of another shape."""
+    """A run directory, checkpoint or model that is missing, damaged or of the wrong shape."""
 
     exit_code = 4
 
 
 def nearest(given: str, known: Iterable[str]) -> str:
-    """Returns ``"; did you mean X?"`` for the closest of ``known``, or all of them when none is close."""
+    """Returns ``"; did you mean X?"`` with the closest of ``known``, or a list of all of them if none is close."""
     names = sorted(known)
     close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     if close:

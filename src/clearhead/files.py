@@ -1,32 +1,53 @@
-"""Small files that are there whole or not at all, whenever the process or the machine dies."""
+"""Small files written atomically: after a crash the old or the new content is there, never a part of it."""
 
 import contextlib
+import json
 import os
 from pathlib import Path
+from typing import Any
+
+from clearhead.errors import ModelError
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes ``content`` beside ``path``, brings it to the disk and renames it: a reader sees the old file or the new.
+    """Replaces ``path`` atomically: writes ``content`` to a temporary file, flushes it to disk and renames it.
 
     Raises:
-        OSError: the disk is full or the place cannot be written; the old file is as it was.
+        OSError: the disk is full or the file cannot be written; the old file is unchanged.
     """
-    if path.exists() and not path.is_file():  # a device or a pipe, which nothing may take the place of
+    if path.exists() and not path.is_file():  # a device or a pipe, which must not be replaced by a file
         path.write_bytes(content)
         return
-    beside = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(path.name + ".tmp")
     try:
-        beside.write_bytes(content)
-        sync(beside)
-        beside.replace(path)
+        temporary.write_bytes(content)
+        sync(temporary)
+        temporary.replace(path)
     except OSError:
-        remove(beside)
+        remove(temporary)
         raise
     sync(path.parent)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON table.
+
+    Raises:
+        ModelError: it is missing, or something else.
+    """
+    try:
+        tree = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{str(path)!r} is not JSON: {error}") from error
+    if not isinstance(tree, dict):
+        raise ModelError(f"{str(path)!r} is not a table")
+    return tree
+
+
 def sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
+    """Flushes a file, or the file names in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -35,6 +56,6 @@ def sync(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Deletes a file if it is there and may be deleted."""
+    """Deletes a file; does nothing if it does not exist or cannot be deleted."""
     with contextlib.suppress(OSError):
         path.unlink()

@@ -1,4 +1,4 @@
-"""Losses as (sum, count): a mean is taken once, over all real tokens of a step."""
+"""Losses as (sum, count): the step takes the mean once, over all its real tokens."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -19,11 +19,11 @@ class LossConfig:
     z_loss: Annotated[float, Ge(0.0)] = 0.0
     """Weight of log(sum of exp(logits))^2, which keeps logits small (Chowdhery et al. 2022)."""
     chunk_size: Annotated[int, Ge(1)] = 512
-    """Rows whose logits exist at a time in training."""
+    """Rows whose logits are computed at a time in training; smaller needs less memory."""
 
 
 def widened(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Returns half precision as float32, in which all losses are computed, and anything else as it is."""
+    """Converts half precision to float32, in which all losses are computed; returns other types unchanged."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
@@ -34,12 +34,12 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
 ) -> tuple[Float[Tensor, ""], int]:
-    """Cross-entropy in nats, summed over rows that are all real.
+    """Computes the cross-entropy in nats, summed over the rows, none of which is padding.
 
     Args:
         logits: [rows, vocab].
         targets: [rows], ids.
-        label_smoothing: the target distribution is 1 - e at the target plus e / vocab everywhere.
+        label_smoothing: e in the target distribution, which is 1 - e at the target plus e / vocab everywhere.
         z_loss: adds z_loss * logsumexp(logits)^2.
 
     Returns:
@@ -59,16 +59,16 @@ def weighted_cross_entropy(
     *,
     label_smoothing: float = 0.0,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """``cross_entropy`` in which a row counts as much as the weight of its target's class.
+    """Computes ``cross_entropy`` with each row weighted by the class of its target, for classes of unequal size.
 
-    Weights are for classes of unequal size. The mean of a step is the sum of all its batches' sums over the sum of all
-    their weights: batches' own means are of unequal weight, and a mean of them would be another number.
+    The mean of a step is the total of its batches' sums divided by the total of their weights; the mean of the batches'
+    means would be a different number, since batches differ in weight.
 
     Args:
         logits: [rows, classes].
         targets: [rows], classes.
         class_weights: [classes], at least 0.
-        label_smoothing: as in ``cross_entropy``; the whole row, smoothed part and all, has its target's weight.
+        label_smoothing: as in ``cross_entropy``; the weight of the target's class applies to the smoothed part too.
 
     Returns:
         The weighted sum over rows and the sum of the rows' weights.
@@ -79,7 +79,7 @@ def weighted_cross_entropy(
 
 
 def squared_error(values: Float[Tensor, "*shape"], targets: Float[Tensor, "*shape"]) -> tuple[Float[Tensor, ""], int]:
-    """Squared differences, summed, and their number: the loss of regression."""
+    """Returns the sum of the squared differences and their number: the loss of regression."""
     return (widened(values) - targets).square().sum(), targets.numel()
 
 
@@ -91,10 +91,11 @@ def linear_cross_entropy(
     *,
     bias: Float[Tensor, " vocab"] | None = None,
 ) -> tuple[Float[Tensor, ""], int]:
-    """``cross_entropy`` of ``x @ weight.T + bias`` without ever holding all logits.
+    """Computes ``cross_entropy`` of ``x @ weight.T + bias`` without ever holding all logits.
 
-    Chunks of rows go through output layer, softmax and both gradients while they are in cache, so that memory is
-    chunk_size x vocab and the backward pass only scales. Same result as the plain computation up to rounding.
+    For one chunk of rows after another, the forward pass computes logits, softmax and the gradients of ``x`` and
+    ``weight``, so that it needs memory for chunk_size x vocab logits only; the backward pass scales these gradients.
+    The result equals that of the plain computation up to rounding.
     """
     with torch.autocast(x.device.type, enabled=False):
         total: Tensor = _LinearCrossEntropy.apply(widened(x), weight, bias, targets, config, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
@@ -115,8 +116,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_x = torch.empty_like(x) if with_grad and x.requires_grad else None
         grad_weight = torch.zeros_like(weight) if with_grad and weight.requires_grad else None
         grad_bias = torch.zeros_like(bias) if bias is not None and with_grad and bias.requires_grad else None
-        # the evenly spread part of the target is the same for every row and piece, so it never meets a chunk: its loss
-        # is a product of sums, and so are its gradients
+        # the smoothed part of the target is the same for every row and piece, so it is left out of the chunks: its loss
+        # and its gradients follow from sums over rows and over pieces
         spread, weight_sum = config.label_smoothing / weight.shape[0], weight.sum(dim=0)
         total = x.new_zeros(()) if bias is None else -spread * len(x) * bias.sum()
         for start in range(0, len(x), config.chunk_size):
@@ -145,19 +146,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def _chunk(logits: Tensor, labels: Tensor, config: LossConfig) -> tuple[Tensor, Tensor]:
-    """Returns the loss of some rows and its gradient by ``logits``, both without the evenly spread part."""
+    """Returns the loss of some rows and its gradient with respect to ``logits``, both without the smoothed part."""
     at_label = logits.gather(1, labels)
     probs = torch.softmax(logits, dim=1)
-    # softmax is one pass where logsumexp is four; log Z = top logit - log of its probability, which is never 0
+    # softmax takes one pass, logsumexp four; log Z = top logit - log of its probability, which is never 0
     log_z = logits.amax(dim=1, keepdim=True) - probs.amax(dim=1, keepdim=True).log()
-    kept = 1 - config.label_smoothing
-    total = (log_z - kept * at_label).sum()
+    label_prob = 1 - config.label_smoothing
+    total = (log_z - label_prob * at_label).sum()
     if config.z_loss:
         total = total + config.z_loss * log_z.square().sum()
         probs *= 1 + 2 * config.z_loss * log_z
-    return total, probs.scatter_add_(1, labels, torch.full_like(at_label, -kept))
+    return total, probs.scatter_add_(1, labels, torch.full_like(at_label, -label_prob))
 
 
 def plain_loss() -> LossConfig:
-    """Likelihood as it is: what perplexity is computed from."""
+    """Returns the config of the plain negative log-likelihood, from which perplexity is computed."""
     return LossConfig(label_smoothing=0.0)

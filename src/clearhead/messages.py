@@ -1,4 +1,4 @@
-"""Errors in the user's language: Chinese by a catalogue of templates; English is what the code says."""
+"""Errors in the user's language: a catalogue of templates translates the English of the code into Chinese."""
 
 import functools
 import os
@@ -10,32 +10,32 @@ from pathlib import Path
 from typing import NamedTuple
 
 CATALOGUE = Path(__file__).with_name("errors_zh.toml")
-SLOT = re.compile(r"\{(\w+)(:text)?\}")  # {name}: a value, which stays; {name:text}: a text, which is read too
+SLOT = re.compile(r"\{(\w+)(:text)?\}")  # {name}: a value, kept as it is; {name:text}: a text, translated too
 MARK = re.compile("; |: ")
-MOST_MARKS = 200  # a longer line is none of ours
-_FIRST_MARKS = 4  # no clause has more, so that further ones stand right of one of these
-_VALUE = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^'"].*?"""  # quotes, where it has them, are its ends
+MOST_MARKS = 200  # a message with more marks is not from clearhead
+_FIRST_MARKS = 4  # marks at which a text is divided; the part to the right is divided again
+_VALUE = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^'"].*?"""  # if it begins with a quote, it ends with one
 
 
 def localized(message: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Returns the line of an error in Chinese where ``environ`` asks for it, else as it is.
+    """Returns the message of an error in Chinese if ``environ`` asks for it, else unchanged.
 
-    What the catalogue has no template for stays English within the line.
+    Parts for which the catalogue has no template stay English.
     """
     marks = [mark.end() for mark in MARK.finditer(message)]
     if not wants_chinese(environ) or len(marks) > MOST_MARKS:
         return message
-    # from the right, so that what follows a mark has been read when it is needed: no recursion runs deep
+    # from the right, so that what follows a mark is already in the cache of ``_read``, and recursion stays shallow
     for end in reversed(marks):
         _read(message[end:])
     return _read(message).chinese
 
 
 def wants_chinese(environ: Mapping[str, str]) -> bool:
-    """Says whether Chinese comes before English among the languages that ``environ`` names.
+    """Returns whether ``environ`` prefers Chinese to English.
 
-    POSIX: the first of LC_ALL, LC_MESSAGES and LANG that is set decides. GNU gettext: LANGUAGE, a list, comes before
-    it, unless it is C.
+    As in POSIX, the first of LC_ALL, LC_MESSAGES and LANG that is set gives the language. As in GNU gettext, the list
+    LANGUAGE precedes it, unless it is C.
     """
     locale = next(filter(None, map(environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), "C")
     names = [locale] if locale in ("C", "POSIX") else [*environ.get("LANGUAGE", "").split(":"), locale]
@@ -44,34 +44,34 @@ def wants_chinese(environ: Mapping[str, str]) -> bool:
 
 
 class _Reading(NamedTuple):
-    """One way to understand a text."""
+    """A possible translation of a text."""
 
     known: int
-    """How many of its characters the catalogue has."""
+    """Number of its English characters that templates of the catalogue match."""
     chinese: str
 
 
 class _Template(NamedTuple):
-    """An English template, taken apart, and its translation."""
+    """An English template, split at its slots, and its translation."""
 
     pattern: re.Pattern[str]
     plain: list[str]
-    """What stands before, between and behind the slots."""
+    """The text before, between and after the slots."""
     texts: set[str]
-    """Slots that hold texts."""
+    """Names of the slots that hold texts, which are translated too."""
     chinese: str
 
 
 @functools.cache
 def _read(text: str) -> _Reading:
-    """Returns the reading that knows most: the text as it is, a template with its slots read, or two texts in a row."""
+    """Returns the reading that knows most: the text unchanged, a template with its slots read, or two clauses."""
     readings = [_Reading(0, text)]
     for template in _templates():
-        # most templates are out at once, before a pattern tries every way to divide a long text
-        if all(map(text.__contains__, template.plain)) and (found := template.pattern.fullmatch(text)):
+        # this rules most templates out quickly, before a pattern tries every way to divide a long text
+        if all(map(text.__contains__, template.plain)) and (match := template.pattern.fullmatch(text)):
             slots = {
                 name: _read(content) if name in template.texts else _Reading(0, content)
-                for name, content in found.groupdict().items()
+                for name, content in match.groupdict().items()
             }
             known = sum(map(len, template.plain)) + sum(slot.known for slot in slots.values())
             chinese = template.chinese.format(**{name: slot.chinese for name, slot in slots.items()})
@@ -90,7 +90,7 @@ def _templates() -> list[_Template]:
 
 
 def _template(english: str, chinese: str) -> _Template:
-    parts = SLOT.split(english)  # plain; then name, ":text" or None, plain for every slot
+    parts = SLOT.split(english)  # plain text; then for every slot its name, ":text" or None, and plain text
     plain, slots = parts[::3], list(zip(parts[1::3], parts[2::3], strict=True))
     groups = [f"(?P<{name}>{'.*?' if is_text else _VALUE})" for name, is_text in slots]
     pattern = "".join(re.escape(between) + group for between, group in zip(plain, [*groups, ""], strict=True))

@@ -2,9 +2,12 @@
 
 import ast
 import functools
+import importlib.machinery
+import importlib.util
 import shutil
 import subprocess
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "clearhead"
@@ -44,6 +47,17 @@ def lines(path: Path) -> int:
 def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     """Returns every function and method of a module, nested ones too."""
     return [node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+@functools.cache
+def script(file_name: str) -> ModuleType:
+    """Returns a script of ``scripts/``, which have no ending, as a module."""
+    loader = importlib.machinery.SourceFileLoader(file_name, str(ROOT / "scripts" / file_name))
+    spec = importlib.util.spec_from_loader(file_name, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
 
 
 def kept_files() -> list[Path]:

@@ -1,4 +1,4 @@
-"""Parity: our encoder-only models and Hugging Face's BERT say and learn the same, whoever had the weights first."""
+"""Parity: our encoder-only models and Hugging Face's BERT have the same outputs and gradients, in both directions."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from clearhead.loss import LossConfig, cross_entropy, linear_cross_entropy, squa
 from clearhead.models.bert import BertConfig, BertKind, build_bert
 from tests.small import VOCAB, assert_near, padded, random_rows, shake
 
-TOLERANCE = 1e-5  # ten times stricter than what is promised
+TOLERANCE = 1e-5  # ten times stricter than promised
 LENGTHS = [9, 2, 6, 11]
 SMALL: dict[str, Any] = {
     "vocab_size": VOCAB,
@@ -76,13 +76,13 @@ def batch(side: str = "right") -> dict[str, Tensor]:
 
 
 def for_theirs() -> dict[str, Tensor]:
-    """Returns the same for theirs, whose pooler and positions want padding on the right."""
+    """Returns the same batch for theirs, whose pooler and positions need padding on the right."""
     ids, mask, segments = batch().values()
     return {"input_ids": ids, "attention_mask": mask.long(), "token_type_ids": segments}
 
 
 def compare_gradients(ours: nn.Module, theirs: nn.Module, kind: BertKind, config: BertConfig) -> None:
-    """Compares all gradients, ours in their spelling; a tied tensor has one."""
+    """Compares all gradients, ours under their names; a tied tensor has one."""
     grads = {name: parameter.grad for name, parameter in ours.named_parameters()}
     _, spelled = bert_to_hugging_face(config, grads, kind=kind, vocab_size=VOCAB)
     expected = {name: parameter.grad for name, parameter in theirs.named_parameters()}
@@ -174,7 +174,7 @@ def test_there_and_back_nothing_changes(kind: BertKind, n_labels: int) -> None:
     again.load_state_dict(back, strict=True)
     first, second = theirs.config.to_dict(), again.config.to_dict()
     differ = {name for name in first if first[name] != second.get(name)}
-    assert differ <= {"dtype", "_name_or_path", "problem_type"}  # theirs leaves the problem to the labels
+    assert differ <= {"dtype", "_name_or_path", "problem_type"}  # theirs infers the problem type from the labels
     other = for_theirs()
     for mine, expected in zip(again.eval()(**other).to_tuple(), theirs(**other).to_tuple(), strict=True):
         assert torch.equal(mine, expected)

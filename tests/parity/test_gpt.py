@@ -1,4 +1,4 @@
-"""Parity: our GPT and Hugging Face's GPT-2 and Llama give the same logits and texts, whoever had the weights first."""
+"""Parity: our GPT and Hugging Face's GPT-2 and Llama give the same logits and texts, in both directions."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.nn.layer import BlockConfig
 from tests.small import VOCAB, assert_near, padded, random_rows, shake
 
-TOLERANCE = 1e-5  # ten times stricter than what is promised
+TOLERANCE = 1e-5  # ten times stricter than promised
 IDS: dict[str, Any] = {"bos_token_id": 1, "eos_token_id": None, "pad_token_id": None}
 GPT2: dict[str, Any] = {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 40, **IDS}
 LLAMA: dict[str, Any] = {
@@ -94,7 +94,7 @@ def ours_of(theirs: Any) -> GPT:
 
 
 def check_logits(ours: GPT, theirs: Any) -> None:
-    """Compares a plain batch and one with padding on the left, whose positions Hugging Face has to be told."""
+    """Compares a plain batch and one with padding on the left, for which Hugging Face needs explicit positions."""
     ids = torch.tensor(random_rows([11, 11, 11]))
     expected = theirs(input_ids=ids, use_cache=False).logits
     assert expected.std() > 0.2
@@ -106,7 +106,7 @@ def check_logits(ours: GPT, theirs: Any) -> None:
 
 
 def greedy(model: GPT, ids: Tensor, mask: Tensor, pieces: int) -> Tensor:
-    """Returns the most probable continuation, a piece a step with the cache."""
+    """Returns the most probable continuation, computed piece by piece with the cache."""
     cache, new = model.new_cache(len(ids)), ids
     for _ in range(pieces):
         new = model(new, mask=mask, cache=cache)[:, -1:].argmax(-1)
@@ -144,7 +144,7 @@ def test_there_and_back_nothing_changes(kind: str, words: dict[str, Any]) -> Non
     again = rebuilt(tree, back).config.to_dict()
     first = {**theirs.config.to_dict(), "architectures": again["architectures"]}
     differ = {name for name in first if first[name] != again.get(name)}
-    assert differ <= {"n_inner", "dtype", "_name_or_path"}  # n_inner: none is 4 * n_embd, said or not
+    assert differ <= {"n_inner", "dtype", "_name_or_path"}  # n_inner: null means 4 * n_embd
 
 
 @pytest.mark.parametrize(("kind", "words"), MODELS)
@@ -152,9 +152,9 @@ def test_there_and_back_nothing_changes(kind: str, words: dict[str, Any]) -> Non
 def test_greedy_continuation_with_the_cache(kind: str, words: dict[str, Any]) -> None:
     theirs = theirs_of(kind, words)
     ids, mask = padded(random_rows([5, 12, 1]), "left")
-    said = theirs.generate(
+    generated = theirs.generate(
         ids, attention_mask=mask.long(), do_sample=False, max_new_tokens=20, min_new_tokens=20, pad_token_id=0
     )
     ours = greedy(ours_of(theirs), ids, mask, 20)
-    assert torch.equal(ours, said[:, -20:])
+    assert torch.equal(ours, generated[:, -20:])
     assert len(set(ours.flatten().tolist())) > 2

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from clearhead.config import merge
 from clearhead.errors import ModelError, UsageError
-from clearhead.tasks.imported import read_model
+from clearhead.tasks.catalog import read_model
 from clearhead.tasks.translation.scoring import evaluate_translator
 from clearhead.tasks.translation.translator import Translator
 from clearhead.verbs.exchange import export_run, import_run

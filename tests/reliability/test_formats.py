@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from clearhead.checkpoint import FORMAT, load_checkpoint
-from clearhead.runs.listing import kept_checkpoints
+from clearhead.runs.listing import saved_checkpoints
 from clearhead.tasks.translation.translator import Translator
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.train import train
@@ -28,7 +28,7 @@ def test_it_loads_translates_and_goes_on(folder: Path, tmp_path: Path) -> None:
     """It trains on to the losses that it was written with, but for the floats of another machine."""
     expected = json.loads((folder / "expected.json").read_text())
     run = shutil.copytree(folder / "run", tmp_path / "run")
-    (kept,) = kept_checkpoints(run, verify=True)
+    (kept,) = saved_checkpoints(run, verify=True)
     assert (kept.step, kept.marks, kept.problem) == (6, ["best", "latest"], "")
     saved = load_checkpoint(kept.path)
     assert set(saved.tensors) == {"model", "ema", "optimizer"}

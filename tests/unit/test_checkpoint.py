@@ -17,6 +17,7 @@ from clearhead.checkpoint import (
     load_checkpoint,
     load_matching,
     load_model_tensors,
+    load_weights,
     model_tensors,
     save_checkpoint,
     tensor_sizes,
@@ -43,17 +44,17 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_is_saved_comes_back(path: Path) -> None:
-    found = load_checkpoint(path)
-    assert found.state == STATE
-    assert found.tensors.keys() == {"model", "optimizer"}
+    loaded = load_checkpoint(path)
+    assert loaded.state == STATE
+    assert loaded.tensors.keys() == {"model", "optimizer"}
     for stem, tensors in contents().tensors.items():
         for name, tensor in tensors.items():
-            assert found.tensors[stem][name].numpy().tobytes() == tensor.numpy().tobytes(), name
+            assert loaded.tensors[stem][name].numpy().tobytes() == tensor.numpy().tobytes(), name
     assert {name: (path / name).read_bytes() for name in FILES} == FILES
     assert load_checkpoint(path, ("model",)).tensors.keys() == {"model"}
     assert load_checkpoint(path, ()).tensors == {}
     assert load_checkpoint(path, ("ema", "model")).tensors.keys() == {"model"}, "what is not there is left out"
-    assert [one.name for one in path.parent.iterdir()] == [path.name]
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
 EVERY_FILE = ["model.safetensors", "optimizer.safetensors", "state.json", "manifest.json", *FILES]
@@ -72,7 +73,17 @@ def test_damage_is_named(path: Path, name: str, damage: str) -> None:
     with pytest.raises(
         ModelError, match=r"checkpoint file '.*(json|safetensors|toml)'" if damage == "flipped" else name
     ):
-        load_checkpoint(path, ("model",))
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", ["optimizer.safetensors", *FILES])
+def test_damage_of_what_is_not_read_is_seen_by_verify_alone(path: Path, name: str) -> None:
+    (path / name).write_bytes(b"damage")
+    expected = contents().tensors["model"]
+    assert torch.equal(load_checkpoint(path, ("model",)).tensors["model"]["a"], expected["a"])
+    assert torch.equal(load_weights(path)[0]["a"], expected["a"])
+    with pytest.raises(ModelError, match=name):
+        verify_checkpoint(path)
 
 
 def test_every_flipped_bit_of_the_manifest_is_seen(path: Path) -> None:
@@ -97,7 +108,9 @@ def test_a_format_of_the_future_is_refused(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(checkpoint, "FORMAT", 3)
     save_checkpoint(tmp_path / "one", contents())
     monkeypatch.undo()
-    with pytest.raises(ModelError, match="has format 3, of clearhead another version; this version knows up to 2"):
+    with pytest.raises(
+        ModelError, match="has format 3, written by clearhead another version; this version reads formats up to 2"
+    ):
         load_checkpoint(tmp_path / "one")
 
 
@@ -175,15 +188,15 @@ def test_the_average_is_the_mean(tmp_path: Path) -> None:
     values = [1.0, 2.0, 6.0]
     for step, value in enumerate(values):
         save_checkpoint(tmp_path / str(step), Checkpoint({"model": {"a": torch.full((2,), value)}}, {"step": step}))
-    found = average_checkpoints([tmp_path / str(step) for step in range(3)])
-    assert found["a"].tolist() == [3.0, 3.0]
-    assert found["a"].dtype == torch.float32
+    average = average_checkpoints([tmp_path / str(step) for step in range(3)])
+    assert average["a"].tolist() == [3.0, 3.0]
+    assert average["a"].dtype == torch.float32
 
 
 def test_checkpoints_are_in_order_of_steps_and_nothing_else_counts(tmp_path: Path) -> None:
     for name in ("step-00000010", "step-00000002", "step-00000010.tmp", "average-5", "latest"):
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
-    assert [one.name for one in checkpoints_of(tmp_path)] == ["step-00000002", "step-00000010"]
+    assert [checkpoint.name for checkpoint in checkpoints_of(tmp_path)] == ["step-00000002", "step-00000010"]
     shutil.rmtree(tmp_path / "checkpoints")
     assert checkpoints_of(tmp_path) == []
     assert os.listdir(tmp_path) == []
@@ -213,7 +226,7 @@ def test_a_damaged_one_offers_the_newest_before_it_that_is_whole(path: Path) -> 
         (path.with_name(f"step-{step:08d}") / "state.json").unlink()
     for load in (load_checkpoint, verify_checkpoint):
         with pytest.raises(
-            ModelError, match=r"step-00000006/state\.json' is missing; step-00000004 before it is whole"
+            ModelError, match=r"step-00000006/state\.json' is missing; the earlier step-00000004 is intact"
         ):
             load(path.with_name("step-00000006"))
     assert set(verify_checkpoint(path)) == {*EVERY_FILE} - {"manifest.json"}
@@ -236,7 +249,7 @@ def test_a_save_that_was_killed_is_tidied_and_nothing_is_lost(path: Path) -> Non
     (path.with_name("average-5.tmp")).mkdir()
     shutil.copytree(path, path.with_name("step-00000007.old"))
     tidy(run)
-    names = sorted(one.name for one in path.parent.iterdir())
+    names = sorted(entry.name for entry in path.parent.iterdir())
     assert names == ["average-5.tmp", "step-00000003", "step-00000007"]
     assert torch.equal(
         load_checkpoint(path.with_name("step-00000007")).tensors["model"]["a"], contents().tensors["model"]["a"]

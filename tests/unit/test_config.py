@@ -51,8 +51,8 @@ def problem(tree: dict[str, Any]) -> str:
 
 
 def test_values_and_defaults() -> None:
-    found = parse(Outer, {"model": {"d_model": 4, "dropout": 1, "betas": [0.5, 0.6]}}, source="recipe")
-    assert found == Outer(model=Inner(d_model=4, dropout=1.0, betas=(0.5, 0.6)))
+    config = parse(Outer, {"model": {"d_model": 4, "dropout": 1, "betas": [0.5, 0.6]}}, source="recipe")
+    assert config == Outer(model=Inner(d_model=4, dropout=1.0, betas=(0.5, 0.6)))
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_a_value_of_another_type_is_a_mistake(tree: dict[str, Any]) -> None:
 
 def test_all_mistakes_come_at_once() -> None:
     assert problem({"nam": "x", "model": {"bais": True}}).count("unknown key") == 2
-    found = problem({"model": {"d_model": 0, "kind": "x"}})
-    assert "d_model = 0" in found
-    assert "kind = 'x'" in found
+    message = problem({"model": {"d_model": 0, "kind": "x"}})
+    assert "d_model = 0" in message
+    assert "kind = 'x'" in message
 
 
 def test_overrides_are_toml_values_or_plain_text() -> None:
@@ -132,8 +132,8 @@ def test_a_file_that_is_no_recipe(content: bytes | None, expected: str, tmp_path
 
 def test_a_table_is_laid_over_the_default_of_its_field() -> None:
     """Not over the default of its class, at any depth."""
-    found = parse(Deep, {"deeper": {"inner": {"d_model": 5}}, "maybe": {"bias": False}}, source="here")
-    assert found == Deep(Deeper(Inner(d_model=5, dropout=0.5, kind="rms"), n=2), Inner(bias=False))
+    config = parse(Deep, {"deeper": {"inner": {"d_model": 5}}, "maybe": {"bias": False}}, source="here")
+    assert config == Deep(Deeper(Inner(d_model=5, dropout=0.5, kind="rms"), n=2), Inner(bias=False))
     assert parse(Deep, {}, source="here") == Deep()
 
 
@@ -147,7 +147,7 @@ def test_a_table_that_may_be_left_out_knows_its_keys() -> None:
 def test_a_recipe_of_a_later_version_is_named_where_it_does_not_fit() -> None:
     known = {"clearhead": "99.1.2", "name": "x"}
     assert parse(Outer, known, source="here") == Outer(name="x"), "what fits is taken"
-    with pytest.raises(UsageError, match=r"unknown key 'shape'.*; it is of clearhead 99\.1\.2, this is \d"):
+    with pytest.raises(UsageError, match=r"unknown key 'shape'.*; it was written by clearhead 99\.1\.2, this is \d"):
         parse(Outer, {**known, "shape": 1}, source="here")
     for earlier in ("0.0.1", "", "what"):
         with pytest.raises(UsageError) as raised:

@@ -16,18 +16,18 @@ from tests.small import assert_near
 
 
 def reference(logits: Tensor, targets: Tensor, smoothing: float, z_loss: float) -> Tensor:
-    """The definition: cross-entropy to the smoothed target distribution, plus z_loss log(Z)^2."""
+    """Computes the definition: cross-entropy to the smoothed target distribution, plus z_loss log(Z)^2."""
     wanted = torch.full_like(logits, smoothing / logits.shape[1])
     wanted[torch.arange(len(targets)), targets] += 1 - smoothing
     log_z = logits.exp().sum(1).log()
     return (wanted * (log_z[:, None] - logits)).sum() + z_loss * log_z.square().sum()
 
 
-def gradients(loss: Callable[..., Tensor], *given: Tensor) -> list[Tensor]:
-    """Returns the value and the gradient by each tensor."""
-    leaves = [tensor.clone().requires_grad_() for tensor in given]
+def gradients(loss: Callable[..., Tensor], *tensors: Tensor) -> list[Tensor]:
+    """Returns the value and the gradient with respect to each tensor."""
+    leaves = [tensor.clone().requires_grad_() for tensor in tensors]
     value = loss(*leaves)
-    (value / 7).backward()  # as a step does: the mean comes after
+    (value / 7).backward()  # as in a training step, which divides the sum
     return [value.detach(), *(leaf.grad for leaf in leaves)]
 
 

@@ -69,14 +69,14 @@ def texts(node: ast.AST, assigned: dict[str, list[str]]) -> Iterator[str]:
 
 def assignments(function: ast.AST) -> dict[str, list[str]]:
     """The texts that a function gives to its variables."""
-    found: dict[str, list[str]] = {}
+    raised: dict[str, list[str]] = {}
     for node in ast.walk(function):
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                found.setdefault(name, []).extend(texts(value, {}))
+                raised.setdefault(name, []).extend(texts(value, {}))
             case ast.AugAssign(target=ast.Name(id=name), value=value):
-                found.setdefault(name, []).extend("{}" + text for text in texts(value, {}))
-    return found
+                raised.setdefault(name, []).extend("{}" + text for text in texts(value, {}))
+    return raised
 
 
 def messages(path: Path) -> Iterator[str]:
@@ -126,8 +126,8 @@ def f(name):
 """
     function = ast.parse(code).body[0]
     call = next(node for node in ast.walk(function) if isinstance(node, ast.Call))
-    found = set(texts(call.args[0], assignments(function)))
-    assert found == {"a {}; b: {} {}{}", "at least {}", "none", "{}, or so", "nobody"}
+    messages = set(texts(call.args[0], assignments(function)))
+    assert messages == {"a {}; b: {} {}{}", "at least {}", "none", "{}, or so", "nobody"}
 
 
 def test_both_languages_have_the_same_slots() -> None:

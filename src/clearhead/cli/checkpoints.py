@@ -9,7 +9,7 @@ from clearhead.cli.options import JSON, RUN, print_json
 from clearhead.errors import ModelError
 
 if TYPE_CHECKING:
-    from clearhead.runs.listing import Kept
+    from clearhead.runs.listing import SavedCheckpoint
 
 
 @click.command("checkpoints")
@@ -26,9 +26,9 @@ def command(run: Path, verify: bool, as_json: bool) -> None:
     clearhead checkpoints RUN --verify --json
     """
     from clearhead.messages import localized
-    from clearhead.runs.listing import kept_checkpoints
+    from clearhead.runs.listing import saved_checkpoints
 
-    found = kept_checkpoints(run, verify=verify)
+    found = saved_checkpoints(run, verify=verify)
     if as_json:
         print_json([one.as_dict() for one in found])
     else:
@@ -41,7 +41,7 @@ def command(run: Path, verify: bool, as_json: bool) -> None:
         raise ModelError(problems[0])
 
 
-def _table(found: "list[Kept]") -> list[str]:
+def _table(found: "list[SavedCheckpoint]") -> list[str]:
     if not found:
         return ["no checkpoints"]
     parts = list(dict.fromkeys(part for one in found for part in one.sizes))

@@ -19,26 +19,26 @@ def command(out: Path | None, seed: int, overrides: tuple[str, ...]) -> int:
     """
     from rich.console import Console
 
-    from clearhead.cli import training
     from clearhead.cli.trace import render
+    from clearhead.cli.train import train_and_show
     from clearhead.data.demo_corpus import write_demo_corpus
     from clearhead.tasks.translation.scoring import evaluate_translator
     from clearhead.tasks.translation.translator import Translator
 
     with tempfile.TemporaryDirectory() as folder:
         write_demo_corpus(Path(folder))
-        result = training.train("demo", Path(folder), out, [f"train.seed={seed}", *overrides], resume=False)
+        result = train_and_show("demo", Path(folder), out, [f"train.seed={seed}", *overrides], resume=False)
         if result.reason == "interrupted":
             return 128 + (result.signal or 2)
         translator = Translator.load(result.run)
-        found = evaluate_translator(translator, Path(folder), "test", beam=1)
+        evaluation = evaluate_translator(translator, Path(folder), "test", beam=1)
     console = Console(highlight=False)
     for part in render(translator.trace(SENTENCE)):
         console.print(part)
     click.echo(f"\n{SENTENCE} -> {translator.translate([SENTENCE])[0].text}")
     click.echo(
-        f"{found.sentences} held-out sentences: {found.scores.exact_match:.1f} % translated exactly, "
-        f"BLEU {found.scores.bleu:.1f} ({found.scores.bleu_signature})"
+        f"{evaluation.sentences} held-out sentences: {evaluation.scores.exact_match:.1f} % translated exactly, "
+        f"BLEU {evaluation.scores.bleu:.1f} ({evaluation.scores.bleu_signature})"
     )
     click.echo(f"\nrun directory: {result.run}\n\nTry next:")
     click.echo(f'  clearhead translate {result.run} "她昨天没买书。"')

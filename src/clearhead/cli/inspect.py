@@ -66,7 +66,7 @@ def command(run: Path, what: str, text: str | None, batch: str | None, as_json: 
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler writes to stderr when it starts and stops
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a font of another weight will do
     from clearhead.drawing.page import save_page, save_picture
-    from clearhead.verbs.look.opened import Shape
+    from clearhead.tasks.sample import Shape
     from clearhead.verbs.look.views import view_of
 
     shape = None if batch is None else Shape.parse(batch)

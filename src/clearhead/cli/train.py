@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,10 @@ from clearhead.cli.options import is_first, print_json
 from clearhead.errors import UsageError
 
 if TYPE_CHECKING:
+    from clearhead.training.job import Job
+    from clearhead.verbs.plan import Plan
     from clearhead.verbs.repeat import Summary
-    from clearhead.verbs.train import TrainResult
+    from clearhead.verbs.train import OpenedRun, TrainResult
 
 
 @click.command("train")
@@ -56,36 +59,137 @@ def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
     clearhead train bert-mini --data DIR
     clearhead train classify --from RUN --data DIR --seeds 3 --compare-scratch
     """
-    from clearhead.cli import training
-    from clearhead.verbs.repeat import Repeats, Summary
+    from clearhead.verbs.repeat import Repeats, Summary, train_several
 
     named = [f"{key}={options[key]!r}" for key in ("src", "tgt", "start") if options[key]]
     changes = [*options["overrides"], *named]
     if options["dry_run"]:
         _check_dry(options)
-        return training.dry_run(recipe, data, changes, as_json=options["as_json"])
+        show_dry_run(recipe, data, changes, as_json=options["as_json"])
+        return 0
     repeats = Repeats(options["seeds"] or 0, options["folds"] or 0, options["compare_scratch"])
-    found: TrainResult | Summary
+    result: TrainResult | Summary
     if repeats:
         if options["allow"] or options["checkpoint"] != "latest" or options["tensorboard"]:
             raise UsageError("--checkpoint, --allow-change, --tensorboard: are for one run, not for several")
-        found = training.train_several(recipe, data, out, changes, repeats=repeats, resume=options["resume"])
+        result = train_several(
+            recipe,
+            data,
+            out,
+            changes,
+            repeats=repeats,
+            resume=options["resume"],
+            # the next runs are as large as the first, in a process that has kept what it freed: one forecast is enough
+            follow=lambda opened, first: follow(opened, forecast_of(opened.job) if first and is_first() else None),
+            progress=show_encoding,
+        )
     else:
-        named_alike = {name: options[name] for name in ("resume", "checkpoint", "allow", "tensorboard")}
-        found = training.train(recipe, data, out, changes, **named_alike)
-    if isinstance(found, Summary):
-        _show_several(found, as_json=options["as_json"])
+        settings = {name: options[name] for name in ("resume", "checkpoint", "allow", "tensorboard")}
+        result = train_and_show(recipe, data, out, changes, **settings)
+    if isinstance(result, Summary):
+        _show_several(result, as_json=options["as_json"])
         return 0
     if not is_first():
-        return 0 if found.reason != "interrupted" else 128 + (found.signal or 2)
-    _show(found, as_json=options["as_json"])
-    if found.reason != "interrupted":
+        return 0 if result.reason != "interrupted" else 128 + (result.signal or 2)
+    _show(result, as_json=options["as_json"])
+    if result.reason != "interrupted":
         return 0
-    words = without_checkpoint(sys.argv[1:]) + ([] if out else ["--out", str(found.run)])
+    words = without_checkpoint(sys.argv[1:]) + ([] if out else ["--out", str(result.run)])
     click.echo(
-        f"clearhead: interrupted at step {found.step}; go on with: clearhead {shlex.join(words)} --resume", err=True
+        f"clearhead: interrupted at step {result.step}; go on with: clearhead {shlex.join(words)} --resume", err=True
     )
-    return 128 + (found.signal or 2)
+    return 128 + (result.signal or 2)
+
+
+def train_and_show(
+    recipe: str,
+    data: Path,
+    out: Path | None,
+    overrides: Sequence[str],
+    *,
+    resume: bool,
+    checkpoint: str = "latest",
+    allow: Sequence[str] = (),
+    tensorboard: bool = False,
+) -> "TrainResult":
+    """Trains with the report and progress on stderr."""
+    from clearhead.verbs.train import open_run
+
+    with open_run(
+        recipe,
+        data,
+        out,
+        overrides=overrides,
+        resume=resume,
+        checkpoint=checkpoint,
+        allow=allow,
+        progress=show_encoding,
+    ) as opened:
+        memory = forecast_of(opened.job) if is_first() else None
+        result = follow(opened, memory, tensorboard=tensorboard)
+        return replace(result, memory=memory.memory) if memory else result
+
+
+def follow(opened: "OpenedRun", memory: "Plan | None", *, tensorboard: bool = False) -> "TrainResult":
+    """Trains a run that is open, with the report before the first step and progress on stderr."""
+    from clearhead.cli.progress import ProgressWriter
+    from clearhead.training.writers import TensorBoardWriter, Writer
+    from clearhead.verbs.train import train_run
+
+    job, run = opened.job, opened.path
+    writers: list[Writer] = []
+    if is_first():
+        report(job, memory)
+        click.echo(f"run directory: {run}", err=True)
+        writers.append(ProgressWriter(job.max_steps, job.targets))
+    if tensorboard and is_first():
+        writers.append(TensorBoardWriter(run / "tensorboard"))
+    return train_run(job, run, writers, opened.notes)
+
+
+def forecast_of(job: "Job") -> "Plan | None":
+    """Returns the forecast of a run that takes steps, before it has taken any."""
+    from clearhead.training.job import GradientJob
+    from clearhead.verbs.plan import forecast
+
+    return forecast(job) if isinstance(job, GradientJob) else None
+
+
+def report(job: "Job", memory: "Plan | None") -> None:
+    """Says on stderr what was read and built, and what memory it will take."""
+    from clearhead.messages import localized
+
+    for line in [*job.reports()["train"].lines(), job.headline(), *map(localized, job.warnings())]:
+        click.echo(line, err=True)
+    for line in memory.memory_lines() if memory else []:
+        click.echo(localized(line), err=True)
+
+
+def show_dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: bool) -> None:
+    """Reports on a run that is prepared and tried but not trained; of what has no steps, on recipe and text alone."""
+    from clearhead.config import as_tree, write_toml
+    from clearhead.training.job import GradientJob
+    from clearhead.verbs.trial import dry_run, lr_curve
+
+    tried = dry_run(recipe, data, overrides, progress=show_encoding)
+    job, trial, memory = tried.job, tried.trial, tried.memory
+    if as_json:
+        measured = {**(asdict(trial) if trial else {}), **({"memory": memory.memory} if memory else {})}
+        print_json({"recipe": as_tree(job.recipe), "data": job.reports()["train"].as_dict(), **measured})
+        return
+    click.echo(write_toml(as_tree(job.recipe)))
+    report(job, memory)
+    lines = ["one pass over the text: there are no steps to try"]
+    if trial and isinstance(job, GradientJob):
+        lines = [f"learning rate over the run: {lr_curve(job)}", *trial.lines()]
+    for line in lines:
+        click.echo(line, err=True)
+
+
+def show_encoding(done: int, total: int) -> None:
+    """Says on stderr how much of a large text is encoded; a small one is done before anyone could read it."""
+    if total > 200_000:
+        click.echo(f"encoded {done / total:.0%} of the text", err=True)
 
 
 def _check_dry(options: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Batches by token budget: which pairs go together and in what order, from (seed, epoch) alone."""
+"""Batches by token budget: which pairs share a batch and the order of the batches, drawn from (seed, epoch) alone."""
 
 from dataclasses import dataclass
 
@@ -16,20 +16,20 @@ class BatchPlan:
     order: Int[ndarray, " pairs"]
     """Indices of pairs, batch after batch."""
     starts: Int[ndarray, " batches_plus_1"]
-    """Where each batch starts in ``order``, and the end."""
+    """Start of each batch in ``order``, and the end of the last one."""
     seed: int
     epoch: int
     efficiency: float
     """Real tokens, end marks included, divided by the tokens of both padded sides."""
     share: tuple[int, int] = (0, 1)
-    """(rank, world): a batch holds every ``world``-th of its rows, from number ``rank`` on."""
+    """(rank, world): this process gets every ``world``-th row of each batch, from row ``rank`` on."""
 
     def __len__(self) -> int:
         """Number of batches."""
         return len(self.starts) - 1
 
     def __getitem__(self, index: int) -> Int[ndarray, " rows"]:
-        """Returns the indices of the pairs in batch ``index``, or in this process's share of it."""
+        """Returns the indices of the pairs in batch ``index``, or in the share of this process."""
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
         rows = self.order[self.starts[index] : self.starts[index + 1]]
@@ -37,12 +37,12 @@ class BatchPlan:
         return rows[:1] if self.spare(index) else rows[rank::world]
 
     def spare(self, index: int) -> bool:
-        """Whether there are not enough rows for this process, which then has the first one over again, for nothing."""
+        """Whether batch ``index`` has no row for this process, which then gets its first row, without counting it."""
         return bool(self.starts[index + 1] - self.starts[index] <= self.share[0])
 
 
 def largest_batch(plan: BatchPlan, lengths: Int[ndarray, " n"]) -> int:
-    """Returns the number of the batch that takes the most: positions, padding included, of rows of these lengths."""
+    """Returns the number of the batch with the most positions, padding included, for rows of these ``lengths``."""
     return max(range(len(plan)), key=lambda index: int(lengths[plan[index]].max()) * len(plan[index]))
 
 
@@ -56,14 +56,14 @@ def plan_batches(
 ) -> BatchPlan:
     """Plans one epoch of training.
 
-    Pairs of like length go together; which of the equally long ones, where the cuts fall and the order of the
-    batches are drawn anew each epoch. Rows times the longer padded side is at most ``batch_tokens``.
+    A batch has pairs of similar length. Which of the equally long pairs it has, where the batches are cut, and their
+    order are drawn anew each epoch. Rows times the length of the longer padded side is at most ``batch_tokens``.
 
     Args:
         src_len: pieces of each source, without end marks.
         tgt_len: pieces of each target, without end marks.
-        batch_tokens: the budget.
-        seed: of the run.
+        batch_tokens: maximum size of a batch.
+        seed: seed of the run.
         epoch: number of the pass over the data.
 
     Raises:
@@ -89,7 +89,7 @@ def plan_batches(
 def sequential_batches(
     src_len: Int[ndarray, " pairs"], tgt_len: Int[ndarray, " pairs"] | None = None, *, batch_tokens: int
 ) -> BatchPlan:
-    """Plans evaluation: longest first, nothing random; a sentence above the budget gets a batch of its own.
+    """Plans an evaluation: longest pairs first, nothing random; a pair above the budget gets a batch of its own.
 
     ``plan.order`` says which pair each result belongs to: ``results[plan.order] = in_batch_order``.
     """
@@ -111,7 +111,7 @@ def _by_length(src_len: Int[ndarray, " n"], tgt_len: Int[ndarray, " n"]) -> Int[
 
 
 def _cut(widths: Int[ndarray, " n"], budget: int, *, first: float) -> Int[ndarray, " batches_plus_1"]:
-    """Cuts rows of falling width where the budget ends; the first batch gets the part ``first`` of it."""
+    """Cuts rows, sorted widest first, into batches within the budget; the first batch gets only ``first`` of it."""
     starts = [0]
     while (start := starts[-1]) < len(widths):
         limit = budget if start else int(budget * first)
@@ -120,6 +120,7 @@ def _cut(widths: Int[ndarray, " n"], budget: int, *, first: float) -> Int[ndarra
 
 
 def _efficiency(src_len: Int[ndarray, " n"], tgt_len: Int[ndarray, " n"], starts: Int[ndarray, " m"]) -> float:
+    """Returns the share of real tokens; see ``BatchPlan.efficiency``."""
     if not len(src_len):
         return 1.0
     real = int(src_len.sum(dtype=np.int64)) + int(tgt_len.sum(dtype=np.int64)) + 2 * len(src_len)

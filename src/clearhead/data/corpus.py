@@ -1,4 +1,4 @@
-"""Parallel text files: found, checked, read line by line, filtered under a stated policy, and reported."""
+"""Parallel text files: finds, checks, reads and filters them, and reports what became of every line."""
 
 import codecs
 import gzip
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal, NamedTuple, cast
+from typing import IO, Annotated, Any, NamedTuple, cast
 
 import numpy as np
 from annotated_types import Ge
@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from clearhead.errors import DataError, nearest
 from clearhead.text.normalize import changed
+from clearhead.text.overlong import OverlongPair
 from clearhead.text.sentences import split_sentences
 from clearhead.text.special import SPECIAL_IDS
 from clearhead.text.tokenizer import Tokenizer
 
-EXAMPLES = 5  # line numbers that the report keeps for each reason
+EXAMPLES = 5  # line numbers that the report gives for each reason to drop lines
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,13 @@ class DataConfig:
     test: str = "test"
     """Stem of the test files."""
     max_len: Annotated[int, Ge(1)] = 256
-    """Most pieces of a side, begin and end marks not counted."""
-    overlong: Literal["error", "drop", "truncate", "split"] = "drop"
-    """Policy for pairs above ``max_len``; ``split`` cuts both sides at their sentence ends."""
+    """Maximum number of pieces on each side, begin and end marks not counted."""
+    overlong: OverlongPair = "drop"
+    """Policy for pairs longer than ``max_len``; ``split`` cuts both sides at their sentence ends."""
     max_ratio: Annotated[float, Ge(0)] = 0.0
-    """Drops pairs whose longer side has more than this many times the pieces of the other; 0 keeps all."""
+    """Drops pairs in which one side has more than this many times the pieces of the other; 0 keeps all."""
     drop_duplicates: bool = True
-    """Keeps only the first of equal pairs of lines."""
+    """Drops a pair of lines that has occurred before."""
     workers: Annotated[int, Ge(0)] = 0
     """Processes that prepare batches, 0 for none besides the training process; the order stays the same."""
     cache: bool = True
@@ -55,30 +56,30 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Scan:
-    """What one pass over the bytes of two parallel files finds."""
+    """What one pass over the bytes of two parallel files says about them."""
 
     lines: int
-    """Of each file."""
+    """Number of lines in each file."""
     digest: str
-    """Of both contents."""
+    """SHA-256 of the content of each file."""
     byte_order_marks: list[str]
-    """Names of the files with such a mark."""
+    """Names of the files that begin with a byte order mark."""
     stamps: "Stamps" = field(default_factory=dict, compare=False)
-    """Of both files, taken before they were read."""
+    """Size and modification time of both files, taken before they were read."""
 
 
 @dataclass(frozen=True)
 class ParallelFiles:
     """Two files, plain or gzip, whose equal line numbers are translations of each other.
 
-    Only a line feed (or carriage return and line feed) ends a line; a byte order mark in front is removed.
+    Only a line feed (or carriage return and line feed) ends a line; a leading byte order mark is removed.
     """
 
     src: Path
     tgt: Path
 
     def scan(self) -> Scan:
-        """Counts lines, digests and looks for byte order marks.
+        """Counts the lines, computes the digests and looks for byte order marks.
 
         Raises:
             DataError: a file cannot be read or is empty, or the two have unequal numbers of lines.
@@ -94,30 +95,30 @@ class ParallelFiles:
     def __iter__(self) -> Iterator[tuple[int, str, str]]:
         """Yields (line number from 1, source, target); raises DataError at a line that is not UTF-8."""
         for number, (src, tgt) in enumerate(zip_longest(_lines(self.src), _lines(self.tgt)), 1):
-            if src is None or tgt is None:  # the scan found as many lines in both
+            if src is None or tgt is None:  # the scan counted equal numbers of lines
                 raise DataError(f"{self.src} or {self.tgt} changed while it was read")
             yield number, src, tgt
 
 
 Stamps = dict[Path, tuple[int, int]]
-"""File -> its size and time of change."""
+"""File -> its size in bytes and its modification time in nanoseconds."""
 
 
 def stamps_of(files: Iterable[Path]) -> Stamps:
-    """Returns what tells whether files change; those that cannot be asked are left out."""
-    found: Stamps = {}
+    """Returns the size and modification time of each file; files that cannot be accessed are left out."""
+    stamps: Stamps = {}
     for path in files:
         with suppress(OSError):
             status = path.stat()
-            found[path] = status.st_size, status.st_mtime_ns
-    return found
+            stamps[path] = status.st_size, status.st_mtime_ns
+    return stamps
 
 
 def check_unchanged(stamps: Stamps) -> None:
-    """Checks that files are as they were: what was read of them in two passes is of one text.
+    """Checks that no file has changed since its stamp was taken, so that two passes read the same text.
 
     Raises:
-        DataError: one has changed, or is gone.
+        DataError: a file has changed or is gone.
     """
     now = stamps_of(stamps)
     for path, stamp in stamps.items():
@@ -129,7 +130,7 @@ def read_parallel(folder: Path, *, stem: str, src: str, tgt: str) -> ParallelFil
     """Finds ``stem.src`` and ``stem.tgt`` in ``folder``, each plain or with ``.gz``.
 
     Raises:
-        DataError: a file is missing (the message names the nearest one) or there both plain and packed.
+        DataError: a file is missing (the message names the nearest one) or exists both plain and compressed.
     """
     if not folder.is_dir():
         raise DataError(f"data folder {str(folder)!r} does not exist or is not a folder")
@@ -140,7 +141,7 @@ def read_parallel(folder: Path, *, stem: str, src: str, tgt: str) -> ParallelFil
 
 @dataclass
 class SideReport:
-    """Pieces of one side: ``tokens_in == tokens_used + tokens_dropped``; lengths are of all lines read."""
+    """Pieces of one side: ``tokens_in == tokens_used + tokens_dropped``; the lengths are over all lines read."""
 
     tokens_in: int = 0
     tokens_used: int = 0
@@ -150,12 +151,12 @@ class SideReport:
     p95: int = 0
     longest: int = 0
     changed: dict[str, int] = field(default_factory=dict)
-    """What normalization changed most, ``"old -> new"``, and the number of ``"lines"`` it changed."""
+    """The most frequent changes by normalization, ``"old -> new"``, and the number of changed ``"lines"``."""
 
 
 @dataclass
 class CorpusReport:
-    """What became of the lines: ``read == kept + sum(dropped.values())``; the kept ones gave ``pairs``."""
+    """What became of the lines: ``read == kept + sum(dropped.values())``; the kept lines became ``pairs`` pairs."""
 
     read: int = 0
     kept: int = 0
@@ -168,11 +169,11 @@ class CorpusReport:
     src: SideReport = field(default_factory=SideReport)
     tgt: SideReport = field(default_factory=SideReport)
     digest: str = ""
-    """Tells the text from all other: SHA-256 of both files."""
+    """Identifies the text: SHA-256 of both files."""
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> "CorpusReport":
-        """Undoes ``as_dict``."""
+        """Restores a report from what ``as_dict`` returned."""
         return cls(**{**tree, "src": SideReport(**tree["src"]), "tgt": SideReport(**tree["tgt"])})
 
     def as_dict(self) -> dict[str, Any]:
@@ -192,16 +193,19 @@ class CorpusReport:
             parts = f"{side.tokens_used:,} used + {side.tokens_dropped:,} dropped"
             text.append(f"  {name}: {side.tokens_in:,} pieces in = {parts}; {side.unknown:,} unknown")
             text.append(f"  {name}: pieces a line: median {side.p50}, 95 % {side.p95}, longest {side.longest}")
-            changed = ", ".join(f"{what} {count:,}" for what, count in side.changed.items())
-            text += [f"  {name}: normalized: {changed}"] if changed else []
+            changed = ", ".join(f"{change} {count:,}" for change, count in side.changed.items())
+            if changed:
+                text.append(f"  {name}: normalized: {changed}")
         return text
 
     def count(self, src_ids: list[int], tgt_ids: list[int], *, used: bool, unk: int = SPECIAL_IDS.unk) -> None:
-        """Adds the pieces of a pair, or of a part of one; ``unk`` is the unknown one."""
+        """Counts the pieces of a pair, or of a part of it, as used or dropped; ``unk`` is the unknown piece."""
         for side, ids in ((self.src, src_ids), (self.tgt, tgt_ids)):
             side.tokens_in += len(ids)
-            side.tokens_used += len(ids) * used
-            side.tokens_dropped += len(ids) * (not used)
+            if used:
+                side.tokens_used += len(ids)
+            else:
+                side.tokens_dropped += len(ids)
             side.unknown += ids.count(unk)
 
 
@@ -216,7 +220,7 @@ class Pair(NamedTuple):
 
 
 class PairFilter:
-    """Encodes lines, applies the policies of ``config`` and keeps the report."""
+    """Encodes lines, applies the policies of ``config`` and counts what became of them in ``report``."""
 
     def __init__(self, config: DataConfig, *, files: ParallelFiles, src: Tokenizer, tgt: Tokenizer) -> None:
         self._config, self._files, self._src, self._tgt = config, files, src, tgt
@@ -225,7 +229,7 @@ class PairFilter:
         self.report = CorpusReport()
 
     def __call__(self, lines: list[tuple[int, str, str]]) -> list[Pair]:
-        """Returns the pairs that are kept of ``lines`` (number, source, target).
+        """Encodes ``lines`` (number, source, target) and returns the pairs that the policies keep.
 
         Raises:
             DataError: a pair is too long under the policy ``error``.
@@ -236,21 +240,21 @@ class PairFilter:
         self._changed[0].update(changed((pair.src for pair in pairs), self._src.config.normalization))
         self._changed[1].update(changed((pair.tgt for pair in pairs), self._tgt.config.normalization))
         fresh = self._seen.new([f"{pair.src}\n{pair.tgt}" for pair in pairs])
-        kept: list[Pair] = []
-        for pair, first in zip(pairs, fresh.tolist(), strict=True):
-            reason = self._reason(pair, first=first or not self._config.drop_duplicates)
+        kept_pairs: list[Pair] = []
+        for pair, is_first in zip(pairs, fresh.tolist(), strict=True):
+            reason = self._reason(pair, is_first=is_first or not self._config.drop_duplicates)
             parts = [] if reason else [pair]
             if reason == "too_long":
                 parts, reason = self._shorten(pair)
             if not parts:
                 self._drop(pair, reason)
             self.report.kept += bool(parts)
-            kept += parts
-        for pair in kept:
+            kept_pairs += parts
+        for pair in kept_pairs:
             self.report.count(pair.src_ids, pair.tgt_ids, used=True, unk=self._src.ids.unk)
         self.report.read += len(pairs)
-        self.report.pairs += len(kept)
-        return kept
+        self.report.pairs += len(kept_pairs)
+        return kept_pairs
 
     def finish(self) -> CorpusReport:
         """Returns the report, with the lengths and normalizations of all lines read."""
@@ -267,18 +271,19 @@ class PairFilter:
         tgt_ids = self._tgt.encode_batch([tgt for _, _, tgt in lines])
         return [Pair(*line, *ids) for line, *ids in zip(lines, src_ids, tgt_ids, strict=True)]
 
-    def _reason(self, pair: Pair, *, first: bool = True) -> str:
+    def _reason(self, pair: Pair, *, is_first: bool = True) -> str:
+        """Returns why ``pair`` cannot stay as it is; an empty string if it can."""
         short, long = sorted((len(pair.src_ids), len(pair.tgt_ids)))
         if not short or not pair.src.strip() or not pair.tgt.strip():
             return "empty"
-        if not first:
+        if not is_first:
             return "duplicate"
         if self._config.max_ratio and long > self._config.max_ratio * short:
             return "ratio"
         return "too_long" if long > self._config.max_len else ""
 
     def _shorten(self, pair: Pair) -> tuple[list[Pair], str]:
-        """Returns what the policy makes of a pair that is too long, or nothing and the reason."""
+        """Applies the policy to a pair that is too long: returns what is kept of it, or nothing and the reason."""
         limit = self._config.max_len
         match self._config.overlong:
             case "error":
@@ -302,7 +307,8 @@ class PairFilter:
     def _drop(self, pair: Pair, reason: str) -> None:
         self.report.dropped[reason] = self.report.dropped.get(reason, 0) + 1
         examples = self.report.examples.setdefault(reason, [])
-        examples += [pair.line] * (len(examples) < EXAMPLES)
+        if len(examples) < EXAMPLES:
+            examples.append(pair.line)
         self.report.count(pair.src_ids, pair.tgt_ids, used=False, unk=self._src.ids.unk)
 
 
@@ -321,7 +327,8 @@ class _Seen:
         fresh[first] = True
         for run in self._runs:
             fresh &= run[np.minimum(np.searchsorted(run, hashes), len(run) - 1)] != hashes
-        self._runs += [unique] if len(unique) else []
+        if len(unique):
+            self._runs.append(unique)
         # arrays of like size are merged, so that there are never more than about log2(chunks) to look into
         while len(self._runs) > 1 and len(self._runs[-2]) < 2 * len(self._runs[-1]):
             self._runs.append(np.union1d(self._runs.pop(), self._runs.pop()))
@@ -329,18 +336,18 @@ class _Seen:
 
 
 def _find(folder: Path, name: str) -> Path:
-    found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
-    if len(found) == 2:
-        raise DataError(f"{found[0]} and {found[1].name} both exist: keep one of them")
-    if not found:
+    paths = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
+    if len(paths) == 2:
+        raise DataError(f"{paths[0]} and {paths[1].name} both exist: keep one of them")
+    if not paths:
         hint = nearest(name, [path.name for path in folder.iterdir() if path.is_file()])
         raise DataError(f"{folder / name}: no such file, nor with .gz{hint or '; the folder holds no files'}")
-    return found[0]
+    return paths[0]
 
 
 @contextmanager
 def open_text(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a file, plain or gzip, for reading; raises DataError where it cannot be read, now or later."""
+    """Opens a file, plain or gzip, for reading; raises DataError if opening or a later read fails."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             yield cast(IO[bytes], stream)
@@ -349,6 +356,7 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _scan(path: Path) -> tuple[int, str, bool]:
+    """Returns the number of lines, the SHA-256 of the content, and whether it begins with a byte order mark."""
     digest, lines, first, last = hashlib.sha256(), 0, b"", b""
     with open_text(path) as stream:
         while block := stream.read(1 << 20):

@@ -1,9 +1,9 @@
 """The embedded Chinese-English demo corpus: a small grammar that speaks both languages at once.
 
-Words and sentence patterns are data (``demo_lexicon.toml``), their combination is code. English is a function
-of Chinese: what Chinese leaves open (tense, article, number) is fixed by a rule, so a model that has learned
-the rules is right on new sentences. 了 is past, 过 is "have", 在 is "-ing", 一 is "a/an", a bare noun is
-plural, and a time word opens the English sentence if it opens the Chinese one, else closes it.
+Words and sentence patterns are data (``demo_lexicon.toml``), their combination is code. The English follows
+from the Chinese: a rule fixes what Chinese leaves open (tense, article, number), so a model that has learned
+the rules translates new sentences correctly. 了 is past, 过 is "have", 在 is "-ing", 一 is "a/an", a bare noun
+is plural, and a time word opens the English sentence if it opens the Chinese one, else closes it.
 """
 
 import os
@@ -20,17 +20,17 @@ from typing import Any, NamedTuple, TypeVar
 TRAIN_SIZE, HELD_OUT_SIZE = 24_000, 500
 ATTRIBUTIVE = 0.3  # the share of countable nouns that get an adjective
 UNPUNCTUATED = 0.15  # the share of pairs that lack the final mark, as people type
-# The sentence that everybody tries first, with and without its full stop: only ever in the test split.
+# The sentence that everybody tries first, with and without its full stop: only in the test split.
 SHOWCASE = [("我吃了一个苹果。", "I ate an apple."), ("我吃了一个苹果", "I ate an apple")]
 
 T = TypeVar("T")
-SLOT = re.compile(r"\{([^}]+)\}")
+_SLOT = re.compile(r"\{([^}]+)\}")
 A_BEFORE_VOWEL = re.compile(r"\ba (?=(?!use)[aeiou]|honest)")  # by sound: a useful map, an honest boy
 
 
 @dataclass(frozen=True)
 class DemoCorpus:
-    """The three splits, each a list of (Chinese, English); no sentence of one is in another."""
+    """The three splits, each a list of (Chinese, English); no sentence is in two of them."""
 
     train: list[tuple[str, str]]
     valid: list[tuple[str, str]]
@@ -38,17 +38,18 @@ class DemoCorpus:
 
 
 class Phrase(NamedTuple):
-    """Words in both languages; ``agrees`` if a verb does: I, one, many; a person has two more cases."""
+    """Words in both languages; a person also has the object and possessive forms."""
 
     zh: str
     en: str
     agrees: str = ""
+    """As a subject, the form its verb takes: "I", "one" or "many"; else empty."""
     me: str = ""
     my: str = ""
 
 
 class Noun(NamedTuple):
-    """A thing: one, many (cups of tea), bare (tea, apples) and what one owns of it (tea, an apple)."""
+    """A thing: singular, plural (cups of tea), without an article (tea, apples), and as a substance (tea, apple)."""
 
     zh: str
     measure: str
@@ -60,7 +61,7 @@ class Noun(NamedTuple):
 
 
 class Verb(NamedTuple):
-    """A verb: its English forms, the kinds of object (or the places) it goes with, its sort."""
+    """A verb: its English forms, the kinds of objects (or the places) it goes with, and its sort."""
 
     zh: str
     eat: str
@@ -127,12 +128,12 @@ class Lexicon:
         self.lists["single"] = alone * 60 + names * 13 + kin * 2 + near + known * 2  # pronouns lead
         self.lists["who"] = self.lists["single"] + [we, they] * 60
         verbs = [_verb(entry, sort) for sort, entries in data["verbs"].items() for entry in entries]
-        self.uses: dict[str, list[tuple[list[Noun], list[Verb]]]] = {}  # what can be done to what
+        self.uses: dict[str, list[tuple[list[Noun], list[Verb]]]] = {}  # which verbs go with which nouns
         for use, (sorts, words) in data["uses"].items():
             able = [verb for verb in verbs if verb.sort in sorts.split() and verb.zh in (words or verb.zh)]
             by_noun = [([n], fit) for n in things if (fit := [v for v in able if n.kind in v.goes_with])]
             by_verb = [([noun for noun in things if noun.kind in verb.goes_with], [verb]) for verb in able]
-            # Half the draws go by the noun, half by the verb, so that none of either is seldom met.
+            # Half of the draws start from the noun, half from the verb, so that no noun and no verb is rare.
             self.uses[use] = by_noun + by_verb * (len(by_noun) // len(by_verb))
         self.activities = {sort: [_verb(e, sort) for e in es] for sort, es in data["activities"].items()}
         self.activities["any"] = self.activities["free"] + self.activities["skill"]
@@ -154,16 +155,16 @@ class Grammar:
         self._verb: Verb | None = None
 
     def sentence(self) -> tuple[str, str]:
-        """A Chinese sentence and its English, with their final punctuation."""
-        self._actor, self._verb = self._words.owners[1], None  # an order without a subject speaks to "you"
+        """Returns a Chinese sentence and its English translation, with final punctuation."""
+        self._actor, self._verb = self._words.owners[1], None  # an imperative without a subject addresses "you"
         zh, en = self._pick(self._words.patterns)
-        drawn = {slot: self._draw(slot) for slot in SLOT.findall(zh) if slot != "zh"}
-        agrees = next((drawn[s].agrees for s in SLOT.findall(en) if s in drawn and drawn[s].agrees), "one")
+        drawn = {slot: self._draw(slot) for slot in _SLOT.findall(zh) if slot != "zh"}
+        agrees = next((drawn[s].agrees for s in _SLOT.findall(en) if s in drawn and drawn[s].agrees), "one")
         words = self._words.agreement[agrees] | {slot: phrase.en for slot, phrase in drawn.items()}
         if self._verb:
             words |= self._verb._asdict() | ({} if agrees == "one" else {"eats": self._verb.eat})
-        zh = SLOT.sub(lambda slot: drawn[slot[1]].zh if slot[1] in drawn else words[slot[1]], zh)
-        en = " ".join(SLOT.sub(lambda slot: words[slot[1]], en).split()).replace(" ?", "?")
+        zh = _SLOT.sub(lambda slot: drawn[slot[1]].zh if slot[1] in drawn else words[slot[1]], zh)
+        en = " ".join(_SLOT.sub(lambda slot: words[slot[1]], en).split()).replace(" ?", "?")
         en = A_BEFORE_VOWEL.sub("an ", en[0].upper() + en[1:])
         return (zh + "？", en) if en.endswith("?") else (zh + "。", en + ".")
 
@@ -171,7 +172,7 @@ class Grammar:
         return options[int(self._random() * len(options))]
 
     def _draw(self, slot: str) -> Phrase:
-        """The phrase for ``a/b:argument?``: one of a and b, or nothing if it is optional."""
+        """Returns a phrase for the slot ``a/b:argument?``: an a or a b, or with ``?`` possibly nothing."""
         if slot.endswith("?") and self._random() < 0.5:
             return Phrase("", "")
         names, _, argument = slot.rstrip("?").partition(":")
@@ -185,11 +186,14 @@ class Grammar:
             nouns, verbs = self._pick(words.uses[argument])
             self._noun, self._verb = self._pick(nouns), self._pick(verbs)
             phrase = Phrase(self._verb.zh, "")
-        elif name in ("activity", "at"):  # "at" is where it happens; the pattern says {zh} for what
+        elif name in (
+            "activity",
+            "at",
+        ):  # "at" is the place of the activity; the pattern has {zh} for the activity itself
             self._verb = verb = self._pick(words.activities[argument])
             phrase = words.places[self._pick(verb.goes_with)] if name == "at" else Phrase(verb.zh, "")
         elif name in ("adjective", "more"):
-            # Of the kind that is named, else one that suits the noun; "more" is its comparative.
+            # An adjective of the kind in the argument, or else one that suits the noun; "more" is its comparative.
             kind = argument if argument in words.adjectives else self._noun.kind
             options = [a for a in words.adjectives[kind] if argument != "too" or a[0] in words.excess]
             zh, en, more = self._pick(options)
@@ -199,13 +203,13 @@ class Grammar:
         return phrase
 
     def _whom(self) -> Phrase:
-        """A person as the object: not the subject again, nor "me" when "we" act."""
+        """Returns a person as the object: not the subject again, nor "me" if the subject is "we"."""
         while (other := self._pick(self._words.lists["who"])).zh.rstrip("们") == self._actor.zh.rstrip("们"):
             pass
         return Phrase(other.zh, other.me)
 
     def _noun_phrase(self, name: str, group: str) -> Phrase:
-        """A noun of the group, else the one the verb is about, as ``[noun_phrases]`` of the lexicon says."""
+        """Returns a noun of the group, or the object drawn with the verb, in a form of ``[noun_phrases]``."""
         words = self._words
         self._noun = noun = self._pick(words.nouns[group]) if group else self._noun
         person = not group and noun.kind in words.kinds["people"]
@@ -214,25 +218,25 @@ class Grammar:
         if name == "known":
             name = "kind" if noun.kind in words.kinds["meal"] else "definite"
         name = self._pick(words.choices.get(name, [name]))
-        by_unit, made = noun.bare == noun.substance, self._verb and self._verb.sort == "make"
-        ownable = not made and noun.kind in words.kinds["mine"]
+        by_unit, is_made = noun.bare == noun.substance, self._verb and self._verb.sort == "make"
+        ownable = not is_made and noun.kind in words.kinds["mine"]
         if (name == "own" and not ownable) or (name in ("these", "those") and by_unit):
             name = "that"
         zh, en, agrees = words.noun_phrases[name]
         if agrees in ("thing", "owned"):
             agrees = "many" if (noun.bare.endswith("s") if by_unit else agrees == "thing") else "one"
         owner, number = self._pick(words.owners), self._pick(words.lists["numbers"])
-        said = noun._asdict() | {"owner": owner.zh, "number": number.zh, "adjective": ""}
-        meant = noun._asdict() | {"owner": owner.my, "number": number.en, "adjective": ""}
+        zh_words = noun._asdict() | {"owner": owner.zh, "number": number.zh, "adjective": ""}
+        en_words = noun._asdict() | {"owner": owner.my, "number": number.en, "adjective": ""}
         options = words.adjectives.get("trait" if noun.kind == "job" else noun.kind)
         if options and not by_unit and self._random() < ATTRIBUTIVE:
-            plain, meant["adjective"], _ = self._pick(options)
-            said["adjective"] = plain if plain in words.plain_adjectives else plain + "的"
-        return Phrase(zh.format_map(said), en.format_map(meant), agrees)
+            plain, en_words["adjective"], _ = self._pick(options)
+            zh_words["adjective"] = plain if plain in words.plain_adjectives else plain + "的"
+        return Phrase(zh.format_map(zh_words), en.format_map(en_words), agrees)
 
 
 def demo_pairs(count: int, seed: int) -> Iterator[tuple[str, str]]:
-    """``count`` pairs with repetitions: for making large corpora, not for held-out scores."""
+    """Yields ``count`` pairs with repetitions: for large corpora, not for held-out scores."""
     grammar = Grammar(seed)
     bare = random.Random(seed + 1).random
     for _ in range(count):
@@ -241,9 +245,9 @@ def demo_pairs(count: int, seed: int) -> Iterator[tuple[str, str]]:
 
 
 def demo_corpus(seed: int = 0) -> DemoCorpus:
-    """The demo corpus of this seed: distinct Chinese and distinct English sentences, split at random."""
+    """Returns the demo corpus of a seed: distinct Chinese and distinct English sentences, split at random."""
     pairs: list[tuple[str, str]] = []
-    seen = set(SHOWCASE[1])  # a sentence stands here without its mark, for both its forms
+    seen = set(SHOWCASE[1])  # sentences without final mark, which stand for the form with it too
     stream = demo_pairs(10 * TRAIN_SIZE, seed)
     while len(pairs) < TRAIN_SIZE + 2 * HELD_OUT_SIZE - len(SHOWCASE):
         zh, en = next(stream)
@@ -258,7 +262,7 @@ def demo_corpus(seed: int = 0) -> DemoCorpus:
 
 
 def write_demo_corpus(folder: Path, seed: int = 0) -> None:
-    """Write ``train.zh train.en valid.* test.*``, UTF-8, one sentence a line; a file is old or whole."""
+    """Writes ``train.zh train.en valid.* test.*``, UTF-8, one sentence a line; each file is replaced as a whole."""
     folder.mkdir(parents=True, exist_ok=True)
     corpus = demo_corpus(seed)
     for split, pairs in (("train", corpus.train), ("valid", corpus.valid), ("test", corpus.test)):

@@ -1,4 +1,4 @@
-"""Raw text files to documents: found, cut into splits, divided as stated, read in a stream, and counted."""
+"""Raw text files to documents: finds the files, cuts them into splits and documents, streams and counts them."""
 
 import codecs
 import hashlib
@@ -19,8 +19,8 @@ Split = Literal["train", "valid", "test"]
 Separator = Literal["blank_line", "line", "file", "end_of_text", "heading"]
 
 END_OF_TEXT = "<|endoftext|>"
-ENDINGS = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
-FilePart = tuple[Path, int, int]  # a file and which of its characters: from the first number to before the second
+_ENDINGS = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
+FilePart = tuple[Path, int, int]  # a file, its first character that belongs to the split, and the end (exclusive)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TITLE = re.compile(r" ?= (?!= )\S.*(?<! =) =\s*")
 _SECTION = re.compile(r" ?= (?:= )+\S.* =(?: =)+\s*")
@@ -38,11 +38,11 @@ class DocumentsConfig:
     test: str = "test"
     """Stem of the test text."""
     valid_fraction: Annotated[float, Ge(0), Le(0.5)] = 0.1
-    """Where there is no validation text: the last part of the training text, by position in characters."""
+    """Without validation text, this last part of the training text (counted in characters) is held out for it."""
     separator: Separator = "file"
     """What ends a document of a .txt file; ``end_of_text``: ``<|endoftext|>``; ``heading``: `` = Title = ``."""
     markup: Literal["none", "wikitext"] = "none"
-    """``wikitext`` undoes `` @-@ `` and the like; for masked pieces, ``<unk>`` is then the unknown piece."""
+    """``wikitext`` joins `` @-@ `` and the like again; masked models then read ``<unk>`` as the unknown piece."""
     text_field: str = "text"
     """Field of a JSONL line that holds the document."""
     packing: Literal["cross", "isolated"] = "cross"
@@ -55,15 +55,15 @@ class DocumentsConfig:
 
 @dataclass
 class TextReport:
-    """What was read and what became of it; the text's counts are without what separates the documents."""
+    """What was read and what became of it; the counts leave out what separates the documents."""
 
     files: list[str]
     part: str = ""
-    """Which characters of the files, where ``valid_fraction`` cuts them."""
+    """Which characters of the files this split has, if ``valid_fraction`` cuts them; else empty."""
     byte_order_marks: list[str] = field(default_factory=list)
     documents: int = 0
     empty: int = 0
-    """Documents of white space alone, which are skipped."""
+    """Documents of nothing but white space, which are skipped."""
     characters: int = 0
     bytes: int = 0
     words: int = 0
@@ -73,7 +73,7 @@ class TextReport:
     end_marks: int = 0
     unknown: int = 0
     digest: str = ""
-    """Tells the text from all other: SHA-256 of the files, where they are cut, and how documents are told apart."""
+    """Identifies the text: SHA-256 of the files, of where they are cut, and of what separates documents."""
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the report as plain values, for JSON."""
@@ -83,13 +83,14 @@ class TextReport:
         """Returns the report as text, line by line, for a terminal."""
         more = f" and {len(self.files) - 3:,} more files" if len(self.files) > 3 else ""
         text = [", ".join(self.files[:3]) + more + (f", {self.part}" if self.part else "")]
-        text += [f"  {self.documents:,} documents, {self.characters:,} characters, {self.words:,} words"]
-        text += [f"  {self.empty:,} empty documents skipped"] if self.empty else []
+        text.append(f"  {self.documents:,} documents, {self.characters:,} characters, {self.words:,} words")
+        if self.empty:
+            text.append(f"  {self.empty:,} empty documents skipped")
         text += [f"  byte order mark removed from {name}" for name in self.byte_order_marks]
         return [*text, f"  {self.tokens:,} tokens, {self.end_marks:,} of them end marks; {self.unknown:,} unknown"]
 
     def count(self, text: str) -> bool:
-        """Adds a document; returns False for an empty one."""
+        """Counts a document; returns False if it is empty."""
         if not text or text.isspace():
             self.empty += 1
             return False
@@ -102,25 +103,30 @@ class TextReport:
 
 
 class Documents:
-    """The documents of a split, in the order of its files; each pass reads them anew and holds one at a time.
+    """The documents of a split, in the order of its files; each pass reads the files again, one document at a time.
 
-    What is a document: with ``file`` the text of a file, unchanged; with ``end_of_text`` what stands between two marks
-    (or the ends of a file), unchanged; with ``line`` a line without its end; with ``blank_line`` a block of lines that
-    are more than white space, with the line ends between them and without the last; with ``heading`` the lines between
-    two titles that are more than white space, without section headings and the last line end; of JSONL the field. A
-    title is a line `` = Title = `` between lines of white space (or at an end of the file), a section heading a line
-    with more signs on each side, `` = = Section = = ``. Where ``markup`` is ``wikitext`` the dash, comma and dot of
-    `` @-@ ``, `` @,@ `` and `` @.@ `` join what stands around them.
+    A document is, by ``config.separator``:
+
+    - ``file``: the text of a file, unchanged.
+    - ``end_of_text``: what stands between two ``<|endoftext|>`` (or the ends of the file), unchanged.
+    - ``line``: a line without its line end.
+    - ``blank_line``: the lines between two blank ones, without the last line end.
+    - ``heading``: the non-blank lines between two titles, without section headings and the last line end. A title is a
+      line `` = Title = `` between blank lines (or at an end of the file); a section heading is a line with more signs
+      on each side, `` = = Section = = ``.
+
+    In a JSONL file it is the field ``config.text_field`` of a line. A blank line has nothing but white space. With the
+    markup ``wikitext``, `` @-@ ``, `` @,@ `` and `` @.@ `` become a dash, comma or dot that joins its neighbours.
     """
 
     def __init__(self, parts: list[FilePart], *, config: DocumentsConfig, stamps: Stamps, report: TextReport) -> None:
-        """See ``read_documents``, which makes them; ``stamps`` are of the files before they were read."""
+        """Called by ``read_documents``; ``stamps`` were taken before the files were read."""
         self.config, self.digest, self.stamps, self.report = config, report.digest, stamps, report
         self.characters = sum(last - first for _, first, last in parts)
         self._parts, self._blank_report = parts, report
 
     def __iter__(self) -> Iterator[str]:
-        """Yields the documents that are not empty; after the last one the text's part of ``report`` is complete.
+        """Yields the documents that are not empty; after the last one ``report`` has all counts of the text.
 
         Raises:
             DataError: a line is not JSON or without the field.
@@ -128,23 +134,23 @@ class Documents:
         report = self.report = replace(self._blank_report)
         for path, first, last in self._parts:
             lines = _lines_inside(path, first, last)
-            found: Iterator[str]
+            texts: Iterator[str]
             if _is_jsonl(path):
-                found = (text_of(record(line, where), self.config.text_field, where) for where, line in lines)
+                texts = (string_field(json_record(line, where), self.config.text_field, where) for where, line in lines)
             else:
-                found = _divide((line for _, line in lines), self.config.separator)
+                texts = _divide((line for _, line in lines), self.config.separator)
             if self.config.markup == "wikitext":
-                found = (_JOINED.sub(r"\1", text) for text in found)
-            yield from filter(report.count, found)
+                texts = (_JOINED.sub(r"\1", text) for text in texts)
+            yield from filter(report.count, texts)
 
 
 def read_documents(data: Path, *, split: Split, config: DocumentsConfig) -> Documents:
     """Finds and checks the text of a split.
 
     In a folder a split is STEM.txt, STEM.jsonl (each plain or .gz), or a folder STEM of such files, read in the order
-    of their names. Where there is no validation text, ``valid_fraction`` cuts it from the end of the training text.
-    That is the train split, or, of ``data`` that is a file or a folder without splits, all the text. The cut counts
-    characters before documents are told apart, so that with the separator ``file`` both parts together are the text.
+    of their names. If ``data`` is a file, or a folder without splits, all of its text is training text. Without
+    validation text, ``valid_fraction`` cuts some from the end of the training text. The cut is a position in characters
+    and ignores the borders of documents, so that with the separator ``file`` both parts together are the whole text.
 
     Raises:
         DataError: text is missing, empty, binary, not UTF-8 or damaged; the message names the nearest file.
@@ -153,44 +159,47 @@ def read_documents(data: Path, *, split: Split, config: DocumentsConfig) -> Docu
         hint = nearest(data.name, [path.name for path in data.parent.glob("*")])
         raise DataError(f"data {str(data)!r} does not exist{hint if 'did you mean' in hint else ''}")
     stems = {"train": config.train, "valid": config.valid, "test": config.test}
-    found = {name: _find(data, stem) for name, stem in stems.items()}
-    if found[split] and (split != "train" or found["valid"]):
-        return _scan(found[split], config)
-    text = found["train"] if any(found.values()) else _text_files(data)
-    if text and split != "test" and config.valid_fraction:
-        return _scan(text, config, cut=split)
-    missing = "valid" if text and split == "train" else split
+    files = {name: _find(data, stem) for name, stem in stems.items()}
+    if files[split] and (split != "train" or files["valid"]):
+        return _scan(files[split], config)
+    train_files = files["train"] if any(files.values()) else _text_files(data)
+    if train_files and split != "test" and config.valid_fraction:
+        return _scan(train_files, config, cut=split)
+    missing = "valid" if train_files and split == "train" else split
     fix = f"add {stems[missing]}.txt, {stems[missing]}.jsonl (each plain or .gz) or a folder {stems[missing]}"
-    fix += ", or set data.valid_fraction = 0.1" if text and missing == "valid" else ""
+    if train_files and missing == "valid":
+        fix += ", or set data.valid_fraction = 0.1"
     hint = nearest(f"{stems[missing]}.txt", [path.name for path in data.iterdir()]) if data.is_dir() else ""
     raise DataError(f"data {str(data)!r} has no {missing} split: {fix}{hint}")
 
 
 def _find(data: Path, stem: str) -> list[Path]:
-    """Returns the files of a split; none if it is not there."""
-    found = [path for ending in ENDINGS if (path := data / f"{stem}{ending}").is_file()]
-    found += [data / stem] if (data / stem).is_dir() else []
-    if len(found) > 1:
-        raise DataError(f"{found[0]} and {found[1].name} both exist: keep one of them")
-    return _text_files(found[0]) if found else []
+    """Returns the files of a split; an empty list if it has none."""
+    paths = [path for ending in _ENDINGS if (path := data / f"{stem}{ending}").is_file()]
+    if (data / stem).is_dir():
+        paths.append(data / stem)
+    if len(paths) > 1:
+        raise DataError(f"{paths[0]} and {paths[1].name} both exist: keep one of them")
+    return _text_files(paths[0]) if paths else []
 
 
 def _text_files(data: Path) -> list[Path]:
-    """Returns the text files of a folder by name, or the file itself."""
-    files = sorted(data.iterdir()) if data.is_dir() else [data]
-    found = [path for path in files if path.name.endswith(ENDINGS) and path.is_file()]
-    if not found:
+    """Returns the text files of a folder, sorted by name; or ``data`` itself if it is one."""
+    paths = sorted(data.iterdir()) if data.is_dir() else [data]
+    text_files = [path for path in paths if path.name.endswith(_ENDINGS) and path.is_file()]
+    if not text_files:
         problem = "holds no file that ends" if data.is_dir() else "must end"
-        raise DataError(f"data {str(data)!r} {problem} in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
-    return found
+        raise DataError(f"data {str(data)!r} {problem} in {', '.join(_ENDINGS[:-1])} or {_ENDINGS[-1]}")
+    return text_files
 
 
 def _scan(files: list[Path], config: DocumentsConfig, *, cut: str = "") -> Documents:
-    """Reads the files once: are they text, how long, which; ``cut`` keeps the train or valid part of them."""
+    """Reads the files once to check, count and digest them; ``cut`` names the part, train or valid, to keep of them."""
     digest, ends, marked, stamps = hashlib.sha256(), [0], list[str](), stamps_of(files)
     for path in files:
         with open_text(path) as stream:
-            marked += [path.name] if stream.read(3) == codecs.BOM_UTF8 else []
+            if stream.read(3) == codecs.BOM_UTF8:
+                marked.append(path.name)
         content, characters = hashlib.sha256(bytes([_is_jsonl(path)])), 0
         for line in read_lines(path):
             content.update(line.encode())
@@ -221,7 +230,7 @@ def _scan(files: list[Path], config: DocumentsConfig, *, cut: str = "") -> Docum
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Yields the lines of a file with their ends; a byte order mark in front is removed.
+    """Yields the lines of a file with their line ends; a leading byte order mark is removed.
 
     Raises:
         DataError: the file cannot be read, or a line is not UTF-8 or has a NUL byte.
@@ -238,8 +247,11 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def _lines_inside(path: Path, first: int, last: int) -> Iterator[tuple[str, str]]:
-    """Yields where each line stands and what of it is inside: of JSON all, if its first character is."""
-    at = 0
+    """Yields the place ("FILE line N") and the text of each line between two characters of the file.
+
+    A line at the border is cut; a line of JSONL stays whole and belongs where its first character is.
+    """
+    at = 0  # characters before the line
     for number, line in enumerate(read_lines(path), 1):
         inside = line[max(0, first - at) : max(0, last - at)]
         if _is_jsonl(path):
@@ -250,6 +262,7 @@ def _lines_inside(path: Path, first: int, last: int) -> Iterator[tuple[str, str]
 
 
 def _divide(lines: Iterator[str], separator: Separator) -> Iterator[str]:
+    """Joins the lines of a file to documents; see ``Documents``."""
     match separator:
         case "file":  # joined in blocks: a list of all the lines would take several times the text
             yield "".join(iter(lambda: "".join(islice(lines, 10_000)), ""))
@@ -259,42 +272,45 @@ def _divide(lines: Iterator[str], separator: Separator) -> Iterator[str]:
             blocks = groupby(lines, key=str.isspace)
             yield from (_without_end("".join(block)) for blank, block in blocks if not blank)
         case "end_of_text":
-            held: list[str] = []
+            open_parts: list[str] = []  # of the document that has not ended yet
             for line in lines:
-                *ended, rest = line.split(END_OF_TEXT)
-                for text in ended:
-                    yield "".join([*held, text])
-                    held.clear()
-                held.append(rest)
-            if any(held):
-                yield "".join(held)
+                *ends, rest = line.split(END_OF_TEXT)
+                for end in ends:
+                    yield "".join([*open_parts, end])
+                    open_parts.clear()
+                open_parts.append(rest)
+            if any(open_parts):
+                yield "".join(open_parts)
         case "heading":
             yield from _articles(lines)
 
 
 def _articles(lines: Iterator[str]) -> Iterator[str]:
     """Yields what stands between titles, without headings and blank lines."""
-    held: list[str] = []
+    article: list[str] = []
     for number, (line, kind) in enumerate(_headings(lines)):
         if kind == "title" and number:  # before the very first line there is no document
-            yield _without_end("".join(held))
-            held.clear()
+            yield _without_end("".join(article))
+            article.clear()
         elif kind == "text":
-            held.append(line)
-    yield _without_end("".join(held))
+            article.append(line)
+    yield _without_end("".join(article))
 
 
 def _headings(lines: Iterator[str]) -> Iterator[tuple[str, Literal["title", "section", "text"]]]:
     """Yields the lines that are more than white space, and what each is."""
-    after = "\n"
+    before = "\n"
     ahead = next(lines, "")
     while line := ahead:
         ahead = next(lines, "")
-        apart = after.isspace() and (not ahead or ahead.isspace())
-        after = line
-        if not line.isspace():
-            title = apart and _TITLE.fullmatch(line)
-            yield line, "title" if title else "section" if _SECTION.fullmatch(line) else "text"
+        is_apart = before.isspace() and (not ahead or ahead.isspace())
+        before = line
+        if line.isspace():
+            continue
+        if is_apart and _TITLE.fullmatch(line):
+            yield line, "title"
+        else:
+            yield line, "section" if _SECTION.fullmatch(line) else "text"
 
 
 def _without_end(text: str) -> str:
@@ -305,21 +321,25 @@ def _is_jsonl(path: Path) -> bool:
     return path.name.removesuffix(".gz").endswith(".jsonl")
 
 
-def record(line: str, where: str) -> dict[str, Any]:
-    """Returns the fields of a line of JSON, none where it is no object; ``where`` it stands is for errors.
+def json_record(line: str, where: str) -> dict[str, Any]:
+    """Returns the fields of a line of JSONL; none if the line is not an object.
+
+    Args:
+        line: JSON.
+        where: place of the line, for errors.
 
     Raises:
         DataError: the line is not JSON.
     """
     try:
-        found = json.loads(line)
+        record = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON ({getattr(error, 'msg', error)})") from error
-    return found if isinstance(found, dict) else {}
+    return record if isinstance(record, dict) else {}
 
 
-def text_of(fields: dict[str, Any], name: str, where: str) -> str:
-    """Returns a field that holds text.
+def string_field(fields: dict[str, Any], name: str, where: str) -> str:
+    """Returns the field ``name``, which must hold text; ``where`` is the place of the line, for errors.
 
     Raises:
         DataError: it is missing, is not a string or has a lone surrogate.
@@ -334,7 +354,7 @@ def text_of(fields: dict[str, Any], name: str, where: str) -> str:
 
 
 def split_documents(data: Path, split: str, config: DocumentsConfig) -> Documents:
-    """Finds the text of a split that a user named.
+    """Finds the text of the split that a user has named on the command line.
 
     Raises:
         DataError: the text cannot be used.

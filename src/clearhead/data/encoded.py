@@ -1,4 +1,4 @@
-"""A folder of encoded data: built beside its place, renamed to it when all is there, checked when it is opened."""
+"""Folders of encoded data: built in a temporary folder, renamed once complete, and checked when opened."""
 
 import contextlib
 import hashlib
@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def building(path: Path) -> Iterator[Path]:
-    """Yields an empty folder to write to, which becomes ``path`` at the end; after an exception nothing is left.
+    """Yields an empty folder to write to and renames it to ``path`` at the end; after an exception nothing is left.
 
     Raises:
-        DataError: the disk is full or the place cannot be written.
+        DataError: the disk is full or the folder cannot be written.
     """
     cache_dir = path.parent
     try:
@@ -39,13 +39,13 @@ def building(path: Path) -> Iterator[Path]:
 def open_or_build(
     key: Sequence[object], cache_dir: Path, *, reuse: bool, read: Callable[[Path], T], write: Callable[[Path], None]
 ) -> T:
-    """Opens the data that ``key`` tells from all other, and makes it first where it is missing or damaged.
+    """Opens the data that ``key`` identifies; builds it first if it is missing or damaged.
 
     Args:
-        key: kind, version, and what the data follows from; JSON values.
+        key: kind, version, and all that the data depends on; JSON values.
         cache_dir: folder of all encoded data.
-        reuse: whether data that is there may be taken.
-        read: opens a folder; DataError if it is damaged.
+        reuse: whether existing data may be used.
+        read: opens a folder; raises DataError if it is damaged.
         write: fills an empty folder.
     """
     path = cache_dir / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
@@ -58,7 +58,7 @@ def open_or_build(
 
 
 def seal(folder: Path, meta: dict[str, Any], *, version: int) -> None:
-    """Brings the files of ``folder`` to the disk and writes ``meta`` with their sizes, last."""
+    """Flushes the files of ``folder`` to disk, then writes ``meta`` and the sizes of the files as the last file."""
     sizes = {}
     for file in sorted(folder.iterdir()):
         with file.open("rb") as stream:
@@ -68,7 +68,7 @@ def seal(folder: Path, meta: dict[str, Any], *, version: int) -> None:
 
 
 def open_sealed(path: Path, *, version: int) -> dict[str, Any]:
-    """Returns what ``seal`` was given, ``sizes`` of all files among it.
+    """Returns the ``meta`` that ``seal`` wrote, after checking version and file sizes.
 
     Raises:
         DataError: the folder is damaged, or of another version.
@@ -84,7 +84,7 @@ def open_sealed(path: Path, *, version: int) -> dict[str, Any]:
 
 
 def map_file(path: Path) -> mmap.mmap:
-    """Maps a file for reading."""
+    """Maps a file into memory, for reading."""
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
@@ -93,5 +93,5 @@ def _rename(built: Path, path: Path) -> None:
     try:
         built.rename(path)
     except OSError:
-        if not path.is_dir():  # else another process has just put the same data there
+        if not path.is_dir():  # otherwise another process has just built the same data
             raise

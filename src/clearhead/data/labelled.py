@@ -15,16 +15,16 @@ from annotated_types import Ge, Le
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from clearhead.data.documents import Split, read_lines, record, text_of
+from clearhead.data.documents import Split, json_record, read_lines, string_field
 from clearhead.errors import DataError, UsageError, nearest
+from clearhead.text.overlong import OverlongLine
 
-KINDS = (".tsv", ".csv", ".jsonl")
-ENDINGS = tuple(f"{kind}{packed}" for kind in KINDS for packed in ("", ".gz"))
+_ENDINGS = (".tsv", ".tsv.gz", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 
 
 @dataclass(frozen=True)
 class LabelledConfig:
-    """Which files are read, and what in them is text and what the label."""
+    """Which files are read, and where in them the texts and labels are."""
 
     train: str = "train"
     """Stem of the training lines: ``train.tsv``, ``train.csv`` or ``train.jsonl``, each plain or .gz."""
@@ -33,24 +33,24 @@ class LabelledConfig:
     test: str = "test"
     """Stem of the test lines."""
     valid_fraction: Annotated[float, Ge(0), Le(0.5)] = 0.1
-    """Where there are no validation lines: this share of the training lines, drawn the same way every time."""
+    """Without validation lines, this share of the training lines is held out for them, the same every time."""
     kind: Literal["classes", "number"] = "classes"
-    """Labels are words, a class each, or numbers."""
+    """``classes``: each different label is a class; ``number``: labels are numbers to predict."""
     label_field: str = "label"
-    """Column of a CSV file, or field of a JSONL line, that holds the label; a TSV line begins with it."""
+    """Column of a CSV file, or field of a JSONL line, that holds the label; a TSV line begins with the label."""
     text_field: str = "text"
     """Column or field that holds the text."""
     pair_field: str = "text_b"
-    """Column or field that holds the second text, where there are pairs."""
-    overlong: Literal["truncate", "error"] = "truncate"
-    """Policy for lines that are too long: the longer text loses its last piece until both fit, and it is counted."""
+    """Column or field that holds the second text of a pair."""
+    overlong: OverlongLine = "truncate"
+    """Policy for lines that are too long; ``truncate`` cuts the end of the longer text until both fit."""
     workers: Annotated[int, Ge(0)] = 0
     """Processes that prepare batches, 0 for none besides the training process; the order stays the same."""
     folds: Annotated[int, Ge(0)] = 0
-    """Cuts the training lines in so many parts, of each class alike; fold number ``fold`` takes the place of the
+    """Cuts the training lines into this many folds with equal shares of each class; fold number ``fold`` replaces the
     validation lines. 0 cuts nothing."""
     fold: Annotated[int, Ge(0)] = 0
-    """Which of the folds is validated on, from 0."""
+    """Which of the folds is the validation set, from 0."""
 
     def __post_init__(self) -> None:
         if self.folds == 1 or self.fold >= max(self.folds, 1):
@@ -59,20 +59,20 @@ class LabelledConfig:
 
 @dataclass(frozen=True)
 class Labels:
-    """What the lines of all splits have in common, as the training lines say it."""
+    """What the lines of all splits have in common, taken from the training lines."""
 
     classes: tuple[str, ...]
-    """The labels in order of their number; none where labels are numbers."""
+    """Class labels by class number; empty if labels are numbers."""
     pairs: bool | None
-    """Whether there are two texts a line; None: one or two, where a model from elsewhere does not say."""
+    """Whether a line has two texts; None if unknown, for a model from elsewhere that does not say."""
     mean: float = 0.0
-    """Of labels that are numbers."""
+    """Mean of the labels, if they are numbers."""
     deviation: float = 1.0
-    """Root of their mean squared distance to it; 1 where all are the same."""
+    """Standard deviation of the labels, if they are numbers; 1 if all are equal."""
 
 
 class Line(NamedTuple):
-    """A labelled text, or two, and where it stands."""
+    """A label with its text or two texts, and the place it was read from."""
 
     where: str
     label: str
@@ -86,22 +86,22 @@ class LabelledText:
 
     lines: list[Line]
     classes: tuple[str, ...]
-    """The labels of the training lines, sorted; none where labels are numbers."""
+    """The labels of the training lines, sorted; empty if labels are numbers."""
     file: str
     blank: int
-    """Lines of white space, which are skipped."""
+    """Number of blank lines, which are skipped."""
 
     def __len__(self) -> int:
         return len(self.lines)
 
     @property
     def pairs(self) -> bool:
-        """Whether there are two texts a line."""
+        """Whether a line has two texts."""
         return self.lines[0].pair is not None
 
     @property
     def labels(self) -> Int[ndarray, " lines"] | Float[ndarray, " lines"]:
-        """Number of each line's class, or the number itself."""
+        """The class number of each line; if labels are numbers, the label itself."""
         if not self.classes:
             return np.array([float(line.label) for line in self.lines])
         numbers = {label: number for number, label in enumerate(self.classes)}
@@ -109,7 +109,7 @@ class LabelledText:
 
     @property
     def made_of(self) -> Labels:
-        """What the other splits must be made of."""
+        """What the lines of the other splits must have in common with these."""
         if self.classes:
             return Labels(self.classes, self.pairs)
         values = self.labels
@@ -117,28 +117,29 @@ class LabelledText:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Lines of each class, also of those with none; for weights."""
-        found = Counter(line.label for line in self.lines)
-        return {label: found[label] for label in self.classes}
+        """Number of lines of each class, 0 included; for class weights."""
+        counts = Counter(line.label for line in self.lines)
+        return {label: counts[label] for label in self.classes}
 
     @property
     def digest(self) -> str:
-        """Tells the lines from all others: SHA-256 of their labels and texts, whatever file they came from."""
-        found = hashlib.sha256(json.dumps(self.classes).encode())
+        """Identifies the lines: SHA-256 of their labels and texts, whatever file they came from."""
+        digest = hashlib.sha256(json.dumps(self.classes).encode())
         for line in self.lines:
-            found.update(json.dumps([line.label, line.text, line.pair]).encode())
-        return found.hexdigest()
+            digest.update(json.dumps([line.label, line.text, line.pair]).encode())
+        return digest.hexdigest()
 
     def subset(self, numbers: Iterable[int]) -> "LabelledText":
-        """Returns some of the lines, under the same classes."""
+        """Returns the lines with these numbers, from 0, under the same classes."""
         return replace(self, lines=[self.lines[number] for number in numbers])
 
 
 def read_labelled(data: Path, *, split: Split, config: LabelledConfig, train: Labels | None = None) -> LabelledText:
     """Finds, reads and checks the lines of a split.
 
-    In a folder a split is STEM.tsv, STEM.csv or STEM.jsonl, each plain or .gz; a file is all there is. Where there are
-    no validation lines, ``valid_fraction`` of the training lines are, of each class alike; with folds one of them is.
+    In a folder a split is STEM.tsv, STEM.csv or STEM.jsonl, each plain or .gz; a file given as ``data`` holds the
+    training lines. Without validation lines, ``valid_fraction`` of the training lines, with equal shares of each class,
+    is held out for them; with ``folds``, fold number ``fold`` is.
 
     - TSV: ``label<TAB>text`` or ``label<TAB>text<TAB>second text``, no header, no quoting.
     - CSV: commas, quotes where needed; the first line names the columns.
@@ -148,16 +149,16 @@ def read_labelled(data: Path, *, split: Split, config: LabelledConfig, train: La
         data: the folder or file.
         split: which lines.
         config: where in them the label and the texts are.
-        train: of the training lines, whose classes those of the other splits must be.
+        train: ``made_of`` of the training lines, which the lines of another split must agree with.
 
     Raises:
         DataError: lines are missing or cannot be used; the message names the file and the line.
     """
     path, cut = _find(data, split, config)
     rows = _read(path, config)
-    lines = [row._replace(label=row.label.strip()) for row in rows if row is not None]
+    lines = [row._replace(label=row.label.strip()) for row in rows if row is not None]  # None is a blank line
     if not lines:
-        raise DataError(f"{path} has no lines but blank ones")
+        raise DataError(f"{path} has only blank lines")
     for line in lines:
         _check(line, lines[0], config)
     if train is not None and train.pairs not in (None, lines[0].pair is not None):
@@ -173,16 +174,17 @@ def read_labelled(data: Path, *, split: Split, config: LabelledConfig, train: La
             numbers = len(classes) > 20 and all(map(_is_number, (line.label, *classes)))
             hint = "; labels that are numbers need data.kind = 'number'" if numbers else _hint(line, classes)
             raise DataError(f"{line.where}: label {line.label!r} is not in the training lines{hint}")
-    found = LabelledText(lines, classes, path.name, len(rows) - len(lines))
-    return _cut(found, cut, config) if cut else found
+    text = LabelledText(lines, classes, path.name, blank=len(rows) - len(lines))
+    return _cut(text, cut, config) if cut else text
 
 
 def stratified_folds(
     labels: Int[ndarray, " lines"] | Float[ndarray, " lines"], *, k: int, seed: int
 ) -> Int[ndarray, " lines"]:
-    """Says in which of ``k`` folds each line is, from (seed, k); folds differ by one line at most, also of each class.
+    """Draws from (seed, k) in which of ``k`` folds each line is.
 
-    Numbers are dealt out in their order, so that each fold has small and large ones.
+    The sizes of the folds differ by at most one line, and so do the numbers of lines of each class. If labels are
+    numbers, lines are dealt out in the order of their labels, so that each fold gets small and large ones.
 
     Raises:
         UsageError: ``k`` is not from 2 to the number of lines.
@@ -192,7 +194,8 @@ def stratified_folds(
     rng = np.random.default_rng(np.random.SeedSequence([seed, k], spawn_key=(2,)))
     order = np.lexsort((rng.random(len(labels)), labels))
     blocks = -(-len(labels) // k)
-    # one order of the folds for all blocks keeps the classes even; of numbers each block of k is dealt anew
+    # for classes, all blocks of k lines use one order of the folds, which keeps the counts of every class even; for
+    # numbers, each block is dealt in an order of its own
     deals = 1 if np.issubdtype(labels.dtype, np.integer) else blocks
     dealt = rng.permuted(np.tile(np.arange(k), (deals, 1)), axis=1)
     folds = np.empty(len(labels), np.int64)
@@ -201,6 +204,7 @@ def stratified_folds(
 
 
 def _cut(text: LabelledText, split: str, config: LabelledConfig) -> LabelledText:
+    """Returns the lines of ``split``, train or valid, out of the training lines."""
     k = config.folds or min(round(1 / config.valid_fraction), len(text))
     if not 2 <= k <= len(text):
         key = f"folds = {k}" if config.folds else f"valid_fraction = {config.valid_fraction}"
@@ -210,32 +214,33 @@ def _cut(text: LabelledText, split: str, config: LabelledConfig) -> LabelledText
 
 
 def _find(data: Path, split: Split, config: LabelledConfig) -> tuple[Path, str]:
-    """Returns the file, and which part of it is meant if it is to be cut."""
+    """Returns the file of a split, and the part of it to take, train or valid; an empty part means all of it."""
     if not data.exists():
         hint = nearest(data.name, [path.name for path in data.parent.glob("*")])
         raise DataError(f"data {str(data)!r} does not exist{hint if 'did you mean' in hint else ''}")
     stems = {"train": config.train, "valid": config.valid, "test": config.test}
     files = {name: _file(data, stem) for name, stem in stems.items()} if data.is_dir() else {"train": data}
-    if data.is_file() and not data.name.endswith(ENDINGS):
-        raise DataError(f"data {str(data)!r} must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
-    train, found = files["train"], files.get(split)
+    if data.is_file() and not data.name.endswith(_ENDINGS):
+        raise DataError(f"data {str(data)!r} must end in {', '.join(_ENDINGS[:-1])} or {_ENDINGS[-1]}")
+    train, own = files["train"], files.get(split)
     if train and config.folds and split != "test":
         return train, split
-    if found and (split != "train" or files.get("valid") or not config.valid_fraction):
-        return found, ""
+    if own and (split != "train" or files.get("valid") or not config.valid_fraction):
+        return own, ""
     if train and split != "test" and config.valid_fraction:
         return train, split
     fix = f"add {stems[split]}.tsv, {stems[split]}.csv or {stems[split]}.jsonl (each plain or .gz)"
-    fix += ", or set data.valid_fraction = 0.1" if train and split == "valid" else ""
+    if train and split == "valid":
+        fix += ", or set data.valid_fraction = 0.1"
     hint = nearest(f"{stems[split]}.tsv", [path.name for path in data.iterdir()]) if data.is_dir() else ""
     raise DataError(f"data {str(data)!r} has no {split} split: {fix}{hint}")
 
 
 def _file(data: Path, stem: str) -> Path | None:
-    found = [path for ending in ENDINGS if (path := data / f"{stem}{ending}").is_file()]
-    if len(found) > 1:
-        raise DataError(f"{found[0]} and {found[1].name} both exist: keep one of them")
-    return found[0] if found else None
+    paths = [path for ending in _ENDINGS if (path := data / f"{stem}{ending}").is_file()]
+    if len(paths) > 1:
+        raise DataError(f"{paths[0]} and {paths[1].name} both exist: keep one of them")
+    return paths[0] if paths else None
 
 
 def _read(path: Path, config: LabelledConfig) -> list[Line | None]:
@@ -264,19 +269,19 @@ def _tab_line(line: str, where: str, config: LabelledConfig) -> Line:
 
 
 def _json_line(line: str, where: str, config: LabelledConfig) -> Line:
-    fields = record(line, where)
+    fields = json_record(line, where)
     label = fields.get(config.label_field)
     if isinstance(label, int | float) and not isinstance(label, bool):
         fields |= {config.label_field: str(label)}
-    label, text = (text_of(fields, name, where) for name in (config.label_field, config.text_field))
-    pair = text_of(fields, config.pair_field, where) if fields.get(config.pair_field) is not None else None
+    label, text = (string_field(fields, name, where) for name in (config.label_field, config.text_field))
+    pair = string_field(fields, config.pair_field, where) if fields.get(config.pair_field) is not None else None
     return Line(where, label, text, pair)
 
 
 def _csv(path: Path, lines: Sequence[str], config: LabelledConfig) -> Iterator[Line | None]:
     reader = csv.reader(lines, strict=True)
     columns: list[str] = []
-    start = 1
+    start = 1  # of the row; one in quotes may span several lines
     try:
         for row in reader:
             where, start = f"{path} line {start}", reader.line_num + 1
@@ -302,7 +307,7 @@ def _columns(row: list[str], where: str, config: LabelledConfig) -> list[str]:
 
 
 def _check(line: Line, first: Line, config: LabelledConfig) -> None:
-    """Raises DataError if a line cannot be used, or has not as many texts as the first one."""
+    """Raises DataError if a line cannot be used, or does not have as many texts as the first line."""
     if not line.label:
         raise DataError(f"{line.where}: the label is empty")
     for text in (line.text, line.pair):
@@ -314,7 +319,7 @@ def _check(line: Line, first: Line, config: LabelledConfig) -> None:
         )
         raise DataError(f"{line.where}: {rule}")
     if config.kind == "number" and not _is_number(line.label):
-        raise DataError(f"{line.where}: label {line.label!r} is not a number, as data.kind = 'number' says")
+        raise DataError(f"{line.where}: label {line.label!r} is not a number, as data.kind = 'number' requires")
 
 
 def _is_number(label: str) -> bool:

@@ -1,8 +1,8 @@
-"""Labelled text as ids, cut to the model's length under a stated policy, and in batches by length."""
+"""Labelled text as ids: encoded, cut to the model's length, and put into batches by length."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from torch.utils.data import Dataset
 
 from clearhead.data.batching import BatchPlan, plan_batches, sequential_batches
 from clearhead.data.labelled import LabelledText
-from clearhead.data.segments import Laid, check_marks, collate, lay_out, marks
+from clearhead.data.segments import SegmentRows, check_marks, collate_segments, lay_out, marks
 from clearhead.errors import DataError, UsageError
+from clearhead.text.overlong import OverlongLine
 from clearhead.text.special import ABSENT, SpecialIds
 from clearhead.text.tokenizer import Tokenizer
 
@@ -27,22 +28,22 @@ class LabelledReport:
     file: str
     rows: int
     blank: int
-    """Lines of white space, which are skipped."""
+    """Blank lines, which are skipped."""
     labels: dict[str, int] | dict[str, float]
-    """Lines of each class; of numbers the least, mean and greatest."""
+    """Number of lines of each class; if labels are numbers, the least, the mean and the greatest."""
     pieces_in: int
     pieces_used: int
     pieces_dropped: int
     truncated: int
     """Lines that lost pieces."""
     unknown: int
-    """Of the pieces that are used."""
+    """Unknown pieces among those used."""
     p50: int
     p95: int
     longest: int
-    """Pieces of a line, of both texts together, before any is cut."""
+    """Pieces of a line, both texts together, before truncation: median (``p50``), 95th percentile and maximum."""
     digest: str = ""
-    """Tells the text from all other: SHA-256 of classes, labels and texts."""
+    """Identifies the text: SHA-256 of classes, labels and texts."""
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the report as plain values, for JSON."""
@@ -50,33 +51,36 @@ class LabelledReport:
 
     def lines(self) -> list[str]:
         """Returns the report as text, line by line, for a terminal."""
-        found = [f"{self.file}: {self.rows:,} lines"]
-        found += [f"  {self.blank:,} blank lines skipped"] if self.blank else []
+        text = [f"{self.file}: {self.rows:,} lines"]
+        if self.blank:
+            text.append(f"  {self.blank:,} blank lines skipped")
         labels = (f"{k} {v:,}" if isinstance(v, int) else f"{k} {v:g}" for k, v in self.labels.items())
-        found += [f"  labels: {', '.join(labels)}"]
+        text.append(f"  labels: {', '.join(labels)}")
         parts = f"{self.pieces_used:,} used + {self.pieces_dropped:,} dropped"
-        found += [f"  {self.pieces_in:,} pieces in = {parts}; {self.unknown:,} unknown"]
-        found += [f"  {self.truncated:,} lines truncated"] if self.truncated else []
-        return [*found, f"  pieces a line: median {self.p50}, 95 % {self.p95}, longest {self.longest}"]
+        text.append(f"  {self.pieces_in:,} pieces in = {parts}; {self.unknown:,} unknown")
+        if self.truncated:
+            text.append(f"  {self.truncated:,} lines truncated")
+        return [*text, f"  pieces a line: median {self.p50}, 95 % {self.p95}, longest {self.longest}"]
 
 
 @dataclass(frozen=True)
-class TextRows:
+class EncodedTexts:
     """Texts, or pairs of texts, as ids that fit a model."""
 
     ids: NDArray[np.int64]
     spans: Int[ndarray, "rows 4"]
-    """Where in ``ids`` the first text begins and ends, and the second; one text: the last two are the same."""
+    """Begin and end of the first text in ``ids``, then of the second; with one text the last two are equal."""
     pair: bool
+    """Whether a row has two texts."""
     cut: Int[ndarray, " rows"]
-    """Pieces that each row lost."""
+    """Number of pieces that each row lost to truncation."""
 
     def __len__(self) -> int:
         return len(self.spans)
 
     @property
     def lengths(self) -> Int[ndarray, " rows"]:
-        """Ids of each row, marks included."""
+        """Number of ids in each row, marks included."""
         return self.spans[:, 1] - self.spans[:, 0] + self.spans[:, 3] - self.spans[:, 2] + marks(pair=self.pair)
 
 
@@ -84,30 +88,30 @@ class TextRows:
 class LabelledRows:
     """Encoded lines with their labels, in the order of the file."""
 
-    rows: TextRows
+    rows: EncodedTexts
     labels: Int[ndarray, " rows"] | Float[ndarray, " rows"]
     classes: tuple[str, ...]
     special: SpecialIds
     report: LabelledReport
     redraw: "Redraw | None" = None
-    """Encodes lines anew in each pass of training, if the tokenizer has BPE-dropout."""
+    """Encodes the lines again in each epoch of training, if the tokenizer has BPE-dropout."""
 
 
 @dataclass(frozen=True)
 class LabelledBatch:
-    """Rows of ``[CLS] A [SEP]`` or ``[CLS] A [SEP] B [SEP]`` and what they are."""
+    """Rows of ``[CLS] A [SEP]`` or ``[CLS] A [SEP] B [SEP]`` with their labels."""
 
     ids: Int[Tensor, "batch seq"]
     segments: Int[Tensor, "batch seq"]
-    """1 in B and the mark behind it, else 0."""
+    """1 in B and the mark after it, else 0."""
     mask: Bool[Tensor, "batch seq"]
-    """True where a real piece or mark is."""
+    """True at pieces and marks, False at padding."""
     labels: Int[Tensor, " batch"] | Float[Tensor, " batch"]
-    """Numbers of classes, or numbers."""
+    """Class numbers (integers), or the numbers to predict (floats)."""
     indices: Int[Tensor, " batch"]
-    """Which lines these are."""
+    """Numbers of the lines, from 0."""
     target_count: int
-    """Rows: what a summed loss is divided by."""
+    """Number of rows: what a summed loss is divided by."""
 
     def to(self, device: torch.device | str) -> "LabelledBatch":
         """Returns the batch on ``device``; from pinned memory the copy does not wait."""
@@ -124,13 +128,13 @@ class LabelledBatch:
 
 def encode_texts(
     first: Sequence[str], second: Sequence[str] | None, *, tokenizer: Tokenizer, max_seq_len: int
-) -> TextRows:
-    """Encodes texts, or pairs, and cuts what is too long: the longer text of a row loses its last pieces first.
+) -> EncodedTexts:
+    """Encodes texts, or pairs of texts, and truncates rows that are too long.
 
-    Of two texts of like length the second one loses its last piece first. How much each row lost is in ``cut``.
+    The longer text of a row loses its last pieces until both are equally long, then both do, the second one first.
 
     Raises:
-        UsageError: the tokenizer has not the marks, or rows are too short for one piece of each text.
+        UsageError: the tokenizer lacks [CLS] or [SEP], or ``max_seq_len`` leaves no room for a piece of each text.
     """
     check_marks(tokenizer.ids)
     pair = second is not None
@@ -141,22 +145,22 @@ def encode_texts(
     encoded = tokenizer.encode_batch([*first, *(second or [])])
     lengths = np.array([len(row) for row in encoded], np.int64)
     begins = np.cumsum(lengths) - lengths
-    a, b = lengths[: len(first)], lengths[len(first) :] if pair else np.zeros(len(first), np.int64)
+    a, b = lengths[: len(first)], lengths[len(first) :] if pair else np.zeros(len(first), np.int64)  # pieces of each
     kept_a = np.minimum(a, np.maximum(room - b, room - room // 2)) if pair else np.minimum(a, room)
     kept_b = np.minimum(b, room - kept_a)
     a_begin, b_begin = begins[: len(first)], begins[len(first) :] if pair else begins[: len(first)]
     spans = np.stack([a_begin, a_begin + kept_a, b_begin, b_begin + kept_b], axis=1)
     ids = np.array([i for row in encoded for i in row], np.int64)
-    return TextRows(ids, spans, pair, a + b - kept_a - kept_b)
+    return EncodedTexts(ids, spans, pair, a + b - kept_a - kept_b)
 
 
 def encode_labelled(
-    text: LabelledText, *, tokenizer: Tokenizer, max_seq_len: int, overlong: Literal["truncate", "error"] = "truncate"
+    text: LabelledText, *, tokenizer: Tokenizer, max_seq_len: int, overlong: OverlongLine = "truncate"
 ) -> LabelledRows:
     """Encodes the lines of a split; see ``encode_texts``.
 
     Raises:
-        DataError: a line has too many pieces under the policy ``error``, or none at all.
+        DataError: a line has too many pieces under the policy ``error``, or a text has none at all.
     """
     second = [line.pair or "" for line in text.lines] if text.pairs else None
     rows = encode_texts([line.text for line in text.lines], second, tokenizer=tokenizer, max_seq_len=max_seq_len)
@@ -165,7 +169,7 @@ def encode_labelled(
         empty |= rows.spans[:, 3] == rows.spans[:, 2]
     if empty.any():
         line = text.lines[int(np.flatnonzero(empty)[0])]
-        raise DataError(f"{line.where}: the tokenizer leaves no piece of a text; it has signs alone that it drops")
+        raise DataError(f"{line.where}: a text gives no pieces; the tokenizer drops all of its characters")
     if overlong == "error" and rows.cut.any():
         number = int(np.flatnonzero(rows.cut)[0])
         count = int(rows.lengths[number] + rows.cut[number])
@@ -176,14 +180,14 @@ def encode_labelled(
     return LabelledRows(rows, text.labels, text.classes, tokenizer.ids, report, redraw)
 
 
-def _report(text: LabelledText, rows: TextRows, unk: int) -> LabelledReport:
+def _report(text: LabelledText, rows: EncodedTexts, unk: int) -> LabelledReport:
     values = text.labels
     labels: dict[str, int] | dict[str, float] = text.counts
     if not text.classes:
         labels = {"least": float(values.min()), "mean": float(values.mean()), "greatest": float(values.max())}
     used = rows.lengths - marks(pair=rows.pair)
-    before = np.concatenate([[0], np.cumsum(rows.ids == unk)])
-    unknown = before[rows.spans[:, [1, 3]]] - before[rows.spans[:, [0, 2]]]
+    unknown_before = np.concatenate([[0], np.cumsum(rows.ids == unk)])
+    unknown = unknown_before[rows.spans[:, [1, 3]]] - unknown_before[rows.spans[:, [0, 2]]]
     p50, p95, longest = np.percentile(used + rows.cut, [50, 95, 100], method="higher").astype(int).tolist()
     return LabelledReport(
         file=text.file,
@@ -204,23 +208,23 @@ def _report(text: LabelledText, rows: TextRows, unk: int) -> LabelledReport:
 
 @dataclass(frozen=True)
 class Redraw:
-    """Encodes lines by BPE-dropout (Provilkov et al. 2020, arXiv:1910.13267), another draw each pass.
+    """Encodes lines with BPE-dropout (Provilkov et al. 2020, arXiv:1910.13267), drawn anew in each epoch.
 
-    Each line draws from (seed, epoch, its number). A line that would be too long for the model that way stays as it was
-    encoded at first.
+    Each line draws from (seed, epoch, number of the line). If the drawn pieces are too many for the model, the line
+    keeps its encoding without dropout.
     """
 
     text: LabelledText
     tokenizer: Tokenizer
     max_seq_len: int
 
-    def lay_out(self, rows: TextRows, chosen: Int[ndarray, " batch"], *, seed: int, epoch: int) -> Laid:
-        """Returns the lines ``chosen`` of ``rows``."""
-        seeds = [(row, np.random.SeedSequence([seed, epoch], spawn_key=(4, row))) for row in chosen.tolist()]
-        first, second = zip(*(self._pieces(rows, row, drawn) for row, drawn in seeds), strict=True)
-        return collate(first, second if rows.pair else None, special=self.tokenizer.ids)
+    def lay_out(self, rows: EncodedTexts, numbers: Int[ndarray, " batch"], *, seed: int, epoch: int) -> SegmentRows:
+        """Returns the lines ``numbers`` of ``rows``, encoded with dropout."""
+        seeds = [(row, np.random.SeedSequence([seed, epoch], spawn_key=(4, row))) for row in numbers.tolist()]
+        first, second = zip(*(self._pieces(rows, row, row_seed) for row, row_seed in seeds), strict=True)
+        return collate_segments(first, second if rows.pair else None, special=self.tokenizer.ids)
 
-    def _pieces(self, rows: TextRows, row: int, seed: np.random.SeedSequence) -> tuple[list[int], list[int]]:
+    def _pieces(self, rows: EncodedTexts, row: int, seed: np.random.SeedSequence) -> tuple[list[int], list[int]]:
         line, rng = self.text.lines[row], np.random.default_rng(seed)
         texts = [line.text, line.pair or ""] if rows.pair else [line.text]
         drawn = [self.tokenizer.encode_with_dropout(text, rng) for text in texts]
@@ -232,37 +236,37 @@ class Redraw:
 
 @dataclass(frozen=True)
 class WordDropout:
-    """Hides pieces of the text from a classifier that learns (Iyyer et al. 2015, Deep Unordered Composition, 3.1).
+    """Hides pieces of the text from a classifier in training (Iyyer et al. 2015, Deep Unordered Composition, 3.1).
 
-    There words are left out; here [MASK] stands in their place, as in the pretraining of BERT (Devlin et al. 2019,
-    arXiv:1810.04805, 3.1), so that positions and lengths stay, or the unknown piece where a vocabulary has no [MASK].
-    Each line draws from (seed, epoch, its number), whoever its batch mates are and whoever prepares it.
+    The paper leaves words out; here [MASK] replaces them, as in the pretraining of BERT (Devlin et al. 2019,
+    arXiv:1810.04805, 3.1), so that positions and lengths stay the same; a vocabulary without [MASK] uses the unknown
+    piece. Each line draws from (seed, epoch, number of the line), so that batches and data workers change nothing.
     """
 
     share: float
-    """Probability of each piece that is no mark to be hidden."""
+    """Probability that a piece is hidden; marks never are."""
 
     def hide(
-        self, laid: Laid, rows: Int[ndarray, " batch"], special: SpecialIds, *, seed: int, epoch: int
+        self, layout: SegmentRows, rows: Int[ndarray, " batch"], special: SpecialIds, *, seed: int, epoch: int
     ) -> Int[ndarray, "batch seq"]:
-        """Returns the ids of the lines ``rows`` with some of them hidden.
+        """Returns the ids of the lines with numbers ``rows``, some of them hidden.
 
         Raises:
-            UsageError: the vocabulary has nothing to hide them by.
+            UsageError: the vocabulary has neither [MASK] nor an unknown piece.
         """
-        stands = special.unk if special.mask == ABSENT else special.mask
-        if stands == ABSENT:
+        substitute = special.unk if special.mask == ABSENT else special.mask
+        if substitute == ABSENT:
             raise UsageError(f"word_dropout = {self.share}: tokenizer has neither [MASK] nor an unknown piece")
-        draws = np.ones(laid.ids.shape)
-        for at, (row, length) in enumerate(zip(rows.tolist(), laid.mask.sum(axis=1).tolist(), strict=True)):
-            drawn = np.random.SeedSequence([seed, epoch], spawn_key=(3, row))
-            draws[at, :length] = np.random.default_rng(drawn).random(length)
-        return np.where(laid.text & (draws < self.share), stands, laid.ids)
+        draws = np.ones(layout.ids.shape)
+        for at, (row, length) in enumerate(zip(rows.tolist(), layout.mask.sum(axis=1).tolist(), strict=True)):
+            row_seed = np.random.SeedSequence([seed, epoch], spawn_key=(3, row))
+            draws[at, :length] = np.random.default_rng(row_seed).random(length)
+        return np.where(layout.text & (draws < self.share), substitute, layout.ids)
 
 
 @dataclass(frozen=True)
 class LabelledBatches(Dataset[LabelledBatch]):
-    """Labelled lines in batches: item ``i`` is batch ``i``. Every line is in exactly one of them."""
+    """Labelled lines in batches: item ``i`` is batch ``i``; every line is in exactly one batch."""
 
     source: LabelledRows
     plan: BatchPlan
@@ -274,35 +278,36 @@ class LabelledBatches(Dataset[LabelledBatch]):
         return len(self.plan)
 
     def __getitem__(self, index: int) -> LabelledBatch:
-        chosen, rows = self.plan[index], self.source.rows
-        when = {"seed": self.plan.seed, "epoch": self.plan.epoch}
+        numbers, rows = self.plan[index], self.source.rows
+        seeds = {"seed": self.plan.seed, "epoch": self.plan.epoch}
         if self.redraw:
-            laid = self.redraw.lay_out(rows, chosen, **when)
+            layout = self.redraw.lay_out(rows, numbers, **seeds)
         else:
-            laid = lay_out(rows.ids, rows.spans[chosen], special=self.source.special, pair=rows.pair)
-        labels = self.source.labels[chosen]
-        ids = self.dropout.hide(laid, chosen, self.source.special, **when) if self.dropout else laid.ids
+            layout = lay_out(rows.ids, rows.spans[numbers], special=self.source.special, pair=rows.pair)
+        labels = self.source.labels[numbers]
+        ids = self.dropout.hide(layout, numbers, self.source.special, **seeds) if self.dropout else layout.ids
         return LabelledBatch(
             ids=torch.from_numpy(ids),
-            segments=torch.from_numpy(laid.segments),
-            mask=torch.from_numpy(laid.mask),
+            segments=torch.from_numpy(layout.segments),
+            mask=torch.from_numpy(layout.mask),
             labels=torch.from_numpy(labels if labels.dtype == np.int64 else labels.astype(np.float32)),
-            indices=torch.from_numpy(chosen.astype(np.int64)),
-            target_count=len(chosen),
+            indices=torch.from_numpy(numbers.astype(np.int64)),
+            target_count=len(numbers),
         )
 
 
 def training_batches(
     source: LabelledRows, *, batch_tokens: int, seed: int, epoch: int, word_dropout: float = 0.0
 ) -> LabelledBatches:
-    """Plans one epoch: lines of like length go together, which ones and their order are drawn from (seed, epoch).
+    """Plans one epoch: batches of lines of similar length, drawn and ordered at random from (seed, epoch).
 
     Args:
         source: the lines.
-        batch_tokens: ids of a batch at most, padding included; BPE-dropout makes lines longer and is not counted.
+        batch_tokens: maximum number of ids in a batch, padding included. Lengths are those without BPE-dropout, which
+            makes lines longer.
         seed: with ``epoch`` decides the order, what is hidden, and how BPE-dropout divides words.
         epoch: from 0.
-        word_dropout: share of the pieces that are hidden; see ``WordDropout``.
+        word_dropout: share of the pieces that is hidden; see ``WordDropout``.
 
     Raises:
         UsageError: one line alone is longer than ``batch_tokens``.
@@ -314,5 +319,5 @@ def training_batches(
 
 
 def evaluation_batches(source: LabelledRows, *, batch_tokens: int) -> LabelledBatches:
-    """Plans a scoring: nothing random, longest lines first; ``indices`` say which line each result belongs to."""
+    """Plans an evaluation: longest lines first, nothing random; ``indices`` say which line each row is."""
     return LabelledBatches(source, sequential_batches(source.rows.lengths - 1, batch_tokens=batch_tokens))

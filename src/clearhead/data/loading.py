@@ -1,4 +1,4 @@
-"""Batches of a plan in order, from any one on, prepared here or by other processes, whole or shared by ranks."""
+"""Loads the batches of a plan in order, from any batch on, with or without data workers, whole or shared by ranks."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class _Shared(Dataset[Any]):
-    """One rank's part of each batch; where a batch has no row for it, a batch that counts nothing."""
+    """One rank's share of each batch; if there is no row for it, a batch whose ``target_count`` is 0."""
 
     def __init__(self, batches: Any, share: tuple[int, int]) -> None:
         self.plan = replace(batches.plan, share=share)
@@ -33,15 +33,15 @@ def load(
     pin_memory: bool = False,
     share: tuple[int, int] = (0, 1),
 ) -> Iterator[T]:
-    """Yields batches from number ``start`` on, the same ones for any number of workers.
+    """Yields the batches from number ``start`` on, the same for any number of workers.
 
     Args:
-        batches: item ``i`` is batch ``i``; has a length. To be shared it must be a dataclass with a ``plan``.
-        start: first batch, for going on after a stop.
-        workers: processes that prepare batches; 0 prepares them here.
-        pin_memory: puts batches where a GPU can fetch them without waiting.
-        share: (rank, world): of each batch every ``world``-th row, from number ``rank`` on. The parts of all ranks
-            together are the batch; a rank without a row gets one whose ``target_count`` is 0.
+        batches: item ``i`` is batch ``i``; has a length. To be shared, it must be a dataclass with a ``plan``.
+        start: number of the first batch, to continue after an interruption.
+        workers: processes that prepare batches; 0 prepares them in this process.
+        pin_memory: puts batches into page-locked memory, from which copies to a GPU need not wait.
+        share: (rank, world): yields every ``world``-th row of each batch, from row ``rank`` on. The shares of all ranks
+            together are the batch; a rank without a row gets a batch whose ``target_count`` is 0.
     """
     parts: Dataset[T] = batches if share[1] == 1 else _Shared(batches, share)
     return iter(
@@ -51,6 +51,6 @@ def load(
             sampler=range(start, len(batches)),  # type: ignore[arg-type]
             num_workers=workers,
             pin_memory=pin_memory,
-            generator=torch.Generator(),  # the global one would be drawn from, and a resumed run differ
+            generator=torch.Generator(),  # else DataLoader draws from the global one, and a resumed run would differ
         )
     )

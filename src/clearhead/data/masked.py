@@ -1,4 +1,4 @@
-"""Masked batches: rows of segments in which pieces are to be found again, dynamic and from a seed."""
+"""Batches for masked language models: rows of segments with hidden pieces, drawn anew each epoch from a seed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from clearhead.data.batching import BatchPlan, plan_batches, sequential_batches
 from clearhead.data.pairs import MaskedConfig, Pairs, fit_rows, plan_pairs
-from clearhead.data.segments import Laid, check_marks, lay_out
+from clearhead.data.segments import SegmentRows, check_marks, lay_out
 from clearhead.data.sentences import SentenceStore, Units
 from clearhead.errors import UsageError
 from clearhead.text.special import ABSENT
@@ -23,23 +23,23 @@ from clearhead.text.words import word_borders
 
 @dataclass(frozen=True)
 class MaskedBatch:
-    """Rows of ``[CLS] A [SEP] B [SEP]``, or of one segment, some of whose pieces are hidden or false."""
+    """Rows of ``[CLS] A [SEP] B [SEP]``, or of one segment, in which some pieces are masked or replaced."""
 
     ids: Int[Tensor, "batch seq"]
     segments: Int[Tensor, "batch seq"]
-    """1 in B and the mark behind it, else 0."""
+    """1 in B and the mark after it, else 0."""
     mask: Bool[Tensor, "batch seq"]
-    """True where a real piece or mark is."""
+    """True at pieces and marks, False at padding."""
     positions: Int[Tensor, " masked"]
-    """Which of the positions, counted through all rows, are to be found: ``hidden.flatten(0, 1)[positions]``."""
+    """Positions to predict, counted through all rows: ``hidden.flatten(0, 1)[positions]``."""
     targets: Int[Tensor, " masked"]
-    """The pieces that stood there."""
+    """The original pieces at ``positions``."""
     next_labels: Int[Tensor, " batch"] | None
-    """1 where B follows A, 0 where it is of another document; None for one segment."""
+    """1 if B follows A, 0 if it is from another document; None for one segment."""
     target_count: int
-    """Pieces that are to be found: what a summed loss is divided by."""
+    """Number of pieces to predict: what a summed loss is divided by."""
     documents: Int[Tensor, " batch"] | None = None
-    """Number of the document that each row begins in, from 1."""
+    """Number, from 1, of the document in which each row begins."""
 
     def to(self, device: torch.device | str) -> "MaskedBatch":
         """Returns the batch on ``device``; from pinned memory the copy does not wait."""
@@ -55,13 +55,14 @@ class MaskedBatch:
 
 
 class Masker:
-    """Hides pieces as BERT does (Devlin et al. 2019, arXiv:1810.04805, 3.1): 15 %, of them 80 / 10 / 10.
+    """Hides pieces as BERT does (Devlin et al. 2019, arXiv:1810.04805, 3.1).
 
-    Each row draws from its own seed, so that what is hidden depends neither on its batch mates nor on who prepares it.
+    By default 15 % of the pieces are to be predicted; of these, 80 % become [MASK], 10 % a random piece, and 10 % stay.
+    Each row draws from its own seed, so that batches and data workers do not change what is hidden.
     """
 
     def __init__(self, tokenizer: Tokenizer, config: MaskedConfig) -> None:
-        """Raises UsageError if the tokenizer has not the marks."""
+        """Raises UsageError if the tokenizer lacks [CLS], [SEP] or [MASK]."""
         check_marks(tokenizer.ids)
         if tokenizer.ids.mask == ABSENT:
             raise UsageError("tokenizer has no [MASK]: train it with tokenizer.specials = 'masked'")
@@ -71,34 +72,34 @@ class Masker:
         self._borders = word_borders(tokenizer) if config.whole_word else None
 
     def hide(
-        self, laid: Laid, seeds: list[np.random.SeedSequence]
+        self, layout: SegmentRows, seeds: list[np.random.SeedSequence]
     ) -> tuple[Int[ndarray, "batch seq"], Int[ndarray, " masked"]]:
-        """Returns the ids that the model sees, and which positions, counted through all rows, it is to find."""
-        draws = np.full((3, *laid.ids.shape), 2.0)
+        """Returns the ids that the model sees, and the positions, counted through all rows, that it is to predict."""
+        draws = np.full((3, *layout.ids.shape), 2.0)
         border = np.empty((len(seeds), 1))
-        for row, (seed, length) in enumerate(zip(seeds, laid.mask.sum(axis=1).tolist(), strict=True)):
+        for row, (seed, length) in enumerate(zip(seeds, layout.mask.sum(axis=1).tolist(), strict=True)):
             drawn = np.random.default_rng(seed).random(3 * length + 1)
             draws[:, row, :length] = drawn[1:].reshape(3, length)
             border[row] = drawn[0]
         order, fate, piece = draws
-        chosen = self._choose(laid, order, border)
-        hidden = np.where(fate < self.config.mask_share, self.special.mask, laid.ids)
-        falsified = (fate >= self.config.mask_share) & (fate < self.config.mask_share + self.config.random_share)
-        false = self._random[(piece * len(self._random)).astype(np.int64).clip(max=len(self._random) - 1)]
-        ids = np.where(chosen, np.where(falsified, false, hidden), laid.ids)
+        chosen = self._choose(layout, order, border)
+        hidden = np.where(fate < self.config.mask_share, self.special.mask, layout.ids)
+        replaced = (fate >= self.config.mask_share) & (fate < self.config.mask_share + self.config.random_share)
+        substitutes = self._random[(piece * len(self._random)).astype(np.int64).clip(max=len(self._random) - 1)]
+        ids = np.where(chosen, np.where(replaced, substitutes, hidden), layout.ids)
         return ids, np.flatnonzero(chosen)
 
     def _choose(
-        self, laid: Laid, draws: Float[ndarray, "batch seq"], border: Float[ndarray, "batch 1"]
+        self, layout: SegmentRows, draws: Float[ndarray, "batch seq"], border: Float[ndarray, "batch 1"]
     ) -> Bool[ndarray, "batch seq"]:
-        """Takes words (or single pieces) in an order that ``draws`` gives, until there are enough pieces.
+        """Chooses words (or single pieces) in the order of their ``draws`` until ``mask_fraction`` is reached.
 
-        The share is met on average: the word in which it is reached is taken with the probability that does so. At
-        least one word is taken of every row that has a piece that may be.
+        The word in which the fraction is reached is chosen with such a probability (by ``border``, one draw per row)
+        that the fraction is right on average. A row with any piece that may be hidden gets at least one word chosen.
         """
-        allowed = laid.text & (laid.ids != self.special.unk)
-        words = self._words(laid)
-        # all pieces of a word get the draw of its first one; those that may not be taken stand last
+        allowed = layout.text & (layout.ids != self.special.unk)
+        words = self._words(layout)
+        # all pieces of a word get the draw of its first piece; pieces that may not be hidden are sorted last
         first = np.maximum.accumulate(np.where(words, np.arange(words.shape[1]), 0), axis=1)
         keys = np.where(allowed, np.take_along_axis(draws, first, axis=1), 2.0)
         order = np.argsort(keys, axis=1, kind="stable")
@@ -116,13 +117,13 @@ class Masker:
         np.put_along_axis(chosen, order, taken, axis=1)
         return chosen
 
-    def _words(self, laid: Laid) -> Bool[ndarray, "batch seq"]:
-        """Says where words start."""
+    def _words(self, layout: SegmentRows) -> Bool[ndarray, "batch seq"]:
+        """Returns True where a word starts; without ``whole_word``, everywhere."""
         if self._borders is None:
-            return np.ones_like(laid.mask)
+            return np.ones_like(layout.mask)
         begins, ends = self._borders
-        after = np.roll(laid.text, 1, axis=1) & ~np.roll(ends[laid.ids], 1, axis=1)
-        return begins[laid.ids] | ~laid.text | ~after
+        after = np.roll(layout.text, 1, axis=1) & ~np.roll(ends[layout.ids], 1, axis=1)
+        return begins[layout.ids] | ~layout.text | ~after
 
 
 @dataclass(frozen=True)
@@ -142,16 +143,16 @@ class MaskedBatches(Dataset[MaskedBatch]):
 
     def __getitem__(self, index: int) -> MaskedBatch:
         rows = self.plan[index]
-        laid = lay_out(self.store.ids, self.pairs.spans[rows], special=self.masker.special, pair=self.pairs.pair)
+        layout = lay_out(self.store.ids, self.pairs.spans[rows], special=self.masker.special, pair=self.pairs.pair)
         seeds = [np.random.SeedSequence([self.seed, self.epoch], spawn_key=(1, row)) for row in rows.tolist()]
-        ids, positions = self.masker.hide(laid, seeds)
+        ids, positions = self.masker.hide(layout, seeds)
         labels = torch.from_numpy(self.pairs.is_next[rows].astype(np.int64)) if self.pairs.pair else None
         return MaskedBatch(
             ids=torch.from_numpy(ids),
-            segments=torch.from_numpy(laid.segments),
-            mask=torch.from_numpy(laid.mask),
+            segments=torch.from_numpy(layout.segments),
+            mask=torch.from_numpy(layout.mask),
             positions=torch.from_numpy(positions),
-            targets=torch.from_numpy(laid.ids.reshape(-1)[positions]),
+            targets=torch.from_numpy(layout.ids.reshape(-1)[positions]),
             next_labels=labels,
             target_count=len(positions),
             documents=torch.from_numpy(self.store.document_at(self.pairs.spans[rows, 0])),
@@ -160,7 +161,7 @@ class MaskedBatches(Dataset[MaskedBatch]):
 
 @dataclass(frozen=True)
 class MaskedText:
-    """A text that batches are made of, epoch after epoch."""
+    """Encoded text from which the batches of every epoch are made."""
 
     store: SentenceStore
     units: Units
@@ -168,7 +169,7 @@ class MaskedText:
     max_seq_len: int
 
     def training(self, *, batch_tokens: int, seed: int, epoch: int) -> MaskedBatches:
-        """Plans one epoch: which rows, what is hidden in them and their order are drawn from (seed, epoch).
+        """Plans one epoch: the rows, their hidden pieces and their order are drawn from (seed, epoch).
 
         Raises:
             UsageError: a row alone is longer than ``batch_tokens``.
@@ -180,7 +181,7 @@ class MaskedText:
         return MaskedBatches(self.store, pairs, plan, self.masker, seed, epoch)
 
     def evaluation(self, *, batch_tokens: int, seed: int = 0) -> MaskedBatches:
-        """Plans a scoring: the same rows and hidden pieces every time, longest rows first."""
+        """Plans an evaluation: the same rows and hidden pieces every time, longest rows first."""
         pairs = self._pairs(seed, 0)
         plan = sequential_batches(pairs.lengths - 1, batch_tokens=batch_tokens)
         return MaskedBatches(self.store, pairs, plan, self.masker, seed, 0)
@@ -190,7 +191,7 @@ class MaskedText:
         return self.units.lines(self.store.report)
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the same as plain values, for JSON."""
+        """Returns the same counts as plain values, for JSON."""
         units = self.units
         counts = {"sentences": len(units.starts), "overlong": units.overlong}
         return {**self.store.report.as_dict(), **counts, "used": units.used, "dropped": units.dropped}
@@ -201,5 +202,5 @@ class MaskedText:
 
 
 def masked_text(store: SentenceStore, *, masker: Masker, max_seq_len: int) -> MaskedText:
-    """Makes rows of at most ``max_seq_len`` ids possible; see ``fit_rows`` for what is refused."""
+    """Fits the sentences of ``store`` into rows of at most ``max_seq_len`` ids; see ``fit_rows`` for the errors."""
     return MaskedText(store, fit_rows(store, config=masker.config, max_seq_len=max_seq_len), masker, max_seq_len)

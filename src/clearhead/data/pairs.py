@@ -1,4 +1,4 @@
-"""Next-sentence pairs: documents to segments A and B, B what follows A or a text of another document."""
+"""Next-sentence pairs: a segment A and a segment B, which follows A or is drawn from another document."""
 
 import random
 from dataclasses import dataclass
@@ -11,10 +11,11 @@ from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from clearhead.data.segments import marks
-from clearhead.data.sentences import Overlong, SentenceStore, Units, fit_sentences
+from clearhead.data.sentences import SentenceStore, Units, fit_sentences
 from clearhead.errors import DataError, UsageError
+from clearhead.text.overlong import OverlongSentence
 
-TRIES = 8  # draws of a B that fits beside A, before A is made shorter
+TRIES = 8  # attempts to draw a random B that fits beside A, before A is cut to one sentence
 
 
 @dataclass(frozen=True)
@@ -22,19 +23,19 @@ class MaskedConfig:
     """What a masked language model is trained on."""
 
     next_sentence: bool = True
-    """Segments A and B, and whether B follows A; false: one segment of a document, and masked pieces alone."""
+    """Rows have two segments, and the model predicts whether B follows A; false: one segment, masked pieces only."""
     short_fraction: Annotated[float, Ge(0), Le(1)] = 0.1
-    """Share of the rows that are filled up to a random length only."""
-    overlong: Overlong = "split"
+    """Share of the rows that are filled to a random length only."""
+    overlong: OverlongSentence = "split"
     """Policy for sentences that fill more than half a row (without ``next_sentence``, more than a row)."""
     mask_fraction: Annotated[float, Gt(0), Lt(1)] = 0.15
-    """Share of the pieces that are to be found again; never an unknown piece, a mark or padding."""
+    """Share of the pieces that are to be predicted; never an unknown piece, a mark or padding."""
     mask_share: Annotated[float, Ge(0), Le(1)] = 0.8
-    """Share of them that is replaced by [MASK]."""
+    """Share of these that is replaced by [MASK]."""
     random_share: Annotated[float, Ge(0), Le(1)] = 0.1
-    """Share of them that is replaced by a random piece; the rest stays."""
+    """Share of these that is replaced by a random piece; the rest stays."""
     whole_word: bool = False
-    """Takes all pieces of a word, or none."""
+    """Hides all pieces of a word, or none."""
 
     def __post_init__(self) -> None:
         if self.mask_share + self.random_share > 1:
@@ -43,32 +44,32 @@ class MaskedConfig:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The rows of one epoch. Every unit is once in an A or in a B that follows; a random B is beside that."""
+    """The rows of one epoch. Every unit is exactly once in an A or a B that follows one; a random B is an extra use."""
 
     spans: Int[ndarray, "rows 4"]
-    """Where in the store's ``ids`` A begins and ends, and B; one segment: B is empty."""
+    """Begin and end of A in the store's ``ids``, then of B; with one segment B is empty."""
     is_next: Bool[ndarray, " rows"]
-    """Whether B is what follows A."""
+    """Whether B follows A in its document."""
     pair: bool
-    """Whether there are Bs."""
+    """Whether rows have a segment B."""
 
     def __len__(self) -> int:
         return len(self.spans)
 
     @property
     def lengths(self) -> Int[ndarray, " rows"]:
-        """Ids of each row, marks included."""
+        """Number of ids in each row, marks included."""
         return self.spans[:, 1] - self.spans[:, 0] + self.spans[:, 3] - self.spans[:, 2] + marks(pair=self.pair)
 
 
 def fit_rows(store: SentenceStore, *, config: MaskedConfig, max_seq_len: int) -> Units:
     """Returns the sentences of ``store``, or parts of them, that fill rows of ``max_seq_len``; see ``fit_sentences``.
 
-    Beside any of them there is room for any other: at most half a row each, if there are two segments.
+    With two segments each takes at most half a row, so that any two fit together.
 
     Raises:
         UsageError: rows are too short.
-        DataError: there are no two documents, or none with two sentences, for pairs; or nothing is left.
+        DataError: nothing is left; or, for pairs, there is only one document, or none has two sentences.
     """
     room = max_seq_len - marks(pair=config.next_sentence)
     if room < 2:
@@ -89,17 +90,17 @@ def fit_rows(store: SentenceStore, *, config: MaskedConfig, max_seq_len: int) ->
 def plan_pairs(units: Units, *, config: MaskedConfig, max_seq_len: int, seed: int, epoch: int) -> Pairs:
     """Fills the rows of one epoch with whole sentences, as the reference data of BERT does (arXiv:1810.04805, A.2).
 
-    From where the last row ended, sentences of a document are taken as long as they fit. They are divided at random
-    into A and a B that follows; or, for half of the rows, B is drawn from another document and what followed A is where
-    the next row begins. A last sentence that stands alone always gets a random B; another row that was to get one then
-    keeps what follows, so that both kinds stay equally many where the documents allow it. All that is drawn comes from
-    (seed, epoch).
+    A row takes the next sentences of a document as long as they fit. For half of the rows, they are divided at random
+    into A and a B that follows it. For the others, B is drawn from another document, and the next row begins after A.
+    If only the last sentence of a document is left, it gets a random B; to make up for it, a later row that would have
+    had a random B gets one that follows, so that both kinds are equally frequent if the documents allow it. Everything
+    is drawn from (seed, epoch).
     """
     rng = np.random.SeedSequence([seed, epoch], spawn_key=(0,)).generate_state(4)
     planner = _Planner(units, config, max_seq_len, random.Random(rng.tobytes()))
     rows = np.array(list(planner.rows()), np.int64).reshape(-1, 5)
     a, a_end, b, b_end, target = rows.T
-    drawn = b_end < 0  # of a random B, the end is still open
+    drawn = b_end < 0  # B is random, and its end is still to be chosen
     run_end = units.runs[np.searchsorted(units.runs, b, side="right").clip(max=len(units.runs) - 1)]
     reach = units.starts[b.clip(max=len(units.starts) - 1)] + target - (units.ends[a_end - 1] - units.starts[a])
     open_end = np.searchsorted(units.ends, reach, side="right").clip(b + 1, np.maximum(run_end, b + 1))
@@ -111,7 +112,7 @@ def plan_pairs(units: Units, *, config: MaskedConfig, max_seq_len: int, seed: in
 
 
 class _Planner:
-    """Draws rows as units: first of A, behind A, first of B, behind B (-1: to be filled), pieces to aim at."""
+    """Draws rows as numbers of units: begin and end of A, begin and end of B (-1: open), and the pieces to aim for."""
 
     def __init__(self, units: Units, config: MaskedConfig, max_seq_len: int, draw: random.Random) -> None:
         self._units, self._config, self._draw = units, config, draw
@@ -119,26 +120,27 @@ class _Planner:
         self._lengths = (units.ends - units.starts).tolist()
         self._first = np.searchsorted(units.documents, units.documents, side="left").tolist()
         self._behind = np.searchsorted(units.documents, units.documents, side="right").tolist()
-        self._owed = 0  # rows that got a random B and should not have
+        self._owed = 0  # rows that got a random B because A was the last sentence, though a following B was drawn
 
     def rows(self) -> list[tuple[int, int, int, int, int]]:
-        found = []
+        """Returns the rows of one epoch, in the order of the documents."""
+        rows = []
         runs = self._units.runs.tolist()
         for first, last in pairwise(runs):
             at = first
             while at < last:
                 row = self._row(at, last)
-                found.append(row)
+                rows.append(row)
                 at = row[3] if row[3] > 0 else row[1]
-        return found
+        return rows
 
     def _row(self, at: int, last: int) -> tuple[int, int, int, int, int]:
-        """Fills a row from unit ``at`` on; ``last`` is behind the run."""
+        """Fills a row from unit ``at`` on; ``last`` is the end of the run."""
         target = self._room
         if self._draw.random() < self._config.short_fraction:
             target = self._draw.randint(2, self._room)
         end, size = at + 1, self._lengths[at]
-        # two always fit the row, whatever length is aimed at
+        # two units always fit the row, so both segments get one even if the target is shorter
         while end < last and (size + self._lengths[end] <= target or (self._config.next_sentence and end == at + 1)):
             size += self._lengths[end]
             end += 1
@@ -155,7 +157,7 @@ class _Planner:
         return at, at + 1, self._other(at), -1, target
 
     def _follows(self, count: int) -> bool:
-        """Draws whether B follows A, which needs two units."""
+        """Draws whether B follows A, which needs a ``count`` of at least two units."""
         follows = self._draw.random() < 0.5
         if count == 1:
             self._owed += follows

@@ -1,4 +1,4 @@
-"""One or two segments in a row: ``[CLS] A [SEP]`` and ``[CLS] A [SEP] B [SEP]``, laid out for a whole batch at once."""
+"""Rows of one or two segments, ``[CLS] A [SEP]`` or ``[CLS] A [SEP] B [SEP]``, laid out for a whole batch at once."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,54 +11,54 @@ from clearhead.errors import UsageError
 from clearhead.text.special import ABSENT, SpecialIds
 
 
-class Laid(NamedTuple):
-    """Rows of ids, padded on the right."""
+class SegmentRows(NamedTuple):
+    """Rows of segments as ids, padded on the right."""
 
     ids: Int[ndarray, "batch seq"]
     segments: Int[ndarray, "batch seq"]
-    """1 in B and the mark behind it, else 0."""
+    """1 in B and the mark after it, else 0."""
     mask: Bool[ndarray, "batch seq"]
-    """True where there is no padding."""
+    """True at pieces and marks, False at padding."""
     text: Bool[ndarray, "batch seq"]
-    """True where there is neither padding nor a mark."""
+    """True at pieces, False at marks and padding."""
 
 
 def check_marks(special: SpecialIds) -> None:
-    """Raises UsageError if a vocabulary has not the marks of segments."""
+    """Raises UsageError if a vocabulary lacks [CLS] or [SEP]."""
     if ABSENT in (special.cls, special.sep):
         raise UsageError("tokenizer has no [CLS] and [SEP]: train it with tokenizer.specials = 'masked'")
 
 
 def marks(*, pair: bool) -> int:
-    """Returns how many marks stand in a row of one segment, or of two."""
+    """Returns the number of marks, [CLS] and [SEP], in a row of one segment or two."""
     return 3 if pair else 2
 
 
-def lay_out(ids: Any, spans: Int[ndarray, "batch 4"], *, special: SpecialIds, pair: bool) -> Laid:
-    """Copies segments out of a row of ids.
+def lay_out(ids: Any, spans: Int[ndarray, "batch 4"], *, special: SpecialIds, pair: bool) -> SegmentRows:
+    """Copies segments out of one long array of ids and puts the marks around them.
 
     Args:
-        ids: all ids in a row, for example a mapped file.
-        spans: where in ``ids`` A begins and ends, and B.
-        special: the marks.
-        pair: whether there is a B; without one its columns are not looked at.
+        ids: the ids of all texts, for example a mapped file.
+        spans: begin and end of A in ``ids``, then of B.
+        special: ids of the marks.
+        pair: whether there is a B; if not, its columns in ``spans`` are ignored.
     """
     a_begin, a_end, b_begin, b_end = (column[:, None] for column in spans.astype(np.int64).T)
-    first = a_end - a_begin + 1  # where the mark behind A stands
-    last = first + 1 + b_end - b_begin if pair else first
+    first = a_end - a_begin + 1  # position of the mark after A
+    last = first + 1 + b_end - b_begin if pair else first  # position of the last mark
     at = np.arange(int(last.max(initial=0)) + 1)[None, :]
     in_a, in_b = (at > 0) & (at < first), (at > first) & (at < last)
     place = np.where(in_b, b_begin + at - first - 1, a_begin + at - 1)
     text = in_a | in_b
-    laid = np.full(text.shape, special.fill, np.int64)
-    laid[text] = ids[place[text]]
-    laid[:, 0] = special.cls
-    laid[(at == first) | (at == last)] = special.sep
-    return Laid(laid, ((at > first) & (at <= last)).astype(np.int64), at <= last, text)
+    row_ids = np.full(text.shape, special.fill, np.int64)
+    row_ids[text] = ids[place[text]]
+    row_ids[:, 0] = special.cls
+    row_ids[(at == first) | (at == last)] = special.sep
+    return SegmentRows(row_ids, ((at > first) & (at <= last)).astype(np.int64), at <= last, text)
 
 
-def collate(first: Sequence[Any], second: Sequence[Any] | None, *, special: SpecialIds) -> Laid:
-    """Lays out rows of ids, one text or two each; ids are without marks."""
+def collate_segments(first: Sequence[Any], second: Sequence[Any] | None, *, special: SpecialIds) -> SegmentRows:
+    """Lays out rows of one or two texts; the ids of the texts are without marks."""
     rows = [*first, *(second or [])]
     lengths = np.array([len(row) for row in rows], np.int64)
     ends = np.cumsum(lengths)

@@ -1,13 +1,13 @@
-"""Documents encoded sentence by sentence, once, to memory-mapped ids; and which of the sentences fit a model."""
+"""Documents encoded sentence by sentence into memory-mapped ids, and the sentences fitted to a model's length."""
 
 import mmap
 import re
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -18,34 +18,35 @@ from clearhead.data.corpus import check_unchanged
 from clearhead.data.documents import Documents, TextReport
 from clearhead.data.encoded import map_file, open_or_build, open_sealed, seal
 from clearhead.errors import DataError
+from clearhead.progress import Progress, silent
+from clearhead.text.overlong import OverlongSentence
 from clearhead.text.sentences import split_sentences
 from clearhead.text.tokenizer import Tokenizer
 
-FORMAT = 2
-GROUP = 1 << 19  # characters that are encoded in one call
-Overlong = Literal["split", "drop", "error"]
+_FORMAT = 2
+GROUP_CHARACTERS = 1 << 19  # characters that are encoded in one call, at least
 
 _UNKNOWN = re.compile(" ?<unk>")
-_SPACED = ("bpe", "unigram")  # kinds that put a space in front of every text they get
+_SPACED = ("bpe", "unigram")  # kinds of tokenizer that put a space in front of every text
 
 
 class SentenceStore:
     """The sentences of documents as ids, memory-mapped. Pickles as its path.
 
-    A sentence is what ``split_sentences`` finds in a line, for a line is a paragraph. White space between two sentences
-    of a line stands before the second one, as tokenizers have it, so that sentences in a row are the line's own pieces.
+    ``split_sentences`` divides each line, which is taken for a paragraph. White space between two sentences of a line
+    belongs to the second one, as in most tokenizers, so that the sentences together have the pieces of the line.
     """
 
     def __init__(self, path: Path) -> None:
-        """Opens what ``prepare_sentences`` wrote at ``path``; raises DataError when that is damaged."""
-        meta = open_sealed(path, version=FORMAT)
+        """Opens what ``prepare_sentences`` wrote at ``path``; raises DataError if it is damaged."""
+        meta = open_sealed(path, version=_FORMAT)
         self.path, self.report = path, TextReport(**meta["report"])
         self._map = map_file(path / "ids")
         self.ids: NDArray[Any] = np.frombuffer(self._map, meta["type"])
         self.sentences: NDArray[np.int64] = np.fromfile(path / "sentences", np.int64)
-        """Where in ``ids`` each sentence starts, and the end."""
+        """Start of each sentence in ``ids``, and the end of the last one."""
         self.documents: NDArray[np.int64] = np.fromfile(path / "documents", np.int64)
-        """Which sentence each document starts with, and the end."""
+        """Number of the first sentence of each document, and the number of sentences."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SentenceStore, (self.path,)
@@ -55,12 +56,12 @@ class SentenceStore:
         return len(self.sentences) - 1
 
     def document_at(self, places: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-        """Returns the number, from 1, of the document that holds each place of ``ids``."""
+        """Returns, for places in ``ids``, the number (from 1) of the document each is in."""
         sentence = np.searchsorted(self.sentences, places, side="right") - 1
         return np.searchsorted(self.documents, sentence, side="right")
 
     def release(self) -> None:
-        """Gives the pages read so far back to the system's cache: they no longer count as this process's."""
+        """Releases the pages read so far, so that they no longer count as memory of this process."""
         self._map.madvise(mmap.MADV_DONTNEED)
 
 
@@ -69,25 +70,25 @@ def prepare_sentences(
     *,
     tokenizer: Tokenizer,
     cache_dir: Path,
-    progress: Callable[[int, int], object] = lambda done, total: None,
-    group: int = GROUP,
+    progress: Progress = silent,
+    group: int = GROUP_CHARACTERS,
 ) -> SentenceStore:
-    """Encodes documents by sentence, or opens what an earlier run encoded from the same text in the same way.
+    """Encodes documents sentence by sentence, or opens the result of an earlier run on the same text and tokenizer.
 
-    Under the markup ``wikitext`` a written ``<unk>`` becomes the unknown piece. A document without a piece is left out.
+    Under the markup ``wikitext`` the text ``<unk>`` becomes the unknown piece. A document without pieces is left out.
 
     Args:
         documents: the text of one split.
         tokenizer: gives the ids.
-        cache_dir: folder of all encoded data; each split gets one below it.
+        cache_dir: folder of all encoded data; each split gets a folder in it.
         progress: called with (characters done, characters in all).
-        group: characters that are encoded in one call, and the end of a document.
+        group: characters that are encoded in one call, at least.
 
     Raises:
-        DataError: there is no piece at all, the text cannot be used, or the disk is full.
+        DataError: the text gives no pieces or cannot be used, or the disk is full.
     """
     return open_or_build(
-        ["sentences", FORMAT, documents.digest, tokenizer.fingerprint],
+        ["sentences", _FORMAT, documents.digest, tokenizer.fingerprint],
         cache_dir,
         reuse=documents.config.cache,
         read=SentenceStore,
@@ -95,19 +96,17 @@ def prepare_sentences(
     )
 
 
-def _build(
-    folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Callable[[int, int], object], *, group: int
-) -> None:
+def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Progress, *, group: int) -> None:
     """Writes the files of a store."""
     code, unk = "H" if tokenizer.vocab_size <= 1 << 16 else "I", tokenizer.ids.unk
     marked = _UNKNOWN if documents.config.markup == "wikitext" else None
     sizes, owners, unknown, count = array("q"), array("q"), 0, 0
     with (folder / "ids").open("wb") as file:
-        for texts in _groups(documents, strip=tokenizer.config.kind in _SPACED, size=group):
+        for texts in _groups(documents, strip=tokenizer.config.kind in _SPACED, least=group):
             rows = _encode(list(chain.from_iterable(texts)), tokenizer, marked)
-            found = array(code, chain.from_iterable(rows))
-            found.tofile(file)
-            unknown += found.count(unk)
+            ids = array(code, chain.from_iterable(rows))
+            ids.tofile(file)
+            unknown += ids.count(unk)
             sizes.extend(map(len, rows))
             owners.extend(number for number, document in enumerate(texts, count) for _ in document)
             count += len(texts)
@@ -120,19 +119,19 @@ def _build(
         raise DataError(f"{', '.join(report.files)}: no pieces, at least one sentence is needed")
     np.append(0, np.cumsum(lengths)).tofile(folder / "sentences")
     np.append(np.flatnonzero(np.diff(owner, prepend=-1)), len(owner)).tofile(folder / "documents")
-    seal(folder, {"type": np.dtype(code).str, "report": asdict(report)}, version=FORMAT)
+    seal(folder, {"type": np.dtype(code).str, "report": asdict(report)}, version=_FORMAT)
 
 
-def _groups(documents: Documents, *, strip: bool, size: int) -> Iterator[list[list[str]]]:
-    """Yields documents, as sentences, that are encoded in one call."""
+def _groups(documents: Documents, *, strip: bool, least: int) -> Iterator[list[list[str]]]:
+    """Yields the documents to encode in one call, each as its sentences."""
     group: list[list[str]] = []
-    taken = 0
+    size = 0
     for document in documents:
         group.append([text.strip() if strip else text for line in document.split("\n") for text in _sentences(line)])
-        taken += len(document)
-        if taken >= size:
+        size += len(document)
+        if size >= least:
             yield group
-            group, taken = [], 0
+            group, size = [], 0
     if group:
         yield group
 
@@ -147,7 +146,7 @@ def _sentences(line: str) -> Iterator[str]:
 
 
 def _encode(texts: list[str], tokenizer: Tokenizer, unknown: re.Pattern[str] | None) -> list[list[int]]:
-    """Encodes sentences; what ``unknown`` matches is the unknown piece."""
+    """Encodes sentences; text that ``unknown`` matches becomes the unknown piece."""
     if unknown is None:
         return tokenizer.encode_batch(texts)
     parts = [unknown.split(text) for text in texts]
@@ -165,43 +164,45 @@ def _encode(texts: list[str], tokenizer: Tokenizer, unknown: re.Pattern[str] | N
 
 @dataclass(frozen=True)
 class Units:
-    """What segments are filled with: sentences, or parts of one that is over-long; unit after unit in each run."""
+    """What segments are filled with: sentences, or parts of over-long ones. The units of a run follow each other."""
 
     starts: Int[ndarray, " units"]
-    """Where in the store's ``ids`` each unit starts."""
+    """Start of each unit in the store's ``ids``."""
     ends: Int[ndarray, " units"]
-    """Where it ends."""
+    """End of each unit."""
     runs: Int[ndarray, " runs_plus_1"]
-    """First unit of each run, and the end: a document, or what lies between sentences that were dropped of one."""
+    """First unit of each run, and the end. A run is a document, or a part of one between two dropped sentences."""
     documents: Int[ndarray, " units"]
-    """Number of the document that each unit is of."""
+    """Number of the document of each unit."""
     overlong: int
-    """Sentences of more than ``limit`` pieces."""
+    """Number of sentences of more than ``limit`` pieces."""
     dropped: int
-    """Pieces of them that are not used; the others are."""
+    """Number of pieces in sentences that were dropped; all others are used."""
     limit: int
+    """Maximum number of pieces in a unit."""
 
     @property
     def used(self) -> int:
-        """Pieces in all units."""
+        """Number of pieces in all units."""
         return int((self.ends - self.starts).sum())
 
     def lines(self, report: TextReport) -> list[str]:
         """Returns the report of the text with what became of its sentences, line by line, for a terminal."""
         used = self.used
         text = [*report.lines(), f"  {len(self.starts):,} sentences or parts, at most {self.limit:,} pieces each"]
-        text += [f"  {self.overlong:,} sentences were longer"] if self.overlong else []
+        if self.overlong:
+            text.append(f"  {self.overlong:,} sentences were longer")
         return [*text, f"  {used + self.dropped:,} pieces in = {used:,} used + {self.dropped:,} dropped"]
 
 
-def fit_sentences(store: SentenceStore, *, limit: int, overlong: Overlong) -> Units:
-    """Says what becomes of sentences of more than ``limit`` pieces.
+def fit_sentences(store: SentenceStore, *, limit: int, overlong: OverlongSentence) -> Units:
+    """Divides the text into units of at most ``limit`` pieces.
 
-    ``split`` divides one into parts of like size, ``drop`` leaves it out; what stood before and after it is then not
-    a text in a row any more.
+    A longer sentence is cut into parts of about equal size (``split``) or left out (``drop``), which ends the run: the
+    sentences before and after it do not follow each other.
 
     Raises:
-        DataError: such a sentence is there under the policy ``error``, or nothing is left.
+        DataError: a sentence is longer under the policy ``error``, or no sentence is left.
     """
     lengths = np.diff(store.sentences)
     long = lengths > limit

@@ -1,11 +1,10 @@
-"""Encoded parallel text, memory-mapped: built in a stream, cached under a digest of what decides it."""
+"""Encoded parallel text, memory-mapped: built line by line, cached under a digest of everything it depends on."""
 
 import contextlib
 import dataclasses
 import itertools
 import mmap
 from array import array
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,23 @@ from numpy.typing import NDArray
 from clearhead.data.corpus import CorpusReport, DataConfig, Pair, PairFilter, ParallelFiles, Scan, check_unchanged
 from clearhead.data.encoded import map_file, open_or_build, open_sealed, seal
 from clearhead.errors import DataError
+from clearhead.progress import Progress, silent
 from clearhead.text.special import SpecialIds
 from clearhead.text.tokenizer import Tokenizer
 
-FORMAT = 2
+_FORMAT = 2
 CHUNK_LINES = 20_000
 
 
 class PairStore:
     """Read access to encoded pairs; ids are without begin and end marks. Pickles as its path.
 
-    ``ids`` (and ``text``) hold source and target of pair 0, of pair 1, ...; ``*.ends`` say where each ends.
+    The files ``ids`` and ``text`` hold source and target of pair 0, of pair 1, ...; ``*.ends`` hold the end of each.
     """
 
     def __init__(self, path: Path) -> None:
-        """Opens what ``prepare`` wrote at ``path``; raises DataError when that is damaged."""
-        meta = open_sealed(path, version=FORMAT)
+        """Opens what ``prepare`` wrote at ``path``; raises DataError if it is damaged."""
+        meta = open_sealed(path, version=_FORMAT)
         self.path, self.report = path, CorpusReport.from_dict(meta["report"])
         self.special = SpecialIds(**meta.get("special", {}))
         self._maps = {name: map_file(path / name) for name in meta["types"]}
@@ -59,12 +59,12 @@ class PairStore:
 
     @cached_property
     def lengths(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Pieces of every source and of every target."""
+        """Number of pieces of every source, and of every target."""
         both = np.diff(self._arrays["ids.ends"], prepend=0).astype(np.int32)
         return both[::2].copy(), both[1::2].copy()
 
     def release(self) -> None:
-        """Gives the pages read so far back to the system's cache: they no longer count as this process's."""
+        """Releases the pages read so far, so that they no longer count as memory of this process."""
         for mapped in self._maps.values():
             mapped.madvise(mmap.MADV_DONTNEED)
 
@@ -82,32 +82,33 @@ def prepare(
     cache_dir: Path,
     scan: Scan | None = None,
     keep_text: bool = False,
-    progress: Callable[[int, int], object] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> PairStore:
-    """Encodes two parallel files, or opens what an earlier run encoded from the same text in the same way.
+    """Encodes two parallel files, or opens the result of an earlier run on the same text, tokenizers and filters.
 
     Args:
         files: the text.
         src: source tokenizer.
-        tgt: target tokenizer, may be the same object.
+        tgt: target tokenizer; may be the same object.
         config: filters and over-long policy.
-        cache_dir: folder of all encoded data; each corpus gets one below it.
-        scan: what ``files.scan()`` found; None scans now.
-        keep_text: keeps the text too, for segmentation that changes from epoch to epoch.
+        cache_dir: folder of all encoded data; each corpus gets a folder in it.
+        scan: the result of ``files.scan()``; None scans now.
+        keep_text: stores the text too, for BPE-dropout, which encodes it again in each epoch.
         progress: called with (lines done, lines in all).
 
     Raises:
-        DataError: the text cannot be used, no pair of it is left, or the disk is full.
+        DataError: the text cannot be used, the filters leave no pair, or the disk is full.
     """
     scan = scan or files.scan()
-    key = [FORMAT, scan.digest, src.fingerprint, tgt.fingerprint, keep_text]
+    key = [_FORMAT, scan.digest, src.fingerprint, tgt.fingerprint, keep_text]
     key += [config.max_len, config.overlong, config.max_ratio, config.drop_duplicates]
 
     def write(folder: Path) -> None:
         pairs = PairFilter(config, files=files, src=src, tgt=tgt)
         pairs.report.byte_order_marks, pairs.report.digest = scan.byte_order_marks, scan.digest
         types = {"ids": "int32" if max(src.vocab_size, tgt.vocab_size) > 1 << 16 else "uint16"}
-        types |= {"text": "uint8"} if keep_text else {}
+        if keep_text:
+            types["text"] = "uint8"
         with _Columns(folder, types) as columns:
             lines = iter(files)
             while chunk := list(itertools.islice(lines, CHUNK_LINES)):
@@ -118,7 +119,7 @@ def prepare(
         if not report.pairs:
             raise DataError("no pair of lines is left to use: " + "; ".join(line.strip() for line in report.lines()))
         meta = {"types": columns.types, "report": report.as_dict(), "special": dataclasses.asdict(tgt.ids)}
-        seal(folder, meta, version=FORMAT)
+        seal(folder, meta, version=_FORMAT)
 
     return open_or_build(key, cache_dir, reuse=config.cache, read=PairStore, write=write)
 

@@ -1,4 +1,4 @@
-"""The language-model stream: documents to one memory-mapped row of ids, and windows of it to batches."""
+"""The language-model stream: documents encoded into one memory-mapped array of ids, and batches of its windows."""
 
 import mmap
 import re
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from numpy import ndarray
 from numpy.typing import NDArray
 from torch import Tensor
@@ -22,36 +22,37 @@ from clearhead.data.corpus import check_unchanged
 from clearhead.data.documents import Documents, TextReport
 from clearhead.data.encoded import map_file, open_or_build, open_sealed, seal
 from clearhead.errors import DataError, UsageError
+from clearhead.progress import Progress, silent
 from clearhead.text.special import NO_TARGET
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
-FORMAT = 3
-CHUNK, GROUP = 1 << 16, 1 << 20  # characters that are encoded as one text, and in one call
-# Where a text may be cut: before white space that follows something else. No piece of the kinds that end words at white
-# space crosses this place, byte_bpe divides white space by what follows it alone, and no normalization looks across.
+_FORMAT = 3
+CHUNK = 1 << 16  # characters that are encoded as one text, at least
+GROUP_CHARACTERS = 1 << 20  # characters that are encoded in one call, at least
+# Where a text may be cut: before white space that follows something else. In tokenizers that end words at white space
+# no piece crosses this place; byte_bpe divides white space by what follows it; and no normalization looks across it.
 _CUT = re.compile(r"(?<=\S)[ \t\r\n]")
-_UNCUT = ("bpe", "unigram")  # kinds that put a space in front of every text they get
+_UNCUT = ("bpe", "unigram")  # kinds of tokenizer that put a space in front of every text
 
 
 class TokenStream:
     """Encoded documents, one after the other, memory-mapped. Pickles as its path.
 
-    Each document has an end mark behind it, but for a document that is a whole split: that is its text and no more.
-    Every id of the stream is a target once. What the model reads before the first one is an end mark too, as before
-    every other document (an adopted tokenizer may have a mark of its own for it), so that n ids are n targets;
-    generation without a prompt starts from the same mark.
+    An end mark follows each document, unless a single document is the whole split. Every id of the stream is a target
+    exactly once. Before the first id the model reads ``begin``: an end mark, as before every other document, or the
+    begin mark of an adopted tokenizer. So n ids give n targets. Generation without a prompt starts from the same mark.
     """
 
     def __init__(self, path: Path) -> None:
-        """Opens what ``prepare_stream`` wrote at ``path``; raises DataError when that is damaged."""
-        meta = open_sealed(path, version=FORMAT)
+        """Opens what ``prepare_stream`` wrote at ``path``; raises DataError if it is damaged."""
+        meta = open_sealed(path, version=_FORMAT)
         self.path, self.report = path, TextReport(**meta["report"])
         self.begin, self.fill = int(meta["begin"]), int(meta["fill"])
-        """Ids that stand before the first one, and behind the last where a window ends early."""
+        """The id before the first one of the stream, and the id that fills up a window shorter than its batch."""
         self._map = map_file(path / "ids")
         self.ids: NDArray[Any] = np.frombuffer(self._map, meta["type"])
         self.starts: NDArray[np.int64] = np.fromfile(path / "starts", np.int64)
-        """Where in ``ids`` each document starts."""
+        """Start of each document in ``ids``."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TokenStream, (self.path,)
@@ -60,7 +61,7 @@ class TokenStream:
         return len(self.ids)
 
     def release(self) -> None:
-        """Gives the pages read so far back to the system's cache: they no longer count as this process's."""
+        """Releases the pages read so far, so that they no longer count as memory of this process."""
         self._map.madvise(mmap.MADV_DONTNEED)
 
 
@@ -69,25 +70,25 @@ def prepare_stream(
     *,
     tokenizer: Tokenizer,
     cache_dir: Path,
-    progress: Callable[[int, int], object] = lambda done, total: None,
+    progress: Progress = silent,
     chunk: int = CHUNK,
-    group: int = GROUP,
+    group: int = GROUP_CHARACTERS,
 ) -> TokenStream:
-    """Encodes documents, or opens what an earlier run encoded from the same text in the same way.
+    """Encodes documents, or opens the result of an earlier run on the same text and tokenizer.
 
     Args:
         documents: the text of one split.
         tokenizer: gives the ids.
-        cache_dir: folder of all encoded data; each split gets one below it.
+        cache_dir: folder of all encoded data; each split gets a folder in it.
         progress: called with (characters done, characters in all).
-        chunk: characters that are encoded as one text; a longer document is cut at the next white space.
-        group: characters that are encoded in one call, and the end of a text.
+        chunk: characters of a document that are encoded as one text, at least.
+        group: characters that are encoded in one call, at least.
 
     Raises:
         DataError: there are fewer than two tokens, the text cannot be used, or the disk is full.
     """
     return open_or_build(
-        ["stream", FORMAT, documents.digest, tokenizer.fingerprint],
+        ["stream", _FORMAT, documents.digest, tokenizer.fingerprint],
         cache_dir,
         reuse=documents.config.cache,
         read=TokenStream,
@@ -96,24 +97,16 @@ def prepare_stream(
 
 
 def _build(
-    folder: Path,
-    documents: Documents,
-    tokenizer: Tokenizer,
-    progress: Callable[[int, int], object],
-    *,
-    chunk: int,
-    group: int,
+    folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Progress, *, chunk: int, group: int
 ) -> None:
     """Writes the files of a stream."""
     code, ids = "H" if tokenizer.vocab_size <= 1 << 16 else "I", tokenizer.ids
     tokens, unknown, starts = 0, 0, array("q")
     with (folder / "ids").open("wb") as file:
-        for texts in _groups(documents, chunk=None if tokenizer.config.kind in _UNCUT else chunk, group=group):
-            row: list[int] = []
-            for (_, begins), own in zip(texts, tokenizer.encode_batch([text for text, _ in texts]), strict=True):
-                row += [ids.eos] * (begins and bool(starts))
-                starts.extend([tokens + len(row)] * begins)
-                row += own
+        chunk_or_none = None if tokenizer.config.kind in _UNCUT else chunk
+        for texts in _groups(documents, chunk=chunk_or_none, least=group):
+            row, begins = _encode(texts, tokenizer, is_first=not starts)
+            starts.extend(tokens + place for place in begins)
             array(code, row).tofile(file)
             tokens, unknown = tokens + len(row), unknown + row.count(ids.unk)
             progress(documents.report.characters, documents.characters)
@@ -125,28 +118,45 @@ def _build(
         raise DataError(f"{', '.join(report.files)}: {report.tokens} tokens, at least 2 are needed")
     (folder / "starts").write_bytes(starts.tobytes())
     meta = {"type": np.dtype(code).str, "report": asdict(report), "begin": tokenizer.begin, "fill": ids.fill}
-    seal(folder, meta, version=FORMAT)
+    seal(folder, meta, version=_FORMAT)
 
 
-def _groups(documents: Iterable[str], *, chunk: int | None, group: int) -> Iterator[list[tuple[str, bool]]]:
-    """Yields texts to encode in one call, and whether each begins a document; with no ``chunk`` none is cut."""
-    texts: list[tuple[str, bool]] = []
+def _encode(group: list[tuple[str, bool]], tokenizer: Tokenizer, *, is_first: bool) -> tuple[list[int], list[int]]:
+    """Returns the ids of a group of texts, and the places in them where documents begin.
+
+    An end mark stands before each document but the first of the stream, which the group has if ``is_first``.
+    """
+    row: list[int] = []
+    places: list[int] = []
+    encoded = tokenizer.encode_batch([text for text, _ in group])
+    for (_, begins), text_ids in zip(group, encoded, strict=True):
+        if begins and (places or not is_first):
+            row.append(tokenizer.ids.eos)
+        if begins:
+            places.append(len(row))
+        row += text_ids
+    return row, places
+
+
+def _groups(documents: Iterable[str], *, chunk: int | None, least: int) -> Iterator[list[tuple[str, bool]]]:
+    """Yields the texts to encode in one call, each with whether it begins a document; ``chunk`` None cuts none."""
+    group: list[tuple[str, bool]] = []
     size = 0
     for document in documents:
-        for number, text in enumerate([document] if chunk is None else chunks(document, size=chunk)):
-            texts.append((text, number == 0))
+        for number, text in enumerate([document] if chunk is None else chunks(document, chunk)):
+            group.append((text, number == 0))
             size += len(text)
-            if size >= group:
-                yield texts
-                texts, size = [], 0
-    if texts:
-        yield texts
+            if size >= least:
+                yield group
+                group, size = [], 0
+    if group:
+        yield group
 
 
-def chunks(text: str, *, size: int = CHUNK) -> Iterator[str]:
-    """Cuts a long text where that changes no piece, except of bpe and unigram.
+def chunks(text: str, size: int = CHUNK) -> Iterator[str]:
+    """Cuts a long text into chunks of ``size`` characters at least; the pieces stay, but for bpe and unigram.
 
-    To train a tokenizer on a text or to encode it takes hundreds of bytes a character.
+    Encoding a text, or training a tokenizer on it, takes hundreds of bytes of memory per character.
     """
     start = 0
     while cut := _CUT.search(text, start + size):
@@ -157,22 +167,28 @@ def chunks(text: str, *, size: int = CHUNK) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class StreamBatch:
-    """Windows of a stream: from ``ids`` up to a position the model predicts the target at that position.
+    """Windows of a stream: at each position the model predicts the target from the ``ids`` up to that position.
 
-    Where no target counts, ``targets`` is ``NO_TARGET``: behind a window shorter than the batch, and in evaluation
-    before the first one that counts. Padding stands behind, so that under a causal mask no real position sees it.
+    ``targets`` is ``NO_TARGET`` where nothing counts: after a window shorter than the batch, and in evaluation before
+    the first target that this window scores. Padding is on the right, so that a causal mask hides it.
     """
 
     ids: Int[Tensor, "batch seq"]
     targets: Int[Tensor, "batch seq"]
     target_count: int
-    """Targets that count: what a summed loss is divided by."""
+    """Number of targets that count: what a summed loss is divided by."""
     document_ids: Int[Tensor, "batch seq"] | None = None
-    """Number of the document inside the window: a position attends to its own alone. None: to all before it."""
+    """Number of each position's document: a position attends only within it. None: to all positions before it."""
     positions: Int[Tensor, "batch seq"] | None = None
-    """Position since the begin of the document, or of the window inside one. None: 0, 1, 2, ..."""
+    """Positions counted from the start of the document, or of the window if that is later. None: 0, 1, 2, ..."""
     documents: Int[Tensor, " batch"] | None = None
-    """Number of the document that each window begins in, from 1."""
+    """Number, from 1, of the document in which each window begins."""
+
+    @property
+    def real(self) -> Bool[Tensor, "batch seq"]:
+        """True at pieces of the window, False at the padding behind them: the last target of a window counts."""
+        counts = self.targets.ne(NO_TARGET).int()
+        return counts.flip(1).cummax(1).values.flip(1).bool()
 
     def to(self, device: torch.device | str) -> "StreamBatch":
         """Returns the batch on ``device``; from pinned memory the copy does not wait."""
@@ -189,33 +205,33 @@ class StreamBatch:
 
 @dataclass(frozen=True)
 class Windows(Dataset[StreamBatch]):
-    """Windows of a stream in batches: item ``i`` is batch ``i``. Every id is a target that counts exactly once."""
+    """Windows of a stream in batches: item ``i`` is batch ``i``. Every id counts as a target exactly once."""
 
     stream: TokenStream
     spans: Int[ndarray, "windows 3"]
-    """Where in the stream each window's first target is, the first one that counts, and the end."""
+    """Places in the stream of each window's first target, its first target that counts, and its end."""
     plan: BatchPlan
     """Which windows each batch holds."""
     isolated: bool
-    """Windows hold documents that must not see each other."""
+    """Whether positions attend only within their own document."""
 
     def __len__(self) -> int:
         return len(self.plan)
 
     def __getitem__(self, index: int) -> StreamBatch:
         begins, firsts, ends = (column[:, None] for column in self.spans[self.plan[index]].T)
-        at = begins + np.arange(-1, int((ends - begins).max()))  # batch seq+1: of every input, and the last target
-        found = self.stream.ids[at.clip(0, len(self.stream) - 1)].astype(np.int64)
-        found[at < 0] = self.stream.begin
-        at = at[:, 1:]  # of every target
+        at = begins + np.arange(-1, int((ends - begins).max()))  # batch seq+1: places of all inputs and the last target
+        ids = self.stream.ids[at.clip(0, len(self.stream) - 1)].astype(np.int64)
+        ids[at < 0] = self.stream.begin
+        at = at[:, 1:]  # batch seq: places of the targets
         marks = {}
         if self.isolated:
             document = np.searchsorted(self.stream.starts, at, side="right") - 1
             marks["document_ids"] = torch.from_numpy(document - document[:, :1])
             marks["positions"] = torch.from_numpy(at - np.maximum(begins, self.stream.starts[document]))
         return StreamBatch(
-            ids=torch.from_numpy(np.where(at < ends, found[:, :-1], self.stream.fill)),
-            targets=torch.from_numpy(np.where((firsts <= at) & (at < ends), found[:, 1:], NO_TARGET)),
+            ids=torch.from_numpy(np.where(at < ends, ids[:, :-1], self.stream.fill)),
+            targets=torch.from_numpy(np.where((firsts <= at) & (at < ends), ids[:, 1:], NO_TARGET)),
             target_count=int((ends - firsts).sum()),
             documents=torch.from_numpy(np.searchsorted(self.stream.starts, begins[:, 0], side="right")),
             **marks,
@@ -225,10 +241,10 @@ class Windows(Dataset[StreamBatch]):
 def training_windows(
     stream: TokenStream, *, context: int, batch_tokens: int, seed: int, epoch: int, isolated: bool = False
 ) -> Windows:
-    """Plans one epoch: windows of ``context`` targets, ``batch_tokens // context`` of them in a batch.
+    """Plans one epoch: windows of ``context`` targets, ``batch_tokens // context`` windows in a batch.
 
-    The first window is shorter by a number drawn from (seed, epoch), so that windows begin elsewhere each epoch; the
-    order is drawn from the two as well. A window that begins inside a document does not see what stands before it.
+    The length of the first window is drawn from (seed, epoch), so that windows begin at other places each epoch; so is
+    the order of the windows. A window that begins inside a document does not see what comes before it.
 
     Raises:
         UsageError: not even one window fits the budget.
@@ -246,10 +262,10 @@ def training_windows(
 def evaluation_windows(
     stream: TokenStream, *, context: int, stride: int, batch_tokens: int, isolated: bool = False
 ) -> Windows:
-    """Plans the scoring of a whole split: nothing random, longest windows first.
+    """Plans the evaluation of a whole split: longest windows first, nothing random.
 
-    A window scores ``stride`` targets and begins ``context - stride`` before them; only the first one of the stream,
-    or, ``isolated``, of each document, scores ``context``. Isolated windows hold one document each.
+    A window scores ``stride`` targets and begins ``context - stride`` ids before them; the first window of the stream
+    scores ``context`` targets. If ``isolated``, every document has windows of its own, as if it were the stream.
 
     Raises:
         UsageError: ``stride`` is not from 1 to ``context``.
@@ -263,24 +279,25 @@ def evaluation_windows(
 
 
 def _slide(begin: int, end: int, *, context: int, stride: int) -> Int[ndarray, "windows 3"]:
+    """Returns the spans of the windows that score the ids from ``begin`` to ``end``; see ``Windows.spans``."""
     firsts = np.append(begin, np.arange(begin + context, end, stride))
     begins = np.maximum(begin, firsts + stride - context)
     return np.stack([begins, firsts, np.append(firsts[1:], end)], axis=1)
 
 
-TOKENIZER_CHARACTERS = 50_000_000  # a tokenizer is trained on this much text at the most, from the top
+TOKENIZER_CHARACTERS = 50_000_000  # a tokenizer is trained on the first characters of the text, at most this many
 
 
 def train_tokenizer(documents: Documents, config: TokenizerConfig) -> Tokenizer:
     """Trains a tokenizer on the documents, or on the first ``TOKENIZER_CHARACTERS`` of them."""
 
     def texts() -> Iterator[str]:
-        taken = 0
+        characters = 0
         for document in documents:
             for text in chunks(document):
                 yield text
-                taken += len(text)
-                if taken >= TOKENIZER_CHARACTERS:
+                characters += len(text)
+                if characters >= TOKENIZER_CHARACTERS:
                     return
 
     return Tokenizer.train(texts(), config)

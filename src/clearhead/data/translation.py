@@ -1,4 +1,4 @@
-"""Translation batches: encoded pairs to padded tensors."""
+"""Translation batches: encoded pairs as padded tensors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -15,22 +15,22 @@ from clearhead.data.store import PairStore
 from clearhead.text.special import SPECIAL_IDS, SpecialIds
 from clearhead.text.tokenizer import Tokenizer
 
-Rows = Sequence[Sequence[int] | np.ndarray]
+IdRows = Sequence[Sequence[int] | np.ndarray]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded pairs: the decoder reads ``tgt_ids`` (first the begin mark) and predicts ``targets``."""
+    """Padded pairs: the decoder reads ``tgt_ids``, which start with the begin mark, and predicts ``targets``."""
 
     src_ids: Int[Tensor, "batch src"]
     src_mask: Bool[Tensor, "batch src"] | None
-    """True where a real piece is; None when no source is padded."""
+    """True at pieces and the end mark, False at padding; None if no source is padded."""
     tgt_ids: Int[Tensor, "batch tgt"]
     targets: Int[Tensor, "batch tgt"]
     target_count: int
-    """Targets that are not padding: what a summed loss is divided by."""
+    """Number of targets that are not padding: what a summed loss is divided by."""
     indices: Int[Tensor, " batch"]
-    """Which pairs of the store these are."""
+    """Numbers of the pairs in the store."""
 
     def to(self, device: torch.device | str) -> "Batch":
         """Returns the batch on ``device``; from pinned memory the copy does not wait."""
@@ -46,16 +46,16 @@ class Batch:
 
 
 def collate_sources(
-    src: Rows, *, special: SpecialIds = SPECIAL_IDS
+    src: IdRows, *, special: SpecialIds = SPECIAL_IDS
 ) -> tuple[Int[Tensor, "batch src"], Bool[Tensor, "batch src"] | None]:
-    """Pads sources (ids without marks), an end mark behind each; returns ``src_ids`` and ``src_mask``."""
+    """Appends an end mark to each source (ids without marks) and pads; returns ``src_ids`` and ``src_mask``."""
     ids = _pad(src, special, begin=False)
     mask = np.arange(ids.shape[1]) <= np.array([len(row) for row in src])[:, None]
     return torch.from_numpy(ids), None if mask.all() else torch.from_numpy(mask)
 
 
 def collate(
-    src: Rows, tgt: Rows, *, indices: Int[np.ndarray, " batch"] | None = None, special: SpecialIds = SPECIAL_IDS
+    src: IdRows, tgt: IdRows, *, indices: Int[np.ndarray, " batch"] | None = None, special: SpecialIds = SPECIAL_IDS
 ) -> Batch:
     """Pads pairs (ids without marks) into a batch; ``indices`` default to 0, 1, 2, ..."""
     src_ids, src_mask = collate_sources(src, special=special)
@@ -76,12 +76,12 @@ class BatchDataset(Dataset[Batch]):
     store: PairStore
     plan: BatchPlan
     dropout: tuple[Tokenizer, Tokenizer] | None = None
-    """Source and target tokenizer that segment every pair anew (BPE-dropout, Provilkov et al. 2020).
+    """Source and target tokenizer that encode every pair again with BPE-dropout (Provilkov et al. 2020).
 
-    The draw depends only on the plan's seed and epoch and the pair's index.
+    The draw depends only on the plan's seed and epoch and the number of the pair.
     """
     max_len: int = 256
-    """A random segmentation with more pieces gives way to the stored one."""
+    """If the random segmentation has more pieces, the stored one is used."""
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -92,7 +92,7 @@ class BatchDataset(Dataset[Batch]):
         src, tgt = [src for src, _ in pairs], [tgt for _, tgt in pairs]
         return collate(src, tgt, indices=rows, special=self.store.special)
 
-    def _pair(self, index: int) -> Rows:
+    def _pair(self, index: int) -> IdRows:
         stored = self.store.src(index), self.store.tgt(index)
         if self.dropout is None:
             return stored
@@ -103,7 +103,7 @@ class BatchDataset(Dataset[Batch]):
 
 
 def _pad(rows: Sequence[Any], special: SpecialIds, *, begin: bool) -> Int[np.ndarray, "batch width"]:
-    """Adds the begin mark before or the end mark behind each row, then padding to the longest."""
+    """Adds the begin mark before, or the end mark after each row, and pads to the longest row."""
     ids = np.full((len(rows), max(map(len, rows), default=0) + 1), special.pad, np.int64)
     for line, row in zip(ids, rows, strict=True):
         line[int(begin) : len(row) + int(begin)] = row

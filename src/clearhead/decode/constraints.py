@@ -15,10 +15,11 @@ OFF = float("-inf")
 
 
 def avoid(phrases: Sequence[Sequence[Automaton]], device: torch.device | str = "cpu") -> Rule:
-    """None of the phrases occurs in sentence i, whatever pieces spell it: ``phrases[i]`` find them.
+    """Returns a rule: sentence i contains no phrase that ``phrases[i]`` recognise, whatever pieces spell it.
 
     No piece may leave a phrase at the end, though letters after it could still make another word of it: a model that
-    has come so far would rather add wrong ones than turn back. A piece that leads past the end of the phrase is free.
+    has come so far would rather add wrong letters than turn back. A piece that leads past the end of the phrase may
+    come.
     """
     stack = _Stack(phrases, device)
     done = stack.done[stack.table]  # states vocab
@@ -35,8 +36,9 @@ class Constraints:
 
     Candidates are the best pieces of each hypothesis and, for each phrase it has not met, the most probable of the
     pieces that bring it nearer. Candidates that miss equally many pieces make a bank; the banks take turns in giving
-    their best to the beam (Post and Vilar 2018, arXiv:1804.06609; in tensors, Hu et al. 2019). A phrase that breaks
-    off is begun again, for what a hypothesis misses is read off its pieces at every step. The end mark waits for all.
+    their best to the beam (Post and Vilar 2018, arXiv:1804.06609; in tensors, Hu et al. 2019). What is
+    missing is read off a hypothesis's pieces at every step, so a phrase that was begun and broken off is missing again.
+    The end mark may come when nothing is missing.
 
     Args:
         phrases: ``phrases[i]`` are sentence i's, one automaton each; there may be none.
@@ -48,10 +50,11 @@ class Constraints:
         self, phrases: Sequence[Sequence[Automaton]], *, eos_id: int, device: torch.device | str = "cpu"
     ) -> None:
         self._stack, self._eos_id = _Stack(phrases, device), eos_id
-        left = [torch.from_numpy(one.left) for one in self._stack.distinct]
+        left = [torch.from_numpy(automaton.left) for automaton in self._stack.distinct]
         self._left = torch.cat([torch.zeros(1, dtype=torch.long), *left]).to(device)  # of each state
-        ways = [torch.tensor([eos_id]), *(torch.from_numpy(way) for one in self._stack.distinct for way in one.ways)]
-        # where no piece is missing, what is left to bring is the end
+        ways = [torch.from_numpy(way) for automaton in self._stack.distinct for way in automaton.ways]
+        ways = [torch.tensor([eos_id]), *ways]
+        # where no piece is missing the end mark is the way on
         self._ways = pad_sequence(ways, batch_first=True, padding_value=eos_id).to(device)
 
     def candidates(self, scores: Tensor, ids: Tensor, sentences: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -88,20 +91,20 @@ def take_turns(scores: Tensor, missing: Tensor, ends: Tensor, beam: int) -> Tens
 
 
 class _Stack:
-    """The automata of all sentences in one table, below state 0, which asks nothing and never changes."""
+    """The automata of all sentences in one table, after state 0, which is that of no phrase and never changes."""
 
     def __init__(self, phrases: Sequence[Sequence[Automaton]], device: torch.device | str) -> None:
-        self.distinct = list(dict.fromkeys(one for own in phrases for one in own))
-        first = list(itertools.accumulate((len(one.done) for one in self.distinct), initial=1))
-        tables = [torch.from_numpy(one.table) + state for one, state in zip(self.distinct, first, strict=False)]
+        self.distinct = list(dict.fromkeys(itertools.chain.from_iterable(phrases)))
+        first = list(itertools.accumulate((len(automaton.done) for automaton in self.distinct), initial=1))
+        number = dict(zip(self.distinct, first, strict=False))
+        tables = [torch.from_numpy(automaton.table) + state for automaton, state in number.items()]
         idle = torch.zeros(1, tables[0].shape[1] if tables else 1, dtype=torch.int32)
         self.table = torch.cat([idle, *tables]).to(device)
         """[states, vocab], the state after a piece."""
-        done = [torch.from_numpy(one.done) for one in self.distinct]
+        done = [torch.from_numpy(automaton.done) for automaton in self.distinct]
         self.done = torch.cat([torch.tensor([False]), *done]).to(device)
         """[states], whether a phrase has occurred if the text ends here."""
-        number = dict(zip(self.distinct, first, strict=False))
-        rows = [torch.tensor([number[one] for one in own], dtype=torch.int32) for own in phrases]
+        rows = [torch.tensor([number[automaton] for automaton in own], dtype=torch.int32) for own in phrases]
         self.start = pad_sequence(rows, batch_first=True).to(device) if rows else idle
         """[sentences, phrases], states before the first piece."""
 

@@ -80,7 +80,7 @@ class CachedDecoding:
 
 
 class RecomputedDecoding:
-    """Computes every position anew at each step: slow, right for any norm, and what the cache is tested against."""
+    """Computes every position anew at each step: slow, but right for any norm, and what the cache is tested against."""
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ def start_decoding(
     beam: int = 1,
     capacity: int = 32,
 ) -> Decoding:
-    """Returns the step that goes on from a cache or state where the model allows it; as in ``CachedDecoding``."""
+    """Returns the fastest step that the model allows; arguments as in ``CachedDecoding``."""
     if isinstance(model, RNNTranslator):
         return RNNDecoding(model, src_ids, src_mask, beam=beam)
     if model.cacheable:

@@ -51,7 +51,7 @@ def generate(
     samples: Sequence[int],
     stopped: Sequence[Callable[[int], bool]] = (),
 ) -> list[Continuation]:
-    """Continues each prompt; what one gives follows from itself, its sample number and the sampler alone.
+    """Continues each prompt; a text depends on its prompt, its sample number and the sampler, and on no other prompt.
 
     Args:
         begin: starts the prompts' texts.
@@ -59,19 +59,19 @@ def generate(
         sampler: how pieces are drawn.
         limits: most pieces of each, end mark included.
         samples: a number for each; equal prompts with different numbers give different texts.
-        stopped: one for each prompt or none at all; called with its next piece, of which True ends the text.
+        stopped: a function for each prompt, or none at all; it is called with each new piece, and True ends the text.
 
     Raises:
         ModelError: NaN among the logits, or no piece is left to draw (names row and position).
     """
-    found, rows = [Continuation() for _ in prompts], list(range(len(prompts)))
+    texts, rows = [Continuation() for _ in prompts], list(range(len(prompts)))
     if not rows:
-        return found
+        return texts
     stops = stopped or [_never] * len(rows)
-    decoding, texts, most = begin(prompts), [sampler.text(prompt) for prompt in prompts], max(limits)
+    decoding, given, most = begin(prompts), [sampler.text(prompt) for prompt in prompts], max(limits)
     device = decoding.logits.device
-    begun = history_of(texts, [len(text) for text in texts], device=device, room=most)
-    ids, starts = begun.ids, begun.prompts
+    start = history_of(given, [len(ids) for ids in given], device=device, room=most)
+    ids, starts = start.ids, start.prompts
     for position in range(most):
         logits = decoding.logits
         history = History(ids[:, : ids.shape[1] - most + position], starts + position, starts)
@@ -79,7 +79,7 @@ def generate(
         pieces = choose(sampler.adjusted(logits, history), sampler.config, numbers)
         going = []
         for place, (row, *new) in enumerate(zip(rows, pieces.tolist(), _log_probs(logits, pieces), strict=True)):
-            if not found[row].take(*new, eos_id=sampler.eos_id, limit=limits[row], stopped=stops[row]):
+            if not texts[row].take(*new, eos_id=sampler.eos_id, limit=limits[row], stopped=stops[row]):
                 going.append(place)
         if not going:
             break
@@ -89,7 +89,7 @@ def generate(
             decoding.keep(kept)
             ids, starts, pieces = ids[kept], starts[kept], pieces[kept]
         decoding.advance(pieces)
-    return found
+    return texts
 
 
 @torch.inference_mode()
@@ -106,32 +106,32 @@ def speculate(
 ) -> Continuation:
     """Continues one prompt with fewer passes through a model, each of which reads several pieces of a draft model.
 
-    Greedy, the text is that of ``generate``; otherwise its distribution is (see ``accept``).
+    A greedy text is the one that ``generate`` gives; a drawn one has the same distribution (see ``accept``).
 
     Args:
-        begin: starts the text of the model whose it is.
-        draft: the same of a smaller model with its vocabulary.
+        begin: starts a text of the model that decides.
+        draft: starts a text of a smaller model with the same vocabulary.
         prompt: one piece or more.
         sampler: how both draw pieces.
         limit: most pieces, end mark included.
-        drafted: pieces that the draft model writes ahead; fewer before the limit and where one of the two has no room.
+        drafted: pieces that the draft model writes ahead; fewer near the limit, or where a model has no room.
         sample: see ``generate``.
         stopped: see ``generate``.
     """
     reader, writer = begin([prompt]), draft([prompt])
     for decoding in (reader, writer):
         decoding.back(1)  # both hold all but the last piece, which is read together with what is drafted
-    text, found = _Text(sampler, sampler.text(prompt), limit, sample), Continuation()
+    text, result = _Text(sampler, sampler.text(prompt), limit, sample), Continuation()
     last, unread = prompt[-1], [prompt[-1]]
     while True:
         ahead, own = text.draft(writer, unread, min(drafted, reader.room - 1))
         logits = reader.extend(torch.tensor([[last, *ahead]], device=reader.logits.device))[0]
         taken = text.accept(ahead, own, logits)
-        found.drafted, found.accepted = found.drafted + len(ahead), found.accepted + len(taken) - 1
+        result.drafted, result.accepted = result.drafted + len(ahead), result.accepted + len(taken) - 1
         log_probs = _log_probs(logits[: len(taken)], torch.tensor(taken, device=logits.device))
         for piece, log_prob in zip(taken, log_probs, strict=True):
-            if found.take(piece, log_prob, eos_id=sampler.eos_id, limit=limit, stopped=stopped or _never):
-                return found
+            if result.take(piece, log_prob, eos_id=sampler.eos_id, limit=limit, stopped=stopped or _never):
+                return result
         lost, last = len(ahead) - len(taken), taken[-1]
         reader.back(lost + 1)
         if lost < 0:  # the draft has not read the last of its own pieces, or has written none
@@ -152,8 +152,8 @@ class _Text:
         """Returns up to ``most`` pieces by the writer, which reads ``unread`` first, and what each was drawn from."""
         ahead: list[int] = []
         own: list[Tensor] = []
-        most = min(most, self.begin + self.limit - len(self.ids) - 1)  # one more will come from the other model
-        most = min(most, max(1, writer.room + 1 - len(unread)))  # which can all be taken back: the last is not read
+        most = min(most, self.begin + self.limit - len(self.ids) - 1)  # the other model adds a piece of its own
+        most = min(most, max(1, writer.room + 1 - len(unread)))  # all that is read can be taken back; the last is not
         while len(ahead) < most:
             for piece in ahead[-1:] or unread:
                 writer.advance(torch.tensor([piece], device=writer.logits.device))
@@ -162,7 +162,7 @@ class _Text:
         return ahead, own
 
     def accept(self, ahead: list[int], own: list[Tensor], logits: Tensor) -> list[int]:
-        """Appends what stands of ``ahead`` by the logits [ahead + 1, vocab] of the other model, and a piece of its."""
+        """Appends what the other model's logits [ahead + 1, vocab] accept of ``ahead``, and a piece drawn by them."""
         target = self._probs(logits, ahead)
         numbers = torch.cat([self._numbers(0, len(ahead), stream=1), self._numbers(0, 1, stream=2)])
         taken = accept(torch.cat([target[:0], *own]), target, torch.tensor(ahead, dtype=torch.long), numbers)
@@ -170,15 +170,15 @@ class _Text:
         return taken
 
     def _probs(self, logits: Tensor, ahead: list[int]) -> Tensor:
-        """What follows the text with ``ahead`` behind it; of several rows, the last of which that is."""
+        """Probabilities of the next piece: the last row's after all of ``ahead``, each row's above a piece earlier."""
         ids = torch.tensor(self.ids + ahead, dtype=torch.long, device=logits.device).expand(len(logits), -1)
         lengths = torch.arange(1 - len(logits), 1, device=logits.device) + ids.shape[1]
         return self.sampler.probs(logits, History(ids, lengths, torch.full_like(lengths, self.begin)))
 
     def _numbers(self, ahead: int, count: int, *, stream: int) -> Tensor:
         first, seed = len(self.ids) - self.begin + ahead, self.sampler.config.seed
-        found = [uniform_of(seed, self.sample, first + place, stream=stream) for place in range(count)]
-        return torch.tensor(found, dtype=torch.float64)
+        numbers = [uniform_of(seed, self.sample, first + place, stream=stream) for place in range(count)]
+        return torch.tensor(numbers, dtype=torch.float64)
 
 
 def _never(piece: int) -> bool:
@@ -187,5 +187,5 @@ def _never(piece: int) -> bool:
 
 def _log_probs(logits: Tensor, pieces: Tensor) -> list[float]:
     """Log-probability of the piece of each row: [rows, vocab], [rows] -> rows."""
-    found: list[float] = logits.log_softmax(dim=-1).gather(1, pieces[:, None])[:, 0].tolist()
-    return found
+    log_probs: list[float] = logits.log_softmax(dim=-1).gather(1, pieces[:, None])[:, 0].tolist()
+    return log_probs

@@ -29,7 +29,7 @@ class TextRows(Protocol):
 
     @property
     def logits(self) -> Logits:
-        """Of the next piece."""
+        """Logits of the next piece."""
 
     @property
     def room(self) -> int:
@@ -42,29 +42,29 @@ class TextRows(Protocol):
         """Appends one piece to every row and returns ``logits``."""
 
     def back(self, count: int) -> None:
-        """Takes the last pieces of every row back; until the next call of ``extend``, ``logits`` are none of theirs."""
+        """Takes the last pieces of every row back; ``logits`` are stale until the next ``extend`` or ``advance``."""
 
     def reorder(self, rows: Rows) -> None:
-        """Row i goes on from what row ``rows[i]`` held, which is as long; what is there already is not taken back."""
+        """Row i goes on from what row ``rows[i]`` held, which is as long; ``back`` may not go behind this point."""
 
     def keep(self, rows: Kept) -> None:
-        """Only these rows stay; one that is named twice is there twice. What is there already is not taken back."""
+        """Only these rows stay, a row given twice is there twice; ``back`` may not go behind this point."""
 
 
 Begin = Callable[[Sequence[Sequence[int]]], TextRows]
-"""Starts the texts of prompts, of one piece or more each: one of the classes below with its model."""
+"""Starts the texts of prompts of one piece or more each, by one of the classes below."""
 
 
 class RowsDecoding:
     """The ``TextRows`` of a GPT: all in one K-V cache, each on its own window.
 
-    Rows end in the same column: the last ``lengths[row]`` columns are the pieces that a row looks back on, its window,
-    and what is left of them is padding. A row whose window is as long as the model's context first drops the older
-    half of it; the rest is computed anew, for each piece gets another position.
+    All rows end in the same column. The last ``lengths[row]`` columns are a row's window, the pieces that it attends
+    to; columns left of the window are padding. A row whose window is as long as the model's context drops the older
+    half before it grows; the rest is computed anew, since each piece gets another position.
 
     Args:
         model: in evaluation mode.
-        prompts: one piece or more each; of one above the context the end counts.
+        prompts: one piece or more each; of a prompt longer than the context its last pieces are read.
     """
 
     def __init__(self, model: GPT, prompts: Sequence[Sequence[int]]) -> None:
@@ -80,7 +80,7 @@ class RowsDecoding:
 
     @property
     def room(self) -> int:
-        """See ``TextRows``; a full window has slid before they come."""
+        """See ``TextRows``; a full window loses its older half before it grows."""
         longest = max(self.lengths)
         return self.context - (longest if longest < self.context else self.context // 2)
 
@@ -201,8 +201,8 @@ class RNNRowsDecoding:
 class NgramRowsDecoding:
     """The ``TextRows`` of an n-gram model: logits are log-probabilities after a row's last pieces.
 
-    Where documents were counted each on its own nothing ever followed an end mark, so that behind one a text begins
-    from nothing by itself.
+    A model that counted each document on its own has seen nothing behind an end mark, so a text behind one begins
+    without a context.
 
     Args:
         model: what was counted.

@@ -17,17 +17,17 @@ Logits = Float[Tensor, "rows vocab"]
 
 @dataclass(frozen=True)
 class Sampler:
-    """How the next piece is drawn, and what never comes. An end mark in a prompt is no piece of the text."""
+    """How the next piece is drawn, and which never come. Penalties and bans do not see end marks in a prompt."""
 
     config: SamplingConfig
     eos_id: int
-    """What ends a text."""
+    """The piece that ends a text."""
     forbidden: Sequence[int] = ()
     """Pieces that never come."""
     min_length: int = 0
     """Generated pieces before ``eos_id`` may come."""
     avoided: Automaton | None = None
-    """Finds phrases that never come, as ``avoid`` says; those within a prompt are its own matter."""
+    """Recognises phrases that never come, as ``avoid`` says; a prompt may contain them."""
 
     def adjusted(self, logits: Logits, history: History) -> Logits:
         """Returns logits of the next piece after penalties and bans; raises as ``adjust``."""
@@ -36,8 +36,8 @@ class Sampler:
         if self.avoided is None:
             return logits
         states = [self._state(ids) for ids in self._ends(history)]
-        found = torch.from_numpy(self.avoided.done[self.avoided.table[states]])  # rows vocab
-        return logits.masked_fill(found.to(logits.device), OFF)
+        completes = torch.from_numpy(self.avoided.done[self.avoided.table[states]])  # rows vocab
+        return logits.masked_fill(completes.to(logits.device), OFF)
 
     def probs(self, logits: Logits, history: History) -> Float64[Tensor, "rows vocab"]:
         """Returns what the next piece is drawn from, on the CPU; raises as ``adjust``."""
@@ -48,9 +48,9 @@ class Sampler:
         texts = [self.text(prompt) for prompt in prompts]
 
         def rule(scores: Tensor, ids: Tensor, sentences: Tensor) -> None:
-            owners = [one for one in sentences.tolist() for _ in range(ids.shape[1])]
-            whole = [texts[one] + row for one, row in zip(owners, ids.flatten(0, 1).tolist(), strict=True)]
-            history = history_of(whole, [len(texts[one]) for one in owners], device=scores.device)
+            begins = [texts[sentence] for sentence in sentences.tolist() for _ in range(ids.shape[1])]
+            whole = [begin + row for begin, row in zip(begins, ids.flatten(0, 1).tolist(), strict=True)]
+            history = history_of(whole, [len(begin) for begin in begins], device=scores.device)
             scores.copy_(self.adjusted(scores.flatten(0, 1), history).view_as(scores))
 
         return rule
@@ -60,14 +60,14 @@ class Sampler:
         return [piece for piece in prompt if piece != self.eos_id]
 
     def _ends(self, history: History) -> list[list[int]]:
-        """The last pieces of each row, more than any phrase has bytes, and a piece of a text has at least one."""
+        """The last pieces of each row, at least as many as a phrase can have: each spells one of its bytes or more."""
         assert self.avoided is not None
         count = min(len(self.avoided.done), history.ids.shape[1])
         rows = zip(history.tail(count).tolist(), history.lengths.tolist(), strict=True)
         return [row[count - min(count, length) :] for row, length in rows]
 
     def _state(self, ids: list[int]) -> int:
-        """The automaton's state after ``ids``; behind a phrase, which only a prompt has, it starts anew."""
+        """The automaton's state after ``ids``; it starts anew after a whole phrase, which only a prompt can contain."""
         assert self.avoided is not None
         state = 0
         for piece in ids:
@@ -79,9 +79,13 @@ class Sampler:
 def history_of(
     texts: Sequence[list[int]], prompts: Sequence[int], *, device: torch.device | str, room: int = 0
 ) -> History:
-    """Returns texts as a ``History``: the first ``prompts`` pieces of each are the prompt's.
+    """Returns texts as a ``History``.
 
-    ``room`` more columns are there for pieces to come.
+    Args:
+        texts: pieces of each row.
+        prompts: how many of a row's first pieces are its prompt.
+        device: where the tensors are to be.
+        room: columns of padding to add, for pieces to come.
     """
     rows = [torch.tensor(text, dtype=torch.long) for text in texts]
     ids = torch.nn.functional.pad(pad_sequence(rows, batch_first=True), (0, room))

@@ -48,7 +48,7 @@ class SamplingConfig:
     no_repeat_ngram: Annotated[int, Ge(0)] = 0
     """No run of this many pieces comes twice in prompt and text; 0 is off."""
     seed: Annotated[int, Ge(0), Lt(1 << 64)] = 0
-    """What the numbers of ``uniform_of`` follow from."""
+    """Seed of ``uniform_of``, which gives the numbers that decide."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class History:
     """The pieces of each row so far."""
 
     ids: Int[Tensor, "rows longest"]
-    """Prompt and generated pieces, each row from column 0; what follows them is padding, whatever its value."""
+    """Prompt and generated pieces from column 0 on; columns after a row's last piece are padding of any value."""
     lengths: Int[Tensor, " rows"]
     """Pieces of each row."""
     prompts: Int[Tensor, " rows"]
-    """How many of them are the prompt's."""
+    """How many of each row's pieces are the prompt's."""
 
     def since(self, first: Int[Tensor, "rows 1"] | int) -> Bool[Tensor, "rows longest"]:
         """True at real pieces from place ``first`` on."""
@@ -68,7 +68,7 @@ class History:
         return (places >= first) & (places < self.lengths[:, None])
 
     def tail(self, count: int) -> Int[Tensor, "rows count"]:
-        """The last pieces of each row; a row that has fewer gives anything."""
+        """The last pieces of each row; meaningless where a row has fewer than ``count``."""
         places = self.lengths[:, None] - count + torch.arange(count, device=self.ids.device)
         return self.ids.gather(1, places.clamp(min=0).long())
 
@@ -86,9 +86,9 @@ def adjust(
 
     Args:
         logits: of the next piece; not changed.
-        history: what the rows hold.
+        history: the pieces of the rows so far.
         config: penalties and the n-gram length.
-        eos_id: what ends a text.
+        eos_id: the piece that ends a text.
         min_length: generated pieces before ``eos_id`` may come.
         bad_words: sequences of pieces of which the last never follows the others; the prompt counts.
 
@@ -110,8 +110,9 @@ def adjust(
 def filtered(logits: Logits, config: SamplingConfig) -> Float64[Tensor, "rows vocab"]:
     """Returns scores of the pieces that may be drawn, -inf for all others; a softmax gives their probabilities.
 
-    In Hugging Face's order: temperature, top-k, top-p, min-p, typical; each sees what the one before has left, and none
-    takes the last piece. The best logit becomes 0, so that no temperature overflows; with 0 only its piece is left.
+    In Hugging Face's order: temperature, top-k, top-p, min-p, typical. Each filter sees what those before it have left,
+    and leaves at least a piece. The best score becomes 0, so that no temperature overflows; with temperature 0 only the
+    best piece is left.
 
     Raises:
         ModelError: NaN or +inf among the logits, or no piece is left (names the row).
@@ -164,7 +165,7 @@ def draw(probs: Float64[Tensor, "rows vocab"], uniforms: Float64[Tensor, " rows"
 
 
 def uniform_of(seed: int, sample_index: int, position: int, *, stream: int = 0) -> float:
-    """Returns a number in [0, 1) that follows from these integers alone.
+    """Returns a pseudo-random number in [0, 1) that is a function of these integers alone.
 
     It is 53 bits of Philox (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), whose key is the seed
     and whose counter is the rest, so that a text is the same whatever batch it is made in.
@@ -173,7 +174,7 @@ def uniform_of(seed: int, sample_index: int, position: int, *, stream: int = 0) 
         seed: 0 to 2**64 - 1.
         sample_index: which text of the run.
         position: which piece of the text.
-        stream: what the number is for, where a position needs more than one (see ``speculative``).
+        stream: numbers the purposes, where a position needs several numbers (see ``speculative``).
     """
     bits = np.random.Philox(key=seed, counter=[position, sample_index, stream, 0]).random_raw()
     return float(int(bits) >> 11) * 2.0**-53
@@ -181,12 +182,12 @@ def uniform_of(seed: int, sample_index: int, position: int, *, stream: int = 0) 
 
 def uniforms_of(seed: int, sample_indices: Sequence[int], positions: Sequence[int]) -> Float64[Tensor, " rows"]:
     """Returns ``uniform_of`` for each row."""
-    found = [uniform_of(seed, *row) for row in zip(sample_indices, positions, strict=True)]
-    return torch.tensor(found, dtype=torch.float64)
+    numbers = [uniform_of(seed, *row) for row in zip(sample_indices, positions, strict=True)]
+    return torch.tensor(numbers, dtype=torch.float64)
 
 
 def _best(logits: Tensor, positions: Tensor | None = None) -> Tensor:
-    """Returns the best logit of each row [rows, 1]: NaN and +inf come out as it, and -inf where no piece is left."""
+    """Returns the best logit of each row [rows, 1]; raises where it is NaN, +inf, or -inf (no piece is left)."""
     best = logits.amax(dim=-1, keepdim=True)
     _refuse(~torch.isfinite(best), best, "the best logit is {}, so no piece can be chosen", positions)
     return best

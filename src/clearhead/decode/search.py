@@ -32,7 +32,7 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One way to go on, to its end."""
+    """A whole translation, or what there is of it at the length limit."""
 
     ids: list[int]
     """Pieces without the end mark."""
@@ -53,7 +53,7 @@ class _Live:
     sentences: Tensor
     """[B], which sentence of the batch each is."""
     limits: Tensor
-    """[B], most pieces of each, end mark included."""
+    """[B], most pieces of each sentence, end mark included."""
     scores: Tensor
     """[B, K], sums of log-probabilities; -inf where a beam is not in use."""
     ids: Tensor
@@ -67,7 +67,7 @@ class _Live:
 
 @dataclass
 class Expansion:
-    """One step of a search: candidates, the best first, and which of them go on; B sentences with K rows each."""
+    """One step of a search: candidates (C for each of B sentences), best first, and the K of them that go on."""
 
     sentences: Tensor
     """[B], which sentence of the batch each is."""
@@ -78,13 +78,13 @@ class Expansion:
     log_probs: Tensor
     """[B, C], of that piece."""
     rating: Tensor
-    """[B, C], what candidates are ordered by; -inf where one is none."""
+    """[B, C], what candidates are ordered by; -inf at places that hold no candidate."""
     ends: Tensor
-    """[B, C], whether it ends there; the first K candidates then are finished, those behind them are lost."""
+    """[B, C], whether its piece is the end mark; it is finished if it is among the first K, otherwise dropped."""
     kept: Tensor
     """[B, K], the candidates that are the next beams."""
     scores: Tensor
-    """[B, K], of the next beams; -inf where one is not in use."""
+    """[B, K], scores of the next beams; -inf where a beam is not in use."""
     rows: Tensor
     """[B * K], the row that each next beam goes on from."""
     ended: list[bool] = field(default_factory=list)
@@ -117,8 +117,8 @@ def beam_search(
         try:
             next(steps)
         except StopIteration as end:
-            found: list[list[Hypothesis]] = end.value
-            return found
+            hypotheses: list[list[Hypothesis]] = end.value
+            return hypotheses
 
 
 def search_steps(
@@ -134,9 +134,9 @@ def search_steps(
 ) -> Generator[Expansion, None, list[list[Hypothesis]]]:
     """Finds the best hypotheses of each sentence, and yields what every step did.
 
-    A sentence ends only when no live hypothesis could still come among its ``n_best``: a live score can but fall, and
-    the penalty divides it by no more than that of the length limit. Sentences that end leave the batch, and none
-    depends on the others.
+    A sentence ends only when no live hypothesis could still come among its ``n_best``: a live score can only fall, and
+    what it will be divided by is at most the penalty at the length limit. Sentences that end leave the batch, and no
+    sentence depends on another.
 
     Args:
         decoding: at its start.
@@ -145,8 +145,8 @@ def search_steps(
         bos_id: what every row starts with.
         eos_id: what ends a hypothesis.
         rules: change scores of next pieces in place, in this order.
-        constraints: what hypotheses must contain; one that does not before its limit is not complete. Needs a beam of
-            2 or more.
+        constraints: what hypotheses must contain; a hypothesis that does not by its limit is not complete. Needs a
+            beam of 2 or more.
         device: of the logits.
 
     Returns:
@@ -157,7 +157,7 @@ def search_steps(
     live = _begin(limits, config.beam, device)
     pieces = torch.full((len(limits) * config.beam,), bos_id, device=device)
     while len(live.sentences):
-        with torch.inference_mode():  # by the step, so that who looks on between them stays outside
+        with torch.inference_mode():  # by the step: a caller between the steps is outside
             logits, penalty = decoding.advance(pieces), config.length_penalty
             step = _extend(live, logits, eos_id=eos_id, rules=rules, constraints=constraints, penalty=penalty)
             if config.beam > 1:
@@ -251,8 +251,8 @@ def _collect(live: _Live, ends: Tensor, parents: Tensor, log_probs: Tensor, *, b
     """Moves candidates that end, if they are among the ``beam`` best, to their sentences' pools."""
     for sentence, rank in ends[:, :beam].nonzero().tolist():
         last = float(log_probs[sentence, rank])
-        found = _hypothesis(live, int(parents[sentence, rank]), [last], penalty)
-        _into_pool(live.pools[int(live.sentences[sentence])], found, beam)
+        hypothesis = _hypothesis(live, int(parents[sentence, rank]), [last], penalty)
+        _into_pool(live.pools[int(live.sentences[sentence])], hypothesis, beam)
 
 
 def _hypothesis(live: _Live, row: int, end: list[float], penalty: float) -> Hypothesis:
@@ -262,10 +262,10 @@ def _hypothesis(live: _Live, row: int, end: list[float], penalty: float) -> Hypo
     return Hypothesis(live.ids[row, : live.length].tolist(), log_probs, score, rank_score, complete=bool(end))
 
 
-def _into_pool(pool: list[Hypothesis], found: Hypothesis, size: int) -> None:
-    pool.append(found)
+def _into_pool(pool: list[Hypothesis], hypothesis: Hypothesis, size: int) -> None:
+    pool.append(hypothesis)
     # incomplete ones come last, as they stand in the beam: best first, or fewest missing pieces first
-    pool.sort(key=lambda one: (not one.complete, -one.rank_score if one.complete else 0.0))
+    pool.sort(key=lambda each: (not each.complete, -each.rank_score if each.complete else 0.0))
     del pool[size:]
 
 
@@ -283,7 +283,7 @@ def _ended(live: _Live, config: SearchConfig) -> list[bool]:
 
 
 def _leave(live: _Live, ended: list[bool], stay: Tensor, config: SearchConfig) -> None:
-    """Takes ended sentences out; what is still live at the length limit fills a pool that has too few."""
+    """Takes ended sentences out; where too few hypotheses are finished, the best live ones fill the pool."""
     beam = live.scores.shape[1]
     for row in (row for row, end in enumerate(ended) if end):
         pool = live.pools[int(live.sentences[row])]

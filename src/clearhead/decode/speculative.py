@@ -14,8 +14,8 @@ def accept(
 ) -> list[int]:
     """Returns the accepted pieces of the draft and one more: 1 to drafted + 1 pieces, distributed as the target's.
 
-    A piece x is accepted with probability min(1, p(x) / q(x)). The first that is not is replaced by one drawn from
-    max(0, p - q), and what follows it is lost; where all are accepted, one comes from the target's last row
+    A piece x is accepted with probability min(1, p(x) / q(x)). The first piece that is not accepted is replaced by a
+    draw from max(0, p - q), and those after it are dropped; where all are accepted, the target's last row adds a piece
     (Leviathan et al. 2023, arXiv:2211.17192; Chen et al. 2023, arXiv:2302.01318). With all of p on one piece (greedy)
     the result is that piece, whatever the draft says.
 
@@ -23,8 +23,8 @@ def accept(
         draft_probs: q at each drafted piece, temperature and kept set applied: what the piece was drawn from.
         target_probs: p at each drafted piece and after the last, the same applied.
         draft_ids: the drafted pieces.
-        uniforms: in [0, 1), one for each piece's acceptance and one for the draw; independent of each other, of those
-            that drew the draft, and of those that earlier calls looked at. ``uniform_of`` gives such: with the piece's
+        uniforms: in [0, 1), one for each piece's acceptance and one for the draw; independent of each other, of the
+            numbers that drew the draft, and of those of earlier calls. ``uniform_of`` gives such: with the piece's
             position and stream 1 for acceptance, with the first piece's position and stream 2 for the draw.
 
     Raises:
@@ -37,5 +37,5 @@ def accept(
     rest = target_probs[accepted]
     if accepted < len(draft_ids):
         residual = (rest - draft_probs[accepted]).clamp(min=0.0)
-        rest = residual if residual.any() else rest  # p below q at one piece is above it elsewhere, but for rounding
+        rest = residual if residual.any() else rest  # none but by rounding: p below q somewhere is above it elsewhere
     return [*draft_ids[:accepted].tolist(), int(draw(rest[None], uniforms[-1:]))]

@@ -13,7 +13,7 @@ _UNSETTLED = re.compile(r"\ufffd\Z|(?<=\w) ['’\-]\Z")
 
 
 class TextStream:
-    """Decodes pieces one at a time; what is given out, put together, is ``decode`` of all of them.
+    """Decodes pieces one at a time; the parts that it gives out, joined, are ``decode`` of all pieces.
 
     A piece costs the decoding of at most ``2 * CONTEXT`` pieces, however long the text. A character is given out when
     no later piece can change it: half a character waits for its other bytes.
@@ -54,7 +54,7 @@ class TextStream:
 class StopStrings:
     """Ends a text before the first stop string in it; how the text is cut into parts changes nothing.
 
-    The first is the one that is complete first, of several that end together the longest.
+    The first stop string is the one that is complete first; of several that end together, the longest.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:

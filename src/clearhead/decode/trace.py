@@ -41,14 +41,14 @@ class TraceStep:
     bytes_written: int
     """Keys and values that it added, or states that it replaced."""
     measured_read: int | None = None
-    """``bytes_read`` as it was measured; None where nobody did."""
+    """``bytes_read`` as it was measured; None where it was not."""
     measured_written: int | None = None
     """``bytes_written`` likewise."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Something that reads pieces of one text and says what comes next, with what it keeps of them."""
+    """Reads the pieces of one text and says what comes next; ``cache`` is what it keeps of them."""
 
     read: Callable[[Sequence[int]], Tensor]
     """Takes the next pieces, returns the logits [vocab] of what follows."""
@@ -97,13 +97,13 @@ def trace_greedy(
     """Decodes one text greedily and records every step.
 
     Args:
-        reader: at its start; a translation's takes pieces one by one.
+        reader: that has read nothing yet; a translation's takes pieces one by one.
         begin: what the text begins with, read in the first step: the begin mark, or a prompt.
         limit: most pieces, end mark included.
         eos_id: what ends the text.
         forbidden: pieces that are never chosen.
         top: how many of the most probable pieces to record.
-        meter: makes what measures the bytes of a step; for a K-V cache alone.
+        meter: makes a meter for the bytes of a step; used for a K-V cache only.
     """
     ids, new, steps = list(begin), list(begin), list[TraceStep]()
     while len(steps) < limit and (not steps or steps[-1].chosen != eos_id):

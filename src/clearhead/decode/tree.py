@@ -14,20 +14,20 @@ from clearhead.decode.search import Expansion, Hypothesis, SearchConfig, penalty
 Fate = Literal["went on", "finished", "pushed out", "late end", "not kept", "outranked", "overtaken", "limit"]
 """What became of a hypothesis:
 
-- went on: some way on from it was kept or finished.
+- went on: a continuation of it was kept or finished.
 - finished: it ended, and is one of the ``beam`` best that did.
 - pushed out: it ended, and ``beam`` others that did have better rank scores.
-- late end: it ended behind the first ``beam`` candidates of its step, which do not count.
-- not kept: it was a candidate behind those that fill the beam.
-- outranked: it was kept, and none of its ways on.
-- overtaken: it was kept when the search stopped, as nothing live could still come among the ``n_best``.
+- late end: it ended, but ranked below the first ``beam`` candidates of its step, so it does not count.
+- not kept: it was a candidate, ranked below those that fill the beam.
+- outranked: it was kept, and none of its continuations was.
+- overtaken: it was live when the search stopped because no live one could still come among the ``n_best``.
 - limit: it was kept at the length limit.
 """
 
 
 @dataclass(frozen=True)
 class Node:
-    """One hypothesis: that of its parent and a piece."""
+    """One hypothesis: its parent's pieces and one more."""
 
     parent: int | None
     """Its place in ``BeamTree.nodes``; None follows the begin mark."""
@@ -44,7 +44,7 @@ class Node:
     """From 1: its place among the candidates of its step."""
     fate: Fate
     died: int | None
-    """The step in which that was decided; None where it went on or is finished."""
+    """The step in which its fate was decided; None where it went on or is finished."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ class BeamTree:
 
     def path(self, node: int) -> list[int]:
         """Returns the places of a hypothesis's pieces, the first one first."""
-        found: list[int] = []
+        places: list[int] = []
         at: int | None = node
         while at is not None:
-            found.append(at)
+            places.append(at)
             at = self.nodes[at].parent
-        return found[::-1]
+        return places[::-1]
 
 
 class TreeBuilder:
@@ -116,8 +116,8 @@ class TreeBuilder:
                 if at is not None:
                     self._decide(at, "overtaken")
         tree = BeamTree(self._nodes, [])
-        places = {tuple(self._nodes[one].piece for one in tree.path(at)): at for at in range(len(self._nodes))}
-        tree.returned.extend(places[(*one.ids, *[eos_id] * one.complete)] for one in returned)
+        places = {tuple(self._nodes[node].piece for node in tree.path(at)): at for at in range(len(self._nodes))}
+        tree.returned.extend(places[(*each.ids, *[eos_id] * each.complete)] for each in returned)
         return tree
 
     def _grow(self, parent: int | None, piece: int, log_prob: float, rank: int, fate: Fate) -> None:

@@ -1,4 +1,4 @@
-"""Parts of a page that a script draws from data which lies beside it, with what stands there without a script."""
+"""Figures that the script of a page draws from embedded data, each with plain HTML for readers without the script."""
 
 import html
 import json
@@ -9,22 +9,22 @@ LIVE = '<figure class="live"'
 
 
 def live(kind: str, title: str, data: Any, still: str) -> str:
-    """Returns a figure: its data as JSON, and ``still``, HTML that a reader without the script sees.
+    """Returns the HTML of a figure: its data as JSON, and ``still``, which readers without the script see.
 
     Args:
-        kind: which of the page's drawings it is.
-        title: the figure's caption and, for those who do not see it, its name.
-        data: JSON values.
-        still: HTML.
+        kind: which drawing function of the page's script to use.
+        title: caption of the figure, and its name for screen readers.
+        data: JSON values that the script draws.
+        still: HTML for readers without the script.
     """
-    # "</script>" in a piece of text must not end the element
-    spelled = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    # "</script>" in the data must not end the element
+    encoded = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return (
         f'{LIVE} data-kind="{kind}"><figcaption>{html.escape(title)}</figcaption>'
-        f'<script type="application/json">{spelled}</script><div class="still">{still}</div></figure>'
+        f'<script type="application/json">{encoded}</script><div class="still">{still}</div></figure>'
     )
 
 
 def resource(name: str) -> str:
-    """Returns a file of the page's that comes with the package."""
+    """Returns the text of a file in this package, such as the style or script of a page."""
     return (resources.files("clearhead.drawing") / name).read_text(encoding="utf-8")

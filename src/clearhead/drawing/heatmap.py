@@ -1,4 +1,4 @@
-"""Attention maps drawn: shades in a terminal, data for the page with a table that stands in for it, a mosaic as PNG."""
+"""Draws attention maps: shades in a terminal, a figure or table in HTML, a mosaic as PNG."""
 
 import base64
 import html
@@ -21,7 +21,7 @@ SHADES = " ░▒▓█"
 
 @dataclass(frozen=True)
 class Panel:
-    """The heads of one attention module."""
+    """The attention weights of one module, for one text."""
 
     name: str
     kind: str
@@ -30,43 +30,43 @@ class Panel:
     weights: Tensor
     """[heads, queries, keys]."""
     captions: Sequence[str]
-    """Of each head."""
+    """One caption for each head."""
     shown: int
-    """The head that a terminal and a notebook show."""
+    """Number of the head that a terminal and a notebook show."""
 
 
 @dataclass(frozen=True)
 class AttentionPicture(Part):
-    """All heads of all modules; where there is room for one only, one of each kind."""
+    """All heads of all modules; a terminal or notebook, which have less room, show one head of each kind."""
 
     title: str
     panels: Sequence[Panel]
     focus: Sequence[int]
-    """The panels that a terminal and a notebook show."""
+    """Numbers of the panels that a terminal and a notebook show."""
 
     def renderable(self, width: int) -> "RenderableType":
-        """See ``Part``: what does not fit into the width is left out, and said."""
+        """See ``Part``; keys that do not fit into the width are left out, and the title says so."""
         from rich.console import Group
 
         first, *others = (_shaded(self.panels[number], width) for number in self.focus)
-        return Group(first, *(part for one in others for part in ("", one)))
+        return Group(first, *(line for picture in others for line in ("", picture)))
 
     def html(self) -> str:
-        """See ``Part``: tables of the shown heads, which a script of the page replaces by all of them."""
+        """See ``Part``; tables of the shown heads, which the script of a page replaces by a figure of all heads."""
         data = {
             "panels": [
                 {
-                    "name": one.name,
-                    "kind": one.kind,
-                    "queries": list(one.queries),
-                    "keys": list(one.keys),
-                    "captions": list(one.captions),
-                    "weights": [_bytes_of(weights) for weights in one.weights],
+                    "name": panel.name,
+                    "kind": panel.kind,
+                    "queries": list(panel.queries),
+                    "keys": list(panel.keys),
+                    "captions": list(panel.captions),
+                    "weights": [_encoded(weights) for weights in panel.weights],
                 }
-                for one in self.panels
+                for panel in self.panels
             ],
             "focus": list(self.focus),
-            "shown": [one.shown for one in self.panels],
+            "shown": [panel.shown for panel in self.panels],
         }
         return live("attention", self.title, data, "".join(_table(self.panels[number]) for number in self.focus))
 
@@ -76,24 +76,24 @@ class AttentionPicture(Part):
         return 1.3 * len(self.panels)
 
     def draw(self, axes: "Axes") -> None:
-        """See ``Part``: a row for each module, a square for each head."""
-        most, side = max(len(one.weights) for one in self.panels), 64
+        """See ``Part``; a row for each module, a square for each head."""
+        most, side = max(len(panel.weights) for panel in self.panels), 64  # heads, and pixels of a square
         mosaic = torch.full((len(self.panels) * (side + 8), most * (side + 8)), float("nan"))
-        for row, one in enumerate(self.panels):
-            scaled = torch.nn.functional.interpolate(one.weights[None], (side, side))[0]
+        for row, panel in enumerate(self.panels):
+            scaled = torch.nn.functional.interpolate(panel.weights[None], (side, side))[0]
             for column, picture in enumerate(scaled):
                 top, left = row * (side + 8), column * (side + 8)
                 mosaic[top : top + side, left : left + side] = picture
         axes.imshow(mosaic.numpy(), cmap="viridis", vmin=0, vmax=1)
         axes.set_yticks([row * (side + 8) + side / 2 for row in range(len(self.panels))])
-        axes.set_yticklabels([one.name for one in self.panels], fontsize=7)
+        axes.set_yticklabels([panel.name for panel in self.panels], fontsize=7)
         axes.set_xticks([column * (side + 8) + side / 2 for column in range(most)])
         axes.set_xticklabels([f"head {column}" for column in range(most)], fontsize=7)
         axes.set_title(f"{self.title} (queries down, keys across)", loc="left")
 
 
 def _shaded(panel: Panel, width: int) -> "RenderableType":
-    """Rows are queries; under the map, the keys are spelled downwards."""
+    """Returns a head as shades; rows are queries, and the keys are written downwards below the map."""
     from rich.cells import cell_len
     from rich.console import Group
     from rich.table import Table as Grid
@@ -119,14 +119,14 @@ def _shaded(panel: Panel, width: int) -> "RenderableType":
 
 
 def _two(letter: str) -> str:
-    """A letter on two columns."""
+    """Returns a letter, padded to two columns."""
     from rich.cells import cell_len
 
     return letter + " " * (2 - cell_len(letter))
 
 
 def _table(panel: Panel) -> str:
-    """A table of per cents, each cell as dark as it is large."""
+    """Returns a head as an HTML table of percentages; a darker cell is a larger weight."""
     head = "".join(f"<th scope=col>{html.escape(key)}</th>" for key in panel.keys)
     rows = "".join(
         f"<tr><th scope=row>{html.escape(name)}</th>"
@@ -139,6 +139,6 @@ def _table(panel: Panel) -> str:
     return f"<div class=wide>{table}</div>"
 
 
-def _bytes_of(weights: Tensor) -> str:
-    """A byte for each weight, 255 is 1: to half a per cent, which a hover shows."""
+def _encoded(weights: Tensor) -> str:
+    """Returns the weights in base64, a byte for each, 255 for a weight of 1: precise to 0.2 % when a reader hovers."""
     return base64.b64encode((weights * 255).round().to(torch.uint8).numpy().tobytes()).decode("ascii")

@@ -10,15 +10,19 @@ from clearhead.drawing.report import View
 from clearhead.errors import DataError, UsageError
 
 CHINESE_FONTS = (
-    *("Noto Sans Mono CJK SC", "Noto Sans CJK SC", "Noto Sans CJK JP"),  # older versions see a collection's first face
+    *(
+        "Noto Sans Mono CJK SC",
+        "Noto Sans CJK SC",
+        "Noto Sans CJK JP",
+    ),  # older versions of matplotlib see only the first font of a collection
     *("WenQuanYi Zen Hei Mono", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "SimHei", "Microsoft YaHei", "PingFang SC"),
 )
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
-"""What the browser holds the page to: nothing comes from elsewhere."""
+"""Content Security Policy of a page: the browser loads nothing from elsewhere."""
 
 
 def page(view: View) -> str:
-    """Returns one HTML page that needs no network; its script draws what there is to point at and to choose from."""
+    """Returns one self-contained HTML page; it has a script if the view has figures that react to the pointer."""
     title, body = html.escape(view.title), view._repr_html_()
     head = (
         f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
@@ -33,7 +37,7 @@ def save_page(view: View, file: Path) -> None:
     """Writes the page of a view.
 
     Raises:
-        DataError: the place cannot be written.
+        DataError: the file cannot be written.
     """
     try:
         file.write_text(page(view), encoding="utf-8")
@@ -42,11 +46,11 @@ def save_page(view: View, file: Path) -> None:
 
 
 def save_picture(view: View, file: Path) -> None:
-    """Draws all parts of a view, one below the other.
+    """Draws all parts of a view, one below the other, as a PNG picture.
 
     Raises:
         UsageError: matplotlib is not installed.
-        DataError: the place cannot be written.
+        DataError: the file cannot be written.
     """
     try:
         from matplotlib import font_manager, rc_context
@@ -57,14 +61,16 @@ def save_picture(view: View, file: Path) -> None:
     heights = [part.height + part.frame for part in parts]
     installed = set(font_manager.get_font_names())
     chinese = [name for name in CHINESE_FONTS if name in installed]
-    # only families that are named stand in for each other, "sans-serif" is one of them and no more
+    # matplotlib takes missing characters only from families listed here by name; of "sans-serif" it uses one
     styles: Any = {"font.monospace": ["DejaVu Sans Mono", *chinese], "font.family": ["DejaVu Sans", *chinese]}
     styles |= {"axes.spines.top": False, "axes.spines.right": False}
     figure = Figure(figsize=(10, sum(heights)), layout="constrained")
-    with rc_context(styles), warnings.catch_warnings():  # fonts are looked up when a picture is saved
-        warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)  # without such a font they are empty boxes
+    with rc_context(styles), warnings.catch_warnings():  # matplotlib looks fonts up when it saves a picture
+        warnings.filterwarnings(
+            "ignore", r"Glyph \d+", UserWarning
+        )  # without a Chinese font, characters are empty boxes
         places = figure.subfigures(len(parts), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for part, place in zip(parts, places, strict=True):  # each has what room it asks for
+        for part, place in zip(parts, places, strict=True):  # each part has the height it asks for
             part.draw(place.subplots())
         try:
             figure.savefig(file, format="png", dpi=120)

@@ -1,4 +1,4 @@
-"""What every view gives back: parts that draw themselves in a terminal, in HTML and with matplotlib."""
+"""Views and their parts, which draw themselves in a terminal, in HTML and with matplotlib."""
 
 import html
 import io
@@ -19,44 +19,44 @@ if TYPE_CHECKING:
 MARKED = "bold yellow"
 SPARKS = "▁▂▃▄▅▆▇█"
 HUES = ("#3266a8", "#b4552d", "#3d8b4f", "#8a4fa3", "#a8862a", "#3a8f95", "#b0406f", "#6b6b6b")
-"""Of curves, in order: legible on white and on black."""
-WRITTEN, LINE = 125, 0.143  # columns of text in a picture; inches from line to line at 8 points
-FEW = 4  # curves whose names find room among them
+"""Colours of curves, in order; legible on white and on black."""
+PICTURE_COLUMNS, LINE_INCHES = 125, 0.143  # width of a line of text in a picture; height of a line at 8 points
+MOST_INSIDE = 4  # with more curves than this, the legend stands outside the axes
 
 
 class Part(ABC):
-    """A piece of a view."""
+    """A part of a view."""
 
     @abstractmethod
     def renderable(self, width: int) -> "RenderableType":
-        """What rich prints, in ``width`` columns."""
+        """Returns what rich prints, in ``width`` columns."""
 
     @abstractmethod
     def html(self) -> str:
-        """The same as HTML that needs no script and nothing from elsewhere."""
+        """Returns the part as HTML that needs no script and loads nothing."""
 
     @property
     def height(self) -> float:
-        """Of the picture, in inches."""
+        """Height of the picture, in inches."""
         return 2.5
 
     @property
     def frame(self) -> float:
-        """Inches above and below it, for a title and what an axis says."""
+        """Inches above and below the picture, for its title and the labels of the axis."""
         return 0.7
 
     @abstractmethod
     def draw(self, axes: "Axes") -> None:
-        """The same with matplotlib."""
+        """Draws the part with matplotlib."""
 
 
-class Written(Part):
-    """A part whose picture is its text."""
+class TextPart(Part):
+    """A part that is drawn as text in a picture, too."""
 
     @property
     def height(self) -> float:
         """See ``Part``."""
-        return LINE * len(text_of(self, WRITTEN))
+        return LINE_INCHES * len(text_of(self, PICTURE_COLUMNS))
 
     @property
     def frame(self) -> float:
@@ -68,17 +68,17 @@ class Written(Part):
         from matplotlib import rcParams
 
         axes.axis("off")
-        text, fonts = "\n".join(text_of(self, WRITTEN)), rcParams["font.monospace"]
+        text, fonts = "\n".join(text_of(self, PICTURE_COLUMNS)), rcParams["font.monospace"]
         axes.text(0, 1, text, family=fonts, fontsize=8, va="top", transform=axes.transAxes)
 
 
 @dataclass(frozen=True)
-class Note(Written):
+class Note(TextPart):
     """A line of text."""
 
     text: str
     marked: bool = False
-    """Whether it is what a reader should see first."""
+    """Whether to highlight it, as something a reader should see first."""
 
     def renderable(self, width: int) -> "RenderableType":
         """See ``Part``."""
@@ -90,22 +90,22 @@ class Note(Written):
 
 
 class Title(Note):
-    """The title of a view among others."""
+    """The title of one of several views."""
 
 
 @dataclass(frozen=True)
-class Table(Written):
+class Table(TextPart):
     """Rows of text under named columns."""
 
     title: str
     columns: tuple[str, ...]
-    """A name that begins with ``>`` is a column of numbers: it goes to the right."""
+    """A name that begins with ``>`` marks a column of numbers, which is aligned on the right."""
     rows: Sequence[tuple[str, ...]]
     marked: frozenset[int] = frozenset()
-    """Numbers of the rows that a reader should see first."""
+    """Numbers of the rows to highlight, which a reader should see first."""
 
     def renderable(self, width: int) -> "RenderableType":
-        """See ``Part``; too long a cell goes on in the next line, so that nothing is cut off."""
+        """See ``Part``; a cell that is too long wraps, so that nothing is cut off."""
         from rich.box import SIMPLE_HEAD
         from rich.cells import cell_len
         from rich.console import Group
@@ -116,8 +116,8 @@ class Table(Written):
         names = [name.removeprefix(">") for name in self.columns]
         right = [name.startswith(">") for name in self.columns]
         longest = [max(map(cell_len, column)) for column in zip(names, *self.rows, strict=True)]
-        least = [min(size, 8) for size in longest]  # a column never gives way to the others
-        # the first column is of names, which go on in the next line only where there is no other way
+        least = [min(size, 8) for size in longest]  # no column is squeezed out by the others
+        # the first column has names, which wrap only if there is no other way
         others = sum((longest if right[number] else least)[number] + 2 for number in range(1, len(names)))
         for number, name in enumerate(names):
             justify: Literal["right", "left"] = "right" if right[number] else "left"
@@ -125,7 +125,9 @@ class Table(Written):
             grid.add_column(Text(name), justify=justify, overflow="fold", no_wrap=whole, min_width=least[number])
         for number, row in enumerate(self.rows):
             grid.add_row(*map(Words, row), style=MARKED if number in self.marked else "")
-        return Group(Words(self.title, style="bold"), grid)  # a title of the grid's own folds at the grid's width
+        return Group(
+            Words(self.title, style="bold"), grid
+        )  # a title of the grid itself would wrap at the width of the grid
 
     def html(self) -> str:
         """See ``Part``."""
@@ -144,12 +146,12 @@ class Table(Written):
 
 @dataclass(frozen=True)
 class Bars(Part):
-    """Amounts side by side."""
+    """Amounts as bars, to compare them."""
 
     title: str
     values: dict[str, float]
     texts: tuple[str, ...]
-    """Each amount with its unit, to read."""
+    """Each amount as text, with its unit."""
 
     def renderable(self, width: int) -> "RenderableType":
         """See ``Part``."""
@@ -194,11 +196,11 @@ class Bars(Part):
 
 @dataclass(frozen=True)
 class Curves(Part):
-    """Lines over one axis, each drawn from its lowest to its highest value in a terminal."""
+    """Lines over one axis; in a terminal, each is scaled to its own lowest and highest value."""
 
     title: str
     axis: str
-    """What ``x`` is."""
+    """Name of ``x``."""
     x: list[float]
     lines: dict[str, list[float]]
 
@@ -226,16 +228,16 @@ class Curves(Part):
             + " ".join(f"{10 + across * (at - first):.1f},{190 - up * (y - low):.1f}" for at, y in points)
             + '"/>'
             for hue, values in zip(HUES * len(self.lines), self.lines.values(), strict=False)
-            for known, points in groupby(zip(self.x, values, strict=True), lambda point: math.isfinite(point[1]))
-            if known
+            for is_finite, points in groupby(zip(self.x, values, strict=True), lambda point: math.isfinite(point[1]))
+            if is_finite
         )
         names = "".join(
             f'<span style="color:{hue}">{html.escape(name)}</span> '
             for hue, name in zip(HUES * len(self.lines), self.lines, strict=False)
         )
-        said = html.escape(f"{self.title}: {', '.join(self.lines)}; {low:.3g} to {high:.3g}")
+        label = html.escape(f"{self.title}: {', '.join(self.lines)}; {low:.3g} to {high:.3g}")
         span = html.escape(f"{self.axis} {first:g} to {last:g}; {low:.3g} to {high:.3g}")
-        picture = f'<svg viewBox="0 0 600 200" role="img" aria-label="{said}">{drawn}</svg>'
+        picture = f'<svg viewBox="0 0 600 200" role="img" aria-label="{label}">{drawn}</svg>'
         return f"<figure><figcaption>{html.escape(self.title)}: {names}({span})</figcaption>{picture}</figure>"
 
     def draw(self, axes: "Axes") -> None:
@@ -243,35 +245,32 @@ class Curves(Part):
         from matplotlib.ticker import MaxNLocator
 
         for number, (name, values) in enumerate(self.lines.items()):
-            stroke = ("-", "--", ":")[number // len(HUES) % 3]  # where hues come again
+            stroke = ("-", "--", ":")[number // len(HUES) % 3]  # tells curves of the same hue apart
             axes.plot(self.x, values, label=name, color=HUES[number % len(HUES)], linestyle=stroke)
         axes.set_title(self.title, loc="left")
         axes.set_xlabel(self.axis)
         if all(at == round(at) for at in self.x):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if len(self.lines) <= FEW:
+        if len(self.lines) <= MOST_INSIDE:
             axes.legend(fontsize=8)
         else:
             axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 class View(ABC):
-    """What a view found out; a frozen dataclass of plain values.
-
-    In a notebook it draws itself.
-    """
+    """The result of a view: a frozen dataclass of plain values, which draws itself in a notebook."""
 
     @property
     @abstractmethod
     def title(self) -> str:
-        """The view in a few words."""
+        """What the view shows, in a few words."""
 
     @abstractmethod
     def parts(self) -> list[Part]:
-        """What there is to see, in order."""
+        """Returns the parts of the view, in order."""
 
     def renderable(self, width: int) -> "RenderableType":
-        """What rich prints, in ``width`` columns: an empty line between parts, but not from note to note."""
+        """Returns what rich prints, in ``width`` columns: the parts, with empty lines between all but notes."""
         from rich.console import Group
 
         shown: list[RenderableType] = []
@@ -288,7 +287,7 @@ class View(ABC):
         return text_of(self, width)
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns every figure, for JSON."""
+        """Returns all values, for JSON."""
         return asdict(self)  # type: ignore[call-overload]
 
     def _repr_html_(self) -> str:
@@ -297,7 +296,7 @@ class View(ABC):
 
 
 def _grid(title: str) -> "Grid":
-    """A table without lines."""
+    """Returns an empty table without lines."""
     from rich.table import Table as Grid
     from rich.text import Text
 
@@ -310,13 +309,13 @@ def text_of(part: Part | View, width: int) -> list[str]:
     from rich.console import Console, Group
 
     console = Console(file=io.StringIO(), width=width, color_system=None, highlight=False, legacy_windows=False)
-    with console.capture() as held:
-        console.print(Group(part.renderable(width)))  # a text by itself would be taken apart, and its way to wrap lost
-    return [line.rstrip() for line in held.get().splitlines()]
+    with console.capture() as captured:
+        console.print(Group(part.renderable(width)))  # rich would rebuild a bare Text, and lose how ``Words`` wraps
+    return [line.rstrip() for line in captured.get().splitlines()]
 
 
 def spark(values: Sequence[float], columns: int) -> str:
-    """Returns one line of blocks, from the lowest value to the highest; what is not finite is ``?``."""
+    """Returns a curve as one line of blocks, scaled to its lowest and highest value; ``?`` where it is not finite."""
     low, high = _ends(values)
     at = [values[round(column * (len(values) - 1) / max(columns - 1, 1))] for column in range(columns)]
     scale = (len(SPARKS) - 1) / ((high - low) or 1.0)
@@ -324,13 +323,13 @@ def spark(values: Sequence[float], columns: int) -> str:
 
 
 def _ends(values: Sequence[float]) -> tuple[float, float]:
-    """Returns the lowest and the highest value that is finite."""
+    """Returns the lowest and the highest of the finite values; 0 if there are none."""
     finite = list(filter(math.isfinite, values))
     return min(finite, default=0.0), max(finite, default=0.0)
 
 
 def sizes(shape: Iterable[int]) -> str:
-    """Returns a shape as it is shown: 2x3x4."""
+    """Returns a shape for display: 2x3x4."""
     return "x".join(map(str, shape)) or "scalar"
 
 

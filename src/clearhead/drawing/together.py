@@ -1,4 +1,4 @@
-"""Several views as one, for a page that shows a run from all sides."""
+"""Several views as one view, for a page that shows a run from all sides."""
 
 import html
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from clearhead.drawing.report import Note, Part, Title, View
 
 @dataclass(frozen=True)
 class Together(View):
-    """Views by name, one below the other."""
+    """A view of several views, one below the other."""
 
     name: str
     views: dict[str, View]
     missing: dict[str, str]
-    """Views that there are none of, with the reason."""
+    """Views that could not be made, each with the reason."""
 
     @property
     def title(self) -> str:
@@ -23,8 +23,8 @@ class Together(View):
 
     def parts(self) -> list[Part]:
         """See ``View``."""
-        found: list[Part] = [part for view in self.views.values() for part in (Title(view.title, True), *view.parts())]
-        return found + [Note(f"{name}: {reason}") for name, reason in self.missing.items()]
+        parts: list[Part] = [part for view in self.views.values() for part in (Title(view.title, True), *view.parts())]
+        return parts + [Note(f"{name}: {reason}") for name, reason in self.missing.items()]
 
     def as_dict(self) -> dict[str, Any]:
         """See ``View``."""
@@ -33,5 +33,5 @@ class Together(View):
     def _repr_html_(self) -> str:
         links = "".join(f'<a href="#{name}">{name}</a>' for name in self.views)
         body = "".join(f'<div id="{name}">{view._repr_html_()}</div>' for name, view in self.views.items())
-        rest = "".join(f"<p>{html.escape(f'{name}: {reason}')}</p>" for name, reason in self.missing.items())
-        return f"<h1>{html.escape(self.name)}</h1><nav>{links}</nav>{body}{rest}"
+        missing = "".join(f"<p>{html.escape(f'{name}: {reason}')}</p>" for name, reason in self.missing.items())
+        return f"<h1>{html.escape(self.name)}</h1><nav>{links}</nav>{body}{missing}"

@@ -1,4 +1,4 @@
-"""Long names in narrow places: a word that is wider than its line is cut at its joints, not inside a part of it."""
+"""Wrapping of long names: a word wider than its line is cut after a slash, dot or underscore, or before a capital."""
 
 import html
 import re
@@ -10,15 +10,15 @@ from rich.containers import Lines
 from rich.text import Text
 
 JOINTS = (r"[^/]*/+|[^/]+", r"[^.]*\.+|[^.]+", r"[^_]*_+|[^_]+", r"[^A-Z]+|[A-Z]+[^A-Z]*")
-"""How a word is cut: behind slashes; what is still too long behind dots, behind underscores, before capitals."""
-LONG = 20  # letters of a word on a page, from which it may be cut
+"""Patterns of the parts of a word: cut after slashes; parts still too long after dots, underscores, before capitals."""
+LONG = 20  # longer words on a page may be cut, in characters
 
 
 class Words(Text):
-    """Text in a terminal."""
+    """Text in a terminal that wraps long words as this module says."""
 
     def wrap(self, *args: Any, **options: Any) -> Lines:
-        """See ``rich.text.Text``."""
+        """Wraps the text as ``rich.text.Text`` does, after cutting words that are too wide for a line."""
         width = options["width"] if "width" in options else args[1]
         cuts = [] if options.get("no_wrap") else cuts_of(self.plain, width)
         if not cuts:
@@ -27,22 +27,23 @@ class Words(Text):
 
 
 def cuts_of(text: str, width: int) -> list[int]:
-    """Returns the places at which words that are wider than ``width`` columns go on in the next line."""
+    """Returns the places at which to break words that are wider than ``width`` columns."""
     cuts = []
     for word in re.finditer(r"\S+", text):
         at = word.start()
         for line in _filled(parts_of(word[0], width, cell_len), width):
             at += len(line)
             cuts.append(at)
-        cuts.pop()  # the end of the word is none
+        cuts.pop()  # the end of the word is not a cut
     return cuts
 
 
 def parts_of(word: str, most: int, size: Callable[[str], int], joints: Sequence[str] = JOINTS) -> list[str]:
-    """Takes a word apart, as far as its parts are longer than ``most``; numbers stay whole."""
+    """Divides a word into parts until none is longer than ``most`` or no joint is left; numbers stay whole."""
     if size(word) <= most or not joints or not any(map(str.isalpha, word)):
         return [word]
-    return [part for one in re.findall(joints[0], word) for part in parts_of(one, most, size, joints[1:])]
+    pieces = re.findall(joints[0], word)
+    return [part for piece in pieces for part in parts_of(piece, most, size, joints[1:])]
 
 
 def escaped(text: str) -> str:
@@ -52,9 +53,9 @@ def escaped(text: str) -> str:
 
 
 def _filled(parts: list[str], width: int) -> list[str]:
-    """Joins parts of a word as long as there is room; one without joints is cut where the line ends."""
+    """Fills lines with the parts of a word; a part wider than a line is cut where the line ends."""
     lines = [""]
-    for part in (piece for whole in parts for piece in chop_cells(whole, max(width, 1))):
+    for part in (chopped for whole in parts for chopped in chop_cells(whole, max(width, 1))):
         if lines[-1] and cell_len(lines[-1] + part) > width:
             lines.append("")
         lines[-1] += part

@@ -1,1 +1,1 @@
-"""Fast weights for a CPU: a probe and a way back."""
+"""Fast weights for a CPU: ``choose`` says what there is, after a probe, and what decodes without it."""

@@ -10,21 +10,22 @@ from numpy import ndarray
 
 from clearhead.errors import UsageError
 
-BINS = 15  # of the expected calibration error, as Guo et al. 2017
+BINS = 15  # number of bins of the expected calibration error, as in Guo et al. 2017
 
 
 @dataclass(frozen=True)
 class ClassScores:
-    """How well one class is found; a score without anything to divide by is 0."""
+    """How well one class is predicted; a score that would be divided by zero is 0."""
 
     label: str
     precision: float
-    """Of the lines that were given this class, the share that is of it."""
+    """Share of the lines predicted as this class that are of it."""
     recall: float
-    """Of the lines of this class, the share that was given it."""
+    """Share of the lines of this class that are predicted as it."""
     f1: float
+    """Harmonic mean of precision and recall."""
     support: int
-    """Lines of this class."""
+    """Number of lines of this class."""
 
 
 @dataclass(frozen=True)
@@ -34,33 +35,35 @@ class ClassificationScores:
     lines: int
     accuracy: float
     macro_f1: float
-    """Mean F1 of the classes that lines are of or were given."""
+    """Mean F1 over the classes that occur among the labels or the predictions."""
     matthews: float
-    """Matthews correlation, of many classes (Gorodkin 2004): 0 is chance, and where one class alone is given; 1 is all
-    right."""
+    """Matthews correlation for many classes (Gorodkin 2004): 1 is perfect, 0 is chance; 0 also if only one class is
+    predicted."""
     calibration_error: float
-    """Expected calibration error (Guo et al. 2017, arXiv:1706.04599): mean distance of confidence and accuracy, over
-    ``bins`` bins of like width by the confidence in the class that is given."""
+    """Expected calibration error (Guo et al. 2017, arXiv:1706.04599): mean distance between confidence, the probability
+    of the predicted class, and accuracy, over ``bins`` bins of equal width by confidence."""
     bins: int
     brier: float
-    """Mean squared distance of the probabilities to the truth, summed over classes (Brier 1950): 0 to 2."""
+    """Mean squared distance of probabilities to one-hot labels, summed over classes (Brier 1950): 0 to 2."""
     nll: float
     """Mean negative log-probability of the true class, in nats; a probability of 0 counts as 1e-300."""
     classes: list[ClassScores]
     confusion: list[list[int]]
-    """Lines by true class (row) and given class (column)."""
+    """Number of lines by true class (row) and predicted class (column)."""
 
     def text(self) -> list[str]:
         """Returns the scores as text, line by line, for a terminal."""
-        found = [f"accuracy {self.accuracy:.4f}, macro-F1 {self.macro_f1:.4f}, Matthews {self.matthews:.4f}"]
-        found += [f"calibration error {self.calibration_error:.4f} ({self.bins} bins), Brier {self.brier:.4f}"]
-        found[-1] += f", {self.nll:.4f} nats a line"
-        width = max(map(_width, [one.label for one in self.classes]))
-        found += [f"{_pad('', width)}  precision  recall  F1      lines"]
-        for one in self.classes:
-            shares = f"{one.precision:.4f}     {one.recall:.4f}  {one.f1:.4f}"
-            found += [f"{_pad(one.label, width)}  {shares}  {one.support:,}"]
-        return found
+        calibration = f"calibration error {self.calibration_error:.4f} ({self.bins} bins), Brier {self.brier:.4f}"
+        width = max(_width(scores.label) for scores in self.classes)
+        text = [
+            f"accuracy {self.accuracy:.4f}, macro-F1 {self.macro_f1:.4f}, Matthews {self.matthews:.4f}",
+            f"{calibration}, {self.nll:.4f} nats a line",
+            f"{_pad('', width)}  precision  recall  F1      lines",
+        ]
+        for scores in self.classes:
+            shares = f"{scores.precision:.4f}     {scores.recall:.4f}  {scores.f1:.4f}"
+            text.append(f"{_pad(scores.label, width)}  {shares}  {scores.support:,}")
+        return text
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,9 @@ class RegressionScores:
 
     lines: int
     pearson: float
-    """Linear correlation, -1 to 1; 0 where one side is constant."""
+    """Linear correlation, -1 to 1; 0 if one side is constant."""
     spearman: float
-    """Correlation of the ranks, equal numbers sharing their mean rank; 0 where one side is constant."""
+    """Correlation of the ranks; equal numbers share their mean rank. 0 if one side is constant."""
     mse: float
     """Mean squared error."""
 
@@ -83,13 +86,13 @@ def score_classification(
     classes: Sequence[str],
     bins: int = BINS,
 ) -> ClassificationScores:
-    """Scores predicted probabilities; given is the class of the highest one, of equal ones the first.
+    """Scores predicted probabilities; the predicted class is the most probable one, the first of equally probable ones.
 
     Args:
-        probabilities: of each class; each line sums to 1.
+        probabilities: probability of each class; each line sums to 1.
         labels: number of the true class of each line.
         classes: the labels, in order of their number.
-        bins: of the calibration error.
+        bins: number of bins of the calibration error.
 
     Raises:
         UsageError: there are no lines, or the shapes, labels or sums do not fit.
@@ -106,28 +109,28 @@ def score_classification(
     worst = float(np.abs(probabilities.sum(axis=1) - 1).max())
     if not (worst < 1e-3 and probabilities.min() >= 0):
         raise UsageError(f"probabilities: must be at least 0 and sum to 1 in each line, one is off by {worst:.3g}")
-    given = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
     confusion = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(confusion, (labels, given), 1)
-    truth = np.eye(len(classes))[labels]
-    each = _classes(confusion, classes)
+    np.add.at(confusion, (labels, predicted), 1)
+    one_hot = np.eye(len(classes))[labels]
+    class_scores = _classes(confusion, classes)
     occurs = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
     return ClassificationScores(
         lines=len(labels),
-        accuracy=float((given == labels).mean()),
-        macro_f1=float(np.mean([one.f1 for one, there in zip(each, occurs, strict=True) if there])),
+        accuracy=float((predicted == labels).mean()),
+        macro_f1=float(np.mean([scores.f1 for scores, is_used in zip(class_scores, occurs, strict=True) if is_used])),
         matthews=_matthews(confusion.astype(np.float64)),
-        calibration_error=_calibration_error(probabilities.max(axis=1), given == labels, bins),
+        calibration_error=_calibration_error(probabilities.max(axis=1), predicted == labels, bins),
         bins=bins,
-        brier=float(((probabilities - truth) ** 2).sum(axis=1).mean()),
-        nll=float(-np.log(np.maximum((probabilities * truth).sum(axis=1), 1e-300)).mean()),
-        classes=each,
+        brier=float(((probabilities - one_hot) ** 2).sum(axis=1).mean()),
+        nll=float(-np.log(np.maximum((probabilities * one_hot).sum(axis=1), 1e-300)).mean()),
+        classes=class_scores,
         confusion=confusion.tolist(),
     )
 
 
 def score_regression(predictions: Float[ndarray, " predicted"], targets: Float[ndarray, " lines"]) -> RegressionScores:
-    """Scores predicted numbers; raises UsageError if there are none, or not one for each target."""
+    """Scores predicted numbers; raises UsageError if there are none, or not as many as targets."""
     if predictions.shape != targets.shape or not len(targets):
         raise UsageError(f"predictions = {len(predictions)} numbers: must be one for each of {len(targets)} targets")
     predictions, targets = predictions.astype(np.float64), targets.astype(np.float64)
@@ -140,11 +143,11 @@ def score_regression(predictions: Float[ndarray, " predicted"], targets: Float[n
 
 
 def confusion_text(scores: ClassificationScores) -> list[str]:
-    """Returns the confusion matrix as lines of text: a row for each true class, a column for each given one."""
-    names = [one.label for one in scores.classes]
+    """Returns the confusion matrix as lines of text: a row for each true class, a column for each predicted one."""
+    names = [class_scores.label for class_scores in scores.classes]
     numbers = [str(number) for number in range(1, len(names) + 1)]
     rows = [[f"{count:,}" for count in row] for row in scores.confusion]
-    # columns are headed by numbers, so that long names of many classes do not make it wide
+    # columns have numbers for headings, since long names would make the table too wide
     widths = [max(map(len, [number, *column])) for number, *column in zip(numbers, *rows, strict=True)]
     heads = [f"{number:>{len(numbers[-1])}} {name}" for number, name in zip(numbers, names, strict=True)]
     left = max(map(_width, [*heads, "true \\ given"]))
@@ -161,10 +164,11 @@ def draw_confusion(scores: ClassificationScores, picture: Path) -> bool:
         from matplotlib.figure import Figure
     except ImportError:
         return False
+    names = [class_scores.label for class_scores in scores.classes]
     counts = np.array(scores.confusion, np.float64)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    # matplotlib's own font has no Chinese, and an empty box says less than a number
-    labels = [one.label if one.label.isascii() else f"class {at}" for at, one in enumerate(scores.classes, 1)]
+    # matplotlib's own font has no Chinese, and a number says more than an empty box
+    labels = [name if name.isascii() else f"class {at}" for at, name in enumerate(names, 1)]
     size = 3 + 0.5 * len(labels)
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.subplots()
@@ -180,17 +184,17 @@ def draw_confusion(scores: ClassificationScores, picture: Path) -> bool:
 
 
 def _classes(confusion: Int[ndarray, "classes classes"], names: Sequence[str]) -> list[ClassScores]:
-    right, given, true = np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
-    precision, recall = right / np.maximum(given, 1), right / np.maximum(true, 1)
-    f1 = 2 * right / np.maximum(given + true, 1)
+    right, predicted, true = np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
+    precision, recall = right / np.maximum(predicted, 1), right / np.maximum(true, 1)
+    f1 = 2 * right / np.maximum(predicted + true, 1)
     columns = zip(names, precision.tolist(), recall.tolist(), f1.tolist(), true.tolist(), strict=True)
     return [ClassScores(*column) for column in columns]
 
 
 def _matthews(confusion: Float[ndarray, "classes classes"]) -> float:
-    given, true, lines = confusion.sum(axis=0), confusion.sum(axis=1), confusion.sum()
-    covariance = np.trace(confusion) * lines - given @ true
-    spread = (lines**2 - given @ given) * (lines**2 - true @ true)
+    predicted, true, lines = confusion.sum(axis=0), confusion.sum(axis=1), confusion.sum()
+    covariance = np.trace(confusion) * lines - predicted @ true
+    spread = (lines**2 - predicted @ predicted) * (lines**2 - true @ true)
     return float(covariance / np.sqrt(spread)) if spread > 0 else 0.0
 
 
@@ -202,14 +206,14 @@ def _calibration_error(confidence: Float[ndarray, " lines"], right: ndarray, bin
 
 
 def _correlation(first: Float[ndarray, " lines"], second: Float[ndarray, " lines"]) -> float:
-    if np.ptp(first) == 0 or np.ptp(second) == 0:  # the mean may differ by a rounding from all of them
+    if np.ptp(first) == 0 or np.ptp(second) == 0:  # the rounded mean may differ from equal values
         return 0.0
     first, second = first - first.mean(), second - second.mean()
     return float(first @ second / np.sqrt((first @ first) * (second @ second)))
 
 
 def _ranks(values: Float[ndarray, " lines"]) -> Float[ndarray, " lines"]:
-    """Returns ranks from 1; equal values share the mean of theirs."""
+    """Returns ranks from 1; equal values share their mean rank."""
     _, number, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     return (ends - (counts - 1) / 2)[number]

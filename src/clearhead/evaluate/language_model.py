@@ -1,4 +1,4 @@
-"""Scores of a language model: one total in nats, divided by what each score is per."""
+"""Scores of a language model: the total loss of a text, per token, character, byte and word."""
 
 import math
 from dataclasses import dataclass
@@ -8,25 +8,25 @@ from clearhead.data.documents import TextReport
 
 @dataclass(frozen=True)
 class LanguageModelScores:
-    """How well a text is predicted, all of it counted."""
+    """How well a model predicts a text, over all of its tokens."""
 
     tokens: int
-    """Targets: the pieces of the text and its end marks."""
+    """Number of targets: the pieces of the text and its end marks."""
     loss: float
     """Mean negative log-likelihood, in nats per token."""
     perplexity: float
-    """exp(loss): depends on the vocabulary."""
+    """exp(loss); comparable only between models with the same vocabulary."""
     nats_per_character: float
     bits_per_byte: float
-    """Of the text in UTF-8: the same for every vocabulary."""
+    """Per byte of the text in UTF-8; comparable between all vocabularies."""
     words: int
-    """Words between white space, and one end for every line feed, as word-level corpora count."""
+    """Number of words between white space, plus one for every line feed, as word-level corpora count."""
     word_perplexity: float
-    """exp(total / words): what word-level models report; a sub-word model sums its pieces."""
+    """exp(total / words): what word-level models report; a sub-word model sums over the pieces of a word."""
 
 
 def score_language_model(total: float, report: TextReport) -> LanguageModelScores:
-    """Turns the total negative log-likelihood of a text, in nats, into scores; ``report`` has the counts."""
+    """Computes the scores from the total negative log-likelihood of a text, in nats; ``report`` has the counts."""
     words = report.words + report.line_feeds
     return LanguageModelScores(
         tokens=report.tokens,

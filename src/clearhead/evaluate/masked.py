@@ -6,19 +6,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class MaskedScores:
-    """What was found of the masked pieces and of the pairs; None where the model tells no pairs apart."""
+    """How well masked pieces and next sentences are predicted; the latter is None if the model does not predict it."""
 
     pieces: int
-    """Masked pieces."""
+    """Number of masked pieces."""
     loss: float
     """Nats per masked piece."""
     mlm_accuracy: float
-    """Share of the masked pieces that are the most probable one."""
+    """Share of the masked pieces to which the model gives the highest probability."""
     pairs: int
+    """Number of sentence pairs."""
     nsp_loss: float | None
     """Nats per pair."""
     nsp_accuracy: float | None
-    """Share of the pairs that are told right."""
+    """Share of the pairs that are classified correctly."""
 
     @property
     def pseudo_perplexity(self) -> float:
@@ -26,11 +27,11 @@ class MaskedScores:
         return math.exp(self.loss)
 
     def as_dict(self) -> dict[str, float]:
-        """Returns what there is of loss and accuracies, by name."""
-        found = {
+        """Returns the losses and accuracies by name, without those that are None."""
+        scores = {
             "loss": self.loss,
             "mlm_accuracy": self.mlm_accuracy,
             "nsp_loss": self.nsp_loss,
             "nsp_accuracy": self.nsp_accuracy,
         }
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: value for name, value in scores.items() if value is not None}

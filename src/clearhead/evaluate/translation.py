@@ -1,4 +1,4 @@
-"""Scores of translations: BLEU and chrF by sacreBLEU, with signatures."""
+"""Scores of translations: BLEU and chrF computed by sacreBLEU, with its signatures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class TranslationScores:
 
 
 def default_tokenize(language: str) -> BleuTokenize:
-    """SacreBLEU's tokenizer for a target language: ``zh`` for Chinese, ``char`` for Japanese, else ``13a``."""
+    """Returns sacreBLEU's tokenizer for a language: ``zh``, ``char`` for other scripts without spaces, else ``13a``."""
     match language.lower().split("-")[0].split("_")[0]:
         case "zh" | "cmn" | "yue":
             return "zh"

@@ -1,8 +1,9 @@
-"""How a model is called while it is looked at, and how everything is put back afterwards."""
+"""How views call a model, and how they restore everything that the call changed."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,10 +12,16 @@ from torch import Tensor, nn
 from clearhead.errors import ModelError
 from clearhead.meter.operators import tensors_of
 
+VIEWS = str(Path(__file__).resolve().parent)
+"""Folder of the views, whose own lines are not shown as lines of the program."""
 Batch = Any
 """What ``forward`` takes: a tensor; several as a tuple or a list; by name as a mapping."""
 Loss = Callable[[nn.Module, Any], Tensor]
 """(model, batch) -> the loss of one training step, a scalar."""
+
+
+def no_progress(done: int, total: int) -> None:
+    """The default of ``progress`` in views: nobody is told."""
 
 
 def call(model: nn.Module, batch: Batch) -> Any:
@@ -25,28 +32,28 @@ def call(model: nn.Module, batch: Batch) -> Any:
 
 
 def mean_output(model: nn.Module, batch: Batch) -> Tensor:
-    """The loss where none is given: the mean of everything that the model returns.
+    """The default loss: the mean of all outputs of the model.
 
     Raises:
-        ModelError: it returns no floating-point tensor.
+        ModelError: the model returns no floating-point tensor.
     """
-    found = [one for one in tensors_of(call(model, batch)) if one.is_floating_point()]
-    if not found:
+    outputs = [output for output in tensors_of(call(model, batch)) if output.is_floating_point()]
+    if not outputs:
         raise ModelError("model: returns no floating-point tensor; give the view a loss")
-    return torch.stack([leaf.float().mean() for leaf in found]).mean()
+    return torch.stack([leaf.float().mean() for leaf in outputs]).mean()
 
 
 def check_eager(model: nn.Module) -> None:
     """Checks that hooks on ``model`` will run.
 
     Raises:
-        ModelError: it, or a part of it, is compiled or scripted.
+        ModelError: the model, or a part of it, is compiled or scripted.
     """
     _check_eager(model, model.named_modules())
 
 
-def _check_eager(model: nn.Module, named: Iterable[tuple[str, nn.Module]]) -> None:
-    for name, module in named:
+def _check_eager(model: nn.Module, modules: Iterable[tuple[str, nn.Module]]) -> None:
+    for name, module in modules:
         compiled = type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None
         if compiled or isinstance(module, torch.jit.ScriptModule):
             where = name or type(module).__name__
@@ -61,21 +68,26 @@ def device_of(model: nn.Module) -> torch.device:
 
 @contextmanager
 def untouched(model: nn.Module, *, training: bool | None = None) -> Iterator[None]:
-    """Puts gradients, buffers, modes and random numbers back as they were; also after an error.
+    """Restores gradients, buffers, modes and random numbers after the block; also after an error.
 
-    Gradients are set aside, not copied; buffers are copied. Inside there are no gradients, and autograd is on.
+    Gradients are set aside, not copied; buffers are copied. In the block there are no gradients, and autograd is on.
 
     Args:
         model: eager.
-        training: the mode inside; None leaves it.
+        training: whether the model is in training mode in the block; None leaves its mode.
 
     Raises:
         ModelError: see ``check_eager``.
     """
-    named = list(model.named_modules())  # once: a walk over a large model takes as long as a small layer
-    _check_eager(model, named)
-    modules = [module for _, module in named]
-    parameters = {id(one): one for module in modules for one in module._parameters.values() if one is not None}
+    by_name = list(model.named_modules())  # once: a walk over a large model takes as long as a small layer
+    _check_eager(model, by_name)
+    modules = [module for _, module in by_name]
+    parameters = {
+        id(parameter): parameter
+        for module in modules
+        for parameter in module._parameters.values()
+        if parameter is not None
+    }
     grads = [(parameter, parameter.grad) for parameter in parameters.values()]
     buffers = [
         (module._buffers, name, tensor, None if tensor is None else tensor.clone())

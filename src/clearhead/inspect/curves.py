@@ -1,4 +1,4 @@
-"""Curves: each activation with its derivative and the dead units of a run, each schedule over the steps of a run."""
+"""Curves of activations with their derivatives, of dead units in a model, and of learning-rate schedules."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -26,34 +26,34 @@ KINDS = (
     nn.Mish,
     nn.ReLU6,
 )
-DEAD = 1e-3  # a derivative below which nothing is learned any more
+DEAD = 1e-3  # derivatives below this teach a unit next to nothing
 POINTS = 121
 
 
 @dataclass(frozen=True)
 class Units:
-    """The units that go through one activation."""
+    """The units of one activation in a model, on a batch."""
 
     module: str
     kind: str
     units: int
     dead: int
-    """Whose derivative was below 1e-3 in size at every position."""
+    """Units whose derivative was below 1e-3 in absolute value at every position."""
     zero: float
     """Share of outputs that are exactly 0."""
     mean_slope: float
-    """Of the derivative, over all units and positions."""
+    """Mean of the derivative over all units and positions."""
 
 
 @dataclass(frozen=True)
 class ActivationsView(View):
-    """See ``activations``."""
+    """Curves of all activations, and how a model's units use them."""
 
     x: list[float]
     values: dict[str, list[float]]
     slopes: dict[str, list[float]]
     used: list[Units] = field(default_factory=list)
-    """Of a model, on a batch."""
+    """The activations of a model on a batch; empty without one."""
 
     @property
     def title(self) -> str:
@@ -62,23 +62,29 @@ class ActivationsView(View):
 
     def parts(self) -> list[Part]:
         """See ``View``."""
-        found: list[Part] = []
+        parts: list[Part] = []
         if self.used:
             rows = [
-                (one.module, one.kind, f"{one.dead}/{one.units}", f"{one.zero:.1%}", f"{one.mean_slope:.3f}")
-                for one in self.used
+                (
+                    units.module,
+                    units.kind,
+                    f"{units.dead}/{units.units}",
+                    f"{units.zero:.1%}",
+                    f"{units.mean_slope:.3f}",
+                )
+                for units in self.used
             ]
-            marked = frozenset(number for number, one in enumerate(self.used) if one.dead)
+            marked = frozenset(number for number, units in enumerate(self.used) if units.dead)
             columns = ("module", "activation", ">dead units", ">outputs at 0", ">mean slope")
-            found.append(Table("in the model, on this batch", columns, rows, marked))
+            parts.append(Table("in the model, on this batch", columns, rows, marked))
         for name, values in self.values.items():
-            found.append(Curves(name, "x", self.x, {"value": values, "slope": self.slopes[name]}))
-        found.append(Note("glu, reglu, geglu and swiglu multiply sigmoid, relu, gelu and silu by a second projection"))
-        return found
+            parts.append(Curves(name, "x", self.x, {"value": values, "slope": self.slopes[name]}))
+        parts.append(Note("glu, reglu, geglu and swiglu multiply sigmoid, relu, gelu and silu by a second projection"))
+        return parts
 
 
 def activations(model: nn.Module | None = None, batch: Batch = None) -> ActivationsView:
-    """Draws every element-wise activation and its derivative; of a model it counts the units that are dead on a batch.
+    """Draws every element-wise activation and its derivative; counts the dead units of a model on a batch.
 
     Args:
         model: any module; its activations are found by their class.
@@ -99,7 +105,7 @@ def activations(model: nn.Module | None = None, batch: Batch = None) -> Activati
 
 
 def _slope(activation: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns what an activation makes of ``x``, and the derivative there; it works on a copy."""
+    """Returns the activation of ``x``, and its derivative there; ``x`` is copied."""
     with torch.enable_grad():
         at = x.detach().clone().requires_grad_()
         y = activation(at)
@@ -109,7 +115,7 @@ def _slope(activation: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _used(model: nn.Module, batch: Batch) -> list[Units]:
     modules = {name: module for name, module in model.named_modules() if isinstance(module, KINDS)}
-    found: dict[str, Units] = {}
+    units_of: dict[str, Units] = {}
     busy = False
 
     def enter(name: str, args: Any) -> None:
@@ -123,7 +129,7 @@ def _used(model: nn.Module, batch: Batch) -> list[Units]:
         finally:
             busy = False
         flat = slope.flatten(0, -2) if slope.ndim > 1 else slope[None]
-        found[name] = Units(
+        units_of[name] = Units(
             name,
             type(modules[name]).__name__,
             flat.shape[1],
@@ -137,15 +143,15 @@ def _used(model: nn.Module, batch: Batch) -> list[Units]:
         stack.enter_context(torch.no_grad())
         stack.enter_context(Scope(model, on_enter=enter))
         call(model, batch)
-    return list(found.values())
+    return list(units_of.values())
 
 
 @dataclass(frozen=True)
 class ScheduleView(View):
-    """See ``schedule``."""
+    """Curves of all learning-rate schedules for the same settings."""
 
     own: str
-    """The schedule of the run, empty without one."""
+    """The schedule of the run; empty without a run."""
     step: list[float]
     rates: dict[str, list[float]]
 
@@ -156,17 +162,17 @@ class ScheduleView(View):
 
     def parts(self) -> list[Part]:
         """See ``View``."""
-        found: list[Part] = (
-            [Curves(f"this run: {self.own}", "step", self.step, {"rate": self.rates[self.own]})] if self.own else []
-        )
-        return [*found, Curves("all, from the same settings", "step", self.step, self.rates)]
+        parts: list[Part] = []
+        if self.own:
+            parts.append(Curves(f"this run: {self.own}", "step", self.step, {"rate": self.rates[self.own]}))
+        return [*parts, Curves("all, from the same settings", "step", self.step, self.rates)]
 
 
 def schedule(own: str = "", *, lr: float = 1.0, warmup_steps: int, max_steps: int, **settings: Any) -> ScheduleView:
     """Draws every schedule for the same settings.
 
     Args:
-        own: the one to show first.
+        own: the schedule to show first.
         lr: peak rate.
         warmup_steps: steps of the rise.
         max_steps: last step.

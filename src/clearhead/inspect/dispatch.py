@@ -1,4 +1,4 @@
-"""The operators of one forward or step: how often, where, by which kernel, how long, and how near to the limit."""
+"""The operators of one forward or step: calls, kernels, times, and how near they come to the machine's limits."""
 
 import re
 import time
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
@@ -19,7 +20,8 @@ from clearhead.meter.flops import FlopCount
 from clearhead.meter.limits import Limits, measure_limits
 from clearhead.meter.operators import OperatorMode, tensors_of
 
-GATHERS = frozenset(("embedding", "index_select", "index", "gather"))  # which read only what they write
+ATEN = torch.ops.aten
+GATHERS = frozenset((ATEN.embedding, ATEN.index_select, ATEN.index, ATEN.gather))  # read only what they write
 SHOWN = 20  # operators in a terminal
 
 
@@ -30,32 +32,32 @@ class Operator:
     name: str
     calls: int
     seconds: float
-    """Of all calls, what it calls itself left out; on a GPU of its kernels."""
+    """Of all calls, without operators called inside; on a GPU those of its kernels."""
     share: float
-    """Of the seconds of all operators."""
+    """Share of the seconds of all operators."""
     device: str
     kernel: str
-    """The dispatch key whose kernel ran, empty for what only calls others; on a GPU the kernels too."""
+    """Dispatch key of the kernel that ran, empty for an operator that only calls others; on a GPU its kernels too."""
     flops: int
     bytes: int
-    """That its tensors have, read and written once each; none of a view."""
+    """Of its tensors, each read or written once; 0 for a view."""
     of_limit: float | None
-    """What it achieved of the limit that binds it, None if it has neither FLOPs nor bytes."""
+    """Achieved share of the limit in ``bound``; None if the operator has neither FLOPs nor bytes."""
     bound: str
-    """``compute`` or ``memory``, whichever it came closer to."""
+    """``compute`` or ``memory``: the limit that it came closer to."""
 
 
 @dataclass(frozen=True)
 class OpsView(View):
-    """See ``ops``."""
+    """Calls, times and limits of every operator of one forward or training step."""
 
     operators: list[Operator]
     """The longest first."""
     what: str
     seconds: float
-    """Of all operators together, one time through."""
+    """Of all operators together, in one run."""
     wall: float
-    """Of one time through unwatched, Python and waiting included."""
+    """Of one run without a watcher, Python and waiting included."""
     limits: Limits
 
     @property
@@ -67,47 +69,47 @@ class OpsView(View):
         """See ``View``."""
         rows = [
             (
-                one.name.removeprefix("aten::"),
-                f"{one.calls:,}",
-                f"{1e3 * one.seconds:.3f}",
-                f"{one.share:.1%}",
-                one.kernel,
-                amount(one.flops, "FLOP") if one.flops else "",
-                "" if one.of_limit is None else f"{one.of_limit:.0%} {one.bound}",
+                operator.name.removeprefix("aten::"),
+                f"{operator.calls:,}",
+                f"{1e3 * operator.seconds:.3f}",
+                f"{operator.share:.1%}",
+                operator.kernel,
+                amount(operator.flops, "FLOP") if operator.flops else "",
+                "" if operator.of_limit is None else f"{operator.of_limit:.0%} {operator.bound}",
             )
-            for one in self.operators[:SHOWN]
+            for operator in self.operators[:SHOWN]
         ]
         columns = ("operator", ">calls", ">ms", ">share", "kernel", ">work", ">of the limit")
-        found: list[Part] = [Table(self.title, columns, rows)]
+        parts: list[Part] = [Table(self.title, columns, rows)]
         if len(self.operators) > SHOWN:
-            rest = sum(one.seconds for one in self.operators[SHOWN:])
-            found.append(Note(f"{len(self.operators) - SHOWN} more operators, {1e3 * rest:.3f} ms"))
-        flops = sum(one.flops for one in self.operators)
+            rest = sum(operator.seconds for operator in self.operators[SHOWN:])
+            parts.append(Note(f"{len(self.operators) - SHOWN} more operators, {1e3 * rest:.3f} ms"))
+        flops = sum(operator.flops for operator in self.operators)
         limit = f"{amount(self.limits.flops, 'FLOP/s')} and {amount(self.limits.bytes, 'B/s')}"
         rate = flops / self.wall
-        found.append(
+        parts.append(
             Note(f"{1e3 * self.seconds:.3f} ms in operators; unwatched {1e3 * self.wall:.3f} ms, Python included")
         )
-        found.append(
+        parts.append(
             Note(f"{amount(rate, 'FLOP/s')}: {rate / self.limits.flops:.0%} of this machine, measured: {limit}")
         )
-        return found
+        return parts
 
 
 def ops(model: nn.Module, batch: Batch, *, loss: Loss | None = None, repeats: int = 3) -> OpsView:
     """Counts and times the operators of a forward, or of a training step if there is a ``loss``.
 
-    Calls, kernels, FLOPs and bytes come from one time through under PyTorch's dispatcher, times from others under its
-    profiler, so that the counting is not timed.
+    Calls, kernels, FLOPs and bytes are counted in one run under PyTorch's dispatcher; times are measured in other runs
+    under its profiler, so that the counting is not timed.
 
     Args:
         model: any module.
         batch: see ``call``; with ``loss``, what that takes.
         loss: gives the scalar that is differentiated; None: a forward in evaluation mode, without gradients.
-        repeats: times through; each operator's shortest counts.
+        repeats: timed runs; the shortest time of each operator counts.
 
     Raises:
-        ModelError: the model is compiled.
+        ModelError: the model is compiled, or multiplies matrices by an operator whose FLOPs are not known.
     """
     device = device_of(model)
     counter, watch = FlopCount(), _Calls()
@@ -124,7 +126,7 @@ def ops(model: nn.Module, batch: Batch, *, loss: Loss | None = None, repeats: in
         with counter, watch:
             once()
         wall = min(_seconds(once, device) for _ in range(max(repeats, 2)))
-        kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
+        kinds = [ProfilerActivity.CPU, ProfilerActivity.CUDA] if device.type == "cuda" else [ProfilerActivity.CPU]
         profiles = []
         for _ in range(repeats):
             with profile(activities=kinds, acc_events=True) as profiler:
@@ -151,38 +153,40 @@ class _Calls(OperatorMode):
         self.seen: dict[str, _Seen] = {}
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = operator(*args, **(kwargs or {}))
-        outputs = tensors_of(found)
+        result = operator(*args, **(kwargs or {}))
+        outputs = tensors_of(result)
         tensors = [*tensors_of((args, kwargs)), *outputs]
         name = operator._schema.name
         if name not in self.seen:
             device = tensors[0].device.type if tensors else "cpu"
             self.seen[name] = _Seen(device, _kernel(operator.name(), device))
-        if operator.overloadpacket.__name__ in GATHERS:
+        if operator.overloadpacket in GATHERS:
             self.seen[name].bytes += 2 * sum(tensor.numel() * tensor.element_size() for tensor in outputs)
         elif not operator.is_view:
             sizes = {id(tensor): tensor.numel() * tensor.element_size() for tensor in tensors}
             self.seen[name].bytes += sum(sizes.values())
-        return found
+        return result
 
 
 def _kernel(operator: str, device: str) -> str:
-    """Returns whose kernel PyTorch's table has for an operator on a device: CPU, CUDA or one for any device."""
+    """Returns where PyTorch's table has an operator's kernel for a device from: CPU, CUDA, or one for any device."""
     table = torch._C._dispatch_dump_table(operator)
-    found = re.search(rf"^{device.upper()}: .*?Register(\w+?)_?\d*\.cpp", table, re.M)
-    return "any device" if found and found[1].startswith("Composite") else found[1] if found else "its own"
+    registered = re.search(rf"^{device.upper()}: .*?Register(\w+?)_?\d*\.cpp", table, re.M)
+    if registered is None:
+        return "its own"
+    return "any device" if registered[1].startswith("Composite") else registered[1]
 
 
 def _times(profiles: Sequence[Any], seen: dict[str, _Seen], *, on_gpu: bool) -> dict[str, tuple[int, float]]:
-    """Returns calls and seconds of each operator, its shortest time over the profiles; kernels go into ``seen``."""
+    """Returns calls and shortest seconds of each operator over all profiles; adds names of GPU kernels to ``seen``."""
     for event in profiles[0].events():
         if event.name in seen and event.kernels:
             seen[event.name].kernels.update(kernel.name for kernel in event.kernels)
     timed: dict[str, tuple[int, float]] = {}
-    for one in (one for profiler in profiles for one in profiler.key_averages()):
-        if one.device_type == DeviceType.CPU and (one.key.startswith("aten::") or one.key in seen):
-            seconds = (one.self_device_time_total if on_gpu else one.self_cpu_time_total) / 1e6
-            timed[one.key] = one.count, min(seconds, timed.get(one.key, (0, seconds))[1])
+    for averages in chain.from_iterable(profiler.key_averages() for profiler in profiles):
+        if averages.device_type == DeviceType.CPU and (averages.key.startswith("aten::") or averages.key in seen):
+            seconds = (averages.self_device_time_total if on_gpu else averages.self_cpu_time_total) / 1e6
+            timed[averages.key] = averages.count, min(seconds, timed.get(averages.key, (0, seconds))[1])
     return timed
 
 

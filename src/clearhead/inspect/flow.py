@@ -1,4 +1,4 @@
-"""Gradients over a few steps: norms by layer, how far each step moves the weights, units that learn nothing."""
+"""Gradients over a few training steps: norms by layer, sizes of updates, units without a gradient."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from clearhead.drawing.report import Curves, Note, Part, Table, View
-from clearhead.inspect.call import Batch, Loss, mean_output, untouched
+from clearhead.inspect.call import Batch, Loss, mean_output, no_progress, untouched
 
 VANISHING, EXPLODING = 1e-4, 1e4
-"""Root mean squares of a layer's gradient, over the median of all layers, beyond which it is marked."""
+"""A layer is marked if the root mean square of its gradient, over the median of all layers, is beyond these."""
 
 
 @runtime_checkable
@@ -26,7 +26,7 @@ class Stepper(Protocol):
 
 @dataclass(frozen=True)
 class LayerGradient:
-    """A module's own parameters, step by step."""
+    """Gradients of a module's own parameters, step by step."""
 
     name: str
     parameters: int
@@ -35,9 +35,9 @@ class LayerGradient:
     norms: list[float]
     """Of the gradient, at each step."""
     updates: list[float]
-    """Norm of what each step changed, over the norm of the weights; 1e-3 is usual."""
+    """Norm of each step's update over the norm of the weights; 1e-3 is usual."""
     dead_units: int
-    """Outputs of a linear layer whose weights had a gradient of exactly 0 at every step."""
+    """Outputs of a linear layer whose weights had a gradient of exactly 0 in every step."""
     units: int
     mark: str
     """``vanishing``, ``exploding``, ``not finite``, ``none`` (no gradient) or nothing."""
@@ -45,7 +45,7 @@ class LayerGradient:
 
 @dataclass(frozen=True)
 class GradientsView(View):
-    """See ``gradients``."""
+    """Gradients, updates and losses of a few training steps."""
 
     layers: list[LayerGradient]
     losses: list[float]
@@ -62,31 +62,33 @@ class GradientsView(View):
         """See ``View``."""
         rows = [
             (
-                one.name,
-                f"{one.weight_norm:.3g}",
-                f"{one.norms[0]:.1e}" if one.norms else "",
-                f"{one.norms[-1]:.1e}" if one.norms else "",
-                f"{one.updates[-1]:.1e}" if one.updates else "",
-                f"{one.dead_units}/{one.units}" if one.dead_units else "",
-                one.mark,
+                layer.name,
+                f"{layer.weight_norm:.3g}",
+                f"{layer.norms[0]:.1e}" if layer.norms else "",
+                f"{layer.norms[-1]:.1e}" if layer.norms else "",
+                f"{layer.updates[-1]:.1e}" if layer.updates else "",
+                f"{layer.dead_units}/{layer.units}" if layer.dead_units else "",
+                layer.mark,
             )
-            for one in self.layers
+            for layer in self.layers
         ]
-        marked = frozenset(number for number, one in enumerate(self.layers) if one.mark)
+        marked = frozenset(number for number, layer in enumerate(self.layers) if layer.mark)
         columns = ("layer", ">weights", ">first", ">last", ">update", ">dead", "")
-        found: list[Part] = [Table(self.title, columns, rows, marked)]
-        found.append(Note("norms of weights and of gradients at the first and last step; update is over weight"))
+        parts: list[Part] = [Table(self.title, columns, rows, marked)]
+        parts.append(Note("norms of weights and of gradients at the first and last step; update is over weight"))
         losses = ", ".join(f"{loss:.4g}" for loss in self.losses)
-        found.append(Note(f"loss {losses}; norm of all gradients {', '.join(f'{norm:.3g}' for norm in self.norms)}"))
-        if self.layers and not any(update for one in self.layers for update in one.updates):
-            found.append(
+        parts.append(Note(f"loss {losses}; norm of all gradients {', '.join(f'{norm:.3g}' for norm in self.norms)}"))
+        if self.layers and not any(update for layer in self.layers for update in layer.updates):
+            parts.append(
                 Note("no weight moved: the rate is 0, as it is after the last step of a schedule", marked=True)
             )
-        by_layer = [math.log10(one.norms[-1]) for one in self.layers if one.norms and 0 < one.norms[-1] < math.inf]
+        by_layer = [
+            math.log10(layer.norms[-1]) for layer in self.layers if layer.norms and 0 < layer.norms[-1] < math.inf
+        ]
         if len(by_layer) > 1:
             depth = [float(number) for number in range(len(by_layer))]
-            found.append(Curves("log10 of the gradient's norm", "layer", depth, {"last step": by_layer}))
-        return found
+            parts.append(Curves("log10 of the gradient's norm", "layer", depth, {"last step": by_layer}))
+        return parts
 
 
 def gradients(
@@ -97,17 +99,17 @@ def gradients(
     optimizer: Callable[[nn.Module], Stepper] | None = None,
     steps: int = 3,
     clip: float = 0.0,
-    progress: Callable[[int, int], object] = lambda done, total: None,
+    progress: Callable[[int, int], object] = no_progress,
 ) -> GradientsView:
-    """Trains for a few steps, watches, and puts every weight back as it was.
+    """Trains for a few steps, watches the gradients, and restores every weight.
 
-    It takes the memory of training and two copies of the weights.
+    It needs the memory of training and two more copies of the weights.
 
     Args:
         model: any module.
         batches: a list of batches that are taken in turn, or one batch.
         loss: gives the scalar that is differentiated.
-        optimizer: makes what updates the model's parameters; None: AdamW at 1e-3.
+        optimizer: makes an optimizer for the model; None: AdamW at 1e-3.
         steps: how many.
         clip: largest norm of all gradients together; 0 does not clip.
         progress: called with (steps done, steps in all).
@@ -116,20 +118,20 @@ def gradients(
         ModelError: the model is compiled, or has no output to differentiate.
     """
     turns = batches if isinstance(batches, list) else [batches]
-    named = {name: one for name, one in model.named_parameters() if one.requires_grad}
-    trail = _Trail(named)
+    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    trail = _Trail(parameters)
     with ExitStack() as stack:
         stack.enter_context(untouched(model, training=True))
         stack.callback(trail.put_back)
-        stepper = torch.optim.AdamW(named.values(), lr=1e-3) if optimizer is None else optimizer(model)
+        stepper = torch.optim.AdamW(parameters.values(), lr=1e-3) if optimizer is None else optimizer(model)
         for step in range(steps):
-            for one in named.values():
-                one.grad = None
+            for parameter in parameters.values():
+                parameter.grad = None
             value = loss(model, turns[step % len(turns)])
             value.backward()
             trail.note(float(value.detach()))
             if clip:
-                nn.utils.clip_grad_norm_(named.values(), clip)
+                nn.utils.clip_grad_norm_(parameters.values(), clip)
             stepper.step()
             trail.moved()
             progress(step + 1, steps)
@@ -139,36 +141,36 @@ def gradients(
 class _Trail:
     """Squares of norms of every parameter, step by step, and the weights as they were."""
 
-    def __init__(self, named: dict[str, nn.Parameter]) -> None:
-        self.named = named
+    def __init__(self, parameters: dict[str, nn.Parameter]) -> None:
+        self.parameters = parameters
         self.losses: list[float] = []
         self.totals: list[float] = []
-        self.weights = {name: _square(one) for name, one in named.items()}
-        self.grads: dict[str, list[float]] = {name: [] for name in named}
-        self.updates: dict[str, list[float]] = {name: [] for name in named}
+        self.weights = {name: _square(parameter) for name, parameter in parameters.items()}
+        self.grads: dict[str, list[float]] = {name: [] for name in parameters}
+        self.updates: dict[str, list[float]] = {name: [] for name in parameters}
         self.dead: dict[str, Tensor] = {}
-        self._first = {name: one.detach().clone() for name, one in named.items()}
-        self._last = {name: one.detach().clone() for name, one in named.items()}
+        self._first = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+        self._last = {name: parameter.detach().clone() for name, parameter in parameters.items()}
 
     def note(self, loss: float) -> None:
         self.losses.append(loss)
-        for name, one in self.named.items():
-            self.grads[name].append(0.0 if one.grad is None else _square(one.grad))
-            if one.grad is not None and one.ndim == 2:
-                still = one.grad.eq(0).all(dim=1)
+        for name, parameter in self.parameters.items():
+            self.grads[name].append(0.0 if parameter.grad is None else _square(parameter.grad))
+            if parameter.grad is not None and parameter.ndim == 2:
+                still = parameter.grad.eq(0).all(dim=1)
                 self.dead[name] = self.dead[name] & still if name in self.dead else still
         self.totals.append(math.sqrt(sum(squares[-1] for squares in self.grads.values())))
 
     @torch.no_grad()
     def moved(self) -> None:
-        for name, one in self.named.items():
-            self.updates[name].append(_square(one - self._last[name]))
-            self._last[name].copy_(one)
+        for name, parameter in self.parameters.items():
+            self.updates[name].append(_square(parameter - self._last[name]))
+            self._last[name].copy_(parameter)
 
     @torch.no_grad()
     def put_back(self) -> None:
-        for name, one in self.named.items():
-            one.copy_(self._first[name])
+        for name, parameter in self.parameters.items():
+            parameter.copy_(self._first[name])
 
 
 def _square(tensor: Tensor) -> float:
@@ -177,11 +179,13 @@ def _square(tensor: Tensor) -> float:
 
 def _layers(model: nn.Module, trail: _Trail) -> list[LayerGradient]:
     owners: dict[str, list[str]] = {}
-    for name in trail.named:
+    for name in trail.parameters:
         owners.setdefault(name.rpartition(".")[0], []).append(name)
     mean_squares = {
         owner: [
-            math.sqrt(sum(trail.grads[name][step] for name in names) / sum(trail.named[name].numel() for name in names))
+            math.sqrt(
+                sum(trail.grads[name][step] for name in names) / sum(trail.parameters[name].numel() for name in names)
+            )
             for step in range(len(trail.losses))
         ]
         for owner, names in owners.items()
@@ -189,14 +193,14 @@ def _layers(model: nn.Module, trail: _Trail) -> list[LayerGradient]:
     known = sorted(values[-1] for values in mean_squares.values() if values and 0 < values[-1] < math.inf)
     median = known[len(known) // 2] if known else 0.0
     modules = dict(model.named_modules())
-    found = []
+    layers = []
     for owner, names in owners.items():
         weight = sum(trail.weights[name] for name in names)
         linear = [name for name in names if isinstance(modules[owner], nn.Linear) and name in trail.dead]
-        found.append(
+        layers.append(
             LayerGradient(
                 name=owner or type(model).__name__,
-                parameters=sum(trail.named[name].numel() for name in names),
+                parameters=sum(trail.parameters[name].numel() for name in names),
                 weight_norm=math.sqrt(weight),
                 norms=[math.sqrt(sum(squares)) for squares in zip(*(trail.grads[name] for name in names), strict=True)],
                 updates=[
@@ -208,7 +212,7 @@ def _layers(model: nn.Module, trail: _Trail) -> list[LayerGradient]:
                 mark=_mark(mean_squares[owner], median),
             )
         )
-    return found
+    return layers
 
 
 def _mark(values: list[float], median: float) -> str:

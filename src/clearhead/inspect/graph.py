@@ -1,4 +1,4 @@
-"""The autograd graph of one training step: nodes from the loss to the leaves, what each saved, what was overwritten."""
+"""The autograd graph of one training step: nodes from the loss to the leaves, saved tensors, in-place conflicts."""
 
 import functools
 import re
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
-from clearhead.inspect.call import Batch, Loss, device_of, mean_output, untouched
+from clearhead.inspect.call import VIEWS, Batch, Loss, device_of, mean_output, untouched
 from clearhead.meter.live import storage_of
 from clearhead.meter.operators import OperatorMode, tensors_of
 from clearhead.meter.scope import Scope
@@ -21,41 +21,41 @@ SHOWN = 60  # nodes in a terminal
 
 @dataclass(frozen=True)
 class SavedTensor:
-    """A tensor that a node keeps for the way back."""
+    """A tensor that a node saves for the backward pass."""
 
     name: str
     shape: list[int]
     bytes: int
     line: str
-    """That saved it."""
+    """Line of the program that saved it."""
     parameter: bool
-    """Whether it is a parameter, which takes no further memory."""
+    """Whether it is a parameter, which needs no further memory."""
 
 
 @dataclass(frozen=True)
 class GraphNode:
-    """One step of the way back."""
+    """One node of the backward pass."""
 
     number: int
-    """From the loss, which is 0; each comes before what it passes gradients to."""
+    """Counted from the loss, which is 0; a node comes before those that it passes gradients to."""
     operator: str
     """Name of its ``grad_fn``."""
     module: str
-    """In whose forward it was made; ``loss`` is outside of the model."""
+    """Module in whose forward it was made; ``loss`` is outside of the model."""
     shapes: list[list[int]]
-    """Of the outputs whose gradients come in."""
+    """Of the gradients that it receives."""
     depth: int
-    """0 on the way that goes back the furthest, 1 on what branches off it, and so on."""
+    """0 on the trunk, which goes back the furthest; 1 on branches off it, and so on."""
     inputs: list[int]
-    """Numbers of the nodes that gradients go to."""
+    """Numbers of the nodes that it passes gradients to."""
     leaves: list[str]
-    """Parameters that gradients are added to, in their ``.grad``."""
+    """Parameters whose ``.grad`` it adds to."""
     saved: list[SavedTensor]
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """A tensor that was saved for the way back and then overwritten."""
+    """A tensor that was saved for the backward pass and then overwritten."""
 
     shape: list[int]
     saved_at: str
@@ -70,20 +70,20 @@ class Conflict:
 
 @dataclass(frozen=True)
 class AutogradView(View):
-    """See ``autograd``."""
+    """The autograd graph of one training step, with what each node saved."""
 
     nodes: list[GraphNode]
     saved_bytes: int
-    """Of all saved tensors, each storage once, parameters left out."""
+    """Of all saved tensors but parameters, each storage counted once."""
     kept: list[str]
     """Parameters whose gradient is kept."""
     unreached: list[str]
-    """Parameters that ask for a gradient and get none."""
+    """Parameters with ``requires_grad`` that got no gradient."""
     frozen: list[str]
-    """Parameters that ask for none."""
+    """Parameters without ``requires_grad``."""
     conflicts: list[Conflict] = field(default_factory=list)
     error: str = ""
-    """What the way back failed with, if it did."""
+    """Message with which the backward pass failed; empty if it did not."""
 
     @property
     def title(self) -> str:
@@ -92,33 +92,33 @@ class AutogradView(View):
 
     def parts(self) -> list[Part]:
         """See ``View``."""
-        found: list[Part] = [
+        parts: list[Part] = [
             Note(
-                f"in-place conflict: {one.saved_by} saved {sizes(one.shape)} at {one.saved_at}; "
-                f"{one.overwritten_by} overwrote it at {one.overwritten_at}",
+                f"in-place conflict: {conflict.saved_by} saved {sizes(conflict.shape)} at {conflict.saved_at}; "
+                f"{conflict.overwritten_by} overwrote it at {conflict.overwritten_at}",
                 marked=True,
             )
-            for one in self.conflicts
+            for conflict in self.conflicts
         ]
         if self.error:
-            found.append(Note(f"the way back fails: {self.error}", marked=True))
-        found.append(self._tree())
+            parts.append(Note(f"the way back fails: {self.error}", marked=True))
+        parts.append(self._tree())
         if len(self.nodes) > SHOWN:
-            found.append(Note(f"{len(self.nodes) - SHOWN} more nodes, all of them in --json"))
-        found.append(self._operators())
+            parts.append(Note(f"{len(self.nodes) - SHOWN} more nodes, all of them in --json"))
+        parts.append(self._operators())
         leaves = (
             f"{len(self.kept)} leaves keep their gradient in .grad; those of all other tensors are freed on the way"
         )
-        found.append(Note(f"{len(self.nodes)} nodes, {amount(self.saved_bytes)} saved; {leaves}"))
+        parts.append(Note(f"{len(self.nodes)} nodes, {amount(self.saved_bytes)} saved; {leaves}"))
         for names, word in ((self.unreached, "not reached, no gradient"), (self.frozen, "requires_grad is False")):
-            found += [Note(f"{word}: {name}", marked=word[0] == "n") for name in names]
-        return found
+            parts += [Note(f"{word}: {name}", marked=word[0] == "n") for name in names]
+        return parts
 
     def _tree(self) -> Table:
         rows = []
         for node in self.nodes[:SHOWN]:
             to = ", ".join(f"#{number}" for number in node.inputs) + ("" if not node.leaves else " +")
-            kept = sum(one.bytes for one in node.saved if not one.parameter)
+            kept = sum(tensor.bytes for tensor in node.saved if not tensor.parameter)
             name = "  " * node.depth + f"#{node.number} {node.operator}"
             shape = ", ".join(sizes(shape) for shape in node.shapes)
             rows.append((name, node.module, shape, to, amount(kept) if kept else ""))
@@ -128,7 +128,7 @@ class AutogradView(View):
     def _operators(self) -> Table:
         by_name: dict[str, list[int]] = {}
         for node in self.nodes:
-            own = [one.bytes for one in node.saved if not one.parameter]
+            own = [tensor.bytes for tensor in node.saved if not tensor.parameter]
             count, tensors, size = by_name.get(node.operator, [0, 0, 0])
             by_name[node.operator] = [count + 1, tensors + len(own), size + sum(own)]
         order = sorted(by_name.items(), key=lambda item: -item[1][2])
@@ -137,7 +137,7 @@ class AutogradView(View):
 
 
 def autograd(model: nn.Module, batch: Batch, *, loss: Loss = mean_output) -> AutogradView:
-    """Follows one training step back from its loss; weights and gradients are as before afterwards.
+    """Follows one training step back from its loss; weights and gradients are restored.
 
     Args:
         model: any module.
@@ -158,16 +158,16 @@ def autograd(model: nn.Module, batch: Batch, *, loss: Loss = mean_output) -> Aut
         error = ""
         try:
             value.backward()
-        except RuntimeError as raised:  # whatever a program does wrong on the way back
+        except RuntimeError as raised:  # any error that the program causes in the backward pass
             error = str(raised).splitlines()[0]
-        kept = [name for name, one in model.named_parameters() if one.grad is not None]
+        kept = [name for name, parameter in model.named_parameters() if parameter.grad is not None]
         del value
         conflicts = _with_lines(watch, model, batch, loss) if watch.conflicts else []
         return AutogradView(nodes, watch.bytes, kept, *_by_gradient(model), conflicts, error)
 
 
 def _with_lines(first: "_Watch", model: nn.Module, batch: Batch, loss: Loss) -> list[Conflict]:
-    """Repeats a forward that had conflicts with an eye on who writes, which would slow down the ones that have none."""
+    """Repeats a forward that had conflicts and records all writes; recording always would slow down every view."""
     watch = _Watch(model)
     with watch.writes:
         value = watch.forward(batch, loss)
@@ -176,25 +176,25 @@ def _with_lines(first: "_Watch", model: nn.Module, batch: Batch, loss: Loss) -> 
 
 
 def _by_gradient(model: nn.Module) -> tuple[list[str], list[str]]:
-    """Returns the names of parameters that got no gradient, and of those that ask for none."""
-    named = list(model.named_parameters())
-    unreached = [name for name, one in named if one.requires_grad and one.grad is None]
-    return unreached, [name for name, one in named if not one.requires_grad]
+    """Returns the names of parameters that got no gradient, and of those without ``requires_grad``."""
+    parameters = list(model.named_parameters())
+    unreached = [name for name, parameter in parameters if parameter.requires_grad and parameter.grad is None]
+    return unreached, [name for name, parameter in parameters if not parameter.requires_grad]
 
 
 @dataclass
-class _Kept:
-    """A saved tensor between the two hooks."""
+class _Packed:
+    """A saved tensor, between the hook that packs it and the one that unpacks it."""
 
     tensor: Tensor
     version: int
     line: str
     writes: int
-    """In-place writes to any tensor before it."""
+    """Number of in-place writes to any tensor before it was saved."""
 
 
 class _Writes(OperatorMode):
-    """Notes for each storage the lines that wrote to it in place, in order."""
+    """Records for each storage the lines that wrote to it in place, in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -202,28 +202,28 @@ class _Writes(OperatorMode):
         self.by_storage: dict[int, list[tuple[int, str, str]]] = {}
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = operator(*args, **(kwargs or {}))
+        result = operator(*args, **(kwargs or {}))
         if operator._schema.is_mutable:
             for argument, value in zip(operator._schema.arguments, args, strict=False):
                 if argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, Tensor):
                     self.count += 1
                     writes = self.by_storage.setdefault(storage_of(value), [])
-                    writes.append((self.count, caller(), str(operator)))
-        return found
+                    writes.append((self.count, caller(VIEWS), str(operator)))
+        return result
 
 
 class _Watch:
-    """Sees what autograd saves and reads, and in which module a node was made."""
+    """Records what autograd saves and reads, and in which module a node was made."""
 
     def __init__(self, model: nn.Module) -> None:
         self.writes = _Writes()
-        """Knows the lines of conflicts if it is entered."""
+        """Records the lines of writes while it is entered."""
         self.conflicts: list[Conflict] = []
         self.bytes = 0
         self._model, self._scope = model, Scope(model, on_enter=self._given, on_leave=self._made)
         self._made_in: dict[Any, str] = {}
-        self._read: list[_Kept] | None = None
-        self._parameters = {storage_of(one): name for name, one in model.named_parameters()}
+        self._read: list[_Packed] | None = None
+        self._parameters = {storage_of(parameter): name for name, parameter in model.named_parameters()}
         self._known: set[int] = set(self._parameters)
 
     def forward(self, batch: Batch, loss: Loss) -> Tensor:
@@ -231,22 +231,22 @@ class _Watch:
         with torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack), self._scope:
             return loss(self._model, batch)
 
-    def _pack(self, tensor: Tensor) -> _Kept:
-        """Keeps the tensor as it is, with its version and the line that is running."""
+    def _pack(self, tensor: Tensor) -> _Packed:
+        """Packs a tensor that is saved, with its version and the line that is running."""
         if tensor.layout == torch.strided and storage_of(tensor) not in self._known:
             self._known.add(storage_of(tensor))
             self.bytes += tensor.untyped_storage().nbytes()
-        # detached, since an output that its own node held would keep both alive
-        return _Kept(tensor.detach(), tensor._version, caller(), self.writes.count)
+        # detached, since a node that saves its own output would keep both alive
+        return _Packed(tensor.detach(), tensor._version, caller(VIEWS), self.writes.count)
 
-    def _unpack(self, kept: _Kept) -> Tensor:
-        """Gives the tensor back; autograd itself checks no versions where there are hooks."""
-        if self._read is not None:  # on the way back nothing is held that autograd lets go
+    def _unpack(self, kept: _Packed) -> Tensor:
+        """Unpacks a saved tensor; with hooks, autograd itself checks no versions."""
+        if self._read is not None:  # not in the backward pass, where it would hold what autograd frees
             self._read.append(kept)
         return kept.tensor
 
     def graph(self, root: Any) -> list[GraphNode]:
-        """Returns the graph below ``root``, in an order in which a gradient is whole before it is passed on."""
+        """Returns the nodes below ``root``; a node comes after all that it receives gradients from."""
         order = _ordered(root)
         numbers = {node: number for number, node in enumerate(order)}
         self._label(root, "loss")
@@ -254,12 +254,12 @@ class _Watch:
         return [self._info(node, numbers, depths[node]) for node in order]
 
     def _given(self, name: str, args: Any) -> None:
-        """What a module is given was made outside of it."""
+        """Labels the inputs of a module with the module around it."""
         outer = self._scope.outer
         self._made("loss" if outer is None else outer, args)
 
     def _made(self, name: str, output: Any) -> None:
-        """Gives what was made in a module its name, but for what an inner module has made."""
+        """Labels the nodes that were made in a module, unless an inner module has labelled them."""
         for tensor in tensors_of(output):
             if tensor.grad_fn is not None:
                 self._label(tensor.grad_fn, name or "model")
@@ -273,15 +273,15 @@ class _Watch:
                 waiting += [following for following, _ in node.next_functions if following is not None]
 
     def _info(self, node: Any, numbers: dict[Any, int], depth: int) -> GraphNode:
-        following = [one for one, _ in node.next_functions if one is not None]
+        following = [following_node for following_node, _ in node.next_functions if following_node is not None]
         return GraphNode(
             number=numbers[node],
             operator=_operator(node.name()),
             module=self._made_in.get(node, "loss"),
             shapes=[list(meta.shape) for meta in node._input_metadata],
             depth=depth,
-            inputs=[numbers[one] for one in following if one in numbers],
-            leaves=[self._leaf(one.variable) for one in following if hasattr(one, "variable")],
+            inputs=[numbers[target] for target in following if target in numbers],
+            leaves=[self._leaf(target.variable) for target in following if hasattr(target, "variable")],
             saved=list(self._saved(node)),
         )
 
@@ -289,9 +289,9 @@ class _Watch:
         return self._parameters.get(storage_of(tensor), f"a tensor {list(tensor.shape)}")
 
     def _saved(self, node: Any) -> Iterator[SavedTensor]:
-        """Reads what a node keeps as the way back will, and checks that it is still what was kept."""
+        """Reads what a node saved, as the backward pass will, and checks that it has not been overwritten."""
         for name in _saved_names(node.__class__):
-            read: list[_Kept] = []
+            read: list[_Packed] = []
             self._read = read
             getattr(node, name)
             self._read = None
@@ -303,7 +303,7 @@ class _Watch:
                 size = tensor.numel() * tensor.element_size()
                 yield SavedTensor(name.removeprefix("_saved_"), list(tensor.shape), size, kept.line, parameter)
 
-    def _conflict(self, node: Any, kept: _Kept) -> None:
+    def _conflict(self, node: Any, kept: _Packed) -> None:
         writes = self.writes.by_storage.get(storage_of(kept.tensor), [])
         later = [(line, operator) for number, line, operator in writes if number > kept.writes]
         line, operator = later[0] if later else ("a line outside of the step", "something")
@@ -317,14 +317,14 @@ def _operator(name: str) -> str:
 
 @functools.cache
 def _saved_names(kind: type) -> tuple[str, ...]:
-    """The attributes by which a kind of node gives what it saved; the node of a program's own function has one."""
+    """Returns the attributes that hold what a kind of node saved; a ``torch.autograd.Function`` has one."""
     if issubclass(kind, torch.autograd.function.BackwardCFunction):
         return ("saved_tensors",)
     return tuple(name for name in dir(kind) if name.startswith("_saved_"))
 
 
 def _ordered(root: Any) -> list[Any]:
-    """Returns the nodes without the leaves, each before what it passes gradients to; what was made last comes first."""
+    """Returns the nodes but leaves, each before those that it passes gradients to; the last made comes first."""
     import heapq
 
     incoming: dict[Any, int] = {root: 0}
@@ -336,27 +336,31 @@ def _ordered(root: Any) -> list[Any]:
                 waiting.append(following)
             incoming[following] += 1
     ready = [(-root._sequence_nr(), 0, root)]
-    found: list[Any] = []
+    order: list[Any] = []
     while ready:
         *_, node = heapq.heappop(ready)
-        found.append(node)
+        order.append(node)
         for following in _inner(node):
             incoming[following] -= 1
             if not incoming[following]:
-                heapq.heappush(ready, (-following._sequence_nr(), len(found) + len(ready), following))
-    return found
+                heapq.heappush(ready, (-following._sequence_nr(), len(order) + len(ready), following))
+    return order
 
 
 def _inner(node: Any) -> list[Any]:
-    return [one for one, _ in node.next_functions if one is not None and not hasattr(one, "variable")]
+    return [
+        following
+        for following, _ in node.next_functions
+        if following is not None and not hasattr(following, "variable")
+    ]
 
 
 def _depths(order: list[Any]) -> dict[Any, int]:
-    """Returns how many branches off the trunk a node is; the trunk goes on to what was made the earliest."""
+    """Returns how many branches a node is off the trunk; the trunk follows the inputs that were made the earliest."""
     depths: dict[Any, int] = {order[0]: 0}
     for node in order:
         inner = _inner(node)
-        trunk = min(inner, key=lambda one: one._sequence_nr(), default=None)
+        trunk = min(inner, key=lambda inner_node: inner_node._sequence_nr(), default=None)
         for following in inner:
             depth = depths[node] + (following is not trunk)
             depths[following] = min(depths.get(following, depth), depth)

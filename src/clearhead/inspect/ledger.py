@@ -1,4 +1,4 @@
-"""The memory of one training step as a ledger that adds up, beside what was measured."""
+"""The memory of one training step as a ledger of entries, whose sum is compared with what was measured."""
 
 import re
 from collections import Counter
@@ -23,23 +23,23 @@ SHOWN = 20  # modules in a terminal
 
 @dataclass(frozen=True)
 class Moment:
-    """What the ledger says of a moment, and what there was."""
+    """The sum of the ledger at a moment of the step, and the memory that was measured."""
 
     name: str
     ledger: int
-    """Bytes of the entries that are there."""
+    """Bytes of the entries that exist at this moment."""
     measured: int
-    """Bytes of all storages that live; on a GPU what its allocator has given out."""
+    """Bytes of all live storages; on a GPU those that its allocator has given out."""
 
     @property
     def gap(self) -> float:
-        """What the ledger misses, as a share of what was measured."""
+        """Share of the measured bytes that the ledger misses."""
         return (self.measured - self.ledger) / self.measured if self.measured else 0.0
 
 
 @dataclass(frozen=True)
 class MemoryView(View):
-    """See ``memory``."""
+    """The memory of one training step: entries, moments and peak."""
 
     entries: dict[str, int]
     """Bytes by entry."""
@@ -49,9 +49,9 @@ class MemoryView(View):
     peak: int
     """Most bytes of tensors at once."""
     peak_at: str
-    """In which phase, and in which operator."""
+    """Phase and operator of the peak."""
     at_peak: dict[str, int]
-    """What they were."""
+    """Bytes at the peak, by label."""
 
     @property
     def title(self) -> str:
@@ -63,7 +63,10 @@ class MemoryView(View):
         ledger = Bars(
             "ledger", {k: float(v) for k, v in self.entries.items()}, tuple(map(amount, self.entries.values()))
         )
-        rows = [(one.name, amount(one.ledger), amount(one.measured), f"{one.gap:.2%}") for one in self.moments]
+        rows = [
+            (moment.name, amount(moment.ledger), amount(moment.measured), f"{moment.gap:.2%}")
+            for moment in self.moments
+        ]
         moments = Table("does it add up?", ("moment", ">ledger", ">measured", ">missing"), rows)
         peak = sorted(((size, name) for name, size in self.at_peak.items() if size), reverse=True)
         top = Table("at the peak", ("what", ">bytes"), [(name, amount(size)) for size, name in peak])
@@ -92,16 +95,16 @@ def memory(
     optimizers: Optimizers = (),
     ema: nn.Module | None = None,
 ) -> MemoryView:
-    """Takes one training step, weights unchanged, and accounts for its memory.
+    """Takes one training step, which changes no weight, and accounts for its memory.
 
-    The watcher holds numbers, no tensors, so that a step takes what it takes unwatched. An optimizer without state gets
-    one for the time of the step, which runs with rates and gradients of 0; one with state keeps it and does not run.
+    The watcher holds numbers, no tensors, so that the step needs as much memory as without it. An optimizer without
+    state gets one for the time of the view, by a step with rates and gradients of 0; one with state does not run.
 
     Args:
         model: any module.
         batch: what ``loss`` takes, for the default what ``call`` does.
         loss: gives the scalar that is differentiated.
-        optimizers: whose slots count; their rates are put back.
+        optimizers: whose state counts; their rates are restored.
         ema: a copy of the weights that is kept beside them, or the averaging module around it.
 
     Raises:
@@ -137,8 +140,8 @@ def _step(
     state = sum(entries.values())
     moments = [Moment("before", state, measured())]
     grown = [
-        one.register_post_accumulate_grad_hook(lambda one: live.relabel(_grad(one), GRADIENTS))
-        for one in _learning(model)
+        parameter.register_post_accumulate_grad_hook(lambda parameter: live.relabel(_grad(parameter), GRADIENTS))
+        for parameter in _learning(model)
     ]
     try:
         with live:
@@ -149,7 +152,9 @@ def _step(
             moments.append(Moment("after forward", state + activations + bytes_of([value]), measured()))
             live.phase = "backward"
             value.backward()
-            entries[GRADIENTS] = bytes_of(_grad(one) for one in _learning(model) if one.grad is not None)
+            entries[GRADIENTS] = bytes_of(
+                _grad(parameter) for parameter in _learning(model) if parameter.grad is not None
+            )
             held = state + entries[GRADIENTS] + bytes_of([value])
             moments.append(Moment("after backward", held, measured()))
             live.phase = "optimizer step"
@@ -167,7 +172,7 @@ def _step(
 
 
 class _Saved:
-    """Bytes that autograd keeps for the way back, by module, each storage once."""
+    """Bytes that autograd saves for the backward pass, by module; each storage counts once."""
 
     def __init__(self, live: Live, known: set[int]) -> None:
         self.by_module: Counter[str] = Counter()
@@ -181,18 +186,18 @@ class _Saved:
                 self._known.add(storage_of(tensor))
                 self.by_module["loss" if scope.current is None else scope.current or "model"] += bytes_of([tensor])
                 self._live.relabel(tensor, SAVED)
-            return tensor.detach()  # an output that its own node held would keep both alive
+            return tensor.detach()  # a node that saves its own output would keep both alive
 
         return pack
 
     @staticmethod
     def unpack(tensor: Tensor) -> Tensor:
-        """Gives back what ``pack`` kept."""
+        """Returns what ``pack`` saved."""
         return tensor
 
 
 def _unseen(tensors: Sequence[Tensor], seen: set[int]) -> list[Tensor]:
-    """Returns the tensors whose storage no entry before has, and adds them to ``seen``."""
+    """Returns the tensors whose storage is not in ``seen``, and adds it to ``seen``."""
     own = [tensor for tensor in tensors if storage_of(tensor) not in seen]
     seen.update(map(storage_of, own))
     return own
@@ -208,17 +213,17 @@ def _learning(model: nn.Module) -> list[nn.Parameter]:
 
 
 def _plain(batch: Batch) -> Any:
-    """A dataclass as its values, which is what the loss of a run takes."""
+    """Returns the values of a batch that is a dataclass, as a run's loss takes it; else the batch."""
     return list(vars(batch).values()) if hasattr(batch, "__dataclass_fields__") else batch
 
 
 def _slots(optimizers: Optimizers) -> dict[str, list[Tensor]]:
-    found: dict[str, list[Tensor]] = {}
+    slots_by_name: dict[str, list[Tensor]] = {}
     for slots in (slots for part in optimizers for slots in part.state.values()):
         for name, value in slots.items():
             if isinstance(value, Tensor):
-                found.setdefault(f"optimizer {name}", []).append(value)
-    return found
+                slots_by_name.setdefault(f"optimizer {name}", []).append(value)
+    return slots_by_name
 
 
 def _groups(optimizers: Optimizers) -> list[dict[str, Any]]:
@@ -233,9 +238,9 @@ def _zero(optimizer: torch.optim.Optimizer) -> None:
 
 @contextmanager
 def _at_rest(optimizers: Optimizers, model: nn.Module, *, keep: bool) -> Iterator[None]:
-    """Rates of 0, and slots where there were none, by a step on gradients of 0; everything is put back afterwards.
+    """Sets rates to 0, and makes state by a step on gradients of 0 unless it is to be kept; all is restored afterwards.
 
-    Nothing moves then whatever the weights are: a decay takes 0 times a weight off, and an update is 0 times 0.
+    No weight moves: weight decay subtracts 0 times the weight, and the update is 0 times 0.
     """
     names = ("lr", "eps")
     held = [(group, {name: group[name] for name in names if name in group}) for group in _groups(optimizers)]

@@ -1,4 +1,4 @@
-"""The tree of modules: shapes, parameters, buffers, hooks, FLOPs, and what is not registered but should be."""
+"""The tree of modules: shapes, parameters, buffers, hooks, FLOPs, and tensors that should be registered but are not."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -23,8 +23,8 @@ HOOKS = {
     "_state_dict_hooks": "state_dict",
     "_load_state_dict_pre_hooks": "load_state_dict",
 }
-DEPTH = 4  # of containers that are searched for tensors and modules
-OF_EVERY_MODULE = frozenset(vars(nn.Module()))  # what is registered, hooks, the mode
+DEPTH = 4  # of nested containers that are searched for unregistered tensors and modules
+OF_EVERY_MODULE = frozenset(vars(nn.Module()))  # attributes that every module has
 
 
 @dataclass(frozen=True)
@@ -47,19 +47,19 @@ class ModuleInfo:
     kind: str
     depth: int
     shared: str | None
-    """The first name of the same module, if this is a further one: then nothing below is counted again."""
+    """First name of the same module if it occurs again; then nothing of it is counted again."""
     parameters: int
-    """Its own numbers, those that are another's too left out."""
+    """Of its own, without those tied to another module."""
     trainable: int
     tied: dict[str, str]
-    """Its parameters that another module has: name -> their first name."""
+    """Parameters that it shares with another module: name -> their first name."""
     shapes: dict[str, list[int]]
     """Of its own parameters."""
     dtypes: list[str]
     devices: list[str]
     buffers: list[BufferInfo]
     hooks: list[str]
-    """When they run, in the order of their registration."""
+    """Names of hooks and when they run, in the order of registration."""
     training: bool
     unregistered: list[str]
     """Attributes with tensors or modules that ``.to()`` and ``state_dict`` miss."""
@@ -72,7 +72,7 @@ class ModuleInfo:
 
 @dataclass(frozen=True)
 class ModelView(View):
-    """See ``model``."""
+    """All modules of a model, with sums of parameters, bytes and FLOPs."""
 
     name: str
     modules: list[ModuleInfo]
@@ -83,7 +83,7 @@ class ModelView(View):
     """Of parameters and buffers."""
     flops: int
     tokens: int
-    """Positions that the FLOPs were counted on; 0 without a batch."""
+    """Positions in the batch on which FLOPs were counted; 0 without a batch."""
 
     @property
     def title(self) -> str:
@@ -107,49 +107,54 @@ class ModelView(View):
 
     def _tree(self) -> Table:
         rows = []
-        for one, more in _folded(self.modules):
+        for module, more in _folded(self.modules):
             name = (
-                "  " * one.depth + (one.name.rpartition(".")[2] or self.name) + (f" (and {more} alike)" if more else "")
+                "  " * module.depth
+                + (module.name.rpartition(".")[2] or self.name)
+                + (f" (and {more} alike)" if more else "")
             )
-            kind = one.kind if one.name else ""
-            size = "shared" if one.shared else "tied" if one.tied else f"{one.parameters:,}" if one.parameters else ""
-            rows.append((name, kind, one.output, size, amount(one.flops, "FLOP") if one.flops else ""))
+            kind = module.kind if module.name else ""
+            own = f"{module.parameters:,}" if module.parameters else ""
+            size = "shared" if module.shared else "tied" if module.tied else own
+            rows.append((name, kind, module.output, size, amount(module.flops, "FLOP") if module.flops else ""))
         return Table("modules", ("module", "kind", "output", ">parameters", ">forward"), rows)
 
     def _buffers(self) -> list[Part]:
         rows = [
             (
-                f"{one.name}.{buffer.name}".removeprefix("."),
+                f"{module.name}.{buffer.name}".removeprefix("."),
                 sizes(buffer.shape),
                 amount(buffer.bytes),
                 "in state_dict" if buffer.persistent else "not in state_dict",
             )
-            for one in self.modules
-            for buffer in one.buffers
+            for module in self.modules
+            for buffer in module.buffers
         ]
         return [Table("buffers", ("buffer", "shape", ">bytes", "saved"), rows)] if rows else []
 
     def _remarks(self) -> list[Part]:
-        kinds = sorted({kind for one in self.modules for kind in one.dtypes})
-        places = sorted({place for one in self.modules for place in one.devices})
-        modes = sorted({"train" if one.training else "eval" for one in self.modules})
+        kinds = sorted({kind for module in self.modules for kind in module.dtypes})
+        places = sorted({place for module in self.modules for place in module.devices})
+        modes = sorted({"train" if module.training else "eval" for module in self.modules})
         shown = [
-            f"{word} {', '.join(found) or 'none'}"
-            for word, found in (("dtype", kinds), ("device", places), ("mode", modes))
+            f"{word} {', '.join(values) or 'none'}"
+            for word, values in (("dtype", kinds), ("device", places), ("mode", modes))
         ]
-        found: list[Part] = [Note("; ".join(shown))]
-        if any(one.parameters and not one.calls for one in self.modules) and self.tokens:
-            found.append(Note("without output: was not called itself; the module around it may use its weights"))
-        for one in self.modules:
-            where = one.name or self.name
-            found += [Note(f"tied: {where}.{name} is {first}, counted once") for name, first in one.tied.items()]
-            found += [Note(f"shared: {where} is {one.shared}, counted once")] if one.shared else []
-            found += [Note(f"hooks on {where}: {', '.join(one.hooks)}")] if one.hooks else []
-            found += [
+        parts: list[Part] = [Note("; ".join(shown))]
+        if any(module.parameters and not module.calls for module in self.modules) and self.tokens:
+            parts.append(Note("without output: was not called itself; the module around it may use its weights"))
+        for module in self.modules:
+            where = module.name or self.name
+            parts += [Note(f"tied: {where}.{name} is {first}, counted once") for name, first in module.tied.items()]
+            if module.shared:
+                parts.append(Note(f"shared: {where} is {module.shared}, counted once"))
+            if module.hooks:
+                parts.append(Note(f"hooks on {where}: {', '.join(module.hooks)}"))
+            parts += [
                 Note(f"not registered: {where}.{name}; .to() and state_dict miss it", marked=True)
-                for name in one.unregistered
+                for name in module.unregistered
             ]
-        return found
+        return parts
 
 
 def model(model: nn.Module, batch: Batch = None, *, tokens: int | None = None) -> ModelView:
@@ -162,17 +167,17 @@ def model(model: nn.Module, batch: Batch = None, *, tokens: int | None = None) -
             last axis.
 
     Raises:
-        ModelError: the model is compiled.
+        ModelError: the model is compiled, or multiplies matrices by an operator whose FLOPs are not known.
     """
     seen = _Forward() if batch is None else _forward(model, batch)
     every = list(model.modules())
     tensors = _tensors(every)
-    found = list(_walk(model, seen, known={*map(id, every), *tensors}))
+    infos = list(_walk(model, seen, known={*map(id, every), *tensors}))
     return ModelView(
         name=type(model).__name__,
-        modules=found,
-        parameters=sum(one.parameters for one in found),
-        trainable=sum(one.trainable for one in found),
+        modules=infos,
+        parameters=sum(info.parameters for info in infos),
+        trainable=sum(info.trainable for info in infos),
         bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
         flops=seen.flops[""],
         tokens=0 if batch is None else _positions(batch) if tokens is None else tokens,
@@ -181,13 +186,13 @@ def model(model: nn.Module, batch: Batch = None, *, tokens: int | None = None) -
 
 @dataclass(frozen=True)
 class _Forward:
-    """What was seen of each module in a forward."""
+    """FLOPs and calls of each module in a forward."""
 
     flops: Counter[str] = field(default_factory=Counter)
     visits: Mapping[str, Visit] = field(default_factory=dict)
 
     def of(self, name: str, shared: str | None) -> dict[str, Any]:
-        """Returns the fields of ``ModuleInfo`` that a forward fills; FLOPs count under a module's first name."""
+        """Returns the fields of ``ModuleInfo`` that need a forward; those of a shared module have its first name."""
         visit = self.visits.get(shared or name)
         return {"output": visit.output, "calls": visit.calls, "flops": self.flops[name]} if visit else {}
 
@@ -203,7 +208,7 @@ def _forward(model: nn.Module, batch: Batch) -> _Forward:
 
 
 def _walk(model: nn.Module, seen: _Forward, known: set[int]) -> Iterator[ModuleInfo]:
-    """Yields every module in the order of registration; a shared one again, as such."""
+    """Yields every module in the order of registration; one that is shared is yielded at each of its places."""
     modules: dict[int, str] = {}
     parameters: dict[int, str] = {}
 
@@ -220,8 +225,8 @@ def _walk(model: nn.Module, seen: _Forward, known: set[int]) -> Iterator[ModuleI
 
 
 def _tensors(modules: list[nn.Module]) -> dict[int, Tensor]:
-    """Returns parameters and buffers, each once."""
-    own = (tensor for one in modules for held in (one._parameters, one._buffers) for tensor in held.values())
+    """Returns parameters and buffers by id, so that each is there once."""
+    own = (tensor for module in modules for held in (module._parameters, module._buffers) for tensor in held.values())
     return {id(tensor): tensor for tensor in own if tensor is not None}
 
 
@@ -245,7 +250,9 @@ def _info(
             own[key] = parameter
         else:
             tied[key] = first
-    buffers = {} if shared is not None else {key: one for key, one in module._buffers.items() if one is not None}
+    buffers = (
+        {} if shared is not None else {key: buffer for key, buffer in module._buffers.items() if buffer is not None}
+    )
     tensors = [*own.values(), *buffers.values()]
     return ModuleInfo(
         name=name,
@@ -260,9 +267,12 @@ def _info(
         devices=sorted({str(tensor.device) for tensor in tensors}),
         buffers=[
             BufferInfo(
-                key, list(one.shape), one.numel() * one.element_size(), key not in module._non_persistent_buffers_set
+                key,
+                list(buffer.shape),
+                buffer.numel() * buffer.element_size(),
+                key not in module._non_persistent_buffers_set,
             )
-            for key, one in buffers.items()
+            for key, buffer in buffers.items()
         ],
         hooks=[
             f"{getattr(hook, '__qualname__', type(hook).__name__)} ({when})"
@@ -276,7 +286,7 @@ def _info(
 
 
 def _unregistered(module: nn.Module, known: set[int]) -> Iterator[str]:
-    """Yields the attributes of a module that hold tensors or modules which no part of the model has registered."""
+    """Yields the attributes of a module with tensors or modules that no part of the model has registered."""
     for key, value in vars(module).items():
         if key not in OF_EVERY_MODULE:
             yield from _hidden(value, key, known, DEPTH)
@@ -296,14 +306,14 @@ def _hidden(value: Any, path: str, known: set[int], depth: int) -> Iterator[str]
 
 
 def _positions(batch: Batch) -> int:
-    tensors = [one for one in tensors_of(batch) if one.ndim]
+    tensors = [tensor for tensor in tensors_of(batch) if tensor.ndim]
     if not tensors:
         return 0
     return tensors[0].shape[:-1].numel() if tensors[0].is_floating_point() else tensors[0].numel()
 
 
 def _folded(modules: list[ModuleInfo]) -> Iterator[tuple[ModuleInfo, int]]:
-    """Yields the modules, of neighbours that are alike with all below them the first alone and how many follow it."""
+    """Yields the modules with a number; of adjacent subtrees that are alike only the first, and how many follow it."""
     at = 0
     while at < len(modules):
         size = _size(modules, at)
@@ -322,13 +332,23 @@ def _folded(modules: list[ModuleInfo]) -> Iterator[tuple[ModuleInfo, int]]:
 
 
 def _size(modules: list[ModuleInfo], at: int) -> int:
-    """Returns how many modules a module is with all below it."""
-    return next((n for n, one in enumerate(modules[at + 1 :], 1) if one.depth <= modules[at].depth), len(modules) - at)
+    """Returns how many modules the subtree of a module has."""
+    return next(
+        (n for n, info in enumerate(modules[at + 1 :], 1) if info.depth <= modules[at].depth), len(modules) - at
+    )
 
 
 def _signature(modules: list[ModuleInfo]) -> list[tuple[Any, ...]]:
     root = modules[0].name
     return [
-        (one.name.removeprefix(root), one.kind, one.parameters, one.trainable, one.output, one.flops, one.training)
-        for one in modules
+        (
+            info.name.removeprefix(root),
+            info.kind,
+            info.parameters,
+            info.trainable,
+            info.output,
+            info.flops,
+            info.training,
+        )
+        for info in modules
     ]

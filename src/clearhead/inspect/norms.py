@@ -1,4 +1,4 @@
-"""What norms do to their inputs, in training and in inference; running statistics; gamma and beta over training."""
+"""Inputs and outputs of norms, in training and in inference; running statistics; gamma and beta over training."""
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
@@ -13,12 +13,12 @@ from clearhead.errors import ModelError
 from clearhead.inspect.call import untouched
 from clearhead.nn.norm import BatchNorm, Norm
 
-APART = 0.01  # of the output, from which a norm is marked
+APART = 0.01  # a norm is marked if training and inference differ by more than this share of the output
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Some numbers in four."""
+    """Mean, standard deviation and range of some numbers."""
 
     mean: float
     std: float
@@ -27,9 +27,9 @@ class Spread:
 
     @classmethod
     def of(cls, values: Tensor) -> "Spread":
-        """Of all elements."""
+        """Returns the spread of all elements of a tensor."""
         values = values.detach().double()
-        return cls(*(float(one) for one in (values.mean(), values.std(correction=0), values.min(), values.max())))
+        return cls(*(float(value) for value in (values.mean(), values.std(correction=0), values.min(), values.max())))
 
     def __str__(self) -> str:
         return f"{self.mean:z.2f} ± {self.std:.2f}"
@@ -37,7 +37,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Running:
-    """What a batch norm has gathered, beside what this batch has."""
+    """Running statistics of a batch norm, and those of this batch."""
 
     mean: Spread
     var: Spread
@@ -59,8 +59,8 @@ class NormInfo:
     gamma: Spread
     beta: Spread | None
     difference: float
-    """Root mean square of training's output minus inference's, as a share of that of inference's. Only a batch norm
-    has one: dropout is not in it, for a norm has none."""
+    """Root mean square of the output in training less that in inference, as a share of that in inference. Only for a
+    batch norm it is not 0."""
     running: Running | None = None
 
 
@@ -79,7 +79,7 @@ class NormView(View):
 
     norms: list[NormInfo]
     history: dict[str, list[Moment]]
-    """By norm, where there are several checkpoints."""
+    """Gamma and beta by checkpoint, for each norm."""
 
     @property
     def title(self) -> str:
@@ -88,38 +88,38 @@ class NormView(View):
 
     def parts(self) -> list[Part]:
         """See ``View``."""
-        rows = [(one.name, str(one.input), str(one.output), f"{one.difference:.1%}") for one in self.norms]
-        kinds = ", ".join(sorted({one.kind for one in self.norms}))
-        marked = frozenset(number for number, one in enumerate(self.norms) if one.difference > APART)
-        found: list[Part] = [
+        rows = [(norm.name, str(norm.input), str(norm.output), f"{norm.difference:.1%}") for norm in self.norms]
+        kinds = ", ".join(sorted({norm.kind for norm in self.norms}))
+        marked = frozenset(number for number, norm in enumerate(self.norms) if norm.difference > APART)
+        parts: list[Part] = [
             Table(f"{kinds}: mean ± deviation", ("norm", ">input", ">output", ">training apart"), rows, marked)
         ]
         if not marked:
-            found.append(Note("training and inference compute the same on this batch"))
-        learned = [(one.name, str(one.gamma), "" if one.beta is None else str(one.beta)) for one in self.norms]
-        found.append(Table("what was learned", ("norm", ">gamma", ">beta"), learned))
+            parts.append(Note("training and inference compute the same on this batch"))
+        learned = [(norm.name, str(norm.gamma), "" if norm.beta is None else str(norm.beta)) for norm in self.norms]
+        parts.append(Table("what was learned", ("norm", ">gamma", ">beta"), learned))
         running = [
             (
-                one.name,
-                str(one.running.mean),
-                str(one.running.batch_mean),
-                f"{one.running.var.mean:.2f}",
-                f"{one.running.batch_var.mean:.2f}",
-                f"{one.running.apart:.2f}",
+                norm.name,
+                str(norm.running.mean),
+                str(norm.running.batch_mean),
+                f"{norm.running.var.mean:.2f}",
+                f"{norm.running.batch_var.mean:.2f}",
+                f"{norm.running.apart:.2f}",
             )
-            for one in self.norms
-            if one.running
+            for norm in self.norms
+            if norm.running
         ]
         if running:
             names = (">mean", ">batch's", ">variance", ">batch's", ">means apart, in deviations")
-            found.append(Table("running statistics and those of this batch", ("norm", *names), running))
-        return found + self._history()
+            parts.append(Table("running statistics and those of this batch", ("norm", *names), running))
+        return parts + self._history()
 
     def _history(self) -> list[Part]:
         steps = [moment.step for moment in next(iter(self.history.values()), [])]
         if len(steps) < 2:
             return [Note("gamma and beta over training: there is one checkpoint only; train.keep_last keeps more")]
-        found: list[Part] = []
+        parts: list[Part] = []
         for word in ("gamma", "beta"):
             lines = {
                 name: [spread.std if word == "beta" else spread.mean for spread in spreads if spread]
@@ -128,8 +128,8 @@ class NormView(View):
             }
             title = f"{word} over training: {'standard deviation' if word == 'beta' else 'mean'}"
             if lines:
-                found.append(Curves(title, "step", list(map(float, steps)), lines))
-        return found
+                parts.append(Curves(title, "step", list(map(float, steps)), lines))
+        return parts
 
 
 def norm(
@@ -142,8 +142,8 @@ def norm(
 
     Args:
         model: eager, with norms of ours.
-        read: calls it once, on a batch of any size; of a norm that is called several times the last call counts.
-        checkpoints: steps and weights, to see gamma and beta change; one at a time.
+        read: calls the model once, on a batch of any size; if a norm is called several times, the last call counts.
+        checkpoints: (step, weights) of each checkpoint, to see gamma and beta change; read one at a time.
 
     Raises:
         ModelError: the model is compiled or has no norm of ours.
@@ -151,11 +151,11 @@ def norm(
     norms = {name: module for name, module in model.named_modules() if isinstance(module, Norm)}
     if not norms:
         raise ModelError(f"norm: a {type(model).__name__} has none")
-    found: dict[str, NormInfo] = {}
+    infos: dict[str, NormInfo] = {}
 
     def look(name: str) -> Callable[..., None]:
         def see(module: Norm, args: tuple[Any, ...], output: Tensor) -> None:
-            found[name] = _info(name, module, args[0].detach(), args[1] if len(args) > 1 else None, output.detach())
+            infos[name] = _info(name, module, args[0].detach(), args[1] if len(args) > 1 else None, output.detach())
 
         return see
 
@@ -166,23 +166,23 @@ def norm(
         finally:
             for handle in handles:
                 handle.remove()
-    history: dict[str, list[Moment]] = {name: [] for name in found}
+    history: dict[str, list[Moment]] = {name: [] for name in infos}
     for step, weights in checkpoints:
         for name, moments in history.items():
             beta = weights.get(f"{name}.bias")
             moments.append(
                 Moment(step, Spread.of(weights[f"{name}.weight"]), None if beta is None else Spread.of(beta))
             )
-    return NormView([found[name] for name in norms if name in found], history)
+    return NormView([infos[name] for name in norms if name in infos], history)
 
 
 def _info(name: str, module: Norm, x: Tensor, mask: Tensor | None, output: Tensor) -> NormInfo:
-    """Nothing of the batch is kept but sums; the copy that trains has its own running statistics."""
+    """Describes one norm on one batch; a batch norm is copied to see its output in training mode."""
     real, shown = (x.flatten(0, -2), output.flatten(0, -2)) if mask is None else (x[mask], output[mask])
     training, running = 0.0, None
     if isinstance(module, BatchNorm):
         if len(real) > 1:
-            trained = copy.deepcopy(module).train().forward(x, mask)  # a call would come back here, by its hook
+            trained = copy.deepcopy(module).train().forward(x, mask)  # not called, since its hook would come back here
             trained = trained.flatten(0, -2) if mask is None else trained[mask]
             training = float((trained - shown).square().mean().sqrt() / shown.square().mean().sqrt())
         mean, var = real.mean(dim=0), real.var(dim=0, correction=0)

@@ -29,7 +29,7 @@ VARIANTS: dict[str, tuple[Off, ...]] = {
 
 @dataclass(frozen=True)
 class Stack:
-    """Layers that follow each other."""
+    """Consecutive layers of a model."""
 
     name: str
     layers: list[Layer]
@@ -37,26 +37,26 @@ class Stack:
 
 @dataclass(frozen=True)
 class RankCurve:
-    """What one variant makes of the states of one stack."""
+    """Distances from rank 1 in one stack, for one variant of the model."""
 
     stack: str
     variant: str
     distances: list[float | None]
-    """What goes into the first layer, then what comes out of each: 0 is rank 1, all positions alike. None: the states
-    are not finite, as may be without norms."""
+    """Of the input of the first layer, then of the output of each; 0 is rank 1: all positions are alike. None if the
+    states are not finite, as may happen without norms."""
 
 
 @dataclass(frozen=True)
 class RankCurves(Curves):
-    """Curves that a page draws with a switch for each."""
+    """Curves that a page draws with a switch for each variant."""
 
     curves: Sequence[RankCurve] = ()
 
     def html(self) -> str:
         """See ``Part``."""
         lines = [
-            {"name": one.variant, "values": one.distances, "hue": hue}
-            for one, hue in zip(self.curves, HUES, strict=False)
+            {"name": curve.variant, "values": curve.distances, "hue": hue}
+            for curve, hue in zip(self.curves, HUES, strict=False)
         ]
         return live("curves", self.title, {"axis": self.axis, "lines": lines}, super().html())
 
@@ -76,30 +76,30 @@ class RankView(View):
 
     def parts(self) -> list[Part]:
         """See ``View``."""
-        found: list[Part] = [
+        parts: list[Part] = [
             Note(
                 "|X - 1 m| / |X|, m the mean over positions, |X| = sqrt(|X|_1 |X|_inf); 0: all positions are alike. "
                 "By Dong et al. 2021, attention alone comes near it doubly exponentially with depth."
             )
         ]
         for stack, pieces in self.pieces.items():
-            own = [one for one in self.curves if one.stack == stack]
+            own = [curve for curve in self.curves if curve.stack == stack]
             depth = len(own[0].distances)
             title = f"{stack}: distance from rank 1, {pieces} positions"
-            lines = {one.variant: [at for at in one.distances if at is not None] for one in own}
+            lines = {curve.variant: [at for at in curve.distances if at is not None] for curve in own}
             lines = {name: values for name, values in lines.items() if len(values) == depth}  # the table has the rest
-            found.append(RankCurves(title, "after layer", list(map(float, range(depth))), lines, own))
-            rows = [(one.variant, *(_figure(value) for value in one.distances)) for one in own]
-            found.append(Table(f"{stack}, after layer", ("variant", *(f">{at}" for at in range(depth))), rows))
-        return found
+            parts.append(RankCurves(title, "after layer", list(map(float, range(depth))), lines, own))
+            rows = [(curve.variant, *(_figure(value) for value in curve.distances)) for curve in own]
+            parts.append(Table(f"{stack}, after layer", ("variant", *(f">{at}" for at in range(depth))), rows))
+        return parts
 
 
 def rank(model: nn.Module, read: Callable[[], object]) -> RankView:
-    """Shows how fast the states of a model of ours come to be alike.
+    """Shows how fast the states of a model of ours become alike at all positions.
 
     Args:
         model: eager, of layers of ours.
-        read: calls it once; the view is of the first row of the batch, which should have no padding.
+        read: calls the model once; the view shows the first row of the batch, which should have no padding.
 
     Raises:
         ModelError: the model is compiled or has no layers of ours, or the states that go in are not finite.
@@ -111,43 +111,43 @@ def rank(model: nn.Module, read: Callable[[], object]) -> RankView:
             with without(model, off), _states(stacks) as seen:
                 read()
             curves += [
-                RankCurve(stack.name, variant, [distance_from_rank_1(one) for one in seen[stack.name]])
+                RankCurve(stack.name, variant, [distance_from_rank_1(states) for states in seen[stack.name]])
                 for stack in stacks
             ]
             pieces = {stack.name: len(seen[stack.name][0]) for stack in stacks}
-    for one in curves:
-        if one.variant == "as trained" and one.distances[0] is None:
-            raise ModelError(f"rank: the states that go into {one.stack!r} are not finite")
+    for curve in curves:
+        if curve.variant == "as trained" and curve.distances[0] is None:
+            raise ModelError(f"rank: the states that go into {curve.stack!r} are not finite")
     return RankView(curves, pieces)
 
 
 def distance_from_rank_1(states: Float[Tensor, "positions d_model"]) -> float | None:
     """|X - 1 m| / |X| with m the mean over positions and |X| = sqrt(|X|_1 |X|_inf), None where that is not finite.
 
-    The norm is that of Dong et al. 2021 (arXiv:2103.03404, section 2), their m the nearest in it; the mean, which is
-    nearest in the Frobenius norm, can only be farther away.
+    The norm is that of Dong et al. 2021 (arXiv:2103.03404, section 2). Their m is the nearest in that norm; ours, the
+    mean, is the nearest in the Frobenius norm, so that our distance is never smaller than theirs.
     """
     states = states.double()
     scale = _composite(states)
-    found = float(_composite(states - states.mean(dim=0)) / scale) if scale else 0.0
-    return found if math.isfinite(found) else None
+    distance = float(_composite(states - states.mean(dim=0)) / scale) if scale else 0.0
+    return distance if math.isfinite(distance) else None
 
 
 def stacks_of(model: nn.Module) -> list[Stack]:
     """Returns the lists of layers in a model.
 
     Raises:
-        ModelError: there are none.
+        ModelError: the model has no layers of ours.
     """
-    found = []
+    stacks = []
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module):
             layers = [layer for layer in module if isinstance(layer, Layer)]
             if len(layers) == len(module):
-                found.append(Stack(name, layers))
-    if not found:
+                stacks.append(Stack(name, layers))
+    if not stacks:
         raise ModelError(f"rank: a {type(model).__name__} has no layers of attention")
-    return found
+    return stacks
 
 
 @contextmanager
@@ -162,21 +162,25 @@ def without(model: nn.Module, off: Sequence[Off]) -> Iterator[None]:
 
     with ExitStack() as hooks:
         for layer in (module for module in model.modules() if isinstance(module, Layer)):
-            residuals = [layer.attn_residual, *([layer.cross_attn_residual] if layer.crossed else [])]
+            residuals = [layer.attn_residual]
+            if layer.crossed:
+                residuals.append(layer.cross_attn_residual)
             if layer.mlp is not None and "mlp" in off:
                 hooks.callback(layer.mlp_residual.register_forward_hook(before).remove)
             elif layer.mlp is not None:
                 residuals.append(layer.mlp_residual)
-            for residual in residuals if "skip" in off else ():
+            skipped = residuals if "skip" in off else []
+            for residual in skipped:
                 hooks.callback(residual.register_forward_hook(branch).remove)
-        for norm in (module for module in model.modules() if isinstance(module, Norm)) if "norm" in off else ():
-            hooks.callback(norm.register_forward_hook(before).remove)
+        for module in model.modules():
+            if isinstance(module, Norm) and "norm" in off:
+                hooks.callback(module.register_forward_hook(before).remove)
         yield
 
 
 @contextmanager
 def _states(stacks: Sequence[Stack]) -> Iterator[dict[str, list[Tensor]]]:
-    """Collects the first row of what goes into each stack and comes out of its layers."""
+    """Collects the first row of the input of each stack and of the outputs of its layers."""
     seen: dict[str, list[Tensor]] = {stack.name: [] for stack in stacks}
     with ExitStack() as hooks:
         for stack in stacks:

@@ -1,4 +1,4 @@
-"""What each saved form of a model holds, read from the headers of its files."""
+"""The contents of saved models (runs, checkpoints, exports), read from the headers of their files."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from clearhead.drawing.report import Note, Part, Table, View, amount
 from clearhead.errors import ModelError
 
 WEIGHTS, OPTIMIZER = ("model", "ema"), "optimizer"
-LONGEST_HEADER = 1 << 20  # bytes of a JSON file that is read to name its keys
+LONGEST_HEADER = 1 << 20  # bytes; the keys of longer JSON files are not listed
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class SavedFile:
     bytes: int
     tensors: int
     numbers: int
-    """In its tensors."""
+    """Elements of all its tensors."""
     kinds: dict[str, int]
-    """What its tensors are -> how many; of an optimizer its slots."""
+    """Kind of tensor -> how many; the kinds of an optimizer are its slots."""
     holds: str
-    """In words."""
+    """The content in words."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class SavedForm:
 
 @dataclass(frozen=True)
 class CheckpointView(View):
-    """See ``checkpoint``."""
+    """Files and contents of saved models."""
 
     forms: list[SavedForm]
     missing: list[str]
-    """Buffers of the model that no form holds, since they follow from the config."""
+    """Buffers of the model that are not saved, since they follow from the config."""
 
     @property
     def title(self) -> str:
@@ -62,26 +62,26 @@ class CheckpointView(View):
 
     def parts(self) -> list[Part]:
         """See ``View``."""
-        found: list[Part] = []
+        parts: list[Part] = []
         for form in self.forms:
-            rows = [(one.name, amount(one.bytes), str(one.tensors or ""), one.holds) for one in form.files]
+            rows = [(file.name, amount(file.bytes), str(file.tensors or ""), file.holds) for file in form.files]
             columns = ("file", ">bytes", ">tensors", "holds")
-            found.append(Table(f"{form.path}: {form.form}, {amount(form.bytes)}", columns, rows))
-            found.append(Note(f"enough to {form.enough_for}"))
+            parts.append(Table(f"{form.path}: {form.form}, {amount(form.bytes)}", columns, rows))
+            parts.append(Note(f"enough to {form.enough_for}"))
         if self.missing:
-            found.append(Note(f"in none, made anew from the config: {', '.join(self.missing)}"))
-        return found
+            parts.append(Note(f"in none, made anew from the config: {', '.join(self.missing)}"))
+        return parts
 
 
 def checkpoint(*folders: Path | str, missing: tuple[str, ...] = ()) -> CheckpointView:
-    """Says what saved forms hold, from headers: no tensor is read.
+    """Lists the contents of saved models from the headers of their files; no tensor is read.
 
     Args:
         folders: runs, checkpoints, or folders in the layout of Hugging Face.
-        missing: names of what the model has and saves nowhere.
+        missing: names of buffers of the model that are saved nowhere.
 
     Raises:
-        ModelError: a folder is not there, holds no model, or a file of it is damaged.
+        ModelError: a folder does not exist, has no model, or a file of it is damaged.
     """
     forms = [form for folder in folders for form in _forms(Path(folder))]
     return CheckpointView(forms, list(missing))
@@ -139,10 +139,10 @@ def _file(path: Path) -> SavedFile:
 
 def _keys(path: Path) -> list[str]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"checkpoint file {str(path)!r} is damaged: {error}") from error
-    return [key for key in found if key != "format"] if isinstance(found, dict) else []
+    return [key for key in content if key != "format"] if isinstance(content, dict) else []
 
 
 def _tensors(path: Path, size: int) -> SavedFile:
@@ -150,7 +150,7 @@ def _tensors(path: Path, size: int) -> SavedFile:
     numbers = 0
     try:
         with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - a handle, which cannot be iterated
+            for name in file.keys():  # noqa: SIM118 - the file handle cannot be iterated
                 numbers += math.prod(file.get_slice(name).get_shape())
                 kinds[name.partition("/")[0] if path.stem == OPTIMIZER else "tensors"] += 1
     except (SafetensorError, OSError) as error:

@@ -1,4 +1,4 @@
-"""What an optimizer holds: its groups, its state by name, the rate that lies ahead."""
+"""The groups of an optimizer, its state by name, and the learning rate of the steps ahead."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ POINTS = 120  # of the curve ahead
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters that are treated alike."""
+    """Parameters with the same settings."""
 
     optimizer: str
     lr: float
@@ -36,7 +36,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class OptimizerView(View):
-    """See ``optimizer``."""
+    """Groups and state of the optimizers of a model."""
 
     groups: list[Group]
     slots: list[Slot]
@@ -54,7 +54,7 @@ class OptimizerView(View):
 
     @property
     def ema_half_life(self) -> float | None:
-        """Steps after which a weight's share in the moving average has halved, once it is no longer young."""
+        """Steps after which the share of a step's weights in the moving average has halved."""
         return math.log(0.5) / math.log(self.ema_decay) if self.ema_decay else None
 
     def as_dict(self) -> dict[str, Any]:
@@ -65,35 +65,35 @@ class OptimizerView(View):
         """See ``View``."""
         rows = [
             (
-                one.optimizer,
-                f"{one.lr:.3g}",
-                f"{one.weight_decay:g}" if one.weight_decay else "none",
-                str(len(one.names)),
-                f"{one.parameters:,}",
-                ", ".join(one.names[:2]) + (", ..." if len(one.names) > 2 else ""),
+                group.optimizer,
+                f"{group.lr:.3g}",
+                f"{group.weight_decay:g}" if group.weight_decay else "none",
+                str(len(group.names)),
+                f"{group.parameters:,}",
+                ", ".join(group.names[:2]) + (", ..." if len(group.names) > 2 else ""),
             )
-            for one in self.groups
+            for group in self.groups
         ]
         columns = ("optimizer", ">rate", ">decay", ">tensors", ">numbers", "for example")
-        found: list[Part] = [Table("groups", columns, rows)]
+        parts: list[Part] = [Table("groups", columns, rows)]
         by_name: dict[str, int] = {}
         for slot in self.slots:
             by_name[slot.name] = by_name.get(slot.name, 0) + slot.bytes
         state = sum(by_name.values())
         if by_name:
             values = {"weights": float(self.weights), **{name: float(size) for name, size in by_name.items()}}
-            found.append(Bars("state by name", values, tuple(amount(size) for size in values.values())))
+            parts.append(Bars("state by name", values, tuple(amount(size) for size in values.values())))
             share = state / self.weights if self.weights else 0.0
-            found.append(
+            parts.append(
                 Note(f"state {amount(state)}, {share:.2f} times the weights that learn ({amount(self.weights)})")
             )
         else:
-            found.append(Note("no state yet: it is made by the first step, or by none"))
+            parts.append(Note("no state yet: it is made by the first step, or by none"))
         if self.ema_half_life:
-            found.append(Note(f"moving average: decay {self.ema_decay:g}, half-life {self.ema_half_life:,.0f} steps"))
+            parts.append(Note(f"moving average: decay {self.ema_decay:g}, half-life {self.ema_half_life:,.0f} steps"))
         if self.ahead:
-            found.append(Curves("learning rate ahead", "step", self.ahead["step"], {"rate": self.ahead["lr"]}))
-        return found
+            parts.append(Curves("learning rate ahead", "step", self.ahead["step"], {"rate": self.ahead["lr"]}))
+        return parts
 
 
 def optimizer(
@@ -116,30 +116,30 @@ def optimizer(
         rate: step -> learning rate, drawn from ``step`` to ``max_steps``.
     """
     optimizers = [parts] if isinstance(parts, torch.optim.Optimizer) else list(parts)
-    names: dict[Tensor, str] = {one: name for name, one in model.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     groups = [
         Group(
-            type(one).__name__,
+            type(part).__name__,
             float(group["lr"]),
             float(group.get("weight_decay", 0.0)),
             [names.get(parameter, "not of this model") for parameter in group["params"]],
             sum(parameter.numel() for parameter in group["params"]),
         )
-        for one in optimizers
-        for group in one.param_groups
+        for part in optimizers
+        for group in part.param_groups
     ]
     slots = [
         Slot(names.get(parameter, "not of this model"), name, list(value.shape), value.numel() * value.element_size())
-        for one in optimizers
-        for parameter, state in one.state.items()
+        for part in optimizers
+        for parameter, state in part.state.items()
         for name, value in state.items()
         if isinstance(value, Tensor)
     ]
-    learning = [parameter for one in optimizers for group in one.param_groups for parameter in group["params"]]
+    learning = [parameter for part in optimizers for group in part.param_groups for parameter in group["params"]]
     ahead: dict[str, list[float]] = {}
     if rate and max_steps > step:
         span = max_steps - step
-        at = sorted({step + max(round(span * number / POINTS), 1) for number in range(POINTS + 1)})
-        ahead = {"step": [float(one) for one in at], "lr": [rate(one) for one in at]}
+        steps = sorted({step + max(round(span * number / POINTS), 1) for number in range(POINTS + 1)})
+        ahead = {"step": [float(number) for number in steps], "lr": [rate(number) for number in steps]}
     weights = sum(parameter.numel() * parameter.element_size() for parameter in learning)
     return OptimizerView(groups, slots, weights, step, ema_decay, ahead)

@@ -1,4 +1,4 @@
-"""Tensor layout during one forward: which operators only look at memory in another way, and which copy it."""
+"""Tensor layout during one forward: which operators make views of memory, and which copy it."""
 
 from collections import Counter
 from contextlib import ExitStack
@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
-from clearhead.inspect.call import Batch, call, untouched
+from clearhead.inspect.call import VIEWS, Batch, call, untouched
 from clearhead.meter.live import storage_of
 from clearhead.meter.operators import OperatorMode, tensors_of
 from clearhead.meter.scope import Scope
 from clearhead.meter.source import caller
 
-# operators that move numbers and compute nothing; views are known by their schema
+# operators that copy numbers and compute nothing; views are known by their schema
 MOVES = frozenset(
     "clone copy_ _to_copy cat stack repeat repeat_interleave index_select constant_pad_nd _reshape_copy flip roll "
     "contiguous fill_diagonal_".split()
@@ -32,9 +32,9 @@ class LayoutStep:
     line: str
     """Of the program."""
     function: str
-    """What the program called."""
+    """Function that the program called."""
     operator: str
-    """What PyTorch made of it."""
+    """Operator that PyTorch ran for it."""
     before: str
     """Shape and stride of its first tensor."""
     shape: list[int]
@@ -47,7 +47,7 @@ class LayoutStep:
 
 @dataclass(frozen=True)
 class LayoutView(View):
-    """See ``layout``."""
+    """Views and copies of one forward."""
 
     steps: list[LayoutStep]
     views: int
@@ -83,14 +83,14 @@ class LayoutView(View):
         return [table, *notes]
 
 
-MOST = 20_000  # steps that are kept; more are counted
+MOST = 20_000  # steps that are listed; more are only counted
 
 
 def layout(model: nn.Module, batch: Batch) -> LayoutView:
     """Watches how tensors lie in memory during one forward, without gradients.
 
     Args:
-        model: any module, in evaluation mode for the time being.
+        model: any module; it runs in evaluation mode.
         batch: see ``call``.
 
     Raises:
@@ -128,16 +128,16 @@ class _Layout(OperatorMode):
         self._scope, self._functions = scope, functions
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = operator(*args, **(kwargs or {}))
+        result = operator(*args, **(kwargs or {}))
         name = operator.overloadpacket.__name__
         inputs = tensors_of((args, kwargs))
         if inputs and name != "detach" and (operator.is_view or name in MOVES or name == "_unsafe_view"):
-            for out in tensors_of(found):
+            for out in tensors_of(result):
                 self._note(name, inputs, out)
-        return found
+        return result
 
     def _note(self, name: str, inputs: list[Tensor], out: Tensor) -> None:
-        same = any(storage_of(one) == storage_of(out) for one in inputs)
+        same = any(storage_of(tensor) == storage_of(out) for tensor in inputs)
         copied = 0 if same and name != "copy_" else out.numel() * out.element_size()
         self.views, self.copies, self.copied = (
             self.views + (not copied),
@@ -149,7 +149,7 @@ class _Layout(OperatorMode):
             self.steps.append(
                 LayoutStep(
                     module=self._scope.current or "",
-                    line=caller(),
+                    line=caller(VIEWS),
                     function=self._functions.current or name,
                     operator=name,
                     before=_lies(list(first.shape), list(first.stride())),

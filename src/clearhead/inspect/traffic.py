@@ -1,4 +1,4 @@
-"""What a computation really reads from and writes to a K-V cache, seen at PyTorch's dispatcher."""
+"""Bytes that a computation reads from and writes to a K-V cache, seen at PyTorch's dispatcher."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,19 +9,19 @@ from torch import Tensor
 from clearhead.meter.operators import OperatorMode, tensors_of
 from clearhead.nn.cache import KVCache
 
-SHAPED_LIKE = {torch.ops.aten.new_empty.default, torch.ops.aten.empty_like.default}  # which read no element
+SHAPED_LIKE = {torch.ops.aten.new_empty.default, torch.ops.aten.empty_like.default}  # they read no element
 
 
 class CacheTraffic(OperatorMode):
     """Counts, while it is entered, the bytes of a cache that kernels read, write and copy elsewhere.
 
-    Every operator that runs is seen with its tensors. One that lies in the cache counts with its distinct elements: as
-    ``written`` where the operator changes it in place; as ``copied`` where it is copied into another, as happens when
-    the cache grows; otherwise as ``read``, once for each operator that takes it. Views move nothing and count nothing.
-    Nothing is kept but three sums.
+    Every operator that runs is seen with its tensors. A tensor in the cache counts with its distinct elements: as
+    ``written`` if the operator changes it in place; as ``copied`` if it is copied into another tensor, as happens when
+    the cache grows; otherwise as ``read``, once for each operator that takes it. Views count nothing. Only three sums
+    are kept.
 
     Args:
-        cache: what is watched, its keys and values of the memory included; it may grow.
+        cache: is watched together with its keys and values of the memory; it may grow.
     """
 
     def __init__(self, cache: KVCache) -> None:
@@ -33,9 +33,9 @@ class CacheTraffic(OperatorMode):
     ) -> Any:
         """Runs the operator and counts."""
         kwargs = kwargs or {}
-        held = {one.untyped_storage().data_ptr() for one in _tensors_of(self.cache)}
+        held = {tensor.untyped_storage().data_ptr() for tensor in _tensors_of(self.cache)}
         result = func(*args, **kwargs)
-        moved = {one.untyped_storage().data_ptr() for one in _tensors(result)}
+        moved = {tensor.untyped_storage().data_ptr() for tensor in _tensors(result)}
         changed = [
             argument.alias_info is not None and argument.alias_info.is_write for argument in func._schema.arguments
         ]
@@ -48,7 +48,7 @@ class CacheTraffic(OperatorMode):
         return result
 
     def _count(self, func: Any, tensor: Tensor, is_written: bool, *, moves: bool) -> None:
-        size = bytes_of(tensor) if moves else 0
+        size = distinct_bytes(tensor) if moves else 0
         if is_written:
             self.written += size
         elif func is torch.ops.aten.copy_.default:
@@ -57,8 +57,8 @@ class CacheTraffic(OperatorMode):
             self.read += size
 
 
-def bytes_of(tensor: Tensor) -> int:
-    """Bytes of a tensor's distinct elements: what is broadcast counts once."""
+def distinct_bytes(tensor: Tensor) -> int:
+    """Returns the bytes of a tensor's distinct elements; those repeated by broadcasting count once."""
     count = 1
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         count *= size if stride or not size else 1
@@ -66,8 +66,8 @@ def bytes_of(tensor: Tensor) -> int:
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:
-    """Those that have a storage: weights packed for oneDNN have none to be asked for."""
-    return (one for one in tensors_of(tree) if one.layout is torch.strided)
+    """Yields the tensors that have a storage; weights packed for oneDNN have none."""
+    return (tensor for tensor in tensors_of(tree) if tensor.layout is torch.strided)
 
 
 def _tensors_of(cache: KVCache) -> Iterator[Tensor]:

@@ -1,1 +1,1 @@
-"""Foreign models: their configs and tensors to ours and back, without their libraries."""
+"""Models of other libraries: converts their configs, tensors and tokenizers to ours and back, without the libraries."""

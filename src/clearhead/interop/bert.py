@@ -1,4 +1,4 @@
-"""BERT of Hugging Face: its ``config.json`` and tensors to our encoder-only models and back."""
+"""BERT of Hugging Face: converts ``config.json`` and tensors to our encoder-only models and back."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
@@ -20,15 +20,14 @@ from clearhead.interop.spelling import (
 )
 from clearhead.models.bert import BertConfig, BertKind, build_bert
 
-TABLE, TIED = "embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"
-STEM = "bert."  # what an encoder's names begin with in a model with heads, in ours as in theirs
-HEADS = ("cls.predictions.", "cls.seq_relationship.", "classifier.")
-BIAS, SAME_BIAS = (
-    "cls.predictions.decoder.bias",
-    "cls.predictions.bias",
-)  # one thing, of which files have either or both
-CONSTANTS = ("embeddings.position_ids", "embeddings.token_type_ids")  # counters, which old files hold
-OLD = {".gamma": ".weight", ".beta": ".bias"}  # of norms, in files that come from TensorFlow
+TABLE = "embeddings.word_embeddings.weight"
+_OUTPUT = "cls.predictions.decoder.weight"  # tied to the table
+_STEM = "bert."  # prefix of the encoder's names in a model with heads, in our models and in theirs
+_HEADS = ("cls.predictions.", "cls.seq_relationship.", "classifier.")
+# two names of the output layer's bias; files have either or both
+_OUTPUT_BIAS, _SAME_BIAS = "cls.predictions.decoder.bias", "cls.predictions.bias"
+_CONSTANTS = ("embeddings.position_ids", "embeddings.token_type_ids")  # counters, which old files hold
+_OLD_NORM_NAMES = {".gamma": ".weight", ".beta": ".bias"}  # in files converted from TensorFlow
 CLASSES = {
     "encoder": "BertModel",
     "pooled": "BertModel",
@@ -38,12 +37,12 @@ CLASSES = {
     "regression": "BertForSequenceClassification",
     "token": "BertForTokenClassification",
 }
-PROBLEMS = {"sequence": "single_label_classification", "regression": "regression"}
-CLASSIFIERS = ("sequence", "regression", "token")
+_PROBLEM_TYPES = {"sequence": "single_label_classification", "regression": "regression"}
+_CLASSIFIERS = ("sequence", "regression", "token")
 BERT = Spelling(
     "bert",
     architecture="BertModel",
-    stem=STEM,
+    stem=_STEM,
     modules={
         "embedding.tokens": "embeddings.word_embeddings",
         "embedding.position": "embeddings.position_embeddings",
@@ -100,67 +99,69 @@ BERT = Spelling(
 )
 
 
-class Report(NamedTuple):
-    """What came out of a foreign model besides config and tensors; tensors' names are in its own spelling."""
+class BertReport(NamedTuple):
+    """What is known of a converted BERT besides config and tensors; tensors have the names of the original files."""
 
-    kind: BertKind  # which of our models the tensors are for
+    kind: BertKind  # the kind of our model that the tensors are for
     vocab_size: int  # pieces of its vocabulary
-    labels: tuple[str, ...]  # of its classifier; none for other models
-    loaded: tuple[str, ...]  # tensors that ours are made of
-    left: tuple[str, ...]  # tensors that stay behind: counters, and heads that were not asked for
-    missing: tuple[str, ...]  # tensors of heads that were asked for and are not there: they are to be trained
+    labels: tuple[str, ...]  # names of the classifier's classes; empty for other models
+    loaded: tuple[str, ...]  # tensors that became part of our model
+    left: tuple[str, ...]  # tensors that were ignored: counters, and heads that our model does not have
+    missing: tuple[str, ...]  # tensors of heads of our model that the files lack; these heads need training
 
 
 def bert_from_hugging_face(
     config: Tree, tensors: Mapping[str, Tensor], *, kind: BertKind | None = None, n_labels: int | None = None
-) -> tuple[BertConfig, Tensors, Report]:
-    """Translates a BERT.
+) -> tuple[BertConfig, Tensors, BertReport]:
+    """Converts a BERT to one of our encoder-only models.
 
     Args:
-        config: its ``config.json``; what that leaves out has Hugging Face's default.
-        tensors: its ``state_dict``, or what its files hold.
-        kind: which of our models it is to become, so that one that was pretrained can be fine-tuned; heads that it
-            lacks are reported. None: what it is, and all of it has to be there.
-        n_labels: classes of a classifier; a trained one of another number stays behind. None: as many as it says.
+        config: its ``config.json``; missing keys have Hugging Face's defaults.
+        tensors: its ``state_dict``, or the tensors of its files.
+        kind: the kind of our model; it may have other heads than the files, so that a pretrained model can be
+            fine-tuned, and the report names the heads that the files lack. None: the kind that the files hold, which
+            must be complete.
+        n_labels: classes of a classifier; one that was trained for another number is left out. None: as many as the
+            config says.
 
     Returns:
         Our config, the ``state_dict`` of ``build_bert(report.kind, config, vocab_size=report.vocab_size,
-        n_labels=len(report.labels))`` without what is missing, and a report. Tensors share the memory of the given
+        n_labels=len(report.labels))`` without the missing tensors, and a report. Tensors share memory with the given
         ones.
 
     Raises:
-        ModelError: the config says what our model is not, or a tensor is missing, unknown or of another shape.
+        ModelError: our model cannot express the config, or a tensor is missing, unknown or of another shape.
     """
     demand({"model_type": None, **config}, {"model_type": ("bert",)}, "config.json: ")
     ours, vocab_size = _our_config(config), whole_number(config, "vocab_size")
-    names = {_today(name): name for name in tensors}  # as newer files spell it -> as it is spelled here
-    given = {name: tensors[old] for name, old in names.items() if not name.endswith(CONSTANTS)}
-    stem = STEM if any(name.startswith(STEM) for name in given) else ""
-    was = _kind_of(config, given, stem)
-    made = kind or was
-    labels, trained = _labels(config, was, made, n_labels)
-    blank = _blank(made, ours, vocab_size, len(labels))
-    wanted = _spelled(blank, stem)
-    used, missing = _apart(given, wanted.values(), stem, trained=trained)
+    file_names = {_modern_name(name): name for name in tensors}
+    theirs = {name: tensors[old] for name, old in file_names.items() if not name.endswith(_CONSTANTS)}
+    stem = _STEM if any(name.startswith(_STEM) for name in theirs) else ""
+    file_kind = _kind_of(config, theirs, stem)
+    our_kind = kind or file_kind
+    labels, trained = _labels(config, file_kind, our_kind, n_labels)
+    blank = _blank(our_kind, ours, vocab_size, len(labels))
+    their_names = _their_names(blank, stem)
+    used, missing = _used_and_missing(theirs, their_names.values(), stem, trained=trained)
     if kind is None and n_labels is None:
         missing = set()
-    given = {name: given[name] for name in used}
-    if TIED in wanted.values():
-        tie(given, head=TIED, table=stem + TABLE)
-    if SAME_BIAS in given:
-        tie(given, head=BIAS, table=SAME_BIAS)
-        del given[SAME_BIAS]
-    found = {own: name for own, name in wanted.items() if name not in missing}
-    check(given, {name: blank[own] for own, name in found.items()})
-    report = Report(
-        made,
+    theirs = {name: theirs[name] for name in used}
+    if _OUTPUT in their_names.values():
+        tie(theirs, head=_OUTPUT, table=stem + TABLE)
+    if _SAME_BIAS in theirs:
+        tie(theirs, head=_OUTPUT_BIAS, table=_SAME_BIAS)
+        del theirs[_SAME_BIAS]
+    present = {own: name for own, name in their_names.items() if name not in missing}
+    check(theirs, {name: blank[own] for own, name in present.items()})
+    report = BertReport(
+        our_kind,
         vocab_size,
         labels,
-        loaded=tuple(old for name, old in names.items() if name in used),
-        left=tuple(old for name, old in names.items() if name not in used),
-        missing=tuple(name for name in wanted.values() if name in missing),
+        loaded=tuple(old for name, old in file_names.items() if name in used),
+        left=tuple(old for name, old in file_names.items() if name not in used),
+        missing=tuple(name for name in their_names.values() if name in missing),
     )
-    return ours, {own: given[name] for own, name in found.items()}, report
+    return ours, {own: theirs[name] for own, name in present.items()}, report
 
 
 def bert_to_hugging_face(
@@ -172,61 +173,68 @@ def bert_to_hugging_face(
     pad_id: int | None = None,
     labels: Sequence[str] = (),
 ) -> tuple[Tree, Tensors]:
-    """Translates one of our encoder-only models to the BERT that is the same.
+    """Converts one of our encoder-only models to a BERT.
 
     Args:
-        config: our config. Rates of dropout that theirs lacks are left out: they change no trained model.
+        config: our config. Dropout rates that theirs lacks are left out; they do not change a trained model.
         tensors: our ``state_dict``; the tied output layer may be missing, as in a checkpoint.
-        kind: which of our models it is.
+        kind: the kind of our model.
         vocab_size: pieces of the vocabulary.
-        pad_id: padding.
-        labels: names of a classifier's classes; none are LABEL_0, LABEL_1 and so on.
+        pad_id: padding, or None.
+        labels: names of a classifier's classes; by default LABEL_0, LABEL_1 and so on.
 
     Returns:
-        A ``config.json``, and a ``state_dict`` with all names that Hugging Face has for a tied tensor.
+        A ``config.json``, and a ``state_dict`` in which tied tensors have all the names that Hugging Face gives them.
 
     Raises:
-        ModelError: no BERT is such a model, or a tensor is missing, unknown or of another shape.
+        ModelError: no BERT can express our config, or a tensor is missing, unknown or of another shape.
     """
     tree = BERT.write(config)
     heads = {"n_kv_heads": config.n_kv_heads or config.n_heads}
     demand(heads, {"n_kv_heads": (config.n_heads,)}, "Hugging Face's bert: model.")
-    state, out = dict(tensors), tensors.get("head.out_proj.weight")
+    state, output = dict(tensors), tensors.get("head.out_proj.weight")
     if kind in ("pretraining", "masked"):
         tie(state, head="mlm_head.out_proj.weight", table="bert.embedding.tokens.weight")
-    n_labels = len(labels) if out is None else len(out)
+    n_labels = len(labels) if output is None else len(output)
     blank = _blank(kind, config, vocab_size, n_labels)
     check(state, blank)
-    theirs = {name: state[own] for own, name in _spelled(blank, "" if kind in ("encoder", "pooled") else STEM).items()}
-    if BIAS in theirs:  # of two names the first is the one that a file has
-        theirs = {SAME_BIAS: theirs[BIAS], **theirs}
-    said = {"vocab_size": vocab_size, "pad_token_id": pad_id}
+    their_names = _their_names(blank, "" if kind in ("encoder", "pooled") else _STEM)
+    theirs = {name: state[own] for own, name in their_names.items()}
+    if _OUTPUT_BIAS in theirs:  # a file has a tied tensor under its first name only; for Hugging Face that is this one
+        theirs = {_SAME_BIAS: theirs[_OUTPUT_BIAS], **theirs}
+    sizes = {"vocab_size": vocab_size, "pad_token_id": pad_id}
     activation = {"hidden_act": THEIR_ACTIVATIONS[config.block.activation]}
-    return tree | _head_config(kind, labels, n_labels) | said | activation, theirs
+    return tree | _head_config(kind, labels, n_labels) | sizes | activation, theirs
 
 
 def _our_config(config: Tree) -> BertConfig:
-    said: dict[str, Any] = {**BERT.defaults, **config}
-    demand(said, BERT.theirs, "config.json: ")
-    said["hidden_act"] = ACTIVATIONS[said["hidden_act"]]
+    values: dict[str, Any] = {**BERT.defaults, **config}
+    demand(values, BERT.theirs, "config.json: ")
+    values["hidden_act"] = ACTIVATIONS[values["hidden_act"]]
     try:
-        return parse(BertConfig, BERT.read(said), source="config.json")
+        return parse(BertConfig, BERT.read(values), source="config.json")
     except UsageError as error:
         raise ModelError(str(error)) from error
 
 
-def _today(name: str) -> str:
+def _modern_name(name: str) -> str:
     """Returns a tensor's name as newer files spell it."""
-    for old, new in OLD.items():
+    for old, new in _OLD_NORM_NAMES.items():
         name = name.removesuffix(old) + new if name.endswith(f"LayerNorm{old}") else name
     return name
 
 
+def bert_kind(config: Tree, tensors: Mapping[str, Tensor]) -> BertKind:
+    """Says which of our models a BERT is, by its class or, where it names none, by its heads; a ModelError if none."""
+    names = {_modern_name(name): tensor for name, tensor in tensors.items()}
+    return _kind_of(config, names, _STEM if any(name.startswith(_STEM) for name in names) else "")
+
+
 def _kind_of(config: Tree, names: Mapping[str, Tensor], stem: str) -> BertKind:
-    """Returns which of our models theirs is: by its class or, where it names none, by its heads.
+    """Returns which kind of our models theirs is: by its class or, if the config names none, by its heads.
 
     Raises:
-        ModelError: it is none of ours.
+        ModelError: it is none of them.
     """
 
     def has(head: str) -> bool:
@@ -238,85 +246,89 @@ def _kind_of(config: Tree, names: Mapping[str, Tensor], stem: str) -> BertKind:
         by_heads = "pretraining" if has("cls.seq_relationship.") else "masked"
     elif has("classifier."):
         by_heads = "sequence" if pooled else "token"
-    said = (config.get("architectures") or [CLASSES[by_heads]])[0]
-    demand({"architectures": said}, {"architectures": tuple(dict.fromkeys(CLASSES.values()))}, "config.json: ")
-    kind = next(kind for kind, name in CLASSES.items() if name == said)
+    class_name = (config.get("architectures") or [CLASSES[by_heads]])[0]
+    demand({"architectures": class_name}, {"architectures": tuple(dict.fromkeys(CLASSES.values()))}, "config.json: ")
+    kind = next(kind for kind, name in CLASSES.items() if name == class_name)
     if kind == "encoder" and pooled:
         kind = "pooled"
     if kind == "sequence":
         problem = config.get("problem_type")
-        demand({"problem_type": problem}, {"problem_type": (None, *PROBLEMS.values())}, "config.json: ")
-        count = len(_said_labels(config))
-        if problem == PROBLEMS["regression"] or (problem is None and count == 1):
+        demand({"problem_type": problem}, {"problem_type": (None, *_PROBLEM_TYPES.values())}, "config.json: ")
+        count = len(_config_labels(config))
+        if problem == _PROBLEM_TYPES["regression"] or (problem is None and count == 1):
             demand({"num_labels": count}, {"num_labels": (1,)}, "config.json: ")
             kind = "regression"
     return cast(BertKind, kind)
 
 
-def _said_labels(config: Tree) -> tuple[str, ...]:
+def _config_labels(config: Tree) -> tuple[str, ...]:
     names = config.get("id2label")
     if not names:
-        return _numbered(whole_number(config, "num_labels", 2))
+        return _default_labels(whole_number(config, "num_labels", 2))
     if not isinstance(names, Mapping) or not all(str(key).isdecimal() for key in names):
         raise ModelError(f"config.json: id2label = {names!r}: must be a table of numbers and names")
     if len(set(map(str, names.values()))) < len(names):
-        raise ModelError(f"config.json: id2label = {names!r}: must have another name for each number")
+        raise ModelError(f"config.json: id2label = {names!r}: must have a different name for each number")
     return tuple(str(names[key]) for key in sorted(names, key=int))
 
 
-def _numbered(count: int) -> tuple[str, ...]:
+def _default_labels(count: int) -> tuple[str, ...]:
     return tuple(f"LABEL_{number}" for number in range(count))
 
 
-def _labels(config: Tree, was: BertKind, made: BertKind, n_labels: int | None) -> tuple[tuple[str, ...], bool]:
-    """Returns the labels of what is made, and whether the classifier that is there was trained for them."""
-    said = _said_labels(config)
-    if made not in CLASSIFIERS:
+def _labels(
+    config: Tree, file_kind: BertKind, our_kind: BertKind, n_labels: int | None
+) -> tuple[tuple[str, ...], bool]:
+    """Returns the labels of our model, and whether the classifier in the files was trained for them."""
+    labels = _config_labels(config)
+    if our_kind not in _CLASSIFIERS:
         return (), False
-    if was == made and n_labels in (None, len(said)):
-        return said, True
-    return _numbered(n_labels or (1 if made == "regression" else len(said))), False
+    if file_kind == our_kind and n_labels in (None, len(labels)):
+        return labels, True
+    return _default_labels(n_labels or (1 if our_kind == "regression" else len(labels))), False
 
 
 def _head_config(kind: BertKind, labels: Sequence[str], n_labels: int) -> Tree:
-    """What their config says of the class and of a classifier's labels."""
+    """Returns the keys of their config for the model's class and a classifier's labels."""
     tree: Tree = {"architectures": [CLASSES[kind]]}
-    if kind in CLASSIFIERS:
+    if kind in _CLASSIFIERS:
         if labels and len(labels) != n_labels:
             raise ModelError(f"labels: {len(labels)} names, the model has {n_labels} classes")
-        names = labels or _numbered(n_labels)
+        names = labels or _default_labels(n_labels)
         tree["id2label"] = {str(number): name for number, name in enumerate(names)}
         tree["label2id"] = {name: number for number, name in enumerate(names)}
-    return tree | ({"problem_type": PROBLEMS[kind]} if kind in PROBLEMS else {})
+    if kind in _PROBLEM_TYPES:
+        tree["problem_type"] = _PROBLEM_TYPES[kind]
+    return tree
 
 
-def _apart(
-    given: Mapping[str, Tensor], wanted: Collection[str], stem: str, *, trained: bool
+def _used_and_missing(
+    theirs: Mapping[str, Tensor], needed: Collection[str], stem: str, *, trained: bool
 ) -> tuple[set[str], set[str]]:
-    """Returns the names of ``given`` that are used, and those of ``wanted`` whose head is not there.
+    """Returns the names of ``theirs`` that our model uses, and those of ``needed`` whose head is not in ``theirs``.
 
-    A head stays behind where it is not wanted, as does a classifier that was not ``trained`` for these labels.
+    Heads that our model does not have are not used, nor is a classifier that was not ``trained`` for its labels.
     """
-    used, missing = set(given), set()
-    for head in (f"{stem}pooler.", *HEADS):
-        here = {name for name in given if name.startswith(head)}
-        there = {name for name in wanted if name.startswith(head)}
-        if not (here and there) or (head == "classifier." and not trained):
-            used -= here
-            missing |= there - {TIED}
+    used, missing = set(theirs), set()
+    for head in (f"{stem}pooler.", *_HEADS):
+        in_files = {name for name in theirs if name.startswith(head)}
+        in_model = {name for name in needed if name.startswith(head)}
+        if not (in_files and in_model) or (head == "classifier." and not trained):
+            used -= in_files
+            missing |= in_model - {_OUTPUT}
     return used, missing
 
 
 def _blank(kind: BertKind, config: BertConfig, vocab_size: int, n_labels: int) -> Tensors:
-    """Returns our ``state_dict`` without numbers: names and shapes."""
+    """Returns our ``state_dict`` on the meta device: names and shapes without values."""
     with torch.device("meta"):
         return build_bert(kind, config, vocab_size=vocab_size, n_labels=n_labels or 1).state_dict()
 
 
-def _spelled(ours: Mapping[str, Tensor], stem: str) -> dict[str, str]:
-    """Returns for each name of ours theirs, with ``stem`` before those of the encoder."""
-    found = {}
+def _their_names(ours: Mapping[str, Tensor], stem: str) -> dict[str, str]:
+    """Returns our tensor name -> theirs; ``stem`` is the prefix of their encoder's names."""
+    names = {}
     for own, tensor in ours.items():
-        (name,) = BERT.respell({own.removeprefix(STEM): tensor})
-        found[own] = name if name.startswith(HEADS) else stem + name
-    return found
+        (name,) = BERT.respell({own.removeprefix(_STEM): tensor})
+        names[own] = name if name.startswith(_HEADS) else stem + name
+    return names

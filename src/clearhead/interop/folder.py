@@ -1,4 +1,4 @@
-"""A folder in Hugging Face's layout: its config and its tensors, read without their libraries and without pickle."""
+"""Folders in Hugging Face's layout: reads and writes config and tensors, without their libraries and without pickle."""
 
 import json
 import pickle
@@ -13,32 +13,17 @@ from torch import Tensor
 
 from clearhead.config import Tree
 from clearhead.errors import DataError, ModelError
+from clearhead.files import read_json
 from clearhead.interop.spelling import Tensors
 
 CONFIG = "config.json"
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in this order; each alone, or in parts with an index beside it
+# in order of preference; either one file, or parts with an index beside them
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def is_folder(path: Path) -> bool:
-    """Whether ``path`` looks like a folder with a model of Hugging Face's."""
+    """Whether ``path`` looks like a folder with a Hugging Face model: whether it has a ``config.json``."""
     return (path / CONFIG).is_file()
-
-
-def read_json(path: Path) -> Tree:
-    """Reads a JSON table.
-
-    Raises:
-        ModelError: it is missing, or something else.
-    """
-    try:
-        tree = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ModelError(f"{str(path)!r} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{str(path)!r} is not JSON: {error}") from error
-    if not isinstance(tree, dict):
-        raise ModelError(f"{str(path)!r} is not a table")
-    return tree
 
 
 def read_config(folder: Path) -> Tree:
@@ -55,17 +40,17 @@ def read_config(folder: Path) -> Tree:
 
 
 def read_tensors(folder: Path) -> Tensors:
-    """Reads all tensors, in float32 whatever they were stored in.
+    """Reads all tensors; those of floating point become float32, whatever they were stored as.
 
     Raises:
         ModelError: there are none, a part is missing or damaged, or the index names a tensor that is in no part.
     """
-    for name in WEIGHTS:
+    for name in WEIGHT_FILES:
         if (folder / f"{name}.index.json").is_file():
             return _read_parts(folder, f"{name}.index.json")
         if (folder / name).is_file():
             return _read_file(folder / name)
-    raise ModelError(f"{str(folder)!r} has no weights: {' or '.join(WEIGHTS)}, or an index of parts")
+    raise ModelError(f"{str(folder)!r} has no weights: {' or '.join(WEIGHT_FILES)}, or an index of parts")
 
 
 def write_folder(folder: Path, config: Tree, tensors: Mapping[str, Tensor], files: Mapping[str, str | bytes]) -> None:
@@ -74,16 +59,16 @@ def write_folder(folder: Path, config: Tree, tensors: Mapping[str, Tensor], file
     Raises:
         DataError: it cannot be written.
     """
-    # a tensor that is in it twice, a tied table, is written once: the config says that it is tied
-    kept, seen = dict[str, Tensor](), set[tuple[Any, ...]]()
+    # a tied table, which is there under several names, is written once: the config says that it is tied
+    unique, seen = dict[str, Tensor](), set[tuple[Any, ...]]()
     for name, tensor in tensors.items():
-        place = (tensor.data_ptr(), tensor.shape, tensor.stride())
-        if place not in seen or not tensor.numel():
-            kept[name] = tensor.detach().clone(memory_format=torch.contiguous_format)
-        seen.add(place)
+        memory = (tensor.data_ptr(), tensor.shape, tensor.stride())
+        if memory not in seen or not tensor.numel():
+            unique[name] = tensor.detach().clone(memory_format=torch.contiguous_format)
+        seen.add(memory)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(kept, folder / WEIGHTS[0], metadata={"format": "pt"})
+        save_file(unique, folder / WEIGHT_FILES[0], metadata={"format": "pt"})
         for name, content in {CONFIG: json.dumps(config, indent=2) + "\n", **files}.items():
             (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
     except (OSError, SafetensorError) as error:
@@ -91,31 +76,31 @@ def write_folder(folder: Path, config: Tree, tensors: Mapping[str, Tensor], file
 
 
 def _read_parts(folder: Path, index: str) -> Tensors:
-    places = read_json(folder / index).get("weight_map")
-    if not isinstance(places, dict) or not all(isinstance(part, str) for part in places.values()):
+    part_of = read_json(folder / index).get("weight_map")
+    if not isinstance(part_of, dict) or not all(isinstance(part, str) for part in part_of.values()):
         raise ModelError(f"{str(folder / index)!r} has no weight_map of tensors and files")
-    found: Tensors = {}
-    for part in sorted(set(places.values())):
+    tensors: Tensors = {}
+    for part in sorted(set(part_of.values())):
         if Path(part).name != part or not (folder / part).is_file():
             raise ModelError(f"{str(folder / part)!r} is missing: {index} names it")
-        found |= _read_file(folder / part)
-    for name in sorted(places.keys() - found.keys()):
-        raise ModelError(f"tensor {name!r} is not in {places[name]}, where {index} says it is")
-    return found
+        tensors |= _read_file(folder / part)
+    for name in sorted(part_of.keys() - tensors.keys()):
+        raise ModelError(f"tensor {name!r} is not in {part_of[name]}, where {index} says it is")
+    return tensors
 
 
 def _read_file(path: Path) -> Tensors:
-    found: Any
+    tensors: Any
     try:
         if path.suffix == ".safetensors":
-            found = load_file(path)
+            tensors = load_file(path)
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200]
-        if isinstance(error, pickle.UnpicklingError):  # torch's reason is how to run what is in it all the same
-            reason = "of a pickle file nothing else is read"
+        if isinstance(error, pickle.UnpicklingError):  # torch's own message explains how to run the code in the file
+            reason = "only tensors are read from a pickle file"
         raise ModelError(f"{str(path)!r} is damaged, or holds more than tensors: {reason}") from error
-    if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise ModelError(f"{str(path)!r} is not a table of tensors")
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in found.items()}
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}

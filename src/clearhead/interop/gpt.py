@@ -1,4 +1,4 @@
-"""GPT-2 and Llama of Hugging Face: their ``config.json`` and tensors to our GPT and back."""
+"""GPT-2 and Llama of Hugging Face: converts ``config.json`` and tensors to our GPT and back."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -21,9 +21,9 @@ from clearhead.interop.spelling import (
 )
 from clearhead.models.gpt import GPT, GPTConfig
 
-HEAD, TABLE = "lm_head.weight", "embedding.tokens.weight"
-CONSTANTS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")  # masks and rates, which old files hold
-PLAIN: Rules = {
+_HEAD, _TABLE = "lm_head.weight", "embedding.tokens.weight"
+_CONSTANTS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")  # masks and rates, which old files hold
+_PLAIN_BLOCK: Rules = {
     "block.norm_position": ("pre",),
     "block.attention": ("scaled_dot_product",),
     "block.residual": (True,),
@@ -61,7 +61,7 @@ GPT2 = Spelling(
     },
     defaults={"n_inner": None, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5}
     | {"resid_pdrop": 0.1, "embd_pdrop": 0.1, "attn_pdrop": 0.1, "tie_word_embeddings": True},
-    ours={"position": ("learned",), "block.norm": ("layer",), "block.bias": (True,), **PLAIN}
+    ours={"position": ("learned",), "block.norm": ("layer",), "block.bias": (True,), **_PLAIN_BLOCK}
     | {"block.activation": tuple(THEIR_ACTIVATIONS)},
     theirs={
         "activation_function": tuple(ACTIVATIONS),
@@ -100,46 +100,46 @@ LLAMA = Spelling(
     },
     defaults={"num_key_value_heads": None, "attention_dropout": 0.0, "rms_norm_eps": 1e-6, "rope_theta": 10000.0}
     | {"attention_bias": False, "mlp_bias": False, "tie_word_embeddings": False},
-    ours={"position": ("rotary",), "block.norm": ("rms",), "block.activation": ("swiglu",), **PLAIN},
+    ours={"position": ("rotary",), "block.norm": ("rms",), "block.activation": ("swiglu",), **_PLAIN_BLOCK},
     theirs={"hidden_act": ("silu", "swish"), "pretraining_tp": (1, None)},
 )
 FAMILIES = {family.name: family for family in (GPT2, LLAMA)}
 
 
-class Report(NamedTuple):
-    """What came out of a foreign model besides config and tensors; names are in its own spelling."""
+class GPTReport(NamedTuple):
+    """What is known of a converted GPT besides config and tensors; tensors have the names of the original files."""
 
     vocab_size: int  # pieces of its vocabulary
-    loaded: tuple[str, ...]  # tensors that ours are made of
-    left: tuple[str, ...]  # tensors that hold nothing learned and stay behind
+    loaded: tuple[str, ...]  # tensors that became part of our model
+    left: tuple[str, ...]  # tensors that were ignored, since they hold nothing learned
 
 
-def gpt_from_hugging_face(config: Tree, tensors: Mapping[str, Tensor]) -> tuple[GPTConfig, Tensors, Report]:
-    """Translates a GPT-2 or a Llama.
+def gpt_from_hugging_face(config: Tree, tensors: Mapping[str, Tensor]) -> tuple[GPTConfig, Tensors, GPTReport]:
+    """Converts a GPT-2 or a Llama to our GPT.
 
     Args:
-        config: its ``config.json``; what that leaves out has Hugging Face's default.
-        tensors: its ``state_dict``, or what its files hold.
+        config: its ``config.json``; missing keys have Hugging Face's defaults.
+        tensors: its ``state_dict``, or the tensors of its files.
 
     Returns:
         Our config, the ``state_dict`` of ``GPT(config, vocab_size=report.vocab_size)``, and a report. Tensors that
-        need not be turned share the memory of the given ones.
+        need not be transposed share memory with the given ones.
 
     Raises:
-        ModelError: the config says what our model is not, or a tensor is missing, unknown or of another shape.
+        ModelError: our GPT cannot express the config, or a tensor is missing, unknown or of another shape.
     """
     demand({"model_type": None, **config}, {"model_type": tuple(FAMILIES)}, "config.json: ")
     family = FAMILIES[config["model_type"]]
     ours, vocab_size = _our_config(family, config), whole_number(config, "vocab_size")
     stem = "" if any(name.startswith(family.stem) for name in tensors) else family.stem
-    named = {name if name == HEAD else stem + name: tensor for name, tensor in tensors.items()}
-    given = {name: tensor for name, tensor in named.items() if not name.endswith(CONSTANTS)}
+    prefixed = {name if name == _HEAD else stem + name: tensor for name, tensor in tensors.items()}
+    learned = {name: tensor for name, tensor in prefixed.items() if not name.endswith(_CONSTANTS)}
     if ours.tie:
-        tie(given, head=HEAD, table=family.modules["embedding.tokens"] + ".weight")
+        tie(learned, head=_HEAD, table=family.modules["embedding.tokens"] + ".weight")
     blank = _blank(ours, vocab_size)
-    check(given, family.respell(blank))
-    left = tuple(name for name in named if name not in given)
-    return ours, family.unspell(given, blank), Report(vocab_size, tuple(given), left)
+    check(learned, family.respell(blank))
+    left = tuple(name for name in prefixed if name not in learned)
+    return ours, family.unspell(learned, blank), GPTReport(vocab_size, tuple(learned), left)
 
 
 def gpt_to_hugging_face(
@@ -151,21 +151,21 @@ def gpt_to_hugging_face(
     eos_id: int | None = None,
     pad_id: int | None = None,
 ) -> tuple[Tree, Tensors]:
-    """Translates a GPT to Llama, where its positions are rotary, or else to GPT-2.
+    """Converts our GPT to a Llama if its positions are rotary, else to a GPT-2.
 
     Args:
-        config: our config. Rates of dropout that theirs lacks are left out: they change no trained model.
+        config: our config. Dropout rates that theirs lacks are left out; they do not change a trained model.
         tensors: our ``state_dict``; a tied output layer may be missing, as in a checkpoint.
         vocab_size: pieces of the vocabulary.
-        bos_id: what begins a text; None: nothing does.
-        eos_id: what ends it.
-        pad_id: padding.
+        bos_id: the piece that begins a text, or None.
+        eos_id: the piece that ends a text, or None.
+        pad_id: padding, or None.
 
     Returns:
-        A ``config.json``, and a ``state_dict`` with a tied output layer in it, which is the table itself.
+        A ``config.json``, and a ``state_dict``; a tied output layer is in it, as the same tensor as the table.
 
     Raises:
-        ModelError: no GPT-2 or Llama is such a model, or a tensor is missing, unknown or of another shape.
+        ModelError: no GPT-2 or Llama can express our config, or a tensor is missing, unknown or of another shape.
     """
     family = LLAMA if config.position == "rotary" else GPT2
     tree = family.write(config)
@@ -179,34 +179,34 @@ def gpt_to_hugging_face(
         tree |= {"num_key_value_heads": kv_heads, "rope_parameters": rope, "mlp_bias": config.block.bias}
     state = dict(tensors)
     if config.tie:
-        tie(state, head=HEAD, table=TABLE)
+        tie(state, head=_HEAD, table=_TABLE)
     check(state, _blank(config, vocab_size))
     ids = {"bos_token_id": bos_id, "eos_token_id": eos_id, "pad_token_id": pad_id}
     return tree | {"vocab_size": vocab_size, **ids}, family.respell(state)
 
 
 def _our_config(family: Spelling, config: Tree) -> GPTConfig:
-    said: dict[str, Any] = {**family.defaults, **config}
-    demand(said, family.theirs, "config.json: ")
+    values: dict[str, Any] = {**family.defaults, **config}
+    demand(values, family.theirs, "config.json: ")
     if family is GPT2:
-        said["activation_function"] = ACTIVATIONS[said["activation_function"]]
-        if said["n_inner"] is None and isinstance(said.get("n_embd"), int):
-            said["n_inner"] = 4 * said["n_embd"]
-    else:  # transformers 5 has the whole rotation in rope_parameters, older ones in rope_theta and rope_scaling
-        key = "rope_parameters" if said.get("rope_parameters") else "rope_scaling"
-        rope = said.get(key) or {}
+        values["activation_function"] = ACTIVATIONS[values["activation_function"]]
+        if values["n_inner"] is None and isinstance(values.get("n_embd"), int):
+            values["n_inner"] = 4 * values["n_embd"]
+    else:  # transformers 5 has the whole rotation in rope_parameters, older versions in rope_theta and rope_scaling
+        key = "rope_parameters" if values.get("rope_parameters") else "rope_scaling"
+        rope = values.get(key) or {}
         demand(rope, {"rope_type": ("default",), "type": ("default",)}, f"config.json: {key}.")
-        said["rope_theta"] = rope.get("rope_theta", said["rope_theta"])
-        demand(said, {"mlp_bias": (said["attention_bias"],)}, "config.json: ")
-    try:  # of the rates of dropout, what theirs lacks is 0
-        ours = parse(GPTConfig, {"dropout": 0.0} | family.read(said), source="config.json")
+        values["rope_theta"] = rope.get("rope_theta", values["rope_theta"])
+        demand(values, {"mlp_bias": (values["attention_bias"],)}, "config.json: ")
+    try:  # a dropout rate that theirs lacks is 0
+        ours = parse(GPTConfig, {"dropout": 0.0} | family.read(values), source="config.json")
     except UsageError as error:
         raise ModelError(str(error)) from error
-    demand(said, {"head_dim": (None, ours.d_model // ours.n_heads)}, "config.json: ")
+    demand(values, {"head_dim": (None, ours.d_model // ours.n_heads)}, "config.json: ")
     return ours
 
 
 def _blank(config: GPTConfig, vocab_size: int) -> Tensors:
-    """Returns our ``state_dict`` without numbers: names and shapes."""
+    """Returns our ``state_dict`` on the meta device: names and shapes without values."""
     with torch.device("meta"):
         return GPT(config, vocab_size=vocab_size).state_dict()

@@ -1,4 +1,4 @@
-"""Marian of Hugging Face: its ``config.json``, tensors and tokenizers to our encoder-decoder and back."""
+"""Marian of Hugging Face: converts ``config.json``, tensors and tokenizers to our encoder-decoder and back."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clearhead.config import Tree, parse
 from clearhead.errors import ModelError, UsageError
-from clearhead.interop.folder import read_json
+from clearhead.files import read_json
 from clearhead.interop.spelling import ACTIVATIONS, THEIR_ACTIVATIONS, Rules, Tensors, check, demand, tie, whole_number
 from clearhead.interop.tokenizer import SETTINGS
 from clearhead.models.transformer import Transformer, TransformerConfig
@@ -23,7 +23,7 @@ from clearhead.text.tokenizer import Tokenizer
 SIDES = ("encoder", "decoder")
 TABLES = ("model.shared.weight", "lm_head.weight", *(f"model.{side}.embed_tokens.weight" for side in SIDES))
 OUR_TABLES = ("encoder.embedding.tokens.weight", "decoder.embedding.tokens.weight", "lm_head.weight")
-BIAS, OUR_BIAS = "final_logits_bias", "lm_head.bias"
+_BIAS, _OUR_BIAS = "final_logits_bias", "lm_head.bias"
 POSITIONS = tuple(f"model.{side}.embed_positions.weight" for side in SIDES)
 MODULES = {
     **{f"attn.{name}_proj": f"self_attn.{name}_proj" for name in "qkv"},
@@ -48,7 +48,7 @@ FIELDS = {
     "block.mlp_dropout": "activation_dropout",
 }
 DEFAULTS = {"dropout": 0.1, "attention_dropout": 0.0, "activation_dropout": 0.0, "activation_function": "gelu"}
-NAMED = {**ACTIVATIONS, "swish": "silu"}
+MARIAN_ACTIVATIONS = {**ACTIVATIONS, "swish": "silu"}
 THEIRS: Rules = {
     "model_type": ("marian",),
     "scale_embedding": (True,),
@@ -59,7 +59,7 @@ THEIRS: Rules = {
     "normalize_embedding": (False,),
     "add_final_layer_norm": (False,),
     "static_position_embeddings": (True,),
-    "activation_function": tuple(NAMED),
+    "activation_function": tuple(MARIAN_ACTIVATIONS),
 }
 OURS: Rules = {
     "position": ("sinusoidal",),
@@ -77,74 +77,76 @@ MARKS = {"pad": "pad_token_id", "bos": "decoder_start_token_id", "eos": "eos_tok
 FILES = ("source.spm", "target.spm", "vocab.json")
 
 
-class Report(NamedTuple):
-    """What came out of a foreign model besides config and tensors; names are in its own spelling."""
+class MarianReport(NamedTuple):
+    """What is known of a converted Marian besides config and tensors; tensors have the names of the original files."""
 
     vocab_size: int  # pieces of its vocabulary
-    loaded: tuple[str, ...]  # tensors that ours are made of
-    left: tuple[str, ...]  # tables of positions, which ours has of its own
+    loaded: tuple[str, ...]  # tensors that became part of our model
+    left: tuple[str, ...]  # tables of positions, which were ignored: our model computes its own
 
 
-def marian_from_hugging_face(config: Tree, tensors: Mapping[str, Tensor]) -> tuple[TransformerConfig, Tensors, Report]:
-    """Translates a Marian.
+def marian_from_hugging_face(
+    config: Tree, tensors: Mapping[str, Tensor]
+) -> tuple[TransformerConfig, Tensors, MarianReport]:
+    """Converts a Marian to our encoder-decoder.
 
-    Its positions have all sines before all cosines, ours have them in turn: features of the hidden states change their
-    places, and no number changes.
+    Marian's positions have all sines before all cosines, ours alternate; so the features of the hidden states are
+    reordered, and the results stay the same.
 
     Args:
-        config: its ``config.json``; what that leaves out has Hugging Face's default.
-        tensors: its ``state_dict``, or what its files hold.
+        config: its ``config.json``; missing keys have Hugging Face's defaults.
+        tensors: its ``state_dict``, or the tensors of its files.
 
     Returns:
         Our config, the ``state_dict`` of ``Transformer``, and a report.
 
     Raises:
-        ModelError: the config says what our model is not, or a tensor is missing, unknown or of another shape.
+        ModelError: our model cannot express the config, or a tensor is missing, unknown or of another shape.
     """
-    said: dict[str, Any] = {**DEFAULTS, **config}
-    demand({"model_type": None, "scale_embedding": False, **said}, THEIRS, "config.json: ")
+    values: dict[str, Any] = {**DEFAULTS, **config}
+    demand({"model_type": None, "scale_embedding": False, **values}, THEIRS, "config.json: ")
     vocab_size = whole_number(config, "vocab_size")
     for name in FIELDS.values():
-        if name not in said:
+        if name not in values:
             raise ModelError(f"config.json: {name} is missing")
-    same = {"decoder_ffn_dim": said["encoder_ffn_dim"], "decoder_attention_heads": said["encoder_attention_heads"]}
-    demand(said, {name: (value,) for name, value in same.items()}, "config.json: ")
-    demand(said, {"decoder_vocab_size": (None, vocab_size)}, "config.json: ")
-    ours = _our_config(said, biased=BIAS in tensors)
-    given = {name: tensor for name, tensor in tensors.items() if name not in POSITIONS}
-    table = next((name for name in TABLES if name in given), TABLES[0])
+    same = {"decoder_ffn_dim": values["encoder_ffn_dim"], "decoder_attention_heads": values["encoder_attention_heads"]}
+    demand(values, {name: (value,) for name, value in same.items()}, "config.json: ")
+    demand(values, {"decoder_vocab_size": (None, vocab_size)}, "config.json: ")
+    our_config = _our_config(values, biased=_BIAS in tensors)
+    theirs = {name: tensor for name, tensor in tensors.items() if name not in POSITIONS}
+    table = next((name for name in TABLES if name in theirs), TABLES[0])
     for name in TABLES:
-        tie(given, head=name, table=table)
-    blank = _blank(ours, vocab_size)
-    wanted = {_theirs(own): tensor for own, tensor in blank.items() if own not in OUR_TABLES}
-    if BIAS in wanted:
-        wanted[BIAS] = wanted[BIAS][None]
-    check(given, wanted | dict.fromkeys(TABLES, blank["lm_head.weight"]))
-    order = _order(ours.d_model)
-    found = {own: _moved(own, given[_theirs(own)], order) for own in blank if own not in (*OUR_TABLES, OUR_BIAS)}
-    if BIAS in given:
-        found[OUR_BIAS] = given[BIAS][0].clone()
-    found |= dict.fromkeys(OUR_TABLES, given[TABLES[0]][:, order])
-    report = Report(vocab_size, tuple(name for name in tensors if name in given), tuple(tensors.keys() - given.keys()))
-    return ours, found, report
+        tie(theirs, head=name, table=table)
+    blank = _blank(our_config, vocab_size)
+    expected = {_their_name(own): tensor for own, tensor in blank.items() if own not in OUR_TABLES}
+    if _BIAS in expected:
+        expected[_BIAS] = expected[_BIAS][None]
+    check(theirs, expected | dict.fromkeys(TABLES, blank["lm_head.weight"]))
+    order, names = _order(our_config.d_model), [own for own in blank if own not in (*OUR_TABLES, _OUR_BIAS)]
+    ours = {own: _reordered(own, theirs[_their_name(own)], order) for own in names}
+    if _BIAS in theirs:
+        ours[_OUR_BIAS] = theirs[_BIAS][0].clone()
+    ours |= dict.fromkeys(OUR_TABLES, theirs[TABLES[0]][:, order])
+    loaded = tuple(name for name in tensors if name in theirs)
+    return our_config, ours, MarianReport(vocab_size, loaded, left=tuple(tensors.keys() - theirs.keys()))
 
 
 def marian_to_hugging_face(
     config: TransformerConfig, tensors: Mapping[str, Tensor], *, vocab_size: int, ids: SpecialIds
 ) -> tuple[Tree, Tensors]:
-    """Translates an encoder-decoder of ours to the Marian that is the same.
+    """Converts our encoder-decoder to a Marian.
 
     Args:
-        config: our config. Rates of dropout that theirs lacks are left out: they change no trained model.
-        tensors: our ``state_dict``; tied tables may be there once, as in a checkpoint.
-        vocab_size: pieces of the vocabulary of both languages.
+        config: our config. Dropout rates that theirs lacks are left out; they do not change a trained model.
+        tensors: our ``state_dict``; a tied table may be there under one name only, as in a checkpoint.
+        vocab_size: pieces of the joint vocabulary.
         ids: the special pieces.
 
     Returns:
         A ``config.json``, and a ``state_dict``.
 
     Raises:
-        ModelError: no Marian is such a model, or a tensor is missing, unknown or of another shape.
+        ModelError: no Marian can express our config, or a tensor is missing, unknown or of another shape.
     """
     block = config.block
     flat = {**vars(config), **{f"block.{name}": value for name, value in vars(block).items()}}
@@ -154,12 +156,12 @@ def marian_to_hugging_face(
     for name in OUR_TABLES:
         tie(state, head=name, table=OUR_TABLES[0])
     check(state, _blank(config, vocab_size))
-    back = _order(config.d_model).argsort()
-    theirs = {_theirs(own): _moved(own, state[own], back) for own in state if own not in (*OUR_TABLES, OUR_BIAS)}
-    bias = state[OUR_BIAS] if OUR_BIAS in state else torch.zeros(vocab_size)
-    theirs = {TABLES[0]: state[OUR_TABLES[0]][:, back], BIAS: bias[None], **theirs}
+    order, names = _order(config.d_model).argsort(), [own for own in state if own not in (*OUR_TABLES, _OUR_BIAS)]
+    theirs = {_their_name(own): _reordered(own, state[own], order) for own in names}
+    bias = state[_OUR_BIAS] if _OUR_BIAS in state else torch.zeros(vocab_size)
+    theirs = {TABLES[0]: state[OUR_TABLES[0]][:, order], _BIAS: bias[None], **theirs}
     tree: Tree = {name: flat[own] for own, name in FIELDS.items()}
-    tree |= {name: allowed[0] for name, allowed in THEIRS.items() if name not in ("activation_function",)}
+    tree |= {name: allowed[0] for name, allowed in THEIRS.items() if name != "activation_function"}
     tree |= {"architectures": ["MarianMTModel"], "vocab_size": vocab_size, "decoder_vocab_size": vocab_size}
     tree |= {"decoder_ffn_dim": config.d_ff, "decoder_attention_heads": config.n_heads}
     tree["activation_function"] = THEIR_ACTIVATIONS[block.activation]
@@ -168,14 +170,14 @@ def marian_to_hugging_face(
 
 
 def read_marian_tokenizers(folder: Path, config: Tree, vocab_size: int) -> tuple[Tokenizer, Tokenizer]:
-    """Reads ``source.spm``, ``target.spm`` and ``vocab.json``: what cuts each language, and the ids of both.
+    """Reads ``source.spm`` and ``target.spm``, which segment the two languages, and ``vocab.json``, the ids of both.
 
     Raises:
-        ModelError: a file is missing or damaged, or a language is cut in a way that ours cannot do.
+        ModelError: a file is missing or damaged, or our tokenizer cannot segment as the file says.
     """
     numbers = read_json(folder / "vocab.json")
     if not all(type(index) is int for index in numbers.values()) or not numbers:
-        raise ModelError(f"{str(folder / 'vocab.json')!r} is no table of pieces and ids")
+        raise ModelError(f"{str(folder / 'vocab.json')!r} is not a table of pieces and ids")
     for piece in numbers:
         if re.fullmatch(r">>.+<<", piece):
             raise ModelError(
@@ -184,7 +186,7 @@ def read_marian_tokenizers(folder: Path, config: Tree, vocab_size: int) -> tuple
     if "<unk>" not in numbers:
         raise ModelError(f"{str(folder)!r}: vocab.json has no <unk>")
     ids = SpecialIds(**{role: whole_id(config, key) for role, key in MARKS.items()}, unk=numbers["<unk>"])
-    found = []
+    adopted_tokenizers = []
     for name in FILES[:2]:
         if not (folder / name).is_file():
             raise ModelError(f"{str(folder)!r} has no tokenizer: {', '.join(FILES)}, or tokenizer.json is needed")
@@ -194,34 +196,36 @@ def read_marian_tokenizers(folder: Path, config: Tree, vocab_size: int) -> tuple
             adopted.build()
         except ValueError as error:
             raise ModelError(f"{str(folder / name)!r}: {error}") from error
-        found.append(Tokenizer.adopt(adopted))
-    return found[0], found[1]
+        adopted_tokenizers.append(Tokenizer.adopt(adopted))
+    src, tgt = adopted_tokenizers
+    return src, tgt
 
 
 def write_marian_tokenizers(src: Tokenizer, tgt: Tokenizer, *, languages: tuple[str, str]) -> dict[str, str | bytes]:
-    """Returns the files of tokenizers that ``read_marian_tokenizers`` read, by name."""
-    found: dict[str, str | bytes] = {}
+    """Returns the files of two tokenizers that ``read_marian_tokenizers`` has read: file name -> content."""
+    files: dict[str, str | bytes] = {}
     for name, tokenizer in zip(FILES[:2], (src, tgt), strict=True):
         assert isinstance(tokenizer.source, Adopted)
-        found[name] = base64.b64decode(tokenizer.source.segmenter)
-        found[FILES[2]] = json.dumps(tokenizer.source.numbers, ensure_ascii=False) + "\n"
+        files[name] = base64.b64decode(tokenizer.source.segmenter)
+        files[FILES[2]] = json.dumps(tokenizer.source.numbers, ensure_ascii=False) + "\n"
     settings = {"tokenizer_class": "MarianTokenizer", "source_lang": languages[0], "target_lang": languages[1]}
-    named = {"pad_token": tgt.ids.pad, "eos_token": tgt.ids.eos, "unk_token": tgt.ids.unk}
-    settings |= {name: tgt.piece(index) for name, index in named.items()}
-    return {**found, SETTINGS: json.dumps(settings, ensure_ascii=False, indent=2) + "\n"}
+    specials = {"pad_token": tgt.ids.pad, "eos_token": tgt.ids.eos, "unk_token": tgt.ids.unk}
+    settings |= {name: tgt.piece(index) for name, index in specials.items()}
+    return {**files, SETTINGS: json.dumps(settings, ensure_ascii=False, indent=2) + "\n"}
 
 
 def whole_id(config: Tree, key: str) -> int:
-    """Returns the id of a special piece that a ``config.json`` has under ``key``; raises ModelError for none."""
+    """Returns the id of a special piece from a ``config.json``; raises ModelError if ``key`` has no id."""
     index = config.get(key)
     if type(index) is not int or index < 0:
         raise ModelError(f"config.json: {key} = {index!r}: must be an id")
     return index
 
 
-def _our_config(said: Mapping[str, Any], *, biased: bool) -> TransformerConfig:
-    flat = {own: allowed[0] for own, allowed in OURS.items()} | {own: said[name] for own, name in FIELDS.items()}
-    flat |= {"block.activation": NAMED[said["activation_function"]], "block.bias": "all" if biased else True}
+def _our_config(values: Mapping[str, Any], *, biased: bool) -> TransformerConfig:
+    flat = {own: allowed[0] for own, allowed in OURS.items()} | {own: values[name] for own, name in FIELDS.items()}
+    flat["block.activation"] = MARIAN_ACTIVATIONS[values["activation_function"]]
+    flat["block.bias"] = "all" if biased else True
     block = {own.removeprefix("block."): value for own, value in flat.items() if "." in own}
     tree = {own: value for own, value in flat.items() if "." not in own} | {"block": block}
     try:
@@ -230,22 +234,25 @@ def _our_config(said: Mapping[str, Any], *, biased: bool) -> TransformerConfig:
         raise ModelError(str(error)) from error
 
 
-def _theirs(own: str) -> str:
+def _their_name(own: str) -> str:
     """Returns their name of one of our tensors."""
-    if own == OUR_BIAS:
-        return BIAS
+    if own == _OUR_BIAS:
+        return _BIAS
     side, _, number, rest = own.split(".", 3)
     module, _, kind = rest.rpartition(".")
     return f"model.{side}.layers.{number}.{MODULES[module]}.{kind}"
 
 
 def _order(d_model: int) -> Tensor:
-    """Returns for each of our features which of theirs it is."""
+    """Returns the index among their features of each of ours."""
     return torch.arange(d_model).view(2, -1).T.reshape(-1)
 
 
-def _moved(own: str, tensor: Tensor, order: Tensor) -> Tensor:
-    """Puts the features of hidden states in another order: inputs of a projection, outputs of what ends a branch."""
+def _reordered(own: str, tensor: Tensor, order: Tensor) -> Tensor:
+    """Reorders the axis of our tensor ``own`` that belongs to hidden states.
+
+    It is the output of norms and of the last projection of a branch, and the input of all other projections.
+    """
     module = own.rpartition(".")[0]
     if module.endswith(("o_proj", "down_proj", "norm")):
         return tensor[order]
@@ -253,6 +260,6 @@ def _moved(own: str, tensor: Tensor, order: Tensor) -> Tensor:
 
 
 def _blank(config: TransformerConfig, vocab_size: int) -> Tensors:
-    """Returns our ``state_dict`` without numbers: names and shapes."""
+    """Returns our ``state_dict`` on the meta device: names and shapes without values."""
     with torch.device("meta"):
         return Transformer(config, src_vocab_size=vocab_size, vocab_size=vocab_size).state_dict()

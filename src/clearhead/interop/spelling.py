@@ -1,4 +1,4 @@
-"""A foreign model's spelling: which key of its config and which of its tensors is which of ours."""
+"""How Hugging Face spells our models: which key and tensor name of theirs is which of ours, and checks for both."""
 
 import re
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from clearhead.config import Tree, as_tree
 from clearhead.errors import ModelError
 
 Tensors = dict[str, Tensor]
-Rules = Mapping[str, tuple[Any, ...]]  # key -> the values that it may have, the usual one first
-ACTIVATIONS = {
+Rules = Mapping[str, tuple[Any, ...]]  # key -> the values that it may have, the default first
+ACTIVATIONS = {  # their name -> ours; where they have two names for one of ours, the second is the one we write
     "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu_new": "gelu_tanh",  # of two names of theirs the later is the one that ours becomes
+    "gelu_new": "gelu_tanh",
     "gelu": "gelu",
     "relu": "relu",
     "silu": "silu",
@@ -26,123 +26,123 @@ THEIR_ACTIVATIONS = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
 
 @dataclass(frozen=True)
 class Spelling:
-    """How Hugging Face writes down the models of one family."""
+    """The names of one model family in Hugging Face's configs and files."""
 
     name: str
     """Its ``model_type``."""
     architecture: str
     """Its class."""
     stem: str
-    """What all tensors' names but the output layer's begin with; files of a model without one leave it out."""
+    """Prefix of all tensor names except the output layer's; files of a model without an output layer leave it out."""
     modules: Mapping[str, str]
-    """Our module -> theirs; ``layers`` is what stands before a layer's number, and a layer's parts come without."""
+    """Our module -> theirs; ``layers`` -> the prefix of a layer's number; modules inside a layer are without prefix."""
     fields: Mapping[str, str]
-    """Key of our config -> theirs; a key of its block is written ``block.key``."""
+    """Key of our config -> theirs; a key of our block is written ``block.key``."""
     defaults: Mapping[str, Any]
-    """What it means that a key of theirs is not there."""
+    """Their keys that a file may leave out, with the values that they then have."""
     ours: Rules
-    """What our config has to say, so that theirs can say it."""
+    """Values that our config must have, so that the model can be written in their format."""
     theirs: Rules
-    """What their config has to say, so that ours can say it."""
+    """Values that their config must have, so that it can be read as one of our models."""
 
-    def read(self, said: Mapping[str, Any]) -> Tree:
-        """Returns their config as a tree of ours; raises ModelError for a key without a default that is not there."""
+    def read(self, config: Mapping[str, Any]) -> Tree:
+        """Returns their config as a tree of ours; raises ModelError for a missing key that has no default."""
         for name in self.fields.values():
-            if name not in said:
+            if name not in config:
                 raise ModelError(f"config.json: {name} is missing")
         flat = {own: allowed[0] for own, allowed in self.ours.items()}
-        flat |= {own: said.get(name) for own, name in self.fields.items()}
+        flat |= {own: config.get(name) for own, name in self.fields.items()}
         block = {own.removeprefix("block."): value for own, value in flat.items() if "." in own}
         return {own: value for own, value in flat.items() if "." not in own} | {"block": block}
 
     def write(self, config: Any) -> Tree:
-        """Returns our config, a dataclass with a ``block``, in their keys.
+        """Returns our config, a dataclass with a ``block``, as a tree of theirs.
 
         Raises:
-            ModelError: theirs cannot say the same.
+            ModelError: their format cannot express our config.
         """
         tree = as_tree(config)
         flat = tree | {f"block.{own}": value for own, value in tree["block"].items()}
         demand(flat, self.ours, f"Hugging Face's {self.name}: model.")
-        usual = {name: allowed[0] for name, allowed in self.theirs.items()}
-        return {**usual, "model_type": self.name, "architectures": [self.architecture]} | {
+        fixed = {name: allowed[0] for name, allowed in self.theirs.items()}
+        return {**fixed, "model_type": self.name, "architectures": [self.architecture]} | {
             name: flat[own] for own, name in self.fields.items()
         }
 
     def respell(self, ours: Mapping[str, Tensor]) -> Tensors:
-        """Returns our tensors in their names and shapes; what need not be joined or turned shares its memory."""
+        """Returns our tensors under their names and in their shapes, sharing memory with ours where possible."""
         theirs: Tensors = {}
-        for name, parts in self._places(ours).items():
-            whole = ours[parts[0]] if len(parts) == 1 else torch.cat([ours[part] for part in parts])
-            theirs[name] = _turned(name, whole)
+        for name, parts in self._parts(ours).items():
+            joined = ours[parts[0]] if len(parts) == 1 else torch.cat([ours[part] for part in parts])
+            theirs[name] = _transpose_conv1d(name, joined)
         return theirs
 
     def unspell(self, theirs: Mapping[str, Tensor], blank: Mapping[str, Tensor]) -> Tensors:
-        """Returns their tensors in our names and shapes, which ``blank`` has: the inverse of ``respell``."""
+        """Returns their tensors under the names and in the shapes of ``blank``: the inverse of ``respell``."""
         ours: Tensors = {}
-        for name, parts in self._places(blank).items():
-            pieces = _turned(name, theirs[name]).split([len(blank[part]) for part in parts])
+        for name, parts in self._parts(blank).items():
+            pieces = _transpose_conv1d(name, theirs[name]).split([len(blank[part]) for part in parts])
             ours.update(zip(parts, pieces, strict=True))
         return ours
 
-    def _places(self, names: Mapping[str, Tensor]) -> dict[str, list[str]]:
-        """Returns for each name of theirs ours, in the order in which that tensor holds them."""
-        places: dict[str, list[str]] = {}
-        for name in names:
-            module, _, kind = name.rpartition(".")
+    def _parts(self, ours: Mapping[str, Tensor]) -> dict[str, list[str]]:
+        """Returns, for each tensor of theirs, the names of our tensors that it consists of, in order."""
+        parts: dict[str, list[str]] = {}
+        for own in ours:
+            module, _, kind = own.rpartition(".")
             layer = re.match(r"layers\.\d+\.", module)
             start = layer[0] if layer else ""
             theirs = start.replace("layers", self.modules["layers"]) + self.modules[module.removeprefix(start)]
-            places.setdefault(f"{theirs}.{kind}", []).append(name)
-        return places
+            parts.setdefault(f"{theirs}.{kind}", []).append(own)
+        return parts
 
 
-def demand(said: Mapping[str, Any], rules: Rules, before: str) -> None:
-    """Refuses the first value that the rules do not admit; what is not there has the usual one.
+def demand(values: Mapping[str, Any], rules: Rules, prefix: str) -> None:
+    """Checks ``values`` against ``rules``; a key that is missing has the default.
 
     Raises:
-        ModelError: ``before``, the key, the value and the rule.
+        ModelError: a value is not allowed; the message is ``prefix``, the key, the value and the rule.
     """
     for name, allowed in rules.items():
-        if said.get(name, allowed[0]) not in allowed:
-            raise ModelError(f"{before}{name} = {said[name]!r}: must be {' or '.join(map(repr, allowed))}")
+        if values.get(name, allowed[0]) not in allowed:
+            raise ModelError(f"{prefix}{name} = {values[name]!r}: must be {' or '.join(map(repr, allowed))}")
 
 
-def whole_number(config: Tree, key: str, usual: int | None = None) -> int:
-    """Returns a size that a ``config.json`` has under ``key``, or the usual one where it has none.
+def whole_number(config: Tree, key: str, default: int | None = None) -> int:
+    """Returns the size that a ``config.json`` has under ``key``, or ``default`` if it has none.
 
     Raises:
-        ModelError: there is none, or it is no size.
+        ModelError: there is neither, or the value is not a whole number of at least 1.
     """
-    size = usual if config.get(key) is None else config[key]
+    size = default if config.get(key) is None else config[key]
     if type(size) is not int or size < 1:
         raise ModelError(f"config.json: {key} = {size!r}: must be a whole number of at least 1")
     return size
 
 
-def check(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Refuses tensors that are not those of ``wanted`` by name and shape.
+def check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Checks that ``tensors`` have the names and shapes of ``expected``.
 
     Raises:
         ModelError: a tensor is missing, unknown or of another shape; the message names the first.
     """
-    for name in sorted(given.keys() ^ wanted.keys()):
-        raise ModelError(f"tensor {name!r} is {'missing' if name in wanted else 'not part of this model'}")
-    for name, tensor in wanted.items():
-        if (shape := list(given[name].shape)) != list(tensor.shape):
+    for name in sorted(tensors.keys() ^ expected.keys()):
+        raise ModelError(f"tensor {name!r} is {'missing' if name in expected else 'not part of this model'}")
+    for name, tensor in expected.items():
+        if (shape := list(tensors[name].shape)) != list(tensor.shape):
             raise ModelError(f"tensor {name!r} has shape {shape}, this model needs {list(tensor.shape)}")
 
 
 def tie(tensors: Tensors, *, head: str, table: str) -> None:
-    """Adds a tied output layer that is not there.
+    """Adds the tied output layer ``head``, which is the same tensor as ``table``, unless it is there already.
 
     Raises:
-        ModelError: the one that is there is another.
+        ModelError: it is there and differs from ``table``.
     """
     if table in tensors and not torch.equal(tensors.setdefault(head, tensors[table]), tensors[table]):
         raise ModelError(f"tensor {head!r} differs from {table!r}, to which the config ties it")
 
 
-def _turned(theirs: str, whole: Tensor) -> Tensor:
-    """Transposes the weight of a ``Conv1D``, GPT-2's own linear layer, which is [in, out]."""
-    return whole.T.contiguous() if re.search(r"\.c_\w+\.weight$", theirs) else whole
+def _transpose_conv1d(name: str, tensor: Tensor) -> Tensor:
+    """Transposes the weight of a ``Conv1D``, GPT-2's linear layer, which is [in, out]; returns others unchanged."""
+    return tensor.T.contiguous() if re.search(r"\.c_\w+\.weight$", name) else tensor

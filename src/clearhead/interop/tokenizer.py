@@ -1,4 +1,4 @@
-"""Tokenizers of Hugging Face folders: theirs adopted, ours written down for them."""
+"""Tokenizers of Hugging Face folders: reads theirs, and writes ours as files that their library loads."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from clearhead.config import Tree
 from clearhead.errors import ModelError
-from clearhead.interop.folder import read_json
+from clearhead.files import read_json
 from clearhead.text.adopted import Adopted
 from clearhead.text.normalize import HALF_WIDTH
 from clearhead.text.pipeline import SPACE, build
@@ -19,21 +19,22 @@ from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 FILE, SETTINGS, NAMES = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 ROLES = ("pad", "bos", "eos", "unk", "cls", "sep", "mask")
 Template = Literal["plain", "begin", "end", "segments"]
-"""What stands around a text there: nothing, an end mark before or behind it, or ``[CLS] A [SEP] B [SEP]``."""
-# what the first BERTs' files leave to the class of their tokenizer
+"""Special pieces that their tokenizer adds to a text: none, a mark before it, a mark after it, or BERT's ``[CLS] A
+[SEP] B [SEP]``."""
+# names that the files of the first BERTs leave out, since the class of their tokenizer has them
 BERT_NAMES = {f"{role}_token": f"[{role.upper()}]" for role in ("pad", "unk", "cls", "sep", "mask")}
 
 
 def read_tokenizer(folder: Path, config: Tree, vocab_size: int) -> Tokenizer:
-    """Adopts the tokenizer of a folder: ``tokenizer.json``, or what older ones have in its place.
+    """Reads the tokenizer of a folder: ``tokenizer.json``, or the files that older models have instead.
 
     Args:
-        folder: of a model.
-        config: its ``config.json``, which may name ids that the tokenizer's files do not.
+        folder: the folder of a model.
+        config: its ``config.json``, which may have ids of special pieces that the tokenizer's files lack.
         vocab_size: rows of the model's table.
 
     Raises:
-        ModelError: there is none, it has parts that are not known, or it does not fit the model.
+        ModelError: there is no tokenizer, it has unknown parts, or it does not fit the model.
     """
     settings: Tree = dict(BERT_NAMES) if config.get("model_type") == "bert" else {}
     for name in (NAMES, SETTINGS):
@@ -44,21 +45,22 @@ def read_tokenizer(folder: Path, config: Tree, vocab_size: int) -> Tokenizer:
         pipeline = blank.build().pipeline
     except ValueError as error:
         raise ModelError(f"{str(folder)!r}: {error}") from error
-    found = {role: _id_of(role, settings, config, pipeline) for role in ROLES}
-    found["eos"] = next((found[role] for role in ("eos", "sep", "bos") if found[role] != ABSENT), ABSENT)
-    for role in ("pad", "bos"):  # one piece for two roles is the end mark: it is a piece of texts, and is trained
-        found[role] = ABSENT if found[role] == found["eos"] else found[role]
-    before = _before(pipeline)
-    begin = next((one for one in (*before[:1], found["bos"], found["eos"]) if one != ABSENT), 0)
-    return Tokenizer.adopt(Adopted(content, SpecialIds(**found), begin, bool(before), vocab_size))
+    ids = {role: _id_of(role, settings, config, pipeline) for role in ROLES}
+    ids["eos"] = next((ids[role] for role in ("eos", "sep", "bos") if ids[role] != ABSENT), ABSENT)
+    for role in ("pad", "bos"):  # a piece with two roles is the end mark, which is part of texts and is trained
+        ids[role] = ABSENT if ids[role] == ids["eos"] else ids[role]
+    template_start = _template_start(pipeline)
+    begin = next((index for index in (*template_start[:1], ids["bos"], ids["eos"]) if index != ABSENT), 0)
+    return Tokenizer.adopt(Adopted(content, SpecialIds(**ids), begin, bool(template_start), vocab_size))
 
 
 def write_tokenizer(tokenizer: Tokenizer, *, template: Template) -> dict[str, str]:
-    """Returns the files that make Hugging Face's fast tokenizer give the same ids, by name.
+    """Returns files with which Hugging Face's fast tokenizer gives the same ids: file name -> content.
 
     Args:
-        tokenizer: ours, or one that was adopted, which is written as it came.
-        template: what its model reads around a text; ours of several documents learn an end mark before it.
+        tokenizer: ours, or an adopted one, which is written unchanged.
+        template: the special pieces that its model expects around a text; models trained on several documents expect
+            an end mark before it.
     """
     if isinstance(tokenizer.source, Adopted):
         content, names = tokenizer.source.content, _names(tokenizer)
@@ -68,19 +70,19 @@ def write_tokenizer(tokenizer: Tokenizer, *, template: Template) -> dict[str, st
     settings: Tree = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, **names}
     if template == "segments":
         settings["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
-    # text that spells a special piece is text, unless a model is asked for what a mask in it hides
+    # the name of a special piece in a text is ordinary text, except for masked models, which must see [MASK]
     settings["split_special_tokens"] = template != "segments"
     return {FILE: content, SETTINGS: json.dumps(settings, ensure_ascii=False, indent=2) + "\n"}
 
 
 def _names(tokenizer: Tokenizer) -> dict[str, str]:
     ids = {role: getattr(tokenizer.ids, role) for role in ROLES}
-    hidden = " " if tokenizer.config.kind == "unigram" else ""
-    return {f"{role}_token": hidden + tokenizer.piece(index) for role, index in ids.items() if index != ABSENT}
+    prefix = " " if tokenizer.config.kind == "unigram" else ""  # see _written
+    return {f"{role}_token": prefix + tokenizer.piece(index) for role, index in ids.items() if index != ABSENT}
 
 
 def _content(folder: Path, settings: Tree) -> str:
-    """Returns the ``tokenizer.json`` of a folder, made of older files where there is none."""
+    """Returns the ``tokenizer.json`` of a folder, or makes one from the files of older models."""
     try:
         if (folder / FILE).is_file():
             return (folder / FILE).read_text(encoding="utf-8")
@@ -104,15 +106,15 @@ def _content(folder: Path, settings: Tree) -> str:
             )
     except ModelError:
         raise
-    except Exception as error:  # of the library, which has no class of its own for them
+    except Exception as error:  # the tokenizers library raises plain Exception
         raise ModelError(f"{str(folder)!r}: the tokenizer's files cannot be read: {error}") from error
-    named = {name for role in ROLES if (name := _name(role, settings)) and pipeline.token_to_id(name) is not None}
-    pipeline.add_special_tokens(sorted(named))
+    names = {name for role in ROLES if (name := _name(role, settings)) and pipeline.token_to_id(name) is not None}
+    pipeline.add_special_tokens(sorted(names))
     return str(pipeline.to_str())
 
 
 def _name(role: str, settings: Tree) -> str | None:
-    """Returns the name of a special piece, which is a string or a table with one."""
+    """Returns the name of a special piece; the settings have it as a string or under the key ``content``."""
     name = settings.get(f"{role}_token")
     name = name.get("content") if isinstance(name, dict) else name
     return name if isinstance(name, str) else None
@@ -122,12 +124,13 @@ def _id_of(role: str, settings: Tree, config: Tree, pipeline: hf.Tokenizer) -> i
     name = _name(role, settings)
     if name is not None and (index := pipeline.token_to_id(name)) is not None:
         return int(index)
-    said = config.get(f"{role}_token_id")
-    first = said[0] if isinstance(said, list) and said else said
-    return first if type(first) is int and first >= 0 and pipeline.id_to_token(first) is not None else ABSENT
+    index = config.get(f"{role}_token_id")
+    if isinstance(index, list) and index:
+        index = index[0]
+    return index if type(index) is int and index >= 0 and pipeline.id_to_token(index) is not None else ABSENT
 
 
-def _before(pipeline: hf.Tokenizer) -> list[int]:
+def _template_start(pipeline: hf.Tokenizer) -> list[int]:
     """Returns the ids that the tokenizer's template puts in front of a text."""
     plain, full = (pipeline.encode("a", add_special_tokens=added).ids for added in (False, True))
     for start in range(len(full) - len(plain) + 1):
@@ -137,7 +140,7 @@ def _before(pipeline: hf.Tokenizer) -> list[int]:
 
 
 def _written(tokenizer: Tokenizer, specials: tuple[str, ...], template: Template) -> str:
-    """Writes a tokenizer of ours as a ``tokenizer.json`` that gives the same ids."""
+    """Writes our tokenizer as a ``tokenizer.json`` that gives the same ids."""
     config, source = tokenizer.config, tokenizer.source
     assert not isinstance(source, Adopted)
     assert config.kind != "adopted"
@@ -154,21 +157,21 @@ def _written(tokenizer: Tokenizer, specials: tuple[str, ...], template: Template
             parts = [decoders.Replace(SPACE, " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
             pipeline.decoder = decoders.Sequence(parts)
     tree = json.loads(pipeline.to_str())
-    if config.kind == "unigram":  # it would find the piece "</s>" in a text, so they keep the names that no text has
+    if config.kind == "unigram":  # it would cut the piece "</s>" out of a text, so it keeps names that start with " "
         specials = tuple(" " + name for name in specials)
     else:
-        _show(tree["model"], specials)
+        _restore_names(tree["model"], specials)
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     tree["added_tokens"] = [{"id": index, "content": name, **flags} for index, name in enumerate(specials)]
-    if tokenizer.ids.mask != ABSENT:  # a space before it belongs to it, as to a piece that begins a word
+    if tokenizer.ids.mask != ABSENT:  # the mask takes the space before it, as a piece at the start of a word does
         tree["added_tokens"][tokenizer.ids.mask]["lstrip"] = config.kind != "char"
-    if around := _around(tokenizer, specials, template):
-        tree["post_processor"] = json.loads(around.__getstate__())
+    if post_processor := _post_processor(tokenizer, specials, template):
+        tree["post_processor"] = json.loads(post_processor.__getstate__())
     return json.dumps(tree, ensure_ascii=False)
 
 
-def _around(tokenizer: Tokenizer, specials: tuple[str, ...], template: Template) -> Any:
-    """Returns what puts special pieces around a text, None where there are none."""
+def _post_processor(tokenizer: Tokenizer, specials: tuple[str, ...], template: Template) -> Any:
+    """Returns the part of a tokenizer that adds special pieces around a text, or None for ``plain``."""
     if template == "plain":
         return None
     if template == "begin":
@@ -180,32 +183,32 @@ def _around(tokenizer: Tokenizer, specials: tuple[str, ...], template: Template)
     cls, sep = tokenizer.ids.cls, tokenizer.ids.sep
     first, last = specials[cls], specials[sep]
     return processors.TemplateProcessing(
-        single=[f"{first}:0", "$A:0", f"{last}:0"],  # a list: unigram hides their names behind a space
+        single=[f"{first}:0", "$A:0", f"{last}:0"],  # not one string, since unigram's names contain a space
         pair=[f"{first}:0", "$A:0", f"{last}:0", "$B:1", f"{last}:1"],
         special_tokens=[(first, cls), (last, sep)],
     )
 
 
 def _normalizers(config: TokenizerConfig) -> list[Any]:
-    """What our tokenizer does to a text before it is cut."""
-    found: list[Any] = []
+    """Returns the normalization that our tokenizer applies to a text before segmenting it."""
+    steps: list[Any] = []
     match config.normalization:
         case "nfc":
-            found.append(normalizers.NFC())
+            steps.append(normalizers.NFC())
         case "nfkc":
-            found.append(normalizers.NFKC())
+            steps.append(normalizers.NFKC())
         case "halfwidth":
-            found += [normalizers.Replace(chr(wide), half) for wide, half in HALF_WIDTH.items()]
+            steps += [normalizers.Replace(chr(wide), half) for wide, half in HALF_WIDTH.items()]
     if config.lowercase:
-        found.append(normalizers.Lowercase())
+        steps.append(normalizers.Lowercase())
     if config.kind in ("bpe", "unigram"):
-        found.append(normalizers.Prepend(" "))
-    return found
+        steps.append(normalizers.Prepend(" "))
+    return steps
 
 
-def _show(model: Tree, specials: tuple[str, ...]) -> None:
-    """Names the special pieces as they are, not as ``build`` hides them."""
-    hidden = {" " + name: name for name in specials}
-    model["vocab"] = {hidden.get(piece, piece): index for piece, index in model["vocab"].items()}
+def _restore_names(model: Tree, specials: tuple[str, ...]) -> None:
+    """Removes the space that ``build`` puts before the names of special pieces."""
+    restored = {" " + name: name for name in specials}
+    model["vocab"] = {restored.get(piece, piece): index for piece, index in model["vocab"].items()}
     if model.get("unk_token"):
-        model["unk_token"] = hidden.get(model["unk_token"], model["unk_token"])
+        model["unk_token"] = restored.get(model["unk_token"], model["unk_token"])

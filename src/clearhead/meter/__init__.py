@@ -1,1 +1,1 @@
-"""What PyTorch is seen to do: operators, live storages, FLOPs, limits."""
+"""Measures PyTorch at work: operators as they run, memory of live tensors, FLOPs, limits of the machine."""

@@ -1,38 +1,30 @@
-"""FLOPs of a forward, by operator and by module: PyTorch's formulas, counted on the modules that ``Scope`` follows."""
+"""FLOPs of what runs, by operator and by module, counted with the formulas of ``meter.formulas``."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch._C import DispatchKey
 from torch._ops import OpOverload
-from torch.utils.flop_counter import flop_registry, sdpa_backward_flop, sdpa_flop
 
+from clearhead.meter.formulas import Formula, check_counted, known_formulas
 from clearhead.meter.operators import OperatorMode
 from clearhead.meter.scope import Scope
-
-Formula = Callable[..., int]
-
-
-FORMULAS: dict[Any, Formula] = {
-    **flop_registry,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_flop,
-}
-"""PyTorch's by operator, also for the attention of CPUs, which it leaves out; a causal mask is not taken off."""
 
 
 class FlopCount(OperatorMode):
     """Counts the FLOPs of what runs while it is entered; it keeps sums.
 
-    PyTorch's ``FlopCounterMode`` gives the same figures, but follows the modules a second time, and asks anew at every
-    call of an operator whether it is made of others.
+    PyTorch's ``FlopCounterMode`` gives the same figures where it has a formula, but counts 0 where it has none, follows
+    the modules a second time, and asks anew at every call of an operator whether it is made of others.
 
     Args:
         scope: says for which modules; None counts by operator alone.
+
+    Raises:
+        ModelError: an operator that computes products has no formula (``meter.formulas``), so that the count would be
+            too low; when it runs, or at once where an operator that we know by name is gone.
     """
 
     supports_higher_order_operators = True
@@ -44,6 +36,7 @@ class FlopCount(OperatorMode):
         self.by_module: Counter[str] = Counter()
         """Submodules included."""
         self._scope = scope
+        self._formulas = known_formulas()
         self._known: dict[int, _Known] = {}
 
     @property
@@ -56,7 +49,7 @@ class FlopCount(OperatorMode):
         kwargs = kwargs or {}
         known = self._known.get(id(operator))  # there is one of each, and it stays
         if known is None:
-            known = self._known[id(operator)] = _Known.of(operator)
+            known = self._known[id(operator)] = _look_up(operator, self._formulas)
         if known.branches:  # of which one runs
             condition, branch, other, operands = args
             with self:
@@ -64,13 +57,13 @@ class FlopCount(OperatorMode):
         if known.made_of_others:
             with self:
                 return operator.decompose(*args, **kwargs)
-        found = operator(*args, **kwargs)
+        result = operator(*args, **kwargs)
         if known.formula is not None:
-            count = known.formula(*args, **kwargs, out_val=found)
+            count = known.formula(*args, **kwargs, out_val=result)
             self.by_operator[known.name] += count
             for name in self._scope.active if self._scope else ():
                 self.by_module[name] += count
-        return found
+        return result
 
 
 @dataclass(frozen=True)
@@ -79,37 +72,24 @@ class _Known:
 
     name: str
     formula: Formula | None
+    """None: nothing to count."""
     made_of_others: bool = False
     """In inference mode PyTorch hands such an operator on whole."""
     branches: bool = False
 
-    @classmethod
-    def of(cls, operator: Any) -> "_Known":
-        if not isinstance(operator, OpOverload):  # of higher order: it runs functions
-            return cls(operator.name(), FORMULAS.get(operator), branches=operator is torch.ops.higher_order.cond)
-        formula = FORMULAS.get(operator.overloadpacket)
-        made = formula is None and operator.has_kernel_for_dispatch_key(DispatchKey.CompositeImplicitAutograd)
-        return cls(operator._schema.name, formula and _of_tensors(formula), made)
+
+def _look_up(operator: Any, formulas: dict[Any, Formula]) -> _Known:
+    if not isinstance(operator, OpOverload):  # of higher order: it runs functions
+        name, packet, composite = operator.name(), operator, False
+    else:
+        name, packet = operator._schema.name, operator.overloadpacket
+        composite = _is_made_of_others(operator)
+    formula, branches = formulas.get(packet), packet is torch.ops.higher_order.cond
+    if formula is None and not (composite or branches):
+        check_counted(name)
+    return _Known(name, formula, made_of_others=composite and formula is None, branches=branches)
 
 
-def _of_tensors(formula: Formula) -> Formula:
-    """Finds the shapes that most formulas take; PyTorch's wrapper around them does so by trees, which takes longer."""
-    of_shapes: Formula | None = getattr(formula, "__wrapped__", None)
-    if of_shapes is None:  # it takes tensors
-        return formula
-
-    counts: dict[Any, int] = {}  # of layers that are alike once
-
-    def count(*args: Any, out_val: Any, **kwargs: Any) -> int:
-        key = _shapes(args), _shapes(tuple(kwargs.items())), _shapes(out_val)
-        if key not in counts:
-            counts[key] = of_shapes(*key[0], **dict(key[1]), out_shape=key[2])
-        return counts[key]
-
-    return count
-
-
-def _shapes(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.shape
-    return tuple(map(_shapes, value)) if isinstance(value, list | tuple) else value
+def _is_made_of_others(operator: OpOverload) -> bool:
+    asks = operator.namespace == "prim"  # a tensor for its device, say; the dispatcher has no such operator
+    return not asks and operator.has_kernel_for_dispatch_key(DispatchKey.CompositeImplicitAutograd)

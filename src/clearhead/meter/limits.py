@@ -1,4 +1,4 @@
-"""What a machine can do at the most, measured: products of matrices, and reading and writing memory."""
+"""The most that a machine can do, measured: matrix products, and reading and writing memory."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-_SECONDS = 0.15  # of each measurement: the first runs start threads and load kernels
+_SECONDS = 0.15  # of each measurement; the best run counts, for the first ones start threads and load kernels
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def measure_limits(device: torch.device, kind: torch.dtype = torch.float32) -> L
 def gemm_rate(kind: torch.dtype, device: torch.device, size: int = 384) -> float:
     """Returns the floating-point operations a second of a square matrix product."""
     a = torch.randn(size, size, device=device).to(kind)
-    return 2 * size**3 / _best(lambda: float((a @ a)[0, 0]))  # the value waits for the result
+    return 2 * size**3 / _best(lambda: float((a @ a)[0, 0]))  # reading a value waits for the result
 
 
 def bandwidth(device: torch.device, size: int = 1 << 26) -> float:

@@ -1,4 +1,4 @@
-"""Every tensor's memory from its making to its end, as PyTorch's dispatcher sees it: now and at the peak, by label."""
+"""Memory of live tensors, now and at the peak, by label: every storage from the operator that makes it to its end."""
 
 import weakref
 from collections import Counter
@@ -12,40 +12,45 @@ from clearhead.meter.operators import OperatorMode, tensors_of
 
 
 class Live(OperatorMode):
-    """Counts the bytes of storages that are alive; it holds numbers and weak references, no tensor.
+    """Counts the bytes of live storages while it is entered; it holds numbers and weak references, no tensor.
 
     Args:
-        existing: what is there before, by label.
+        existing: tensors that exist before, by label.
     """
 
     def __init__(self, existing: Mapping[str, Iterable[Tensor]]) -> None:
         super().__init__()
         self.phase = "before"
-        """The label of what is made from now on is ``made in`` this."""
+        """Storages made from now on have the label ``made in <phase>``."""
         self.now: Counter[str] = Counter()
         """Bytes by label."""
         self.total = self.peak = 0
         self.at_peak: dict[str, int] = {}
         self.peak_phase = self.peak_operator = ""
-        self._kept: dict[int, tuple[weakref.ref[Any], int, str]] = {}
+        self._storages: dict[int, tuple[weakref.ref[Any], int, str]] = {}
         for label, tensors in existing.items():
             for tensor in tensors:
                 self._add(tensor, label, "")
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Runs the operator and looks at what it returns."""
-        found = operator(*args, **(kwargs or {}))
-        for tensor in tensors_of(found):
+        """Runs the operator and counts the storages that it returns."""
+        result = operator(*args, **(kwargs or {}))
+        for tensor in tensors_of(result):
             self._add(tensor, f"made in {self.phase}", str(operator))
-        return found
+        return result
+
+    def restart_peak(self) -> None:
+        """Starts a new peak at what is live now."""
+        self.peak, self.at_peak = self.total, dict(self.now)
+        self.peak_phase = self.peak_operator = ""
 
     def relabel(self, tensor: Tensor, label: str) -> None:
-        """Counts the storage of ``tensor`` under another label from now on, unless it was there before."""
+        """Counts the storage of ``tensor`` under another label from now on, unless it is one of ``existing``."""
         key = storage_of(tensor)
-        if key in self._kept:
-            reference, size, old = self._kept[key]
+        if key in self._storages:
+            reference, size, old = self._storages[key]
             if old.startswith("made in"):
-                self._kept[key] = reference, size, label
+                self._storages[key] = reference, size, label
                 self.now[old] -= size
                 self.now[label] += size
 
@@ -54,10 +59,10 @@ class Live(OperatorMode):
             return
         storage = tensor.untyped_storage()
         key = storage._cdata
-        if key in self._kept:
+        if key in self._storages:
             return
         size = storage.nbytes()
-        self._kept[key] = weakref.ref(storage, self._forget(key)), size, label
+        self._storages[key] = weakref.ref(storage, self._forget(key)), size, label
         self.now[label] += size
         self.total += size
         if self.total > self.peak:
@@ -66,7 +71,7 @@ class Live(OperatorMode):
 
     def _forget(self, key: int) -> Callable[[Any], None]:
         def forget(reference: Any) -> None:
-            _, size, label = self._kept.pop(key)
+            _, size, label = self._storages.pop(key)
             self.now[label] -= size
             self.total -= size
 
@@ -74,7 +79,7 @@ class Live(OperatorMode):
 
 
 def storage_of(tensor: Tensor) -> int:
-    """Returns a number that all views of one storage share while it lives."""
+    """Returns a number that identifies the storage of a tensor while it lives; all its views have the same."""
     return int(tensor.untyped_storage()._cdata)
 
 

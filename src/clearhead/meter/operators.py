@@ -1,4 +1,4 @@
-"""Every operator as PyTorch's dispatcher runs it: what the watchers of operators have in common."""
+"""The base of all watchers of operators: a dispatch mode that changes nothing, and the tensors in a value."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,10 +9,11 @@ from torch.utils._pytree import tree_leaves
 
 
 class OperatorMode(TorchDispatchMode):
-    """A dispatch mode that only looks.
+    """A dispatch mode that sees every operator and changes nothing.
 
-    PyTorch would wrap it in a guard against its compiler, and import that, which takes longer than most views. What is
-    looked at is eager (``call.check_eager``); what compiles itself, as ``torch.cond`` does, is seen as it runs.
+    PyTorch would import its compiler to guard the mode against it, which takes longer than most views. No guard is
+    needed: models are eager (``call.check_eager``), and what compiles itself, as ``torch.cond`` does, is seen as it
+    runs.
     """
 
     def __init__(self) -> None:
@@ -33,13 +34,13 @@ class OperatorMode(TorchDispatchMode):
 
 
 def tensors_of(value: Any) -> list[Tensor]:
-    """Returns the tensors in a value, in order: what ``tree_leaves`` finds, which takes longer than many operators."""
+    """Returns the tensors in a value, in order, as ``tree_leaves`` does, which takes longer than many operators."""
     if isinstance(value, Tensor):
         return [value]
     if isinstance(value, tuple | list):
-        return [tensor for one in value for tensor in tensors_of(one)]
+        return [tensor for item in value for tensor in tensors_of(item)]
     if value is None or isinstance(value, int | float | str):
         return []
     if isinstance(value, Mapping):
-        return [tensor for one in value.values() for tensor in tensors_of(one)]
+        return [tensor for item in value.values() for tensor in tensors_of(item)]
     return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]

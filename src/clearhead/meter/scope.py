@@ -1,4 +1,4 @@
-"""Which module is at work: followed from outside, by hooks on no module in particular."""
+"""Which module of a model is running, known from global hooks that are attached to no module."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +13,13 @@ from clearhead.drawing.report import sizes
 from clearhead.meter.operators import tensors_of
 
 
+def ignore(name: str, value: Any) -> None:
+    """The default of what ``Scope`` calls."""
+
+
 @dataclass(frozen=True)
 class Visit:
-    """What was seen of a module."""
+    """The calls of one module."""
 
     calls: int
     output: str
@@ -25,11 +29,11 @@ class Visit:
 class Scope:
     """Knows within its ``with`` block which module of a model is in its forward.
 
-    The hooks are PyTorch's global ones, so that no module has a hook: one that looks for hooks, as our attention does
-    to choose its kernel, computes what it does unwatched. They are gone afterwards, also after an error.
+    The hooks are PyTorch's global ones, so that no module has a hook: our attention, which chooses its kernel by its
+    hooks, computes as it does unwatched. They are gone afterwards, also after an error.
 
     Args:
-        model: what is followed.
+        model: whose modules are followed.
         on_enter: called with a module's name and its positional arguments.
         on_leave: called with a module's name and what it returned.
     """
@@ -38,8 +42,8 @@ class Scope:
         self,
         model: nn.Module,
         *,
-        on_enter: Callable[[str, Any], object] = lambda name, args: None,
-        on_leave: Callable[[str, Any], object] = lambda name, output: None,
+        on_enter: Callable[[str, Any], object] = ignore,
+        on_leave: Callable[[str, Any], object] = ignore,
     ) -> None:
         self._on_enter, self._on_leave = on_enter, on_leave
         self.visits: dict[str, Visit] = {}
@@ -49,17 +53,17 @@ class Scope:
 
     @property
     def current(self) -> str | None:
-        """Name of the innermost module at work, empty for the model itself; None outside of it."""
+        """Name of the innermost running module, empty for the model itself; None outside of it."""
         return self._stack[-1] if self._stack else None
 
     @property
     def active(self) -> set[str]:
-        """Names of all modules at work."""
+        """Names of all running modules."""
         return set(self._stack)
 
     @property
     def outer(self) -> str | None:
-        """Name of the module around it, None if there is none."""
+        """Name of the module around the current one, None if there is none."""
         return self._stack[-2] if len(self._stack) > 1 else None
 
     def __enter__(self) -> "Scope":
@@ -96,4 +100,4 @@ class Scope:
 
 def shape_of(output: Any) -> str:
     """Returns the shapes of all tensors in a value."""
-    return ", ".join(sizes(one.shape) for one in tensors_of(output))
+    return ", ".join(sizes(tensor.shape) for tensor in tensors_of(output))

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from clearhead.models.checks import check_sizes
+from clearhead.models.stack import build_layers
 from clearhead.nn.activation import build_activation
 from clearhead.nn.dropout import Dropout
 from clearhead.nn.embedding import SegmentedEmbedding
@@ -16,21 +17,23 @@ from clearhead.nn.init import initialize_normal
 from clearhead.nn.layer import BlockConfig, EncoderLayer, Rate, final_norm
 from clearhead.nn.mask import AttendMask, padding_mask, positions_of, with_bias
 from clearhead.nn.norm import Norm, build_norm
-from clearhead.nn.position import Alibi, PositionName, Rotary
+from clearhead.nn.position import PositionName, build_score_bias
 
 Size = Annotated[int, Ge(1)]
 Ids = Int[Tensor, "batch seq"]
 Real = Bool[Tensor, "batch seq"] | None
 Segments = Int[Tensor, "batch seq"] | None
 Hidden = Float[Tensor, "batch seq d_model"]
-Labels = Literal["sequence", "regression", "token"]
+ClassifierKind = Literal["sequence", "regression", "token"]
 Pooling = Literal["first", "mean"]
-BertKind = Literal["encoder", "pooled", "pretraining", "masked", Labels]
-"""States; these and a pooler; pieces and next sentence; pieces alone; one label, one number or a label each piece."""
+BertKind = Literal["encoder", "pooled", "pretraining", "masked", ClassifierKind]
+"""What a model computes: hidden states (encoder), also a pooled one (pooled); logits of masked pieces and of the next
+sentence (pretraining), or of masked pieces alone (masked); a label of a text (sequence), a number (regression), or a
+label of each piece (token)."""
 
 
 def bert_block() -> BlockConfig:
-    """What BERT's layers are made of."""
+    """Returns the norm, activation and other parts of BERT's layers."""
     return BlockConfig(norm_position="post", norm_eps=1e-12, activation="gelu", attn_dropout=0.1)
 
 
@@ -45,21 +48,21 @@ class BertConfig:
     n_heads: Size = 6
     """Attention heads."""
     n_kv_heads: Size | None = None
-    """Heads of keys and values: unset is n_heads (multi-head), fewer is grouped-query, 1 is multi-query."""
+    """Heads of keys and values: unset means n_heads (multi-head), fewer is grouped-query, 1 is multi-query."""
     n_layers: Size = 6
-    """Layers."""
+    """Number of layers."""
     max_seq_len: Size = 512
-    """Longest sequence, in pieces with those that stand around and between its segments."""
+    """Longest sequence, in pieces, including [CLS] and [SEP]."""
     n_segments: Size = 2
-    """Rows of the table of segments: 2 tells the first text of a pair from the second."""
+    """Rows of the table of segments: 2 distinguish the first text of a pair from the second."""
     dropout: Rate = 0.1
     """Dropout on the residual branches."""
     embed_dropout: Rate | None = None
-    """Dropout on the embeddings; unset is ``dropout``."""
+    """Dropout on the embeddings; unset means ``dropout``."""
     head_dropout: Rate | None = None
-    """Dropout before a classifier's output layer; unset is ``dropout``."""
+    """Dropout before a classifier's output layer; unset means ``dropout``."""
     position: PositionName = "learned"
-    """Positions: learned, sinusoidal, rotary, alibi or none."""
+    """What tells the model where a piece stands."""
     block: BlockConfig = field(default_factory=bert_block)
     """What the layers are made of."""
 
@@ -68,7 +71,7 @@ class BertConfig:
 
 
 def first_of(states: Hidden, mask: Real = None) -> Float[Tensor, "batch d_model"]:
-    """Returns the state of the first real piece of each row; ``mask`` is True at real pieces, None where all are."""
+    """Returns the state of the first real piece of each row; ``mask`` is False at padding, None if there is none."""
     if mask is None:
         return states[:, 0]
     rows = torch.arange(len(states), device=states.device)
@@ -84,11 +87,12 @@ def mean_of(states: Hidden, mask: Real = None) -> Float[Tensor, "batch d_model"]
 
 
 class Pooler(nn.Module):
-    """tanh of a linear layer on one state for a whole sequence: that of its first real piece, or the mean of them all.
+    """Makes one state of a sequence's states: tanh(linear(state of the first real piece, or mean of all)).
 
     Args:
         d_model: features of a state.
-        pooling: ``first`` is BERT's, which pretraining on pairs has made a summary; ``mean`` needs no such training.
+        pooling: ``first`` is BERT's: next-sentence pretraining has made that state a summary; ``mean`` works without
+            such pretraining.
     """
 
     def __init__(self, d_model: int, *, pooling: Pooling = "first") -> None:
@@ -97,12 +101,12 @@ class Pooler(nn.Module):
         self.pool = first_of if pooling == "first" else mean_of
 
     def forward(self, states: Hidden, mask: Real = None) -> Float[Tensor, "batch d_model"]:
-        """Pools ``states``; ``mask`` is True at real pieces on whichever side, None where all are."""
+        """Pools ``states``; ``mask`` is False at padding, on either side, None if there is none."""
         return torch.tanh(self.proj(self.pool(states, mask)))
 
 
 class NoPooler(nn.Module):
-    """Stands where a pooler may stand and leaves every position its own state."""
+    """Takes the place of a pooler and returns the states of all positions unchanged."""
 
     def forward(self, states: Hidden, mask: Real = None) -> Hidden:
         """Returns ``states``."""
@@ -110,14 +114,15 @@ class NoPooler(nn.Module):
 
 
 class Bert(nn.Module):
-    """Ids in, hidden states out; ``pooler`` makes one of them all.
+    """Maps ids to hidden states; heads call ``pooler`` to make one state of a sequence.
 
     Args:
         config: sizes and parts.
         vocab_size: pieces of the vocabulary.
-        pad_id: the id of padding, whose embedding starts at zero; None has none.
-        pooled: whether the pooler pools, for heads that judge a whole sequence.
-        pooling: what it pools.
+        pad_id: the id of padding, whose embedding starts at zero; None: no padding.
+        pooled: whether there is a pooler, for heads that classify whole sequences; otherwise ``pooler`` returns all
+            states.
+        pooling: the state that the pooler takes.
     """
 
     def __init__(
@@ -142,40 +147,42 @@ class Bert(nn.Module):
             position=config.position,
             dropout=config.dropout if config.embed_dropout is None else config.embed_dropout,
         )
-        self.alibi = Alibi(config.n_heads) if config.position == "alibi" else None
-        self.layers = _layers(config)
+        self.score_bias = build_score_bias(config.position, config.n_heads)
+        self.layers = build_layers(EncoderLayer, config, config.n_layers)
         self.norm = final_norm(block, config.d_model)
         self.pooler = Pooler(config.d_model, pooling=pooling) if pooled else NoPooler()
-        # where each sum is normalized nothing grows with depth; where none is, the branches start smaller
+        # post-norm normalizes each residual sum; without that the sums grow with depth, so branches start smaller
         initialize_normal(self, n_layers=config.n_layers if block.norm_position == "pre" else None)
 
     def hidden(self, ids: Ids, *, mask: Real = None, segments: Segments = None) -> Hidden:
-        """Returns the states of all positions; those at padding are finite and have no meaning.
+        """Returns the states of all positions; those at padding are finite but meaningless.
 
         Args:
             ids: [batch, seq].
-            mask: [batch, seq], True at real pieces, which stand together; padding is on either side. None: all are.
-            segments: [batch, seq], the segment of each piece; None: all are of segment 0.
+            mask: [batch, seq], False at padding, which is left or right of the pieces, not between them. None: no
+                padding.
+            segments: [batch, seq], the segment of each piece; None: all pieces are of segment 0.
         """
         positions = None if mask is None else positions_of(mask)
         x = self.embedding(ids, segments=segments, positions=positions, real=mask)
         may_attend: AttendMask | None = None if mask is None else padding_mask(mask)
-        if self.alibi is not None:
-            may_attend = with_bias(may_attend, self.alibi(ids.shape[1], ids.shape[1]))
+        if self.score_bias is not None:
+            may_attend = with_bias(may_attend, self.score_bias(ids.shape[1], ids.shape[1]))
         for layer in self.layers:
             x = layer(x, mask=may_attend, real=mask)
         normed: Hidden = self.norm(x, mask)
         return normed
 
     def forward(self, ids: Ids, *, mask: Real = None, segments: Segments = None) -> Hidden:
-        """Returns ``hidden``, so that a bare model is a module like any other, to be called and watched."""
+        """Returns the result of ``hidden``; calling the model runs its forward hooks."""
         return self.hidden(ids, mask=mask, segments=segments)
 
 
 class MlmHead(nn.Module):
-    """norm(act(linear(state))), then the table of embeddings and a bias for each piece: logits of hidden pieces.
+    """Computes the logits of masked pieces: norm(act(linear(state))), then the embedding table plus a bias per piece.
 
-    It takes rows, so that only those are computed whose piece is to be found: 15 % of all (Devlin et al. 2019, 3.1).
+    Its input is rows of states, so that logits are computed only for the pieces to predict, 15 % of all (Devlin et al.
+    2019, 3.1).
 
     Args:
         config: sizes and parts.
@@ -193,7 +200,7 @@ class MlmHead(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def features(self, rows: Float[Tensor, "rows d_model"]) -> Float[Tensor, "rows d_model"]:
-        """Returns what ``out_proj`` turns into logits."""
+        """Returns the features that ``out_proj`` turns into logits."""
         normed: Tensor = self.norm(self.activation(self.proj(rows))[None])[0]  # 1 rows d_model -> rows d_model
         return normed
 
@@ -218,21 +225,21 @@ class LabelHead(nn.Module):
 
 
 class PretrainingLogits(NamedTuple):
-    """What ``BertPretraining`` says about hidden pieces and about pairs."""
+    """The logits of ``BertPretraining`` for masked pieces and for pairs of texts."""
 
     mlm: Float[Tensor, "rows vocab"]
-    """Of the pieces asked for, in order of row and position."""
+    """Logits of the pieces to predict, ordered by row and position."""
     nsp: Float[Tensor, "batch 2"] | None
     """Column 0: the second segment follows the first; column 1: it is from elsewhere. None without that head."""
 
 
 class BertPretraining(nn.Module):
-    """BERT and what it is pretrained by: finding hidden pieces, and telling whether one text follows another.
+    """BERT with the heads that it is pretrained with: masked-piece prediction and next-sentence prediction.
 
     Args:
         config: sizes and parts.
         vocab_size: pieces of the vocabulary.
-        pad_id: the id of padding; None has none.
+        pad_id: the id of padding; None: no padding.
         nsp: whether there is next-sentence prediction, which later models leave out (Liu et al. 2019,
             arXiv:1907.11692); without it there is no pooler either.
     """
@@ -248,10 +255,10 @@ class BertPretraining(nn.Module):
         """Returns the logits of the pieces at ``at`` and of the pairs.
 
         Args:
-            ids: [batch, seq], in which some pieces are hidden.
-            mask: [batch, seq], True at real pieces on whichever side; None: all are.
-            segments: [batch, seq], the segment of each piece; None: all are of segment 0.
-            at: [batch, seq], True where the piece is to be found; None: everywhere.
+            ids: [batch, seq], in which some pieces are masked.
+            mask: [batch, seq], False at padding, on either side; None: no padding.
+            segments: [batch, seq], the segment of each piece; None: all pieces are of segment 0.
+            at: [batch, seq], True where the piece is to be predicted; None: everywhere.
         """
         states = self.bert(ids, mask=mask, segments=segments)
         rows = states.flatten(0, 1) if at is None else states[at]  # batch seq d_model -> rows d_model
@@ -260,15 +267,15 @@ class BertPretraining(nn.Module):
 
 
 class BertClassifier(nn.Module):
-    """BERT and one output layer, to be fine-tuned (Devlin et al. 2019, section 4).
+    """BERT with one output layer, for fine-tuning (Devlin et al. 2019, section 4).
 
     Args:
         config: sizes and parts.
         vocab_size: pieces of the vocabulary.
-        kind: sequence (a label for a text or a pair), regression (a number for it) or token (a label each piece).
+        kind: sequence (a label for a text or a pair), regression (a number for it) or token (a label for each piece).
         n_labels: classes; 1 for regression.
-        pad_id: the id of padding; None has none.
-        pooling: what stands for a whole sequence; of no meaning for tokens.
+        pad_id: the id of padding; None: no padding.
+        pooling: the state that represents a whole sequence; ignored for tokens.
     """
 
     def __init__(
@@ -276,7 +283,7 @@ class BertClassifier(nn.Module):
         config: BertConfig,
         *,
         vocab_size: int,
-        kind: Labels,
+        kind: ClassifierKind,
         n_labels: int,
         pad_id: int | None = None,
         pooling: Pooling = "first",
@@ -296,8 +303,8 @@ class BertClassifier(nn.Module):
 
         Args:
             ids: [batch, seq].
-            mask: [batch, seq], True at real pieces on whichever side; None: all are.
-            segments: [batch, seq], the segment of each piece; None: all are of segment 0.
+            mask: [batch, seq], False at padding, on either side; None: no padding.
+            segments: [batch, seq], the segment of each piece; None: all pieces are of segment 0.
         """
         states = self.bert(ids, mask=mask, segments=segments)
         logits: Tensor = self.head(self.bert.pooler(states, mask))
@@ -307,7 +314,7 @@ class BertClassifier(nn.Module):
 def build_bert(
     kind: BertKind, config: BertConfig, *, vocab_size: int, n_labels: int = 1, pad_id: int | None = None
 ) -> Bert | BertPretraining | BertClassifier:
-    """Builds an encoder-only model by name; ``n_labels`` is for classifiers."""
+    """Builds an encoder-only model by its kind; ``n_labels`` is for classifiers."""
     match kind:
         case "encoder" | "pooled":
             return Bert(config, vocab_size=vocab_size, pad_id=pad_id, pooled=kind == "pooled")
@@ -317,26 +324,8 @@ def build_bert(
             return BertClassifier(config, vocab_size=vocab_size, kind=kind, n_labels=n_labels, pad_id=pad_id)
 
 
-def _layers(config: BertConfig) -> nn.ModuleList:
-    rotary = None
-    if config.position == "rotary":
-        rotary = Rotary(config.d_model // config.n_heads, config.max_seq_len)
-    return nn.ModuleList(
-        EncoderLayer(
-            config.d_model,
-            n_heads=config.n_heads,
-            d_ff=config.d_ff,
-            n_kv_heads=config.n_kv_heads,
-            dropout=config.dropout,
-            drop_path=config.block.stochastic_depth * (index + 1) / config.n_layers,
-            block=config.block,
-            rotary=rotary,
-        )
-        for index in range(config.n_layers)
-    )
-
-
 def _norm_of_rows(config: BertConfig) -> Norm:
     """The block's norm where it looks at one position alone; rows from anywhere have no others to look at."""
-    name = config.block.norm if config.block.norm in ("layer", "rms", "group") else "layer"
-    return build_norm(name, config.d_model, eps=config.block.norm_eps, groups=config.block.norm_groups)
+    block, d_model = config.block, config.d_model
+    norm = build_norm(block.norm, d_model, eps=block.norm_eps, groups=block.norm_groups)
+    return build_norm("layer", d_model, eps=block.norm_eps) if norm.needs_mask else norm

@@ -1,4 +1,4 @@
-"""Rules that hold for the sizes of every attention model."""
+"""Checks of the sizes of every attention model's config."""
 
 from typing import Protocol, runtime_checkable
 
@@ -8,11 +8,15 @@ from clearhead.nn.position import PositionName
 
 @runtime_checkable
 class Sizes(Protocol):
-    """What the configs of attention models have in common."""
+    """The fields that the configs of all attention models have."""
 
     @property
     def d_model(self) -> int:
         """Features of a hidden state."""
+
+    @property
+    def d_ff(self) -> int:
+        """Features inside the feed-forward network."""
 
     @property
     def n_heads(self) -> int:
@@ -23,16 +27,24 @@ class Sizes(Protocol):
         """Heads of keys and values."""
 
     @property
+    def max_seq_len(self) -> int:
+        """Longest sequence, in pieces."""
+
+    @property
+    def dropout(self) -> float:
+        """Dropout on the residual branches."""
+
+    @property
     def position(self) -> PositionName:
-        """Positions."""
+        """Kind of positions."""
 
     @property
     def block(self) -> BlockConfig:
-        """What the layers are made of."""
+        """Parts of the layers."""
 
 
 def check_sizes(config: Sizes) -> None:
-    """Raises ValueError for sizes that do not go together, naming the keys."""
+    """Raises ValueError if sizes do not fit together; the message names the keys."""
     d_model, n_heads, kv_heads = config.d_model, config.n_heads, config.n_kv_heads or config.n_heads
     if d_model % n_heads:
         raise ValueError(f"model.n_heads = {n_heads}: must divide model.d_model = {d_model}")

@@ -1,4 +1,4 @@
-"""The decoder-only Transformer: GPT-2 (Radford et al. 2019) and, by its config's words, the shape of Llama."""
+"""The decoder-only Transformer: GPT-2 (Radford et al. 2019) and, with another config, Llama."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -8,22 +8,24 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from clearhead.models.checks import check_sizes
+from clearhead.models.stack import build_layers
 from clearhead.nn.cache import KVCache
 from clearhead.nn.embedding import Embedding
 from clearhead.nn.init import initialize_normal
 from clearhead.nn.layer import BlockConfig, CausalLayer, Rate, final_norm
 from clearhead.nn.mask import AttendMask, causal_padding_mask, document_mask, padding_mask, positions_of, with_bias
-from clearhead.nn.position import Alibi, PositionName, Rotary
+from clearhead.nn.norm import build_norm
+from clearhead.nn.position import PositionName, build_score_bias
 
 Size = Annotated[int, Ge(1)]
 Ids = Int[Tensor, "batch seq"]
 Hidden = Float[Tensor, "batch seq d_model"]
-Keys = Bool[Tensor, "batch keys"] | None
+KeyMask = Bool[Tensor, "batch keys"] | None
 OfEach = Int[Tensor, "batch seq"] | None
 
 
 def gpt_block() -> BlockConfig:
-    """What GPT-2's layers are made of."""
+    """Returns the norm, activation and other parts of GPT-2's layers."""
     return BlockConfig(activation="gelu_tanh")
 
 
@@ -38,39 +40,39 @@ class GPTConfig:
     n_heads: Size = 6
     """Attention heads."""
     n_kv_heads: Size | None = None
-    """Heads of keys and values: unset is n_heads (multi-head), fewer is grouped-query, 1 is multi-query."""
+    """Heads of keys and values: unset means n_heads (multi-head), fewer is grouped-query, 1 is multi-query."""
     n_layers: Size = 6
-    """Layers."""
+    """Number of layers."""
     max_seq_len: Size = 256
-    """The context: most pieces that a prediction can look back on."""
+    """Context length: a prediction sees at most so many pieces."""
     dropout: Rate = 0.1
     """Dropout on the residual branches."""
     embed_dropout: Rate | None = None
-    """Dropout on the embeddings; unset is ``dropout``."""
+    """Dropout on the embeddings; unset means ``dropout``."""
     position: PositionName = "learned"
-    """Positions: learned, sinusoidal, rotary, alibi or none."""
+    """What tells the model where a piece stands."""
     rotary_theta: Annotated[float, Gt(0.0)] = 10000.0
-    """Base of the rotary rates."""
+    """Base of the rotation rates of rotary positions."""
     tie: bool = True
-    """Whether the output layer shares the table of embeddings."""
+    """Whether the output layer shares the embedding table."""
     block: BlockConfig = field(default_factory=gpt_block)
     """What the layers are made of."""
 
     def __post_init__(self) -> None:
         check_sizes(self)
-        if self.block.norm == "instance":
+        if not build_norm(self.block.norm, 1, groups=1).position_wise:
             raise ValueError(
-                "model.block.norm = 'instance': looks at other positions, so a GPT could not use its cache"
+                f"model.block.norm = {self.block.norm!r}: looks at other positions, so a GPT could not use its cache"
             )
 
 
 class GPT(nn.Module):
-    """Ids in, logits of the next piece out.
+    """Maps ids to logits of the next piece.
 
     Args:
         config: sizes and parts.
         vocab_size: pieces of the vocabulary.
-        pad_id: the id of padding, whose embedding is zero; None has none.
+        pad_id: the id of padding, whose embedding starts at zero; None: no padding.
     """
 
     def __init__(self, config: GPTConfig, *, vocab_size: int, pad_id: int | None = None) -> None:
@@ -85,19 +87,24 @@ class GPT(nn.Module):
             dropout=config.dropout if config.embed_dropout is None else config.embed_dropout,
             scale=False,
         )
-        self.alibi = Alibi(config.n_heads) if config.position == "alibi" else None
-        self.layers = _layers(config)
+        self.score_bias = build_score_bias(config.position, config.n_heads)
+        self.layers = build_layers(CausalLayer, config, config.n_layers, rotary_theta=config.rotary_theta)
         self.norm = final_norm(config.block, config.d_model, causal=True)
         self.lm_head = nn.Linear(config.d_model, vocab_size, bias=config.block.bias == "all")
         if config.tie:
             self.lm_head.weight = self.embedding.tokens.weight
         initialize_normal(self, n_layers=config.n_layers)
 
+    @property
+    def needs_mask(self) -> bool:
+        """Whether padding on the right must be said in training: some norm has statistics over positions."""
+        return self.config.block.norm == "batch"
+
     def hidden(
         self,
         ids: Ids,
         *,
-        mask: Keys = None,
+        mask: KeyMask = None,
         positions: OfEach = None,
         documents: OfEach = None,
         cache: KVCache | None = None,
@@ -112,20 +119,20 @@ class GPT(nn.Module):
         if mask is not None and positions is None:
             positions = positions_of(mask)[:, -seq:]
         x = self.embedding(ids, positions=positions, start=0 if positions is not None else start)
-        may_attend = self._mask(mask, documents, start, seq)
+        may_attend, real = self._mask(mask, documents, start, seq), None if mask is None else mask[:, -seq:]
         for index, layer in enumerate(self.layers):
             own = None if cache is None else cache.layers[index]
-            x = layer(x, mask=may_attend, cache=own, positions=positions)
+            x = layer(x, mask=may_attend, real=real, cache=own, positions=positions)
         if cache is not None:
             cache.advance(seq)
-        normed: Hidden = self.norm(x)
+        normed: Hidden = self.norm(x, real)
         return normed
 
     def forward(
         self,
         ids: Ids,
         *,
-        mask: Keys = None,
+        mask: KeyMask = None,
         positions: OfEach = None,
         documents: OfEach = None,
         cache: KVCache | None = None,
@@ -134,24 +141,26 @@ class GPT(nn.Module):
 
         Args:
             ids: [batch, seq].
-            mask: [batch, keys], True at real pieces, for what the cache holds and ``ids``; padding is on the left.
-                None: all are.
+            mask: [batch, keys], False at padding, for the pieces in the cache followed by ``ids``. None: no padding, or
+                padding on the right only, which no piece before it sees, unless ``needs_mask``; with a cache padding
+                is on the left.
             positions: [batch, seq], all below ``max_seq_len``; None counts real pieces.
-            documents: [batch, seq], numbers; a piece sees only its own document. None: it sees all before it.
-            cache: keys and values of earlier pieces; the new ones are appended.
+            documents: [batch, seq], the number of each piece's document; a piece attends only to its own document.
+                None: it attends to all earlier pieces.
+            cache: keys and values of earlier pieces; the new ones are appended to it.
 
         Raises:
-            ValueError: a row has more pieces than ``max_seq_len``, or there are documents and a cache.
+            ValueError: a row has more pieces than ``max_seq_len``, or both documents and a cache are given.
         """
         states = self.hidden(ids, mask=mask, positions=positions, documents=documents, cache=cache)
         logits: Tensor = self.lm_head(states)
         return logits
 
-    def check_length(self, mask: Keys) -> None:
-        """Raises ValueError where a row of ``mask`` has more real pieces than ``max_seq_len``."""
-        most = self.config.max_seq_len
-        if mask is not None and mask.shape[1] > most and (longest := int(mask.sum(1).max())) > most:
-            raise ValueError(f"a sequence of {longest} pieces: must be at most max_seq_len = {most}")
+    def check_length(self, mask: KeyMask) -> None:
+        """Raises ValueError if a row of ``mask`` has more real pieces than ``max_seq_len``."""
+        limit = self.config.max_seq_len
+        if mask is not None and mask.shape[1] > limit and (longest := int(mask.sum(1).max())) > limit:
+            raise ValueError(f"a sequence of {longest} pieces: must be at most max_seq_len = {limit}")
 
     def new_cache(self, rows: int, capacity: int = 64) -> KVCache:
         """Returns an empty cache for ``rows`` sequences."""
@@ -165,33 +174,14 @@ class GPT(nn.Module):
             like=self.embedding.tokens.weight,
         )
 
-    def _mask(self, mask: Keys, documents: OfEach, start: int, seq: int) -> AttendMask | None:
-        """What restricts attention besides the causal order."""
+    def _mask(self, mask: KeyMask, documents: OfEach, start: int, seq: int) -> AttendMask | None:
+        """Combines padding, documents and ALiBi into one mask, which applies in addition to the causal order."""
         may_attend: AttendMask | None = None
-        if mask is not None:  # a single new piece is real; of several, padding may attend to itself alone
+        if mask is not None:  # a single new piece is never padding; among several, padding attends only to itself
             may_attend = padding_mask(mask) if seq == 1 else causal_padding_mask(mask)[:, :, -seq:]
         if documents is not None:
             own = document_mask(documents)
             may_attend = own if may_attend is None else may_attend & own
-        if self.alibi is not None:
-            may_attend = with_bias(may_attend, self.alibi(seq, start + seq))
+        if self.score_bias is not None:
+            may_attend = with_bias(may_attend, self.score_bias(seq, start + seq))
         return may_attend
-
-
-def _layers(config: GPTConfig) -> nn.ModuleList:
-    rotary = None
-    if config.position == "rotary":
-        rotary = Rotary(config.d_model // config.n_heads, config.max_seq_len, theta=config.rotary_theta)
-    return nn.ModuleList(
-        CausalLayer(
-            config.d_model,
-            n_heads=config.n_heads,
-            d_ff=config.d_ff,
-            n_kv_heads=config.n_kv_heads,
-            dropout=config.dropout,
-            drop_path=config.block.stochastic_depth * (index + 1) / config.n_layers,
-            block=config.block,
-            rotary=rotary,
-        )
-        for index in range(config.n_layers)
-    )

@@ -1,4 +1,4 @@
-"""N-gram language models: counts, smoothed, without torch; what a neural model has to beat."""
+"""N-gram language models from smoothed counts, without torch: the baseline that a neural model has to beat."""
 
 import os
 import zipfile
@@ -18,8 +18,8 @@ Ids = NDArray[np.int64]
 Reals = NDArray[np.float64]
 Smoothing = Literal["kneser_ney", "witten_bell"]
 
-FORMAT = 1
-ABSENT = -1
+_FORMAT = 1
+_UNSEEN = -1  # in place of the id of an n-gram that has no count
 
 
 @dataclass(frozen=True)
@@ -27,35 +27,37 @@ class NgramConfig:
     """Length and smoothing of an n-gram model."""
 
     order: Annotated[int, Ge(1)] = 5
-    """Longest n-gram: a token is predicted from the order - 1 before it."""
+    """Length of the longest n-gram: a token is predicted from the order - 1 tokens before it."""
     smoothing: Smoothing = "kneser_ney"
-    """What is kept for unseen tokens: modified Kneser-Ney discounts the counts, Witten-Bell adds to their sum."""
+    """How unseen tokens get probability: kneser_ney (modified) discounts the counts, witten_bell adds to their sum."""
 
 
 class Ngram:
     """An interpolated model: P(token | context) = direct + backoff * P(token | context without its first token).
 
-    Without context it goes on to 1 / vocab_size, so that no token is impossible; every distribution sums to 1.
-    ``tokens`` [n] are all documents, one after another; ``starts`` say where they begin (None: one document), and
-    nothing reaches across. A token outside the vocabulary or a start outside the tokens is a ValueError.
+    The recursion ends at 1 / vocab_size, so that no token is impossible; every distribution sums to 1. In all methods
+    ``tokens`` [n] holds all documents, one after another, and ``starts`` the places where they begin (None: there is
+    one document); no n-gram crosses a boundary. A token outside the vocabulary or a start outside the tokens is a
+    ValueError.
 
     Args:
         config: length and smoothing.
         vocab_size: token ids are below it.
-        counts: keys and counts of the n-grams of every length from 1, as ``train`` finds them.
+        counts: keys and counts of the n-grams of every length from 1, as ``train`` counts them.
     """
 
     def __init__(self, config: NgramConfig, vocab_size: int, counts: Sequence[tuple[Ids, Ids]]) -> None:
         self.config, self.vocab_size = config, vocab_size
         self._levels: list[_Level] = []
         n_contexts = 1
-        for keys, found in counts:
-            self._levels.append(_Level(keys, found, vocab_size, n_contexts=n_contexts, smoothing=config.smoothing))
+        for keys, occurrences in counts:
+            level = _Level(keys, occurrences, vocab_size, n_contexts=n_contexts, smoothing=config.smoothing)
+            self._levels.append(level)
             n_contexts = len(keys)
 
     @classmethod
     def train(cls, tokens: Tokens, config: NgramConfig, *, vocab_size: int, starts: Tokens | None = None) -> "Ngram":
-        """Counts the n-grams of ``tokens`` up to ``config.order``; DataError when there is no token."""
+        """Counts the n-grams of ``tokens`` up to ``config.order``; raises DataError if there are no tokens."""
         if not len(tokens):
             raise DataError("n-gram model: there are no tokens to count")
         ids, begins = _checked(tokens, starts, vocab_size)
@@ -63,54 +65,54 @@ class Ngram:
 
     @property
     def size(self) -> int:
-        """N-grams stored: the parameters of the model."""
+        """Number of n-grams stored, the parameters of the model."""
         return sum(len(level.keys) for level in self._levels)
 
     def log_probs(self, tokens: Tokens, starts: Tokens | None = None) -> Reals:
-        """Returns the log probability of every token given those before it in its document, [n] in nats."""
+        """Returns the log probability of every token given the earlier ones of its document, [n] in nats."""
         ids, begins = _checked(tokens, starts, self.vocab_size)
         probs, contexts = np.full(len(ids), 1 / self.vocab_size), np.zeros_like(ids)
         for level in self._levels:
-            found = level.find(contexts, ids)
-            probs = level.direct[found] + level.backoff[contexts] * probs
-            contexts = _before(found, begins)
+            ngrams = level.find(contexts, ids)
+            probs = level.direct[ngrams] + level.backoff[contexts] * probs
+            contexts = _before(ngrams, begins)
         return np.log(probs)
 
     def next_probs(self, context: Sequence[int]) -> Reals:
-        """Returns the probability of every token after the end of ``context``, [vocab_size]."""
+        """Returns the probability of every token to come next after ``context``, [vocab_size]."""
         ids, begins = _checked(np.array(context[-self.config.order :], np.int64), None, self.vocab_size)
         probs, contexts, last = np.full(self.vocab_size, 1 / self.vocab_size), np.zeros_like(ids), 0
         for level in self._levels:
             first, end = np.searchsorted(level.keys, np.array([last, last + 1]) * self.vocab_size)
             probs *= level.backoff[last]
             probs[level.keys[first:end] - last * self.vocab_size] += level.direct[first:end]
-            found = level.find(contexts, ids)
-            contexts, last = _before(found, begins), int(found[-1]) if len(found) else ABSENT
+            ngrams = level.find(contexts, ids)
+            contexts, last = _before(ngrams, begins), int(ngrams[-1]) if len(ngrams) else _UNSEEN
         return probs
 
     def save(self, path: Path) -> None:
-        """Writes an .npz, which is there whole or not at all; DataError where that cannot be."""
-        arrays: dict[str, Any] = {"format": FORMAT, "levels": len(self._levels), "vocab_size": self.vocab_size}
+        """Writes an .npz file atomically; raises DataError if it cannot be written."""
+        arrays: dict[str, Any] = {"format": _FORMAT, "levels": len(self._levels), "vocab_size": self.vocab_size}
         arrays |= asdict(self.config)
         for length, level in enumerate(self._levels, 1):
             arrays |= {f"keys.{length}": level.keys, f"counts.{length}": level.counts}
-        beside = path.with_name(path.name + ".tmp")
+        temporary = path.with_name(path.name + ".tmp")
         try:
-            with beside.open("wb") as file:
+            with temporary.open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)
                 file.flush()
                 os.fsync(file.fileno())
-            beside.replace(path)
+            temporary.replace(path)
         except OSError as error:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise DataError(f"n-gram model {str(path)!r} cannot be written: {error.strerror}") from error
 
     @classmethod
     def load(cls, path: Path) -> "Ngram":
-        """Reads what ``save`` wrote; ModelError where that is missing, damaged (it has checksums) or not known."""
+        """Reads a file that ``save`` wrote; raises ModelError if it is missing, damaged or of an unknown format."""
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                if int(file["format"]) != FORMAT:
+                if int(file["format"]) != _FORMAT:
                     raise ModelError(f"n-gram model {str(path)!r} has a format this version does not know")
                 config = NgramConfig(int(file["order"]), cast(Smoothing, str(file["smoothing"])))
                 lengths = range(1, int(file["levels"]) + 1)
@@ -121,10 +123,10 @@ class Ngram:
 
 
 class _Level:
-    """The n-grams of one length, sorted by key = (id of all but the last token) * vocab_size + last token.
+    """The n-grams of one length, sorted by key = (id of its context, all but the last token) * vocab_size + last token.
 
-    An n-gram's id is its place in this order, so that what follows a context lies side by side. ABSENT, which is -1,
-    finds the last weight: nothing direct, everything from the shorter context.
+    An n-gram's id is its index in this order, so that the continuations of a context are adjacent. The weights have one
+    more entry at the end, which the index _UNSEEN = -1 selects: it leaves all probability to the shorter context.
     """
 
     def __init__(self, keys: Ids, counts: Ids, vocab_size: int, *, n_contexts: int, smoothing: Smoothing) -> None:
@@ -132,67 +134,68 @@ class _Level:
         contexts = keys // vocab_size
         match smoothing:
             case "kneser_ney":
-                taken = _discounts(counts)[np.minimum(counts, 3)]
-                kept = counts - taken
-            case "witten_bell":  # method C of Witten and Bell 1991: each distinct token stands for an unseen one
-                taken, kept = np.ones(len(keys)), counts.astype(np.float64)
-        to_shorter = np.bincount(contexts, taken, minlength=n_contexts)
-        total = np.bincount(contexts, kept, minlength=n_contexts) + to_shorter
-        self.direct: Reals = np.append(kept / total[contexts], 0)
+                to_unseen = _discounts(counts)[np.minimum(counts, 3)]
+                to_seen = counts - to_unseen
+            case "witten_bell":  # method C of Witten and Bell 1991: each distinct token counts once for unseen ones
+                to_unseen, to_seen = np.ones(len(keys)), counts.astype(np.float64)
+        to_shorter = np.bincount(contexts, to_unseen, minlength=n_contexts)
+        total = np.bincount(contexts, to_seen, minlength=n_contexts) + to_shorter
+        self.direct: Reals = np.append(to_seen / total[contexts], 0)
         self.backoff: Reals = np.ones(n_contexts + 1)
         np.divide(to_shorter, total, out=self.backoff[:-1], where=total > 0)  # nothing follows the end of a document
 
     def find(self, contexts: Ids, tokens: Ids) -> Ids:
-        """Returns the ids of ``contexts`` + ``tokens``, ABSENT where they were not seen."""
-        keys = contexts * self._vocab_size + tokens  # below 0 where the context is absent: not found either
+        """Returns the ids of the n-grams ``contexts`` + ``tokens``, _UNSEEN for those without a count."""
+        keys = contexts * self._vocab_size + tokens  # negative after an unseen context, so that it is not found either
         places = np.searchsorted(self.keys, keys)
-        return np.where(self.keys.take(places, mode="clip") == keys, places, ABSENT)
+        return np.where(self.keys.take(places, mode="clip") == keys, places, _UNSEEN)
 
 
 def _checked(tokens: Tokens, starts: Tokens | None, vocab_size: int) -> tuple[Ids, Ids]:
     begins = np.zeros(0, np.int64) if starts is None else starts.astype(np.int64)
-    for name, given, limit in (("tokens", tokens, vocab_size), ("starts", begins, len(tokens))):
-        if len(given) and not 0 <= given.min() <= given.max() < limit:
-            raise ValueError(f"{name} = {given.min()} to {given.max()}: must be at least 0 and below {limit}")
+    for name, values, limit in (("tokens", tokens, vocab_size), ("starts", begins, len(tokens))):
+        if len(values) and not 0 <= values.min() <= values.max() < limit:
+            raise ValueError(f"{name} = {values.min()} to {values.max()}: must be at least 0 and below {limit}")
     return tokens.astype(np.int64), begins
 
 
 def _before(ids: Ids, begins: Ids) -> Ids:
-    """Returns for every position the n-gram that ends just before it, ABSENT where a document begins."""
-    moved = np.full_like(ids, ABSENT)
+    """Returns for every position the n-gram that ends just before it, _UNSEEN at the beginning of a document."""
+    moved = np.full_like(ids, _UNSEEN)
     moved[1:] = ids[:-1]
-    moved[begins] = ABSENT
+    moved[begins] = _UNSEEN
     return moved
 
 
 def _count(tokens: Ids, begins: Ids, *, config: NgramConfig, vocab_size: int) -> list[tuple[Ids, Ids]]:
-    """Returns keys and counts of every length that the documents have.
+    """Returns keys and counts of the n-grams of every length that occurs in the documents.
 
-    In Kneser-Ney the count of all but the longest is how many different tokens precede; a document's begin is one more.
+    For Kneser-Ney, the count of an n-gram shorter than the longest is the number of distinct tokens before it; the
+    beginning of a document counts as one of them.
     """
     counted: list[tuple[Ids, Ids]] = []
     contexts, shorter = np.zeros_like(tokens), tokens
-    while len(counted) < config.order and len(inside := np.flatnonzero(contexts != ABSENT)):
+    while len(counted) < config.order and len(inside := np.flatnonzero(contexts != _UNSEEN)):
         keys, first, ids, counts = np.unique(
             contexts[inside] * vocab_size + tokens[inside], return_index=True, return_inverse=True, return_counts=True
         )
         if counted and config.smoothing == "kneser_ney":
             preceding = np.bincount(shorter[inside[first]], minlength=len(counted[-1][0]))
-            preceding[np.unique(shorter[(contexts == ABSENT) & (shorter != ABSENT)])] += 1
+            preceding[np.unique(shorter[(contexts == _UNSEEN) & (shorter != _UNSEEN)])] += 1
             counted[-1] = counted[-1][0], preceding
         counted.append((keys, counts))
-        shorter = np.full_like(tokens, ABSENT)
+        shorter = np.full_like(tokens, _UNSEEN)
         shorter[inside] = ids
         contexts = _before(shorter, begins)
     return counted
 
 
 def _discounts(counts: Ids) -> Reals:
-    """Returns what modified Kneser-Ney takes off a count of 0, 1, 2 and more (Chen and Goodman 1999)."""
+    """Returns what modified Kneser-Ney subtracts from a count of 0, 1, 2 and more (Chen and Goodman 1999)."""
     n = np.bincount(np.minimum(counts, 5), minlength=6).astype(np.float64)
     count = np.arange(1, 4)
     if n[1:5].all():
         estimated = count - (count + 1) * n[1] / (n[1] + 2 * n[2]) * n[2:5] / n[1:4]
         if (estimated > 0).all():
             return np.append(0, estimated)
-    return np.append(0, count / 2)  # too little text to tell: KenLM's fallback
+    return np.append(0, count / 2)  # too little text for an estimate: KenLM's fallback

@@ -1,4 +1,4 @@
-"""Recurrent networks, what the Transformer replaced: a language model, and translators with and without attention."""
+"""Recurrent networks, which the Transformer replaced: a language model, and translators with and without attention."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence, unpack_sequence
 
-from clearhead.models.gpt import Hidden, Ids, Keys, OfEach
+from clearhead.models.gpt import Hidden, Ids, KeyMask, OfEach
 from clearhead.models.transformer import Real, SrcIds, SrcMask, TgtIds, TgtMask
 from clearhead.nn.attention import Additive
 from clearhead.nn.dropout import Dropout
@@ -29,43 +29,43 @@ class RNNConfig:
     d_model: Size = 256
     """Features of an embedding and of a state; an encoder has half of them in each direction."""
     n_layers: Size = 2
-    """Layers; a translator has as many in its encoder and in its decoder."""
+    """Number of layers, in a translator of the encoder and of the decoder each."""
     cell: Literal["lstm", "gru"] = "lstm"
-    """What carries the state on: lstm (Hochreiter and Schmidhuber 1997) or gru (Cho et al. 2014, arXiv:1406.1078)."""
+    """Recurrent cell: lstm (Hochreiter and Schmidhuber 1997) or gru (Cho et al. 2014, arXiv:1406.1078)."""
     attention: Literal["none", "additive"] = "additive"
-    """What a translator's decoder sees of the source: none is one fixed vector, additive a new mixture each step."""
+    """What a translator's decoder sees of the source: none (one fixed vector) or additive (attention at each step)."""
     dropout: Rate = 0.1
     """Dropout on embeddings, between layers and before the output layer (Zaremba et al. 2014, arXiv:1409.2329)."""
     tie: bool = True
     """Whether the output layer shares the table of (target) embeddings."""
     max_seq_len: Size = 512
-    """Longest sequence of one call, in pieces; a language model may go on from its state beyond it."""
+    """Longest sequence of one call, in pieces; a language model may continue beyond it from its state."""
 
 
 @dataclass
 class RNNState:
-    """All that an RNN knows of what it has read: it takes the place of a ``KVCache`` and never grows."""
+    """The state of an RNN after the pieces it has read; it takes the place of a ``KVCache`` and never grows."""
 
     states: States
-    """The parts are h and c of an LSTM, h alone of a GRU."""
+    """h and c of an LSTM, h alone of a GRU: the axis ``parts``."""
     source: tuple[Tensor, ...] = ()
-    """What a decoder sees of the source, tensors of one row per sentence whatever the number of beams."""
+    """What a decoder sees of the source: tensors with one row per sentence, whatever the number of beams."""
 
     def reorder(self, rows: Int[Tensor, " rows"]) -> None:
-        """Makes row i continue what row ``rows[i]`` held."""
+        """Makes row i continue from the state of row ``rows[i]``."""
         self.states = self.states.index_select(2, rows)
 
     def keep(self, sentences: Int[Tensor, " kept"], rows: Int[Tensor, " kept_rows"]) -> None:
-        """Keeps only some sentences and their rows; as that of ``KVCache``."""
+        """Keeps only the given sentences and their rows, as ``KVCache.keep`` does."""
         self.reorder(rows)
         self.source = tuple(part.index_select(0, sentences) for part in self.source)
 
     def bytes_read(self) -> int:
-        """Bytes that a one-piece step reads: the states and the source."""
+        """Bytes that a step of one piece reads: the states and the source."""
         return self.bytes_written() + sum(part.numel() * part.element_size() for part in self.source)
 
     def bytes_written(self) -> int:
-        """Bytes that a one-piece step writes: the states anew."""
+        """Bytes that a step of one piece writes: the new states."""
         return self.states.numel() * self.states.element_size()
 
 
@@ -73,7 +73,7 @@ Cache = RNNState | None
 
 
 class Recurrent(nn.Module):
-    """PyTorch's LSTM or GRU, with its states as one tensor and with sequences that begin and end anywhere."""
+    """PyTorch's LSTM or GRU, with its states in one tensor; rows may have padding anywhere and several documents."""
 
     def __init__(self, d_in: int, d_out: int, config: RNNConfig, *, bidirectional: bool = False) -> None:
         super().__init__()
@@ -83,23 +83,23 @@ class Recurrent(nn.Module):
         self.cells: nn.LSTM | nn.GRU = kind(d_in, d_out, batch_first=True, **sizes)
 
     def zeros(self, rows: int) -> States:
-        """Returns the states of rows that have read nothing."""
+        """Returns the initial states of ``rows`` rows."""
         layers = self.cells.num_layers * (2 if self.cells.bidirectional else 1)
         return next(self.parameters()).new_zeros(self.parts, layers, rows, self.cells.hidden_size)
 
     def forward(
         self, x: Hidden, states: States | None, *, real: Real = None, documents: OfEach = None
     ) -> tuple[Float[Tensor, "batch seq d_out"], States]:
-        """Goes on from ``states`` (None: zero) and returns outputs and last states.
+        """Continues from ``states`` (None: zero) and returns the outputs and the last states.
 
-        What is not ``real`` is not read and its output is zero; where the number of ``documents`` changes, the states
-        are zero again.
+        Positions that are not ``real`` are skipped, and their outputs are zero; when the number in ``documents``
+        changes, the states are reset to zero.
         """
         batch, seq, _ = x.shape
         states = self.zeros(batch) if states is None else states
         if documents is None and (real is None or real.all()):
             return self._read(x, states)
-        # what a row reads without a change of document, a run, becomes a packed sequence of its own
+        # each run, the pieces that a row has of one document, becomes a packed sequence of its own
         at = torch.arange(batch * seq, device=x.device) if real is None else real.flatten().nonzero()[:, 0]
         numbers = torch.zeros_like(at) if documents is None else documents.flatten()[at]
         (of_run, _), lengths = torch.stack([at // seq, numbers]).unique_consecutive(dim=1, return_counts=True)
@@ -113,14 +113,23 @@ class Recurrent(nn.Module):
         return placed.view(batch, seq, -1), states.index_copy(2, rows, ends[:, :, last])
 
     def _read(self, x: Any, states: States) -> tuple[Any, States]:
-        """Reads a tensor or packed sequences to the end."""
-        outputs, last = self.cells(x, (states[0], states[1]) if self.parts == 2 else states[0])
+        """Reads a tensor or packed sequences to the end; on a CPU in full precision, whatever autocast says.
+
+        There oneDNN has an LSTM in half precision for the newest processors alone, and raises on all others.
+        """
+        device = states.device.type
+        half = torch.is_autocast_enabled(device) and device != "cpu"
+        with torch.autocast(device, enabled=half):
+            x = x if half else x.to(states.dtype)
+            outputs, last = self.cells(x, (states[0], states[1]) if self.parts == 2 else states[0])
         last = torch.stack(last) if self.parts == 2 else last[None]
-        return outputs, last.to(states.dtype)  # autocast makes them shorter
+        return outputs, last.to(states.dtype)  # under autocast they are in half precision
 
 
 class RNNLanguageModel(nn.Module):
-    """Ids in, logits of the next piece out (Mikolov et al. 2010); takes all that ``GPT`` takes."""
+    """Maps ids to logits of the next piece (Mikolov et al. 2010); takes the same arguments as ``GPT``."""
+
+    needs_mask: ClassVar[bool] = False
 
     def __init__(self, config: RNNConfig, *, vocab_size: int, pad_id: int | None = None) -> None:
         super().__init__()
@@ -132,12 +141,12 @@ class RNNLanguageModel(nn.Module):
         initialize(self)
 
     def hidden(
-        self, ids: Ids, *, mask: Keys = None, positions: OfEach = None, documents: OfEach = None, cache: Cache = None
+        self, ids: Ids, *, mask: KeyMask = None, positions: OfEach = None, documents: OfEach = None, cache: Cache = None
     ) -> Hidden:
         """Returns the states that ``lm_head`` turns into logits.
 
-        Arguments as in ``GPT.forward``; padding may stand anywhere, ``positions`` change nothing, and each document is
-        read from zero, but for the first of a row, which goes on from the cache.
+        Arguments as in ``GPT.forward``; padding may be anywhere, ``positions`` are ignored, and each document is read
+        from zero, except that the first one of a row continues from the cache.
         """
         real = None if mask is None else mask[:, -ids.shape[1] :]
         before = None if cache is None else cache.states
@@ -147,20 +156,20 @@ class RNNLanguageModel(nn.Module):
         return self.dropout(outputs)
 
     def forward(
-        self, ids: Ids, *, mask: Keys = None, positions: OfEach = None, documents: OfEach = None, cache: Cache = None
+        self, ids: Ids, *, mask: KeyMask = None, positions: OfEach = None, documents: OfEach = None, cache: Cache = None
     ) -> Float[Tensor, "batch seq vocab"]:
         """Returns logits; position t predicts the piece after ``ids[:, t]``. Arguments as in ``hidden``."""
         return self.lm_head(self.hidden(ids, mask=mask, positions=positions, documents=documents, cache=cache))
 
     def new_cache(self, rows: int, capacity: int = 64) -> RNNState:
-        """Returns the state of ``rows`` sequences that begin; ``capacity`` changes nothing of its size."""
+        """Returns the initial state of ``rows`` sequences; ``capacity`` is ignored, since the state never grows."""
         return RNNState(self.rnn.zeros(rows))
 
 
 class Alignment(nn.Module):
-    """score = v . tanh(W query + U key), softmax, mixture (Bahdanau et al. 2015, arXiv:1409.0473, section A.1.2).
+    """Attention with score = v . tanh(W query + U key) (Bahdanau et al. 2015, arXiv:1409.0473, section A.1.2).
 
-    ``core.tap`` sees the weights [sentences, 1, rows of each, keys], step after step.
+    Hooks on ``core.tap`` see the weights [sentences, 1, rows per sentence, keys] of each step.
     """
 
     def __init__(self, d_model: int) -> None:
@@ -170,18 +179,18 @@ class Alignment(nn.Module):
         self.core = Additive(1, d_model)
 
     def forward(self, query: Tensor, keys: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """Returns the mixture that each of ``query`` [rows, d_model] gets; rows of a sentence share its memory."""
+        """Returns the context of each row of ``query`` [rows, d_model]; rows of one sentence share its memory."""
         queries = self.q_proj(query).view(len(keys), 1, -1, query.shape[1])
         return self.core(queries, keys, memory, mask=mask).view_as(query)
 
 
 class RNNDecoder(nn.Module):
-    """Reads each target piece beside a context of the source: target ids -> hidden states.
+    """Maps target ids to hidden states; with each piece it reads a context of the source.
 
-    The context is the source's last state (Cho et al. 2014, arXiv:1406.1078; Sutskever et al. 2014, arXiv:1409.3215),
-    or what ``Alignment`` finds by the state before the piece. That goes into the next state, so training too takes one
-    step after another; only the keys are projected once. What leaves is a maxout of state, context and piece, the
-    deep output of Bahdanau et al. 2015 (section A.2.2).
+    Without attention the context is the source's last state (Cho et al. 2014, arXiv:1406.1078; Sutskever et al. 2014,
+    arXiv:1409.3215). With it, ``Alignment`` computes the context from the previous state; since the context enters the
+    next state, training too runs step by step, and only the keys are projected once. The output is a maxout of state,
+    context and piece: the deep output of Bahdanau et al. 2015 (section A.2.2).
     """
 
     def __init__(self, config: RNNConfig, vocab_size: int, pad_id: int) -> None:
@@ -194,7 +203,7 @@ class RNNDecoder(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(self, ids: Ids, state: RNNState) -> Hidden:
-        """Returns the hidden states of ``ids``, which follow what ``state`` has read; it moves on."""
+        """Returns the hidden states of ``ids``, which continue from ``state``; ``state`` is updated in place."""
         x = self.embedding(ids)
         outputs, contexts = [], []
         for pieces in x.split(x.shape[1] if self.alignment is None else 1, dim=1):
@@ -210,7 +219,7 @@ class RNNDecoder(nn.Module):
 
 
 class RNNTranslator(nn.Module):
-    """Source and target ids in, logits of the next target piece out; takes all that ``Transformer`` takes."""
+    """Maps source and target ids to logits of the next target piece; takes the same arguments as ``Transformer``."""
 
     needs_tgt_mask: ClassVar[bool] = False
 
@@ -228,9 +237,9 @@ class RNNTranslator(nn.Module):
         initialize(self)
 
     def begin(self, src_ids: SrcIds, src_mask: SrcMask = None, *, beam: int = 1) -> RNNState:
-        """Encodes sources and returns what the decoder starts from, ``beam`` rows for each sentence."""
+        """Encodes sources and returns the state in which the decoder starts, with ``beam`` rows per sentence."""
         memory, states = self.encoder(self.src_embedding(src_ids), None, real=src_mask)
-        summary = torch.cat([*states[0, -2:]], dim=-1)  # where both directions of the last layer end
+        summary = torch.cat([*states[0, -2:]], dim=-1)  # the last states of both directions of the last layer
         first = torch.tanh(self.start(summary)).unflatten(-1, (self.encoder.parts, self.config.n_layers, -1))
         first = first.movedim(0, 2).repeat_interleave(beam, dim=2)  # batch parts layers d -> parts layers rows d
         alignment = self.decoder.alignment

@@ -8,13 +8,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from clearhead.models.checks import check_sizes
+from clearhead.models.stack import build_layers
 from clearhead.nn.cache import KeysValues, KVCache
 from clearhead.nn.embedding import Embedding
 from clearhead.nn.init import initialize
 from clearhead.nn.layer import BlockConfig, DecoderLayer, EncoderLayer, Rate, final_norm
 from clearhead.nn.mask import AttendMask, MemoryMask, causal_padding_mask, padding_mask, positions_of, with_bias
 from clearhead.nn.norm import norms_of
-from clearhead.nn.position import Alibi, PositionName, Rotary
+from clearhead.nn.position import PositionName, build_score_bias
 
 Size = Annotated[int, Ge(1)]
 Ids = Int[Tensor, "batch seq"]
@@ -37,21 +38,22 @@ class TransformerConfig:
     n_heads: Size = 4
     """Attention heads."""
     n_kv_heads: Size | None = None
-    """Heads of keys and values: unset is n_heads (multi-head), fewer is grouped-query, 1 is multi-query."""
+    """Heads of keys and values: unset means n_heads (multi-head), fewer is grouped-query, 1 is multi-query."""
     n_encoder_layers: Size = 3
-    """Layers of the encoder."""
+    """Number of encoder layers."""
     n_decoder_layers: Size = 3
-    """Layers of the decoder."""
+    """Number of decoder layers."""
     max_seq_len: Size = 512
-    """Longest source and target, in pieces with their begin and end."""
+    """Longest source and target, in pieces, including the begin and end marks."""
     dropout: Rate = 0.1
     """Dropout on the residual branches."""
     embed_dropout: Rate | None = None
-    """Dropout on the embeddings; unset is ``dropout``."""
+    """Dropout on the embeddings; unset means ``dropout``."""
     position: PositionName = "sinusoidal"
-    """Positions: sinusoidal, learned, rotary, alibi or none."""
+    """What tells the model where a piece stands."""
     tie: Literal["all", "decoder", "none"] = "all"
-    """Shared tables: source, target and output; target and output; none. ``all`` needs a joint vocabulary."""
+    """Which tables are shared: all (source, target and output; needs a joint vocabulary), decoder (target and output)
+    or none."""
     block: BlockConfig = field(default_factory=BlockConfig)
     """What the layers are made of."""
 
@@ -60,20 +62,20 @@ class TransformerConfig:
 
 
 class Encoder(nn.Module):
-    """Embedding, N encoder layers, a last norm: source ids -> memory."""
+    """Maps source ids to the memory: embedding, N encoder layers, and a final norm if the layers are pre-norm."""
 
     def __init__(self, config: TransformerConfig, embedding: Embedding) -> None:
         super().__init__()
         self.embedding = embedding
-        self.alibi = Alibi(config.n_heads) if config.position == "alibi" else None
-        self.layers = _stack(EncoderLayer, config, config.n_encoder_layers)
+        self.score_bias = build_score_bias(config.position, config.n_heads)
+        self.layers = build_layers(EncoderLayer, config, config.n_encoder_layers)
         self.norm = final_norm(config.block, config.d_model)
 
     def forward(self, ids: Ids, real: Real = None) -> Hidden:
-        """Encodes ``ids`` [batch, seq]; ``real`` is True at real pieces, None where all are."""
+        """Encodes ``ids`` [batch, seq]; ``real`` is False at padding, None if there is none."""
         mask: AttendMask | None = None if real is None else padding_mask(real)
-        if self.alibi is not None:
-            mask = with_bias(mask, self.alibi(ids.shape[1], ids.shape[1]))
+        if self.score_bias is not None:
+            mask = with_bias(mask, self.score_bias(ids.shape[1], ids.shape[1]))
         x = self.embedding(ids, positions=None if real is None else positions_of(real))
         for layer in self.layers:
             x = layer(x, mask=mask, real=real)
@@ -81,13 +83,13 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Embedding, N decoder layers, a last norm: target ids and memory -> hidden states."""
+    """Maps target ids and the memory to hidden states: embedding, N decoder layers, and a final norm if pre-norm."""
 
     def __init__(self, config: TransformerConfig, embedding: Embedding) -> None:
         super().__init__()
         self.embedding = embedding
-        self.alibi = Alibi(config.n_heads) if config.position == "alibi" else None
-        self.layers = _stack(DecoderLayer, config, config.n_decoder_layers)
+        self.score_bias = build_score_bias(config.position, config.n_heads)
+        self.layers = build_layers(DecoderLayer, config, config.n_decoder_layers)
         self.norm = final_norm(config.block, config.d_model, causal=True)
 
     def keys_values(self, memory: Hidden) -> list[KeysValues]:
@@ -103,24 +105,24 @@ class Decoder(nn.Module):
         real: Real = None,
         cache: KVCache | None = None,
     ) -> Hidden:
-        """Returns the hidden states of ``ids``, which follow what ``cache`` holds."""
+        """Returns the hidden states of ``ids``, which continue the pieces in ``cache``."""
         start = 0 if cache is None else cache.length
         if cache is not None:
             cache.reserve(ids.shape[1])
         mask: AttendMask | None = None if real is None else causal_padding_mask(real)
-        if self.alibi is not None:
-            mask = with_bias(mask, self.alibi(ids.shape[1], start + ids.shape[1]))
+        if self.score_bias is not None:
+            mask = with_bias(mask, self.score_bias(ids.shape[1], start + ids.shape[1]))
         x = self.embedding(ids, positions=None if real is None else positions_of(real), start=start)
         for index, layer in enumerate(self.layers):
-            own = None if cache is None else cache.layers[index]
-            x = layer(x, cross[index], memory_mask=memory_mask, mask=mask, real=real, cache=own)
+            layer_cache = None if cache is None else cache.layers[index]
+            x = layer(x, cross[index], memory_mask=memory_mask, mask=mask, real=real, cache=layer_cache)
         if cache is not None:
             cache.advance(ids.shape[1])
         return self.norm(x, real)
 
 
 class Transformer(nn.Module):
-    """Source and target ids in, logits of the next target piece out.
+    """Maps source and target ids to logits of the next target piece.
 
     Args:
         config: sizes and parts.
@@ -147,13 +149,13 @@ class Transformer(nn.Module):
 
     @property
     def cacheable(self) -> bool:
-        """Whether decoding may go on from a K-V cache: no decoder norm depends on other positions."""
+        """Whether decoding may use a K-V cache: it may if no decoder norm depends on other positions."""
         return all(norm.position_wise for norm in norms_of(self.decoder))
 
     @property
     def needs_tgt_mask(self) -> bool:
         """Whether right padding of the target must be said: some norm has statistics over positions."""
-        return self.config.block.norm in ("batch", "instance")
+        return any(norm.needs_mask for norm in norms_of(self.decoder))
 
     def hidden(
         self, src_ids: SrcIds, tgt_ids: TgtIds, *, src_mask: SrcMask = None, tgt_mask: TgtMask = None
@@ -171,9 +173,9 @@ class Transformer(nn.Module):
         Args:
             src_ids: [batch, src_seq].
             tgt_ids: [batch, tgt_seq], beginning with bos.
-            src_mask: [batch, src_seq], True at real pieces on whichever side; None: all are.
-            tgt_mask: [batch, tgt_seq], the same for the target. Padding on the right may be left unsaid, since
-                nothing before it sees it, unless ``needs_tgt_mask``.
+            src_mask: [batch, src_seq], False at padding, on either side; None: no padding.
+            tgt_mask: [batch, tgt_seq], the same for the target. It may be None despite padding on the right, which no
+                real piece sees, unless ``needs_tgt_mask``.
         """
         logits: Tensor = self.lm_head(self.hidden(src_ids, tgt_ids, src_mask=src_mask, tgt_mask=tgt_mask))
         return logits
@@ -188,23 +190,4 @@ def _embedding(config: TransformerConfig, vocab_size: int, pad_id: int) -> Embed
         max_seq_len=config.max_seq_len,
         position=config.position,
         dropout=dropout,
-    )
-
-
-def _stack(kind: type[EncoderLayer] | type[DecoderLayer], config: TransformerConfig, n_layers: int) -> nn.ModuleList:
-    rotary = None
-    if config.position == "rotary":
-        rotary = Rotary(config.d_model // config.n_heads, config.max_seq_len)
-    return nn.ModuleList(
-        kind(
-            config.d_model,
-            n_heads=config.n_heads,
-            d_ff=config.d_ff,
-            n_kv_heads=config.n_kv_heads,
-            dropout=config.dropout,
-            drop_path=config.block.stochastic_depth * (index + 1) / n_layers,
-            block=config.block,
-            rotary=rotary,
-        )
-        for index in range(n_layers)
     )

@@ -24,39 +24,41 @@ _LINEAR = 2 * math.sqrt(2 / math.pi)
 _CUBIC = 0.044715 * _LINEAR
 
 
-_IN_CACHE = 1 << 22  # elements above which several passes cost more than torch's one slow one
+# above this many, x does not fit the CPU's cache, and several passes take longer than torch's one kernel
+_MOST_ELEMENTS = 1 << 22
 
 
 class _GeluTanh(torch.autograd.Function):
-    """x sigmoid(2 u), with the sigmoid kept for the way back: on a CPU half the time of torch's kernel with tanh."""
+    """x sigmoid(2 u), which saves the sigmoid for backward: on a CPU half the time of torch's kernel with tanh."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        share = torch.addcmul(x.new_tensor(_LINEAR), x, x, value=_CUBIC).mul_(x).sigmoid_()
-        ctx.save_for_backward(x, share)
-        return x * share
+        gate = torch.addcmul(x.new_tensor(_LINEAR), x, x, value=_CUBIC).mul_(x).sigmoid_()
+        ctx.save_for_backward(x, gate)
+        return x * gate
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        x, share = ctx.saved_tensors
-        # (1 + (1 - share) x (2 u)') share
+        x, gate = ctx.saved_tensors
+        # the derivative is (1 + (1 - gate) x (2 u)') gate
         slope = torch.addcmul(x.new_tensor(_LINEAR), x, x, value=3 * _CUBIC).mul_(x)
-        return slope.addcmul_(slope, share, value=-1).add_(1).mul_(share).mul_(grads[0])
+        return slope.addcmul_(slope, gate, value=-1).add_(1).mul_(gate).mul_(grads[0])
 
 
 class GeluTanh(nn.Module):
     """0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))): GPT-2's GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415)."""
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        if x.requires_grad and x.device.type == "cpu" and x.numel() <= _IN_CACHE and not torch.compiler.is_compiling():
+        on_cpu = x.device.type == "cpu" and not torch.compiler.is_compiling()
+        if on_cpu and x.requires_grad and x.numel() <= _MOST_ELEMENTS:
             out: Tensor = _GeluTanh.apply(x)  # type: ignore[no-untyped-call]
             return out
         return functional.gelu(x, approximate="tanh")
 
 
 def build_activation(name: ActivationName) -> nn.Module:
-    """Returns the activation itself; for a gated name, the one that the gate goes through."""
+    """Builds an activation by its config word; for a gated one, the function that is applied to the gate."""
     match name:
         case "relu" | "reglu":
             return nn.ReLU()

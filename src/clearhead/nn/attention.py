@@ -22,10 +22,10 @@ Keys = Float[Tensor, "batch kv_heads keys head_dim"]
 
 
 class AttentionCore(nn.Module):
-    """Queries, keys and values in, mixed values out; ``tap`` sees the weights [batch, heads, queries, keys].
+    """Computes weighted sums of the values; hooks on ``tap`` see the weights [batch, heads, queries, keys].
 
-    The tap is an identity after softmax. A forward hook on it selects the explicit computation, which makes the
-    weights; without one the fused kernel runs, which never does. Both give the same result.
+    ``tap`` is an identity module after softmax. With a forward hook on it, the weights are computed explicitly; without
+    one, PyTorch's fused kernel runs and never materializes them. Both give the same result.
     """
 
     def __init__(self, *, dropout: float = 0.0) -> None:
@@ -34,28 +34,29 @@ class AttentionCore(nn.Module):
         self.tap = nn.Identity()
 
     def explicit(self, scores: Tensor, values: Tensor, mask: AttendMask | None) -> Tensor:
-        """Softmax over the keys that the mask admits, then the weighted sum of the values."""
+        """Applies the mask, takes the softmax over the keys, and returns the weighted sum of the values."""
         if mask is not None:
             scores = scores + mask if mask.is_floating_point() else scores.masked_fill(~mask, float("-inf"))
         weights = self.dropout(self.tap(scores.softmax(dim=-1)))
-        return torch.matmul(weights, _spread(values, scores.shape[1]))
+        return torch.matmul(weights, _repeat_heads(values, scores.shape[1]))
 
 
 class ScaledDotProduct(AttentionCore):
     """softmax(q k^T / sqrt(head_dim)) v (Vaswani et al. 2017, equation 1).
 
-    The scale keeps the scores' variance at 1 for queries and keys of variance 1, so that softmax keeps a gradient.
+    If queries and keys have variance 1, the scale gives the scores variance 1 too, so that softmax does not saturate.
     """
 
     def forward(self, q: Queries, k: Keys, v: Keys, *, mask: AttendMask | None = None, causal: bool = False) -> Queries:
-        if self.tap._forward_hooks or self.tap._forward_pre_hooks:
-            mask = _with_order(mask, q, k) if causal else mask
-            scores = torch.matmul(q, _spread(k, q.shape[1]).transpose(-2, -1)) / math.sqrt(q.shape[-1])
+        if _is_watched(self.tap):
+            mask = _add_causal(mask, q, k) if causal else mask
+            scores = torch.matmul(q, _repeat_heads(k, q.shape[1]).transpose(-2, -1)) / math.sqrt(q.shape[-1])
             return self.explicit(scores, v, mask)
         if causal and (mask is not None or 1 < q.shape[2] != k.shape[2]):
-            mask, causal = _with_order(mask, q, k), False
+            # the kernel takes a mask or its own causal order, not both, and aligns that order for equal lengths only
+            mask, causal = _add_causal(mask, q, k), False
         if v.dtype == torch.bfloat16 and v.device.type == "cpu":
-            # the kernel for bfloat16 takes 2.6 times as long on the way back
+            # the backward pass of the bfloat16 kernel takes 2.6 times as long as that of the float32 one
             with torch.autocast("cpu", enabled=False):
                 return self._fused(q.float(), k.float(), v.float(), mask, causal).to(v.dtype)
         return self._fused(q, k, v, mask, causal)
@@ -67,7 +68,7 @@ class ScaledDotProduct(AttentionCore):
             v,
             attn_mask=mask,
             dropout_p=self.dropout.p if self.training else 0.0,
-            is_causal=causal and q.shape[2] > 1,  # a single new piece may attend to all there is
+            is_causal=causal and q.shape[2] > 1,  # a single new piece may attend to all keys
             enable_gqa=q.shape[1] != k.shape[1],
         )
 
@@ -81,10 +82,15 @@ class Additive(AttentionCore):
         nn.init.uniform_(self.score, -1 / math.sqrt(head_dim), 1 / math.sqrt(head_dim))
 
     def forward(self, q: Queries, k: Keys, v: Keys, *, mask: AttendMask | None = None, causal: bool = False) -> Queries:
-        k = _spread(k, q.shape[1])
+        k = _repeat_heads(k, q.shape[1])
         joint = torch.tanh(q.unsqueeze(3) + k.unsqueeze(2))  # batch heads queries keys head_dim
         scores = torch.einsum("bhqkd,hd->bhqk", joint, self.score)
-        return self.explicit(scores, v, _with_order(mask, q, k) if causal else mask)
+        return self.explicit(scores, v, _add_causal(mask, q, k) if causal else mask)
+
+
+def normalizes_queries_and_keys(name: AttentionName) -> bool:
+    """Whether ``name`` divides every query and key by its root mean square before the scores."""
+    return name == "qk_norm"
 
 
 def build_core(name: AttentionName, n_heads: int, head_dim: int, *, dropout: float = 0.0) -> AttentionCore:
@@ -97,18 +103,18 @@ def build_core(name: AttentionName, n_heads: int, head_dim: int, *, dropout: flo
 
 
 class Attention(nn.Module, ABC):
-    """Four projections around an attention function.
+    """The projections of queries, keys, values and output around an attention function.
 
     Args:
-        d_model: features in and out.
+        d_model: features of the input and of the output.
         n_heads: heads of queries; must divide d_model.
-        n_kv_heads: heads of keys and values, each shared by n_heads / n_kv_heads queries (Ainslie et al. 2023,
-            arXiv:2305.13245): n_heads is multi-head, 1 is multi-query, None is n_heads.
-        core: the attention function; None is scaled dot-product.
+        n_kv_heads: heads of keys and values, each shared by n_heads / n_kv_heads heads of queries (Ainslie et al. 2023,
+            arXiv:2305.13245): n_heads gives multi-head, 1 multi-query attention; None means n_heads.
+        core: the attention function; None means scaled dot-product.
         bias: whether the four projections have a bias.
         rotary: rotation of queries and keys, for self-attention, or None.
-        qk_norm: divide every query and key by its root mean square (after Henry et al. 2020, arXiv:2010.04245; without
-            a gain, so that a rotation may come before or after).
+        qk_norm: divide every query and key by its root mean square (after Henry et al. 2020, arXiv:2010.04245; there is
+            no gain, so it makes no difference whether the rotation comes before or after).
     """
 
     def __init__(
@@ -149,14 +155,14 @@ class SelfAttention(Attention):
         cache: LayerCache | None = None,
         positions: Int[Tensor, "batch queries"] | None = None,
     ) -> Hidden:
-        """Attends within ``x``, and to what ``cache`` holds from earlier steps.
+        """Attends within ``x`` and to the earlier positions in ``cache``.
 
         Args:
             x: [batch, queries, d_model].
-            mask: bool, True = may attend, or float to be added to the scores; None admits all.
-            causal: each position attends to itself and what is before it, besides the mask.
-            cache: this layer's keys and values so far; the new ones are appended.
-            positions: [batch, queries], for rotary; None counts on from the cache.
+            mask: bool, True = may attend, or float, which is added to the scores; None: every key may be attended to.
+            causal: also restrict each position to itself and the positions before it.
+            cache: this layer's earlier keys and values; the new ones are appended to it.
+            positions: [batch, queries], for rotary; None continues after the positions in the cache.
         """
         q, k, v = _project(x, self.q_proj, self.k_proj, self.v_proj)
         q, k, v = _split_heads(q, self.n_heads), _split_heads(k, self.n_kv_heads), _split_heads(v, self.n_kv_heads)
@@ -173,26 +179,26 @@ class SelfAttention(Attention):
 class CrossAttention(Attention):
     """Multi-head attention of a decoder to the encoder's memory; arguments as in ``Attention``.
 
-    Keys and values are computed once, by ``keys_values``, and may have fewer rows than ``x``: the rows of ``x`` that
-    belong to one sentence (its beams) are then further query positions against that sentence's one memory.
+    ``keys_values`` computes the keys and values once per sentence. ``x`` may have several rows for a sentence, one per
+    beam: they are treated as further query positions on that sentence's memory, which is not copied.
     """
 
     def keys_values(self, memory: Float[Tensor, "sentences memory d_model"]) -> KeysValues:
-        """Projects the memory to keys and values, [batch, kv_heads, keys, head_dim] each."""
+        """Projects the memory to keys and values, each [sentences, kv_heads, memory, head_dim]."""
         keys, values = (_split_heads(x, self.n_kv_heads) for x in _project(memory, self.k_proj, self.v_proj))
         return unit_rms(keys) if self.qk_norm else keys, values
 
     def forward(self, x: Hidden, keys_values: KeysValues, *, mask: MemoryMask | None = None) -> Hidden:
-        """Attends from ``x`` [rows, queries, d_model] to the memory of ``rows / batch`` rows each.
+        """Attends from each row of ``x`` to the memory of the sentence that the row belongs to.
 
         Args:
-            x: decoder states; row r belongs to sentence r // (rows / batch).
-            keys_values: what ``keys_values`` returned.
-            mask: bool [batch, 1, 1, keys], True = may attend; None admits all.
+            x: [rows, queries, d_model], decoder states; row r belongs to sentence r // (rows / sentences).
+            keys_values: the result of the method ``keys_values``.
+            mask: bool [sentences, 1, 1, memory], True = may attend; None: every key may be attended to.
         """
         keys, values = keys_values
         rows, queries, _ = x.shape
-        q = self.q_proj(x).view(keys.shape[0], -1, self.n_heads * self.head_dim)  # batch (beams queries) d_model
+        q = self.q_proj(x).view(keys.shape[0], -1, self.n_heads * self.head_dim)  # sentences (beams queries) d_model
         q = _split_heads(q, self.n_heads)
         mixed = self.core(unit_rms(q) if self.qk_norm else q, keys, values, mask=mask)
         return self.o_proj(_join_heads(mixed)).view(rows, queries, -1)
@@ -204,15 +210,22 @@ def unit_rms(x: Float[Tensor, "*any head_dim"]) -> Float[Tensor, "*any head_dim"
 
 
 def _project(x: Tensor, *projections: nn.Module) -> Sequence[Tensor]:
-    """Several projections of one input as one product; one by one where one is watched or is another module."""
-    plain = [
-        one for one in projections if type(one) is nn.Linear and not (one._forward_hooks or one._forward_pre_hooks)
-    ]
+    """Applies several projections to ``x``, as one matrix product if all are plain linear layers without hooks."""
+    plain = [layer for layer in projections if type(layer) is nn.Linear and not _is_watched(layer)]
     if len(plain) < len(projections):
-        return [one(x) for one in projections]
-    weight = torch.cat([one.weight for one in plain])
-    bias = None if plain[0].bias is None else torch.cat([one.bias for one in plain])
-    return functional.linear(x, weight, bias).split([one.out_features for one in plain], dim=-1)
+        return [projection(x) for projection in projections]
+    weight = torch.cat([layer.weight for layer in plain])
+    bias = None if plain[0].bias is None else torch.cat([layer.bias for layer in plain])
+    return functional.linear(x, weight, bias).split([layer.out_features for layer in plain], dim=-1)
+
+
+def _is_watched(module: nn.Module) -> bool:
+    """True if a forward hook is on the module.
+
+    Where PyTorch no longer keeps hooks under these private names every module counts as watched: that way is slower,
+    and its results are the same whether or not there is a hook.
+    """
+    return bool(getattr(module, "_forward_hooks", True) or getattr(module, "_forward_pre_hooks", True))
 
 
 def _split_heads(x: Tensor, heads: int) -> Tensor:
@@ -223,12 +236,14 @@ def _join_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)  # batch heads seq dim -> batch seq (heads dim)
 
 
-def _spread(x: Tensor, n_heads: int) -> Tensor:
-    groups = n_heads // x.shape[1]
-    return x if groups == 1 else x.repeat_interleave(groups, dim=1)
+def _repeat_heads(x: Tensor, n_heads: int) -> Tensor:
+    """Repeats each head of keys or values for the heads of queries that share it."""
+    sharing = n_heads // x.shape[1]
+    return x if sharing == 1 else x.repeat_interleave(sharing, dim=1)
 
 
-def _with_order(mask: AttendMask | None, q: Tensor, k: Tensor) -> AttendMask:
+def _add_causal(mask: AttendMask | None, q: Tensor, k: Tensor) -> AttendMask:
+    """Restricts ``mask`` to the causal order."""
     order = causal_mask(q.shape[2], k.shape[2], q.device)
     if mask is None:
         return order[None, None]

@@ -1,4 +1,4 @@
-"""The K-V cache: keys and values of all decoder layers, preallocated; passed in, never owned by a module."""
+"""The K-V cache: preallocated keys and values of all decoder layers; callers pass it in, no module owns it."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class LayerCache:
 
     @property
     def length(self) -> int:
-        """Positions held before this step."""
+        """Positions stored before this step."""
         return self.parent.length
 
     def append(self, keys: Tensor, values: Tensor) -> KeysValues:
@@ -28,7 +28,7 @@ class LayerCache:
         buffer, start = self.parent.buffer, self.parent.length
         end = start + keys.shape[2]
         if end > buffer.shape[4]:
-            raise ValueError(f"{end} positions in a cache of {buffer.shape[4]}: call reserve before a step")
+            raise ValueError(f"{end} positions in a cache with room for {buffer.shape[4]}: call reserve before a step")
         layer = buffer[self.index]
         layer[0, :, :, start:end] = keys
         layer[1, :, :, start:end] = values
@@ -36,14 +36,14 @@ class LayerCache:
 
 
 class KVCache:
-    """Self-attention keys and values of every layer in one tensor, and cross-attention ones computed once.
+    """Self-attention keys and values of every layer in one tensor, and the cross-attention ones, computed once.
 
-    Rows of the self-attention part are hypotheses, sentence by sentence; the cross-attention part has one row per
+    The self-attention part has a row per hypothesis, ordered by sentence; the cross-attention part has one row per
     sentence, whatever the number of beams.
 
     Args:
         n_layers: decoder layers.
-        rows: hypotheses.
+        rows: number of hypotheses.
         kv_heads: heads of keys and values.
         head_dim: features of a head.
         capacity: positions to allocate; ``reserve`` grows it.
@@ -68,11 +68,11 @@ class KVCache:
             self.buffer, self.spare = grown, None
 
     def advance(self, new: int) -> None:
-        """Says that all layers have stored ``new`` positions."""
+        """Counts ``new`` more positions as stored; call it once all layers have appended them."""
         self.length += new
 
     def reorder(self, rows: Int[Tensor, " rows"]) -> None:
-        """Makes row i continue what row ``rows[i]`` held; beams call it, within each sentence."""
+        """Makes row i continue the hypothesis of row ``rows[i]``, for beam search, within each sentence."""
         if self.spare is None or self.spare.shape != self.buffer.shape:
             self.spare = torch.empty_like(self.buffer)
         used = self.spare[:, :, :, :, : self.length]
@@ -80,19 +80,19 @@ class KVCache:
         self.buffer, self.spare = self.spare, self.buffer
 
     def keep(self, sentences: Int[Tensor, " kept"], rows: Int[Tensor, " kept_rows"]) -> None:
-        """Keeps only some sentences and their rows; finished ones leave the batch."""
+        """Keeps only the given sentences and their rows, so that finished ones leave the batch."""
         self.buffer, self.spare = self.buffer.index_select(2, rows), None
         self.cross = [
             (keys.index_select(0, sentences), values.index_select(0, sentences)) for keys, values in self.cross
         ]
 
     def bytes_read(self) -> int:
-        """Bytes of keys and values that the last one-piece step read: all of self- and cross-attention."""
+        """Bytes of keys and values, of self- and cross-attention, that the last step of one piece read."""
         layers, two, rows, heads, _, head_dim = self.buffer.shape
-        own = layers * two * rows * heads * self.length * head_dim * self.buffer.element_size()
-        return own + sum(part.numel() * part.element_size() for pair in self.cross for part in pair)
+        self_attention = layers * two * rows * heads * self.length * head_dim * self.buffer.element_size()
+        return self_attention + sum(part.numel() * part.element_size() for pair in self.cross for part in pair)
 
     def bytes_written(self) -> int:
-        """Bytes that a one-piece step adds."""
+        """Bytes that a step of one piece adds."""
         layers, two, rows, heads, _, head_dim = self.buffer.shape
         return layers * two * rows * heads * head_dim * self.buffer.element_size()

@@ -1,4 +1,4 @@
-"""Dropout (Srivastava et al. 2014) with masks drawn four to a random word on the CPU."""
+"""Dropout (Srivastava et al. 2014); on a CPU one 64-bit random number decides on four elements."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from torch.nn import functional
 
 
 class _MaskedScale(torch.autograd.Function):
-    """x * mask / (1 - p) with the mask kept for the way back.
+    """x * mask / (1 - p), which saves the mask for backward.
 
-    ``functional.dropout`` draws one float per element, which is a tenth of a small model's training step on a CPU.
-    A 64-bit word of the same generator holds four 16-bit numbers, so p is rounded to 1/65536.
+    ``functional.dropout`` draws one float per element, which takes a tenth of a small model's training step on a CPU.
+    Here each 64-bit number from the same generator is used as four 16-bit ones, so p is rounded to 1/65536.
     """
 
     @staticmethod
@@ -33,7 +33,7 @@ class _MaskedScale(torch.autograd.Function):
 class Dropout(nn.Module):
     """Sets a share ``p`` of the elements to zero in training and scales the rest by 1 / (1 - p).
 
-    The mask follows from torch's default generator of the device alone.
+    The mask is drawn from torch's default generator of the device.
 
     Args:
         p: share of elements to drop, 0 <= p < 1.

@@ -1,4 +1,4 @@
-"""Piece embeddings with positions and dropout, scaled, or with segments and a norm: the input modules of a stack."""
+"""The input modules of a stack: piece embeddings plus positions, scaled; for BERT with segments and a norm."""
 
 import math
 
@@ -11,7 +11,7 @@ from clearhead.nn.norm import Norm
 from clearhead.nn.position import LearnedPosition, PositionName, SinusoidalPosition, build_position
 
 Ids = Int[Tensor, "batch seq"]
-OfEach = Int[Tensor, "batch seq"] | None
+OfEach = Int[Tensor, "batch seq"] | None  # a number for each piece, such as its position or segment
 Hidden = Float[Tensor, "batch seq d_model"]
 
 
@@ -21,9 +21,9 @@ class Embedding(nn.Module):
     Args:
         vocab_size: rows of the table.
         d_model: features.
-        pad_id: row that starts at zero and that inputs never train; None has none.
+        pad_id: the id of padding, whose row starts at zero and gets no gradient as an input; None: no padding.
         max_seq_len: longest sequence.
-        position: sinusoidal or learned are added here; rotary, alibi and none add nothing.
+        position: what ``build_position`` builds for this word is added.
         dropout: rate on the sum.
         scale: multiply the table's rows by sqrt(d_model), as Vaswani et al. 2017 do with tied tables.
     """
@@ -50,7 +50,7 @@ class Embedding(nn.Module):
 
         Args:
             ids: [batch, seq].
-            positions: of each piece; None counts from ``start``.
+            positions: [batch, seq], the position of each piece; None counts from ``start``.
             start: position of the first piece.
 
         Raises:
@@ -61,16 +61,16 @@ class Embedding(nn.Module):
 
 
 class SegmentedEmbedding(nn.Module):
-    """dropout(norm(table[ids] + position + table of segments)): the input of BERT (Devlin et al. 2019, figure 2).
+    """dropout(norm(table[ids] + position + segment)): the input of BERT (Devlin et al. 2019, figure 2).
 
     Args:
         vocab_size: rows of the table.
         d_model: features.
-        pad_id: row that starts at zero and that inputs never train; None has none.
+        pad_id: the id of padding, whose row starts at zero and gets no gradient as an input; None: no padding.
         max_seq_len: longest sequence.
         n_segments: rows of the table of segments.
         norm: of the sum.
-        position: sinusoidal or learned are added here; rotary, alibi and none add nothing.
+        position: what ``build_position`` builds for this word is added.
         dropout: rate on what the norm gives.
     """
 
@@ -106,9 +106,9 @@ class SegmentedEmbedding(nn.Module):
 
         Args:
             ids: [batch, seq].
-            segments: [batch, seq], the segment of each piece; None: all are of segment 0.
-            positions: [batch, seq]; None counts from 0.
-            real: [batch, seq], True at real pieces, for norms with statistics over positions; None: all are.
+            segments: [batch, seq], the segment of each piece; None: all pieces are of segment 0.
+            positions: [batch, seq], the position of each piece; None counts from 0.
+            real: [batch, seq], False at padding, for norms with statistics over positions; None: no padding.
 
         Raises:
             ValueError: the sequence is longer than ``max_seq_len``.
@@ -127,7 +127,7 @@ def _check_length(end: int, limit: int) -> None:
 def _placed(
     x: Tensor, position: SinusoidalPosition | LearnedPosition | None, positions: Tensor | None, start: int
 ) -> Tensor:
-    """Adds the positions, which count from ``start`` where none are said."""
+    """Adds what ``position`` gives for ``positions``, or for positions counted from ``start`` if they are None."""
     if position is None:
         return x
     if positions is None:

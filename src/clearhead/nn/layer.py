@@ -1,4 +1,4 @@
-"""Encoder and decoder layers, put together from the parts by the words of a ``BlockConfig``."""
+"""Encoder and decoder layers: a ``BlockConfig`` says which norm, activation and attention they are made of."""
 
 from abc import ABC
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from clearhead.nn.activation import ActivationName
-from clearhead.nn.attention import AttentionName, CrossAttention, SelfAttention, build_core
+from clearhead.nn.attention import AttentionName, CrossAttention, SelfAttention, build_core, normalizes_queries_and_keys
 from clearhead.nn.cache import KeysValues, LayerCache
 from clearhead.nn.mask import AttendMask, MemoryMask
 from clearhead.nn.mlp import MLP, GatedMLP, build_mlp
@@ -29,39 +29,39 @@ class BlockConfig:
     """What the layers of a stack are made of."""
 
     norm: NormName = "layer"
-    """Normalization: layer, rms, batch, group or instance."""
+    """Which statistics the states are normalized by."""
     norm_position: Literal["pre", "post"] = "pre"
-    """Norm before each sublayer (and one after the stack), or after each residual sum as in 2017."""
+    """pre: norm before each sublayer and one after the stack; post: norm after each residual sum, as in 2017."""
     norm_eps: Annotated[float, Gt(0.0)] = 1e-5
     """Added to the variance."""
     norm_groups: Annotated[int, Ge(1)] = 8
-    """Groups of features, for the group norm."""
+    """Number of groups of features; for the group norm only."""
     activation: ActivationName = "relu"
-    """Activation of the feed-forward network; a name of the GLU family makes it gated."""
+    """Activation of the feed-forward network; glu, reglu, geglu and swiglu make it gated."""
     attention: AttentionName = "scaled_dot_product"
-    """Attention function: scaled_dot_product, qk_norm (the same of normalized queries and keys) or additive."""
+    """How queries are compared with keys; qk_norm is the scaled dot product of normalized ones."""
     attn_dropout: Rate = 0.0
     """Dropout on the attention weights."""
     mlp_dropout: Rate = 0.0
     """Dropout after the activation of the feed-forward network."""
     stochastic_depth: Rate = 0.0
-    """Rate at which a sequence skips a sublayer, rising linearly with depth to this value."""
+    """Rate at which a sequence skips a sublayer in training; it rises linearly with depth up to this value."""
     bias: bool | Literal["all"] = True
     """Whether the linear layers have a bias; ``all``: the output layer too, as in Marian."""
     residual: bool = True
-    """Whether the residual connection is there."""
+    """Whether layers have residual connections; false is for experiments."""
     mlp: bool = True
-    """Whether the feed-forward network is there."""
+    """Whether layers have a feed-forward network; false is for experiments."""
 
 
 def _norms(block: BlockConfig, d_model: int, *, causal: bool) -> tuple[nn.Module, nn.Module]:
-    """Returns what stands before a sublayer and what stands after its residual sum; one of them is the norm."""
+    """Returns the modules before a sublayer and after its residual sum: one is the norm, the other does nothing."""
     norm = build_norm(block.norm, d_model, eps=block.norm_eps, groups=block.norm_groups, causal=causal)
     return (norm, NoNorm()) if block.norm_position == "pre" else (NoNorm(), norm)
 
 
 def final_norm(block: BlockConfig, d_model: int, *, causal: bool = False) -> nn.Module:
-    """What stands after a stack: a norm where the layers are pre-norm, nothing where they end in one."""
+    """Returns the module after a stack: a norm if the layers are pre-norm; post-norm layers already end in one."""
     return _norms(block, d_model, causal=causal)[0]
 
 
@@ -77,13 +77,13 @@ class Layer(nn.Module, ABC):
         n_kv_heads: heads of keys and values; None is n_heads.
         dropout: rate on each branch.
         drop_path: rate of skipping a branch, per sequence.
-        block: the words that choose norm, activation and attention.
+        block: which norm, activation and attention; None means the defaults.
         rotary: rotation of queries and keys, or None.
     """
 
     causal: ClassVar[bool]
     crossed: ClassVar[bool] = False
-    """Whether there is attention to a memory too."""
+    """Whether the layer also has cross-attention to a memory."""
 
     def __init__(
         self,
@@ -98,34 +98,34 @@ class Layer(nn.Module, ABC):
         rotary: Rotary | None = None,
     ) -> None:
         super().__init__()
-        words = block or BlockConfig()
+        parts = block or BlockConfig()
 
         def attention(kind: type[A], rotary: Rotary | None) -> A:
-            core = build_core(words.attention, n_heads, d_model // n_heads, dropout=words.attn_dropout)
+            core = build_core(parts.attention, n_heads, d_model // n_heads, dropout=parts.attn_dropout)
             return kind(
                 d_model,
                 n_heads=n_heads,
                 n_kv_heads=n_kv_heads,
                 core=core,
-                bias=bool(words.bias),
+                bias=bool(parts.bias),
                 rotary=rotary,
-                qk_norm=words.attention == "qk_norm",
+                qk_norm=normalizes_queries_and_keys(parts.attention),
             )
 
         def residual() -> Residual:
-            return Residual(dropout=dropout, drop_path=drop_path, skip=words.residual)
+            return Residual(dropout=dropout, drop_path=drop_path, skip=parts.residual)
 
         self.attn = attention(SelfAttention, rotary)
-        self.attn_norm, self.attn_post_norm = _norms(words, d_model, causal=self.causal)
+        self.attn_norm, self.attn_post_norm = _norms(parts, d_model, causal=self.causal)
         self.attn_residual = residual()
         self.mlp: MLP | GatedMLP | None = None
-        if words.mlp:
-            self.mlp = build_mlp(words.activation, d_model, d_ff, bias=bool(words.bias), dropout=words.mlp_dropout)
-            self.mlp_norm, self.mlp_post_norm = _norms(words, d_model, causal=self.causal)
+        if parts.mlp:
+            self.mlp = build_mlp(parts.activation, d_model, d_ff, bias=bool(parts.bias), dropout=parts.mlp_dropout)
+            self.mlp_norm, self.mlp_post_norm = _norms(parts, d_model, causal=self.causal)
             self.mlp_residual = residual()
         if self.crossed:
             self.cross_attn = attention(CrossAttention, None)
-            self.cross_attn_norm, self.cross_attn_post_norm = _norms(words, d_model, causal=self.causal)
+            self.cross_attn_norm, self.cross_attn_post_norm = _norms(parts, d_model, causal=self.causal)
             self.cross_attn_residual = residual()
 
     def attend(
@@ -137,19 +137,19 @@ class Layer(nn.Module, ABC):
         cache: LayerCache | None = None,
         positions: Positions = None,
     ) -> Hidden:
-        """The self-attention sublayer; arguments as in the ``forward`` of the final classes."""
+        """Applies the self-attention sublayer; arguments as in the subclasses' ``forward``."""
         branch = self.attn(self.attn_norm(x, real), mask=mask, causal=self.causal, cache=cache, positions=positions)
         return self.attn_post_norm(self.attn_residual(x, branch), real)
 
     def feed_forward(self, x: Hidden, *, real: Real) -> Hidden:
-        """The feed-forward sublayer, where there is one."""
+        """Applies the feed-forward sublayer, if the layer has one."""
         if self.mlp is None:
             return x
         return self.mlp_post_norm(self.mlp_residual(x, self.mlp(self.mlp_norm(x, real))), real)
 
 
 class EncoderLayer(Layer):
-    """A layer whose positions see each other on both sides; arguments as in ``Layer``."""
+    """A layer in which every position attends to all others; arguments as in ``Layer``."""
 
     causal = False
 
@@ -158,14 +158,14 @@ class EncoderLayer(Layer):
 
         Args:
             x: [batch, seq, d_model].
-            mask: which keys each query may attend to, bool or float; None admits all.
-            real: [batch, seq], True at real pieces, for norms with statistics over positions; None: all are.
+            mask: which keys each query may attend to, bool or float; None: all.
+            real: [batch, seq], False at padding, for norms with statistics over positions; None: no padding.
         """
         return self.feed_forward(self.attend(x, mask=mask, real=real), real=real)
 
 
 class CausalLayer(Layer):
-    """A layer whose positions see what is before them, for models without an encoder; arguments as in ``Layer``."""
+    """A layer of a decoder-only model: positions attend to earlier ones; arguments as in ``Layer``."""
 
     causal = True
 
@@ -182,10 +182,10 @@ class CausalLayer(Layer):
 
         Args:
             x: [rows, seq, d_model].
-            mask: restricts attention besides the causal order; None admits all before.
-            real: [rows, seq], True at real pieces, for norms with statistics over positions; None: all are.
-            cache: this layer's keys and values so far.
-            positions: [rows, seq], for rotary; None counts on from the cache.
+            mask: further restricts causal attention; None: all earlier positions may be attended to.
+            real: [rows, seq], False at padding, for norms with statistics over positions; None: no padding.
+            cache: this layer's earlier keys and values.
+            positions: [rows, seq], for rotary; None continues after the positions in the cache.
         """
         return self.feed_forward(self.attend(x, mask=mask, real=real, cache=cache, positions=positions), real=real)
 
@@ -210,11 +210,11 @@ class DecoderLayer(Layer):
 
         Args:
             x: [rows, seq, d_model].
-            keys_values: the memory as ``cross_attn.keys_values`` gives it, one row per sentence.
-            memory_mask: bool [batch, 1, 1, keys], real pieces of the source; None: all are.
-            mask: restricts self-attention besides the causal order; None admits all before.
-            real: [rows, seq], True at real pieces, for norms with statistics over positions; None: all are.
-            cache: this layer's self-attention keys and values so far.
+            keys_values: the projected memory from ``cross_attn.keys_values``, one row per sentence.
+            memory_mask: bool [sentences, 1, 1, memory], False at padding of the source; None: no padding.
+            mask: further restricts causal self-attention; None: all earlier positions may be attended to.
+            real: [rows, seq], False at padding, for norms with statistics over positions; None: no padding.
+            cache: this layer's earlier self-attention keys and values.
         """
         x = self.attend(x, mask=mask, real=real, cache=cache)
         branch = self.cross_attn(self.cross_attn_norm(x, real), keys_values, mask=memory_mask)

@@ -1,4 +1,4 @@
-"""Low-rank adaptation: a frozen linear layer plus a small trained product, merged back when training is over."""
+"""Low-rank adaptation: a frozen linear layer plus a trained low-rank product, merged into it after training."""
 
 import math
 from dataclasses import dataclass
@@ -12,27 +12,27 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """Which layers are adapted, and how much."""
+    """Which linear layers are adapted, and by products of which rank and scale."""
 
     rank: Annotated[int, Ge(1)] = 8
     """Rank of the trained product."""
     alpha: Annotated[float, Gt(0.0)] = 16.0
-    """Scale: the product counts alpha / rank times."""
+    """Scale: the product is multiplied by alpha / rank."""
     dropout: Annotated[float, Ge(0.0), Lt(1.0)] = 0.0
-    """Rate on the input of the product."""
+    """Dropout on the input of the product."""
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
-    """Names of the linear layers; up_proj, down_proj and gate_proj are others."""
+    """Names of the linear layers to adapt; up_proj, down_proj and gate_proj may be named too."""
 
 
 class LoraLinear(nn.Module):
     """x W^T + b + (alpha / rank) x A^T B^T with W and b frozen (Hu et al. 2021, arXiv:2106.09685).
 
-    B starts at zero, so that training begins with the function of the layer that is adapted.
+    B starts at zero, so the adapted layer at first computes what the original one does.
 
     Args:
-        linear: the layer; its weights are kept as they are and frozen.
+        linear: the layer to adapt; its weights are frozen.
         rank: rows of A, columns of B.
-        alpha: scale; rank and alpha together keep the size of an update when the rank changes.
+        alpha: scale; the division by rank makes updates about as large for any rank.
         dropout: rate on the input of A.
     """
 
@@ -58,34 +58,41 @@ class LoraLinear(nn.Module):
 
 
 def add_lora(model: nn.Module, config: LoraConfig) -> int:
-    """Freezes ``model`` and adapts its linear layers with the names in ``config``; returns how many.
+    """Freezes ``model`` and adapts those of its linear layers that ``config.targets`` names.
+
+    Returns:
+        The number of layers adapted.
 
     Raises:
         ValueError: no layer has such a name.
     """
     model.requires_grad_(False)
-    found = [(parent, name) for parent, name in _linears(model) if name in config.targets]
-    if not found:
+    targets = [(parent, name) for parent, name in _linears(model) if name in config.targets]
+    if not targets:
         known = ", ".join(sorted({name for _, name in _linears(model)}))
         raise ValueError(f"lora.targets = {list(config.targets)}: no linear layer has such a name; there are {known}")
-    for parent, name in found:
+    for parent, name in targets:
         linear = getattr(parent, name)
         setattr(parent, name, LoraLinear(linear, rank=config.rank, alpha=config.alpha, dropout=config.dropout))
-    return len(found)
+    return len(targets)
 
 
 def merge_lora(model: nn.Module) -> int:
-    """Puts plain layers with the same function back in place of the adapted ones; returns how many."""
-    found = [
+    """Replaces each adapted layer by a plain one that computes the same, and unfreezes ``model``.
+
+    Returns:
+        The number of layers merged.
+    """
+    adapted = [
         (parent, name, child)
         for parent in model.modules()
         for name, child in parent.named_children()
         if isinstance(child, LoraLinear)
     ]
-    for parent, name, child in found:
+    for parent, name, child in adapted:
         setattr(parent, name, child.merged())
     model.requires_grad_(True)
-    return len(found)
+    return len(adapted)
 
 
 def _linears(model: nn.Module) -> list[tuple[nn.Module, str]]:

@@ -1,4 +1,4 @@
-"""Attention masks: bool, True = may attend; padding, causal order and score biases put together."""
+"""Attention masks for padding, causal order and documents: bool, True = may attend; ALiBi makes them float."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,36 +9,36 @@ MemoryMask = Bool[Tensor, "sentences 1 1 memory"]
 
 
 def padding_mask(mask: Bool[Tensor, "batch keys"]) -> Bool[Tensor, "batch 1 1 keys"]:
-    """Every query may attend to every real key."""
+    """Lets every query attend to the keys that are not padding; ``mask`` is False at padding."""
     return mask[:, None, None, :]
 
 
 def causal_mask(n_queries: int, n_keys: int, device: torch.device | None = None) -> Bool[Tensor, "queries keys"]:
-    """The last ``n_queries`` of ``n_keys`` positions attend to themselves and to what is before them."""
+    """Lets the last ``n_queries`` of ``n_keys`` positions attend to themselves and to the positions before them."""
     return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).tril(n_keys - n_queries)
 
 
 def causal_padding_mask(mask: Bool[Tensor, "batch seq"]) -> Bool[Tensor, "batch 1 seq seq"]:
-    """Causal order among real pieces; every position may attend to itself, so that no row is empty."""
+    """Combines causal order and padding; padding may attend to itself, since a softmax needs at least one key."""
     size = mask.shape[1]
     itself = torch.eye(size, dtype=torch.bool, device=mask.device)
     return (causal_mask(size, size, mask.device) & padding_mask(mask)) | itself
 
 
 def document_mask(documents: Int[Tensor, "batch seq"]) -> Bool[Tensor, "batch 1 seq seq"]:
-    """Pieces attend within their own document only: the blocks of a packed window; order comes besides."""
+    """Lets pieces of a packed window attend to their own document only; it does not restrict the order."""
     return (documents[:, :, None] == documents[:, None, :]).unsqueeze(1)
 
 
 def additive_mask(mask: Bool[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """The float form of a mask, to be added to scores: 0 where attention is allowed, -inf elsewhere."""
+    """Returns the float form of a mask, which is added to scores: 0 where attention is allowed, -inf elsewhere."""
     return torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, float("-inf"))
 
 
 def with_bias(
     mask: Bool[Tensor, "..."] | None, bias: Float[Tensor, "heads queries keys"] | None
 ) -> Bool[Tensor, "..."] | Float[Tensor, "..."] | None:
-    """Puts a score bias (ALiBi) into a mask: the float form, to be added to the scores."""
+    """Combines a mask and a bias of the scores (ALiBi) into a float mask, which is added to the scores."""
     if bias is None:
         return mask
     bias = bias.unsqueeze(0)  # 1 heads queries keys
@@ -46,5 +46,5 @@ def with_bias(
 
 
 def positions_of(mask: Bool[Tensor, "batch seq"]) -> Int[Tensor, "batch seq"]:
-    """Numbers the real pieces of each row from 0, on whichever side the padding is."""
+    """Numbers the real pieces of each row from 0, whether padding is on the left or on the right."""
     return (mask.long().cumsum(1) - 1).clamp(min=0)

@@ -1,4 +1,4 @@
-"""The position-wise feed-forward network, plain and gated."""
+"""The position-wise feed-forward network, plain or gated."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -45,6 +45,6 @@ class GatedMLP(nn.Module):
 def build_mlp(
     name: ActivationName, d_model: int, d_ff: int, *, bias: bool = True, dropout: float = 0.0
 ) -> MLP | GatedMLP:
-    """Builds the feed-forward network for an activation's config word; a gated one has a third projection."""
-    kind = GatedMLP if is_gated(name) else MLP
-    return kind(d_model, d_ff, activation=build_activation(name), bias=bias, dropout=dropout)
+    """Builds the feed-forward network for an activation's config word; gated ones have a third projection."""
+    network = GatedMLP if is_gated(name) else MLP
+    return network(d_model, d_ff, activation=build_activation(name), bias=bias, dropout=dropout)

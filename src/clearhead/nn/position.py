@@ -1,4 +1,4 @@
-"""Positions: sinusoidal and learned tables, added to the embeddings; rotary and ALiBi, inside attention."""
+"""Positions: sinusoidal and learned tables, added to the embeddings; rotary and ALiBi, applied in attention."""
 
 import math
 from typing import Literal
@@ -8,10 +8,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 PositionName = Literal["sinusoidal", "learned", "rotary", "alibi", "none"]
+"""Each acts in one of three places, on embeddings, on queries and keys, or on attention scores, and each place has its
+``build_`` function below. Every model calls all three, so that a new word is wired here for all of them."""
 
 
 def sinusoidal_table(max_seq_len: int, d_model: int) -> Float[Tensor, "max_seq_len d_model"]:
-    """Sines in the even features, cosines in the odd ones (Vaswani et al. 2017, section 3.5).
+    """Returns a table with sines in the even features, cosines in the odd ones (Vaswani et al. 2017, section 3.5).
 
     Args:
         max_seq_len: number of positions.
@@ -25,7 +27,7 @@ def sinusoidal_table(max_seq_len: int, d_model: int) -> Float[Tensor, "max_seq_l
 
 
 class SinusoidalPosition(nn.Module):
-    """The fixed table as a module: positions -> [..., d_model]; it has no parameters and no saved state."""
+    """The sinusoidal table as a module: positions -> [..., d_model]; it has no parameters and no saved state."""
 
     table: Tensor
 
@@ -49,26 +51,16 @@ class LearnedPosition(nn.Module):
         return nn.functional.embedding(positions, self.weight)
 
 
-def build_position(name: PositionName, max_seq_len: int, d_model: int) -> SinusoidalPosition | LearnedPosition | None:
-    """Builds by its config word what is added to embeddings; None where positions act elsewhere, or nowhere."""
-    match name:
-        case "sinusoidal":
-            return SinusoidalPosition(max_seq_len, d_model)
-        case "learned":
-            return LearnedPosition(max_seq_len, d_model)
-        case "rotary" | "alibi" | "none":
-            return None
-
-
 class Rotary(nn.Module):
     """Rotates pairs of features of queries and keys by their position (Su et al. 2021, arXiv:2104.09864).
 
-    Feature i is paired with i + head_dim / 2, as Llama does. Scores depend on distances alone.
+    Feature i is paired with feature i + head_dim / 2, as in Llama. The score of a query and a key then depends on their
+    positions only through the distance.
 
     Args:
         head_dim: features of a head, even.
         max_seq_len: number of positions.
-        theta: the base of the rates.
+        theta: the base of the rotation rates.
     """
 
     cos: Tensor
@@ -101,9 +93,10 @@ class Rotary(nn.Module):
 class Alibi(nn.Module):
     """A penalty on the scores that grows with distance, one slope per head (Press et al. 2021, arXiv:2108.12409).
 
-    Slopes are 2^(-8/n), 2^(-16/n), ...; where n is no power of two, the remaining ones are every second slope of 2n.
-    To the right, which only an encoder sees, the heads have the slopes in reverse order: with the same ones a sentence
-    and its mirror image would be the same.
+    The slopes of n heads are 2^(-8/n), 2^(-16/n), ...; if n is not a power of two, those of the next lower power come
+    first and the rest are every second slope of the next higher one. For keys to the right, which only an encoder
+    sees, the heads take the slopes in reverse order: with the same slopes on both sides, a sentence and its reversal
+    would look the same.
     """
 
     slopes: Tensor
@@ -121,3 +114,32 @@ class Alibi(nn.Module):
         back = keys[n_keys - n_queries :, None] - keys  # queries keys
         left, right = self.slopes[:, None, None], self.slopes.flip(0)[:, None, None]
         return right * back.clamp(max=0) - left * back.clamp(min=0)
+
+
+def build_position(name: PositionName, max_seq_len: int, d_model: int) -> SinusoidalPosition | LearnedPosition | None:
+    """Builds by its config word what is added to embeddings; None where positions act elsewhere, or nowhere."""
+    match name:
+        case "sinusoidal":
+            return SinusoidalPosition(max_seq_len, d_model)
+        case "learned":
+            return LearnedPosition(max_seq_len, d_model)
+        case "rotary" | "alibi" | "none":
+            return None
+
+
+def build_rotary(name: PositionName, head_dim: int, max_seq_len: int, *, theta: float = 10000.0) -> Rotary | None:
+    """Builds by its config word what turns queries and keys; None where positions act elsewhere, or nowhere."""
+    match name:
+        case "rotary":
+            return Rotary(head_dim, max_seq_len, theta=theta)
+        case "sinusoidal" | "learned" | "alibi" | "none":
+            return None
+
+
+def build_score_bias(name: PositionName, n_heads: int) -> Alibi | None:
+    """Builds by its config word what is added to attention scores; None where positions act elsewhere, or nowhere."""
+    match name:
+        case "alibi":
+            return Alibi(n_heads)
+        case "sinusoidal" | "learned" | "rotary" | "none":
+            return None

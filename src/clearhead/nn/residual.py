@@ -10,12 +10,12 @@ Hidden = Float[Tensor, "batch seq d_model"]
 
 
 class Residual(nn.Module):
-    """x + dropout(branch); the branch of a whole sequence is dropped at rate ``drop_path`` in training.
+    """x + dropout(branch); in training, a sequence loses its whole branch at rate ``drop_path``.
 
     Args:
         dropout: rate on the branch's elements.
-        drop_path: rate on the branch, per sequence (Huang et al. 2016, arXiv:1603.09382).
-        skip: False leaves x out, so that only the branch goes on (to see what the connection is for).
+        drop_path: rate of dropping the branch of a sequence (Huang et al. 2016, arXiv:1603.09382).
+        skip: False returns the branch alone, to show what the connection is for.
     """
 
     def __init__(self, *, dropout: float = 0.0, drop_path: float = 0.0, skip: bool = True) -> None:

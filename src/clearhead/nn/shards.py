@@ -1,4 +1,4 @@
-"""Tensors of which each process holds a part (FSDP's DTensor): gathered, and cut again."""
+"""Sharded tensors, of which each process holds a part (FSDP's DTensor): gathering them, and cutting them again."""
 
 import sys
 from typing import Any
@@ -7,24 +7,26 @@ from torch import Tensor
 
 
 def is_shard(tensor: Tensor) -> bool:
-    """Whether this process holds a part of ``tensor`` only."""
-    # nobody can have made one before the module was loaded, which takes a while
+    """Whether this process holds only a part of ``tensor``."""
+    # not imported here, since that is slow: unless somebody else has imported it, there is no DTensor yet
     module: Any = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(tensor, module.DTensor)
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """Returns all of a tensor; where each process has a part, all must call this. Others are as they were."""
-    found: Any = tensor
-    gathered: Tensor = found.full_tensor() if is_shard(tensor) else tensor
+    """Gathers a sharded tensor, for which all processes must call this; returns any other tensor unchanged."""
+    if not is_shard(tensor):
+        return tensor
+    sharded: Any = tensor
+    gathered: Tensor = sharded.full_tensor()
     return gathered
 
 
 def part_like(own: Tensor, value: Tensor) -> Tensor:
-    """Returns the part of ``value``, which all processes have whole, that belongs beside ``own``."""
+    """Shards ``value``, which every process has whole, in the way ``own`` is sharded; as it is if ``own`` is not."""
     if not is_shard(own):
         return value
     from torch.distributed.tensor import distribute_tensor
 
-    kind: Any = own
-    return distribute_tensor(value.to(own.device), kind.device_mesh, kind.placements, src_data_rank=None)
+    sharded: Any = own
+    return distribute_tensor(value.to(own.device), sharded.device_mesh, sharded.placements, src_data_rank=None)

@@ -1,1 +1,1 @@
-"""Optimizers, their parameter groups, learning-rate schedules and weight averages, over torch.optim."""
+"""Optimizers on top of torch.optim: parameter groups, learning-rate schedules, weight averages, Muon."""

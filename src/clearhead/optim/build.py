@@ -1,4 +1,4 @@
-"""From a config to an optimizer: which parameters decay, how fast each learns, which go to Muon, their average."""
+"""Builds optimizers: which parameters have weight decay, which rate each has, which Muon updates; and their average."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -11,47 +11,49 @@ from torch.optim.swa_utils import AveragedModel
 
 from clearhead.errors import ModelError
 from clearhead.nn.shards import part_like
+from clearhead.optim.lerp import lerp_
 from clearhead.optim.muon import Muon
 from clearhead.optim.schedule import ScheduleName
 
+OptimizerName = Literal["sgd", "adam", "adamw", "muon"]
 Rate = Annotated[float, Ge(0.0), Lt(1.0)]
 
-Tensors = tuple[Tensor, ...] | list[Tensor]
+TensorList = tuple[Tensor, ...] | list[Tensor]
 RateOf = Callable[[str], float]
-"""Name of a parameter -> what the learning rate is multiplied by for it."""
-OUTPUTS = ("lm_head", "out_proj")  # what our models call a layer whose output is logits
+"""Name of a parameter -> the factor of its learning rate."""
+OUTPUTS = ("lm_head", "out_proj")  # names that our models give to layers whose output is logits
 
 
 @dataclass(frozen=True)
 class OptimConfig:
     """The optimizer, its schedule and its average."""
 
-    name: Literal["sgd", "adam", "adamw", "muon"] = "adamw"
-    """sgd (with momentum), adam, adamw, or muon (matrices inside the model; adamw for the rest)."""
+    name: OptimizerName = "adamw"
+    """What turns gradients into steps; muon is for matrices inside the model and leaves the rest to adamw."""
     betas: tuple[Rate, Rate] = (0.9, 0.98)
-    """Decay of adam's first and second moment."""
+    """Decay rates of adam's first and second moment."""
     eps: Annotated[float, Gt(0.0)] = 1e-9
     """Added to adam's denominator."""
     momentum: Rate = 0.9
-    """Of sgd; muon uses at least 0.95."""
+    """Momentum of sgd; muon uses this or 0.95, whichever is larger."""
     weight_decay: Annotated[float, Ge(0.0)] = 0.0
-    """Decay of matrices; norms and biases have none."""
+    """Weight decay of matrices; norms and biases have none."""
     grad_clip_norm: Annotated[float, Ge(0.0)] = 1.0
-    """Largest norm of all gradients together; 0 does not clip."""
+    """Gradients are scaled down to this norm, taken over all of them together; 0 does not clip."""
     schedule: ScheduleName = "inverse_sqrt"
-    """Learning rate after warm-up: constant, linear, inverse_sqrt, cosine, cosine_restarts, one_cycle or wsd."""
+    """How the learning rate goes on after warm-up; described at ``lr_factor``."""
     min_lr_factor: Annotated[float, Interval(ge=0.0, le=1.0)] = 0.0
-    """Where linear, cosine and wsd end, as a share of train.lr."""
+    """Learning rate at the end of linear, cosine, wsd and each cycle of cosine_restarts, as a share of train.lr."""
     cycle_steps: Annotated[int, Ge(0)] = 0
-    """First cycle of cosine_restarts; 0 makes three cycles of the run."""
+    """Steps of the first cycle of cosine_restarts; 0 divides the run into three cycles."""
     decay_fraction: Annotated[float, Interval(gt=0.0, le=1.0)] = 0.2
-    """Share of the run in which wsd falls."""
+    """Share of the run, at its end, in which wsd lowers the learning rate."""
     ema_decay: Rate = 0.0
-    """Decay of the moving average of the weights that evaluation uses; 0 keeps none."""
+    """Decay of the moving average of the weights, which evaluation uses in place of them; 0 keeps no average."""
 
 
 class Optimizers:
-    """One optimizer or two (Muon and AdamW) behind one ``step``; their state is keyed by parameter name."""
+    """One optimizer, or Muon and AdamW together, with one ``step``; their state is keyed by parameter name."""
 
     def __init__(self, parts: list[torch.optim.Optimizer], names: dict[Tensor, str]) -> None:
         self.parts, self.names = parts, names
@@ -64,63 +66,66 @@ class Optimizers:
                 group["lr"] = peak * factor
         return float(self.parts[0].param_groups[0]["lr"])
 
-    def step(self, take: Callable[[torch.optim.Optimizer], object] = lambda part: part.step()) -> None:
-        """Updates all parameters; ``take`` steps one optimizer."""
+    def step(self, take: Callable[[torch.optim.Optimizer], object] | None = None) -> None:
+        """Updates all parameters; ``take`` performs the step of one optimizer, as ``GradScaler.step`` does."""
         for part in self.parts:
-            take(part)
+            if take is None:
+                part.step()
+            else:
+                take(part)
 
     def zero_grad(self) -> None:
-        """Forgets all gradients."""
+        """Drops all gradients."""
         for part in self.parts:
             part.zero_grad(set_to_none=True)
 
     def point_at(self, model: nn.Module) -> None:
-        """Takes the parameters of ``model`` with the same names in place of its own, before there is any state."""
-        now = dict(model.named_parameters())
+        """Replaces each parameter by the one of the same name in ``model``; only before there is optimizer state."""
+        by_name = dict(model.named_parameters())
         for part in self.parts:
             for group in part.param_groups:
-                group["params"] = [now[self.names[param]] for param in group["params"]]
-        self.names = {now[name]: name for name in self.names.values()}
+                group["params"] = [by_name[self.names[param]] for param in group["params"]]
+        self.names = {by_name[name]: name for name in self.names.values()}
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Returns the state as ``slot/parameter.name`` -> tensor."""
-        found: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {}
         for part in self.parts:
             for param, slots in part.state.items():
                 for slot, value in slots.items():
-                    found[f"{slot}/{self.names[param]}"] = torch.as_tensor(value)
-        return found
+                    tensors[f"{slot}/{self.names[param]}"] = torch.as_tensor(value)
+        return tensors
 
     def without_state(self) -> list[str]:
         """Returns the names of the parameters that no step has changed yet."""
-        kept = {param for part in self.parts for param, slots in part.state.items() if slots}
-        return [name for param, name in self.names.items() if param not in kept]
+        updated = {param for part in self.parts for param, slots in part.state.items() if slots}
+        return [name for param, name in self.names.items() if param not in updated]
 
     def load_state_tensors(self, tensors: dict[str, Tensor], *, without: Collection[str] | None = None) -> None:
-        """Takes what ``state_tensors`` gave; parameters are found by name, in whatever order they are.
+        """Loads the result of ``state_tensors``, matching parameters by name.
 
         Args:
             tensors: the state.
-            without: what ``without_state`` gave; None: any parameter may be without.
+            without: the result of ``without_state`` when the state was saved; None: any parameter may have no state.
 
         Raises:
-            ModelError: a parameter is missing here or there, or its state is of another optimizer or shape; the message
-                names it.
+            ModelError: a parameter is unknown or its state is missing, or the state is of another optimizer or shape;
+                the message names the parameter.
         """
         by_name = {name: param for param, name in self.names.items()}
         owner = {param: part for part in self.parts for group in part.param_groups for param in group["params"]}
-        found: dict[Tensor, dict[str, Tensor]] = {}
+        saved: dict[Tensor, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             slot, _, name = key.partition("/")
             if name not in by_name:
                 raise ModelError(f"optimizer state of an unknown parameter {name!r}")
-            found.setdefault(by_name[name], {})[slot] = value
+            saved.setdefault(by_name[name], {})[slot] = value
         for name, param in by_name.items():
-            slots = found.get(param, {})
+            slots = saved.get(param, {})
             if not slots and (without is None or name in without):
                 continue
             _check_slots(name, param, slots, type(owner[param]))
-            # a step count stays where it is made, on the CPU; moments go where the parameter is
+            # the step count is kept on the CPU; moments go to the parameter's device
             owner[param].state[param] = {
                 slot: value.clone() if slot == "step" else part_like(param, value).to(param.device, copy=True)
                 for slot, value in slots.items()
@@ -128,31 +133,40 @@ class Optimizers:
 
 
 def _check_slots(name: str, param: Tensor, slots: dict[str, Tensor], kind: type[torch.optim.Optimizer]) -> None:
-    wanted = ("momentum_buffer",) if kind in (torch.optim.SGD, Muon) else ("exp_avg", "exp_avg_sq", "step")
+    needed = ("momentum_buffer",) if kind in (torch.optim.SGD, Muon) else ("exp_avg", "exp_avg_sq", "step")
     if not slots:
         raise ModelError(f"optimizer state of parameter {name!r} is missing")
-    if sorted(slots) != sorted(wanted):
+    if sorted(slots) != sorted(needed):
         raise ModelError(
             f"optimizer state of parameter {name!r} is {', '.join(sorted(slots))}; {kind.__name__} needs "
-            f"{', '.join(wanted)}"
+            f"{', '.join(needed)}"
         )
     for slot, value in slots.items():
         if slot != "step" and value.shape != param.shape:
-            given, needed = list(value.shape), list(param.shape)
-            raise ModelError(f"optimizer state {slot}/{name} has shape {given}, its parameter needs {needed}")
+            saved_shape, shape = list(value.shape), list(param.shape)
+            raise ModelError(f"optimizer state {slot}/{name} has shape {saved_shape}, its parameter needs {shape}")
 
 
 def same_rate(name: str) -> float:
-    """The ``RateOf`` of a model whose parts all learn alike."""
+    """Gives all parameters the same learning rate: the default ``RateOf``."""
     return 1.0
 
 
 def parameter_groups(
     model: nn.Module, weight_decay: float, *, lr: float, rate_of: RateOf = same_rate
 ) -> tuple[list[dict[str, Any]], dict[Tensor, str]]:
-    """Splits trainable parameters by rate, and into those that decay (matrices) or do not (norms, biases, vectors).
+    """Groups the trainable parameters by learning rate and by weight decay, which matrices have and vectors do not.
 
-    A tied parameter counts once, under its first name. The fastest come first.
+    A tied parameter counts once, under its first name.
+
+    Args:
+        model: the model.
+        weight_decay: weight decay of matrices.
+        lr: learning rate of a parameter whose factor is 1.
+        rate_of: each parameter's factor, by name.
+
+    Returns:
+        The groups, in descending order of learning rate, and the name of each parameter.
     """
     names: dict[Tensor, str] = {param: name for name, param in model.named_parameters() if param.requires_grad}
     groups: dict[tuple[float, bool], list[Tensor]] = {}
@@ -166,12 +180,12 @@ def parameter_groups(
 
 
 def build_optimizers(model: nn.Module, config: OptimConfig, lr: float, rate_of: RateOf = same_rate) -> Optimizers:
-    """Builds what ``config.name`` says for all trainable parameters of ``model``.
+    """Builds the optimizer that ``config`` names, for all trainable parameters of ``model``.
 
     Args:
-        model: its parameters are changed in place.
+        model: the optimizer updates its parameters in place.
         config: which optimizer.
-        lr: peak rate of a parameter whose factor is 1.
+        lr: peak learning rate of a parameter whose factor is 1.
         rate_of: each parameter's factor, by name.
     """
     groups, names = parameter_groups(model, config.weight_decay, lr=lr, rate_of=rate_of)
@@ -188,12 +202,12 @@ def build_optimizers(model: nn.Module, config: OptimConfig, lr: float, rate_of: 
 
 
 def build_ema(model: nn.Module, decay: float) -> AveragedModel:
-    """Returns a moving average of the weights; early on it follows faster, at (1 + n) / (10 + n) after n steps."""
+    """Returns a moving average of the weights, with a lower decay at first: (1 + n) / (10 + n) after n steps."""
 
     @torch.no_grad()
-    def average(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
+    def average(averaged: TensorList, current: TensorList, count: Tensor | int) -> None:
         n = float(count)
-        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
+        lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
 
     return AveragedModel(model, multi_avg_fn=average, use_buffers=False)
 
@@ -201,16 +215,18 @@ def build_ema(model: nn.Module, decay: float) -> AveragedModel:
 def _muon_and_adamw(
     model: nn.Module, groups: list[dict[str, Any]], config: OptimConfig, adam: dict[str, Any]
 ) -> list[torch.optim.Optimizer]:
-    """Matrices of linear layers inside the stacks go to Muon; tables, the output layer and vectors to AdamW."""
+    """Gives the matrices of linear layers to Muon; embedding tables, output layers and vectors to AdamW."""
     tables = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
     tables |= {module.weight for name, module in model.named_modules() if name.split(".")[-1] in OUTPUTS}
     linear = {module.weight for module in model.modules() if isinstance(module, nn.Linear)} - tables
 
-    def part(inside: bool) -> list[dict[str, Any]]:
-        found = [{**group, "params": [one for one in group["params"] if (one in linear) == inside]} for group in groups]
-        return [group for group in found if group["params"]]
-
-    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, **adam)] if (rest := part(False)) else []
-    if matrices := part(True):
-        found.append(Muon(matrices, lr=adam["lr"], momentum=max(config.momentum, 0.95)))
-    return found
+    matrices, others = [], []
+    for group in groups:
+        matrices.append({**group, "params": [param for param in group["params"] if param in linear]})
+        others.append({**group, "params": [param for param in group["params"] if param not in linear]})
+    optimizers: list[torch.optim.Optimizer] = []
+    if others := [group for group in others if group["params"]]:
+        optimizers.append(torch.optim.AdamW(others, **adam))
+    if matrices := [group for group in matrices if group["params"]]:
+        optimizers.append(Muon(matrices, lr=adam["lr"], momentum=max(config.momentum, 0.95)))
+    return optimizers

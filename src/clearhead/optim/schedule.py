@@ -16,28 +16,30 @@ def lr_factor(
     cycle_steps: int = 0,
     decay_fraction: float = 0.2,
 ) -> float:
-    """Returns what the peak learning rate is multiplied by at ``step`` (counted from 1).
+    """Returns the factor of the peak learning rate at ``step`` (counted from 1).
 
     All but ``one_cycle`` rise linearly over ``warmup_steps`` and then:
 
     - constant: stay.
     - linear: fall to min_factor at max_steps.
-    - inverse_sqrt: fall as 1/sqrt(step) (Noam, Vaswani et al. 2017, with its peak at 1).
+    - inverse_sqrt: fall as 1/sqrt(step) (Noam, Vaswani et al. 2017, scaled so that the peak is 1).
     - cosine: fall as half a cosine to min_factor (Loshchilov and Hutter 2017, arXiv:1608.03983).
-    - cosine_restarts: the same over cycles of ``cycle_steps``, each twice as long as the one before.
+    - cosine_restarts: fall like cosine in each of several cycles; the first has ``cycle_steps``, each next one twice
+      as many.
     - wsd: stay, then fall linearly over the last ``decay_fraction`` (Hu et al. 2024, arXiv:2404.06395).
 
-    ``one_cycle`` rises and falls as half cosines, from 1/25 to 1 to 1e-4 (Smith and Topin 2018); its rise takes
-    ``warmup_steps``.
+    ``one_cycle`` rises from 1/25 to 1 over ``warmup_steps`` and then falls to 1e-4, both as half cosines (Smith and
+    Topin 2018).
 
     Args:
         name: the schedule.
         step: optimizer step, from 1.
         warmup_steps: steps of the rise.
         max_steps: the run's last step.
-        min_factor: where linear, cosine and wsd end.
-        cycle_steps: first cycle of cosine_restarts; 0 is a seventh of the steps after warm-up, three cycles in all.
-        decay_fraction: share of max_steps in which wsd falls.
+        min_factor: factor at the end of linear, cosine, wsd and each cycle of cosine_restarts.
+        cycle_steps: steps of the first cycle of cosine_restarts; 0 means a seventh of the steps after warm-up, which
+            makes three cycles.
+        decay_fraction: share of max_steps, at the end, in which wsd falls.
     """
     if name == "one_cycle":
         return _one_cycle(step, max(warmup_steps, 1), max_steps)

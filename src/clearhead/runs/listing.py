@@ -13,7 +13,7 @@ from clearhead.runs.recipes import load_recipe
 
 
 @dataclass
-class Kept:
+class SavedCheckpoint:
     """One checkpoint of a run."""
 
     path: Path
@@ -37,7 +37,7 @@ class Kept:
         return {**vars(self), "path": str(self.path)}
 
 
-def kept_checkpoints(run: Path, *, verify: bool = False) -> list[Kept]:
+def saved_checkpoints(run: Path, *, verify: bool = False) -> list[SavedCheckpoint]:
     """Lists the checkpoints of a run by step, then those that are means of others.
 
     Args:
@@ -58,8 +58,8 @@ def kept_checkpoints(run: Path, *, verify: bool = False) -> list[Kept]:
     return [_look_at(path, named.get(path.name, []), verify) for path in [*checkpoints_of(run), *averages]]
 
 
-def _look_at(path: Path, marks: list[str], verify: bool) -> Kept:
-    found = Kept(path, marks=marks, verified=verify)
+def _look_at(path: Path, marks: list[str], verify: bool) -> SavedCheckpoint:
+    found = SavedCheckpoint(path, marks=marks, verified=verify)
     found.bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     try:
         found.sizes = tensor_sizes(path)

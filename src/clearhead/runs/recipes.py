@@ -1,23 +1,12 @@
 """Recipes: presets, files and overrides, and the resolved recipe that a run keeps."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from clearhead.config import WRITER, Tree, merge, parse_overrides, read_toml, write_toml
 from clearhead.errors import ModelError, UsageError, nearest
 from clearhead.runs.directory import write_text
 from clearhead.version import VERSION
-
-# what the runs of a task are used with
-VERBS = {
-    "translation": "translate",
-    "rnn_translation": "translate",
-    "language_model": "generate",
-    "rnn_language_model": "generate",
-    "ngram": "generate",
-    "masked": "fill",
-    "classify": "classify",
-}
 
 
 def presets_folder() -> Path:
@@ -78,11 +67,11 @@ def save_recipe(run: Path, tree: Tree) -> None:
     write_text(run / "recipe.toml", write_toml({WRITER: VERSION, **tree}))
 
 
-def load_recipe(run: Path, *, tasks: Sequence[str] = ()) -> Tree:
+def load_recipe(run: Path) -> Tree:
     """Reads the resolved recipe of a run.
 
     Raises:
-        ModelError: ``run`` is not a run directory, or its task is none of ``tasks``.
+        ModelError: ``run`` is not a run directory.
     """
     if not run.is_dir():
         beside = [path.name for path in run.parent.glob("*") if (path / "recipe.toml").exists()]
@@ -90,8 +79,4 @@ def load_recipe(run: Path, *, tasks: Sequence[str] = ()) -> Tree:
         raise ModelError(f"run {str(run)!r}: no such directory{hint}")
     if not (run / "recipe.toml").is_file():
         raise ModelError(f"run {str(run)!r} is not a run directory: it has no recipe.toml")
-    tree = read_toml(run / "recipe.toml")
-    found = tree.get("task", "translation")
-    if tasks and found in VERBS and found not in tasks:
-        raise ModelError(f"run {str(run)!r} is for the task {found}, not {tasks[0]}: use clearhead {VERBS[found]}")
-    return tree
+    return read_toml(run / "recipe.toml")

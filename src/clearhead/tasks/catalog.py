@@ -1,39 +1,70 @@
-"""Which task a recipe is for: the one place that knows them all."""
+"""The families: by the task of a recipe, and by the model of a folder; each is imported when it is asked for."""
 
 from pathlib import Path
+from typing import Any, assert_never, cast, get_args
 
 from clearhead.config import Tree, as_tree, newer_than_this
-from clearhead.errors import UsageError, nearest
-from clearhead.tasks.classify.job import prepare_classify
-from clearhead.tasks.classify.recipe import parse_classify
-from clearhead.tasks.language_model.job import prepare_language_model
-from clearhead.tasks.language_model.ngram import parse_ngram
-from clearhead.tasks.language_model.ngram_job import prepare_ngram
-from clearhead.tasks.language_model.recipe import parse_language_model
-from clearhead.tasks.masked.job import prepare_masked
-from clearhead.tasks.masked.recipe import parse_masked
-from clearhead.tasks.translation.job import prepare_translation
-from clearhead.tasks.translation.recipe import parse_recipe
-from clearhead.training.job import Job, Progress
+from clearhead.errors import ModelError, UsageError, nearest
+from clearhead.interop.bert import bert_kind
+from clearhead.interop.folder import read_config, read_tensors
+from clearhead.interop.spelling import demand
+from clearhead.progress import Progress, silent
+from clearhead.runs.opened import SavedRun
+from clearhead.tasks.family import Family, LearnedFamily, Task
+from clearhead.tasks.imported import Imported
+from clearhead.training.job import Job
 
-TASKS = ("translation", "rnn_translation", "language_model", "rnn_language_model", "ngram", "masked", "classify")
-STARTED = ("language_model", "rnn_language_model", "masked", "classify")  # which may begin with a trained model
+AnyFamily = Family[Any, Any]
+AnyLearnedFamily = LearnedFamily[Any, Any, Any, Any]
 
 
-def task_of(tree: Tree, source: str) -> str:
-    """Returns the recipe's task; translation is what a recipe without the key is for.
+def family_of(task: Task) -> AnyFamily:
+    """Returns the family of a task."""
+    match task:
+        case "translation" | "rnn_translation":
+            from clearhead.tasks.translation.family import TRANSLATION
+
+            return TRANSLATION
+        case "language_model" | "rnn_language_model":
+            from clearhead.tasks.language_model.family import LANGUAGE_MODEL
+
+            return LANGUAGE_MODEL
+        case "ngram":
+            from clearhead.tasks.language_model.family import NGRAM
+
+            return NGRAM
+        case "masked":
+            from clearhead.tasks.masked.family import MASKED
+
+            return MASKED
+        case "classify":
+            from clearhead.tasks.classify.family import CLASSIFY
+
+            return CLASSIFY
+    assert_never(task)
+
+
+def family_of_recipe(tree: Tree, source: str) -> AnyFamily:
+    """Returns the family of a recipe; translation is what a recipe without the key ``task`` is for.
 
     Raises:
         UsageError: there is no such task, or it cannot begin with a trained model, as the recipe says.
     """
-    task = tree.get("task", "translation")
-    if task not in TASKS:
-        hint = nearest(str(task), TASKS) + newer_than_this(tree)
-        raise UsageError(f"{source}: task = {task!r}: must be one of {', '.join(TASKS)}{hint}")
-    if tree.get("start") and task not in STARTED:
-        rule = f"only {', '.join(STARTED)} begin with a trained model"
+    task, known = tree.get("task", "translation"), get_args(Task)
+    if task not in known:
+        hint = nearest(str(task), known) + newer_than_this(tree)
+        raise UsageError(f"{source}: task = {task!r}: must be one of {', '.join(known)}{hint}")
+    family = family_of(cast(Task, task))
+    if tree.get("start") and not family.warm:
+        warm = ", ".join(word for word in known if family_of(word).warm)
+        rule = f"only {warm} begin with a trained model"
         raise UsageError(f"{source}: start = {tree['start']!r}: the task {task} learns from scratch, {rule}")
-    return str(task)
+    return family
+
+
+def family_of_run(run: SavedRun) -> AnyFamily:
+    """Returns the family of a run; raises as ``family_of_recipe`` does."""
+    return family_of_recipe(run.tree, run.source)
 
 
 def resolve(tree: Tree, source: str) -> Tree:
@@ -42,31 +73,46 @@ def resolve(tree: Tree, source: str) -> Tree:
     Raises:
         UsageError: a key or value is wrong.
     """
-    match task_of(tree, source):
-        case "ngram":
-            return as_tree(parse_ngram(tree, source))
-        case "classify":
-            return as_tree(parse_classify(tree, source))
-        case "language_model" | "rnn_language_model":
-            return as_tree(parse_language_model(tree, source))
-        case "masked":
-            return as_tree(parse_masked(tree, source))
-        case _:
-            return as_tree(parse_recipe(tree, source))
+    return as_tree(family_of_recipe(tree, source).parse(tree, source))
 
 
-def prepare_job(
-    tree: Tree, source: str, folder: Path, *, run: Path | None = None, progress: Progress = lambda done, total: None
-) -> Job:
-    """Reads the text and builds the model of a recipe of any task; arguments as in ``prepare_translation``."""
-    match task_of(tree, source):
-        case "ngram":
-            return prepare_ngram(tree, source, folder, run=run, progress=progress)
-        case "classify":
-            return prepare_classify(tree, source, folder, run=run, progress=progress)
-        case "language_model" | "rnn_language_model":
-            return prepare_language_model(tree, source, folder, run=run, progress=progress)
-        case "masked":
-            return prepare_masked(tree, source, folder, run=run, progress=progress)
-        case _:
-            return prepare_translation(tree, source, folder, run=run, progress=progress)
+def prepare_job(tree: Tree, source: str, data: Path, *, run: Path | None = None, progress: Progress = silent) -> Job:
+    """Reads the text and builds the model of a recipe of any task; see ``Family.prepare``."""
+    return family_of_recipe(tree, source).prepare(tree, source, data, run=run, progress=progress)
+
+
+def read_model(folder: Path, *, src: str = "", tgt: str = "") -> tuple[AnyLearnedFamily, Imported]:
+    """Reads a model with its tokenizer: GPT-2, Llama-shaped, a BERT, whatever it was trained for, or a Marian.
+
+    Args:
+        folder: in Hugging Face's layout.
+        src: language that a translator reads; empty is what the folder says.
+        tgt: language that it writes.
+
+    Returns:
+        The family that it is of, and the model.
+
+    Raises:
+        ModelError: the folder is not there or incomplete, or the model has what ours cannot represent; the message
+            names the first such thing.
+        UsageError: the languages of a translator are not known, or those of another model are said.
+    """
+    config = read_config(folder)
+    task = _task_of_folder(folder, config)
+    if (src or tgt) and task != "translation":
+        raise UsageError(f"--src and --tgt: {str(folder)!r} has no translator")
+    family = family_of(task)
+    assert isinstance(family, LearnedFamily)
+    return family, family.read_folder(folder, config, src=src, tgt=tgt)
+
+
+def _task_of_folder(folder: Path, config: Tree) -> Task:
+    demand({"model_type": None, **config}, {"model_type": ("bert", "gpt2", "llama", "marian")}, "config.json: ")
+    if config["model_type"] == "marian":
+        return "translation"
+    if config["model_type"] != "bert":
+        return "language_model"
+    kind = bert_kind(config, read_tensors(folder))
+    if kind == "token":
+        raise ModelError(f"{str(folder)!r} is a BertForTokenClassification: no run of ours has a label for each piece")
+    return "classify" if kind in ("sequence", "regression") else "masked"

@@ -3,69 +3,70 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import nn
 
 from clearhead.checkpoint import LoadReport, load_matching, model_tensors
 from clearhead.config import Tree, as_tree, differences, merge
 from clearhead.errors import ModelError, UsageError
-from clearhead.interop.folder import is_folder
+from clearhead.interop.folder import is_folder, read_config
 from clearhead.interop.spelling import Tensors
 from clearhead.models.bert import BertConfig
 from clearhead.models.gpt import GPTConfig
 from clearhead.models.rnn import RNNConfig
 from clearhead.nn.lora import LoraLinear
 from clearhead.nn.position import LearnedPosition
-from clearhead.runs.pointers import find_checkpoint
-from clearhead.runs.recipes import is_rate, load_recipe, with_keys
-from clearhead.runs.tokenizers import load_tokenizer
-from clearhead.tasks.classify.recipe import ClassifyRecipe
-from clearhead.tasks.imported import read_model
-from clearhead.tasks.language_model.recipe import LanguageModelRecipe, load_net, parse_language_model
-from clearhead.tasks.masked.recipe import MaskedRecipe, load_masked, parse_masked
-from clearhead.tasks.translation.recipe import TransformerRecipe
-from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
+from clearhead.runs.opened import SavedRun
+from clearhead.runs.recipes import is_rate, with_keys
+from clearhead.runs.text_parts import ModelSizes, TextParts
+from clearhead.tasks.gradient_recipe import WarmRecipe
+from clearhead.text.tokenizer import TokenizerConfig
 
-R = TypeVar("R", LanguageModelRecipe, MaskedRecipe, ClassifyRecipe)
+if TYPE_CHECKING:
+    from clearhead.tasks.family import LearnedFamily
+
+R = TypeVar("R")
+ModelConfig = BertConfig | GPTConfig | RNNConfig
 
 
 @dataclass(frozen=True)
 class Start:
-    """A trained model that another one begins as."""
+    """A trained model that training begins with."""
 
     source: str
     """What to call it in errors."""
-    recipe: LanguageModelRecipe | MaskedRecipe
-    """Its sizes and tokenizer count."""
-    tokenizer: Tokenizer
+    config: ModelConfig
+    """Its sizes."""
+    parts: TextParts
+    """What turns text into its ids."""
     tensors: Tensors
     """Its weights by name; LoRA is merged."""
 
-    def begun(self, tree: Tree, source: str, parse: Callable[[Tree, str], R]) -> R:
-        """Returns the recipe that starts here; see ``begun_as``.
+    def recipe(self, tree: Tree, source: str, parse: Callable[[Tree, str], R]) -> R:
+        """Returns the recipe ``tree`` with the sizes and the tokenizer of this model, see ``recipe_from``.
 
         Raises:
             UsageError: the two do not go together, such as a batch below the context.
         """
-        found = begun_as(tree, source, parse, model=self.recipe.model, tokenizer=self.recipe.tokenizer)
+        recipe = recipe_from(tree, source, parse, model=self.config, tokenizer=self.parts.tokenizer.config)
+        assert isinstance(recipe, WarmRecipe)
         try:
-            if isinstance(found, LanguageModelRecipe):
-                found.check_window()
+            recipe.check_started()
         except ValueError as error:
             raise UsageError(str(error)) from error
-        return found
+        return recipe
 
-    def load_into(self, model: nn.Module) -> LoadReport:
-        """Copies the weights into ``model``, whose layers may be adapted.
+    def load_into(self, model: nn.Module, sizes: ModelSizes) -> LoadReport:
+        """Copies the weights into ``model``, whose layers may be adapted; ``sizes`` are what it was built from.
 
         Raises:
             ModelError: a tensor does not fit.
         """
-        return load_weights(model, self.tensors, self.source)
+        return copy_weights(model, self.tensors, self.source)
 
 
-def load_weights(model: nn.Module, tensors: Tensors, source: str) -> LoadReport:
+def copy_weights(model: nn.Module, tensors: Tensors, source: str) -> LoadReport:
     """Copies ``tensors`` into ``model``, whose layers may be adapted; raises ModelError if one does not fit.
 
     Of positions that are learned a model of shorter rows gets those that it has.
@@ -81,7 +82,7 @@ def load_weights(model: nn.Module, tensors: Tensors, source: str) -> LoadReport:
     return load_matching(model, {place(name): tensor for name, tensor in {**tensors, **cut}.items()}, source)
 
 
-def begun_as(
+def recipe_from(
     tree: Tree,
     source: str,
     parse: Callable[[Tree, str], R],
@@ -105,7 +106,8 @@ def begun_as(
         UsageError: the recipe is wrong, or says another size or tokenizer.
     """
     own = {"model": _without_rates(as_tree(model)), "tokenizer": _without_rates(as_tree(tokenizer))}
-    recipe = parse(merge(own, tree), source)
+    begun = parse(merge(own, tree), source)
+    recipe: Any = begun
     sizes, wanted = with_rates(model, recipe.model), recipe.model.max_seq_len
     learned = isinstance(model, BertConfig | GPTConfig) and model.position == "learned"
     if wanted <= model.max_seq_len or not learned:
@@ -120,13 +122,13 @@ def begun_as(
         raise UsageError(
             f"{given}: start {recipe.start!r} has {theirs}, and its weights fit nothing else; leave the key out"
         )
-    return recipe
+    return begun
 
 
 def start_of(tree: Tree) -> str:
     """Returns what a recipe starts from, "" for random weights; a value that is no text is refused where it is read."""
-    found = tree.get("start")
-    return found if isinstance(found, str) else ""
+    start = tree.get("start")
+    return start if isinstance(start, str) else ""
 
 
 def _without_rates(sizes: Tree) -> Tree:
@@ -135,40 +137,42 @@ def _without_rates(sizes: Tree) -> Tree:
 
 def with_rates(sizes: Any, rates: Any) -> Any:
     """Returns the model config ``sizes`` with what ``rates`` says of dropout and stochastic depth, in its block too."""
-    kept = {}
+    rates_kept = {}
     for field in fields(sizes):
         ours, theirs = getattr(sizes, field.name), getattr(rates, field.name)
         if is_rate(field.name):
-            kept[field.name] = theirs
+            rates_kept[field.name] = theirs
         elif is_dataclass(ours):
-            kept[field.name] = with_rates(ours, theirs)
-    return replace(sizes, **kept)
+            rates_kept[field.name] = with_rates(ours, theirs)
+    return replace(sizes, **rates_kept)
 
 
-def open_start(path: Path, *, task: str) -> Start:
-    """Opens what ``--from`` names.
+def open_start(path: Path, family: "LearnedFamily[Any, Any, Any, Any]", task: str) -> Start:
+    """Opens what ``--from`` names, for a training of the same family.
 
     Args:
-        path: a run, or a folder of Hugging Face's.
-        task: of the recipe that starts there.
+        path: a run, or a folder in Hugging Face's layout.
+        family: of the recipe that starts there.
+        task: of that recipe.
 
     Raises:
-        ModelError: it is neither, is for another task, has no checkpoint, or cannot be read.
+        ModelError: it is neither, is of another family, has no checkpoint, or cannot be read.
     """
-    if is_folder(path) and not (path / "recipe.toml").exists():
-        found = read_model(path)
-        if found.recipe.task != task or isinstance(found.recipe, ClassifyRecipe | TransformerRecipe):
-            raise ModelError(f"start = {str(path)!r}: a model of the task {task} is needed, not {found.recipe.task!r}")
-        return Start(str(path), found.recipe, found.tokenizer, found.tensors)
-    source, tree = f"run {str(path)!r}", load_recipe(path)
-    if (own := tree.get("task")) != task:
-        raise ModelError(f"start = {str(path)!r}: a run of the task {task} is needed, not {own!r}")
-    checkpoint = find_checkpoint(path)
-    if checkpoint is None:
-        raise ModelError(f"run {str(path)!r} has no checkpoint yet")
-    tokenizer = load_tokenizer(path)
-    if task == "masked":
-        masked = parse_masked(tree, f"recipe of {source}")
-        return Start(source, masked, tokenizer, model_tensors(load_masked(masked, tokenizer, checkpoint)))
-    recipe = parse_language_model(tree, f"recipe of {source}")
-    return Start(source, recipe, tokenizer, model_tensors(load_net(recipe, tokenizer, checkpoint)))
+    if is_bare_folder(path):
+        imported = family.read_folder(path, read_config(path))
+        if imported.recipe.task != task:
+            theirs = imported.recipe.task
+            raise ModelError(f"start = {str(path)!r}: a model of the task {task} is needed, not {theirs!r}")
+        return Start(str(path), imported.recipe.model, imported.parts, imported.tensors)
+    run = SavedRun.open(path)
+    if run.task != task:
+        raise ModelError(f"start = {str(path)!r}: a run of the task {task} is needed, not {run.task!r}")
+    recipe, parts = family.parse(run.tree, run.source), family.parts(run.trained_path)
+    model = family.build(recipe, parts.sizes)
+    run.load_into(model)
+    return Start(f"run {str(path)!r}", recipe.model, parts, model_tensors(model))
+
+
+def is_bare_folder(path: Path) -> bool:
+    """Says whether ``path`` is a folder in Hugging Face's layout, and no run."""
+    return is_folder(path) and not (path / "recipe.toml").exists()

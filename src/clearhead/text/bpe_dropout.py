@@ -9,13 +9,13 @@ Heap = list[tuple[int, int, int]]
 
 
 class BpeDropout:
-    """Applies BPE merges, each candidate left out with probability ``p`` at every step.
+    """Applies BPE merges; at every step each candidate is left out with probability ``p``.
 
     Provilkov, Emelianenko and Voita (2020), "BPE-Dropout: Simple and Effective Subword Regularization",
-    algorithm 1. The Hugging Face library's own takes no seed. With ``p = 0`` this equals its plain BPE.
+    algorithm 1. The implementation in the Hugging Face library takes no seed. With ``p = 0`` this equals its plain BPE.
     """
 
-    words_kept = 1 << 16  # how many words' first steps are remembered
+    words_kept = 1 << 16  # number of words whose initial symbols and candidates are cached
 
     def __init__(self, ids: dict[str, int], merges: Sequence[tuple[str, str]], *, p: float, unk: int):
         """Takes the vocabulary, the merges by rank, the probability and the id of unknown characters."""
@@ -33,6 +33,7 @@ class BpeDropout:
         return ids
 
     def _start(self, word: str) -> tuple[list[int], Heap]:
+        """Returns the characters of a word as ids, and the candidate merges."""
         symbols = [self._ids.get(char, self._unk) for char in word]
         heap: Heap = []
         for at in range(len(symbols) - 1):
@@ -54,13 +55,13 @@ class BpeDropout:
             if symbols[at] < 0 or right == len(symbols):
                 continue
             if self._merges.get((symbols[at], symbols[right]), (0, -1))[1] != merged:
-                continue  # an earlier merge took one of the two
+                continue  # an earlier merge used one of the two symbols
             if self._p and draw() < self._p:
                 dropped.append(candidate)
                 continue
             symbols[at], symbols[right] = merged, -1
             after[at] = right = after[right]
-            while dropped:  # a candidate again in the next step
+            while dropped:  # these are candidates again in the next step
                 heapq.heappush(heap, dropped.pop())
             if right < len(symbols):
                 before[right] = at

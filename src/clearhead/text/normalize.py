@@ -1,4 +1,4 @@
-"""Unicode and CJK normalization, its inverse for Chinese punctuation, and what it changed."""
+"""Unicode and CJK normalization, its inverse for Chinese punctuation, and counts of what it changes."""
 
 import functools
 import re
@@ -11,11 +11,11 @@ from clearhead.errors import DataError, UsageError, nearest
 
 Normalization = Literal["none", "nfc", "nfkc", "halfwidth"]
 
-# Insides of regex character classes, for Python's re and for Oniguruma.
+# Contents of regex character classes, for Python's re and for Oniguruma.
 HAN = "\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 KANA = "\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"
 WIDE_PUNCTUATION = "\u3000-\u3004\u3008-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
-UNSPACED = HAN + KANA + WIDE_PUNCTUATION  # what is written without spaces between words
+UNSPACED = HAN + KANA + WIDE_PUNCTUATION  # characters written without spaces between words
 
 HALF_WIDTH = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # for ``str.translate``
 HALF_WIDTH |= {ord(wide): half for wide, half in zip("\u3000。、“”‘’「」『』", ' .,""\'\'""""', strict=True)}
@@ -32,19 +32,19 @@ _PAIRS = (
 def normalize(text: str, mode: Normalization) -> str:
     """Returns ``text`` in one of the stated forms.
 
-    ``none`` changes nothing; ``nfc`` and ``nfkc`` are the Unicode forms; ``halfwidth`` makes half-width ASCII
-    of full-width ASCII (letters, digits, ``，！？；：（）`` ...), the ideographic space, ``。 、`` and the
-    quotes ``“ ” ‘ ’ 「 」 『 』``, and leaves every other character (``《》…——`` too).
+    ``none`` changes nothing; ``nfc`` and ``nfkc`` are the Unicode forms; ``halfwidth`` turns full-width ASCII
+    (letters, digits, ``，！？；：（）`` ...), the ideographic space, ``。 、`` and the quotes ``“ ” ‘ ’ 「 」 『 』``
+    into half-width ASCII and leaves all other characters (also ``《》…——``) as they are.
 
     Raises:
-        DataError: a lone surrogate, which is half a character; the message names its position.
-        UsageError: ``mode`` is not one of them.
+        DataError: ``text`` has a lone surrogate, which is half a character; the message names its position.
+        UsageError: ``mode`` is unknown.
     """
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        found = f"a lone surrogate U+{ord(text[error.start]):04X} at position {error.start}"
-        raise DataError(f"text has {found}: that is no character; was the input decoded as UTF-8?") from error
+        surrogate = f"a lone surrogate U+{ord(text[error.start]):04X} at position {error.start}"
+        raise DataError(f"text has {surrogate}: that is no character; was the input decoded as UTF-8?") from error
     match mode:
         case "none":
             return text
@@ -56,12 +56,12 @@ def normalize(text: str, mode: Normalization) -> str:
 
 
 def denormalize(text: str, mode: Normalization) -> str:
-    """Restores Chinese punctuation that ``halfwidth`` took from ``text``; the other modes have no inverse.
+    """Restores the Chinese punctuation that ``halfwidth`` removed; with the other modes it changes nothing.
 
-    Full-width become: ``, ! ? ; :`` beside a CJK character, a dot after one (not before a letter or digit, as
-    in ``文件.txt``, nor in a row of dots), brackets and quotes around text with one. Not restored, as nothing
-    in the text tells: full-width letters and digits, ``、`` (gives ``，``), corner quotes (``“ ”``), marks
-    among Latin words. Normalizing the result gives ``text`` again.
+    These become full-width: ``, ! ? ; :`` beside a CJK character, a dot after one (but not before a letter or
+    digit, as in ``文件.txt``, nor in a row of dots), brackets and quotes around text with a CJK character. Not
+    restored, because the text does not tell: full-width letters and digits, ``、`` (becomes ``，``), corner
+    quotes (become ``“ ”``), marks between Latin words. Normalizing the result gives ``text`` again.
     """
     if mode != "halfwidth":
         return text
@@ -75,14 +75,14 @@ def _widen(pair: re.Match[str], *, left: str, right: str) -> str:
 
 
 def changed(lines: Iterable[str], mode: Normalization) -> Counter[str]:
-    """Counts what ``normalize`` changes: ``"lines"`` is how many lines, every other key is ``"old -> new"``.
+    """Counts what ``normalize`` changes: ``"lines"`` is the number of lines, every other key is ``"old -> new"``.
 
-    A sequence that is composed (``nfc``, ``nfkc``) shows among the lines only.
+    Characters that are composed (``nfc``, ``nfkc``) count only in ``"lines"``.
     """
     counts: Counter[str] = Counter()
     for line in lines:
         if normalize(line, mode) != line:
             counts["lines"] += 1
-            both = ((char, normalize(char, mode)) for char in line)
-            counts.update(f"{old} -> {new}" for old, new in both if old != new)
+            pairs = ((char, normalize(char, mode)) for char in line)
+            counts.update(f"{old} -> {new}" for old, new in pairs if old != new)
     return counts

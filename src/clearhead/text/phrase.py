@@ -1,4 +1,4 @@
-"""Phrases as automata over pieces: whether a text contains one, however the text is cut into pieces."""
+"""Phrases as automata over pieces: find a phrase in a text however the text is cut into pieces."""
 
 import functools
 from collections.abc import Iterable, Sequence
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from clearhead.text.tokenizer import Tokenizer
 
-# A byte that no text has; it stands for any letter of a word.
+# A byte that occurs in no text; stands for any letter of a word.
 _LETTER = b"\xff"
-# First bytes of what needs a border to the next word: ASCII letters and digits, and the scripts of two bytes in UTF-8
+# First bytes of characters in words that need a border: ASCII letters and digits, and the scripts of two bytes in UTF-8
 # from U+00C0 on (accented Latin, Greek, Cyrillic, Hebrew, Arabic). Chinese, Japanese, Korean and Thai need none.
 _WORD = {bytes([b]) for b in range(256) if (b < 128 and chr(b).isalnum()) or 0xC3 <= b < 0xE0} | {_LETTER}
 _INSIDE = bytes(range(0x80, 0xC0))  # bytes of a character after its first
@@ -19,23 +19,23 @@ _INSIDE = bytes(range(0x80, 0xC0))  # bytes of a character after its first
 
 @dataclass(frozen=True, eq=False)
 class Automaton:
-    """Reads pieces; knows how far a phrase has come, and whether one has occurred.
+    """A finite automaton that reads pieces and tells how far a phrase has come, and whether one has occurred.
 
-    It starts in state 0 and is in the last one for good when a phrase, with the border behind it, has occurred.
+    It starts in state 0. Once a phrase and the word border after it have occurred, it stays in the last state.
     """
 
     table: NDArray[np.int32]
-    """[states, vocab], the state after a piece."""
+    """[states, vocab], the next state after each piece."""
     done: NDArray[np.bool_]
-    """[states], whether a phrase has occurred if the text ends here; a letter more may undo it."""
+    """[states], whether a phrase has occurred if the text ends here; another letter may continue its last word."""
 
     def contains(self, ids: Iterable[int]) -> bool:
-        """Whether a phrase occurs in the text of ``ids``."""
+        """Returns whether a phrase occurs in the text of ``ids``."""
         return bool(self.done[functools.reduce(lambda state, piece: self.table[state, piece], ids, 0)])
 
     @functools.cached_property
     def left(self) -> NDArray[np.int64]:
-        """[states], fewest pieces to the end of a phrase; the number of states where no pieces lead there."""
+        """[states], fewest pieces that complete a phrase; the number of states if no pieces do."""
         left = np.where(self.done, 0, len(self.done))
         while True:
             nearer = np.minimum(left, left[self.table].min(axis=1) + 1)
@@ -45,12 +45,12 @@ class Automaton:
 
     @functools.cached_property
     def ways(self) -> list[NDArray[np.int64]]:
-        """For each state the pieces that bring the end of a phrase one piece nearer."""
+        """For each state, the pieces that bring the end of a phrase one piece nearer."""
         return [np.flatnonzero(self.left[row] < left) for row, left in zip(self.table, self.left, strict=True)]
 
 
 class Spellings:
-    """What each piece of a vocabulary adds to a text, in bytes; nothing for special pieces."""
+    """The bytes that each piece of a vocabulary adds to a text; none for special pieces."""
 
     def __init__(self, pieces: Sequence[bytes]):
         self.pieces = list(pieces)
@@ -61,14 +61,14 @@ class Spellings:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "Spellings":
-        """Asks the tokenizer for each piece."""
+        """Returns the spellings of all pieces of a tokenizer."""
         return cls([tokenizer.spelling(index) for index in range(tokenizer.vocab_size)])
 
     def automaton(self, phrases: Sequence[bytes]) -> Automaton:
-        """Returns what finds any of ``phrases``, none of them empty, as whole words where its script has such.
+        """Returns the automaton that finds any of ``phrases``, as whole words in scripts that separate words.
 
-        The states are those of Aho and Corasick (1975) over bytes; a piece is a walk of several bytes (Willard and
-        Louf 2023, arXiv:2307.09702), so that no segmentation of a phrase goes unseen.
+        No phrase may be empty. The states are those of Aho and Corasick (1975) over bytes; a piece moves through them
+        byte by byte (Willard and Louf 2023, arXiv:2307.09702), so that every segmentation of a phrase is found.
         """
         after, done = _read_bytes(phrases)
         table = np.repeat(np.arange(len(done), dtype=np.int32)[:, None], len(self.pieces), axis=1)
@@ -79,14 +79,15 @@ class Spellings:
 
 
 def _read_bytes(phrases: Sequence[bytes]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Returns the state after each byte [states, 256], and where a phrase has occurred if the text ends [states]."""
-    begun = sorted({phrase[:count] for phrase in phrases for count in range(1, len(phrase) + 1)})
-    number = {text: state for state, text in enumerate(begun, 2)}
-    texts = [b"", _LETTER, *begun]  # what each state knows of the text: nothing, that it is inside a word, a beginning
+    """Returns the next state after each byte [states, 256], and ``Automaton.done`` [states]."""
+    prefixes = sorted({phrase[:count] for phrase in phrases for count in range(1, len(phrase) + 1)})
+    number = {text: state for state, text in enumerate(prefixes, 2)}
+    # what each state knows of the end of the text: nothing, that it is a letter, or that it is a prefix of a phrase
+    texts = [b"", _LETTER, *prefixes]
     whole, used = set(phrases), set(b"".join(phrases))
 
     def starts(text: bytes) -> list[int]:
-        """Where what may be a phrase starts that goes to the end of the text, the longest first."""
+        """Returns the positions from which the text is a prefix of a phrase up to its end, the longest first."""
         return [at for at in range(len(text)) if text[at:] in number and _border(text[:at], text[at:])]
 
     done = [any(text[at:] in whole for at in starts(text)) for text in texts]
@@ -104,10 +105,10 @@ def _read_bytes(phrases: Sequence[bytes]) -> tuple[NDArray[np.int32], NDArray[np
 
 
 def _in_word(text: bytes) -> bool:
-    """Whether the last character is one that needs a border behind it."""
+    """Returns whether the last character is one of a word, which needs a border after it."""
     return text.rstrip(_INSIDE)[-1:] in _WORD
 
 
 def _border(left: bytes, right: bytes) -> bool:
-    """Whether a phrase may end with ``left`` where the text goes on with ``right``, or start with ``right``."""
+    """Returns whether a phrase may end, or another begin, between ``left`` and ``right``."""
     return not (_in_word(left) and right[:1] in _WORD)

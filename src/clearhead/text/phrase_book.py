@@ -1,4 +1,4 @@
-"""Phrases that translations must contain or must not: checked, and made ready for the search."""
+"""Phrases that translations must or must not contain: checks them and prepares them for the search."""
 
 import functools
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ from clearhead.text.phrase import Automaton, Spellings
 from clearhead.text.tokenizer import Tokenizer
 
 Phrases = Sequence[str] | Sequence[Sequence[str]]
-"""For all texts; or those of the first text, of the second, and so on."""
+"""Phrases for all texts; or a list for each text."""
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What is asked of one translation."""
+    """The phrases that one translation must and must not contain."""
 
     required: dict[str, Automaton] = field(default_factory=dict)
-    """For each phrase what finds it."""
+    """Each phrase that must occur, and the automaton that finds it."""
     avoided: Automaton | None = None
     """Finds any of the phrases that must not occur."""
 
@@ -27,8 +27,8 @@ class Demand:
         return sum(int(automaton.left[0]) for automaton in self.required.values())
 
     def unmet(self, parts: Sequence[Sequence[int]]) -> list[str]:
-        """Returns the required phrases that are in none of the parts of a translation."""
-        return [phrase for phrase, found in self.required.items() if not any(map(found.contains, parts))]
+        """Returns the required phrases that occur in no part of a translation."""
+        return [phrase for phrase, finder in self.required.items() if not any(map(finder.contains, parts))]
 
 
 class PhraseBook:
@@ -39,22 +39,22 @@ class PhraseBook:
         self._automaton = functools.lru_cache(maxsize=128)(self._spellings.automaton)
 
     def demands(self, require: Phrases, avoid: Phrases, *, count: int, prefix: str, room: int) -> list[Demand]:
-        """Returns what is asked of each of ``count`` translations.
+        """Returns the demands on each of ``count`` translations.
 
         Args:
             require: phrases that must occur.
             avoid: phrases that must not.
-            count: of texts.
-            prefix: what every translation begins with.
-            room: pieces that a translation may have behind it.
+            count: number of texts.
+            prefix: text with which every translation begins.
+            room: number of pieces that a translation may have after the prefix.
 
         Raises:
-            UsageError: an empty phrase, or phrases for another number of texts.
-            DataError: a phrase that the vocabulary cannot spell, is too long, or has one to avoid in it.
+            UsageError: a phrase is empty, or there are phrases for another number of texts.
+            DataError: the vocabulary cannot spell a phrase, it is too long, or it contains one to avoid.
         """
-        asked = list(zip(_per_text("require", require, count), _per_text("avoid", avoid, count), strict=True))
-        made = {own: self._demand(*own, prefix, room) for own in dict.fromkeys(asked)}
-        return [made[own] for own in asked]
+        pairs = list(zip(_per_text("require", require, count), _per_text("avoid", avoid, count), strict=True))
+        demands = {pair: self._demand(*pair, prefix, room) for pair in dict.fromkeys(pairs)}
+        return [demands[pair] for pair in pairs]
 
     def _demand(self, require: tuple[str, ...], avoid: tuple[str, ...], prefix: str, room: int) -> Demand:
         required = {phrase: self._automaton((self._spell("require", phrase),)) for phrase in require}
@@ -80,10 +80,11 @@ class PhraseBook:
 
 
 def _per_text(name: str, phrases: Phrases, count: int) -> list[tuple[str, ...]]:
+    """Returns the phrases of each text; ``name`` is the argument, for errors."""
     if isinstance(phrases, str):
         return [(phrases,)] * count
-    if all(isinstance(one, str) for one in phrases):
+    if all(isinstance(phrase, str) for phrase in phrases):
         return [tuple(map(str, phrases))] * count
     if len(phrases) != count:
         raise UsageError(f"{name}: has phrases for {len(phrases)} texts, there are {count}")
-    return [tuple(own) for own in phrases]
+    return [tuple(text_phrases) for text_phrases in phrases]

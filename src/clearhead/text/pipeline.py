@@ -1,4 +1,4 @@
-"""Builds and trains the Hugging Face ``tokenizers`` pipeline of each kind; ``tokenizer`` is the way in."""
+"""Builds and trains the Hugging Face ``tokenizers`` pipeline of each kind, for ``text.tokenizer``."""
 
 import dataclasses
 import functools
@@ -16,17 +16,17 @@ from tokenizers import models, pre_tokenizers, trainers
 from clearhead.text.normalize import HAN, KANA, WIDE_PUNCTUATION
 from clearhead.text.special import SPECIAL_IDS
 
-Kind = Literal["char", "byte_bpe", "bpe", "wordpiece", "unigram"]
+TokenizerKind = Literal["char", "byte_bpe", "bpe", "wordpiece", "unigram"]
 SPACE, CONTINUATION = "▁", "##"
 
-# Words of byte_bpe: as GPT-2's, with combining marks as letters and an apostrophe inside a word as part of
-# it. So CJK punctuation is a word of its own, a clause is a word. Pieces a line of Tatoeba's Chinese test, in
+# Words of byte_bpe: GPT-2's rule, but combining marks count as letters, and an apostrophe inside a word is part of
+# it. So CJK punctuation is a word of its own, and a clause is a word. Pieces per line of Tatoeba's Chinese test with
 # a vocabulary of 4000 | 8000: 6.92 | 6.14; by GPT-4's rule 6.89 | 6.11 (a comma sticks to the next clause);
-# without words 6.43 | 5.58 (pieces run across sentence ends). English at 4000: 8.07, by GPT-2's rule 8.32.
+# without words 6.43 | 5.58 (pieces cross sentence ends). English at 4000: 8.07, by GPT-2's rule 8.32.
 _BYTE_WORDS = r" ?[\p{L}\p{M}]+(?:['’][\p{L}\p{M}]+)*| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+"
 _CHARACTER, _IDEOGRAPH, _WIDE_MARK = r"[\s\S]", f"[{HAN}{KANA}]", f"[{WIDE_PUNCTUATION}]"
-PATTERNS = (_BYTE_WORDS, _CHARACTER, _IDEOGRAPH, _WIDE_MARK)
-"""All that a pipeline of ours cuts by: safe on any text."""
+OWN_PATTERNS = (_BYTE_WORDS, _CHARACTER, _IDEOGRAPH, _WIDE_MARK)
+"""All patterns by which the pipelines built here cut text; safe on any text."""
 
 
 def _byte_chars() -> list[str]:
@@ -40,21 +40,21 @@ BYTE_CHARS = _byte_chars()
 _BYTE_OF = {char: byte for byte, char in enumerate(BYTE_CHARS)}
 
 
-def bytes_of(piece: str) -> bytes:
-    """Returns the bytes that a piece of ``BYTE_CHARS`` stands for; KeyError for another character."""
+def piece_bytes(piece: str) -> bytes:
+    """Returns the bytes that a piece of ``BYTE_CHARS`` stands for; raises KeyError for any other character."""
     return bytes(_BYTE_OF[char] for char in piece)
 
 
 @dataclasses.dataclass(frozen=True)
 class Learned:
-    """What training found."""
+    """The pieces that training found, with the merges or scores that a kind needs."""
 
     pieces: list[str]  # in order of id, without the special ones
     merges: list[tuple[str, str]] = dataclasses.field(default_factory=list)  # in order of rank: byte_bpe, bpe
     scores: list[float] = dataclasses.field(default_factory=list)  # log-probability of each piece: unigram
 
-    def check(self, kind: Kind) -> None:
-        """Raises ValueError if no pipeline of ``kind`` can be built; the library itself may panic."""
+    def check(self, kind: TokenizerKind) -> None:
+        """Raises ValueError if no pipeline of ``kind`` can be built from this; the library itself might panic."""
         known, text = set(self.pieces), "".join(self.pieces)
         text.encode("utf-8")  # a lone surrogate raises UnicodeEncodeError, a ValueError
         if len(known) != len(self.pieces) or any(" " in piece or not piece for piece in known - {" "}):
@@ -67,8 +67,8 @@ class Learned:
             raise ValueError("there must be one finite score a piece")
 
 
-def build(kind: Kind, learned: Learned, specials: Sequence[str]) -> hf.Tokenizer:
-    """Returns the pipeline. It never comes from a file, where a hostile pattern could crash the process."""
+def build(kind: TokenizerKind, learned: Learned, specials: Sequence[str]) -> hf.Tokenizer:
+    """Builds the pipeline, never from a file of the library's, in which a hostile pattern could crash the process."""
     hidden = _hidden(specials)
     ids = {piece: index for index, piece in enumerate([*hidden, *learned.pieces])}
     unk = hidden[SPECIAL_IDS.unk]
@@ -90,12 +90,14 @@ def build(kind: Kind, learned: Learned, specials: Sequence[str]) -> hf.Tokenizer
     return pipeline
 
 
-def train(lines: Iterable[str], kind: Kind, *, specials: Sequence[str], vocab_size: int, min_frequency: int) -> Learned:
-    """Learns from prepared lines; but for byte_bpe, a character below ``min_frequency`` gets no piece."""
-    trained = functools.partial(_fit, kind=kind, hidden=_hidden(specials), size=vocab_size, least=min_frequency)
+def learn(
+    lines: Iterable[str], kind: TokenizerKind, *, specials: Sequence[str], vocab_size: int, min_frequency: int
+) -> Learned:
+    """Learns pieces from normalized lines. Except in byte_bpe, a character below ``min_frequency`` gets no piece."""
+    fit = functools.partial(_fit, kind=kind, hidden=_hidden(specials), size=vocab_size, least=min_frequency)
     if kind == "byte_bpe":
-        return trained(lines, alphabet=BYTE_CHARS)
-    # A generator gives its lines once; the alphabet is due first, for the library breaks its ties by chance.
+        return fit(lines, alphabet=BYTE_CHARS)
+    # A generator yields its lines once, but the alphabet is needed first: the library would break ties at random.
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as spool:
         counts: Counter[str] = Counter()
         for line in lines:
@@ -106,30 +108,30 @@ def train(lines: Iterable[str], kind: Kind, *, specials: Sequence[str], vocab_si
         if kind == "char" or not alphabet:
             return Learned(alphabet)
         spool.seek(0)
-        # other characters become spaces, so that no piece bridges them
+        # all other characters become spaces, so that no piece spans them
         blank = dict.fromkeys(map(ord, counts.keys() - set(alphabet)), " ")
-        known = (line.rstrip("\n").translate(blank) for line in spool)
-        return trained(known, alphabet=alphabet)
+        known_text = (line.rstrip("\n").translate(blank) for line in spool)
+        return fit(known_text, alphabet=alphabet)
 
 
 def _hidden(specials: Sequence[str]) -> list[str]:
-    """Returns the special pieces as the library's model knows them: with a space in front.
+    """Returns the special pieces as they are in the library's model: with a space in front.
 
-    No rule of ``_words`` gives the model a space with something behind it, so text that spells "</s>" never becomes the
-    special piece.
+    No rule of ``_words`` gives the model a space followed by something else, so text that spells "</s>" never becomes
+    the special piece.
     """
     return [" " + name for name in specials]
 
 
-def _alphabet(counts: Counter[str], kind: Kind, room: int, min_frequency: int) -> list[str]:
+def _alphabet(counts: Counter[str], kind: TokenizerKind, room: int, min_frequency: int) -> list[str]:
     """Returns the characters that get a piece, most frequent first, ties in code order."""
-    found = sorted((char for char, n in counts.items() if n >= min_frequency), key=lambda c: (-counts[c], c))
+    alphabet = sorted((char for char, n in counts.items() if n >= min_frequency), key=lambda c: (-counts[c], c))
     if kind == "char":
-        return found[:room]
-    found = [char for char in found if not char.isspace()][: room - 1]  # one piece is the space's
-    while kind == "wordpiece" and (excess := len(found) + len(_continuations(found)) - room) > 0:
-        del found[-(excess + 1) // 2 :]
-    return found
+        return alphabet[:room]
+    alphabet = [char for char in alphabet if not char.isspace()][: room - 1]  # one piece is for the space
+    while kind == "wordpiece" and (excess := len(alphabet) + len(_continuations(alphabet)) - room) > 0:
+        del alphabet[-(excess + 1) // 2 :]
+    return alphabet
 
 
 def _continuations(alphabet: list[str]) -> list[str]:
@@ -138,7 +140,10 @@ def _continuations(alphabet: list[str]) -> list[str]:
     return [CONTINUATION + char for char in alphabet if len(words.pre_tokenize_str("a" + char)) == 1]
 
 
-def _fit(lines: Iterable[str], *, kind: Kind, hidden: list[str], size: int, least: int, alphabet: list[str]) -> Learned:
+def _fit(
+    lines: Iterable[str], *, kind: TokenizerKind, hidden: list[str], size: int, least: int, alphabet: list[str]
+) -> Learned:
+    """Trains the library's model on ``lines``; ``least`` is the minimal frequency."""
     sizes: dict[str, Any] = {"vocab_size": size, "min_frequency": least, "show_progress": False}
     model: models.Model = models.BPE()
     trainer: trainers.Trainer
@@ -148,7 +153,7 @@ def _fit(lines: Iterable[str], *, kind: Kind, hidden: list[str], size: int, leas
         trainer = trainers.UnigramTrainer(special_tokens=hidden, unk_token=unk, **sizes)
     elif kind == "wordpiece":
         model = models.WordPiece()
-        # with the ## characters first, or else the library numbers them by chance and breaks ties by number
+        # the ## characters come first; else the library numbers them at random, and breaks ties by number
         first = [*hidden, *_continuations(alphabet)]
         trainer = trainers.WordPieceTrainer(special_tokens=first, initial_alphabet=alphabet, **sizes)
     else:
@@ -156,17 +161,17 @@ def _fit(lines: Iterable[str], *, kind: Kind, hidden: list[str], size: int, leas
     pipeline = hf.Tokenizer(model)
     pipeline.pre_tokenizer = _words(kind)
     pipeline.train_from_iterator(lines, trainer)
-    found = json.loads(pipeline.to_str())["model"]
+    tree = json.loads(pipeline.to_str())["model"]
     if kind != "unigram":
-        pieces = sorted(found["vocab"], key=found["vocab"].__getitem__)
-        return Learned(pieces[len(hidden) :], [(left, right) for left, right in found.get("merges", [])])
-    # the library may overshoot: all characters stay, then the most probable pieces
-    ranked = sorted(found["vocab"][len(hidden) :], key=lambda item: (len(item[0]) > 1, -item[1], item[0]))
-    kept = ranked[: size - len(hidden)]
-    return Learned([piece for piece, _ in kept], scores=[float(score) for _, score in kept])
+        pieces = sorted(tree["vocab"], key=tree["vocab"].__getitem__)
+        return Learned(pieces[len(hidden) :], [(left, right) for left, right in tree.get("merges", [])])
+    # the library may return more than ``size``: keep all single characters, then the most probable pieces
+    ranked = sorted(tree["vocab"][len(hidden) :], key=lambda item: (len(item[0]) > 1, -item[1], item[0]))
+    best = ranked[: size - len(hidden)]
+    return Learned([piece for piece, _ in best], scores=[float(score) for _, score in best])
 
 
-def _words(kind: Kind) -> pre_tokenizers.PreTokenizer:
+def _words(kind: TokenizerKind) -> pre_tokenizers.PreTokenizer:
     """Returns the rule that cuts text into words; no piece crosses their borders."""
     match kind:
         case "char":
@@ -178,13 +183,13 @@ def _words(kind: Kind) -> pre_tokenizers.PreTokenizer:
             cut = pre_tokenizers.Split(hf.Regex(_IDEOGRAPH), "isolated")
             last = pre_tokenizers.BertPreTokenizer()
         case "bpe" | "unigram":
-            # at spaces only, so that Moses' "&apos;s" stays whole; CJK marks apart, for they follow no space
+            # at spaces only, so that Moses' "&apos;s" stays whole; and around CJK marks, since no space precedes them
             cut = pre_tokenizers.Metaspace(SPACE, prepend_scheme="never")
             last = pre_tokenizers.Split(hf.Regex(_WIDE_MARK), "isolated")
     return pre_tokenizers.Sequence([cut, last])
 
 
-# The library's threads do not survive a fork: a data worker would hang or warn. They stay on here, off there.
+# The library's threads do not survive a fork: a data worker would hang or warn. So forked processes use none.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: os.environ.update(TOKENIZERS_PARALLELISM="false"))

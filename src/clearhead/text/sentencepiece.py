@@ -1,4 +1,4 @@
-"""SentencePiece models (.spm): read without its library, and built where ``tokenizers`` cuts text in the same way."""
+"""SentencePiece models (.spm): read without its library, and built with ``tokenizers`` if that cuts text alike."""
 
 import struct
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from tokenizers import models, normalizers
 
 from clearhead.text.pipeline import SPACE
 
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # types of pieces
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # types of pieces in the file format
 
 
 @dataclass(frozen=True)
 class SentencePiece:
-    """What a model file says, as far as it decides how a text is cut."""
+    """The contents of a model file that decide how a text is cut."""
 
     pieces: list[tuple[str, float, int]]
     """Piece, log-probability, type."""
@@ -23,23 +23,23 @@ class SentencePiece:
     charsmap: bytes
     """The compiled rules of normalization; empty changes nothing."""
     rules: dict[str, int]
-    """Words of the file that have to be as ``RULES`` says."""
+    """Settings of the file that must have the values in ``RULES``."""
 
     def build(self) -> hf.Tokenizer:
-        """Returns the pipeline, whose ids are numbers of ``pieces`` and whose tokens are what was cut.
+        """Returns the pipeline; its ids are indices of ``pieces``, its tokens the pieces of the text.
 
         Raises:
-            ValueError: the model is none that ``tokenizers`` cuts by in the same way; the message names the reason.
+            ValueError: ``tokenizers`` would cut text differently from this model; the message says why.
         """
-        for name, (usual, _, wanted) in RULES.items():
-            if self.rules.get(name, usual) != wanted:
-                raise ValueError(f"{name} = {self.rules.get(name, usual)}: must be {wanted}")
+        for name, (default, _, wanted) in RULES.items():
+            if self.rules.get(name, default) != wanted:
+                raise ValueError(f"{name} = {self.rules.get(name, default)}: must be {wanted}")
         for piece, _, kind in self.pieces:
             if kind in (USER_DEFINED, BYTE):
                 raise ValueError(f"piece {piece!r} is {'user-defined' if kind == USER_DEFINED else 'a byte'}")
-        # with a space in front no text has them: spaces become SPACE before the model sees them
-        named = [(piece if kind == NORMAL else f" {piece}", score) for piece, score, kind in self.pieces]
-        pipeline = hf.Tokenizer(models.Unigram(named, unk_id=self.unk_id, byte_fallback=False))
+        # no text has pieces with a space in front, since spaces become SPACE before the model sees them
+        scored = [(piece if kind == NORMAL else f" {piece}", score) for piece, score, kind in self.pieces]
+        pipeline = hf.Tokenizer(models.Unigram(scored, unk_id=self.unk_id, byte_fallback=False))
         parts: list[Any] = [normalizers.Precompiled(self.charsmap)] if self.charsmap else []
         parts += [normalizers.Strip(), normalizers.Replace(hf.Regex(" {2,}"), " ")]
         parts += [normalizers.Replace(" ", SPACE), normalizers.Prepend(SPACE)]
@@ -47,9 +47,9 @@ class SentencePiece:
         return pipeline
 
 
-# name -> what it is where the file does not say, where it stands (table and number of the field), what it has to be
+# name -> default, place in the file (numbers of table and field), required value
 RULES = {
-    "model_type": (1, (2, 3), 1),  # unigram; 2 is BPE, whose ties are broken in another way
+    "model_type": (1, (2, 3), 1),  # unigram; 2 is BPE, for which ``tokenizers`` breaks ties differently
     "treat_whitespace_as_suffix": (0, (2, 24), 0),
     "byte_fallback": (0, (2, 35), 0),
     "add_dummy_prefix": (1, (3, 3), 1),
@@ -62,7 +62,7 @@ def read_sentencepiece(content: bytes) -> SentencePiece:
     """Reads a model file, which is a protocol buffer.
 
     Raises:
-        ValueError: it is damaged, or something else.
+        ValueError: the file is damaged or not a SentencePiece model.
     """
     try:
         return _read(content)
@@ -79,16 +79,16 @@ def _read(content: bytes) -> SentencePiece:
             pieces.append((fields[1].decode(), score, fields.get(3, NORMAL)))
         elif number in (2, 3):
             tables[number] = dict(_fields(value))
-    said = {name: tables.get(table, {}).get(field) for name, (_, (table, field), _) in RULES.items()}
+    values = {name: tables.get(table, {}).get(field) for name, (_, (table, field), _) in RULES.items()}
     unk = [index for index, (_, _, kind) in enumerate(pieces) if kind == UNKNOWN]
     if len(unk) != 1:
         raise ValueError("not a SentencePiece model: it has not one unknown piece")
-    rules = {name: value for name, value in said.items() if value is not None}
+    rules = {name: value for name, value in values.items() if value is not None}
     return SentencePiece(pieces, unk[0], tables.get(3, {}).get(2, b""), rules)
 
 
 def _fields(content: bytes) -> Iterator[tuple[int, Any]]:
-    """Yields number and value of each field: an integer, or bytes."""
+    """Yields number and value, an integer or bytes, of each field of a protocol buffer."""
     at = 0
     while at < len(content):
         tag, at = _varint(content, at)
@@ -112,6 +112,7 @@ def _fields(content: bytes) -> Iterator[tuple[int, Any]]:
 
 
 def _varint(content: bytes, at: int) -> tuple[int, int]:
+    """Returns the variable-length integer at ``at``, and the place after it."""
     value = shift = 0
     while True:
         byte = content[at]

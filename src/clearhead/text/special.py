@@ -1,4 +1,4 @@
-"""The special pieces and their ids: the same in every tokenizer trained here, their own in an adopted one."""
+"""The special pieces and their ids: the same in every tokenizer trained here, different in adopted ones."""
 
 import dataclasses
 from typing import Literal
@@ -8,16 +8,16 @@ CLS, SEP, MASK = "[CLS]", "[SEP]", "[MASK]"
 SPECIALS = (PAD, BOS, EOS, UNK)
 Specials = Literal["sequence", "masked"]
 
-ABSENT = -1  # the id of a special piece that a vocabulary does not have
-NO_TARGET = -100  # stands in ``targets`` where nothing is to be predicted
+ABSENT = -1  # stands for the id of a special piece that a vocabulary does not have
+NO_TARGET = -100  # in ``targets``: a position where nothing is predicted
 
 
 @dataclasses.dataclass(frozen=True)
 class SpecialIds:
-    """Which ids the special pieces have; ``ABSENT`` where there is no such piece."""
+    """The ids of the special pieces; ``ABSENT`` if the vocabulary has no such piece."""
 
     pad: int = 0
-    """Fills a batch, never attended to."""
+    """Pads a batch; nothing attends to it."""
     bos: int = 1
     """First input of a decoder."""
     eos: int = 2
@@ -25,22 +25,22 @@ class SpecialIds:
     unk: int = 3
     """Text that the vocabulary cannot spell; byte_bpe never needs it."""
     cls: int = ABSENT
-    """Stands before a text that is read from both sides."""
+    """Begins a text that an encoder reads."""
     sep: int = ABSENT
-    """Stands behind each segment of such a text."""
+    """Ends each segment of such a text."""
     mask: int = ABSENT
-    """Hides a piece that is to be found."""
+    """Hides a piece that the model predicts."""
 
     @property
     def fill(self) -> int:
-        """What fills a batch where there is no piece for it: nothing attends to it, so that any will do."""
+        """The id that pads a batch: the end mark if there is no padding piece, since nothing attends to it."""
         return self.eos if self.pad == ABSENT else self.pad
 
     @property
     def never(self) -> tuple[int, ...]:
-        """Ids that no text has in it."""
-        found = (self.pad, self.bos, self.unk, self.cls, self.sep, self.mask)
-        return tuple(sorted({one for one in found if one not in (ABSENT, self.eos)}))
+        """Ids that never occur inside a text, sorted."""
+        ids = (self.pad, self.bos, self.unk, self.cls, self.sep, self.mask)
+        return tuple(sorted(set(ids) - {ABSENT, self.eos}))
 
 
 SPECIAL_IDS = SpecialIds()

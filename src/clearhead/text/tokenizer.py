@@ -18,7 +18,7 @@ from clearhead.files import write_whole
 from clearhead.text.adopted import Adopted
 from clearhead.text.bpe_dropout import BpeDropout
 from clearhead.text.normalize import UNSPACED, Normalization, normalize
-from clearhead.text.pipeline import BYTE_CHARS, CONTINUATION, SPACE, Kind, Learned, build, bytes_of, train
+from clearhead.text.pipeline import BYTE_CHARS, CONTINUATION, SPACE, Learned, TokenizerKind, build, learn, piece_bytes
 from clearhead.text.special import SpecialIds, Specials, specials_of
 
 _LOST = "\ufffd"
@@ -28,20 +28,20 @@ _LOST = "\ufffd"
 class TokenizerConfig:
     """How a tokenizer is made."""
 
-    kind: Kind | Literal["adopted"] = "byte_bpe"
-    """byte_bpe spells every text; the others are described at ``Tokenizer``. ``adopted`` came with a model."""
+    kind: TokenizerKind | Literal["adopted"] = "byte_bpe"
+    """byte_bpe spells every text; ``Tokenizer`` describes the others. ``adopted`` comes with a model from elsewhere."""
     vocab_size: Annotated[int, Ge(8)] = 8000
-    """Pieces at most, the special ones included; a small corpus gives fewer."""
+    """Maximum number of pieces, special ones included; a small corpus gives fewer."""
     specials: Specials = "sequence"
-    """Special pieces: padding, begin, end and unknown; ``masked`` has [CLS], [SEP] and [MASK] besides."""
+    """Special pieces: padding, begin, end and unknown; ``masked`` also has [CLS], [SEP] and [MASK]."""
     joint: bool = True
-    """One vocabulary for both languages of a pair."""
+    """Uses one vocabulary for both languages of a pair."""
     normalization: Normalization = "none"
-    """none, nfc, nfkc or halfwidth; applied to all text before anything else."""
+    """Applied to all text before anything else."""
     lowercase: bool = False
-    """Lower-case all text."""
+    """Lower-cases all text."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
-    """BPE-dropout: probability that a merge is left out, in training only."""
+    """BPE-dropout: probability that a merge is left out; in training only."""
     min_frequency: Annotated[int, Ge(1)] = 2
     """How often a pair (and, except in byte_bpe, a character) must occur to get a piece."""
 
@@ -69,40 +69,41 @@ class _Saved:
 
 
 class Tokenizer:
-    """Text to ids and back; comes from ``train`` or ``load``, may be pickled and used in forked workers.
+    """Text to ids and back; made by ``train``, ``load`` or ``adopt``. Can be pickled, and used in forked workers.
 
-    Kinds, and what ``decode(encode(text))`` gives back of ``config.normalize(text)``:
+    The kinds, and how much of ``config.normalize(text)`` survives ``decode(encode(text))``:
 
     - ``byte_bpe``: everything, exactly. There is no unknown piece.
     - ``char``: everything but unknown characters.
-    - ``bpe``: the same, but a ``▁`` of the text comes back as a space. Words are cut at spaces only (and
-      around CJK punctuation), as suits pre-tokenized text.
-    - ``unigram``: as ``bpe``; unknown characters in a row are one. Training is **not deterministic** in the
-      Hugging Face library: two runs on one text differ a little. All other kinds repeat themselves exactly.
+    - ``bpe``: the same, but a ``▁`` in the text becomes a space. Words are cut at spaces only (and around
+      CJK punctuation), as suits pre-tokenized text.
+    - ``unigram``: as ``bpe``; adjacent unknown characters become one. Training is **not deterministic** in the
+      Hugging Face library: two runs on one text differ a little. All other kinds are.
     - ``wordpiece``: words cut as BERT does, at white space, punctuation and around each Chinese character;
-      white space comes back by rule. A word is unknown as a whole, for one character or for length over 100.
-    - ``adopted``: the tokenizer of a model from elsewhere, with its ids; what its own decoder gives back.
+      white space is restored by rule. A word with an unknown character, or of more than 100 characters, is
+      unknown as a whole.
+    - ``adopted``: the tokenizer of a model from elsewhere, with its ids; as much as its own decoder restores.
 
     The unknown piece decodes to U+FFFD, the other special pieces to nothing. Text that spells a special piece
-    (``</s>``) is text. ``encode`` adds no special pieces. All that take text raise DataError for a lone
-    surrogate, all that take ids for one outside the vocabulary.
+    (``</s>``) is text. ``encode`` adds no special pieces. Methods that take text raise DataError for a lone
+    surrogate, methods that take ids for an id outside the vocabulary.
     """
 
     def __init__(self, config: TokenizerConfig, source: Learned | Adopted):
-        """Builds the tokenizer from what training found, or from another one; ValueError if the two do not fit."""
+        """Builds the tokenizer from learned pieces or an adopted one; raises ValueError if the config does not fit."""
         self.config, self.source = config, source
         self._bytes: list[bytes] = []
-        """What each piece adds to a text, where pieces are bytes."""
+        """The bytes that each piece adds to a text, if pieces are bytes; else empty."""
         self._strips = False
         self._dropout: BpeDropout | None = None
         self._numbers: dict[str, int] | None = None
-        """Ids of the pipeline's pieces, where they are not its own."""
+        """Id of each piece, if the pipeline's own ids are not used."""
         if isinstance(source, Adopted):
             self._pipeline, self._pieces, self._bytes, self._special, self._strips, self._numbers = source.build()
             self._ids = source.ids
             return
         if config.kind == "adopted":
-            raise ValueError("kind is adopted, but nothing to adopt is there")
+            raise ValueError("kind is adopted, but no adopted tokenizer is given")
         source.check(config.kind)
         specials, self._ids = specials_of(config.specials)
         self._special = frozenset(range(len(specials)))
@@ -113,14 +114,15 @@ class Tokenizer:
             self._dropout = BpeDropout(ids, source.merges, p=config.dropout, unk=self._ids.unk)
         if config.kind == "byte_bpe":
             self._bytes = [_LOST.encode() if index == self._ids.unk else b"" for index in sorted(self._special)]
-            self._bytes += [bytes_of(piece) for piece in source.pieces]
+            self._bytes += [piece_bytes(piece) for piece in source.pieces]
 
     @classmethod
     def train(cls, lines: Iterable[str], config: TokenizerConfig) -> "Tokenizer":
         """Learns from ``lines``, which are read once, so that a generator will do.
 
         Raises:
-            DataError: there is no text, or a line holds a lone surrogate (says which line).
+            DataError: there is no text, or a line has a lone surrogate (the message says which line).
+            UsageError: the kind is ``adopted``.
         """
         if config.kind == "adopted":
             raise UsageError("tokenizer.kind = 'adopted': comes with a model from elsewhere, it cannot be trained")
@@ -137,17 +139,17 @@ class Tokenizer:
                 yield text
 
         sizes = {"vocab_size": config.vocab_size, "min_frequency": config.min_frequency}
-        learned = train(prepared(), config.kind, specials=specials_of(config.specials)[0], **sizes)
+        learned = learn(prepared(), config.kind, specials=specials_of(config.specials)[0], **sizes)
         if not seen:
             raise DataError("there is no text to train the tokenizer on: no lines, or all of them empty")
         return cls(config, learned)
 
     @classmethod
     def adopt(cls, adopted: Adopted) -> "Tokenizer":
-        """Takes over the tokenizer of a model from elsewhere.
+        """Builds the tokenizer of a model from elsewhere.
 
         Raises:
-            ModelError: it has parts that are not known to be safe, or is damaged.
+            ModelError: its file has parts that are not known to be safe, or is damaged.
         """
         try:
             return cls(TokenizerConfig(kind="adopted", vocab_size=max(8, adopted.vocab_size)), adopted)
@@ -155,7 +157,7 @@ class Tokenizer:
             raise ModelError(str(error)) from error
 
     def with_dropout(self, share: float) -> "Tokenizer":
-        """Returns this tokenizer with another probability of BPE-dropout; ValueError if its kind has no merges."""
+        """Returns this tokenizer with another BPE-dropout; raises ValueError if its kind has no merges."""
         return Tokenizer(dataclasses.replace(self.config, dropout=share), self.source)
 
     @classmethod
@@ -166,10 +168,12 @@ class Tokenizer:
         except OSError as error:
             raise ModelError(f"tokenizer {str(path)!r} cannot be read: {error.strerror}") from error
         except (ValueError, RecursionError, UsageError) as error:
-            raise ModelError(f"tokenizer {str(path)!r} is damaged or none of ours: {str(error)[:200]}") from error
+            raise ModelError(
+                f"tokenizer {str(path)!r} is damaged, or not written by clearhead: {str(error)[:200]}"
+            ) from error
 
     def save(self, path: str | Path) -> None:
-        """Writes all of it as one JSON file. Raises ModelError if that fails."""
+        """Writes the tokenizer as one JSON file. Raises ModelError if that fails."""
         try:
             write_whole(Path(path), self._content())
         except OSError as error:
@@ -177,14 +181,14 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """How many pieces there are, with the special ones; at most ``config.vocab_size``."""
+        """Number of pieces, special ones included; at most ``config.vocab_size``."""
         return len(self._pieces)
 
     def size(self) -> str:
-        """Returns the number of pieces in words, with what was asked for where a text gave fewer."""
-        found, asked = self.vocab_size, self.config.vocab_size
-        more = f" (of {asked:,} asked for: the text gives no more)" if found < asked else ""
-        return f"{found:,} pieces{more}"
+        """Returns the number of pieces as text; if the corpus gave fewer than configured, says so."""
+        count, most = self.vocab_size, self.config.vocab_size
+        more = f" (of {most:,} asked for: the text gives no more)" if count < most else ""
+        return f"{count:,} pieces{more}"
 
     @property
     def ids(self) -> SpecialIds:
@@ -193,12 +197,12 @@ class Tokenizer:
 
     @property
     def begin(self) -> int:
-        """The id that a language model reads before the first piece of a text: an end mark, or what it was taught."""
+        """The id that a language model reads before the first piece: the end mark, or that of an adopted tokenizer."""
         return self.source.begin if isinstance(self.source, Adopted) else self._ids.eos
 
     @property
     def begins(self) -> bool:
-        """Whether ``begin`` stands before every text, as an adopted tokenizer may say."""
+        """Whether ``begin`` stands before every text; only adopted tokenizers may require it."""
         return isinstance(self.source, Adopted) and self.source.begins
 
     @property
@@ -207,24 +211,24 @@ class Tokenizer:
         return hashlib.sha256(self._content()).hexdigest()
 
     def encode(self, text: str) -> list[int]:
-        """Returns the ids of ``text``; none for empty text."""
+        """Returns the ids of ``text``; an empty list for empty text."""
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str], *, inside: bool = False) -> list[list[int]]:
-        """Returns the ids of each text, faster than one by one.
+        """Returns the ids of each text; faster than ``encode`` for each.
 
-        ``inside`` says that something stands before them, so that none begins a word where it has no space in front.
+        With ``inside``, each text continues another one: it begins a new word only if it starts with a space.
         """
         prepared = [self.config.normalize(text) if inside else _prepare(text, self.config) for text in texts]
         if self._numbers is None:
-            return [found.ids for found in self._pipeline.encode_batch_fast(prepared, add_special_tokens=False)]
-        encoded = self._pipeline.encode_batch(prepared, add_special_tokens=False)  # the fast way has no tokens
-        return [[self._numbers.get(piece, self._ids.unk) for piece in found.tokens] for found in encoded]
+            return [encoding.ids for encoding in self._pipeline.encode_batch_fast(prepared, add_special_tokens=False)]
+        encoded = self._pipeline.encode_batch(prepared, add_special_tokens=False)  # the fast method gives no tokens
+        return [[self._numbers.get(piece, self._ids.unk) for piece in encoding.tokens] for encoding in encoded]
 
     def encode_with_dropout(self, text: str, rng: np.random.Generator) -> list[int]:
-        """Returns a random segmentation by BPE-dropout, of the same text; at dropout 0 as ``encode``.
+        """Returns a random segmentation of ``text`` by BPE-dropout; with dropout 0 the same as ``encode``.
 
-        ``rng`` gives one number, whatever the text. Raises UsageError if the kind has no merges.
+        Takes one number from ``rng``, whatever the text. Raises UsageError if the kind has no merges.
         """
         if self._dropout is None:
             raise UsageError(f"BPE-dropout needs a tokenizer of kind byte_bpe or bpe, this one is {self.config.kind}")
@@ -232,7 +236,7 @@ class Tokenizer:
         return self._dropout.encode([word for word, _ in words], int(rng.integers(1 << 62)))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Returns the text of ``ids``; what is not UTF-8 in them becomes U+FFFD."""
+        """Returns the text of ``ids``; bytes that are not valid UTF-8 become U+FFFD."""
         checked = self._check(ids)
         if self._bytes:
             text = b"".join([self._bytes[i] for i in checked]).decode("utf-8", "replace")
@@ -250,11 +254,11 @@ class Tokenizer:
         return text if self.config.kind == "char" else text.replace(SPACE, " ").removeprefix(" ")
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
-        """Returns the pieces to read: a space is ``▁``, parts of characters and control codes ``<0xE6>``."""
+        """Returns the pieces for display: a space as ``▁``, parts of characters and control codes as ``<0xE6>``."""
         return [self._readable(i) for i in self._check(ids)]
 
     def piece(self, index: int) -> str:
-        """Returns a piece as the vocabulary has it; see ``pieces`` for what to show."""
+        """Returns a piece as it is in the vocabulary; use ``pieces`` for display."""
         return self._pieces[self._check([index])[0]]
 
     def count_unknown(self, ids: Iterable[int]) -> int:
@@ -262,7 +266,7 @@ class Tokenizer:
         return sum(i == self._ids.unk for i in ids)
 
     def spelling(self, index: int) -> bytes:
-        """Returns what a piece adds to a text, in bytes: its space in front too, nothing for special pieces."""
+        """Returns the bytes that a piece adds to a text, a leading space included; none for special pieces."""
         if index in self._special:
             return b""
         if self._bytes:
@@ -275,7 +279,7 @@ class Tokenizer:
                 return piece.replace(SPACE, " ").encode()
             case "wordpiece":
                 return (piece.removeprefix(CONTINUATION) if piece.startswith(CONTINUATION) else f" {piece}").encode()
-        # what stands behind another piece: its decoder may take a space in front of a text away
+        # decode it after another piece: the decoder may remove a space in front of the text
         first = self._pipeline.decode([index], skip_special_tokens=True)
         twice = self._pipeline.decode([index, index], skip_special_tokens=True)
         return str(twice).removeprefix(first).encode()
@@ -297,7 +301,7 @@ class Tokenizer:
         adopted = self.source if isinstance(self.source, Adopted) else None
         learned = self.source if isinstance(self.source, Learned) else Learned([])
         tree = dataclasses.asdict(_Saved("clearhead-tokenizer", 1, self.config, learned, adopted))
-        # what is at its default is left out: files and fingerprints stay those of the version that had no such key
+        # keys at their default are left out: files and fingerprints stay as they were before the key existed
         if adopted is None:
             del tree["adopted"]
         elif not adopted.segmenter:
@@ -320,7 +324,7 @@ def _restore(content: bytes) -> Tokenizer:
 
 def _prepare(text: str, config: TokenizerConfig) -> str:
     text = config.normalize(text)
-    # the space in front makes a word the same piece wherever it stands; decode takes exactly one away
+    # with a space in front, a word is the same piece everywhere; decode removes exactly one space
     return f" {text}" if text and config.kind in ("bpe", "unigram") else text
 
 

@@ -1,4 +1,4 @@
-"""Which pieces of a vocabulary begin and end a word, for all kinds alike by what a piece adds to a text."""
+"""Which pieces of a vocabulary begin or end a word, decided for all kinds by the bytes a piece adds to a text."""
 
 import re
 
@@ -12,11 +12,11 @@ _ALONE = re.compile(rf"[{UNSPACED}]|[^\w\s]")
 
 
 def word_borders(tokenizer: Tokenizer) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Returns for every id whether its piece begins a word, and whether it ends one.
+    """Returns for every id whether its piece begins a word, and whether it ends a word.
 
-    A word begins with white space, and in wordpiece where there is no ``##``; a punctuation mark is a word of its own
-    where a piece begins or ends with it, and so is a character of a script without spaces. A piece of several Chinese
-    characters is one word, as is a character in several pieces of bytes.
+    A piece begins a word if it starts with white space or, in wordpiece, has no ``##``. A punctuation mark at the begin
+    or end of a piece is a word of its own, and so is a character of a script without spaces. A piece of several Chinese
+    characters is one word, and so are several pieces of bytes that make one character.
     """
     begins = np.zeros(tokenizer.vocab_size, np.bool_)
     ends = np.zeros(tokenizer.vocab_size, np.bool_)
@@ -25,7 +25,7 @@ def word_borders(tokenizer: Tokenizer) -> tuple[NDArray[np.bool_], NDArray[np.bo
         text = spelled.decode("utf-8", "replace")
         if not text:
             continue
-        continued = 0x80 <= spelled[0] < 0xC0  # the rest of a character
+        continued = 0x80 <= spelled[0] < 0xC0  # continues a character
         begins[index] = text[0].isspace() or (not continued and _starts_alone(spelled, text))
         ends[index] = bool(_ALONE.fullmatch(text[-1])) and text[-1] != "\ufffd"
     return begins, ends
@@ -34,4 +34,4 @@ def word_borders(tokenizer: Tokenizer) -> tuple[NDArray[np.bool_], NDArray[np.bo
 def _starts_alone(spelled: bytes, text: str) -> bool:
     if text[0] != "\ufffd":
         return bool(_ALONE.fullmatch(text[0]))
-    return 0xE3 <= spelled[0] <= 0xE9 or spelled[0] == 0xF0  # first byte of nearly all such characters
+    return 0xE3 <= spelled[0] <= 0xE9 or spelled[0] == 0xF0  # first bytes of nearly all characters in ``UNSPACED``

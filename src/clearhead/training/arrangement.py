@@ -1,4 +1,4 @@
-"""How the layers of a model are computed: again on the way back, compiled, or sharded over processes; same results."""
+"""How layers are computed: with activation checkpoints, compiled, or sharded over processes; results stay the same."""
 
 import warnings
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from clearhead.nn.layer import Layer
 from clearhead.nn.norm import BatchNorm
 from clearhead.nn.shards import is_shard
 from clearhead.training.config import MachineConfig, ValidationConfig
-from clearhead.training.distributed import Inside, ranks
+from clearhead.training.distributed import LossModule, ranks
 from clearhead.training.precision import Precision
 
 
@@ -45,31 +45,31 @@ def check_arrangement(model: nn.Module, machine: MachineConfig, validation: Vali
         raise UsageError("train.parallel = 'fsdp': validation.monitor = 'bleu' needs a whole model; use loss, or ddp")
 
 
-def arrange(model: nn.Module, machine: MachineConfig) -> Inside:
-    """Changes how ``model`` is computed, in place, and returns what its losses run in.
+def arrange(model: nn.Module, machine: MachineConfig) -> LossModule:
+    """Changes how ``model`` is computed, in place, and returns the module that its losses run in.
 
     Args:
-        model: weights are where they are to stay.
-        machine: ``checkpoint_activations`` keeps of each layer its input alone and computes the rest again on the way
-            back (Chen et al. 2016, arXiv:1604.06174), with the same random numbers; ``compile`` compiles each layer;
-            ``parallel = "fsdp"`` leaves each process its part of each layer's weights, gradients and optimizer state.
+        model: already on its device.
+        machine: ``checkpoint_activations`` saves only the input of each layer and computes the rest again in the
+            backward pass (Chen et al. 2016, arXiv:1604.06174), with the same random numbers; ``compile`` compiles each
+            layer; ``parallel = "fsdp"`` leaves each process its part of the weights, gradients and optimizer state.
     """
     for layer in layers_of(model):
         if machine.checkpoint_activations:
             layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
         if machine.compile:
-            # lengths differ from batch to batch; random numbers are to be those of the model as it is
+            # dynamic: lengths differ from batch to batch; fallback_random: dropout as in the eager model
             layer.compile(dynamic=True, options={"fallback_random": True})
     if machine.parallel == "fsdp" and ranks().world > 1:
         return sharded(model, Precision(machine.precision, next(model.parameters()).device.type))
-    return Inside(model)
+    return LossModule(model)
 
 
-def sharded(model: nn.Module, precision: Precision) -> Inside:
-    """Shards each layer, and what is around them, over all processes (FSDP2, ``fully_shard``).
+def sharded(model: nn.Module, precision: Precision) -> LossModule:
+    """Shards each layer, and the parameters outside the layers, over all processes (FSDP2, ``fully_shard``).
 
-    The matrices of the layers are gathered in ``precision``, which is what autocast makes of them, and their gradients
-    are summed in float32. Norms, and what is around the layers, are gathered as they are.
+    The matrices of the layers are gathered in ``precision``, to which autocast would cast them, and their gradients are
+    summed in float32. Norms and the parameters outside the layers are gathered in float32.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
@@ -77,49 +77,49 @@ def sharded(model: nn.Module, precision: Precision) -> Inside:
     mesh = init_device_mesh(precision.device, (ranks().world,))
     half = MixedPrecisionPolicy(precision.kind, torch.float32, cast_forward_inputs=False)
     for layer in layers_of(model):
-        if layer.crossed:  # the memory is projected for all layers before the first of them runs
+        if layer.crossed:  # keys and values of the memory are computed for all layers before the first layer runs
             fully_shard([layer.cross_attn.k_proj, layer.cross_attn.v_proj], mesh=mesh, mp_policy=half)
         if precision.name != "float32" and (wide := _wide(layer)):
             fully_shard(wide, mesh=mesh)
         fully_shard(layer, mesh=mesh, mp_policy=half)
-    # nobody changes keys and values in place, which is what torch warns of
+    # torch warns of changes in place to these views; keys and values are never changed in place
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor", UserWarning)
-    inside = Inside(model, precision.autocast)  # an evaluation too: matrices come in half precision
-    # what is around the layers stays whole through a step: the loss takes the table of embeddings once more
-    fully_shard(inside, mesh=mesh, reshard_after_forward=False)
-    return inside
+    loss_module = LossModule(model, precision.autocast)  # in an evaluation too: matrices are gathered in half precision
+    # parameters outside the layers stay gathered through a step: the loss reads the output weights after the forward
+    fully_shard(loss_module, mesh=mesh, reshard_after_forward=False)
+    return loss_module
 
 
 def _wide(layer: Layer) -> list[nn.Module]:
-    """Returns the parts of a layer whose parameters autocast leaves as they are: all but products with matrices."""
+    """Returns the parts of a layer whose parameters autocast leaves in float32: all but the linear layers."""
     own = (module for module in layer.modules() if next(module.parameters(recurse=False), None) is not None)
     return [module for module in own if not isinstance(module, nn.Linear)]
 
 
-def for_all_processes(inside: nn.Module, *, changing: bool) -> nn.Module:
-    """Returns ``inside`` so that gradients are averaged over the processes.
+def for_all_processes(loss_module: nn.Module, *, changing: bool) -> nn.Module:
+    """Wraps ``loss_module`` so that gradients are averaged over the processes, unless FSDP does so already.
 
     Args:
-        inside: from ``arrange``.
-        changing: whether other parts learn from step to step.
+        loss_module: from ``arrange``.
+        changing: whether the parts that learn change from step to step.
     """
-    if ranks().world == 1 or isinstance(inside, nn.parallel.DistributedDataParallel) or is_sharded(inside):
-        return inside
+    if ranks().world == 1 or isinstance(loss_module, nn.parallel.DistributedDataParallel) or is_sharded(loss_module):
+        return loss_module
     return nn.parallel.DistributedDataParallel(
-        inside, find_unused_parameters=changing, gradient_as_bucket_view=True, init_sync=False
+        loss_module, find_unused_parameters=changing, gradient_as_bucket_view=True, init_sync=False
     )
 
 
-def is_sharded(inside: nn.Module | None) -> bool:
-    """Whether ``inside`` is the root of what is sharded."""
-    return inside is not None and any(map(is_shard, inside.parameters()))
+def is_sharded(loss_module: nn.Module | None) -> bool:
+    """Whether FSDP shards the parameters of ``loss_module``."""
+    return loss_module is not None and any(map(is_shard, loss_module.parameters()))
 
 
-def sums_of(inside: nn.Module) -> Callable[[bool], object] | None:
-    """Returns what says to FSDP whether the next gradients are summed over the processes; None without FSDP."""
-    if not is_sharded(inside):
+def sums_of(loss_module: nn.Module) -> Callable[[bool], object] | None:
+    """Returns the call that tells FSDP whether to sum the next gradients over the processes; None without FSDP."""
+    if not is_sharded(loss_module):
         return None
     from torch.distributed.fsdp import FSDPModule
 
-    assert isinstance(inside, FSDPModule)
-    return inside.set_requires_gradient_sync
+    assert isinstance(loss_module, FSDPModule)
+    return loss_module.set_requires_gradient_sync

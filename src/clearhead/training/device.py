@@ -1,4 +1,4 @@
-"""The device that a run computes on: which one, what memory it has free, and memory that is kept between steps."""
+"""The device of a run: choosing it, its free memory, and keeping freed memory from one step to the next."""
 
 import ctypes
 import os
@@ -16,14 +16,14 @@ from clearhead.training.distributed import wanted
 
 
 def pick_device(name: str) -> torch.device:
-    """Returns the device for ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+    """Returns the device for ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
 
     Raises:
-        UsageError: no such device here.
+        UsageError: this machine has no such device.
     """
     try:
-        here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        device = here if name == "auto" else torch.device(name)
+        best = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = best if name == "auto" else torch.device(name)
         if device.type == "cuda" and device.index is None and wanted() > 1:  # each process has a GPU of its own
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
             torch.cuda.set_device(device)
@@ -34,47 +34,52 @@ def pick_device(name: str) -> torch.device:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Returns the bytes that this process may yet take on ``device``; None where nobody says.
+    """Returns the bytes that this process can still allocate on ``device``; None if that cannot be known.
 
-    On a CPU what Linux or a control group has left, whichever is less, shared among the processes that torchrun started
-    here.
+    On a CPU this is what the machine or the process's control group has left, whichever is less, divided by the number
+    of processes that torchrun started on this machine.
     """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    found = [size for size in (_free_on_machine(), _free_in_group()) if size is not None]
-    if device.type != "cpu" or not found:
+    limits = [size for size in (_free_on_machine(), _free_in_group()) if size is not None]
+    if device.type != "cpu" or not limits:
         return None
-    return min(found) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(limits) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def _free_on_machine(path: Path = Path("/proc/meminfo")) -> int | None:
-    found = re.search(r"^MemAvailable:\s+(\d+) kB$", path.read_text(), re.MULTILINE) if path.is_file() else None
-    return int(found[1]) * 1024 if found else None
+    if not path.is_file():
+        return None
+    kilobytes = re.search(r"^MemAvailable:\s+(\d+) kB$", path.read_text(), re.MULTILINE)
+    return int(kilobytes[1]) * 1024 if kilobytes else None
 
 
 def _free_in_group(group: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """What a control group of the second version has left; pages of files count as free, the system drops them."""
+    """Returns the bytes that a control group (version 2) has left; the file cache counts as free, Linux can drop it."""
     try:
         limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
-        files = re.search(r"^inactive_file (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE)
-    except (OSError, ValueError):  # no such group, or "max"
+        cached = re.search(r"^inactive_file (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE)
+    except (OSError, ValueError):  # no such group, or "max" for no limit
         return None
-    return max(limit - used + (int(files[1]) if files else 0), 0)
+    return max(limit - used + (int(cached[1]) if cached else 0), 0)
 
 
 KEPT_SHARE = 0.46
-"""What the heap holds in holes between blocks once freed memory is kept, over the activations: the value that is
-nearest to what ``benchmarks/memory.py`` measures of seven presets, which are between 0.35 and 0.57."""
+"""Bytes that the heap loses to fragmentation once it keeps freed memory, as a share of the activations: the value that
+best fits what ``benchmarks/memory.py`` measures of seven presets, 0.35 to 0.57."""
 
-# names and numbers of glibc's malloc.h
+# parameters of mallopt, from glibc's malloc.h
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 
 def keep_freed_memory() -> bool:
-    """Tells glibc not to give freed blocks back to the kernel; returns False where there is no glibc.
+    """Tells glibc not to return freed blocks to the kernel, so that the next step reuses them.
 
-    By default every block over 32 MiB at the most comes from mmap and goes back when freed, and each step takes its
-    activations anew, page by page. The price is ``KEPT_SHARE``.
+    By default glibc takes large blocks (over a threshold of at most 32 MiB) from mmap and returns them when freed; each
+    step then has its activations mapped anew, page by page. The price is fragmentation, see ``KEPT_SHARE``.
+
+    Returns:
+        False if the C library is not glibc, or if it refused.
     """
     if not can_keep():
         return False
@@ -84,26 +89,26 @@ def keep_freed_memory() -> bool:
 
 
 def can_keep() -> bool:
-    """Whether the C library is one that can be told to keep freed memory."""
+    """Whether the C library can be told to keep freed memory: whether it is glibc."""
     return platform.libc_ver()[0] == "glibc"
 
 
 def resident(statm: Path = Path("/proc/self/statm")) -> int | None:
-    """Returns the bytes that this process holds of the machine's memory, its libraries too; None where nobody says."""
+    """Returns the bytes of physical memory that this process holds, libraries included; None if not on Linux."""
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.is_file() else None
 
 
 @contextmanager
 def enough_memory(train: TrainConfig) -> Iterator[None]:
-    """Says what to lower where memory runs out in a step.
+    """Turns running out of memory in a step into an error that says which keys to lower.
 
     Raises:
-        DataError: it did.
+        DataError: memory ran out.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        # torch has a class for a GPU's memory; for a machine's there is this text alone
+        # torch has an exception class for a GPU's memory; for the CPU's there is only this text
         full = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
         if not full:
             raise

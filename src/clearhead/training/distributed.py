@@ -1,4 +1,4 @@
-"""Several processes that train one model: what they say to each other, and who says why it ended."""
+"""Several processes that train one model: how they exchange values, and how one says why another is gone."""
 
 import contextlib
 import itertools
@@ -20,17 +20,17 @@ from torch.distributed.rendezvous import rendezvous
 from clearhead.errors import ClearheadError, ModelError
 from clearhead.nn.shards import whole
 
-ANSWER_SECONDS = 3.0  # how long those that still live have to say so
+ANSWER_SECONDS = 3.0  # for a process to answer that it is alive
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes of a run, numbered from 0, which alone writes; one process is all of them."""
+    """The processes of a run, numbered from 0; only process 0 writes files. A single process is rank 0 of 1."""
 
     rank: int = 0
     world: int = 1
     store: Any = None
-    """Small texts that all can read, kept by who started them."""
+    """torch's key-value store that all processes share, for short texts."""
 
     @property
     def share(self) -> tuple[int, int]:
@@ -43,8 +43,8 @@ class Ranks:
             return list(values)
         total = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(total)
-        found: list[float] = total.tolist()
-        return found
+        sums: list[float] = total.tolist()
+        return sums
 
     def of_first(self, *values: float) -> list[float]:
         """Returns the values of process 0."""
@@ -54,19 +54,19 @@ class Ranks:
         """Returns the text of each process."""
         if self.world == 1:
             return [text]
-        found: list[Any] = [None] * self.world
-        dist.all_gather_object(found, text)
-        return found
+        texts: list[Any] = [None] * self.world
+        dist.all_gather_object(texts, text)
+        return texts
 
     def first_alone(self, work: Callable[[], str]) -> str:
-        """Process 0 does ``work`` while the others wait, as long as it takes; returns what it gave to all of them."""
+        """Process 0 does ``work`` while the others wait for as long as it takes; all return its result."""
         if self.world == 1:
             return work()
         if self.rank == 0:
             self.store.set("first", work())
         self.store.wait(["first"], timedelta(days=30))
-        found: str = self.store.get("first").decode()
-        return found
+        answer: str = self.store.get("first").decode()
+        return answer
 
     def broadcast(self, model: nn.Module) -> None:
         """Gives all processes the weights and buffers of process 0."""
@@ -86,7 +86,7 @@ def ranks() -> Ranks:
 
 
 def wanted() -> int:
-    """Returns how many processes were started, as torchrun says it."""
+    """Returns how many processes torchrun started; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
 
 
@@ -95,34 +95,34 @@ def joined(seconds: float) -> Iterator[Ranks]:
     """Joins the processes that torchrun started, and leaves them at the end; one process has nothing to join.
 
     Args:
-        seconds: how long one waits for the others before it gives up.
+        seconds: how long a process waits for the others before it gives up.
 
     Raises:
-        ModelError: another process is gone; the message says which, and why if it could say so.
+        ModelError: another process is gone; the message says which, and why if it left a reason.
     """
     if wanted() == 1 or _joined:
         yield ranks()
         return
     store, rank, world = next(rendezvous("env://", timeout=timedelta(seconds=seconds)))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    # what an earlier run, or an earlier start of these processes, has said is still in the store
+    # a prefix of this run's own: the store still has keys of earlier runs and earlier starts of these processes
     number = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}-{next(_runs)}"
-    beside = PrefixStore(f"texts-{number}", store)
-    found = Ranks(rank, world, beside)
+    texts = PrefixStore(f"texts-{number}", store)
+    processes = Ranks(rank, world, texts)
     limit = timedelta(seconds=seconds)
     dist.init_process_group(
         backend, store=PrefixStore(f"group-{number}", store), rank=rank, world_size=world, timeout=limit
     )
-    _joined.append(found)
+    _joined.append(processes)
     try:
-        yield found
+        yield processes
     except ClearheadError as error:
-        beside.set(f"reason/{rank}", str(error))
+        texts.set(f"reason/{rank}", str(error))
         raise
     except (RuntimeError, dist.DistError) as error:
-        with contextlib.suppress(ValueError):  # outside the main thread signals are somebody else's
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends us too: first say why
-        gone = _gone(found, str(error))
+        with contextlib.suppress(ValueError):  # signals can only be set in the main thread
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends this process too; say why first
+        gone = _gone(processes, str(error))
         if gone is None:
             raise
         raise ModelError(gone) from error
@@ -132,33 +132,39 @@ def joined(seconds: float) -> Iterator[Ranks]:
             dist.destroy_process_group()
 
 
-def _gone(found: Ranks, error: str) -> str | None:
-    """Returns who does not answer any more, after something between processes failed; None if all do."""
+def _gone(processes: Ranks, error: str) -> str | None:
+    """Asks, after an exchange failed, which processes are still alive; returns a message, or None if all are."""
     try:
-        found.store.set(f"alive/{found.rank}", "")
+        processes.store.set(f"alive/{processes.rank}", "")
         until = time.monotonic() + ANSWER_SECONDS
-        missing = set(range(found.world))
+        missing = set(range(processes.world))
         while missing and time.monotonic() < until:
-            missing = {rank for rank in missing if not found.store.check([f"alive/{rank}"])}
+            missing = {rank for rank in missing if not processes.store.check([f"alive/{rank}"])}
             time.sleep(0.05)
-        reasons = {rank: found.store.get(f"reason/{rank}").decode() for rank in missing if _said(found, rank)}
+        reasons = {rank: processes.store.get(f"reason/{rank}").decode() for rank in missing if _said(processes, rank)}
     except (RuntimeError, dist.DistError):
-        return f"process {found.rank}: the others are gone: {error.splitlines()[0]}"
+        return f"process {processes.rank}: the others are gone: {error.splitlines()[0]}"
     if not missing:
         return None
-    named = ", ".join(f"{rank} ({reasons.get(rank, 'killed, or its machine is gone')})" for rank in sorted(missing))
-    return f"process {found.rank} of {found.world} ends: gone is {named}; --resume goes on from the last checkpoint"
+    gone = ", ".join(f"{rank} ({reasons.get(rank, 'killed, or its machine is gone')})" for rank in sorted(missing))
+    return (
+        f"process {processes.rank} of {processes.world} ends: gone is {gone}; --resume goes on from the last checkpoint"
+    )
 
 
-def _said(found: Ranks, rank: int) -> bool:
-    answer: bool = found.store.check([f"reason/{rank}"])
+def _said(processes: Ranks, rank: int) -> bool:
+    answer: bool = processes.store.check([f"reason/{rank}"])
     return answer
 
 
-class Inside(nn.Module):
-    """Runs what it is given inside its own forward, which is where torch looks after gradients and shards.
+class LossModule(nn.Module):
+    """Runs a loss inside its own ``forward``, since DDP and FSDP act on the forward of the module that they wrap.
 
-    Our losses call parts of a model (``hidden``, then the table of the output layer), never the model as a whole.
+    Our losses call parts of a model (``hidden``, then the weights of the output layer), never the model as a whole.
+
+    Args:
+        model: whose losses run here.
+        numbers: makes the context, such as autocast, that everything runs in.
     """
 
     def __init__(
@@ -168,26 +174,26 @@ class Inside(nn.Module):
         self.model, self.numbers = model, numbers
 
     def forward(self, run: Callable[[], Any]) -> Any:
-        """Returns what ``run`` gives, computed in the numbers of ``numbers``."""
+        """Returns the result of ``run``, computed within the context of ``numbers``."""
         with self.numbers():
             return run()
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Takes the gradients of a step over all processes."""
+    """Computes the gradients of a step over all processes."""
 
-    inside: nn.Module
-    """An ``Inside``, plain, under DistributedDataParallel, or the root of what FSDP shards."""
+    loss_module: nn.Module
+    """A ``LossModule``: plain, under DistributedDataParallel, or the root of what FSDP shards."""
     ranks: Ranks = _ALONE
     sharded: Callable[[bool], object] | None = None
-    """Says to FSDP whether the next gradients are summed."""
+    """Tells FSDP whether to sum the next gradients over the processes."""
 
     @contextmanager
     def accumulating(self, *, last: bool) -> Iterator[None]:
-        """In this context a batch is computed; gradients are summed over the processes with the ``last`` of a step."""
-        if isinstance(self.inside, nn.parallel.DistributedDataParallel) and not last:
-            with self.inside.no_sync():
+        """A batch is computed in this context; gradients are summed over the processes with the last batch only."""
+        if isinstance(self.loss_module, nn.parallel.DistributedDataParallel) and not last:
+            with self.loss_module.no_sync():
                 yield
             return
         if self.sharded is not None:
@@ -195,9 +201,9 @@ class Engine:
         yield
 
     def __call__(self, run: Callable[[], Any]) -> Any:
-        """Returns what ``run`` gives, computed inside the model."""
-        return self.inside(run)
+        """Returns the result of ``run``, computed inside the loss module."""
+        return self.loss_module(run)
 
     def norm(self, grads: list[Tensor]) -> float:
-        """Returns the norm of all gradients together, wherever their parts are."""
+        """Returns the norm of all gradients together, sharded or not."""
         return float(whole(nn.utils.get_total_norm(grads)))

@@ -1,4 +1,4 @@
-"""What the loop tells: one small record per thing that happened."""
+"""The events that the training loop yields, one small record each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,23 +27,23 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A step was not taken, since its loss or a gradient is not finite; the next one is on the next batches."""
+    """A step was skipped, since its loss or a gradient is not finite; training goes on with the next batches."""
 
     step: int
-    """The step that it would have been."""
+    """The number that the step would have had."""
     epoch: int
     loss: float
     grad_norm: float
     in_row: int
-    """Skipped since the last step that was taken."""
+    """Steps skipped since the last one that was taken."""
     where: str
-    """Which lines the batches are of."""
+    """Which lines the batches come from."""
     seconds: float
 
 
 @dataclass(frozen=True)
 class Diverging:
-    """The loss is far above what it was: said once, the run goes on."""
+    """The loss is far above its lowest mean; reported once, and the run goes on."""
 
     step: int
     loss: float
@@ -56,7 +56,7 @@ class Diverging:
 
 @dataclass(frozen=True)
 class Counted:
-    """All text was read in one pass: training without gradients."""
+    """All text was counted in one pass, as an n-gram model is trained."""
 
     step: int
     tokens: int
@@ -83,7 +83,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class NotSaved:
-    """A checkpoint could not be written; training goes on, and the one before it is as it was."""
+    """A checkpoint could not be written; training goes on, and the previous checkpoint is unchanged."""
 
     step: int
     problem: str
@@ -91,7 +91,7 @@ class NotSaved:
 
 @dataclass(frozen=True)
 class Noted:
-    """Something that a person should know."""
+    """A remark for the user."""
 
     step: int
     line: str

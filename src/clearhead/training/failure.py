@@ -1,4 +1,4 @@
-"""Steps that go wrong: a loss that diverges, and a step that would not become finite, kept for ``replay``."""
+"""Steps that go wrong: a loss that diverges, and a step that is not finite, saved for ``replay``."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ FOLDER = "failed-step"
 
 @dataclass(frozen=True)
 class Failure:
-    """What a step was on."""
+    """A step that failed, with everything needed to repeat it."""
 
     step: int
     seed: int
@@ -28,15 +28,15 @@ class Failure:
     total: float
     """What the summed loss of all batches was divided by."""
     where: str
-    """Which lines the batches are of."""
+    """Which lines the batches come from."""
     batches: Sequence[Any]
     """Dataclasses of tensors and numbers."""
 
 
 def save_failure(run: Path, model: nn.Module, failure: Failure, *, writes: bool = True) -> Path:
-    """Writes ``run/failed-step``, in the form of a checkpoint, over what an earlier failure left there.
+    """Writes ``run/failed-step``, in the form of a checkpoint, replacing that of an earlier failure.
 
-    Of several processes all must call this, and one ``writes``.
+    All processes must call this; only the one with ``writes`` writes.
 
     Raises:
         DataError: the disk is full or the place cannot be written.
@@ -56,56 +56,56 @@ def save_failure(run: Path, model: nn.Module, failure: Failure, *, writes: bool 
 
 
 def load_failure(run: Path, kind: type[Any]) -> tuple[Failure, dict[str, Tensor]]:
-    """Reads what ``save_failure`` wrote, and the weights.
+    """Reads what ``save_failure`` wrote: the failed step, and the weights before it.
 
     Args:
         run: the directory.
         kind: class of the batches.
 
     Raises:
-        ModelError: no step of the run failed, or what is there is damaged.
+        ModelError: no step of the run failed, or a file is damaged.
     """
     path = run / FOLDER
     if not path.is_dir():
         raise ModelError(f"run {str(run)!r} has no step to replay: it was not ended by a loss that is not finite")
     saved = load_checkpoint(path)
-    found = dict(saved.state)
+    state = dict(saved.state)
     batches = []
-    for number, plain in enumerate(found.pop("batches")):
+    for number, plain in enumerate(state.pop("batches")):
         own = {
             key.split("/")[1]: value for key, value in saved.tensors["batches"].items() if key.startswith(f"{number}/")
         }
         batches.append(kind(**plain, **own))
-    return Failure(**found, batches=batches), dict(saved.tensors["model"])
+    return Failure(**state, batches=batches), dict(saved.tensors["model"])
 
 
-WINDOW = 20  # steps whose mean is looked at: single steps are noise
+WINDOW = 20  # steps in a mean of the loss; single steps are noisy
 
 
 class Divergence:
-    """Watches the losses of a run and speaks once.
+    """Watches the losses of a run and reports once that they diverge.
 
-    The mean of the last ``WINDOW`` steps counts as diverging where it is above that of the first ``WINDOW``, and above
-    the lowest such mean by half of it and by 1 at least. It looks at what was trained since the start of the process
-    and changes nothing, so that a resumed run is the uninterrupted one.
+    They diverge if the mean of the last ``WINDOW`` steps is above the mean of the first ``WINDOW`` steps, and above the
+    lowest such mean by half of that and by at least 1. Only steps since the start of the process are seen. Training is
+    not changed, so that a resumed run equals an uninterrupted one.
     """
 
     def __init__(self) -> None:
         self._last: deque[float] = deque(maxlen=WINDOW)
         self._first: float | None = None
-        self._lowest, self._lowest_step, self._said = float("inf"), 0, False
+        self._lowest, self._lowest_step, self._reported = float("inf"), 0, False
 
     def see(self, event: Stepped | Skipped) -> Iterator[Diverging]:
-        """Takes a step; yields what there is to say of it, which is mostly nothing."""
+        """Takes note of a step; yields an event if the loss diverges with it."""
         if isinstance(event, Skipped):
             return
         self._last.append(event.loss)
-        if self._said or len(self._last) < WINDOW:
+        if self._reported or len(self._last) < WINDOW:
             return
         mean = sum(self._last) / WINDOW
         self._first = mean if self._first is None else self._first
         if mean < self._lowest:
             self._lowest, self._lowest_step = mean, event.step
         if mean > max(self._first, self._lowest + max(1.0, self._lowest / 2)):
-            self._said = True
+            self._reported = True
             yield Diverging(event.step, mean, self._lowest, self._lowest_step, event.lr)

@@ -1,4 +1,4 @@
-"""The random generators of a process: their states as JSON values, and back."""
+"""Saves the states of a process's random generators as JSON values, and restores them."""
 
 import base64
 import random
@@ -15,8 +15,8 @@ from clearhead.errors import ModelError
 def generator_states() -> dict[str, Any]:
     """Returns the states of the generators of Python, NumPy, torch, and each device that torch has used.
 
-    What clearhead itself draws follows from (seed, step), (seed, epoch) or (seed, epoch, row); this is for modules and
-    losses of a user's own, which may draw from any of them.
+    clearhead's own draws depend only on (seed, step), (seed, epoch) or (seed, epoch, row); the states are saved for
+    users' own modules and losses, which may draw from any of these generators.
     """
     version, words, gauss = random.getstate()
     numpy = np.random.get_state(legacy=False)
@@ -35,10 +35,10 @@ def generator_states() -> dict[str, Any]:
 
 
 def restore_generators(states: dict[str, Any]) -> None:
-    """Takes what ``generator_states`` gave; of devices those that this machine has.
+    """Restores the result of ``generator_states``; states of devices that this machine lacks are ignored.
 
     Raises:
-        ModelError: it is not what ``generator_states`` gives.
+        ModelError: ``states`` does not have the form that ``generator_states`` returns.
     """
     try:
         version, words, gauss = states["python"]

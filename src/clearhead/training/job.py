@@ -4,10 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from clearhead.checkpoint import LoadReport
@@ -18,18 +18,20 @@ from clearhead.data.masked import MaskedBatch
 from clearhead.data.stream import StreamBatch
 from clearhead.errors import UsageError
 from clearhead.optim.build import OptimConfig, RateOf, build_ema, build_optimizers, same_rate
+from clearhead.runs.card import CardFacts, trained_card
 from clearhead.runs.directory import save_json
 from clearhead.runs.recipes import save_recipe
-from clearhead.text.tokenizer import Tokenizer
+from clearhead.runs.text_parts import TextParts
 from clearhead.training.arrangement import arrange, check_arrangement
 from clearhead.training.config import TrainConfig, ValidationConfig
 from clearhead.training.distributed import ranks
 from clearhead.training.events import Event
 from clearhead.training.loop import Work, train_loop
 from clearhead.training.state import TrainState
+from clearhead.training.step import SizedBatch
 
-Progress = Callable[[int, int], object]
-"""Called with (done, in all) while text is encoded."""
+M = TypeVar("M", bound=nn.Module)
+B = TypeVar("B", bound=SizedBatch)
 
 
 @runtime_checkable
@@ -76,6 +78,9 @@ class Job(ABC):
     recipe: Any
     """Has ``name`` and ``about``."""
 
+    parts: TextParts
+    """Tokenizers and labels."""
+
     @property
     @abstractmethod
     def progress(self) -> Progressed:
@@ -113,41 +118,22 @@ class Job(ABC):
         """The model in one line, for a terminal."""
 
     @abstractmethod
-    def save_text_parts(self, run: Path) -> None:
-        """Keeps in the run what turns text into pieces."""
+    def facts(self) -> CardFacts:
+        """What the model card says besides figures."""
 
-    @abstractmethod
     def card(self, run: Path) -> str:
         """The model card, in Markdown."""
-
-    def card_text(self, run: Path, *, what: str, sizes: str, vocabulary: str, commands: list[str]) -> str:
-        """Returns the model card from what a task says of itself; ``{}`` in a command stands for the run."""
         done = self.progress
-        scores = ", ".join(f"{name} {value:.3f}" for name, value in done.scores.items()) or "not evaluated yet"
-        report = "\n".join(f"    {line}" for line in self.reports()["train"].lines())
-        curves = ", `loss.png` the curves" if (run / "loss.png").exists() else ""
-        use = "\n".join(f"    clearhead {command.format(run)}" for command in commands)
-        return f"""# {run.name}
-
-{what}, trained with clearhead. {self.recipe.about}
-
-| | |
-|---|---|
-| model | {sizes}, {self.parameters:,} parameters |
-| vocabulary | {vocabulary} |
-| trained | {done.step:,} steps, {done.seconds / 60:.1f} minutes |
-| valid | {scores} |
-
-Training text:
-
-{report}
-
-Use it:
-
-{use}
-
-`recipe.toml` is the whole recipe, `metrics.jsonl` every step{curves}.
-"""
+        return trained_card(
+            run,
+            self.facts(),
+            about=self.recipe.about,
+            parameters=self.parameters,
+            steps=done.step,
+            minutes=done.seconds / 60,
+            scores=done.scores,
+            text=self.reports()["train"].lines(),
+        )
 
     def warnings(self) -> list[str]:
         """What a person should know before this is trained."""
@@ -160,26 +146,44 @@ Use it:
         ]
 
     def save(self, run: Path) -> None:
-        """Keeps recipe, tokenizers and data report in the run."""
+        """Keeps recipe, tokenizers, labels and data report in the run."""
         save_recipe(run, as_tree(self.recipe))
-        self.save_text_parts(run)
+        self.parts.save(run)
         save_json(run / "data-report.json", {split: report.as_dict() for split, report in self.reports().items()})
 
 
 @dataclass(frozen=True)
-class GradientJob(Job):
-    """The job of a model that learns step by step."""
+class GradientJob(Job, Generic[M, B]):
+    """The job of a model M that learns step by step, on batches B."""
 
     state: TrainState
     device: torch.device
+    train: Any
+    """The training split, encoded."""
+    valid: Any
+    taken: LoadReport | None = None
+    """What was taken over from the model that this one starts from."""
+
+    @property
+    def model(self) -> M:
+        """The model in training."""
+        return cast(M, self.state.model)
 
     @abstractmethod
-    def work(self) -> Work[Any]:
+    def loss(self, batch: B) -> tuple[Tensor, int]:
+        """Returns (sum of the loss of the model in training over real targets, their number)."""
+
+    @abstractmethod
+    def evaluate(self, model: M) -> Mapping[str, float]:
+        """Returns the scores of ``model`` on the valid split, ``loss`` among them."""
+
+    def where(self, batch: B) -> str:
+        """Says which lines of the text the rows of a batch are of, in a few words."""
+        return ""
+
+    def work(self) -> Work[B]:
         """Gives the loop its batches, its loss and its evaluation."""
-
-    @abstractmethod
-    def build(self) -> nn.Module:
-        """Returns another model of these sizes, with fresh weights."""
+        return Work(self.batches, self.loss, lambda model: self.evaluate(cast(M, model)), where=self.where)
 
     @property
     @abstractmethod
@@ -189,6 +193,19 @@ class GradientJob(Job):
     @abstractmethod
     def first_epoch(self) -> tuple[BatchPlan, int]:
         """The plan of the first epoch, and which of its batches takes the most memory."""
+
+    @abstractmethod
+    def dataset(self, epoch: int) -> Dataset[B]:
+        """The batches of an epoch: item ``i`` is batch ``i``."""
+
+    def reports(self) -> Mapping[str, Report]:
+        """See ``Job``."""
+        return {"train": self.train.report, "valid": self.valid.report}
+
+    def vocabulary(self) -> str:
+        """See ``Job``; names what was taken over from the model that training starts from."""
+        size = self.parts.tokenizer.size()
+        return f"{size}, {self.taken.line()}" if self.taken else size
 
     @property
     def progress(self) -> TrainState:
@@ -211,26 +228,24 @@ class GradientJob(Job):
         settings: TrainConfig = self.recipe.train
         return settings
 
-    @abstractmethod
-    def dataset(self, epoch: int) -> Dataset[Any]:
-        """The batches of an epoch: item ``i`` is batch ``i``."""
-
-    def batches(self, epoch: int, start: int) -> Iterator[Any]:
+    def batches(self, epoch: int, start: int) -> Iterator[B]:
         """Yields an epoch's batches from number ``start`` on, this process's rows of them, on the job's device."""
         pinned, workers = self.device.type == "cuda", self.recipe.data.workers
-        found = load(self.dataset(epoch), start=start, workers=workers, pin_memory=pinned, share=ranks().share)
-        return (batch.to(self.device) for batch in found)
+        loaded: Iterator[Any] = load(
+            self.dataset(epoch), start=start, workers=workers, pin_memory=pinned, share=ranks().share
+        )
+        return (batch.to(self.device) for batch in loaded)
 
     def arrange(self) -> None:
         """Brings the model, which no step has changed yet, to all processes, and arranges how it is computed."""
         state, machine = self.state, self.settings
         ranks().broadcast(state.model)
-        state.inside = arrange(state.model, machine)
+        state.loss_module = arrange(state.model, machine)
         if state.ema is not None:
             ranks().broadcast(state.ema.module)
             # the average is judged in float32, as it is on one process
             judged = replace(machine, checkpoint_activations=False, precision="float32")
-            state.evaluated_inside = arrange(state.ema.module, judged)
+            state.evaluated_loss_module = arrange(state.ema.module, judged)
         state.optimizers.point_at(state.model)
 
     def headline(self) -> str:
@@ -251,21 +266,16 @@ class GradientJob(Job):
         )
 
 
-def named(what: str, numbers: Iterable[int], most: int = 20) -> str:
+def listed(what: str, numbers: Iterable[int], most: int = 20) -> str:
     """Returns the first numbers of lines or documents as text."""
-    found = sorted(set(numbers))
-    rest = f" and {len(found) - most} more" if len(found) > most else ""
-    return f"{what} {', '.join(map(str, found[:most]))}{rest}"
+    distinct = sorted(set(numbers))
+    rest = f" and {len(distinct) - most} more" if len(distinct) > most else ""
+    return f"{what} {', '.join(map(str, distinct[:most]))}{rest}"
 
 
 def documents_of(batch: StreamBatch | MaskedBatch) -> str:
     """Returns which documents the rows of a batch begin in."""
-    return "" if batch.documents is None else named("documents", batch.documents.tolist())
-
-
-def vocabulary_of(tokenizer: Tokenizer, taken: LoadReport | None) -> str:
-    """Returns the size of a vocabulary, and what was taken over from the model that training starts from."""
-    return f"{tokenizer.size()}, {taken.line()}" if taken else tokenizer.size()
+    return "" if batch.documents is None else listed("documents", batch.documents.tolist())
 
 
 def fresh_state(model: nn.Module, recipe: Recipe, rate_of: RateOf = same_rate) -> TrainState:

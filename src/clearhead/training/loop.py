@@ -21,20 +21,34 @@ from clearhead.optim.schedule import lr_factor
 from clearhead.training.arrangement import for_all_processes, is_sharded, sums_of
 from clearhead.training.config import TrainConfig, ValidationConfig
 from clearhead.training.device import enough_memory
-from clearhead.training.distributed import Engine, Inside, ranks
+from clearhead.training.distributed import Engine, LossModule, ranks
 from clearhead.training.events import Evaluated, Event, Finished, Reason, Skipped, Stepped
 from clearhead.training.failure import Divergence, Failure, save_failure
 from clearhead.training.precision import Precision
 from clearhead.training.saving import Saver
 from clearhead.training.state import TrainState
-from clearhead.training.step import Counted, LossFunction, Outcome, target_count, train_step
+from clearhead.training.step import LossFunction, Outcome, SizedBatch, target_count, train_step
 
-B = TypeVar("B", bound=Counted)
+B = TypeVar("B", bound=SizedBatch)
+
+
+def everything_learns(model: nn.Module, step: int) -> None:
+    """The default of ``Work.ready``: the same parts learn at every step."""
+
+
+def unknown_lines(batch: object) -> str:
+    """The default of ``Work.where``: nothing is known about the lines of a batch."""
+    return ""
+
+
+def never() -> bool:
+    """The default of ``should_stop``."""
+    return False
 
 
 @dataclass(frozen=True)
 class Work(Generic[B]):
-    """What a task gives the loop to work on."""
+    """What a task hands to the loop."""
 
     batches: Callable[[int, int], Iterator[B]]
     """(epoch, start) -> that epoch's batches from number ``start`` on; the order depends on the seed alone."""
@@ -43,11 +57,11 @@ class Work(Generic[B]):
     evaluate: Callable[[nn.Module], Mapping[str, float]]
     """Model -> scores on the valid split, ``loss`` among them."""
     weight_of: Callable[[B], float] = target_count
-    """Batch -> what its summed loss is divided by, together with that of the step's other batches."""
-    ready: Callable[[nn.Module, int], object] = lambda model, step: None
-    """(model, step) -> says which parts learn at that step, from these two alone; the model is in training mode."""
-    where: Callable[[B], str] = lambda batch: ""
-    """Batch -> which lines of the text its rows are of, in a few words."""
+    """Batch -> its part of the divisor: the summed loss of a step is divided by the sum of these."""
+    ready: Callable[[nn.Module, int], object] = everything_learns
+    """(model, step): freezes and unfreezes parts for that step, by these two alone; the model is in training mode."""
+    where: Callable[[B], str] = unknown_lines
+    """Batch -> which lines of the text its rows come from, in a few words."""
 
 
 def train_loop(
@@ -58,29 +72,29 @@ def train_loop(
     *,
     optim: OptimConfig,
     validation: ValidationConfig,
-    should_stop: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = never,
 ) -> Iterator[Event]:
     """Trains until a limit, an early stop or ``should_stop``, and yields what happens.
 
-    The last step is always evaluated and saved, but for an interruption, which is saved only and judged when training
-    goes on. One that comes during an evaluation ends that too, unless weights are shared among processes.
+    The last step is evaluated and saved. After an interruption it is only saved; the evaluation follows on resuming. An
+    interruption ends a running evaluation too, unless the weights are sharded over processes.
 
     Args:
         state: where to start; changed in place.
         work: batches, loss and evaluation.
         run: directory that gets the checkpoints.
-        train: length and rhythm.
+        train: how long to train, and how often to evaluate and to save.
         optim: schedule and clipping.
         validation: what decides on the best checkpoint and on stopping early.
         should_stop: asked after each step and in an evaluation; True saves and ends the loop.
     """
     saver = Saver(run, train.keep_last)
-    saver.mend(state)
+    saver.repair_best(state)
     try:
         with enough_memory(train):
             reason = yield from _train(state, work, saver, train, optim, validation, should_stop)
         yield from saver.wait(last=True)
-    except (Exception, GeneratorExit):  # not KeyboardInterrupt: who presses twice does not want to wait
+    except (Exception, GeneratorExit):  # not KeyboardInterrupt: a second Ctrl-C is not made to wait
         with contextlib.suppress(ClearheadError):
             saver.wait()
         raise
@@ -98,18 +112,18 @@ def _train(
 ) -> Generator[Event, None, Reason]:
     reason = _limit_reached(state, train, should_stop) or _early_stop(state, validation)
     if _owes_evaluation(state, train, reason):
-        reason = yield from _judged(state, work, saver, train, validation, should_stop, reason)
-    watched = Divergence()
+        reason = yield from _evaluated_and_saved(state, work, saver, train, validation, should_stop, reason)
+    divergence = Divergence()
     while reason is None:
         for event in _epoch(state, work, saver.run, train, optim):
             yield event
-            yield from watched.see(event)
+            yield from divergence.see(event)
             yield from saver.poll()
             reason = _limit_reached(state, train, should_stop)
             if isinstance(event, Skipped) and reason is None:
                 continue
             if _due(state.step, train.evaluate_every, reason) and reason != "interrupted":
-                reason = yield from _judged(state, work, saver, train, validation, should_stop, reason)
+                reason = yield from _evaluated_and_saved(state, work, saver, train, validation, should_stop, reason)
             elif _due(state.step, train.checkpoint_every, reason):
                 yield from saver.save(state)
             if reason:
@@ -119,7 +133,7 @@ def _train(
     return reason
 
 
-def _judged(
+def _evaluated_and_saved(
     state: TrainState,
     work: Work[B],
     saver: Saver,
@@ -128,20 +142,20 @@ def _judged(
     should_stop: Callable[[], bool],
     reason: Reason | None,
 ) -> Generator[Event, None, Reason | None]:
-    """Evaluates and saves; an evaluation that was given up is saved without its scores, to be made up for."""
-    judged = _evaluate(state, work, validation, should_stop)
-    if judged is not None:
-        yield judged
+    """Evaluates, then saves; if the evaluation is interrupted, saves without scores, and resuming evaluates first."""
+    evaluated = _evaluate(state, work, validation, should_stop)
+    if evaluated is not None:
+        yield evaluated
     yield from saver.save(state)
-    if judged is None:
+    if evaluated is None:
         return "interrupted"
     return reason or _limit_reached(state, train, should_stop) or _early_stop(state, validation)
 
 
 def _owes_evaluation(state: TrainState, train: TrainConfig, reason: Reason | None) -> bool:
-    """Says whether the checkpoint that is gone on from was saved by an interruption in place of being judged."""
-    judged = state.evaluated_step == state.step
-    return not judged and reason != "interrupted" and _due(state.step, train.evaluate_every, reason)
+    """True if the resumed checkpoint was saved on interruption, before its due evaluation ran."""
+    evaluated = state.evaluated_step == state.step
+    return not evaluated and reason != "interrupted" and _due(state.step, train.evaluate_every, reason)
 
 
 def _due(step: int, every: int, reason: Reason | None) -> bool:
@@ -154,13 +168,13 @@ def _early_stop(state: TrainState, validation: ValidationConfig) -> Reason | Non
 
 
 def step_seed(seed: int, step: int, rank: int = 0) -> int:
-    """The seed of everything random inside step ``step`` on process ``rank``: a function of these numbers alone."""
+    """Returns the seed of all random numbers within a step on one process, from the recipe's seed and these alone."""
     numbers = [seed, step, rank] if rank else [seed, step]
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 def scheduled(step: int, train: TrainConfig, optim: OptimConfig) -> float:
-    """What the peak learning rate is multiplied by at ``step`` of a run, from 1."""
+    """Returns the factor on the peak learning rate at a step of a run; steps count from 1."""
     return lr_factor(
         optim.schedule,
         step,
@@ -184,49 +198,51 @@ def _epoch(
         torch.manual_seed(step_seed(train.seed, step, engine.ranks.rank))
         lr = state.optimizers.set_lr_factor(scheduled(step, train, optim))
         clip = optim.grad_clip_norm
-        found = step_on(state, group, work, step, grad_clip_norm=clip, precision=precision, engine=engine)
-        if found.taken and state.ema is not None:
+        outcome = step_on(state, group, work, step, grad_clip_norm=clip, precision=precision, engine=engine)
+        if outcome.taken and state.ema is not None:
             state.ema.update_parameters(state.model)
         state.position, state.scaler = state.position + len(group), precision.state()
-        state.step, state.skipped = (step, 0) if found.taken else (state.step, state.skipped + 1)
+        state.step, state.skipped = (step, 0) if outcome.taken else (state.step, state.skipped + 1)
         (tokens,) = engine.ranks.sum(float(sum(batch.target_count for batch in group)))
         (seconds,) = engine.ranks.of_first(time.perf_counter() - started)
         state.seconds += seconds
-        if found.taken:
-            yield Stepped(step, state.epoch, found.loss, lr, found.grad_norm, int(tokens), seconds)
+        if outcome.taken:
+            yield Stepped(step, state.epoch, outcome.loss, lr, outcome.grad_norm, int(tokens), seconds)
         else:
             where = "; ".join(filter(None, engine.ranks.texts("; ".join(filter(None, map(work.where, group))))))
-            yield Skipped(step, state.epoch, found.loss, found.grad_norm, state.skipped, where, seconds)
+            yield Skipped(step, state.epoch, outcome.loss, outcome.grad_norm, state.skipped, where, seconds)
             if state.skipped >= train.max_skipped_steps:
-                _keep(run, state, work, group, found, seed=step_seed(train.seed, step, engine.ranks.rank), where=where)
-                raise _never_finite(found, step, state.skipped, run)
+                _save_failed_step(
+                    run, state, work, group, outcome, seed=step_seed(train.seed, step, engine.ranks.rank), where=where
+                )
+                raise _never_finite(outcome, step, state.skipped, run)
         started = time.perf_counter()
 
 
-def _keep(
-    run: Path, state: TrainState, work: Work[B], group: Sequence[B], found: Outcome, *, seed: int, where: str
+def _save_failed_step(
+    run: Path, state: TrainState, work: Work[B], group: Sequence[B], outcome: Outcome, *, seed: int, where: str
 ) -> None:
-    """Keeps the step that failed, as the first process had it on which the loss itself is not finite."""
+    """Saves the failed step for ``replay``, from the first process whose own loss is not finite."""
     (total,) = ranks().sum(float(sum(work.weight_of(batch) for batch in group if batch.target_count)))
-    bad = [rank for rank, text in enumerate(ranks().texts("" if math.isfinite(found.own_loss) else "bad")) if text]
-    failure = Failure(state.step + 1, seed, found.loss, found.grad_norm, total, where, group)
+    bad = [rank for rank, text in enumerate(ranks().texts("" if math.isfinite(outcome.own_loss) else "bad")) if text]
+    failure = Failure(state.step + 1, seed, outcome.loss, outcome.grad_norm, total, where, group)
     save_failure(run, state.model, failure, writes=ranks().rank == (bad or [0])[0])
 
 
-def _never_finite(found: Outcome, step: int, times: int, run: Path) -> ModelError:
+def _never_finite(outcome: Outcome, step: int, times: int, run: Path) -> ModelError:
     return ModelError(
-        f"step {step}: loss {found.loss} with gradient norm {found.grad_norm}, not finite {times} times in a row; "
+        f"step {step}: loss {outcome.loss} with gradient norm {outcome.grad_norm}, not finite {times} times in a row; "
         f"lower train.lr or raise train.warmup_steps; the batch is kept: clearhead replay {run} says where it begins"
     )
 
 
 def engine_of(state: TrainState, work: Work[B]) -> Engine:
-    """Returns what takes gradients over all processes."""
-    if state.inside is None:
-        state.inside = Inside(state.model)
-    changing = work.ready is not Work.ready
-    state.inside = for_all_processes(state.inside, changing=changing)
-    return Engine(state.inside, ranks(), sums_of(state.inside))
+    """Returns what computes the gradients of a step over all processes."""
+    if state.loss_module is None:
+        state.loss_module = LossModule(state.model)
+    changing = work.ready is not everything_learns
+    state.loss_module = for_all_processes(state.loss_module, changing=changing)
+    return Engine(state.loss_module, ranks(), sums_of(state.loss_module))
 
 
 def precision_of(state: TrainState, train: TrainConfig) -> Precision:
@@ -244,7 +260,7 @@ def step_on(
     precision: Precision,
     engine: Engine,
 ) -> Outcome:
-    """Takes step number ``step`` on ``group``; rates are set already. Returns what ``train_step`` does."""
+    """Takes step number ``step`` on the batches of ``group``; learning rates are set already."""
     model = state.model.train()
     work.ready(model, step)
     return train_step(
@@ -271,15 +287,15 @@ def _limit_reached(state: TrainState, train: TrainConfig, should_stop: Callable[
 
 
 class _AbandonedError(Exception):
-    """An evaluation was given up."""
+    """The evaluation was interrupted."""
 
 
 @contextmanager
 def _asking(model: nn.Module, should_stop: Callable[[], bool]) -> Iterator[None]:
-    """In this context ``model`` asks, before any of its parts computes, whether all processes are to stop.
+    """Within the block, ``model`` asks ``should_stop`` before each of its parts computes.
 
     Raises:
-        _AbandonedError: they are. An evaluation changes no state, so that it can be left at any place.
+        _AbandonedError: a process is to stop. An evaluation changes no state, so that it can be left anywhere.
     """
 
     def ask(module: nn.Module, args: object) -> None:
@@ -298,25 +314,27 @@ def _asking(model: nn.Module, should_stop: Callable[[], bool]) -> Iterator[None]
 def _evaluate(
     state: TrainState, work: Work[B], validation: ValidationConfig, should_stop: Callable[[], bool]
 ) -> Evaluated | None:
-    """Judges the model of this step; None: the processes are to stop, and nothing has changed."""
-    # FSDP has gathered weights by then, which only the end of the forward pass shares out again; and translations may
-    # differ in length from process to process, which then would not ask as often
-    whole = is_sharded(state.inside) or (ranks().world > 1 and validation.monitor == "bleu")
+    """Evaluates the model of this step; None if it was interrupted, and nothing has changed."""
+    # not to be interrupted: FSDP gives gathered weights back only at the end of a forward pass; and processes whose
+    # translations differ in length would ask a different number of times, and wait for each other
+    runs_through = is_sharded(state.loss_module) or (ranks().world > 1 and validation.monitor == "bleu")
     try:
-        with contextlib.nullcontext() if whole else _asking(state.evaluated_model, should_stop):
-            return _judge(state, work, validation)
+        with contextlib.nullcontext() if runs_through else _asking(state.evaluated_model, should_stop):
+            return _score(state, work, validation)
     except _AbandonedError:
         return None
 
 
-def _judge(state: TrainState, work: Work[B], validation: ValidationConfig) -> Evaluated:
+def _score(state: TrainState, work: Work[B], validation: ValidationConfig) -> Evaluated:
     started = time.perf_counter()
     model = state.evaluated_model.eval()
-    inside = (state.inside if state.ema is None else state.evaluated_inside) if is_sharded(state.inside) else None
-    run = partial(work.evaluate, model)
+    loss_module = state.loss_module if state.ema is None else state.evaluated_loss_module
+    evaluate = partial(work.evaluate, model)
     with torch.inference_mode():
-        scores = dict(run() if inside is None else inside(run))
-    state.scores = dict(zip(scores, ranks().of_first(*scores.values()), strict=True))  # the last bits may differ
+        through_shards = loss_module is not None and is_sharded(state.loss_module)
+        scores = dict(loss_module(evaluate) if loss_module is not None and through_shards else evaluate())
+    # the last bits may differ between processes: those of the first one count
+    state.scores = dict(zip(scores, ranks().of_first(*scores.values()), strict=True))
     score = state.scores[validation.monitor] * (-1 if validation.monitor == "loss" else 1)
     state.evaluated_step = state.step
     best = state.best_score is None or score > state.best_score

@@ -1,4 +1,4 @@
-"""The checkpoints of a run, written while training goes on: in what order, which are kept, what if a disk is full."""
+"""The checkpoints of a run: written in a thread beside training, old ones dropped, a full disk reported."""
 
 import threading
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ PARTS = ("recipe.toml", "labels.json", "tokenizer")
 
 @dataclass
 class _Write:
-    """A checkpoint on its way to the disk."""
+    """A checkpoint that is being written."""
 
     step: int
     path: Path
@@ -29,9 +29,9 @@ class _Write:
 class Saver:
     """Writes the checkpoints of a run, one at a time, in a thread of its own.
 
-    The thread reads a copy of the state and calls nothing that computes: training gives the same numbers. A
-    checkpoint that cannot be written is told and training goes on; the third in a row, and the last of a run, is an
-    error.
+    The thread reads a copy of the state and computes nothing, so that training gives the same numbers. If a checkpoint
+    cannot be written, training goes on and an event says so; the third failure in a row, or the last checkpoint of a
+    run, is an error.
     """
 
     run: Path
@@ -46,35 +46,35 @@ class Saver:
         tidy(self.run)
         for part in PARTS:
             place = self.run / part
-            found = [place] if place.is_file() else sorted(place.glob("*.json"))
-            self._files |= {file.relative_to(self.run).as_posix(): file.read_bytes() for file in found}
+            files = [place] if place.is_file() else sorted(place.glob("*.json"))
+            self._files |= {file.relative_to(self.run).as_posix(): file.read_bytes() for file in files}
 
-    def mend(self, state: TrainState) -> None:
-        """Lets ``best`` name what is the best one to ``state``: a death may have come before it was moved.
+    def repair_best(self, state: TrainState) -> None:
+        """Repairs ``best`` if the process died between saving the best checkpoint and moving the pointer to it.
 
         Raises:
-            DataError: it cannot be written.
+            DataError: the pointer cannot be written.
         """
         if ranks().rank:
             return
         path, pointer = self.run / "checkpoints" / f"step-{state.best_step:08d}", self.run / "checkpoints" / "best"
-        named = pointer.read_text(encoding="utf-8", errors="replace").strip() if pointer.is_file() else ""
-        if state.best_score is not None and named != path.name and path.is_dir():
+        best_name = pointer.read_text(encoding="utf-8", errors="replace").strip() if pointer.is_file() else ""
+        if state.best_score is not None and best_name != path.name and path.is_dir():
             point_to(self.run, "best", path)
 
     def save(self, state: TrainState) -> list[Saved | NotSaved]:
-        """Waits for the checkpoint before, takes a copy of ``state`` and begins to write it.
+        """Waits for the previous checkpoint, copies ``state`` and begins to write the copy.
 
         Returns:
-            What became of the checkpoint before.
+            Whether the previous checkpoint was written.
 
         Raises:
-            ClearheadError: it could not be written, and neither could those before it.
+            ClearheadError: the previous checkpoint was the third in a row that could not be written.
         """
         if ranks().rank:
-            state.snapshot()  # parts come together in process 0, which writes
+            state.snapshot()  # sends this process's shards to process 0, which writes
             return []
-        told = self.wait()
+        events = self.wait()
         checkpoint = replace(state.snapshot(), files=self._files)
         write = _Write(state.step, self.run / "checkpoints" / f"step-{state.step:08d}")
         write.thread = threading.Thread(
@@ -82,15 +82,15 @@ class Saver:
         )  # a second signal ends the process without waiting
         self._running = write
         write.thread.start()
-        return told
+        return events
 
     def poll(self) -> list[Saved | NotSaved]:
-        """Says what became of a checkpoint that has just come to its end; never waits."""
+        """Returns whether a checkpoint was written that has just ended; never waits."""
         thread = self._running.thread if self._running else None
         return [] if thread is None or thread.is_alive() else self.wait()
 
     def wait(self, *, last: bool = False) -> list[Saved | NotSaved]:
-        """Waits for the checkpoint that is being written; ``last`` makes an error of one that could not be.
+        """Waits for the checkpoint that is being written; with ``last``, a failure to write it is an error.
 
         Raises:
             ClearheadError: see ``save``.
@@ -113,27 +113,28 @@ class Saver:
             self._read_back(write.path)
             if checkpoint.state["best_step"] == write.step:
                 point_to(self.run, "best", write.path)
-            point_to(self.run, "latest", write.path)  # last: what it names is whole
+            point_to(self.run, "latest", write.path)  # only now: it must name a complete checkpoint
             self._drop_old(write.path, checkpoint.state["best_step"])
-        except Exception as error:  # surfaces where training waits for this checkpoint
+        except Exception as error:  # raised where training waits for this checkpoint
             write.problem = error
 
     def _read_back(self, path: Path) -> None:
-        """Checks what has been written, before any older one is dropped for it."""
+        """Reads the new checkpoint back, before an older one is dropped."""
         try:
             verify_checkpoint(path, offer=False)
         except ModelError as error:
             raise DataError(f"checkpoint {str(path)!r} was written but does not read back: {error}") from error
 
     def _drop_old(self, newest: Path, best_step: int) -> None:
-        """Drops all but the newest ``keep_last`` up to ``newest``, the best one, and what ``best`` points to.
+        """Drops old checkpoints: all but the last ``keep_last`` up to ``newest``, the best, and the target of ``best``.
 
-        Those of later steps are left of a time before the run went back; training comes to them again.
+        Checkpoints of later steps are left over from before the run went back to an earlier one; they stay, since
+        training will reach these steps again.
         """
         try:
             best = find_checkpoint(self.run)
         except ModelError:
-            return  # nobody knows which one is the best: none is dropped
+            return  # the best one is not known: drop none
         kept = {newest.name, f"step-{best_step:08d}", best.name if best else ""}
         past = [path for path in checkpoints_of(self.run) if path.name <= newest.name]
         for old in past[: -self.keep_last]:

@@ -1,79 +1,41 @@
-"""Training steps on tensors without content: what they would hold in memory and compute, found in seconds."""
+"""Training steps on fake tensors, which have a shape but no content: their memory and FLOPs, within seconds."""
 
 import warnings
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
+from clearhead.meter.flops import FlopCount
+from clearhead.meter.live import Live
 from clearhead.optim.build import OptimConfig, Optimizers, build_ema, build_optimizers
 from clearhead.training.arrangement import arrange, layers_of
 from clearhead.training.config import MachineConfig
 from clearhead.training.precision import Precision
 
-_ATTENTION = "aten::_scaled_dot_product_flash_attention_for_cpu"
-
 
 @dataclass(frozen=True)
 class Simulated:
-    """Bytes and products of steps; of several batches in a step, those of one."""
+    """Bytes of a training step, and FLOPs of one of its batches."""
 
     parameters: int
-    """Numbers, those that are not learned included."""
+    """How many, those that are not learned included."""
     parameter_bytes: int
     gradient_bytes: int
     optimizer_bytes: int
     average_bytes: int
     buffer_bytes: int
     activation_bytes: int
-    """What is there at the peak besides all of the above, with that part of the gradients that is there by then."""
+    """The peak less weights, average and optimizer: activations, and the gradients that exist by then."""
     peak_bytes: int
     layer_bytes: int
     """Weights of the largest layer."""
     layers_bytes: int
     """Of all layers."""
     flops: float
-    """Of a batch, there and back: two for each product and sum."""
-
-
-class _Ledger(TorchDispatchMode):
-    """Adds up the storages that are alive, and the products."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.live, self.peak, self.flops = 0, 0, 0.0
-        self._sizes: dict[int, int] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, Tensor):
-                self._see(tensor.untyped_storage())
-        if count := flop_registry.get(func._overloadpacket):
-            self.flops += float(count(*args, **(kwargs or {}), out_val=out))
-        elif func.name() == _ATTENTION:
-            self.flops += float(sdpa_flop_count(*(one.shape for one in args[:3])))
-        elif func.name() == f"{_ATTENTION}_backward":
-            self.flops += float(sdpa_backward_flop_count(*(one.shape for one in args[:4])))
-        return out
-
-    def _see(self, storage: Any) -> None:
-        key = storage._cdata
-        if key not in self._sizes:
-            self._sizes[key] = storage.nbytes()
-            self.live += self._sizes[key]
-            self.peak = max(self.peak, self.live)
-            weakref.finalize(storage, self._free, key)
-
-    def _free(self, key: int) -> None:
-        self.live -= self._sizes.pop(key)
+    """Of a batch, forward and backward; a multiplication with its addition counts 2."""
 
 
 def simulate(
@@ -84,49 +46,61 @@ def simulate(
     *,
     batches: int = 1,
 ) -> Simulated:
-    """Takes a step that has all that a run holds: an update of no gradients has made the optimizer's state before it.
+    """Takes one training step on fake tensors, which have shapes and no content, and measures what it holds.
+
+    An update on gradients of zero comes first, so that the optimizer has its state before the step that is measured.
 
     Args:
         build: makes the model.
         loss: makes a batch and computes the model's loss on it.
         machine: precision and arrangement.
         optim: the optimizer and its average.
-        batches: of a step; from the second one on the gradients of the first are there.
+        batches: of a step; from the second one on, gradients of the first are in memory.
+
+    Raises:
+        ModelError: an operator computes products that cannot be counted (``meter.formulas``).
     """
-    with warnings.catch_warnings(), FakeTensorMode(allow_non_fake_inputs=True), _Ledger() as ledger:
+    with (
+        warnings.catch_warnings(),
+        FakeTensorMode(allow_non_fake_inputs=True),
+        FlopCount() as counter,
+        Live({}) as live,  # the last one: it sees an operator whole that ``FlopCount`` takes apart
+    ):
         warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # torch's own deepcopy does
         model = build().train()
-        parameters = ledger.live
+        model_bytes = live.total
         ema = build_ema(model, optim.ema_decay) if optim.ema_decay else None
-        average = ledger.live - parameters
+        average_bytes = live.total - model_bytes
         arrange(model, MachineConfig(checkpoint_activations=machine.checkpoint_activations))
         optimizers = build_optimizers(model, optim, 1e-3)
-        precision = Precision(machine.precision)
-        learned = [one for one in model.parameters() if one.requires_grad]
-        before = ledger.live
-        for one in learned:
-            one.grad = torch.zeros_like(one)
-        optimizers.step()
-        optimizers.zero_grad()
-        slots = ledger.live - before
-        flops = _step(model, loss, precision, optimizers, ledger, min(batches, 2))
+        optimizer_bytes = _make_optimizer_state(model, optimizers, live)
+        flops = _step(model, loss, Precision(machine.precision), optimizers, live, counter, min(batches, 2))
         del ema  # which was alive meanwhile
-        gradients = sum(one.numel() * one.element_size() for one in learned)
-        buffers = sum(one.numel() * one.element_size() for one in model.buffers())
-        layers = [sum(one.numel() * one.element_size() for one in layer.parameters()) for layer in layers_of(model)]
+        buffer_bytes = _bytes(model.buffers())
+        layers = [_bytes(layer.parameters()) for layer in layers_of(model)]
         return Simulated(
-            parameters=sum(one.numel() for one in model.parameters()),
-            parameter_bytes=parameters - buffers,
-            gradient_bytes=gradients,
-            optimizer_bytes=slots,
-            average_bytes=average,
-            buffer_bytes=buffers,
-            activation_bytes=ledger.peak - parameters - average - slots,
-            peak_bytes=ledger.peak,
+            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            parameter_bytes=model_bytes - buffer_bytes,
+            gradient_bytes=_bytes(_learned(model)),
+            optimizer_bytes=optimizer_bytes,
+            average_bytes=average_bytes,
+            buffer_bytes=buffer_bytes,
+            activation_bytes=live.peak - model_bytes - average_bytes - optimizer_bytes,
+            peak_bytes=live.peak,
             layer_bytes=max(layers, default=0),
             layers_bytes=sum(layers),
             flops=flops,
         )
+
+
+def _make_optimizer_state(model: nn.Module, optimizers: Optimizers, live: Live) -> int:
+    """Makes the optimizer's state by an update on gradients of zero; returns its bytes."""
+    before = live.total
+    for parameter in _learned(model):
+        parameter.grad = torch.zeros_like(parameter)
+    optimizers.step()
+    optimizers.zero_grad()
+    return live.total - before
 
 
 def _step(
@@ -134,18 +108,29 @@ def _step(
     loss: Callable[[nn.Module], Tensor],
     precision: Precision,
     optimizers: Optimizers,
-    ledger: _Ledger,
+    live: Live,
+    counter: FlopCount,
     batches: int,
 ) -> float:
-    """Takes a step, whose peak is then in ``ledger``; returns the products of a batch."""
+    """Takes a step, whose peak is then in ``live``; returns the FLOPs of a batch."""
     optimizers.zero_grad()
-    ledger.peak, ledger.flops = ledger.live, 0.0
+    live.restart_peak()
+    before = counter.total
     for _ in range(batches):
         with precision.autocast():
             value = loss(model)
         value.backward()
         del value
-    flops = ledger.flops / batches
-    torch._foreach_mul_([one.grad for one in model.parameters() if one.grad is not None], 0.5)
+    flops = (counter.total - before) / batches
+    torch._foreach_mul_([parameter.grad for parameter in model.parameters() if parameter.grad is not None], 0.5)
     optimizers.step()
     return flops
+
+
+def _learned(model: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    """Returns the bytes of the elements of all tensors."""
+    return sum(tensor.nbytes for tensor in tensors)

@@ -33,17 +33,17 @@ class TrainState:
     model: nn.Module
     optimizers: Optimizers
     ema: AveragedModel | None = None
-    inside: nn.Module | None = None
-    """What losses of ``model`` run in, from ``arrange``; None runs them as they are."""
-    evaluated_inside: nn.Module | None = None
-    """The same of the average."""
+    loss_module: nn.Module | None = None
+    """The module that losses of ``model`` run in, from ``arrange``; None runs them directly."""
+    evaluated_loss_module: nn.Module | None = None
+    """The same for the averaged model."""
     step: int = 0
     """Optimizer steps taken."""
     epoch: int = 0
     position: int = 0
-    """Batches of this epoch already used; a checkpoint stands between steps, so that none is half done."""
+    """Batches of this epoch already used, up to the end of a step."""
     seconds: float = 0.0
-    """Time spent in the loop, over all its starts."""
+    """Spent in training and evaluation, resumed runs added up."""
     scores: dict[str, float] = field(default_factory=dict)
     """Of the last evaluation."""
     best_score: float | None = None
@@ -58,17 +58,17 @@ class TrainState:
 
     @property
     def evaluated_model(self) -> nn.Module:
-        """The average of the weights where one is kept, else the weights."""
+        """The moving average of the model if there is one, else the model."""
         return self.model if self.ema is None else self.ema.module
 
     def snapshot(self) -> Checkpoint:
-        """Copies everything to memory of its own, so that it can be written while training goes on."""
+        """Copies everything, so that it can be written while training goes on."""
         tensors = {"model": model_tensors(self.model), "optimizer": self.optimizers.state_tensors()}
         if self.ema is not None:
             tensors["ema"] = model_tensors(self.ema.module)
         copies = {
-            stem: {name: whole(tensor.detach()).to("cpu", copy=True) for name, tensor in found.items()}
-            for stem, found in tensors.items()
+            stem: {name: whole(tensor.detach()).to("cpu", copy=True) for name, tensor in named_tensors.items()}
+            for stem, named_tensors in tensors.items()
         }
         state = {
             **{name: getattr(self, name) for name in (*NUMBERS, "evaluated_step", "skipped", "scaler")},
@@ -81,16 +81,20 @@ class TrainState:
         }
         return Checkpoint(copies, state)
 
-    def restore(self, path: Path) -> list[str]:
+    def restore(self, path: Path, *, verify: bool = True) -> list[str]:
         """Takes everything from the checkpoint at ``path``.
 
+        Args:
+            path: its directory.
+            verify: False where all its files have just been verified.
+
         Returns:
-            What is different now and may change the last bits of later numbers, a line for each.
+            A line for each difference of the environment that may change the last bits of later numbers.
 
         Raises:
             ModelError: the checkpoint is damaged or belongs to another model.
         """
-        saved = load_checkpoint(path)
+        saved = load_checkpoint(path, verify=verify)
         try:
             self._take(saved)
         except KeyError as error:
@@ -118,7 +122,7 @@ class TrainState:
         self.optimizers.load_state_tensors(slots, without=state.get("without_optimizer_state"))
         for name in NUMBERS:
             setattr(self, name, state[name])
-        # format 1 did not say: what it saved had been evaluated, but for interrupted runs
+        # format 1 did not say; all its checkpoints had been evaluated but those of interrupted runs
         self.evaluated_step, self.scaler = state.get("evaluated_step", self.step), state.get("scaler", {})
         self.skipped = state.get("skipped", 0)
         groups = [group for part in self.optimizers.parts for group in part.param_groups]
@@ -129,7 +133,7 @@ class TrainState:
 
 
 def environment(model: nn.Module) -> dict[str, str]:
-    """Returns what besides recipe and text the bits of a run depend on."""
+    """Returns versions and hardware: what the bits of a run depend on besides recipe and text."""
     device = next(model.parameters()).device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {

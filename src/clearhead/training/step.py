@@ -1,4 +1,4 @@
-"""One optimizer step: accumulate over batches, unscale, clip, update; or nothing at all where a number is none."""
+"""One optimizer step: accumulate, unscale, clip, update; skipped if the loss or a gradient is not finite."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from clearhead.nn.norm import norms_of
 from clearhead.optim.build import Optimizers
-from clearhead.training.distributed import Engine, Inside
+from clearhead.training.distributed import Engine, LossModule
 from clearhead.training.precision import Precision
 
 
 @runtime_checkable
-class Counted(Protocol):
+class SizedBatch(Protocol):
     """A batch that knows how many real targets it has."""
 
     @property
@@ -23,13 +23,13 @@ class Counted(Protocol):
         """Real target pieces."""
 
 
-B = TypeVar("B", bound=Counted)
+B = TypeVar("B", bound=SizedBatch)
 LossFunction = Callable[[B], tuple[Tensor, int]]
 """Batch -> (sum of the loss over real targets, their number)."""
 
 
 class Outcome(NamedTuple):
-    """What a step came to."""
+    """The result of a step."""
 
     loss: float
     """Mean per target."""
@@ -38,10 +38,10 @@ class Outcome(NamedTuple):
     own_loss: float
     """This process's share of the loss."""
     taken: bool
-    """False where one of the two is not finite: then nothing was updated, but for the scale of float16."""
+    """False if the loss or the norm is not finite: then nothing was updated but the loss scale of float16."""
 
 
-def target_count(batch: Counted) -> float:
+def target_count(batch: SizedBatch) -> float:
     """Each target counts as one."""
     return float(batch.target_count)
 
@@ -65,21 +65,21 @@ def train_step(
         loss_of: gives each batch's (sum, count).
         optimizers: rates already set.
         grad_clip_norm: 0 does not clip.
-        weight_of: what a batch adds to the number that the loss is divided by, where targets do not all count as one.
+        weight_of: what a batch adds to the divisor of the loss, if targets do not all count as one.
         precision: of the products; None is float32.
-        engine: shares the step among processes, each of which has as many batches; None is this process alone. A batch
-            without targets then counts nothing.
+        engine: shares the step among processes, each with the same number of batches; None is this process alone. A
+            batch without targets adds nothing to loss and divisor.
     """
-    numbers, engine = precision or Precision(), engine or Engine(Inside(model))
+    numbers, engine = precision or Precision(), engine or Engine(LossModule(model))
     (total,) = engine.ranks.sum(float(sum(weight_of(batch) for batch in batches if batch.target_count)))
     loss, world = 0.0, engine.ranks.world
-    running = [(buffer, buffer.clone()) for norm in norms_of(model) for buffer in norm.buffers()]
+    statistics = [(buffer, buffer.clone()) for norm in norms_of(model) for buffer in norm.buffers()]
     optimizers.zero_grad()
     for number, batch in enumerate(batches, 1):
         with engine.accumulating(last=number == len(batches)):
             with numbers.autocast():
                 summed, _ = engine(partial(loss_of, batch))
-            # gradients are averaged over the processes: each takes its part times their number
+            # gradients are averaged over the processes: times their number, the average is the sum
             mean = summed * (world if batch.target_count else 0) / total
             numbers.scaler.scale(mean).backward()
         loss += float(mean.detach()) / world
@@ -94,7 +94,7 @@ def train_step(
             torch._foreach_mul_(grads, grad_clip_norm / (norm + 1e-6))
         optimizers.step(numbers.scaler.step)
     else:
-        for buffer, before in running:  # a forward pass moves the statistics of a batch norm
+        for buffer, before in statistics:  # a forward pass has moved those of a batch norm
             buffer.copy_(before)
     numbers.scaler.update()
     return Outcome(loss, norm, own_loss, taken)

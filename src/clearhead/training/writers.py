@@ -1,4 +1,4 @@
-"""Consumers of the loop's events: metrics as JSON lines, TensorBoard, a picture of the curves."""
+"""Consumers of the training loop's events: metrics as JSON lines, TensorBoard; and a picture of the curves."""
 
 import dataclasses
 import json
@@ -13,26 +13,32 @@ from clearhead.training.events import Counted, Diverging, Evaluated, Event, Skip
 
 @runtime_checkable
 class Writer(Protocol):
-    """Takes every event; ``close`` comes once, also after an error."""
+    """Receives every event of a run; ``close`` is called once, also after an error."""
 
     def write(self, event: Event) -> None:
-        """Takes one event."""
+        """Receives one event."""
 
     def close(self) -> None:
-        """Finishes files."""
+        """Flushes and closes files."""
 
 
 class JsonLinesWriter:
-    """Appends a JSON object per step, count or evaluation to ``metrics.jsonl``; ``from_step`` drops later lines."""
+    """Appends a JSON object per step, count or evaluation to ``metrics.jsonl``.
+
+    Args:
+        path: the file; a resumed run continues it.
+        from_step: the step that the run resumes after; lines of later steps are dropped.
+    """
 
     def __init__(self, path: Path, *, from_step: int = 0) -> None:
-        kept = [line for line in read_metrics(path) if line["step"] <= from_step] if path.exists() else []
-        write_whole(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
-        # line by line: a run that is killed goes on from its last checkpoint, and no step before that may be missing
+        records = read_metrics(path) if path.exists() else []
+        earlier = [record for record in records if record["step"] <= from_step]
+        write_whole(path, "".join(json.dumps(record) + "\n" for record in earlier).encode())
+        # line-buffered: after a kill the run resumes from its last checkpoint, and no earlier step may be missing
         self._file = path.open("a", buffering=1, encoding="utf-8")
 
     def write(self, event: Event) -> None:
-        """Appends all but checkpoints and the end; numbers that are not finite as text."""
+        """Appends the event, unless it is a checkpoint or the end; numbers that are not finite become text."""
         if isinstance(event, Stepped | Skipped | Diverging | Counted | Evaluated):
             record = {"event": type(event).__name__.lower(), **dataclasses.asdict(event)}
             self._file.write(json.dumps({name: _in_json(value) for name, value in record.items()}) + "\n")
@@ -43,7 +49,7 @@ class JsonLinesWriter:
 
 
 class TensorBoardWriter:
-    """Scalars under ``train/`` and ``valid/``; needs the ``tensorboard`` extra."""
+    """Writes scalars under ``train/`` and ``valid/`` for TensorBoard; needs the ``tensorboard`` extra."""
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -71,12 +77,12 @@ class TensorBoardWriter:
 
 
 def _in_json(value: Any) -> Any:
-    """JSON has no word for what is not finite: text."""
+    """Returns ``value``, as text if it is a number that is not finite: JSON has no such numbers."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Reads ``metrics.jsonl``; a last line cut short by a crash is left out."""
+    """Reads ``metrics.jsonl`` up to the first broken line, which a crash can leave at the end."""
     records = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from clearhead import __version__
 from clearhead.meter.limits import gemm_rate
 from clearhead.runs.cache import cache_folder
 from clearhead.training.device import pick_device
+from clearhead.version import VERSION
 
 EXTRAS = {"plots": "matplotlib", "tensorboard": "tensorboard", "interop": "transformers"}
 
@@ -22,7 +22,7 @@ def examine() -> dict[str, Any]:
     folder = cache_folder()
     existing = next(path for path in [folder, *folder.parents] if path.exists())
     return {
-        "clearhead": __version__,
+        "clearhead": VERSION,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "torch": torch.__version__,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, overload, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, overload, runtime_checkable
 
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.errors import UsageError
@@ -13,6 +13,7 @@ from clearhead.tasks.masked.model import Filled, MaskedModel
 from clearhead.tasks.translation.translator import Translator
 from clearhead.verbs.load import load_language_model
 
+PipelineTask = Literal["translation", "text-generation", "fill-mask", "text-classification"]
 Translate = Callable[[str | Sequence[str]], list[dict[str, str]]]
 
 
@@ -77,7 +78,7 @@ def pipeline(task: Literal["text-classification"], run: str | Path, *, device: s
 
 
 def pipeline(
-    task: Literal["translation", "text-generation", "fill-mask", "text-classification"],
+    task: PipelineTask,
     run: str | Path,
     *,
     device: str = "auto",
@@ -87,9 +88,11 @@ def pipeline(
     ``translation`` gives ``[{"translation_text": ...}]``; for the others see ``Continue``, ``Fill`` and ``Classify``.
 
     Raises:
-        UsageError: a task that there is none for.
+        UsageError: an unknown task.
         ModelError: see ``load``; or the run is for another task.
     """
+    if task not in get_args(PipelineTask):
+        raise UsageError(f"task {task!r}: must be translation, text-generation, fill-mask or text-classification")
     match task:
         case "translation":
             return _translate(Translator.load(Path(run), device=device))
@@ -99,8 +102,6 @@ def pipeline(
             return _fill(MaskedModel.load(Path(run), device=device))
         case "text-classification":
             return _classify(Classifier.load(Path(run), device=device))
-        case _:
-            raise UsageError(f"task {task!r}: must be translation, text-generation, fill-mask or text-classification")
 
 
 def _translate(translator: Translator) -> Translate:

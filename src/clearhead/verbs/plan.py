@@ -155,7 +155,7 @@ def plan_of(recipe: Recipe, example: Example, devices: Devices, *, name: str) ->
     )
 
 
-def forecast(job: GradientJob) -> Plan | None:
+def forecast(job: GradientJob[Any, Any]) -> Plan | None:
     """Forecasts a process of a run whose text has been read, beside what its device has.
 
     That is what is free and what the run holds already: weights and, where it goes on, the optimizer's state. Batches

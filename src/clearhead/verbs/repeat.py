@@ -8,9 +8,12 @@ from pathlib import Path
 
 from clearhead.config import Tree
 from clearhead.errors import UsageError
+from clearhead.progress import Progress, silent
 from clearhead.runs.directory import check_free, create_run, new_run, save_json
+from clearhead.runs.recipes import read_recipe
+from clearhead.tasks.catalog import family_of_recipe
 from clearhead.training.writers import read_metrics
-from clearhead.verbs.train import TrainResult
+from clearhead.verbs.train import OpenedRun, TrainResult, open_run
 
 Scores = Mapping[str, float]
 TrainOne = Callable[[Path, list[str]], TrainResult]
@@ -38,7 +41,8 @@ class Repeats:
         Raises:
             UsageError: they are not for such a recipe.
         """
-        if (task := tree.get("task", "translation")) != "classify":
+        if not family_of_recipe(tree, "recipe").repeatable:
+            task = tree.get("task", "translation")
             raise UsageError(f"--seeds, --folds, --compare-scratch: are for the task classify, not {task!r}")
         if self.compare_scratch and not tree.get("start"):
             raise UsageError("--compare-scratch: there is nothing to compare with; name a trained encoder with --from")
@@ -86,6 +90,44 @@ class Summary:
         if self.scratch:
             found += [f"{count} runs from scratch: {_text(self.scratch)}", f"gain: {_text(self.gain, '+')}"]
         return found
+
+
+def train_several(
+    recipe: str,
+    data: Path,
+    out: Path | None,
+    overrides: Sequence[str],
+    *,
+    repeats: Repeats,
+    resume: bool,
+    follow: Callable[[OpenedRun, bool], TrainResult],
+    progress: Progress = silent,
+) -> "Summary | TrainResult":
+    """Trains the runs that ``repeats`` asks for.
+
+    Args:
+        recipe: a preset's name or a TOML file.
+        data: the text.
+        out: folder of the runs; None is the next free ``runs/NAME-NNN``.
+        overrides: ``key=value`` strings over the recipe.
+        repeats: which runs there are.
+        resume: go on with the runs in ``out``.
+        follow: trains one that is open; is told whether it is the first one.
+        progress: called with how much of the text is encoded.
+
+    Raises:
+        ClearheadError: recipe, text, directory or device cannot be used.
+    """
+    tree = read_recipe(recipe, overrides)
+    members = repeats.members(tree)
+    folder = open_folder(tree["name"], out, resume=resume)
+    names = list(members)
+
+    def train_member(run: Path, changes: Sequence[str]) -> TrainResult:
+        with open_run(recipe, data, run, overrides=[*overrides, *changes], resume=True, progress=progress) as opened:
+            return follow(opened, run.name == names[0])
+
+    return repeat(folder, members, train_member)
 
 
 def open_folder(name: str, out: Path | None, *, resume: bool) -> Path:

@@ -10,17 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from clearhead.checkpoint import load_model_tensors
-from clearhead.data.labelled_batches import LabelledBatch
-from clearhead.data.masked import MaskedBatch
-from clearhead.data.stream import StreamBatch
-from clearhead.data.translation import Batch
 from clearhead.errors import ModelError
-from clearhead.runs.recipes import load_recipe
-from clearhead.runs.tokenizers import Tokenizers, load_tokenizer
-from clearhead.tasks.classify import recipe as classify
-from clearhead.tasks.language_model import recipe as language_model
-from clearhead.tasks.masked import recipe as masked
-from clearhead.tasks.translation import recipe as translation
+from clearhead.runs.opened import SavedRun
+from clearhead.tasks.catalog import family_of_run
+from clearhead.tasks.family import LearnedFamily
+from clearhead.training.config import TrainConfig
 from clearhead.training.failure import Failure, load_failure
 from clearhead.training.precision import Precision
 
@@ -42,9 +36,9 @@ class Finding:
     def lines(self) -> list[str]:
         """The same as text."""
         loss, norm = self.recorded
-        found = [f"step {self.step}: loss {loss}, gradient norm {norm} in the run; {self.where or 'lines not known'}"]
-        found += [f"batch {number}: loss {value}" for number, value in enumerate(self.losses, 1)]
-        return [*found, f"first not finite: {self.first}" if self.first else "all values are finite when taken again"]
+        lines = [f"step {self.step}: loss {loss}, gradient norm {norm} in the run; {self.where or 'lines not known'}"]
+        lines += [f"batch {number}: loss {value}" for number, value in enumerate(self.losses, 1)]
+        return [*lines, f"first not finite: {self.first}" if self.first else "all values are finite when taken again"]
 
 
 def replay(run: Path) -> Finding:
@@ -53,21 +47,28 @@ def replay(run: Path) -> Finding:
     Raises:
         ModelError: the run has no such step, or it is damaged.
     """
-    model, kind, loss_of, precision = _parts(run)
-    failure, weights = load_failure(run, kind)
+    opened = SavedRun.open(run)
+    family = family_of_run(opened)
+    if not isinstance(family, LearnedFamily):
+        raise ModelError(f"run {str(run)!r}: its task takes no steps, there is none to replay")
+    recipe, sizes = family.parse(opened.tree, opened.source), family.parts(run).sizes
+    model = family.build(recipe, sizes)
+    failure, weights = load_failure(run, family.batch)
     load_model_tensors(model, weights, str(run))
     finding = Finding(failure.step, failure.where, (failure.loss, failure.grad_norm))
     bad = [name for name, tensor in model.state_dict().items() if _bad(tensor)]
     if bad:
         finding.first = f"weights before the step: {', '.join(bad[:5])}"
         return finding
-    _take(model.train(), failure, loss_of, Precision(precision), finding)
+    # weights of classes, which the loss leaves out, scale the loss of a line and make nothing finite that is not
+    _take(model.train(), failure, lambda batch: family.loss(model, batch, recipe, sizes)[0], recipe.train, finding)
     return finding
 
 
 def _take(
-    model: nn.Module, failure: Failure, loss_of: Callable[[Any], Tensor], precision: Precision, finding: Finding
+    model: nn.Module, failure: Failure, loss_of: Callable[[Any], Tensor], train: TrainConfig, finding: Finding
 ) -> None:
+    precision = Precision(train.precision)
     torch.manual_seed(failure.seed)
     with _watched(model, finding):
         for batch in failure.batches:
@@ -78,7 +79,7 @@ def _take(
                 finding.first = "the loss, of outputs that are finite"
             # a gradient in float16 may be beyond its range before it is scaled down: as the run had it
             precision.scaler.scale(loss).backward()
-    broken = [name for name, one in model.named_parameters() if one.grad is not None and _bad(one.grad)]
+    broken = [name for name, weight in model.named_parameters() if weight.grad is not None and _bad(weight.grad)]
     if broken and not finding.first:
         finding.first = f"the gradient of {', '.join(broken[:5])}"
 
@@ -99,7 +100,7 @@ def _watched(model: nn.Module, finding: Finding) -> Iterator[None]:
         if not isinstance(out, Tensor):
             return
         if _bad(out):
-            largest = max((float(one.detach().abs().max()) for one in args if _is_real(one)), default=0.0)
+            largest = max((float(value.detach().abs().max()) for value in args if _is_real(value)), default=0.0)
             note(f"{names[module]} ({type(module).__name__}): {_described(out)}, of inputs up to {largest:.3g}")
         if out.requires_grad:
             out.register_hook(lambda gradient, name=names[module]: back(name, gradient))
@@ -123,33 +124,3 @@ def _bad(tensor: Tensor) -> bool:
 def _described(tensor: Tensor) -> str:
     nan, inf = int(tensor.isnan().sum()), int(tensor.isinf().sum())
     return f"{nan} nan and {inf} inf of {tensor.numel()} in {list(tensor.shape)}"
-
-
-def _parts(run: Path) -> tuple[nn.Module, type[Any], Callable[[Any], Tensor], Any]:
-    """Returns the model of a run with fresh weights, the class of its batches, its loss and its precision."""
-    tree, source = load_recipe(run), f"recipe of run {str(run)!r}"
-    model: Any
-    match tree.get("task", "translation"):
-        case "translation" | "rnn_translation":
-            pairs = translation.parse_recipe(tree, source)
-            model = translation.build_model(pairs, Tokenizers.load(run))
-            return model, Batch, lambda batch: translation.batch_loss(model, batch, pairs.loss)[0], _precision(pairs)
-        case "language_model" | "rnn_language_model":
-            text = language_model.parse_language_model(tree, source)
-            model = language_model.build_net(text, load_tokenizer(run))
-            return model, StreamBatch, lambda one: language_model.batch_loss(model, one, text.loss)[0], _precision(text)
-        case "masked":
-            hidden = masked.parse_masked(tree, source)
-            model = masked.build_masked(hidden, load_tokenizer(run))
-            return model, MaskedBatch, lambda one: masked.batch_loss(model, one, hidden.loss)[0], _precision(hidden)
-        case "classify":
-            lines, labels = classify.parse_classify(tree, source), classify.load_labels(run)
-            model = classify.build_classifier(lines, load_tokenizer(run), labels)
-            # weights of classes scale the loss of a line and make nothing finite that is not
-            objective = classify.Objective(labels, lines.loss.label_smoothing)
-            return model, LabelledBatch, lambda one: objective.loss_of(model, one)[0], _precision(lines)
-    raise ModelError(f"run {str(run)!r}: its task takes no steps, there is none to replay")
-
-
-def _precision(recipe: Any) -> Any:
-    return recipe.train.precision

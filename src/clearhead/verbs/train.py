@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import json
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from types import FrameType
 from clearhead.checkpoint import tidy, verify_checkpoint
 from clearhead.config import Tree, differences, merge
 from clearhead.errors import DataError, UsageError
+from clearhead.progress import Progress, silent
 from clearhead.runs.directory import check_free, create_run, new_run, write_text
 from clearhead.runs.lock import locked
 from clearhead.runs.pointers import find_checkpoint
@@ -20,9 +21,9 @@ from clearhead.runs.recipes import load_recipe, read_recipe
 from clearhead.tasks.catalog import prepare_job, resolve
 from clearhead.training.config import MachineConfig
 from clearhead.training.device import keep_freed_memory
-from clearhead.training.distributed import joined, ranks
+from clearhead.training.distributed import Ranks, joined, ranks
 from clearhead.training.events import Event, Finished, Noted
-from clearhead.training.job import GradientJob, Job, Progress
+from clearhead.training.job import GradientJob, Job
 from clearhead.training.writers import JsonLinesWriter, Writer, draw_curves
 
 RESUMABLE = (
@@ -49,16 +50,27 @@ class TrainResult:
 
 
 @dataclass(frozen=True)
-class Begun:
+class OpenedRun:
     """A run about to train, which no other process can write to."""
 
     job: Job
-    run: Path
+    path: Path
     notes: tuple[str, ...] = ()
     """What a person should know: keys that differ, another number of threads, a lock that was left behind."""
 
 
-def prepare_new(tree: Tree, folder: Path, *, progress: Progress = lambda done, total: None, source: str) -> Job:
+@dataclass
+class _Prepared:
+    """A job with the run that it is for, before any checkpoint is taken over."""
+
+    job: Job
+    path: Path
+    notes: list[str]
+    checkpoint: Path | None = None
+    """To go on from; it has been verified."""
+
+
+def prepare_new(tree: Tree, folder: Path, *, progress: Progress = silent, source: str) -> Job:
     """Everything before the first step of a new run; writes no run directory."""
     keep_freed_memory()
     return prepare_job(tree, source, folder, progress=progress)
@@ -171,7 +183,7 @@ def _consume(events: Iterator[Event], metrics: Path | None, writers: list[Writer
 
 
 @contextmanager
-def begin(
+def open_run(
     recipe: str | Path,
     folder: Path,
     out: Path | None = None,
@@ -180,55 +192,67 @@ def begin(
     resume: bool = False,
     checkpoint: str = "latest",
     allow: Sequence[str] = (),
-    progress: Progress = lambda done, total: None,
-) -> Iterator[Begun]:
+    progress: Progress = silent,
+) -> Iterator[OpenedRun]:
     """Prepares a new run, or the one in ``out`` to go on, and makes its directory once nothing can fail any more.
 
     The run is this process's own until the ``with`` block ends.
+
+    Args:
+        recipe: a preset's name or a TOML file.
+        folder: the text.
+        out: run directory; None is the next free ``runs/NAME-NNN``.
+        overrides: ``key=value`` strings over the recipe.
+        resume: go on with the run in ``out``, or start it if it has no checkpoint yet.
+        checkpoint: what to go on from: latest, best or a name.
+        allow: keys of the recipe that may differ when a run goes on, and ``data`` for the text.
+        progress: called with how much of the text is encoded.
 
     Raises:
         ClearheadError: recipe, text, run directory or device cannot be used.
     """
     if resume and out is None:
         raise UsageError("--resume: name the run with --out RUN")
-    there = resume and out is not None and (out / "recipe.toml").exists()
-    tree = read_recipe(recipe, overrides, start=load_recipe(out).get("start", "") if out and there else "")
+    exists = resume and out is not None and (out / "recipe.toml").exists()
+    tree = read_recipe(recipe, overrides, start=load_recipe(out).get("start", "") if out and exists else "")
     if not resume and (allow or checkpoint != "latest"):
         raise UsageError("--allow-change, --checkpoint: for a run that goes on; add --resume")
     source = f"recipe {str(recipe)!r}"
     with contextlib.ExitStack() as held:
-        found = held.enter_context(joined(_patience(tree)))
-        prepared: list[_Prepared] = []
+        processes = held.enter_context(joined(_patience(tree)))
 
-        def alone() -> str:
-            """The first process reads and encodes, once, and says where the others find what it made."""
-            if out is not None and there:
-                prepared.append(_go_on(out, tree, folder, held, progress=progress, options=(source, checkpoint, allow)))
-            else:
-                prepared.append(_start(out, tree, folder, held, progress=progress, source=source))
-            if found.world > 1:
-                prepared[0].job.save(prepared[0].run)
-            return json.dumps([str(prepared[0].run), prepared[0].path and str(prepared[0].path)])
+        def prepare() -> _Prepared:
+            if out is not None and exists:
+                return _go_on(out, tree, folder, held, progress=progress, options=(source, checkpoint, allow))
+            return _start(out, tree, folder, held, progress=progress, source=source)
 
-        run, path = (one and Path(one) for one in json.loads(found.first_alone(alone)))
-        if not prepared:
-            prepared.append(_Prepared(prepare_job(load_recipe(run), source, folder, run=run), run, [], path))
-        job, notes = prepared[0].job, prepared[0].notes
+        prepared = _prepare_once(prepare, processes, source, folder)
+        job, notes = prepared.job, prepared.notes
         if isinstance(job, GradientJob):
             job.arrange()
-            notes += job.state.restore(path) if path else []
-        elif found.world > 1:
+            if prepared.checkpoint:
+                notes = [*notes, *job.state.restore(prepared.checkpoint, verify=False)]
+        elif processes.world > 1:
             raise UsageError("torchrun: what is learned in one pass over the text is learned by one process")
-        yield Begun(job, run, tuple(notes))
+        yield OpenedRun(job, prepared.path, tuple(notes))
 
 
-@dataclass
-class _Prepared:
-    job: Job
-    run: Path
-    notes: list[str]
-    path: Path | None = None
-    """The checkpoint to go on from."""
+def _prepare_once(prepare: Callable[[], _Prepared], processes: Ranks, source: str, folder: Path) -> _Prepared:
+    """Lets the first process read and encode the text; the others then open what it has encoded."""
+    if processes.world == 1:
+        return prepare()
+    first: _Prepared | None = None
+
+    def prepare_and_save() -> str:
+        nonlocal first
+        first = prepare()
+        first.job.save(first.path)
+        return json.dumps([str(first.path), first.checkpoint and str(first.checkpoint)])
+
+    path, checkpoint = (place and Path(place) for place in json.loads(processes.first_alone(prepare_and_save)))
+    if first is not None:
+        return first
+    return _Prepared(prepare_job(load_recipe(path), source, folder, run=path), path, [], checkpoint)
 
 
 def _patience(tree: Tree) -> float:
@@ -291,8 +315,8 @@ def train(
         ClearheadError: recipe, text, run directory or device cannot be used.
     """
     where = Path(out) if out is not None else None
-    with begin(recipe, Path(data), where, overrides=overrides, resume=resume, allow=allow_changes) as begun:
-        return train_run(begun.job, begun.run, writers, begun.notes)
+    with open_run(recipe, Path(data), where, overrides=overrides, resume=resume, allow=allow_changes) as opened:
+        return train_run(opened.job, opened.path, writers, opened.notes)
 
 
 @contextmanager

@@ -3,16 +3,23 @@
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from clearhead.training.job import GradientJob
+from clearhead.progress import Progress, silent
+from clearhead.runs.recipes import read_recipe
+from clearhead.training.job import GradientJob, Job
 from clearhead.training.loop import engine_of, precision_of, scheduled, step_on
+from clearhead.verbs.plan import Plan, forecast
+from clearhead.verbs.train import prepare_new
 
 
 @dataclass(frozen=True)
-class Forecast:
+class Trial:
     """Sizes and speed of a training run."""
 
     batches_per_epoch: int
@@ -42,7 +49,32 @@ class Forecast:
         ]
 
 
-def try_steps(job: GradientJob, steps: int = 3) -> Forecast:
+@dataclass(frozen=True)
+class DryRun:
+    """A run that was prepared and tried, and will not be trained."""
+
+    job: Job
+    memory: Plan | None
+    """Forecast before any step; None of a model that cannot be forecast."""
+    trial: Trial | None
+    """None where one pass over the text is all there is."""
+
+
+def dry_run(recipe: str, data: Path, overrides: Sequence[str], *, progress: Progress = silent) -> DryRun:
+    """Prepares everything and takes three steps on the largest batches; writes no run.
+
+    Raises:
+        ClearheadError: recipe, text or device cannot be used.
+    """
+    job = prepare_new(read_recipe(recipe, overrides), data, progress=progress, source=f"recipe {recipe!r}")
+    if not isinstance(job, GradientJob):
+        return DryRun(job, None, None)
+    job.arrange()
+    memory = forecast(job)  # before the steps, whose memory the process keeps
+    return DryRun(job, memory, try_steps(job))
+
+
+def try_steps(job: GradientJob[Any, Any], steps: int = 3) -> Trial:
     """Takes ``steps`` training steps after one on the largest batch, and measures them."""
     settings, (plan, largest) = job.settings, job.first_epoch()
     work = job.work()
@@ -58,7 +90,7 @@ def try_steps(job: GradientJob, steps: int = 3) -> Forecast:
         if number:
             seconds, tokens = seconds + time.perf_counter() - started, tokens + batch.target_count
     per_step = seconds / max(len(batches) - 1, 1) * settings.grad_accum_steps
-    return Forecast(
+    return Trial(
         batches_per_epoch=len(plan),
         padding_efficiency=plan.efficiency,
         parameters=job.parameters,
@@ -72,7 +104,7 @@ def try_steps(job: GradientJob, steps: int = 3) -> Forecast:
     )
 
 
-def lr_curve(job: GradientJob, columns: int = 60) -> str:
+def lr_curve(job: GradientJob[Any, Any], columns: int = 60) -> str:
     """Draws the learning rate over the run in one line of text, from 0 to its peak."""
     optim, settings = job.recipe.optim, job.settings
     marks = "▁▂▃▄▅▆▇█"

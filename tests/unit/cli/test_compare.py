@@ -9,13 +9,13 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from clearhead.cli.compare import render
-from clearhead.verbs.compare import Compared, Comparison
+from clearhead.verbs.compare import ComparedRun, Comparison
 from tests.toy import assert_one_line, clearhead
 
 
 def test_columns_stand_in_line_whatever_the_runs_are_called(capsys: pytest.CaptureFixture[str]) -> None:
     runs = [
-        Compared(name, "[b]模型", 1234567, {"BLEU": 12.3456, "BLEU, long": long}, 99.6, None)
+        ComparedRun(name, "[b]模型", 1234567, {"BLEU": 12.3456, "BLEU, long": long}, 99.6, None)
         for name, long in (("运行/一", 1.0), ("runs/[red]two", None))
     ]
     table = render(Comparison("test", "", runs), plain=True)

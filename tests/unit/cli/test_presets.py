@@ -6,7 +6,7 @@ import pytest
 
 from clearhead.config import merge
 from clearhead.runs.recipes import preset_names, read_recipe
-from clearhead.tasks.catalog import resolve, task_of
+from clearhead.tasks.catalog import family_of_recipe, resolve
 from tests.toy import clearhead
 
 
@@ -22,7 +22,7 @@ def test_each_is_listed_with_its_size_and_time(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("name", preset_names())
 def test_each_is_a_whole_recipe(name: str) -> None:
     tree = read_recipe(name)
-    languages = {"src": "zh", "tgt": "en"} if task_of(tree, name).endswith("translation") else {}
+    languages = {"src": "zh", "tgt": "en"} if family_of_recipe(tree, name).verb == "translate" else {}
     recipe = resolve(merge(languages, tree), name)
     assert recipe["about"]
     assert recipe["name"] == name

@@ -32,9 +32,9 @@ def synthetic(count: int) -> np.ndarray:
 
 @given(both=lengths, budget=st.integers(41, 500), seed=st.integers(0, 2**32), epoch=st.integers(0, 99))
 def test_every_pair_once_within_the_budget(both: np.ndarray, budget: int, seed: int, epoch: int) -> None:
-    found = batches(plan(both, budget=budget, seed=seed, epoch=epoch))
-    assert sorted(index for batch in found for index in batch) == list(range(both.shape[1]))
-    assert all(batch and len(batch) * (both[:, batch].max() + 1) <= budget for batch in found)
+    planned = batches(plan(both, budget=budget, seed=seed, epoch=epoch))
+    assert sorted(index for batch in planned for index in batch) == list(range(both.shape[1]))
+    assert all(batch and len(batch) * (both[:, batch].max() + 1) <= budget for batch in planned)
 
 
 @given(both=lengths, seed=st.integers(0, 9), epoch=st.integers(0, 9))
@@ -47,7 +47,7 @@ def test_a_plan_depends_on_seed_and_epoch_alone(both: np.ndarray, seed: int, epo
 def test_epochs_and_seeds_differ_in_order_and_in_company() -> None:
     both = synthetic(2000)
     plans = [plan(both, budget=1000, seed=seed, epoch=epoch) for seed, epoch in ((1, 0), (1, 1), (2, 0))]
-    companies = [{frozenset(batch) for batch in batches(found)} for found in plans]
+    companies = [{frozenset(batch) for batch in batches(epoch_plan)} for epoch_plan in plans]
     for a, b in ((0, 1), (0, 2), (1, 2)):
         assert not np.array_equal(plans[a].order, plans[b].order)
         assert len(companies[a] & companies[b]) < len(companies[a]) / 10
@@ -55,29 +55,29 @@ def test_epochs_and_seeds_differ_in_order_and_in_company() -> None:
 
 def test_batches_do_not_come_sorted_by_length() -> None:
     both = synthetic(4000)
-    found = plan(both, budget=1000)
-    widths = np.array([both[:, found[index]].max() for index in range(len(found))])
+    epoch_plan = plan(both, budget=1000)
+    widths = np.array([both[:, epoch_plan[index]].max() for index in range(len(epoch_plan))])
     assert abs(np.corrcoef(widths, np.arange(len(widths)))[0, 1]) < 0.3
 
 
 def test_efficiency_is_real_over_padded() -> None:
     both = synthetic(500)
-    found = plan(both, budget=900)
+    epoch_plan = plan(both, budget=900)
     real = both.sum() + 2 * 500
     padded = sum(
         len(rows) * (both[0, rows].max() + both[1, rows].max() + 2)
-        for rows in map(found.__getitem__, range(len(found)))
+        for rows in map(epoch_plan.__getitem__, range(len(epoch_plan)))
     )
-    assert found.efficiency == pytest.approx(real / padded, abs=1e-12)
+    assert epoch_plan.efficiency == pytest.approx(real / padded, abs=1e-12)
     assert plan(np.full((2, 64), 7)).efficiency == 1.0
 
 
 def test_little_padding_and_full_batches() -> None:
     both = synthetic(100_000)
-    found = plan(both, budget=4096)
-    assert found.efficiency > 0.97
+    epoch_plan = plan(both, budget=4096)
+    assert epoch_plan.efficiency > 0.97
     ideal = (both.max(axis=0) + 1).sum() / 4096
-    assert len(found) < 1.05 * ideal + 2
+    assert len(epoch_plan) < 1.05 * ideal + 2
 
 
 def test_a_budget_too_small_names_the_least_one() -> None:
@@ -88,21 +88,21 @@ def test_a_budget_too_small_names_the_least_one() -> None:
 
 
 def test_batch_numbers_end() -> None:
-    found = plan(synthetic(50), budget=400)
-    for wrong in (-1, len(found)):
+    epoch_plan = plan(synthetic(50), budget=400)
+    for wrong in (-1, len(epoch_plan)):
         with pytest.raises(IndexError):
-            found[wrong]
+            epoch_plan[wrong]
 
 
 @given(both=lengths, budget=st.integers(5, 300))
 def test_evaluation_goes_from_long_to_short_and_takes_all(both: np.ndarray, budget: int) -> None:
-    found = sequential_batches(both[0], both[1], batch_tokens=budget)
-    widths = both.max(axis=0)[found.order]
+    epoch_plan = sequential_batches(both[0], both[1], batch_tokens=budget)
+    widths = both.max(axis=0)[epoch_plan.order]
     assert (np.diff(widths) <= 0).all()
-    assert sorted(found.order.tolist()) == list(range(both.shape[1]))
-    assert all(len(batch) == 1 or len(batch) * (both[:, batch].max() + 1) <= budget for batch in batches(found))
+    assert sorted(epoch_plan.order.tolist()) == list(range(both.shape[1]))
+    assert all(len(batch) == 1 or len(batch) * (both[:, batch].max() + 1) <= budget for batch in batches(epoch_plan))
     results = np.empty(both.shape[1], np.int64)
-    results[found.order] = [index for batch in batches(found) for index in batch]
+    results[epoch_plan.order] = [index for batch in batches(epoch_plan) for index in batch]
     assert results.tolist() == list(range(both.shape[1]))
 
 

@@ -167,9 +167,9 @@ def test_punctuation_agrees(stream):
 
 def test_article_goes_by_sound(stream):
     after = re.compile(r"\b([Aa]n?) (\w+)")
-    found = Counter((article.lower(), noun) for _, en in stream for article, noun in after.findall(en))
-    assert {("a", "useful"), ("an", "honest"), ("an", "apple"), ("an", "old"), ("a", "big")} <= set(found)
-    for article, word in found:
+    counts = Counter((article.lower(), noun) for _, en in stream for article, noun in after.findall(en))
+    assert {("a", "useful"), ("an", "honest"), ("an", "apple"), ("an", "old"), ("a", "big")} <= set(counts)
+    for article, word in counts:
         vowel = (word[0] in "aeiou" and word not in VOWEL_BUT_A) or word in CONSONANT_BUT_AN
         assert article == ("an" if vowel else "a"), word
 
@@ -195,9 +195,9 @@ def test_english_is_clean(stream):
 
 
 def test_golden_pairs(stream):
-    made = {bare(zh): bare(en) for zh, en in stream}
+    english = {bare(zh): bare(en) for zh, en in stream}
     golden = dict(line.split("|") for line in GOLDEN.split("\n") if line)
-    assert {zh: made.get(zh) for zh in golden} == golden
+    assert {zh: english.get(zh) for zh in golden} == golden
 
 
 def test_written_files(tmp_path: Path, corpus, monkeypatch):

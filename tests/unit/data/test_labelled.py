@@ -48,16 +48,16 @@ FILES = {
 def test_the_three_formats_hold_the_same(tmp_path: Path, name: str, packed: bool) -> None:
     content = b"\xef\xbb\xbf" + FILES[name].encode()
     write(tmp_path, **{name + "_gz" * packed: gzip.compress(content) if packed else content})
-    found = read(tmp_path)
-    assert [(line.label, line.text) for line in found.lines] == [row[:2] for row in ROWS]
-    assert found.classes == ("no", "yes")
-    assert found.labels.tolist() == [0, 1, 0]
-    assert found.counts == {"no": 2, "yes": 1}
-    assert (len(found), found.blank, found.pairs) == (3, 1, False)
-    assert found.lines[2].where == f"{tmp_path / found.file} line {5 if 'csv' in name else 4}"
-    assert found.digest == read(write(tmp_path / "other", train_tsv=FILES["train_tsv"])).digest
-    assert found.digest != read(write(tmp_path / "other", train_tsv=FILES["train_tsv"] + "f")).digest
-    assert found.digest != found.subset([0, 1]).digest
+    text = read(tmp_path)
+    assert [(line.label, line.text) for line in text.lines] == [row[:2] for row in ROWS]
+    assert text.classes == ("no", "yes")
+    assert text.labels.tolist() == [0, 1, 0]
+    assert text.counts == {"no": 2, "yes": 1}
+    assert (len(text), text.blank, text.pairs) == (3, 1, False)
+    assert text.lines[2].where == f"{tmp_path / text.file} line {5 if 'csv' in name else 4}"
+    assert text.digest == read(write(tmp_path / "other", train_tsv=FILES["train_tsv"])).digest
+    assert text.digest != read(write(tmp_path / "other", train_tsv=FILES["train_tsv"] + "f")).digest
+    assert text.digest != text.subset([0, 1]).digest
 
 
 PAIRS = {
@@ -70,29 +70,29 @@ NAMES = {"label_field": "answer", "text_field": "first", "pair_field": "second"}
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_pairs_and_other_names(tmp_path: Path, name: str) -> None:
-    found = read(write(tmp_path, **{name: PAIRS[name]}), **NAMES)
-    assert [line[1:] for line in found.lines] == [("no", "a", "b"), ("yes", "c", "d")]
-    assert found.pairs
+    text = read(write(tmp_path, **{name: PAIRS[name]}), **NAMES)
+    assert [line[1:] for line in text.lines] == [("no", "a", "b"), ("yes", "c", "d")]
+    assert text.pairs
 
 
 def test_a_csv_text_may_have_several_lines(tmp_path: Path) -> None:
-    found = read(write(tmp_path, train_csv='label,text\nno,"a\nb ""c"""\nyes,d\n'))
-    assert [line.text for line in found.lines] == ['a\nb "c"', "d"]
-    assert [line.where.rpartition(" ")[2] for line in found.lines] == ["2", "4"]
+    text = read(write(tmp_path, train_csv='label,text\nno,"a\nb ""c"""\nyes,d\n'))
+    assert [line.text for line in text.lines] == ['a\nb "c"', "d"]
+    assert [line.where.rpartition(" ")[2] for line in text.lines] == ["2", "4"]
 
 
 def test_numbers(tmp_path: Path) -> None:
     data = write(tmp_path, train_jsonl=jsonl({"label": 1, "text": "a"}, {"label": "-2.5e1", "text": "b"}))
-    found = read(data, kind="number")
-    assert found.labels.tolist() == [1.0, -25.0]
-    assert found.labels.dtype == np.float64
-    assert (found.classes, found.counts) == ((), {})
+    text = read(data, kind="number")
+    assert text.labels.tolist() == [1.0, -25.0]
+    assert text.labels.dtype == np.float64
+    assert (text.classes, text.counts) == ((), {})
     assert read(data).classes == ("-2.5e1", "1"), "as classes they are words"
     write(tmp_path, valid_tsv="nan\ta")
     with pytest.raises(
-        DataError, match=r"valid\.tsv line 1: label 'nan' is not a number, as data\.kind = 'number' says"
+        DataError, match=r"valid\.tsv line 1: label 'nan' is not a number, as data\.kind = 'number' requires"
     ):
-        read(data, "valid", kind="number", train=found)
+        read(data, "valid", kind="number", train=text)
 
 
 def test_other_splits_have_the_classes_of_training(tmp_path: Path) -> None:
@@ -156,8 +156,8 @@ def test_folds_of_numbers_and_of_other_seeds() -> None:
     ("files", "words"),
     [
         ({"train_tsv": ""}, r"train\.tsv is empty$"),
-        ({"train_tsv": " \n\n"}, r"train\.tsv has no lines but blank ones$"),
-        ({"train_csv": "label,text\n"}, r"train\.csv has no lines but blank ones$"),
+        ({"train_tsv": " \n\n"}, r"train\.tsv has only blank lines$"),
+        ({"train_csv": "label,text\n"}, r"train\.csv has only blank lines$"),
         ({"train_tsv": b"a\tok\nb\t\xff\n"}, r"train\.tsv line 2: not UTF-8 \(byte 3 of the line\)$"),
         ({"train_tsv": "a\tok\nb\0\tx\n"}, r"train\.tsv line 2: has a NUL byte"),
         ({"train_tsv_gz": b"no gzip"}, r"train\.tsv\.gz cannot be read: Not a gzipped file"),
@@ -238,10 +238,10 @@ def test_config_refuses() -> None:
     ],
 )
 def test_real_sets(shared_data: Path, name: str, train: int, valid: int, classes: int, pairs: bool) -> None:
-    found = read(shared_data / name)
-    held_out = read(shared_data / name, "valid", train=found)
-    assert (len(found), len(held_out), len(found.classes), found.pairs) == (train, valid, classes, pairs)
-    assert sum(found.counts.values()) == train
+    text = read(shared_data / name)
+    held_out = read(shared_data / name, "valid", train=text)
+    assert (len(text), len(held_out), len(text.classes), text.pairs) == (train, valid, classes, pairs)
+    assert sum(text.counts.values()) == train
 
 
 def test_folds_take_the_place_of_the_validation_lines(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_a_text_of_no_pieces_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tokenizer, "encode_batch", lambda self, texts: [[7] * (text != "\u200b") for text in texts])
     for first, second in (("\u200b", None), ("a", "\u200b"), ("\u200b", "a")):
         rows = [Line("f line 1", "n", "b", second and "b"), Line("f line 2", "y", first, second)]
-        with pytest.raises(DataError, match=r"^f line 2: the tokenizer leaves no piece of a text; it has signs alone"):
+        with pytest.raises(DataError, match=r"^f line 2: a text gives no pieces; the tokenizer drops"):
             encode_labelled(LabelledText(rows, ("n", "y"), "f", 0), tokenizer=CHARS, max_seq_len=12)
 
 
@@ -207,8 +207,8 @@ def test_what_is_hidden_comes_from_seed_epoch_and_line_alone() -> None:
 
 def test_lines_that_are_alike_are_hidden_apart() -> None:
     text = LabelledText([Line("", "ny"[i % 2], "a" * 40, None) for i in range(40)], ("n", "y"), "f", 0)
-    found = rows_of(load(hidden(encode_labelled(text, tokenizer=CHARS, max_seq_len=64), tokens=4096)))
-    assert len({tuple(row) for row in found.values()}) == 40
+    rows = rows_of(load(hidden(encode_labelled(text, tokenizer=CHARS, max_seq_len=64), tokens=4096)))
+    assert len({tuple(row) for row in rows.values()}) == 40
 
 
 BPE = TokenizerConfig(kind="byte_bpe", vocab_size=400, specials="masked")
@@ -246,19 +246,19 @@ def test_bpe_dropout_comes_from_seed_epoch_and_line_alone() -> None:
 def test_lines_that_are_alike_fall_apart_each_in_its_way() -> None:
     text = LabelledText([Line("", "ny"[i % 2], lines().lines[0].text, None) for i in range(40)], ("n", "y"), "f", 0)
     source = encode_labelled(text, tokenizer=MERGED, max_seq_len=64)
-    found = rows_of(load(training_batches(source, batch_tokens=640, seed=1, epoch=0)))
-    assert len({tuple(row) for row in found.values()}) > 3
+    rows = rows_of(load(training_batches(source, batch_tokens=640, seed=1, epoch=0)))
+    assert len({tuple(row) for row in rows.values()}) > 3
 
 
 def test_bpe_dropout_makes_no_line_longer_than_the_model() -> None:
     batches = drawn(max_seq_len=24)
     stored = rows_of(load(evaluation_batches(batches.source, batch_tokens=640)))
-    found = rows_of(load(batches))
-    assert max(map(len, found.values())) <= 24
+    rows = rows_of(load(batches))
+    assert max(map(len, rows.values())) <= 24
     cut = np.flatnonzero(batches.source.rows.cut)
-    assert 5 < len(cut) < len(found) - 5
-    assert all(found[line] == stored[line] for line in cut)
-    assert any(found[line] != stored[line] for line in found)
+    assert 5 < len(cut) < len(rows) - 5
+    assert all(rows[line] == stored[line] for line in cut)
+    assert any(rows[line] != stored[line] for line in rows)
 
 
 def test_without_a_mask_the_unknown_piece_stands_there() -> None:
@@ -301,7 +301,7 @@ def test_real_sets_use_every_piece(shared_data: Path, name: str) -> None:
     for share in (0.1, 0.4):
         first, second = (rows_of(load(hidden(source, share=share, epoch=epoch, tokens=4096))) for epoch in (0, 1))
         pieces = sum(map(len, first.values())) - (3 if source.rows.pair else 2) * len(text)
-        times = [sum(row.count(MASK) for row in found.values()) / pieces for found in (first, second)]
+        times = [sum(row.count(MASK) for row in rows.values()) / pieces for rows in (first, second)]
         both = sum(a == b == MASK for line in first for a, b in zip(first[line], second[line], strict=True)) / pieces
         # five deviations of a share of so many independent draws
         near = 5 * (share / pieces) ** 0.5

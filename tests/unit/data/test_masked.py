@@ -104,17 +104,17 @@ class Counts:
 
 
 def count(batches: Iterable[MaskedBatch]) -> Counts:
-    found = Counts()
+    counts = Counts()
     for batch in batches:
         ids, shown = restored(batch), batch.ids.flatten()[batch.positions]
-        found.allowed += int((~torch.isin(ids, torch.tensor(MARKS))).sum())
-        found.chosen += batch.target_count
-        found.masked += int((shown == MASK).sum())
-        found.kept += int((shown == batch.targets).sum())
-        found.random |= set(shown[(shown != MASK) & (shown != batch.targets)].tolist())
-        found.rows += len(batch.ids)
-        found.follow += int(batch.next_labels.sum()) if batch.next_labels is not None else 0
-    return found
+        counts.allowed += int((~torch.isin(ids, torch.tensor(MARKS))).sum())
+        counts.chosen += batch.target_count
+        counts.masked += int((shown == MASK).sum())
+        counts.kept += int((shown == batch.targets).sum())
+        counts.random |= set(shown[(shown != MASK) & (shown != batch.targets)].tolist())
+        counts.rows += len(batch.ids)
+        counts.follow += int(batch.next_labels.sum()) if batch.next_labels is not None else 0
+    return counts
 
 
 def close(part: int, whole: int, share: float, *, cluster: float = 1.0) -> bool:
@@ -137,27 +137,29 @@ def test_rows_are_the_text(folder: Path, kind: Any, next_sentence: bool) -> None
 @pytest.mark.parametrize("whole_word", [False, True])
 def test_the_published_shares(folder: Path, whole_word: bool) -> None:
     text = make(folder, whole_word=whole_word)
-    found = count(batch for epoch in range(30) for batch in load(text.training(batch_tokens=2048, seed=1, epoch=epoch)))
-    assert found.chosen > 10_000
+    counts = count(
+        batch for epoch in range(30) for batch in load(text.training(batch_tokens=2048, seed=1, epoch=epoch))
+    )
+    assert counts.chosen > 10_000
     cluster = 6.0 if whole_word else 1.0
-    assert close(found.chosen, found.allowed, 0.15, cluster=cluster)
-    assert close(found.masked, found.chosen, 0.8)
+    assert close(counts.chosen, counts.allowed, 0.15, cluster=cluster)
+    assert close(counts.masked, counts.chosen, 0.8)
     pieces = len(text.masker._random)
-    assert close(found.kept, found.chosen, 0.1 + 0.1 / pieces)
-    assert found.random == set(text.masker._random.tolist()), "a random piece is any but a special one"
-    assert not found.random & set(MARKS)
-    assert close(found.follow, found.rows, 0.5)
+    assert close(counts.kept, counts.chosen, 0.1 + 0.1 / pieces)
+    assert counts.random == set(text.masker._random.tolist()), "a random piece is any but a special one"
+    assert not counts.random & set(MARKS)
+    assert close(counts.follow, counts.rows, 0.5)
 
 
 def test_other_shares(folder: Path) -> None:
     text = make(folder, mask_fraction=0.4, mask_share=0.0, random_share=0.0)
-    found = count(batch for epoch in range(4) for batch in load(text.training(batch_tokens=2048, seed=1, epoch=epoch)))
-    assert close(found.chosen, found.allowed, 0.4)
-    assert found.kept == found.chosen
+    counts = count(batch for epoch in range(4) for batch in load(text.training(batch_tokens=2048, seed=1, epoch=epoch)))
+    assert close(counts.chosen, counts.allowed, 0.4)
+    assert counts.kept == counts.chosen
     text = make(folder, mask_share=0.0, random_share=1.0)
-    found = count(load(text.training(batch_tokens=2048, seed=1, epoch=0)))
-    assert found.masked == 0
-    assert found.kept < found.chosen * 0.02
+    counts = count(load(text.training(batch_tokens=2048, seed=1, epoch=0)))
+    assert counts.masked == 0
+    assert counts.kept < counts.chosen * 0.02
 
 
 def test_every_row_has_something_to_find(folder: Path) -> None:
@@ -197,11 +199,11 @@ def test_words_meet_at_marks_and_chinese_characters(tmp_path: Path) -> None:
     tokenizer = Tokenizer.train([line], TokenizerConfig(kind="char", specials="masked", min_frequency=1))
     store = prepare_sentences(documents, tokenizer=tokenizer, cache_dir=tmp_path)
     config = MaskedConfig(whole_word=True, next_sentence=False, mask_fraction=0.4)
-    text, found = masked_text(store, masker=Masker(tokenizer, config), max_seq_len=12), []
+    text, masks = masked_text(store, masker=Masker(tokenizer, config), max_seq_len=12), []
     for epoch in range(200):
         batch = text.training(batch_tokens=100, seed=0, epoch=epoch)[0]
-        found += [np.isin(np.arange(1, 11), batch.positions[batch.positions < 12].numpy())]
-    chosen = np.array(found)
+        masks += [np.isin(np.arange(1, 11), batch.positions[batch.positions < 12].numpy())]
+    chosen = np.array(masks)
     assert all((chosen[:, word] == chosen[:, word[:1]]).all() for word in words)
     assert len({chosen[:, word[0]].tobytes() for word in words}) == len(words), "no two words go together"
 
@@ -270,12 +272,12 @@ def test_wikitext_has_the_published_ratios(shared_data: Path, tmp_path: Path, ki
     text = masked_text(store, masker=Masker(tokenizer, MaskedConfig(whole_word=whole_word)), max_seq_len=128)
     assert text.units.dropped == 0
     batches = text.training(batch_tokens=4096, seed=1, epoch=0)
-    found = count(load(batches))
-    assert found.chosen > 30_000
-    assert close(found.chosen, found.allowed, 0.15, cluster=4.0 if whole_word else 1.0)
-    assert close(found.masked, found.chosen, 0.8)
-    assert close(found.kept, found.chosen, 0.1 + 0.1 / len(text.masker._random))
-    assert close(found.follow, found.rows, 0.5)
+    counts = count(load(batches))
+    assert counts.chosen > 30_000
+    assert close(counts.chosen, counts.allowed, 0.15, cluster=4.0 if whole_word else 1.0)
+    assert close(counts.masked, counts.chosen, 0.8)
+    assert close(counts.kept, counts.chosen, 0.1 + 0.1 / len(text.masker._random))
+    assert close(counts.follow, counts.rows, 0.5)
     assert batches.plan.efficiency > 0.97
     check(text.evaluation(batch_tokens=4096))
     # every piece once, in an A or in a B that follows; a random B is of another article

@@ -82,27 +82,27 @@ def many(count: int = 300) -> list[list[int]]:
 
 
 def test_half_of_the_rows_follow() -> None:
-    units, found = units_of(many()), []
+    units, follows = units_of(many()), []
     for epoch in range(5):
         pairs = plan(units, epoch=epoch)
         check(units, pairs)
-        found += pairs.is_next.tolist()
-    assert len(found) > 5000
-    assert abs(np.mean(found) - 0.5) < 4 * math.sqrt(0.25 / len(found))
+        follows += pairs.is_next.tolist()
+    assert len(follows) > 5000
+    assert abs(np.mean(follows) - 0.5) < 4 * math.sqrt(0.25 / len(follows))
 
 
 def test_short_documents_get_a_random_b_and_both_kinds_stay_equal() -> None:
     units = units_of([[3]] * 200 + [[4, 5, 6, 7] * 10] * 50)
-    found = []
+    rows = []
     for epoch in range(10):
         pairs = plan(units, epoch=epoch, short_fraction=0.0)
         check(units, pairs)
         alone = pairs.spans[:, 0] < 600
         assert alone.sum() == 200
         assert not pairs.is_next[alone].any()
-        found += pairs.is_next.tolist()
-    assert len(found) > 6000
-    assert abs(np.mean(found) - 0.5) < 4 * math.sqrt(0.25 / len(found)), "not a third"
+        rows += pairs.is_next.tolist()
+    assert len(rows) > 6000
+    assert abs(np.mean(rows) - 0.5) < 4 * math.sqrt(0.25 / len(rows)), "not a third"
 
 
 def test_a_random_b_is_a_sentence_drawn_evenly() -> None:
@@ -152,16 +152,16 @@ def store(folder: Path, text: str) -> SentenceStore:
 
 
 def test_sentences_fill_half_a_row_at_most(tmp_path: Path) -> None:
-    found = store(tmp_path, "aaaa。aaaaaaaaaaaa。a。a。\n\na。")
-    assert fit_rows(found, config=MaskedConfig(), max_seq_len=23).limit == 10
-    alone = fit_rows(found, config=MaskedConfig(next_sentence=False), max_seq_len=12)
+    sentences = store(tmp_path, "aaaa。aaaaaaaaaaaa。a。a。\n\na。")
+    assert fit_rows(sentences, config=MaskedConfig(), max_seq_len=23).limit == 10
+    alone = fit_rows(sentences, config=MaskedConfig(next_sentence=False), max_seq_len=12)
     assert (alone.limit, alone.overlong) == (10, 1)
-    dropped = fit_rows(found, config=MaskedConfig(overlong="drop"), max_seq_len=23)
+    dropped = fit_rows(sentences, config=MaskedConfig(overlong="drop"), max_seq_len=23)
     assert dropped.dropped == 13
     with pytest.raises(UsageError, match="max_seq_len = 4: must be at least 5, two pieces and marks"):
-        fit_rows(found, config=MaskedConfig(), max_seq_len=4)
+        fit_rows(sentences, config=MaskedConfig(), max_seq_len=4)
     with pytest.raises(UsageError, match="max_seq_len = 3: must be at least 4, two pieces and marks"):
-        fit_rows(found, config=MaskedConfig(next_sentence=False), max_seq_len=3)
+        fit_rows(sentences, config=MaskedConfig(next_sentence=False), max_seq_len=3)
 
 
 @pytest.mark.parametrize(
@@ -178,12 +178,14 @@ def test_sentences_fill_half_a_row_at_most(tmp_path: Path) -> None:
     ],
 )
 def test_pairs_need_documents(tmp_path: Path, text: str, words: str) -> None:
-    found = store(tmp_path, text)
+    sentences = store(tmp_path, text)
     with pytest.raises(DataError, match=words) as e:
-        fit_rows(found, config=MaskedConfig(), max_seq_len=32)
+        fit_rows(sentences, config=MaskedConfig(), max_seq_len=32)
     assert "\n" not in str(e.value)
     config = MaskedConfig(next_sentence=False)
-    pairs = plan_pairs(fit_rows(found, config=config, max_seq_len=32), config=config, max_seq_len=32, seed=0, epoch=0)
+    pairs = plan_pairs(
+        fit_rows(sentences, config=config, max_seq_len=32), config=config, max_seq_len=32, seed=0, epoch=0
+    )
     assert (pairs.lengths - 2).sum() == 6
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clearhead.data.segments import check_marks, collate, lay_out, marks
+from clearhead.data.segments import check_marks, collate_segments, lay_out, marks
 from clearhead.errors import UsageError
 from clearhead.text.special import SPECIAL_IDS, SpecialIds
 
@@ -11,7 +11,7 @@ SPECIAL = SpecialIds(cls=4, sep=5, mask=6)
 
 
 def test_two_segments() -> None:
-    laid = collate([[7, 8], [9]], [[10], [11, 12, 13]], special=SPECIAL)
+    laid = collate_segments([[7, 8], [9]], [[10], [11, 12, 13]], special=SPECIAL)
     assert laid.ids.tolist() == [[4, 7, 8, 5, 10, 5, 0], [4, 9, 5, 11, 12, 13, 5]]
     assert laid.segments.tolist() == [[0, 0, 0, 0, 1, 1, 0], [0, 0, 0, 1, 1, 1, 1]]
     assert laid.mask.tolist() == [[True] * 6 + [False], [True] * 7]
@@ -23,7 +23,7 @@ def test_two_segments() -> None:
 
 
 def test_one_segment() -> None:
-    laid = collate([[7, 8], [], [9]], None, special=SPECIAL)
+    laid = collate_segments([[7, 8], [], [9]], None, special=SPECIAL)
     assert laid.ids.tolist() == [[4, 7, 8, 5], [4, 5, 0, 0], [4, 9, 5, 0]]
     assert laid.segments.sum() == 0
     assert laid.mask.sum(axis=1).tolist() == [4, 2, 3]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from clearhead.data.documents import DocumentsConfig, read_documents
-from clearhead.data.sentences import GROUP, SentenceStore, Units, fit_sentences, prepare_sentences
+from clearhead.data.sentences import GROUP_CHARACTERS, SentenceStore, Units, fit_sentences, prepare_sentences
 from clearhead.errors import DataError
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
@@ -19,12 +19,14 @@ TEXT = """ = Lobsters = \n \n The lobster , <unk> <unk> , is large . It is blue 
 MASKED = {"specials": "masked", "min_frequency": 1}
 
 
-def build(folder: Path, tokenizer: Tokenizer, text: str = TEXT, group: int = GROUP, **config: Any) -> SentenceStore:
+def build(
+    folder: Path, tokenizer: Tokenizer, text: str = TEXT, group: int = GROUP_CHARACTERS, **config: Any
+) -> SentenceStore:
     folder.mkdir(exist_ok=True)
     (folder / "train.txt").write_text(text, encoding="utf-8")
     (folder / "valid.txt").write_text("x")
-    found = DocumentsConfig(**{"separator": "heading", "markup": "wikitext", **config})
-    documents = read_documents(folder, split="train", config=found)
+    settings = DocumentsConfig(**{"separator": "heading", "markup": "wikitext", **config})
+    documents = read_documents(folder, split="train", config=settings)
     return prepare_sentences(documents, tokenizer=tokenizer, cache_dir=folder / "cache", group=group)
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ from clearhead.data.stream import (
     training_windows,
 )
 from clearhead.errors import DataError, UsageError
-from clearhead.text.pipeline import Kind
+from clearhead.text.pipeline import TokenizerKind
 from clearhead.text.special import NO_TARGET
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
@@ -49,8 +49,8 @@ def documents(folder: Path, text: str, **config: Any) -> Documents:
 def build(
     folder: Path, text: str = "\n".join(LINES), tokenizer: Tokenizer = CHARS, chunk: int = CHUNK, **config: Any
 ) -> TokenStream:
-    found = documents(folder, text, **{"separator": "line", **config})
-    return prepare_stream(found, tokenizer=tokenizer, cache_dir=folder / "cache", chunk=chunk)
+    texts = documents(folder, text, **{"separator": "line", **config})
+    return prepare_stream(texts, tokenizer=tokenizer, cache_dir=folder / "cache", chunk=chunk)
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +65,12 @@ def same(first: Iterable[StreamBatch], second: Iterable[StreamBatch]) -> bool:
 
 def bigrams(batches: Iterable[StreamBatch]) -> Counter[int]:
     """Counts (input, target) where the target counts, and checks that the batches count alike."""
-    found = Counter[int]()
+    counts = Counter[int]()
     for batch in batches:
         real = batch.targets != NO_TARGET
         assert int(real.sum()) == batch.target_count > 0
-        found.update(((batch.ids[real] << 32) + batch.targets[real]).tolist())
-    return found
+        counts.update(((batch.ids[real] << 32) + batch.targets[real]).tolist())
+    return counts
 
 
 def bigrams_of(stream: TokenStream) -> Counter[int]:
@@ -184,7 +184,7 @@ def test_nothing_to_predict_is_one_line(tmp_path: Path, text: str, count: int) -
         build(tmp_path, text)
 
 
-KINDS: list[Kind] = ["char", "byte_bpe", "bpe", "wordpiece", "unigram"]
+KINDS: tuple[TokenizerKind, ...] = get_args(TokenizerKind)
 SAMPLE = (
     "It 's a  long\n\nroad ,\n \n\t isn't\r\nit ?\u2028Σοφός ΟΔΟΣ\nnaïve ｆｕｌｌ　ｗｉｄｅ 12\n30 你好，\n世界。\n\n\n"
     * 5
@@ -193,7 +193,9 @@ SAMPLE = (
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("normalization", ["none", "nfkc"])
-def test_a_long_document_in_parts_gives_the_same_pieces(tmp_path: Path, kind: Kind, normalization: Any) -> None:
+def test_a_long_document_in_parts_gives_the_same_pieces(
+    tmp_path: Path, kind: TokenizerKind, normalization: Any
+) -> None:
     config = TokenizerConfig(kind=kind, vocab_size=340, normalization=normalization, lowercase=normalization != "none")
     tokenizer = Tokenizer.train([SAMPLE], config)
     for chunk in (1, 7, 50):
@@ -205,7 +207,7 @@ def test_a_long_document_in_parts_gives_the_same_pieces(tmp_path: Path, kind: Ki
 @given(text=st.text("a.\n\r\t \u2028\u00a0\u3000'’é\u0301Σ1你，<"))
 @settings(max_examples=200, deadline=None)
 @pytest.mark.parametrize("kind", ["char", "byte_bpe", "wordpiece"])
-def test_no_piece_crosses_a_cut(kind: Kind, text: str) -> None:
+def test_no_piece_crosses_a_cut(kind: TokenizerKind, text: str) -> None:
     tokenizer = TOKENIZERS[kind]
     cuts = [match.start() for match in module._CUT.finditer(text)]
     parts = [text[i:j] for i, j in pairwise([0, *cuts, len(text)])]
@@ -251,6 +253,8 @@ def test_a_window_is_a_stretch_of_the_stream(lines: TokenStream) -> None:
             assert ids == before[begin:end] + [PAD] * missing
             assert targets == before[begin + 1 : end + 1] + [NO_TARGET] * missing
             assert first == begin
+        assert batch.real.sum(1).tolist() == [end - begin for begin, _, end in windows.spans[windows.plan[index]]]
+        assert not (batch.real[:, 1:] > batch.real[:, :-1]).any(), "padding stands behind"
     lengths = np.diff(windows.spans[:, [0, 2]]).ravel().tolist()
     assert Counter(lengths)[16] >= len(lengths) - 2, "only the first and the last window may be shorter"
 
@@ -339,6 +343,8 @@ def test_evaluation_scores_each_target_once_with_context(
         assert first == begin or begin not in begins or first - begin == context - stride
         if isolated:
             assert np.searchsorted(lines.starts, begin, "right") == np.searchsorted(lines.starts, end - 1, "right")
+    lengths = [length for batch in load(windows) for length in batch.real.sum(1).tolist()]
+    assert sorted(lengths) == sorted((windows.spans[:, 2] - windows.spans[:, 0]).tolist()), "what is only read is real"
     marks = sum(int((batch.ids[:, 1:] == EOS).sum()) for batch in load(windows))
     assert not isolated or marks == 0, "no mark but the first one is read"
     if stride == context and not isolated:

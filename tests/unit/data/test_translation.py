@@ -118,7 +118,7 @@ def test_dropout_changes_from_epoch_to_epoch_but_not_the_text(store: PairStore, 
     first, second, third = (drawn_pieces(store, tokenizer, seed=s, epoch=e) for s, e in ((1, 0), (1, 1), (2, 0)))
     plain = {index: tokenizer.encode(src) for index, (src, _) in enumerate(LINES)}
     for index, (src, _) in enumerate(LINES):
-        assert {tokenizer.decode(found[index]) for found in (first, second, third)} == {src}
+        assert {tokenizer.decode(batch[index]) for batch in (first, second, third)} == {src}
     for a, b in ((first, second), (first, third), (first, plain)):
         assert sum(a[index] != b[index] for index in a) > 20
 
@@ -148,7 +148,7 @@ def test_dropout_never_exceeds_the_longest_allowed(store: PairStore, plan: Batch
 def test_real_text_with_workers(shared_data: Path, tmp_path: Path) -> None:
     files = read_parallel(shared_data / "tatoeba-zh-en", stem="valid", src="zh", tgt="en")
     learned = Tokenizer.train([text for _, *both in files for text in both], TokenizerConfig(vocab_size=1000))
-    found = prepare(files, src=learned, tgt=learned, config=DataConfig(), cache_dir=tmp_path)
-    drawn = plan_batches(*found.lengths, batch_tokens=1024, seed=0, epoch=0)
+    store = prepare(files, src=learned, tgt=learned, config=DataConfig(), cache_dir=tmp_path)
+    drawn = plan_batches(*store.lengths, batch_tokens=1024, seed=0, epoch=0)
     assert drawn.efficiency > 0.85
-    assert all_same(load(BatchDataset(found, drawn), workers=2), load(BatchDataset(found, drawn)))
+    assert all_same(load(BatchDataset(store, drawn), workers=2), load(BatchDataset(store, drawn)))

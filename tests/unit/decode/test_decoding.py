@@ -1,7 +1,7 @@
 """A step from a cache or a state equals computing all anew; sentences come and go; which model takes which step."""
 
 import functools
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -11,11 +11,12 @@ from clearhead.decode.rules import forbid
 from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
 from clearhead.models.rnn import RNNConfig, RNNTranslator
 from clearhead.nn.layer import BlockConfig
+from clearhead.nn.position import PositionName
 from tests.small import VOCAB, assert_near, padded, random_rows, shake, small
 from tests.table import Ids, Table, brute_force
 
 RNNS = ["lstm none", "gru none", "lstm additive", "gru additive"]
-POSITIONS = ["sinusoidal", "learned", "rotary", "alibi", "none"]
+POSITIONS = get_args(PositionName)
 LENGTHS = [5, 1, 8, 3]
 BOS, EOS = 1, 2
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from clearhead.decode.generation import Continuation, generate, speculate
 from clearhead.decode.sampler import Sampler, history_of
 from clearhead.decode.sampling import SamplingConfig, choose, uniforms_of
-from clearhead.engine.onednn import pack
+from clearhead.engine.onednn import PackedLinear
+from clearhead.engine.packed import pack
 from clearhead.errors import ModelError
 from clearhead.models.gpt import GPT
 from clearhead.models.ngram import Ngram
@@ -115,7 +116,10 @@ def test_packed_and_plain_weights_write_the_same() -> None:
     model = small_gpt(n_kv_heads=2, position="rotary", max_seq_len=CONTEXT)
     for config in (GREEDY, SAMPLED):
         settings: dict[str, Any] = {"limits": LIMITS, "samples": [0] * 7}
-        texts = [generate(begin_of(each), PROMPTS, sampler_of(config), **settings) for each in (model, pack(model))]
+        texts = [
+            generate(begin_of(each), PROMPTS, sampler_of(config), **settings)
+            for each in (model, pack(model, PackedLinear))
+        ]
         for one, other in zip(*texts, strict=True):
             same(one, other)
 

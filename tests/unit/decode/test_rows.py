@@ -11,13 +11,15 @@ from torch import Tensor
 
 from clearhead.decode.rows import NgramRowsDecoding, PromptedDecoding, RowsDecoding
 from clearhead.decode.search import SearchConfig, beam_search
-from clearhead.engine.onednn import pack
+from clearhead.engine.onednn import PackedLinear
+from clearhead.engine.packed import pack
 from clearhead.models.gpt import GPT
 from clearhead.models.ngram import Ngram, NgramConfig, Smoothing
+from clearhead.nn.position import PositionName
 from tests.small import VOCAB, assert_near, begin_of, random_rows, small_gpt, small_ngram, small_rnn
 from tests.table import Ids, Table, brute_force
 
-POSITIONS = ["learned", "sinusoidal", "rotary", "alibi", "none"]
+POSITIONS = get_args(PositionName)
 CONTEXT = 8
 LENGTHS = [5, 1, 8, 3, 11]
 
@@ -39,7 +41,7 @@ def test_each_row_has_the_logits_of_its_own_window(position: str, packed: bool) 
     """Over four slides each, at different steps; rows leave, and the windows of those that stay remain theirs."""
     model = small_gpt(position=position, n_kv_heads=2, max_seq_len=CONTEXT)
     windows = [row[-CONTEXT:] for row in random_rows(LENGTHS)]
-    decoding = RowsDecoding(pack(model) if packed else model, random_rows(LENGTHS))
+    decoding = RowsDecoding(pack(model, PackedLinear) if packed else model, random_rows(LENGTHS))
     for step in range(20):
         for row, window in enumerate(windows):
             assert_near(decoding.logits[row], expected(model, window), 1e-4)

@@ -2,7 +2,8 @@
 
 import functools
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from clearhead.decode.decoding import Decoding, start_decoding
 from clearhead.decode.rules import Rule, force_prefix
-from clearhead.decode.search import Hypothesis, SearchConfig, beam_search, penalty_of
+from clearhead.decode.search import Hypothesis, SearchConfig, beam_search, penalty_of, search_steps
 from clearhead.models.transformer import Transformer
 from tests.small import padded, random_rows, small
 from tests.table import BOS, EOS, Ids, Table, brute_force
@@ -172,3 +173,33 @@ def test_no_sentences_and_an_n_best_above_the_beam() -> None:
     assert search(Table([], 2), SearchConfig(2), []) == []
     with pytest.raises(ValueError, match="n_best = 3: must be at most beam = 2"):
         SearchConfig(beam=2, n_best=3)
+
+
+def test_steps_leave_no_mode_behind_in_any_thread() -> None:
+    """One thread starts the search, another goes on with it and ends it."""
+    modes: list[bool] = []
+    steps = search_steps(
+        start_decoding(small(), *padded(random_rows([5, 7])), beam=2),
+        SearchConfig(2, 2),
+        limits=[9, 9],
+        bos_id=BOS,
+        eos_id=EOS,
+        rules=[lambda scores, ids, sentences: modes.append(torch.is_inference_mode_enabled())],
+    )
+
+    def run(*actions: Callable[[], object]) -> None:
+        for action in actions:
+            action()
+            modes.append(torch.is_inference_mode_enabled())
+
+    def elsewhere() -> None:
+        run(lambda: next(steps), steps.close)
+
+    run(lambda: next(steps))
+    other = threading.Thread(target=elsewhere)
+    other.start()
+    other.join(timeout=60)
+    run(lambda: None)
+    assert modes == [True, False, True, False, False, False]
+    with pytest.raises(StopIteration):
+        next(steps)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from clearhead.decode.streaming import CONTEXT, StopStrings, TextStream
 from clearhead.errors import UsageError
-from clearhead.text.pipeline import Kind
+from clearhead.text.pipeline import TokenizerKind
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 LINES = [
@@ -18,7 +18,7 @@ LINES = [
     "a well-known apple (red) - 'quoted' words",
     "# ## ### the student's two  spaces",
 ] * 4
-KINDS: list[Kind] = ["char", "byte_bpe", "bpe", "wordpiece", "unigram"]
+KINDS: list[TokenizerKind] = ["char", "byte_bpe", "bpe", "wordpiece", "unigram"]
 TRAINED = {kind: Tokenizer.train(LINES, TokenizerConfig(kind=kind, vocab_size=400)) for kind in KINDS}
 SPECIAL = st.sampled_from([0, 1, 2, 3])
 
@@ -31,7 +31,7 @@ def parts(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("text", [*LINES[:5], "", " ", "  a", "鑫👩‍👩‍👧鑫", "don ' t - x ' 我 ' - '", " ".join(LINES)])
-def test_parts_make_the_text(kind: Kind, text: str) -> None:
+def test_parts_make_the_text(kind: TokenizerKind, text: str) -> None:
     tokenizer = TRAINED[kind]
     ids = tokenizer.encode(text)
     assert "".join(parts(tokenizer, ids)) == tokenizer.decode(ids)
@@ -40,7 +40,7 @@ def test_parts_make_the_text(kind: Kind, text: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
 @settings(max_examples=200, deadline=None)
-def test_parts_of_any_pieces_make_their_text(kind: Kind, data: st.DataObject) -> None:
+def test_parts_of_any_pieces_make_their_text(kind: TokenizerKind, data: st.DataObject) -> None:
     tokenizer = TRAINED[kind]
     runs = st.tuples(st.integers(0, tokenizer.vocab_size - 1) | SPECIAL, st.sampled_from([1, 1, 1, 2, 30]))
     ids = [piece for piece, times in data.draw(st.lists(runs)) for _ in range(times)]
@@ -48,7 +48,7 @@ def test_parts_of_any_pieces_make_their_text(kind: Kind, data: st.DataObject) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_parts_of_long_random_pieces_make_their_text(kind: Kind) -> None:
+def test_parts_of_long_random_pieces_make_their_text(kind: TokenizerKind) -> None:
     tokenizer, chance = TRAINED[kind], random.Random(0)
     # special pieces and the marks that change spaces come often
     marks = [*range(4), *(piece for mark in "' - # ( ，" for piece in tokenizer.encode("x " + mark))]
@@ -75,7 +75,7 @@ def test_half_a_character_comes_at_the_end() -> None:
 
 
 @pytest.mark.parametrize("kind", ["char", "byte_bpe", "bpe", "unigram"])
-def test_text_does_not_wait_without_need(kind: Kind) -> None:
+def test_text_does_not_wait_without_need(kind: TokenizerKind) -> None:
     tokenizer = TRAINED[kind]
     ids = tokenizer.encode("He eats an apple")
     given, seen = parts(tokenizer, ids), 0
@@ -95,7 +95,7 @@ def test_wordpiece_waits_where_a_space_may_go() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", ["text", "unknown", "special", "half"])
-def test_a_piece_costs_the_same_however_long_the_text(kind: Kind, case: str) -> None:
+def test_a_piece_costs_the_same_however_long_the_text(kind: TokenizerKind, case: str) -> None:
     tokenizer, decoded, calls = TRAINED[kind], 0, 0
 
     def decode(ids: list[int]) -> str:

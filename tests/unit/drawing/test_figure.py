@@ -10,11 +10,11 @@ from clearhead.drawing.figure import live, resource
 
 def test_data_comes_out_as_it_went_in() -> None:
     data = {"pieces": ["</script><b>", "苹果", "&lt;", '"', "\u2028"], "values": [0.5, None]}
-    found = live("curves", "a <title> & more", data, "<p>still</p>")
-    (spelled,) = re.findall(r'<script type="application/json">(.*?)</script>', found, re.DOTALL)
+    figure = live("curves", "a <title> & more", data, "<p>still</p>")
+    (spelled,) = re.findall(r'<script type="application/json">(.*?)</script>', figure, re.DOTALL)
     assert json.loads(spelled) == data
-    assert "<figcaption>a &lt;title&gt; &amp; more</figcaption>" in found
-    assert '<div class="still"><p>still</p></div>' in found
+    assert "<figcaption>a &lt;title&gt; &amp; more</figcaption>" in figure
+    assert '<div class="still"><p>still</p></div>' in figure
 
 
 @pytest.mark.parametrize("name", ["page.js", "page.css"])

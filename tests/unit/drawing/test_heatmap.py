@@ -40,23 +40,23 @@ def test_what_does_not_fit_is_said(width: int) -> None:
 
 
 def test_the_page_has_all_heads_to_half_a_per_cent_and_a_table_without_script() -> None:
-    one = picture()
-    found = one.html()
-    (spelled,) = re.findall(r'<script type="application/json">(.*?)</script>', found, re.DOTALL)
+    drawing = picture()
+    page = drawing.html()
+    (spelled,) = re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
     data = json.loads(spelled)
     assert data["panels"][0]["keys"] == PIECES
-    for head, expected in zip(data["panels"][0]["weights"], one.panels[0].weights, strict=True):
+    for head, expected in zip(data["panels"][0]["weights"], drawing.panels[0].weights, strict=True):
         weights = torch.tensor(list(base64.b64decode(head))).view(4, 4) / 255
         assert (weights - expected).abs().max() <= 0.5 / 255 + 1e-6
-    assert found.count("<table>") == 1
-    assert "<th scope=row>&lt;b&gt;</th>" in found
-    assert found.count(">100</td>") == 4
+    assert page.count("<table>") == 1
+    assert "<th scope=row>&lt;b&gt;</th>" in page
+    assert page.count(">100</td>") == 4
 
 
 def test_a_picture_has_a_square_for_each_head() -> None:
     axes = Figure().subplots()
-    one = picture()
-    one.draw(axes)
+    drawing = picture()
+    drawing.draw(axes)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["encoder.attn"] * 2
     assert [label.get_text() for label in axes.get_xticklabels()] == ["head 0", "head 1"]
-    assert one.height > 2
+    assert drawing.height > 2

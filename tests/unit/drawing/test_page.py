@@ -34,7 +34,7 @@ def test_chinese_in_a_picture_has_its_letters(tmp_path: Path, monkeypatch: pytes
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         save_picture(Shown(7), tmp_path / "view.png")
-    assert not [one for one in found if "Glyph" in str(one.message)]
+    assert not [warning for warning in found if "Glyph" in str(warning.message)]
 
 
 @pytest.mark.parametrize("save", [save_page, save_picture])

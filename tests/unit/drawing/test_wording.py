@@ -31,15 +31,15 @@ def test_words_are_cut_at_joints() -> None:
 @pytest.mark.parametrize("text", [NAME, "x" * 50, "权重" * 20 + ".名", f"a b {NAME} c", "", " ", "..."])
 @pytest.mark.parametrize("width", [2, 7, 20])
 def test_nothing_is_lost_and_no_line_is_too_long(text: str, width: int) -> None:
-    found = lines(Words(text), width)
-    assert "".join("".join(found).split()) == "".join(text.split())
-    assert all(cell_len(line.rstrip()) <= width for line in found)
+    wrapped = lines(Words(text), width)
+    assert "".join("".join(wrapped).split()) == "".join(text.split())
+    assert all(cell_len(line.rstrip()) <= width for line in wrapped)
 
 
 def test_style_stays() -> None:
     text = Words(NAME, style="bold")
-    found = text.wrap(Console(), 12, overflow="fold")
-    assert [str(line.style) for line in found] == ["bold"] * 4
+    wrapped = text.wrap(Console(), 12, overflow="fold")
+    assert [str(line.style) for line in wrapped] == ["bold"] * 4
 
 
 def test_a_column_that_does_not_wrap_is_not_cut() -> None:

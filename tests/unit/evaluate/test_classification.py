@@ -28,9 +28,9 @@ CLASSES = ("cat", "dog", "猫头鹰")
 
 def probabilities(given: np.ndarray, confidence: np.ndarray, classes: int = 3) -> np.ndarray:
     """The rest is shared among the other classes."""
-    found = np.repeat(((1 - confidence) / (classes - 1))[:, None], classes, axis=1)
-    found[np.arange(len(given)), given] = confidence
-    return found
+    rows = np.repeat(((1 - confidence) / (classes - 1))[:, None], classes, axis=1)
+    rows[np.arange(len(given)), given] = confidence
+    return rows
 
 
 def scores(bins: int = 10) -> ClassificationScores:
@@ -38,44 +38,44 @@ def scores(bins: int = 10) -> ClassificationScores:
 
 
 def test_counted_by_hand() -> None:
-    found = scores()
-    assert (found.lines, found.accuracy) == (10, 0.7)
-    assert found.confusion == [[2, 1, 1], [1, 2, 0], [0, 0, 3]]
-    assert [one.label for one in found.classes] == list(CLASSES)
-    assert [one.precision for one in found.classes] == pytest.approx([2 / 3, 2 / 3, 3 / 4])
-    assert [one.recall for one in found.classes] == pytest.approx([2 / 4, 2 / 3, 1])
-    assert [one.f1 for one in found.classes] == pytest.approx([4 / 7, 2 / 3, 6 / 7])
-    assert [one.support for one in found.classes] == [4, 3, 3]
-    assert found.macro_f1 == pytest.approx((4 / 7 + 2 / 3 + 6 / 7) / 3)
+    result = scores()
+    assert (result.lines, result.accuracy) == (10, 0.7)
+    assert result.confusion == [[2, 1, 1], [1, 2, 0], [0, 0, 3]]
+    assert [class_scores.label for class_scores in result.classes] == list(CLASSES)
+    assert [class_scores.precision for class_scores in result.classes] == pytest.approx([2 / 3, 2 / 3, 3 / 4])
+    assert [class_scores.recall for class_scores in result.classes] == pytest.approx([2 / 4, 2 / 3, 1])
+    assert [class_scores.f1 for class_scores in result.classes] == pytest.approx([4 / 7, 2 / 3, 6 / 7])
+    assert [class_scores.support for class_scores in result.classes] == [4, 3, 3]
+    assert result.macro_f1 == pytest.approx((4 / 7 + 2 / 3 + 6 / 7) / 3)
     # covariance 7 * 10 - (3 * 4 + 3 * 3 + 4 * 3) = 37; spreads 100 - (9 + 9 + 16) = 66 and 100 - (16 + 9 + 9) = 66
-    assert found.matthews == pytest.approx(37 / 66)
+    assert result.matthews == pytest.approx(37 / 66)
 
 
 def test_calibration_by_hand() -> None:
-    found = scores()
+    result = scores()
     # bins by confidence: 0.5 one right; 0.6 three wrong; 0.8 two right; 0.9 three right; 1.0 one right
     gaps = [abs(0.5 - 1), abs(1.8 - 0), abs(1.6 - 2), abs(2.7 - 3), 0]
-    assert found.calibration_error == pytest.approx(sum(gaps) / 10)
+    assert result.calibration_error == pytest.approx(sum(gaps) / 10)
     assert scores(bins=1).calibration_error == pytest.approx(abs(CONFIDENCE.sum() - 7) / 10)
-    assert found.bins == 10
+    assert result.bins == 10
     border = probabilities(np.array([0, 0]), np.array([0.5, 0.4]))
     assert score_classification(border, np.array([1, 0]), classes=CLASSES, bins=2).calibration_error == pytest.approx(
         abs(0.9 - 1) / 2
     ), "0.5 is in the lower bin"
     right = [0.9, 0.8, 0.2, 0.2, 0.9, 0.5, 0.2, 1.0, 0.9, 0.8]
-    assert found.nll == pytest.approx(-sum(map(math.log, right)) / 10)
+    assert result.nll == pytest.approx(-sum(map(math.log, right)) / 10)
     # right with p: (1 - p)^2 + 2 ((1 - p) / 2)^2; wrong with p: p^2 + (1 - (1 - p) / 2)^2 + ((1 - p) / 2)^2
     squares = [(1 - p) ** 2 * 1.5 for p in (0.9, 0.8, 0.9, 0.5, 1.0, 0.9, 0.8)]
     squares += [0.36 + 0.64 + 0.04] * 3
-    assert found.brier == pytest.approx(sum(squares) / 10)
+    assert result.brier == pytest.approx(sum(squares) / 10)
 
 
 def test_two_classes_give_the_usual_matthews() -> None:
     true, given = np.array([1, 1, 1, 0, 0, 0, 0]), np.array([1, 1, 0, 1, 0, 0, 0])
-    found = score_classification(probabilities(given, np.full(7, 0.9), 2), true, classes=("n", "y"))
+    result = score_classification(probabilities(given, np.full(7, 0.9), 2), true, classes=("n", "y"))
     tp, tn, fp, fn = 2, 3, 1, 1
     expected = (tp * tn - fp * fn) / math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
-    assert found.matthews == pytest.approx(expected)
+    assert result.matthews == pytest.approx(expected)
 
 
 def test_the_best_the_worst_and_what_is_missing() -> None:
@@ -103,13 +103,13 @@ def test_as_scikit_learn(case: tuple[int, list[tuple[int, int, float]]]) -> None
     classes, rows = case
     true, given, confidence = (np.array(column) for column in zip(*rows, strict=True))
     chances = probabilities(given, confidence, classes)
-    found = score_classification(chances, true, classes="abcde"[:classes])
-    assert found.accuracy == pytest.approx(metrics.accuracy_score(true, given))
-    assert found.macro_f1 == pytest.approx(metrics.f1_score(true, given, average="macro", zero_division=0))
+    result = score_classification(chances, true, classes="abcde"[:classes])
+    assert result.accuracy == pytest.approx(metrics.accuracy_score(true, given))
+    assert result.macro_f1 == pytest.approx(metrics.f1_score(true, given, average="macro", zero_division=0))
     with warnings.catch_warnings():  # one class alone makes it warn; its 0 is what is meant
         warnings.simplefilter("ignore", UserWarning)
-        assert found.matthews == pytest.approx(metrics.matthews_corrcoef(true, given), abs=1e-9)
-    assert found.confusion == metrics.confusion_matrix(true, given, labels=range(classes)).tolist()
+        assert result.matthews == pytest.approx(metrics.matthews_corrcoef(true, given), abs=1e-9)
+    assert result.confusion == metrics.confusion_matrix(true, given, labels=range(classes)).tolist()
 
 
 def test_what_does_not_fit_is_one_line() -> None:
@@ -132,13 +132,13 @@ def test_what_does_not_fit_is_one_line() -> None:
 
 def test_numbers_by_hand() -> None:
     predictions, targets = np.array([1.0, 2.0, 2.0, 10.0]), np.array([1.0, 3.0, 2.0, 4.0])
-    found = score_regression(predictions, targets)
-    assert found.mse == pytest.approx((0 + 1 + 0 + 36) / 4)
+    result = score_regression(predictions, targets)
+    assert result.mse == pytest.approx((0 + 1 + 0 + 36) / 4)
     # deviations -2.75, -1.75, -1.75, 6.25 and -1.5, 0.5, -0.5, 1.5: products 13.5, squares 52.75 and 5
-    assert found.pearson == pytest.approx(13.5 / math.sqrt(52.75 * 5))
+    assert result.pearson == pytest.approx(13.5 / math.sqrt(52.75 * 5))
     # ranks 1, 2.5, 2.5, 4 and 1, 3, 2, 4: products 4.5, squares 4.5 and 5
-    assert found.spearman == pytest.approx(4.5 / math.sqrt(4.5 * 5))
-    assert found.pearson == pytest.approx(np.corrcoef(predictions, targets)[0, 1])
+    assert result.spearman == pytest.approx(4.5 / math.sqrt(4.5 * 5))
+    assert result.pearson == pytest.approx(np.corrcoef(predictions, targets)[0, 1])
     assert score_regression(predictions**3, predictions).spearman == pytest.approx(1)
     assert score_regression(-predictions, predictions).pearson == pytest.approx(-1)
     constant = score_regression(np.full(3, 0.1), np.array([0.1, 0.2, 0.3]))
@@ -167,8 +167,8 @@ def test_text() -> None:
 
 def test_columns_are_as_wide_as_their_numbers() -> None:
     true = np.repeat(np.arange(12), 1000)
-    found = score_classification(np.eye(12)[true], true, classes=[f"class {i}" for i in range(12)])
-    lines = confusion_text(found)
+    result = score_classification(np.eye(12)[true], true, classes=[f"class {i}" for i in range(12)])
+    lines = confusion_text(result)
     assert lines[1].startswith(" 1 class 0    1,000  ")
     assert len(set(map(len, lines))) == 1
 

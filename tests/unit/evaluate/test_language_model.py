@@ -11,13 +11,13 @@ REPORT = TextReport(["a.txt"], documents=1, characters=40, bytes=50, words=8, li
 
 
 def test_every_score_has_its_own_divisor() -> None:
-    found = score_language_model(60.0, REPORT)
-    assert (found.tokens, found.words) == (20, 10)
-    assert found.loss == 3.0
-    assert found.perplexity == pytest.approx(math.exp(3))
-    assert found.nats_per_character == 1.5
-    assert found.bits_per_byte == pytest.approx(60 / 50 / math.log(2))
-    assert found.word_perplexity == pytest.approx(math.exp(6))
+    scores = score_language_model(60.0, REPORT)
+    assert (scores.tokens, scores.words) == (20, 10)
+    assert scores.loss == 3.0
+    assert scores.perplexity == pytest.approx(math.exp(3))
+    assert scores.nats_per_character == 1.5
+    assert scores.bits_per_byte == pytest.approx(60 / 50 / math.log(2))
+    assert scores.word_perplexity == pytest.approx(math.exp(6))
 
 
 def test_a_model_that_knows_nothing_has_no_finite_perplexity() -> None:

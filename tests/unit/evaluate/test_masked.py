@@ -21,7 +21,7 @@ def model(toy_masked_run: Path) -> MaskedModel:
 def test_scores_are_sums_over_all_rows(model: MaskedModel, toy_masked_run: Path) -> None:
     documents = split_documents(toy_masked_run.parent / "data", "valid", model.recipe.data)
     text = encode(documents, model.tokenizer, model.recipe)
-    found = score_batches(model.model, text.evaluation(batch_tokens=100), model.device)
+    result = score_batches(model.model, text.evaluation(batch_tokens=100), model.device)
     loss, hits, nsp, right = 0.0, 0, 0.0, 0
     for batch in load(text.evaluation(batch_tokens=2000)):
         assert batch.next_labels is not None
@@ -35,11 +35,11 @@ def test_scores_are_sums_over_all_rows(model: MaskedModel, toy_masked_run: Path)
         right += int((says_follows == batch.next_labels.bool()).sum())
         shares = logits.nsp.softmax(1)
         nsp -= float(torch.where(batch.next_labels.bool(), shares[:, 0], shares[:, 1]).log().sum())
-    assert (found.pieces, found.pairs) == (
+    assert (result.pieces, result.pairs) == (
         sum(batch.target_count for batch in load(text.evaluation(batch_tokens=500))),
         len(text.evaluation(batch_tokens=500).pairs),
     )
-    assert found.loss == pytest.approx(loss / found.pieces, rel=1e-5)
-    assert found.mlm_accuracy == hits / found.pieces
-    assert found.nsp_loss == pytest.approx(nsp / found.pairs, rel=1e-4)
-    assert found.nsp_accuracy == right / found.pairs
+    assert result.loss == pytest.approx(loss / result.pieces, rel=1e-5)
+    assert result.mlm_accuracy == hits / result.pieces
+    assert result.nsp_loss == pytest.approx(nsp / result.pairs, rel=1e-4)
+    assert result.nsp_accuracy == right / result.pairs

@@ -1,7 +1,7 @@
 """The ledger of a step against PyTorch's profiler, which sees every allocation; nothing moves, by any optimizer."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from clearhead.inspect.call import mean_output
 from clearhead.inspect.ledger import memory
-from clearhead.optim.build import OptimConfig, build_ema, build_optimizers
+from clearhead.optim.build import OptimConfig, OptimizerName, build_ema, build_optimizers
 from tests.families import FAMILIES, assert_no_watcher, assert_unchanged, families
 
 
@@ -43,7 +43,7 @@ def test_the_ledger_is_what_the_profiler_measures(family: str) -> None:
     assert sum(view.at_peak.values()) == view.peak
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "muon"])
+@pytest.mark.parametrize("name", get_args(OptimizerName))
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_moment_adds_up_and_nothing_moves(family: str, name: Any) -> None:
     model, batch = families()[family]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from clearhead.decode.decoding import CachedDecoding
-from clearhead.inspect.traffic import CacheTraffic, bytes_of
+from clearhead.inspect.traffic import CacheTraffic, distinct_bytes
 from clearhead.nn.cache import KVCache
 from tests.small import small
 
@@ -50,5 +50,5 @@ def test_a_kernel_that_reads_twice_is_not_the_formula() -> None:
 
 
 def test_what_is_broadcast_counts_once() -> None:
-    assert bytes_of(torch.zeros(3, 1, 4).expand(3, 5, 4)) == 48
-    assert bytes_of(torch.zeros(0, 4)) == 0
+    assert distinct_bytes(torch.zeros(3, 1, 4).expand(3, 5, 4)) == 48
+    assert distinct_bytes(torch.zeros(0, 4)) == 0

@@ -1,4 +1,4 @@
-"""BERT to our encoder-only models and back: configs, heads, old files, reports, and what is refused by name."""
+"""BERT to our encoder-only models and back: configs, heads, old files, reports, and which models are refused."""
 
 import dataclasses
 from typing import Any, get_args
@@ -37,7 +37,7 @@ def state_of(kind: BertKind, config: BertConfig = OURS) -> dict[str, Tensor]:
 
 
 def foreign(kind: BertKind, **words: Any) -> Foreign:
-    """Returns one of our models as Hugging Face's, with ``words`` in its config; None takes a key out."""
+    """Returns one of our models converted to Hugging Face's; ``words`` change its config, None removes a key."""
     config, tensors = bert_to_hugging_face(
         OURS, state_of(kind), kind=kind, vocab_size=VOCAB, pad_id=0, labels=LABELS.get(kind, ())
     )
@@ -51,8 +51,8 @@ def equal(state: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_there_and_back_nothing_changes(kind: BertKind) -> None:
-    given, tensors = foreign(kind)
-    config, state, report = bert_from_hugging_face(given, tensors)
+    foreign_config, tensors = foreign(kind)
+    config, state, report = bert_from_hugging_face(foreign_config, tensors)
     assert config == OURS
     assert equal(state, state_of(kind))
     assert (report.kind, report.vocab_size, report.labels) == (kind, VOCAB, LABELS.get(kind, ()))
@@ -60,7 +60,7 @@ def test_there_and_back_nothing_changes(kind: BertKind) -> None:
     assert (report.left, report.missing) == ((), ())
     build_bert(kind, config, vocab_size=VOCAB, n_labels=len(report.labels) or 1).load_state_dict(state)
     again = bert_to_hugging_face(config, state, kind=kind, vocab_size=VOCAB, pad_id=0, labels=report.labels)
-    assert again[0].items() >= given.items()
+    assert again[0].items() >= foreign_config.items()
     assert equal(again[1], tensors)
 
 
@@ -92,8 +92,8 @@ def test_a_config_as_hugging_face_writes_it() -> None:
     }
     assert {kind: foreign(kind)[0]["architectures"] for kind in KINDS} == {kind: [CLASSES[kind]] for kind in KINDS}
     assert "id2label" not in foreign("pretraining")[0]
-    given, _ = bert_to_hugging_face(OURS, state_of("token"), kind="token", vocab_size=VOCAB)
-    assert given["id2label"] == {"0": "LABEL_0", "1": "LABEL_1"}
+    foreign_config, _ = bert_to_hugging_face(OURS, state_of("token"), kind="token", vocab_size=VOCAB)
+    assert foreign_config["id2label"] == {"0": "LABEL_0", "1": "LABEL_1"}
 
 
 def test_what_a_config_leaves_out_has_their_default() -> None:
@@ -166,8 +166,8 @@ def test_labels_and_problems(words: dict[str, Any], kind: str, labels: tuple[str
 def test_heads_that_are_not_asked_for_and_those_that_are_not_there(
     was: BertKind, kind: BertKind, left: tuple[str, ...], missing: tuple[str, ...]
 ) -> None:
-    given, tensors = foreign(was)
-    config, state, report = bert_from_hugging_face(given, tensors, kind=kind)
+    foreign_config, tensors = foreign(was)
+    config, state, report = bert_from_hugging_face(foreign_config, tensors, kind=kind)
     own = {name.removeprefix("bert.") for name in report.left}, {name.removeprefix("bert.") for name in report.missing}
     assert own == (set(left), set(missing))
     assert {*report.loaded, *report.left} == tensors.keys()
@@ -276,10 +276,10 @@ def test_tensors_that_do_not_fit_are_named(kind: BertKind) -> None:
         "tensor 'qa_outputs.weight' is not part of this model": tensors | {"qa_outputs.weight": torch.zeros(2, 8)},
         f"tensor {first!r} has shape [8, 12], this model needs [12, 8]": tensors | {first: tensors[first].T},
     }
-    for message, given in refused.items():
+    for message, tensors in refused.items():
         for asked in (None, "token"):
             with pytest.raises(ModelError) as caught:
-                bert_from_hugging_face(config, given, kind=asked)
+                bert_from_hugging_face(config, tensors, kind=asked)
             assert str(caught.value) == message
     with pytest.raises(ModelError, match=r"tensor '[\w.]+\.2\.[\w.]+' is missing"):
         bert_from_hugging_face(config | {"num_hidden_layers": 3}, tensors)

@@ -1,4 +1,4 @@
-"""Folders of other libraries: whole or in parts, and one line for what is missing or damaged."""
+"""Folders of other libraries: in one file or in parts, and one-line errors for what is missing or damaged."""
 
 import json
 import pickle
@@ -33,15 +33,15 @@ def in_one(folder: Path) -> None:
 @pytest.mark.parametrize("write", [in_parts, in_pickle, in_one])
 def test_tensors_are_read_however_they_are_written(write: Callable[[Path], None], tmp_path: Path) -> None:
     write(tmp_path)
-    found = read_tensors(tmp_path)
-    assert found.keys() == TENSORS.keys()
-    assert found["b"].dtype == torch.float32
-    assert found["c"].dtype == torch.int64
-    assert all(torch.equal(found[name], TENSORS[name].to(found[name].dtype)) for name in TENSORS)
+    tensors = read_tensors(tmp_path)
+    assert tensors.keys() == TENSORS.keys()
+    assert tensors["b"].dtype == torch.float32
+    assert tensors["c"].dtype == torch.int64
+    assert all(torch.equal(tensors[name], TENSORS[name].to(tensors[name].dtype)) for name in TENSORS)
 
 
 class Hostile:
-    """Would run code when it is unpickled."""
+    """Runs code when it is unpickled."""
 
     def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
         return (__import__("os").system, ("exit 1",))
@@ -58,7 +58,7 @@ class Hostile:
         (
             "pytorch_model.bin",
             pickle.dumps(Hostile(), 2),
-            "pytorch_model.bin' .* holds more than tensors: of a pickle file",
+            "pytorch_model.bin' .* holds more than tensors: only tensors are read",
         ),
         ("pytorch_model.bin", b"nothing", "pytorch_model.bin' is damaged"),
         ("model.safetensors.index.json", b"{}", "has no weight_map"),

@@ -1,4 +1,4 @@
-"""GPT-2 and Llama to our GPT and back: configs, ties, old files, reports, and what is refused by name."""
+"""GPT-2 and Llama to our GPT and back: configs, ties, old files, reports, and which models are refused."""
 
 import dataclasses
 from typing import Any
@@ -34,7 +34,7 @@ def state_of(config: GPTConfig) -> dict[str, Tensor]:
 
 
 def foreign(name: str, **words: Any) -> Foreign:
-    """Returns one of ``OURS`` as Hugging Face's, with ``words`` in its config; None takes a key out."""
+    """Returns one of ``OURS`` converted to Hugging Face's; ``words`` change its config, None removes a key."""
     config, tensors = gpt_to_hugging_face(OURS[name], state_of(OURS[name]), vocab_size=VOCAB, eos_id=2)
     config |= words
     return {key: value for key, value in config.items() if value is not None}, tensors

@@ -1,4 +1,4 @@
-"""Marian: the same logits here and there, the round trip bit for bit, and what is refused by name."""
+"""Marian: the same logits in both libraries, an exact round trip, and which models are refused."""
 
 import dataclasses
 import json
@@ -83,8 +83,10 @@ def test_ids_are_those_of_the_table_for_each_language(tmp_path: Path) -> None:
     config, numbers = read_config(folder), json.loads((folder / "vocab.json").read_text())
     src, tgt = read_marian_tokenizers(folder, config, len(numbers))
     assert src.ids == SpecialIds(pad=len(numbers) - 1, bos=len(numbers) - 1, eos=0, unk=1)
-    assert src.encode("He eats an apple.") == [numbers[one] for one in ("▁", "H", "e", "▁eats", "▁an", "▁apple", ".")]
-    assert tgt.encode("我吃了苹果") == [numbers[one] for one in ("▁", "我", "吃了", "苹果")]
+    assert src.encode("He eats an apple.") == [
+        numbers[piece] for piece in ("▁", "H", "e", "▁eats", "▁an", "▁apple", ".")
+    ]
+    assert tgt.encode("我吃了苹果") == [numbers[piece] for piece in ("▁", "我", "吃了", "苹果")]
     assert src.encode("苹果 x") == [numbers["▁"], numbers["苹果"], numbers["▁"], 1], "unknown here, known to the table"
     assert tgt.encode("一个") == [numbers["▁"], numbers["一"], 1], "cut here, unknown to the table"
     assert tgt.decode(tgt.encode("我吃了苹果")) == "我吃了苹果"
@@ -99,7 +101,7 @@ def test_tokenizers_that_ours_cannot_be(tmp_path: Path) -> None:
         ("target.spm", sentencepiece({"a": -1.0}, types={"a": 4}), r"target.spm': piece 'a' is user-defined"),
         ("vocab.json", json.dumps({**numbers, ">>fra<<": 3}).encode(), "vocab.json has the language code '>>fra<<'"),
         ("vocab.json", json.dumps({**numbers, "x": 999}).encode(), "vocab.json has ids outside the model's table"),
-        ("vocab.json", b'{"a": "b"}', "is no table of pieces and ids"),
+        ("vocab.json", b'{"a": "b"}', "is not a table of pieces and ids"),
         ("vocab.json", b'{"a": 1}', "vocab.json has no <unk>"),
     ]
     for name, content, message in cases:

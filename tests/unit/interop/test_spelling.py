@@ -1,4 +1,4 @@
-"""Spelling: renaming, joining and turning, there and back; what is refused and how."""
+"""Spelling: renaming, joining and transposing tensors, and the way back; what is refused and how."""
 
 from dataclasses import dataclass, field
 
@@ -49,7 +49,7 @@ def test_tensors_are_renamed_joined_and_turned() -> None:
         "model.h.10.c_attn.bias": [1.0, 2.0, 5.0],
         "model.h.10.ln.weight": [7.0, 8.0],
     }
-    assert theirs["model.wte.weight"] is OURS["table.weight"]  # no copy of what is the same
+    assert theirs["model.wte.weight"] is OURS["table.weight"]  # not copied
     back = SPELLING.unspell(theirs, {name: torch.empty_like(tensor) for name, tensor in OURS.items()})
     assert back.keys() == OURS.keys()
     assert all(torch.equal(back[name], tensor) for name, tensor in OURS.items())

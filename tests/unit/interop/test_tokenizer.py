@@ -1,4 +1,4 @@
-"""Tokenizers of folders: adopted with the ids of their own library, ours written so that it gives the same."""
+"""Tokenizers of folders: adopted ones give the ids of their library, and their library gives the ids of ours."""
 
 import json
 from itertools import pairwise
@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer as Theirs
 
-from clearhead.data.segments import collate
+from clearhead.data.segments import collate_segments
 from clearhead.errors import ModelError
 from clearhead.interop.tokenizer import read_tokenizer, write_tokenizer
-from clearhead.text.pipeline import Kind
+from clearhead.text.pipeline import TokenizerKind
 from clearhead.text.special import ABSENT, SpecialIds
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 from tests.foreign import LINES, byte_level, wordpiece, write_gpt2, write_llama
@@ -38,13 +38,13 @@ def test_the_config_names_what_the_files_do_not(tmp_path: Path) -> None:
 
 
 def test_older_files(tmp_path: Path) -> None:
-    """vocab.json and merges.txt, or vocab.txt, as before there was a tokenizer.json."""
+    """Folders from before tokenizer.json: vocab.json and merges.txt, or vocab.txt."""
     theirs = byte_level()
     theirs.model.save(str(tmp_path))
     (tmp_path / "special_tokens_map.json").write_text(json.dumps({"eos_token": {"content": "<|endoftext|>"}}))
     ours = read_tokenizer(tmp_path, {}, 300)
     assert ours.ids.eos == 0
-    assert ours.encode_batch(TEXTS[:2]) == [one.ids for one in theirs.encode_batch(TEXTS[:2])]
+    assert ours.encode_batch(TEXTS[:2]) == [encoding.ids for encoding in theirs.encode_batch(TEXTS[:2])]
     for file in tmp_path.iterdir():
         file.unlink()
     words = wordpiece()
@@ -72,7 +72,7 @@ def test_none_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "settings", [{}, {"normalization": "nfkc", "lowercase": True}, {"normalization": "halfwidth"}], ids=str
 )
-def test_ours_gives_the_same_ids_there(kind: Kind, settings: dict[str, Any], tmp_path: Path) -> None:
+def test_ours_gives_the_same_ids_there(kind: TokenizerKind, settings: dict[str, Any], tmp_path: Path) -> None:
     config = TokenizerConfig(kind=kind, vocab_size=400, min_frequency=1, **settings)
     ours = Tokenizer.train(TEXTS * 2, config)
     files = write_tokenizer(ours, template="plain")
@@ -81,7 +81,7 @@ def test_ours_gives_the_same_ids_there(kind: Kind, settings: dict[str, Any], tmp
     for text in TEXTS:
         ids = ours.encode(text)
         assert theirs.encode(text).ids == ids, text
-        if kind != "wordpiece":  # its spaces come back by another rule
+        if kind != "wordpiece":  # which restores spaces by another rule
             assert theirs.decode(ids, skip_special_tokens=True) == ours.decode(ids).replace("\ufffd", "")
     settings_file = json.loads(files["tokenizer_config.json"])
     assert settings_file["eos_token"].strip() == "</s>"
@@ -91,7 +91,7 @@ def test_ours_gives_the_same_ids_there(kind: Kind, settings: dict[str, Any], tmp
     assert back.ids == ours.ids
     assert back.encode_batch(TEXTS) == ours.encode_batch(TEXTS)
     for index in range(ours.vocab_size):
-        # the decoder there knows of no space before a mark, whatever stands before it
+        # outer spaces are not compared: their decoder drops some
         assert back.spelling(index).strip() == ours.spelling(index).replace(b"\xef\xbf\xbd", b"").strip()
 
 
@@ -102,7 +102,7 @@ def test_an_end_mark_before_every_text() -> None:
 
 
 @pytest.mark.parametrize("kind", ["byte_bpe", "wordpiece"])
-def test_segments_stand_between_their_marks(kind: Kind, tmp_path: Path) -> None:
+def test_segments_stand_between_their_marks(kind: TokenizerKind, tmp_path: Path) -> None:
     """As rows of training are laid out, and as gaps are filled: ids, segments and special pieces."""
     from transformers import AutoTokenizer
 
@@ -114,11 +114,11 @@ def test_segments_stand_between_their_marks(kind: Kind, tmp_path: Path) -> None:
     texts = ["", LINES[0], LINES[1], "  two  spaces", "well-known"]
     for first, second in pairwise(texts):
         a, b = ours.encode(first), ours.encode(second)
-        laid = collate([a], [b], special=ids)
+        laid = collate_segments([a], [b], special=ids)
         both, one = theirs(first, second), theirs(first)
         assert both["input_ids"] == laid.ids[0].tolist()
         assert both["token_type_ids"] == laid.segments[0].tolist()
-        assert one["input_ids"] == collate([a], None, special=ids).ids[0].tolist()
+        assert one["input_ids"] == collate_segments([a], None, special=ids).ids[0].tolist()
         assert set(one["token_type_ids"]) == {0}
     found = {role: getattr(theirs, f"{role}_token_id") for role in ("pad", "bos", "eos", "unk", "cls", "sep", "mask")}
     assert found == vars(ids)

@@ -1,5 +1,6 @@
 """The line that is running is the program's, not PyTorch's."""
 
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -40,3 +41,7 @@ def test_frames_of_pytorch_are_passed_over() -> None:
         through(torch.ones(1, 2))
         hook.remove()
     assert names[0].endswith("<lambda>")
+
+
+def test_frames_of_the_watcher_are_passed_over() -> None:
+    assert "test_source.py" not in caller(str(Path(__file__).resolve().parent))

@@ -35,31 +35,31 @@ SIDES = ("left", "right")
 
 
 def small_config(**words: Any) -> BertConfig:
-    """Returns a small config; ``words`` are of it, or else of its block."""
+    """Returns a small config; ``words`` set its fields or those of its block."""
     block = {name: words.pop(name) for name in list(words) if name in BlockConfig.__dataclass_fields__}
     return BertConfig(**{**SIZES, **words}, block=BlockConfig(**{**BLOCK, **block}))
 
 
 def small_bert(kind: BertKind = "pretraining", n_labels: int = 1, **words: Any) -> Any:
-    """Returns a shaken random model in evaluation mode."""
+    """Returns a random model in evaluation mode whose weights have left their initial values."""
     torch.manual_seed(0)
     model = build_bert(kind, small_config(**words), vocab_size=VOCAB, n_labels=n_labels)
     for name, parameter in model.named_parameters():
         if parameter.dim() > 1 and "norm" not in name:
-            parameter.data *= 8  # from 0.02, where attention would be even and a wrong one not seen
+            parameter.data *= 8  # at 0.02 attention is nearly uniform, and the tests would not see a wrong one
     shake(model)
     return model.eval()
 
 
 def segments_of(mask: Tensor) -> Tensor:
-    """Says that every real piece from the third on is of the second segment."""
+    """Puts every real piece from the third on into the second segment."""
     return ((mask.long().cumsum(1) > 2) & mask).long()
 
 
 def alone(model: nn.Module, rows: list[list[int]]) -> list[Any]:
-    """Returns what the model says of each row without the others."""
+    """Returns the model's output for each row alone, without padding."""
     ids = [torch.tensor([row]) for row in rows]
-    return [model(one, segments=segments_of(torch.ones_like(one, dtype=torch.bool))) for one in ids]
+    return [model(row_ids, segments=segments_of(torch.ones_like(row_ids, dtype=torch.bool))) for row_ids in ids]
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -69,12 +69,12 @@ def alone(model: nn.Module, rows: list[list[int]]) -> list[Any]:
 def test_padded_equals_alone(side: str, position: str, attention: str) -> None:
     model, rows = small_bert(n_kv_heads=2, position=position, attention=attention), random_rows(LENGTHS)
     (ids, mask), expected = padded(rows, side, 2), alone(model, rows)
-    for batch in (ids, ids.masked_fill(~mask, 7)):  # what stands at padding is nothing
+    for batch in (ids, ids.masked_fill(~mask, 7)):  # the ids at padding must not matter
         states = model.bert(batch, mask=mask, segments=segments_of(mask))
-        assert states.isfinite().all()  # at padding too: nothing may poison a batch
+        assert states.isfinite().all()  # at padding too: a NaN there would spread
         logits = model(batch, mask=mask, segments=segments_of(mask), at=mask)
-        assert_near(logits.mlm, torch.cat([one.mlm for one in expected]))
-        assert_near(logits.nsp, torch.cat([one.nsp for one in expected]))
+        assert_near(logits.mlm, torch.cat([row.mlm for row in expected]))
+        assert_near(logits.nsp, torch.cat([row.nsp for row in expected]))
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -113,10 +113,11 @@ def test_gradients_of_a_padded_batch_are_those_of_its_rows(side: str, place: str
     model, rows = small_bert(norm_position=place, position=position).train(), random_rows(LENGTHS)
     ids, mask = padded(rows, side, 2)
     batch = gradients(model, [joint(model(ids, mask=mask, segments=segments_of(mask), at=mask), ids[mask])])
-    each = gradients(model, [joint(one, torch.tensor(row)) for one, row in zip(alone(model, rows), rows, strict=True)])
+    outputs = zip(alone(model, rows), rows, strict=True)
+    each = gradients(model, [joint(output, torch.tensor(row)) for output, row in outputs])
     assert batch.keys() == each.keys()
     for name in batch:
-        assert batch[name].abs().max() > 1e-4 or name.endswith("k_proj.bias"), name  # these move no softmax
+        assert batch[name].abs().max() > 1e-4 or name.endswith("k_proj.bias"), name  # which cancels in the softmax
         assert_near(batch[name], each[name])
 
 
@@ -129,7 +130,7 @@ def test_every_position_sees_both_sides() -> None:
             changed[:, at] = (ids[:, at] - 3) % (VOCAB - 4) + 4
             assert ((model(changed) - model(ids)).abs().amax(-1) > 1e-3).all()
         turned = model(ids.flip(1)).flip(1)
-        assert torch.allclose(turned, model(ids), atol=1e-4) == (position == "none")  # order is what positions say
+        assert torch.allclose(turned, model(ids), atol=1e-4) == (position == "none")  # only positions carry the order
 
 
 @torch.no_grad()
@@ -272,7 +273,7 @@ def test_watched_equals_fused(position: str) -> None:
     assert len(seen) == 2
     for (weights,) in seen.values():
         assert_near(weights.sum(-1), torch.ones(4, 4, 8))
-        assert not weights[0, :, :, :5].any()  # nothing sees padding
+        assert not weights[0, :, :, :5].any()  # nothing attends to padding
         assert weights[0, :, 5:, 5:].all()
 
 

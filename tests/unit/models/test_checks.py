@@ -1,4 +1,4 @@
-"""Sizes that do not go together are named, whichever model they are for."""
+"""The message names the sizes that do not fit together, whichever model they are for."""
 
 from typing import Any
 

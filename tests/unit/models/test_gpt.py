@@ -12,7 +12,7 @@ from clearhead.meter.watch import watching
 from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.nn.cache import KVCache
 from clearhead.nn.layer import BlockConfig
-from clearhead.nn.norm import NormName
+from clearhead.nn.norm import NormName, build_norm
 from clearhead.nn.position import PositionName
 from tests.small import VOCAB, assert_near, padded, random_rows, shake
 
@@ -20,24 +20,24 @@ SIZES: dict[str, Any] = {"d_model": 16, "d_ff": 24, "n_heads": 4, "n_layers": 2,
 POSITIONS = get_args(PositionName)
 ATTENTIONS = ("scaled_dot_product", "qk_norm")
 HEADS = (4, 2, 1)  # multi-head, grouped-query, multi-query
-NORMS = tuple(name for name in get_args(NormName) if name != "instance")
+NORMS = tuple(name for name in get_args(NormName) if build_norm(name, 1, groups=1).position_wise)
 LENGTHS = [3, 8, 1, 6]
 
 
 def small_gpt(**words: Any) -> GPT:
-    """Returns a shaken random model in evaluation mode; ``words`` are of its config, or else of its block."""
+    """Returns a random model in evaluation mode; ``words`` set fields of its config or of its block."""
     block = {name: words.pop(name) for name in list(words) if name in BlockConfig.__dataclass_fields__}
     torch.manual_seed(0)
     model = GPT(GPTConfig(**{**SIZES, **words}, block=BlockConfig(**{"norm_groups": 4, **block})), vocab_size=VOCAB)
     for name, parameter in model.named_parameters():
         if parameter.dim() > 1 and "norm" not in name:
-            parameter.data *= 8  # from 0.02, where attention would be even and a wrong one not seen
+            parameter.data *= 8  # at 0.02 attention is nearly uniform, and the tests would not see a wrong one
     shake(model)
     return model.eval()
 
 
 def in_steps(model: GPT, ids: Tensor, steps: list[int], mask: Tensor | None = None) -> Tensor:
-    """Returns the logits of ``ids`` computed in steps of so many pieces, with the cache."""
+    """Returns the logits of ``ids``, computed with the cache in steps of the given numbers of pieces."""
     cache, parts, at = model.new_cache(len(ids), capacity=2), [], 0
     for new in ids.split(steps, dim=1):
         at += new.shape[1]
@@ -91,11 +91,11 @@ def test_every_norm_can_be_cached_and_padded(norm: str, place: str) -> None:
 def test_padded_on_the_left_equals_alone(kv_heads: int, position: str, attention: str) -> None:
     model, rows = small_gpt(n_kv_heads=kv_heads, position=position, attention=attention), random_rows(LENGTHS)
     (ids, mask), alone = padded(rows, "left", 2), [model(torch.tensor([row]))[0] for row in rows]
-    changed = ids.masked_fill(~mask, 7)  # what stands at padding is nothing
+    changed = ids.masked_fill(~mask, 7)  # the ids at padding must not matter
     batches = [model(ids, mask=mask), model(changed, mask=mask)]
     batches += [in_steps(model, ids, steps, mask) for steps in ([10], [6, 1, 3], [1] * 10)]
     for logits in batches:
-        assert logits.isfinite().all()  # at padding too: nothing may poison a batch
+        assert logits.isfinite().all()  # at padding too: a NaN there would spread
         for row, expected in enumerate(alone):
             assert_near(logits[row, mask[row]], expected)
 
@@ -110,7 +110,7 @@ def test_watched_equals_fused(position: str) -> None:
     assert len(seen) == 2
     for (weights,) in seen.values():
         assert not weights.triu(1).any()
-        assert not weights[0, :, 5:, :5].any()  # a real piece sees no padding
+        assert not weights[0, :, 5:, :5].any()  # no real piece attends to padding
 
 
 @pytest.mark.parametrize("position", POSITIONS)
@@ -135,7 +135,7 @@ def test_positions_are_those_said() -> None:
         told = model(ids, positions=torch.arange(3, 8)[None])
         if position in ("learned", "sinusoidal"):
             assert not torch.allclose(told, model(ids), atol=1e-3)
-        else:  # distances alone count, or nothing
+        else:  # only distances matter, or nothing does
             assert_near(told, model(ids))
         spread = model(ids, positions=torch.tensor([[0, 1, 9, 10, 20]]))
         assert torch.allclose(spread, model(ids), atol=1e-4) == (position in ("alibi", "none"))
@@ -270,11 +270,11 @@ def test_with_a_mask_the_real_pieces_of_a_row_are_counted(position: str) -> None
     )
     ids, mask = torch.full((2, 4), 5), torch.tensor([[False, True, True, True], [False, False, True, True]])
     model(ids, mask=mask, cache=cache)
-    one, real = ids[:, :1], torch.ones(2, 1, dtype=torch.bool)
+    piece, real = ids[:, :1], torch.ones(2, 1, dtype=torch.bool)
     mask = torch.cat([mask, real], dim=1)
-    model(one, mask=mask, cache=cache)  # five columns, of which no row has more than four pieces
+    model(piece, mask=mask, cache=cache)  # five columns, but no row has more than four real pieces
     with pytest.raises(ValueError, match=r"^a sequence of 5 pieces: must be at most max_seq_len = 4$"):
-        model(one, mask=torch.cat([mask, real], dim=1), cache=cache)
+        model(piece, mask=torch.cat([mask, real], dim=1), cache=cache)
     assert cache.length == 5
 
 
@@ -282,7 +282,7 @@ def test_documents_and_padding_restrict_together_and_no_cache_goes_with_them() -
     model, ids = small_gpt(), torch.tensor([[5, 6, 7, 8]])
     numbers, mask = torch.tensor([[0, 0, 1, 1]]), torch.tensor([[False, True, True, True]])
     changed = torch.tensor([[9, 6, 7, 8]])
-    both = [model(one, documents=numbers, mask=mask)[:, 1:] for one in (ids, changed)]
+    both = [model(batch, documents=numbers, mask=mask)[:, 1:] for batch in (ids, changed)]
     assert torch.equal(*both)
     with pytest.raises(ValueError, match="documents: a cache holds no document numbers"):
         model(ids, documents=numbers, cache=model.new_cache(1))

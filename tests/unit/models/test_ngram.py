@@ -41,7 +41,7 @@ def trained(texts: list[list[int]], order: int, smoothing: Smoothing, vocab_size
 
 
 class Oracle:
-    """The textbook's recursion over dictionaries of counts, one token at a time."""
+    """Computes the textbook's recursion over dictionaries of counts, one token at a time."""
 
     def __init__(self, texts: list[list[int]], order: int, smoothing: Smoothing) -> None:
         self.smoothing, self.estimated = smoothing, 0
@@ -63,10 +63,10 @@ class Oracle:
         one, two, three, four = (counts.count(count) for count in (1, 2, 3, 4))
         if one and two and three and four:
             y = one / (one + 2 * two)
-            found = 1 - 2 * y * two / one, 2 - 3 * y * three / two, 3 - 4 * y * four / three
-            if min(found) > 0:
+            estimated = 1 - 2 * y * two / one, 2 - 3 * y * three / two, 3 - 4 * y * four / three
+            if min(estimated) > 0:
                 self.estimated += 1
-                return found
+                return estimated
         return 0.5, 1.0, 1.5
 
     def prob(self, context: tuple[int, ...], token: int) -> float:
@@ -124,13 +124,13 @@ def test_equals_dictionaries(smoothing: Smoothing, order: int) -> None:
     texts, held_out = documents(1, (400, 3, 1, 160)), documents(2, (2, 60))
     oracle, model = Oracle(texts, order, smoothing), trained(texts, order, smoothing)
     assert order == 1 or smoothing == "witten_bell" or oracle.estimated, "fallback discounts everywhere"
-    for given in (texts[1:], held_out, [[VOCAB - 1, 3, VOCAB - 1, VOCAB - 1]]):
+    for scored in (texts[1:], held_out, [[VOCAB - 1, 3, VOCAB - 1, VOCAB - 1]]):
         wanted = [
             oracle.prob(tuple(text[max(0, place - order + 1) : place]), text[place])
-            for text in given
+            for text in scored
             for place in range(len(text))
         ]
-        np.testing.assert_allclose(model.log_probs(*stream(given)), np.log(wanted), rtol=1e-10)
+        np.testing.assert_allclose(model.log_probs(*stream(scored)), np.log(wanted), rtol=1e-10)
     assert model.size == sum(map(len, oracle.counts.values()))
 
 
@@ -158,7 +158,7 @@ def test_documents_do_not_see_each_other(smoothing: Smoothing) -> None:
     np.testing.assert_array_equal(model.log_probs(*stream(texts)), alone)
     np.testing.assert_array_equal(swapped.log_probs(*stream(texts)), alone)
     tokens, starts = stream(texts)
-    np.testing.assert_array_equal(model.log_probs(tokens, starts[1:]), alone)  # the first needs no saying
+    np.testing.assert_array_equal(model.log_probs(tokens, starts[1:]), alone)  # the first start is implied
     joined = Ngram.train(tokens, model.config, vocab_size=VOCAB)
     assert joined.size > model.size
 
@@ -174,8 +174,8 @@ def test_documents_shorter_than_the_order(smoothing: Smoothing) -> None:
 def test_names_do_not_matter_in_a_large_vocabulary() -> None:
     size = 2**31 - 1
     low, high = np.array([2, 0, 1, 2, 1] * 9), np.array([size - 1, 0, size - 2, size - 1, size - 2] * 9, np.uint32)
-    found = [Ngram.train(ids, NgramConfig(6), vocab_size=size).log_probs(ids) for ids in (low, high)]
-    np.testing.assert_allclose(found[1], found[0], rtol=1e-12)
+    log_probs = [Ngram.train(ids, NgramConfig(6), vocab_size=size).log_probs(ids) for ids in (low, high)]
+    np.testing.assert_allclose(log_probs[1], log_probs[0], rtol=1e-12)
 
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
@@ -202,7 +202,9 @@ def test_damaged_files_are_one_line(tmp_path: Path) -> None:
     for content in damaged:
         path.write_bytes(content)
         try:
-            np.testing.assert_array_equal(Ngram.load(path).next_probs([0]), wanted)  # a date in the archive, say
+            np.testing.assert_array_equal(
+                Ngram.load(path).next_probs([0]), wanted
+            )  # the byte is, say, part of the archive's date
         except ModelError as error:
             refused.append(str(error))
     assert len(refused) > len(damaged) / 2

@@ -1,4 +1,4 @@
-"""Recurrent models: parity with plain formulas, padded = alone, isolated documents, states that go on, attention."""
+"""Recurrent models: parity with plain formulas, padded = alone, isolated documents, continued states, attention."""
 
 from typing import Any
 
@@ -25,12 +25,12 @@ def translator(seed: int = 0, **sizes: Any) -> RNNTranslator:
     model = RNNTranslator(RNNConfig(**{**SIZES, **sizes}), src_vocab_size=VOCAB, vocab_size=VOCAB)
     shake(model)
     for parameter in model.parameters():
-        parameter.data *= 3  # at its start attention is flat: what is looked for hardly matters
+        parameter.data *= 3  # at initialization attention is nearly uniform, so that a wrong query would hardly matter
     return model.eval()
 
 
 def alone(model: RNNLanguageModel, row: list[int]) -> tuple[Tensor, Tensor]:
-    """Logits [seq, vocab] of one sequence, and the states behind it [parts, layers, d_model]."""
+    """Returns the logits [seq, vocab] of one sequence and the states after it [parts, layers, d_model]."""
     cache = model.new_cache(1)
     return model(torch.tensor([row]), cache=cache)[0], cache.states[:, :, 0]
 
@@ -72,7 +72,7 @@ def test_prompts_of_mixed_lengths_go_on_as_each_alone() -> None:
     new, waiting = torch.tensor([[7], [8], [9]]), torch.tensor([[True], [False], [True]])
     logits = model(new, mask=torch.cat([mask, waiting], dim=1), cache=cache)
     assert_near(logits[0, -1], alone(model, [*rows[0], 7])[0][-1])
-    assert_near(cache.states[:, :, 1], alone(model, rows[1])[1])  # a row that reads nothing stays where it is
+    assert_near(cache.states[:, :, 1], alone(model, rows[1])[1])  # a row that reads nothing keeps its state
     again = model(new, mask=torch.cat([mask, waiting, waiting | True], dim=1), cache=cache)
     for row, history in enumerate(([*rows[0], 7, 7], [*rows[1], 8], [*rows[2], 9, 9])):
         assert_near(again[row, -1], alone(model, history)[0][-1])
@@ -83,16 +83,16 @@ def test_prompts_of_mixed_lengths_go_on_as_each_alone() -> None:
 def test_isolated_documents_equal_each_alone(cell: str) -> None:
     model, ids = language_model(cell=cell), torch.tensor(random_rows([6, 6]))
     documents = torch.tensor([[0, 0, 1, 2, 2, 2], [0, 0, 0, 0, 0, 0]])
-    cache, (one, other) = model.new_cache(2), ids.tolist()
-    model(ids[:, :1], cache=cache)  # a row's first document goes on from it
+    cache, (first, second) = model.new_cache(2), ids.tolist()
+    model(ids[:, :1], cache=cache)  # the first document of each row continues from it
     logits = model(ids, documents=documents, positions=torch.zeros_like(documents), cache=cache)
-    assert_near(logits[0, :2], alone(model, [one[0], *one[:2]])[0][1:])
-    assert_near(logits[0, 2:3], alone(model, one[2:3])[0])
-    assert_near(logits[0, 3:], alone(model, one[3:])[0])
-    assert_near(logits[1], alone(model, [other[0], *other])[0][1:])
-    assert_near(cache.states[:, :, 0], alone(model, one[3:])[1])
+    assert_near(logits[0, :2], alone(model, [first[0], *first[:2]])[0][1:])
+    assert_near(logits[0, 2:3], alone(model, first[2:3])[0])
+    assert_near(logits[0, 3:], alone(model, first[3:])[0])
+    assert_near(logits[1], alone(model, [second[0], *second])[0][1:])
+    assert_near(cache.states[:, :, 0], alone(model, first[3:])[1])
     left = torch.tensor([[False, True, True, True, True, True], [True] * 6])
-    assert_near(model(ids, mask=left, documents=documents)[0, 1:2], alone(model, one[1:2])[0])
+    assert_near(model(ids, mask=left, documents=documents)[0, 1:2], alone(model, first[1:2])[0])
 
 
 @pytest.mark.parametrize("steps", [[1] * 7, [3, 1, 3]])
@@ -161,7 +161,7 @@ def test_every_source_piece_and_earlier_target_piece_is_heard(cell: str, attenti
 @pytest.mark.parametrize("cell", CELLS)
 @torch.no_grad()
 def test_attention_is_that_of_the_paper(cell: str) -> None:
-    """Bahdanau et al. 2015, equations 4 to 6, sentence by sentence, with torch's cells for a step."""
+    """Computes Bahdanau et al. 2015, equations 4 to 6, sentence by sentence, with torch's cells."""
     model = translator(cell=cell, attention="additive")
     decoder, align, src = model.decoder, model.decoder.alignment, torch.tensor([[4, 5, 6]])
     memory, ends = model.encoder.cells(model.src_embedding(src))

@@ -39,13 +39,13 @@ def tolerance(norm: str) -> float:
 
 def variant(norm: str, position: str, attention: str = "scaled_dot_product", **sizes: Any) -> Transformer:
     place = PLACES[(NORMS.index(norm) + POSITIONS.index(position)) % 2]
-    # groups of two features would be nearly signs, which no tolerance fits
+    # normalized groups of two features are nearly their signs, which jump by more than any tolerance
     block = BlockConfig(norm=norm, attention=attention, norm_position=place, norm_groups=2)
     return small(block=block, position=position, **sizes)
 
 
 def logits_of(model: Transformer, src: list[list[int]], tgt: list[list[int]], side: str, extra: int) -> list[Tensor]:
-    """Returns [tgt length, vocab] for each pair, encoded in one batch."""
+    """Returns the logits [tgt length, vocab] of each pair, computed in one batch."""
     src_ids, src_mask = padded(src, side, extra)
     tgt_ids, tgt_mask = padded(tgt, side, extra)
     logits = model(src_ids, tgt_ids, src_mask=src_mask, tgt_mask=tgt_mask)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -13,10 +14,12 @@ from clearhead.meter.watch import watching
 from clearhead.nn.attention import (
     Additive,
     AttentionCore,
+    AttentionName,
     CrossAttention,
     ScaledDotProduct,
     SelfAttention,
     build_core,
+    normalizes_queries_and_keys,
     unit_rms,
 )
 from clearhead.nn.cache import KVCache
@@ -48,7 +51,7 @@ def score(core: AttentionCore, q: Tensor, k: Tensor, head: int) -> float:
 
 
 def by_hand(core: AttentionCore, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
-    """Every weight as a number of its own; ``allowed`` [batch, queries, keys]."""
+    """Computes attention weight by weight, in Python; ``allowed`` is [batch, queries, keys]."""
     out = torch.zeros(q.shape, dtype=torch.float64)
     groups = q.shape[1] // k.shape[1]
     for b, h, i in itertools.product(*map(range, q.shape[:3])):
@@ -57,6 +60,15 @@ def by_hand(core: AttentionCore, q: Tensor, k: Tensor, v: Tensor, allowed: Tenso
         for j, power in zip(keys, powers, strict=True):
             out[b, h, i] += power / sum(powers) * v[b, h // groups, j].double()
     return out
+
+
+def test_words() -> None:
+    built = {name: (type(core_of(name)), normalizes_queries_and_keys(name)) for name in get_args(AttentionName)}
+    assert built == {
+        "scaled_dot_product": (ScaledDotProduct, False),
+        "qk_norm": (ScaledDotProduct, True),
+        "additive": (Additive, False),
+    }
 
 
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])
@@ -226,7 +238,7 @@ def test_positions_of_rotary_may_differ_from_row_to_row() -> None:
     places = torch.tensor([[0, 0, 9, 1], [25, 3, 3, 7]])
     rows = [attention(x[row : row + 1], positions=places[row : row + 1]) for row in range(2)]
     assert_near(attention(x, positions=places), torch.cat(rows))
-    order = torch.tensor([2, 0, 3, 1])  # who goes where is nothing, where it stands is said
+    order = torch.tensor([2, 0, 3, 1])  # the order of the pieces is irrelevant if their positions move with them
     assert_near(attention(x[:, order], positions=places[:, order]), attention(x, positions=places)[:, order])
     assert not torch.allclose(attention(x, positions=places), attention(x), atol=1e-3)
 
@@ -280,6 +292,21 @@ def test_projections_are_one_product_unless_one_is_watched() -> None:
     torch.testing.assert_close(fused, watched)
     fused.sum().backward()
     assert all(weight.grad is not None for weight in attn.parameters())
+
+
+def test_without_torchs_names_for_hooks_results_are_the_same_and_hooks_are_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    attn, x, seen = SelfAttention(16, n_heads=4, n_kv_heads=2), torch.randn(2, 5, 16), list[torch.Size]()
+    expected = attn(x, causal=True)
+    for name in ("_forward_hooks", "_forward_pre_hooks"):
+        assert name in vars(attn.core.tap), "where they are today"
+    monkeypatch.setattr("clearhead.nn.attention.getattr", lambda module, name, default: default, raising=False)
+    assert_near(attn(x, causal=True), expected)
+    attn.core.tap.register_forward_hook(lambda module, args, weights: seen.append(weights.shape))
+    attn.k_proj.register_forward_hook(lambda module, args, keys: seen.append(keys.shape))
+    assert_near(attn(x, causal=True), expected)
+    assert seen == [(2, 5, 8), (2, 4, 5, 5)]
 
 
 def test_bfloat16_on_a_cpu_is_near_float32_and_stays_bfloat16() -> None:

@@ -1,4 +1,4 @@
-"""The K-V cache: what goes in comes out, growing, reordering and leaving keep every row's own history."""
+"""The K-V cache: it returns what was stored; growing, reordering and dropping rows keep each row's history."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ LAYERS, HEADS, DIM = 2, 3, 4
 
 
 def filled(rows: int = 4, steps: int = 3, capacity: int = 4) -> tuple[KVCache, Tensor]:
-    """Returns a cache after ``steps`` pieces and all that went in: [layer, kv, row, head, step, dim]."""
+    """Returns a cache after ``steps`` pieces and all that was stored in it: [layer, kv, row, head, step, dim]."""
     cache = KVCache(n_layers=LAYERS, rows=rows, kv_heads=HEADS, head_dim=DIM, capacity=capacity, like=torch.zeros(1))
     stored = torch.randn(LAYERS, 2, rows, HEADS, steps, DIM)
     for step in range(steps):
@@ -40,7 +40,7 @@ def test_several_pieces_at_once() -> None:
     keys, values = cache.layers[1].append(more[0], more[1])
     assert torch.equal(keys, torch.cat([stored[1, 0], more[0]], dim=2))
     assert torch.equal(values, torch.cat([stored[1, 1], more[1]], dim=2))
-    assert cache.layers[0].length == 3  # until all layers have stored theirs
+    assert cache.layers[0].length == 3  # it moves with ``advance`` only, once all layers have appended
 
 
 def test_reserve_doubles_and_does_nothing_where_there_is_room() -> None:

@@ -1,4 +1,4 @@
-"""Dropout: rate, scale, one mask for both ways, one generator."""
+"""Dropout: its rate and scale, the same mask forward and backward, and torch's generator."""
 
 import pytest
 import torch

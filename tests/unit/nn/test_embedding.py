@@ -1,4 +1,4 @@
-"""Embeddings: scale, positions, segments, norm, dropout on what comes out, the longest sequence."""
+"""Embeddings: scale, positions, segments, norm, dropout on the output, the longest sequence."""
 
 from typing import Any
 
@@ -14,8 +14,8 @@ SEGMENTS = torch.tensor([[0, 1, 1], [2, 0, 0]])
 
 
 def segmented(norm: str = "layer", **words: Any) -> SegmentedEmbedding:
-    made = build_norm(norm, 4, groups=2)
-    return SegmentedEmbedding(5, 4, **{"pad_id": 0, "max_seq_len": 8, "n_segments": 3, "norm": made, **words})
+    layer = build_norm(norm, 4, groups=2)
+    return SegmentedEmbedding(5, 4, **{"pad_id": 0, "max_seq_len": 8, "n_segments": 3, "norm": layer, **words})
 
 
 @pytest.mark.parametrize("scale", [True, False])

@@ -1,14 +1,22 @@
 """Layers: order of the parts in pre- and post-norm, the switches, where dropout stands."""
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import Tensor
 
-from clearhead.nn.attention import CrossAttention, ScaledDotProduct, SelfAttention
+from clearhead.nn.attention import (
+    AttentionName,
+    CrossAttention,
+    SelfAttention,
+    build_core,
+    normalizes_queries_and_keys,
+)
 from clearhead.nn.cache import KVCache
 from clearhead.nn.layer import BlockConfig, CausalLayer, DecoderLayer, EncoderLayer, Layer, final_norm
 from clearhead.nn.mask import causal_padding_mask, padding_mask
-from clearhead.nn.norm import InstanceNorm, LayerNorm, NoNorm, norms_of
+from clearhead.nn.norm import InstanceNorm, LayerNorm, NoNorm, NormName, norms_of
 from clearhead.nn.position import Rotary
 from clearhead.nn.residual import Residual
 from tests.small import assert_near, shake
@@ -45,7 +53,7 @@ def by_hand(layer: Layer, x: Tensor, place: str) -> Tensor:
     return x
 
 
-@pytest.mark.parametrize("norm", ["layer", "rms", "instance", "group", "batch"])
+@pytest.mark.parametrize("norm", get_args(NormName))
 @pytest.mark.parametrize("place", ["pre", "post"])
 def test_order_of_the_parts(norm: str, place: str) -> None:
     words = {"norm": norm, "norm_position": place, "norm_groups": 2}
@@ -121,15 +129,15 @@ def test_the_causal_layer_passes_on_cache_and_positions() -> None:
     assert_near(torch.cat(parts, 1), layer(X))
     places = torch.tensor([[0, 5, 6, 20], [3, 4, 5, 6]])
     told = layer(X, positions=places)
-    assert_near(told[1], layer(X)[1])  # distances alone count
+    assert_near(told[1], layer(X)[1])  # only distances matter
     assert not torch.allclose(told[0], layer(X)[0], atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", [EncoderLayer, CausalLayer, DecoderLayer])
 def test_the_attention_of_every_layer_is_the_one_of_its_word(kind: type[Layer]) -> None:
-    for word in ("scaled_dot_product", "qk_norm", "additive"):
+    for word in get_args(AttentionName):
         layer = kind(8, **SIZES, block=BlockConfig(attention=word))
         found = [part for part in layer.modules() if isinstance(part, SelfAttention | CrossAttention)]
         assert len(found) == (2 if kind is DecoderLayer else 1)
-        assert [part.qk_norm for part in found] == [word == "qk_norm"] * len(found)
-        assert [isinstance(part.core, ScaledDotProduct) for part in found] == [word != "additive"] * len(found)
+        assert [part.qk_norm for part in found] == [normalizes_queries_and_keys(word)] * len(found)
+        assert [type(part.core) for part in found] == [type(build_core(word, 2, 4))] * len(found)

@@ -1,4 +1,4 @@
-"""Low-rank adaptation: starts as the layer, trains little, merges into the same function."""
+"""Low-rank adaptation: it starts as the original layer, trains few weights, and merges into the same function."""
 
 import pytest
 import torch

@@ -22,7 +22,7 @@ def test_formula(name: ActivationName, bias: bool) -> None:
         inner = act(mlp.up_proj(x))
     torch.testing.assert_close(mlp(x), mlp.down_proj(inner))
     assert (mlp.down_proj.bias is not None) is bias is (mlp.up_proj.bias is not None)
-    torch.testing.assert_close(mlp(x)[:, 1:2], mlp(x[:, 1:2]))  # no position sees another
+    torch.testing.assert_close(mlp(x)[:, 1:2], mlp(x[:, 1:2]))  # positions are independent
 
 
 @pytest.mark.parametrize("name", ["relu", "swiglu"])

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
 from clearhead.nn.norm import BatchNorm, InstanceNorm, NoNorm, Norm, NormName, build_norm, norms_of
@@ -155,11 +156,34 @@ def test_batch_norm_running_statistics_move_once_a_forward_and_not_backward() ->
     assert torch.equal(norm.running_mean, mean)
 
 
-def test_batch_norm_needs_two_real_pieces() -> None:
-    mask = torch.tensor([[True, False], [False, False]])
-    with pytest.raises(ValueError, match="batch norm in training needs 2 real pieces or more, got 1"):
-        BatchNorm(D, eps=1e-5)(torch.randn(2, 2, D), mask)
-    BatchNorm(D, eps=1e-5).eval()(torch.randn(2, 2, D), mask)
+@pytest.mark.parametrize("width", [1, 3])
+def test_one_real_piece_in_a_batch_becomes_beta_and_moves_no_statistics(width: int) -> None:
+    norm = build("batch")
+    before = {name: tensor.clone() for name, tensor in norm.named_buffers()}
+    x = torch.randn(1, width, D, dtype=torch.float64, requires_grad=True)
+    out = norm(x, None if width == 1 else torch.arange(width)[None] == 1)
+    assert_near(out[0, width // 2], norm.bias)
+    assert_near(out.sum(), norm.bias.sum())
+    out.square().sum().backward()
+    assert x.grad.isfinite().all()
+    assert all(torch.equal(before[name], tensor) for name, tensor in norm.named_buffers())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("training", [True, False])
+def test_no_shape_depends_on_what_is_padding(name: NormName, training: bool) -> None:
+    with FakeTensorMode():
+        norm = build_norm(name, D, groups=3).train(training)
+        x, mask = torch.ones(2, 4, D, requires_grad=True), torch.ones(2, 4, dtype=torch.bool)
+        norm(x, mask).sum().backward()
+        assert x.grad.shape == x.shape
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_needs_mask_says_the_truth(name: NormName) -> None:
+    x, mask = torch.randn(2, 4, D, dtype=torch.float64), torch.tensor([[True] * 4, [True, True, False, False]])
+    alike = torch.allclose(build(name).train()(x, mask)[mask], build(name).train()(x)[mask])
+    assert alike is not build(name).needs_mask
 
 
 @pytest.mark.parametrize("name", NAMES)

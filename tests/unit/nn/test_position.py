@@ -1,6 +1,7 @@
 """Positions: tables, rotation and ALiBi against their papers' formulas."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -8,9 +9,12 @@ import torch
 from clearhead.nn.position import (
     Alibi,
     LearnedPosition,
+    PositionName,
     Rotary,
     SinusoidalPosition,
     build_position,
+    build_rotary,
+    build_score_bias,
     sinusoidal_table,
 )
 
@@ -38,10 +42,27 @@ def test_tables_are_looked_up_and_only_the_learned_one_is_saved() -> None:
     assert list(learned.state_dict()) == ["weight"]
 
 
-def test_what_is_added_is_built_by_name() -> None:
-    assert isinstance(build_position("learned", 5, 4), LearnedPosition)
-    assert isinstance(build_position("sinusoidal", 5, 4), SinusoidalPosition)
-    assert [build_position(name, 5, 4) for name in ("rotary", "alibi", "none")] == [None] * 3
+def test_a_position_acts_in_its_place_and_in_no_other() -> None:
+    places = {
+        name: [type(part).__name__ for part in parts if part is not None]
+        for name in get_args(PositionName)
+        if (parts := (build_position(name, 5, 4), build_rotary(name, 4, 5), build_score_bias(name, 2)))
+    }
+    assert places == {
+        "sinusoidal": ["SinusoidalPosition"],
+        "learned": ["LearnedPosition"],
+        "rotary": ["Rotary"],
+        "alibi": ["Alibi"],
+        "none": [],
+    }
+
+
+def test_what_is_built_has_its_sizes() -> None:
+    rotary, bias = build_rotary("rotary", 4, 5, theta=50.0), build_score_bias("alibi", 2)
+    assert rotary is not None
+    assert bias is not None
+    torch.testing.assert_close(rotary.cos, Rotary(4, 5, theta=50.0).cos)
+    torch.testing.assert_close(bias.slopes, Alibi(2).slopes)
 
 
 def test_rotary_is_complex_multiplication() -> None:

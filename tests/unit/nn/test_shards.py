@@ -1,4 +1,4 @@
-"""Tensors of one process are whole already; parts of several are gathered and cut in train/test_distributed.py."""
+"""Plain tensors, which every process has whole; training/test_distributed.py tests sharded ones."""
 
 import torch
 

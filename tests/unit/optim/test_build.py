@@ -17,11 +17,11 @@ NAMES = ["sgd", "adam", "adamw", "muon"]
 
 
 class Net(nn.Module):
-    """A table tied to its output layer, a matrix, a norm, a frozen matrix; ``order`` is that of registration."""
+    """A table tied to its output layer, a matrix, a norm and a frozen matrix, registered in ``order``."""
 
     def __init__(self, order: str = "embed inner norm frozen lm_head") -> None:
         super().__init__()
-        made: dict[str, nn.Module] = {
+        modules: dict[str, nn.Module] = {
             "embed": nn.Embedding(7, 4),
             "inner": nn.Linear(4, 4),
             "norm": build_norm("layer", 4),
@@ -29,7 +29,7 @@ class Net(nn.Module):
             "lm_head": nn.Linear(4, 7, bias=False),
         }
         for name in order.split():
-            self.add_module(name, made[name])
+            self.add_module(name, modules[name])
         self.lm_head.weight = self.embed.weight
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -51,8 +51,8 @@ def train(model: nn.Module, step: Callable[[], None], steps: range) -> None:
 
 def test_matrices_decay_and_vectors_do_not() -> None:
     groups, names = parameter_groups(net(), 0.1, lr=0.5)
-    found = [({names[param] for param in group["params"]}, group["weight_decay"]) for group in groups]
-    assert found == [({"embed.weight", "inner.weight"}, 0.1), ({"inner.bias", "norm.weight", "norm.bias"}, 0.0)]
+    members = [({names[param] for param in group["params"]}, group["weight_decay"]) for group in groups]
+    assert members == [({"embed.weight", "inner.weight"}, 0.1), ({"inner.bias", "norm.weight", "norm.bias"}, 0.0)]
 
 
 def test_every_parameter_of_a_transformer_is_updated_once() -> None:
@@ -119,16 +119,16 @@ def test_each_parameter_has_its_own_rate_by_name(name: str) -> None:
     optimizers = build_optimizers(model, OptimConfig(name=name, weight_decay=0.1), 0.4, lambda key: rates.get(key, 1.0))
     for factor in (0.5, 1.0):
         optimizers.set_lr_factor(factor)
-        found = {
+        groups_of = {
             optimizers.names[param]: (group["lr"], group["weight_decay"])
             for part in optimizers.parts
             for group in part.param_groups
             for param in group["params"]
         }
-        assert {key: lr for key, (lr, _) in found.items()} == {
+        assert {key: lr for key, (lr, _) in groups_of.items()} == {
             key: pytest.approx(0.4 * factor * rates.get(key, 1.0)) for key in optimizers.names.values()
         }
-    assert {key for key, (_, decay) in found.items() if decay} == {"embed.weight", "inner.weight"}
+    assert {key for key, (_, decay) in groups_of.items() if decay} == {"embed.weight", "inner.weight"}
     assert optimizers.set_lr_factor(1.0) == pytest.approx(0.4), "what is shown is the rate of the fastest"
 
 
@@ -167,13 +167,13 @@ def test_state_goes_by_name_even_when_parameters_are_reordered(name: str) -> Non
     after = build_optimizers(second, config, 0.05)
     assert list(after.names.values()) != list(before.names.values())
     after.load_state_tensors(saved)
-    found = after.state_tensors()
-    assert set(found) == set(saved)
-    assert all(torch.equal(found[key], saved[key]) for key in saved)
+    loaded = after.state_tensors()
+    assert set(loaded) == set(saved)
+    assert all(torch.equal(loaded[key], saved[key]) for key in saved)
     train(second, after.step, range(3, 6))
     resumed = dict(second.named_parameters())
     assert all(torch.equal(param, resumed[key]) for key, param in straight.named_parameters())
-    assert all(torch.equal(before.state_tensors()[key], saved[key]) for key in saved)  # a copy, not a share
+    assert all(torch.equal(before.state_tensors()[key], saved[key]) for key in saved)  # loading copied the tensors
 
 
 def test_state_names_and_a_foreign_one() -> None:
@@ -182,17 +182,17 @@ def test_state_names_and_a_foreign_one() -> None:
     assert optimizers.state_tensors() == {}
     assert optimizers.without_state() == list(optimizers.names.values())
     train(model, optimizers.step, range(1))
-    found = set(optimizers.state_tensors())
-    assert {"momentum_buffer/inner.weight", "step/norm.bias", "exp_avg/embed.weight", "exp_avg_sq/inner.bias"} <= found
+    keys = set(optimizers.state_tensors())
+    assert {"momentum_buffer/inner.weight", "step/norm.bias", "exp_avg/embed.weight", "exp_avg_sq/inner.bias"} <= keys
     state = optimizers.state_tensors()
     moved = {key.replace("inner.weight", "outer.weight"): value for key, value in state.items()}
-    for given, problem in [
+    for tensors, problem in [
         (moved, "optimizer state of an unknown parameter 'outer"),
         ({**state, "momentum_buffer/inner.weight": torch.zeros(2)}, "momentum_buffer/inner.weight has shape"),
         ({**state, "exp_avg/inner.weight": torch.zeros(2)}, "'inner.weight' is exp_avg, momentum_buffer"),
     ]:
         with pytest.raises(ModelError, match=problem):
-            optimizers.load_state_tensors(given)
+            optimizers.load_state_tensors(tensors)
     del state["momentum_buffer/inner.weight"]
     optimizers.load_state_tensors(state)
     with pytest.raises(ModelError, match=r"optimizer state of parameter 'inner\.weight' is missing"):

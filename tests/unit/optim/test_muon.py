@@ -28,9 +28,14 @@ def test_products_in_lower_precision_are_near() -> None:
     torch.testing.assert_close(out, orthogonalize(matrix.double()).float(), atol=0.03, rtol=0)
 
 
-def test_bfloat16_is_for_hardware_that_has_it() -> None:
-    has = torch.cpu._is_avx512_bf16_supported()
-    assert product_dtype("cpu") == (torch.bfloat16 if has else torch.float32)
+def test_bfloat16_is_for_hardware_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for capabilities, dtype in (
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": False}, torch.float32),
+        ({}, torch.float32),
+    ):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=capabilities: has)
+        assert product_dtype.__wrapped__("cpu") == dtype
     assert product_dtype("mps") == torch.float32
 
 

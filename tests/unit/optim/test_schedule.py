@@ -1,4 +1,4 @@
-"""Schedules: values at key points, closed forms, and no jump where there should be none."""
+"""Schedules: values at key points, closed forms, no unintended jumps."""
 
 import math
 from typing import get_args
@@ -27,8 +27,8 @@ RUN = {"warmup_steps": 100, "max_steps": 1100}
     ],
 )
 def test_key_points(name: ScheduleName, expected: dict[int, float]) -> None:
-    found = {step: lr_factor(name, step, **RUN, min_factor=0.1, cycle_steps=100) for step in expected}
-    assert found == pytest.approx(expected)
+    factors = {step: lr_factor(name, step, **RUN, min_factor=0.1, cycle_steps=100) for step in expected}
+    assert factors == pytest.approx(expected)
 
 
 def test_inverse_sqrt_is_noam_with_its_peak_at_one() -> None:

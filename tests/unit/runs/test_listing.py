@@ -8,11 +8,11 @@ import pytest
 
 from clearhead.checkpoint import load_checkpoint
 from clearhead.errors import ModelError
-from clearhead.runs.listing import kept_checkpoints
+from clearhead.runs.listing import saved_checkpoints
 
 
 def test_sizes_are_those_of_the_tensors(toy_run: Path) -> None:
-    found = kept_checkpoints(toy_run, verify=True)
+    found = saved_checkpoints(toy_run, verify=True)
     assert [one.step for one in found] == [40, 80, 120]
     assert [one.marks for one in found] == [[], [], ["best", "latest"]]
     assert [bool(one.scores) for one in found] == [False, False, True], "the run was judged at its end alone"
@@ -36,12 +36,12 @@ def test_damage_is_found_in_one_and_the_others_are_listed(toy_run: Path, tmp_pat
     file.write_bytes(content)
     (folder / "step-00000040" / "state.json").write_text("{")
     (folder / "best").write_text("nothing")
-    assert [bool(one.problem) for one in kept_checkpoints(run)] == [True, False, False], "a header is not a checksum"
-    found = kept_checkpoints(run, verify=True)
+    assert [bool(one.problem) for one in saved_checkpoints(run)] == [True, False, False], "a header is not a checksum"
+    found = saved_checkpoints(run, verify=True)
     assert ["state.json" in found[0].problem, "does not match the checksum" in found[1].problem] == [True, True]
     assert [found[0].step, found[2].marks, found[2].problem] == [None, ["latest"], ""]
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"it has no recipe\.toml"):
-        kept_checkpoints(tmp_path)
+        saved_checkpoints(tmp_path)

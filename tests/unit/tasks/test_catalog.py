@@ -6,21 +6,23 @@ import pytest
 
 from clearhead.config import merge
 from clearhead.errors import UsageError
-from clearhead.tasks.catalog import prepare_job, resolve, task_of
+from clearhead.tasks.catalog import family_of_recipe, prepare_job, resolve
+from clearhead.tasks.masked.family import MASKED
+from clearhead.tasks.translation.family import TRANSLATION
 from clearhead.tasks.translation.job import TranslationJob
 from tests.toy import RECIPE
 
 
 def test_a_recipe_without_a_task_is_for_translation(toy_data: Path) -> None:
-    assert task_of({}, "here") == "translation"
+    assert family_of_recipe({}, "here") is TRANSLATION
     assert isinstance(prepare_job(RECIPE, "here", toy_data), TranslationJob)
 
 
 def test_an_unknown_task_is_named() -> None:
     with pytest.raises(UsageError, match=r"^here: task = 'translating': must be .*did you mean 'translation'"):
-        task_of({"task": "translating"}, "here")
-    with pytest.raises(UsageError, match=r"it is of clearhead 99, this is"):
-        task_of({"task": "video", "clearhead": "99"}, "here")
+        family_of_recipe({"task": "translating"}, "here")
+    with pytest.raises(UsageError, match=r"it was written by clearhead 99, this is"):
+        family_of_recipe({"task": "video", "clearhead": "99"}, "here")
 
 
 @pytest.mark.parametrize("task", ["translation", "rnn_translation", "ngram"])
@@ -28,8 +30,8 @@ def test_what_learns_from_scratch_refuses_a_start(task: str) -> None:
     with pytest.raises(
         UsageError, match=rf"^here: start = 'runs/x': the task {task} learns from scratch, only language_"
     ):
-        task_of({"task": task, "start": "runs/x"}, "here")
-    assert task_of({"task": "masked", "start": "runs/x"}, "here") == "masked"
+        family_of_recipe({"task": task, "start": "runs/x"}, "here")
+    assert family_of_recipe({"task": "masked", "start": "runs/x"}, "here") is MASKED
 
 
 def test_defaults_are_filled_in() -> None:

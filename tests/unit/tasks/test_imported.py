@@ -7,7 +7,7 @@ import pytest
 
 from clearhead.data.labelled import Labels
 from clearhead.errors import ModelError
-from clearhead.tasks.imported import read_model
+from clearhead.tasks.catalog import read_model
 from tests.foreign import write_bert, write_gpt2
 
 
@@ -30,15 +30,17 @@ def test_what_ours_cannot_represent(tmp_path: Path) -> None:
 
 
 def test_a_long_context_does_not_break_the_recipe(tmp_path: Path) -> None:
-    found = read_model(write_gpt2(tmp_path, n_positions=5000))
+    _, found = read_model(write_gpt2(tmp_path, n_positions=5000))
     assert found.recipe.train.batch_tokens == 5000
 
 
 def test_a_classifier_has_its_labels_and_may_be_for_pairs(tmp_path: Path) -> None:
-    found = read_model(write_bert(tmp_path / "two", "BertForSequenceClassification"))
-    assert (found.recipe.task, found.labels) == ("classify", Labels(("LABEL_0", "LABEL_1"), None))
-    single = read_model(write_bert(tmp_path / "one", "BertForSequenceClassification", type_vocab_size=1, num_labels=1))
-    assert single.labels == Labels((), False)
+    _, found = read_model(write_bert(tmp_path / "two", "BertForSequenceClassification"))
+    assert (found.recipe.task, found.parts.labels) == ("classify", Labels(("LABEL_0", "LABEL_1"), None))
+    _, single = read_model(
+        write_bert(tmp_path / "one", "BertForSequenceClassification", type_vocab_size=1, num_labels=1)
+    )
+    assert single.parts.labels == Labels((), False)
 
 
 def test_labels_of_pieces_are_for_no_run(tmp_path: Path) -> None:

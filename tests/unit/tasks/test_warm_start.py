@@ -12,9 +12,11 @@ from clearhead.errors import ModelError, UsageError
 from clearhead.models.bert import BertConfig
 from clearhead.nn.layer import BlockConfig
 from clearhead.nn.lora import LoraLinear
-from clearhead.tasks.language_model.job import LanguageModelJob, prepare_language_model
+from clearhead.tasks.catalog import prepare_job
+from clearhead.tasks.language_model.family import LANGUAGE_MODEL
+from clearhead.tasks.language_model.job import LanguageModelJob
 from clearhead.tasks.language_model.neural import LanguageModel
-from clearhead.tasks.masked.job import prepare_masked
+from clearhead.tasks.masked.family import MASKED
 from clearhead.tasks.masked.model import MaskedModel
 from clearhead.tasks.warm_start import open_start, with_rates
 from clearhead.verbs.train import train_run
@@ -36,20 +38,20 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepared(text: Path, start: Path, **changes: Any) -> LanguageModelJob:
-    return prepare_language_model(merge(TREE, {"start": str(start), **changes}), "here", text)
+    return prepare_job(merge(TREE, {"start": str(start), **changes}), "here", text)
 
 
 @pytest.mark.parametrize("write", [write_gpt2, write_llama])
 def test_a_foreign_model_is_trained_further(write: Any, text: Path, tmp_path: Path) -> None:
     folder = write(tmp_path / "theirs")
     job = prepared(text, folder, model={"dropout": 0.2})
-    start = open_start(folder, task="language_model")
+    start = open_start(folder, LANGUAGE_MODEL, "language_model")
     assert job.taken is not None
     assert (job.taken.new, job.taken.left) == ([], [])
     assert job.recipe.tokenizer.kind == "adopted"
     assert job.model.config.dropout == 0.2
     assert torch.equal(job.model.embedding.tokens.weight, start.tensors["embedding.tokens.weight"])
-    assert job.train.begin == start.tokenizer.begin
+    assert job.train.begin == start.parts.tokenizer.begin
     (tmp_path / "run").mkdir()
     train_run(job, tmp_path / "run")
     before = job.state.scores["loss"]
@@ -58,7 +60,7 @@ def test_a_foreign_model_is_trained_further(write: Any, text: Path, tmp_path: Pa
     assert isinstance(again, LanguageModelJob)
     assert again.state.scores["loss"] < before
     model = LanguageModel.load(tmp_path / "run")
-    assert model.tokenizer.fingerprint == start.tokenizer.fingerprint
+    assert model.tokenizer.fingerprint == start.parts.tokenizer.fingerprint
     assert model.generate(["He eats"])[0].ids
 
 
@@ -78,8 +80,8 @@ def test_lora_on_a_foreign_bert_trains_products_and_heads_and_is_merged(tmp_path
     folder, data = write_bert(tmp_path / "theirs", "BertModel"), tmp_path / "text.txt"
     data.write_text("".join(f"He eats an apple.\nDon't you, {number}?\n\n" for number in range(60)), encoding="utf-8")
     tree = {**TREE, "task": "masked", "data": {"separator": "blank_line"}, "start": str(folder)}
-    job = prepare_masked(merge(tree, {"masked": {"lora": {"rank": 2}}, "train": {"lr": 1e-2}}), "here", data)
-    plain = prepare_masked(tree, "here", data)
+    job = prepare_job(merge(tree, {"lora": {"rank": 2}, "train": {"lr": 1e-2}}), "here", data)
+    plain = prepare_job(tree, "here", data)
     ids = torch.tensor([[2, 9, 12, 3]])
     assert torch.equal(job.model.eval().bert(ids), plain.model.eval().bert(ids)), "as the model it starts from"
     before = {name: tensor.clone() for name, tensor in job.model.state_dict().items()}
@@ -93,11 +95,11 @@ def test_lora_on_a_foreign_bert_trains_products_and_heads_and_is_merged(tmp_path
     loaded = MaskedModel.load(tmp_path / "run", checkpoint="latest", device="cpu").model
     assert not any(isinstance(module, LoraLinear) for module in loaded.modules())
     torch.testing.assert_close(loaded(ids).mlm, job.model.eval()(ids).mlm, rtol=0, atol=1e-5)
-    assert open_start(tmp_path / "run", task="masked").tensors.keys() == dict(plain.model.named_parameters()).keys()
+    assert open_start(tmp_path / "run", MASKED, "masked").tensors.keys() == dict(plain.model.named_parameters()).keys()
     with pytest.raises(UsageError, match=r"lora.targets = \['x'\]: no linear layer has such a name"):
-        prepare_masked(merge(tree, {"masked": {"lora": {"targets": ["x"]}}}), "here", data)
+        prepare_job(merge(tree, {"lora": {"targets": ["x"]}}), "here", data)
     with pytest.raises(UsageError, match=r"lora: adapts a trained model; name it with start \(--from RUN\)"):
-        prepare_masked(merge(tree, {"masked": {"lora": {}}, "start": "", "model": {"max_seq_len": 64}}), "here", data)
+        prepare_job(merge(tree, {"lora": {}, "start": "", "model": {"max_seq_len": 64}}), "here", data)
 
 
 def test_what_it_cannot_start_from(text: Path, toy_run: Path, tmp_path: Path) -> None:
@@ -109,7 +111,7 @@ def test_what_it_cannot_start_from(text: Path, toy_run: Path, tmp_path: Path) ->
         prepared(text, text)
     folder = write_gpt2(tmp_path)
     with pytest.raises(ModelError, match="a model of the task rnn_language_model is needed, not 'language_model'"):
-        open_start(folder, task="rnn_language_model")
+        open_start(folder, LANGUAGE_MODEL, "rnn_language_model")
     with pytest.raises(UsageError, match=r"train.batch_tokens = 32: must be at least model.max_seq_len = 64"):
         prepared(text, folder, train={"batch_tokens": 32})
     assert prepared(text, folder, train={"batch_tokens": 64}).recipe.model.max_seq_len == 64, "its own counts alone"
@@ -121,8 +123,8 @@ def test_a_foreign_bert_is_pretrained_further(tmp_path: Path) -> None:
     data.write_text("".join(f"He eats an apple.\nDon't you, {number}?\n\n" for number in range(60)), encoding="utf-8")
     rates = {"dropout": 0.0, "block": {"attn_dropout": 0.0}}
     tree = {**TREE, "task": "masked", "data": {"separator": "blank_line"}, "model": rates, "start": str(folder)}
-    job = prepare_masked(merge(tree, {"train": {"batch_tokens": 600}}), "here", data)
-    start = open_start(folder, task="masked")
+    job = prepare_job(merge(tree, {"train": {"batch_tokens": 600}}), "here", data)
+    start = open_start(folder, MASKED, "masked")
     assert job.taken is not None
     assert {name.split(".")[0] for name in job.taken.new} == {"mlm_head", "nsp_head"}
     assert (job.model.config.dropout, job.model.config.block.attn_dropout, job.model.config.d_model) == (0.0, 0.0, 32)
@@ -133,9 +135,9 @@ def test_a_foreign_bert_is_pretrained_further(tmp_path: Path) -> None:
     again = resumed(tmp_path / "run", data, max_steps=12)
     train_run(again, tmp_path / "run")
     assert again.progress.scores["loss"] < before
-    assert MaskedModel.load(tmp_path / "run").tokenizer.fingerprint == start.tokenizer.fingerprint
-    with pytest.raises(ModelError, match="a model of the task language_model is needed, not 'masked'"):
-        open_start(folder, task="language_model")
+    assert MaskedModel.load(tmp_path / "run").tokenizer.fingerprint == start.parts.tokenizer.fingerprint
+    with pytest.raises(ModelError, match=r"config\.json: model_type = 'bert': must be 'gpt2' or 'llama'"):
+        open_start(folder, LANGUAGE_MODEL, "language_model")
 
 
 def test_shorter_rows_are_the_first_of_the_same_model(text: Path, tmp_path: Path) -> None:
@@ -151,8 +153,8 @@ def test_shorter_rows_are_the_first_of_the_same_model(text: Path, tmp_path: Path
     assert next(cut.batches(0, 0)).ids.shape[1] <= 16
     (tmp_path / "run").mkdir()
     train_run(cut, tmp_path / "run")
-    again = open_start(tmp_path / "run", task="language_model")
-    assert again.recipe.model == cut.recipe.model
+    again = open_start(tmp_path / "run", LANGUAGE_MODEL, "language_model")
+    assert again.config == cut.recipe.model
     assert prepared(text, folder, train={"batch_tokens": 32}, model={"max_seq_len": 32}).recipe.train.batch_tokens == 32
     with pytest.raises(UsageError, match=rf"^model.max_seq_len = 65: start '{folder}' has 64, and its weights fit"):
         prepared(text, folder, model={"max_seq_len": 65})
@@ -188,12 +190,12 @@ def test_masked_rows_may_be_shorter(tmp_path: Path) -> None:
     folder, data = write_bert(tmp_path / "theirs", "BertModel"), tmp_path / "text.txt"
     data.write_text("".join(f"He eats an apple.\nDon't you, {number}?\n\n" for number in range(60)), encoding="utf-8")
     tree = {**TREE, "task": "masked", "data": {"separator": "blank_line"}, "start": str(folder)}
-    whole, cut = (prepare_masked(merge(tree, {"model": size}), "here", data) for size in ({}, {"max_seq_len": 12}))
+    whole, cut = (prepare_job(merge(tree, {"model": size}), "here", data) for size in ({}, {"max_seq_len": 12}))
     assert max(batch.ids.shape[1] for batch in cut.batches(0, 0)) == 12
     ids = torch.tensor([[2, 9, 12, 3]])
     assert torch.equal(cut.model.eval().bert(ids), whole.model.eval().bert(ids))
     with pytest.raises(UsageError, match=r"^model.n_segments = 3: start '.*' has 2, and its weights fit nothing else"):
-        prepare_masked(merge(tree, {"model": {"n_segments": 3}}), "here", data)
+        prepare_job(merge(tree, {"model": {"n_segments": 3}}), "here", data)
 
 
 def test_rates_are_kept_at_any_depth() -> None:

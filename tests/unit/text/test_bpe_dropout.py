@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from clearhead.text.bpe_dropout import BpeDropout
-from clearhead.text.pipeline import Kind
+from clearhead.text.pipeline import TokenizerKind
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 MERGES = [("a", "b"), ("b", "c"), ("ab", "c"), ("abc", "ab"), ("c", "ab")]
@@ -32,17 +32,17 @@ def test_distribution_is_the_papers() -> None:
     n, p, word = 6_000, 0.3, "abcabc"
     names = {i: piece for piece, i in IDS.items()}
     ours = BpeDropout(IDS, MERGES, p=p, unk=3)
-    found = Counter(tuple(names[i] for i in ours.encode([word], seed)) for seed in range(n))
+    counts = Counter(tuple(names[i] for i in ours.encode([word], seed)) for seed in range(n))
     draw = random.Random(0)
     expected = Counter(by_the_paper(word, p, draw) for _ in range(n))
     assert len(expected) > 5
-    for split in expected | found:
-        assert abs(found[split] - expected[split]) < 5 * (expected[split] + found[split] + 10) ** 0.5, split
+    for split in expected | counts:
+        assert abs(counts[split] - expected[split]) < 5 * (expected[split] + counts[split] + 10) ** 0.5, split
 
 
 @pytest.mark.parametrize("count", [400, pytest.param(3000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", ["byte_bpe", "bpe"])
-def test_without_dropping_it_equals_encode_on_real_text(kind: Kind, count: int, shared_data: Path) -> None:
+def test_without_dropping_it_equals_encode_on_real_text(kind: TokenizerKind, count: int, shared_data: Path) -> None:
     folder = shared_data / "tatoeba-zh-en"
     lines = [x for s in ("zh", "en") for x in (folder / f"train.{s}").read_text("utf-8").split("\n")[:count]]
     tokenizer = Tokenizer.train(lines[::2], TokenizerConfig(kind=kind, vocab_size=2000))

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from clearhead.text.phrase import Automaton, Spellings
-from clearhead.text.tokenizer import Kind, Tokenizer, TokenizerConfig
+from clearhead.text.tokenizer import Tokenizer, TokenizerConfig, TokenizerKind
 
 EOS = 0
 TEXTS = [
@@ -69,12 +69,12 @@ def test_every_text_of_a_small_alphabet(phrases: list[str], alphabet: str) -> No
 
 def test_no_segmentation_goes_unseen() -> None:
     pieces = ["+", "-", "++", "+-", "-+", "+-+", "--"]
-    automaton, found = find("+-+-", *pieces), set()
+    automaton, matched = find("+-+-", *pieces), set()
     for ids in itertools.product(range(1, len(pieces) + 1), repeat=4):
         text = "".join(pieces[index - 1] for index in ids)
         assert automaton.contains(ids) is ("+-+-" in text), text
-        found.add("+-+-" in text)
-    assert found == {False, True}
+        matched.add("+-+-" in text)
+    assert matched == {False, True}
 
 
 def test_left_counts_the_fewest_pieces_and_ways_lead_there() -> None:
@@ -104,7 +104,7 @@ def test_left_counts_the_fewest_pieces_and_ways_lead_there() -> None:
 
 
 @pytest.mark.parametrize("kind", ["byte_bpe", "bpe", "char", "wordpiece", "unigram"])
-def test_spellings_are_what_a_tokenizer_adds(kind: Kind) -> None:
+def test_spellings_are_what_a_tokenizer_adds(kind: TokenizerKind) -> None:
     tokenizer = Tokenizer.train(TEXTS * 3, TokenizerConfig(kind=kind, vocab_size=300))
     spellings = Spellings.of(tokenizer)
     assert len(spellings.pieces) == tokenizer.vocab_size

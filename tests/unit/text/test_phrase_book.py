@@ -4,12 +4,12 @@ import pytest
 
 from clearhead.errors import ClearheadError, DataError, UsageError
 from clearhead.text.phrase_book import Demand, PhraseBook, Phrases
-from clearhead.text.tokenizer import Kind, Tokenizer, TokenizerConfig
+from clearhead.text.tokenizer import Tokenizer, TokenizerConfig, TokenizerKind
 
 LINES = ["I ate two green apples.", "An apple, an applesauce!", "我吃了一个青苹果。", "Don't eat it."] * 4
 
 
-def tokenizer_of(kind: Kind = "byte_bpe") -> Tokenizer:
+def tokenizer_of(kind: TokenizerKind = "byte_bpe") -> Tokenizer:
     return Tokenizer.train(LINES, TokenizerConfig(kind=kind, vocab_size=300, normalization="halfwidth"))
 
 
@@ -30,7 +30,7 @@ def demands(
 
 
 @pytest.mark.parametrize("kind", ["byte_bpe", "bpe", "char", "wordpiece", "unigram"])
-def test_phrases_are_found_as_words_of_every_kind_of_pieces(kind: Kind) -> None:
+def test_phrases_are_found_as_words_of_every_kind_of_pieces(kind: TokenizerKind) -> None:
     tokenizer = tokenizer_of(kind)
     book = PhraseBook(tokenizer)
     for phrase, there in [
@@ -51,13 +51,15 @@ def test_phrases_are_found_as_words_of_every_kind_of_pieces(kind: Kind) -> None:
 
 
 def test_phrases_are_for_all_texts_or_for_each(book: PhraseBook) -> None:
-    assert [list(one.required) for one in demands(book, ["apple", "it"], count=2)] == [["apple", "it"]] * 2
+    assert [list(demand.required) for demand in demands(book, ["apple", "it"], count=2)] == [["apple", "it"]] * 2
     each = demands(book, [["apple"], [], ["it", "apple"]], [["eat"], ["eat"], []], count=3)
-    assert [list(one.required) for one in each] == [["apple"], [], ["it", "apple"]]
-    assert [one.avoided is None for one in each] == [False, False, True]
+    assert [list(demand.required) for demand in each] == [["apple"], [], ["it", "apple"]]
+    assert [demand.avoided is None for demand in each] == [False, False, True]
     assert each[0].required["apple"] is each[2].required["apple"], "made once"
-    assert [one.pieces == 0 for one in each] == [False, True, False]
-    assert [list(one.required) for one in demands(book, "apple", count=2)] == [["apple"]] * 2, "one, not its letters"
+    assert [demand.pieces == 0 for demand in each] == [False, True, False]
+    assert [list(demand.required) for demand in demands(book, "apple", count=2)] == [["apple"]] * 2, (
+        "one, not its letters"
+    )
     assert demands(book, count=2) == [Demand(), Demand()]
 
 

@@ -5,43 +5,43 @@ import sys
 
 import pytest
 
-from clearhead.text.pipeline import BYTE_CHARS, Kind, Learned, build, train
+from clearhead.text.pipeline import BYTE_CHARS, Learned, TokenizerKind, build, learn
 from clearhead.text.special import SPECIALS
 
 LINES = ["我吃了一个苹果。", "he eats an apple, don't you?", "他们吃苹果", "an apple </s> a day"] * 5
-KINDS: list[Kind] = ["char", "byte_bpe", "bpe", "wordpiece", "unigram"]
+KINDS: list[TokenizerKind] = ["char", "byte_bpe", "bpe", "wordpiece", "unigram"]
 
 
-def learn(lines: list[str], kind: Kind, vocab_size: int, *, least: int = 2) -> Learned:
-    return train(lines, kind, specials=SPECIALS, vocab_size=vocab_size, min_frequency=least)
+def learned_from(lines: list[str], kind: TokenizerKind, vocab_size: int, *, least: int = 2) -> Learned:
+    return learn(lines, kind, specials=SPECIALS, vocab_size=vocab_size, min_frequency=least)
 
 
 @pytest.mark.parametrize(
     ("kind", "vocab_size"),
     [(kind, size) for kind in KINDS for size in (8, 11, 40, 270) if kind != "byte_bpe" or size > 260],
 )
-def test_never_more_than_vocab_size(kind: Kind, vocab_size: int) -> None:
-    learned = learn(LINES, kind, vocab_size)
+def test_never_more_than_vocab_size(kind: TokenizerKind, vocab_size: int) -> None:
+    learned = learned_from(LINES, kind, vocab_size)
     learned.check(kind)
     assert build(kind, learned, SPECIALS).get_vocab_size() == 4 + len(learned.pieces) <= vocab_size
 
 
 def test_rare_characters_get_no_piece() -> None:
-    assert "罕" not in learn([*LINES, "罕见"], "char", 300).pieces
-    assert "罕" in learn([*LINES, "罕见"], "char", 300, least=1).pieces
+    assert "罕" not in learned_from([*LINES, "罕见"], "char", 300).pieces
+    assert "罕" in learned_from([*LINES, "罕见"], "char", 300, least=1).pieces
 
 
 def test_pieces_do_not_bridge_characters_without_one() -> None:
-    learned = learn(["ab罕cd", "ab稀cd", "ab少cd"], "bpe", 300)
+    learned = learned_from(["ab罕cd", "ab稀cd", "ab少cd"], "bpe", 300)
     assert "ab" in learned.pieces
     assert not any("bc" in piece for piece in learned.pieces)
 
 
 @pytest.mark.parametrize("kind", ["char", "byte_bpe", "bpe", "wordpiece"])
-def test_same_text_same_pieces_in_another_process(kind: Kind) -> None:
+def test_same_text_same_pieces_in_another_process(kind: TokenizerKind) -> None:
     # another process has other hash seeds, which is where the library's chance comes from
     sizes = f"specials={SPECIALS!r}, vocab_size=300, min_frequency=2"
-    code = f"from clearhead.text.pipeline import train; print(train({LINES!r}, {kind!r}, {sizes}))"
+    code = f"from clearhead.text.pipeline import learn; print(learn({LINES!r}, {kind!r}, {sizes}))"
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(2)]
     assert runs[0] == runs[1] != b""
 
@@ -69,6 +69,6 @@ def test_byte_characters_are_the_librarys() -> None:
         ("unigram", Learned(["a", "b"], scores=[-1.0])),
     ],
 )
-def test_what_does_not_fit_is_refused(kind: Kind, learned: Learned) -> None:
+def test_what_does_not_fit_is_refused(kind: TokenizerKind, learned: Learned) -> None:
     with pytest.raises(ValueError, match=r"must be|surrogates"):
         learned.check(kind)

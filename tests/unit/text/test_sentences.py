@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clearhead.text.sentences import split_sentences
@@ -38,6 +38,7 @@ def test_ends(parts: list[str]) -> None:
     assert split_sentences("".join(parts)) == parts
 
 
+@example('?" "\n1')  # a line break after a quote mark that stands apart
 @given(st.text(alphabet=st.sampled_from("a我A1 .!?。！？…”\"')\n")) | st.text())
 def test_nothing_is_lost(text: str) -> None:
     parts = split_sentences(text)
@@ -58,9 +59,9 @@ def test_nothing_is_lost(text: str) -> None:
     ],
 )
 def test_hostile_text_takes_linear_time(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert "".join(split_sentences(text)) == text
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_real_text_is_cut_and_kept(shared_data: Path) -> None:

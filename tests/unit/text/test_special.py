@@ -29,5 +29,5 @@ def test_a_vocabulary_without_padding_is_filled_with_what_it_has() -> None:
 
 def test_importing_them_loads_no_library() -> None:
     code = "import sys, clearhead.text.special; print({'torch', 'numpy', 'tokenizers'} & {*sys.modules})"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "set()"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "set()"

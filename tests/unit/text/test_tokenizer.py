@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from clearhead.config import parse
 from clearhead.errors import DataError, ModelError, UsageError
 from clearhead.text.normalize import Normalization
-from clearhead.text.pipeline import Kind
+from clearhead.text.pipeline import TokenizerKind
 from clearhead.text.special import SPECIALS
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 from tests.limits import HANGS
@@ -28,7 +28,7 @@ LINES = [
     "a well-known apple (red) </s> <pad>x</s>",
     "<unk><s>",
 ] * 4
-KINDS: list[Kind] = ["char", "byte_bpe", "bpe", "wordpiece", "unigram"]
+KINDS: list[TokenizerKind] = ["char", "byte_bpe", "bpe", "wordpiece", "unigram"]
 TRAINED = {kind: Tokenizer.train(LINES, TokenizerConfig(kind=kind, vocab_size=400)) for kind in KINDS}
 NASTY = [
     "",
@@ -66,7 +66,7 @@ def test_byte_bpe_is_lossless_on_nasty_text(text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["byte_bpe", "bpe", "unigram", "wordpiece", "char"])
-def test_a_text_inside_another_begins_no_word_by_itself(kind: Kind) -> None:
+def test_a_text_inside_another_begins_no_word_by_itself(kind: TokenizerKind) -> None:
     tokenizer = Tokenizer.train(["the cat is the cats"] * 9, TokenizerConfig(kind=kind, vocab_size=400))
     for text in (" is", "is the"):
         (inside,) = tokenizer.encode_batch([text], inside=True)
@@ -77,7 +77,7 @@ def test_a_text_inside_another_begins_no_word_by_itself(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", ["char", "bpe", "unigram"])
 @given(text=st.text(alphabet=st.sampled_from(sorted({*"".join(LINES)}))))
-def test_other_kinds_lose_nothing_they_know(kind: Kind, text: str) -> None:
+def test_other_kinds_lose_nothing_they_know(kind: TokenizerKind, text: str) -> None:
     tokenizer = TRAINED[kind]
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
@@ -92,7 +92,7 @@ def test_wordpiece_brings_spaces_back_by_rule(text: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("text", [*SPECIALS, "a</s>", "</s> a", " </s>", " <pad> <unk>", "x<s><pad>x</s>"])
-def test_text_never_becomes_a_special_piece(kind: Kind, text: str) -> None:
+def test_text_never_becomes_a_special_piece(kind: TokenizerKind, text: str) -> None:
     tokenizer = TRAINED[kind]
     ids = tokenizer.encode(text)
     assert ids
@@ -102,7 +102,7 @@ def test_text_never_becomes_a_special_piece(kind: Kind, text: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
-def test_any_ids_decode(kind: Kind, data: st.DataObject) -> None:
+def test_any_ids_decode(kind: TokenizerKind, data: st.DataObject) -> None:
     tokenizer = TRAINED[kind]
     ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1)))
     text = tokenizer.decode(ids)
@@ -119,7 +119,7 @@ def test_ids_outside_the_vocabulary_are_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_batch_equals_one_by_one_and_empty_is_empty(kind: Kind) -> None:
+def test_batch_equals_one_by_one_and_empty_is_empty(kind: TokenizerKind) -> None:
     tokenizer = TRAINED[kind]
     texts = [*LINES[:5], "", *NASTY]
     assert tokenizer.encode_batch(texts) == [tokenizer.encode(text) for text in texts]
@@ -136,7 +136,7 @@ def test_pieces_are_readable() -> None:
 
 
 @pytest.mark.parametrize("kind", ["char", "bpe", "wordpiece", "unigram"])
-def test_unknown_text_is_counted_and_shown(kind: Kind) -> None:
+def test_unknown_text_is_counted_and_shown(kind: TokenizerKind) -> None:
     tokenizer = TRAINED[kind]
     ids = tokenizer.encode("我鑫")
     assert tokenizer.count_unknown(ids) == 1
@@ -144,7 +144,7 @@ def test_unknown_text_is_counted_and_shown(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", ["byte_bpe", "bpe", "unigram"])
-def test_very_long_text(kind: Kind) -> None:
+def test_very_long_text(kind: TokenizerKind) -> None:
     tokenizer = TRAINED[kind]
     for text in ("苹果" * 200_000, "an apple " * 50_000, " " * 200_000):
         assert tokenizer.decode(tokenizer.encode(text)) == text
@@ -166,7 +166,7 @@ def test_normalization_and_lower_case(mode: Normalization, text: str, seen: str)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_bad_lines_are_named(kind: Kind) -> None:
+def test_bad_lines_are_named(kind: TokenizerKind) -> None:
     config = TokenizerConfig(kind=kind, vocab_size=300)
     with pytest.raises(DataError, match=r"line 2: .* position 1"):
         Tokenizer.train(iter(["a", "b\ud800"]), config)
@@ -178,7 +178,7 @@ def test_bad_lines_are_named(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_saved_and_loaded_is_the_same(kind: Kind, tmp_path: Path) -> None:
+def test_saved_and_loaded_is_the_same(kind: TokenizerKind, tmp_path: Path) -> None:
     tokenizer = TRAINED[kind]
     tokenizer.save(tmp_path / "t.json")
     loaded = Tokenizer.load(str(tmp_path / "t.json"))
@@ -190,7 +190,7 @@ def test_saved_and_loaded_is_the_same(kind: Kind, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["char", "byte_bpe", "bpe", "wordpiece"])
-def test_training_twice_gives_the_same_file(kind: Kind, shared_data: Path, tmp_path: Path) -> None:
+def test_training_twice_gives_the_same_file(kind: TokenizerKind, shared_data: Path, tmp_path: Path) -> None:
     lines = (shared_data / "tatoeba-zh-en" / "train.zh").read_text("utf-8").split("\n")[:1500] + LINES
     for name in "ab":
         Tokenizer.train((x for x in lines), TokenizerConfig(kind=kind, vocab_size=900)).save(tmp_path / name)
@@ -266,7 +266,7 @@ def test_damaged_files_are_refused_by_name(case: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_random_damage_never_raises_anything_else(kind: Kind, tmp_path: Path) -> None:
+def test_random_damage_never_raises_anything_else(kind: TokenizerKind, tmp_path: Path) -> None:
     content, draw, path = TRAINED[kind]._content(), random.Random(0), tmp_path / "t.json"
     for _ in range(60):
         edited = bytearray(content)
@@ -308,7 +308,7 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_masked_vocabularies_have_three_special_pieces_more(kind: Kind, tmp_path: Path) -> None:
+def test_masked_vocabularies_have_three_special_pieces_more(kind: TokenizerKind, tmp_path: Path) -> None:
     tokenizer = Tokenizer.train(LINES, TokenizerConfig(kind=kind, vocab_size=400, specials="masked"))
     plain, ids = TRAINED[kind], tokenizer.ids
     assert (ids.cls, ids.sep, ids.mask) == (4, 5, 6)

@@ -32,11 +32,11 @@ def test_words_are_the_same_for_every_kind(kind: Any) -> None:
     config = TokenizerConfig(kind=kind, vocab_size=300, min_frequency=1)
     tokenizer = Tokenizer.train(["the lob known pre", letters], config)
     assert len(tokenizer.encode("unprepared")) > 1
-    found = words(tokenizer, TEXT)
+    cut = words(tokenizer, TEXT)
     if kind == "byte_bpe":  # behind a character in several pieces of bytes no border is seen
-        assert found == " ".join(EXPECTED).replace("我 abc", "我abc").split()
+        assert cut == " ".join(EXPECTED).replace("我 abc", "我abc").split()
     else:
-        assert found == EXPECTED
+        assert cut == EXPECTED
 
 
 def test_a_piece_of_several_characters_is_a_word() -> None:

@@ -13,7 +13,7 @@ from clearhead.loss import LossConfig
 from clearhead.models.rnn import RNNConfig, RNNLanguageModel
 from clearhead.nn.layer import BlockConfig
 from clearhead.nn.norm import Norm
-from clearhead.tasks.translation.recipe import batch_loss
+from clearhead.tasks.translation.recipe import translation_loss
 from clearhead.training.arrangement import (
     _wide,
     arrange,
@@ -24,7 +24,7 @@ from clearhead.training.arrangement import (
     sums_of,
 )
 from clearhead.training.config import MachineConfig, ValidationConfig
-from clearhead.training.distributed import Inside
+from clearhead.training.distributed import LossModule
 from tests.small import VOCAB, random_rows, small, small_gpt
 
 BATCH = collate(random_rows([3, 5, 4], seed=1), random_rows([6, 2, 5], seed=2))
@@ -32,7 +32,7 @@ BATCH = collate(random_rows([3, 5, 4], seed=1), random_rows([6, 2, 5], seed=2))
 
 def gradients(model: nn.Module, inside: nn.Module) -> tuple[float, list[torch.Tensor]]:
     torch.manual_seed(5)
-    loss, _ = inside(lambda: batch_loss(model, BATCH, LossConfig()))  # type: ignore[arg-type]
+    loss, _ = inside(lambda: translation_loss(model, BATCH, LossConfig()))  # type: ignore[arg-type]
     loss.backward()
     return float(loss.detach()), [one.grad for one in model.parameters() if one.grad is not None]
 
@@ -41,7 +41,7 @@ def gradients(model: nn.Module, inside: nn.Module) -> tuple[float, list[torch.Te
 def test_computing_again_draws_the_same_dropout_and_changes_no_bit(words: dict[str, Any]) -> None:
     plain = small(dropout=0.3, block=BlockConfig(**words)).train()
     again = copy.deepcopy(plain)
-    expected = gradients(plain, Inside(plain))
+    expected = gradients(plain, LossModule(plain))
     found = gradients(again, arrange(again, MachineConfig(checkpoint_activations=True)))
     assert found[0] == expected[0]
     assert all(map(torch.equal, found[1], expected[1]))
@@ -52,7 +52,7 @@ def test_computing_again_keeps_the_inputs_of_layers_alone() -> None:
         model, sizes = small(dropout=0.1).train(), []
         inside = arrange(model, machine)
         with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):
-            gradients_of = inside(lambda: batch_loss(model, BATCH, LossConfig()))[0]
+            gradients_of = inside(lambda: translation_loss(model, BATCH, LossConfig()))[0]
         gradients_of.backward()
         return sum(sizes)
 

@@ -1,4 +1,4 @@
-"""The tables ``train`` and ``validation``: what they take and what they refuse."""
+"""The tables ``train`` and ``validation``: which values they accept."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The device: which one, what is free on it, and freed memory that stays: a block taken again costs no page faults."""
+"""The device: which one, its free memory, and kept memory: allocating a freed block again costs no page faults."""
 
 import mmap
 import platform
@@ -55,11 +55,11 @@ def test_what_a_process_holds_grows_with_what_it_takes() -> None:
     if before is None:
         pytest.skip("no /proc/self/statm")
     size = 64 * 2**20
-    with mmap.mmap(-1, size) as block:  # from the system, where a heap may have freed memory left
+    with mmap.mmap(-1, size) as block:  # directly from the system: the heap may have freed memory left
         block.write(b"1" * size)
         after = resident()
     assert after is not None
-    assert 0.9 * size < after - before < 2.5 * size  # what is written is a block itself
+    assert 0.9 * size < after - before < 2.5 * size  # the bytes written may take as much again
     assert resident(Path("/proc/none")) is None
 
 
@@ -68,7 +68,7 @@ def test_where_memory_runs_out_it_is_said_what_to_lower() -> None:
         pytest.raises(DataError, match=r"^out of memory .*batch_tokens=256 --set train\.grad_accum_steps=6 "),
         enough_memory(TrainConfig(batch_tokens=512, grad_accum_steps=3)),
     ):
-        torch.empty(1 << 60, dtype=torch.uint8)  # what torch says of a machine's memory
+        torch.empty(1 << 60, dtype=torch.uint8)  # raises torch's error for the CPU's memory
     with (
         pytest.raises(DataError, match=r"^out of memory"),
         enough_memory(TrainConfig()),

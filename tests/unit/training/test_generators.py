@@ -1,4 +1,4 @@
-"""Random generators go on where they were: the same draws, by way of JSON."""
+"""Random generators restored from JSON continue with the same draws."""
 
 import json
 import random
@@ -12,7 +12,7 @@ from clearhead.training.generators import generator_states, restore_generators
 
 
 def draws() -> list[object]:
-    """Of an odd number of normals, so that each generator has one in store."""
+    """Draws an odd number of normals, so that each generator, which makes them in pairs, has one left over."""
     return [
         [random.gauss(0, 1) for _ in range(3)],
         random.random(),

@@ -7,10 +7,7 @@ import pytest
 
 from clearhead.config import merge, read_toml
 from clearhead.errors import UsageError
-from clearhead.tasks.classify.job import prepare_classify
-from clearhead.tasks.language_model.job import prepare_language_model
-from clearhead.tasks.masked.job import prepare_masked
-from clearhead.tasks.translation.job import prepare_translation
+from clearhead.tasks.catalog import prepare_job
 from clearhead.training.job import fresh_state
 from tests.toy import CLASSIFY, LANGUAGE_MODEL, MASKED, RECIPE
 
@@ -18,7 +15,7 @@ ALONE = {"masked": {"next_sentence": False}}
 
 
 def test_a_run_keeps_recipe_tokenizer_and_reports(toy_data: Path, tmp_path: Path) -> None:
-    job = prepare_translation(RECIPE, "here", toy_data)
+    job = prepare_job(RECIPE, "here", toy_data)
     job.save(tmp_path)
     assert read_toml(tmp_path / "recipe.toml")["tgt"] == "en"
     assert (tmp_path / "tokenizer" / "joint.json").is_file()
@@ -27,7 +24,7 @@ def test_a_run_keeps_recipe_tokenizer_and_reports(toy_data: Path, tmp_path: Path
 
 
 def test_a_card_of_a_run_that_has_not_begun(toy_data: Path, tmp_path: Path) -> None:
-    card = prepare_translation(RECIPE, "here", toy_data).card(tmp_path)
+    card = prepare_job(RECIPE, "here", toy_data).card(tmp_path)
     assert "| valid | not evaluated yet |" in card
     assert f"    clearhead evaluate {tmp_path} --data DIR --split test" in card
 
@@ -42,20 +39,20 @@ def test_a_valid_split_that_is_the_training_text_is_warned_of(toy_data: Path, la
             (tmp_path / name / f"{stem}.en").write_text(text, encoding="utf-8")
             (tmp_path / name / f"{stem}.zh").write_text(text, encoding="utf-8")
         told = {
-            prepare_translation(RECIPE, "here", tmp_path / name).warnings() == [],
-            prepare_language_model(LANGUAGE_MODEL, "here", tmp_path / name).warnings() == [],
-            prepare_masked(merge(MASKED, ALONE), "here", tmp_path / name).warnings() == [],
+            prepare_job(RECIPE, "here", tmp_path / name).warnings() == [],
+            prepare_job(LANGUAGE_MODEL, "here", tmp_path / name).warnings() == [],
+            prepare_job(merge(MASKED, ALONE), "here", tmp_path / name).warnings() == [],
         }
         assert told == {name == "other"}
-    assert prepare_classify(CLASSIFY, "here", labelled).warnings() == []
+    assert prepare_job(CLASSIFY, "here", labelled).warnings() == []
     (tmp_path / "labels").mkdir()
     for stem in ("train", "valid"):
         (tmp_path / "labels" / f"{stem}.tsv").write_bytes((labelled / "train.tsv").read_bytes())
-    (warning,) = prepare_classify(CLASSIFY, "here", tmp_path / "labels").warnings()
+    (warning,) = prepare_job(CLASSIFY, "here", tmp_path / "labels").warnings()
     assert warning.startswith("warning: the split 'valid' is the training text itself")
 
 
 def test_a_model_without_a_parameter_to_train_is_refused(toy_data: Path) -> None:
-    job = prepare_translation(RECIPE, "here", toy_data)
+    job = prepare_job(RECIPE, "here", toy_data)
     with pytest.raises(UsageError, match=r"^model: all its \d+ parameters are frozen, there is nothing to train"):
         fresh_state(job.model.requires_grad_(False), job.recipe)

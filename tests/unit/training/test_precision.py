@@ -1,6 +1,7 @@
-"""Half precision: products are in it, norms and losses are not, for all three families; the scale is plain numbers."""
+"""Half precision: products use it, norms and losses do not, in all three families; the scale is saved as numbers."""
 
 import json
+from typing import get_args
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from clearhead.models.bert import BertConfig, BertPretraining
 from clearhead.models.transformer import Transformer
 from clearhead.nn.layer import BlockConfig
 from clearhead.nn.norm import Norm, NormName
-from clearhead.tasks.translation.recipe import batch_loss
+from clearhead.tasks.translation.recipe import translation_loss
 from clearhead.training.precision import Precision, PrecisionName
 from tests.small import VOCAB, random_rows, small, small_gpt
 
@@ -20,25 +21,25 @@ HALVES: list[PrecisionName] = ["bfloat16", "float16"]
 
 
 def kinds(model: nn.Module, wanted: type[nn.Module]) -> set[torch.dtype]:
-    """Registers hooks; the set fills as the model runs."""
-    found: set[torch.dtype] = set()
+    """Registers hooks that add the types of the outputs to the returned set as the model runs."""
+    types: set[torch.dtype] = set()
     for module in model.modules():
         if isinstance(module, wanted):
-            module.register_forward_hook(lambda module, args, out: found.add(out.dtype))
-    return found
+            module.register_forward_hook(lambda module, args, out: types.add(out.dtype))
+    return types
 
 
 @pytest.mark.parametrize("name", HALVES)
-@pytest.mark.parametrize("norm", ["layer", "rms", "group", "batch", "instance"])
+@pytest.mark.parametrize("norm", get_args(NormName))
 @pytest.mark.parametrize("position", ["pre", "post"])
 def test_products_are_half_and_norms_and_loss_are_not(name: PrecisionName, norm: NormName, position: str) -> None:
     block = BlockConfig(norm=norm, norm_position=position, attention="qk_norm")  # type: ignore[arg-type]
     model = small(block=block, n_kv_heads=2).train()
     batch = collate(random_rows([3, 5], seed=1), random_rows([6, 2], seed=2))
-    plain = batch_loss(model, batch, LossConfig())[0]
+    plain = translation_loss(model, batch, LossConfig())[0]
     norms, products = kinds(model, Norm), kinds(model, nn.Linear)
     with Precision(name).autocast():
-        loss, count = batch_loss(model, batch, LossConfig())
+        loss, count = translation_loss(model, batch, LossConfig())
     assert (norms, products) == ({torch.float32}, {torch.float16 if name == "float16" else torch.bfloat16})
     assert loss.dtype == torch.float32
     assert float(loss.detach()) == pytest.approx(float(plain.detach()), rel=0.03)
@@ -67,7 +68,7 @@ def test_losses_are_computed_in_float32_whatever_they_are_given(name: PrecisionN
     states, weight, targets = torch.randn(9, 8).to(kind), torch.randn(5, 8), torch.randint(5, (9,))
     logits = torch.randn(9, 5).to(kind)
     with Precision(name).autocast():
-        found = [
+        losses = [
             linear_cross_entropy(states, weight, targets, LossConfig(z_loss=0.01))[0],
             cross_entropy(logits, targets, z_loss=0.01)[0],
             weighted_cross_entropy(logits, targets, torch.arange(5.0))[0],
@@ -80,8 +81,8 @@ def test_losses_are_computed_in_float32_whatever_they_are_given(name: PrecisionN
         weighted_cross_entropy(full, targets, torch.arange(5.0))[0],
         squared_error(full[:, 0], torch.zeros(9))[0],
     ]
-    assert [float(one) for one in found] == pytest.approx([float(one) for one in expected], rel=1e-6)
-    assert {one.dtype for one in found} == {torch.float32}
+    assert list(map(float, losses)) == pytest.approx(list(map(float, expected)), rel=1e-6)
+    assert {loss.dtype for loss in losses} == {torch.float32}
 
 
 def test_the_scale_is_plain_numbers_and_there_is_one_for_float16_alone() -> None:
@@ -102,5 +103,5 @@ def test_float32_is_the_plain_computation() -> None:
     model: Transformer = small()
     batch = collate(random_rows([3, 5], seed=1), random_rows([6, 2], seed=2))
     with Precision().autocast():
-        loss = batch_loss(model, batch, LossConfig())[0]
-    assert torch.equal(loss, batch_loss(model, batch, LossConfig())[0])
+        loss = translation_loss(model, batch, LossConfig())[0]
+    assert torch.equal(loss, translation_loss(model, batch, LossConfig())[0])

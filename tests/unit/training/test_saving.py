@@ -198,12 +198,12 @@ def test_a_best_one_that_was_saved_but_not_named_is_named_when_training_goes_on(
         saver.wait()
     one = state(2, best_step=2)
     one.best_score = -1.0
-    Saver(tmp_path, 3).mend(one)
+    Saver(tmp_path, 3).repair_best(one)
     found = find_checkpoint(tmp_path, "best")
     assert found is not None
     assert found.name == "step-00000002"
     one.best_step = 7  # which is not there
-    Saver(tmp_path, 3).mend(one)
+    Saver(tmp_path, 3).repair_best(one)
     assert find_checkpoint(tmp_path, "best") == found
 
 

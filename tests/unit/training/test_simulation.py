@@ -4,10 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from clearhead.loss import LossConfig, linear_cross_entropy
+from clearhead.meter.live import Live
 from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.optim.build import OptimConfig
 from clearhead.training.config import MachineConfig
-from clearhead.training.simulation import _Ledger, simulate
+from clearhead.training.simulation import simulate
 
 ROWS, WIDTH, VOCAB = 4, 32, 96
 CONFIG = GPTConfig(d_model=64, d_ff=128, n_heads=4, n_layers=3, max_seq_len=WIDTH, dropout=0.1)
@@ -34,16 +35,16 @@ def test_states_are_four_bytes_a_number() -> None:
 
 
 def test_the_peak_is_that_of_a_real_step() -> None:
-    with _Ledger() as ledger:
+    with Live({}) as live:
         model = build().train()
         optimizer = torch.optim.AdamW(model.parameters(), fused=True)
         for _ in range(2):
             optimizer.zero_grad()
-            ledger.peak = ledger.live
+            live.restart_peak()
             loss(model).backward()
             optimizer.step()
     found = simulate(build, loss, MachineConfig(), OptimConfig())
-    assert abs(found.peak_bytes / ledger.peak - 1) < 0.01
+    assert abs(found.peak_bytes / live.peak - 1) < 0.01
 
 
 def test_products_are_six_for_each_weight_and_position() -> None:

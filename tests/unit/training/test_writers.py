@@ -1,4 +1,4 @@
-"""What stays of a run's events: metrics.jsonl, TensorBoard, the picture."""
+"""What is written of a run's events: metrics.jsonl, TensorBoard, the picture."""
 
 import json
 from contextlib import closing
@@ -43,8 +43,9 @@ def test_a_skipped_step_is_a_line_that_any_reader_of_json_takes(tmp_path: Path) 
         raise AssertionError(word)
 
     (_, line) = path.read_text().splitlines()
-    found = json.loads(line, parse_constant=refuse)
-    assert (found["event"], found["loss"], found["grad_norm"], found["where"]) == ("skipped", "nan", "inf", "lines 3")
+    record = json.loads(line, parse_constant=refuse)
+    assert record["event"] == "skipped"
+    assert (record["loss"], record["grad_norm"], record["where"]) == ("nan", "inf", "lines 3")
     assert len(read_metrics(path)) == 2
 
 
@@ -73,7 +74,7 @@ def test_going_on_from_a_checkpoint_leaves_each_step_once(tmp_path: Path) -> Non
 
 
 def test_once_a_checkpoint_is_there_so_are_the_steps_before_it(tmp_path: Path) -> None:
-    """A process that is killed after a save goes on from it: no step may be missing then."""
+    """A run killed after a save resumes from it, and then no step may be missing."""
     path = tmp_path / "metrics.jsonl"
     with closing(JsonLinesWriter(path)) as writer:
         for event in [stepped(1), stepped(2), Saved(2, tmp_path)]:
@@ -89,10 +90,10 @@ def test_tensorboard_gets_the_numbers(tmp_path: Path) -> None:
     for event in [stepped(1), stepped(2), Evaluated(2, {"loss": 2.0}, best=True, seconds=0.1), Saved(2, tmp_path)]:
         writer.write(event)
     writer.close()
-    found = EventAccumulator(str(tmp_path)).Reload()
-    assert [(scalar.step, scalar.value) for scalar in found.Scalars("train/loss")] == [(1, 5.0), (2, 2.5)]
-    assert found.Scalars("train/tokens_per_second")[0].value == 400
-    assert found.Scalars("valid/loss")[0].value == 2.0
+    written = EventAccumulator(str(tmp_path)).Reload()
+    assert [(scalar.step, scalar.value) for scalar in written.Scalars("train/loss")] == [(1, 5.0), (2, 2.5)]
+    assert written.Scalars("train/tokens_per_second")[0].value == 400
+    assert written.Scalars("valid/loss")[0].value == 2.0
 
 
 def test_the_picture_is_a_png_of_some_size(tmp_path: Path) -> None:

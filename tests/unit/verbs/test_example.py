@@ -7,10 +7,7 @@ import torch
 
 from clearhead.config import merge
 from clearhead.errors import UsageError
-from clearhead.tasks.classify.job import prepare_classify
-from clearhead.tasks.language_model.job import prepare_language_model
-from clearhead.tasks.masked.job import prepare_masked
-from clearhead.tasks.translation.job import prepare_translation
+from clearhead.tasks.catalog import prepare_job
 from clearhead.training.job import GradientJob
 from clearhead.verbs.example import example_of, example_of_job
 from tests.toy import CLASSIFY, LANGUAGE_MODEL, MASKED, RECIPE
@@ -31,12 +28,12 @@ def job_of(kind: str, toy_data: Path, text: Path, labelled: Path) -> GradientJob
     match kind:
         case "translation":
             apart = {"tokenizer": {"joint": False}, "model": {"tie": "decoder"}}
-            return prepare_translation(merge(RECIPE, apart), "here", toy_data)
+            return prepare_job(merge(RECIPE, apart), "here", toy_data)
         case "language_model":
-            return prepare_language_model(merge(LANGUAGE_MODEL, {"data": {"packing": "isolated"}}), "here", text)
+            return prepare_job(merge(LANGUAGE_MODEL, {"data": {"packing": "isolated"}}), "here", text)
         case "masked":
-            return prepare_masked(MASKED, "here", text)
-    return prepare_classify(merge(CLASSIFY, {"start": ""}), "here", labelled)
+            return prepare_job(MASKED, "here", text)
+    return prepare_job(merge(CLASSIFY, {"start": ""}), "here", labelled)
 
 
 @pytest.mark.parametrize("kind", ["translation", "language_model", "masked", "classify"])

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from clearhead.config import merge
-from clearhead.data.segments import collate
+from clearhead.data.segments import collate_segments
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.errors import ModelError, UsageError
+from clearhead.tasks.catalog import read_model
 from clearhead.tasks.classify.classifier import Classifier
-from clearhead.tasks.imported import read_model
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.prompts import GenerationConfig, Prompt
 from clearhead.tasks.masked.model import MaskedModel
@@ -126,7 +126,7 @@ def assert_same_bert(run: Path, folder: Path) -> None:
         if paired:
             assert logits.nsp is not None
             assert_near(logits.nsp, paired[number]["seq_relationship_logits"], 1e-5)
-    own = collate([found.tokenizer.encode(PROMPTS[0])], None, special=found.tokenizer.ids)
+    own = collate_segments([found.tokenizer.encode(PROMPTS[0])], None, special=found.tokenizer.ids)
     assert own.ids[0].tolist() == rows[0]["input_ids"]
 
 
@@ -178,7 +178,7 @@ def test_heads_that_a_bert_lacks_are_new(tmp_path: Path) -> None:
         assert torch.equal(tensor, back[f"bert.{name}"])
     tensors = {name: one for name, one in load_file(folder / "model.safetensors").items() if "pooler" not in name}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    assert not read_model(folder).recipe.masked.next_sentence  # type: ignore[union-attr]
+    assert not read_model(folder)[1].recipe.masked.next_sentence  # type: ignore[union-attr]
 
 
 PAIR = ("a well-known apple", "don't you?")
@@ -237,8 +237,8 @@ def test_an_exported_classifier_judges_there_as_here(pairs: bool, tmp_path: Path
     given = [tuple(line.split("\t")[1:]) if pairs else line.split("\t")[1] for line in lines[:6]]
     assert_same_classifier(run, folder, given)
     again, found = import_run(folder, tmp_path / "again")
-    assert found.labels is not None
-    assert found.labels.classes == ("bad", "good")
+    assert found.parts.labels is not None
+    assert found.parts.labels.classes == ("bad", "good")
     one, other = (Classifier.load(path) for path in (run, again))
     assert all(torch.equal(tensor, other.model.state_dict()[name]) for name, tensor in one.model.state_dict().items())
     assert [each.probabilities for each in one.classify(given)] == [

@@ -8,9 +8,9 @@ import torch
 
 from clearhead.config import merge
 from clearhead.errors import UsageError
+from clearhead.tasks.catalog import prepare_job
 from clearhead.tasks.classify.classifier import Classifier
 from clearhead.tasks.masked.model import MaskedModel
-from clearhead.tasks.translation.job import prepare_translation
 from clearhead.training.device import KEPT_SHARE, can_keep, resident
 from clearhead.verbs import plan as planning
 from clearhead.verbs.plan import Devices, forecast, memory_size, plan
@@ -37,14 +37,14 @@ def test_what_begins_with_a_trained_model_has_its_sizes(toy_masked_run: Path, to
         assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
         assert found.width == model.config.max_seq_len
         assert plan(merge(tree, {"model": {"max_seq_len": 8}}), "here", Devices()).width == 8
-    small = {"task": "masked", "start": str(toy_masked_run), "masked": {"lora": {"rank": 1}}}
-    whole, adapted = (plan(tree, "here", Devices()).memory for tree in ({**small, "masked": {}}, small))
+    small = {"task": "masked", "start": str(toy_masked_run), "lora": {"rank": 1}}
+    whole, adapted = (plan(tree, "here", Devices()).memory for tree in ({**small, "lora": None}, small))
     assert adapted["gradients"] < whole["gradients"], "frozen weights have none"
     assert adapted["parameters"] > whole["parameters"]
     tuned = {"task": "classify", "start": str(toy_classifier)}
     whole, frozen, adapted = (
-        plan({**tuned, "finetune": how}, "here", Devices()).memory
-        for how in ({}, {"frozen": True}, {"lora": {"rank": 1}})
+        plan({**tuned, **how}, "here", Devices()).memory
+        for how in ({}, {"finetune": {"frozen": True}}, {"lora": {"rank": 1}})
     )
     assert frozen["gradients"] < adapted["gradients"] < whole["gradients"]
 
@@ -53,8 +53,8 @@ def test_layers_that_are_not_there_cannot_be_adapted(toy_lm_run: Path, toy_maske
     lora = {"lora": {"targets": ["nowhere"]}}
     for tree in (
         {"task": "language_model", "start": str(toy_lm_run), **lora},
-        {"task": "masked", "start": str(toy_masked_run), "masked": lora},
-        {"task": "classify", "start": str(toy_masked_run), "finetune": lora},
+        {"task": "masked", "start": str(toy_masked_run), **lora},
+        {"task": "classify", "start": str(toy_masked_run), **lora},
     ):
         with pytest.raises(UsageError, match="nowhere"):
             plan(tree, "here", Devices())
@@ -95,7 +95,7 @@ def test_what_would_fit_is_said_and_does() -> None:
 def test_a_run_is_forecast_beside_what_is_free_and_nothing_random_is_drawn(
     toy_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = prepare_translation(RECIPE, "here", toy_data)
+    job = prepare_job(RECIPE, "here", toy_data)
     states = torch.get_rng_state(), np.random.get_state()[1].tolist()  # Python's are drawn by the checks of shapes
     before = {name: tensor.clone() for name, tensor in job.state.model.state_dict().items()}
     monkeypatch.setattr(planning, "free_memory", lambda device: 10**9)
@@ -122,7 +122,7 @@ def test_a_run_is_forecast_beside_what_is_free_and_nothing_random_is_drawn(
     assert unknown is not None
     assert " for it" not in unknown.memory_lines()[0]
     if can_keep() and resident() is not None:
-        bare = plan(RECIPE, "here", Devices(), vocab_size=job.tokenizers.src.vocab_size).memory
+        bare = plan(RECIPE, "here", Devices(), vocab_size=job.parts.both.src.vocab_size).memory
         assert found.memory["kept_by_the_heap"] == int(KEPT_SHARE * found.memory["activations"]) > 0
         assert found.memory["parameters"] == bare["parameters"]
         copied = sum(found.memory[name] for name in ("parameters", "optimizer", "average"))
@@ -132,7 +132,7 @@ def test_a_run_is_forecast_beside_what_is_free_and_nothing_random_is_drawn(
 
 
 def test_a_run_that_goes_on_holds_its_optimizer_already(toy_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = prepare_translation(RECIPE, "here", toy_data)
+    job = prepare_job(RECIPE, "here", toy_data)
     monkeypatch.setattr(planning, "free_memory", lambda device: 10**9)
     fresh = forecast(job)
     slots = [torch.zeros(1000, 1000), torch.zeros(1000, 1000)]

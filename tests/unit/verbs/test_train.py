@@ -19,11 +19,10 @@ from clearhead.data.translation import Batch
 from clearhead.errors import ClearheadError, DataError, ModelError, UsageError
 from clearhead.runs.pointers import find_checkpoint
 from clearhead.tasks.translation import job as translation_job
-from clearhead.tasks.translation import recipe as translation
 from clearhead.tasks.translation.translator import Translator
 from clearhead.training.events import Event, Finished, Stepped
 from clearhead.training.writers import read_metrics
-from clearhead.verbs.train import TrainResult, begin, train, train_run
+from clearhead.verbs.train import TrainResult, open_run, train, train_run
 from tests.toy import RECIPE, write_recipe
 
 CHANGES = {
@@ -52,14 +51,14 @@ class Probe:
 def order(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """Which pairs each batch of a training step held."""
     seen: list[list[int]] = []
-    plain = translation.batch_loss
+    plain = translation_job.translation_loss
 
     def noted(model: torch.nn.Module, batch: Batch, *rest: object):  # type: ignore[no-untyped-def]
         if model.training:
             seen.append(batch.indices.tolist())
         return plain(model, batch, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(translation, "batch_loss", noted)
+    monkeypatch.setattr(translation_job, "translation_loss", noted)
     return seen
 
 
@@ -253,13 +252,13 @@ def test_a_damaged_checkpoint_offers_the_one_before_and_going_back_leads_to_the_
     train(recipe, data=toy_data, out=run)
     shutil.copytree(run, tmp_path / "whole")
     (run / "checkpoints" / "step-00000006" / "tokenizer" / "joint.json").write_bytes(b"{}")
-    with pytest.raises(ModelError, match=r"joint\.json' has 2 bytes.*; step-00000004 before it is whole: name it"):
+    with pytest.raises(ModelError, match=r"joint\.json' has 2 bytes.*; the earlier step-00000004 is intact: choose it"):
         train(recipe, data=toy_data, out=run, resume=True)
-    with begin(recipe, toy_data, run, resume=True, checkpoint="step-00000004") as begun:
+    with open_run(recipe, toy_data, run, resume=True, checkpoint="step-00000004") as begun:
         assert begun.job.progress.step == 4
-        train_run(begun.job, begun.run, (), begun.notes)
+        train_run(begun.job, begun.path, (), begun.notes)
     assert equal(run, tmp_path / "whole")
-    nowhere = begin(recipe, toy_data, run, resume=True, checkpoint="step-9")
+    nowhere = open_run(recipe, toy_data, run, resume=True, checkpoint="step-9")
     with pytest.raises(ModelError, match="has no checkpoint 'step-9'; it has step-00000002, step-00000004"), nowhere:
         pass
 

@@ -7,14 +7,13 @@ import pytest
 import torch
 
 from clearhead.config import merge
-from clearhead.tasks.classify.job import prepare_classify
-from clearhead.tasks.translation.job import prepare_translation
+from clearhead.tasks.catalog import prepare_job
 from clearhead.verbs.trial import lr_curve, try_steps
 from tests.toy import CLASSIFY, RECIPE
 
 
 def test_sizes_are_those_of_the_run(toy_data: Path) -> None:
-    job = prepare_translation(RECIPE, "here", toy_data)
+    job = prepare_job(RECIPE, "here", toy_data)
     found = try_steps(job, steps=2)
     src, tgt = job.train.lengths
     assert found.parameters == sum(parameter.numel() for parameter in job.state.model.parameters())
@@ -36,7 +35,7 @@ def test_sizes_are_those_of_the_run(toy_data: Path) -> None:
 
 def test_a_classifier_is_tried_with_all_its_layers_learning(toy_classifier: Path, labelled: Path) -> None:
     tree = merge(CLASSIFY, {"start": str(toy_classifier), "finetune": {"unfreeze_every": 3}})
-    job = prepare_classify(tree, "here", labelled)
+    job = prepare_job(tree, "here", labelled)
     found = try_steps(job, steps=1)
     assert " lines/s" in "\n".join(found.lines())
     assert all(parameter.requires_grad for parameter in job.state.model.parameters())
@@ -48,7 +47,7 @@ def test_a_classifier_is_tried_with_all_its_layers_learning(toy_classifier: Path
 def test_the_curve_rises_and_falls(toy_data: Path) -> None:
     train = {"max_steps": 100, "warmup_steps": 50, "lr": 0.25}
     tree = merge(RECIPE, {"optim": {"schedule": "cosine"}, "train": train})
-    line, peak = lr_curve(prepare_translation(tree, "here", toy_data), columns=20).split(" ", 1)
+    line, peak = lr_curve(prepare_job(tree, "here", toy_data), columns=20).split(" ", 1)
     assert peak == "peak 0.25"
     heights = ["▁▂▃▄▅▆▇█".index(mark) for mark in line]
     top = heights.index(7)

@@ -2,30 +2,21 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
-from clearhead.checkpoint import load_checkpoint
 from clearhead.data.documents import Split
 from clearhead.data.labelled import LabelledText, Labels, Line, read_labelled
 from clearhead.data.labelled_batches import LabelledReport
-from clearhead.errors import DataError, ModelError, UsageError
+from clearhead.errors import DataError, UsageError
+from clearhead.evaluate.classification import ClassificationScores, confusion_text, draw_confusion
 from clearhead.models.bert import BertClassifier
-from clearhead.runs.pointers import find_checkpoint
-from clearhead.runs.recipes import load_recipe
-from clearhead.runs.tokenizers import load_tokenizer
-from clearhead.tasks.classify.recipe import (
-    ClassifyRecipe,
-    Scores,
-    encode,
-    load_classifier,
-    load_labels,
-    monitored,
-    parse_classify,
-    predict,
-    score,
-)
+from clearhead.runs.opened import SavedRun
+from clearhead.runs.text_parts import load_labelled_parts
+from clearhead.tasks.classify.objective import Scores, monitored, predict, score
+from clearhead.tasks.classify.recipe import WORDS, ClassifyRecipe, build_classifier, encode, parse_classify
+from clearhead.tasks.family import Evaluation, open_for
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.training.device import pick_device
 
@@ -50,7 +41,7 @@ class Classification:
 
 
 @dataclass(frozen=True)
-class ClassifierEvaluation:
+class ClassifierEvaluation(Evaluation):
     """All scores of one split."""
 
     split: str
@@ -60,6 +51,32 @@ class ClassifierEvaluation:
     loss: float
     """That of training, without smoothing and weights."""
     lines_per_second: float
+
+    def lines(self, step: int) -> list[str]:
+        """See ``Evaluation``."""
+        scores, truncated = self.scores, self.report.truncated
+        head = f"{self.split}: {scores.lines:,} lines, step {step:,}, {truncated:,} of them truncated"
+        if isinstance(scores, ClassificationScores):
+            shown = [*scores.text(), "", *confusion_text(scores), ""]
+        else:
+            shown = [f"Pearson {scores.pearson:.4f}, Spearman {scores.spearman:.4f}, squared error {scores.mse:.4f}"]
+        return [head, *shown, f"speed {self.lines_per_second:.0f} lines per second"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """See ``Evaluation``."""
+        tree = {"split": self.split, "loss": self.loss, **asdict(self.scores)}
+        return {**tree, "lines_per_second": self.lines_per_second, "truncated": self.report.truncated}
+
+    def write(self, path: Path) -> None:
+        """See ``Evaluation``: the confusion matrix, as a picture."""
+        if not isinstance(self.scores, ClassificationScores):
+            raise UsageError("--output: numbers have no confusion matrix to draw")
+        try:
+            drawn = draw_confusion(self.scores, path)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{str(path)!r} cannot be written: {error}") from error
+        if not drawn:
+            raise UsageError("--output: needs the extra, pip install 'clearhead[plots]'")
 
 
 @dataclass(frozen=True)
@@ -85,13 +102,16 @@ class Classifier:
         Raises:
             ModelError: not the run of a classifier, no checkpoint yet, or a damaged one.
         """
-        recipe = parse_classify(load_recipe(run, tasks=("classify",)), f"recipe of run {str(run)!r}")
-        path = find_checkpoint(run, checkpoint)
-        if path is None:
-            raise ModelError(f"run {str(run)!r} has no checkpoint yet: train it, or go on with --resume")
-        tokenizer, labels = load_tokenizer(run), load_labels(run)
-        model = load_classifier(recipe, tokenizer, labels, path).to(pick_device(device)).eval()
-        return cls(recipe, tokenizer, labels, model, load_checkpoint(path, ()).state["step"])
+        return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device)
+
+    @classmethod
+    def from_run(cls, run: SavedRun, *, device: str = "auto") -> "Classifier":
+        """Loads a run that is open; see ``load``."""
+        recipe, parts = parse_classify(run.tree, run.source), load_labelled_parts(run.trained_path)
+        assert parts.labels is not None
+        target, model = pick_device(device), build_classifier(recipe, parts.sizes)
+        step = run.load_into(model)
+        return cls(recipe, parts.tokenizer, parts.labels, model.to(target).eval(), step)
 
     def classify(self, given: Sequence[Given], *, name: str = "text", first: int = 1) -> list[Classification]:
         """Says what each text or pair is, in the order given; which ones come together changes nothing.

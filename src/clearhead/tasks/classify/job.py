@@ -1,63 +1,32 @@
-"""The training of a classifier: labelled lines, tokenizer, encoder, batches, loss, scores, model card."""
+"""The training of a classifier: labelled lines, tokenizer, batches, loss, scores."""
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
-from clearhead.checkpoint import LoadReport
-from clearhead.config import Tree
 from clearhead.data.batching import BatchPlan, largest_batch
 from clearhead.data.labelled import Labels, read_labelled
-from clearhead.data.labelled_batches import (
-    LabelledBatch,
-    LabelledBatches,
-    LabelledReport,
-    LabelledRows,
-    training_batches,
-)
-from clearhead.errors import DataError
+from clearhead.data.labelled_batches import LabelledBatch, LabelledBatches, LabelledRows, training_batches
 from clearhead.models.bert import BertClassifier
-from clearhead.runs.tokenizers import load_tokenizer, save_tokenizer
-from clearhead.tasks.classify.recipe import (
-    ClassifyRecipe,
-    Objective,
-    build_classifier,
-    class_weights,
-    encode,
-    load_labels,
-    make_ready,
-    monitored,
-    parse_classify,
-    predict,
-    rate_of,
-    save_labels,
-    score,
-    sizes_of,
-    train_tokenizer,
-)
-from clearhead.tasks.classify.warm_start import open_encoder
-from clearhead.tasks.warm_start import start_of
-from clearhead.text.tokenizer import Tokenizer
+from clearhead.runs.card import CardFacts
+from clearhead.runs.text_parts import TextParts
+from clearhead.tasks.classify.objective import Objective, class_weights, monitored, predict, score
+from clearhead.tasks.classify.recipe import ClassifyRecipe, classifier_sizes, encode, make_ready, train_on_lines
 from clearhead.training.config import TrainConfig
-from clearhead.training.device import pick_device
-from clearhead.training.job import GradientJob, Progress, fresh_state, named, vocabulary_of
+from clearhead.training.job import GradientJob, listed
 from clearhead.training.loop import Work
 
 
 @dataclass(frozen=True)
-class ClassifyJob(GradientJob):
+class ClassifyJob(GradientJob[BertClassifier, LabelledBatch]):
     """See ``GradientJob``."""
 
     recipe: ClassifyRecipe
-    tokenizer: Tokenizer
-    labels: Labels
     train: LabelledRows
     valid: LabelledRows
-    taken: LoadReport | None = None
-    """What was taken over from the encoder that this one starts from."""
 
     @property
     def targets(self) -> str:
@@ -75,6 +44,12 @@ class ClassifyJob(GradientJob):
         return replace(settings, max_steps=min(settings.max_steps, steps), evaluate_every=every)
 
     @property
+    def labels(self) -> Labels:
+        """What the output layer stands for."""
+        assert self.parts.labels is not None
+        return self.parts.labels
+
+    @functools.cached_property
     def objective(self) -> Objective:
         """What is minimized."""
         loss, weights = self.recipe.loss, None
@@ -82,39 +57,26 @@ class ClassifyJob(GradientJob):
             weights = class_weights(self.train).to(self.device)
         return Objective(self.labels, loss.label_smoothing, weights)
 
-    def work(self) -> Work[LabelledBatch]:
-        """See ``GradientJob``; evaluation scores the whole valid split."""
-        recipe, objective = self.recipe, self.objective
-
-        def evaluate(model: nn.Module) -> dict[str, float]:
-            found = predict(model, self.valid, self.labels, batch_tokens=recipe.train.batch_tokens)
-            return monitored(score(found, self.valid, self.labels), self.labels)
-
-        return Work(
-            self.batches,
-            lambda batch: objective.loss_of(self.state.model, batch),
-            evaluate,
-            objective.weight_of,
-            lambda model, step: make_ready(model, step, recipe),
-            where=lambda batch: named("labelled lines", (batch.indices + 1).tolist()),
-        )
-
-    def reports(self) -> dict[str, LabelledReport]:
-        """See ``Job``."""
-        return {"train": self.train.report, "valid": self.valid.report}
-
-    def vocabulary(self) -> str:
-        """See ``Job``."""
-        return vocabulary_of(self.tokenizer, self.taken)
-
-    def save_text_parts(self, run: Path) -> None:
-        """See ``Job``."""
-        save_tokenizer(self.tokenizer, run)
-        save_labels(self.labels, run)
-
-    def build(self) -> BertClassifier:
+    def loss(self, batch: LabelledBatch) -> tuple[Tensor, int]:
         """See ``GradientJob``."""
-        return build_classifier(self.recipe, self.tokenizer, self.labels)
+        return self.objective.loss_of(self.model, batch)
+
+    def evaluate(self, model: BertClassifier) -> Mapping[str, float]:
+        """See ``GradientJob``: the whole valid split."""
+        predicted = predict(model, self.valid, self.labels, batch_tokens=self.recipe.train.batch_tokens)
+        return monitored(score(predicted, self.valid, self.labels), self.labels)
+
+    def where(self, batch: LabelledBatch) -> str:
+        """See ``GradientJob``."""
+        return listed("labelled lines", (batch.indices + 1).tolist())
+
+    def work(self) -> Work[LabelledBatch]:
+        """See ``GradientJob``; parts may learn later than others, and lines may count differently."""
+
+        def ready(model: nn.Module, step: int) -> None:
+            make_ready(model, step, self.recipe)
+
+        return replace(super().work(), weight_of=self.objective.weight_of, ready=ready)
 
     @property
     def width(self) -> int:
@@ -127,16 +89,15 @@ class ClassifyJob(GradientJob):
         plan = self.dataset(0).plan
         return plan, largest_batch(plan, self.train.rows.lengths)
 
-    def card(self, run: Path) -> str:
+    def facts(self) -> CardFacts:
         """See ``Job``."""
-        given = "pairs of texts" if self.labels.pairs else "texts"
+        texts = "pairs of texts" if self.labels.pairs else "texts"
         what = f"of {len(self.labels.classes)} classes" if self.labels.classes else "that gives a number"
         text = '"..." --pair "..."' if self.labels.pairs else '"..."'
-        return self.card_text(
-            run,
-            what=f"A classifier {what}, for {given}",
-            sizes=sizes_of(self.recipe.model),
-            vocabulary=f"{self.recipe.tokenizer.kind}, {self.tokenizer.vocab_size:,} pieces",
+        return CardFacts(
+            what=f"A classifier {what}, for {texts}",
+            sizes=classifier_sizes(self.recipe.model),
+            vocabulary=f"{self.recipe.tokenizer.kind}, {self.parts.tokenizer.vocab_size:,} pieces",
             commands=[f"classify {{}} {text}", "evaluate {} --data DIR --split valid"],
         )
 
@@ -147,36 +108,20 @@ class ClassifyJob(GradientJob):
         return training_batches(self.train, **how, word_dropout=hidden)
 
 
-def prepare_classify(
-    tree: Tree, source: str, data: Path, *, run: Path | None = None, progress: Progress = lambda done, total: None
-) -> ClassifyJob:
-    """Reads the labelled lines, takes or trains a tokenizer, encodes, and builds model and optimizer.
-
-    Args:
-        tree: the recipe.
-        source: what to call it in errors.
-        data: a file, or a folder of them.
-        run: has the tokenizer, if this run goes on; None trains it, or takes that of ``recipe.start``.
-        progress: of no use here: a labelled set is encoded at once.
+def read_lines(
+    data: Path, recipe: ClassifyRecipe, known: TextParts | None
+) -> tuple[TextParts, LabelledRows, LabelledRows]:
+    """Reads and encodes the labelled lines of both splits, with a tokenizer trained on them unless one is ``known``.
 
     Raises:
-        UsageError: the recipe is wrong.
         DataError: the text cannot be used.
-        ModelError: ``recipe.start`` is no encoder.
     """
-    start = open_encoder(Path(start_of(tree))) if start_of(tree) and not run else None
-    recipe = start.begun(tree, source) if start else parse_classify(tree, source)
-    device = pick_device(recipe.train.device)
     train = read_labelled(data, split="train", config=recipe.data)
     labels = train.made_of
     valid = read_labelled(data, split="valid", config=recipe.data, train=labels)
-    if run and load_labels(run) != labels:
-        raise DataError(f"data {str(data)!r}: its labels are not those that run {str(run)!r} was trained on")
-    known = start.tokenizer if start else load_tokenizer(run) if run else None
-    tokenizer = known.with_dropout(recipe.tokenizer.dropout) if known else train_tokenizer(train, recipe.tokenizer)
-    rows = tuple(encode(text, recipe, tokenizer) for text in (train, valid))
-    torch.manual_seed(recipe.train.seed)
-    model = build_classifier(recipe, tokenizer, labels)
-    taken = start.load_into(model, labels) if start and not recipe.finetune.fresh else None
-    state = fresh_state(model.to(device), recipe, rate_of(recipe))
-    return ClassifyJob(recipe, state, device, tokenizer, labels, rows[0], rows[1], taken)
+    if known:
+        tokenizer = known.tokenizer.with_dropout(recipe.tokenizer.dropout)
+    else:
+        tokenizer = train_on_lines(train, recipe.tokenizer)
+    encoded = [encode(text, recipe, tokenizer) for text in (train, valid)]
+    return TextParts(tokenizer, labels=labels), encoded[0], encoded[1]

@@ -8,15 +8,19 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from clearhead.checkpoint import load_checkpoint
 from clearhead.decode.rows import RNNRowsDecoding, RowsDecoding, TextRows
-from clearhead.engine.onednn import Weights, can_pack, pack
-from clearhead.errors import ModelError, UsageError
+from clearhead.engine.choose import Weights, choose
 from clearhead.models.gpt import GPT
-from clearhead.runs.pointers import find_checkpoint
-from clearhead.runs.recipes import load_recipe
-from clearhead.runs.tokenizers import load_tokenizer
-from clearhead.tasks.language_model.recipe import LanguageModelRecipe, Net, load_net, parse_language_model
+from clearhead.runs.opened import SavedRun
+from clearhead.runs.text_parts import TextParts, load_text_parts
+from clearhead.tasks.family import open_for
+from clearhead.tasks.language_model.recipe import (
+    WORDS,
+    LanguageModelRecipe,
+    Net,
+    build_language_model,
+    parse_language_model,
+)
 from clearhead.tasks.language_model.writer import TextModel, has_marks
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.training.device import pick_device
@@ -53,21 +57,20 @@ class LanguageModel(TextModel):
 
         Raises:
             ModelError: not the run of a language model, no checkpoint yet, or a damaged one.
+            UsageError: ``weights`` is int8, which the model or this machine cannot have.
         """
-        tasks = ("language_model", "rnn_language_model")
-        recipe = parse_language_model(load_recipe(run, tasks=tasks), f"recipe of run {str(run)!r}")
-        path = find_checkpoint(run, checkpoint)
-        if path is None:
-            raise ModelError(f"run {str(run)!r} has no checkpoint yet: train it, or go on with --resume")
-        tokenizer, target = load_tokenizer(run), pick_device(device)
-        model = load_net(recipe, tokenizer, path).to(target).eval()
-        packed = isinstance(model, GPT) and can_pack(model)
-        if weights != "float32" and not packed:
-            raise UsageError(f"weights = {weights!r}: generation with such is for a GPT in float32 on a CPU")
-        step = load_checkpoint(path, ()).state["step"]
-        return cls(
-            recipe, tokenizer, model, target, step, tokenizer.begins or has_marks(run), weights if packed else None
-        )
+        return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device, weights=weights)
+
+    @classmethod
+    def from_run(cls, run: SavedRun, *, device: str = "auto", weights: Weights = "float32") -> "LanguageModel":
+        """Loads a run that is open; see ``load``."""
+        recipe, tokenizer = parse_language_model(run.tree, run.source), load_text_parts(run.trained_path).tokenizer
+        target, model = pick_device(device), build_language_model(recipe, TextParts(tokenizer).sizes)
+        step = run.load_into(model)
+        model = model.to(target).eval()
+        packed = choose(model, weights).engine == "packed"
+        marks = tokenizer.begins or has_marks(run.path)
+        return cls(recipe, tokenizer, model, target, step, marks, weights if packed else None)
 
     @property
     def context(self) -> int | None:
@@ -77,9 +80,8 @@ class LanguageModel(TextModel):
     @functools.cached_property
     def writer(self) -> Net:
         """The model that generates: ``model``, or its packed copy."""
-        if self.weights is None or not isinstance(self.model, GPT):
-            return self.model
-        return pack(self.model, weights=self.weights)
+        packed = None if self.weights is None else choose(self.model, self.weights).prepare()
+        return self.model if packed is None else packed
 
     def begin(self, prompts: Sequence[Sequence[int]]) -> TextRows:
         """See ``TextModel``."""

@@ -13,13 +13,15 @@ from clearhead.data.documents import DocumentsConfig
 from clearhead.data.stream import TokenStream
 from clearhead.decode.rows import NgramRowsDecoding, TextRows
 from clearhead.models.ngram import Ngram, NgramConfig
-from clearhead.runs.recipes import load_recipe
-from clearhead.runs.tokenizers import load_tokenizer
+from clearhead.runs.opened import SavedRun
+from clearhead.runs.text_parts import load_text_parts
+from clearhead.tasks.family import open_for
 from clearhead.tasks.gradient_recipe import check_encoded_once
 from clearhead.tasks.language_model.writer import TextModel, has_marks
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 FILE = "ngram.npz"
+NGRAM_WORDS = ("ngram",)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class NgramRecipe:
         check_encoded_once(self.tokenizer)
 
 
-def sizes_of(config: NgramConfig) -> str:
+def ngram_sizes(config: NgramConfig) -> str:
     """Returns what a model is, in a few words."""
     return f"n-grams of up to {config.order} pieces, {config.smoothing}"
 
@@ -83,8 +85,13 @@ class NgramLanguageModel(TextModel):
         Raises:
             ModelError: not the run of an n-gram model, not counted yet, or damaged.
         """
-        recipe = parse_ngram(load_recipe(run, tasks=("ngram",)), f"recipe of run {str(run)!r}")
-        return cls(recipe, load_tokenizer(run), Ngram.load(run / FILE), marks=has_marks(run))
+        return cls.from_run(open_for(NGRAM_WORDS, run, checkpoint="best"))
+
+    @classmethod
+    def from_run(cls, run: SavedRun) -> "NgramLanguageModel":
+        """Loads a run that is open; see ``load``."""
+        recipe, tokenizer = parse_ngram(run.tree, run.source), load_text_parts(run.path).tokenizer
+        return cls(recipe, tokenizer, Ngram.load(run.path / FILE), marks=has_marks(run.path))
 
     @property
     def context(self) -> None:

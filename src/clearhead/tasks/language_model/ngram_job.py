@@ -10,19 +10,20 @@ from clearhead.data.documents import TextReport
 from clearhead.data.stream import TokenStream
 from clearhead.errors import UsageError
 from clearhead.models.ngram import Ngram
-from clearhead.runs.tokenizers import load_tokenizer, save_tokenizer
+from clearhead.progress import Progress, silent
+from clearhead.runs.card import CardFacts
+from clearhead.runs.text_parts import load_text_parts
 from clearhead.tasks.language_model.ngram import (
     FILE,
     NgramLanguageModel,
     NgramRecipe,
     count_ngrams,
+    ngram_sizes,
     parse_ngram,
-    sizes_of,
 )
 from clearhead.tasks.language_model.recipe import read_streams
-from clearhead.text.tokenizer import Tokenizer
 from clearhead.training.events import Counted, Evaluated, Event, Finished
-from clearhead.training.job import Job, Progress
+from clearhead.training.job import Job
 
 
 @dataclass
@@ -40,7 +41,6 @@ class NgramJob(Job):
     """See ``Job``."""
 
     recipe: NgramRecipe
-    tokenizer: Tokenizer
     train: TokenStream
     valid: TokenStream
     count: Count = field(default_factory=Count)
@@ -63,7 +63,7 @@ class NgramJob(Job):
     def fit(self, run: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:
         """See ``Job``; what is stopped has counted nothing."""
         started = time.perf_counter()
-        model = count_ngrams(self.recipe, self.train, self.tokenizer.vocab_size)
+        model = count_ngrams(self.recipe, self.train, self.parts.tokenizer.vocab_size)
         counted = time.perf_counter()
         if should_stop():
             yield Finished(0, "interrupted")
@@ -71,7 +71,7 @@ class NgramJob(Job):
         model.save(run / FILE)
         yield Counted(1, len(self.train), counted - started)
         began = time.perf_counter()
-        loss = NgramLanguageModel(self.recipe, self.tokenizer, model).total_loss(self.valid) / len(self.valid)
+        loss = NgramLanguageModel(self.recipe, self.parts.tokenizer, model).total_loss(self.valid) / len(self.valid)
         done, ended = self.count, time.perf_counter()
         done.model, done.step, done.seconds, done.scores = model, 1, ended - started, {"loss": loss}
         yield Evaluated(1, done.scores, best=True, seconds=ended - began)
@@ -83,15 +83,11 @@ class NgramJob(Job):
 
     def vocabulary(self) -> str:
         """See ``Job``."""
-        return self.tokenizer.size()
+        return self.parts.tokenizer.size()
 
     def headline(self) -> str:
         """See ``Job``."""
-        return f"model: {sizes_of(self.recipe.model)}, {self.vocabulary()}"
-
-    def save_text_parts(self, run: Path) -> None:
-        """See ``Job``."""
-        save_tokenizer(self.tokenizer, run)
+        return f"model: {ngram_sizes(self.recipe.model)}, {self.vocabulary()}"
 
     def save(self, run: Path) -> None:
         """See ``Job``.
@@ -103,22 +99,21 @@ class NgramJob(Job):
             raise UsageError(f"--resume: run {str(run)!r} is complete, an n-gram model is counted in one pass")
         super().save(run)
 
-    def card(self, run: Path) -> str:
+    def facts(self) -> CardFacts:
         """See ``Job``."""
-        return self.card_text(
-            run,
+        return CardFacts(
             what="A language model",
-            sizes=sizes_of(self.recipe.model),
-            vocabulary=f"{self.recipe.tokenizer.kind}, {self.tokenizer.vocab_size:,} pieces",
+            sizes=ngram_sizes(self.recipe.model),
+            vocabulary=f"{self.recipe.tokenizer.kind}, {self.parts.tokenizer.vocab_size:,} pieces",
             commands=['generate {} "..."', "evaluate {} --data DIR --split valid"],
         )
 
 
 def prepare_ngram(
-    tree: Tree, source: str, data: Path, *, run: Path | None = None, progress: Progress = lambda done, total: None
+    tree: Tree, source: str, data: Path, *, run: Path | None = None, progress: Progress = silent
 ) -> NgramJob:
-    """Reads the documents, trains a tokenizer and encodes; arguments as in ``prepare_language_model``."""
+    """Reads the documents, trains a tokenizer and encodes; see ``Family.prepare``."""
     recipe = parse_ngram(tree, source)
-    known = load_tokenizer(run) if run else None
-    read = read_streams(data, recipe.data, tokenizer=recipe.tokenizer, known=known, progress=progress)
-    return NgramJob(recipe, *read)
+    known = load_text_parts(run) if run else None
+    parts, train, valid = read_streams(data, recipe.data, tokenizer=recipe.tokenizer, known=known, progress=progress)
+    return NgramJob(recipe, parts, train, valid)

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from annotated_types import Ge
 
 from clearhead.decode.generation import Continuation, Reason
 from clearhead.decode.streaming import CONTEXT, StopStrings, TextStream
 from clearhead.errors import UsageError
+from clearhead.text.overlong import OverlongPrompt
 from clearhead.text.tokenizer import Tokenizer
-
-Overlong = Literal["error", "window", "truncate-left"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class GenerationConfig:
     """Strings before the first of which a text ends."""
     bad_words: tuple[str, ...] = ()
     """Words and phrases that no text contains; ``clearhead.text.phrase`` says when one occurs."""
-    overlong: Overlong = "window"
+    overlong: OverlongPrompt = "window"
     """Where prompt and ``max_new`` are above the context: ``error``; ``window`` drops the older half of what the model
     sees whenever that is full, and sees the end of a prompt above the context; ``truncate-left`` cuts the prompt. Only
     a GPT has a context: a recurrent and an n-gram model read texts of any length."""

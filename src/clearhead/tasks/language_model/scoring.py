@@ -1,8 +1,10 @@
 """Scores of a language model on a whole split: all of it once, and by how much stands before a piece."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,18 +17,20 @@ from clearhead.data.stream import TokenStream, prepare_stream
 from clearhead.errors import UsageError
 from clearhead.evaluate.language_model import LanguageModelScores, score_language_model
 from clearhead.runs.cache import cache_folder
+from clearhead.tasks.family import ComparedScores, Evaluation
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.ngram import NgramLanguageModel
+from clearhead.tasks.language_model.prompts import GenerationConfig
 from clearhead.tasks.language_model.recipe import total_loss
 
 Scored = LanguageModel | NgramLanguageModel
-
-
 POSITION_WINDOW = 64  # pieces that each model reads from nothing, for the loss by position
+BORDERS = (0, 4, 16, POSITION_WINDOW)  # pieces read, between which the loss by position is a mean
+DECODED = 128  # pieces of the text that a language model is timed on
 
 
 @dataclass(frozen=True)
-class LanguageEvaluation:
+class LanguageEvaluation(Evaluation):
     """All scores of one split."""
 
     split: str
@@ -36,6 +40,25 @@ class LanguageEvaluation:
     stride: int
     """Targets that a window scores: each but the first ones has at least context - stride pieces before it."""
     tokens_per_second: float
+
+    def lines(self, step: int) -> list[str]:
+        """See ``Evaluation``."""
+        scores = self.scores
+        window = f"context {self.context}, at least {self.context - self.stride} pieces before each but the first"
+        return [
+            f"{self.split}: {scores.tokens:,} tokens, step {step:,}, {window}",
+            f"loss             {scores.loss:8.4f}   nats per token",
+            f"perplexity       {scores.perplexity:8.2f}   per token",
+            f"nats a character {scores.nats_per_character:8.4f}",
+            f"bits a byte      {scores.bits_per_byte:8.4f}",
+            f"word perplexity  {scores.word_perplexity:8.2f}   over {scores.words:,} words and line ends",
+            f"speed            {self.tokens_per_second:8.0f}   tokens per second",
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """See ``Evaluation``."""
+        tree = asdict(self)
+        return {**{key: value for key, value in tree.items() if key != "scores"}, **tree["scores"]}
 
 
 def read_split(model: Scored, data: Path, split: str) -> TokenStream:
@@ -82,6 +105,28 @@ def evaluate_language_model(model: Scored, data: Path, split: str, *, stride: in
     seconds = time.perf_counter() - started
     scores = score_language_model(total, stream.report)
     return LanguageEvaluation(split, scores, context, stride, len(stream) / seconds)
+
+
+def compare_language_model(model: Scored, data: Path, split: str) -> ComparedScores:
+    """Scores a split by what language models with other vocabularies can be compared by, and times one text."""
+    scores = evaluate_language_model(model, data, split).scores
+    compared: dict[str, float | None] = {
+        "bits a byte": scores.bits_per_byte,
+        "nats a character": scores.nats_per_character,
+        "word perplexity": scores.word_perplexity,
+    }
+    losses = loss_by_position(model, read_split(model, data, split))
+    for below, last in pairwise(BORDERS):
+        part = losses[below:last]
+        compared[f"loss, piece {below + 1} to {last}"] = float(part.mean()) if len(part) else None
+    return ComparedScores(compared, _generated_per_second(model))
+
+
+def _generated_per_second(model: Scored) -> float:
+    model.generate([""], GenerationConfig(max_new=4))  # the first calls start threads and pack the weights
+    started = time.perf_counter()
+    (text,) = model.generate([""], GenerationConfig(max_new=DECODED, min_length=DECODED))
+    return len(text.ids) / (time.perf_counter() - started)
 
 
 def loss_by_position(model: Scored, stream: TokenStream) -> Float[ndarray, " window"]:

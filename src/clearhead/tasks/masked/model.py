@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -12,21 +11,21 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
-from clearhead.checkpoint import load_checkpoint
 from clearhead.data.batching import sequential_batches
-from clearhead.data.segments import check_marks, collate, marks
+from clearhead.data.segments import check_marks, collate_segments, marks
 from clearhead.errors import DataError, ModelError, UsageError
 from clearhead.models.bert import BertPretraining, mean_of
-from clearhead.runs.pointers import find_checkpoint
-from clearhead.runs.recipes import load_recipe
-from clearhead.runs.tokenizers import load_tokenizer
-from clearhead.tasks.masked.recipe import MaskedRecipe, load_masked, parse_masked
+from clearhead.progress import silent
+from clearhead.runs.opened import SavedRun
+from clearhead.runs.text_parts import load_text_parts
+from clearhead.tasks.family import open_for
+from clearhead.tasks.masked.recipe import WORDS, MaskedRecipe, build_masked, parse_masked
+from clearhead.text.overlong import OverlongText
 from clearhead.text.special import ABSENT, MASK
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.training.device import pick_device
 
 BATCH_TOKENS = 4096  # pieces and marks, padding included, that are read at once
-Overlong = Literal["error", "truncate"]
 
 
 @dataclass(frozen=True)
@@ -76,14 +75,17 @@ class MaskedModel:
         Raises:
             ModelError: not the run of a masked language model, no checkpoint yet, or a damaged one.
         """
-        recipe = parse_masked(load_recipe(run, tasks=("masked",)), f"recipe of run {str(run)!r}")
-        path = find_checkpoint(run, checkpoint)
-        if path is None:
-            raise ModelError(f"run {str(run)!r} has no checkpoint yet: train it, or go on with --resume")
-        tokenizer, target = load_tokenizer(run), pick_device(device)
-        check_marks(tokenizer.ids)
-        model = load_masked(recipe, tokenizer, path).to(target).eval()
-        return cls(recipe, tokenizer, model, target, load_checkpoint(path, ()).state["step"])
+        return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device)
+
+    @classmethod
+    def from_run(cls, run: SavedRun, *, device: str = "auto") -> "MaskedModel":
+        """Loads a run that is open; see ``load``."""
+        recipe, parts = parse_masked(run.tree, run.source), load_text_parts(run.trained_path)
+        target = pick_device(device)
+        check_marks(parts.tokenizer.ids)
+        model = build_masked(recipe, parts.sizes)
+        step = run.load_into(model)
+        return cls(recipe, parts.tokenizer, model.to(target).eval(), target, step)
 
     @torch.inference_mode()
     def fill(self, texts: Sequence[str], *, top_k: int = 5) -> list[Filled]:
@@ -126,8 +128,8 @@ class MaskedModel:
         self,
         texts: Sequence[str],
         *,
-        overlong: Overlong = "error",
-        on_cut: Callable[[int, int], object] = lambda number, pieces: None,
+        overlong: OverlongText = "error",
+        on_cut: Callable[[int, int], object] = silent,
     ) -> Float[ndarray, "texts d_model"]:
         """Returns a vector of each text: the mean of its last hidden states, those of [CLS] and [SEP] among them.
 
@@ -185,7 +187,7 @@ class MaskedModel:
         """Yields the numbers of rows of like length with their ids, marks included, and which are real."""
         plan = sequential_batches(np.array([len(row) + 1 for row in rows], np.int64), batch_tokens=BATCH_TOKENS)
         for numbers in (plan[index].tolist() for index in range(len(plan))):
-            laid = collate([rows[number] for number in numbers], None, special=self.tokenizer.ids)
+            laid = collate_segments([rows[number] for number in numbers], None, special=self.tokenizer.ids)
             yield numbers, torch.from_numpy(laid.ids).to(self.device), torch.from_numpy(laid.mask).to(self.device)
 
     def _filled(self, text: str, parts: list[str], ranked: list[list[tuple[int, float]]]) -> Filled:

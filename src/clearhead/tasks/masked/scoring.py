@@ -1,8 +1,9 @@
 """Scores of a masked language model: how well it finds pieces that are always the same ones, and tells pairs apart."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -12,6 +13,7 @@ from clearhead.data.loading import load
 from clearhead.data.masked import MaskedBatches
 from clearhead.evaluate.masked import MaskedScores
 from clearhead.models.bert import BertPretraining
+from clearhead.tasks.family import ComparedScores, Evaluation
 from clearhead.tasks.masked.model import MaskedModel
 from clearhead.tasks.masked.recipe import encode, nsp_targets
 
@@ -19,7 +21,7 @@ LOGITS = 512  # masked positions whose logits are there at once
 
 
 @dataclass(frozen=True)
-class MaskedEvaluation:
+class MaskedEvaluation(Evaluation):
     """All scores of one split."""
 
     split: str
@@ -27,27 +29,48 @@ class MaskedEvaluation:
     positions_per_second: float
     """Pieces and marks read."""
 
+    def lines(self, step: int) -> list[str]:
+        """See ``Evaluation``."""
+        scores = self.scores
+        lines = [
+            f"{self.split}: {scores.pieces:,} masked pieces, {scores.pairs:,} pairs, step {step:,}",
+            f"loss               {scores.loss:8.4f}   nats per masked piece",
+            f"pseudo-perplexity  {scores.pseudo_perplexity:8.2f}   per masked piece",
+            f"MLM accuracy       {scores.mlm_accuracy:8.2%}   of the masked pieces",
+        ]
+        if scores.nsp_accuracy is not None:
+            lines.append(
+                f"NSP accuracy       {scores.nsp_accuracy:8.2%}   of the pairs, at {scores.nsp_loss:.4f} nats each"
+            )
+        return [*lines, f"speed              {self.positions_per_second:8.0f}   pieces and marks per second"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """See ``Evaluation``."""
+        tree = asdict(self)
+        scores = {**tree.pop("scores"), "pseudo_perplexity": self.scores.pseudo_perplexity}
+        return {**tree, **scores}
+
 
 @torch.inference_mode()
 def score_batches(model: BertPretraining, batches: MaskedBatches, device: torch.device) -> MaskedScores:
     """Scores batches, each row once."""
-    loss, found, pieces, nsp_loss, told, pairs = 0.0, 0, 0, 0.0, 0, 0
-    for one in load(batches):
-        batch = one.to(device)
+    loss, right_pieces, pieces, nsp_loss, right_pairs, pairs = 0.0, 0, 0, 0.0, 0, 0
+    for loaded in load(batches):
+        batch = loaded.to(device)
         states = model.bert(batch.ids, mask=batch.mask, segments=batch.segments)
         rows = states.flatten(0, 1).index_select(0, batch.positions)
         for few, targets in zip(rows.split(LOGITS), batch.targets.split(LOGITS), strict=True):
             logits = model.mlm_head(few).float()
             loss += float(functional.cross_entropy(logits, targets, reduction="sum"))
-            found += int((logits.argmax(dim=1) == targets).sum())
+            right_pieces += int((logits.argmax(dim=1) == targets).sum())
         pieces += batch.target_count
         if model.nsp_head is not None:
-            logits, right = model.nsp_head(model.bert.pooler(states, batch.mask)).float(), nsp_targets(batch)
-            nsp_loss += float(functional.cross_entropy(logits, right, reduction="sum"))
-            told += int((logits.argmax(dim=1) == right).sum())
-            pairs += len(right)
-    mean = (nsp_loss / pairs, told / pairs) if pairs else (None, None)
-    return MaskedScores(pieces, loss / pieces, found / pieces, pairs, *mean)
+            logits, labels = model.nsp_head(model.bert.pooler(states, batch.mask)).float(), nsp_targets(batch)
+            nsp_loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+            right_pairs += int((logits.argmax(dim=1) == labels).sum())
+            pairs += len(labels)
+    mean = (nsp_loss / pairs, right_pairs / pairs) if pairs else (None, None)
+    return MaskedScores(pieces, loss / pieces, right_pieces / pieces, pairs, *mean)
 
 
 def evaluate_masked(model: MaskedModel, data: Path, split: str) -> MaskedEvaluation:
@@ -68,3 +91,15 @@ def evaluate_masked(model: MaskedModel, data: Path, split: str) -> MaskedEvaluat
     scores = score_batches(model.model, batches, model.device)
     seconds = time.perf_counter() - started
     return MaskedEvaluation(split, scores, int(batches.pairs.lengths.sum()) / seconds)
+
+
+def compare_masked(model: MaskedModel, data: Path, split: str) -> ComparedScores:
+    """Scores a split by what runs are compared by; each by the pieces of its own vocabulary."""
+    scores = evaluate_masked(model, data, split).scores
+    compared: dict[str, float | None] = {
+        "MLM loss": scores.loss,
+        "pseudo-perplexity": scores.pseudo_perplexity,
+        "MLM accuracy": scores.mlm_accuracy,
+        "NSP accuracy": scores.nsp_accuracy,
+    }
+    return ComparedScores(compared, None)

@@ -1,88 +1,65 @@
-"""The training of a translator: two text files, tokenizers, encoded pairs, model, batches, scores, model card."""
+"""The training of a translator: two text files, tokenizers, encoded pairs, batches, scores."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import nn
+from torch import Tensor
 
-from clearhead.config import Tree
 from clearhead.data.batching import BatchPlan, largest_batch, plan_batches
-from clearhead.data.corpus import CorpusReport, read_parallel
+from clearhead.data.corpus import read_parallel
 from clearhead.data.store import PairStore, prepare
 from clearhead.data.translation import Batch, BatchDataset
+from clearhead.progress import Progress
 from clearhead.runs.cache import cache_folder
-from clearhead.runs.tokenizers import Tokenizers
+from clearhead.runs.card import CardFacts
+from clearhead.runs.text_parts import TextParts
 from clearhead.tasks.translation.recipe import (
     Net,
     TranslationRecipe,
-    batch_loss,
-    build_model,
     mean_loss,
-    parse_recipe,
-    sizes_of,
     train_tokenizers,
+    translation_loss,
+    translator_sizes,
 )
 from clearhead.tasks.translation.scoring import greedy_bleu
-from clearhead.training.device import pick_device
-from clearhead.training.job import GradientJob, Progress, fresh_state, named
-from clearhead.training.loop import Work
+from clearhead.training.job import GradientJob, listed
 
 
 @dataclass(frozen=True)
-class TranslationJob(GradientJob):
+class TranslationJob(GradientJob[Net, Batch]):
     """See ``GradientJob``."""
 
     recipe: TranslationRecipe
-    tokenizers: Tokenizers
     train: PairStore
     valid: PairStore
 
-    @property
-    def model(self) -> Net:
-        """The model in training."""
-        assert isinstance(self.state.model, Net)
-        return self.state.model
-
-    def work(self) -> Work[Batch]:
+    def loss(self, batch: Batch) -> tuple[Tensor, int]:
         """See ``GradientJob``."""
-        recipe, model = self.recipe, self.model
-        settings = recipe.train
+        return translation_loss(self.model, batch, self.recipe.loss)
 
-        def evaluate(model: nn.Module) -> dict[str, float]:
-            assert isinstance(model, Net)
-            loss = mean_loss(model, self.valid, batch_tokens=settings.batch_tokens, device=self.device)
-            if recipe.validation.monitor != "bleu":
-                return {"loss": loss}
-            count = recipe.validation.max_sentences or len(self.valid)
-            bleu = greedy_bleu(recipe, self.tokenizers, model, self.valid, device=self.device, count=count)
-            return {"loss": loss, "bleu": bleu}
+    def evaluate(self, model: Net) -> Mapping[str, float]:
+        """See ``GradientJob``; BLEU is of greedy translations, where the run is judged by it."""
+        recipe = self.recipe
+        loss = mean_loss(model, self.valid, batch_tokens=recipe.train.batch_tokens, device=self.device)
+        if recipe.validation.monitor != "bleu":
+            return {"loss": loss}
+        count = recipe.validation.max_sentences or len(self.valid)
+        bleu = greedy_bleu(recipe, self.parts.both, model, self.valid, device=self.device, count=count)
+        return {"loss": loss, "bleu": bleu}
 
-        def where(batch: Batch) -> str:
-            return named("lines", self.train.line_numbers[batch.indices.cpu().numpy()].tolist())
-
-        return Work(self.batches, lambda batch: batch_loss(model, batch, recipe.loss), evaluate, where=where)
-
-    def reports(self) -> dict[str, CorpusReport]:
-        """See ``Job``."""
-        return {"train": self.train.report, "valid": self.valid.report}
+    def where(self, batch: Batch) -> str:
+        """See ``GradientJob``."""
+        return listed("lines", self.train.line_numbers[batch.indices.cpu().numpy()].tolist())
 
     def vocabulary(self) -> str:
         """See ``Job``."""
-        src, tgt = self.tokenizers.src, self.tokenizers.tgt
+        src, tgt = self.parts.both.src, self.parts.both.tgt
         if src is tgt:
             return f"{src.vocab_size:,} pieces for both languages"
         return f"{src.vocab_size:,} + {tgt.vocab_size:,} pieces"
-
-    def save_text_parts(self, run: Path) -> None:
-        """See ``Job``."""
-        self.tokenizers.save(run)
-
-    def build(self) -> Net:
-        """See ``GradientJob``."""
-        return build_model(self.recipe, self.tokenizers)
 
     @property
     def width(self) -> int:
@@ -95,21 +72,20 @@ class TranslationJob(GradientJob):
         plan = self._plan(0)
         return plan, largest_batch(plan, np.maximum(*self.train.lengths))
 
-    def card(self, run: Path) -> str:
+    def facts(self) -> CardFacts:
         """See ``Job``."""
-        recipe = self.recipe
-        pieces = f"{self.tokenizers.src.vocab_size:,} source and {self.tokenizers.tgt.vocab_size:,} target pieces"
-        return self.card_text(
-            run,
+        recipe, both = self.recipe, self.parts.both
+        pieces = f"{both.src.vocab_size:,} source and {both.tgt.vocab_size:,} target pieces"
+        return CardFacts(
             what=f"A translation model from `{recipe.src}` to `{recipe.tgt}`",
-            sizes=sizes_of(recipe.model),
+            sizes=translator_sizes(recipe.model),
             vocabulary=f"{recipe.tokenizer.kind}, {pieces}",
             commands=['translate {} "..."', "evaluate {} --data DIR --split test", 'trace {} "..."'],
         )
 
     def dataset(self, epoch: int) -> BatchDataset:
         """See ``GradientJob``."""
-        dropout = (self.tokenizers.src, self.tokenizers.tgt) if self.recipe.tokenizer.dropout else None
+        dropout = (self.parts.both.src, self.parts.both.tgt) if self.recipe.tokenizer.dropout else None
         return BatchDataset(self.train, self._plan(epoch), dropout, self.recipe.data.max_len)
 
     def _plan(self, epoch: int) -> BatchPlan:
@@ -117,31 +93,21 @@ class TranslationJob(GradientJob):
         return plan_batches(*self.train.lengths, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=epoch)
 
 
-def prepare_translation(
-    tree: Tree, source: str, folder: Path, *, run: Path | None = None, progress: Progress = lambda done, total: None
-) -> TranslationJob:
-    """Reads the corpus in ``folder``, trains tokenizers, encodes, and builds model and optimizer.
-
-    Args:
-        tree: the recipe.
-        source: what to call it in errors.
-        folder: holds the text files.
-        run: has the tokenizers, if this run goes on; None trains them.
-        progress: called with (lines encoded, lines in all).
+def read_pairs(
+    folder: Path, recipe: TranslationRecipe, known: TextParts | None, progress: Progress
+) -> tuple[TextParts, PairStore, PairStore]:
+    """Reads and encodes the corpus in ``folder``, with tokenizers trained on it unless some are ``known``.
 
     Raises:
-        UsageError: the recipe is wrong.
-        DataError: the text cannot be used.
+        DataError: the text cannot be used, or a sentence is above the budget of a batch.
     """
-    recipe = parse_recipe(tree, source)
-    device = pick_device(recipe.train.device)
     train, valid = (
         read_parallel(folder, stem=stem, src=recipe.src, tgt=recipe.tgt)
         for stem in (recipe.data.train, recipe.data.valid)
     )
     scan = train.scan()  # once: a large corpus takes minutes to read
-    tokenizers = Tokenizers.load(run) if run else train_tokenizers(train, scan.lines, recipe.tokenizer)
-    encode = partial(prepare, src=tokenizers.src, tgt=tokenizers.tgt, cache_dir=cache_folder() / "data")
+    parts = known or train_tokenizers(train, scan.lines, recipe.tokenizer)
+    encode = partial(prepare, src=parts.both.src, tgt=parts.both.tgt, cache_dir=cache_folder() / "data")
     pairs = encode(train, config=recipe.data, scan=scan, keep_text=recipe.tokenizer.dropout > 0, progress=progress)
     judged = encode(valid, config=replace(recipe.data, drop_duplicates=False))
     longest = int(np.maximum(*pairs.lengths).argmax())
@@ -151,6 +117,4 @@ def prepare_translation(
         seed=0,
         epoch=0,
     )  # a sentence above the budget is an error now, not in the middle of an epoch
-    torch.manual_seed(recipe.train.seed)
-    state = fresh_state(build_model(recipe, tokenizers).to(device), recipe)
-    return TranslationJob(recipe, state, device, tokenizers, pairs, judged)
+    return parts, pairs, judged

@@ -18,45 +18,35 @@ from clearhead.errors import UsageError
 from clearhead.loss import LossConfig, linear_cross_entropy
 from clearhead.models.rnn import RNNConfig, RNNTranslator
 from clearhead.models.transformer import Transformer, TransformerConfig
-from clearhead.optim.build import OptimConfig
-from clearhead.runs.tokenizers import Tokenizers
+from clearhead.runs.text_parts import ModelSizes, TextParts
+from clearhead.tasks.gradient_recipe import GradientRecipe
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
-from clearhead.training.config import TrainConfig, ValidationConfig
 
 Net = Transformer | RNNTranslator
+WORDS = ("translation", "rnn_translation")
 
 
 TOKENIZER_LINES = 250_000  # a tokenizer is trained on this many lines a side, evenly taken; it takes 0.5 KB for each
 
 
 @dataclass(frozen=True)
-class TranslationRecipe:
+class TranslationRecipe(GradientRecipe):
     """All that a translation run follows, whatever its model."""
 
     task: Literal["translation", "rnn_translation"] = "translation"
     """What is trained."""
     name: str = "translation"
     """Names the run directory."""
-    about: str = ""
-    """One line on what the recipe is for."""
-    src: str = ""
-    """Source language: the ending of its files."""
-    tgt: str = ""
-    """Target language."""
-    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
-    """How text becomes pieces."""
     data: DataConfig = field(default_factory=DataConfig)
     """Which lines are used."""
     model: TransformerConfig | RNNConfig = field(default_factory=TransformerConfig)
     """Sizes and parts."""
     loss: LossConfig = field(default_factory=LossConfig)
     """What is minimized."""
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    """By what means."""
-    train: TrainConfig = field(default_factory=TrainConfig)
-    """How long and how much at a time."""
-    validation: ValidationConfig = field(default_factory=ValidationConfig)
-    """How the run is judged."""
+    src: str = ""
+    """Source language: the ending of its files."""
+    tgt: str = ""
+    """Target language."""
 
     def __post_init__(self) -> None:
         self.validation.check("loss", "bleu")
@@ -91,7 +81,7 @@ class RNNTranslationRecipe(TranslationRecipe):
     """Sizes and parts."""
 
 
-def parse_recipe(tree: Tree, source: str) -> TranslationRecipe:
+def parse_translation(tree: Tree, source: str) -> TranslationRecipe:
     """Builds the recipe of its task and asks for the two languages.
 
     Raises:
@@ -104,7 +94,7 @@ def parse_recipe(tree: Tree, source: str) -> TranslationRecipe:
     return recipe
 
 
-def train_tokenizers(files: ParallelFiles, lines: int, config: TokenizerConfig) -> Tokenizers:
+def train_tokenizers(files: ParallelFiles, lines: int, config: TokenizerConfig) -> TextParts:
     """Trains one joint tokenizer or two on at most ``TOKENIZER_LINES`` of the ``lines`` lines, evenly taken."""
     every = -(-lines // TOKENIZER_LINES)
 
@@ -114,26 +104,31 @@ def train_tokenizers(files: ParallelFiles, lines: int, config: TokenizerConfig) 
 
     if config.joint:
         joint = Tokenizer.train((text for index in (0, 1) for text in side(index)), config)
-        return Tokenizers(joint, joint)
-    return Tokenizers(Tokenizer.train(side(0), config), Tokenizer.train(side(1), config))
+        return TextParts(joint, joint)
+    return TextParts(Tokenizer.train(side(0), config), Tokenizer.train(side(1), config))
 
 
-def build_model(recipe: TranslationRecipe, tokenizers: Tokenizers) -> Net:
+def build_translator(recipe: TranslationRecipe, sizes: ModelSizes) -> Net:
     """Builds the model with fresh weights.
 
     Raises:
         UsageError: a size is wrong.
     """
-    sizes = {"src_vocab_size": tokenizers.src.vocab_size, "vocab_size": tokenizers.tgt.vocab_size}
+    assert sizes.src_vocab_size is not None, "a translator reads pieces of its source"
+    settings = {
+        "src_vocab_size": sizes.src_vocab_size,
+        "vocab_size": sizes.vocab_size,
+        "pad_id": 0 if sizes.pad_id is None else sizes.pad_id,
+    }
     try:
         if isinstance(recipe.model, RNNConfig):
-            return RNNTranslator(recipe.model, pad_id=tokenizers.tgt.ids.pad, **sizes)
-        return Transformer(recipe.model, pad_id=tokenizers.tgt.ids.pad, **sizes)
+            return RNNTranslator(recipe.model, **settings)
+        return Transformer(recipe.model, **settings)
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
-def sizes_of(config: TransformerConfig | RNNConfig) -> str:
+def translator_sizes(config: TransformerConfig | RNNConfig) -> str:
     """Returns what a model is, in a few words."""
     if isinstance(config, RNNConfig):
         kind = f"recurrent encoder-decoder ({config.cell}, attention {config.attention})"
@@ -142,7 +137,7 @@ def sizes_of(config: TransformerConfig | RNNConfig) -> str:
     return f"encoder-decoder Transformer, {layers}, d_model {config.d_model}"
 
 
-def batch_loss(model: Net, batch: Batch, config: LossConfig) -> tuple[Tensor, int]:
+def translation_loss(model: Net, batch: Batch, config: LossConfig) -> tuple[Tensor, int]:
     """Returns (sum over real targets, their number); the output layer sees real positions only."""
     tgt_mask = batch.targets.ne(model.pad_id) if model.needs_tgt_mask else None
     hidden = model.hidden(batch.src_ids, batch.tgt_ids, src_mask=batch.src_mask, tgt_mask=tgt_mask)
@@ -159,6 +154,6 @@ def mean_loss(model: Net, store: PairStore, *, batch_tokens: int, device: torch.
     plan = sequential_batches(*store.lengths, batch_tokens=batch_tokens)
     total, count = 0.0, 0
     for batch in load(BatchDataset(store, plan)):
-        summed, n = batch_loss(model, batch.to(device), LossConfig(label_smoothing=0.0))
+        summed, n = translation_loss(model, batch.to(device), LossConfig(label_smoothing=0.0))
         total, count = total + float(summed), count + n
     return total / count

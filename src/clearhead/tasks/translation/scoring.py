@@ -1,9 +1,11 @@
 """Scores of a translator on a split: BLEU, chrF, loss and speed."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from clearhead.data.corpus import read_parallel
@@ -16,13 +18,15 @@ from clearhead.evaluate.translation import (
     score_translations,
 )
 from clearhead.runs.cache import cache_folder
-from clearhead.runs.tokenizers import Tokenizers
+from clearhead.runs.directory import write_text
+from clearhead.runs.text_parts import Tokenizers
+from clearhead.tasks.family import ComparedScores, Evaluation
 from clearhead.tasks.translation.recipe import Net, TranslationRecipe, mean_loss
 from clearhead.tasks.translation.translator import Translator
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class TranslationEvaluation(Evaluation):
     """All scores of one split."""
 
     split: str
@@ -36,7 +40,38 @@ class Evaluation:
     """Target pieces translated per second."""
     incomplete: int
     """Translations that reached the length limit."""
+    beam: int
+    """Hypotheses of the search."""
     translations: list[str]
+
+    def lines(self, step: int) -> list[str]:
+        """See ``Evaluation``."""
+        scores = self.scores
+        return [
+            f"{self.split}: {self.sentences:,} sentences, step {step:,}, beam {self.beam}",
+            f"BLEU   {scores.bleu:6.2f}   {scores.bleu_signature}",
+            f"chrF2  {scores.chrf:6.2f}   {scores.chrf_signature}",
+            f"exact  {scores.exact_match:6.2f} % equal to their reference",
+            f"loss   {self.loss:6.3f}   nats per target piece, over {self.loss_pairs:,} pairs",
+            f"speed  {self.tokens_per_second:6.0f}   target pieces per second",
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """See ``Evaluation``; the translations are left out."""
+        tree = asdict(self)
+        del tree["translations"]
+        scores = tree.pop("scores")
+        return {**tree, **scores}
+
+    def warnings(self) -> list[str]:
+        """See ``Evaluation``."""
+        if not self.incomplete:
+            return []
+        return [f"{self.incomplete} translations reached the length limit without an end"]
+
+    def write(self, path: Path) -> None:
+        """See ``Evaluation``: the translations, a line each."""
+        write_text(path, "".join(line + "\n" for line in self.translations))
 
 
 def evaluate_translator(
@@ -47,7 +82,7 @@ def evaluate_translator(
     beam: int = 5,
     length_penalty: float = 1.0,
     tokenize: BleuTokenize | None = None,
-) -> Evaluation:
+) -> TranslationEvaluation:
     """Translates a split and scores it against its references.
 
     Args:
@@ -72,16 +107,31 @@ def evaluate_translator(
     texts = [translation.text for translation in best]
     tokenize = tokenize or default_tokenize(recipe.tgt)
     loss = mean_loss(translator.model, store, batch_tokens=recipe.train.batch_tokens, device=translator.device)
-    return Evaluation(
+    return TranslationEvaluation(
         split=stem,
         sentences=len(pairs),
         scores=score_translations(texts, [text for _, _, text in pairs], tokenize=tokenize),
         loss=loss,
         loss_pairs=len(store),
         tokens_per_second=sum(len(one.log_probs) for one in best) / seconds,
-        incomplete=sum(not one.complete for one in best),
+        incomplete=sum(not translation.complete for translation in best),
+        beam=beam,
         translations=texts,
     )
+
+
+def compare_translator(translator: Translator, folder: Path, split: str, *, beam: int) -> ComparedScores:
+    """Scores a split as ``evaluate_translator`` does, and its thirds by length of the source."""
+    recipe = translator.recipe
+    evaluation = evaluate_translator(translator, folder, split, beam=beam)
+    pairs = [(src, tgt) for _, src, tgt in read_parallel(folder, stem=evaluation.split, src=recipe.src, tgt=recipe.tgt)]
+    scores: dict[str, float | None] = {"BLEU": evaluation.scores.bleu, "chrF2": evaluation.scores.chrf}
+    order = np.argsort([len(src.strip()) for src, _ in pairs], kind="stable")
+    for name, rows in zip(("short", "middle", "long"), np.array_split(order, 3), strict=True):
+        texts, references = [evaluation.translations[row] for row in rows], [pairs[row][1] for row in rows]
+        scored = score_translations(texts, references, tokenize=default_tokenize(recipe.tgt)) if len(rows) else None
+        scores[f"BLEU, {name}"] = scored.bleu if scored else None
+    return ComparedScores(scores, evaluation.tokens_per_second)
 
 
 def greedy_bleu(

@@ -5,12 +5,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
-from clearhead.checkpoint import load_checkpoint, load_model_tensors
 from clearhead.data.batching import sequential_batches
 from clearhead.data.translation import collate, collate_sources
 from clearhead.decode.constraints import Constraints, avoid
@@ -19,22 +17,22 @@ from clearhead.decode.rules import Rule, forbid, force_prefix
 from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
 from clearhead.decode.trace import MakeMeter, TraceStep, trace_greedy, translation_reader
 from clearhead.decode.tree import BeamTree, grow_tree
-from clearhead.engine.onednn import can_pack, pack
-from clearhead.errors import DataError, ModelError
+from clearhead.engine.choose import choose
+from clearhead.errors import DataError
 from clearhead.evaluate.translation import default_tokenize
 from clearhead.models.transformer import Transformer
-from clearhead.runs.pointers import find_checkpoint
-from clearhead.runs.recipes import load_recipe
-from clearhead.runs.tokenizers import Tokenizers
+from clearhead.runs.opened import SavedRun
+from clearhead.runs.text_parts import Tokenizers, load_both_sides
+from clearhead.tasks.family import open_for
 from clearhead.tasks.translation.alignment import attention_to_source, source_shapes
-from clearhead.tasks.translation.recipe import Net, TranslationRecipe, build_model, parse_recipe
+from clearhead.tasks.translation.recipe import WORDS, Net, TranslationRecipe, build_translator, parse_translation
 from clearhead.text.normalize import denormalize
+from clearhead.text.overlong import OverlongSource
 from clearhead.text.phrase_book import Demand, PhraseBook, Phrases
 from clearhead.text.sentences import split_sentences
 from clearhead.text.special import SpecialIds
 from clearhead.training.device import pick_device
 
-Overlong = Literal["split", "truncate", "error"]
 BATCH_TOKENS = 4096  # source pieces times beams that are decoded together
 
 
@@ -109,17 +107,17 @@ class Translator:
         Raises:
             ModelError: not a run, no checkpoint yet, or a damaged one.
         """
-        recipe = parse_recipe(load_recipe(run, tasks=("translation", "rnn_translation")), f"recipe of run {str(run)!r}")
-        path = find_checkpoint(run, checkpoint)
-        if path is None:
-            raise ModelError(f"run {str(run)!r} has no checkpoint yet: train it, or go on with --resume")
-        tokenizers, target = Tokenizers.load(run), pick_device(device)
-        saved = load_checkpoint(path, ("model", "ema"))
-        model = build_model(recipe, tokenizers)
-        load_model_tensors(model, saved.tensors.get("ema", saved.tensors["model"]), str(path))
+        return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device)
+
+    @classmethod
+    def from_run(cls, run: SavedRun, *, device: str = "auto") -> "Translator":
+        """Loads a run that is open; see ``load``."""
+        recipe, parts = parse_translation(run.tree, run.source), load_both_sides(run.trained_path)
+        target, model = pick_device(device), build_translator(recipe, parts.sizes)
+        step = run.load_into(model)
         model = model.to(target).eval()
-        packed = pack(model) if isinstance(model, Transformer) and can_pack(model) else None
-        return cls(recipe, tokenizers, model, target, saved.state["step"], packed)
+        packed = choose(model).prepare() if isinstance(model, Transformer) else None
+        return cls(recipe, parts.both, model, target, step, packed)
 
     def translate(
         self,
@@ -128,7 +126,7 @@ class Translator:
         beam: int = 5,
         length_penalty: float = 1.0,
         prefix: str = "",
-        overlong: Overlong = "split",
+        overlong: OverlongSource = "split",
         require: Phrases = (),
         avoid: Phrases = (),
         alignment: bool = False,
@@ -158,7 +156,7 @@ class Translator:
         config: SearchConfig,
         *,
         prefix: str = "",
-        overlong: Overlong = "split",
+        overlong: OverlongSource = "split",
         require: Phrases = (),
         avoid: Phrases = (),
     ) -> list[list[Translation]]:
@@ -272,7 +270,7 @@ class Translator:
         text = denormalize(tokenizer.decode(ids), tokenizer.config.normalization)
         return text.replace("\n", " ").replace("\r", " ").strip()
 
-    def _parts(self, text: str, overlong: Overlong) -> tuple[list[list[int]], int]:
+    def _parts(self, text: str, overlong: OverlongSource) -> tuple[list[list[int]], int]:
         """Encodes a text; above the limit, split, cut or refused. Returns parts and the number of pieces cut."""
         ids, limit = self.tokenizers.src.encode(text.strip()), self.recipe.data.max_len
         if len(ids) <= limit:

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clearhead.data.segments import collate as collate_segments
+from clearhead.data.segments import collate_segments, marks
 from clearhead.data.translation import Batch
-from clearhead.errors import UsageError
+from clearhead.errors import ModelError, UsageError
 from clearhead.inspect.call import call
 from clearhead.inspect.heads import AttentionView, Kind, Prediction, Texts, attention
-from clearhead.models.rnn import RNNTranslator
 from clearhead.tasks.classify.classifier import Classifier
+from clearhead.tasks.classify.family import reads_pair
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.masked.model import MaskedModel
 from clearhead.tasks.translation.translator import Translator
+from clearhead.text.tokenizer import Tokenizer
 from clearhead.verbs.look.opened import Opened
 
 HIDDEN = 32
@@ -30,8 +31,10 @@ class Reading:
     """Calls the model."""
     names: Callable[[Kind, int, int], Texts]
     predict: Callable[[], Prediction] | None
-    """None: it says nothing that could be right or wrong."""
+    """What the loss of a head is measured on; None: the model predicts nothing that the text holds."""
     note: str
+    aligned: list[tuple[str, str]] | None = None
+    """Of a translation, each piece with the source piece that it attended to most."""
 
 
 def reading_of(opened: Opened, what: str) -> Reading:
@@ -47,8 +50,11 @@ def reading_of(opened: Opened, what: str) -> Reading:
             return _translation(opened, trained)
         case LanguageModel() as trained:
             return _text(opened, trained)
-        case MaskedModel() | Classifier() as trained:
-            return _encoder(opened, trained)
+        case MaskedModel() as trained:
+            return _masked(opened, trained)
+        case Classifier() as trained:
+            return _labelled(opened, trained)
+    raise ModelError(f"view {what!r}: there is none of a {opened.family.noun}")
 
 
 def needs_text(opened: Opened, what: str) -> str:
@@ -66,14 +72,7 @@ def attention_of(opened: Opened) -> AttentionView:
     """See ``inspect.heads.attention``: a translation is the model's own, greedy."""
     reading = reading_of(opened, "attention")
     view = attention(opened.model, reading.read, names=reading.names, predict=reading.predict, progress=opened.progress)
-    alignment = None
-    if isinstance(opened.trained, Translator):
-        alignment = opened.trained.translate([opened.text or ""], beam=1, alignment=True)[0]
-    pairs = None
-    if alignment is not None and alignment.alignment is not None:
-        sources = [alignment.source_pieces[at] for at in alignment.alignment]
-        pairs = list(zip(alignment.pieces, sources, strict=True))
-    return AttentionView(view.maps, view.texts, view.loss, pairs, reading.note)
+    return AttentionView(view.maps, view.texts, view.loss, reading.aligned, reading.note)
 
 
 def _translation(opened: Opened, trained: Translator) -> Reading:
@@ -90,12 +89,20 @@ def _translation(opened: Opened, trained: Translator) -> Reading:
 
     text = tgt.decode(batch.targets[0].tolist())
     note = f"{opened.text} -> {text}; a row of the decoder is the piece it reads, and looks where it finds the next"
-    return Reading(lambda: trained.model(batch.src_ids, batch.tgt_ids), names, predict, note)
+    return Reading(lambda: trained.model(batch.src_ids, batch.tgt_ids), names, predict, note, _aligned(opened, trained))
+
+
+def _aligned(opened: Opened, trained: Translator) -> list[tuple[str, str]] | None:
+    translation = trained.translate([opened.text or ""], beam=1, alignment=True)[0]
+    if translation.alignment is None:
+        return None
+    sources = [translation.source_pieces[at] for at in translation.alignment]
+    return list(zip(translation.pieces, sources, strict=True))
 
 
 def _text(opened: Opened, trained: LanguageModel) -> Reading:
     tokenizer, room = trained.tokenizer, trained.recipe.model.max_seq_len
-    row = opened.rows(tokenizer, 0)[0]
+    row = opened.sample.rows(tokenizer, room)[0]
     ids = torch.tensor([[tokenizer.begin, *row][-room - 1 :]], device=opened.device)
     shown = ids[:, :room] if ids.shape[1] > room else ids
     pieces = tokenizer.pieces(shown[0].tolist())
@@ -107,33 +114,48 @@ def _text(opened: Opened, trained: LanguageModel) -> Reading:
     return Reading(lambda: trained.model(shown), lambda *_: Texts(pieces, pieces), predict, note)
 
 
-def _encoder(opened: Opened, trained: MaskedModel | Classifier) -> Reading:
-    special = trained.tokenizer.ids
-    rows = opened.rows(trained.tokenizer, 3 if opened.paired else 2)
-    laid = collate_segments(rows[:1], rows[1:2] or None, special=special)
+@dataclass(frozen=True)
+class _Row:
+    """A text, or two, as an encoder reads it."""
+
+    inputs: dict[str, Tensor]
+    pieces: list[str]
+    text: Tensor
+    """True at pieces of the text, False at marks."""
+
+
+def _row(opened: Opened, tokenizer: Tokenizer, *, pair: bool) -> _Row:
+    room = opened.recipe.model.max_seq_len - marks(pair=pair)
+    rows = opened.sample.rows(tokenizer, room, pair=pair)
+    laid = collate_segments(rows[:1], rows[1:2] or None, special=tokenizer.ids)
     ids, segments = (torch.from_numpy(part).to(opened.device) for part in (laid.ids, laid.segments))
-    inputs = {"ids": ids, "segments": segments}
-    pieces = trained.tokenizer.pieces(ids[0].tolist())
+    return _Row({"ids": ids, "segments": segments}, tokenizer.pieces(ids[0].tolist()), torch.from_numpy(laid.text)[0])
 
-    def read() -> object:
-        return call(trained.model, inputs)
 
-    predict: Callable[[], Prediction] | None = None
-    note = "each piece looks at all"
-    if isinstance(trained, MaskedModel):
-        places = torch.from_numpy(laid.text)[0].nonzero()[:, 0]
-        places = places[:: max(1, -(-len(places) // HIDDEN))]
-        predict = _hidden(trained, inputs, places, special.mask)
-        note += f"; loss: of {len(places)} pieces, each hidden in turn"
-    elif trained.labels.classes:
-        with torch.no_grad():
-            said = call(trained.model, inputs).flatten(0, -2).argmax(dim=-1)
+def _masked(opened: Opened, trained: MaskedModel) -> Reading:
+    row = _row(opened, trained.tokenizer, pair=False)
+    places = row.text.nonzero()[:, 0]
+    places = places[:: max(1, -(-len(places) // HIDDEN))]
+    predict = _hidden(trained, row.inputs, places, trained.tokenizer.ids.mask)
+    note = f"each piece looks at all; loss: of {len(places)} pieces, each hidden in turn"
+    return Reading(lambda: call(trained.model, row.inputs), lambda *_: Texts(row.pieces, row.pieces), predict, note)
 
-        def judge() -> Prediction:
-            return Prediction(call(trained.model, inputs).flatten(0, -2), said)
 
-        predict, note = judge, note + "; loss: of the label that the whole model gives"
-    return Reading(read, lambda *_: Texts(pieces, pieces), predict, note)
+def _labelled(opened: Opened, trained: Classifier) -> Reading:
+    row = _row(opened, trained.tokenizer, pair=reads_pair(trained, opened.text))
+
+    def read() -> Tensor:
+        return call(trained.model, row.inputs)
+
+    def names(*_: object) -> Texts:
+        return Texts(row.pieces, row.pieces)
+
+    if not trained.labels.classes:
+        return Reading(read, names, None, "each piece looks at all")
+    with torch.no_grad():
+        label = read().flatten(0, -2).argmax(dim=-1)
+    note = "each piece looks at all; loss: of the label that the whole model gives"
+    return Reading(read, names, lambda: Prediction(read().flatten(0, -2), label), note)
 
 
 def _hidden(trained: MaskedModel, inputs: dict[str, Tensor], places: Tensor, mask: int) -> Callable[[], Prediction]:
@@ -148,8 +170,3 @@ def _hidden(trained: MaskedModel, inputs: dict[str, Tensor], places: Tensor, mas
         return Prediction(trained.model(ids, segments=segments, at=at).mlm, targets)
 
     return predict
-
-
-def has_attention(trained: object) -> bool:
-    """Whether a translator's decoder steps have keys and values; a recurrent one's have states."""
-    return not isinstance(trained, Translator) or not isinstance(trained.model, RNNTranslator)

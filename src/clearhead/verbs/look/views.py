@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from clearhead.checkpoint import checkpoints_of, load_checkpoint
+from clearhead.checkpoint import checkpoints_of, load_weights
 from clearhead.drawing.report import View
 from clearhead.drawing.together import Together
 from clearhead.errors import ClearheadError, DataError
@@ -87,7 +87,9 @@ def optimizer_of(opened: Opened) -> View:
 def checkpoint_of(opened: Opened) -> View:
     """See ``inspect.saved.checkpoint``."""
     saved = opened.model.state_dict().keys()
-    return checkpoint(opened.run, missing=tuple(name for name, _ in opened.model.named_buffers() if name not in saved))
+    return checkpoint(
+        opened.run.path, missing=tuple(name for name, _ in opened.model.named_buffers() if name not in saved)
+    )
 
 
 def activations_of(opened: Opened) -> View:
@@ -120,9 +122,9 @@ def norm_of(opened: Opened) -> View:
 
 
 def _weights(opened: Opened) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
-    for path in checkpoints_of(opened.run):
-        saved = load_checkpoint(path, ("model", "ema"))
-        yield saved.state["step"], saved.tensors.get("ema", saved.tensors["model"])
+    for path in checkpoints_of(opened.run.path):
+        tensors, state = load_weights(path)
+        yield state["step"], tensors
 
 
 def view_of(what: str, folder: Path, text: str | None = None, **options: Any) -> View:
@@ -155,7 +157,7 @@ def all_of(opened: Opened) -> View:
             views[name] = VIEWS[name](opened)
         except ClearheadError as error:
             missing[name] = str(error)
-    return Together(f"{opened.run.name}: {opened.text or 'random pieces'}", views, missing)
+    return Together(f"{opened.run.path.name}: {opened.text or 'random pieces'}", views, missing)
 
 
 OF_TEXT = ("attention", "steps", "beam")

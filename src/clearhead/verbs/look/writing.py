@@ -11,10 +11,8 @@ from clearhead.drawing.figure import live
 from clearhead.drawing.report import HUES, Note, Part, Table, View, amount
 from clearhead.errors import ModelError
 from clearhead.inspect.traffic import CacheTraffic
-from clearhead.tasks.classify.classifier import Classifier
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.prompts import GenerationConfig
-from clearhead.tasks.masked.model import MaskedModel
 from clearhead.tasks.translation.translator import Translator
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.verbs.look.opened import Opened
@@ -192,17 +190,21 @@ def steps_of(opened: Opened) -> StepsView:
     Raises:
         ModelError: the model writes no text.
     """
-    text, trained = needs_text(opened, "steps"), _writer(opened, "steps")
-    if isinstance(trained, Translator):
-        trace = trained.trace(text, meter=CacheTraffic)
-        return StepsView(text, trace.translation, trace.steps, trace.pieces, _cache_of(opened, "self and source"))
-    if isinstance(trained, LanguageModel):
-        trained = replace(trained, weights=None)
-    steps = trained.trace(text, GenerationConfig(max_new=NEW), meter=CacheTraffic)
-    used = sorted({piece for step in steps for piece in (step.chosen, *step.input_ids, *(one for one, _ in step.top))})
-    names = dict(zip(used, trained.tokenizer.pieces(used), strict=True))
-    written = trained.tokenizer.decode([step.chosen for step in steps])
-    return StepsView(text, written, steps, names, _cache_of(opened, "prompt and text"))
+    text = needs_text(opened, "steps")
+    match opened.trained:
+        case Translator() as translator:
+            trace = translator.trace(text, meter=CacheTraffic)
+            return StepsView(text, trace.translation, trace.steps, trace.pieces, _cache_of(opened, "self and source"))
+        case LanguageModel() as model:
+            tokenizer = model.tokenizer
+            steps = replace(model, weights=None).trace(text, GenerationConfig(max_new=NEW), meter=CacheTraffic)
+            used = {
+                piece for step in steps for piece in (step.chosen, *step.input_ids, *(best for best, _ in step.top))
+            }
+            names = dict(zip(sorted(used), tokenizer.pieces(sorted(used)), strict=True))
+            written = tokenizer.decode([step.chosen for step in steps])
+            return StepsView(text, written, steps, names, _cache_of(opened, "prompt and text"))
+    raise _writes_nothing("steps")
 
 
 def beam_of(opened: Opened) -> BeamView:
@@ -211,22 +213,26 @@ def beam_of(opened: Opened) -> BeamView:
     Raises:
         ModelError: the model writes no text.
     """
-    text, trained = needs_text(opened, "beam"), _writer(opened, "beam")
-    config = SearchConfig(BEAM, BEAM)
-    if isinstance(trained, Translator):
-        tree, tokenizer = trained.beam_tree(text, SearchConfig(BEAM, 1))[1], trained.tokenizers.tgt
-    else:
-        tree, tokenizer = trained.beam_tree(text, GenerationConfig(max_new=NEW, beam=BEAM))[1], trained.tokenizer
-    return BeamView(text, BEAM, config.length_penalty, _named(tree, tokenizer), tree.returned)
+    text = needs_text(opened, "beam")
+    match opened.trained:
+        case Translator() as translator:
+            tree = translator.beam_tree(text, SearchConfig(BEAM, 1))[1]
+            return _beam_view(text, tree, translator.tokenizers.tgt)
+        case LanguageModel() as model:
+            tree = model.beam_tree(text, GenerationConfig(max_new=NEW, beam=BEAM))[1]
+            return _beam_view(text, tree, model.tokenizer)
+    raise _writes_nothing("beam")
 
 
-def _writer(opened: Opened, what: str) -> Any:
-    if isinstance(opened.trained, MaskedModel | Classifier):
-        raise ModelError(f"view {what!r}: a BERT writes no text; it is for translators and language models")
-    return opened.trained
+def _beam_view(text: str, tree: BeamTree, tokenizer: Tokenizer) -> BeamView:
+    return BeamView(text, BEAM, SearchConfig().length_penalty, _nodes(tree, tokenizer), tree.returned)
 
 
-def _named(tree: BeamTree, tokenizer: Tokenizer) -> list[dict[str, Any]]:
+def _writes_nothing(what: str) -> ModelError:
+    return ModelError(f"view {what!r}: a BERT writes no text; it is for translators and language models")
+
+
+def _nodes(tree: BeamTree, tokenizer: Tokenizer) -> list[dict[str, Any]]:
     best = [0] * len(tree.nodes)
     for place, end in reversed(list(enumerate(tree.returned, 1))):
         for at in tree.path(end):

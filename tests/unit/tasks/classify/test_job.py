@@ -12,16 +12,17 @@ from clearhead.config import Tree, merge
 from clearhead.errors import DataError, ModelError, UsageError
 from clearhead.nn.lora import LoraLinear
 from clearhead.runs.pointers import find_checkpoint
-from clearhead.runs.tokenizers import load_tokenizer
-from clearhead.tasks.classify.job import ClassifyJob, prepare_classify
-from clearhead.tasks.classify.recipe import load_classifier, load_labels
+from clearhead.runs.text_parts import load_labelled_parts
+from clearhead.tasks.catalog import prepare_job
+from clearhead.tasks.classify.classifier import Classifier
+from clearhead.tasks.classify.job import ClassifyJob
 from clearhead.training.writers import read_metrics
-from clearhead.verbs.train import begin, train_run
+from clearhead.verbs.train import open_run, train_run
 from tests.toy import CLASSIFY, labelled_lines, write_labelled, write_recipe
 
 
 def prepared(data: Path, /, **changes: Any) -> ClassifyJob:
-    return prepare_classify(merge(CLASSIFY, changes), "here", data)
+    return prepare_job(merge(CLASSIFY, changes), "here", data)
 
 
 def new(folder: Path) -> Path:
@@ -120,15 +121,13 @@ def test_layers_move_at_their_own_rates(optimizer: str, labelled: Path, toy_clas
 
 
 def test_lora_trains_little_and_is_merged_when_loaded(labelled: Path, toy_classifier: Path, tmp_path: Path) -> None:
-    job = prepared(labelled, start=str(toy_classifier), finetune={"lora": {"rank": 2}, "epochs": 2})
+    job = prepared(labelled, start=str(toy_classifier), lora={"rank": 2}, finetune={"epochs": 2})
     assert job.taken is not None
     assert {name.rpartition(".")[2] for name in job.taken.new} == {"lora_a", "lora_b"}
     before = tensors_of(job)
     train_run(job, tmp_path)
     assert all(".lora_" in name or "pooler" in name or name.startswith("head.") for name in changed(job, before))
-    best = find_checkpoint(tmp_path, "latest")
-    assert best is not None
-    loaded = load_classifier(job.recipe, load_tokenizer(tmp_path), load_labels(tmp_path), best)
+    loaded = Classifier.load(tmp_path, checkpoint="latest", device="cpu").model
     assert not any(isinstance(module, LoraLinear) for module in loaded.modules())
     ids = torch.tensor([[4, 8, 9, 5]])
     torch.testing.assert_close(loaded.eval()(ids), job.state.model.eval()(ids), rtol=0, atol=1e-5)
@@ -136,7 +135,7 @@ def test_lora_trains_little_and_is_merged_when_loaded(labelled: Path, toy_classi
 
 @pytest.mark.parametrize("stop", [2, 5, 8])
 def test_unfreezing_resumes_bit_for_bit(stop: int, labelled: Path, toy_classifier: Path, tmp_path: Path) -> None:
-    """Before, at and after steps at which layers begin to learn; Adam's moments begin with them."""
+    """Before, at and after steps at which layers open_run to learn; Adam's moments open_run with them."""
     tree = merge(
         CLASSIFY,
         {
@@ -149,13 +148,13 @@ def test_unfreezing_resumes_bit_for_bit(stop: int, labelled: Path, toy_classifie
     recipe = write_recipe(tmp_path / "tuned.toml", tree)
     changes = [f"start={str(toy_classifier)!r}"]
     run = tmp_path / "run"
-    with begin(recipe, labelled, tmp_path / "whole", overrides=changes) as whole:
-        train_run(whole.job, whole.run)
-    with begin(recipe, labelled, run, overrides=[*changes, f"train.max_steps={stop}"]) as first:
+    with open_run(recipe, labelled, tmp_path / "whole", overrides=changes) as whole:
+        train_run(whole.job, whole.path)
+    with open_run(recipe, labelled, run, overrides=[*changes, f"train.max_steps={stop}"]) as first:
         train_run(first.job, run)
     slots = load_checkpoint(run / "checkpoints" / f"step-{stop:08d}").tensors["optimizer"]
     assert ("exp_avg/bert.embedding.tokens.weight" in slots) == (stop > 6)
-    with begin(recipe, labelled, run, overrides=changes, resume=True) as second:
+    with open_run(recipe, labelled, run, overrides=changes, resume=True) as second:
         train_run(second.job, run)
     a, b = (load_checkpoint(folder / "checkpoints" / "step-00000010") for folder in (tmp_path / "whole", run))
     for stem, tensors in a.tensors.items():
@@ -166,11 +165,11 @@ def test_word_dropout_is_of_training_alone_and_resumes_bit_for_bit(
     labelled: Path, toy_classifier: Path, tmp_path: Path
 ) -> None:
     tree = merge(CLASSIFY, {"finetune": {"word_dropout": 0.3, "epochs": 0}, "train": {"max_steps": 8}})
-    job = prepare_classify(tree, "here", labelled)
-    hidden = job.tokenizer.ids.mask
+    job = prepare_job(tree, "here", labelled)
+    hidden = job.parts.tokenizer.ids.mask
     shares = [float((batch.ids == hidden).sum() / batch.mask.sum()) for batch in job.work().batches(0, 0)]
     assert 0.1 < sum(shares) / len(shares) < 0.3
-    plain = prepare_classify(merge(tree, {"finetune": {"word_dropout": 0.0}}), "here", labelled)
+    plain = prepare_job(merge(tree, {"finetune": {"word_dropout": 0.0}}), "here", labelled)
     assert job.work().evaluate(job.state.model.eval()) == plain.work().evaluate(plain.state.model.eval())
     for start in ("", str(toy_classifier)):
         fresh = prepared(labelled, start=start, finetune={"word_dropout": 0.3, "fresh": bool(start)})
@@ -183,8 +182,8 @@ def resumes_bit_for_bit(tree: Tree, labelled: Path, tmp_path: Path) -> None:
     for run, steps in (("whole", (8,)), ("cut", (3, 8))):
         for number, stop in enumerate(steps):
             changes = [f"train.max_steps={stop}"]
-            with begin(recipe, labelled, tmp_path / run, overrides=changes, resume=number > 0) as begun:
-                train_run(begun.job, begun.run)
+            with open_run(recipe, labelled, tmp_path / run, overrides=changes, resume=number > 0) as begun:
+                train_run(begun.job, begun.path)
     a, b = (load_checkpoint(tmp_path / run / "checkpoints" / "step-00000008") for run in ("whole", "cut"))
     for stem, tensors in a.tensors.items():
         assert [name for name in tensors if not torch.equal(tensors[name], b.tensors[stem][name])] == []
@@ -193,9 +192,7 @@ def resumes_bit_for_bit(tree: Tree, labelled: Path, tmp_path: Path) -> None:
 def test_bpe_dropout_is_of_training_alone_and_resumes_bit_for_bit(labelled: Path, tmp_path: Path) -> None:
     bpe = {"kind": "byte_bpe", "vocab_size": 320}
     tree = merge(CLASSIFY, {"tokenizer": {**bpe, "dropout": 0.3}, "finetune": {"epochs": 0}, "train": {"max_steps": 8}})
-    job, plain = (
-        prepare_classify(one, "here", labelled) for one in (tree, merge(tree, {"tokenizer": {"dropout": 0.0}}))
-    )
+    job, plain = (prepare_job(one, "here", labelled) for one in (tree, merge(tree, {"tokenizer": {"dropout": 0.0}})))
     longer, shorter = ([int(b.mask.sum()) for b in one.work().batches(0, 0)] for one in (job, plain))
     assert sum(longer) > 1.1 * sum(shorter)
     assert job.work().evaluate(job.state.model.eval()) == plain.work().evaluate(plain.state.model.eval())
@@ -207,9 +204,9 @@ def test_a_vocabulary_that_is_taken_over_may_fall_into_other_pieces(
 ) -> None:
     bpe = {"kind": "byte_bpe", "vocab_size": 320}
     recipe = write_recipe(tmp_path / "bpe.toml", merge(CLASSIFY, {"tokenizer": bpe}))
-    with begin(recipe, labelled, tmp_path / "start", overrides=["finetune.epochs=1"]) as begun:
-        train_run(begun.job, begun.run)
-    start = str(begun.run)
+    with open_run(recipe, labelled, tmp_path / "start", overrides=["finetune.epochs=1"]) as begun:
+        train_run(begun.job, begun.path)
+    start = str(begun.path)
     plain, drawn = (
         prepared(labelled, start=start, tokenizer=bpe),
         prepared(labelled, start=start, tokenizer={**bpe, "dropout": 0.3}),
@@ -259,14 +256,14 @@ def test_lines_that_cannot_be_used(train: list[str], valid: list[str], expected:
 
 def test_a_run_goes_on_with_its_own_labels_alone(toy_classifier: Path, labelled: Path, tmp_path: Path) -> None:
     tree = merge(CLASSIFY, {"data": {"valid_fraction": 0.2}})
-    assert prepare_classify(tree, "here", labelled, run=toy_classifier).labels == load_labels(toy_classifier)
+    assert prepare_job(tree, "here", labelled, run=toy_classifier).labels == load_labelled_parts(toy_classifier).labels
     other = write_labelled(tmp_path / "data", ["yes\ta", "no\tb"], ["yes\ta"])
     with pytest.raises(DataError, match=r"its labels are not those that run .* was trained on"):
-        prepare_classify(tree, "here", other, run=toy_classifier)
+        prepare_job(tree, "here", other, run=toy_classifier)
 
 
 def test_what_cannot_be_started_from(toy_lm_run: Path, toy_classifier: Path, labelled: Path) -> None:
     with pytest.raises(ModelError, match="a run of the task masked or classify is needed, not 'language_model'"):
         prepared(labelled, start=str(toy_lm_run))
     with pytest.raises(UsageError, match="no linear layer has such a name"):
-        prepared(labelled, start=str(toy_classifier), finetune={"lora": {"targets": ["x"]}})
+        prepared(labelled, start=str(toy_classifier), lora={"targets": ["x"]})

@@ -13,11 +13,12 @@ from clearhead.data.labelled import Labels
 from clearhead.errors import ModelError, UsageError
 from clearhead.models.bert import BertConfig, BertPretraining
 from clearhead.runs.pointers import find_checkpoint, point_to
-from clearhead.runs.tokenizers import load_tokenizer, save_tokenizer
-from clearhead.tasks.classify.job import ClassifyJob, prepare_classify
+from clearhead.runs.text_parts import TextParts, load_text_parts
+from clearhead.tasks.catalog import prepare_job
+from clearhead.tasks.classify.job import ClassifyJob
 from clearhead.tasks.classify.warm_start import open_encoder
 from clearhead.text.tokenizer import Tokenizer
-from clearhead.verbs.train import begin, train_run
+from clearhead.verbs.train import open_run, train_run
 from tests.foreign import write_bert, write_gpt2
 from tests.toy import CLASSIFY, labelled_lines, write_labelled, write_recipe
 
@@ -28,7 +29,7 @@ TREE = {key: value for key, value in CLASSIFY.items() if key not in ("model", "t
 
 
 def prepared(data: Path, start: Path, **changes: Any) -> ClassifyJob:
-    return prepare_classify(merge(TREE, {"start": str(start), **changes}), "here", data)
+    return prepare_job(merge(TREE, {"start": str(start), **changes}), "here", data)
 
 
 def masked_run(run: Path, tokenizer: Tokenizer, *, nsp: bool, without: str = "") -> BertPretraining:
@@ -40,7 +41,7 @@ def masked_run(run: Path, tokenizer: Tokenizer, *, nsp: bool, without: str = "")
     pairs = {"next_sentence": nsp}
     tree = {"task": "masked", "tokenizer": as_tree(tokenizer.config), "model": as_tree(config), "masked": pairs}
     (run / "recipe.toml").write_text(write_toml(tree), encoding="utf-8")
-    save_tokenizer(tokenizer, run)
+    TextParts(tokenizer).save(run)
     tensors = {name: tensor for name, tensor in model_tensors(model).items() if name != without}
     path = run / "checkpoints" / "step-00000009"
     save_checkpoint(path, Checkpoint({"model": tensors}, {"step": 9}))
@@ -52,7 +53,7 @@ def masked_run(run: Path, tokenizer: Tokenizer, *, nsp: bool, without: str = "")
 def test_the_encoder_of_pretraining_comes_whole(
     nsp: bool, toy_classifier: Path, labelled: Path, tmp_path: Path
 ) -> None:
-    model = masked_run(tmp_path / "masked", load_tokenizer(toy_classifier), nsp=nsp)
+    model = masked_run(tmp_path / "masked", load_text_parts(toy_classifier).tokenizer, nsp=nsp)
     job = prepared(labelled, tmp_path / "masked", model={"dropout": 0.3, "block": {"attn_dropout": 0.25}})
     own = job.state.model.state_dict()
     for name, tensor in model.bert.state_dict().items():
@@ -68,7 +69,7 @@ def test_the_encoder_of_pretraining_comes_whole(
 
 def test_an_encoder_that_is_not_whole_is_refused(toy_classifier: Path, labelled: Path, tmp_path: Path) -> None:
     missing = "bert.layers.1.mlp.up_proj.bias"
-    masked_run(tmp_path / "masked", load_tokenizer(toy_classifier), nsp=True, without=missing)
+    masked_run(tmp_path / "masked", load_text_parts(toy_classifier).tokenizer, nsp=True, without=missing)
     with pytest.raises(ModelError, match=rf"checkpoint '.*step-00000009': tensor '{missing}' is missing"):
         prepared(labelled, tmp_path / "masked")
 
@@ -87,7 +88,7 @@ def test_a_classifier_gives_its_output_layer_for_the_same_labels_alone(
     other = prepared(write_labelled(tmp_path / "data", lines, lines[:4]), toy_classifier)
     assert other.taken is not None
     assert other.taken.new == other.taken.left == ["head.out_proj.bias", "head.out_proj.weight"]
-    assert open_encoder(toy_classifier).labels == Labels(("bad", "good"), False)
+    assert open_encoder(toy_classifier).parts.labels == Labels(("bad", "good"), False)
 
 
 def test_fresh_takes_sizes_and_vocabulary_alone(toy_classifier: Path, labelled: Path) -> None:
@@ -95,7 +96,7 @@ def test_fresh_takes_sizes_and_vocabulary_alone(toy_classifier: Path, labelled: 
     tuned = prepared(labelled, toy_classifier)
     assert job.taken is None
     assert job.recipe.model == tuned.recipe.model
-    assert job.tokenizer.fingerprint == tuned.tokenizer.fingerprint
+    assert job.parts.tokenizer.fingerprint == tuned.parts.tokenizer.fingerprint
     own, theirs = (one.state.model.state_dict()["bert.layers.0.mlp.up_proj.weight"] for one in (job, tuned))
     assert not torch.equal(own, theirs)
     assert all(parameter.requires_grad for parameter in job.state.model.parameters()), "all of it learns"
@@ -122,42 +123,42 @@ def test_rows_may_be_shorter_and_other_sizes_are_refused(toy_classifier: Path, l
 def test_sizes_of_a_preset_are_not_what_somebody_wrote(toy_classifier: Path, labelled: Path, tmp_path: Path) -> None:
     start, short = f"start={str(toy_classifier)!r}", "model.max_seq_len=9"
     more = ["train.max_steps=1", "finetune.epochs=0", "train.warmup_steps=0", "train.device=cpu"]
-    with begin("classify", labelled, tmp_path / "run", overrides=[start, short, *more]) as begun:
+    with open_run("classify", labelled, tmp_path / "run", overrides=[start, short, *more]) as begun:
         assert (begun.job.recipe.model.d_model, begun.job.recipe.model.max_seq_len) == (16, 9)
-        train_run(begun.job, begun.run)
+        train_run(begun.job, begun.path)
     for changes in ([start, short, *more], [start, *more], more):
-        with begin("classify", labelled, tmp_path / "run", overrides=changes, resume=True) as again:
+        with open_run("classify", labelled, tmp_path / "run", overrides=changes, resume=True) as again:
             assert again.notes == ()
             assert again.job.recipe == begun.job.recipe
     (tmp_path / "killed").mkdir()  # before its first checkpoint
     shutil.copy(tmp_path / "run" / "recipe.toml", tmp_path / "killed")
-    with begin("classify", labelled, tmp_path / "killed", overrides=[short, *more], resume=True) as again:
+    with open_run("classify", labelled, tmp_path / "killed", overrides=[short, *more], resume=True) as again:
         assert again.job.recipe == begun.job.recipe
         assert isinstance(again.job, ClassifyJob)
         assert again.job.taken is not None
     for given in ("model.max_seq_len=8", "model.d_model=32"):
         with (
             pytest.raises(UsageError, match=rf"--resume: {given.partition('=')[0]} differs from the run's recipe"),
-            begin("classify", labelled, tmp_path / "run", overrides=[*more, given], resume=True),
+            open_run("classify", labelled, tmp_path / "run", overrides=[*more, given], resume=True),
         ):
             pass
     for other in ("model.d_model=32", "model.n_layers=4"):
         with (
             pytest.raises(UsageError, match=f"^{other.replace('=', ' = ')}: start '.*' has "),
-            begin("classify", labelled, tmp_path / "other", overrides=[start, *more, other]),
+            open_run("classify", labelled, tmp_path / "other", overrides=[start, *more, other]),
         ):
             pass
     mine = write_recipe(tmp_path / "mine.toml", CLASSIFY | {"start": str(toy_classifier), "model": {"d_ff": 64}})
     with (
         pytest.raises(UsageError, match=r"^model.d_ff = 64: start '.*' has 32, "),
-        begin(mine, labelled, tmp_path / "x"),
+        open_run(mine, labelled, tmp_path / "x"),
     ):
         pass
 
 
 def test_a_classifier_gives_its_pooling_too(labelled: Path, tmp_path: Path) -> None:
     (tmp_path / "mean").mkdir()
-    train_run(prepare_classify(merge(CLASSIFY, {"finetune": {"pooling": "mean"}}), "here", labelled), tmp_path / "mean")
+    train_run(prepare_job(merge(CLASSIFY, {"finetune": {"pooling": "mean"}}), "here", labelled), tmp_path / "mean")
     assert prepared(labelled, tmp_path / "mean").recipe.finetune.pooling == "mean"
     other = prepared(labelled, tmp_path / "mean", finetune={"pooling": "first"})
     assert other.recipe.finetune.pooling == "first", "somebody wrote it"
@@ -181,7 +182,7 @@ def test_a_folder_of_hugging_face(labelled: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(model(ids), theirs.last_hidden_state, rtol=0, atol=1e-5)
         torch.testing.assert_close(model.pooler(model(ids)), theirs.pooler_output, rtol=0, atol=1e-5)
         batch = next(job.work().batches(0, 0))
-        assert job.tokenizer.pieces(batch.ids[0, :1].tolist()) == ["[CLS]"]
+        assert job.parts.tokenizer.pieces(batch.ids[0, :1].tolist()) == ["[CLS]"]
 
 
 def test_a_classifier_of_hugging_face_gives_its_output_layer_for_the_same_labels(

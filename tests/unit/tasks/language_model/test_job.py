@@ -1,6 +1,5 @@
 """The training of a language model: every token once, seeds, evaluation, resuming, and starting from another run."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ from clearhead.data.demo_corpus import demo_pairs
 from clearhead.errors import ModelError, UsageError
 from clearhead.nn.lora import LoraLinear
 from clearhead.runs.pointers import find_checkpoint
-from clearhead.runs.tokenizers import load_tokenizer
-from clearhead.tasks.language_model.job import LanguageModelJob, prepare_language_model
-from clearhead.tasks.language_model.recipe import load_net
+from clearhead.tasks.catalog import prepare_job
+from clearhead.tasks.language_model.job import LanguageModelJob
+from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.verbs.train import train_run
 from tests.toy import resumed
 
@@ -46,7 +45,7 @@ def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepared(text: Path, **changes: Any) -> LanguageModelJob:
-    return prepare_language_model(merge(LM, changes), "here", text)
+    return prepare_job(merge(LM, changes), "here", text)
 
 
 @pytest.mark.parametrize("packing", ["cross", "isolated"])
@@ -91,12 +90,12 @@ def test_a_recurrent_run_is_resumed_scored_and_trained_further(text: Path, tmp_p
     folders = [tmp_path / name for name in ("whole", "run")]
     for folder, steps in zip(folders, (12, 7), strict=True):
         folder.mkdir()
-        train_run(prepare_language_model(merge(RNN, {"train": {"max_steps": steps}}), "here", text), folder)
+        train_run(prepare_job(merge(RNN, {"train": {"max_steps": steps}}), "here", text), folder)
     train_run(resumed(folders[1], text, max_steps=12), folders[1])
     one, other = (load_checkpoint(found(path), ("model",)).tensors["model"] for path in folders)
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
     assert "recurrent (lstm), 2 layers, d_model 16, context 16" in (folders[1] / "README.md").read_text()
-    further = prepare_language_model(merge(RNN, {"start": str(folders[0]), "model": {"dropout": 0.0}}), "here", text)
+    further = prepare_job(merge(RNN, {"start": str(folders[0]), "model": {"dropout": 0.0}}), "here", text)
     assert further.taken is not None
     assert (further.taken.new, further.taken.left, further.model.config.dropout) == ([], [], 0.0)
     assert torch.equal(further.model.embedding.tokens.weight, one["embedding.tokens.weight"])
@@ -106,9 +105,7 @@ def test_a_recurrent_run_is_resumed_scored_and_trained_further(text: Path, tmp_p
 
 def test_a_run_starts_where_another_ended(run: Path, text: Path) -> None:
     job = prepared(text, start=str(run), model={"dropout": 0.3})
-    best = find_checkpoint(run)
-    assert best is not None
-    source = load_net(replace(job.recipe, start=""), load_tokenizer(run), best)
+    source = LanguageModel.load(run, device="cpu").model
     assert job.model.config.d_model == 16
     assert job.model.config.dropout == 0.3
     assert job.taken is not None
@@ -125,7 +122,7 @@ def test_lora_trains_little_and_is_merged_when_loaded(run: Path, text: Path, tmp
     changed = {name for name, tensor in job.model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed
     assert all(".lora_" in name for name in changed)
-    loaded = load_net(job.recipe, load_tokenizer(tmp_path), found(tmp_path))
+    loaded = LanguageModel.load(tmp_path, device="cpu").model
     assert not any(isinstance(module, LoraLinear) for module in loaded.modules())
     ids = torch.tensor([[5, 6, 7, 8]])
     torch.testing.assert_close(loaded.eval()(ids), job.model.eval()(ids), rtol=0, atol=1e-5)

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from clearhead.decode.sampling import SamplingConfig
-from clearhead.engine.onednn import pack
+from clearhead.engine import choose as engine
+from clearhead.engine.packed import pack
 from clearhead.errors import DataError, ModelError, UsageError
-from clearhead.tasks.language_model import neural as generator
 from clearhead.tasks.language_model import writer as module
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.prompts import GenerationConfig
@@ -97,25 +97,27 @@ def test_rows_of_short_texts_are_bounded_too(model: LanguageModel, monkeypatch: 
 
 def test_weights_are_packed_by_the_first_text(toy_lm_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who only scores has one copy of them; a wrong wish is refused at once all the same."""
-    packed: list[str] = []
+    packed: list[type] = []
 
-    def record(gpt: Any, *, weights: Any) -> Any:
-        packed.append(weights)
-        return pack(gpt, weights=weights)
+    def record(gpt: Any, linear: Any) -> Any:
+        packed.append(linear)
+        return pack(gpt, linear)
 
-    monkeypatch.setattr(generator, "pack", record)
-    for weights in ("float32", "int8"):
+    monkeypatch.setattr(engine, "pack", record)
+    for weights, (linear, _) in engine.KINDS.items():
         loaded = LanguageModel.load(toy_lm_run, device="cpu", weights=weights)
         loaded.log_probs("我")
         assert packed == []
         for _ in range(2):
             loaded.generate(["我"], config(max_new=2))
-        assert (packed, loaded.writer is loaded.model) == ([weights], False)
+        assert (packed, loaded.writer is loaded.model) == ([linear], False)
         packed.clear()
-    monkeypatch.setattr(generator, "can_pack", lambda gpt: False)
+    monkeypatch.setattr(engine, "fault_of", lambda linear, *, tolerance: "nothing works")
     plain = LanguageModel.load(toy_lm_run, device="cpu")
     assert plain.writer is plain.model
-    with pytest.raises(UsageError, match=r"^weights = 'int8': generation with such is for a GPT in float32 on a CPU$"):
+    with pytest.raises(
+        UsageError, match=r"^weights = 'int8': the PyTorch installed here cannot compute with such \(not"
+    ):
         LanguageModel.load(toy_lm_run, device="cpu", weights="int8")
 
 

@@ -9,7 +9,7 @@ from clearhead.config import Tree, merge
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.errors import ModelError, UsageError
 from clearhead.models.ngram import Ngram
-from clearhead.tasks.language_model.ngram import NgramLanguageModel, parse_ngram, sizes_of
+from clearhead.tasks.language_model.ngram import NgramLanguageModel, ngram_sizes, parse_ngram
 from clearhead.tasks.language_model.ngram_job import prepare_ngram
 from clearhead.tasks.language_model.prompts import GenerationConfig
 from clearhead.tasks.language_model.scoring import read_split
@@ -75,7 +75,7 @@ def test_what_it_writes_has_the_loss_of_that_text(packing: str, text: Path, tmp_
 
 
 def test_its_size_in_words() -> None:
-    assert sizes_of(parse_ngram(TREE, "here").model) == "n-grams of up to 3 pieces, kneser_ney"
+    assert ngram_sizes(parse_ngram(TREE, "here").model) == "n-grams of up to 3 pieces, kneser_ney"
 
 
 def test_pieces_are_not_drawn() -> None:

@@ -5,7 +5,6 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.unit.tasks.test_ngram import TREE
 
 from clearhead.models.ngram import Ngram
 from clearhead.tasks.language_model.ngram_job import prepare_ngram
@@ -13,6 +12,7 @@ from clearhead.training.events import Counted, Evaluated, Finished
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.train import train_run
 from tests.toy import clearhead, write_recipe
+from tests.unit.tasks.language_model.test_ngram import TREE
 
 
 @pytest.fixture

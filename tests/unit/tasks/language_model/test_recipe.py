@@ -1,19 +1,22 @@
 """What a language model is made of: recipe, loss over the targets that count, the total over a split."""
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.unit.tasks.test_language_model_job import LM
 
 from clearhead.config import merge
 from clearhead.errors import UsageError
 from clearhead.loss import plain_loss
 from clearhead.models.gpt import GPT
-from clearhead.tasks.language_model.job import LanguageModelJob, prepare_language_model
-from clearhead.tasks.language_model.recipe import total_loss
+from clearhead.tasks.catalog import prepare_job
+from clearhead.tasks.language_model.job import LanguageModelJob
+from clearhead.tasks.language_model.recipe import language_model_loss, total_loss
 from clearhead.text.special import NO_TARGET
+from tests.unit.tasks.language_model.test_job import LM
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +27,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepared(text: Path, **changes: Any) -> LanguageModelJob:
-    return prepare_language_model(merge(LM, changes), "here", text)
+    return prepare_job(merge(LM, changes), "here", text)
 
 
 def test_evaluation_is_the_same_whatever_the_batches(text: Path) -> None:
@@ -52,6 +55,22 @@ def test_evaluation_is_the_same_whatever_the_batches(text: Path) -> None:
 def test_recipes_that_do_not_fit_together(change: dict[str, Any], expected: str, text: Path) -> None:
     with pytest.raises(UsageError, match=expected):
         prepared(text, **change)
+
+
+@pytest.mark.parametrize("packing", ["cross", "isolated"])
+def test_padding_behind_a_window_enters_no_statistics_of_a_batch_norm(text: Path, packing: str) -> None:
+    job = prepared(text, model={"block": {"norm": "batch"}, "dropout": 0.0}, data={"packing": packing})
+    rows = next(batch for batch in job.work().batches(0, 0) if not batch.real.all())
+    other = replace(rows, ids=rows.ids.masked_fill(~rows.real, 7))
+    model = job.model.train()
+    again = copy.deepcopy(model)
+    total, _ = language_model_loss(model, rows, plain_loss())
+    changed, _ = language_model_loss(again, other, plain_loss())
+    torch.testing.assert_close(changed, total)
+    buffers = dict(again.named_buffers())
+    assert any("running_mean" in name and tensor.any() for name, tensor in buffers.items())
+    for name, tensor in model.named_buffers():
+        torch.testing.assert_close(buffers[name], tensor)
 
 
 def test_the_loss_is_the_plain_one(text: Path) -> None:

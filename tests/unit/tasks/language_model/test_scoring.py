@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from clearhead.errors import UsageError
+from clearhead.tasks.catalog import prepare_job
 from clearhead.tasks.language_model import scoring as module
-from clearhead.tasks.language_model.job import prepare_language_model
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.ngram import NgramLanguageModel
 from clearhead.tasks.language_model.ngram_job import prepare_ngram
@@ -39,7 +39,7 @@ def runs(text: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
     found = {}
     for task, tree in TREES.items():
         found[task] = tmp_path_factory.mktemp(task)
-        prepare = prepare_ngram if task == "ngram" else prepare_language_model
+        prepare = prepare_ngram if task == "ngram" else prepare_job
         train_run(prepare({"task": task, "tokenizer": TOKENIZER, **tree}, "here", text), found[task])
     return found
 

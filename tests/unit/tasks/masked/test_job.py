@@ -1,6 +1,5 @@
 """The pretraining of a BERT: it learns, resumes bit for bit, is the same for any workers, and starts from others."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ from clearhead.checkpoint import load_checkpoint
 from clearhead.config import Tree, merge
 from clearhead.errors import ModelError, UsageError
 from clearhead.runs.pointers import find_checkpoint
-from clearhead.tasks.masked.job import MaskedJob, prepare_masked
-from clearhead.tasks.masked.recipe import load_masked
+from clearhead.tasks.catalog import prepare_job
+from clearhead.tasks.masked.job import MaskedJob
+from clearhead.tasks.masked.model import MaskedModel
 from clearhead.verbs.train import train_run
 from clearhead.verbs.trial import try_steps
 from tests.toy import resumed
@@ -51,7 +51,7 @@ def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepared(text: Path, **changes: Any) -> MaskedJob:
-    return prepare_masked(merge(BERT, changes), "here", text)
+    return prepare_job(merge(BERT, changes), "here", text)
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -133,9 +133,7 @@ def test_the_report_adds_up(text: Path) -> None:
 def test_a_run_starts_where_another_ended(run: Path, text: Path) -> None:
     rates = {"dropout": 0.3, "block": {"attn_dropout": 0.2}}
     job = prepared(text, start=str(run), model=rates)
-    best = find_checkpoint(run)
-    assert best is not None
-    source = load_masked(replace(job.recipe, start=""), job.tokenizer, best)
+    source = MaskedModel.load(run, device="cpu").model
     config = job.model.config
     assert (config.d_model, config.dropout, config.block.attn_dropout) == (32, 0.3, 0.2)
     assert job.taken is not None

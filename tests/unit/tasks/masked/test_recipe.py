@@ -17,8 +17,9 @@ from clearhead.errors import DataError, UsageError
 from clearhead.loss import plain_loss
 from clearhead.models.bert import BertPretraining
 from clearhead.optim.build import OptimConfig, build_optimizers
-from clearhead.tasks.masked.job import MaskedJob, prepare_masked
-from clearhead.tasks.masked.recipe import batch_loss, nsp_targets, parse_masked
+from clearhead.tasks.catalog import prepare_job
+from clearhead.tasks.masked.job import MaskedJob
+from clearhead.tasks.masked.recipe import masked_loss, nsp_targets, parse_masked
 from clearhead.training.precision import Precision
 from clearhead.training.step import train_step
 from tests.small import shake
@@ -27,7 +28,7 @@ from tests.toy import MASKED
 
 @pytest.fixture(scope="module")
 def job(toy_masked_run: Path) -> MaskedJob:
-    return prepare_masked(MASKED, "here", toy_masked_run.parent / "data")
+    return prepare_job(MASKED, "here", toy_masked_run.parent / "data")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def rows(batch: MaskedBatch, first: int, last: int) -> MaskedBatch:
 def test_the_loss_is_two_means(job: MaskedJob, batch: MaskedBatch) -> None:
     """Of masked pieces, and of pairs, each of which counts as often as it has masked pieces."""
     model = shaken(job).eval()
-    total, count = batch_loss(model, batch, plain_loss())
+    total, count = masked_loss(model, batch, plain_loss())
     at = torch.zeros_like(batch.mask).flatten().index_fill_(0, batch.positions, value=True).view_as(batch.mask)
     logits = model(batch.ids, mask=batch.mask, segments=batch.segments, at=at)
     assert logits.nsp is not None
@@ -82,7 +83,7 @@ def test_the_right_column_is_the_first_where_b_follows(job: MaskedJob, batch: Ma
     assert model.nsp_head is not None
     model.nsp_head.out_proj.bias.data = torch.tensor([50.0, -50.0])  # sure that everything follows
     one, other = (replace(batch, next_labels=torch.full_like(batch.next_labels, label)) for label in (1, 0))
-    right, wrong = (batch_loss(model, labelled, plain_loss())[0].item() for labelled in (one, other))
+    right, wrong = (masked_loss(model, labelled, plain_loss())[0].item() for labelled in (one, other))
     assert wrong - right == pytest.approx(100 * batch.target_count, rel=0.1)
 
 
@@ -95,7 +96,7 @@ def test_micro_batches_of_any_sizes_are_one_batch(job: MaskedJob, batch: MaskedB
         model = shaken(job)
         torch.manual_seed(0)
         optimizers = build_optimizers(model, OptimConfig(name="sgd", momentum=0.0), 1.0)
-        loss_of = partial(batch_loss, model, config=plain_loss())
+        loss_of = partial(masked_loss, model, config=plain_loss())
         step = train_step(model, parts, loss_of, optimizers, grad_clip_norm=0.0)
         results.append((step, torch.cat([parameter.detach().flatten() for parameter in model.parameters()])))
     (whole, weights), *others = results
@@ -106,19 +107,19 @@ def test_micro_batches_of_any_sizes_are_one_batch(job: MaskedJob, batch: MaskedB
 
 def test_without_pairs_there_is_neither_head_nor_pooler(toy_masked_run: Path) -> None:
     data = toy_masked_run.parent / "data"
-    job = prepare_masked(merge(MASKED, {"masked": {"next_sentence": False}}), "here", data)
+    job = prepare_job(merge(MASKED, {"masked": {"next_sentence": False}}), "here", data)
     batch = next(iter(job.work().batches(0, 0)))
     assert (job.model.nsp_head, batch.next_labels) == (None, None)
-    total, count = batch_loss(job.model.eval(), batch, plain_loss())
+    total, count = masked_loss(job.model.eval(), batch, plain_loss())
     assert float(total.detach()) / count == pytest.approx(5.9, abs=0.5), "about log 400"
     assert not any("pooler" in name for name, _ in job.model.named_parameters())
 
 
 def test_bfloat16_is_the_same_loss_to_its_digits(job: MaskedJob, batch: MaskedBatch) -> None:
     model = shaken(job).eval()
-    exact = batch_loss(model, batch, plain_loss())[0]
+    exact = masked_loss(model, batch, plain_loss())[0]
     with Precision("bfloat16").autocast():
-        rounded = batch_loss(model, batch, plain_loss())[0]
+        rounded = masked_loss(model, batch, plain_loss())[0]
     assert rounded.dtype == torch.float32
     assert float(rounded.detach()) != float(exact.detach())
     assert float(rounded.detach()) == pytest.approx(float(exact.detach()), rel=0.02)
@@ -126,7 +127,7 @@ def test_bfloat16_is_the_same_loss_to_its_digits(job: MaskedJob, batch: MaskedBa
 
 def test_the_vocabulary_has_its_marks_whatever_the_recipe_says(job: MaskedJob) -> None:
     assert parse_masked({"tokenizer": {"kind": "char"}}, "here").tokenizer.specials == "masked"
-    assert job.tokenizer.pieces([4, 5, 6]) == ["[CLS]", "[SEP]", "[MASK]"]
+    assert job.parts.tokenizer.pieces([4, 5, 6]) == ["[CLS]", "[SEP]", "[MASK]"]
     assert as_tree(job.recipe)["tokenizer"]["specials"] == "masked"
 
 
@@ -154,4 +155,4 @@ def test_recipes_that_do_not_fit_together(change: dict[str, Any], expected: str)
 def test_one_document_has_no_random_next_sentence(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("He eats. She reads.\n" * 9)
     with pytest.raises(DataError, match="one document, but a random next sentence comes from another"):
-        prepare_masked(merge(MASKED, {"data": {"separator": "file"}}), "here", tmp_path / "text.txt")
+        prepare_job(merge(MASKED, {"data": {"separator": "file"}}), "here", tmp_path / "text.txt")

@@ -13,7 +13,8 @@ from clearhead.config import Tree, merge
 from clearhead.data import corpus
 from clearhead.data.translation import Batch
 from clearhead.errors import ModelError, UsageError
-from clearhead.tasks.translation.job import TranslationJob, prepare_translation
+from clearhead.tasks.catalog import prepare_job
+from clearhead.tasks.translation.job import TranslationJob
 from clearhead.tasks.translation.recipe import mean_loss
 from clearhead.tasks.translation.translator import Translator
 from clearhead.training.writers import read_metrics
@@ -23,7 +24,7 @@ from tests.toy import HELD_OUT, PAIRS, RECIPE, clearhead, resumed
 
 
 def prepared(data: Path, **train: Any) -> TranslationJob:
-    return prepare_translation(merge(RECIPE, {"train": train}), "here", data)
+    return prepare_job(merge(RECIPE, {"train": train}), "here", data)
 
 
 def test_the_seed_decides_on_weights_and_order(toy_data: Path) -> None:
@@ -43,7 +44,7 @@ def test_the_seed_decides_on_weights_and_order(toy_data: Path) -> None:
 
 
 def test_pieces_are_drawn_anew_in_training_where_the_recipe_says_so(toy_data: Path) -> None:
-    run = prepare_translation(merge(RECIPE, {"tokenizer": {"dropout": 0.5}}), "here", toy_data)
+    run = prepare_job(merge(RECIPE, {"tokenizer": {"dropout": 0.5}}), "here", toy_data)
     drawn = [{i: ids for batch in run.work().batches(epoch, 0) for i, ids in by_pair(batch)} for epoch in (0, 0, 1)]
     assert drawn[0] == drawn[1]
     assert sum(drawn[0][i] == drawn[2][i] for i in range(PAIRS)) < PAIRS / 4
@@ -113,9 +114,9 @@ def test_a_recurrent_run_is_trained_resumed_and_used_by_the_same_verbs(
     attention: str, toy_data: Path, tmp_path: Path
 ) -> None:
     tree = recurrent({"attention": attention, "dropout": 0.2}, max_steps=6)
-    whole = train_run(prepare_translation(tree, "here", toy_data), folder(tmp_path / "whole")).run
+    whole = train_run(prepare_job(tree, "here", toy_data), folder(tmp_path / "whole")).run
     run = train_run(
-        prepare_translation(merge(tree, {"train": {"max_steps": 3}}), "here", toy_data), folder(tmp_path / "run")
+        prepare_job(merge(tree, {"train": {"max_steps": 3}}), "here", toy_data), folder(tmp_path / "run")
     ).run
     train_run(resumed(run, toy_data, max_steps=6), run)
     one, other = (load_checkpoint(path / "checkpoints" / "step-00000006").tensors for path in (whole, run))
@@ -143,16 +144,16 @@ def test_a_recurrent_run_is_trained_resumed_and_used_by_the_same_verbs(
 
 def test_a_recurrent_translator_learns(toy_data: Path, tmp_path: Path) -> None:
     tree = recurrent({"d_model": 32, "n_layers": 1, "attention": "none"}, max_steps=40)
-    train_run(prepare_translation(tree, "here", toy_data), tmp_path)
+    train_run(prepare_job(tree, "here", toy_data), tmp_path)
     losses = [record["loss"] for record in read_metrics(tmp_path / "metrics.jsonl") if record["event"] == "stepped"]
     assert losses[-1] < 0.7 * losses[0]
 
 
 def test_recurrent_recipes_that_cannot_be_used(toy_data: Path) -> None:
     with pytest.raises(UsageError, match=r"^model.d_model = 7: must be even"):
-        prepare_translation(recurrent({"d_model": 7}), "here", toy_data)
+        prepare_job(recurrent({"d_model": 7}), "here", toy_data)
     with pytest.raises(UsageError, match=r"^here: unknown key 'model.n_heads'"):
-        prepare_translation(recurrent({"n_heads": 4}), "here", toy_data)
+        prepare_job(recurrent({"n_heads": 4}), "here", toy_data)
 
 
 def recurrent(model: dict[str, Any], **train: Any) -> Tree:

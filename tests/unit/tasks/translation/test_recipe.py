@@ -10,7 +10,7 @@ from clearhead.data.translation import collate
 from clearhead.errors import UsageError
 from clearhead.loss import LossConfig, cross_entropy
 from clearhead.nn.layer import BlockConfig
-from clearhead.tasks.translation.recipe import batch_loss, parse_recipe
+from clearhead.tasks.translation.recipe import parse_translation, translation_loss
 from tests.small import random_rows, small
 from tests.toy import RECIPE
 
@@ -21,7 +21,7 @@ SRC, TGT = random_rows([4, 9, 2, 6, 1], seed=1), random_rows([8, 2, 5, 1, 9], se
 def test_the_loss_is_the_plain_one_over_real_targets(norm: Any) -> None:
     model, batch = small(block=BlockConfig(norm=norm)), collate(SRC, TGT)
     config = LossConfig(label_smoothing=0.1, z_loss=0.01, chunk_size=7)
-    total, count = batch_loss(model, batch, config)
+    total, count = translation_loss(model, batch, config)
     real = batch.targets.ne(0)
     logits = model(batch.src_ids, batch.tgt_ids, src_mask=batch.src_mask, tgt_mask=real)[real]
     expected, rows = cross_entropy(logits, batch.targets[real], label_smoothing=0.1, z_loss=0.01)
@@ -31,8 +31,8 @@ def test_the_loss_is_the_plain_one_over_real_targets(norm: Any) -> None:
 
 def test_the_loss_of_a_batch_is_the_sum_over_its_parts() -> None:
     model = small()
-    whole, _ = batch_loss(model, collate(SRC, TGT), LossConfig())
-    parts = [batch_loss(model, collate([src], [tgt]), LossConfig())[0] for src, tgt in zip(SRC, TGT, strict=True)]
+    whole, _ = translation_loss(model, collate(SRC, TGT), LossConfig())
+    parts = [translation_loss(model, collate([src], [tgt]), LossConfig())[0] for src, tgt in zip(SRC, TGT, strict=True)]
     torch.testing.assert_close(sum(parts), whole, rtol=1e-5, atol=1e-5)
 
 
@@ -47,4 +47,4 @@ def test_the_loss_of_a_batch_is_the_sum_over_its_parts() -> None:
 )
 def test_recipes_that_do_not_fit_together(change: dict[str, Any], expected: str) -> None:
     with pytest.raises(UsageError, match=f"^here: {expected}"):
-        parse_recipe(merge(RECIPE, change), "here")
+        parse_translation(merge(RECIPE, change), "here")

@@ -8,7 +8,7 @@ import torch
 
 from clearhead.data.translation import collate
 from clearhead.evaluate.translation import score_translations
-from clearhead.tasks.translation.job import prepare_translation
+from clearhead.tasks.catalog import prepare_job
 from clearhead.tasks.translation.scoring import evaluate_translator
 from clearhead.tasks.translation.translator import Translator
 from clearhead.verbs.load import load
@@ -51,7 +51,7 @@ def test_the_loss_is_the_mean_over_target_pieces(translator: Translator, toy_dat
 
 def test_bleu_while_training_is_that_of_greedy_translations(translator: Translator, toy_data: Path) -> None:
     tree = {**RECIPE, "validation": {"monitor": "bleu", "max_sentences": 5}}
-    job = prepare_translation(tree, "here", toy_data)
+    job = prepare_job(tree, "here", toy_data)
     sides = [(toy_data / f"valid.{name}").read_text(encoding="utf-8").splitlines()[:5] for name in ("zh", "en")]
     texts = [one.text for one in translator.translate(sides[0], beam=1)]
     with torch.inference_mode():

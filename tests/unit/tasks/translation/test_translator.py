@@ -12,9 +12,9 @@ from clearhead.config import merge
 from clearhead.data.translation import collate
 from clearhead.decode.search import SearchConfig
 from clearhead.errors import DataError, ModelError
-from clearhead.runs.tokenizers import Tokenizers
+from clearhead.runs.text_parts import TextParts
 from clearhead.tasks.translation import translator as module
-from clearhead.tasks.translation.recipe import build_model, parse_recipe
+from clearhead.tasks.translation.recipe import build_translator, parse_translation
 from clearhead.tasks.translation.translator import Translation, Translator
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 from tests.toy import RECIPE
@@ -149,9 +149,9 @@ def test_a_run_without_a_checkpoint_says_so(toy_run: Path, tmp_path: Path) -> No
 
 def test_a_prefix_that_the_vocabulary_cannot_spell_is_refused(translator: Translator, lines: list[str]) -> None:
     tokenizer = Tokenizer.train(lines * 2, TokenizerConfig(kind="char", vocab_size=400))
-    recipe = parse_recipe(merge(RECIPE, {"tokenizer": {"kind": "char"}}), "here")
-    tokenizers = Tokenizers(tokenizer, tokenizer)
-    spelling = Translator(recipe, tokenizers, build_model(recipe, tokenizers).eval(), translator.device)
+    recipe = parse_translation(merge(RECIPE, {"tokenizer": {"kind": "char"}}), "here")
+    parts = TextParts(tokenizer, tokenizer)
+    spelling = Translator(recipe, parts.both, build_translator(recipe, parts.sizes).eval(), translator.device)
     assert spelling.translate(lines[:1], prefix=lines[1])[0].text.startswith(lines[1])
     with pytest.raises(DataError, match="prefix"):
         spelling.translate(lines[:1], prefix="☃")

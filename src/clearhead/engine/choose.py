@@ -1,0 +1,94 @@
+"""The one way to ask for fast weights: says what computes a model's decoding here, and prepares it.
+
+The kernels are private to PyTorch, and another version or build may have them not at all, under another name or with
+other arguments. So each kind is tried on a small layer first (``fault_of``). Where float32 fails the model decodes by
+its own layers, with the same pieces; where int8 fails there is nothing equal to fall back on, and an error says why.
+"""
+
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar, cast
+
+import torch
+from torch import nn
+
+from clearhead.engine.int8 import Int8Linear
+from clearhead.engine.linear import FastLinear
+from clearhead.engine.onednn import PackedLinear
+from clearhead.engine.packed import pack
+from clearhead.errors import UsageError
+from clearhead.models.gpt import GPT
+from clearhead.models.transformer import Transformer
+
+Weights = Literal["float32", "int8"]
+Engine = Literal["packed", "torch"]
+"""What computes the steps: a packed copy of the model, or the model itself."""
+M = TypeVar("M", bound=nn.Module)
+
+KINDS: dict[Weights, tuple[type[FastLinear], float]] = {"float32": (PackedLinear, 1e-5), "int8": (Int8Linear, 0.05)}
+"""The layers that hold each kind of weights, and how far outputs of size 1 may be off: int8 rounds its inputs."""
+
+
+@dataclass(frozen=True)
+class Choice(Generic[M]):
+    """How a model decodes on this machine; see ``choose``."""
+
+    model: M
+    weights: Weights
+    engine: Engine
+    why: str = ""
+    """Why the model itself computes; empty with the engine ``packed``."""
+
+    def prepare(self) -> M | None:
+        """Returns a copy of the model that decodes faster; None where the model itself decodes."""
+        if self.engine == "torch" or not isinstance(self.model, Transformer | GPT):
+            return None
+        linear, _ = KINDS[self.weights]
+        return cast(M, pack(self.model, linear))
+
+
+def choose(model: M, weights: Weights = "float32") -> Choice[M]:
+    """Says what decodes with ``model``; makes nothing yet, so that who never decodes has one copy of the weights.
+
+    Args:
+        model: on its device, in evaluation mode.
+        weights: as a CPU is to hold them. With float32 the model itself is the way back; int8 has none.
+
+    Raises:
+        UsageError: ``weights`` is int8, and the model or the machine cannot have it.
+    """
+    if not _is_packable(model):
+        if weights != "float32":
+            raise UsageError(f"weights = {weights!r}: generation with such is for a GPT in float32 on a CPU")
+        return Choice(model, weights, "torch", "only a Transformer or GPT in float32 on a CPU is packed")
+    linear, tolerance = KINDS[weights]
+    fault = fault_of(linear, tolerance=tolerance)
+    if fault and weights != "float32":
+        raise UsageError(f"weights = {weights!r}: the PyTorch installed here cannot compute with such ({fault})")
+    return Choice(model, weights, "torch" if fault else "packed", fault)
+
+
+def fault_of(linear: type[FastLinear], *, tolerance: float) -> str:
+    """Tries every kernel of a kind of layer on a small one; returns what is wrong in a few words, or nothing.
+
+    Draws no random numbers, and looks at the results, so that a kernel that came to mean something else is found too.
+    """
+    layer = nn.utils.skip_init(nn.Linear, 16, 16, device="cpu", dtype=torch.float32).requires_grad_(False)
+    layer.weight.copy_(torch.linspace(-1, 1, 256).sin().view(16, 16) / 4)
+    layer.bias.copy_(torch.linspace(-1, 1, 16))
+    x = torch.linspace(-1, 1, 48, dtype=torch.float32).view(3, 16)
+    expected = layer(x)
+    try:
+        plain, relu = linear(layer), linear(layer, then="relu")
+        differences = plain(x) - expected, relu(x) - expected.relu(), plain.add_to(x, x) - x - expected
+    except (AttributeError, TypeError, RuntimeError) as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    if not all(float(difference.abs().max()) <= tolerance for difference in differences):
+        return f"the kernels of {linear.__name__} give other results than a linear layer"
+    return ""
+
+
+def _is_packable(model: nn.Module) -> bool:
+    if not isinstance(model, Transformer | GPT):
+        return False
+    weight = next(model.parameters())
+    return weight.device.type == "cpu" and weight.dtype == torch.float32

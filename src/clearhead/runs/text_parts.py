@@ -1,0 +1,100 @@
+"""What a run keeps besides weights: the tokenizers that turn text into ids, the labels that outputs stand for."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from clearhead.config import parse
+from clearhead.data.labelled import Labels
+from clearhead.errors import ModelError, UsageError
+from clearhead.files import read_json
+from clearhead.runs.directory import save_json
+from clearhead.text.special import ABSENT
+from clearhead.text.tokenizer import Tokenizer
+
+LABELS = "labels.json"
+
+
+@dataclass(frozen=True)
+class ModelSizes:
+    """What a model takes over from the text that it is for."""
+
+    vocab_size: int
+    """Pieces that it reads and writes; of a translator, of its target."""
+    src_vocab_size: int | None = None
+    """Pieces that a translator reads."""
+    pad_id: int | None = None
+    """The piece that fills up rows; None: the vocabulary has none, or it does not matter."""
+    labels: Labels | None = None
+    """What the output layer of a classifier stands for."""
+
+
+@dataclass(frozen=True)
+class Tokenizers:
+    """One tokenizer for each side of a translation; the same object where the vocabulary is joint."""
+
+    src: Tokenizer
+    tgt: Tokenizer
+
+
+@dataclass(frozen=True)
+class TextParts:
+    """The tokenizers of a run, and its labels if it is a classifier's."""
+
+    tokenizer: Tokenizer
+    """Of the text; of a translator, of its source."""
+    target: Tokenizer | None = None
+    """Of a translator's target; the same object where the vocabulary is joint."""
+    labels: Labels | None = None
+    """What the output layer of a classifier stands for."""
+
+    @property
+    def both(self) -> Tokenizers:
+        """The tokenizers of a translator."""
+        assert self.target is not None, "a translator has a tokenizer of its target"
+        return Tokenizers(self.tokenizer, self.target)
+
+    @property
+    def sizes(self) -> ModelSizes:
+        """What the model takes over from them."""
+        tokenizer = self.tokenizer if self.target is None else self.target
+        pad_id = None if tokenizer.ids.pad == ABSENT else tokenizer.ids.pad
+        return ModelSizes(tokenizer.vocab_size, self.tokenizer.vocab_size, pad_id, self.labels)
+
+    def save(self, run: Path) -> None:
+        """Writes labels, and ``text.json`` or a translator's ``joint.json`` or ``src.json`` and ``tgt.json``."""
+        (run / "tokenizer").mkdir(exist_ok=True)
+        for name, tokenizer in self._files().items():
+            tokenizer.save(run / "tokenizer" / f"{name}.json")
+        if self.labels is not None:
+            save_json(run / LABELS, asdict(self.labels))
+
+    def _files(self) -> dict[str, Tokenizer]:
+        if self.target is None:
+            return {"text": self.tokenizer}
+        if self.target is self.tokenizer:
+            return {"joint": self.tokenizer}
+        return {"src": self.tokenizer, "tgt": self.target}
+
+
+def load_text_parts(run: Path) -> TextParts:
+    """Reads the tokenizer of a run that has one; raises ModelError if it is missing or damaged."""
+    return TextParts(Tokenizer.load(run / "tokenizer" / "text.json"))
+
+
+def load_both_sides(run: Path) -> TextParts:
+    """Reads the tokenizers of a translator; raises ModelError if one is missing or damaged."""
+    folder = run / "tokenizer"
+    if (folder / "joint.json").exists():
+        joint = Tokenizer.load(folder / "joint.json")
+        return TextParts(joint, joint)
+    return TextParts(Tokenizer.load(folder / "src.json"), Tokenizer.load(folder / "tgt.json"))
+
+
+def load_labelled_parts(run: Path) -> TextParts:
+    """Reads the tokenizer and the labels of a classifier; raises ModelError if one is missing or damaged."""
+    path = run / LABELS
+    try:
+        labels = parse(Labels, read_json(path), source=repr(str(path)))
+    except UsageError as error:
+        raise ModelError(str(error)) from error
+    return TextParts(load_text_parts(run).tokenizer, labels=labels)

@@ -1,0 +1,84 @@
+"""What a classifier minimizes on a batch, what it says of lines, and how that is scored."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor, nn
+
+from clearhead.data.labelled import Labels
+from clearhead.data.labelled_batches import LabelledBatch, LabelledRows, evaluation_batches
+from clearhead.data.loading import load
+from clearhead.evaluate.classification import (
+    ClassificationScores,
+    RegressionScores,
+    score_classification,
+    score_regression,
+)
+from clearhead.loss import cross_entropy, squared_error, weighted_cross_entropy
+
+Scores = ClassificationScores | RegressionScores
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimized on a batch."""
+
+    labels: Labels
+    label_smoothing: float = 0.0
+    class_weights: Float[Tensor, " classes"] | None = None
+
+    def loss_of(self, model: nn.Module, batch: LabelledBatch) -> tuple[Tensor, int]:
+        """Returns (sum over lines, their number); numbers are in deviations from their mean."""
+        out = model(batch.ids, mask=batch.mask, segments=batch.segments)
+        if not self.labels.classes:
+            return squared_error(out[:, 0], (batch.labels - self.labels.mean) / self.labels.deviation)
+        settings = {"label_smoothing": self.label_smoothing}
+        if self.class_weights is None:
+            return cross_entropy(out, batch.labels, **settings)
+        total, _ = weighted_cross_entropy(out, batch.labels, self.class_weights, **settings)
+        return total, batch.target_count
+
+    def weight_of(self, batch: LabelledBatch) -> float:
+        """Returns what the sum is divided by: lines, or their weights."""
+        weights = self.class_weights
+        return float(batch.target_count if weights is None else weights[batch.labels].sum())
+
+
+def class_weights(source: LabelledRows) -> Float[Tensor, " classes"]:
+    """Returns the weight of each class by which all classes count alike; the mean over lines is 1."""
+    counts = np.bincount(source.labels, minlength=len(source.classes))
+    return torch.tensor(len(source.labels) / (len(counts) * np.maximum(counts, 1)), dtype=torch.float32)
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module, source: LabelledRows, labels: Labels, *, batch_tokens: int
+) -> Float[ndarray, "rows columns"]:
+    """Returns for each line the probability of each class, or the number."""
+    device = next(model.parameters()).device
+    found = np.zeros((len(source.rows), len(labels.classes) or 1))
+    for batch in load(evaluation_batches(source, batch_tokens=batch_tokens)):
+        there = batch.to(device)
+        out = model(there.ids, mask=there.mask, segments=there.segments).double()
+        values = out.softmax(dim=1) if labels.classes else out * labels.deviation + labels.mean
+        found[batch.indices.numpy()] = values.cpu().numpy()
+    return found
+
+
+def score(predicted: Float[ndarray, "rows columns"], source: LabelledRows, labels: Labels) -> Scores:
+    """Scores what ``predict`` gave."""
+    if labels.classes:
+        return score_classification(predicted, source.labels, classes=labels.classes)
+    return score_regression(predicted[:, 0], source.labels)
+
+
+def monitored(scores: Scores, labels: Labels) -> dict[str, float]:
+    """Returns the scores that a run is judged by; the loss is that of training without smoothing and weights."""
+    if isinstance(scores, ClassificationScores):
+        kept = ("accuracy", "macro_f1", "matthews")
+        return {"loss": scores.nll, **{name: getattr(scores, name) for name in kept}}
+    loss = scores.mse / labels.deviation**2
+    return {"loss": loss, **{name: getattr(scores, name) for name in ("mse", "pearson", "spearman")}}

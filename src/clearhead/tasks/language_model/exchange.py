@@ -1,0 +1,42 @@
+"""Language models from and to folders in Hugging Face's layout: GPT-2's shape and Llama's."""
+
+from pathlib import Path
+
+from clearhead.config import Tree
+from clearhead.errors import ModelError
+from clearhead.interop.folder import read_tensors
+from clearhead.interop.gpt import gpt_from_hugging_face, gpt_to_hugging_face
+from clearhead.interop.tokenizer import read_tokenizer, write_tokenizer
+from clearhead.models.gpt import GPT
+from clearhead.runs.text_parts import TextParts
+from clearhead.tasks.family import HuggingFaceFiles
+from clearhead.tasks.imported import Imported, described
+from clearhead.tasks.language_model.neural import LanguageModel
+from clearhead.tasks.language_model.recipe import GPTRecipe, language_model_sizes
+
+
+def read_gpt(folder: Path, config: Tree) -> Imported:
+    """Reads a decoder-only model; see ``LearnedFamily.read_folder``."""
+    model, tensors, report = gpt_from_hugging_face(config, read_tensors(folder))
+    if model.tie:  # a table of two places is written once, as in a checkpoint
+        del tensors["lm_head.weight"]
+    parts = TextParts(read_tokenizer(folder, config, report.vocab_size))
+    recipe = GPTRecipe(model=model, **described(folder, parts.tokenizer, model.max_seq_len))
+    return Imported(recipe, language_model_sizes(model), parts, tensors, report.loaded, report.left)
+
+
+def write_gpt(trained: LanguageModel, run: str) -> HuggingFaceFiles:
+    """Returns a GPT as Hugging Face's classes load it; see ``Family.to_hugging_face``."""
+    if not isinstance(trained.model, GPT):
+        shown = language_model_sizes(trained.recipe.model)
+        raise ModelError(f"run {run!r} is {shown}: Hugging Face has no class for it")
+    tokenizer, sizes = trained.tokenizer, TextParts(trained.tokenizer).sizes
+    config, tensors = gpt_to_hugging_face(
+        trained.model.config,
+        trained.model.state_dict(),
+        vocab_size=sizes.vocab_size,
+        eos_id=tokenizer.ids.eos,
+        bos_id=tokenizer.begin,
+        pad_id=sizes.pad_id,
+    )
+    return config, tensors, write_tokenizer(tokenizer, template="begin" if trained.marks else "plain")

@@ -1,0 +1,53 @@
+"""Masked language models from and to folders in Hugging Face's layout: BERT's shape."""
+
+from pathlib import Path
+
+from clearhead.config import Tree
+from clearhead.data.pairs import MaskedConfig
+from clearhead.errors import ModelError
+from clearhead.interop.bert import bert_from_hugging_face, bert_to_hugging_face
+from clearhead.interop.folder import read_tensors
+from clearhead.interop.spelling import demand
+from clearhead.interop.tokenizer import read_tokenizer, write_tokenizer
+from clearhead.models.bert import BertKind
+from clearhead.runs.text_parts import TextParts
+from clearhead.tasks.family import HuggingFaceFiles
+from clearhead.tasks.imported import Imported, described
+from clearhead.tasks.masked.model import MaskedModel
+from clearhead.tasks.masked.recipe import MaskedRecipe, masked_sizes
+
+# where words begin with a space theirs puts one behind a mask too, and a text cannot name the mask of unigram
+KINDS = {"kind": ("byte_bpe", "wordpiece", "char", "adopted")}
+
+
+def read_bert(folder: Path, config: Tree) -> Imported:
+    """Reads a BERT with the heads of pretraining; see ``LearnedFamily.read_folder``.
+
+    A bare encoder gets such heads, of which its pooler decides whether it is both.
+    """
+    given = read_tensors(folder)
+    model, tensors, report = bert_from_hugging_face(config, given)
+    heads: dict[BertKind, BertKind] = {"encoder": "masked", "pooled": "pretraining"}
+    if report.kind in heads:
+        model, tensors, report = bert_from_hugging_face(config, given, kind=heads[report.kind])
+    if report.kind not in ("masked", "pretraining"):
+        raise ModelError(f"{str(folder)!r} is a BERT for {report.kind} labels: it has no heads of pretraining")
+    tensors.pop("mlm_head.out_proj.weight", None)  # the table of embeddings, written once as in a checkpoint
+    parts = TextParts(read_tokenizer(folder, config, report.vocab_size))
+    pairs = MaskedConfig(next_sentence=report.kind == "pretraining")
+    recipe = MaskedRecipe(model=model, masked=pairs, **described(folder, parts.tokenizer, model.max_seq_len))
+    return Imported(recipe, masked_sizes(model), parts, tensors, report.loaded, report.left, report.missing)
+
+
+def write_bert(trained: MaskedModel, run: str) -> HuggingFaceFiles:
+    """Returns a BERT with its heads as Hugging Face's classes load it; see ``Family.to_hugging_face``."""
+    tokenizer, sizes = trained.tokenizer, TextParts(trained.tokenizer).sizes
+    demand({"kind": tokenizer.config.kind}, KINDS, "Hugging Face's tokenizers, with masks: tokenizer.")
+    config, tensors = bert_to_hugging_face(
+        trained.model.config,
+        trained.model.state_dict(),
+        kind="pretraining" if trained.recipe.masked.next_sentence else "masked",
+        vocab_size=sizes.vocab_size,
+        pad_id=sizes.pad_id,
+    )
+    return config, tensors, write_tokenizer(tokenizer, template="segments")

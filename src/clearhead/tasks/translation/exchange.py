@@ -1,0 +1,68 @@
+"""Translators from and to folders in Hugging Face's layout: Marian's shape."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from clearhead.config import Tree
+from clearhead.data.corpus import DataConfig
+from clearhead.errors import ModelError, UsageError
+from clearhead.files import read_json
+from clearhead.interop.folder import read_tensors
+from clearhead.interop.marian import (
+    MARKS,
+    OUR_TABLES,
+    marian_from_hugging_face,
+    marian_to_hugging_face,
+    read_marian_tokenizers,
+    whole_id,
+    write_marian_tokenizers,
+)
+from clearhead.interop.tokenizer import FILE, SETTINGS, read_tokenizer, write_tokenizer
+from clearhead.models.transformer import Transformer
+from clearhead.runs.text_parts import TextParts
+from clearhead.tasks.family import HuggingFaceFiles
+from clearhead.tasks.imported import Imported, described
+from clearhead.tasks.translation.recipe import TransformerRecipe, translator_sizes
+from clearhead.tasks.translation.translator import Translator
+from clearhead.text.adopted import Adopted
+from clearhead.text.tokenizer import Tokenizer
+
+
+def read_marian(folder: Path, config: Tree, *, src: str, tgt: str) -> Imported:
+    """Reads a Marian translator; see ``LearnedFamily.read_folder``."""
+    model, tensors, report = marian_from_hugging_face(config, read_tensors(folder))
+    for name in OUR_TABLES[1:]:  # a table of three places is written once, as in a checkpoint
+        del tensors[name]
+    settings = read_json(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
+    src, tgt = (said or str(settings.get(f"{side}_lang") or "") for said, side in ((src, "source"), (tgt, "target")))
+    if not src or not tgt:
+        raise UsageError(f"{str(folder)!r} does not say its languages: add --src and --tgt")
+    if (folder / FILE).is_file():
+        adopted = read_tokenizer(folder, config, report.vocab_size)
+        assert isinstance(adopted.source, Adopted)
+        ids = replace(adopted.ids, **{role: whole_id(config, key) for role, key in MARKS.items()})
+        joint = Tokenizer.adopt(replace(adopted.source, ids=ids))
+        parts = TextParts(joint, joint)
+    else:
+        parts = TextParts(*read_marian_tokenizers(folder, config, report.vocab_size))
+    data = DataConfig(max_len=min(DataConfig.max_len, model.max_seq_len - 1))
+    keys = described(folder, parts.tokenizer, model.max_seq_len)
+    recipe = TransformerRecipe(src=src, tgt=tgt, model=model, data=data, **keys)
+    return Imported(recipe, translator_sizes(model), parts, tensors, report.loaded, report.left)
+
+
+def write_marian(translator: Translator, run: str) -> HuggingFaceFiles:
+    """Returns a translator in Marian's shape; see ``Family.to_hugging_face``."""
+    src, tgt, recipe = translator.tokenizers.src, translator.tokenizers.tgt, translator.recipe
+    if not isinstance(translator.model, Transformer):
+        raise ModelError(f"run {run!r} is {translator_sizes(recipe.model)}: Hugging Face has no class for it")
+    config, tensors = marian_to_hugging_face(
+        translator.model.config, translator.model.state_dict(), vocab_size=tgt.vocab_size, ids=tgt.ids
+    )
+    if src is not tgt:
+        return config, tensors, write_marian_tokenizers(src, tgt, languages=(recipe.src, recipe.tgt))
+    files = write_tokenizer(tgt, template="end")
+    languages = {"source_lang": recipe.src, "target_lang": recipe.tgt}
+    settings = json.dumps(json.loads(files[SETTINGS]) | languages, ensure_ascii=False, indent=2)
+    return config, tensors, {**files, SETTINGS: settings + "\n"}

@@ -1,0 +1,38 @@
+"""Scores of a run on a split: what ``clearhead evaluate`` does."""
+
+from pathlib import Path
+
+from clearhead.runs.opened import SavedRun
+from clearhead.tasks.catalog import family_of_run
+from clearhead.tasks.family import Evaluation, EvaluationOptions
+
+
+def evaluate_run(
+    run: Path,
+    data: Path,
+    split: str,
+    options: EvaluationOptions,
+    *,
+    checkpoint: str = "best",
+    device: str = "auto",
+) -> tuple[int, Evaluation]:
+    """Scores a run, whatever its family.
+
+    Args:
+        run: its directory.
+        data: a text file or a folder of them.
+        split: train, valid or test; of translators also the stem of other files.
+        options: how it is scored.
+        checkpoint: best, latest, or a checkpoint's name.
+        device: see ``pick_device``.
+
+    Returns:
+        The step of the weights, and the scores.
+
+    Raises:
+        ClearheadError: the run or the text cannot be used, or an option is wrong.
+    """
+    opened = SavedRun.open(run, checkpoint=checkpoint)
+    family = family_of_run(opened)
+    trained = family.load(opened, device=device)
+    return trained.step, family.evaluate(trained, data, split, options)

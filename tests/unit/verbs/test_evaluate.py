@@ -1,0 +1,34 @@
+"""Scores of a run of any family: those that its family gives, at the step of the weights."""
+
+from pathlib import Path
+
+import pytest
+
+from clearhead.errors import ModelError, UsageError
+from clearhead.tasks.family import EvaluationOptions
+from clearhead.tasks.translation.scoring import evaluate_translator
+from clearhead.tasks.translation.translator import Translator
+from clearhead.verbs.evaluate import evaluate_run
+
+
+def test_scores_are_those_of_the_family(toy_run: Path, toy_data: Path) -> None:
+    step, evaluation = evaluate_run(toy_run, toy_data, "test", EvaluationOptions(beam=2), device="cpu")
+    expected = evaluate_translator(Translator.load(toy_run, device="cpu"), toy_data, "test", beam=2)
+    assert step == 120
+    assert evaluation.as_dict()["bleu"] == expected.scores.bleu
+    assert evaluation.lines(step)[0] == f"test: {expected.sentences} sentences, step 120, beam 2"
+
+
+def test_every_family_is_scored(toy_baselines: dict[str, Path], toy_classifier: Path, labelled: Path) -> None:
+    data = next(iter(toy_baselines.values())).parent / "data"
+    for run, folder in [*((run, data) for run in toy_baselines.values()), (toy_classifier, labelled)]:
+        step, evaluation = evaluate_run(run, folder, "valid", EvaluationOptions(), device="cpu")
+        assert step > 0
+        assert evaluation.as_dict()["loss"] > 0
+
+
+def test_what_is_wrong_is_said(toy_baselines: dict[str, Path], toy_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="stride = 4: an n-gram model reads no windows, leave it out"):
+        evaluate_run(toy_baselines["ngram"], tmp_path, "valid", EvaluationOptions(stride=4))
+    with pytest.raises(ModelError, match="has no checkpoint 'step-9'"):
+        evaluate_run(toy_run, tmp_path, "test", EvaluationOptions(), checkpoint="step-9")
