@@ -126,6 +126,19 @@ class Worker:
         return (sum(busy) - busy[3] - busy[4] - sum(map(int, own))) / os.sysconf("SC_CLK_TCK")
 
 
+def option_parser(groups: str, names: list[str]) -> argparse.ArgumentParser:
+    """Returns the parser of a program's options; ``groups`` is the option that chooses among the groups ``names``."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    parser.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
+    parser.add_argument(f"--{groups}", dest="groups", nargs="+", choices=names, default=names)
+    parser.add_argument("--cases", nargs="+", default=[""], help="only cases with one of these in their name")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--python", nargs="+", default=[], metavar="PEER=PATH", help="a peer's own interpreter")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="append a JSON line per case")
+    return parser
+
+
 def main(
     script: str,
     build: Callable[[dict], tuple[Run, dict]],
@@ -150,7 +163,7 @@ def main(
         finish: adds to the facts of a group's rows.
     """
     names = list(dict.fromkeys(case.group for case in cases))
-    parser = _parser(groups, names)
+    parser = option_parser(groups, names)
     options = parser.parse_args()
     if options.worker:
         work(build, options.worker)
@@ -181,19 +194,6 @@ def main(
         with options.json.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
     return rows
-
-
-def _parser(groups: str, names: list[str]) -> argparse.ArgumentParser:
-    """Returns the options; the one called ``groups`` chooses among ``names``."""
-    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
-    parser.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
-    parser.add_argument(f"--{groups}", dest="groups", nargs="+", choices=names, default=names)
-    parser.add_argument("--cases", nargs="+", default=[""], help="only cases with one of these in their name")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--python", nargs="+", default=[], metavar="PEER=PATH", help="a peer's own interpreter")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="append a JSON line per case")
-    return parser
 
 
 def table(rows: list[Row], columns: dict[str, str]) -> str:

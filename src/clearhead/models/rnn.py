@@ -119,9 +119,10 @@ class Recurrent(nn.Module):
         """
         device = states.device.type
         half = torch.is_autocast_enabled(device) and device != "cpu"
+        kind = states.dtype if half else self.cells.weight_ih_l0.dtype
+        before = states.to(kind)
         with torch.autocast(device, enabled=half):
-            x = x if half else x.to(states.dtype)
-            outputs, last = self.cells(x, (states[0], states[1]) if self.parts == 2 else states[0])
+            outputs, last = self.cells(x if half else x.to(kind), (*before,) if self.parts == 2 else before[0])
         last = torch.stack(last) if self.parts == 2 else last[None]
         return outputs, last.to(states.dtype)  # under autocast they are in half precision
 
