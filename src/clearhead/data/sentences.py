@@ -82,7 +82,7 @@ def prepare_sentences(
         tokenizer: gives the ids.
         cache_dir: folder of all encoded data; each split gets a folder in it.
         progress: called with (characters done, characters in all).
-        group: characters that are encoded in one call, and the end of a document.
+        group: characters that are encoded in one call, at least.
 
     Raises:
         DataError: the text gives no pieces or cannot be used, or the disk is full.
@@ -102,7 +102,7 @@ def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: P
     marked = _UNKNOWN if documents.config.markup == "wikitext" else None
     sizes, owners, unknown, count = array("q"), array("q"), 0, 0
     with (folder / "ids").open("wb") as file:
-        for texts in _groups(documents, strip=tokenizer.config.kind in _SPACED, size=group):
+        for texts in _groups(documents, strip=tokenizer.config.kind in _SPACED, least=group):
             rows = _encode(list(chain.from_iterable(texts)), tokenizer, marked)
             ids = array(code, chain.from_iterable(rows))
             ids.tofile(file)
@@ -122,16 +122,16 @@ def _build(folder: Path, documents: Documents, tokenizer: Tokenizer, progress: P
     seal(folder, {"type": np.dtype(code).str, "report": asdict(report)}, version=_FORMAT)
 
 
-def _groups(documents: Documents, *, strip: bool, size: int) -> Iterator[list[list[str]]]:
+def _groups(documents: Documents, *, strip: bool, least: int) -> Iterator[list[list[str]]]:
     """Yields the documents to encode in one call, each as its sentences."""
     group: list[list[str]] = []
-    taken = 0
+    size = 0
     for document in documents:
         group.append([text.strip() if strip else text for line in document.split("\n") for text in _sentences(line)])
-        taken += len(document)
-        if taken >= size:
+        size += len(document)
+        if size >= least:
             yield group
-            group, taken = [], 0
+            group, size = [], 0
     if group:
         yield group
 

@@ -81,8 +81,8 @@ def prepare_stream(
         tokenizer: gives the ids.
         cache_dir: folder of all encoded data; each split gets a folder in it.
         progress: called with (characters done, characters in all).
-        chunk: characters that are encoded as one text; a longer document is cut at the next white space.
-        group: characters that are encoded in one call, and the end of a text.
+        chunk: characters of a document that are encoded as one text, at least.
+        group: characters that are encoded in one call, at least.
 
     Raises:
         DataError: there are fewer than two tokens, the text cannot be used, or the disk is full.
@@ -97,19 +97,14 @@ def prepare_stream(
 
 
 def _build(
-    folder: Path,
-    documents: Documents,
-    tokenizer: Tokenizer,
-    progress: Progress,
-    *,
-    chunk: int,
-    group: int,
+    folder: Path, documents: Documents, tokenizer: Tokenizer, progress: Progress, *, chunk: int, group: int
 ) -> None:
     """Writes the files of a stream."""
     code, ids = "H" if tokenizer.vocab_size <= 1 << 16 else "I", tokenizer.ids
     tokens, unknown, starts = 0, 0, array("q")
     with (folder / "ids").open("wb") as file:
-        for texts in _groups(documents, chunk=None if tokenizer.config.kind in _UNCUT else chunk, group=group):
+        chunk_or_none = None if tokenizer.config.kind in _UNCUT else chunk
+        for texts in _groups(documents, chunk=chunk_or_none, least=group):
             row, begins = _encode(texts, tokenizer, is_first=not starts)
             starts.extend(tokens + place for place in begins)
             array(code, row).tofile(file)
@@ -143,23 +138,23 @@ def _encode(group: list[tuple[str, bool]], tokenizer: Tokenizer, *, is_first: bo
     return row, places
 
 
-def _groups(documents: Iterable[str], *, chunk: int | None, group: int) -> Iterator[list[tuple[str, bool]]]:
-    """Yields the texts to encode in one call, each with whether it begins a document; without ``chunk`` none is cut."""
-    texts: list[tuple[str, bool]] = []
+def _groups(documents: Iterable[str], *, chunk: int | None, least: int) -> Iterator[list[tuple[str, bool]]]:
+    """Yields the texts to encode in one call, each with whether it begins a document; ``chunk`` None cuts none."""
+    group: list[tuple[str, bool]] = []
     size = 0
     for document in documents:
-        for number, text in enumerate([document] if chunk is None else chunks(document, size=chunk)):
-            texts.append((text, number == 0))
+        for number, text in enumerate([document] if chunk is None else chunks(document, chunk)):
+            group.append((text, number == 0))
             size += len(text)
-            if size >= group:
-                yield texts
-                texts, size = [], 0
-    if texts:
-        yield texts
+            if size >= least:
+                yield group
+                group, size = [], 0
+    if group:
+        yield group
 
 
-def chunks(text: str, *, size: int = CHUNK) -> Iterator[str]:
-    """Cuts a long text into chunks; the pieces stay the same, except for tokenizers of kind bpe and unigram.
+def chunks(text: str, size: int = CHUNK) -> Iterator[str]:
+    """Cuts a long text into chunks of ``size`` characters at least; the pieces stay, but for bpe and unigram.
 
     Encoding a text, or training a tokenizer on it, takes hundreds of bytes of memory per character.
     """

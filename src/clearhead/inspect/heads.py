@@ -247,7 +247,7 @@ def attention_maps(model: nn.Module, read: Callable[[], object], *, most_bytes: 
     """Returns the weights of every attention for the first row of the batch that ``read`` calls the model with.
 
     Raises:
-        ModelError: see ``attention``; or the weights would take more than ``most_bytes``.
+        ModelError: see ``attention``; the weights may take ``most_bytes``.
     """
     check_eager(model)
     sites = sites_of(model)
