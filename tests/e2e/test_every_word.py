@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple, Union
 import pytest
 
 from clearhead import tasks
-from clearhead.tasks.catalog import TASKS
+from clearhead.tasks.family import Task
 from tests.toy import Said, clearhead, write_recipe, write_split
 
 SIZES: dict[str, Any] = {"d_model": 16, "d_ff": 16, "n_heads": 2, "max_seq_len": 32, "dropout": 0.0}
@@ -81,10 +81,10 @@ NEEDS = (
     Needs("translation", "tokenizer.joint=false", ("model.tie=decoder",), "needs tokenizer.joint = true"),
     Needs("[!rc]*", "*lora.rank=8", ("start=RUN",), "name it with start"),
     # of an encoder that is drawn anew, nothing is frozen or adapted
-    Needs("classify", "finetune.lora.rank=8", ("start=RUN", "finetune.fresh=false"), "name it with start"),
+    Needs("classify", "lora.rank=8", ("start=RUN", "finetune.fresh=false"), "name it with start"),
     Needs("classify", "finetune.frozen=true", ("start=RUN", "finetune.fresh=false"), "name it with start"),
     Needs("classify", "finetune.fresh=true", ("start=RUN",), "name it with start"),
-    Needs("classify", "data.kind=number", NUMBERS[1:], "is not a number, as data.kind = 'number' says"),
+    Needs("classify", "data.kind=number", NUMBERS[1:], "is not a number, as data.kind = 'number' requires"),
     Needs("classify", "validation.monitor=pearson", NUMBERS, "must be one of loss, accuracy, macro_f1, matthews"),
     Needs("classify", "validation.monitor=spearman", NUMBERS, "must be one of loss, accuracy, macro_f1, matthews"),
 )
@@ -92,7 +92,7 @@ APART = (
     Apart("*", ("model.position=rotary", "model.block.attention=additive"), "needs another model.block.attention"),
     Apart("*", ("model.block.norm=batch", "train.checkpoint_activations=true"), "a batch norm would count each batch"),
     Apart("translation", ("train.parallel=fsdp", "validation.monitor=bleu"), "'bleu' needs a whole model"),
-    Apart("classify", ("finetune.frozen=true", "finetune.lora.rank=8"), "only one may be set"),
+    Apart("classify", ("finetune.frozen=true", "lora.rank=8"), "only one may be set"),
     Apart("classify", ("data.kind=number", "loss.class_weights=balanced"), "'number' has none"),
     Apart("classify", ("data.kind=number", "validation.monitor=accuracy"), "must be one of loss, pearson, spearman"),
     Apart("classify", ("data.kind=number", "validation.monitor=macro_f1"), "must be one of loss, pearson, spearman"),
@@ -310,7 +310,7 @@ def bench(texts: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
 
 
 def test_the_tables_name_what_is_there() -> None:
-    assert set(RECIPES) == set(TINY) == set(TASKS)
+    assert set(RECIPES) == set(TINY) == set(typing.get_args(Task))
     everything = [(task, f"{key}={word}") for task, keys in WORDS.items() for key in keys for word in keys[key]]
     for entry in (*NEEDS, *REFUSED, *ELSEWHERE):
         assert any(entries((entry,), *place) for place in everything), f"no word for {entry}"
