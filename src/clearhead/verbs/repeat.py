@@ -3,12 +3,15 @@
 import itertools
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
-from clearhead.config import Tree
+from clearhead.config import Tree, parse
+from clearhead.data.labelled import LabelledConfig
 from clearhead.errors import UsageError
 from clearhead.runs.directory import check_free, create_run, new_run, save_json
+from clearhead.tasks.classify.recipe import FinetuneConfig
+from clearhead.training.config import TrainConfig
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.train import TrainResult
 
@@ -16,6 +19,15 @@ Scores = Mapping[str, float]
 TrainOne = Callable[[Path, list[str]], TrainResult]
 """Trains one run: (its directory, what it changes of the recipe), or goes on with it where it is there already."""
 SCRATCH = "scratch-"
+
+
+@dataclass(frozen=True)
+class _Changed:
+    """The tables of a recipe of which the runs change keys; a wrong one would not be seen under the changes."""
+
+    train: TrainConfig = field(default_factory=TrainConfig)
+    data: LabelledConfig = field(default_factory=LabelledConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
 
 
 @dataclass(frozen=True)
@@ -36,13 +48,15 @@ class Repeats:
         """Returns for each run its directory's name and what it changes of the recipe.
 
         Raises:
-            UsageError: they are not for such a recipe.
+            UsageError: they are not for such a recipe, or a table in which they change a key is wrong.
         """
         if (task := tree.get("task", "translation")) != "classify":
             raise UsageError(f"--seeds, --folds, --compare-scratch: are for the task classify, not {task!r}")
         if self.compare_scratch and not tree.get("start"):
             raise UsageError("--compare-scratch: there is nothing to compare with; name a trained encoder with --from")
-        seed, found = tree.get("train", {}).get("seed", 0), dict[str, list[str]]()
+        tables = {part.name: tree[part.name] for part in fields(_Changed) if part.name in tree}
+        seed = parse(_Changed, tables, source=f"recipe {tree.get('name', task)!r}").train.seed
+        found: dict[str, list[str]] = {}
         variants = ("", SCRATCH) if self.compare_scratch else ("",)
         for variant, fold, number in itertools.product(variants, range(self.folds or 1), range(self.seeds or 1)):
             name = f"{variant}fold-{fold}-seed-{seed + number}" if self.folds else f"{variant}seed-{seed + number}"
