@@ -22,7 +22,7 @@ import pytest
 
 from clearhead import tasks
 from clearhead.tasks.family import Task
-from tests.toy import Said, clearhead, write_recipe, write_split
+from tests.toy import Said, assert_one_line, clearhead, write_recipe, write_split
 
 SIZES: dict[str, Any] = {"d_model": 16, "d_ff": 16, "n_heads": 2, "max_seq_len": 32, "dropout": 0.0}
 RECURRENT: dict[str, Any] = {"d_model": 16, "n_layers": 1, "max_seq_len": 32, "dropout": 0.0}
@@ -116,6 +116,7 @@ REFUSED = (
 # Words that are trained elsewhere, and why not here.
 ELSEWHERE = (("[!r]*", "train.compile=true", "it compiles for a minute: tests/unit/training/test_arrangement.py"),)
 LOOKED_INTO = ("norm", "norm_position", "activation", "position", "attention", "cell")  # words for plan and inspect
+FORECAST = ("translation", "language_model", "masked", "classify")
 Case = dict[str, str]
 
 
@@ -250,7 +251,7 @@ class Bench(NamedTuple):
         verbs = [tuple(run if word == "RUN" else word for word in TINY[task][1])]
         if any(key.split(".")[-1] in LOOKED_INTO for key in case) and task != "ngram":
             verbs.append(("inspect", run, "model"))
-            if not task.startswith("rnn_"):
+            if task in FORECAST:
                 verbs.append(("plan", "--rate", "1", self.folder / f"{task}.toml", *sets(settings)))
         for verb in verbs:
             if (said := self.say(*verb)).code or not said.out:
@@ -369,6 +370,17 @@ def test_what_is_refused_is_refused_in_one_line_that_says_the_rule(task: str, be
         if not clear or "unexpected" in said.err or (tmp_path / str(number)).exists():
             wrong.append(f"{words}: exit {said.code}: {said.err}")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("task", TINY)
+def test_a_number_where_a_table_is_due_is_refused_in_one_line(task: str, bench: Bench, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.toml", tiny(task, started=False))
+    tables = sorted({key.split(".")[0] for key in WORDS[task] if "." in key})
+    for key in tables:
+        for verb in (("train", recipe, "--data", bench.text(task)), ("plan", "--rate", "1", recipe)):
+            said = bench.say(*verb, "--set", f"{key}=3")
+            rule = "only Transformers are forecast" if verb[0] == "plan" and task not in FORECAST else "this is a table"
+            assert_one_line(said, 2, rule)
 
 
 @pytest.mark.parametrize("task", [task for task in TINY if task != "ngram"])
