@@ -160,9 +160,7 @@ def recipes() -> dict[str, type]:
 
 
 RECIPES = recipes()
-WORDS = {
-    task: {key: words for key, words in closed_sets(recipe) if key != "task"} for task, recipe in RECIPES.items()
-}
+WORDS = {task: {key: words for key, words in closed_sets(recipe) if key != "task"} for task, recipe in RECIPES.items()}
 
 
 def entries(table: tuple[Any, ...], task: str, word: str) -> list[Any]:
@@ -196,7 +194,7 @@ def trained_words(task: str) -> list[str]:
 
 
 def cases(task: str) -> list[Case]:
-    """Returns few recipes that together have each word once or more, with what it needs and without what it excludes."""
+    """Returns few recipes that together have each word, each with what it needs and without what it excludes."""
     found: list[Case] = []
     for word in trained_words(task):
         more = beside(task, word)
@@ -332,13 +330,17 @@ def test_every_word_trains_and_its_run_can_be_used(task: str, bench: Bench, tmp_
     failures = []
     for number, case in enumerate(cases(task)):
         if problem := bench.problem(task, case, tmp_path / str(number)):
-            alone = {}
-            for at, (key, word) in enumerate(case.items()):
-                more = beside(task, f"{key}={word}")
-                if key != "start" and (wrong := bench.problem(task, more, tmp_path / f"{number}-{at}")):
-                    alone[f"{key}={word}"] = wrong
+            alone = problems_of_words(task, case, bench, tmp_path / f"{number}-alone")
             failures.append(f"{alone or 'only together'}: {sets(bench.settings(task, case))}: {problem}")
     assert not failures, "\n".join(failures)
+
+
+def problems_of_words(task: str, case: Case, bench: Bench, folder: Path) -> dict[str, str]:
+    """Trains each word of a case that failed by itself, to say which of them it was."""
+    folder.mkdir()
+    trained = {f"{key}={word}": beside(task, f"{key}={word}") for key, word in case.items() if key != "start"}
+    problems = {word: bench.problem(task, more, folder / str(at)) for at, (word, more) in enumerate(trained.items())}
+    return {word: problem for word, problem in problems.items() if problem}
 
 
 def refusals() -> list[tuple[str, tuple[str, ...], str]]:

@@ -31,13 +31,15 @@ def command(run: Path, last: int) -> None:
     from clearhead.runs.recipes import load_recipe
 
     load_recipe(run)
-    found = checkpoints_of(run)
-    if len(found) < last:
-        raise UsageError(f"--last {last}: the run has {len(found)} checkpoints; raise train.keep_last to keep more")
+    checkpoints = checkpoints_of(run)
+    if len(checkpoints) < last:
+        raise UsageError(
+            f"--last {last}: the run has {len(checkpoints)} checkpoints; raise train.keep_last to keep more"
+        )
     path = run / "checkpoints" / f"average-{last}"
     state = {
-        "step": load_checkpoint(found[-1], ()).state["step"],
-        "averaged": [one.name for one in found[-last:]],
+        "step": load_checkpoint(checkpoints[-1], ()).state["step"],
+        "averaged": [checkpoint.name for checkpoint in checkpoints[-last:]],
     }
-    save_checkpoint(path, Checkpoint({"model": average_checkpoints(found[-last:])}, state))
+    save_checkpoint(path, Checkpoint({"model": average_checkpoints(checkpoints[-last:])}, state))
     click.echo(f"{path.name}: the mean of {', '.join(state['averaged'])}")

@@ -28,33 +28,35 @@ def command(run: Path, verify: bool, as_json: bool) -> None:
     from clearhead.messages import localized
     from clearhead.runs.listing import saved_checkpoints
 
-    found = saved_checkpoints(run, verify=verify)
+    checkpoints = saved_checkpoints(run, verify=verify)
     if as_json:
-        print_json([one.as_dict() for one in found])
+        print_json([checkpoint.as_dict() for checkpoint in checkpoints])
     else:
-        for line in _table(found):
+        for line in _table(checkpoints):
             click.echo(line)
-    problems = [one.problem for one in found if one.problem]
+    problems = [checkpoint.problem for checkpoint in checkpoints if checkpoint.problem]
     for problem in problems[1:]:
         click.echo(f"clearhead: {localized(problem)}", err=True)
     if problems:
         raise ModelError(problems[0])
 
 
-def _table(found: "list[SavedCheckpoint]") -> list[str]:
-    if not found:
+def _table(checkpoints: "list[SavedCheckpoint]") -> list[str]:
+    if not checkpoints:
         return ["no checkpoints"]
-    parts = list(dict.fromkeys(part for one in found for part in one.sizes))
+    parts = list(dict.fromkeys(part for checkpoint in checkpoints for part in checkpoint.sizes))
     rows = [["checkpoint", "step", "score", *parts, "all", ""]]
-    for one in found:
-        sizes = [_size(one.sizes.get(part)) for part in parts]
+    for checkpoint in checkpoints:
+        sizes = [_size(checkpoint.sizes.get(part)) for part in parts]
         marks = [
-            *one.marks,
-            *(["whole"] if one.verified and not one.problem else []),
-            *(["DAMAGED"] * bool(one.problem)),
+            *checkpoint.marks,
+            *(["whole"] if checkpoint.verified and not checkpoint.problem else []),
+            *(["DAMAGED"] * bool(checkpoint.problem)),
         ]
-        step = "-" if one.step is None else f"{one.step:,}"
-        rows.append([one.path.name, step, _score(one.scores), *sizes, _size(one.bytes), ", ".join(marks)])
+        step = "-" if checkpoint.step is None else f"{checkpoint.step:,}"
+        rows.append(
+            [checkpoint.path.name, step, _score(checkpoint.scores), *sizes, _size(checkpoint.bytes), ", ".join(marks)]
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

@@ -43,13 +43,13 @@ def command(run: Path, text: str | None, pair: str | None, **options: Any) -> No
         raise UsageError(f"run {str(run)!r} was trained on pairs: add --pair TEXT")
     name = "stdin line" if text is None else "text"
     for first, given in _given(text, pair):
-        for number, one in enumerate(classifier.classify(given, name=name, first=first), first):
-            if one.dropped:
-                click.echo(f"clearhead: {name} {number}: too long, {one.dropped} pieces were left out", err=True)
+        for number, judged in enumerate(classifier.classify(given, name=name, first=first), first):
+            if judged.dropped:
+                click.echo(f"clearhead: {name} {number}: too long, {judged.dropped} pieces were left out", err=True)
             if options["as_json"]:
-                print_json({key: value for key, value in asdict(one).items() if value not in (None, {})})
+                print_json({key: value for key, value in asdict(judged).items() if value not in (None, {})})
             else:
-                click.echo(f"{one.score:.4f}" if one.label is None else f"{one.label}\t{one.score:.4f}")
+                click.echo(f"{judged.score:.4f}" if judged.label is None else f"{judged.label}\t{judged.score:.4f}")
         sys.stdout.flush()
 
 

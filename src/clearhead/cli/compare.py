@@ -35,17 +35,17 @@ def command(runs: tuple[Path, ...], data: Path, split: str, beam: int, as_json: 
     """
     from clearhead.verbs.compare import compare_runs
 
-    found = compare_runs(runs, data, split, beam=beam, device=device)
+    comparison = compare_runs(runs, data, split, beam=beam, device=device)
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(comparison))
         return
     from rich.console import Console
 
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, width=PLAIN_WIDTH)
-    console.print(render(found, plain=not console.is_terminal))
-    console.print(found.note)
+    console.print(render(comparison, plain=not console.is_terminal))
+    console.print(comparison.note)
 
 
 def render(comparison: "Comparison", *, plain: bool) -> "Table":

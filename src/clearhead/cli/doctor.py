@@ -11,11 +11,11 @@ def command(as_json: bool) -> None:
     """Say what this machine offers: Python, torch, threads, devices, precision, disk, optional extras."""
     from clearhead.verbs.doctor import examine
 
-    found = examine()
+    machine = examine()
     if as_json:
-        print_json(found)
+        print_json(machine)
         return
-    for name, value in found.items():
+    for name, value in machine.items():
         if isinstance(value, dict):
             click.echo(f"{name}:")
             for inner, text in value.items():

@@ -51,9 +51,9 @@ def command(run: Path, text: str | None, out: Path | None, **options: Any) -> No
         if out:
             kept.append(vectors)
             continue
-        for one, vector in zip(texts, vectors.tolist(), strict=True):
+        for line, vector in zip(texts, vectors.tolist(), strict=True):
             if options["as_json"]:
-                print_json({"text": one, "vector": vector})
+                print_json({"text": line, "vector": vector})
             else:
                 click.echo("\t".join(f"{value:.7g}" for value in vector))
     if cut[0]:

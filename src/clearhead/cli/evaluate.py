@@ -53,12 +53,12 @@ def command(run: Path, data: Path, split: str, **options: Any) -> None:
     wanted = EvaluationOptions(**{field.name: options[field.name] for field in fields(EvaluationOptions)})
     where = {"checkpoint": options["checkpoint"], "device": options["device"]}
     step, evaluation = evaluate_run(run, data, split, wanted, **where)
-    if options["output"]:
-        evaluation.write(options["output"])
     if options["as_json"]:
         print_json({"run": str(run), "step": step, **evaluation.as_dict()})
-        return
-    for line in evaluation.lines(step):
-        click.echo(line)
-    for warning in evaluation.warnings():
-        click.echo(warning, err=True)
+    else:
+        for line in evaluation.lines(step):
+            click.echo(line)
+        for warning in evaluation.warnings():
+            click.echo(warning, err=True)
+    if options["output"]:  # last: where it cannot be written, the scores are there
+        evaluation.write(options["output"])

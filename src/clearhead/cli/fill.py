@@ -31,10 +31,10 @@ def command(run: Path, text: str | None, top_k: int, as_json: bool, device: str,
 
     model = MaskedModel.load(run, checkpoint=checkpoint, device=device)
     for texts in texts_of(text, LINES, doing="filling"):
-        for found in model.fill(texts, top_k=top_k):
+        for filled in model.fill(texts, top_k=top_k):
             if as_json:
-                print_json(asdict(found))
+                print_json(asdict(filled))
                 continue
-            for one in (candidate for mask in found.masks for candidate in mask):
-                shown = one.text.replace("\r", r"\r").replace("\n", r"\n")
-                click.echo(f"{one.probability:.4f}\t{one.piece}\t{shown}")
+            for candidate in (candidate for mask in filled.masks for candidate in mask):
+                shown = candidate.text.replace("\r", r"\r").replace("\n", r"\n")
+                click.echo(f"{candidate.probability:.4f}\t{candidate.piece}\t{shown}")

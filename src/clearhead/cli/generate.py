@@ -92,13 +92,13 @@ def command(run: Path, prompt: str | None, **options: Any) -> None:
         _stream(model, prompt, config, settings)
         return
     for prompts in texts_of(prompt, LINES, doing="continuing"):
-        found = model.generate(prompts, config, **settings)
-        for one in found:
-            _warn(one, config)
+        generations = model.generate(prompts, config, **settings)
+        for generation in generations:
+            _warn(generation, config)
             if options["as_json"]:
-                print_json(asdict(one))
+                print_json(asdict(generation))
             else:
-                click.echo((one.prompt + one.text).replace("\r", r"\r").replace("\n", r"\n"))
+                click.echo((generation.prompt + generation.text).replace("\r", r"\r").replace("\n", r"\n"))
         sys.stdout.flush()
 
 
@@ -111,13 +111,13 @@ def _stream(model: Any, prompt: str, config: Any, settings: dict[str, Any]) -> N
         head.clear()
 
     try:
-        (one,) = model.generate([prompt], config, **settings, on_text=show)
+        (generation,) = model.generate([prompt], config, **settings, on_text=show)
     except BaseException:
         if not head:
             click.echo()
         raise
     click.echo("".join(head))
-    _warn(one, config)
+    _warn(generation, config)
 
 
 def _warn(generation: Any, config: Any) -> None:

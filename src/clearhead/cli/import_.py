@@ -29,10 +29,10 @@ def command(folder: Path, out: Path | None, src: str, tgt: str, as_json: bool) -
     """
     from clearhead.verbs.exchange import import_run
 
-    run, found = import_run(folder, out, src=src, tgt=tgt)
-    for line in found.lines():
+    run, imported = import_run(folder, out, src=src, tgt=tgt)
+    for line in imported.lines():
         click.echo(line, err=True)
     if as_json:
-        print_json({"run": str(run), "loaded": len(found.loaded), "left": found.left, "new": found.new})
+        print_json({"run": str(run), "loaded": len(imported.loaded), "left": imported.left, "new": imported.new})
     else:
         click.echo(str(run))

@@ -47,11 +47,11 @@ def command(recipe: str, devices: int, memory: str | None, as_json: bool, **opti
     kind = tree.get("train", {}).get("precision", "float32")
     rate = options["rate"] * 1e12 if options["rate"] else product_rate(str(kind), pick_device("auto"))
     wanted = Devices(devices, size, rate, options["bandwidth"] * 1e9)
-    found = plan(tree, f"recipe {recipe!r}", wanted, vocab_size=options["vocab_size"])
+    planned = plan(tree, f"recipe {recipe!r}", wanted, vocab_size=options["vocab_size"])
     if as_json:
-        print_json({**asdict(found), "rate": rate, "rate_measured": options["rate"] is None})
+        print_json({**asdict(planned), "rate": rate, "rate_measured": options["rate"] is None})
         return
-    for line in found.lines():
+    for line in planned.lines():
         click.echo(line)
     if options["rate"] is None:
         click.echo(

@@ -18,11 +18,11 @@ def command(run: Path, as_json: bool) -> None:
     """
     from clearhead.verbs.replay import replay
 
-    found = replay(run)
+    finding = replay(run)
     if as_json:
         print_json(
-            {**asdict(found), "recorded": list(map(str, found.recorded)), "losses": list(map(str, found.losses))}
+            {**asdict(finding), "recorded": list(map(str, finding.recorded)), "losses": list(map(str, finding.losses))}
         )
         return
-    for line in found.lines():
+    for line in finding.lines():
         click.echo(line)

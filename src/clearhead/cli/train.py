@@ -204,11 +204,11 @@ def _check_dry(options: dict[str, Any]) -> None:
 
 def without_checkpoint(words: list[str]) -> list[str]:
     """Leaves out --resume, and --checkpoint with its value: the run goes on from its latest."""
-    found = [word for word in words if word != "--resume" and not word.startswith("--checkpoint=")]
-    if "--checkpoint" in found:
-        at = found.index("--checkpoint")
-        del found[at : at + 2]
-    return found
+    kept = [word for word in words if word != "--resume" and not word.startswith("--checkpoint=")]
+    if "--checkpoint" in kept:
+        at = kept.index("--checkpoint")
+        del kept[at : at + 2]
+    return kept
 
 
 def _show(result: "TrainResult", *, as_json: bool) -> None:
@@ -219,9 +219,9 @@ def _show(result: "TrainResult", *, as_json: bool) -> None:
         click.echo(str(result.run))
 
 
-def _show_several(found: "Summary", *, as_json: bool) -> None:
+def _show_several(summary: "Summary", *, as_json: bool) -> None:
     if as_json:
-        print_json({**asdict(found), "folder": str(found.folder)})
+        print_json({**asdict(summary), "folder": str(summary.folder)})
         return
-    for line in [*found.lines(), str(found.folder)]:
+    for line in [*summary.lines(), str(summary.folder)]:
         click.echo(line)

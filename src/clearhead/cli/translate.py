@@ -69,23 +69,26 @@ def _translate(translator: Any, lines: list[str], options: dict[str, Any]) -> No
     beam, penalty, prefix = options["beam"], options["length_penalty"], options["prefix"]
     if options["alternatives"]:
         settings = {"prefix": prefix, "beam": beam, "length_penalty": penalty}
-        found = [translator.alternatives(line, **settings) for line in lines]
+        translations = [translator.alternatives(line, **settings) for line in lines]
     else:
         config = SearchConfig(beam, options["n_best"], penalty)
         settings = {key: options[key] for key in ("prefix", "overlong", "require", "avoid")}
-        found = translator.n_best(lines, config, **settings)
+        translations = translator.n_best(lines, config, **settings)
         if options["alignment"]:
-            found = [[translator.aligned(one) for one in ranked] for ranked in found]
+            translations = [[translator.aligned(translation) for translation in ranked] for ranked in translations]
     several = options["n_best"] > 1 or options["alternatives"]
-    for line, ranked in zip(lines, found, strict=True):
-        for one in ranked:
-            _warn(line, one)
+    for line, ranked in zip(lines, translations, strict=True):
+        for translation in ranked:
+            _warn(line, translation)
         if options["as_json"]:
-            trees = [{k: v for k, v in asdict(one).items() if k not in ("source_ids", "target_ids")} for one in ranked]
+            trees = [
+                {k: v for k, v in asdict(translation).items() if k not in ("source_ids", "target_ids")}
+                for translation in ranked
+            ]
             print_json({"source": line, "translations": trees})
         elif several and ranked:
-            for rank, one in enumerate(ranked, 1):
-                click.echo(f"{rank}\t{one.score:.4f}\t{one.text}")
+            for rank, translation in enumerate(ranked, 1):
+                click.echo(f"{rank}\t{translation.score:.4f}\t{translation.text}")
         else:
             click.echo(ranked[0].text if ranked else "")
 

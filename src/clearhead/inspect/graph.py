@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
+from clearhead.errors import ModelError
 from clearhead.inspect.call import VIEWS, Batch, Loss, device_of, mean_output, untouched
 from clearhead.meter.live import storage_of
 from clearhead.meter.operators import OperatorMode, tensors_of
@@ -145,9 +146,10 @@ def autograd(model: nn.Module, batch: Batch, *, loss: Loss = mean_output) -> Aut
         loss: gives the scalar that is differentiated.
 
     Raises:
-        ModelError: the model is compiled, or has no output to differentiate.
+        ModelError: the model is compiled, or has no output to differentiate; or PyTorch no longer tells what is saved.
     """
     device = device_of(model)
+    check_saved_names()
     with untouched(model, training=True):
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             watch = _Watch(model)
@@ -313,6 +315,20 @@ class _Watch:
 @functools.cache
 def _operator(name: str) -> str:
     return re.sub(r"Backward\d*$", "", name).removeprefix("torch::autograd::")
+
+
+def check_saved_names() -> None:
+    """Checks that nodes of the graph still show what they saved under the names that are read here.
+
+    Raises:
+        ModelError: they do not, and the graph would seem to save nothing.
+    """
+    x = torch.ones(1, requires_grad=True)
+    if not _saved_names(type((x * x).grad_fn)):
+        raise ModelError(
+            f"autograd: PyTorch {torch.__version__} does not show what a node saved; install a version that "
+            "this clearhead knows"
+        )
 
 
 @functools.cache

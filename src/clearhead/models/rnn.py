@@ -119,7 +119,7 @@ class Recurrent(nn.Module):
         """
         device = states.device.type
         half = torch.is_autocast_enabled(device) and device != "cpu"
-        kind = states.dtype if half else self.cells.weight_ih_l0.dtype
+        kind = states.dtype if half else next(self.cells.parameters()).dtype
         before = states.to(kind)
         with torch.autocast(device, enabled=half):
             outputs, last = self.cells(x if half else x.to(kind), (*before,) if self.parts == 2 else before[0])

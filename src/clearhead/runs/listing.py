@@ -48,30 +48,30 @@ def saved_checkpoints(run: Path, *, verify: bool = False) -> list[SavedCheckpoin
         ModelError: ``run`` is not a run directory.
     """
     load_recipe(run)
-    named: dict[str, list[str]] = {}
+    pointers: dict[str, list[str]] = {}
     for which in ("best", "latest"):
         with contextlib.suppress(ModelError):  # a pointer that names nothing names none of these
             path = find_checkpoint(run, which)
             if path is not None and (run / "checkpoints" / which).exists():
-                named.setdefault(path.name, []).append(which)
+                pointers.setdefault(path.name, []).append(which)
     averages = sorted((run / "checkpoints").glob("average-*[0-9]"))
-    return [_look_at(path, named.get(path.name, []), verify) for path in [*checkpoints_of(run), *averages]]
+    return [_look_at(path, pointers.get(path.name, []), verify) for path in [*checkpoints_of(run), *averages]]
 
 
 def _look_at(path: Path, marks: list[str], verify: bool) -> SavedCheckpoint:
-    found = SavedCheckpoint(path, marks=marks, verified=verify)
-    found.bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    saved = SavedCheckpoint(path, marks=marks, verified=verify)
+    saved.bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     try:
-        found.sizes = tensor_sizes(path)
+        saved.sizes = tensor_sizes(path)
         if verify:
             verify_checkpoint(path, offer=False)
         state = json.loads((path / "state.json").read_bytes())
-        found.step = int(state["step"])
+        saved.step = int(state["step"])
         # a checkpoint carries the scores of the evaluation before it: they are its own where that was at its step
         if state.get("evaluated_step", state["step"]) == state["step"]:
-            found.scores = dict(state.get("scores", {}))
+            saved.scores = dict(state.get("scores", {}))
     except ModelError as error:
-        found.problem = str(error)
+        saved.problem = str(error)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        found.problem = f"checkpoint file {str(path / 'state.json')!r} is damaged: {error}"
-    return found
+        saved.problem = f"checkpoint file {str(path / 'state.json')!r} is damaged: {error}"
+    return saved

@@ -39,13 +39,13 @@ def examine() -> dict[str, Any]:
 
 
 def _devices() -> dict[str, str]:
-    found = {"cpu": platform.processor() or platform.machine()}
+    devices = {"cpu": platform.processor() or platform.machine()}
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
-        found[f"cuda:{index}"] = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+        devices[f"cuda:{index}"] = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
     if torch.backends.mps.is_available():
-        found["mps"] = "Apple GPU"
-    return found
+        devices["mps"] = "Apple GPU"
+    return devices
 
 
 def _precisions() -> dict[str, str]:

@@ -107,7 +107,7 @@ def pipeline(
 def _translate(translator: Translator) -> Translate:
     def translate(texts: str | Sequence[str]) -> list[dict[str, str]]:
         lines = [texts] if isinstance(texts, str) else list(texts)
-        return [{"translation_text": one.text} for one in translator.translate(lines)]
+        return [{"translation_text": translation.text} for translation in translator.translate(lines)]
 
     return translate
 
@@ -124,12 +124,12 @@ def _continue(model: TextModel) -> Continue:
         top_p: float = 1.0,
     ) -> Any:
         prompts, count = [texts] if isinstance(texts, str) else list(texts), num_return_sequences
-        found = model.generate(
+        generations = model.generate(
             prompts,
             GenerationConfig(max_new=max_new_tokens, n=count),
             sampling=SamplingConfig(temperature if do_sample else 0.0, top_k, top_p),
         )
-        results = [{"generated_text": one.prompt + one.text} for one in found]
+        results = [{"generated_text": generation.prompt + generation.text} for generation in generations]
         ranked = [results[at : at + count] for at in range(0, len(results), count)]
         return ranked[0] if isinstance(texts, str) else ranked
 
@@ -137,24 +137,24 @@ def _continue(model: TextModel) -> Continue:
 
 
 def _fill(model: MaskedModel) -> Fill:
-    def shaped(found: Filled) -> Any:
+    def shaped(filled: Filled) -> Any:
         masks = [
             [
                 {
-                    "score": one.probability,
-                    "token": one.id,
-                    "token_str": model.tokenizer.spelling(one.id).decode("utf-8", "replace"),
-                    "sequence": one.text,
+                    "score": candidate.probability,
+                    "token": candidate.id,
+                    "token_str": model.tokenizer.spelling(candidate.id).decode("utf-8", "replace"),
+                    "sequence": candidate.text,
                 }
-                for one in candidates
+                for candidate in candidates
             ]
-            for candidates in found.masks
+            for candidates in filled.masks
         ]
         return masks[0] if len(masks) == 1 else masks
 
     def fill(texts: str | Sequence[str], *, top_k: int = 5) -> Any:
-        found = [shaped(one) for one in model.fill([texts] if isinstance(texts, str) else texts, top_k=top_k)]
-        return found[0] if isinstance(texts, str) else found
+        filled = [shaped(text) for text in model.fill([texts] if isinstance(texts, str) else texts, top_k=top_k)]
+        return filled[0] if isinstance(texts, str) else filled
 
     return fill
 
@@ -163,14 +163,14 @@ def _classify(classifier: Classifier) -> Classify:
     def classify(texts: Text | Sequence[Text], *, top_k: int | None = 1) -> Any:
         alone = isinstance(texts, str | Mapping)
         several: Sequence[Any] = [texts] if alone else list(texts)
-        given = [one if isinstance(one, str) else (one["text"], one["text_pair"]) for one in several]
+        given = [text if isinstance(text, str) else (text["text"], text["text_pair"]) for text in several]
         ranked = []
-        for one in classifier.classify(given):
-            shares = one.probabilities or {"LABEL_0": one.score}
+        for judged in classifier.classify(given):
+            shares = judged.probabilities or {"LABEL_0": judged.score}
             best = sorted(shares.items(), key=lambda item: -item[1])[:top_k]
             ranked.append([{"label": label, "score": share} for label, share in best])
         if top_k == 1:
-            return [one[0] for one in ranked]
+            return [labels[0] for labels in ranked]
         return ranked[0] if alone else ranked
 
     return classify

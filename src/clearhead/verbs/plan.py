@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import Tensor, nn
+
 from clearhead.config import Tree
 from clearhead.errors import UsageError
 from clearhead.training.config import MachineConfig, TrainConfig
@@ -67,33 +69,33 @@ class Plan:
 
     def lines(self) -> list[str]:
         """The same as text."""
-        named = _named(self.memory)
-        found = [
+        memory = _named(self.memory)
+        lines = [
             f"{self.recipe}: {self.parameters:,} parameters; a batch of {self.rows:,} rows x {self.width:,}, "
             f"{self.tokens_per_step:,} positions a step",
             f"{self.devices} device{'s' * (self.devices > 1)}"
-            f"{f' ({self.parallel})' * (self.devices > 1)}, each: {named}",
+            f"{f' ({self.parallel})' * (self.devices > 1)}, each: {memory}",
             f"a step: {self.flops_per_step / 1e12:,.3f} TFLOP in all"
             + (f", {self.seconds_per_step:,.3f} s of products" if self.seconds_per_step is not None else ""),
         ]
         if self.devices > 1:
-            found.append(
+            lines.append(
                 f"between devices: each sends {_size(int(self.communication_bytes_per_step))} a step, "
                 f"{self.communication_seconds_per_step:,.3f} s where nothing else goes on meanwhile"
             )
         if self.fits is not None:
-            found.append("fits" if self.fits else "does not fit")
-        return found + self.advice
+            lines.append("fits" if self.fits else "does not fit")
+        return lines + self.advice
 
     def memory_lines(self) -> list[str]:
         """What a process will hold, in a line; in a second one that it does not fit, and what would."""
         free = f"; {_size(self.available)} for it" if self.available is not None else ""
-        found = [f"memory forecast: {_named(self.memory)} (batches of {self.rows:,} rows x {self.width:,}){free}"]
+        lines = [f"memory forecast: {_named(self.memory)} (batches of {self.rows:,} rows x {self.width:,}){free}"]
         if self.process is not None:
-            found[0] += f"; the process {_size(self.process)}, with PyTorch and the text"
+            lines[0] += f"; the process {_size(self.process)}, with PyTorch and the text"
         if self.fits is False:
-            found.append(f"warning: memory: that does not fit; {' or '.join(self.advice)}")
-        return found
+            lines.append(f"warning: memory: that does not fit; {' or '.join(self.advice)}")
+        return lines
 
 
 def plan(tree: Tree, source: str, devices: Devices, *, vocab_size: int | None = None) -> Plan:
@@ -173,13 +175,16 @@ def forecast(job: GradientJob[Any, Any]) -> Plan | None:
     on_cpu, now = job.device.type == "cpu", resident()
     kept = KEPT_SHARE if on_cpu and can_keep() else 0.0
     devices = Devices(world, None if free is None else free + held, kept=kept, copied=on_cpu)
-    found = plan_of(recipe, example, devices, name=recipe.name)
-    return replace(found, process=now - held + found.memory["peak"]) if now is not None and on_cpu else found
+    planned = plan_of(recipe, example, devices, name=recipe.name)
+    return replace(planned, process=now - held + planned.memory["peak"]) if now is not None and on_cpu else planned
 
 
 def _simulated(recipe: Recipe, example: Example, rows: int, **changes: Any) -> Simulated:
     machine = replace(recipe.train, **changes)
-    loss = lambda model: example.loss(model, rows)  # noqa: E731
+
+    def loss(model: nn.Module) -> Tensor:
+        return example.loss(model, rows)
+
     return simulate(example.build, loss, machine, recipe.optim, batches=machine.grad_accum_steps)
 
 
@@ -224,7 +229,7 @@ def _sent(found: Simulated, count: int, train: TrainConfig) -> float:
 def _advice(recipe: Recipe, example: Example, devices: Devices, rows: int) -> list[str]:
     """Returns changes that would make a run fit, each by itself."""
     assert devices.memory is not None
-    found, train = [], recipe.train
+    advice, train = [], recipe.train
     for key, value in (("checkpoint_activations", True), ("precision", "bfloat16"), ("parallel", "fsdp")):
         if getattr(train, key) == value or (key == "parallel" and devices.count == 1):
             continue
@@ -233,17 +238,17 @@ def _advice(recipe: Recipe, example: Example, devices: Devices, rows: int) -> li
         peak = _on_each(changed, devices, replace(train, **changes))["peak"]
         if peak <= devices.memory:
             shown = str(value).lower() if isinstance(value, bool) else value
-            found.append(f"--set train.{key}={shown}: {_size(peak)}, fits")
+            advice.append(f"--set train.{key}={shown}: {_size(peak)}, fits")
     parts = 2
     while rows // parts:
         changed = _simulated(recipe, example, rows // parts, grad_accum_steps=train.grad_accum_steps * parts)
         peak = _on_each(changed, devices, train)["peak"]
         if peak <= devices.memory:
             keys = f"train.batch_tokens={train.batch_tokens // parts} --set train.grad_accum_steps="
-            found.append(f"--set {keys}{train.grad_accum_steps * parts}: {_size(peak)}, fits, the same step")
+            advice.append(f"--set {keys}{train.grad_accum_steps * parts}: {_size(peak)}, fits, the same step")
             break
         parts *= 2
-    return found or ["nothing of train.* makes it fit: a smaller model, or more devices with train.parallel = 'fsdp'"]
+    return advice or ["nothing of train.* makes it fit: a smaller model, or more devices with train.parallel = 'fsdp'"]
 
 
 def _named(memory: dict[str, int]) -> str:
@@ -252,10 +257,10 @@ def _named(memory: dict[str, int]) -> str:
 
 def memory_size(text: str) -> int:
     """Reads ``24GB``, ``80GiB`` or ``512MB`` as bytes; raises UsageError for anything else."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])(i?)B?\s*", text, re.IGNORECASE)
-    if not found:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])(i?)B?\s*", text, re.IGNORECASE)
+    if not match:
         raise UsageError(f"--memory {text!r}: expected a size such as 24GB or 80GiB")
-    number, unit, binary = found.groups()
+    number, unit, binary = match.groups()
     return int(float(number) * (1024 if binary else 1000) ** ("KMGT".index(unit.upper()) + 1))
 
 

@@ -46,14 +46,14 @@ class Repeats:
             raise UsageError(f"--seeds, --folds, --compare-scratch: are for the task classify, not {task!r}")
         if self.compare_scratch and not tree.get("start"):
             raise UsageError("--compare-scratch: there is nothing to compare with; name a trained encoder with --from")
-        seed, found = tree.get("train", {}).get("seed", 0), dict[str, list[str]]()
+        seed, changes_by_run = tree.get("train", {}).get("seed", 0), dict[str, list[str]]()
         variants = ("", SCRATCH) if self.compare_scratch else ("",)
         for variant, fold, number in itertools.product(variants, range(self.folds or 1), range(self.seeds or 1)):
             name = f"{variant}fold-{fold}-seed-{seed + number}" if self.folds else f"{variant}seed-{seed + number}"
             changes = [f"train.seed={seed + number}"]
             changes += [f"data.folds={self.folds}", f"data.fold={fold}"] if self.folds else []
-            found[name] = changes + (["finetune.fresh=true"] if variant else [])
-        return found
+            changes_by_run[name] = changes + (["finetune.fresh=true"] if variant else [])
+        return changes_by_run
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ class Summary:
     def lines(self) -> list[str]:
         """The same as text."""
         count = len(self.runs) // (2 if self.scratch else 1)
-        found = [f"{name}: {_text(scores)}" for name, scores in self.runs.items()]
-        found += [f"{count} runs: {_text(self.scores)}"]
+        lines = [f"{name}: {_text(scores)}" for name, scores in self.runs.items()]
+        lines += [f"{count} runs: {_text(self.scores)}"]
         if self.scratch:
-            found += [f"{count} runs from scratch: {_text(self.scratch)}", f"gain: {_text(self.gain, '+')}"]
-        return found
+            lines += [f"{count} runs from scratch: {_text(self.scratch)}", f"gain: {_text(self.gain, '+')}"]
+        return lines
 
 
 def train_several(
@@ -155,13 +155,13 @@ def repeat(folder: Path, members: Mapping[str, Sequence[str]], train_one: TrainO
     Returns:
         The summary; or what interrupted it.
     """
-    found: dict[str, dict[str, float]] = {}
+    scores_by_run: dict[str, dict[str, float]] = {}
     for name, changes in members.items():
         result = train_one(folder / name, list(changes))
         if result.reason == "interrupted":
             return replace(result, run=folder)
-        found[name] = best_scores(folder / name)
-    summary = summarize(folder, found)
+        scores_by_run[name] = best_scores(folder / name)
+    summary = summarize(folder, scores_by_run)
     save_json(folder / "summary.json", {**asdict(summary), "folder": str(folder)})
     return summary
 
@@ -169,8 +169,8 @@ def repeat(folder: Path, members: Mapping[str, Sequence[str]], train_one: TrainO
 def best_scores(run: Path) -> dict[str, float]:
     """Returns the scores of the evaluation that chose the best checkpoint."""
     records = read_metrics(run / "metrics.jsonl")
-    best = [record["scores"] for record in records if record["event"] == "evaluated" and record["best"]]
-    return dict(best[-1])
+    chosen = [record["scores"] for record in records if record["event"] == "evaluated" and record["best"]]
+    return dict(chosen[-1])
 
 
 def summarize(folder: Path, runs: dict[str, dict[str, float]]) -> Summary:
@@ -185,13 +185,13 @@ def summarize(folder: Path, runs: dict[str, dict[str, float]]) -> Summary:
 
 
 def _spreads(scores: Sequence[Scores]) -> dict[str, Spread]:
-    found = {name: [one[name] for one in scores] for name in (scores[0] if scores else ())}
+    values_by_score = {name: [run_scores[name] for run_scores in scores] for name in (scores[0] if scores else ())}
     return {
         name: Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
-        for name, values in found.items()
+        for name, values in values_by_score.items()
     }
 
 
 def _text(scores: Mapping[str, Spread] | Scores, sign: str = "") -> str:
-    parts = {name: one if isinstance(one, Spread) else Spread(one, None) for name, one in scores.items()}
-    return ", ".join(f"{name} {one.text(sign)}" for name, one in parts.items())
+    parts = {name: value if isinstance(value, Spread) else Spread(value, None) for name, value in scores.items()}
+    return ", ".join(f"{name} {value.text(sign)}" for name, value in parts.items())

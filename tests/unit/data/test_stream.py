@@ -20,7 +20,6 @@ from clearhead.data import stream as module
 from clearhead.data.documents import Documents, DocumentsConfig, read_documents
 from clearhead.data.loading import load
 from clearhead.data.stream import (
-    CHUNK,
     StreamBatch,
     TokenStream,
     Windows,
@@ -41,13 +40,13 @@ CHARS = Tokenizer.train(LINES, TokenizerConfig(kind="char", vocab_size=1000, min
 
 def documents(folder: Path, text: str, **config: Any) -> Documents:
     folder.mkdir(exist_ok=True)
-    (folder / "train.txt").write_bytes(text.encode())
-    (folder / "valid.txt").write_text("x")
+    for stem, content in (("train", text), ("valid", "x")):
+        (folder / f"{stem}.txt").write_bytes(content.encode())
     return read_documents(folder, split="train", config=DocumentsConfig(**config))
 
 
 def build(
-    folder: Path, text: str = "\n".join(LINES), tokenizer: Tokenizer = CHARS, chunk: int = CHUNK, **config: Any
+    folder: Path, text: str = "\n".join(LINES), tokenizer: Tokenizer = CHARS, chunk: int = module.CHUNK, **config: Any
 ) -> TokenStream:
     texts = documents(folder, text, **{"separator": "line", **config})
     return prepare_stream(texts, tokenizer=tokenizer, cache_dir=folder / "cache", chunk=chunk)
@@ -388,14 +387,9 @@ def test_wikitext_exactly_once(shared_data: Path, tmp_path: Path) -> None:
     """As one text, which is encoded in parts; and its 1160 blocks of lines, isolated."""
     text = (shared_data / "wikitext-2" / "valid.txt").read_bytes().decode()
     tokenizer = Tokenizer.train([text], TokenizerConfig(vocab_size=1000))
-    whole, blocks = (
-        prepare_stream(
-            read_documents(shared_data / "wikitext-2", split="valid", config=DocumentsConfig(separator=separator)),
-            tokenizer=tokenizer,
-            cache_dir=tmp_path,
-        )
-        for separator in ("file", "blank_line")
-    )
+    configs = [DocumentsConfig(separator=separator) for separator in ("file", "blank_line")]
+    texts = [read_documents(shared_data / "wikitext-2", split="valid", config=config) for config in configs]
+    whole, blocks = (prepare_stream(read, tokenizer=tokenizer, cache_dir=tmp_path) for read in texts)
     assert len(list(module.chunks(text))) == 18
     assert whole.ids.tolist() == tokenizer.encode(text)
     assert blocks.report.end_marks == len(blocks.starts) == 1160

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from clearhead.errors import ModelError
+from clearhead.inspect import graph
 from clearhead.inspect.call import mean_output
 from clearhead.inspect.graph import autograd
 from clearhead.inspect.ledger import memory
@@ -125,3 +127,9 @@ def test_after_an_error_nothing_is_left_and_nothing_leaks() -> None:
     assert_no_watcher(model)
     gc.collect()
     assert kept[0]() is None
+
+
+def test_where_nodes_do_not_show_what_they_saved_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "_saved_names", lambda kind: ())
+    with pytest.raises(ModelError, match=r"^autograd: PyTorch .* does not show what a node saved"):
+        autograd(nn.Linear(2, 2), torch.ones(1, 2))

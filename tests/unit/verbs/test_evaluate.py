@@ -19,8 +19,10 @@ def test_scores_are_those_of_the_family(toy_run: Path, toy_data: Path) -> None:
     assert evaluation.lines(step)[0] == f"test: {expected.sentences} sentences, step 120, beam 2"
 
 
-def test_every_family_is_scored(toy_baselines: dict[str, Path], toy_classifier: Path, labelled: Path) -> None:
-    data = next(iter(toy_baselines.values())).parent / "data"
+def test_every_family_is_scored(
+    toy_lm_run: Path, toy_baselines: dict[str, Path], toy_classifier: Path, labelled: Path
+) -> None:
+    data = toy_lm_run.parent / "data"
     for run, folder in [*((run, data) for run in toy_baselines.values()), (toy_classifier, labelled)]:
         step, evaluation = evaluate_run(run, folder, "valid", EvaluationOptions(), device="cpu")
         assert step > 0

@@ -128,11 +128,11 @@ class Classifier:
         if not given:
             return []
         pairs = not isinstance(given[0], str) if self.labels.pairs is None else self.labels.pairs
-        lines = [_line(one, f"{name} {number}", pairs=pairs) for number, one in enumerate(given, first)]
+        lines = [_line(text, f"{name} {number}", pairs=pairs) for number, text in enumerate(given, first)]
         source = encode(LabelledText(lines, (), name, 0), self.recipe, self.tokenizer)
-        found = predict(self.model, source, self.labels, batch_tokens=self.recipe.train.batch_tokens)
+        predicted = predict(self.model, source, self.labels, batch_tokens=self.recipe.train.batch_tokens)
         cut = source.rows.cut.tolist()
-        return [self._found(*one) for one in zip(lines, found.tolist(), cut, strict=True)]
+        return [self._judged(*row) for row in zip(lines, predicted.tolist(), cut, strict=True)]
 
     def evaluate(self, data: Path, split: str) -> ClassifierEvaluation:
         """Scores all lines of a split.
@@ -150,13 +150,13 @@ class Classifier:
         text = read_labelled(data, split=cast(Split, split), config=self.recipe.data, train=self.labels)
         source = encode(text, self.recipe, self.tokenizer)
         started = time.perf_counter()
-        found = predict(self.model, source, self.labels, batch_tokens=self.recipe.train.batch_tokens)
+        predicted = predict(self.model, source, self.labels, batch_tokens=self.recipe.train.batch_tokens)
         seconds = time.perf_counter() - started
-        scores = score(found, source, self.labels)
+        scores = score(predicted, source, self.labels)
         loss = monitored(scores, self.labels)["loss"]
         return ClassifierEvaluation(split, source.report, scores, loss, len(text) / seconds)
 
-    def _found(self, line: Line, values: list[float], dropped: int) -> Classification:
+    def _judged(self, line: Line, values: list[float], dropped: int) -> Classification:
         shares = dict(zip(self.labels.classes, values, strict=False))
         label = max(shares, key=shares.__getitem__) if shares else None
         value = values[0] if label is None else shares[label]

@@ -59,13 +59,13 @@ def predict(
 ) -> Float[ndarray, "rows columns"]:
     """Returns for each line the probability of each class, or the number."""
     device = next(model.parameters()).device
-    found = np.zeros((len(source.rows), len(labels.classes) or 1))
+    predicted = np.zeros((len(source.rows), len(labels.classes) or 1))
     for batch in load(evaluation_batches(source, batch_tokens=batch_tokens)):
-        there = batch.to(device)
-        out = model(there.ids, mask=there.mask, segments=there.segments).double()
+        on_device = batch.to(device)
+        out = model(on_device.ids, mask=on_device.mask, segments=on_device.segments).double()
         values = out.softmax(dim=1) if labels.classes else out * labels.deviation + labels.mean
-        found[batch.indices.numpy()] = values.cpu().numpy()
-    return found
+        predicted[batch.indices.numpy()] = values.cpu().numpy()
+    return predicted
 
 
 def score(predicted: Float[ndarray, "rows columns"], source: LabelledRows, labels: Labels) -> Scores:

@@ -92,9 +92,9 @@ class LanguageModel(TextModel):
     def log_probs(self, text: str) -> list[float]:
         """See ``TextModel``: of a GPT a piece sees at least half a context before it, as far as there is one."""
         ids = torch.tensor([self.tokenizer.begin, *self.tokenizer.encode(text)], device=self.device)
-        model, context, last, found = self.model, self.recipe.model.max_seq_len, len(ids) - 1, list[float]()
+        model, context, last, scored = self.model, self.recipe.model.max_seq_len, len(ids) - 1, list[float]()
         state = None if isinstance(model, GPT) else model.new_cache(1)  # which knows all that was read
-        while (done := len(found)) < last:
+        while (done := len(scored)) < last:
             begin = max(0, done - context // 2) if state is None else done
             end = min(begin + context, last)
             part = ids[None, begin:end]
@@ -102,5 +102,5 @@ class LanguageModel(TextModel):
             states = hidden[0, done - begin :]
             for few, targets in zip(states.split(LOGITS), ids[done + 1 : end + 1].split(LOGITS), strict=True):
                 loss = functional.cross_entropy(model.lm_head(few).float(), targets, reduction="none")
-                found += (-loss).tolist()
-        return found
+                scored += (-loss).tolist()
+        return scored

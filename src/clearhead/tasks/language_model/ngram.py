@@ -104,8 +104,8 @@ class NgramLanguageModel(TextModel):
     def log_probs(self, text: str) -> list[float]:
         """See ``TextModel``."""
         ids = np.array([self.tokenizer.ids.eos, *self.tokenizer.encode(text)])
-        found: list[float] = self.model.log_probs(ids)[1:].tolist()
-        return found
+        scored: list[float] = self.model.log_probs(ids)[1:].tolist()
+        return scored
 
     def total_loss(self, stream: TokenStream) -> float:
         """Negative log-likelihood of a whole split in nats; documents as in ``count_ngrams``."""

@@ -149,10 +149,10 @@ def _window_losses(model: Scored, windows: Int[ndarray, "count width_and_one"]) 
     if isinstance(model, NgramLanguageModel):
         starts = np.arange(0, windows.size, windows.shape[1])
         return -model.model.log_probs(windows.flatten(), starts).reshape(windows.shape)[:, 1:]
-    found = []
+    parts = []
     for part in torch.from_numpy(windows).split(max(1, model.recipe.train.batch_tokens // windows.shape[1])):
         ids = part.to(model.device)
         logits = model.model(ids[:, :-1]).float()  # count width vocab
         losses = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-        found.append(losses.view(len(ids), -1).cpu())
-    return torch.cat(found).numpy()
+        parts.append(losses.view(len(ids), -1).cpu())
+    return torch.cat(parts).numpy()

@@ -20,6 +20,7 @@ from clearhead.decode.search import SearchConfig, beam_search
 from clearhead.decode.trace import MakeMeter, TraceStep, text_reader, trace_greedy
 from clearhead.decode.tree import BeamTree, grow_tree
 from clearhead.errors import ModelError, UsageError
+from clearhead.progress import silent
 from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter
 from clearhead.text.phrase_book import PhraseBook
 from clearhead.text.tokenizer import Tokenizer
@@ -60,7 +61,7 @@ class TextModel(ABC):
         *,
         sampling: SamplingConfig = PLAIN,
         draft: "TextModel | None" = None,
-        on_text: Callable[[int, str], object] = lambda number, part: None,
+        on_text: Callable[[int, str], object] = silent,
     ) -> list[Generation]:
         """Continues each prompt; an empty one begins a text.
 
@@ -90,14 +91,18 @@ class TextModel(ABC):
             TextWriter(prompt, self.tokenizer, stop=config.stop, on_text=functools.partial(on_text, number))
             for number, prompt in enumerate(prompt for prompt in read for _ in range(config.n))
         ]
-        found: Sequence[Continuation | None]
+        continuations: Sequence[Continuation | None]
         if config.beam:
-            found = self._search(writers, sampler, config)
+            continuations = self._search(writers, sampler, config)
         elif draft:
-            found = self._draft(draft, writers, sampler, config)
+            continuations = self._draft(draft, writers, sampler, config)
         else:
-            found = self._draw(writers, sampler, config)
-        return [writer.finish(one) for writer, one in zip(writers, found, strict=True) if one]
+            continuations = self._draw(writers, sampler, config)
+        return [
+            writer.finish(continuation)
+            for writer, continuation in zip(writers, continuations, strict=True)
+            if continuation
+        ]
 
     def beam_tree(self, prompt: str, config: GenerationConfig) -> tuple[list[int], BeamTree]:
         """Returns the pieces of a prompt and every hypothesis of the search that ``generate`` makes with a beam."""
@@ -156,20 +161,20 @@ class TextModel(ABC):
         return (plan[index].tolist() for index in range(len(plan)))
 
     def _draw(self, writers: list[TextWriter], sampler: Sampler, config: GenerationConfig) -> list[Continuation]:
-        found = [Continuation()] * len(writers)
+        continuations = [Continuation()] * len(writers)
         for batch in self._batches(writers, config):
-            own = [writers[number] for number in batch]
+            batch_writers = [writers[number] for number in batch]
             texts = generate(
                 self.begin,
-                [writer.prompt.ids for writer in own],
+                [writer.prompt.ids for writer in batch_writers],
                 sampler,
-                limits=[config.max_new] * len(own),
+                limits=[config.max_new] * len(batch_writers),
                 samples=[number % config.n for number in batch],
-                stopped=[writer.push for writer in own],
+                stopped=[writer.push for writer in batch_writers],
             )
             for number, text in zip(batch, texts, strict=True):
-                found[number] = text
-        return found
+                continuations[number] = text
+        return continuations
 
     def _draft(
         self, draft: "TextModel", writers: list[TextWriter], sampler: Sampler, config: GenerationConfig
@@ -192,7 +197,7 @@ class TextModel(ABC):
         self, writers: list[TextWriter], sampler: Sampler, config: GenerationConfig
     ) -> list[Continuation | None]:
         """A search in a small vocabulary may find fewer than ``n`` texts of a prompt."""
-        found: list[Continuation | None] = [None] * len(writers)
+        continuations: list[Continuation | None] = [None] * len(writers)
         firsts, eos_id = writers[:: config.n], sampler.eos_id
         for batch in self._batches(firsts, config):
             prompts = [firsts[row].prompt.ids for row in batch]
@@ -208,9 +213,9 @@ class TextModel(ABC):
             for row, texts in zip(batch, ranked, strict=True):
                 for number, text in enumerate(texts, row * config.n):
                     ids = text.ids + [eos_id] * text.complete
-                    found[number] = Continuation(ids, text.log_probs, "end" if text.complete else "length")
+                    continuations[number] = Continuation(ids, text.log_probs, "end" if text.complete else "length")
                     writers[number].push(*text.ids)
-        return found
+        return continuations
 
 
 def has_marks(run: Path) -> bool:

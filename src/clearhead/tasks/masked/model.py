@@ -111,7 +111,7 @@ class MaskedModel:
         rows = [self._row(parts, mask) for parts in parted]
         for text, row in zip(texts, rows, strict=True):
             self._check_length(text, row)
-        found: list[Filled] = [Filled("", "", [])] * len(texts)
+        filled: list[Filled] = [Filled("", "", [])] * len(texts)
         for numbers, ids, real in self._batches(rows):
             hidden = ids == mask
             states = self.model.bert(ids, mask=real)[hidden]
@@ -120,8 +120,8 @@ class MaskedModel:
             ends = hidden.sum(dim=1).cumsum(dim=0).tolist()
             for number, first, last in zip(numbers, [0, *ends[:-1]], ends, strict=True):
                 ranked = [list(zip(pieces[at], probabilities[at], strict=True)) for at in range(first, last)]
-                found[number] = self._filled(texts[number], parted[number], ranked)
-        return found
+                filled[number] = self._filled(texts[number], parted[number], ranked)
+        return filled
 
     @torch.inference_mode()
     def embed(
@@ -154,11 +154,11 @@ class MaskedModel:
             elif len(row) > room:
                 on_cut(number, len(row) - room)
                 del row[room:]
-        found = np.zeros((len(texts), self.recipe.model.d_model), np.float32)
+        vectors = np.zeros((len(texts), self.recipe.model.d_model), np.float32)
         for numbers, ids, real in self._batches(rows):
             states = self.model.bert(ids, mask=real).float()  # batch seq d_model
-            found[numbers] = mean_of(states, real).cpu().numpy()
-        return found
+            vectors[numbers] = mean_of(states, real).cpu().numpy()
+        return vectors
 
     def _part(self, text: str) -> list[str]:
         """Cuts a text at its masks."""

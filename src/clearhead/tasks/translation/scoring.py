@@ -101,9 +101,9 @@ def evaluate_translator(
     store = prepare(files, src=src, tgt=tgt, config=config, cache_dir=cache_folder() / "data")
     pairs = list(files)
     started = time.perf_counter()
-    found = translator.n_best([text for _, text, _ in pairs], SearchConfig(beam, 1, length_penalty))
+    hypotheses = translator.n_best([text for _, text, _ in pairs], SearchConfig(beam, 1, length_penalty))
     seconds = time.perf_counter() - started
-    best = [ranked[0] for ranked in found]
+    best = [ranked[0] for ranked in hypotheses]
     texts = [translation.text for translation in best]
     tokenize = tokenize or default_tokenize(recipe.tgt)
     loss = mean_loss(translator.model, store, batch_tokens=recipe.train.batch_tokens, device=translator.device)

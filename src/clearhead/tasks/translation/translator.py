@@ -146,9 +146,9 @@ class Translator:
             alignment: fill ``alignment``.
         """
         config = SearchConfig(beam, 1, length_penalty)
-        found = self.n_best(texts, config, prefix=prefix, overlong=overlong, require=require, avoid=avoid)
-        best = [hypotheses[0] for hypotheses in found]
-        return [self.aligned(one) for one in best] if alignment else best
+        ranked = self.n_best(texts, config, prefix=prefix, overlong=overlong, require=require, avoid=avoid)
+        best = [hypotheses[0] for hypotheses in ranked]
+        return [self.aligned(translation) for translation in best] if alignment else best
 
     def n_best(
         self,
@@ -198,8 +198,8 @@ class Translator:
         firsts = logits.topk(min(count, self.model.vocab_size - len(self._forbidden))).indices.tolist()
         prefixes = [[*start, first] for first in firsts if first != self._ids.eos]
         config = SearchConfig(beam, 1, length_penalty)
-        found = self._decode([ids] * len(prefixes), config, prefixes, [Demand()] * len(prefixes))
-        return sorted((ranked[0] for ranked in found), key=lambda translation: -translation.rank_score)
+        searched = self._decode([ids] * len(prefixes), config, prefixes, [Demand()] * len(prefixes))
+        return sorted((ranked[0] for ranked in searched), key=lambda translation: -translation.rank_score)
 
     @torch.inference_mode()
     def trace(self, text: str, *, top: int = 5, meter: MakeMeter | None = None) -> Trace:
@@ -281,7 +281,9 @@ class Translator:
             return [ids[:limit]], len(ids) - limit
         sentences = [self.tokenizers.src.encode(sentence.strip()) for sentence in split_sentences(text.strip())]
         # a sentence above the limit has no better place to be cut than between pieces
-        return [one[at : at + limit] for one in sentences for at in range(0, len(one), limit)], 0
+        return [
+            sentence_ids[at : at + limit] for sentence_ids in sentences for at in range(0, len(sentence_ids), limit)
+        ], 0
 
     def _decode(
         self,
@@ -291,7 +293,7 @@ class Translator:
         demands: list[Demand],
     ) -> list[list[Translation]]:
         """Translates encoded sources in batches of like length; an empty one gives an empty translation."""
-        found: list[list[Translation]] = [[Translation("", 0.0, 0.0, [], [], [])]] * len(sources)
+        translations: list[list[Translation]] = [[Translation("", 0.0, 0.0, [], [], [])]] * len(sources)
         for batch, beam in _batches(sources, demands, config.beam):
             src_ids, src_mask = collate_sources([sources[row] for row in batch], special=self._ids)
             src_mask = None if src_mask is None else src_mask.to(self.device)
@@ -311,8 +313,8 @@ class Translator:
                 device=self.device,
             )
             for row, ranked in zip(batch, hypotheses, strict=True):
-                found[row] = [self._translation(hypothesis, sources[row]) for hypothesis in ranked]
-        return found
+                translations[row] = [self._translation(hypothesis, sources[row]) for hypothesis in ranked]
+        return translations
 
     def _rules(self, prefixes: list[list[int]], demands: list[Demand]) -> list[Rule]:
         rules = [forbid(self._forbidden)]
@@ -348,10 +350,10 @@ class Translator:
         between = "" if default_tokenize(self.recipe.tgt) in ("zh", "char") else " "
         joined = []
         for ranked in zip(*parts, strict=False):
-            one = replace(ranked[0], dropped=dropped) if len(ranked) == 1 else _joined(ranked, between)
+            whole = replace(ranked[0], dropped=dropped) if len(ranked) == 1 else _joined(ranked, between)
             # what there is nothing to translate of owes nothing
-            unmet = demand.unmet([part.target_ids for part in ranked]) if one.source_pieces else []
-            joined.append(replace(one, unmet=unmet))
+            unmet = demand.unmet([part.target_ids for part in ranked]) if whole.source_pieces else []
+            joined.append(replace(whole, unmet=unmet))
         return joined
 
     def aligned(self, translation: Translation) -> Translation:

@@ -64,11 +64,11 @@ class StepsView(View):
             if any(measured is not None and measured != formula for formula, measured in moved):
                 apart.add(number)
         columns = (">step", "chosen", "most probable", ">read, B", ">measured", ">written, B", ">measured")
-        found: list[Part] = [Note(self.cache)] if self.cache else []
-        found.append(Table("greedy, one row a step", columns, rows, frozenset(apart)))
+        parts: list[Part] = [Note(self.cache)] if self.cache else []
+        parts.append(Table("greedy, one row a step", columns, rows, frozenset(apart)))
         if self.cache and not apart:
-            found.append(Note("bytes read and written: the formula is what was measured, at every step"))
-        return found
+            parts.append(Note("bytes read and written: the formula is what was measured, at every step"))
+        return parts
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class BeamTreePicture(Part):
         for number, node in enumerate(self.nodes):
             if node["fate"] not in ("not kept", "late end"):
                 children.setdefault(node["parent"], []).append(number)
-        found: list[tuple[str, int]] = []
+        lines: list[tuple[str, int]] = []
         waiting = [(child, "") for child in reversed(children.get(None, []))]
         while waiting:
             at, indent = waiting.pop()
@@ -135,9 +135,9 @@ class BeamTreePicture(Part):
                 pieces.append(self.nodes[at]["piece"])
             last = self.nodes[at]
             ends = "" if last["fate"] == "went on" else f" [{_fate(last)}]"
-            found.append((f"{indent}{' '.join(pieces)}  {last['score']:.2f}{ends}", at))
+            lines.append((f"{indent}{' '.join(pieces)}  {last['score']:.2f}{ends}", at))
             waiting += [(child, indent + "  ") for child in reversed(children.get(at, []))]
-        return found
+        return lines
 
 
 @dataclass(frozen=True)
@@ -163,25 +163,25 @@ class BeamView(View):
         """See ``View``."""
         counts = {fate: sum(node["fate"] == fate for node in self.nodes) for fate in WHY}
         said = ", ".join(f"{count} {fate}" for fate, count in counts.items() if count)
-        found: list[Part] = [Note(f"{len(self.nodes)} candidates: {said}")]
+        parts: list[Part] = [Note(f"{len(self.nodes)} candidates: {said}")]
         for place, end in enumerate(self.returned, 1):
-            path = [self.nodes[one] for one in self._path(end)]
+            path = [self.nodes[node] for node in self._path(end)]
             rows = [
                 (str(node["step"]), node["piece"], f"{node['log_prob']:.4f}", f"{node['score']:.4f}") for node in path
             ]
             last = path[-1]
             name = f"result {place}: score {last['score']:.4f}, with the length penalty {last['rank_score']:.4f}"
-            found.append(Table(name, (">step", "piece", ">log p", ">sum"), rows))
-        found.append(BeamTreePicture("the tree: score, and what became of it", self.nodes, self.returned))
-        return found
+            parts.append(Table(name, (">step", "piece", ">log p", ">sum"), rows))
+        parts.append(BeamTreePicture("the tree: score, and what became of it", self.nodes, self.returned))
+        return parts
 
     def _path(self, node: int) -> list[int]:
         at: int | None = node
-        found = []
+        path = []
         while at is not None:
-            found.append(at)
+            path.append(at)
             at = self.nodes[at]["parent"]
-        return found[::-1]
+        return path[::-1]
 
 
 def steps_of(opened: Opened) -> StepsView:
