@@ -326,7 +326,6 @@ def test_every_word_is_in_a_case(task: str) -> None:
     assert covered.issuperset(trained_words(task))
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("task", TINY)
 def test_every_word_trains_and_its_run_can_be_used(task: str, bench: Bench, tmp_path: Path) -> None:
     failures = []
@@ -358,7 +357,6 @@ def refusals() -> list[tuple[str, tuple[str, ...], str]]:
     return found
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("task", TINY)
 def test_what_is_refused_is_refused_in_one_line_that_says_the_rule(task: str, bench: Bench, tmp_path: Path) -> None:
     wrong = []

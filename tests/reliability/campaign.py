@@ -111,16 +111,18 @@ def _run_to_its_end(case: Case, place: Place, seconds: float, rng: random.Random
 
 
 def campaign(folder: Path, *, kills: int, places: int, seed: int) -> dict[str, Any]:
-    """Runs all cases; returns what came of them as JSON values."""
+    """Runs the cases among which ``kills`` are divided; returns what came of them as JSON values."""
     torch.set_num_threads(1)
     started, rng = time.monotonic(), random.Random(seed)
     cases = [Case(family, workers) for family in RECIPES for workers in (0, 2)]
     damaged: dict[str, Damaged] = {}
     for number, case in enumerate(cases):
         share = kills * (number + 1) // len(cases) - kills * number // len(cases)
+        if not share:
+            continue
         run = try_case(case, folder / f"{case.family}-{case.workers}", share, rng)
         path = find_checkpoint(run, "latest")
-        if case.workers == 0 and path is not None:
+        if case.family not in damaged and path is not None:
             damaged[case.family] = damage(path, places, rng)
         _say(f"{case.family}, {case.workers} workers: {case.kills} kills, {case.signals} signals, {case.runs} runs")
         for problem in [*case.lost, *case.different, *case.failed, *(damaged[case.family].wrong if path else [])]:

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize(("kills", "places"), [(6, 2), pytest.param(60, 20, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("kills", "places"), [(4, 2), pytest.param(60, 20, marks=pytest.mark.long)])
 def test_killed_runs_end_as_those_that_were_not(kills: int, places: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.reliability.campaign", "--folder", str(tmp_path)]
     command += ["--kills", str(kills), "--places", str(places)]
@@ -19,6 +19,6 @@ def test_killed_runs_end_as_those_that_were_not(kills: int, places: int, tmp_pat
     found = json.loads(done.stdout)
     assert (found["lost"], found["different"], found["failed"], found["unseen"]) == (0, 0, 0, 0)
     assert found["kills"] >= kills
-    assert found["runs"] >= 6
+    assert found["runs"] >= min(kills, 6)
     for damaged in found["damaged"].values():
         assert damaged["flips"] == damaged["cuts"] == places * damaged["files"] >= places * 7

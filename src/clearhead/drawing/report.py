@@ -252,7 +252,7 @@ class Curves(Part):
         if all(at == round(at) for at in self.x):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(self.lines) <= MOST_INSIDE:
-            axes.legend(fontsize=8)
+            axes.legend(fontsize=8, loc="upper right")
         else:
             axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 

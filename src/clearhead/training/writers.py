@@ -117,7 +117,7 @@ def draw_curves(metrics: Path, picture: Path) -> bool:
         label="valid, plain",
     )
     upper.set_ylabel("loss per target")
-    upper.legend()
+    upper.legend(loc="upper right")  # "best" looks for a place, and warns where that takes a second
     lower.plot([s["step"] for s in steps], [s["lr"] for s in steps])
     lower.set(xlabel="step", ylabel="learning rate")
     figure.savefig(picture, dpi=120)
