@@ -20,5 +20,6 @@ def test_killed_runs_end_as_those_that_were_not(kills: int, places: int, tmp_pat
     assert (found["lost"], found["different"], found["failed"], found["unseen"]) == (0, 0, 0, 0)
     assert found["kills"] >= kills
     assert found["runs"] >= min(kills, 6)
+    assert found["damaged"].keys() == {"translation", "gpt", "bert"}
     for damaged in found["damaged"].values():
         assert damaged["flips"] == damaged["cuts"] == places * damaged["files"] >= places * 7
