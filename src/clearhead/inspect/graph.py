@@ -325,7 +325,7 @@ def check_saved_names() -> None:
     """
     x = torch.ones(1, requires_grad=True)
     node: Any = (x * x).grad_fn
-    if not _saved_names(type(node)):
+    if not _saved_names(node.__class__):
         raise ModelError(
             f"autograd: PyTorch {torch.__version__} does not show what a node saved; install a version that "
             "this clearhead knows"
