@@ -195,7 +195,7 @@ def trained_words(task: str) -> list[str]:
 
 
 def cases(task: str) -> list[Case]:
-    """Returns few recipes that together have each word, each with what it needs and without what it excludes."""
+    """Returns few recipes that together have each word, with what it needs and without what it excludes."""
     found: list[Case] = []
     for word in trained_words(task):
         more = beside(task, word)
