@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from clearhead.inspect.curves import activations, schedule
-from clearhead.nn.activation import build_activation
+from clearhead.nn.activation import Elementwise, build_activation
 from clearhead.optim.schedule import ScheduleName, lr_factor
 from tests.families import FAMILIES, assert_unchanged, families
 
