@@ -23,7 +23,7 @@ def cli_options() -> list[str]:
     import click
 
     command = importlib.import_module("clearhead.cli.main").cli
-    return list(_command_lines(command, click.Context(command, info_name="clearhead")))
+    return list(_command_lines(command, click.Context(command, info_name="clearhead", **command.context_settings)))
 
 
 def _command_lines(command: Any, context: Any) -> Iterator[str]:
