@@ -21,8 +21,8 @@ from typing import Any, Literal, NamedTuple, Union
 import pytest
 
 from clearhead import tasks
-from clearhead.tasks.catalog import TASKS
-from tests.toy import Said, clearhead, write_recipe, write_split
+from clearhead.tasks.family import Task
+from tests.toy import Said, assert_one_line, clearhead, write_recipe, write_split
 
 SIZES: dict[str, Any] = {"d_model": 16, "d_ff": 16, "n_heads": 2, "max_seq_len": 32, "dropout": 0.0}
 RECURRENT: dict[str, Any] = {"d_model": 16, "n_layers": 1, "max_seq_len": 32, "dropout": 0.0}
@@ -81,10 +81,10 @@ NEEDS = (
     Needs("translation", "tokenizer.joint=false", ("model.tie=decoder",), "needs tokenizer.joint = true"),
     Needs("[!rc]*", "*lora.rank=8", ("start=RUN",), "name it with start"),
     # of an encoder that is drawn anew, nothing is frozen or adapted
-    Needs("classify", "finetune.lora.rank=8", ("start=RUN", "finetune.fresh=false"), "name it with start"),
+    Needs("classify", "lora.rank=8", ("start=RUN", "finetune.fresh=false"), "name it with start"),
     Needs("classify", "finetune.frozen=true", ("start=RUN", "finetune.fresh=false"), "name it with start"),
     Needs("classify", "finetune.fresh=true", ("start=RUN",), "name it with start"),
-    Needs("classify", "data.kind=number", NUMBERS[1:], "is not a number, as data.kind = 'number' says"),
+    Needs("classify", "data.kind=number", NUMBERS[1:], "is not a number, as data.kind = 'number' requires"),
     Needs("classify", "validation.monitor=pearson", NUMBERS, "must be one of loss, accuracy, macro_f1, matthews"),
     Needs("classify", "validation.monitor=spearman", NUMBERS, "must be one of loss, accuracy, macro_f1, matthews"),
 )
@@ -92,7 +92,7 @@ APART = (
     Apart("*", ("model.position=rotary", "model.block.attention=additive"), "needs another model.block.attention"),
     Apart("*", ("model.block.norm=batch", "train.checkpoint_activations=true"), "a batch norm would count each batch"),
     Apart("translation", ("train.parallel=fsdp", "validation.monitor=bleu"), "'bleu' needs a whole model"),
-    Apart("classify", ("finetune.frozen=true", "finetune.lora.rank=8"), "only one may be set"),
+    Apart("classify", ("finetune.frozen=true", "lora.rank=8"), "only one may be set"),
     Apart("classify", ("data.kind=number", "loss.class_weights=balanced"), "'number' has none"),
     Apart("classify", ("data.kind=number", "validation.monitor=accuracy"), "must be one of loss, pearson, spearman"),
     Apart("classify", ("data.kind=number", "validation.monitor=macro_f1"), "must be one of loss, pearson, spearman"),
@@ -116,6 +116,7 @@ REFUSED = (
 # Words that are trained elsewhere, and why not here.
 ELSEWHERE = (("[!r]*", "train.compile=true", "it compiles for a minute: tests/unit/training/test_arrangement.py"),)
 LOOKED_INTO = ("norm", "norm_position", "activation", "position", "attention", "cell")  # words for plan and inspect
+FORECAST = ("translation", "language_model", "masked", "classify")
 Case = dict[str, str]
 
 
@@ -250,7 +251,7 @@ class Bench(NamedTuple):
         verbs = [tuple(run if word == "RUN" else word for word in TINY[task][1])]
         if any(key.split(".")[-1] in LOOKED_INTO for key in case) and task != "ngram":
             verbs.append(("inspect", run, "model"))
-            if not task.startswith("rnn_"):
+            if task in FORECAST:
                 verbs.append(("plan", "--rate", "1", self.folder / f"{task}.toml", *sets(settings)))
         for verb in verbs:
             if (said := self.say(*verb)).code or not said.out:
@@ -310,7 +311,7 @@ def bench(texts: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
 
 
 def test_the_tables_name_what_is_there() -> None:
-    assert set(RECIPES) == set(TINY) == set(TASKS)
+    assert set(RECIPES) == set(TINY) == set(typing.get_args(Task))
     everything = [(task, f"{key}={word}") for task, keys in WORDS.items() for key in keys for word in keys[key]]
     for entry in (*NEEDS, *REFUSED, *ELSEWHERE):
         assert any(entries((entry,), *place) for place in everything), f"no word for {entry}"
@@ -367,6 +368,17 @@ def test_what_is_refused_is_refused_in_one_line_that_says_the_rule(task: str, be
         if not clear or "unexpected" in said.err or (tmp_path / str(number)).exists():
             wrong.append(f"{words}: exit {said.code}: {said.err}")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("task", TINY)
+def test_a_number_where_a_table_is_due_is_refused_in_one_line(task: str, bench: Bench, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.toml", tiny(task, started=False))
+    tables = sorted({key.split(".")[0] for key in WORDS[task] if "." in key})
+    for key in tables:
+        for verb in (("train", recipe, "--data", bench.text(task)), ("plan", "--rate", "1", recipe)):
+            said = bench.say(*verb, "--set", f"{key}=3")
+            rule = "only Transformers are forecast" if verb[0] == "plan" and task == "ngram" else "this is a table"
+            assert_one_line(said, 2, rule)
 
 
 @pytest.mark.parametrize("task", [task for task in TINY if task != "ngram"])

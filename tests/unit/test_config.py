@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from annotated_types import Ge
 
-from clearhead.config import as_tree, merge, parse, parse_overrides, read_toml, write_toml
+from clearhead.config import as_tree, merge, parse, parse_overrides, read_toml, table, write_toml
 from clearhead.errors import UsageError
 
 
@@ -53,6 +53,11 @@ def problem(tree: dict[str, Any]) -> str:
 def test_values_and_defaults() -> None:
     config = parse(Outer, {"model": {"d_model": 4, "dropout": 1, "betas": [0.5, 0.6]}}, source="recipe")
     assert config == Outer(model=Inner(d_model=4, dropout=1.0, betas=(0.5, 0.6)))
+
+
+def test_a_table_that_is_none_is_empty_before_it_is_refused() -> None:
+    assert table({"train": {"seed": 1}}, "train") == {"seed": 1}
+    assert table({"train": 3}, "train") == table({}, "train") == {}
 
 
 @pytest.mark.parametrize(

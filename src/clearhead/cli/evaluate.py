@@ -58,7 +58,7 @@ def command(run: Path, data: Path, split: str, **options: Any) -> None:
     else:
         for line in evaluation.lines(step):
             click.echo(line)
-        for warning in evaluation.warnings():
-            click.echo(warning, err=True)
-    if options["output"]:  # last: where it cannot be written, the scores are there
+    if options["output"]:  # behind the scores, which are there where it cannot be written
         evaluation.write(options["output"])
+    for warning in [] if options["as_json"] else evaluation.warnings():
+        click.echo(warning, err=True)

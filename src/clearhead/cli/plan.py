@@ -37,6 +37,7 @@ def command(recipe: str, devices: int, memory: str | None, as_json: bool, **opti
     clearhead plan gpt-124m --memory 24GB
     clearhead plan gpt-124m --devices 8 --set train.parallel=fsdp --rate 150
     """
+    from clearhead.config import table
     from clearhead.runs.recipes import read_recipe
     from clearhead.training.device import pick_device
     from clearhead.verbs.doctor import product_rate
@@ -44,7 +45,7 @@ def command(recipe: str, devices: int, memory: str | None, as_json: bool, **opti
 
     tree = read_recipe(recipe, options["overrides"])
     size = memory_size(memory) if memory else None
-    kind = tree.get("train", {}).get("precision", "float32")
+    kind = table(tree, "train").get("precision", "float32")
     rate = options["rate"] * 1e12 if options["rate"] else product_rate(str(kind), pick_device("auto"))
     wanted = Devices(devices, size, rate, options["bandwidth"] * 1e9)
     planned = plan(tree, f"recipe {recipe!r}", wanted, vocab_size=options["vocab_size"])

@@ -324,7 +324,8 @@ def check_saved_names() -> None:
         ModelError: they do not, and the graph would seem to save nothing.
     """
     x = torch.ones(1, requires_grad=True)
-    if not _saved_names(type((x * x).grad_fn)):
+    node: Any = (x * x).grad_fn
+    if not _saved_names(node.__class__):
         raise ModelError(
             f"autograd: PyTorch {torch.__version__} does not show what a node saved; install a version that "
             "this clearhead knows"

@@ -1,4 +1,4 @@
-"""The families: by the task of a recipe, and by the model of a folder; each is imported when it is asked for."""
+"""Finds the family of a recipe, a run or a Hugging Face folder; a family is imported when it is first asked for."""
 
 from pathlib import Path
 from typing import Any, assert_never, cast, get_args
@@ -45,10 +45,10 @@ def family_of(task: Task) -> AnyFamily:
 
 
 def family_of_recipe(tree: Tree, source: str) -> AnyFamily:
-    """Returns the family of a recipe; translation is what a recipe without the key ``task`` is for.
+    """Returns the family of a recipe; a recipe without the key ``task`` is for translation.
 
     Raises:
-        UsageError: there is no such task, or it cannot begin with a trained model, as the recipe says.
+        UsageError: there is no such task, or the recipe has ``start`` and its task cannot begin with a trained model.
     """
     task, known = tree.get("task", "translation"), get_args(Task)
     if task not in known:
@@ -82,20 +82,20 @@ def prepare_job(tree: Tree, source: str, data: Path, *, run: Path | None = None,
 
 
 def read_model(folder: Path, *, src: str = "", tgt: str = "") -> tuple[AnyLearnedFamily, Imported]:
-    """Reads a model with its tokenizer: GPT-2, Llama-shaped, a BERT, whatever it was trained for, or a Marian.
+    """Reads a model and its tokenizer: GPT-2, a Llama-shaped model, Marian, or BERT with any of its heads.
 
     Args:
         folder: in Hugging Face's layout.
-        src: language that a translator reads; empty is what the folder says.
-        tgt: language that it writes.
+        src: source language of a translator; empty takes the one in the folder's settings.
+        tgt: target language of a translator, likewise.
 
     Returns:
-        The family that it is of, and the model.
+        The model's family, and the model.
 
     Raises:
-        ModelError: the folder is not there or incomplete, or the model has what ours cannot represent; the message
-            names the first such thing.
-        UsageError: the languages of a translator are not known, or those of another model are said.
+        ModelError: the folder is missing or incomplete, or clearhead cannot represent some part of the model; the
+            message names the first such part.
+        UsageError: a translator's languages are not known, or languages are given for a model that is no translator.
     """
     config = read_config(folder)
     task = _task_of_folder(folder, config)

@@ -1,4 +1,4 @@
-"""The contract: what every family of models answers, so that a verb asks it and needs no arm for each family."""
+"""The interface of a model family: the verbs call it and need no branch for each family."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from clearhead.training.job import GradientJob, Job, fresh_state
 from clearhead.training.step import SizedBatch
 
 Task = Literal["translation", "rnn_translation", "language_model", "rnn_language_model", "ngram", "masked", "classify"]
-"""The words of a recipe that say what is trained."""
+"""The values of a recipe's key ``task``."""
 VERB_OF: dict[str, str] = {
     "translation": "translate",
     "rnn_translation": "translate",
@@ -36,22 +36,22 @@ VERB_OF: dict[str, str] = {
     "masked": "fill",
     "classify": "classify",
 }
-"""By task, the verb that its runs are used with."""
+"""The verb that uses the runs of each task."""
 HuggingFaceFiles = tuple[Tree, Tensors, Mapping[str, str | bytes]]
 """Config, tensors and tokenizer files of a model in Hugging Face's layout."""
 
 
 @runtime_checkable
 class Trained(Protocol):
-    """A loaded run: what all of them have."""
+    """What every loaded run has."""
 
     @property
     def recipe(self) -> Any:
-        """What it was trained by."""
+        """The recipe that it was trained with."""
 
     @property
     def model(self) -> Any:
-        """What was trained."""
+        """The trained model."""
 
     @property
     def step(self) -> int:
@@ -69,13 +69,13 @@ class EvaluationOptions:
     """How a split is scored; each family reads the fields that concern it."""
 
     beam: int = 5
-    """Hypotheses of a translator's search; 1 is greedy."""
+    """Beam width of a translator's search; 1 is greedy."""
     length_penalty: float = 1.0
-    """Of that search, see ``SearchConfig``."""
+    """Length penalty of that search, see ``SearchConfig``."""
     tokenize: BleuTokenize | None = None
-    """sacreBLEU's tokenizer; None is the target language's."""
+    """sacreBLEU's tokenizer; None takes the one for the target language."""
     stride: int | None = None
-    """Targets that a window of a language model scores; None is half of the context."""
+    """How many targets each window of a language model scores; None is half of the context."""
 
 
 class Evaluation(ABC):
@@ -83,21 +83,21 @@ class Evaluation(ABC):
 
     @abstractmethod
     def lines(self, step: int) -> list[str]:
-        """For a terminal; ``step`` is that of the weights."""
+        """Returns the scores as text for a terminal; ``step`` is the training step of the weights."""
 
     @abstractmethod
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Returns the scores as plain values, for JSON."""
 
     def warnings(self) -> list[str]:
-        """What a reader of the scores should know besides."""
+        """Returns what else a reader of the scores should know."""
         return []
 
     def write(self, path: Path) -> None:
-        """Writes to a file what was predicted.
+        """Writes the predictions to a file.
 
         Raises:
-            UsageError: nothing is written of this family.
+            UsageError: this family has no file of predictions.
             DataError: the file cannot be written.
         """
         raise UsageError(f"--output {str(path)!r}: is for translators and classifiers; leave it out")
@@ -105,31 +105,31 @@ class Evaluation(ABC):
 
 @dataclass(frozen=True)
 class ComparedScores:
-    """What one run is compared with others by."""
+    """The scores by which a run is compared with others."""
 
     scores: dict[str, float | None]
-    """By name, in the order to show; None: it has no such score."""
+    """Scores by name, in display order; None where the run has no such score."""
     decoded_per_second: float | None
-    """Pieces that it writes in a second; None: it writes no text."""
+    """Pieces that the model generates in a second; None for a model that generates no text."""
 
 
 class Family(ABC, Generic[R, T]):
-    """One kind of models: recipes of type R, trained runs of type T."""
+    """A kind of model, with recipes of type R and trained runs of type T."""
 
     words: ClassVar[tuple[str, ...]]
-    """Task words of its recipes."""
+    """The values of ``task`` in its recipes."""
     warm: ClassVar[bool] = False
-    """Whether its training may begin with a trained model."""
+    """Whether training may begin with a trained model."""
     repeatable: ClassVar[bool] = False
-    """Whether one recipe may be trained several times, for the mean and deviation of its scores."""
+    """Whether a recipe may be trained several times, for the mean and the standard deviation of its scores."""
     noun: ClassVar[str]
-    """What its models are called."""
+    """What a model of this family is called."""
     compare_note: ClassVar[str]
-    """What a reader of ``compared`` should know about the scores."""
+    """Explains the scores of ``compared`` to their reader."""
 
     @property
     def verb(self) -> str:
-        """The verb that its runs are used with."""
+        """The verb that uses its runs."""
         return VERB_OF[self.words[0]]
 
     @abstractmethod
@@ -148,19 +148,19 @@ class Family(ABC, Generic[R, T]):
     def prepare(
         self, tree: Tree, source: str, data: Path, *, run: Path | None = None, progress: Progress = silent
     ) -> Job:
-        """Reads the text, and builds the model of a run and all that its training needs.
+        """Reads the text and builds the model, the optimizer and everything else that training needs.
 
         Args:
             tree: the recipe.
             source: what to call it in errors.
             data: a text file, or a folder of them, as the family reads them.
-            run: has the tokenizers, if this run goes on; None trains them, or takes those of ``start``.
+            run: the run to resume, whose tokenizers are used; None trains new ones, or takes those of ``start``.
             progress: called with how much of the text is encoded.
 
         Raises:
             UsageError: the recipe is wrong.
             DataError: the text cannot be used.
-            ModelError: what the recipe starts from cannot be read.
+            ModelError: the model that the recipe starts from cannot be read.
         """
 
     @abstractmethod
@@ -168,20 +168,20 @@ class Family(ABC, Generic[R, T]):
         """Loads a trained run.
 
         Raises:
-            ModelError: it has no checkpoint yet, or a damaged one.
+            ModelError: the run has no checkpoint yet, or the checkpoint is damaged.
         """
 
     @abstractmethod
     def goal(self, recipe: R) -> str:
-        """Says what runs of a recipe are for; only runs with the same goal can be compared."""
+        """Returns the purpose of a recipe's runs; only runs with the same goal can be compared."""
 
     @abstractmethod
     def sizes(self, recipe: R) -> str:
-        """Says in a few words what model a recipe has."""
+        """Describes a recipe's model in a few words."""
 
     @abstractmethod
     def parameters(self, trained: T) -> int:
-        """Counts the numbers that were learned."""
+        """Counts the parameters of the model."""
 
     @abstractmethod
     def evaluate(self, trained: T, data: Path, split: str, options: EvaluationOptions) -> Evaluation:
@@ -194,24 +194,24 @@ class Family(ABC, Generic[R, T]):
 
     @abstractmethod
     def compared(self, trained: T, data: Path, split: str, options: EvaluationOptions) -> ComparedScores:
-        """Scores a split by what runs of the same goal can be compared by; raises as ``evaluate`` does."""
+        """Computes the scores that runs with the same goal can be compared by; raises as ``evaluate`` does."""
 
     @abstractmethod
     def to_hugging_face(self, trained: T, run: str) -> HuggingFaceFiles:
         """Returns the model as Hugging Face's classes load it; ``run`` is its directory, for errors.
 
         Raises:
-            ModelError: no class of theirs is such a model; the message names the key.
+            ModelError: no class of Hugging Face represents the model; the message names the recipe key that differs.
         """
 
 
 class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
-    """A family whose models M learn by gradients on batches B."""
+    """A family whose models, of type M, are trained by gradient descent on batches of type B."""
 
     example: ClassVar[str] = '"..."'
-    """A text as its verb takes it."""
+    """An example argument of its verb."""
     further: ClassVar[str]
-    """A command line, without ``clearhead``, that goes on with a model of this family; ``{}`` stands for the run."""
+    """An example command, without ``clearhead``, that continues from a trained model; ``{}`` stands for the run."""
     batch: type[B]
     job: type[GradientJob[M, B]]
 
@@ -231,11 +231,11 @@ class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
         return self.job(recipe, parts, state, device, train, valid, taken)
 
     def open_start(self, path: Path, task: str) -> Start:
-        """Opens the model that a training of ``task`` begins with; see ``warm_start.open_start``."""
+        """Opens the model that training for ``task`` begins with; see ``warm_start.open_start``."""
         return open_start(path, self, task)
 
     def take_over(self, start: Start, model: M, recipe: R, sizes: ModelSizes) -> LoadReport | None:
-        """Copies the weights that a training begins with; None where the recipe wants none of them.
+        """Copies the weights of ``start`` into ``model``; returns None where the recipe takes none of them.
 
         Raises:
             ModelError: a tensor does not fit.
@@ -244,7 +244,7 @@ class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
 
     @abstractmethod
     def read(self, data: Path, recipe: R, known: TextParts | None, progress: Progress) -> tuple[TextParts, Any, Any]:
-        """Reads and encodes the train and the valid split, with tokenizers trained on the first unless some are known.
+        """Reads and encodes the train and the valid split, with ``known`` tokenizers or new ones trained on the first.
 
         Raises:
             DataError: the text cannot be used.
@@ -252,7 +252,7 @@ class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
         """
 
     def parts(self, run: Path) -> TextParts:
-        """Reads what a run keeps besides weights; raises ModelError if it is missing or damaged."""
+        """Reads the tokenizers and labels of a run; raises ModelError if a file is missing or damaged."""
         return load_text_parts(run)
 
     def parameters(self, trained: T) -> int:
@@ -260,7 +260,7 @@ class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
         return sum(parameter.numel() for parameter in trained.model.parameters())
 
     def sketch(self, tree: Tree, source: str) -> R:
-        """Builds the recipe where no text is at hand, as ``parse`` does; what only text decides may be left out."""
+        """Builds the recipe as ``parse`` does, for a forecast without text; keys that depend on it may be missing."""
         return self.parse(tree, source)
 
     @abstractmethod
@@ -272,20 +272,20 @@ class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
         """Returns (sum of the training loss over real targets, their number)."""
 
     def rates(self, recipe: R) -> RateOf:
-        """Returns by how much each parameter's rate differs from the recipe's."""
+        """Returns the factor of each parameter's learning rate."""
         return same_rate
 
     @abstractmethod
     def width(self, recipe: R) -> int:
-        """Positions of the widest row that a recipe allows."""
+        """Returns the number of positions in the longest row that a recipe allows."""
 
     @abstractmethod
     def blank(self, recipe: R, rows: int, width: int) -> B:
-        """Makes a batch without padding and without content."""
+        """Makes a batch of zeros without padding, to measure a step without text."""
 
     @abstractmethod
     def batch_of(self, trained: T, sample: Sample) -> B:
-        """Makes a batch of a text, or of random pieces, as in training.
+        """Makes a training batch of the sample's text, or of random pieces.
 
         Raises:
             DataError: the text has more pieces than the model has room for.
@@ -293,7 +293,7 @@ class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
 
     @abstractmethod
     def inputs(self, batch: B) -> dict[str, Tensor]:
-        """Returns what the model's ``forward`` takes by name."""
+        """Returns the keyword arguments of the model's ``forward``."""
 
     @abstractmethod
     def read_folder(self, folder: Path, config: Tree, *, src: str = "", tgt: str = "") -> Imported:
@@ -302,12 +302,13 @@ class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
         Args:
             folder: holds weights and tokenizer.
             config: its config.json.
-            src: language that a translator reads; empty is what the folder says.
-            tgt: language that it writes.
+            src: source language of a translator; empty takes the one in the folder's settings.
+            tgt: target language of a translator, likewise.
 
         Raises:
-            ModelError: the folder is incomplete, or the model has what ours cannot represent; the message names it.
-            UsageError: the languages of a translator are not known.
+            ModelError: the folder is incomplete, or clearhead cannot represent a part of the model, which the message
+                names.
+            UsageError: a translator's languages are not known.
         """
 
 
@@ -315,7 +316,7 @@ def open_for(words: tuple[str, ...], run: Path, *, checkpoint: str) -> SavedRun:
     """Opens a run of one family.
 
     Raises:
-        ModelError: ``run`` is not a run directory, or its task is none of ``words``.
+        ModelError: ``run`` is not a run directory, or its task is not in ``words``.
     """
     opened = SavedRun.open(run, checkpoint=checkpoint)
     if opened.task in VERB_OF and opened.task not in words:

@@ -1,4 +1,4 @@
-"""What the recipes of all models that learn by gradients have in common, and where older recipes had their keys."""
+"""The keys that the recipes of all gradient-trained models share, and how the keys of older recipes are read."""
 
 import logging
 from collections.abc import Mapping
@@ -19,56 +19,56 @@ LOG = logging.getLogger("clearhead")
 
 @dataclass(frozen=True)
 class GradientRecipe:
-    """All that a training follows; each family says what its ``data``, ``model`` and ``loss`` are."""
+    """The settings of a training run; each family declares the types of its ``data``, ``model`` and ``loss``."""
 
     task: str = ""
-    """What is trained."""
+    """The task that the model is trained for."""
     name: str = ""
-    """Names the run directory."""
+    """Name of the recipe; its run directories are ``runs/NAME-NNN``."""
     about: str = ""
-    """One line on what the recipe is for."""
+    """What the recipe is for, in one line."""
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
-    """How text becomes pieces."""
+    """The tokenizer, which cuts text into pieces."""
     data: Any = None
-    """Which text is used."""
+    """The text: which files, and how they are read."""
     model: Any = None
-    """Sizes and parts."""
+    """The architecture: sizes and parts of the model."""
     loss: Any = None
-    """What is minimized."""
+    """The loss that training minimizes."""
     optim: OptimConfig = field(default_factory=OptimConfig)
-    """By what means."""
+    """The optimizer, its schedule and the moving average of the weights."""
     train: TrainConfig = field(default_factory=TrainConfig)
-    """How long and how much at a time."""
+    """Length of the run, size of its batches, learning rate, evaluations and checkpoints, device and precision."""
     validation: ValidationConfig = field(default_factory=ValidationConfig)
-    """How the run is judged."""
+    """Which score on the valid split chooses the best checkpoint, and when training stops early."""
 
 
 @dataclass(frozen=True)
 class WarmRecipe(GradientRecipe):
-    """The recipe of a training that may begin with a trained model."""
+    """A recipe whose training may begin with a trained model."""
 
     start: str = ""
-    """A run, or a folder in Hugging Face's layout, whose model is trained further; a classifier takes its encoder.
-    Sizes and tokenizer are then its own, but for a ``max_seq_len`` that is set lower."""
+    """A run, or a folder in Hugging Face's layout, whose model is trained further; a classifier takes the encoder of
+    it. Sizes and tokenizer are then those of that model; only ``max_seq_len`` may be set lower."""
     lora: LoraConfig | None = None
-    """Trains small products beside the layers of ``start`` in place of all its weights; heads are trained whole."""
+    """LoRA: trains low-rank matrices beside the layers of ``start`` and not its weights; heads are trained whole."""
 
     def __post_init__(self) -> None:
         if self.lora and not self.start:
             raise ValueError("lora: adapts a trained model; name it with start (--from RUN)")
 
     def check_started(self) -> None:
-        """Checks what depends on the sizes that came from ``start``; ValueError if they do not fit."""
+        """Checks the settings against the sizes of the model in ``start``; raises ValueError if they do not fit."""
 
 
 def check_encoded_once(config: TokenizerConfig) -> None:
-    """Checks that pieces are not drawn anew each epoch; ValueError if they are."""
+    """Raises ValueError if the tokenizer has dropout, where text is encoded once for all epochs."""
     if config.dropout:
         raise ValueError(f"tokenizer.dropout = {config.dropout}: text is encoded once, so it must be 0")
 
 
 def adapt_layers(model: nn.Module, lora: LoraConfig | None) -> None:
-    """Sets small products beside the layers of ``model``, if asked to; UsageError if none has such a name."""
+    """Adds LoRA to the layers of ``model``, if ``lora`` is given; raises UsageError if no layer has such a name."""
     if lora is None:
         return
     try:
@@ -78,16 +78,15 @@ def adapt_layers(model: nn.Module, lora: LoraConfig | None) -> None:
 
 
 def with_lora_moved(tree: Tree, table: str, source: str) -> Tree:
-    """Returns a recipe with ``lora`` where it is today: older ones had it inside of ``table``. The log says so.
+    """Moves the old key ``TABLE.lora`` of a recipe to ``lora``, with a warning in the log.
 
-    A recipe that has both, as where an old key is set over a run's recipe, gets what the old key says over the rest.
+    If the recipe has both, as where ``--set`` uses the old key over a run's recipe, the old key overrides the new one.
     """
     inner = tree.get(table)
     if not isinstance(inner, Mapping) or inner.get("lora") is None:
         return tree
     LOG.warning("%s: the key %s.lora is lora now", source, table)
     rest = {key: value for key, value in inner.items() if key != "lora"}
-    over = inner["lora"]
-    known = tree.get("lora")
-    lora = merge(known, over) if isinstance(known, Mapping) and isinstance(over, Mapping) else over
+    old, new = inner["lora"], tree.get("lora")
+    lora = merge(new, old) if isinstance(new, Mapping) and isinstance(old, Mapping) else old
     return {**tree, table: rest, "lora": lora}

@@ -1,4 +1,4 @@
-"""A model that was read from a folder in Hugging Face's layout, with the recipe of the family that it is of."""
+"""A model that was read from a folder in Hugging Face's layout, with a recipe of its family."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,21 +15,21 @@ class Imported:
     """What a family's ``read_folder`` returns."""
 
     recipe: Any
-    """Sizes and tokenizer; all else is at its default, for the folder does not say how it was trained."""
+    """The recipe with the model's sizes and tokenizer; training keys have their defaults, as the folder has none."""
     sizes: str
-    """The same sizes in a few words."""
+    """The sizes in a few words."""
     parts: TextParts = field(repr=False)
     tensors: Tensors = field(repr=False)
-    """In our names and shapes."""
+    """The weights, with clearhead's names and shapes."""
     loaded: tuple[str, ...]
-    """Tensors that ours are made of, as the folder spells them."""
+    """Names, as in the folder, of the tensors that were loaded."""
     left: tuple[str, ...]
-    """Those that stay behind: they hold nothing learned."""
+    """Names of the tensors that were not loaded, because they hold nothing learned."""
     new: tuple[str, ...] = ()
-    """Tensors of heads that the folder lacks: they are freshly drawn, and to be trained."""
+    """Tensors of heads that the folder lacks: they are initialized at random and still have to be trained."""
 
     def lines(self) -> list[str]:
-        """What was read, for a terminal."""
+        """Describes what was read, for a terminal."""
         counts = [f"{len(self.loaded)} tensors loaded"]
         if self.left:
             counts.append(f"{len(self.left)} left, which hold nothing learned: {', '.join(self.left[:4])}")
@@ -44,6 +44,6 @@ class Imported:
 
 
 def described(folder: Path, tokenizer: Tokenizer, length: int) -> dict[str, Any]:
-    """Returns the keys of a recipe that a folder decides whatever the model; ``length`` is of its longest row."""
+    """Returns the recipe keys that follow from the folder for every family; ``length`` is that of its longest row."""
     train = TrainConfig(batch_tokens=max(TrainConfig.batch_tokens, length))
     return {"name": folder.resolve().name, "tokenizer": tokenizer.config, "train": train}

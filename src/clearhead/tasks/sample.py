@@ -1,4 +1,4 @@
-"""What a model is looked at with: a text, or random pieces that are the same at every call."""
+"""The input with which a model is inspected: a text, or random pieces that are the same at every call."""
 
 from dataclasses import dataclass
 
@@ -10,18 +10,18 @@ from clearhead.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Shape:
-    """How large a batch of random pieces is, where there is no text."""
+    """The size of a batch of random pieces, used where no text is given."""
 
     rows: int = 2
     length: int = 32
-    """Pieces of a row, as far as the model has room."""
+    """Pieces in a row; fewer where the model's context is shorter."""
 
     @classmethod
     def parse(cls, text: str) -> "Shape":
         """Reads ``ROWSxLENGTH``.
 
         Raises:
-            UsageError: it is something else.
+            UsageError: the text has another form.
         """
         rows, _, length = text.lower().partition("x")
         if not (rows.isdecimal() and length.isdecimal() and int(rows) and int(length) > 1):
@@ -41,13 +41,13 @@ class Sample:
         """Encodes the text, or draws rows of random pieces.
 
         Args:
-            tokenizer: of the model.
-            room: most pieces of a row; of both texts of a pair together.
-            pair: the text is two, with a tab between them, and gives two rows.
-            draw: number of the drawing; another number gives other pieces.
+            tokenizer: the model's tokenizer.
+            room: most pieces in a row, or in both texts of a pair together.
+            pair: whether the text is a pair, divided by a tab, which gives two rows.
+            draw: seed of the random pieces.
 
         Raises:
-            DataError: the text has more pieces than that.
+            DataError: the text has more than ``room`` pieces.
         """
         room = room // 2 if pair else room
         if self.text is None:

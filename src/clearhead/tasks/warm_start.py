@@ -32,22 +32,22 @@ ModelConfig = BertConfig | GPTConfig | RNNConfig
 
 @dataclass(frozen=True)
 class Start:
-    """A trained model that training begins with."""
+    """The trained model that training begins with."""
 
     source: str
     """What to call it in errors."""
     config: ModelConfig
     """Its sizes."""
     parts: TextParts
-    """What turns text into its ids."""
+    """Its tokenizer and labels."""
     tensors: Tensors
-    """Its weights by name; LoRA is merged."""
+    """Its weights by name, with LoRA merged into them."""
 
     def recipe(self, tree: Tree, source: str, parse: Callable[[Tree, str], R]) -> R:
         """Returns the recipe ``tree`` with the sizes and the tokenizer of this model, see ``recipe_from``.
 
         Raises:
-            UsageError: the two do not go together, such as a batch below the context.
+            UsageError: the recipe does not fit the model, such as a batch smaller than the context.
         """
         recipe = recipe_from(tree, source, parse, model=self.config, tokenizer=self.parts.tokenizer.config)
         assert isinstance(recipe, WarmRecipe)
@@ -58,7 +58,7 @@ class Start:
         return recipe
 
     def load_into(self, model: nn.Module, sizes: ModelSizes) -> LoadReport:
-        """Copies the weights into ``model``, whose layers may be adapted; ``sizes`` are what it was built from.
+        """Copies the weights into ``model``, whose layers may have LoRA; ``sizes`` are those it was built with.
 
         Raises:
             ModelError: a tensor does not fit.
@@ -67,9 +67,9 @@ class Start:
 
 
 def copy_weights(model: nn.Module, tensors: Tensors, source: str) -> LoadReport:
-    """Copies ``tensors`` into ``model``, whose layers may be adapted; raises ModelError if one does not fit.
+    """Copies ``tensors`` into ``model``, whose layers may have LoRA; raises ModelError if one does not fit.
 
-    Of positions that are learned a model of shorter rows gets those that it has.
+    If ``model`` has fewer learned positions than the tensors, it gets the first of them.
     """
     adapted = {name for name, module in model.named_modules() if isinstance(module, LoraLinear)}
     tables = {f"{name}.weight": part for name, part in model.named_modules() if isinstance(part, LearnedPosition)}
@@ -92,22 +92,22 @@ def recipe_from(
 ) -> R:
     """Returns the recipe ``tree`` with the sizes and the tokenizer of the trained model that it starts from.
 
-    Dropout rates stay the recipe's, and ``max_seq_len`` where it says one: for shorter rows all weights are there, for
-    longer ones too unless positions are learned.
+    The recipe keeps its dropout rates, and its ``max_seq_len`` if it has one: it may always be shorter than the
+    model's, and longer unless positions are learned.
 
     Args:
-        tree: its ``start`` names the model.
+        tree: the recipe, whose ``start`` names the model.
         source: what to call it in errors.
         parse: builds the recipe of its task.
-        model: of the trained model.
-        tokenizer: of the trained model.
+        model: config of the trained model.
+        tokenizer: config of its tokenizer.
 
     Raises:
-        UsageError: the recipe is wrong, or says another size or tokenizer.
+        UsageError: the recipe is wrong, or sets another size or tokenizer.
     """
-    own = {"model": _without_rates(as_tree(model)), "tokenizer": _without_rates(as_tree(tokenizer))}
-    begun = parse(merge(own, tree), source)
-    recipe: Any = begun
+    inherited = {"model": _without_rates(as_tree(model)), "tokenizer": _without_rates(as_tree(tokenizer))}
+    parsed = parse(merge(inherited, tree), source)
+    recipe: Any = parsed
     sizes, wanted = with_rates(model, recipe.model), recipe.model.max_seq_len
     learned = isinstance(model, BertConfig | GPTConfig) and model.position == "learned"
     if wanted <= model.max_seq_len or not learned:
@@ -117,16 +117,16 @@ def recipe_from(
         **differences(_without_rates(as_tree(tokenizer)), _without_rates(as_tree(recipe.tokenizer)), "tokenizer."),
     }
     if differing:
-        given = ", ".join(f"{key} = {ours!r}" for key, (_, ours) in differing.items())
-        theirs = ", ".join(repr(has) for has, _ in differing.values())
+        asked = ", ".join(f"{key} = {value!r}" for key, (_, value) in differing.items())
+        theirs = ", ".join(repr(value) for value, _ in differing.values())
         raise UsageError(
-            f"{given}: start {recipe.start!r} has {theirs}, and its weights fit nothing else; leave the key out"
+            f"{asked}: start {recipe.start!r} has {theirs}, and its weights fit nothing else; leave the key out"
         )
-    return begun
+    return parsed
 
 
 def start_of(tree: Tree) -> str:
-    """Returns what a recipe starts from, "" for random weights; a value that is no text is refused where it is read."""
+    """Returns the ``start`` of a recipe, "" for none; a value of another type counts as none, ``parse`` refuses it."""
     start = tree.get("start")
     return start if isinstance(start, str) else ""
 
@@ -136,7 +136,7 @@ def _without_rates(sizes: Tree) -> Tree:
 
 
 def with_rates(sizes: Any, rates: Any) -> Any:
-    """Returns the model config ``sizes`` with what ``rates`` says of dropout and stochastic depth, in its block too."""
+    """Returns the model config ``sizes`` with the dropout and stochastic depth rates of the config ``rates``."""
     rates_kept = {}
     for field in fields(sizes):
         ours, theirs = getattr(sizes, field.name), getattr(rates, field.name)
@@ -148,15 +148,15 @@ def with_rates(sizes: Any, rates: Any) -> Any:
 
 
 def open_start(path: Path, family: "LearnedFamily[Any, Any, Any, Any]", task: str) -> Start:
-    """Opens what ``--from`` names, for a training of the same family.
+    """Opens the model that ``--from`` names, to train it further for the same task.
 
     Args:
         path: a run, or a folder in Hugging Face's layout.
-        family: of the recipe that starts there.
-        task: of that recipe.
+        family: family of the new recipe.
+        task: task of the new recipe.
 
     Raises:
-        ModelError: it is neither, is of another family, has no checkpoint, or cannot be read.
+        ModelError: ``path`` is neither, its model has another task, it has no checkpoint, or it cannot be read.
     """
     if is_bare_folder(path):
         imported = family.read_folder(path, read_config(path))
@@ -174,5 +174,5 @@ def open_start(path: Path, family: "LearnedFamily[Any, Any, Any, Any]", task: st
 
 
 def is_bare_folder(path: Path) -> bool:
-    """Says whether ``path`` is a folder in Hugging Face's layout, and no run."""
+    """Says whether ``path`` is a folder in Hugging Face's layout and not a run."""
     return is_folder(path) and not (path / "recipe.toml").exists()

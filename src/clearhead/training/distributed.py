@@ -147,9 +147,8 @@ def _gone(processes: Ranks, error: str) -> str | None:
     if not missing:
         return None
     gone = ", ".join(f"{rank} ({reasons.get(rank, 'killed, or its machine is gone')})" for rank in sorted(missing))
-    return (
-        f"process {processes.rank} of {processes.world} ends: gone is {gone}; --resume goes on from the last checkpoint"
-    )
+    rank, count = processes.rank, processes.world
+    return f"process {rank} of {count} ends: gone is {gone}; --resume goes on from the last checkpoint"
 
 
 def _said(processes: Ranks, rank: int) -> bool:

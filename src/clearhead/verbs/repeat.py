@@ -39,14 +39,16 @@ class Repeats:
         """Returns for each run its directory's name and what it changes of the recipe.
 
         Raises:
-            UsageError: they are not for such a recipe.
+            UsageError: they are not for such a recipe, or a table in which they change a key is wrong.
         """
-        if not family_of_recipe(tree, "recipe").repeatable:
+        family, source = family_of_recipe(tree, "recipe"), f"recipe {tree.get('name', '')!r}"
+        if not family.repeatable:
             task = tree.get("task", "translation")
             raise UsageError(f"--seeds, --folds, --compare-scratch: are for the task classify, not {task!r}")
         if self.compare_scratch and not tree.get("start"):
             raise UsageError("--compare-scratch: there is nothing to compare with; name a trained encoder with --from")
-        seed, changes_by_run = tree.get("train", {}).get("seed", 0), dict[str, list[str]]()
+        seed: int = family.parse(tree, source).train.seed
+        changes_by_run: dict[str, list[str]] = {}
         variants = ("", SCRATCH) if self.compare_scratch else ("",)
         for variant, fold, number in itertools.product(variants, range(self.folds or 1), range(self.seeds or 1)):
             name = f"{variant}fold-{fold}-seed-{seed + number}" if self.folds else f"{variant}seed-{seed + number}"

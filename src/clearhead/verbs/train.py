@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from clearhead.checkpoint import tidy, verify_checkpoint
-from clearhead.config import Tree, differences, merge
+from clearhead.config import Tree, differences, merge, table
 from clearhead.errors import DataError, UsageError
 from clearhead.progress import Progress, silent
 from clearhead.runs.directory import check_free, create_run, new_run, write_text
@@ -257,7 +257,7 @@ def _prepare_once(prepare: Callable[[], _Prepared], processes: Ranks, source: st
 
 def _patience(tree: Tree) -> float:
     """How long processes wait for one another; a wrong value is refused where the recipe is read."""
-    value = tree.get("train", {}).get("rank_timeout", MachineConfig.rank_timeout)
+    value = table(tree, "train").get("rank_timeout", MachineConfig.rank_timeout)
     return float(value) if isinstance(value, int | float) and value > 0 else MachineConfig.rank_timeout
 
 

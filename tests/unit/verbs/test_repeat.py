@@ -37,6 +37,9 @@ def test_what_cannot_be_repeated() -> None:
         Repeats(seeds=2).members({})
     with pytest.raises(UsageError, match="--compare-scratch: there is nothing to compare with"):
         Repeats(compare_scratch=True).members({"task": "classify"})
+    for wrong, rule in (({"seed": "many"}, r"train\.seed = 'many'"), (3, "train = 3: this is a table, set its keys")):
+        with pytest.raises(UsageError, match=rule):
+            Repeats(seeds=2).members({"task": "classify", "train": wrong})
 
 
 def test_mean_deviation_and_gain_run_by_run(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A trained classifier: load a run, say what texts or pairs are, score it on labelled lines."""
+"""A trained classifier: loads a run, classifies texts or pairs, and scores itself on labelled lines."""
 
 import time
 from collections.abc import Sequence
@@ -21,23 +21,23 @@ from clearhead.text.tokenizer import Tokenizer
 from clearhead.training.device import pick_device
 
 Given = str | tuple[str, str]
-"""A text, or two."""
+"""A text, or a pair of texts."""
 
 
 @dataclass(frozen=True)
 class Classification:
-    """What a text, or a pair, was found to be."""
+    """The prediction for a text or a pair."""
 
     text: str
     pair: str | None
     label: str | None
     """The class of the highest probability; None where labels are numbers."""
     score: float
-    """Its probability, or the number."""
+    """The probability of ``label``, or the predicted number."""
     probabilities: dict[str, float]
-    """Of every class; none where labels are numbers."""
+    """The probability of every class; empty where labels are numbers."""
     dropped: int = 0
-    """Pieces that were cut off, since the model has no room for them."""
+    """How many pieces were cut off because the text was too long for the model."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class ClassifierEvaluation(Evaluation):
 
     split: str
     report: LabelledReport
-    """What was read and what became of it."""
+    """How many lines were read, kept and cut."""
     scores: Scores
     loss: float
-    """That of training, without smoothing and weights."""
+    """The training loss, without label smoothing and class weights."""
     lines_per_second: float
 
     def lines(self, step: int) -> list[str]:
@@ -100,7 +100,7 @@ class Classifier:
             device: see ``pick_device``.
 
         Raises:
-            ModelError: not the run of a classifier, no checkpoint yet, or a damaged one.
+            ModelError: it is not the run of a classifier, or has no checkpoint yet, or the checkpoint is damaged.
         """
         return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device)
 
@@ -114,16 +114,16 @@ class Classifier:
         return cls(recipe, parts.tokenizer, parts.labels, model.to(target).eval(), step)
 
     def classify(self, given: Sequence[Given], *, name: str = "text", first: int = 1) -> list[Classification]:
-        """Says what each text or pair is, in the order given; which ones come together changes nothing.
+        """Classifies texts or pairs, in order; the result for a text does not depend on the others.
 
         Args:
             given: texts, or pairs of texts, as the run was trained on.
-            name: what one is called in errors.
-            first: number of the first one in errors.
+            name: what errors call a text.
+            first: number of the first text in errors.
 
         Raises:
-            DataError: one is empty, is a pair where single texts are due (or the reverse), or is too long under the
-                policy ``error`` of the recipe.
+            DataError: a text is empty, is a pair where the run takes single texts (or the reverse), or is too long
+                under the policy ``error`` of the recipe.
         """
         if not given:
             return []

@@ -1,4 +1,4 @@
-"""Classifiers from and to folders in Hugging Face's layout: BERT for sequence classification or a number."""
+"""Reads and writes classifiers in Hugging Face's layout: BERT for sequence classification or regression."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def write_classifier(trained: Classifier, run: str) -> HuggingFaceFiles:
 
 
 def _in_units(tensors: dict[str, Tensor], labels: Labels) -> dict[str, Tensor]:
-    """Returns the weights with which a number is in the labels' own unit, not in deviations from their mean."""
+    """Returns weights whose output is in the unit of the labels; ours gives standard deviations from their mean."""
     if labels.classes or (labels.mean, labels.deviation) == (0.0, 1.0):
         return tensors
     weight, bias = (tensors[f"head.out_proj.{kind}"].double() * labels.deviation for kind in ("weight", "bias"))

@@ -49,7 +49,7 @@ class ClassifyFamily(LearnedFamily[ClassifyRecipe, Classifier, BertClassifier, L
     def prepare(
         self, tree: Tree, source: str, data: Path, *, run: Path | None = None, progress: Progress = silent
     ) -> ClassifyJob:
-        """See ``Family``; DataError too where a run goes on and the labels are not its own."""
+        """See ``Family``; also raises DataError if the labels of a resumed run have changed."""
         job = super().prepare(tree, source, data, run=run, progress=progress)
         assert isinstance(job, ClassifyJob)
         if run and self.parts(run).labels != job.labels:
@@ -117,7 +117,7 @@ class ClassifyFamily(LearnedFamily[ClassifyRecipe, Classifier, BertClassifier, L
         return LabelledBatch(ids, ids, torch.ones_like(ids).bool(), zeros, zeros, rows)
 
     def batch_of(self, trained: Classifier, sample: Sample) -> LabelledBatch:
-        """See ``LearnedFamily``; all rows are of the first class, or have the mean."""
+        """See ``LearnedFamily``; the label of every row is the first class, or the mean number."""
         labels, pair = trained.labels, reads_pair(trained, sample.text)
         room = trained.recipe.model.max_seq_len - 3
         rows, second = sample.rows(trained.tokenizer, room, pair=pair), None
@@ -153,7 +153,7 @@ class ClassifyFamily(LearnedFamily[ClassifyRecipe, Classifier, BertClassifier, L
 
 
 def reads_pair(trained: Classifier, text: str | None) -> bool:
-    """Says whether a text is two, with a tab between them; a model from elsewhere may leave it open."""
+    """Says whether a text is a pair, divided by a tab; an imported model may take both, and then the tab decides."""
     pairs = trained.labels.pairs
     return "\t" in (text or "") if pairs is None else pairs
 

@@ -35,7 +35,7 @@ class ClassifyJob(GradientJob[BertClassifier, LabelledBatch]):
 
     @functools.cached_property
     def settings(self) -> TrainConfig:
-        """See ``GradientJob``: the steps of ``finetune.epochs`` and what lies between evaluations, counted exactly."""
+        """See ``GradientJob``; ``finetune.epochs`` decides the number of steps, and the steps between evaluations."""
         settings, epochs = self.recipe.train, self.recipe.finetune.epochs
         if not epochs:
             return settings
@@ -45,13 +45,13 @@ class ClassifyJob(GradientJob[BertClassifier, LabelledBatch]):
 
     @property
     def labels(self) -> Labels:
-        """What the output layer stands for."""
+        """The labels that the output layer predicts."""
         assert self.parts.labels is not None
         return self.parts.labels
 
     @functools.cached_property
     def objective(self) -> Objective:
-        """What is minimized."""
+        """The loss that training minimizes."""
         loss, weights = self.recipe.loss, None
         if loss.class_weights == "balanced":
             weights = class_weights(self.train).to(self.device)
@@ -71,7 +71,7 @@ class ClassifyJob(GradientJob[BertClassifier, LabelledBatch]):
         return listed("labelled lines", (batch.indices + 1).tolist())
 
     def work(self) -> Work[LabelledBatch]:
-        """See ``GradientJob``; parts may learn later than others, and lines may count differently."""
+        """See ``GradientJob``; layers may be unfrozen step by step, and lines weighted by class."""
 
         def ready(model: nn.Module, step: int) -> None:
             make_ready(model, step, self.recipe)
@@ -80,7 +80,7 @@ class ClassifyJob(GradientJob[BertClassifier, LabelledBatch]):
 
     @property
     def width(self) -> int:
-        """See ``GradientJob``; BPE-dropout cuts into more pieces, up to the longest that is allowed."""
+        """See ``GradientJob``; BPE-dropout cuts a text into more pieces, up to the maximum length."""
         longest = int(self.train.rows.lengths.max())
         return self.recipe.model.max_seq_len if self.recipe.tokenizer.dropout else longest
 

@@ -1,4 +1,4 @@
-"""What a classifier minimizes on a batch, what it says of lines, and how that is scored."""
+"""The loss of a classifier, its predictions for lines, and their scores."""
 
 from dataclasses import dataclass
 
@@ -24,14 +24,14 @@ Scores = ClassificationScores | RegressionScores
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimized on a batch."""
+    """The loss of a batch."""
 
     labels: Labels
     label_smoothing: float = 0.0
     class_weights: Float[Tensor, " classes"] | None = None
 
     def loss_of(self, model: nn.Module, batch: LabelledBatch) -> tuple[Tensor, int]:
-        """Returns (sum over lines, their number); numbers are in deviations from their mean."""
+        """Returns (sum over lines, number of lines); numbers are standardized by their mean and deviation."""
         out = model(batch.ids, mask=batch.mask, segments=batch.segments)
         if not self.labels.classes:
             return squared_error(out[:, 0], (batch.labels - self.labels.mean) / self.labels.deviation)
@@ -42,7 +42,7 @@ class Objective:
         return total, batch.target_count
 
     def weight_of(self, batch: LabelledBatch) -> float:
-        """Returns what the sum is divided by: lines, or their weights."""
+        """Returns the divisor of the sum: the number of lines, or the sum of their weights."""
         weights = self.class_weights
         return float(batch.target_count if weights is None else weights[batch.labels].sum())
 
@@ -69,14 +69,14 @@ def predict(
 
 
 def score(predicted: Float[ndarray, "rows columns"], source: LabelledRows, labels: Labels) -> Scores:
-    """Scores what ``predict`` gave."""
+    """Scores the predictions of ``predict``."""
     if labels.classes:
         return score_classification(predicted, source.labels, classes=labels.classes)
     return score_regression(predicted[:, 0], source.labels)
 
 
 def monitored(scores: Scores, labels: Labels) -> dict[str, float]:
-    """Returns the scores that a run is judged by; the loss is that of training without smoothing and weights."""
+    """Returns the scores that ``validation.monitor`` may name; the loss is without smoothing and class weights."""
     if isinstance(scores, ClassificationScores):
         kept = ("accuracy", "macro_f1", "matthews")
         return {"loss": scores.nll, **{name: getattr(scores, name) for name in kept}}

@@ -1,4 +1,4 @@
-"""What a classifier is made of: its recipe, its tokenizer, its model, and which of its parts learn at what rate."""
+"""The recipe, tokenizer and model of a classifier, and the learning rates of its layers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,57 +24,57 @@ WORDS = ("classify",)
 
 @dataclass(frozen=True)
 class ClassifyLossConfig:
-    """What training minimizes: cross-entropy of classes, the squared error of numbers."""
+    """The training loss: cross-entropy for classes, squared error for numbers."""
 
     label_smoothing: Annotated[float, Ge(0.0), Lt(1.0)] = 0.0
     """Share of probability spread evenly over the classes."""
     class_weights: Literal["none", "balanced"] = "none"
-    """balanced: a line counts as much as its class is rare, lines / (classes x lines of its class)."""
+    """balanced: a line of a rarer class has a larger weight, lines / (classes x lines of its class)."""
 
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """How a trained encoder is carried over to the labels; ``start`` names it."""
+    """How the trained encoder that ``start`` names is fine-tuned on the labels."""
 
     epochs: Annotated[int, Ge(0)] = 0
-    """Passes over the training lines; train.max_steps may end the run before. With train.evaluate_every = 0 each pass
-    is followed by an evaluation. 0 counts in steps alone."""
+    """Passes over the training lines; train.max_steps may end the run sooner. With train.evaluate_every = 0 the model
+    is evaluated after each pass. 0: train.max_steps alone sets the length."""
     frozen: bool = False
-    """The encoder stays as it is, without dropout; the pooler and the output layer learn."""
+    """Trains the pooler and the output layer only; the encoder keeps its weights and runs without dropout."""
     layer_decay: Annotated[float, Gt(0.0), Le(1.0)] = 1.0
-    """Each layer learns at this share of the rate of the one above it, the embeddings the slowest."""
+    """Learning rate of each layer as a share of that of the layer above it; the embeddings have the lowest rate."""
     unfreeze_every: Annotated[int, Ge(0)] = 0
-    """The pooler and the output layer learn first, and after every so many steps one layer more, from the top; 0: all
-    learn from the first step."""
+    """Trains the pooler and the output layer first, and unfreezes one more layer, from the top, after every so many
+    steps; 0 trains all layers from the first step."""
     fresh: bool = False
-    """Takes sizes and vocabulary of ``start`` alone: weights are drawn, and all of them learn at one rate, whatever the
-    keys above say. What pretraining is worth is the difference."""
+    """Takes only the sizes and the vocabulary of ``start``, not its weights: all weights start at random and have one
+    learning rate, whatever the keys above say. A comparison with such a run shows the gain of pretraining."""
     pooling: Pooling = "first"
-    """What stands for a whole text: the state of its first piece, [CLS], or the mean of all its states, which learns
-    sooner where no pretraining on pairs made [CLS] a summary."""
+    """Which vector represents a whole text: first, the state of its first piece, [CLS]; or mean, the mean of all its
+    states, which learns faster if the encoder was not pretrained on pairs of sentences."""
     word_dropout: Annotated[float, Ge(0.0), Lt(1.0)] = 0.0
-    """Probability of each piece of a training line to be hidden by [MASK], drawn anew in each pass; weights that are
-    drawn learn by it too. Scores are of whole texts."""
+    """Probability with which [MASK] replaces each piece of a training line, drawn anew in each pass; it also applies
+    with ``fresh``. Evaluation sees whole texts."""
 
 
 @dataclass(frozen=True)
 class ClassifyRecipe(WarmRecipe):
-    """All that the training of a classifier follows."""
+    """The recipe of a classifier."""
 
     task: Literal["classify"] = "classify"
-    """What is trained."""
+    """The task that the model is trained for."""
     name: str = "classify"
-    """Names the run directory."""
+    """Name of the recipe; its run directories are ``runs/NAME-NNN``."""
     tokenizer: TokenizerConfig = field(default_factory=masked_tokenizer)
-    """How text becomes pieces."""
+    """The tokenizer, which cuts text into pieces."""
     data: LabelledConfig = field(default_factory=LabelledConfig)
-    """Which lines are used."""
+    """The text: which files, and which of their lines are used."""
     model: BertConfig = field(default_factory=BertConfig)
-    """Sizes and parts."""
+    """The architecture: sizes and parts of the model."""
     loss: ClassifyLossConfig = field(default_factory=ClassifyLossConfig)
-    """What is minimized."""
+    """The loss that training minimizes."""
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
-    """How the encoder is carried over."""
+    """How the encoder is fine-tuned."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,12 +91,12 @@ class ClassifyRecipe(WarmRecipe):
 
     @property
     def tuned(self) -> FinetuneConfig:
-        """``finetune`` where there are trained weights, else that of weights that are all drawn."""
+        """``finetune`` for a trained encoder; for random weights its defaults and ``epochs``."""
         return FinetuneConfig(epochs=self.finetune.epochs) if self._drawn else self.finetune
 
     @property
     def adapted(self) -> LoraConfig | None:
-        """``lora`` where there are trained weights."""
+        """``lora`` for a trained encoder, else None."""
         return None if self._drawn else self.lora
 
     @property
@@ -121,16 +121,16 @@ def train_on_lines(text: LabelledText, config: TokenizerConfig) -> Tokenizer:
 
 
 def encode(text: LabelledText, recipe: ClassifyRecipe, tokenizer: Tokenizer) -> LabelledRows:
-    """Encodes lines to the length of the model; raises DataError for one that is too long, if that is the policy."""
+    """Encodes lines; raises DataError for a line too long for the model if ``data.overlong`` is ``error``."""
     length, overlong = recipe.model.max_seq_len, recipe.data.overlong
     return encode_labelled(text, tokenizer=tokenizer, max_seq_len=length, overlong=overlong)
 
 
 def build_classifier(recipe: ClassifyRecipe, sizes: ModelSizes) -> BertClassifier:
-    """Builds the model with fresh weights; where the recipe says so, its encoder is frozen or its layers are adapted.
+    """Builds the model with random weights; freezes its encoder or adds LoRA to its layers if the recipe says so.
 
     Raises:
-        UsageError: there are pairs of texts and no segments, or no layer has the name of one that is to be adapted.
+        UsageError: the text has pairs and the model no segments, or ``lora`` names a layer that does not exist.
     """
     labels = sizes.labels
     assert labels is not None, "a classifier has labels"
@@ -152,7 +152,7 @@ def build_classifier(recipe: ClassifyRecipe, sizes: ModelSizes) -> BertClassifie
 
 
 def depth_of(name: str, n_layers: int) -> int:
-    """Returns how far below the output a parameter is: 0 in the head and the pooler, ``n_layers`` + 1 in the tables."""
+    """Returns a parameter's distance from the output: 0 for head and pooler, ``n_layers`` + 1 for the embeddings."""
     if name.startswith("bert.embedding."):
         return n_layers + 1
     if name.startswith("bert.layers."):
@@ -161,12 +161,12 @@ def depth_of(name: str, n_layers: int) -> int:
 
 
 def rate_of(recipe: ClassifyRecipe) -> RateOf:
-    """Returns the rates of layer-wise decay (Clark et al. 2020, arXiv:2003.10555, who take 0.8 to 0.9)."""
+    """Returns the learning rate factors of layer-wise decay (Clark et al. 2020, arXiv:2003.10555, take 0.8 to 0.9)."""
     return lambda name: recipe.tuned.layer_decay ** depth_of(name, recipe.model.n_layers)
 
 
 def make_ready(model: nn.Module, step: int, recipe: ClassifyRecipe) -> None:
-    """Says which parameters learn at a step of gradual unfreezing (Howard and Ruder 2018, arXiv:1801.06146)."""
+    """Unfreezes the parameters that learn at a step of gradual unfreezing (Howard and Ruder 2018, arXiv:1801.06146)."""
     assert isinstance(model, BertClassifier)
     tuned = recipe.tuned
     if tuned.unfreeze_every:
@@ -178,5 +178,5 @@ def make_ready(model: nn.Module, step: int, recipe: ClassifyRecipe) -> None:
 
 
 def classifier_sizes(config: BertConfig) -> str:
-    """Returns what a model is, in a few words."""
+    """Describes a model in a few words."""
     return f"encoder-only Transformer, {config.n_layers} layers, d_model {config.d_model}, at most {config.max_seq_len}"

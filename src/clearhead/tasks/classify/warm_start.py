@@ -27,19 +27,19 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class EncoderStart(Start):
-    """A trained encoder; ``tensors`` are in the names of ``BertClassifier``, with those of heads that it has not."""
+    """A trained encoder; ``tensors`` has the names of ``BertClassifier``, and may have heads a classifier lacks."""
 
     left: tuple[str, ...] = ()
-    """Tensors of a folder that are no part of an encoder."""
+    """Tensors of a folder that are not part of the encoder."""
     pooling: Pooling = "first"
-    """What a classifier's output layer was trained on."""
+    """The pooling that a classifier's output layer was trained with."""
 
     def recipe(self, tree: Tree, source: str, parse: Callable[[Tree, str], R]) -> R:
-        """See ``Start``; pooling is this one's unless the recipe says another."""
+        """See ``Start``; the recipe also takes over the pooling, unless it sets its own."""
         return super().recipe(merge({"finetune": {"pooling": self.pooling}}, tree), source, parse)
 
     def load_into(self, model: nn.Module, sizes: ModelSizes) -> LoadReport:
-        """See ``Start``: the encoder, and the output layer where it stands for the same labels."""
+        """See ``Start``: copies the encoder, and the output layer if it was trained on the same labels."""
         labels, known = sizes.labels, self.parts.labels
         if known is not None and known.pairs is None and labels is not None:
             known = replace(known, pairs=labels.pairs)
@@ -50,10 +50,10 @@ class EncoderStart(Start):
 
 
 def open_encoder(path: Path) -> EncoderStart:
-    """Opens what ``--from`` names.
+    """Opens the encoder that ``--from`` names.
 
     Args:
-        path: a run of masked or classify, or a folder of Hugging Face's with a BERT.
+        path: a run of the task masked or classify, or a BERT in a folder in Hugging Face's layout.
 
     Raises:
         ModelError: it is neither, has no checkpoint, is damaged, or cannot be read.
@@ -76,17 +76,17 @@ def open_encoder(path: Path) -> EncoderStart:
 
 
 def labels_of(report: BertReport, config: BertConfig) -> Labels:
-    """Returns what the output layer of a foreign classifier stands for; its folder leaves open whether it had pairs."""
+    """Returns the labels of an imported classifier; its folder does not say whether it was trained on pairs."""
     classes = () if report.kind == "regression" else report.labels
     return Labels(classes, pairs=None if config.n_segments > 1 else False)
 
 
 def _from_folder(folder: Path) -> EncoderStart:
-    config, given = read_config(folder), read_tensors(folder)
-    model, tensors, report = bert_from_hugging_face(config, given, kind="pooled")
+    config, theirs = read_config(folder), read_tensors(folder)
+    model, tensors, report = bert_from_hugging_face(config, theirs, kind="pooled")
     tokenizer, source = read_tokenizer(folder, config, report.vocab_size), repr(str(folder))
-    if {"classifier.weight", "bert.pooler.dense.weight"} <= given.keys():
-        model, tensors, report = bert_from_hugging_face(config, given)
+    if {"classifier.weight", "bert.pooler.dense.weight"} <= theirs.keys():
+        model, tensors, report = bert_from_hugging_face(config, theirs)
         parts = TextParts(tokenizer, labels=labels_of(report, model))
         return EncoderStart(source, model, parts, tensors, report.left)
     inside = {f"bert.{name}": tensor for name, tensor in tensors.items()}

@@ -29,24 +29,24 @@ class NgramRecipe:
     """All that the counting of an n-gram model follows."""
 
     task: Literal["ngram"] = "ngram"
-    """What is trained."""
+    """The task that the model is trained for."""
     name: str = "ngram"
-    """Names the run directory."""
+    """Name of the recipe; its run directories are ``runs/NAME-NNN``."""
     about: str = ""
-    """One line on what the recipe is for."""
+    """What the recipe is for, in one line."""
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
-    """How text becomes pieces."""
+    """The tokenizer, which cuts text into pieces."""
     data: DocumentsConfig = field(default_factory=DocumentsConfig)
-    """Which text is used."""
+    """The text: which files, and how they are read."""
     model: NgramConfig = field(default_factory=NgramConfig)
-    """Length and smoothing."""
+    """The longest n-gram, and the smoothing of its counts."""
 
     def __post_init__(self) -> None:
         check_encoded_once(self.tokenizer)
 
 
 def ngram_sizes(config: NgramConfig) -> str:
-    """Returns what a model is, in a few words."""
+    """Describes a model in a few words."""
     return f"n-grams of up to {config.order} pieces, {config.smoothing}"
 
 

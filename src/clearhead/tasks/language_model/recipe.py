@@ -37,15 +37,15 @@ class LanguageModelRecipe(WarmRecipe):
     """All that the training of a language model follows, whatever its model."""
 
     task: Literal["language_model", "rnn_language_model"] = "language_model"
-    """What is trained."""
+    """The task that the model is trained for."""
     name: str = "language_model"
-    """Names the run directory."""
+    """Name of the recipe; its run directories are ``runs/NAME-NNN``."""
     data: DocumentsConfig = field(default_factory=DocumentsConfig)
-    """Which text is used."""
+    """The text: which files, and how they are read."""
     model: GPTConfig | RNNConfig = field(default_factory=GPTConfig)
-    """Sizes and parts."""
+    """The architecture: sizes and parts of the model."""
     loss: LossConfig = field(default_factory=plain_loss)
-    """What is minimized."""
+    """The loss that training minimizes."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,9 +68,9 @@ class GPTRecipe(LanguageModelRecipe):
     """The recipe of a decoder-only Transformer."""
 
     task: Literal["language_model"] = "language_model"
-    """What is trained."""
+    """The task that the model is trained for."""
     model: GPTConfig = field(default_factory=GPTConfig)
-    """Sizes and parts."""
+    """The architecture: sizes and parts of the model."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ class RNNRecipe(LanguageModelRecipe):
     """The recipe of a recurrent language model."""
 
     task: Literal["rnn_language_model"] = "rnn_language_model"
-    """What is trained."""
+    """The task that the model is trained for."""
     model: RNNConfig = field(default_factory=RNNConfig)
-    """Sizes and parts."""
+    """The architecture: sizes and parts of the model."""
 
 
 def parse_language_model(tree: Tree, source: str) -> LanguageModelRecipe:
@@ -125,7 +125,7 @@ def build_language_model(recipe: LanguageModelRecipe, sizes: ModelSizes) -> Net:
 
 
 def language_model_sizes(config: GPTConfig | RNNConfig) -> str:
-    """Returns what a model is, in a few words."""
+    """Describes a model in a few words."""
     kind = f"recurrent ({config.cell})" if isinstance(config, RNNConfig) else "decoder-only Transformer"
     return f"{kind}, {config.n_layers} layers, d_model {config.d_model}, context {config.max_seq_len}"
 

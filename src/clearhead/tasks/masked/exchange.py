@@ -1,4 +1,4 @@
-"""Masked language models from and to folders in Hugging Face's layout: BERT's shape."""
+"""Reads and writes masked language models in Hugging Face's layout of BERT."""
 
 from pathlib import Path
 
@@ -16,20 +16,21 @@ from clearhead.tasks.imported import Imported, described
 from clearhead.tasks.masked.model import MaskedModel
 from clearhead.tasks.masked.recipe import MaskedRecipe, masked_sizes
 
-# where words begin with a space theirs puts one behind a mask too, and a text cannot name the mask of unigram
+# the kinds that can be exported: for others Hugging Face's tokenizers treat the space at a mask differently, and with
+# unigram a text cannot contain the mask
 KINDS = {"kind": ("byte_bpe", "wordpiece", "char", "adopted")}
 
 
 def read_bert(folder: Path, config: Tree) -> Imported:
     """Reads a BERT with the heads of pretraining; see ``LearnedFamily.read_folder``.
 
-    A bare encoder gets such heads, of which its pooler decides whether it is both.
+    A bare encoder gets a new masked-language head, and with a pooler also a new next-sentence head.
     """
-    given = read_tensors(folder)
-    model, tensors, report = bert_from_hugging_face(config, given)
+    theirs = read_tensors(folder)
+    model, tensors, report = bert_from_hugging_face(config, theirs)
     heads: dict[BertKind, BertKind] = {"encoder": "masked", "pooled": "pretraining"}
     if report.kind in heads:
-        model, tensors, report = bert_from_hugging_face(config, given, kind=heads[report.kind])
+        model, tensors, report = bert_from_hugging_face(config, theirs, kind=heads[report.kind])
     if report.kind not in ("masked", "pretraining"):
         raise ModelError(f"{str(folder)!r} is a BERT for {report.kind} labels: it has no heads of pretraining")
     tensors.pop("mlm_head.out_proj.weight", None)  # the table of embeddings, written once as in a checkpoint

@@ -29,7 +29,7 @@ from clearhead.tasks.masked.recipe import (
 from clearhead.tasks.masked.scoring import MaskedEvaluation, compare_masked, evaluate_masked
 from clearhead.tasks.sample import Sample
 
-HIDE_EVERY = 7  # of the pieces of a row that is looked at: about the 15 % of training
+HIDE_EVERY = 7  # in an inspected row every seventh piece is masked: about the 15 % of training
 
 
 class MaskedFamily(LearnedFamily[MaskedRecipe, MaskedModel, BertPretraining, MaskedBatch]):
@@ -81,7 +81,7 @@ class MaskedFamily(LearnedFamily[MaskedRecipe, MaskedModel, BertPretraining, Mas
         return recipe.row_length
 
     def blank(self, recipe: MaskedRecipe, rows: int, width: int) -> MaskedBatch:
-        """See ``LearnedFamily``; as many pieces are hidden as in training."""
+        """See ``LearnedFamily``; the share of masked pieces is that of training."""
         ids = torch.zeros(rows, width, dtype=torch.long)
         hidden = int(recipe.masked.mask_fraction * rows * width)
         positions = torch.zeros(hidden, dtype=torch.long)
@@ -89,7 +89,7 @@ class MaskedFamily(LearnedFamily[MaskedRecipe, MaskedModel, BertPretraining, Mas
         return MaskedBatch(ids, ids, torch.ones_like(ids).bool(), positions, positions, labels, hidden)
 
     def batch_of(self, trained: MaskedModel, sample: Sample) -> MaskedBatch:
-        """See ``LearnedFamily``; of the pieces every seventh is hidden, which is about the share of training."""
+        """See ``LearnedFamily``; every seventh piece is masked, which is about the share of training."""
         special = trained.tokenizer.ids
         laid = collate_segments(
             sample.rows(trained.tokenizer, trained.recipe.model.max_seq_len - 2), None, special=special

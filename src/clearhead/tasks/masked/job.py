@@ -27,7 +27,7 @@ class MaskedJob(GradientJob[BertPretraining, MaskedBatch]):
         return masked_loss(self.model, batch, self.recipe.loss)
 
     def evaluate(self, model: BertPretraining) -> Mapping[str, float]:
-        """See ``GradientJob``; the same pieces of the whole valid split are hidden every time."""
+        """See ``GradientJob``; the same pieces of the whole valid split are masked every time."""
         batches = self.valid.evaluation(batch_tokens=self.recipe.train.batch_tokens)
         return score_batches(model, batches, self.device).as_dict()
 

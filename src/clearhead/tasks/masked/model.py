@@ -1,4 +1,4 @@
-"""A trained masked language model: load a run, fill the gaps of texts, give each text a vector."""
+"""A trained masked language model: loads a run, predicts masked pieces, and embeds texts."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -30,26 +30,26 @@ BATCH_TOKENS = 4096  # pieces and marks, padding included, that are read at once
 
 @dataclass(frozen=True)
 class Candidate:
-    """A piece that may stand at a mask."""
+    """A prediction for a mask."""
 
     piece: str
-    """To read: a space is ``▁``."""
+    """The piece in readable form: a space is ``▁``."""
     id: int
     probability: float
     text: str
-    """The text with it; other masks are still there."""
+    """The text with the piece in place of this mask; other masks stay."""
 
 
 @dataclass(frozen=True)
 class Filled:
-    """A text and what its masks hide."""
+    """The predictions for the masks of a text."""
 
     prompt: str
-    """As it was given."""
+    """The input text."""
     text: str
-    """With the most probable piece at every mask, each found beside the others' masks."""
+    """The text with the most probable piece at every mask; each is predicted while the other masks stay."""
     masks: list[list[Candidate]]
-    """Of each mask the most probable pieces, best first."""
+    """The most probable pieces for each mask, best first."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class MaskedModel:
             device: see ``pick_device``.
 
         Raises:
-            ModelError: not the run of a masked language model, no checkpoint yet, or a damaged one.
+            ModelError: it is not the run of a masked language model, or has no checkpoint yet, or a damaged one.
         """
         return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device)
 
@@ -89,13 +89,13 @@ class MaskedModel:
 
     @torch.inference_mode()
     def fill(self, texts: Sequence[str], *, top_k: int = 5) -> list[Filled]:
-        """Says what may stand at each ``[MASK]`` (or the tokenizer's own name for it) of each text.
+        """Predicts the piece at each ``[MASK]`` (or the tokenizer's own name for it) of each text.
 
-        A mask is one piece. A space in front of it belongs to it, as it does to pieces that begin a word.
+        A mask stands for one piece. A space before it is part of that piece, as in pieces that begin a word.
 
         Args:
-            texts: each with a mask or more, of at most ``model.max_seq_len`` pieces and marks.
-            top_k: candidates a mask; all pieces, where the vocabulary has fewer.
+            texts: each with one mask or more, and at most ``model.max_seq_len`` pieces and marks.
+            top_k: candidates for each mask, at most the size of the vocabulary.
 
         Raises:
             DataError: a text has no mask, is too long or has a lone surrogate.
@@ -131,15 +131,15 @@ class MaskedModel:
         overlong: OverlongText = "error",
         on_cut: Callable[[int, int], object] = silent,
     ) -> Float[ndarray, "texts d_model"]:
-        """Returns a vector of each text: the mean of its last hidden states, those of [CLS] and [SEP] among them.
+        """Returns a vector for each text: the mean of its last hidden states, including those of [CLS] and [SEP].
 
-        That is the mean pooling of sentence-transformers (Reimers and Gurevych 2019, arXiv:1908.10084).
+        This is the mean pooling of sentence-transformers (Reimers and Gurevych 2019, arXiv:1908.10084).
 
         Args:
-            texts: of any mix of lengths; an empty one has its marks alone.
-            overlong: what becomes of a text of more than ``model.max_seq_len`` pieces and marks: ``error``, or
+            texts: of any mix of lengths; an empty text consists of [CLS] and [SEP].
+            overlong: what happens to a text of more than ``model.max_seq_len`` pieces and marks: ``error``, or
                 ``truncate``, which leaves out its last pieces.
-            on_cut: called with a text's number and how many of its pieces were left out.
+            on_cut: called with the number of a truncated text and how many of its pieces were left out.
 
         Returns:
             [texts, d_model] in float32, in the order of the texts.
@@ -206,7 +206,7 @@ class MaskedModel:
         return Filled(text, best, masks)
 
     def _joined(self, before: str, index: int) -> str:
-        """Puts a piece behind a text whose last space, if it ends in one, stood before a mask."""
+        """Appends a piece to the text before its mask; a space at the end of that text belongs to the piece."""
         piece = self.tokenizer.spelling(index).decode("utf-8", "replace")
         if self.tokenizer.config.kind == "char" or not (before and piece):
             return before + (piece if before else piece.removeprefix(" "))
@@ -217,5 +217,5 @@ class MaskedModel:
 
     @property
     def _sees_spaces(self) -> bool:
-        """Whether a space is part of a piece, or else a rule of writing."""
+        """Whether the tokenizer encodes spaces as parts of pieces, or only splits at them."""
         return self.tokenizer.encode("a ") != self.tokenizer.encode("a")

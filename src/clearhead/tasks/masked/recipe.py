@@ -1,4 +1,4 @@
-"""What a masked language model is made of: its recipe, its text, its model, its loss."""
+"""The recipe, text, model and loss of a masked language model."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,22 +33,22 @@ def masked_tokenizer() -> TokenizerConfig:
 
 @dataclass(frozen=True)
 class MaskedRecipe(WarmRecipe):
-    """All that the pretraining of a BERT follows."""
+    """The recipe of a BERT's pretraining."""
 
     task: Literal["masked"] = "masked"
-    """What is trained."""
+    """The task that the model is trained for."""
     name: str = "masked"
-    """Names the run directory."""
+    """Name of the recipe; its run directories are ``runs/NAME-NNN``."""
     tokenizer: TokenizerConfig = field(default_factory=masked_tokenizer)
-    """How text becomes pieces; ``specials`` is ``masked`` whether or not it stands there."""
+    """The tokenizer, which cuts text into pieces; ``specials`` is ``masked`` also where the recipe leaves it out."""
     data: DocumentsConfig = field(default_factory=DocumentsConfig)
-    """Which text is used."""
+    """The text: which files, and how they are read."""
     model: BertConfig = field(default_factory=BertConfig)
-    """Sizes and parts."""
+    """The architecture: sizes and parts of the model."""
     loss: LossConfig = field(default_factory=plain_loss)
-    """What is minimized, for masked pieces."""
+    """The loss of the masked pieces, which training minimizes."""
     masked: MaskedConfig = field(default_factory=MaskedConfig)
-    """What is hidden in the text, and which sentences stand side by side."""
+    """Which pieces are masked, and how pairs of sentences are made."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,7 +69,7 @@ class MaskedRecipe(WarmRecipe):
 
     @property
     def row_length(self) -> int:
-        """Longest row: what the model takes; of a trained one, whose size is given, at most what a batch holds."""
+        """The longest row: ``max_seq_len``, or ``batch_tokens`` if an imported model's context is larger."""
         return min(self.model.max_seq_len, self.train.batch_tokens)
 
 
@@ -85,11 +85,11 @@ def parse_masked(tree: Tree, source: str) -> MaskedRecipe:
 def read_texts(
     data: Path, recipe: MaskedRecipe, known: TextParts | None, progress: Progress
 ) -> tuple[TextParts, MaskedText, MaskedText]:
-    """Reads and encodes the train and the valid split, with a tokenizer trained on the first unless one is ``known``.
+    """Reads and encodes the train and the valid split, with the ``known`` tokenizer or a new one trained on the first.
 
     Raises:
         DataError: the text cannot be used.
-        UsageError: the tokenizer has not the marks, or rows are too short.
+        UsageError: the tokenizer lacks [CLS], [SEP] or [MASK], or rows are too short.
     """
     train, valid = (read_documents(data, split=split, config=recipe.data) for split in ("train", "valid"))
     parts = known or TextParts(train_tokenizer(train, recipe.tokenizer))
@@ -104,17 +104,17 @@ def encode(
     *,
     progress: Progress = silent,
 ) -> MaskedText:
-    """Encodes a split sentence by sentence, or opens what an earlier run encoded."""
+    """Encodes a split sentence by sentence, or reads it from the cache of an earlier run."""
     masker = Masker(tokenizer, recipe.masked)
     store = prepare_sentences(documents, tokenizer=tokenizer, cache_dir=cache_folder() / "data", progress=progress)
     return masked_text(store, masker=masker, max_seq_len=recipe.row_length)
 
 
 def build_masked(recipe: MaskedRecipe, sizes: ModelSizes) -> BertPretraining:
-    """Builds the model with fresh weights; where the recipe says so, the layers of its encoder are adapted.
+    """Builds the model with random weights, and adds LoRA to its encoder if the recipe says so.
 
-    Without next-sentence prediction it has neither that head nor a pooler. UsageError if no layer has the name of one
-    that is to be adapted.
+    Without next-sentence prediction it has neither that head nor a pooler. Raises UsageError if ``lora`` names a layer
+    that does not exist.
     """
     nsp = recipe.masked.next_sentence
     model = BertPretraining(recipe.model, vocab_size=sizes.vocab_size, pad_id=sizes.pad_id, nsp=nsp)
@@ -124,12 +124,12 @@ def build_masked(recipe: MaskedRecipe, sizes: ModelSizes) -> BertPretraining:
 
 
 def masked_sizes(config: BertConfig) -> str:
-    """Returns what a model is, in a few words."""
+    """Describes a model in a few words."""
     return f"encoder-only Transformer, {config.n_layers} layers, d_model {config.d_model}, rows of {config.max_seq_len}"
 
 
 def nsp_targets(batch: MaskedBatch) -> Int[Tensor, " batch"]:
-    """Returns which column of the next-sentence logits is right: 0 where B follows A, 1 where it is from elsewhere."""
+    """Returns the right column of the next-sentence logits: 0 where B follows A, 1 where B is a random sentence."""
     assert batch.next_labels is not None
     return 1 - batch.next_labels
 
@@ -154,6 +154,6 @@ def masked_loss(model: BertPretraining, batch: MaskedBatch, config: LossConfig) 
 
 
 def _masked_in_rows(batch: MaskedBatch) -> Float[Tensor, " batch"]:
-    """Returns how many pieces of each row are to be found."""
+    """Returns how many pieces of each row are masked."""
     marks = torch.zeros(batch.ids.numel(), device=batch.ids.device).index_fill_(0, batch.positions, 1.0)
     return marks.view_as(batch.ids).sum(dim=1)

@@ -1,4 +1,4 @@
-"""Scores of a masked language model: how well it finds pieces that are always the same ones, and tells pairs apart."""
+"""Scores of a masked language model: loss and accuracy on a fixed choice of masked pieces, and on sentence pairs."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -17,7 +17,7 @@ from clearhead.tasks.family import ComparedScores, Evaluation
 from clearhead.tasks.masked.model import MaskedModel
 from clearhead.tasks.masked.recipe import encode, nsp_targets
 
-LOGITS = 512  # masked positions whose logits are there at once
+LOGITS = 512  # masked positions whose logits are in memory at once
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class MaskedEvaluation(Evaluation):
     split: str
     scores: MaskedScores
     positions_per_second: float
-    """Pieces and marks read."""
+    """Pieces and marks that the model reads in a second."""
 
     def lines(self, step: int) -> list[str]:
         """See ``Evaluation``."""
@@ -74,7 +74,7 @@ def score_batches(model: BertPretraining, batches: MaskedBatches, device: torch.
 
 
 def evaluate_masked(model: MaskedModel, data: Path, split: str) -> MaskedEvaluation:
-    """Scores a split by the pieces and pairs that the run's own evaluation has, the same ones at every call.
+    """Scores a split with the masks and pairs of the evaluations in training; they are the same at every call.
 
     Args:
         model: a loaded run.
@@ -94,7 +94,7 @@ def evaluate_masked(model: MaskedModel, data: Path, split: str) -> MaskedEvaluat
 
 
 def compare_masked(model: MaskedModel, data: Path, split: str) -> ComparedScores:
-    """Scores a split by what runs are compared by; each by the pieces of its own vocabulary."""
+    """Computes the scores that runs are compared by; the pieces are those of each run's vocabulary."""
     scores = evaluate_masked(model, data, split).scores
     compared: dict[str, float | None] = {
         "MLM loss": scores.loss,

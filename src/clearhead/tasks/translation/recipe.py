@@ -34,15 +34,15 @@ class TranslationRecipe(GradientRecipe):
     """All that a translation run follows, whatever its model."""
 
     task: Literal["translation", "rnn_translation"] = "translation"
-    """What is trained."""
+    """The task that the model is trained for."""
     name: str = "translation"
-    """Names the run directory."""
+    """Name of the recipe; its run directories are ``runs/NAME-NNN``."""
     data: DataConfig = field(default_factory=DataConfig)
-    """Which lines are used."""
+    """The text: which files, and which of their lines are used."""
     model: TransformerConfig | RNNConfig = field(default_factory=TransformerConfig)
-    """Sizes and parts."""
+    """The architecture: sizes and parts of the model."""
     loss: LossConfig = field(default_factory=LossConfig)
-    """What is minimized."""
+    """The loss that training minimizes."""
     src: str = ""
     """Source language: the ending of its files."""
     tgt: str = ""
@@ -66,9 +66,9 @@ class TransformerRecipe(TranslationRecipe):
     """The recipe of a Transformer."""
 
     task: Literal["translation"] = "translation"
-    """What is trained."""
+    """The task that the model is trained for."""
     model: TransformerConfig = field(default_factory=TransformerConfig)
-    """Sizes and parts."""
+    """The architecture: sizes and parts of the model."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class RNNTranslationRecipe(TranslationRecipe):
     """The recipe of what the Transformer replaced."""
 
     task: Literal["rnn_translation"] = "rnn_translation"
-    """What is trained."""
+    """The task that the model is trained for."""
     model: RNNConfig = field(default_factory=RNNConfig)
-    """Sizes and parts."""
+    """The architecture: sizes and parts of the model."""
 
 
 def parse_translation(tree: Tree, source: str) -> TranslationRecipe:
@@ -129,7 +129,7 @@ def build_translator(recipe: TranslationRecipe, sizes: ModelSizes) -> Net:
 
 
 def translator_sizes(config: TransformerConfig | RNNConfig) -> str:
-    """Returns what a model is, in a few words."""
+    """Describes a model in a few words."""
     if isinstance(config, RNNConfig):
         kind = f"recurrent encoder-decoder ({config.cell}, attention {config.attention})"
         return f"{kind}, {config.n_layers} + {config.n_layers} layers, d_model {config.d_model}"
