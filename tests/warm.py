@@ -9,6 +9,7 @@ import importlib
 import json
 import os
 import pkgutil
+import select
 import signal
 import socket
 import subprocess
@@ -44,7 +45,7 @@ def warm_programs(folder: Path) -> Iterator[Path]:
         (programs / name).write_text(PROGRAM.format(python=sys.executable, address=str(address), most=MOST))
         (programs / name).chmod(0o755)
     command = [sys.executable, "-m", "tests.warm", str(address)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as server:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         try:
             assert server.stdout is not None
             assert server.stdout.readline() == b"ready\n"
@@ -54,7 +55,7 @@ def warm_programs(folder: Path) -> Iterator[Path]:
 
 
 def serve(address: str) -> None:
-    """Loads the package, then runs each command that comes in a child of its own; never returns."""
+    """Loads the package, then runs each command that comes in a child of its own."""
     import clearhead
 
     ours = [module.name for module in pkgutil.walk_packages(clearhead.__path__, "clearhead.")]
@@ -68,7 +69,7 @@ def serve(address: str) -> None:
     listener.listen()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    while True:
+    while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:  # its end is that of who started this
         connection, _ = listener.accept()
         content, streams, _, _ = socket.recv_fds(connection, MOST, 3)
         if not os.fork():

@@ -203,6 +203,7 @@ def test_a_draft_changes_no_greedy_text(sizes: dict[str, Any], drafted: int) -> 
 DRAFTS = {"lstm": small_rnn, "gru": partial(small_rnn, cell="gru"), "ngram": small_ngram}
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("drafted", [1, 4, 40])
 @pytest.mark.parametrize("kind", DRAFTS)
 def test_models_without_a_window_read_and_write_ahead_too(kind: str, drafted: int) -> None:
@@ -244,6 +245,7 @@ def test_an_end_or_a_stop_amid_drafted_pieces_ends_the_text() -> None:
     assert len(stop.log_probs) == 3
 
 
+@pytest.mark.unchecked
 def test_texts_with_a_draft_have_the_models_own_distribution() -> None:
     """The draft's own would have a statistic of 700."""
     vocab, limit, prompt, count = 4, 3, [EOS, 3, 3, 1], 450

@@ -14,19 +14,16 @@ from clearhead.runs.text_parts import (
     load_labelled_parts,
     load_text_parts,
 )
-from clearhead.tasks.translation import recipe as translation
 from clearhead.tasks.translation.recipe import train_tokenizers
 from clearhead.text.tokenizer import TokenizerConfig
 from tests.toy import PAIRS
 
 
 @pytest.mark.parametrize("joint", [True, False])
-def test_tokenizers_come_back_joint_or_apart(
-    joint: bool, toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(translation, "TOKENIZER_LINES", PAIRS // 2)  # every second line
+def test_tokenizers_come_back_joint_or_apart(joint: bool, toy_data: Path, tmp_path: Path) -> None:
     files = read_parallel(toy_data, stem="train", src="zh", tgt="en")
-    parts = train_tokenizers(files, PAIRS, TokenizerConfig(vocab_size=400, joint=joint))
+    config = TokenizerConfig(vocab_size=400, joint=joint)
+    parts = train_tokenizers(files, PAIRS, config, most=PAIRS // 2)  # every second line
     parts.save(tmp_path)
     made, found = parts.both, load_both_sides(tmp_path).both
     assert (found.src is found.tgt) is (made.src is made.tgt) is joint

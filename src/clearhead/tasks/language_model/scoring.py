@@ -129,13 +129,12 @@ def _generated_per_second(model: Scored) -> float:
     return len(text.ids) / (time.perf_counter() - started)
 
 
-def loss_by_position(model: Scored, stream: TokenStream) -> Float[ndarray, " window"]:
+def loss_by_position(model: Scored, stream: TokenStream, *, width: int = POSITION_WINDOW) -> Float[ndarray, " window"]:
     """Mean loss of a piece after 1, 2, 3, ... pieces, in nats: what more context is worth to a model.
 
-    The stream is read in windows of ``POSITION_WINDOW``, each from nothing but the piece before it; what does not fill
+    The stream is read in windows of ``width`` pieces, each from nothing but the piece before it; what does not fill
     the last one is left out. A model of shorter context reads shorter windows.
     """
-    width = POSITION_WINDOW
     if isinstance(model, LanguageModel):
         width = min(width, model.recipe.model.max_seq_len)
     count = len(stream) // width

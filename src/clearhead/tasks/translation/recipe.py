@@ -94,9 +94,11 @@ def parse_translation(tree: Tree, source: str) -> TranslationRecipe:
     return recipe
 
 
-def train_tokenizers(files: ParallelFiles, lines: int, config: TokenizerConfig) -> TextParts:
-    """Trains one joint tokenizer or two on at most ``TOKENIZER_LINES`` of the ``lines`` lines, evenly taken."""
-    every = -(-lines // TOKENIZER_LINES)
+def train_tokenizers(
+    files: ParallelFiles, lines: int, config: TokenizerConfig, *, most: int = TOKENIZER_LINES
+) -> TextParts:
+    """Trains one joint tokenizer or two on at most ``most`` of the ``lines`` lines, evenly taken."""
+    every = -(-lines // most)
 
     def side(index: int) -> Iterator[str]:
         texts = ((src, tgt) for _, src, tgt in files)

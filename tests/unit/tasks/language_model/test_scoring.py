@@ -9,7 +9,6 @@ import torch
 
 from clearhead.errors import UsageError
 from clearhead.tasks.catalog import prepare_job
-from clearhead.tasks.language_model import scoring as module
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.ngram import NgramLanguageModel
 from clearhead.tasks.language_model.ngram_job import prepare_ngram
@@ -54,13 +53,12 @@ def losses_of(model: Any, ids: list[int]) -> list[float]:
 
 
 @pytest.mark.parametrize("task", TREES)
-def test_position_by_position(task: str, runs: dict[str, Path], text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "POSITION_WINDOW", 6)
+def test_position_by_position(task: str, runs: dict[str, Path], text: Path) -> None:
     model = load_language_model(runs[task], device="cpu")
     stream = read_split(model, text, "valid")
     ids = [model.tokenizer.ids.eos, *stream.ids.tolist()]
     windows = [losses_of(model, ids[at : at + 7]) for at in range(0, len(stream) // 6 * 6, 6)]
-    np.testing.assert_allclose(loss_by_position(model, stream), np.mean(windows, axis=0), rtol=1e-4)
+    np.testing.assert_allclose(loss_by_position(model, stream, width=6), np.mean(windows, axis=0), rtol=1e-4)
 
 
 @pytest.mark.parametrize("task", ["language_model", "rnn_language_model"])
