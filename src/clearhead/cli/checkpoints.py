@@ -48,11 +48,11 @@ def _table(checkpoints: "list[SavedCheckpoint]") -> list[str]:
     rows = [["checkpoint", "step", "score", *parts, "all", ""]]
     for checkpoint in checkpoints:
         sizes = [_size(checkpoint.sizes.get(part)) for part in parts]
-        marks = [
-            *checkpoint.marks,
-            *(["whole"] if checkpoint.verified and not checkpoint.problem else []),
-            *(["DAMAGED"] * bool(checkpoint.problem)),
-        ]
+        marks = list(checkpoint.marks)
+        if checkpoint.problem:
+            marks.append("DAMAGED")
+        elif checkpoint.verified:
+            marks.append("whole")
         step = "-" if checkpoint.step is None else f"{checkpoint.step:,}"
         rows.append(
             [checkpoint.path.name, step, _score(checkpoint.scores), *sizes, _size(checkpoint.bytes), ", ".join(marks)]

@@ -42,8 +42,8 @@ def command(run: Path, text: str | None, pair: str | None, **options: Any) -> No
     if pair is None and text is not None and classifier.labels.pairs:
         raise UsageError(f"run {str(run)!r} was trained on pairs: add --pair TEXT")
     name = "stdin line" if text is None else "text"
-    for first, given in _given(text, pair):
-        for number, judged in enumerate(classifier.classify(given, name=name, first=first), first):
+    for first, inputs in _inputs(text, pair):
+        for number, judged in enumerate(classifier.classify(inputs, name=name, first=first), first):
             if judged.dropped:
                 click.echo(f"clearhead: {name} {number}: too long, {judged.dropped} pieces were left out", err=True)
             if options["as_json"]:
@@ -53,7 +53,7 @@ def command(run: Path, text: str | None, pair: str | None, **options: Any) -> No
         sys.stdout.flush()
 
 
-def _given(text: str | None, pair: str | None) -> Iterator[tuple[int, list[Any]]]:
+def _inputs(text: str | None, pair: str | None) -> Iterator[tuple[int, list[Any]]]:
     """Yields (number of the first, texts or pairs): TEXT alone, or stdin's lines."""
     if text is not None:
         yield 1, [text if pair is None else (text, pair)]

@@ -49,7 +49,7 @@ def print_json(tree: Any) -> None:
 def _finite(tree: Any) -> Any:
     match tree:
         case dict():
-            return {key: _finite(one) for key, one in tree.items()}
+            return {key: _finite(value) for key, value in tree.items()}
         case list() | tuple():
             return list(map(_finite, tree))
         case float():

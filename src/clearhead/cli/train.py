@@ -61,8 +61,8 @@ def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
     """
     from clearhead.verbs.repeat import Repeats, Summary, train_several
 
-    named = [f"{key}={options[key]!r}" for key in ("src", "tgt", "start") if options[key]]
-    changes = [*options["overrides"], *named]
+    shortcuts = [f"{key}={options[key]!r}" for key in ("src", "tgt", "start") if options[key]]
+    changes = [*options["overrides"], *shortcuts]
     if options["dry_run"]:
         _check_dry(options)
         show_dry_run(recipe, data, changes, as_json=options["as_json"])
@@ -193,13 +193,14 @@ def show_encoding(done: int, total: int) -> None:
 
 
 def _check_dry(options: dict[str, Any]) -> None:
-    """Refuses beside --dry-run what asks for a run, or for several."""
+    """Refuses options that make no sense with --dry-run, as they are for a real run or for several runs."""
     names = ("resume", "allow", "seeds", "folds", "compare_scratch", "tensorboard")
     spelled = {"allow": "--allow-change", "compare_scratch": "--compare-scratch"}
-    given = [spelled.get(name, f"--{name}") for name in names if options[name]]
-    given += ["--checkpoint"] if options["checkpoint"] != "latest" else []
-    if given:
-        raise UsageError(f"--dry-run: takes a few steps and writes no run; leave out {', '.join(given)}")
+    refused = [spelled.get(name, f"--{name}") for name in names if options[name]]
+    if options["checkpoint"] != "latest":
+        refused.append("--checkpoint")
+    if refused:
+        raise UsageError(f"--dry-run: takes a few steps and writes no run; leave out {', '.join(refused)}")
 
 
 def without_checkpoint(words: list[str]) -> list[str]:

@@ -107,6 +107,6 @@ def _warn(line: str, translation: Any) -> None:
 def _chunks(text: tuple[str, ...], size: int) -> Iterator[list[str]]:
     """Yields lists of lines: TEXT's own, or stdin's (each line as it comes where a person types)."""
     if text and text != ("-",):
-        yield [line for one in text for line in one.split("\n")]
+        yield [line for argument in text for line in argument.split("\n")]
     else:
         yield from stdin_lines(size, doing="translating")

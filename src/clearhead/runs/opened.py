@@ -1,4 +1,4 @@
-"""The one way to open a run for reading: its recipe, the checkpoint that is meant, and the weights in it."""
+"""Opens a run for reading: its recipe, the selected checkpoint, and the weights in it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,16 +17,17 @@ from clearhead.runs.recipes import load_recipe
 
 @dataclass(frozen=True)
 class SavedRun:
-    """A run directory; a file of its checkpoint is checked once, when it is read, and only if it is read.
+    """A run directory opened for reading.
 
-    ``clearhead checkpoints RUN --verify`` checks all of them.
+    A checkpoint file is verified once, when it is read; files that are not read are not verified. ``clearhead
+    checkpoints RUN --verify`` verifies all files.
     """
 
     path: Path
     tree: Tree
     """The resolved recipe."""
     which: str = "best"
-    """The checkpoint that is meant: best, latest, or a name."""
+    """The selected checkpoint: best, latest, or a checkpoint's name."""
 
     @classmethod
     def open(cls, path: Path, *, checkpoint: str = "best") -> "SavedRun":
@@ -39,12 +40,12 @@ class SavedRun:
 
     @property
     def task(self) -> str:
-        """The word of its recipe that says what was trained; translation where it has none."""
+        """The recipe's key ``task``; translation if it has none."""
         return str(self.tree.get("task", "translation"))
 
     @property
     def source(self) -> str:
-        """What errors call the recipe."""
+        """The name of the recipe in error messages."""
         return f"recipe of run {str(self.path)!r}"
 
     @cached_property
@@ -52,7 +53,7 @@ class SavedRun:
         """The directory of the checkpoint.
 
         Raises:
-            ModelError: there is none yet, or not the one that is meant.
+            ModelError: the run has no checkpoint yet, or not the selected one.
         """
         path = find_checkpoint(self.path, self.which)
         if path is None:
@@ -61,17 +62,17 @@ class SavedRun:
 
     @property
     def trained_path(self) -> Path:
-        """The directory of a run that has the checkpoint that is meant; raises as ``checkpoint`` does."""
+        """The run directory, once the selected checkpoint is known to exist; raises as ``checkpoint`` does."""
         assert self.checkpoint
         return self.path
 
     def load_into(self, model: nn.Module) -> int:
-        """Copies the weights, or their moving average where one was kept, into ``model``; returns their step.
+        """Copies the weights, or their moving average if the run kept one, into ``model``; returns their step.
 
-        Where layers are adapted (LoRA), plain layers with the same function take their place.
+        Layers with LoRA are replaced by plain layers that compute the same.
 
         Raises:
-            ModelError: there is no checkpoint yet, it is damaged, or it is of a model of another shape.
+            ModelError: the run has no checkpoint yet, it is damaged, or its model has another shape.
         """
         tensors, state = load_weights(self.checkpoint)
         load_model_tensors(model, tensors, f"checkpoint {str(self.checkpoint)!r}")
@@ -79,7 +80,7 @@ class SavedRun:
         return int(state["step"])
 
     def saved(self, *stems: str) -> Checkpoint:
-        """Reads the tensor files of those names (model, ema, optimizer) that the checkpoint has, and its state.
+        """Reads the named tensor files (model, ema, optimizer), as far as the checkpoint has them, and its state.
 
         Raises:
             ModelError: see ``load_into``.
@@ -87,5 +88,5 @@ class SavedRun:
         return load_checkpoint(self.checkpoint, stems)
 
     def tensors(self) -> Mapping[str, Tensor]:
-        """Returns what ``load_into`` copies."""
+        """Returns the tensors that ``load_into`` copies."""
         return load_weights(self.checkpoint)[0]

@@ -10,12 +10,13 @@ from clearhead.files import write_whole
 
 
 def find_checkpoint(run: Path, which: str = "best") -> Path | None:
-    """Returns the checkpoint that ``which`` points to (best, latest or a directory's name), None without any.
+    """Returns the checkpoint that ``which`` names (best, latest or a directory's name), or None if there is none yet.
 
-    A run without a best one yet gives its latest. A checkpoint holds all that a run is used with, and is its own.
+    If the run has no best checkpoint yet, ``best`` returns the latest. ``run`` may also be a checkpoint directory, as
+    that contains everything needed to use the model; it is then returned itself.
 
     Raises:
-        ModelError: ``which``, or what it points to, names a checkpoint that is not there.
+        ModelError: ``which``, or the pointer of that name, names a checkpoint that does not exist.
     """
     if (run / "manifest.json").is_file():
         return run
@@ -36,7 +37,7 @@ def find_checkpoint(run: Path, which: str = "best") -> Path | None:
 
 
 def point_to(run: Path, name: str, path: Path) -> None:
-    """Makes ``name`` (latest, best) stand for the checkpoint at ``path``.
+    """Makes the pointer ``name`` (latest or best) name the checkpoint at ``path``.
 
     Raises:
         DataError: the disk is full or the place cannot be written.

@@ -1,4 +1,4 @@
-"""What every training task gives to ``clearhead train``: a run with its data read and its model built."""
+"""The job of a training run: its text is read, its model is built, and ``fit`` trains it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -36,35 +36,35 @@ B = TypeVar("B", bound=SizedBatch)
 
 @runtime_checkable
 class Recipe(Protocol):
-    """What the recipes of all models that learn by gradients have in common."""
+    """The keys that the recipes of all gradient-trained models share."""
 
     @property
     def optim(self) -> OptimConfig:
-        """By what means is learned."""
+        """The optimizer, its schedule and the moving average of the weights."""
 
     @property
     def train(self) -> TrainConfig:
-        """How long and how much at a time."""
+        """Length of the run, size of its batches, learning rate, device and precision."""
 
     @property
     def validation(self) -> ValidationConfig:
-        """How the run is judged."""
+        """Which score chooses the best checkpoint, and when training stops early."""
 
 
 @runtime_checkable
 class Report(Protocol):
-    """What was read and what became of it."""
+    """What was read from a split, and what was dropped or cut."""
 
     def lines(self) -> list[str]:
-        """For a terminal."""
+        """Returns the report as text for a terminal."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Returns the report as plain values, for JSON."""
 
 
 @runtime_checkable
 class Progressed(Protocol):
-    """How far a run is."""
+    """The progress of a run."""
 
     step: int
     seconds: float
@@ -73,7 +73,7 @@ class Progressed(Protocol):
 
 @dataclass(frozen=True)
 class Job(ABC):
-    """A run before its training, or before the rest of it."""
+    """A run that is ready to be trained, or to be resumed."""
 
     recipe: Any
     """Has ``name`` and ``about``."""
@@ -84,12 +84,12 @@ class Job(ABC):
     @property
     @abstractmethod
     def progress(self) -> Progressed:
-        """How far it is; ``fit`` changes it."""
+        """The progress of the run, which ``fit`` updates."""
 
     @property
     @abstractmethod
     def parameters(self) -> int:
-        """Numbers that are learned."""
+        """The number of parameters."""
 
     @property
     @abstractmethod
@@ -98,31 +98,31 @@ class Job(ABC):
 
     @property
     def targets(self) -> str:
-        """What is counted while it trains."""
+        """The unit in which training speed is counted."""
         return "tokens"
 
     @abstractmethod
     def fit(self, run: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:
-        """Trains, keeps what is learned in the run, and yields what happens; ``should_stop`` may end it early."""
+        """Trains the model, saves it in the run, and yields training events; ``should_stop`` may end it early."""
 
     @abstractmethod
     def reports(self) -> Mapping[str, Report]:
-        """What was read, by split; ``train`` is among them."""
+        """Returns the report on the text of each split, ``train`` included."""
 
     @abstractmethod
     def vocabulary(self) -> str:
-        """The vocabulary in a few words."""
+        """Describes the vocabulary in a few words."""
 
     @abstractmethod
     def headline(self) -> str:
-        """The model in one line, for a terminal."""
+        """Describes the model in one line, for a terminal."""
 
     @abstractmethod
     def facts(self) -> CardFacts:
-        """What the model card says besides figures."""
+        """Returns the facts about the model for its model card."""
 
     def card(self, run: Path) -> str:
-        """The model card, in Markdown."""
+        """Returns the model card, in Markdown."""
         done = self.progress
         return trained_card(
             run,
@@ -136,7 +136,7 @@ class Job(ABC):
         )
 
     def warnings(self) -> list[str]:
-        """What a person should know before this is trained."""
+        """Returns warnings to show before training."""
         digests = {split: report.as_dict().get("digest") for split, report in self.reports().items()}
         train = digests.pop("train", None)
         return [
@@ -146,7 +146,7 @@ class Job(ABC):
         ]
 
     def save(self, run: Path) -> None:
-        """Keeps recipe, tokenizers, labels and data report in the run."""
+        """Writes recipe, tokenizers, labels and data report to the run directory."""
         save_recipe(run, as_tree(self.recipe))
         self.parts.save(run)
         save_json(run / "data-report.json", {split: report.as_dict() for split, report in self.reports().items()})
@@ -154,7 +154,7 @@ class Job(ABC):
 
 @dataclass(frozen=True)
 class GradientJob(Job, Generic[M, B]):
-    """The job of a model M that learns step by step, on batches B."""
+    """The job of a model of type M that is trained by gradient descent on batches of type B."""
 
     state: TrainState
     device: torch.device
@@ -162,7 +162,7 @@ class GradientJob(Job, Generic[M, B]):
     """The training split, encoded."""
     valid: Any
     taken: LoadReport | None = None
-    """What was taken over from the model that this one starts from."""
+    """Which weights were copied from the model that training starts from."""
 
     @property
     def model(self) -> M:
@@ -178,32 +178,32 @@ class GradientJob(Job, Generic[M, B]):
         """Returns the scores of ``model`` on the valid split, ``loss`` among them."""
 
     def where(self, batch: B) -> str:
-        """Says which lines of the text the rows of a batch are of, in a few words."""
+        """Describes in a few words which lines of the text a batch contains."""
         return ""
 
     def work(self) -> Work[B]:
-        """Gives the loop its batches, its loss and its evaluation."""
+        """Returns the batches, the loss and the evaluation for the training loop."""
         return Work(self.batches, self.loss, lambda model: self.evaluate(cast(M, model)), where=self.where)
 
     @property
     @abstractmethod
     def width(self) -> int:
-        """Positions of the widest row that a batch may have."""
+        """The number of positions in the longest row that a batch may have."""
 
     @abstractmethod
     def first_epoch(self) -> tuple[BatchPlan, int]:
-        """The plan of the first epoch, and which of its batches takes the most memory."""
+        """Returns the batch plan of the first epoch, and the index of the batch that takes the most memory."""
 
     @abstractmethod
     def dataset(self, epoch: int) -> Dataset[B]:
-        """The batches of an epoch: item ``i`` is batch ``i``."""
+        """Returns the batches of an epoch: item ``i`` is batch ``i``."""
 
     def reports(self) -> Mapping[str, Report]:
         """See ``Job``."""
         return {"train": self.train.report, "valid": self.valid.report}
 
     def vocabulary(self) -> str:
-        """See ``Job``; names what was taken over from the model that training starts from."""
+        """See ``Job``; also describes the weights that were copied from the model that training starts from."""
         size = self.parts.tokenizer.size()
         return f"{size}, {self.taken.line()}" if self.taken else size
 
@@ -224,12 +224,12 @@ class GradientJob(Job, Generic[M, B]):
 
     @property
     def settings(self) -> TrainConfig:
-        """The table ``train`` of the recipe, with what follows from the text."""
+        """The table ``train`` of the recipe, with values that depend on the text filled in."""
         settings: TrainConfig = self.recipe.train
         return settings
 
     def batches(self, epoch: int, start: int) -> Iterator[B]:
-        """Yields an epoch's batches from number ``start`` on, this process's rows of them, on the job's device."""
+        """Yields an epoch's batches from number ``start`` on, with the rows of this process, on the job's device."""
         pinned, workers = self.device.type == "cuda", self.recipe.data.workers
         loaded: Iterator[Any] = load(
             self.dataset(epoch), start=start, workers=workers, pin_memory=pinned, share=ranks().share
@@ -237,7 +237,7 @@ class GradientJob(Job, Generic[M, B]):
         return (batch.to(self.device) for batch in loaded)
 
     def arrange(self) -> None:
-        """Brings the model, which no step has changed yet, to all processes, and arranges how it is computed."""
+        """Broadcasts the untrained model to all processes, and applies the parallelism and precision of the recipe."""
         state, machine = self.state, self.settings
         ranks().broadcast(state.model)
         state.loss_module = arrange(state.model, machine)

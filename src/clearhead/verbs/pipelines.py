@@ -163,9 +163,9 @@ def _classify(classifier: Classifier) -> Classify:
     def classify(texts: Text | Sequence[Text], *, top_k: int | None = 1) -> Any:
         alone = isinstance(texts, str | Mapping)
         several: Sequence[Any] = [texts] if alone else list(texts)
-        given = [text if isinstance(text, str) else (text["text"], text["text_pair"]) for text in several]
+        inputs = [text if isinstance(text, str) else (text["text"], text["text_pair"]) for text in several]
         ranked = []
-        for judged in classifier.classify(given):
+        for judged in classifier.classify(inputs):
             shares = judged.probabilities or {"LABEL_0": judged.score}
             best = sorted(shares.items(), key=lambda item: -item[1])[:top_k]
             ranked.append([{"label": label, "score": share} for label, share in best])

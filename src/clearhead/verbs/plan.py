@@ -1,4 +1,4 @@
-"""What a recipe will take before anything is trained: memory, products, time, for one device or many."""
+"""Forecasts the memory, FLOPs and time of a recipe on one device or several, before anything is trained."""
 
 import math
 import re
@@ -21,49 +21,49 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Devices:
-    """What a run is planned for."""
+    """The devices that a run is planned for."""
 
     count: int = 1
     memory: int | None = None
-    """Bytes of one of them; None: not said."""
+    """Bytes of memory of each device; None if not known."""
     rate: float | None = None
-    """Products and sums a second that one of them reaches; None: not said."""
+    """FLOP/s that each device reaches; None if not known."""
     bandwidth: float = 25e9
-    """Bytes a second between two of them."""
+    """Bytes per second between two devices."""
     kept: float = 0.0
-    """Memory that a heap holds in holes, over the activations; an allocator of a device has next to none."""
+    """Fragmentation of the CPU's heap, as a share of the activations; a GPU's allocator has almost none."""
     copied: bool = False
-    """Whether the copy of a checkpoint on its way to the disk lies there too, while the next steps are taken."""
+    """Whether a copy of the checkpoint, which is written in the background, is in this memory too."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one device of a run holds and computes."""
+    """The forecast of a run: memory of each device, FLOPs, time and communication."""
 
     recipe: str
     parameters: int
     devices: int
     parallel: str
     rows: int
-    """Of the largest batch, over all devices."""
+    """Rows of the largest batch, over all devices."""
     width: int
     """Positions of a row."""
     tokens_per_step: int
     """Positions, over all devices and batches of a step."""
     memory: dict[str, int]
-    """Bytes on one device by what they are for; ``peak`` is less than their sum: gradients come as activations go."""
+    """Bytes on one device by use; ``peak`` is less than their sum, as activations are freed while gradients appear."""
     flops_per_step: float
-    """Over all devices."""
+    """FLOPs of a step, over all devices."""
     seconds_per_step: float | None
-    """Products alone, at the rate that was said."""
+    """Time of the FLOPs alone, at the rate of ``Devices``; None without a rate."""
     communication_bytes_per_step: float
-    """Sent by one device."""
+    """Bytes that one device sends."""
     communication_seconds_per_step: float
-    """If nothing of it goes on beside the products; much does."""
+    """Time of the communication if none of it overlaps with computation; in practice much does."""
     available: int | None
-    """Bytes of a device; None: not said."""
+    """Bytes of memory of a device; None if not known."""
     process: int | None
-    """Bytes that the process will hold at its peak, its libraries and its text too; None: not known."""
+    """Peak memory of the whole process, with its libraries and text; None if not known."""
     fits: bool | None
     advice: list[str]
 
@@ -88,7 +88,7 @@ class Plan:
         return lines + self.advice
 
     def memory_lines(self) -> list[str]:
-        """What a process will hold, in a line; in a second one that it does not fit, and what would."""
+        """Returns a line on the memory of a process, and a second one with advice if it does not fit."""
         free = f"; {_size(self.available)} for it" if self.available is not None else ""
         lines = [f"memory forecast: {_named(self.memory)} (batches of {self.rows:,} rows x {self.width:,}){free}"]
         if self.process is not None:
@@ -99,36 +99,36 @@ class Plan:
 
 
 def plan(tree: Tree, source: str, devices: Devices, *, vocab_size: int | None = None) -> Plan:
-    """Forecasts a recipe without text: widest rows, the largest vocabulary that the recipe allows.
+    """Forecasts a recipe without its text, for the widest rows and the largest vocabulary that it allows.
 
     Args:
         tree: the recipe.
         source: what to call it in errors.
-        devices: what it is to run on.
-        vocab_size: pieces; None takes ``tokenizer.vocab_size``.
+        devices: the devices to run on.
+        vocab_size: size of the vocabulary; None takes ``tokenizer.vocab_size``.
 
     Raises:
-        UsageError: the recipe is wrong, or its task or model is none that can be forecast.
+        UsageError: the recipe is wrong, or its task or model cannot be forecast.
     """
     recipe, example = example_of(tree, source, vocab_size)
     return plan_of(recipe, example, devices, name=str(tree.get("name", source)))
 
 
 def plan_of(recipe: Recipe, example: Example, devices: Devices, *, name: str) -> Plan:
-    """Forecasts a run of ``recipe`` on batches that are full.
+    """Forecasts a run of ``recipe`` on full batches.
 
     Args:
-        recipe: says how much is computed at a time, and in what way.
-        example: stands for the model and the text.
-        devices: what it is to run on.
-        name: of the recipe.
+        recipe: the recipe, for its optimizer and its training settings.
+        example: builds the model and a batch for the simulation.
+        devices: the devices to run on.
+        name: name of the recipe.
     """
     train = recipe.train
     rows = max(train.batch_tokens // example.width, 1)
-    own = max(math.ceil(rows / devices.count), 1)
-    simulated = _simulated(recipe, example, own)
+    local_rows = max(math.ceil(rows / devices.count), 1)
+    simulated = _simulated(recipe, example, local_rows)
     memory = _on_each(simulated, devices, train)
-    flops = simulated.flops / own * rows * train.grad_accum_steps
+    flops = simulated.flops / local_rows * rows * train.grad_accum_steps
     sent = _sent(simulated, devices.count, train)
     fits = None if devices.memory is None else memory["peak"] <= devices.memory
     advice = [] if rows >= devices.count else [
@@ -136,7 +136,7 @@ def plan_of(recipe: Recipe, example: Example, devices: Devices, *, name: str) ->
         f"{devices.count * example.width} at least"
     ]  # fmt: skip
     if devices.memory is not None and not fits:
-        advice += _advice(recipe, example, devices, own)
+        advice += _advice(recipe, example, devices, local_rows)
     return Plan(
         recipe=name,
         parameters=simulated.parameters,
@@ -158,11 +158,15 @@ def plan_of(recipe: Recipe, example: Example, devices: Devices, *, name: str) ->
 
 
 def forecast(job: GradientJob[Any, Any]) -> Plan | None:
-    """Forecasts a process of a run whose text has been read, beside what its device has.
+    """Forecasts the memory of a prepared run's process, and compares it with the memory of its device.
 
-    That is what is free and what the run holds already: weights and, where it goes on, the optimizer's state. Batches
-    are full, with rows as wide as the widest. None for a recurrent model. Takes no random number. On a CPU counts what
-    the heap keeps (see ``keep_freed_memory``), a checkpoint's copy, and what the process holds by now.
+    Available are the device's free memory and what the run holds already: weights and, if resumed, the optimizer's
+    state. All batches are assumed full, with rows as wide as the widest. Draws no random numbers. On a CPU it also
+    counts the memory that the heap keeps (see ``keep_freed_memory``), the copy of a checkpoint, and the memory that the
+    process has now.
+
+    Returns:
+        The forecast; None for a recurrent model.
     """
     example, recipe = example_of_job(job), job.recipe
     if example is None:
@@ -188,23 +192,27 @@ def _simulated(recipe: Recipe, example: Example, rows: int, **changes: Any) -> S
     return simulate(example.build, loss, machine, recipe.optim, batches=machine.grad_accum_steps)
 
 
-def _on_each(found: Simulated, devices: Devices, train: MachineConfig) -> dict[str, int]:
-    """Returns what one device holds; what FSDP gathers for a while is counted with the activations."""
+def _on_each(simulated: Simulated, devices: Devices, train: MachineConfig) -> dict[str, int]:
+    """Returns the memory of one device by use; layers that FSDP gathers for a while count as activations."""
     states = {
-        "parameters": found.parameter_bytes,
-        "gradients": found.gradient_bytes,
-        "optimizer": found.optimizer_bytes,
-        "average": found.average_bytes,
+        "parameters": simulated.parameter_bytes,
+        "gradients": simulated.gradient_bytes,
+        "optimizer": simulated.optimizer_bytes,
+        "average": simulated.average_bytes,
     }
-    activations, peak, count = found.activation_bytes, found.peak_bytes, devices.count
+    activations, peak, count = simulated.activation_bytes, simulated.peak_bytes, devices.count
     if count > 1 and train.parallel == "fsdp":
         # whole, with their gradients: two layers, one in use and one on its way, and what is around the layers
-        gathered = 2 * (int(2 * _share(train) * found.layer_bytes) + found.parameter_bytes - found.layers_bytes)
+        gathered = 2 * (
+            int(2 * _share(train) * simulated.layer_bytes) + simulated.parameter_bytes - simulated.layers_bytes
+        )
         parts = {name: math.ceil(value / count) for name, value in states.items()}
-        activations += gathered - min(found.gradient_bytes, activations)  # whole gradients do not pile up
+        activations += gathered - min(simulated.gradient_bytes, activations)  # whole gradients do not pile up
         peak = sum(parts.values()) + activations
         states = parts
-    copied = found.parameter_bytes + found.optimizer_bytes + found.average_bytes  # whole, in the first process
+    copied = (
+        simulated.parameter_bytes + simulated.optimizer_bytes + simulated.average_bytes
+    )  # whole, in the first process
     more = {"kept_by_the_heap": int(devices.kept * activations), "checkpoint_copy": copied if devices.copied else 0}
     more = {name: size for name, size in more.items() if size}
     return {**states, "activations": activations, **more, "peak": peak + sum(more.values())}
@@ -215,19 +223,19 @@ def _share(train: MachineConfig) -> float:
     return 1.0 if train.precision == "float32" else 0.5
 
 
-def _sent(found: Simulated, count: int, train: TrainConfig) -> float:
-    """Bytes that a device sends in a step: a ring passes on (n - 1) / n of all to gather, and again to sum."""
+def _sent(simulated: Simulated, count: int, train: TrainConfig) -> float:
+    """Returns the bytes a device sends in a step; in a ring, a gather or a reduce-scatter sends (n - 1) / n of all."""
     if count == 1:
         return 0.0
     part = (count - 1) / count
     if train.parallel == "ddp":
-        return 2 * part * found.gradient_bytes
-    gathered = found.parameter_bytes - (1 - _share(train)) * found.layers_bytes
-    return part * (2 * train.grad_accum_steps * gathered + found.gradient_bytes)
+        return 2 * part * simulated.gradient_bytes
+    gathered = simulated.parameter_bytes - (1 - _share(train)) * simulated.layers_bytes
+    return part * (2 * train.grad_accum_steps * gathered + simulated.gradient_bytes)
 
 
 def _advice(recipe: Recipe, example: Example, devices: Devices, rows: int) -> list[str]:
-    """Returns changes that would make a run fit, each by itself."""
+    """Returns changes of the recipe each of which alone would make the run fit."""
     assert devices.memory is not None
     advice, train = [], recipe.train
     for key, value in (("checkpoint_activations", True), ("precision", "bfloat16"), ("parallel", "fsdp")):

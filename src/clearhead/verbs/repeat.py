@@ -53,8 +53,11 @@ class Repeats:
         for variant, fold, number in itertools.product(variants, range(self.folds or 1), range(self.seeds or 1)):
             name = f"{variant}fold-{fold}-seed-{seed + number}" if self.folds else f"{variant}seed-{seed + number}"
             changes = [f"train.seed={seed + number}"]
-            changes += [f"data.folds={self.folds}", f"data.fold={fold}"] if self.folds else []
-            changes_by_run[name] = changes + (["finetune.fresh=true"] if variant else [])
+            if self.folds:
+                changes += [f"data.folds={self.folds}", f"data.fold={fold}"]
+            if variant:
+                changes.append("finetune.fresh=true")
+            changes_by_run[name] = changes
         return changes_by_run
 
 

@@ -1,4 +1,4 @@
-"""What a run will take, measured on its own largest batches: the numbers of a dry run."""
+"""The dry run of ``clearhead train``: measures the speed and memory of a few steps on the largest batches."""
 
 import resource
 import sys
@@ -27,16 +27,16 @@ class Trial:
     """Real tokens over padded ones."""
     parameters: int
     shapes: dict[str, list[int]]
-    """Of the tensors in the batch that takes the most memory, which the first step is on."""
+    """Shapes of the tensors in the batch that takes the most memory, on which the first step is taken."""
     seconds_per_step: float
     tokens_per_second: float
-    """Targets."""
+    """Targets per second; ``targets`` says what they are."""
     peak_memory_mb: float
     """Resident memory of this process after the steps."""
     minutes: float
-    """For all steps, evaluation not counted."""
+    """Time of all steps, without evaluation."""
     targets: str
-    """What is counted as one."""
+    """The unit of the targets: tokens, or lines for a classifier."""
 
     def lines(self) -> list[str]:
         """The same as text."""
@@ -51,17 +51,17 @@ class Trial:
 
 @dataclass(frozen=True)
 class DryRun:
-    """A run that was prepared and tried, and will not be trained."""
+    """The result of a dry run: a run that was prepared and tried, but not trained."""
 
     job: Job
     memory: Plan | None
-    """Forecast before any step; None of a model that cannot be forecast."""
+    """The memory forecast; None for a model that cannot be forecast."""
     trial: Trial | None
-    """None where one pass over the text is all there is."""
+    """The measured steps; None for an n-gram model, which takes none."""
 
 
 def dry_run(recipe: str, data: Path, overrides: Sequence[str], *, progress: Progress = silent) -> DryRun:
-    """Prepares everything and takes three steps on the largest batches; writes no run.
+    """Prepares a run and takes a step on its largest batch and three more; writes no run directory.
 
     Raises:
         ClearheadError: recipe, text or device cannot be used.

@@ -1,4 +1,4 @@
-"""What is asked of a language model, and a text of its as it comes: cut into parts, ended, and put together."""
+"""The settings of text generation, the encoded prompt, and the assembly of a text from its pieces."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,26 +15,26 @@ from clearhead.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """What is generated, besides how a piece is drawn."""
+    """The settings of generation, without those of sampling."""
 
     max_new: Annotated[int, Ge(1)] = 200
-    """Most new pieces of a text, end mark included."""
+    """Maximum number of new pieces in a text, including the end mark."""
     min_length: Annotated[int, Ge(0)] = 0
-    """New pieces before the end mark may come."""
+    """Minimum number of new pieces before the end mark."""
     n: Annotated[int, Ge(1)] = 1
-    """Texts for each prompt."""
+    """Number of texts for each prompt."""
     stop: tuple[str, ...] = ()
-    """Strings before the first of which a text ends."""
+    """Stop strings: a text ends before the first of them."""
     bad_words: tuple[str, ...] = ()
     """Words and phrases that no text contains; ``clearhead.text.phrase`` says when one occurs."""
     overlong: OverlongPrompt = "window"
-    """Where prompt and ``max_new`` are above the context: ``error``; ``window`` drops the older half of what the model
-    sees whenever that is full, and sees the end of a prompt above the context; ``truncate-left`` cuts the prompt. Only
-    a GPT has a context: a recurrent and an n-gram model read texts of any length."""
+    """What happens if prompt and ``max_new`` together exceed the context: ``error`` refuses; ``window`` drops the older
+    half of the context whenever it is full, and keeps only the end of a longer prompt; ``truncate-left`` cuts the start
+    of the prompt. Only a GPT has a context: recurrent and n-gram models read texts of any length."""
     beam: Annotated[int, Ge(0)] = 0
-    """Hypotheses of a search for the most probable texts; 0 draws pieces."""
+    """Beam width of a search for the most probable texts; 0 samples pieces."""
     draft_pieces: Annotated[int, Ge(1)] = 4
-    """Pieces that a draft model writes ahead."""
+    """How many pieces a draft model proposes at a time (speculative decoding)."""
 
     def __post_init__(self) -> None:
         if self.beam and self.n > self.beam:
@@ -47,26 +47,26 @@ class Generation:
 
     prompt: str
     text: str
-    """What comes behind the prompt, up to the end mark or a stop string."""
+    """The text after the prompt, up to the end mark or a stop string."""
     pieces: list[str]
-    """New pieces, with the end mark where the model set one and with those that spell a stop string."""
+    """The new pieces, including the end mark if the model generated it, and the pieces of a stop string."""
     ids: list[int]
-    """Of ``pieces``."""
+    """The ids of ``pieces``."""
     log_probs: list[float]
-    """Of each piece, by the model itself: before temperature, penalties and bans; in nats."""
+    """The model's log-probability of each piece in nats, before temperature, penalties and banned words."""
     reason: Reason
     """Why it ended: end (the mark), length (``max_new``) or stop (a stop string)."""
     dropped: int = 0
-    """Pieces at the begin of the prompt that the model did not see."""
+    """Pieces at the start of the prompt that the model did not see."""
     unknown: int = 0
     """Pieces of the prompt that are not in the vocabulary."""
     accepted: float | None = None
-    """Share of a draft model's pieces that stood."""
+    """Share of the draft model's pieces that the model accepted."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt as the model gets it."""
+    """An encoded prompt."""
 
     text: str
     ids: list[int]
@@ -78,18 +78,18 @@ class Prompt:
     def of(
         cls, text: str, tokenizer: Tokenizer, config: GenerationConfig, *, context: int | None, marks: bool
     ) -> "Prompt":
-        """Encodes a text; above the limit it is cut on the left or refused.
+        """Encodes a prompt; one that is too long is cut on the left or refused.
 
         Args:
             text: the prompt.
-            tokenizer: of the model.
-            config: says what to do with a long one.
-            context: most pieces that the model looks back on; None: any number, and no prompt is too long.
-            marks: what begins a text comes before it, as between documents; before an empty one it always does.
+            tokenizer: the model's tokenizer.
+            config: its ``overlong`` decides what happens to a prompt that is too long.
+            context: how many pieces the model can look back on; None for no limit.
+            marks: whether the mark that begins a document comes before the prompt; before an empty one it always does.
 
         Raises:
-            UsageError: it is too long under ``error``, or ``max_new`` leaves no room for any of it.
-            DataError: it has a lone surrogate.
+            UsageError: the prompt is too long under ``error``, or ``max_new`` leaves no room for any of it.
+            DataError: the prompt has a lone surrogate.
         """
         pieces = tokenizer.encode(text)
         new = 0 if config.overlong == "window" else config.max_new
@@ -105,13 +105,13 @@ class Prompt:
 
 
 class TextWriter:
-    """One text in the making: takes pieces, gives out what of it is settled, and knows when it has ended.
+    """Assembles one text from its pieces, passes on each part that can no longer change, and detects stop strings.
 
     Args:
-        prompt: what it continues.
-        tokenizer: of the model.
-        stop: strings before which it ends.
-        on_text: called with each part, as it is settled.
+        prompt: the prompt that the text continues.
+        tokenizer: the model's tokenizer.
+        stop: strings before which the text ends.
+        on_text: called with each part of the text that can no longer change.
     """
 
     def __init__(
@@ -124,25 +124,25 @@ class TextWriter:
         self._stream.flush()
 
     def push(self, *pieces: int) -> bool:
-        """Takes the next pieces; returns whether a stop string is there."""
+        """Takes the next pieces; returns whether the text now contains a stop string."""
         return self._take("".join(map(self._stream.push, pieces)))
 
-    def finish(self, found: Continuation) -> Generation:
-        """Gives out what is left of the text and returns all of it; half a character at the limit is left out."""
-        if found.reason != "stop":
+    def finish(self, continuation: Continuation) -> Generation:
+        """Passes on the rest of the text and returns all of it; an incomplete character at the limit is left out."""
+        if continuation.reason != "stop":
             rest = self._stream.flush()
-            if not self._take(rest.removesuffix("\ufffd") if found.reason == "length" else rest):
+            if not self._take(rest.removesuffix("\ufffd") if continuation.reason == "length" else rest):
                 self._give(self._stops.flush())
         return Generation(
             prompt=self.prompt.text,
             text="".join(self._parts),
-            pieces=self._tokenizer.pieces(found.ids),
-            ids=found.ids,
-            log_probs=found.log_probs,
-            reason=found.reason,
+            pieces=self._tokenizer.pieces(continuation.ids),
+            ids=continuation.ids,
+            log_probs=continuation.log_probs,
+            reason=continuation.reason,
             dropped=self.prompt.dropped,
             unknown=self.prompt.unknown,
-            accepted=found.accepted / found.drafted if found.drafted else None,
+            accepted=continuation.accepted / continuation.drafted if continuation.drafted else None,
         )
 
     def _take(self, text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What language models of all kinds do alike: prompts in, texts out, with limits, seeds, a draft or a beam."""
+"""Text generation for every kind of language model: sampling, beam search and speculative decoding."""
 
 import functools
 import json
@@ -30,25 +30,25 @@ DEFAULT, PLAIN = GenerationConfig(), SamplingConfig()
 
 
 class TextModel(ABC):
-    """A language model with its tokenizer, ready to write."""
+    """A language model with its tokenizer, ready to generate text."""
 
     tokenizer: Tokenizer
     device: torch.device
     marks: bool
-    """Whether it has seen where documents begin: then a prompt begins one."""
+    """Whether training marked where documents begin; if so, a prompt begins with that mark."""
 
     @property
     @abstractmethod
     def context(self) -> int | None:
-        """Most pieces that a text may have before what stands first is dropped; None: any number."""
+        """How many pieces the model can look back on; None for no limit."""
 
     @abstractmethod
     def begin(self, prompts: Sequence[Sequence[int]]) -> TextRows:
-        """Starts the texts of prompts, of one piece or more each."""
+        """Starts decoding a batch of prompts, each of one piece or more."""
 
     @abstractmethod
     def log_probs(self, text: str) -> list[float]:
-        """Returns the log-probability of each piece of ``text``, in nats, where it begins a document.
+        """Returns the log-probability of each piece of ``text``, in nats, as the beginning of a document.
 
         Raises:
             DataError: the text has a lone surrogate.
@@ -63,23 +63,23 @@ class TextModel(ABC):
         draft: "TextModel | None" = None,
         on_text: Callable[[int, str], object] = silent,
     ) -> list[Generation]:
-        """Continues each prompt; an empty one begins a text.
+        """Continues each prompt; an empty prompt starts a new text.
 
-        A prompt's texts follow from itself, the settings and the seed, whatever other prompts there are.
+        The texts of a prompt depend on that prompt, the settings and the seed, and not on the other prompts.
 
         Args:
             prompts: of any mix of lengths.
-            config: how long, how many, what ends a text and what does not come.
-            sampling: how a piece is drawn; a beam takes ``no_repeat_ngram`` of it and nothing else.
-            draft: a smaller model of any kind with the same tokenizer, which writes ahead: greedy texts stay the same,
-                others keep their distribution, and all are there sooner where it is often right.
-            on_text: called with a text's number among the results and its next part, as it comes.
+            config: length and number of the texts, stop strings, banned words, beam.
+            sampling: how pieces are sampled; a beam search uses only its ``no_repeat_ngram``.
+            draft: a smaller model of any kind with the same tokenizer, for speculative decoding: greedy texts stay the
+                same, sampled ones keep their distribution, and generation is faster if its proposals are often right.
+            on_text: called with the index of a text in the results and its next part, during generation.
 
         Returns:
-            The texts of the first prompt, of the second, and so on: ``n`` of each, a beam's best first.
+            ``n`` texts for each prompt, in the order of the prompts; those of a beam search best first.
 
         Raises:
-            UsageError: a setting is wrong or does not go with another, or a prompt is too long under ``error``.
+            UsageError: a setting is wrong or conflicts with another, or a prompt is too long under ``error``.
             ModelError: the logits have NaN, or the draft has another tokenizer.
         """
         config = parse(GenerationConfig, as_tree(config), source="generation")
@@ -152,7 +152,7 @@ class TextModel(ABC):
         return PhraseBook(self.tokenizer)
 
     def _batches(self, writers: list[TextWriter], config: GenerationConfig) -> Iterator[list[int]]:
-        """Yields numbers of texts that are made together, longest first."""
+        """Yields the indices of texts that are generated in one batch, longest first."""
         lengths = np.array([len(writer.prompt.ids) for writer in writers], np.int64)
         if self.context:  # the texts are kept too
             lengths = np.minimum(lengths + config.max_new, self.context)
@@ -219,7 +219,7 @@ class TextModel(ABC):
 
 
 def has_marks(run: Path) -> bool:
-    """Whether the run was trained on more documents than one, each behind an end mark."""
+    """Whether the run was trained on several documents, with an end mark before each."""
     path = run / "data-report.json"
     try:
         return bool(json.loads(path.read_text(encoding="utf-8"))["train"]["end_marks"])

@@ -1,4 +1,4 @@
-"""What a translator has of the source while it translates: attention to it, and shapes on the way to the decoder."""
+"""How a translator reads the source: its attention weights, and the tensor shapes from embedding to decoder."""
 
 from typing import cast
 
@@ -54,6 +54,6 @@ def source_shapes(model: Net, src_ids: Int[Tensor, "one src"]) -> dict[str, list
         layers = {f"encoder layer {number}": layer for number, layer in enumerate(encoder.layers, 1)}
         with watching({"embedding": encoder.embedding, **layers, "memory": encoder}) as seen:
             memory = encoder(src_ids)
-        outputs = {name: found[0] for name, found in seen.items()}
+        outputs = {name: calls[0] for name, calls in seen.items()}
         outputs["cross-attention keys"] = model.decoder.keys_values(memory)[0][0]
     return {name: list(tensor.shape) for name, tensor in outputs.items()}

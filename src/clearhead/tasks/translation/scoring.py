@@ -113,7 +113,7 @@ def evaluate_translator(
         scores=score_translations(texts, [text for _, _, text in pairs], tokenize=tokenize),
         loss=loss,
         loss_pairs=len(store),
-        tokens_per_second=sum(len(one.log_probs) for one in best) / seconds,
+        tokens_per_second=sum(len(translation.log_probs) for translation in best) / seconds,
         incomplete=sum(not translation.complete for translation in best),
         beam=beam,
         translations=texts,
@@ -148,5 +148,5 @@ def greedy_bleu(
     sources = [tokenizers.src.decode(store.src(row).tolist()) for row in rows]
     references = [tokenizers.tgt.decode(store.tgt(row).tolist()) for row in rows]
     translator = Translator(recipe, tokenizers, model, device)
-    texts = [one.text for one in translator.translate(sources, beam=1)]
+    texts = [translation.text for translation in translator.translate(sources, beam=1)]
     return score_translations(texts, references, tokenize=default_tokenize(recipe.tgt)).bleu

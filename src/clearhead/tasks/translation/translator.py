@@ -1,4 +1,4 @@
-"""A trained translator: load a run, translate, score, trace."""
+"""A trained translator: loads a run, translates texts and traces its decoding."""
 
 import functools
 import math
@@ -46,17 +46,17 @@ class Translation:
     rank_score: float
     """Score with its length penalty."""
     pieces: list[str]
-    """Target pieces, with the end mark where the model set one."""
+    """Target pieces, including the end mark if the model generated it."""
     log_probs: list[float]
-    """Of each piece."""
+    """The log-probability of each piece, in nats."""
     source_pieces: list[str]
     """Source pieces, with the end mark."""
     complete: bool = True
-    """False where the length limit came before the end mark."""
+    """False if the translation reached the length limit before an end mark."""
     alignment: list[int] | None = None
-    """For each target piece the source piece it attended to most, where asked for."""
+    """For each target piece the source piece with the most attention; None unless asked for."""
     parts: int = 1
-    """Into how many parts a text above the length limit was split."""
+    """How many parts the text was split into because it was too long."""
     dropped: int = 0
     """Source pieces left out under the policy ``truncate``."""
     unmet: list[str] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Trace:
     source_pieces: list[str]
     source_ids: list[int]
     shapes: dict[str, list[int]]
-    """Of the embedding, of what each encoder layer makes of it, and of what the decoder takes."""
+    """The output shapes of the embedding and each encoder layer, and the shapes of the decoder's inputs."""
     steps: list[TraceStep]
     pieces: dict[int, str]
     """Readable form of every target id in ``steps``."""
@@ -105,7 +105,7 @@ class Translator:
             device: see ``pick_device``.
 
         Raises:
-            ModelError: not a run, no checkpoint yet, or a damaged one.
+            ModelError: it is not the run of a translator, or has no checkpoint yet, or the checkpoint is damaged.
         """
         return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device)
 
@@ -134,16 +134,16 @@ class Translator:
         """Translates each text; results are in the order of ``texts`` and an empty text stays empty.
 
         Args:
-            texts: source texts of any mix of lengths; none changes another's result.
+            texts: source texts of any mix of lengths; the result for a text does not depend on the others.
             beam: hypotheses per sentence; 1 is greedy.
             length_penalty: see ``SearchConfig``.
-            prefix: every translation begins with it.
+            prefix: text that every translation begins with.
             overlong: what happens to a text above the model's limit: split at sentence ends, truncate (counted in
                 ``dropped``) or error.
-            require: phrases that each translation contains, or a sequence of such for each text; what does not fit is
-                in ``unmet``. The beam is wider by as many hypotheses as they have pieces.
-            avoid: phrases that none contains, likewise.
-            alignment: fill ``alignment``.
+            require: phrases that each translation must contain, or a sequence of phrases for each text; those that do
+                not fit are in ``unmet``. The beam is widened by the number of their pieces.
+            avoid: phrases that no translation may contain, likewise.
+            alignment: whether to fill ``alignment``.
         """
         config = SearchConfig(beam, 1, length_penalty)
         ranked = self.n_best(texts, config, prefix=prefix, overlong=overlong, require=require, avoid=avoid)
@@ -162,8 +162,9 @@ class Translator:
     ) -> list[list[Translation]]:
         """Returns up to ``config.n_best`` translations of each text, best first.
 
-        A text that had to be split gives the best of its parts joined, then the second best, and so on. Nothing tells
-        which part a required phrase belongs to: none is made to contain it, and it may be unmet.
+        If a text had to be split, the first result joins the best translations of its parts, the second the second
+        best, and so on. A required phrase is then not enforced, as it is not known which part it belongs to; it may be
+        unmet.
         """
         start = self._prefix(prefix)
         demands = [Demand()] * len(texts)
@@ -176,7 +177,8 @@ class Translator:
             for (pieces, _), demand in zip(parts, demands, strict=True)
             for ids in pieces
         ]
-        decoded = iter(self._decode([ids for ids, _ in flat], config, [start] * len(flat), [own for _, own in flat]))
+        sources, their_demands = [ids for ids, _ in flat], [demand for _, demand in flat]
+        decoded = iter(self._decode(sources, config, [start] * len(flat), their_demands))
         return [
             self._join([next(decoded) for _ in pieces], dropped, demand)
             for (pieces, dropped), demand in zip(parts, demands, strict=True)
@@ -298,8 +300,8 @@ class Translator:
             src_ids, src_mask = collate_sources([sources[row] for row in batch], special=self._ids)
             src_mask = None if src_mask is None else src_mask.to(self.device)
             forced, asked = [prefixes[row] for row in batch], [demands[row] for row in batch]
-            given = [len(prefix) + demand.pieces for prefix, demand in zip(forced, asked, strict=True)]
-            limits = [self._limit(len(sources[row]), more) for row, more in zip(batch, given, strict=True)]
+            fixed = [len(prefix) + demand.pieces for prefix, demand in zip(forced, asked, strict=True)]
+            limits = [self._limit(len(sources[row]), count) for row, count in zip(batch, fixed, strict=True)]
             with torch.inference_mode():
                 decoding = start_decoding(self.packed or self.model, src_ids.to(self.device), src_mask, beam=beam)
             hypotheses = beam_search(
@@ -351,15 +353,15 @@ class Translator:
         joined = []
         for ranked in zip(*parts, strict=False):
             whole = replace(ranked[0], dropped=dropped) if len(ranked) == 1 else _joined(ranked, between)
-            # what there is nothing to translate of owes nothing
+            # an empty text has no unmet phrases
             unmet = demand.unmet([part.target_ids for part in ranked]) if whole.source_pieces else []
             joined.append(replace(whole, unmet=unmet))
         return joined
 
     def aligned(self, translation: Translation) -> Translation:
-        """Fills ``alignment``: for each target piece the source piece that ``attention_to_source`` has most on.
+        """Fills ``alignment``: for each target piece the source piece with the most attention.
 
-        A text put together from parts has none; ModelError where the model has no attention.
+        A text that was split into parts has no alignment. Raises ModelError if the model has no attention.
         """
         if translation.parts > 1 or not translation.target_ids:
             return translation
@@ -373,8 +375,8 @@ class Translator:
 def _batches(sources: list[list[int]], demands: list[Demand], beam: int) -> Iterator[tuple[list[int], int]]:
     """Yields rows to decode together, with their beam.
 
-    It is wider by the pieces of required phrases, so that no bank of ``Constraints`` is without a place. Texts of
-    different beams go apart: none may depend on another.
+    The beam is widened by the number of required pieces, so that each bank of ``Constraints`` has a place in it. Texts
+    with different beams are decoded separately, so that no result depends on another text.
     """
     for pieces in sorted({demand.pieces for demand in demands}):
         rows = np.array([row for row, ids in enumerate(sources) if ids and demands[row].pieces == pieces], np.int64)
