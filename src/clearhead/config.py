@@ -70,7 +70,7 @@ def parse_overrides(pairs: Iterable[str]) -> Tree:
 
 
 def table(tree: Mapping[str, Any], key: str) -> Tree:
-    """Returns a table of a recipe that nobody has checked yet; what is none is empty here and refused by ``parse``."""
+    """Returns a table of an unchecked recipe; a value that is no table is empty here and refused by ``parse``."""
     found = tree.get(key)
     return found if isinstance(found, dict) else {}
 

@@ -37,16 +37,18 @@ LINES = 64  # of stdin that are read before texts are made
     default=1.0,
     help="Divides logits of the pieces in prompt and text.",
 )
-@click.option("--presence-penalty", type=click.FloatRange(-2, 2), default=0.0, help="Off logits of the text's pieces.")
-@click.option("--frequency-penalty", type=click.FloatRange(-2, 2), default=0.0, help="The same, for each occurrence.")
-@click.option("--no-repeat-ngram", type=click.IntRange(0), default=0, help="So many pieces in a row never come again.")
+@click.option(
+    "--presence-penalty", type=click.FloatRange(-2, 2), default=0.0, help="Subtracted from logits of used pieces."
+)
+@click.option("--frequency-penalty", type=click.FloatRange(-2, 2), default=0.0, help="The same, for each use of them.")
+@click.option("--no-repeat-ngram", type=click.IntRange(0), default=0, help="No run of this many pieces occurs twice.")
 @click.option("--bad-word", "bad_words", multiple=True, metavar="WORD", help="No text contains it; may be repeated.")
 @click.option("--stop", multiple=True, metavar="STRING", help="A text ends before it; may be repeated.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same text.")
 @click.option("--n", type=click.IntRange(1), default=1, show_default=True, help="Texts for each prompt.")
 @click.option("--beam", type=click.IntRange(0), default=0, help="Find the most probable texts with so many hypotheses.")
 @click.option("--draft", type=click.Path(path_type=Path), metavar="RUN2", help="A smaller run that writes ahead.")
-@click.option("--draft-pieces", type=click.IntRange(1), default=4, show_default=True, help="How many pieces it does.")
+@click.option("--draft-pieces", type=click.IntRange(1), default=4, show_default=True, help="Pieces it writes ahead.")
 @click.option(
     "--overlong",
     type=click.Choice(["error", "window", "truncate-left"]),
@@ -121,7 +123,7 @@ def _stream(model: Any, prompt: str, config: Any, settings: dict[str, Any]) -> N
 
 
 def _warn(generation: Any, config: Any) -> None:
-    """Says on stderr what a reader of the text could not see."""
+    """Warns on stderr of what the text does not show."""
     prompt = f"clearhead: {generation.prompt[:40]!r}"
     if config.stop and generation.reason == "length":
         click.echo(f"{prompt}: no stop string came within --max-new {config.max_new}", err=True)

@@ -60,7 +60,7 @@ def command(run: Path, what: str, text: str | None, batch: str | None, as_json: 
     clearhead inspect RUN model
     """
     if what not in LINES:
-        raise UsageError(f"view {what!r}: there is none{nearest(what, LINES)}")
+        raise UsageError(f"view {what!r}: unknown{nearest(what, LINES)}")
     if batch is not None and text is not None:
         raise UsageError(f"--batch {batch!r}: is for random pieces, and there is a TEXT; leave one of them out")
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler writes to stderr when it starts and stops

@@ -1,4 +1,4 @@
-"""``clearhead replay``: the step that ended a run, taken again."""
+"""``clearhead replay``: the step that ended a run, computed again."""
 
 from dataclasses import asdict
 from pathlib import Path

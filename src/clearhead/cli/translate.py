@@ -94,7 +94,7 @@ def _translate(translator: Any, lines: list[str], options: dict[str, Any]) -> No
 
 
 def _warn(line: str, translation: Any) -> None:
-    """Says on stderr what a reader of the plain output could not see."""
+    """Warns on stderr of what the plain output does not show."""
     if not translation.complete:
         click.echo(f"clearhead: {line[:40]!r}: the translation reached the length limit without an end", err=True)
     if translation.unmet:

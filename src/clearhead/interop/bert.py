@@ -234,7 +234,7 @@ def _kind_of(config: Tree, names: Mapping[str, Tensor], stem: str) -> BertKind:
     """Returns which kind of our models theirs is: by its class or, if the config names none, by its heads.
 
     Raises:
-        ModelError: it is none of them.
+        ModelError: it is a BERT of another kind.
     """
 
     def has(head: str) -> bool:

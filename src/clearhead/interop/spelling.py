@@ -1,4 +1,4 @@
-"""How Hugging Face spells our models: which key and tensor name of theirs is which of ours, and checks for both."""
+"""Maps config keys and tensor names between Hugging Face and clearhead, and checks both."""
 
 import re
 from collections.abc import Mapping

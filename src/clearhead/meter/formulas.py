@@ -79,14 +79,14 @@ def known_formulas() -> dict[Any, Formula]:
     """Returns PyTorch's formulas and ours by operator.
 
     Raises:
-        ModelError: PyTorch has not the operator of one of ours: what does its work now would count nothing.
+        ModelError: this PyTorch lacks an operator that has a formula here; what replaced it would count as 0.
     """
     ours = {}
     for name, formula in OURS.items():
         operator = getattr(torch.ops.aten, name, None)
         if operator is None:
             raise ModelError(
-                f"operator {name!r}: PyTorch {torch.__version__} has none of this name, so that its FLOPs "
+                f"operator {name!r}: PyTorch {torch.__version__} has no such operator, so its FLOPs "
                 "cannot be counted; install a version of PyTorch that this clearhead knows"
             )
         ours[operator] = _of_shapes(formula)

@@ -114,5 +114,7 @@ def _task_of_folder(folder: Path, config: Tree) -> Task:
         return "language_model"
     kind = bert_kind(config, read_tensors(folder))
     if kind == "token":
-        raise ModelError(f"{str(folder)!r} is a BertForTokenClassification: no run of ours has a label for each piece")
+        raise ModelError(
+            f"{str(folder)!r} is a BertForTokenClassification: clearhead has no classifier of single pieces"
+        )
     return "classify" if kind in ("sequence", "regression") else "masked"

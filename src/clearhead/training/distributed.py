@@ -148,7 +148,9 @@ def _gone(processes: Ranks, error: str) -> str | None:
         return None
     gone = ", ".join(f"{rank} ({reasons.get(rank, 'killed, or its machine is gone')})" for rank in sorted(missing))
     rank, count = processes.rank, processes.world
-    return f"process {rank} of {count} ends: gone is {gone}; --resume goes on from the last checkpoint"
+    return (
+        f"process {rank} of {count} stops because others are gone: {gone}; --resume continues from the last checkpoint"
+    )
 
 
 def _said(processes: Ranks, rank: int) -> bool:

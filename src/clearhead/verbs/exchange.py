@@ -63,7 +63,7 @@ def export_run(run: Path, out: Path, *, checkpoint: str = "best") -> Path:
         checkpoint: best, latest, or a checkpoint's name.
 
     Raises:
-        ModelError: no class of theirs is such a model; the message names the key.
+        ModelError: no Hugging Face class is such a model; the message names the key.
         UsageError: ``out`` is taken.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

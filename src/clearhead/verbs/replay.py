@@ -50,7 +50,7 @@ def replay(run: Path) -> Finding:
     opened = SavedRun.open(run)
     family = family_of_run(opened)
     if not isinstance(family, LearnedFamily):
-        raise ModelError(f"run {str(run)!r}: its task takes no steps, there is none to replay")
+        raise ModelError(f"run {str(run)!r}: is trained without steps, so there is none to replay")
     recipe, sizes = family.parse(opened.tree, opened.source), family.parts(run).sizes
     model = family.build(recipe, sizes)
     failure, weights = load_failure(run, family.batch)

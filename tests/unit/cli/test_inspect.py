@@ -37,7 +37,7 @@ def test_files(toy_lm_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_what_cannot_be_seen(toy_lm_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = clearhead(capsys, "inspect", toy_lm_run, "modle")
-    assert_one_line(said, 2, "view 'modle': there is none; did you mean 'model'?")
+    assert_one_line(said, 2, "view 'modle': unknown; did you mean 'model'?")
     for what, advice in (("model", "leave it out to look at random pieces"), ("beam", "give one")):
         for text in ("", "  "):
             said = clearhead(capsys, "inspect", toy_lm_run, what, text)

@@ -45,5 +45,7 @@ def test_a_classifier_has_its_labels_and_may_be_for_pairs(tmp_path: Path) -> Non
 
 def test_labels_of_pieces_are_for_no_run(tmp_path: Path) -> None:
     folder = write_bert(tmp_path / "theirs", "BertForTokenClassification")
-    with pytest.raises(ModelError, match="is a BertForTokenClassification: no run of ours has a label for each piece"):
+    with pytest.raises(
+        ModelError, match="is a BertForTokenClassification: clearhead has no classifier of single pieces"
+    ):
         read_model(folder)

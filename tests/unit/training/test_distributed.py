@@ -126,7 +126,7 @@ def test_the_dead_are_named_and_torchrun_goes_on_from_the_last_checkpoint(
     run = {"recipe": str(recipe), "data": str(toy_data), "out": str(tmp_path / "run"), "resume": True, "die_at": 5}
     done = under_torchrun(run, tmp_path, "--max-restarts=1")
     assert done.returncode == 0, done.stderr
-    assert "said: process 0 of 2 ends: gone is 1 (killed, or its machine is gone)" in done.stderr
+    assert "said: process 0 of 2 stops because others are gone: 1 (killed, or its machine is gone)" in done.stderr
     assert curve(tmp_path / "run", "step", "tokens") == curve(folders["ddp-one"], "step", "tokens")
     same(tmp_path / "run", folders["ddp-one"])
 

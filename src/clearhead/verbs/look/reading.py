@@ -54,7 +54,7 @@ def reading_of(opened: Opened, what: str) -> Reading:
             return _masked(opened, trained)
         case Classifier() as trained:
             return _labelled(opened, trained)
-    raise ModelError(f"view {what!r}: there is none of a {opened.family.noun}")
+    raise ModelError(f"view {what!r}: does not exist for a {opened.family.noun}")
 
 
 def needs_text(opened: Opened, what: str) -> str:

@@ -29,7 +29,7 @@ WHY: dict[Fate, str] = {
     "pushed out": "finished, but better ones fill the beam",
     "late end": "ended behind the candidates that count",
     "not kept": "not kept: the beam was full",
-    "outranked": "none of its ways on was kept",
+    "outranked": "kept, but none of its continuations was",
     "overtaken": "could no longer win when the search stopped",
     "limit": "at the length limit",
 }
