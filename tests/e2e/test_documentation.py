@@ -59,14 +59,11 @@ def workplace(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(params=["warm", pytest.param("cold", marks=pytest.mark.long)])
-def programs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """The folder of the programs that lines name: in a process that has loaded torch, or each in one of its own."""
-    if request.param == "warm":
-        with warm_programs(tmp_path) as folder:
-            yield folder
-    else:
-        yield Path(sys.executable).parent
+@pytest.fixture
+def programs(tmp_path: Path) -> Iterator[Path]:
+    """The folder of the programs that lines name, which run in a process that has loaded torch."""
+    with warm_programs(tmp_path) as folder:
+        yield folder
 
 
 def run(line: str, folder: Path, programs: Path) -> subprocess.CompletedProcess[str]:
@@ -92,7 +89,8 @@ def cut_down_python(block: str) -> str:
     return block.replace('data="articles.txt")', f'data="articles.txt", overrides=[{small}])')
 
 
-@pytest.mark.timeout(3600)  # some eighty commands
+@pytest.mark.long  # some eighty commands
+@pytest.mark.timeout(3600)
 def test_every_command_and_python_block_runs_in_order(workplace: Path, programs: Path) -> None:
     lines = [line for line in commands() if line.startswith("clearhead ")]
     assert len(lines) >= 12

@@ -117,6 +117,9 @@ REFUSED = (
 ELSEWHERE = (("[!r]*", "train.compile=true", "it compiles for a minute: tests/unit/training/test_arrangement.py"),)
 LOOKED_INTO = ("norm", "norm_position", "activation", "position", "attention", "cell")  # words for plan and inspect
 FORECAST = ("translation", "language_model", "masked", "classify")
+# Families whose every word takes half a minute; the others hold most words in `make test` already.
+SLOW = ("translation", "masked", "classify")
+SOME_LONG = [pytest.param(task, marks=pytest.mark.long) if task in SLOW else task for task in TINY]
 Case = dict[str, str]
 
 
@@ -326,7 +329,7 @@ def test_every_word_is_in_a_case(task: str) -> None:
     assert covered.issuperset(trained_words(task))
 
 
-@pytest.mark.parametrize("task", TINY)
+@pytest.mark.parametrize("task", SOME_LONG)
 def test_every_word_trains_and_its_run_can_be_used(task: str, bench: Bench, tmp_path: Path) -> None:
     failures = []
     for number, case in enumerate(cases(task)):
@@ -381,7 +384,7 @@ def test_a_number_where_a_table_is_due_is_refused_in_one_line(task: str, bench: 
             assert_one_line(said, 2, rule)
 
 
-@pytest.mark.parametrize("task", [task for task in TINY if task != "ngram"])
+@pytest.mark.parametrize("task", [task for task in SOME_LONG if task != "ngram"])
 def test_a_dry_run_takes_what_training_takes(task: str, bench: Bench, tmp_path: Path) -> None:
     wanted = [word for word in trained_words(task) if word.split("=")[0].split(".")[-1] in ("norm", "cell")]
     for word in wanted:

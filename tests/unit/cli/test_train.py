@@ -327,6 +327,7 @@ def several(capsys: pytest.CaptureFixture[str], data: Path, folder: Path, *words
     return clearhead(capsys, "train", recipe, "--data", data, *steps, *words)
 
 
+@pytest.mark.long
 def test_seeds_and_a_comparison_with_no_pretraining(
     toy_classifier: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -262,7 +262,9 @@ def test_a_tokenizer_without_marks_is_refused(text: MaskedText) -> None:
         text.training(batch_tokens=20, seed=0, epoch=0)
 
 
-@pytest.mark.parametrize(("kind", "whole_word"), [("byte_bpe", False), ("wordpiece", True)])
+@pytest.mark.parametrize(
+    ("kind", "whole_word"), [("byte_bpe", False), pytest.param("wordpiece", True, marks=pytest.mark.long)]
+)
 def test_wikitext_has_the_published_ratios(shared_data: Path, tmp_path: Path, kind: Any, whole_word: bool) -> None:
     config = DocumentsConfig(separator="heading", markup="wikitext")
     documents = read_documents(shared_data / "wikitext-2", split="valid", config=config)

@@ -181,6 +181,7 @@ def test_over_long_sentences_are_refused(lengths_store: SentenceStore) -> None:
         fit_sentences(lengths_store, limit=2, overlong="drop")
 
 
+@pytest.mark.long
 def test_wikitext_by_sentence(shared_data: Path, tmp_path: Path) -> None:
     config = DocumentsConfig(separator="heading", markup="wikitext")
     documents = read_documents(shared_data / "wikitext-2", split="valid", config=config)

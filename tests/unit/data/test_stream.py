@@ -383,6 +383,7 @@ def test_tiny_shakespeare_exactly_once(shared_data: Path, tmp_path: Path) -> Non
         assert sum(batch.target_count for batch in load(scored)) == len(stream) == 111_540
 
 
+@pytest.mark.long
 def test_wikitext_exactly_once(shared_data: Path, tmp_path: Path) -> None:
     """As one text, which is encoded in parts; and its 1160 blocks of lines, isolated."""
     text = (shared_data / "wikitext-2" / "valid.txt").read_bytes().decode()

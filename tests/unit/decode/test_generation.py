@@ -245,6 +245,7 @@ def test_an_end_or_a_stop_amid_drafted_pieces_ends_the_text() -> None:
     assert len(stop.log_probs) == 3
 
 
+@pytest.mark.long
 @pytest.mark.unchecked
 def test_texts_with_a_draft_have_the_models_own_distribution() -> None:
     """The draft's own would have a statistic of 700."""

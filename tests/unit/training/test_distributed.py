@@ -119,6 +119,7 @@ def test_scores_are_judged_once_and_files_written_once(folders: dict[str, Path])
     assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
 
 
+@pytest.mark.long
 def test_the_dead_are_named_and_torchrun_goes_on_from_the_last_checkpoint(
     tmp_path: Path, toy_data: Path, folders: dict[str, Path]
 ) -> None:

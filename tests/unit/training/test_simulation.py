@@ -1,5 +1,6 @@
 """Steps without content: bytes and products are those that formulas, and a real step, give."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -55,6 +56,7 @@ def test_products_are_six_for_each_weight_and_position() -> None:
     assert least <= found.flops <= least + 1.1 * attention
 
 
+@pytest.mark.long
 def test_what_saves_memory_saves_it() -> None:
     plain = simulate(build, lambda model: loss(model, 64), MachineConfig(), OptimConfig())
     again = simulate(build, lambda model: loss(model, 64), MachineConfig(checkpoint_activations=True), OptimConfig())

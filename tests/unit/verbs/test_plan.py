@@ -29,6 +29,7 @@ def test_every_family_is_forecast(tree: dict[str, object]) -> None:
     assert f"{found.parameters:,} parameters" in found.lines()[0]
 
 
+@pytest.mark.long
 def test_what_begins_with_a_trained_model_has_its_sizes(toy_masked_run: Path, toy_classifier: Path) -> None:
     models = MaskedModel.load(toy_masked_run).model, Classifier.load(toy_classifier).model
     for run, model, task in zip((toy_masked_run, toy_classifier), models, ("masked", "classify"), strict=True):
@@ -77,6 +78,7 @@ def test_devices_share_rows_and_fsdp_shares_states_too() -> None:
     assert any("a batch has 64 rows for 100 devices" in line for line in plan(WIDE, "here", Devices(100)).advice)
 
 
+@pytest.mark.long
 def test_what_would_fit_is_said_and_does() -> None:
     whole = plan(WIDE, "here", Devices())
     limit = int(0.6 * whole.memory["peak"])

@@ -64,6 +64,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
+@pytest.mark.long
 def test_both_tasks_are_learned(text: Path, tmp_path: Path) -> None:
     sizes = {"dropout": 0.0, "position": "rotary", "block": {"attn_dropout": 0.0}}
     train = {"max_steps": 360, "batch_tokens": 1000, "warmup_steps": 20, "lr": 5e-3, "evaluate_every": 0}
