@@ -25,12 +25,13 @@ SETS = {
 }
 EVERYDAY = {"none", "layer", "batch"}  # words that say other things elsewhere
 DEFAULT, THEIRS, SIZE = "what a config has by default", "what a foreign model has", "a rule about sizes"
-INTEROP = dict.fromkeys(("interop/bert.py", "interop/gpt.py", "interop/marian.py"), THEIRS)
+OTHERS = {"export/ctranslate2.py": "what another runtime has; it refuses a new word by itself"}
+ABROAD = {**OTHERS, **dict.fromkeys(("interop/bert.py", "interop/gpt.py", "interop/marian.py"), THEIRS)}
 # where a word of a set may stand besides the file that defines it, and why: nowhere that a new word must be added to
 ALSO = {
-    "norm": {"interop/gpt.py": THEIRS, "models/checks.py": SIZE},
+    "norm": {**OTHERS, "interop/gpt.py": THEIRS, "models/checks.py": SIZE},
     "activation": {
-        **INTEROP,
+        **ABROAD,
         "interop/spelling.py": "Hugging Face's words for those that they have",
         "nn/layer.py": DEFAULT,
         "models/bert.py": DEFAULT,
@@ -42,13 +43,13 @@ ALSO = {
         "inspect/curves.py": "softmax has no curve of one number",
     },
     "attention": {
-        **INTEROP,
+        **ABROAD,
         "nn/layer.py": DEFAULT,
         "models/checks.py": "additive scores have no rotation",
         "models/rnn.py": "attention of a recurrent decoder, a set of its own",
     },
     "position": {
-        **INTEROP,
+        **ABROAD,
         "nn/embedding.py": DEFAULT,
         "models/bert.py": DEFAULT,
         "models/gpt.py": DEFAULT,
