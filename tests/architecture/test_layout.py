@@ -17,7 +17,7 @@ BUDGETS = {
     ("verbs",): 3000,
     ("tasks",): 5350,
     ("evaluate",): 400,
-    ("export",): 420,
+    ("export",): 900,
     ("training",): 2350,
     ("decode",): 2050,
     ("interop",): 1400,

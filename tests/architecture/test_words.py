@@ -25,7 +25,8 @@ SETS = {
 }
 EVERYDAY = {"none", "layer", "batch"}  # words that say other things elsewhere
 DEFAULT, THEIRS, SIZE = "what a config has by default", "what a foreign model has", "a rule about sizes"
-OTHERS = {"export/ctranslate2.py": "what another runtime has; it refuses a new word by itself"}
+RUNTIME = "what another runtime has; it refuses a new word by itself"
+OTHERS = dict.fromkeys(("export/ctranslate2.py", "export/gguf.py"), RUNTIME)
 ABROAD = {**OTHERS, **dict.fromkeys(("interop/bert.py", "interop/gpt.py", "interop/marian.py"), THEIRS)}
 # where a word of a set may stand besides the file that defines it, and why: nowhere that a new word must be added to
 ALSO = {

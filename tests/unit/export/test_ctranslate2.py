@@ -169,9 +169,11 @@ def test_quantized_weights_are_near_and_smaller(quantize: Quantization, near: fl
     assert sizes[quantize] < (0.4 if "int8" in quantize else 0.6) * sizes["float32"]
     spelled = [[[PIECES[piece] for piece in row] for row in rows] for rows in (SOURCES, TARGETS)]
     # read as float32 the numbers are the stored ones; as int8 they are those that their own conversion stores
-    assert_near(*(scores(tmp_path / kind, spelled, "float32") for kind in (quantize, "float32")), near)
+    stored, whole = (scores(tmp_path / kind, spelled, "float32") for kind in (quantize, "float32"))
+    assert_near(stored, whole, near)
     if "int8" in quantize:
-        assert_near(*(scores(tmp_path / kind, spelled, quantize) for kind in (quantize, "float32")), 1e-6)
+        stored, converted = (scores(tmp_path / kind, spelled, quantize) for kind in (quantize, "float32"))
+        assert_near(stored, converted, 1e-6)
 
 
 def scores(folder: Path, spelled: list[list[list[str]]], kind: str) -> torch.Tensor:
