@@ -8,8 +8,8 @@ from typing import Any, cast, get_args
 
 from clearhead.data.documents import Split
 from clearhead.data.labelled import LabelledText, Labels, Line, read_labelled
-from clearhead.data.labelled_batches import LabelledReport
-from clearhead.errors import DataError, UsageError
+from clearhead.data.labelled_batches import LabelledReport, LabelledRows
+from clearhead.errors import DataError, OnError, UsageError, attempt_each, refuse
 from clearhead.evaluate.classification import ClassificationScores, confusion_text, draw_confusion
 from clearhead.models.bert import BertClassifier
 from clearhead.runs.opened import SavedRun
@@ -113,26 +113,42 @@ class Classifier:
         step = run.load_into(model)
         return cls(recipe, parts.tokenizer, parts.labels, model.to(target).eval(), step)
 
-    def classify(self, given: Sequence[Given], *, name: str = "text", first: int = 1) -> list[Classification]:
+    def classify(self, given: Sequence[Given], *, on_error: OnError = refuse) -> list[Classification]:
         """Classifies texts or pairs, in order; the result for a text does not depend on the others.
 
         Args:
             given: texts, or pairs of texts, as the run was trained on.
-            name: what errors call a text.
-            first: number of the first text in errors.
+            on_error: called for a text that is empty, is a pair where the run takes single texts (or the reverse), is
+                too long under the policy ``error`` of the recipe or has a lone surrogate; it then has neither label nor
+                score. Without it such a text is an error.
 
         Raises:
-            DataError: a text is empty, is a pair where the run takes single texts (or the reverse), or is too long
-                under the policy ``error`` of the recipe.
+            DataError: a text cannot be classified, and there is no ``on_error``.
         """
         if not given:
             return []
         pairs = not isinstance(given[0], str) if self.labels.pairs is None else self.labels.pairs
-        lines = [_line(text, f"{name} {number}", pairs=pairs) for number, text in enumerate(given, first)]
-        source = encode(LabelledText(lines, (), name, 0), self.recipe, self.tokenizer)
+        judged = [_unjudged(text) for text in given]
+        lines = attempt_each(lambda text: _line(text, pairs=pairs), given, on_error)
+        numbered = [(number, line) for number, line in enumerate(lines) if line is not None]
+        try:
+            source = self._encode(numbered)
+        except DataError:  # of one or several, which the others need not wait for
+            alone = attempt_each(
+                lambda pair: (pair[0], self._encode([pair])),
+                numbered,
+                lambda at, error: on_error(numbered[at][0], error),
+            )
+            good = {pair[0] for pair in alone if pair}
+            numbered = [pair for pair in numbered if pair[0] in good]
+            source = self._encode(numbered)
+        if source is None:
+            return judged
         predicted = predict(self.model, source, self.labels, batch_tokens=self.recipe.train.batch_tokens)
-        cut = source.rows.cut.tolist()
-        return [self._judged(*row) for row in zip(lines, predicted.tolist(), cut, strict=True)]
+        rows = zip(numbered, predicted.tolist(), source.rows.cut.tolist(), strict=True)
+        for (number, line), values, dropped in rows:
+            judged[number] = self._judged(line, values, dropped)
+        return judged
 
     def evaluate(self, data: Path, split: str) -> ClassifierEvaluation:
         """Scores all lines of a split.
@@ -156,6 +172,11 @@ class Classifier:
         loss = monitored(scores, self.labels)["loss"]
         return ClassifierEvaluation(split, source.report, scores, loss, len(text) / seconds)
 
+    def _encode(self, numbered: Sequence[tuple[int, Line]]) -> LabelledRows | None:
+        """Encodes lines; None if there are none. Raises DataError if the model cannot read one of them."""
+        lines = [line for _, line in numbered]
+        return encode(LabelledText(lines, (), "", 0), self.recipe, self.tokenizer) if lines else None
+
     def _judged(self, line: Line, values: list[float], dropped: int) -> Classification:
         shares = dict(zip(self.labels.classes, values, strict=False))
         label = max(shares, key=shares.__getitem__) if shares else None
@@ -163,11 +184,16 @@ class Classifier:
         return Classification(line.text, line.pair, label, value, shares, dropped)
 
 
-def _line(given: Given, where: str, *, pairs: bool) -> Line:
+def _unjudged(given: Given) -> Classification:
+    text, pair = (given, None) if isinstance(given, str) else given
+    return Classification(text, pair, None, float("nan"), {})
+
+
+def _line(given: Given, *, pairs: bool) -> Line:
     text, pair = (given, None) if isinstance(given, str) else given
     if (pair is not None) != pairs:
         rule = "one text, but the run is for pairs" if pair is None else "two texts, but the run is for single ones"
-        raise DataError(f"{where}: {rule}")
+        raise DataError(rule)
     if not text.strip() or (pair is not None and not pair.strip()):
-        raise DataError(f"{where}: the text is empty")
-    return Line(where, "0", text, pair)
+        raise DataError("the text is empty")
+    return Line(repr(text[:40]), "0", text, pair)

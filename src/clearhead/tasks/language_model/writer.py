@@ -5,6 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from clearhead.decode.sampling import SamplingConfig
 from clearhead.decode.search import SearchConfig, beam_search
 from clearhead.decode.trace import MakeMeter, TraceStep, text_reader, trace_greedy
 from clearhead.decode.tree import BeamTree, grow_tree
-from clearhead.errors import ModelError, UsageError
+from clearhead.errors import ModelError, OnError, UsageError, attempt_each, refuse
 from clearhead.progress import silent
 from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter
 from clearhead.text.phrase_book import PhraseBook
@@ -63,6 +64,20 @@ class TextModel(ABC):
         draft: "TextModel | None" = None,
         on_text: Callable[[int, str], object] = silent,
     ) -> list[Generation]:
+        """Continues each prompt as ``generate_each`` does, and returns the texts of all prompts in one list."""
+        ranked = self.generate_each(prompts, config, sampling=sampling, draft=draft, on_text=on_text)
+        return [text for texts in ranked for text in texts]
+
+    def generate_each(
+        self,
+        prompts: Sequence[str],
+        config: GenerationConfig = DEFAULT,
+        *,
+        sampling: SamplingConfig = PLAIN,
+        draft: "TextModel | None" = None,
+        on_text: Callable[[int, str], object] = silent,
+        on_error: OnError = refuse,
+    ) -> list[list[Generation]]:
         """Continues each prompt; an empty prompt starts a new text.
 
         The texts of a prompt depend on that prompt, the settings and the seed, and not on the other prompts.
@@ -73,23 +88,30 @@ class TextModel(ABC):
             sampling: how pieces are sampled; a beam search uses only its ``no_repeat_ngram``.
             draft: a smaller model of any kind with the same tokenizer, for speculative decoding: greedy texts stay the
                 same, sampled ones keep their distribution, and generation is faster if its proposals are often right.
-            on_text: called with the index of a text in the results and its next part, during generation.
+            on_text: called with the number of a text, of all that are written, and its next part, during generation.
+            on_error: called for a prompt that is too long under ``error`` or has a lone surrogate, which then gets no
+                text; without it such a prompt is an error.
 
         Returns:
-            ``n`` texts for each prompt, in the order of the prompts; those of a beam search best first.
+            For each prompt its ``n`` texts; those of a search best first, and fewer where the vocabulary is small.
 
         Raises:
-            UsageError: a setting is wrong or conflicts with another, or a prompt is too long under ``error``.
+            UsageError: a setting is wrong or conflicts with another.
+            DataError: a prompt cannot be continued, and there is no ``on_error``.
             ModelError: the logits have NaN, or the draft has another tokenizer.
         """
         config = parse(GenerationConfig, as_tree(config), source="generation")
         sampling = parse(SamplingConfig, as_tree(sampling), source="sampling")
         self._check(config, sampling, draft)
         sampler = self._sampler(config, sampling)
-        read = [Prompt.of(text, self.tokenizer, config, context=self.context, marks=self.marks) for text in prompts]
+        read = attempt_each(
+            lambda text: Prompt.of(text, self.tokenizer, config, context=self.context, marks=self.marks),
+            prompts,
+            on_error,
+        )
         writers = [
             TextWriter(prompt, self.tokenizer, stop=config.stop, on_text=functools.partial(on_text, number))
-            for number, prompt in enumerate(prompt for prompt in read for _ in range(config.n))
+            for number, prompt in enumerate(prompt for prompt in read if prompt for _ in range(config.n))
         ]
         continuations: Sequence[Continuation | None]
         if config.beam:
@@ -98,11 +120,11 @@ class TextModel(ABC):
             continuations = self._draft(draft, writers, sampler, config)
         else:
             continuations = self._draw(writers, sampler, config)
-        return [
-            writer.finish(continuation)
+        written = (
+            writer.finish(continuation) if continuation else None
             for writer, continuation in zip(writers, continuations, strict=True)
-            if continuation
-        ]
+        )
+        return [[text for text in islice(written, config.n) if text] if prompt else [] for prompt in read]
 
     def beam_tree(self, prompt: str, config: GenerationConfig) -> tuple[list[int], BeamTree]:
         """Returns the pieces of a prompt and every hypothesis of the search that ``generate`` makes with a beam."""
