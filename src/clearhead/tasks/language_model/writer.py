@@ -3,13 +3,16 @@
 import functools
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, overload
 
 import numpy as np
 import torch
+from annotated_types import Ge
 
+from clearhead.arguments import checked
 from clearhead.config import as_tree, parse
 from clearhead.data.batching import sequential_batches
 from clearhead.decode.generation import Continuation, generate, speculate
@@ -22,6 +25,7 @@ from clearhead.decode.tree import BeamTree, grow_tree
 from clearhead.errors import ModelError, UsageError
 from clearhead.progress import silent
 from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter
+from clearhead.tasks.loaded import Loaded
 from clearhead.text.phrase_book import PhraseBook
 from clearhead.text.tokenizer import Tokenizer
 
@@ -29,7 +33,7 @@ BATCH_TOKENS, BATCH_ROWS = 8192, 64  # pieces of prompts and texts in one cache,
 DEFAULT, PLAIN = GenerationConfig(), SamplingConfig()
 
 
-class TextModel(ABC):
+class TextModel(Loaded, ABC):
     """A language model with its tokenizer, ready to generate text."""
 
     tokenizer: Tokenizer
@@ -54,21 +58,44 @@ class TextModel(ABC):
             DataError: the text has a lone surrogate.
         """
 
-    def generate(
+    @overload
+    def generate(  # type: ignore[overload-overlap]
         self,
-        prompts: Sequence[str],
+        prompts: str,
         config: GenerationConfig = DEFAULT,
         *,
         sampling: SamplingConfig = PLAIN,
         draft: "TextModel | None" = None,
         on_text: Callable[[int, str], object] = silent,
-    ) -> list[Generation]:
-        """Continues each prompt; an empty prompt starts a new text.
+    ) -> Generation: ...
+
+    @overload
+    def generate(
+        self,
+        prompts: Iterable[str],
+        config: GenerationConfig = DEFAULT,
+        *,
+        sampling: SamplingConfig = PLAIN,
+        draft: "TextModel | None" = None,
+        on_text: Callable[[int, str], object] = silent,
+    ) -> list[Generation]: ...
+
+    @checked
+    def generate(
+        self,
+        prompts: str | Iterable[str],
+        config: GenerationConfig = DEFAULT,
+        *,
+        sampling: SamplingConfig = PLAIN,
+        draft: "TextModel | None" = None,
+        on_text: Callable[[int, str], object] = silent,
+    ) -> Generation | list[Generation]:
+        """Continues a prompt, or each of several; an empty prompt starts a new text.
 
         The texts of a prompt depend on that prompt, the settings and the seed, and not on the other prompts.
 
         Args:
-            prompts: of any mix of lengths.
+            prompts: a prompt, or several of any mix of lengths.
             config: length and number of the texts, stop strings, banned words, beam.
             sampling: how pieces are sampled; a beam search uses only its ``no_repeat_ngram``.
             draft: a smaller model of any kind with the same tokenizer, for speculative decoding: greedy texts stay the
@@ -76,14 +103,22 @@ class TextModel(ABC):
             on_text: called with the index of a text in the results and its next part, during generation.
 
         Returns:
-            ``n`` texts for each prompt, in the order of the prompts; those of a beam search best first.
+            For a string the text that continues it. For anything else a list with ``n`` texts for each prompt, in the
+            order of the prompts; those of a beam search best first.
 
         Raises:
-            UsageError: a setting is wrong or conflicts with another, or a prompt is too long under ``error``.
+            UsageError: an argument or a setting is wrong or conflicts with another, a prompt is too long under
+                ``error``, or a string is to have several texts (``n``), which only a list of prompts has.
             ModelError: the logits have NaN, or the draft has another tokenizer.
         """
         config = parse(GenerationConfig, as_tree(config), source="generation")
         sampling = parse(SamplingConfig, as_tree(sampling), source="sampling")
+        if isinstance(prompts, str):
+            if config.n > 1:
+                raise UsageError(
+                    f"n = {config.n}: a prompt that is a string has one text, put it in a list for several"
+                )
+            return self.generate([prompts], config, sampling=sampling, draft=draft, on_text=on_text)[0]
         self._check(config, sampling, draft)
         sampler = self._sampler(config, sampling)
         read = [Prompt.of(text, self.tokenizer, config, context=self.context, marks=self.marks) for text in prompts]
@@ -104,6 +139,7 @@ class TextModel(ABC):
             if continuation
         ]
 
+    @checked
     def beam_tree(self, prompt: str, config: GenerationConfig) -> tuple[list[int], BeamTree]:
         """Returns the pieces of a prompt and every hypothesis of the search that ``generate`` makes with a beam."""
         sampler, eos_id = self._sampler(config, PLAIN), self.tokenizer.ids.eos
@@ -119,8 +155,9 @@ class TextModel(ABC):
         )
         return read, tree
 
+    @checked
     def trace(
-        self, prompt: str, config: GenerationConfig, *, top: int = 5, meter: MakeMeter | None = None
+        self, prompt: str, config: GenerationConfig, *, top: Annotated[int, Ge(0)] = 5, meter: MakeMeter | None = None
     ) -> list[TraceStep]:
         """Follows a prompt through every step of greedy generation, within the context; see ``trace_greedy``."""
         read = Prompt.of(prompt, self.tokenizer, config, context=self.context, marks=self.marks).ids

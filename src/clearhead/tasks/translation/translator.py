@@ -2,88 +2,44 @@
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Any, Unpack, overload
 
-import numpy as np
 import torch
+from annotated_types import Ge
 
-from clearhead.data.batching import sequential_batches
+from clearhead.arguments import Count, checked
+from clearhead.config import as_tree, parse
 from clearhead.data.translation import collate, collate_sources
 from clearhead.decode.constraints import Constraints, avoid
 from clearhead.decode.decoding import start_decoding
 from clearhead.decode.rules import Rule, forbid, force_prefix
 from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
-from clearhead.decode.trace import MakeMeter, TraceStep, trace_greedy, translation_reader
+from clearhead.decode.trace import MakeMeter, trace_greedy, translation_reader
 from clearhead.decode.tree import BeamTree, grow_tree
-from clearhead.engine.choose import choose
+from clearhead.engine.choose import Weights, choose
 from clearhead.errors import DataError
 from clearhead.evaluate.translation import default_tokenize
-from clearhead.models.transformer import Transformer
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import Tokenizers, load_both_sides
 from clearhead.tasks.family import open_for
+from clearhead.tasks.loaded import Loaded
 from clearhead.tasks.translation.alignment import attention_to_source, source_shapes
+from clearhead.tasks.translation.batches import batches_to_decode
 from clearhead.tasks.translation.recipe import WORDS, Net, TranslationRecipe, build_translator, parse_translation
+from clearhead.tasks.translation.result import SearchOptions, Trace, TranslateOptions, Translation
 from clearhead.text.normalize import denormalize
 from clearhead.text.overlong import OverlongSource
 from clearhead.text.phrase_book import Demand, PhraseBook, Phrases
 from clearhead.text.sentences import split_sentences
 from clearhead.text.special import SpecialIds
-from clearhead.training.device import pick_device
-
-BATCH_TOKENS = 4096  # source pieces times beams that are decoded together
+from clearhead.training.device import Device, pick_device
 
 
 @dataclass(frozen=True)
-class Translation:
-    """One translation of one text."""
-
-    text: str
-    score: float
-    """Sum of ``log_probs``, in nats."""
-    rank_score: float
-    """Score with its length penalty."""
-    pieces: list[str]
-    """Target pieces, including the end mark if the model generated it."""
-    log_probs: list[float]
-    """The log-probability of each piece, in nats."""
-    source_pieces: list[str]
-    """Source pieces, with the end mark."""
-    complete: bool = True
-    """False if the translation reached the length limit before an end mark."""
-    alignment: list[int] | None = None
-    """For each target piece the source piece with the most attention; None unless asked for."""
-    parts: int = 1
-    """How many parts the text was split into because it was too long."""
-    dropped: int = 0
-    """Source pieces left out under the policy ``truncate``."""
-    unmet: list[str] = field(default_factory=list)
-    """Required phrases that it does not contain."""
-    source_ids: list[int] = field(default_factory=list, repr=False)
-    """Source pieces as ids, without the end mark."""
-    target_ids: list[int] = field(default_factory=list, repr=False)
-    """Ids of ``pieces``."""
-
-
-@dataclass(frozen=True)
-class Trace:
-    """One sentence followed through the model."""
-
-    text: str
-    translation: str
-    source_pieces: list[str]
-    source_ids: list[int]
-    shapes: dict[str, list[int]]
-    """The output shapes of the embedding and each encoder layer, and the shapes of the decoder's inputs."""
-    steps: list[TraceStep]
-    pieces: dict[int, str]
-    """Readable form of every target id in ``steps``."""
-
-
-@dataclass(frozen=True)
-class Translator:
+class Translator(Loaded):
     """A model with its tokenizers, ready to translate; see ``load``."""
 
     recipe: TranslationRecipe
@@ -92,11 +48,12 @@ class Translator:
     device: torch.device
     step: int = 0
     """Training step of the weights."""
-    packed: Transformer | None = None
-    """A copy of ``model`` for decoding on a CPU; None decodes with ``model`` itself."""
+    weights: Weights | None = None
+    """How a CPU holds them for decoding, in a packed copy that the first text makes; None takes ``model`` itself."""
 
     @classmethod
-    def load(cls, run: Path, *, checkpoint: str = "best", device: str = "auto") -> "Translator":
+    @checked
+    def load(cls, run: str | Path, *, checkpoint: str = "best", device: Device = "auto") -> "Translator":
         """Loads a run's weights (their moving average where one was kept).
 
         Args:
@@ -110,31 +67,54 @@ class Translator:
         return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device)
 
     @classmethod
-    def from_run(cls, run: SavedRun, *, device: str = "auto") -> "Translator":
+    def from_run(cls, run: SavedRun, *, device: Device = "auto") -> "Translator":
         """Loads a run that is open; see ``load``."""
         recipe, parts = parse_translation(run.tree, run.source), load_both_sides(run.trained_path)
         target, model = pick_device(device), build_translator(recipe, parts.sizes)
         step = run.load_into(model)
         model = model.to(target).eval()
-        packed = choose(model).prepare() if isinstance(model, Transformer) else None
-        return cls(recipe, parts.both, model, target, step, packed)
+        packed = choose(model).engine == "packed"
+        return cls(recipe, parts.both, model, target, step, "float32" if packed else None)
 
+    @functools.cached_property
+    def writer(self) -> Net:
+        """The model that decodes: ``model``, or its packed copy."""
+        return (None if self.weights is None else choose(self.model, self.weights).prepare()) or self.model
+
+    @overload
+    def translate(self, texts: str, **options: Unpack[TranslateOptions]) -> Translation: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def translate(self, texts: Iterable[str], **options: Unpack[TranslateOptions]) -> list[Translation]: ...
+
+    @overload
+    def translate(self, texts: str, *, n_best: int, **options: Unpack[TranslateOptions]) -> list[Translation]: ...  # type: ignore[overload-overlap]
+
+    @overload
     def translate(
+        self, texts: Iterable[str], *, n_best: int, **options: Unpack[TranslateOptions]
+    ) -> list[list[Translation]]: ...
+
+    @checked
+    def translate(  # noqa: PLR0913 - all that a caller may want of a translation, by name
         self,
-        texts: Sequence[str],
+        texts: str | Iterable[str],
         *,
-        beam: int = 5,
+        n_best: Count | None = None,
+        beam: Count = 5,
         length_penalty: float = 1.0,
         prefix: str = "",
         overlong: OverlongSource = "split",
         require: Phrases = (),
         avoid: Phrases = (),
         alignment: bool = False,
-    ) -> list[Translation]:
-        """Translates each text; results are in the order of ``texts`` and an empty text stays empty.
+    ) -> Any:
+        """Translates a text, or each of several; results are in the order of ``texts`` and an empty text stays empty.
 
         Args:
-            texts: source texts of any mix of lengths; the result for a text does not depend on the others.
+            texts: a source text, or several of any mix of lengths; the result for a text does not depend on the others.
+            n_best: return a list of so many translations of each text, best first, in place of the best one; the beam
+                is at least as wide.
             beam: hypotheses per sentence; 1 is greedy.
             length_penalty: see ``SearchConfig``.
             prefix: text that every translation begins with.
@@ -144,30 +124,51 @@ class Translator:
                 not fit are in ``unmet``. The beam is widened by the number of their pieces.
             avoid: phrases that no translation may contain, likewise.
             alignment: whether to fill ``alignment``.
-        """
-        config = SearchConfig(beam, 1, length_penalty)
-        ranked = self.n_best(texts, config, prefix=prefix, overlong=overlong, require=require, avoid=avoid)
-        best = [hypotheses[0] for hypotheses in ranked]
-        return [self.aligned(translation) for translation in best] if alignment else best
 
+        Returns:
+            For a string its translation, for anything else a list with the translation of each text.
+
+        Raises:
+            UsageError: an argument is wrong.
+            DataError: a text, the prefix or a phrase cannot be used.
+        """
+        config = SearchConfig(max(beam, n_best or 1), n_best or 1, length_penalty)
+        lines = [texts] if isinstance(texts, str) else list(texts)
+        ranked = self.n_best(lines, config, prefix=prefix, overlong=overlong, require=require, avoid=avoid)
+        if alignment:
+            ranked = [[self.aligned(translation) for translation in each] for each in ranked]
+        results: list[Any] = ranked if n_best else [each[0] for each in ranked]
+        return results[0] if isinstance(texts, str) else results
+
+    @overload
+    def n_best(self, texts: str, config: SearchConfig, **options: Unpack[SearchOptions]) -> list[Translation]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def n_best(
+        self, texts: Iterable[str], config: SearchConfig, **options: Unpack[SearchOptions]
+    ) -> list[list[Translation]]: ...
+
+    @checked
     def n_best(
         self,
-        texts: Sequence[str],
+        texts: str | Iterable[str],
         config: SearchConfig,
         *,
         prefix: str = "",
         overlong: OverlongSource = "split",
         require: Phrases = (),
         avoid: Phrases = (),
-    ) -> list[list[Translation]]:
-        """Returns up to ``config.n_best`` translations of each text, best first.
+    ) -> list[Translation] | list[list[Translation]]:
+        """Returns up to ``config.n_best`` translations of a text, or of each of several, best first.
 
         If a text had to be split, the first result joins the best translations of its parts, the second the second
         best, and so on. A required phrase is then not enforced, as it is not known which part it belongs to; it may be
         unmet.
         """
-        start = self._prefix(prefix)
-        demands = [Demand()] * len(texts)
+        if isinstance(texts, str):
+            return self.n_best([texts], config, prefix=prefix, overlong=overlong, require=require, avoid=avoid)[0]
+        texts, config = list(texts), parse(SearchConfig, as_tree(config), source="search")
+        start, demands = self._prefix(prefix), [Demand()] * len(texts)
         if require or avoid:
             room = self.recipe.model.max_seq_len - len(start) - 1
             demands = self._phrases.demands(require, avoid, count=len(texts), prefix=prefix, room=room)
@@ -184,8 +185,9 @@ class Translator:
             for (pieces, dropped), demand in zip(parts, demands, strict=True)
         ]
 
+    @checked
     def alternatives(
-        self, text: str, count: int = 5, *, prefix: str = "", beam: int = 5, length_penalty: float = 1.0
+        self, text: str, count: Count = 5, *, prefix: str = "", beam: Count = 5, length_penalty: float = 1.0
     ) -> list[Translation]:
         """Returns translations that differ in the first piece after ``prefix``: its ``count`` most probable ones."""
         ids = self._parts(text, "error")[0][0]
@@ -199,12 +201,13 @@ class Translator:
             logits[self._forbidden] = float("-inf")
         firsts = logits.topk(min(count, self.model.vocab_size - len(self._forbidden))).indices.tolist()
         prefixes = [[*start, first] for first in firsts if first != self._ids.eos]
-        config = SearchConfig(beam, 1, length_penalty)
+        config = parse(SearchConfig, {"beam": beam, "length_penalty": length_penalty}, source="search")
         searched = self._decode([ids] * len(prefixes), config, prefixes, [Demand()] * len(prefixes))
         return sorted((ranked[0] for ranked in searched), key=lambda translation: -translation.rank_score)
 
+    @checked
     @torch.inference_mode()
-    def trace(self, text: str, *, top: int = 5, meter: MakeMeter | None = None) -> Trace:
+    def trace(self, text: str, *, top: Annotated[int, Ge(0)] = 5, meter: MakeMeter | None = None) -> Trace:
         """Follows a text through tokenizer, encoder and every greedy decoder step; ``meter``: see ``trace_greedy``."""
         ids = self._parts(text, "error")[0][0]
         if not ids:
@@ -227,6 +230,7 @@ class Translator:
         pieces = self.tokenizers.src.pieces(source)
         return Trace(text, self._line(chosen), pieces, source, source_shapes(self.model, src_ids), steps, names)
 
+    @checked
     def beam_tree(self, text: str, config: SearchConfig) -> tuple[list[int], BeamTree]:
         """Returns the pieces of a text and every hypothesis of the search that ``n_best`` makes for it."""
         ids = self._parts(text, "error")[0][0]
@@ -234,7 +238,7 @@ class Translator:
             raise DataError(f"text {text!r}: there is nothing to translate")
         src_ids, special = collate_sources([ids])[0].to(self.device), self._ids
         with torch.inference_mode():
-            decoding = start_decoding(self.packed or self.model, src_ids, None, beam=config.beam)
+            decoding = start_decoding(self.writer, src_ids, None, beam=config.beam)
         limit, rules = self._limit(len(ids), 0), [forbid(self._forbidden)]
         tree = grow_tree(
             decoding, config, limit=limit, bos_id=special.bos, eos_id=special.eos, rules=rules, device=self.device
@@ -296,14 +300,14 @@ class Translator:
     ) -> list[list[Translation]]:
         """Translates encoded sources in batches of like length; an empty one gives an empty translation."""
         translations: list[list[Translation]] = [[Translation("", 0.0, 0.0, [], [], [])]] * len(sources)
-        for batch, beam in _batches(sources, demands, config.beam):
+        for batch, beam in batches_to_decode(sources, demands, config.beam):
             src_ids, src_mask = collate_sources([sources[row] for row in batch], special=self._ids)
             src_mask = None if src_mask is None else src_mask.to(self.device)
             forced, asked = [prefixes[row] for row in batch], [demands[row] for row in batch]
             fixed = [len(prefix) + demand.pieces for prefix, demand in zip(forced, asked, strict=True)]
             limits = [self._limit(len(sources[row]), count) for row, count in zip(batch, fixed, strict=True)]
             with torch.inference_mode():
-                decoding = start_decoding(self.packed or self.model, src_ids.to(self.device), src_mask, beam=beam)
+                decoding = start_decoding(self.writer, src_ids.to(self.device), src_mask, beam=beam)
             hypotheses = beam_search(
                 decoding,
                 replace(config, beam=beam),
@@ -358,6 +362,7 @@ class Translator:
             joined.append(replace(whole, unmet=unmet))
         return joined
 
+    @checked
     def aligned(self, translation: Translation) -> Translation:
         """Fills ``alignment``: for each target piece the source piece with the most attention.
 
@@ -370,19 +375,6 @@ class Translator:
         weights = attention_to_source(self.model, batch.src_ids, batch.tgt_ids)
         best = weights[: len(translation.pieces)].argmax(dim=1).tolist()
         return replace(translation, alignment=[int(piece) for piece in best])
-
-
-def _batches(sources: list[list[int]], demands: list[Demand], beam: int) -> Iterator[tuple[list[int], int]]:
-    """Yields rows to decode together, with their beam.
-
-    The beam is widened by the number of required pieces, so that each bank of ``Constraints`` has a place in it. Texts
-    with different beams are decoded separately, so that no result depends on another text.
-    """
-    for pieces in sorted({demand.pieces for demand in demands}):
-        rows = np.array([row for row, ids in enumerate(sources) if ids and demands[row].pieces == pieces], np.int64)
-        lengths = np.array([len(sources[row]) for row in rows], dtype=np.int32)
-        plan = sequential_batches(lengths, batch_tokens=max(BATCH_TOKENS // (beam + pieces), 1))
-        yield from ((rows[plan[index]].tolist(), beam + pieces) for index in range(len(plan)))
 
 
 def _joined(parts: Sequence[Translation], between: str) -> Translation:
