@@ -141,6 +141,8 @@ def _fit_tuple(value: Any, kind: Any, where: str) -> tuple[Any, ...]:
 
 def _one_of(value: Any, kind: Any, where: str) -> Any:
     """Fits a value to the first member of a union that takes it; of a list whose item is wrong, the item is named."""
+    if Any in get_args(kind):
+        return value
     value = list(value) if isinstance(value, Iterator) else value  # it can be read once only, and members each read it
     nearest_first: list[_WrongArgumentError] = []
     for member in get_args(kind):
