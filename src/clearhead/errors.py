@@ -20,6 +20,10 @@ class UsageError(ClearheadError):
     exit_code = 2
 
 
+class SettingError(UsageError, ValueError):
+    """Settings of one config that do not go together; a ValueError too, which pydantic gathers with all others."""
+
+
 class DataError(ClearheadError):
     """Data that cannot be used: missing, empty, of unequal length, not UTF-8, too long."""
 

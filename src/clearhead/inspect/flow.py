@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from clearhead.arguments import checked
 from clearhead.drawing.report import Curves, Note, Part, Table, View
 from clearhead.inspect.call import Batch, Loss, mean_output, no_progress, untouched
 
@@ -91,6 +92,7 @@ class GradientsView(View):
         return parts
 
 
+@checked
 def gradients(
     model: nn.Module,
     batches: Sequence[Batch] | Batch,

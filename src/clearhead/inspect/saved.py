@@ -9,6 +9,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from clearhead.arguments import checked
 from clearhead.checkpoint import checkpoints_of
 from clearhead.drawing.report import Note, Part, Table, View, amount
 from clearhead.errors import ModelError
@@ -73,6 +74,7 @@ class CheckpointView(View):
         return parts
 
 
+@checked
 def checkpoint(*folders: Path | str, missing: tuple[str, ...] = ()) -> CheckpointView:
     """Lists the contents of saved models from the headers of their files; no tensor is read.
 

@@ -21,7 +21,7 @@ from clearhead.runs.text_parts import ModelSizes, TextParts, load_text_parts
 from clearhead.tasks.imported import Imported
 from clearhead.tasks.sample import Sample
 from clearhead.tasks.warm_start import Start, open_start, start_of
-from clearhead.training.device import pick_device
+from clearhead.training.device import Device, pick_device
 from clearhead.training.job import GradientJob, Job, fresh_state
 from clearhead.training.step import SizedBatch
 
@@ -164,7 +164,7 @@ class Family(ABC, Generic[R, T]):
         """
 
     @abstractmethod
-    def load(self, run: SavedRun, *, device: str = "auto") -> T:
+    def load(self, run: SavedRun, *, device: Device = "auto") -> T:
         """Loads a trained run.
 
         Raises:
@@ -312,15 +312,20 @@ class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
         """
 
 
-def open_for(words: tuple[str, ...], run: Path, *, checkpoint: str) -> SavedRun:
+def open_for(words: tuple[str, ...], run: str | Path, *, checkpoint: str) -> SavedRun:
     """Opens a run of one family.
 
     Raises:
         ModelError: ``run`` is not a run directory, or its task is not in ``words``.
     """
-    opened = SavedRun.open(run, checkpoint=checkpoint)
-    if opened.task in VERB_OF and opened.task not in words:
-        raise ModelError(
-            f"run {str(run)!r} is for the task {opened.task}, not {words[0]}: use clearhead {VERB_OF[opened.task]}"
-        )
+    opened = SavedRun.open(Path(run), checkpoint=checkpoint)
+    check_task(opened, words)
     return opened
+
+
+def check_task(run: SavedRun, words: tuple[str, ...]) -> None:
+    """Raises ModelError if the task of a run is not in ``words``."""
+    if run.task in VERB_OF and run.task not in words:
+        raise ModelError(
+            f"run {str(run.path)!r} is for the task {run.task}, not {words[0]}: use clearhead {VERB_OF[run.task]}"
+        )

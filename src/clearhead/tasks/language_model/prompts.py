@@ -6,9 +6,10 @@ from typing import Annotated
 
 from annotated_types import Ge
 
+from clearhead.brief import Brief
 from clearhead.decode.generation import Continuation, Reason
 from clearhead.decode.streaming import CONTEXT, StopStrings, TextStream
-from clearhead.errors import DataError
+from clearhead.errors import DataError, SettingError
 from clearhead.text.overlong import OverlongPrompt
 from clearhead.text.tokenizer import Tokenizer
 
@@ -38,11 +39,11 @@ class GenerationConfig:
 
     def __post_init__(self) -> None:
         if self.beam and self.n > self.beam:
-            raise ValueError(f"n = {self.n}: must be at most beam = {self.beam}")
+            raise SettingError(f"n = {self.n}: must be at most beam = {self.beam}")
 
 
 @dataclass(frozen=True)
-class Generation:
+class Generation(Brief):
     """One text that continues a prompt."""
 
     prompt: str

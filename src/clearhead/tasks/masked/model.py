@@ -1,9 +1,10 @@
 """A trained masked language model: loads a run, predicts masked pieces, and embeds texts."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -11,25 +12,28 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
+from clearhead.arguments import Count, checked
+from clearhead.brief import Brief
 from clearhead.data.batching import sequential_batches
 from clearhead.data.segments import check_marks, collate_segments, marks
-from clearhead.errors import DataError, ModelError, OnError, UsageError, attempt_each, refuse
+from clearhead.errors import DataError, ModelError, OnError, attempt_each, refuse
 from clearhead.models.bert import BertPretraining, mean_of
 from clearhead.progress import silent
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import load_text_parts
 from clearhead.tasks.family import open_for
+from clearhead.tasks.loaded import Loaded
 from clearhead.tasks.masked.recipe import WORDS, MaskedRecipe, build_masked, parse_masked
 from clearhead.text.overlong import OverlongText
 from clearhead.text.special import ABSENT, MASK
 from clearhead.text.tokenizer import Tokenizer
-from clearhead.training.device import pick_device
+from clearhead.training.device import Device, pick_device
 
 BATCH_TOKENS = 4096  # pieces and marks, padding included, that are read at once
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Candidate(Brief):
     """A prediction for a mask."""
 
     piece: str
@@ -41,7 +45,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Filled:
+class Filled(Brief):
     """The predictions for the masks of a text."""
 
     prompt: str
@@ -53,7 +57,7 @@ class Filled:
 
 
 @dataclass(frozen=True)
-class MaskedModel:
+class MaskedModel(Loaded):
     """A BERT with its tokenizer; see ``load``."""
 
     recipe: MaskedRecipe
@@ -64,7 +68,8 @@ class MaskedModel:
     """Training step of the weights."""
 
     @classmethod
-    def load(cls, run: Path, *, checkpoint: str = "best", device: str = "auto") -> "MaskedModel":
+    @checked
+    def load(cls, run: str | Path, *, checkpoint: str = "best", device: Device = "auto") -> "MaskedModel":
         """Loads a run's weights (their moving average where one was kept).
 
         Args:
@@ -78,7 +83,7 @@ class MaskedModel:
         return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device)
 
     @classmethod
-    def from_run(cls, run: SavedRun, *, device: str = "auto") -> "MaskedModel":
+    def from_run(cls, run: SavedRun, *, device: Device = "auto") -> "MaskedModel":
         """Loads a run that is open; see ``load``."""
         recipe, parts = parse_masked(run.tree, run.source), load_text_parts(run.trained_path)
         target = pick_device(device)
@@ -87,9 +92,18 @@ class MaskedModel:
         step = run.load_into(model)
         return cls(recipe, parts.tokenizer, model.to(target).eval(), target, step)
 
+    @overload
+    def fill(self, texts: str, *, top_k: int = 5, on_error: OnError = refuse) -> Filled: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def fill(self, texts: Iterable[str], *, top_k: int = 5, on_error: OnError = refuse) -> list[Filled]: ...
+
+    @checked
     @torch.inference_mode()
-    def fill(self, texts: Sequence[str], *, top_k: int = 5, on_error: OnError = refuse) -> list[Filled]:
-        """Predicts the piece at each ``[MASK]`` (or the tokenizer's own name for it) of each text.
+    def fill(
+        self, texts: str | Iterable[str], *, top_k: Count = 5, on_error: OnError = refuse
+    ) -> Filled | list[Filled]:
+        """Predicts the piece at each ``[MASK]`` (or the tokenizer's own name for it) of a text, or of each of several.
 
         A mask stands for one piece. A space before it is part of that piece, as in pieces that begin a word.
 
@@ -99,14 +113,18 @@ class MaskedModel:
             on_error: called for a text that has no mask, is too long or has a lone surrogate, which then has no masks
                 in the result; without it such a text is an error.
 
+        Returns:
+            For a string its predictions, for anything else a list with those of each text.
+
         Raises:
             DataError: a text cannot be filled, and there is no ``on_error``.
-            UsageError: ``top_k`` is below 1.
+            UsageError: ``top_k`` is below 1, or ``texts`` is no text.
             ModelError: the tokenizer has no mask.
         """
         mask = self.tokenizer.ids.mask
-        if top_k < 1:
-            raise UsageError(f"top_k = {top_k}: must be at least 1")
+        if isinstance(texts, str):
+            return self.fill([texts], top_k=top_k, on_error=on_error)[0]
+        texts = list(texts)
         if mask == ABSENT:
             raise ModelError("tokenizer has no [MASK]: train it with tokenizer.specials = 'masked'")
         read = attempt_each(self._read, texts, on_error)
@@ -122,18 +140,20 @@ class MaskedModel:
                 filled[number] = self._filled(texts[number], read[number][0], ranked)  # type: ignore[index]
         return filled
 
+    @checked
     @torch.inference_mode()
     def embed(
         self,
-        texts: Sequence[str],
+        texts: str | Iterable[str],
         *,
         overlong: OverlongText = "error",
         on_cut: Callable[[int, int], object] = silent,
         on_error: OnError = refuse,
-    ) -> Float[ndarray, "texts d_model"]:
-        """Returns a vector for each text: the mean of its last hidden states, including those of [CLS] and [SEP].
+    ) -> Float[ndarray, "*texts d_model"]:
+        """Returns a vector for a text, or for each of several.
 
-        This is the mean pooling of sentence-transformers (Reimers and Gurevych 2019, arXiv:1908.10084).
+        It is the mean of the last hidden states, including those of [CLS] and [SEP]: the mean pooling of
+        sentence-transformers (Reimers and Gurevych 2019, arXiv:1908.10084).
 
         Args:
             texts: of any mix of lengths; an empty text consists of [CLS] and [SEP].
@@ -144,12 +164,15 @@ class MaskedModel:
                 NaN; without it such a text is an error.
 
         Returns:
-            [texts, d_model] in float32, in the order of the texts.
+            For a string [d_model], for anything else [texts, d_model], in their order; in float32.
 
         Raises:
             DataError: a text has no vector, and there is no ``on_error``.
+            UsageError: an argument is wrong.
         """
-        room = self.recipe.model.max_seq_len - marks(pair=False)
+        if isinstance(texts, str):
+            return self.embed([texts], overlong=overlong, on_cut=on_cut, on_error=on_error)[0]
+        texts, room = list(texts), self.recipe.model.max_seq_len - marks(pair=False)
 
         def encoded(text: str) -> list[int]:
             row = self.tokenizer.encode(text)

@@ -27,6 +27,7 @@ from clearhead.tasks.translation.recipe import (
 )
 from clearhead.tasks.translation.scoring import TranslationEvaluation, compare_translator, evaluate_translator
 from clearhead.tasks.translation.translator import Translator
+from clearhead.training.device import Device
 
 
 class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]):
@@ -69,7 +70,7 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
         """See ``LearnedFamily``."""
         return build_translator(recipe, sizes)
 
-    def load(self, run: SavedRun, *, device: str = "auto") -> Translator:
+    def load(self, run: SavedRun, *, device: Device = "auto") -> Translator:
         """See ``Family``."""
         return Translator.from_run(run, device=device)
 

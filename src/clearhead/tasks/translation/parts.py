@@ -3,9 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from clearhead.tasks.translation.recipe import TranslationRecipe
 from clearhead.tasks.translation.result import Translation
-from clearhead.text.division import Division
+from clearhead.text.division import Division, divide
+from clearhead.text.language import read_language
+from clearhead.text.overlong import OverlongSource, SplitSource
 from clearhead.text.phrase_book import Demand
+from clearhead.text.sentences import split_sentences
+from clearhead.text.tokenizer import Tokenizer
 
 Decode = Callable[[list[list[int]], list[list[int]], list[Demand]], list[list[Translation]]]
 """(sources, prefixes, demands) -> translations of each source, best first."""
@@ -37,6 +42,26 @@ class Job:
     def unplaced(self) -> list[str]:
         """Required phrases of a text of several parts."""
         return list(self.demand.required) if len(self.asked) > 1 else []
+
+
+def divided(
+    text: str,
+    tokenizer: Tokenizer,
+    recipe: TranslationRecipe,
+    *,
+    split: SplitSource,
+    overlong: OverlongSource,
+    prefix: str = "",
+) -> Division:
+    """Divides a text into parts that fit the model; not at sentence ends where ``prefix`` has several sentences.
+
+    Raises:
+        DataError: see ``divide``.
+    """
+    if split == "sentences" and len(split_sentences(prefix, read_language(recipe.tgt).sentencex)) > 1:
+        split = "overlong"
+    language, limit = read_language(recipe.src), recipe.data.max_len
+    return divide(text, tokenizer.encode, limit=limit, language=language, split=split, overlong=overlong)
 
 
 def translate_parts(jobs: Sequence[Job], decode: Decode) -> None:

@@ -1,16 +1,36 @@
-"""A translation, and the translations of a text's parts put together."""
+"""What a translator returns: a translation, and one sentence followed through the model."""
 
-import heapq
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import TypedDict
 
-from clearhead.text.division import Division
-from clearhead.text.language import Language
+from clearhead.brief import Brief
+from clearhead.decode.trace import TraceStep
+from clearhead.errors import OnError
+from clearhead.text.overlong import OverlongSource, SplitSource
+from clearhead.text.phrase_book import Phrases
+
+
+class SearchOptions(TypedDict, total=False):
+    """Keyword arguments of ``Translator.n_best``, which says what they are."""
+
+    prefix: str
+    split: SplitSource
+    overlong: OverlongSource
+    require: Phrases
+    avoid: Phrases
+    on_error: OnError
+
+
+class TranslateOptions(SearchOptions, total=False):
+    """Keyword arguments of ``Translator.translate``, which says what they are."""
+
+    beam: int
+    length_penalty: float
+    alignment: bool
 
 
 @dataclass(frozen=True)
-class Translation:
+class Translation(Brief):
     """One translation of one text."""
 
     text: str
@@ -50,49 +70,16 @@ EMPTY = Translation("", 0.0, 0.0, [], [], [])
 """The translation of an empty text."""
 
 
-def best_together(ranked: Sequence[Sequence[Translation]], count: int) -> list[list[Translation]]:
-    """Returns the ``count`` best combinations of a translation for each part, best first.
+@dataclass(frozen=True)
+class Trace(Brief):
+    """One sentence followed through the model."""
 
-    Args:
-        ranked: for each part its translations, best first.
-        count: how many combinations; there may be fewer.
-    """
-    best: list[list[Translation]] = [[]]
-    for translations in ranked:
-        longer = [[*chosen, translation] for chosen in best for translation in translations]
-        best = heapq.nsmallest(count, longer, key=_worth)
-    return best
-
-
-def _worth(parts: list[Translation]) -> tuple[int, float]:
-    """What combinations are ordered by: those that are complete come first."""
-    return sum(not part.complete for part in parts), -math.fsum(part.rank_score for part in parts)
-
-
-def joined(parts: Sequence[Translation], division: Division, language: Language) -> Translation:
-    """Returns the translation of a text from those of its parts; ``language`` is what they are in."""
-    text = division.join([part.text for part in parts], language)
-    if len(parts) < 2:
-        return replace(parts[0] if parts else EMPTY, text=text, dropped=division.dropped, cuts=division.cuts)
-    return Translation(
-        text=text,
-        score=math.fsum(part.score for part in parts),
-        rank_score=math.fsum(part.rank_score for part in parts),
-        pieces=[piece for part in parts for piece in part.pieces],
-        log_probs=[value for part in parts for value in part.log_probs],
-        source_pieces=[piece for part in parts for piece in part.source_pieces],
-        complete=all(part.complete for part in parts),
-        parts=len(parts),
-        dropped=division.dropped,
-        cuts=division.cuts,
-        of_parts=list(parts),
-    )
-
-
-def joined_alignment(parts: Sequence[Translation]) -> list[int]:
-    """Returns the alignment of a text from those of its parts, which have one where they have pieces."""
-    alignment, before = [], 0
-    for part in parts:
-        alignment += [before + piece for piece in part.alignment or []]
-        before += len(part.source_pieces)
-    return alignment
+    text: str
+    translation: str
+    source_pieces: list[str]
+    source_ids: list[int]
+    shapes: dict[str, list[int]]
+    """The output shapes of the embedding and each encoder layer, and the shapes of the decoder's inputs."""
+    steps: list[TraceStep]
+    pieces: dict[int, str]
+    """Readable form of every target id in ``steps``."""

@@ -1,60 +1,46 @@
 """A trained translator: loads a run, translates texts and traces its decoding."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Any, Unpack, overload
 
-import numpy as np
 import torch
+from annotated_types import Ge
 
-from clearhead.data.batching import sequential_batches
-from clearhead.data.translation import collate, collate_sources
+from clearhead.arguments import Count, checked
+from clearhead.config import as_tree, parse
+from clearhead.data.translation import collate_sources
 from clearhead.decode.constraints import Constraints, avoid
 from clearhead.decode.decoding import start_decoding
 from clearhead.decode.rules import Rule, forbid, force_prefix
 from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
-from clearhead.decode.trace import MakeMeter, TraceStep, trace_greedy, translation_reader
+from clearhead.decode.trace import MakeMeter, trace_greedy, translation_reader
 from clearhead.decode.tree import BeamTree, grow_tree
-from clearhead.engine.choose import choose
+from clearhead.engine.choose import Weights, choose
 from clearhead.errors import DataError, OnError, attempt_each, refuse
-from clearhead.models.transformer import Transformer
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import Tokenizers, load_both_sides
 from clearhead.tasks.family import open_for
-from clearhead.tasks.translation.alignment import attention_to_source, source_shapes
-from clearhead.tasks.translation.parts import Job, translate_parts
+from clearhead.tasks.loaded import Loaded
+from clearhead.tasks.translation.alignment import aligned, source_shapes
+from clearhead.tasks.translation.batches import batches_to_decode
+from clearhead.tasks.translation.joining import finished
+from clearhead.tasks.translation.parts import Job, divided, translate_parts
 from clearhead.tasks.translation.recipe import WORDS, Net, TranslationRecipe, build_translator, parse_translation
-from clearhead.tasks.translation.result import EMPTY, Translation, best_together, joined, joined_alignment
-from clearhead.text.division import Division, divide
+from clearhead.tasks.translation.result import EMPTY, SearchOptions, Trace, TranslateOptions, Translation
+from clearhead.text.division import Division
 from clearhead.text.language import read_language
 from clearhead.text.normalize import denormalize
 from clearhead.text.overlong import OverlongSource, SplitSource
 from clearhead.text.phrase_book import Demand, PhraseBook, Phrases
-from clearhead.text.sentences import split_sentences
 from clearhead.text.special import SpecialIds
-from clearhead.training.device import pick_device
-
-BATCH_TOKENS = 4096  # source pieces times beams that are decoded together
+from clearhead.training.device import Device, pick_device
 
 
 @dataclass(frozen=True)
-class Trace:
-    """One sentence followed through the model."""
-
-    text: str
-    translation: str
-    source_pieces: list[str]
-    source_ids: list[int]
-    shapes: dict[str, list[int]]
-    """The output shapes of the embedding and each encoder layer, and the shapes of the decoder's inputs."""
-    steps: list[TraceStep]
-    pieces: dict[int, str]
-    """Readable form of every target id in ``steps``."""
-
-
-@dataclass(frozen=True)
-class Translator:
+class Translator(Loaded):
     """A model with its tokenizers, ready to translate; see ``load``."""
 
     recipe: TranslationRecipe
@@ -63,11 +49,12 @@ class Translator:
     device: torch.device
     step: int = 0
     """Training step of the weights."""
-    packed: Transformer | None = None
-    """A copy of ``model`` for decoding on a CPU; None decodes with ``model`` itself."""
+    weights: Weights | None = None
+    """How a CPU holds them for decoding, in a packed copy that the first text makes; None takes ``model`` itself."""
 
     @classmethod
-    def load(cls, run: Path, *, checkpoint: str = "best", device: str = "auto") -> "Translator":
+    @checked
+    def load(cls, run: str | Path, *, checkpoint: str = "best", device: Device = "auto") -> "Translator":
         """Loads a run's weights (their moving average where one was kept).
 
         Args:
@@ -81,20 +68,41 @@ class Translator:
         return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device)
 
     @classmethod
-    def from_run(cls, run: SavedRun, *, device: str = "auto") -> "Translator":
+    def from_run(cls, run: SavedRun, *, device: Device = "auto") -> "Translator":
         """Loads a run that is open; see ``load``."""
         recipe, parts = parse_translation(run.tree, run.source), load_both_sides(run.trained_path)
         target, model = pick_device(device), build_translator(recipe, parts.sizes)
         step = run.load_into(model)
         model = model.to(target).eval()
-        packed = choose(model).prepare() if isinstance(model, Transformer) else None
-        return cls(recipe, parts.both, model, target, step, packed)
+        packed = choose(model).engine == "packed"
+        return cls(recipe, parts.both, model, target, step, "float32" if packed else None)
 
-    def translate(  # noqa: PLR0913 (a word for each thing that may be asked of a text)
+    @functools.cached_property
+    def writer(self) -> Net:
+        """The model that decodes: ``model``, or its packed copy."""
+        return (None if self.weights is None else choose(self.model, self.weights).prepare()) or self.model
+
+    @overload
+    def translate(self, texts: str, **options: Unpack[TranslateOptions]) -> Translation: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def translate(self, texts: Iterable[str], **options: Unpack[TranslateOptions]) -> list[Translation]: ...
+
+    @overload
+    def translate(self, texts: str, *, n_best: int, **options: Unpack[TranslateOptions]) -> list[Translation]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def translate(
+        self, texts: Iterable[str], *, n_best: int, **options: Unpack[TranslateOptions]
+    ) -> list[list[Translation]]: ...
+
+    @checked
+    def translate(  # noqa: PLR0913 - all that a caller may want of a translation, by name
         self,
-        texts: Sequence[str],
+        texts: str | Iterable[str],
         *,
-        beam: int = 5,
+        n_best: Count | None = None,
+        beam: Count = 5,
         length_penalty: float = 1.0,
         prefix: str = "",
         split: SplitSource = "sentences",
@@ -103,13 +111,15 @@ class Translator:
         avoid: Phrases = (),
         alignment: bool = False,
         on_error: OnError = refuse,
-    ) -> list[Translation]:
-        """Translates each text, sentence by sentence; results are in the order of ``texts``.
+    ) -> Any:
+        """Translates a text, or each of several, sentence by sentence; results are in the order of ``texts``.
 
         Line breaks, blank lines, wide spaces and white space around a text stay as they are.
 
         Args:
-            texts: source texts of any mix of lengths; the result for a text does not depend on the others.
+            texts: a source text, or several of any mix of lengths; the result for a text does not depend on the others.
+            n_best: return a list of so many translations of each text, best first, in place of the best one; the beam
+                is at least as wide.
             beam: hypotheses per sentence; 1 is greedy.
             length_penalty: see ``SearchConfig``.
             prefix: text that every translation begins with; a text is not divided where it has several sentences.
@@ -124,10 +134,18 @@ class Translator:
             alignment: whether to fill ``alignment``.
             on_error: called for a text that is too long under ``error`` or has a lone surrogate; its translation is
                 then empty. Without it such a text is an error.
+
+        Returns:
+            For a string its translation, for anything else a list with the translation of each text.
+
+        Raises:
+            UsageError: an argument is wrong.
+            DataError: a text, the prefix or a phrase cannot be used.
         """
-        config = SearchConfig(beam, 1, length_penalty)
+        config = SearchConfig(max(beam, n_best or 1), n_best or 1, length_penalty)
+        lines = [texts] if isinstance(texts, str) else list(texts)
         ranked = self.n_best(
-            texts,
+            lines,
             config,
             prefix=prefix,
             split=split,
@@ -136,12 +154,23 @@ class Translator:
             avoid=avoid,
             on_error=on_error,
         )
-        best = [hypotheses[0] if hypotheses else EMPTY for hypotheses in ranked]
-        return [self.aligned(translation) for translation in best] if alignment else best
+        if alignment:
+            ranked = [[self.aligned(translation) for translation in each] for each in ranked]
+        results: list[Any] = ranked if n_best else [each[0] if each else EMPTY for each in ranked]
+        return results[0] if isinstance(texts, str) else results
 
+    @overload
+    def n_best(self, texts: str, config: SearchConfig, **options: Unpack[SearchOptions]) -> list[Translation]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def n_best(
+        self, texts: Iterable[str], config: SearchConfig, **options: Unpack[SearchOptions]
+    ) -> list[list[Translation]]: ...
+
+    @checked
     def n_best(
         self,
-        texts: Sequence[str],
+        texts: str | Iterable[str],
         config: SearchConfig,
         *,
         prefix: str = "",
@@ -150,35 +179,45 @@ class Translator:
         require: Phrases = (),
         avoid: Phrases = (),
         on_error: OnError = refuse,
-    ) -> list[list[Translation]]:
-        """Returns up to ``config.n_best`` translations of each text, best first; none of a text that is an error.
+    ) -> list[Translation] | list[list[Translation]]:
+        """Returns up to ``config.n_best`` translations of a text, or of each of several, best first.
+
+        A text that ``on_error`` is called for has none.
 
         Those of a text with several parts are the best of all combinations of what its parts have. A required phrase
         is put into the part whose translation loses the least by it.
         """
-        start = self._prefix(prefix)
-        demands = [Demand()] * len(texts)
+        lines, config = (
+            [texts] if isinstance(texts, str) else list(texts),
+            parse(SearchConfig, as_tree(config), source="search"),
+        )
+        start, demands = self._prefix(prefix), [Demand()] * len(lines)
         if require or avoid:
             room = self.recipe.model.max_seq_len - len(start) - 1
-            demands = self._phrases.demands(require, avoid, count=len(texts), prefix=prefix, room=room)
-        divided = attempt_each(lambda text: self._divide(text, split, overlong, prefix), texts, on_error)
+            demands = self._phrases.demands(require, avoid, count=len(lines), prefix=prefix, room=room)
+        divisions = attempt_each(lambda text: self._divide(text, split, overlong, prefix), lines, on_error)
         jobs = {
             number: Job(division, demand, start)
-            for number, (division, demand) in enumerate(zip(divided, demands, strict=True))
+            for number, (division, demand) in enumerate(zip(divisions, demands, strict=True))
             if division
         }
         translate_parts(list(jobs.values()), functools.partial(self._decode, config))
-        return [self._joined(jobs[number], config.n_best) if number in jobs else [] for number in range(len(texts))]
+        ranked = [
+            finished(jobs[number], config.n_best, **self._sides) if number in jobs else []
+            for number in range(len(lines))
+        ]
+        return ranked[0] if isinstance(texts, str) else ranked
 
+    @checked
     def alternatives(
         self,
         text: str,
-        count: int = 5,
+        count: Count = 5,
         *,
         prefix: str = "",
         split: SplitSource = "sentences",
         overlong: OverlongSource = "split",
-        beam: int = 5,
+        beam: Count = 5,
         length_penalty: float = 1.0,
     ) -> list[Translation]:
         """Returns translations that differ in the first piece after ``prefix``: its ``count`` most probable ones.
@@ -198,18 +237,18 @@ class Translator:
         pieces = logits.topk(min(count, self.model.vocab_size - len(self._forbidden))).indices.tolist()
         prefixes = [[*start, piece] for piece in pieces if piece != self._ids.eos]
         sources = [first] * len(prefixes) + others
-        searched = self._decode(
-            SearchConfig(beam, 1, length_penalty), sources, prefixes + [[] for _ in others], [Demand()] * len(sources)
-        )
+        config = parse(SearchConfig, {"beam": beam, "length_penalty": length_penalty}, source="search")
+        searched = self._decode(config, sources, prefixes + [[] for _ in others], [Demand()] * len(sources))
         job = Job(division, Demand(), start)
         translations = []
         for ranked in searched[: len(prefixes)]:
             job.ranked = [ranked, *searched[len(prefixes) :]]
-            translations += self._joined(job, 1)
+            translations += finished(job, 1, **self._sides)
         return sorted(translations, key=lambda translation: -translation.rank_score)
 
+    @checked
     @torch.inference_mode()
-    def trace(self, text: str, *, top: int = 5, meter: MakeMeter | None = None) -> Trace:
+    def trace(self, text: str, *, top: Annotated[int, Ge(0)] = 5, meter: MakeMeter | None = None) -> Trace:
         """Follows a text through tokenizer, encoder and every greedy decoder step; ``meter``: see ``trace_greedy``."""
         ids = self._whole(text)
         if not ids:
@@ -232,6 +271,7 @@ class Translator:
         pieces = self.tokenizers.src.pieces(source)
         return Trace(text, self._line(chosen), pieces, source, source_shapes(self.model, src_ids), steps, names)
 
+    @checked
     def beam_tree(self, text: str, config: SearchConfig) -> tuple[list[int], BeamTree]:
         """Returns the pieces of a text and every hypothesis of the search that ``n_best`` makes for it."""
         ids = self._whole(text)
@@ -239,7 +279,7 @@ class Translator:
             raise DataError(f"text {text!r}: there is nothing to translate")
         src_ids, special = collate_sources([ids])[0].to(self.device), self._ids
         with torch.inference_mode():
-            decoding = start_decoding(self.packed or self.model, src_ids, None, beam=config.beam)
+            decoding = start_decoding(self.writer, src_ids, None, beam=config.beam)
         limit, rules = self._limit(len(ids), 0), [forbid(self._forbidden)]
         tree = grow_tree(
             decoding, config, limit=limit, bos_id=special.bos, eos_id=special.eos, rules=rules, device=self.device
@@ -278,33 +318,17 @@ class Translator:
         return text.replace("\n", " ").replace("\r", " ").strip()
 
     def _divide(self, text: str, split: SplitSource, overlong: OverlongSource, prefix: str = "") -> Division:
-        """Divides a text into parts that fit the model; not at sentence ends where a prefix has several sentences."""
-        if split == "sentences" and len(split_sentences(prefix, read_language(self.recipe.tgt).sentencex)) > 1:
-            split = "overlong"
-        return divide(
-            text,
-            self.tokenizers.src.encode,
-            limit=self.recipe.data.max_len,
-            language=read_language(self.recipe.src),
-            split=split,
-            overlong=overlong,
-        )
+        return divided(text, self.tokenizers.src, self.recipe, split=split, overlong=overlong, prefix=prefix)
+
+    @property
+    def _sides(self) -> dict[str, Any]:
+        """What ``finished`` needs to know of the two languages."""
+        return {"count_unknown": self.tokenizers.src.count_unknown, "language": read_language(self.recipe.tgt)}
 
     def _whole(self, text: str) -> list[int]:
         """Encodes a text that must fit the model; an empty list for one of nothing but white space."""
         parts = self._divide(text, "never", "error").parts
         return parts[0].ids if parts else []
-
-    def _joined(self, job: Job, count: int) -> list[Translation]:
-        """Puts the translations of a text's parts together: the ``count`` best combinations."""
-        unknown = sum(self.tokenizers.src.count_unknown(part.ids) for part in job.division.parts)
-        translations = []
-        for parts in best_together(job.ranked, count):
-            whole = joined(parts, job.division, read_language(self.recipe.tgt))
-            # an empty text has no unmet phrases
-            unmet = job.demand.unmet([part.target_ids for part in parts]) if whole.source_pieces else []
-            translations.append(replace(whole, unmet=unmet, unknown=unknown))
-        return translations
 
     def _decode(
         self,
@@ -315,14 +339,14 @@ class Translator:
     ) -> list[list[Translation]]:
         """Translates encoded sources in batches of like length; an empty one gives an empty translation."""
         translations: list[list[Translation]] = [[EMPTY]] * len(sources)
-        for batch, beam in _batches(sources, demands, config.beam):
+        for batch, beam in batches_to_decode(sources, demands, config.beam):
             src_ids, src_mask = collate_sources([sources[row] for row in batch], special=self._ids)
             src_mask = None if src_mask is None else src_mask.to(self.device)
             forced, asked = [prefixes[row] for row in batch], [demands[row] for row in batch]
             fixed = [len(prefix) + demand.pieces for prefix, demand in zip(forced, asked, strict=True)]
             limits = [self._limit(len(sources[row]), count) for row, count in zip(batch, fixed, strict=True)]
             with torch.inference_mode():
-                decoding = start_decoding(self.packed or self.model, src_ids.to(self.device), src_mask, beam=beam)
+                decoding = start_decoding(self.writer, src_ids.to(self.device), src_mask, beam=beam)
             hypotheses = beam_search(
                 decoding,
                 replace(config, beam=beam),
@@ -366,32 +390,10 @@ class Translator:
             target_ids=ids,
         )
 
+    @checked
     def aligned(self, translation: Translation) -> Translation:
         """Fills ``alignment``: for each target piece the source piece with the most attention.
 
         Raises ModelError if the model has no attention.
         """
-        if translation.of_parts:
-            return replace(
-                translation, alignment=joined_alignment([self.aligned(part) for part in translation.of_parts])
-            )
-        if not translation.target_ids:
-            return translation
-        # what the last piece would lead to is not asked: at the length limit there is no position for it
-        batch = collate([translation.source_ids], [translation.target_ids[:-1]], special=self._ids).to(self.device)
-        weights = attention_to_source(self.model, batch.src_ids, batch.tgt_ids)
-        best = weights[: len(translation.pieces)].argmax(dim=1).tolist()
-        return replace(translation, alignment=[int(piece) for piece in best])
-
-
-def _batches(sources: list[list[int]], demands: list[Demand], beam: int) -> Iterator[tuple[list[int], int]]:
-    """Yields rows to decode together, with their beam.
-
-    The beam is widened by the number of required pieces, so that each bank of ``Constraints`` has a place in it. Texts
-    with different beams are decoded separately, so that no result depends on another text.
-    """
-    for pieces in sorted({demand.pieces for demand in demands}):
-        rows = np.array([row for row, ids in enumerate(sources) if ids and demands[row].pieces == pieces], np.int64)
-        lengths = np.array([len(sources[row]) for row in rows], dtype=np.int32)
-        plan = sequential_batches(lengths, batch_tokens=max(BATCH_TOKENS // (beam + pieces), 1))
-        yield from ((rows[plan[index]].tolist(), beam + pieces) for index in range(len(plan)))
+        return aligned(translation, self.model, special=self._ids, device=self.device)

@@ -13,7 +13,7 @@ from clearhead.data.translation import collate
 from clearhead.decode.search import SearchConfig
 from clearhead.errors import DataError, ModelError
 from clearhead.runs.text_parts import TextParts
-from clearhead.tasks.translation import translator as module
+from clearhead.tasks.translation import batches
 from clearhead.tasks.translation.recipe import build_translator, parse_translation
 from clearhead.tasks.translation.result import EMPTY
 from clearhead.tasks.translation.translator import Translator
@@ -36,7 +36,7 @@ def test_a_text_gives_the_same_whatever_stands_beside_it(
 ) -> None:
     given = [lines[0], "", *lines[1:4], "我", lines[0], lines[4] + lines[5]]
     together = translator.translate(given, beam=3)
-    monkeypatch.setattr(module, "BATCH_TOKENS", 1)  # every sentence in a batch of its own
+    monkeypatch.setattr(batches, "BATCH_TOKENS", 1)  # every sentence in a batch of its own
     for text, one, alone in zip(given, together, translator.translate(given, beam=3), strict=True):
         assert (one.text, one.pieces) == (alone.text, alone.pieces), text
         assert one.score == pytest.approx(alone.score, abs=1e-4)
@@ -61,7 +61,7 @@ def test_scores_are_those_of_the_model_in_training(translator: Translator, lines
 
 
 def test_packed_and_plain_decoding_say_the_same(translator: Translator, lines: list[str]) -> None:
-    plain = replace(translator, packed=None)
+    plain = replace(translator, weights=None)
     for beam in (1, 5):
         found = [[one.pieces for one in each.translate(lines, beam=beam)] for each in (translator, plain)]
         assert found[0] == found[1]
@@ -276,13 +276,3 @@ def test_a_long_phrase_has_room(translator: Translator) -> None:
     assert phrase in one.text
     with pytest.raises(DataError, match="pieces, at most 63 leave room for the end"):
         translator.translate(["我"], require=[phrase * 10])
-
-
-def test_the_beam_is_wider_by_the_pieces_of_phrases_and_each_width_is_a_batch_of_its_own(
-    translator: Translator,
-) -> None:
-    demands = translator._phrases.demands([[], ["the"], [], ["the", "yes"], ["the"]], (), count=5, prefix="", room=60)
-    count = demands[3].pieces
-    assert 1 == demands[1].pieces < count
-    found = list(module._batches([[5], [5, 6], [], [5], [5]], demands, 2))
-    assert found == [([0], 2), ([1, 4], 3), ([3], 2 + count)]
