@@ -15,7 +15,7 @@ from clearhead.tasks.family import ComparedScores, EvaluationOptions, HuggingFac
 from clearhead.tasks.imported import Imported
 from clearhead.tasks.sample import Sample
 from clearhead.tasks.translation.exchange import read_marian, write_marian
-from clearhead.tasks.translation.job import TranslationJob, read_pairs
+from clearhead.tasks.translation.job import TranslationJob, ValidPairs, read_pairs
 from clearhead.tasks.translation.recipe import (
     WORDS,
     Net,
@@ -51,6 +51,10 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
         """See ``Family``."""
         return f"translation from {recipe.src} to {recipe.tgt}"
 
+    def measured_by(self, recipe: TranslationRecipe, options: EvaluationOptions) -> str:
+        """See ``Family``."""
+        return f"BLEU's tokenizer {options.tokenize or recipe.bleu_tokenize}"
+
     def sizes(self, recipe: TranslationRecipe) -> str:
         """See ``Family``."""
         return translator_sizes(recipe.model)
@@ -61,7 +65,7 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
 
     def read(
         self, data: Path, recipe: TranslationRecipe, known: TextParts | None, progress: Progress
-    ) -> tuple[TextParts, PairStore, PairStore]:
+    ) -> tuple[TextParts, PairStore, ValidPairs]:
         """See ``LearnedFamily``."""
         return read_pairs(data, recipe, known, progress)
 
@@ -116,7 +120,7 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
 
     def compared(self, trained: Translator, data: Path, split: str, options: EvaluationOptions) -> ComparedScores:
         """See ``Family``."""
-        return compare_translator(trained, data, split, beam=options.beam)
+        return compare_translator(trained, data, split, beam=options.beam, tokenize=options.tokenize)
 
     def to_hugging_face(self, trained: Translator, run: str) -> HuggingFaceFiles:
         """See ``Family``."""

@@ -19,13 +19,13 @@ from clearhead.decode.trace import MakeMeter, TraceStep, trace_greedy, translati
 from clearhead.decode.tree import BeamTree, grow_tree
 from clearhead.engine.choose import choose
 from clearhead.errors import DataError
-from clearhead.evaluate.translation import default_tokenize
 from clearhead.models.transformer import Transformer
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import Tokenizers, load_both_sides
 from clearhead.tasks.family import open_for
 from clearhead.tasks.translation.alignment import attention_to_source, source_shapes
 from clearhead.tasks.translation.recipe import WORDS, Net, TranslationRecipe, build_translator, parse_translation
+from clearhead.text.language import read_language
 from clearhead.text.normalize import denormalize
 from clearhead.text.overlong import OverlongSource
 from clearhead.text.phrase_book import Demand, PhraseBook, Phrases
@@ -349,7 +349,7 @@ class Translator:
 
     def _join(self, parts: list[list[Translation]], dropped: int, demand: Demand) -> list[Translation]:
         """Puts the translations of a text's parts together, rank by rank."""
-        between = "" if default_tokenize(self.recipe.tgt) in ("zh", "char") else " "
+        between = read_language(self.recipe.tgt).sentence_joiner
         joined = []
         for ranked in zip(*parts, strict=False):
             whole = replace(ranked[0], dropped=dropped) if len(ranked) == 1 else _joined(ranked, between)
