@@ -50,6 +50,10 @@ class TranslationJob(GradientJob[Net, Batch]):
     recipe: TranslationRecipe
     train: PairStore
     valid: ValidPairs
+    judging = (
+        *GradientJob.judging,
+        *("tgt", "data.max_len", "data.overlong", "validation.max_sentences", "validation.tokenize"),
+    )
 
     def loss(self, batch: Batch) -> tuple[Tensor, int]:
         """See ``GradientJob``."""
