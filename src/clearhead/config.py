@@ -142,6 +142,15 @@ def as_tree(config: Any) -> Tree:
     return dataclasses.asdict(config)
 
 
+def value_at(tree: Mapping[str, Any], key: str) -> Any:
+    """Returns the value of a full key such as ``model.d_model``; None where a recipe has no such key."""
+    table, _, rest = key.partition(".")
+    value = tree.get(table)
+    if not rest:
+        return value
+    return value_at(value, rest) if isinstance(value, Mapping) else None
+
+
 def _nested(path: list[str], value: Any) -> Tree:
     return {path[0]: _nested(path[1:], value) if len(path) > 1 else value}
 

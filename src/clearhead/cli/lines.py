@@ -174,9 +174,11 @@ def _written(path: Path) -> Iterator[None]:
     from clearhead.files import replacing
 
     try:
-        with replacing(path) as stream, contextlib.redirect_stdout(io.TextIOWrapper(stream, "utf-8", newline="\n")):
+        with (
+            replacing(path) as stream,
+            contextlib.redirect_stdout(text := io.TextIOWrapper(stream, "utf-8", newline="\n")),
+        ):
             yield
-            sys.stdout.flush()
-            sys.stdout.detach()  # type: ignore[attr-defined]
+            text.detach()
     except OSError as error:
         raise DataError(f"{str(path)!r} cannot be written: {error.strerror}") from error

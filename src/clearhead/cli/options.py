@@ -2,9 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
+
+from clearhead.text.language import BleuTokenize
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -16,6 +18,11 @@ CHECKPOINT = click.option(
     help="best, latest or the name of one, as in RUN/checkpoints.",
 )
 BEAM = click.option("--beam", type=click.IntRange(1), default=5, show_default=True, help="Hypotheses kept; 1: greedy.")
+TOKENIZE = click.option(
+    "--tokenize",
+    type=click.Choice(get_args(BleuTokenize)),
+    help="Translation: sacreBLEU's tokenizer.  [default: the recipe's, by target language 13a, zh or char]",
+)
 LENGTH_PENALTY = click.option(
     "--length-penalty",
     type=click.FloatRange(0),

@@ -72,6 +72,8 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
             for number, line, ranked, error in chunk.with_errors(_translated(translator, chunk, options)):
                 for translation in ranked:
                     _warn(chunk, number, translation)
+                if ranked:
+                    _warn_of_source(chunk, number, line, ranked[0], translator.recipe.src)
                 _print(line, ranked, error, options)
 
 
@@ -103,6 +105,18 @@ def _print(line: str, ranked: list[Any], error: str, options: dict[str, Any]) ->
             click.echo(f"{rank}\t{translation.score:.4f}\t{translation.text}")
     else:
         click.echo(ranked[0].text if ranked else "")
+
+
+def _warn_of_source(chunk: Chunk, number: int, line: str, translation: Any, language: str) -> None:
+    """Says on stderr that a line can hardly be in the language that the model reads."""
+    from clearhead.text.language import read_language
+    from clearhead.text.script import other_script
+
+    unknown, count = translation.unknown, len(translation.source_pieces) - translation.parts
+    if 2 * unknown > count > 0:
+        chunk.say(number, f"{unknown} of its {count} pieces are not in the model's vocabulary")
+    elif script := other_script(line, read_language(language).code):
+        chunk.say(number, f"most of it is in {script} letters, and the model reads {language}")
 
 
 def _warn(chunk: Chunk, number: int, translation: Any) -> None:

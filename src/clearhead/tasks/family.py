@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from clearhead.checkpoint import LoadReport
 from clearhead.config import Tree
 from clearhead.errors import ModelError, UsageError
-from clearhead.evaluate.translation import BleuTokenize
 from clearhead.interop.spelling import Tensors
 from clearhead.optim.build import RateOf, same_rate
 from clearhead.progress import Progress, silent
@@ -21,6 +20,7 @@ from clearhead.runs.text_parts import ModelSizes, TextParts, load_text_parts
 from clearhead.tasks.imported import Imported
 from clearhead.tasks.sample import Sample
 from clearhead.tasks.warm_start import Start, open_start, start_of
+from clearhead.text.language import BleuTokenize
 from clearhead.training.device import Device, pick_device
 from clearhead.training.job import GradientJob, Job, fresh_state
 from clearhead.training.step import SizedBatch
@@ -73,7 +73,7 @@ class EvaluationOptions:
     length_penalty: float = 1.0
     """Length penalty of that search, see ``SearchConfig``."""
     tokenize: BleuTokenize | None = None
-    """sacreBLEU's tokenizer; None takes the one for the target language."""
+    """sacreBLEU's tokenizer; None takes the one of the recipe, which is by default that of the target language."""
     stride: int | None = None
     """How many targets each window of a language model scores; None is half of the context."""
 
@@ -174,6 +174,10 @@ class Family(ABC, Generic[R, T]):
     @abstractmethod
     def goal(self, recipe: R) -> str:
         """Returns the purpose of a recipe's runs; only runs with the same goal can be compared."""
+
+    def measured_by(self, recipe: R, options: EvaluationOptions) -> str:
+        """Describes how ``compared`` measures where a recipe or option decides that; runs must be measured alike."""
+        return ""
 
     @abstractmethod
     def sizes(self, recipe: R) -> str:

@@ -3,11 +3,16 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from clearhead.errors import ModelError, UsageError
+from clearhead.runs.opened import SavedRun
+from clearhead.runs.recipes import load_recipe
+from clearhead.tasks.catalog import prepare_job
 from clearhead.tasks.family import EvaluationOptions
 from clearhead.tasks.translation.scoring import evaluate_translator
 from clearhead.tasks.translation.translator import Translator
+from clearhead.training.job import GradientJob
 from clearhead.verbs.evaluate import evaluate_run
 
 
@@ -27,6 +32,36 @@ def test_every_family_is_scored(
         step, evaluation = evaluate_run(run, folder, "valid", EvaluationOptions(), device="cpu")
         assert step > 0
         assert evaluation.as_dict()["loss"] > 0
+
+
+def test_training_and_evaluate_give_one_score(
+    toy_run: Path,
+    toy_data: Path,
+    toy_lm_run: Path,
+    toy_masked_run: Path,
+    toy_classifier: Path,
+    labelled: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The scores of a checkpoint on the valid split, in training and later; the second time no cache can be written."""
+    (tmp_path / "file").write_text("no folder")
+    width = load_recipe(toy_lm_run)["model"]["max_seq_len"]
+    options = EvaluationOptions(beam=1, stride=width)  # as in training: greedy, windows that do not overlap
+    folders = {toy_run: toy_data, toy_classifier: labelled}
+    for run in (toy_run, toy_lm_run, toy_masked_run, toy_classifier):
+        folder = folders.get(run, run.parent / "data")
+        job = prepare_job(load_recipe(run), "here", folder, run=run)
+        assert isinstance(job, GradientJob)
+        SavedRun.open(run).load_into(job.model)
+        with torch.inference_mode():
+            scores = job.evaluate(job.model.eval())
+        with monkeypatch.context() as patched:
+            patched.setenv("CLEARHEAD_CACHE", str(tmp_path / "file"))
+            _, evaluation = evaluate_run(run, folder, "valid", options, device="cpu")
+        later = evaluation.as_dict()
+        assert scores["loss"] > 0
+        assert {name: later[name] for name in scores} == pytest.approx(dict(scores), rel=1e-5), run
 
 
 def test_what_is_wrong_is_said(toy_baselines: dict[str, Path], toy_run: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A trained classifier: loads a run, classifies texts or pairs, and scores itself on labelled lines."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast, get_args, overload

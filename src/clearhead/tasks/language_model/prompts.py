@@ -95,7 +95,8 @@ class Prompt:
         pieces = tokenizer.encode(text)
         new = 0 if config.overlong == "window" else config.max_new
         room = len(pieces) if context is None else context - new
-        kept = pieces[max(0, len(pieces) - max(0, room)) :]
+        start = max(0, len(pieces) - max(0, room))
+        kept = pieces[tokenizer.border(pieces, start, later=True) :]
         if len(pieces) > room and (config.overlong == "error" or not kept):
             raise DataError(
                 f"prompt {text[:40]!r}: has {len(pieces)} pieces, with max_new = {config.max_new} too many for the "

@@ -181,8 +181,9 @@ class MaskedModel(Loaded):
         rows = attempt_each(encoded, texts, on_error)
         for number, row in enumerate(rows):
             if row is not None and len(row) > room:
-                on_cut(number, len(row) - room)
-                del row[room:]
+                end = self.tokenizer.border(row, room)
+                on_cut(number, len(row) - end)
+                del row[end:]
         vectors = np.full((len(texts), self.recipe.model.d_model), np.nan, np.float32)
         for numbers, ids, real in self._batches(rows):
             states = self.model.bert(ids, mask=real).float()  # batch seq d_model
