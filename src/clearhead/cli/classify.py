@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from clearhead.cli.lines import answering, input_and_output
+from clearhead.cli.lines import Chunk, answering, input_and_output
 from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json
 from clearhead.errors import UsageError
 
@@ -47,10 +47,7 @@ def command(run: Path, text: str | None, pair: str | None, **options: Any) -> No
     with answering(asked, size=LINES, doing="classifying", **where) as chunks:
         for chunk in chunks:
             inputs: list[Any] = [_pair(line, pair, lines=text is None) for line in chunk.texts]
-            for number, line, judged, error in chunk.with_errors(classifier.classify(inputs, on_error=chunk.fail)):
-                if judged.dropped:
-                    chunk.say(number, f"too long, {judged.dropped} pieces were left out")
-                _print(line, judged, error, options["as_json"])
+            _print(chunk, classifier.classify(inputs, on_error=chunk.fail), options["as_json"])
 
 
 def _pair(text: str, second: str | None, *, lines: bool) -> str | tuple[str, str]:
@@ -61,7 +58,14 @@ def _pair(text: str, second: str | None, *, lines: bool) -> str | tuple[str, str
     return (first, rest) if lines and tab else text
 
 
-def _print(line: str, judged: Any, error: str, as_json: bool) -> None:
+def _print(chunk: Chunk, answers: list[Any], as_json: bool) -> None:
+    for number, line, judged, error in chunk.with_errors(answers):
+        if judged.dropped:
+            chunk.say(number, f"too long, {judged.dropped} pieces were left out")
+        _print_one(line, judged, error, as_json)
+
+
+def _print_one(line: str, judged: Any, error: str, as_json: bool) -> None:
     if as_json and error:
         print_json({"text": line, "error": error})
     elif as_json:

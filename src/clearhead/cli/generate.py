@@ -104,8 +104,7 @@ def command(run: Path, prompt: str | None, **options: Any) -> None:
             answers = model.generate_each(chunk.texts, config, **settings, on_error=chunk.fail)
             for _, line, generations, error in chunk.with_errors(answers):
                 _print(line, generations, error, options["as_json"])
-                for generation in generations:
-                    _warn(generation, config)
+                _warn(generations, config)
 
 
 def _print(prompt: str, generations: list[Any], error: str, as_json: bool) -> None:
@@ -136,11 +135,16 @@ def _stream(model: Any, prompt: str, config: Any, settings: dict[str, Any]) -> N
             click.echo()
         raise
     click.echo("".join(head))
-    _warn(generation, config)
+    _warn_of(generation, config)
 
 
-def _warn(generation: Any, config: Any) -> None:
-    """Says on stderr what a reader of the text could not see."""
+def _warn(generations: list[Any], config: Any) -> None:
+    """Says on stderr what a reader of the texts could not see."""
+    for generation in generations:
+        _warn_of(generation, config)
+
+
+def _warn_of(generation: Any, config: Any) -> None:
     prompt = f"clearhead: {generation.prompt[:40]!r}"
     if config.stop and generation.reason == "length":
         click.echo(f"{prompt}: no stop string came within --max-new {config.max_new}", err=True)

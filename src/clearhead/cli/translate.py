@@ -70,10 +70,7 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
     with answering(asked, size=options["buffer"], doing="translating", **where) as chunks:
         for chunk in chunks:
             for number, line, ranked, error in chunk.with_errors(_translated(translator, chunk, options)):
-                for translation in ranked:
-                    _warn(chunk, number, translation)
-                if ranked:
-                    _warn_of_source(chunk, number, line, ranked[0], translator.recipe.src)
+                _warn(chunk, number, ranked, translator.recipe.src)
                 _print(line, ranked, error, options)
 
 
@@ -109,8 +106,7 @@ def _print(line: str, ranked: list[Any], error: str, options: dict[str, Any]) ->
 
 def _warn_of_source(chunk: Chunk, number: int, line: str, translation: Any, language: str) -> None:
     """Says on stderr that a line can hardly be in the language that the model reads."""
-    from clearhead.text.language import read_language
-    from clearhead.text.script import other_script
+    from clearhead.text.language import other_script, read_language
 
     unknown, count = translation.unknown, len(translation.source_pieces) - translation.parts
     if 2 * unknown > count > 0:
@@ -119,8 +115,15 @@ def _warn_of_source(chunk: Chunk, number: int, line: str, translation: Any, lang
         chunk.say(number, f"most of it is in {script} letters, and the model reads {language}")
 
 
-def _warn(chunk: Chunk, number: int, translation: Any) -> None:
+def _warn(chunk: Chunk, number: int, ranked: list[Any], language: str) -> None:
     """Says on stderr what a reader of the plain output could not see."""
+    for translation in ranked:
+        _warn_of(chunk, number, translation)
+    if ranked:
+        _warn_of_source(chunk, number, chunk.texts[number], ranked[0], language)
+
+
+def _warn_of(chunk: Chunk, number: int, translation: Any) -> None:
     if not translation.complete:
         chunk.say(number, "the translation reached the length limit without an end")
     if translation.unmet:

@@ -352,6 +352,11 @@ def _find(folder: Path, name: str) -> Path:
     return paths[0]
 
 
+def _check_text(path: Path, problem: str) -> None:
+    if problem:
+        raise DataError(f"{path} {problem}")
+
+
 @contextmanager
 def open_text(path: Path) -> Iterator[IO[bytes]]:
     """Opens a file, plain or gzip, for reading.
@@ -362,8 +367,7 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             if path.is_file():  # a pipe gives no byte twice
-                if problem := not_utf8(stream.read(HEAD)):
-                    raise DataError(f"{path} {problem}")
+                _check_text(path, not_utf8(stream.read(HEAD)))
                 stream.seek(0)
             yield cast(IO[bytes], stream)
     except (EOFError, zlib.error, OSError) as error:

@@ -131,7 +131,7 @@ def test_what_the_model_did_not_see_is_said(toy_lm_run: Path, capsys: pytest.Cap
     for count in (1, 2):
         said = clearhead(capsys, "generate", toy_lm_run, "--max-new", "2", "--n", count, long)
         assert said.err.count("too long, its first ") == said.err.count(" pieces were left out\n") == count
-    generate._warn(Generation("☃", "", [], [], [], "length", unknown=1), GenerationConfig())
+    generate._warn_of(Generation("☃", "", [], [], [], "length", unknown=1), GenerationConfig())
     assert capsys.readouterr().err == "clearhead: '☃': 1 pieces are not in the model's vocabulary\n"
     said = clearhead(capsys, "generate", toy_lm_run, "--overlong", "error", long)
     assert_one_line(said, 3, "with max_new = 200 too many for the context of 48")

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from clearhead.text.language import read_language
+from clearhead.text.language import other_script, read_language
 
 HAN = ("zh", "", "")
 SQUARE = ("char", "", "")
@@ -90,3 +90,25 @@ def test_an_unknown_code_says_once_what_is_assumed(code: str, caplog: pytest.Log
 def test_the_module_loads_no_langcodes() -> None:
     code = "import sys, clearhead.text.language; print('langcodes' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "script"),
+    [
+        ("He eats an apple.", "zh", "LATIN"),
+        ("我吃了一个苹果。", "zh", ""),
+        ("我吃了一个苹果。", "en", "CJK"),
+        ("我用 iPhone 拍照片给你们看", "zh", ""),
+        ("そうです、行きます", "ja", ""),
+        ("カタカナ", "ja", ""),
+        ("привет", "en", "CYRILLIC"),
+        ("привет", "sr", ""),
+        ("안녕하세요", "ko", ""),
+        ("OK", "zh", ""),
+        ("12345 :-)", "zh", ""),
+        ("", "zh", ""),
+        ("hello", "no code", ""),
+    ],
+)
+def test_a_text_in_another_script_than_its_language(text: str, language: str, script: str) -> None:
+    assert other_script(text, language) == script

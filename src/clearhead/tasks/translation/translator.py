@@ -112,9 +112,7 @@ class Translator(Loaded):
         alignment: bool = False,
         on_error: OnError = refuse,
     ) -> Any:
-        """Translates a text, or each of several, sentence by sentence; results are in the order of ``texts``.
-
-        Line breaks, blank lines, wide spaces and white space around a text stay as they are.
+        """Translates a text, or each of several in order, sentence by sentence, and keeps line breaks and wide spaces.
 
         Args:
             texts: a source text, or several of any mix of lengths; the result for a text does not depend on the others.
