@@ -8,7 +8,7 @@ from clearhead.text.division import Division, Part
 from clearhead.text.phrase_book import Demand, PhraseBook
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
-TOKENIZER = Tokenizer.train(["abcdefgh xyz"], TokenizerConfig(kind="char", vocab_size=40))
+TOKENIZER = Tokenizer.train(["abcdefgh xyz"] * 4, TokenizerConfig(kind="char", vocab_size=40))
 BOOK = PhraseBook(TOKENIZER)
 
 
