@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from clearhead.errors import ModelError, UsageError
+from clearhead.errors import DataError, ModelError, UsageError
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.recipes import load_recipe
 from clearhead.tasks.catalog import prepare_job
@@ -69,3 +69,16 @@ def test_what_is_wrong_is_said(toy_baselines: dict[str, Path], toy_run: Path, tm
         evaluate_run(toy_baselines["ngram"], tmp_path, "valid", EvaluationOptions(stride=4))
     with pytest.raises(ModelError, match="has no checkpoint 'step-9'"):
         evaluate_run(toy_run, tmp_path, "test", EvaluationOptions(), checkpoint="step-9")
+
+
+def test_a_missing_test_split_suggests_the_valid_one(toy_run: Path, toy_data: Path, tmp_path: Path) -> None:
+    for name in ("valid.zh", "valid.en"):
+        (tmp_path / name).write_bytes((toy_data / name).read_bytes())
+    with pytest.raises(
+        DataError, match=r"no such file.*; without test lines, --split valid scores those of validation"
+    ):
+        evaluate_run(toy_run, tmp_path, "test", EvaluationOptions(beam=1))
+    with pytest.raises(DataError, match="no such file") as error:
+        evaluate_run(toy_run, tmp_path, "other", EvaluationOptions(beam=1))
+    assert "--split valid" not in str(error.value)
+    assert "--split valid" in (toy_run / "README.md").read_text(encoding="utf-8")
