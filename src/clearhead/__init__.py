@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from clearhead.tasks.language_model.neural import LanguageModel
     from clearhead.tasks.language_model.prompts import Generation, GenerationConfig
     from clearhead.tasks.masked.model import Filled, MaskedModel
-    from clearhead.tasks.translation.translator import Trace, Translation, Translator
+    from clearhead.tasks.translation.result import Trace, Translation
+    from clearhead.tasks.translation.translator import Translator
     from clearhead.verbs.load import load
     from clearhead.verbs.pipelines import pipeline
     from clearhead.verbs.train import TrainResult, train
@@ -66,8 +67,8 @@ _HOMES = {
     "LanguageModel": "clearhead.tasks.language_model.neural",
     "Filled": "clearhead.tasks.masked.model",
     "MaskedModel": "clearhead.tasks.masked.model",
-    "Trace": "clearhead.tasks.translation.translator",
-    "Translation": "clearhead.tasks.translation.translator",
+    "Trace": "clearhead.tasks.translation.result",
+    "Translation": "clearhead.tasks.translation.result",
     "Translator": "clearhead.tasks.translation.translator",
     "TrainResult": "clearhead.verbs.train",
     "train": "clearhead.verbs.train",

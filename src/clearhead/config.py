@@ -6,6 +6,7 @@ import re
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -98,11 +99,18 @@ def parse(cls: type[T], tree: Mapping[str, Any], *, source: str) -> T:
         try:
             # strict, since TOML has types, and a string instead of a number is a mistake; through JSON, because strict
             # pydantic accepts a JSON list as a tuple, but not a Python list
-            whole = json.dumps(_over_defaults(cls, tree), default=str)
+            whole = json.dumps(_over_defaults(cls, tree), default=_plain)
             return pydantic.TypeAdapter(cls).validate_json(whole, strict=True)
         except pydantic.ValidationError as error:
             problems = [_explain(item) for item in error.errors(include_url=False)]
     raise UsageError(f"{source}: " + "; ".join(problems) + newer)
+
+
+def _plain(value: object) -> int | float | str:
+    """Returns what JSON has for a value that it does not know: NumPy's numbers as numbers, all else as text."""
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else str(value)
 
 
 def newer_than_this(tree: Mapping[str, Any]) -> str:
@@ -132,6 +140,15 @@ def differences(old: Tree, new: Tree, prefix: str = "") -> dict[str, tuple[Any, 
 def as_tree(config: Any) -> Tree:
     """Returns a config dataclass as a nested dict."""
     return dataclasses.asdict(config)
+
+
+def value_at(tree: Mapping[str, Any], key: str) -> Any:
+    """Returns the value of a full key such as ``model.d_model``; None where a recipe has no such key."""
+    table, _, rest = key.partition(".")
+    value = tree.get(table)
+    if not rest:
+        return value
+    return value_at(value, rest) if isinstance(value, Mapping) else None
 
 
 def _nested(path: list[str], value: Any) -> Tree:

@@ -3,8 +3,9 @@
 import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from clearhead.errors import ModelError
 
@@ -24,6 +25,29 @@ def write_whole(path: Path, content: bytes) -> None:
         sync(temporary)
         temporary.replace(path)
     except OSError:
+        remove(temporary)
+        raise
+    sync(path.parent)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a temporary file that replaces ``path`` atomically at the end; after an error ``path`` is unchanged.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as stream:
+            yield stream
+        return
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            yield stream
+        sync(temporary)
+        temporary.replace(path)
+    except BaseException:
         remove(temporary)
         raise
     sync(path.parent)

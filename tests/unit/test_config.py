@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from annotated_types import Ge
 
-from clearhead.config import as_tree, merge, parse, parse_overrides, read_toml, table, write_toml
+from clearhead.config import as_tree, merge, parse, parse_overrides, read_toml, table, value_at, write_toml
 from clearhead.errors import UsageError
 
 
@@ -158,3 +158,15 @@ def test_a_recipe_of_a_later_version_is_named_where_it_does_not_fit() -> None:
         with pytest.raises(UsageError) as raised:
             parse(Outer, {"clearhead": earlier, "shape": 1}, source="here")
         assert "it is of" not in str(raised.value)
+
+
+def test_a_value_by_its_full_key() -> None:
+    tree = {"a": {"b": {"c": 1}}, "d": 2}
+    assert [value_at(tree, key) for key in ("a.b.c", "a.b", "d", "d.e", "a.x.c", "x")] == [
+        1,
+        {"c": 1},
+        2,
+        None,
+        None,
+        None,
+    ]

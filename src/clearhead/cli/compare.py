@@ -2,11 +2,11 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from clearhead.cli.options import BEAM, DEVICE, JSON, print_json
+from clearhead.cli.options import BEAM, DEVICE, JSON, TOKENIZE, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,10 +20,11 @@ PLAIN_WIDTH = 1000  # of what is not a terminal, where lines do not break
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), default=".", show_default=True, help="Folder of text files.")
 @click.option("--split", default="test", show_default=True, help="train, valid, test, or the stem of other files.")
+@TOKENIZE
 @BEAM
 @JSON
 @DEVICE
-def command(runs: tuple[Path, ...], data: Path, split: str, beam: int, as_json: bool, device: str) -> None:
+def command(runs: tuple[Path, ...], data: Path, split: str, as_json: bool, **options: Any) -> None:
     """Score the runs in directories RUN... on a split and show them side by side, with sizes and speeds.
 
     Translators by BLEU, chrF and BLEU by length; language models by bits a byte, nats a character, word perplexity and
@@ -35,7 +36,7 @@ def command(runs: tuple[Path, ...], data: Path, split: str, beam: int, as_json: 
     """
     from clearhead.verbs.compare import compare_runs
 
-    comparison = compare_runs(runs, data, split, beam=beam, device=device)
+    comparison = compare_runs(runs, data, split, **options)
     if as_json:
         print_json(asdict(comparison))
         return

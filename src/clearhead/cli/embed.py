@@ -5,7 +5,10 @@ from typing import Any
 
 import click
 
-from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, texts_of
+from clearhead.cli.lines import answering, input_option
+from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json
+from clearhead.errors import DataError
+from clearhead.files import replacing
 
 LINES = 1024  # of stdin that are read before they are embedded
 
@@ -21,6 +24,7 @@ LINES = 1024  # of stdin that are read before they are embedded
     show_default=True,
     help="A text above the model's length: an error, or without its last pieces.",
 )
+@input_option
 @JSON
 @DEVICE
 @CHECKPOINT
@@ -28,7 +32,8 @@ def command(run: Path, text: str | None, out: Path | None, **options: Any) -> No
     """Give TEXT, or each of stdin's lines, a vector: the mean of the states that the model in directory RUN has of it.
 
     --out writes an array [texts, features] of float32 for numpy.load; without it a text is a line of numbers between
-    tabs, or with --json its text and its vector.
+    tabs, or with --json its text and its vector. A text without a vector gives an empty line, NaN in the array, and
+    exit code 3 at the end.
 
     \b
     clearhead embed RUN "a sentence"
@@ -36,7 +41,6 @@ def command(run: Path, text: str | None, out: Path | None, **options: Any) -> No
     """
     import numpy as np
 
-    from clearhead.errors import DataError
     from clearhead.tasks.masked.model import MaskedModel
 
     model = MaskedModel.load(run, checkpoint=options["checkpoint"], device=options["device"])
@@ -45,23 +49,36 @@ def command(run: Path, text: str | None, out: Path | None, **options: Any) -> No
     def count(number: int, pieces: int) -> None:
         cut[:] = cut[0] + 1, cut[1] + pieces
 
-    for texts in texts_of(text, LINES, doing="embedding"):
-        vectors = model.embed(texts, overlong=options["overlong"], on_cut=count)
-        done += len(texts)
+    asked = [] if text is None else [text]
+    with answering(asked, size=LINES, doing="embedding", source=options["source"]) as chunks:
+        for chunk in chunks:
+            vectors = model.embed(chunk.texts, overlong=options["overlong"], on_cut=count, on_error=chunk.fail)
+            done += len(chunk.texts)
+            if out:
+                kept.append(vectors)
+                continue
+            for _, line, vector, error in chunk.with_errors(vectors.tolist()):
+                _print(line, vector, error, options["as_json"])
+        if cut[0]:
+            line = f"{cut[0]:,} of {done:,} texts were too long: their last {cut[1]:,} pieces were left out"
+            click.echo(line, err=True)
         if out:
-            kept.append(vectors)
-            continue
-        for line, vector in zip(texts, vectors.tolist(), strict=True):
-            if options["as_json"]:
-                print_json({"text": line, "vector": vector})
-            else:
-                click.echo("\t".join(f"{value:.7g}" for value in vector))
-    if cut[0]:
-        click.echo(f"{cut[0]:,} of {done:,} texts were too long: their last {cut[1]:,} pieces were left out", err=True)
-    if out:
-        try:
-            with out.open("wb") as file:
-                np.save(file, np.concatenate(kept or [np.zeros((0, model.recipe.model.d_model), np.float32)]))
-        except OSError as error:
-            raise DataError(f"{str(out)!r} cannot be written: {error.strerror}") from error
-        click.echo(str(out))
+            _save(out, np.concatenate(kept or [np.zeros((0, model.recipe.model.d_model), np.float32)]))
+
+
+def _print(line: str, vector: list[float], error: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"text": line, "error": error} if error else {"text": line, "vector": vector})
+    else:
+        click.echo("" if error else "\t".join(f"{value:.7g}" for value in vector))
+
+
+def _save(path: Path, vectors: Any) -> None:
+    import numpy as np
+
+    try:
+        with replacing(path) as file:
+            np.save(file, vectors)
+    except OSError as error:
+        raise DataError(f"{str(path)!r} cannot be written: {error.strerror}") from error
+    click.echo(str(path))

@@ -2,23 +2,18 @@
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 
-from clearhead.cli.options import BEAM, CHECKPOINT, DEVICE, JSON, LENGTH_PENALTY, RUN, print_json
-from clearhead.evaluate.translation import BleuTokenize
+from clearhead.cli.options import BEAM, CHECKPOINT, DEVICE, JSON, LENGTH_PENALTY, RUN, TOKENIZE, print_json
 
 
 @click.command("evaluate")
 @RUN
 @click.option("--data", type=click.Path(path_type=Path), default=".", show_default=True, help="Folder of text files.")
 @click.option("--split", default="test", show_default=True, help="train, valid, test, or the stem of other files.")
-@click.option(
-    "--tokenize",
-    type=click.Choice(get_args(BleuTokenize)),
-    help="Translation: sacreBLEU's tokenizer.  [default: by target language: 13a, zh or char]",
-)
+@TOKENIZE
 @click.option(
     "--output",
     type=click.Path(path_type=Path),

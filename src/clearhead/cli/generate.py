@@ -1,13 +1,14 @@
 """``clearhead generate``: prompts in, texts out; one alone appears as it is written."""
 
-import sys
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import click
 
-from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, texts_of
+from clearhead.cli.lines import answering, input_and_output, warn_of_file_name
+from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json
+from clearhead.errors import DataError
 
 LINES = 64  # of stdin that are read before texts are made
 
@@ -63,6 +64,7 @@ LINES = 64  # of stdin that are read before texts are made
     show_default=True,
     help="int8 is several times faster on a CPU, and nearly the same model; for a GPT alone.",
 )
+@input_and_output
 @JSON
 @DEVICE
 @CHECKPOINT
@@ -70,7 +72,8 @@ def command(run: Path, prompt: str | None, **options: Any) -> None:
     """Continue PROMPT, or each line of stdin, with the language model in directory RUN: GPT, recurrent or n-gram.
 
     One text for one PROMPT appears as it is written, the prompt first. Several texts are a line each, with \\n for a
-    line break; --json gives one value a line, with pieces and their log-probabilities. An empty prompt begins a text.
+    line break; --json gives one value a line, with pieces and their log-probabilities. An empty prompt begins a text;
+    one that cannot be continued gives an empty line, and exit code 3 at the end.
 
     \b
     clearhead generate RUN "ROMEO:"
@@ -85,23 +88,38 @@ def command(run: Path, prompt: str | None, **options: Any) -> None:
     def picked(kind: Any) -> Any:
         return parse(kind, {field.name: options[field.name] for field in fields(kind)}, source="generate")
 
+    if options["beam"]:
+        options["beam"] = max(options["beam"], options["n"])
     config, settings = picked(GenerationConfig), {"sampling": picked(SamplingConfig)}
     where = {"device": options["device"], "weights": options["weights"]}
     model = load_language_model(run, checkpoint=options["checkpoint"], **where)
     if options["draft"]:
         settings["draft"] = load_language_model(options["draft"], **where)
-    if prompt not in (None, "-") and config.n == 1 and not config.beam and not options["as_json"]:
+    files = {"source": options["source"], "output": options["output"]}
+    streamed = not (options["as_json"] or any(files.values()))
+    if prompt not in (None, "-") and config.n == 1 and not config.beam and streamed:
+        warn_of_file_name(prompt)
         _stream(model, prompt, config, settings)
         return
-    for prompts in texts_of(prompt, LINES, doing="continuing"):
-        generations = model.generate(prompts, config, **settings)
-        for generation in generations:
-            _warn(generation, config)
-            if options["as_json"]:
-                print_json(asdict(generation))
-            else:
-                click.echo((generation.prompt + generation.text).replace("\r", r"\r").replace("\n", r"\n"))
-        sys.stdout.flush()
+    with answering([] if prompt is None else [prompt], size=LINES, doing="continuing", **files) as chunks:
+        for chunk in chunks:
+            answers = model.generate_each(chunk.texts, config, **settings, on_error=chunk.fail)
+            for _, line, generations, error in chunk.with_errors(answers):
+                _print(line, generations, error, options["as_json"])
+                _warn(generations, config)
+
+
+def _print(prompt: str, generations: list[Any], error: str, as_json: bool) -> None:
+    """Prints the texts of a prompt; an empty line where there are none."""
+    if as_json and error:
+        print_json({"prompt": prompt, "error": error})
+    for generation in generations:
+        if as_json:
+            print_json(asdict(generation))
+        else:
+            click.echo((generation.prompt + generation.text).replace("\r", r"\r").replace("\n", r"\n"))
+    if error and not as_json:
+        click.echo()
 
 
 def _stream(model: Any, prompt: str, config: Any, settings: dict[str, Any]) -> None:
@@ -114,16 +132,21 @@ def _stream(model: Any, prompt: str, config: Any, settings: dict[str, Any]) -> N
 
     try:
         (generation,) = model.generate([prompt], config, **settings, on_text=show)
-    except BaseException:
-        if not head:
+    except BaseException as error:
+        if not head or isinstance(error, DataError):
             click.echo()
         raise
     click.echo("".join(head))
-    _warn(generation, config)
+    _warn_of(generation, config)
 
 
-def _warn(generation: Any, config: Any) -> None:
-    """Warns on stderr of what the text does not show."""
+def _warn(generations: list[Any], config: Any) -> None:
+    """Says on stderr what a reader of the texts could not see."""
+    for generation in generations:
+        _warn_of(generation, config)
+
+
+def _warn_of(generation: Any, config: Any) -> None:
     prompt = f"clearhead: {generation.prompt[:40]!r}"
     if config.stop and generation.reason == "length":
         click.echo(f"{prompt}: no stop string came within --max-new {config.max_new}", err=True)

@@ -1,15 +1,12 @@
-"""What several verbs share: options, lines from stdin, JSON to stdout."""
+"""What several verbs share: options, JSON to stdout."""
 
 import os
-import sys
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
-from clearhead.errors import DataError
+from clearhead.text.language import BleuTokenize
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -21,6 +18,11 @@ CHECKPOINT = click.option(
     help="best, latest or the name of one, as in RUN/checkpoints.",
 )
 BEAM = click.option("--beam", type=click.IntRange(1), default=5, show_default=True, help="Hypotheses kept; 1: greedy.")
+TOKENIZE = click.option(
+    "--tokenize",
+    type=click.Choice(get_args(BleuTokenize)),
+    help="Translation: sacreBLEU's tokenizer.  [default: the recipe's, by target language 13a, zh or char]",
+)
 LENGTH_PENALTY = click.option(
     "--length-penalty",
     type=click.FloatRange(0),
@@ -56,40 +58,3 @@ def _finite(tree: Any) -> Any:
             return tree if abs(tree) < float("inf") else None
         case _:
             return tree
-
-
-def texts_of(text: str | None, size: int, *, doing: str) -> Iterator[list[str]]:
-    """Yields lists of texts: the one that was given, or stdin's lines where there is none or it is ``-``.
-
-    Further arguments and errors as in ``stdin_lines``.
-    """
-    if text not in (None, "-"):
-        yield [str(text)]
-    else:
-        yield from stdin_lines(size, doing=doing)
-
-
-def stdin_lines(size: int, *, doing: str) -> Iterator[list[str]]:
-    """Yields stdin in lists of ``size`` lines, without their ends; where a person types, each line as it comes.
-
-    Args:
-        size: lines of a list.
-        doing: what a person who types is told is done with the lines.
-
-    Raises:
-        DataError: a line is not UTF-8 (says which).
-    """
-    if sys.stdin.isatty():
-        click.echo(f"{doing} what you type, line by line; Ctrl-D ends", err=True)
-        size = 1
-    lines = _decoded(sys.stdin.buffer)
-    while chunk := list(islice(lines, size)):
-        yield chunk
-
-
-def _decoded(stream: Any) -> Iterator[str]:
-    for number, line in enumerate(stream, 1):
-        try:
-            yield line.decode("utf-8").removesuffix("\n").removesuffix("\r")
-        except UnicodeDecodeError as error:
-            raise DataError(f"stdin line {number} is not UTF-8 (byte {error.start + 1} of the line)") from error

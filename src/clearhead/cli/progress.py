@@ -95,6 +95,37 @@ class ProgressWriter:
             click.echo(line, err=True)
 
 
+class LineProgress:
+    """Shows how many of the lines of a file are answered, how many in a second, and the time left."""
+
+    def __init__(self, total: int, *, every_seconds: float = 10.0) -> None:
+        self._total, self._every, self._done = total, every_seconds, 0
+        self._begun = self._shown = time.monotonic()
+        self._bar: Any = _bar() if sys.stderr.isatty() else None
+        self._task: Any = None
+
+    def advance(self, count: int) -> None:
+        """Counts ``count`` lines more as answered."""
+        self._done += count
+        now = time.monotonic()
+        if now - self._shown < (0.2 if self._bar is not None else self._every) and self._done < self._total:
+            return
+        self._shown, rate = now, self._done / max(now - self._begun, 1e-9)
+        left = _clock(max(self._total - self._done, 0) / rate)
+        if self._bar is None:
+            click.echo(f"{self._done:,}/{self._total:,} lines  {rate:,.1f} lines/s  {left} left", err=True)
+            return
+        if self._task is None:
+            self._task = self._bar.add_task("", total=self._total, left="")
+            self._bar.start()
+        self._bar.update(self._task, completed=self._done, description=f"{rate:,.1f} lines/s", left=left)
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
 def _bar() -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn

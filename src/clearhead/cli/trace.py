@@ -11,7 +11,7 @@ from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from clearhead.tasks.translation.translator import Trace
+    from clearhead.tasks.translation.result import Trace
 
 
 @click.command("trace")

@@ -1,15 +1,14 @@
 """``clearhead translate``: lines in, lines out, in order."""
 
-import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from clearhead.cli.options import BEAM, CHECKPOINT, DEVICE, JSON, LENGTH_PENALTY, RUN, print_json, stdin_lines
-from clearhead.errors import UsageError
+from clearhead.cli.lines import Chunk, answering, input_and_output
+from clearhead.cli.options import BEAM, CHECKPOINT, DEVICE, JSON, LENGTH_PENALTY, RUN, print_json
+from clearhead.errors import UsageError, attempt_each
 
 
 @click.command("translate")
@@ -23,11 +22,18 @@ from clearhead.errors import UsageError
 @click.option("--avoid", multiple=True, metavar="PHRASE", help="No translation contains it; may be repeated.")
 @click.option("--alternatives", is_flag=True, help="Show translations that differ in the first piece after the prefix.")
 @click.option(
+    "--split",
+    type=click.Choice(["sentences", "overlong", "never"]),
+    default="sentences",
+    show_default=True,
+    help="Translate a line sentence by sentence, only a line above the model's length, or each line as one.",
+)
+@click.option(
     "--overlong",
     type=click.Choice(["split", "truncate", "error"]),
     default="split",
     show_default=True,
-    help="A line above the model's length: split at sentence ends, cut (and say so), or refuse.",
+    help="A sentence above the model's length: split, between clauses if it has them, cut off, or refuse.",
 )
 @click.option("--alignment", is_flag=True, help="With --json: the source piece each target piece attended to most.")
 @click.option(
@@ -37,76 +43,92 @@ from clearhead.errors import UsageError
     show_default=True,
     help="Lines read from stdin before translating.",
 )
+@input_and_output
 @JSON
 @DEVICE
 @CHECKPOINT
 def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
     """Translate TEXT, or stdin line by line, with the run in directory RUN.
 
-    One line out for every line in, always and in order; an empty line stays empty. With --n-best or --alternatives
-    each line gives several, rank and score before each.
+    One line out for every line in, always and in order; an empty line stays empty. A line that cannot be translated
+    gives an empty line (with --json an error), and exit code 3 at the end. With --n-best or --alternatives each line
+    gives several, rank and score before each.
 
     \b
     clearhead translate RUN "我吃了一个苹果。"
     clearhead translate RUN < input.txt > output.txt
+    clearhead translate RUN --input input.txt --output output.txt
     clearhead translate RUN --n-best 5 --json "我吃了一个苹果。"
     """
-    if options["n_best"] > options["beam"]:
-        raise UsageError(f"--n-best {options['n_best']}: must be at most --beam {options['beam']}")
     if options["alternatives"] and (options["require"] or options["avoid"]):
         raise UsageError("--alternatives: goes with neither --require nor --avoid")
     from clearhead.tasks.translation.translator import Translator
 
     translator = Translator.load(run, checkpoint=options["checkpoint"], device=options["device"])
-    for lines in _chunks(text, options["buffer"]):
-        _translate(translator, lines, options)
-        sys.stdout.flush()
+    asked = [] if text == ("-",) else [line for argument in text for line in argument.split("\n")]
+    where = {"source": options["source"], "output": options["output"]}
+    with answering(asked, size=options["buffer"], doing="translating", **where) as chunks:
+        for chunk in chunks:
+            for number, line, ranked, error in chunk.with_errors(_translated(translator, chunk, options)):
+                _warn(chunk, number, ranked, translator.recipe.src)
+                _print(line, ranked, error, options)
 
 
-def _translate(translator: Any, lines: list[str], options: dict[str, Any]) -> None:
+def _translated(translator: Any, chunk: Chunk, options: dict[str, Any]) -> list[list[Any]]:
+    """Returns the translations of each line, best first; none where a line cannot be translated."""
     from clearhead.decode.search import SearchConfig
 
-    beam, penalty, prefix = options["beam"], options["length_penalty"], options["prefix"]
+    n_best, penalty = options["n_best"], options["length_penalty"]
+    beam = max(options["beam"], n_best)
+    settings = {key: options[key] for key in ("prefix", "split", "overlong")}
     if options["alternatives"]:
-        settings = {"prefix": prefix, "beam": beam, "length_penalty": penalty}
-        translations = [translator.alternatives(line, **settings) for line in lines]
+        settings |= {"beam": beam, "length_penalty": penalty}
+        found = attempt_each(lambda line: translator.alternatives(line, **settings), chunk.texts, chunk.fail)
+        return [translations or [] for translations in found]
+    settings |= {key: options[key] for key in ("require", "avoid")}
+    ranked = translator.n_best(chunk.texts, SearchConfig(beam, n_best, penalty), **settings, on_error=chunk.fail)
+    if not options["alignment"]:
+        return list(ranked)
+    return [[translator.aligned(translation) for translation in translations] for translations in ranked]
+
+
+def _print(line: str, ranked: list[Any], error: str, options: dict[str, Any]) -> None:
+    if options["as_json"]:
+        hidden = ("source_ids", "target_ids", "of_parts")
+        trees = [{k: v for k, v in asdict(translation).items() if k not in hidden} for translation in ranked]
+        print_json({"source": line, "translations": trees, **({"error": error} if error else {})})
+    elif ranked and (options["n_best"] > 1 or options["alternatives"]):
+        for rank, translation in enumerate(ranked, 1):
+            click.echo(f"{rank}\t{translation.score:.4f}\t{translation.text}")
     else:
-        config = SearchConfig(beam, options["n_best"], penalty)
-        settings = {key: options[key] for key in ("prefix", "overlong", "require", "avoid")}
-        translations = translator.n_best(lines, config, **settings)
-        if options["alignment"]:
-            translations = [[translator.aligned(translation) for translation in ranked] for ranked in translations]
-    several = options["n_best"] > 1 or options["alternatives"]
-    for line, ranked in zip(lines, translations, strict=True):
-        for translation in ranked:
-            _warn(line, translation)
-        if options["as_json"]:
-            trees = [
-                {k: v for k, v in asdict(translation).items() if k not in ("source_ids", "target_ids")}
-                for translation in ranked
-            ]
-            print_json({"source": line, "translations": trees})
-        elif several and ranked:
-            for rank, translation in enumerate(ranked, 1):
-                click.echo(f"{rank}\t{translation.score:.4f}\t{translation.text}")
-        else:
-            click.echo(ranked[0].text if ranked else "")
+        click.echo(ranked[0].text if ranked else "")
 
 
-def _warn(line: str, translation: Any) -> None:
-    """Warns on stderr of what the plain output does not show."""
+def _warn_of_source(chunk: Chunk, number: int, line: str, translation: Any, language: str) -> None:
+    """Says on stderr that a line can hardly be in the language that the model reads."""
+    from clearhead.text.language import other_script, read_language
+
+    unknown, count = translation.unknown, len(translation.source_pieces) - translation.parts
+    if 2 * unknown > count > 0:
+        chunk.say(number, f"{unknown} of its {count} pieces are not in the model's vocabulary")
+    elif script := other_script(line, read_language(language).code):
+        chunk.say(number, f"most of it is in {script} letters, and the model reads {language}")
+
+
+def _warn(chunk: Chunk, number: int, ranked: list[Any], language: str) -> None:
+    """Says on stderr what a reader of the plain output could not see."""
+    for translation in ranked:
+        _warn_of(chunk, number, translation)
+    if ranked:
+        _warn_of_source(chunk, number, chunk.texts[number], ranked[0], language)
+
+
+def _warn_of(chunk: Chunk, number: int, translation: Any) -> None:
     if not translation.complete:
-        click.echo(f"clearhead: {line[:40]!r}: the translation reached the length limit without an end", err=True)
+        chunk.say(number, "the translation reached the length limit without an end")
     if translation.unmet:
-        phrases = ", ".join(map(repr, translation.unmet))
-        click.echo(f"clearhead: {line[:40]!r}: the translation does not contain {phrases}", err=True)
+        chunk.say(number, f"the translation does not contain {', '.join(map(repr, translation.unmet))}")
     if translation.dropped:
-        click.echo(f"clearhead: {line[:40]!r}: cut, the last {translation.dropped} pieces were left out", err=True)
-
-
-def _chunks(text: tuple[str, ...], size: int) -> Iterator[list[str]]:
-    """Yields lists of lines: TEXT's own, or stdin's (each line as it comes where a person types)."""
-    if text and text != ("-",):
-        yield [line for argument in text for line in argument.split("\n")]
-    else:
-        yield from stdin_lines(size, doing="translating")
+        chunk.say(number, f"cut, the last {translation.dropped} pieces were left out")
+    if translation.cuts:
+        chunk.say(number, f"too long, cut {translation.cuts} times inside of a clause")

@@ -17,6 +17,7 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from clearhead.errors import DataError, nearest
+from clearhead.text.charset import HEAD, not_utf8
 from clearhead.text.normalize import changed
 from clearhead.text.overlong import OverlongPair
 from clearhead.text.sentences import split_sentences
@@ -24,6 +25,10 @@ from clearhead.text.special import SPECIAL_IDS
 from clearhead.text.tokenizer import Tokenizer
 
 EXAMPLES = 5  # line numbers that the report gives for each reason to drop lines
+
+
+class NoSplitError(DataError):
+    """The files of a split are missing."""
 
 
 @dataclass(frozen=True)
@@ -292,8 +297,10 @@ class PairFilter:
                 raise DataError(f"{path} line {pair.line}: {rule}; overlong may be drop, truncate or split")
             case "truncate":
                 self.report.truncated += 1
-                self.report.count(pair.src_ids[limit:], pair.tgt_ids[limit:], used=False, unk=self._src.ids.unk)
-                return [pair._replace(src_ids=pair.src_ids[:limit], tgt_ids=pair.tgt_ids[:limit])], ""
+                src_end = self._src.border(pair.src_ids, limit)
+                tgt_end = self._tgt.border(pair.tgt_ids, limit)
+                self.report.count(pair.src_ids[src_end:], pair.tgt_ids[tgt_end:], used=False, unk=self._src.ids.unk)
+                return [pair._replace(src_ids=pair.src_ids[:src_end], tgt_ids=pair.tgt_ids[:tgt_end])], ""
             case "split":
                 src, tgt = ([part.strip() for part in split_sentences(text)] for text in (pair.src, pair.tgt))
                 if len(src) == len(tgt):
@@ -341,15 +348,27 @@ def _find(folder: Path, name: str) -> Path:
         raise DataError(f"{paths[0]} and {paths[1].name} both exist: keep one of them")
     if not paths:
         hint = nearest(name, [path.name for path in folder.iterdir() if path.is_file()])
-        raise DataError(f"{folder / name}: no such file, nor with .gz{hint or '; the folder holds no files'}")
+        raise NoSplitError(f"{folder / name}: no such file, nor with .gz{hint or '; the folder holds no files'}")
     return paths[0]
+
+
+def _check_text(path: Path, problem: str) -> None:
+    if problem:
+        raise DataError(f"{path} {problem}")
 
 
 @contextmanager
 def open_text(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a file, plain or gzip, for reading; raises DataError if opening or a later read fails."""
+    """Opens a file, plain or gzip, for reading.
+
+    Raises:
+        DataError: opening or a later read fails, or the file is no UTF-8 text as a whole (says what it is).
+    """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            if path.is_file():  # a pipe gives no byte twice
+                _check_text(path, not_utf8(stream.read(HEAD)))
+                stream.seek(0)
             yield cast(IO[bytes], stream)
     except (EOFError, zlib.error, OSError) as error:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error

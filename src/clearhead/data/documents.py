@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, cast, get_args
 
 from annotated_types import Ge, Le
 
-from clearhead.data.corpus import Stamps, open_text, stamps_of
+from clearhead.data.corpus import NoSplitError, Stamps, open_text, stamps_of
 from clearhead.errors import DataError, UsageError, nearest
 
 Split = Literal["train", "valid", "test"]
@@ -170,7 +170,7 @@ def read_documents(data: Path, *, split: Split, config: DocumentsConfig) -> Docu
     if train_files and missing == "valid":
         fix += ", or set data.valid_fraction = 0.1"
     hint = nearest(f"{stems[missing]}.txt", [path.name for path in data.iterdir()]) if data.is_dir() else ""
-    raise DataError(f"data {str(data)!r} has no {missing} split: {fix}{hint}")
+    raise NoSplitError(f"data {str(data)!r} has no {missing} split: {fix}{hint}")
 
 
 def _find(data: Path, stem: str) -> list[Path]:

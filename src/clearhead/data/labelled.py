@@ -15,6 +15,7 @@ from annotated_types import Ge, Le
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from clearhead.data.corpus import NoSplitError
 from clearhead.data.documents import Split, json_record, read_lines, string_field
 from clearhead.errors import DataError, UsageError, nearest
 from clearhead.text.overlong import OverlongLine
@@ -233,7 +234,7 @@ def _find(data: Path, split: Split, config: LabelledConfig) -> tuple[Path, str]:
     if train and split == "valid":
         fix += ", or set data.valid_fraction = 0.1"
     hint = nearest(f"{stems[split]}.tsv", [path.name for path in data.iterdir()]) if data.is_dir() else ""
-    raise DataError(f"data {str(data)!r} has no {split} split: {fix}{hint}")
+    raise NoSplitError(f"data {str(data)!r} has no {split} split: {fix}{hint}")
 
 
 def _file(data: Path, stem: str) -> Path | None:

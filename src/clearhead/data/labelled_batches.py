@@ -148,6 +148,9 @@ def encode_texts(
     a, b = lengths[: len(first)], lengths[len(first) :] if pair else np.zeros(len(first), np.int64)  # pieces of each
     kept_a = np.minimum(a, np.maximum(room - b, room - room // 2)) if pair else np.minimum(a, room)
     kept_b = np.minimum(b, room - kept_a)
+    for kept, whole, rows in ((kept_a, a, encoded[: len(first)]), (kept_b, b, encoded[len(first) :])):
+        for number in np.flatnonzero(kept < whole).tolist() if rows else []:
+            kept[number] = tokenizer.border(rows[number], int(kept[number]))
     a_begin, b_begin = begins[: len(first)], begins[len(first) :] if pair else begins[: len(first)]
     spans = np.stack([a_begin, a_begin + kept_a, b_begin, b_begin + kept_b], axis=1)
     ids = np.array([i for row in encoded for i in row], np.int64)

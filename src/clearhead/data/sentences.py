@@ -23,7 +23,7 @@ from clearhead.text.overlong import OverlongSentence
 from clearhead.text.sentences import split_sentences
 from clearhead.text.tokenizer import Tokenizer
 
-_FORMAT = 2
+_FORMAT = 3  # since sentences end as sentencex says
 GROUP_CHARACTERS = 1 << 19  # characters that are encoded in one call, at least
 
 _UNKNOWN = re.compile(" ?<unk>")

@@ -23,6 +23,10 @@ _FORMAT = 2
 CHUNK_LINES = 20_000
 
 
+class NoPairsError(DataError):
+    """The filters leave no pair of a text."""
+
+
 class PairStore:
     """Read access to encoded pairs; ids are without begin and end marks. Pickles as its path.
 
@@ -97,7 +101,8 @@ def prepare(
         progress: called with (lines done, lines in all).
 
     Raises:
-        DataError: the text cannot be used, the filters leave no pair, or the disk is full.
+        NoPairsError: the filters leave no pair.
+        DataError: the text cannot be used, or the disk is full.
     """
     scan = scan or files.scan()
     key = [_FORMAT, scan.digest, src.fingerprint, tgt.fingerprint, keep_text]
@@ -117,7 +122,7 @@ def prepare(
         check_unchanged(scan.stamps)
         report = pairs.finish()
         if not report.pairs:
-            raise DataError("no pair of lines is left to use: " + "; ".join(line.strip() for line in report.lines()))
+            raise NoPairsError("no pair of lines is left to use: " + "; ".join(line.strip() for line in report.lines()))
         meta = {"types": columns.types, "report": report.as_dict(), "special": dataclasses.asdict(tgt.ids)}
         seal(folder, meta, version=_FORMAT)
 

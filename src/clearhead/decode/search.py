@@ -12,6 +12,7 @@ from torch import Tensor
 from clearhead.decode.constraints import Constraints, take_turns
 from clearhead.decode.decoding import Decoding, rows_of
 from clearhead.decode.rules import Rule
+from clearhead.errors import SettingError
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         if self.n_best > self.beam:
-            raise ValueError(f"n_best = {self.n_best}: must be at most beam = {self.beam}")
+            raise SettingError(f"n_best = {self.n_best}: must be at most beam = {self.beam}")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from clearhead.brief import Brief
 from clearhead.decode.decoding import CachedDecoding, RNNDecoding, start_decoding
 from clearhead.decode.rows import Begin, RNNRowsDecoding, RowsDecoding
 from clearhead.models.rnn import RNNState, RNNTranslator
@@ -26,7 +27,7 @@ MakeMeter = Callable[[KVCache], Meter]
 
 
 @dataclass(frozen=True)
-class TraceStep:
+class TraceStep(Brief):
     """One step of the decoder."""
 
     input_ids: list[int]

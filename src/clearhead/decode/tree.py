@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from clearhead.brief import Brief
 from clearhead.decode.decoding import Decoding
 from clearhead.decode.rules import Rule
 from clearhead.decode.search import Expansion, Hypothesis, SearchConfig, penalty_of, search_steps
@@ -48,7 +49,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class BeamTree:
+class BeamTree(Brief):
     """All hypotheses of one sentence, parents first, and which of them were returned, best first."""
 
     nodes: list[Node]

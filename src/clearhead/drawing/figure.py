@@ -2,9 +2,12 @@
 
 import html
 import json
+import re
 from importlib import resources
 from typing import Any
 
+CLASS = "clearhead"
+"""The element that holds a view among other things."""
 LIVE = '<figure class="live"'
 
 
@@ -28,3 +31,12 @@ def live(kind: str, title: str, data: Any, still: str) -> str:
 def resource(name: str) -> str:
     """Returns the text of a file in this package, such as the style or script of a page."""
     return (resources.files("clearhead.drawing") / name).read_text(encoding="utf-8")
+
+
+def among_others(body: str) -> str:
+    """Returns HTML with the style of a page, which holds for it alone: for a notebook, whose cells are one page.
+
+    The rules of the page and its body become those of the element around it, by nesting of CSS.
+    """
+    style = re.sub(r":root|\bbody\b", "&", resource("page.css"))
+    return f'<div class="{CLASS}"><style>.{CLASS} {{\n{style}}}</style>{body}</div>'

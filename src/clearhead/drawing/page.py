@@ -23,7 +23,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 
 def page(view: View) -> str:
     """Returns one self-contained HTML page; it has a script if the view has figures that react to the pointer."""
-    title, body = html.escape(view.title), view._repr_html_()
+    title, body = html.escape(view.title), view.html()
     head = (
         f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>'

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
+from clearhead.brief import Brief
+from clearhead.drawing.figure import among_others
 from clearhead.drawing.wording import Words, escaped
 
 if TYPE_CHECKING:
@@ -257,7 +259,7 @@ class Curves(Part):
             axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-class View(ABC):
+class View(Brief, ABC):
     """The result of a view: a frozen dataclass of plain values, which draws itself in a notebook."""
 
     @property
@@ -290,9 +292,16 @@ class View(ABC):
         """Returns all values, for JSON."""
         return asdict(self)  # type: ignore[call-overload]
 
-    def _repr_html_(self) -> str:
+    def html(self) -> str:
+        """Returns the view as HTML without its style, which ``page`` and a notebook add."""
         body = "".join(part.html() for part in self.parts())
         return f'<section class="clearhead-view"><h2>{html.escape(self.title)}</h2>{body}</section>'
+
+    def _repr_html_(self) -> str:
+        return among_others(self.html())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.title!r})"
 
 
 def _grid(title: str) -> "Grid":

@@ -30,8 +30,9 @@ class Together(View):
         """See ``View``."""
         return {name: view.as_dict() for name, view in self.views.items()} | {"missing": self.missing}
 
-    def _repr_html_(self) -> str:
+    def html(self) -> str:
+        """See ``View``."""
         links = "".join(f'<a href="#{name}">{name}</a>' for name in self.views)
-        body = "".join(f'<div id="{name}">{view._repr_html_()}</div>' for name, view in self.views.items())
+        body = "".join(f'<div id="{name}">{view.html()}</div>' for name, view in self.views.items())
         missing = "".join(f"<p>{html.escape(f'{name}: {reason}')}</p>" for name, reason in self.missing.items())
         return f"<h1>{html.escape(self.name)}</h1><nav>{links}</nav>{body}{missing}"

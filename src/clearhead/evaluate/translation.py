@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-BleuTokenize = Literal["13a", "none", "zh", "char", "intl"]
+from clearhead.text.language import BleuTokenize
 
 
 @dataclass(frozen=True)
@@ -19,16 +18,6 @@ class TranslationScores:
     chrf_signature: str
     exact_match: float
     """Percentage of translations that equal their reference."""
-
-
-def default_tokenize(language: str) -> BleuTokenize:
-    """Returns sacreBLEU's tokenizer for a language: ``zh``, ``char`` for other scripts without spaces, else ``13a``."""
-    match language.lower().split("-")[0].split("_")[0]:
-        case "zh" | "cmn" | "yue":
-            return "zh"
-        case "ja" | "th" | "lo" | "km" | "my":
-            return "char"
-    return "13a"
 
 
 def score_translations(

@@ -7,6 +7,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
+from clearhead.arguments import checked
 from clearhead.drawing.report import Curves, Note, Part, Table, View
 from clearhead.inspect.call import Batch, call, untouched
 from clearhead.meter.scope import Scope
@@ -83,6 +84,7 @@ class ActivationsView(View):
         return parts
 
 
+@checked
 def activations(model: nn.Module | None = None, batch: Batch = None) -> ActivationsView:
     """Draws every element-wise activation and its derivative; counts the dead units of a model on a batch.
 
@@ -168,6 +170,7 @@ class ScheduleView(View):
         return [*parts, Curves("all, from the same settings", "step", self.step, self.rates)]
 
 
+@checked
 def schedule(own: str = "", *, lr: float = 1.0, warmup_steps: int, max_steps: int, **settings: Any) -> ScheduleView:
     """Draws every schedule for the same settings.
 

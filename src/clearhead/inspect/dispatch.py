@@ -14,6 +14,7 @@ from torch import nn
 from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
+from clearhead.arguments import checked
 from clearhead.drawing.report import Note, Part, Table, View, amount
 from clearhead.inspect.call import Batch, Loss, call, device_of, untouched
 from clearhead.meter.flops import FlopCount
@@ -96,6 +97,7 @@ class OpsView(View):
         return parts
 
 
+@checked
 def ops(model: nn.Module, batch: Batch, *, loss: Loss | None = None, repeats: int = 3) -> OpsView:
     """Counts and times the operators of a forward, or of a training step if there is a ``loss``.
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from clearhead.arguments import checked
 from clearhead.drawing.report import Curves, Note, Part, Table, View
 from clearhead.inspect.call import Batch, Loss, mean_output, no_progress, untouched
 
@@ -52,6 +53,8 @@ class GradientsView(View):
     """Before each step."""
     norms: list[float]
     """Of all gradients together, before clipping."""
+    note: str = ""
+    """What else a reader should know."""
 
     @property
     def title(self) -> str:
@@ -78,10 +81,10 @@ class GradientsView(View):
         parts.append(Note("norms of weights and of gradients at the first and last step; update is over weight"))
         losses = ", ".join(f"{loss:.4g}" for loss in self.losses)
         parts.append(Note(f"loss {losses}; norm of all gradients {', '.join(f'{norm:.3g}' for norm in self.norms)}"))
+        if self.note:
+            parts.append(Note(self.note))
         if self.layers and not any(update for layer in self.layers for update in layer.updates):
-            parts.append(
-                Note("no weight moved: the rate is 0, as it is after the last step of a schedule", marked=True)
-            )
+            parts.append(Note("no weight moved: the rate is 0", marked=True))
         by_layer = [
             math.log10(layer.norms[-1]) for layer in self.layers if layer.norms and 0 < layer.norms[-1] < math.inf
         ]
@@ -91,6 +94,7 @@ class GradientsView(View):
         return parts
 
 
+@checked
 def gradients(
     model: nn.Module,
     batches: Sequence[Batch] | Batch,
@@ -99,6 +103,7 @@ def gradients(
     optimizer: Callable[[nn.Module], Stepper] | None = None,
     steps: int = 3,
     clip: float = 0.0,
+    note: str = "",
     progress: Callable[[int, int], object] = no_progress,
 ) -> GradientsView:
     """Trains for a few steps, watches the gradients, and restores every weight.
@@ -112,6 +117,7 @@ def gradients(
         optimizer: makes an optimizer for the model; None: AdamW at 1e-3.
         steps: how many.
         clip: largest norm of all gradients together; 0 does not clip.
+        note: a line for the view, such as the learning rate.
         progress: called with (steps done, steps in all).
 
     Raises:
@@ -135,7 +141,7 @@ def gradients(
             stepper.step()
             trail.moved()
             progress(step + 1, steps)
-    return GradientsView(_layers(model, trail), trail.losses, trail.totals)
+    return GradientsView(_layers(model, trail), trail.losses, trail.totals, note)
 
 
 class _Trail:

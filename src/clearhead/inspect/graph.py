@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clearhead.arguments import checked
 from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
 from clearhead.errors import ModelError
 from clearhead.inspect.call import VIEWS, Batch, Loss, device_of, mean_output, untouched
@@ -137,6 +138,7 @@ class AutogradView(View):
         return Table("saved by operator", ("node", ">times", ">tensors", ">bytes"), rows)
 
 
+@checked
 def autograd(model: nn.Module, batch: Batch, *, loss: Loss = mean_output) -> AutogradView:
     """Follows one training step back from its loss; weights and gradients are restored.
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from clearhead.arguments import checked
 from clearhead.drawing.heatmap import AttentionPicture, Panel
 from clearhead.drawing.report import Note, Part, Table, View
 from clearhead.errors import ModelError
@@ -205,6 +206,7 @@ def sites_of(model: nn.Module) -> list[Site]:
     return sites
 
 
+@checked
 def attention(
     model: nn.Module,
     read: Callable[[], object],

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clearhead.arguments import checked
 from clearhead.drawing.report import Bars, Note, Part, Table, View, amount
 from clearhead.inspect.call import Batch, Loss, device_of, mean_output, untouched
 from clearhead.meter.live import Live, bytes_of, storage_of
@@ -87,6 +88,7 @@ class MemoryView(View):
         return Table("saved activations", ("module", ">times", ">bytes", ">share"), rows)
 
 
+@checked
 def memory(
     model: nn.Module,
     batch: Batch,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clearhead.arguments import checked
 from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
 from clearhead.inspect.call import Batch, call, untouched
 from clearhead.meter.flops import FlopCount
@@ -157,6 +158,7 @@ class ModelView(View):
         return parts
 
 
+@checked
 def model(model: nn.Module, batch: Batch = None, *, tokens: int | None = None) -> ModelView:
     """Looks at every module of a model.
 

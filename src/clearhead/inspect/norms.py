@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clearhead.arguments import fitting
 from clearhead.drawing.report import Curves, Note, Part, Table, View
 from clearhead.errors import ModelError
 from clearhead.inspect.call import untouched
@@ -148,6 +149,7 @@ def norm(
     Raises:
         ModelError: the model is compiled or has no norm of ours.
     """
+    fitting(model, nn.Module, "model")
     norms = {name: module for name, module in model.named_modules() if isinstance(module, Norm)}
     if not norms:
         raise ModelError(f"norm: a {type(model).__name__} has none")

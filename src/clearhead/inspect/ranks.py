@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from clearhead.arguments import checked
 from clearhead.drawing.figure import live
 from clearhead.drawing.report import HUES, Curves, Note, Part, Table, View
 from clearhead.errors import ModelError
@@ -94,6 +95,7 @@ class RankView(View):
         return parts
 
 
+@checked
 def rank(model: nn.Module, read: Callable[[], object]) -> RankView:
     """Shows how fast the states of a model of ours become alike at all positions.
 

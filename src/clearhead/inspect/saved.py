@@ -9,6 +9,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from clearhead.arguments import checked
 from clearhead.checkpoint import checkpoints_of
 from clearhead.drawing.report import Note, Part, Table, View, amount
 from clearhead.errors import ModelError
@@ -73,6 +74,7 @@ class CheckpointView(View):
         return parts
 
 
+@checked
 def checkpoint(*folders: Path | str, missing: tuple[str, ...] = ()) -> CheckpointView:
     """Lists the contents of saved models from the headers of their files; no tensor is read.
 
@@ -90,17 +92,15 @@ def checkpoint(*folders: Path | str, missing: tuple[str, ...] = ()) -> Checkpoin
 def _forms(folder: Path) -> Iterator[SavedForm]:
     if not folder.is_dir():
         raise ModelError(f"folder {str(folder)!r}: no such directory")
-    if (folder / "recipe.toml").is_file():
-        own = [
-            _file(path)
-            for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.parent.name != "checkpoints" and path.parent.parent.name != "checkpoints"
-        ]
-        yield SavedForm(str(folder), "run", own, "read text as the model does; its weights are in the checkpoints")
-        for path in checkpoints_of(folder):
+    checkpoints = checkpoints_of(folder)
+    if checkpoints or ((folder / "recipe.toml").is_file() and not (folder / "manifest.json").is_file()):
+        yield SavedForm(
+            str(folder), "run", _files(folder), "read text as the model does; its weights are in the checkpoints"
+        )
+        for path in checkpoints:
             yield from _forms(path)
         return
-    files = [_file(path) for path in sorted(folder.iterdir()) if path.is_file()]
+    files = _files(folder)
     names = {file.name for file in files}
     if not any(file.tensors for file in files):
         raise ModelError(f"folder {str(folder)!r}: holds no weights, neither a run, a checkpoint nor an exported model")
@@ -116,10 +116,17 @@ def _forms(folder: Path) -> Iterator[SavedForm]:
         )
 
 
-def _file(path: Path) -> SavedFile:
+def _files(folder: Path) -> list[SavedFile]:
+    """Returns all files below a folder but those of its checkpoints, which are forms of their own."""
+    paths = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [_file(folder, path) for path in paths if path.parts[0] != "checkpoints"]
+
+
+def _file(folder: Path, relative: Path) -> SavedFile:
+    path, name = folder / relative, relative.as_posix()
     size = path.stat().st_size
     if path.suffix == ".safetensors":
-        return _tensors(path, size)
+        return _tensors(path, name, size)
     words = {
         "manifest.json": "size and SHA-256 of every file",
         "state.json": "where training is",
@@ -131,10 +138,10 @@ def _file(path: Path) -> SavedFile:
         "data-report.json": "what was read, used and dropped",
         "labels.json": "what the outputs stand for",
     }
-    holds = words.get(path.name, "tokenizer" if "token" in str(path) else "")
+    holds = words.get(path.name, "tokenizer" if "token" in name else "")
     if path.name == "state.json" and size < LONGEST_HEADER:
         holds += f": {', '.join(_keys(path))}"
-    return SavedFile(path.name, size, 0, 0, {}, holds)
+    return SavedFile(name, size, 0, 0, {}, holds)
 
 
 def _keys(path: Path) -> list[str]:
@@ -145,18 +152,18 @@ def _keys(path: Path) -> list[str]:
     return [key for key in content if key != "format"] if isinstance(content, dict) else []
 
 
-def _tensors(path: Path, size: int) -> SavedFile:
+def _tensors(path: Path, name: str, size: int) -> SavedFile:
     kinds: Counter[str] = Counter()
     numbers = 0
     try:
         with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - the file handle cannot be iterated
-                numbers += math.prod(file.get_slice(name).get_shape())
-                kinds[name.partition("/")[0] if path.stem == OPTIMIZER else "tensors"] += 1
+            for key in file.keys():  # noqa: SIM118 - the file handle cannot be iterated
+                numbers += math.prod(file.get_slice(key).get_shape())
+                kinds[key.partition("/")[0] if path.stem == OPTIMIZER else "tensors"] += 1
     except (SafetensorError, OSError) as error:
         raise ModelError(f"checkpoint file {str(path)!r} is damaged: {error}") from error
     words = {"model": "weights", "ema": "moving average of the weights", OPTIMIZER: "state of the optimizer: "}
     holds = words.get(path.stem, "weights")
     if path.stem == OPTIMIZER:
-        holds += ", ".join(f"{name} of {count}" for name, count in kinds.items())
-    return SavedFile(path.name, size, sum(kinds.values()), numbers, dict(kinds), holds)
+        holds += ", ".join(f"{kind} of {count}" for kind, count in kinds.items())
+    return SavedFile(name, size, sum(kinds.values()), numbers, dict(kinds), holds)

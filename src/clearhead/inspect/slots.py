@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clearhead.arguments import checked
 from clearhead.drawing.report import Bars, Curves, Note, Part, Table, View, amount
 
 POINTS = 120  # of the curve ahead
@@ -96,6 +97,7 @@ class OptimizerView(View):
         return parts
 
 
+@checked
 def optimizer(
     parts: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
     model: nn.Module,

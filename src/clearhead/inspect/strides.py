@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
+from clearhead.arguments import checked
 from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
 from clearhead.inspect.call import VIEWS, Batch, call, untouched
 from clearhead.meter.live import storage_of
@@ -87,6 +88,7 @@ class LayoutView(View):
 MOST = 20_000  # steps that are listed; more are only counted
 
 
+@checked
 def layout(model: nn.Module, batch: Batch) -> LayoutView:
     """Watches how tensors lie in memory during one forward, without gradients.
 

@@ -1,6 +1,10 @@
-"""The cache folder of encoded corpora."""
+"""The cache folder of encoded corpora, and where text is encoded that needs to be read only once."""
 
+import atexit
+import functools
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 
@@ -10,3 +14,25 @@ def cache_folder() -> Path:
     if folder:
         return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clearhead"
+
+
+def scored_folder() -> Path:
+    """Returns the folder for encoded text that is scored: the cache, or a temporary one where that cannot be written.
+
+    The temporary folder is removed when the process ends.
+    """
+    folder = cache_folder() / "data"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+    except OSError:
+        return _temporary()
+    return folder
+
+
+@functools.cache
+def _temporary() -> Path:
+    folder = tempfile.mkdtemp(prefix="clearhead-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)

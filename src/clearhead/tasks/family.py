@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from clearhead.checkpoint import LoadReport
 from clearhead.config import Tree
 from clearhead.errors import ModelError, UsageError
-from clearhead.evaluate.translation import BleuTokenize
 from clearhead.interop.spelling import Tensors
 from clearhead.optim.build import RateOf, same_rate
 from clearhead.progress import Progress, silent
@@ -21,7 +20,8 @@ from clearhead.runs.text_parts import ModelSizes, TextParts, load_text_parts
 from clearhead.tasks.imported import Imported
 from clearhead.tasks.sample import Sample
 from clearhead.tasks.warm_start import Start, open_start, start_of
-from clearhead.training.device import pick_device
+from clearhead.text.language import BleuTokenize
+from clearhead.training.device import Device, pick_device
 from clearhead.training.job import GradientJob, Job, fresh_state
 from clearhead.training.step import SizedBatch
 
@@ -73,7 +73,7 @@ class EvaluationOptions:
     length_penalty: float = 1.0
     """Length penalty of that search, see ``SearchConfig``."""
     tokenize: BleuTokenize | None = None
-    """sacreBLEU's tokenizer; None takes the one for the target language."""
+    """sacreBLEU's tokenizer; None takes the one of the recipe, which is by default that of the target language."""
     stride: int | None = None
     """How many targets each window of a language model scores; None is half of the context."""
 
@@ -164,7 +164,7 @@ class Family(ABC, Generic[R, T]):
         """
 
     @abstractmethod
-    def load(self, run: SavedRun, *, device: str = "auto") -> T:
+    def load(self, run: SavedRun, *, device: Device = "auto") -> T:
         """Loads a trained run.
 
         Raises:
@@ -174,6 +174,10 @@ class Family(ABC, Generic[R, T]):
     @abstractmethod
     def goal(self, recipe: R) -> str:
         """Returns the purpose of a recipe's runs; only runs with the same goal can be compared."""
+
+    def measured_by(self, recipe: R, options: EvaluationOptions) -> str:
+        """Describes how ``compared`` measures where a recipe or option decides that; runs must be measured alike."""
+        return ""
 
     @abstractmethod
     def sizes(self, recipe: R) -> str:
@@ -312,15 +316,20 @@ class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
         """
 
 
-def open_for(words: tuple[str, ...], run: Path, *, checkpoint: str) -> SavedRun:
+def open_for(words: tuple[str, ...], run: str | Path, *, checkpoint: str) -> SavedRun:
     """Opens a run of one family.
 
     Raises:
         ModelError: ``run`` is not a run directory, or its task is not in ``words``.
     """
-    opened = SavedRun.open(run, checkpoint=checkpoint)
-    if opened.task in VERB_OF and opened.task not in words:
-        raise ModelError(
-            f"run {str(run)!r} is for the task {opened.task}, not {words[0]}: use clearhead {VERB_OF[opened.task]}"
-        )
+    opened = SavedRun.open(Path(run), checkpoint=checkpoint)
+    check_task(opened, words)
     return opened
+
+
+def check_task(run: SavedRun, words: tuple[str, ...]) -> None:
+    """Raises ModelError if the task of a run is not in ``words``."""
+    if run.task in VERB_OF and run.task not in words:
+        raise ModelError(
+            f"run {str(run.path)!r} is for the task {run.task}, not {words[0]}: use clearhead {VERB_OF[run.task]}"
+        )

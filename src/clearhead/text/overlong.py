@@ -21,6 +21,8 @@ OverlongLine = Literal["truncate", "error"]
 """A labelled line."""
 OverlongSource = Literal["split", "truncate", "error"]
 """A text to translate."""
+SplitSource = Literal["sentences", "overlong", "never"]
+"""What divides a text to translate: every sentence end, those of a text that is too long, or nothing."""
 OverlongPrompt = Literal["error", "window", "truncate-left"]
 """A prompt to continue."""
 OverlongText = Literal["error", "truncate"]

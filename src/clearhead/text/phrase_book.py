@@ -8,8 +8,8 @@ from clearhead.errors import DataError, UsageError
 from clearhead.text.phrase import Automaton, Spellings
 from clearhead.text.tokenizer import Tokenizer
 
-Phrases = Sequence[str] | Sequence[Sequence[str]]
-"""Phrases for all texts; or a list for each text."""
+Phrases = str | Sequence[str] | Sequence[Sequence[str]]
+"""A phrase or several for all texts; or a list for each text."""
 
 
 @dataclass(frozen=True)

@@ -1,52 +1,68 @@
 """Splits a text at sentence ends without losing a character."""
 
 import re
+from collections.abc import Iterator
 
-from clearhead.text.normalize import UNSPACED
+WINDOW = 2048
+"""Characters that are looked at together: sentencex takes the square of their number where quotes stay open."""
 
-# Possessive quantifiers: a run of marks matches as a whole or not at all, so that hostile text costs linear time.
-_END = re.compile(r"[.!?。！？…]++[\"'”’」』）)\]】》]*+\s*+(?:[”’」』）)\]】》]++(?:\s++|\Z))*+|\n\s*+")
-_APART = re.compile(r'"(?:\s++|\Z)')  # a quote mark with space around it, as in tokenized text
-_UNSPACED = re.compile(f"[{UNSPACED}“‘]")
-_LAST_WORD = re.compile(r"[^\W\d_]+$")
-_ABBREVIATIONS = frozenset("Mr Mrs Ms Dr Prof St Jr Sr No vs Vol Fig Nr Hr Fr Bd bzw ca".split())
+_LINE = re.compile(r"[^\n]*+\n\s*+|[^\n]++")
+# Marks that end a sentence and are not known to sentencex: Khmer, Tibetan, Sinhala, and the Armenian question mark
+_MORE_ENDS = re.compile(r"(?<=[។៕៚༎෴՞])\s*+|(?<=།)\s++")
+_WORD = re.compile(r"\w")
+_TITLE = re.compile(r"(?:^|\W)(?:Mr|Mrs|Ms|Dr|Prof|St|Mt)\.\s+$")
+_INITIAL = re.compile(r"(?:^|[\s(])[^\W\d_]\.\s*$")
 
 
-def split_sentences(text: str) -> list[str]:
+def split_sentences(text: str, language: str = "en") -> list[str]:
     """Returns the sentences of ``text`` in order; joined without separator they are ``text`` again.
 
-    A sentence ends after ``。！？``, at a line break, and after ``. ! ?`` before a CJK character, or before white space
-    that no lower-case letter or mark follows. Closing quotes, brackets and the white space after the end belong to the
-    sentence. So ``3.14``, ``e.g. this``, ``J. Smith`` and ``Dr. Wang`` stay whole. In tokenized text, where quote marks
-    have spaces around them (``he said . " Then``), a quote mark closes if an odd number of them came before it. Empty
-    text gives an empty list.
+    The ends are those of the library sentencex, with the abbreviations of the language: ``3.14``, ``e.g. this``,
+    ``J. Smith`` and what is in quotes stay whole. A line break ends a sentence too. White space and marks after a
+    sentence belong to it, white space at the beginning of the text to the first one. Empty text gives an empty list.
+
+    Args:
+        text: without lone surrogates.
+        language: its code as sentencex knows it, see ``text.language``; an unknown one falls back on English.
     """
-    parts: list[str] = []
-    start = counted = quotes = 0
-    for match in _END.finditer(text):
-        end = match.end()
-        quotes, counted = quotes + text.count('"', counted, end), end
-        if (quote := _APART.match(text, end)) and (quotes % 2 or quote.end() == len(text)):
-            end = quote.end()
-        # a line break inside the white space after a quote mark has ended the sentence already: end == start
-        if start < end < len(text) and _ends_sentence(text, match[0], match.start(), end):
-            parts.append(text[start:end])
-            start = end
-    return [*parts, text[start:]] if start < len(text) else parts
+    parts: list[list[str]] = []
+    for line in _LINE.findall(text):
+        goes_on = False  # whether the part before is only the beginning of a sentence
+        for number, (part, ends) in enumerate(_of_line(line, language)):
+            if number and (goes_on or not _WORD.search(part)):
+                parts[-1].append(part)
+            else:
+                parts.append([part])
+            end = part[-8:]
+            goes_on = not ends or bool(_TITLE.search(end) or (language != "en" and _INITIAL.search(end)))
+    if len(parts) > 1 and parts[0][0].isspace():
+        parts[:2] = [parts[0] + parts[1]]
+    return ["".join(part) for part in parts]
 
 
-def _ends_sentence(text: str, marks: str, at: int, end: int) -> bool:
-    """Returns whether the ``marks`` at ``at`` end a sentence; the next one would start at ``end``."""
-    follower = text[end]
-    if marks[0] == "\n" or any(mark in marks for mark in "。！？\n"):
-        return True
-    if not marks[-1].isspace():
-        return not marks.startswith("…") and bool(_UNSPACED.match(follower))
-    if follower.islower() or follower in ".!?":
-        return False
-    if marks.rstrip() != ".":
-        return True
-    # the slice bounds the search: no abbreviation is longer
-    word = _LAST_WORD.search(text[max(0, at - 8) : at])
-    is_short = word is not None and (word[0] in _ABBREVIATIONS or (len(word[0]) == 1 and word[0].isupper()))
-    return not is_short
+def _of_line(line: str, language: str) -> Iterator[tuple[str, bool]]:
+    """Yields the parts of a line, and whether each ends a sentence: a longer one than four windows is in several."""
+    import sentencex
+
+    start, size = 0, WINDOW
+    while start < len(line):
+        window = line[start : start + size]
+        segments = sentencex.segment(language, window)
+        more = start + size < len(line)
+        if more and len(segments) == 1 and size < 4 * WINDOW:
+            size *= 2
+            continue
+        kept = segments[:-1] if more and len(segments) > 1 else segments  # the last sentence of a window may go on
+        ends = kept is not segments or not more
+        yield from ((part, ends) for segment in kept for part in _cut(segment))
+        start, size = start + sum(map(len, kept)), WINDOW
+
+
+def _cut(segment: str) -> Iterator[str]:
+    start = 0
+    for end in _MORE_ENDS.finditer(segment):
+        if start < end.end() < len(segment):
+            yield segment[start : end.end()]
+            start = end.end()
+    if start < len(segment):
+        yield segment[start:]

@@ -265,6 +265,13 @@ class Tokenizer:
         """Returns how many of ``ids`` are the unknown piece."""
         return sum(i == self._ids.unk for i in ids)
 
+    def border(self, ids: Sequence[int], at: int, *, later: bool = False) -> int:
+        """Returns where ``ids`` can be cut near ``at`` so that no character is cut: before it, or ``later``."""
+        place = at
+        while 0 < place < len(ids) and self.spelling(ids[place])[:1] in _CONTINUING:
+            place += 1 if later else -1
+        return place if 0 < place < len(ids) else at
+
     def spelling(self, index: int) -> bytes:
         """Returns the bytes that a piece adds to a text, a leading space included; none for special pieces."""
         if index in self._special:
@@ -327,6 +334,9 @@ def _prepare(text: str, config: TokenizerConfig) -> str:
     # with a space in front, a word is the same piece everywhere; decode removes exactly one space
     return f" {text}" if text and config.kind in ("bpe", "unigram") else text
 
+
+_CONTINUING = frozenset(bytes([value]) for value in range(0x80, 0xC0))
+"""What the bytes of a character begin with after its first one."""
 
 _NO_SPACE = re.compile(
     f"(?<=[{UNSPACED}]) | (?=[{UNSPACED}])"  # beside CJK

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
 
+from clearhead.text.language import BleuTokenize
 from clearhead.training.precision import PrecisionName
 
 Count = Annotated[int, Ge(1)]
@@ -68,11 +69,15 @@ class ValidationConfig:
 
     monitor: Monitor = "loss"
     """Score that chooses the best checkpoint: loss; for translation also bleu, which translates the valid split
-    greedily at each evaluation; for classifiers accuracy, macro_f1 or matthews; for regression pearson or spearman."""
+    greedily at each evaluation, as ``evaluate --beam 1`` does; for classifiers accuracy, macro_f1 or matthews; for
+    regression pearson or spearman."""
     patience: CountOrZero = 0
     """Evaluations without a better score after which the run stops; 0 never stops early."""
     max_sentences: CountOrZero = 0
-    """How many valid sentences, from the first on, are translated for bleu; 0 takes all."""
+    """How many valid lines, from the first on, are translated for bleu; 0 takes all."""
+    tokenize: Literal["auto", BleuTokenize] = "auto"
+    """sacreBLEU's tokenizer, here and in ``evaluate``: auto is that of the target language; none suits text that is
+    tokenized already."""
 
     def check(self, *known: Monitor) -> None:
         """Raises ValueError if ``monitor`` is not among ``known``, the scores that a task has."""

@@ -14,8 +14,11 @@ from clearhead.errors import DataError, UsageError
 from clearhead.training.config import TrainConfig
 from clearhead.training.distributed import wanted
 
+Device = str | torch.device
+"""A device, or what ``pick_device`` knows one by."""
 
-def pick_device(name: str) -> torch.device:
+
+def pick_device(name: Device) -> torch.device:
     """Returns the device for ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
 
     Raises:
@@ -29,7 +32,7 @@ def pick_device(name: str) -> torch.device:
             torch.cuda.set_device(device)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {name!r}: not usable here; use auto or cpu, or see clearhead doctor") from error
+        raise UsageError(f"device {str(name)!r}: not usable here; use auto or cpu, or see clearhead doctor") from error
     return device
 
 

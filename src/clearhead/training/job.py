@@ -4,14 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from clearhead.checkpoint import LoadReport
-from clearhead.config import as_tree
+from clearhead.config import as_tree, value_at
 from clearhead.data.batching import BatchPlan
 from clearhead.data.loading import load
 from clearhead.data.masked import MaskedBatch
@@ -163,6 +163,17 @@ class GradientJob(Job, Generic[M, B]):
     valid: Any
     taken: LoadReport | None = None
     """Which weights were copied from the model that training starts from."""
+    judging: ClassVar[tuple[str, ...]] = ("validation.monitor", "model.max_seq_len")
+    """Keys of the recipe by which the valid split is read and scored."""
+
+    def __post_init__(self) -> None:
+        self.state.judged_on = self._judged_on()
+
+    def _judged_on(self) -> dict[str, Any]:
+        """What scores depend on besides the weights; see ``TrainState.judged_on``."""
+        text = self.reports()["valid"].as_dict().get("digest")
+        tree = as_tree(self.recipe)
+        return {"the text of the valid split": text, **{key: value_at(tree, key) for key in self.judging}}
 
     @property
     def model(self) -> M:

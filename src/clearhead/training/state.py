@@ -55,6 +55,8 @@ class TrainState:
     """State of the gradient scaler as JSON values, where one is used."""
     skipped: int = 0
     """Steps skipped since the last one that was taken."""
+    judged_on: dict[str, Any] = field(default_factory=dict)
+    """What scores depend on besides the weights, as JSON values: the valid text, keys of the recipe."""
 
     @property
     def evaluated_model(self) -> nn.Module:
@@ -71,7 +73,7 @@ class TrainState:
             for stem, named_tensors in tensors.items()
         }
         state = {
-            **{name: getattr(self, name) for name in (*NUMBERS, "evaluated_step", "skipped", "scaler")},
+            **{name: getattr(self, name) for name in (*NUMBERS, "evaluated_step", "skipped", "scaler", "judged_on")},
             "scores": dict(self.scores),
             "schedule": {"lr": [group["lr"] for part in self.optimizers.parts for group in part.param_groups]},
             "ema_updates": None if self.ema is None else int(self.ema.n_averaged),
@@ -89,7 +91,8 @@ class TrainState:
             verify: False where all its files have just been verified.
 
         Returns:
-            A line for each difference of the environment that may change the last bits of later numbers.
+            A line for each difference of the environment that may change the last bits of later numbers, and one if
+            the scores so far were of another text or by another measure, so that the best is chosen anew.
 
         Raises:
             ModelError: the checkpoint is damaged or belongs to another model.
@@ -104,10 +107,24 @@ class TrainState:
         except ModelError as error:
             raise ModelError(f"checkpoint {str(path)!r}: {error}") from error
         before, now = saved.state.get("environment", {}), environment(self.model)
-        return [
+        other = self._forget_scores(saved.state.get("judged_on", {}))
+        return other + [
             f"checkpoint {path.name} was written under {name} {before[name]} (now {now.get(name)})"
             for name in before
             if before[name] != now.get(name)
+        ]
+
+    def _forget_scores(self, before: dict[str, Any]) -> list[str]:
+        """Forgets all scores if they were measured in another way than those to come; says so in a line."""
+        differing = [key for key in before if key in self.judged_on and before[key] != self.judged_on[key]]
+        if not differing:
+            return []
+        self.scores, self.evaluated_step = {}, 0
+        if self.best_score is None:
+            return []
+        step, self.best_score, self.best_step, self.evaluations_since_best = self.best_step, None, 0, 0
+        return [
+            f"{', '.join(differing)} changed: the best so far, step {step}, does not count, the best is chosen anew"
         ]
 
     def _take(self, saved: Checkpoint) -> None:

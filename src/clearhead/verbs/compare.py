@@ -9,7 +9,9 @@ from clearhead.errors import UsageError
 from clearhead.runs.opened import SavedRun
 from clearhead.tasks.catalog import AnyFamily, family_of_run
 from clearhead.tasks.family import EvaluationOptions
+from clearhead.text.language import BleuTokenize
 from clearhead.training.writers import read_metrics
+from clearhead.verbs.evaluate import suggesting_valid
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,15 @@ class Comparison:
     runs: list[ComparedRun]
 
 
-def compare_runs(runs: Sequence[Path], data: Path, split: str, *, beam: int = 5, device: str = "auto") -> Comparison:
+def compare_runs(
+    runs: Sequence[Path],
+    data: Path,
+    split: str,
+    *,
+    beam: int = 5,
+    tokenize: BleuTokenize | None = None,
+    device: str = "auto",
+) -> Comparison:
     """Scores runs on the same split.
 
     Args:
@@ -48,33 +58,44 @@ def compare_runs(runs: Sequence[Path], data: Path, split: str, *, beam: int = 5,
         data: as for ``evaluate``.
         split: likewise.
         beam: of translators.
+        tokenize: sacreBLEU's tokenizer for translators; None takes that of their recipes.
         device: see ``pick_device``.
 
     Raises:
-        UsageError: the runs have different goals.
+        UsageError: the runs have different goals, or scores that are measured differently.
         ClearheadError: a run or the text cannot be used.
     """
     opened = [SavedRun.open(run) for run in runs]
     families = [family_of_run(run) for run in opened]
-    goals = [family.goal(family.parse(run.tree, run.source)) for family, run in zip(families, opened, strict=True)]
+    recipes = [family.parse(run.tree, run.source) for family, run in zip(families, opened, strict=True)]
+    goals = [family.goal(recipe) for family, recipe in zip(families, recipes, strict=True)]
     for run, goal in zip(opened, goals, strict=True):
         if goal != goals[0]:
             raise UsageError(
                 f"run {str(opened[0].path)!r} is for {goals[0]}, run {str(run.path)!r} for {goal}: "
                 "there is nothing to compare them by"
             )
-    options = EvaluationOptions(beam=beam)
+    options = EvaluationOptions(beam=beam, tokenize=tokenize)
+    measures = [family.measured_by(recipe, options) for family, recipe in zip(families, recipes, strict=True)]
+    for run, measure in zip(opened, measures, strict=True):
+        if measure != measures[0]:
+            raise UsageError(
+                f"run {str(opened[0].path)!r} is scored with {measures[0]}, run {str(run.path)!r} with {measure}: "
+                "choose one for all with --tokenize"
+            )
     compared = [
         _compared(family, run, data, split, options, device) for family, run in zip(families, opened, strict=True)
     ]
-    return Comparison(split, families[0].compare_note, compared)
+    note = "; ".join(filter(None, (families[0].compare_note, measures[0])))
+    return Comparison(split, note, compared)
 
 
 def _compared(
     family: AnyFamily, run: SavedRun, data: Path, split: str, options: EvaluationOptions, device: str
 ) -> ComparedRun:
     trained = family.load(run, device=device)
-    compared = family.compared(trained, data, split, options)
+    with suggesting_valid(split):
+        compared = family.compared(trained, data, split, options)
     return ComparedRun(
         run=str(run.path),
         model=family.sizes(trained.recipe),

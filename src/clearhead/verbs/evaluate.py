@@ -1,10 +1,28 @@
 """Scores of a run on a split: what ``clearhead evaluate`` does."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
+from clearhead.data.corpus import NoSplitError
 from clearhead.runs.opened import SavedRun
 from clearhead.tasks.catalog import family_of_run
 from clearhead.tasks.family import Evaluation, EvaluationOptions
+
+
+@contextlib.contextmanager
+def suggesting_valid(split: str) -> Iterator[None]:
+    """Adds to the error of a missing test split that there is another one to score.
+
+    Raises:
+        NoSplitError: the files of ``split`` are missing.
+    """
+    try:
+        yield
+    except NoSplitError as error:
+        if split != "test":
+            raise
+        raise NoSplitError(f"{error}; without test lines, --split valid scores those of validation") from error
 
 
 def evaluate_run(
@@ -35,4 +53,5 @@ def evaluate_run(
     opened = SavedRun.open(run, checkpoint=checkpoint)
     family = family_of_run(opened)
     trained = family.load(opened, device=device)
-    return trained.step, family.evaluate(trained, data, split, options)
+    with suggesting_valid(split):
+        return trained.step, family.evaluate(trained, data, split, options)

@@ -1,20 +1,66 @@
 """Loads a trained run by its path."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+from clearhead.arguments import checked
 from clearhead.errors import UsageError
 from clearhead.runs.opened import SavedRun
 from clearhead.tasks.catalog import family_of_run
-from clearhead.tasks.family import open_for
+from clearhead.tasks.family import Task, check_task, open_for
+from clearhead.training.device import Device
 
 if TYPE_CHECKING:
     from clearhead.engine.choose import Weights
+    from clearhead.tasks.classify.classifier import Classifier
     from clearhead.tasks.language_model.neural import LanguageModel
     from clearhead.tasks.language_model.ngram import NgramLanguageModel
+    from clearhead.tasks.masked.model import MaskedModel
+    from clearhead.tasks.translation.translator import Translator
+
+PipelineTask = Literal["translation", "text-generation", "fill-mask", "text-classification"]
+"""What a run is for, in Hugging Face's words."""
+TASKS: dict[PipelineTask, tuple[Task, ...]] = {
+    "translation": ("translation", "rnn_translation"),
+    "text-generation": ("language_model", "rnn_language_model", "ngram"),
+    "fill-mask": ("masked",),
+    "text-classification": ("classify",),
+}
+"""The tasks of recipes whose runs each word stands for."""
 
 
-def load(run: str | Path, *, checkpoint: str = "best", device: str = "auto") -> Any:
+@overload
+def load(
+    run: str | Path, *, task: Literal["translation"], checkpoint: str = "best", device: Device = "auto"
+) -> "Translator": ...
+
+
+@overload
+def load(
+    run: str | Path, *, task: Literal["text-generation"], checkpoint: str = "best", device: Device = "auto"
+) -> "LanguageModel | NgramLanguageModel": ...
+
+
+@overload
+def load(
+    run: str | Path, *, task: Literal["fill-mask"], checkpoint: str = "best", device: Device = "auto"
+) -> "MaskedModel": ...
+
+
+@overload
+def load(
+    run: str | Path, *, task: Literal["text-classification"], checkpoint: str = "best", device: Device = "auto"
+) -> "Classifier": ...
+
+
+@overload
+def load(run: str | Path, *, task: None = None, checkpoint: str = "best", device: Device = "auto") -> Any: ...
+
+
+@checked
+def load(
+    run: str | Path, *, task: PipelineTask | None = None, checkpoint: str = "best", device: Device = "auto"
+) -> Any:
     """Loads a trained run.
 
     What it returns depends on the task of its recipe: a ``Translator``, a ``LanguageModel`` or ``NgramLanguageModel``,
@@ -22,18 +68,22 @@ def load(run: str | Path, *, checkpoint: str = "best", device: str = "auto") -> 
 
     Args:
         run: the run directory.
+        task: what the run must be for, in the words of ``pipeline``. A type checker then knows what is returned.
         checkpoint: best, latest, or the name of one; an n-gram model has none.
         device: auto, cpu, cuda, cuda:1 or mps; an n-gram model needs none.
 
     Raises:
-        ModelError: not a run, no checkpoint yet, or a damaged one.
+        UsageError: an argument is wrong.
+        ModelError: not a run, no checkpoint yet, or a damaged one; or it is for another task.
     """
     opened = SavedRun.open(Path(run), checkpoint=checkpoint)
+    if task is not None:
+        check_task(opened, TASKS[task])
     return family_of_run(opened).load(opened, device=device)
 
 
 def load_language_model(
-    run: Path, *, checkpoint: str = "best", device: str = "auto", weights: "Weights" = "float32"
+    run: str | Path, *, checkpoint: str = "best", device: Device = "auto", weights: "Weights" = "float32"
 ) -> "LanguageModel | NgramLanguageModel":
     """Loads the run of a language model of any kind; arguments as in ``LanguageModel.load``.
 

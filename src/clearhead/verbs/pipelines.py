@@ -1,31 +1,32 @@
 """Loads a run by its path, and gives it the call shape of Hugging Face pipelines."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args, overload, runtime_checkable
+from typing import Any, Literal, Protocol, overload, runtime_checkable
 
+from clearhead.arguments import Count, checked
+from clearhead.brief import brief
 from clearhead.decode.sampling import SamplingConfig
-from clearhead.errors import UsageError
-from clearhead.tasks.classify.classifier import Classifier
+from clearhead.errors import DataError, UsageError
+from clearhead.tasks.classify.classifier import Classifier, Given
 from clearhead.tasks.language_model.prompts import GenerationConfig
 from clearhead.tasks.language_model.writer import TextModel
 from clearhead.tasks.masked.model import Filled, MaskedModel
 from clearhead.tasks.translation.translator import Translator
-from clearhead.verbs.load import load_language_model
+from clearhead.training.device import Device
+from clearhead.verbs.load import PipelineTask, load_language_model
 
-PipelineTask = Literal["translation", "text-generation", "fill-mask", "text-classification"]
-Translate = Callable[[str | Sequence[str]], list[dict[str, str]]]
-
+Translate = Callable[[str | Iterable[str]], list[dict[str, str]]]
 
 Text = str | Mapping[str, str]
-"""A text, or ``{"text": ..., "text_pair": ...}``."""
+"""A text, or ``{"text": ...}``, for a pair with ``"text_pair": ...`` too."""
 
 
 @runtime_checkable
 class Classify(Protocol):
     """What a text-classification pipeline is: called by the words of Hugging Face's."""
 
-    def __call__(self, texts: Text | Sequence[Text], *, top_k: int | None = 1) -> Any:
+    def __call__(self, texts: Text | Iterable[Text], *, top_k: int | None = 1) -> Any:
         """Returns ``[{"label": ..., "score": ...}]``, one for each text; with ``top_k`` a list for each of several.
 
         ``top_k`` is how many labels, None all of them. The label of a number is LABEL_0.
@@ -38,7 +39,7 @@ class Continue(Protocol):
 
     def __call__(
         self,
-        texts: str | Sequence[str],
+        texts: str | Iterable[str],
         *,
         max_new_tokens: int = 200,
         num_return_sequences: int = 1,
@@ -54,7 +55,7 @@ class Continue(Protocol):
 class Fill(Protocol):
     """What a fill-mask pipeline is: called by the words of Hugging Face's."""
 
-    def __call__(self, texts: str | Sequence[str], *, top_k: int = 5) -> Any:
+    def __call__(self, texts: str | Iterable[str], *, top_k: int = 5) -> Any:
         """Returns ``[{"score", "token", "token_str", "sequence"}]`` for a text with one mask.
 
         For a text with several masks it is a list of such, mask by mask, and for several texts a list of what each has.
@@ -62,59 +63,85 @@ class Fill(Protocol):
 
 
 @overload
-def pipeline(task: Literal["translation"], run: str | Path, *, device: str = "auto") -> Translate: ...
+def pipeline(task: Literal["translation"], run: str | Path, *, device: Device = "auto") -> Translate: ...
 
 
 @overload
-def pipeline(task: Literal["text-generation"], run: str | Path, *, device: str = "auto") -> Continue: ...
+def pipeline(task: Literal["text-generation"], run: str | Path, *, device: Device = "auto") -> Continue: ...
 
 
 @overload
-def pipeline(task: Literal["fill-mask"], run: str | Path, *, device: str = "auto") -> Fill: ...
+def pipeline(task: Literal["fill-mask"], run: str | Path, *, device: Device = "auto") -> Fill: ...
 
 
 @overload
-def pipeline(task: Literal["text-classification"], run: str | Path, *, device: str = "auto") -> Classify: ...
+def pipeline(task: Literal["text-classification"], run: str | Path, *, device: Device = "auto") -> Classify: ...
 
 
+@checked
 def pipeline(
     task: PipelineTask,
     run: str | Path,
     *,
-    device: str = "auto",
+    device: Device = "auto",
 ) -> Translate | Continue | Fill | Classify:
     """Returns a function of one text or several.
 
     ``translation`` gives ``[{"translation_text": ...}]``; for the others see ``Continue``, ``Fill`` and ``Classify``.
+    In a list, a text that cannot be answered gives a dict with ``error``, and the others are answered; alone it raises.
 
     Raises:
-        UsageError: an unknown task.
+        UsageError: an unknown task, or another argument that is wrong.
         ModelError: see ``load``; or the run is for another task.
     """
-    if task not in get_args(PipelineTask):
-        raise UsageError(f"task {task!r}: must be translation, text-generation, fill-mask or text-classification")
     match task:
         case "translation":
-            return _translate(Translator.load(Path(run), device=device))
+            return _translate(Translator.load(run, device=device))
         case "text-generation":
-            return _continue(load_language_model(Path(run), device=device))
+            return _continue(load_language_model(run, device=device))
         case "fill-mask":
-            return _fill(MaskedModel.load(Path(run), device=device))
+            return _fill(MaskedModel.load(run, device=device))
         case "text-classification":
-            return _classify(Classifier.load(Path(run), device=device))
+            return _classify(Classifier.load(run, device=device))
+
+
+class Errors:
+    """What is wrong with texts of a list: each has ``error`` in its place, and the others are answered."""
+
+    def __init__(self, *, alone: bool) -> None:
+        self._alone, self._messages = alone, dict[int, str]()
+
+    def note(self, number: int, error: DataError) -> None:
+        """Keeps the error of a text; raises it if the text is the only one."""
+        if self._alone:
+            raise error
+        self._messages[number] = str(error)
+
+    def of(self, number: int) -> dict[str, str]:
+        """Returns ``{"error": ...}`` for a text that cannot be answered, else an empty dict."""
+        return {"error": self._messages[number]} if number in self._messages else {}
+
+
+def _several(texts: Any) -> tuple[list[Any], Errors]:
+    """Returns one text or several as a list, and where their errors go."""
+    alone = isinstance(texts, str | Mapping)
+    return [texts] if alone else list(texts), Errors(alone=alone)
 
 
 def _translate(translator: Translator) -> Translate:
-    def translate(texts: str | Sequence[str]) -> list[dict[str, str]]:
-        lines = [texts] if isinstance(texts, str) else list(texts)
-        return [{"translation_text": translation.text} for translation in translator.translate(lines)]
+    @checked
+    def translate(texts: str | Iterable[str]) -> list[dict[str, str]]:
+        lines, errors = _several(texts)
+        translations = translator.translate(lines, on_error=errors.note)
+        return [{"translation_text": each.text, **errors.of(number)} for number, each in enumerate(translations)]
 
     return translate
 
 
 def _continue(model: TextModel) -> Continue:
+    @checked
     def carry_on(
-        texts: str | Sequence[str],
+        texts: str | Iterable[str],
         *,
         max_new_tokens: int = 200,
         num_return_sequences: int = 1,
@@ -123,14 +150,18 @@ def _continue(model: TextModel) -> Continue:
         top_k: int = 0,
         top_p: float = 1.0,
     ) -> Any:
-        prompts, count = [texts] if isinstance(texts, str) else list(texts), num_return_sequences
-        generations = model.generate(
+        prompts, errors = _several(texts)
+        generations = model.generate_each(
             prompts,
-            GenerationConfig(max_new=max_new_tokens, n=count),
+            GenerationConfig(max_new=max_new_tokens, n=num_return_sequences),
             sampling=SamplingConfig(temperature if do_sample else 0.0, top_k, top_p),
+            on_error=errors.note,
         )
-        results = [{"generated_text": generation.prompt + generation.text} for generation in generations]
-        ranked = [results[at : at + count] for at in range(0, len(results), count)]
+        ranked = [
+            [{"generated_text": each.prompt + each.text} for each in several]
+            or [{"generated_text": "", **errors.of(number)}]
+            for number, several in enumerate(generations)
+        ]
         return ranked[0] if isinstance(texts, str) else ranked
 
     return carry_on
@@ -152,25 +183,38 @@ def _fill(model: MaskedModel) -> Fill:
         ]
         return masks[0] if len(masks) == 1 else masks
 
-    def fill(texts: str | Sequence[str], *, top_k: int = 5) -> Any:
-        filled = [shaped(text) for text in model.fill([texts] if isinstance(texts, str) else texts, top_k=top_k)]
+    @checked
+    def fill(texts: str | Iterable[str], *, top_k: int = 5) -> Any:
+        lines, errors = _several(texts)
+        results = model.fill(lines, top_k=top_k, on_error=errors.note)
+        filled = [[errors.of(at)] if errors.of(at) else shaped(result) for at, result in enumerate(results)]
         return filled[0] if isinstance(texts, str) else filled
 
     return fill
 
 
 def _classify(classifier: Classifier) -> Classify:
-    def classify(texts: Text | Sequence[Text], *, top_k: int | None = 1) -> Any:
+    @checked
+    def classify(texts: Text | Iterable[Text], *, top_k: Count | None = 1) -> Any:
         alone = isinstance(texts, str | Mapping)
-        several: Sequence[Any] = [texts] if alone else list(texts)
-        inputs = [text if isinstance(text, str) else (text["text"], text["text_pair"]) for text in several]
-        ranked = []
-        for judged in classifier.classify(inputs):
+        several, errors = _several(texts)
+        ranked: list[list[dict[str, Any]]] = []
+        for number, judged in enumerate(classifier.classify(list(map(_given, several)), on_error=errors.note)):
             shares = judged.probabilities or {"LABEL_0": judged.score}
             best = sorted(shares.items(), key=lambda item: -item[1])[:top_k]
-            ranked.append([{"label": label, "score": share} for label, share in best])
+            scored: list[dict[str, Any]] = [{"label": label, "score": share} for label, share in best]
+            ranked.append([{"label": None, **errors.of(number)}] if errors.of(number) else scored)
         if top_k == 1:
             return [labels[0] for labels in ranked]
         return ranked[0] if alone else ranked
 
     return classify
+
+
+def _given(text: Text) -> Given:
+    """Returns what a classifier takes for a text of a pipeline."""
+    if isinstance(text, str):
+        return text
+    if "text" not in text or set(text) - {"text", "text_pair"}:
+        raise UsageError(f"texts = {brief(text)}: a mapping has the key text, and for a pair text_pair")
+    return (text["text"], text["text_pair"]) if "text_pair" in text else text["text"]

@@ -64,9 +64,27 @@ def test_what_is_wrong_is_one_line(
     monkeypatch.setattr("clearhead.cli.classify.LINES", 2)
     said = from_stdin(monkeypatch, capsys, "a\nb\n\n", single)
     assert_one_line(said, 3, "stdin line 3: the text is empty")
-    assert len(said.out.splitlines()) == 2
+    assert len(said.out.splitlines()) == 3
     assert_one_line(from_stdin(monkeypatch, capsys, "a\tb\n", single), 3, "stdin line 1: two texts, but the run is for")
     assert_one_line(from_stdin(monkeypatch, capsys, "a\n", pair), 3, "stdin line 1: one text, but the run is for pairs")
+
+
+def test_a_line_that_cannot_be_classified_costs_no_other_line(
+    toy_classifier: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, last = (clearhead(capsys, "classify", toy_classifier, text).out for text in TEXTS[:2])
+    content = f"\ufeff{TEXTS[0]}\n\na\tb\n{TEXTS[1]}\n"
+    said = from_stdin(monkeypatch, capsys, content, toy_classifier)
+    assert (said.code, said.out) == (3, first + "\n" * 2 + last)
+    assert said.err.splitlines() == [
+        "clearhead: stdin line 2: the text is empty",
+        "clearhead: stdin line 3: two texts, but the run is for single ones",
+    ]
+    trees = [
+        json.loads(line)
+        for line in from_stdin(monkeypatch, capsys, content, toy_classifier, "--json").out.split("\n")[:-1]
+    ]
+    assert [tree.get("error", "")[:11] for tree in trees] == ["", "the text is", "two texts, ", ""]
 
 
 def test_as_a_user_runs_it(toy_classifier: Path) -> None:

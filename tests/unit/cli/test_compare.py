@@ -39,11 +39,12 @@ def test_runs_side_by_side(
     assert said.code == 0
     lines = said.out.splitlines()
     assert lines[0].split() == ["valid", str(toy_run), str(copied)]
-    assert lines[-1] == "BLEU by length: thirds of the split by characters of the source"
+    assert lines[-1] == "BLEU by length: thirds of the split by characters of the source; BLEU's tokenizer 13a"
     assert "━" not in said.out
-    tree = json.loads(clearhead(capsys, "compare", toy_run, "--json", *words).out)
+    tree = json.loads(clearhead(capsys, "compare", toy_run, "--json", "--tokenize", "char", *words).out)
     assert tree["split"] == "valid"
     assert tree["runs"][0]["scores"]["BLEU"] >= 0
+    assert tree["note"].endswith("; BLEU's tokenizer char")
     said = clearhead(capsys, "compare", toy_run, toy_lm_run, *words)
     assert_one_line(said, 2, "for language modelling: there is nothing to compare them by")
     assert_one_line(clearhead(capsys, "compare", *words), 2, "RUN...")

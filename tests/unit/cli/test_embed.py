@@ -58,13 +58,25 @@ def test_numbers_and_json(
 
 
 def test_what_is_too_long_is_refused_or_counted(
-    model: MaskedModel, toy_masked_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    model: MaskedModel,
+    toy_masked_run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dropped = len(model.tokenizer.encode(LONG)) - 46
     assert dropped > 0
     said = from_stdin(monkeypatch, capsys, ["a", LONG], toy_masked_run)
-    assert_one_line(said, 3, f"{dropped + 48} pieces and marks, more than model.max_seq_len = 48")
-    assert said.out == ""
+    assert_one_line(said, 3, "stdin line 2: ", f"{dropped + 48} pieces and marks, more than model.max_seq_len = 48")
+    assert said.out == clearhead(capsys, "embed", toy_masked_run, "a").out + "\n"
+    said = from_stdin(monkeypatch, capsys, [LONG, "a"], toy_masked_run, "--json")
+    tree, vector = [json.loads(line) for line in said.out.splitlines()]
+    assert (said.code, tree["text"], set(tree), set(vector)) == (3, LONG, {"text", "error"}, {"text", "vector"})
+    out = tmp_path / "vectors.npy"
+    assert from_stdin(monkeypatch, capsys, ["a", LONG, "b"], toy_masked_run, "--out", out).code == 3
+    found = np.load(out)
+    np.testing.assert_array_equal(np.isnan(found).all(axis=1), [False, True, False])
+    np.testing.assert_allclose(found[[0, 2]], model.embed(["a", "b"]), atol=1e-6)
     said = from_stdin(monkeypatch, capsys, ["a", LONG, LONG], toy_masked_run, "--overlong", "truncate")
     assert said.err == f"2 of 3 texts were too long: their last {2 * dropped} pieces were left out\n"
     assert said.out.count("\n") == 3

@@ -59,7 +59,29 @@ def test_lines_of_stdin_as_json(
 def test_what_cannot_be_filled(
     words: list[str], code: int, parts: list[str], toy_masked_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert_one_line(clearhead(capsys, "fill", toy_masked_run, *words), code, *parts)
+    said = clearhead(capsys, "fill", toy_masked_run, *words)
+    assert_one_line(said, code, *parts)
+    assert said.out == ("\n" if code == 3 else "")
+
+
+def test_a_line_that_cannot_be_filled_costs_no_other_line(
+    toy_masked_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = clearhead(capsys, "fill", toy_masked_run, TEXT, "--top-k", 1).out
+    errors = ["text 'no mask': has no [MASK]", "[MASK][MASK]", "not UTF-8 (byte 1 of the line)", "text '': has no"]
+    content = "\n".join([TEXT, "no mask", "[MASK]" * 60]).encode() + b"\n\xff[MASK]\n\n" + TEXT.encode()
+    for extra in ([], ["--json"]):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbf" + content), encoding="utf-8"))
+        said = clearhead(capsys, "fill", toy_masked_run, "--top-k", 1, *extra)
+        assert said.code == 3
+        for number, (line, part) in enumerate(zip(said.err.splitlines(), errors, strict=True), 2):
+            assert line.startswith(f"clearhead: stdin line {number}: "), line
+            assert part in line
+        if not extra:
+            assert said.out == alone + "\n" * 4 + alone
+    trees = [json.loads(line) for line in said.out.splitlines()]
+    assert ["error" in tree for tree in trees] == [False, True, True, True, True, False]
+    assert trees[1]["prompt"] == "no mask"
 
 
 def test_runs_of_other_kinds(toy_masked_run: Path, toy_lm_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,7 +65,9 @@ def test_every_option_reaches_the_model(
     )
     given += "--bad-word b --stop c --seed 9 --n 2 --overlong error --draft-pieces 6"
     monkeypatch.setattr(
-        LanguageModel, "generate", lambda self, prompts, *config, **settings: seen.update(settings, config=config) or []
+        LanguageModel,
+        "generate_each",
+        lambda self, prompts, *config, **settings: seen.update(settings, config=config) or [[] for _ in prompts],
     )
     draft = ["--draft", toy_lm_run, "--checkpoint", "step-00000050"]
     assert clearhead(capsys, "generate", toy_lm_run, *given.split(), *draft, "x").code == 0
@@ -77,7 +79,7 @@ def test_every_option_reaches_the_model(
     assert seen["draft"].step == 150
     assert clearhead(capsys, "generate", toy_lm_run, "--beam", 5, "x").code == 0
     assert (seen["config"], seen["sampling"]) == ((GenerationConfig(beam=5),), SamplingConfig())
-    elsewhere = {"--draft", "--checkpoint", "--beam", "--json", "--device", "--weights"}
+    elsewhere = {"--draft", "--checkpoint", "--beam", "--json", "--device", "--weights", "--input", "--output"}
     options = {option.opts[0] for option in generate.command.params if isinstance(option, click.Option)}
     assert options == elsewhere | {word for word in given.split() if word.startswith("--")}
 
@@ -129,17 +131,16 @@ def test_what_the_model_did_not_see_is_said(toy_lm_run: Path, capsys: pytest.Cap
     for count in (1, 2):
         said = clearhead(capsys, "generate", toy_lm_run, "--max-new", "2", "--n", count, long)
         assert said.err.count("too long, its first ") == said.err.count(" pieces were left out\n") == count
-    generate._warn(Generation("☃", "", [], [], [], "length", unknown=1), GenerationConfig())
+    generate._warn_of(Generation("☃", "", [], [], [], "length", unknown=1), GenerationConfig())
     assert capsys.readouterr().err == "clearhead: '☃': 1 pieces are not in the model's vocabulary\n"
     said = clearhead(capsys, "generate", toy_lm_run, "--overlong", "error", long)
-    assert_one_line(said, 2, "with max_new = 200 too many for the context of 48")
-    assert said.out == "", "not even the prompt"
+    assert_one_line(said, 3, "with max_new = 200 too many for the context of 48")
+    assert said.out == "\n", "not even the prompt"
 
 
 @pytest.mark.parametrize(
     ("words", "code", "parts"),
     [
-        (["--n", "3", "--beam", "2"], 2, ["n = 3: must be at most beam = 2"]),
         (["--beam", "2", "--temperature", "0.5"], 2, ["beam = 2: looks for the most probable texts"]),
         (["--stop", ""], 2, ["one of them is empty"]),
         (["--temperature", "-1"], 2, ["--temperature"]),
@@ -167,7 +168,22 @@ def test_text_that_is_not_unicode_is_one_line_too(toy_lm_run: Path, capsys: pyte
     """An argument that is not UTF-8 reaches Python as lone surrogates."""
     said = clearhead(capsys, "generate", toy_lm_run, "ab\udcff")
     assert_one_line(said, 3)
-    assert said.out == ""
+    assert said.out == "\n"
+
+
+def test_a_prompt_that_cannot_be_continued_costs_no_other(
+    toy_lm_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [toy_lm_run, "--max-new", "5", "--temperature", "0", "--overlong", "error"]
+    first, last = (clearhead(capsys, "generate", *words, prompt).out for prompt in (PROMPT, "She"))
+    content = f"\ufeff{PROMPT}\n{'我妹妹' * 40}\nShe\n"
+    said = from_stdin(monkeypatch, capsys, content, *words)
+    assert_one_line(said, 3, "stdin line 2: prompt ", "too many for the context of 48")
+    assert said.out == f"{first}\n{last}"
+    trees = [json.loads(line) for line in from_stdin(monkeypatch, capsys, content, *words, "--json").out.splitlines()]
+    assert ["error" in tree for tree in trees] == [False, True, False]
+    wide = clearhead(capsys, "generate", toy_lm_run, "--max-new", "5", "--n", "3", "--beam", "1", PROMPT)
+    assert wide.out.count("\n") == 3
 
 
 def test_an_error_amid_a_text_has_a_line_of_its_own(

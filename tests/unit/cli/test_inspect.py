@@ -48,15 +48,32 @@ def test_what_cannot_be_seen(toy_lm_run: Path, capsys: pytest.CaptureFixture[str
     assert_one_line(said, 2, "device 'cuda:9': not usable here")
 
 
+def test_a_run_lists_its_own_files_and_each_checkpoint(toy_lm_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    view = json.loads(clearhead(capsys, "inspect", toy_lm_run, "checkpoint", "--json").out)
+    run, *checkpoints = view["forms"]
+    assert [one["form"] for one in checkpoints] == ["full checkpoint"] * len(checkpoints_of(toy_lm_run))
+    assert [one["path"] for one in checkpoints] == [str(path) for path in checkpoints_of(toy_lm_run)]
+    own = {"recipe.toml", "tokenizer/text.json", "metrics.jsonl", "data-report.json", "README.md"}
+    names = {file["name"] for file in run["files"]}
+    assert own <= names
+    assert not any(name.startswith("checkpoints/") for name in names)
+    for one in checkpoints:
+        holds = {file["name"]: file for file in one["files"]}
+        assert holds["model.safetensors"]["tensors"] == len(load_file(Path(one["path"]) / "model.safetensors"))
+        assert {"optimizer.safetensors", "state.json", "recipe.toml", "tokenizer/text.json"} <= holds.keys()
+
+
 def test_saved_forms_that_are_no_run(toy_lm_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (first, *_) = checkpoints_of(toy_lm_run)
-    bare = shutil.copytree(first, tmp_path / "bare")
-    (bare / "recipe.toml").unlink(missing_ok=True)
+    bare, old = (shutil.copytree(first, tmp_path / name) for name in ("bare", "old"))
+    (old / "recipe.toml").unlink()  # as in checkpoints of format 1
     write_gpt2(tmp_path / "exported")
-    for folder, form in ((bare, "full checkpoint"), (tmp_path / "exported", "exported")):
+    for folder, form in ((bare, "full checkpoint"), (old, "full checkpoint"), (tmp_path / "exported", "exported")):
         found = json.loads(clearhead(capsys, "inspect", folder, "checkpoint", "--json").out)["forms"]
         assert [one["form"] for one in found] == [form]
         (weights,) = [file for file in found[0]["files"] if file["name"] == "model.safetensors"]
         assert weights["tensors"] == len(load_file(folder / "model.safetensors"))
+        files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+        assert {file["name"] for file in found[0]["files"]} == files
     assert_one_line(clearhead(capsys, "inspect", tmp_path / "none", "checkpoint"), 4, "no such directory")
     assert_one_line(clearhead(capsys, "inspect", tmp_path / "exported", "model"), 4, "exported")

@@ -1,16 +1,14 @@
 """Options that verbs share have one spelling and one meaning in all of them."""
 
 import importlib
-import io
 import json
 import keyword
-import sys
 
 import click
 import pytest
 
 from clearhead.cli.main import VERBS
-from clearhead.cli.options import print_json, texts_of
+from clearhead.cli.options import print_json
 
 SHARED = {"as_json": "--json", "device": "--device", "checkpoint": "--checkpoint", "beam": "--beam"}
 
@@ -41,16 +39,3 @@ def test_json_is_one_line_with_chinese_as_chinese(capsys: pytest.CaptureFixture[
 def test_what_is_not_finite_is_null(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"a": [float("nan"), 1.5, -float("inf")], "b": (True, None, "nan")})
     assert capsys.readouterr().out == '{"a": [null, 1.5, null], "b": [true, null, "nan"]}\n'
-
-
-def test_a_person_who_types_is_answered_line_by_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stdin = io.TextIOWrapper(io.BytesIO(b"a\nb\n"), encoding="utf-8")
-    monkeypatch.setattr(sys, "stdin", stdin)
-    assert list(texts_of(None, 64, doing="continuing")) == [["a", "b"]]
-    stdin.seek(0)
-    monkeypatch.setattr(stdin, "isatty", lambda: True)
-    assert list(texts_of("-", 64, doing="continuing")) == [["a"], ["b"]]
-    assert list(texts_of("我", 64, doing="continuing")) == [["我"]]
-    assert capsys.readouterr().err == "continuing what you type, line by line; Ctrl-D ends\n"

@@ -27,18 +27,23 @@ def from_stdin(
 def test_order_and_empty_lines_are_kept_from_every_way_in(
     toy_run: Path, lines: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lines of any length, an empty one, one of blanks: as arguments, by stdin, by ``-``, with CRLF, in chunks."""
+    """Lines of any length, an empty one, one of blanks: as arguments, by stdin, by ``-``, with CRLF, in chunks.
+
+    A byte order mark before them changes nothing.
+    """
     given = [lines[0], "", *lines[1:3], "   ", lines[3][:2], lines[4]]
     said = [clearhead(capsys, "translate", toy_run, line) for line in given]
     alone = [one.out for one in said]
     assert [one.count("\n") for one in alone] == [1] * len(given)
-    assert alone[1] == alone[4] == "\n"
+    assert (alone[1], alone[4]) == ("\n", "   \n")
     assert all(alone[at].strip() for at in (0, 2, 3, 5, 6))
-    assert len(set(alone)) == 6
-    expected = Said(0, "".join(alone), "".join(one.err for one in said))
+    assert len(set(alone)) == 7
+    expected = Said(0, "".join(alone), "")
+    assert [one.err for one in said] == [""] * len(given)
     assert clearhead(capsys, "translate", toy_run, *given) == expected
     plain, crlf = "\n".join(given).encode(), "\r\n".join([*given, ""]).encode()
     assert from_stdin(monkeypatch, capsys, plain, toy_run) == expected
+    assert from_stdin(monkeypatch, capsys, b"\xef\xbb\xbf" + plain, toy_run) == expected
     assert from_stdin(monkeypatch, capsys, plain + b"\n", toy_run, "-") == expected
     assert from_stdin(monkeypatch, capsys, crlf, toy_run, "-", "--buffer", "2") == expected
     one = from_stdin(monkeypatch, capsys, "我\r\n".encode(), toy_run, "--json", "--beam", "1")
@@ -65,10 +70,42 @@ def test_nothing_on_stdin_gives_nothing(
 def test_a_line_that_is_not_utf8_is_named(
     toy_run: Path, lines: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = f"{lines[0]}\n\n".encode() + b"ab\xff\n"
-    said = from_stdin(monkeypatch, capsys, content, toy_run, "--buffer", "1")
-    assert_one_line(said, 3, "stdin line 3 is not UTF-8 (byte 3 of the line)")
-    assert said.out.count("\n") == 2, "what came before is translated"
+    content = f"{lines[0]}\n\n".encode() + b"ab\xff\n" + lines[1].encode()
+    for extra in (["--buffer", "1"], []):
+        said = from_stdin(monkeypatch, capsys, content, toy_run, *extra)
+        assert_one_line(said, 3, "stdin line 3: not UTF-8 (byte 3 of the line)")
+        assert said.out == clearhead(capsys, "translate", toy_run, lines[0], "", "", lines[1]).out
+
+
+WAYS = [[], ["--json"], ["--n-best", "2"], ["--alternatives"], ["--alignment", "--json"]]
+
+
+@pytest.mark.parametrize("words", WAYS, ids=["-".join(words) or "plain" for words in WAYS])
+def test_a_line_that_cannot_be_translated_costs_no_other_line(
+    words: list[str], toy_run: Path, lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*words, "--beam", "1", "--overlong", "error"]
+    alone = [clearhead(capsys, "translate", toy_run, line, *words) for line in lines[:2]]
+    said = clearhead(capsys, "translate", toy_run, lines[0], "我" * 70, lines[1], *words)
+    message = said.err.splitlines()[0].removeprefix("clearhead: text 2: ")
+    assert (said.code, "pieces, the model takes 62" in message) == (3, True)
+    source = json.dumps("我" * 70, ensure_ascii=False)
+    error = f'{{"source": {source}, "translations": [], "error": {json.dumps(message, ensure_ascii=False)}}}\n'
+    assert said.out == alone[0].out + (error if "--json" in words else "\n") + alone[1].out
+
+
+def test_each_sentence_of_a_line_is_translated(
+    toy_run: Path, lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    sentences = [line.rstrip("。") + "。" for line in lines[:3]]
+    alone = [clearhead(capsys, "translate", toy_run, sentence).out.strip() for sentence in sentences]
+    said = clearhead(capsys, "translate", toy_run, "".join(sentences))
+    assert said == Said(0, " ".join(alone) + "\n", "")
+    said = clearhead(capsys, "translate", toy_run, "\t{}  {} {} ".format(*sentences))
+    assert said.out == "\t{}  {} {} \n".format(*alone)
+    together = clearhead(capsys, "translate", toy_run, "".join(sentences), "--split", "never").out
+    assert together == clearhead(capsys, "translate", toy_run, "".join(sentences), "--split", "overlong").out
+    assert together.strip() != " ".join(alone)
 
 
 def test_json_holds_the_whole_result(toy_run: Path, lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,7 +121,7 @@ def test_json_holds_the_whole_result(toy_run: Path, lines: list[str], capsys: py
         for one in found:
             assert set(one) == {
                 "text", "score", "rank_score", "pieces", "log_probs", "source_pieces", "complete", "alignment", "parts",
-                "dropped", "unmet",
+                "dropped", "unmet", "cuts", "unknown",
             }  # fmt: skip
             assert one["score"] == pytest.approx(math.fsum(one["log_probs"]), abs=1e-5)
             assert len(one["pieces"]) == len(one["log_probs"]) == len(one["alignment"])
@@ -100,8 +137,9 @@ def test_n_best_without_json_gives_rank_score_and_text(
     assert [row[0] for row in rows] == ["1", "2"] * 2
     assert all(float(row[1]) <= 0 for row in rows)
     assert rows[0][2] + "\n" == clearhead(capsys, "translate", toy_run, lines[0]).out
-    said = clearhead(capsys, "translate", toy_run, "x", "--n-best", "3", "--beam", "2")
-    assert_one_line(said, 2, "--n-best 3: must be at most --beam 2")
+    narrow, wide = (clearhead(capsys, "translate", toy_run, "x", "--n-best", "3", "--beam", beam) for beam in "13")
+    assert narrow == wide
+    assert narrow.out.count("\n") == 3
 
 
 def test_a_prefix_begins_every_translation(toy_run: Path, lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,8 +163,11 @@ def test_required_and_avoided_phrases(toy_run: Path, lines: list[str], capsys: p
         assert "the apple" in line
     long = "".join(line.rstrip("。") + "。" for line in lines) * 4
     said = clearhead(capsys, "translate", toy_run, long, "--require", "tomorrow", "--json")
-    assert said.err == f"clearhead: {long[:40]!r}: the translation does not contain 'tomorrow'\n"
-    assert json.loads(said.out)["translations"][0]["unmet"] == ["tomorrow"]
+    (found,) = json.loads(said.out)["translations"]
+    assert (said.err, found["unmet"], len(re.findall(r"\btomorrow\b", found["text"]))) == ("", [], 1)
+    said = clearhead(capsys, "translate", toy_run, long, "--prefix", "Yesterday", "--beam", "1")
+    assert said.out.startswith("Yesterday")
+    assert said.out.count("Yesterday") == 1
 
 
 @pytest.mark.parametrize(
@@ -168,10 +209,16 @@ def test_a_long_line_is_split_cut_or_refused_never_in_silence(
     (found,) = json.loads(parts.out)["translations"]
     assert found["parts"] == 20
     assert len(found["text"]) > 300
-    cut = clearhead(capsys, "translate", toy_run, long, "--overlong", "truncate")
+    assert clearhead(capsys, "translate", toy_run, long, "--overlong", "error").code == 0, "its sentences fit"
+    unbroken = clearhead(capsys, "translate", toy_run, "我" * 70)
+    assert unbroken.err == "clearhead: text 1: too long, cut 1 times inside of a clause\n"
+    cut = clearhead(capsys, "translate", toy_run, long, "--split", "never", "--overlong", "truncate")
     assert "pieces were left out" in cut.err
     assert cut.out.count("\n") == 1
-    assert_one_line(clearhead(capsys, "translate", toy_run, long, "--overlong", "error"), 3, "the model takes 62")
+    for words in (["--overlong", "error"], []):
+        said = clearhead(capsys, "translate", toy_run, long, "--split", "never", *words)
+        assert_one_line(said, 3, "the model takes 62")
+        assert said.out == "\n"
 
 
 def test_text_that_is_not_unicode_is_one_line_too(toy_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

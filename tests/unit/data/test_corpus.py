@@ -78,7 +78,7 @@ def test_digest_sees_one_changed_byte(tmp_path: Path) -> None:
     [
         (b"", b"one\n", r"train\.zh is empty"),
         (b"1\n2\n3\n", b"1\n2", r"train\.zh has 3 lines but .*train\.en has 2: line N"),
-        (b"\xff\xfe1\n", b"1\n", r"train\.zh line 1: not UTF-8 \(byte 1 of"),
+        (b"\xff\xfe1\n", b"1\n", r"train\.zh is UTF-16, not UTF-8"),
         (b"1\n2\n", b"1\n2\xe4\xbd\n", r"train\.en line 2: not UTF-8 \(byte 2 of"),
     ],
 )
@@ -113,6 +113,28 @@ def test_damaged_gzip_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "train.en").write_bytes(b"1\n")
     with pytest.raises(DataError, match=r"train\.zh\.gz cannot be read"):
         read_parallel(tmp_path, stem="train", src="zh", tgt="en").scan()
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (gzip.compress("我吃。\n".encode()), "is gzip, not text"),
+        ("我吃了一个苹果。\n".encode("gb18030"), "is GB18030, not UTF-8"),
+        ("one\ntwo\nthree\n".encode("utf-16"), "is UTF-16, not UTF-8"),
+    ],
+)
+def test_what_is_no_text_is_said_before_lines_are_counted(tmp_path: Path, content: bytes, what: str) -> None:
+    for files in (write(tmp_path, b"a\nb\n", content), write(tmp_path, content, b"a\nb\n")):
+        with pytest.raises(DataError, match=what):
+            files.scan()
+
+
+def test_a_pair_is_truncated_between_characters() -> None:
+    config = DataConfig(max_len=5, overlong="truncate")
+    files = ParallelFiles(Path("src"), Path("tgt"))
+    plain = Tokenizer.train(["b"], TokenizerConfig(kind="byte_bpe", vocab_size=260))
+    (pair,) = PairFilter(config, files=files, src=plain, tgt=plain)([(1, "我吃了", "xx我")])
+    assert [plain.decode(ids) for ids in (pair.src_ids, pair.tgt_ids)] == ["我", "xx我"]
 
 
 def test_each_reason_to_drop() -> None:

@@ -1,5 +1,6 @@
 """Parts of a view: aligned whatever the script, at most as wide as asked, the same figures in every form."""
 
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -61,13 +62,30 @@ def test_parts_have_an_empty_line_between_them() -> None:
 
 
 def test_html_shows_the_same_and_escapes() -> None:
-    page = Shown(7)._repr_html_()
+    page = Shown(7).html()
     assert "shown &lt;it&gt;" in page
     assert "&lt;b&gt;" in page
     assert "<b>" not in page
     for text in ("number 7", "我吃", "1,000", "60 B"):
         assert text in page
     assert "http" not in page
+
+
+def test_in_a_notebook_a_view_brings_its_style_and_leaves_that_of_others_alone() -> None:
+    shown = Shown(7)
+    cell = shown._repr_html_()
+    assert shown.html() in cell
+    style = cell[cell.index("<style>") : cell.index("</style>")]
+    assert "--ink" in style
+    assert style.startswith("<style>.clearhead {")  # all rules are nested in this one
+    assert style.count("{") == style.count("}")
+    assert not re.search(r":root|\bbody\b", style)
+    for word in ("http:", "https:", "src=", "@import", "url("):
+        assert word not in cell
+
+
+def test_the_repr_of_a_view_is_its_title() -> None:
+    assert repr(Shown(7)) == "Shown('shown <it>')"
 
 
 def test_a_long_title_has_the_whole_width() -> None:

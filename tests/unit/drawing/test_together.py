@@ -13,7 +13,7 @@ def test_all_views_are_there_and_what_is_missing_is_said() -> None:
     views = {"rank": rank(model, lambda: model(ids)), "norm": norm(model, lambda: model(ids))}
     both = Together("a run: <text>", views, {"beam": "writes no text"})
     assert len(both.parts()) == sum(len(view.parts()) + 1 for view in views.values()) + 1
-    page = both._repr_html_()
+    page = both.html()
     assert "<h1>a run: &lt;text&gt;</h1>" in page
     for name, view in views.items():
         assert f'<a href="#{name}">' in page

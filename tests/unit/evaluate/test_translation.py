@@ -3,7 +3,7 @@
 import pytest
 import sacrebleu
 
-from clearhead.evaluate.translation import default_tokenize, score_translations
+from clearhead.evaluate.translation import score_translations
 
 FOUND = ["the cat sat on the mat", "a dog", "I ate an apple . "]
 EXPECTED = ["the cat sat on the mat", "the dog barked", "I ate an apple ."]
@@ -32,11 +32,3 @@ def test_the_best_and_the_worst() -> None:
     assert (worst.bleu, worst.exact_match) == (0, 0)
     with pytest.raises(ValueError, match="zip"):
         score_translations(["a"], ["a", "b"])
-
-
-@pytest.mark.parametrize(
-    ("language", "expected"),
-    [("zh", "zh"), ("zh-TW", "zh"), ("ZH_cn", "zh"), ("yue", "zh"), ("ja", "char"), ("en", "13a"), ("de", "13a")],
-)
-def test_the_tokenizer_follows_the_language(language: str, expected: str) -> None:
-    assert default_tokenize(language) == expected

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from clearhead.runs.cache import cache_folder
+from clearhead.runs.cache import cache_folder, scored_folder
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -16,3 +16,16 @@ def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch
     assert cache_folder() == Path("/xdg/clearhead")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path("/somebody/.cache/clearhead")
+
+
+def test_what_is_scored_is_encoded_in_a_temporary_folder_where_the_cache_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CLEARHEAD_CACHE", str(tmp_path / "cache"))
+    assert scored_folder() == tmp_path / "cache" / "data"
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("CLEARHEAD_CACHE", str(tmp_path / "file"))
+    folder = scored_folder()
+    assert folder.is_dir()
+    assert scored_folder() == folder
+    assert tmp_path not in folder.parents

@@ -328,3 +328,12 @@ def test_an_adopted_kind_cannot_be_trained() -> None:
 def test_a_text_that_gives_fewer_pieces_says_so() -> None:
     assert TRAINED["char"].size() == f"{TRAINED['char'].vocab_size} pieces (of 400 asked for: the text gives no more)"
     assert Tokenizer.train(LINES, TokenizerConfig(vocab_size=262)).size() == "262 pieces"
+
+
+def test_a_border_is_between_characters() -> None:
+    plain = Tokenizer.train(["b"], TokenizerConfig(kind="byte_bpe", vocab_size=260))
+    ids = plain.encode("a我bé")
+    assert [plain.border(ids, at) for at in range(len(ids) + 1)] == [0, 1, 1, 1, 4, 5, 5, 7]
+    assert [plain.border(ids, at, later=True) for at in range(len(ids) + 1)] == [0, 1, 4, 4, 4, 5, 6, 7]
+    inside = ids[2:4]
+    assert [plain.border(inside, at) for at in range(3)] == [0, 1, 2], "where there is no character, anywhere"

@@ -52,6 +52,29 @@ def test_everything_comes_back(tmp_path: Path) -> None:
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "counts"),
+    [
+        ({"text": "a", "monitor": "loss"}, {"text": "a", "monitor": "loss"}, True),
+        ({"text": "a", "monitor": "loss"}, {"text": "b", "monitor": "loss"}, False),
+        ({"text": "a", "monitor": "loss"}, {"text": "a", "monitor": "bleu"}, False),
+        ({"text": "a"}, {"text": "a", "a key of a later version": 1}, True),
+        ({}, {"text": "b"}, True),
+    ],
+)
+def test_scores_of_another_text_or_measure_do_not_count(
+    before: dict[str, str], now: dict[str, str], counts: bool, tmp_path: Path
+) -> None:
+    one, other = state(), state()
+    one.step, one.best_score, one.best_step, one.evaluated_step = 4, -2.0, 3, 4
+    one.evaluations_since_best, one.scores, one.judged_on, other.judged_on = 1, {"loss": 2.5}, dict(before), dict(now)
+    notes = other.restore(save(one, tmp_path))
+    found = other.best_score, other.best_step, other.evaluated_step, other.evaluations_since_best, other.scores
+    assert found == ((-2.0, 3, 4, 1, {"loss": 2.5}) if counts else (None, 0, 0, 0, {}))
+    assert [note for note in notes if "does not count" in note] == ([] if counts else notes[:1])
+    assert other.judged_on == now
+
+
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     path = save(state(), tmp_path)
     with pytest.raises(ModelError, match=r"tensor '.*' has shape \[.*\], this model needs"):

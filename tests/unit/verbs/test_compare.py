@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clearhead.config import read_toml, write_toml
+from clearhead.config import merge, read_toml, write_toml
 from clearhead.errors import UsageError
 from clearhead.evaluate.translation import score_translations
 from clearhead.tasks.language_model.ngram_job import prepare_ngram
@@ -14,6 +14,7 @@ from clearhead.tasks.masked.model import MaskedModel
 from clearhead.tasks.masked.scoring import evaluate_masked
 from clearhead.tasks.translation.scoring import evaluate_translator
 from clearhead.tasks.translation.translator import Translator
+from clearhead.text.language import BleuTokenize
 from clearhead.verbs.compare import compare_runs
 from clearhead.verbs.load import load_language_model
 from clearhead.verbs.train import train_run
@@ -39,6 +40,24 @@ def test_translators(toy_run: Path, toy_data: Path, tmp_path: Path) -> None:
     bleu = score_translations([expected.translations[row] for row in longest], [references[row] for row in longest])
     assert one.scores["BLEU, long"] == pytest.approx(bleu.bleu)
     assert list(one.scores) == ["BLEU", "chrF2", "BLEU, short", "BLEU, middle", "BLEU, long"]
+
+
+def test_translators_are_scored_with_one_tokenizer(toy_run: Path, toy_data: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(toy_run, tmp_path / "other")
+    tree = read_toml(other / "recipe.toml")
+    (other / "recipe.toml").write_text(write_toml(merge(tree, {"validation": {"tokenize": "char"}})), encoding="utf-8")
+    with pytest.raises(
+        UsageError, match=r"is scored with BLEU's tokenizer 13a, run '.*' with BLEU's tokenizer char: c"
+    ):
+        compare_runs([toy_run, other], toy_data, "test", beam=1, device="cpu")
+    translator = Translator.load(toy_run, device="cpu")
+    choices: tuple[BleuTokenize, ...] = ("none", "char")
+    for choice in choices:
+        found = compare_runs([toy_run, other], toy_data, "test", beam=1, tokenize=choice, device="cpu")
+        expected = evaluate_translator(translator, toy_data, "test", beam=1, tokenize=choice).scores
+        assert [run.scores["BLEU"] for run in found.runs] == [expected.bleu, expected.bleu]
+        assert f"tok:{choice}" in expected.bleu_signature
+        assert found.note.endswith(f"; BLEU's tokenizer {choice}")
 
 
 def test_a_split_of_two_lines_has_no_long_third(toy_run: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 import clearhead
 from clearhead.decode.sampling import SamplingConfig
-from clearhead.errors import ModelError, UsageError
+from clearhead.errors import DataError, ModelError, UsageError
 from clearhead.tasks.language_model.prompts import GenerationConfig
 from clearhead.tasks.masked.model import MaskedModel
 from clearhead.verbs.load import load
@@ -54,11 +54,9 @@ def test_gaps_are_filled_in_the_shape_of_hugging_face(toy_masked_run: Path) -> N
 
 
 def test_what_there_is_none_for(toy_run: Path, tmp_path: Path) -> None:
-    expected = "task 'summarize': must be translation, text-generation, fill-mask or text-classification"
+    expected = "task = 'summarize': must be one of translation, text-generation, fill-mask, text-classification"
     with pytest.raises(UsageError, match=expected):
-        pipeline.__wrapped__("summarize", toy_run) if hasattr(pipeline, "__wrapped__") else pipeline(
-            "summarize", toy_run
-        )
+        pipeline("summarize", toy_run)
     with pytest.raises(ModelError, match="is not a run directory"):
         load(tmp_path)
     with pytest.raises(ModelError, match="is for the task translation, not language_model: use clearhead translate"):
@@ -83,3 +81,26 @@ def test_texts_are_classified_in_the_shape_of_hugging_face(toy_classifier: Path,
     pairs = clearhead.pipeline("text-classification", toy_pair_classifier)
     (one,) = clearhead.load(toy_pair_classifier).classify([("a film", "was it")])  # type: ignore[union-attr]
     assert pairs({"text": "a film", "text_pair": "was it"}) == [{"label": one.label, "score": pytest.approx(one.score)}]
+
+
+def test_a_text_of_a_list_that_cannot_be_answered_costs_no_other(
+    toy_run: Path, toy_classifier: Path, toy_masked_run: Path, toy_lm_run: Path
+) -> None:
+    translate = clearhead.pipeline("translation", toy_run)
+    first, wrong = translate(["我", "\udc80"])
+    assert first == translate("我")[0]
+    assert (wrong["translation_text"], "lone surrogate" in wrong["error"]) == ("", True)
+    classify = clearhead.pipeline("text-classification", toy_classifier)
+    first, wrong = classify(["a great film", " "])
+    assert [first] == classify("a great film")
+    assert wrong == {"label": None, "error": "the text is empty"}
+    fill = clearhead.pipeline("fill-mask", toy_masked_run)
+    first, wrong = fill(["He [MASK] it.", "no"])
+    assert [each["token"] for each in first] == [each["token"] for each in fill("He [MASK] it.")]
+    assert ["has no [MASK]" in each["error"] for each in wrong] == [True]
+    carry_on = clearhead.pipeline("text-generation", toy_lm_run)
+    first, wrong = carry_on(["She", "\udc80"], max_new_tokens=2, num_return_sequences=2, do_sample=False)
+    assert (len(first), wrong[0]["generated_text"], "lone surrogate" in wrong[0]["error"]) == (2, "", True)
+    for call, text in ((translate, "\udc80"), (classify, " "), (fill, "no"), (carry_on, "\udc80")):
+        with pytest.raises(DataError):
+            call(text)

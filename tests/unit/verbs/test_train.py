@@ -227,6 +227,22 @@ def test_another_text_is_refused_until_it_is_allowed(text: Path, tmp_path: Path)
     )
 
 
+def test_the_best_is_chosen_anew_on_another_valid_text(text: Path, tmp_path: Path) -> None:
+    recipe, run = write_recipe(tmp_path / "toy.toml", SMALL), tmp_path / "run"
+    before = train(recipe, data=text, out=run)
+    lines = (text / "valid.en").read_text().splitlines()
+    (text / "valid.en").write_text("".join(f"{'QXZJ' * 8}\n" for _ in lines))
+    more = {"resume": True, "overrides": ["train.max_steps=8"], "allow_changes": ["data"]}
+    after = train(recipe, data=text, out=run, **more)  # type: ignore[arg-type]
+    assert after.scores["loss"] > before.scores["loss"] + 0.1
+    assert "the text of the valid split changed: the best so far, step 6, does not count" in after.notes[-1]
+    best = find_checkpoint(run, "best")
+    assert best is not None
+    assert best.name == "step-00000008", "its loss is above that of step 6, which was of another text"
+    again = train(recipe, data=text, out=run, resume=True, overrides=["train.max_steps=9"])
+    assert not any("does not count" in note for note in again.notes)
+
+
 def test_keys_that_differ_are_told_and_others_need_to_be_allowed(toy_data: Path, tmp_path: Path) -> None:
     recipe, run = write_recipe(tmp_path / "toy.toml", SMALL), tmp_path / "run"
     train(recipe, data=toy_data, out=run)

@@ -1,15 +1,17 @@
 """A trained classifier: loads a run, classifies texts or pairs, and scores itself on labelled lines."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast, get_args, overload
 
+from clearhead.arguments import checked
+from clearhead.brief import Brief
 from clearhead.data.documents import Split
 from clearhead.data.labelled import LabelledText, Labels, Line, read_labelled
-from clearhead.data.labelled_batches import LabelledReport
-from clearhead.errors import DataError, UsageError
+from clearhead.data.labelled_batches import LabelledReport, LabelledRows
+from clearhead.errors import DataError, OnError, UsageError, attempt_each, refuse
 from clearhead.evaluate.classification import ClassificationScores, confusion_text, draw_confusion
 from clearhead.models.bert import BertClassifier
 from clearhead.runs.opened import SavedRun
@@ -17,15 +19,16 @@ from clearhead.runs.text_parts import load_labelled_parts
 from clearhead.tasks.classify.objective import Scores, monitored, predict, score
 from clearhead.tasks.classify.recipe import WORDS, ClassifyRecipe, build_classifier, encode, parse_classify
 from clearhead.tasks.family import Evaluation, open_for
+from clearhead.tasks.loaded import Loaded
 from clearhead.text.tokenizer import Tokenizer
-from clearhead.training.device import pick_device
+from clearhead.training.device import Device, pick_device
 
 Given = str | tuple[str, str]
 """A text, or a pair of texts."""
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(Brief):
     """The prediction for a text or a pair."""
 
     text: str
@@ -41,7 +44,7 @@ class Classification:
 
 
 @dataclass(frozen=True)
-class ClassifierEvaluation(Evaluation):
+class ClassifierEvaluation(Brief, Evaluation):
     """All scores of one split."""
 
     split: str
@@ -80,7 +83,7 @@ class ClassifierEvaluation(Evaluation):
 
 
 @dataclass(frozen=True)
-class Classifier:
+class Classifier(Loaded):
     """A fine-tuned encoder with its tokenizer and labels, ready to use; see ``load``."""
 
     recipe: ClassifyRecipe
@@ -91,7 +94,8 @@ class Classifier:
     """Training step of the weights."""
 
     @classmethod
-    def load(cls, run: Path, *, checkpoint: str = "best", device: str = "auto") -> "Classifier":
+    @checked
+    def load(cls, run: str | Path, *, checkpoint: str = "best", device: Device = "auto") -> "Classifier":
         """Loads a run's weights (their moving average where one was kept).
 
         Args:
@@ -105,7 +109,7 @@ class Classifier:
         return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device)
 
     @classmethod
-    def from_run(cls, run: SavedRun, *, device: str = "auto") -> "Classifier":
+    def from_run(cls, run: SavedRun, *, device: Device = "auto") -> "Classifier":
         """Loads a run that is open; see ``load``."""
         recipe, parts = parse_classify(run.tree, run.source), load_labelled_parts(run.trained_path)
         assert parts.labels is not None
@@ -113,28 +117,61 @@ class Classifier:
         step = run.load_into(model)
         return cls(recipe, parts.tokenizer, parts.labels, model.to(target).eval(), step)
 
-    def classify(self, given: Sequence[Given], *, name: str = "text", first: int = 1) -> list[Classification]:
-        """Classifies texts or pairs, in order; the result for a text does not depend on the others.
+    @overload
+    def classify(self, given: Given, *, on_error: OnError = refuse) -> Classification: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def classify(self, given: Iterable[Given], *, on_error: OnError = refuse) -> list[Classification]: ...
+
+    @checked
+    def classify(
+        self, given: Given | Iterable[Given], *, on_error: OnError = refuse
+    ) -> Classification | list[Classification]:
+        """Classifies a text or a pair, or each of several, in order; a result does not depend on the other texts.
 
         Args:
-            given: texts, or pairs of texts, as the run was trained on.
-            name: what errors call a text.
-            first: number of the first text in errors.
+            given: a text, or several; or pairs of texts, as the run was trained on. A tuple of two strings is a pair.
+            on_error: called for a text that is empty, is a pair where the run takes single texts (or the reverse), is
+                too long under the policy ``error`` of the recipe or has a lone surrogate; it then has neither label nor
+                score. Without it such a text is an error.
+
+        Returns:
+            For a text or a pair its class, for anything else a list with that of each.
 
         Raises:
-            DataError: a text is empty, is a pair where the run takes single texts (or the reverse), or is too long
-                under the policy ``error`` of the recipe.
+            UsageError: ``given`` is something else.
+            DataError: a text cannot be classified, and there is no ``on_error``.
         """
+        if isinstance(given, str | tuple):
+            return self.classify([cast(Given, given)], on_error=on_error)[0]
+        given = list(given)
         if not given:
             return []
         pairs = not isinstance(given[0], str) if self.labels.pairs is None else self.labels.pairs
-        lines = [_line(text, f"{name} {number}", pairs=pairs) for number, text in enumerate(given, first)]
-        source = encode(LabelledText(lines, (), name, 0), self.recipe, self.tokenizer)
+        judged = [_unjudged(text) for text in given]
+        lines = attempt_each(lambda text: _line(text, pairs=pairs), given, on_error)
+        numbered = [(number, line) for number, line in enumerate(lines) if line is not None]
+        try:
+            source = self._encode(numbered)
+        except DataError:  # of one or several, which the others need not wait for
+            alone = attempt_each(
+                lambda pair: (pair[0], self._encode([pair])),
+                numbered,
+                lambda at, error: on_error(numbered[at][0], error),
+            )
+            good = {pair[0] for pair in alone if pair}
+            numbered = [pair for pair in numbered if pair[0] in good]
+            source = self._encode(numbered)
+        if source is None:
+            return judged
         predicted = predict(self.model, source, self.labels, batch_tokens=self.recipe.train.batch_tokens)
-        cut = source.rows.cut.tolist()
-        return [self._judged(*row) for row in zip(lines, predicted.tolist(), cut, strict=True)]
+        rows = zip(numbered, predicted.tolist(), source.rows.cut.tolist(), strict=True)
+        for (number, line), values, dropped in rows:
+            judged[number] = self._judged(line, values, dropped)
+        return judged
 
-    def evaluate(self, data: Path, split: str) -> ClassifierEvaluation:
+    @checked
+    def evaluate(self, data: str | Path, split: str) -> ClassifierEvaluation:
         """Scores all lines of a split.
 
         Args:
@@ -147,7 +184,7 @@ class Classifier:
         """
         if split not in get_args(Split):
             raise UsageError(f"--split {split!r}: must be one of {', '.join(get_args(Split))} for a classifier")
-        text = read_labelled(data, split=cast(Split, split), config=self.recipe.data, train=self.labels)
+        text = read_labelled(Path(data), split=cast(Split, split), config=self.recipe.data, train=self.labels)
         source = encode(text, self.recipe, self.tokenizer)
         started = time.perf_counter()
         predicted = predict(self.model, source, self.labels, batch_tokens=self.recipe.train.batch_tokens)
@@ -156,6 +193,11 @@ class Classifier:
         loss = monitored(scores, self.labels)["loss"]
         return ClassifierEvaluation(split, source.report, scores, loss, len(text) / seconds)
 
+    def _encode(self, numbered: Sequence[tuple[int, Line]]) -> LabelledRows | None:
+        """Encodes lines; None if there are none. Raises DataError if the model cannot read one of them."""
+        lines = [line for _, line in numbered]
+        return encode(LabelledText(lines, (), "", 0), self.recipe, self.tokenizer) if lines else None
+
     def _judged(self, line: Line, values: list[float], dropped: int) -> Classification:
         shares = dict(zip(self.labels.classes, values, strict=False))
         label = max(shares, key=shares.__getitem__) if shares else None
@@ -163,11 +205,16 @@ class Classifier:
         return Classification(line.text, line.pair, label, value, shares, dropped)
 
 
-def _line(given: Given, where: str, *, pairs: bool) -> Line:
+def _unjudged(given: Given) -> Classification:
+    text, pair = (given, None) if isinstance(given, str) else given
+    return Classification(text, pair, None, float("nan"), {})
+
+
+def _line(given: Given, *, pairs: bool) -> Line:
     text, pair = (given, None) if isinstance(given, str) else given
     if (pair is not None) != pairs:
         rule = "one text, but the run is for pairs" if pair is None else "two texts, but the run is for single ones"
-        raise DataError(f"{where}: {rule}")
+        raise DataError(rule)
     if not text.strip() or (pair is not None and not pair.strip()):
-        raise DataError(f"{where}: the text is empty")
-    return Line(where, "0", text, pair)
+        raise DataError("the text is empty")
+    return Line(repr(text[:40]), "0", text, pair)

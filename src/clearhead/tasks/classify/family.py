@@ -32,6 +32,7 @@ from clearhead.tasks.family import ComparedScores, EvaluationOptions, HuggingFac
 from clearhead.tasks.imported import Imported
 from clearhead.tasks.sample import Sample
 from clearhead.tasks.warm_start import Start
+from clearhead.training.device import Device
 
 
 class ClassifyFamily(LearnedFamily[ClassifyRecipe, Classifier, BertClassifier, LabelledBatch]):
@@ -92,7 +93,7 @@ class ClassifyFamily(LearnedFamily[ClassifyRecipe, Classifier, BertClassifier, L
         """See ``LearnedFamily``."""
         return build_classifier(recipe, sizes)
 
-    def load(self, run: SavedRun, *, device: str = "auto") -> Classifier:
+    def load(self, run: SavedRun, *, device: Device = "auto") -> Classifier:
         """See ``Family``."""
         return Classifier.from_run(run, device=device)
 

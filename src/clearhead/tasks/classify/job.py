@@ -27,6 +27,7 @@ class ClassifyJob(GradientJob[BertClassifier, LabelledBatch]):
     recipe: ClassifyRecipe
     train: LabelledRows
     valid: LabelledRows
+    judging = (*GradientJob.judging, "data.overlong")
 
     @property
     def targets(self) -> str:

@@ -35,6 +35,7 @@ from clearhead.tasks.language_model.scoring import (
     evaluate_language_model,
 )
 from clearhead.tasks.sample import Sample
+from clearhead.training.device import Device
 
 GOAL = "language modelling"
 NOTE = f"loss by position: nats a piece of the run's own, in windows of {POSITION_WINDOW} read from nothing"
@@ -73,7 +74,7 @@ class LanguageModelFamily(LearnedFamily[LanguageModelRecipe, LanguageModel, Net,
         """See ``LearnedFamily``."""
         return build_language_model(recipe, sizes)
 
-    def load(self, run: SavedRun, *, device: str = "auto") -> LanguageModel:
+    def load(self, run: SavedRun, *, device: Device = "auto") -> LanguageModel:
         """See ``Family``."""
         return LanguageModel.from_run(run, device=device)
 
@@ -139,7 +140,7 @@ class NgramFamily(Family[NgramRecipe, NgramLanguageModel]):
         """See ``Family``."""
         return prepare_ngram(tree, source, data, run=run, progress=progress)
 
-    def load(self, run: SavedRun, *, device: str = "auto") -> NgramLanguageModel:
+    def load(self, run: SavedRun, *, device: Device = "auto") -> NgramLanguageModel:
         """See ``Family``; counts are on no device."""
         return NgramLanguageModel.from_run(run)
 

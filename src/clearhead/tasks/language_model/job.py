@@ -25,6 +25,7 @@ class LanguageModelJob(GradientJob[Net, StreamBatch]):
     recipe: LanguageModelRecipe
     train: TokenStream
     valid: TokenStream
+    judging = (*GradientJob.judging, "data.packing")
 
     def loss(self, batch: StreamBatch) -> tuple[Tensor, int]:
         """See ``GradientJob``."""

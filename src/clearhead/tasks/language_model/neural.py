@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
+from clearhead.arguments import checked
 from clearhead.decode.rows import RNNRowsDecoding, RowsDecoding, TextRows
 from clearhead.engine.choose import Weights, choose
 from clearhead.models.gpt import GPT
@@ -23,7 +24,7 @@ from clearhead.tasks.language_model.recipe import (
 )
 from clearhead.tasks.language_model.writer import TextModel, has_marks
 from clearhead.text.tokenizer import Tokenizer
-from clearhead.training.device import pick_device
+from clearhead.training.device import Device, pick_device
 
 LOGITS = 128  # positions of a text whose logits are there at once
 
@@ -44,8 +45,9 @@ class LanguageModel(TextModel):
     """How a CPU holds them for generation, in a packed copy that the first text makes; None takes ``model`` itself."""
 
     @classmethod
+    @checked
     def load(
-        cls, run: Path, *, checkpoint: str = "best", device: str = "auto", weights: Weights = "float32"
+        cls, run: str | Path, *, checkpoint: str = "best", device: Device = "auto", weights: Weights = "float32"
     ) -> "LanguageModel":
         """Loads a run's weights (their moving average where one was kept).
 
@@ -62,7 +64,7 @@ class LanguageModel(TextModel):
         return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device, weights=weights)
 
     @classmethod
-    def from_run(cls, run: SavedRun, *, device: str = "auto", weights: Weights = "float32") -> "LanguageModel":
+    def from_run(cls, run: SavedRun, *, device: Device = "auto", weights: Weights = "float32") -> "LanguageModel":
         """Loads a run that is open; see ``load``."""
         recipe, tokenizer = parse_language_model(run.tree, run.source), load_text_parts(run.trained_path).tokenizer
         target, model = pick_device(device), build_language_model(recipe, TextParts(tokenizer).sizes)
@@ -88,6 +90,7 @@ class LanguageModel(TextModel):
         writer = self.writer
         return RowsDecoding(writer, prompts) if isinstance(writer, GPT) else RNNRowsDecoding(writer, prompts)
 
+    @checked
     @torch.inference_mode()
     def log_probs(self, text: str) -> list[float]:
         """See ``TextModel``: of a GPT a piece sees at least half a context before it, as far as there is one."""

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from clearhead.arguments import checked
 from clearhead.config import Tree, parse
 from clearhead.data.documents import DocumentsConfig
 from clearhead.data.stream import TokenStream
@@ -79,7 +80,8 @@ class NgramLanguageModel(TextModel):
     device = torch.device("cpu")
 
     @classmethod
-    def load(cls, run: Path) -> "NgramLanguageModel":
+    @checked
+    def load(cls, run: str | Path) -> "NgramLanguageModel":
         """Loads a run.
 
         Raises:
@@ -101,6 +103,7 @@ class NgramLanguageModel(TextModel):
         """See ``TextModel``."""
         return NgramRowsDecoding(self.model, prompts)
 
+    @checked
     def log_probs(self, text: str) -> list[float]:
         """See ``TextModel``."""
         ids = np.array([self.tokenizer.ids.eos, *self.tokenizer.encode(text)])

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from annotated_types import Ge
 
+from clearhead.brief import Brief
 from clearhead.decode.generation import Continuation, Reason
 from clearhead.decode.streaming import CONTEXT, StopStrings, TextStream
-from clearhead.errors import UsageError
+from clearhead.errors import DataError, SettingError
 from clearhead.text.overlong import OverlongPrompt
 from clearhead.text.tokenizer import Tokenizer
 
@@ -38,11 +39,11 @@ class GenerationConfig:
 
     def __post_init__(self) -> None:
         if self.beam and self.n > self.beam:
-            raise ValueError(f"n = {self.n}: must be at most beam = {self.beam}")
+            raise SettingError(f"n = {self.n}: must be at most beam = {self.beam}")
 
 
 @dataclass(frozen=True)
-class Generation:
+class Generation(Brief):
     """One text that continues a prompt."""
 
     prompt: str
@@ -88,15 +89,16 @@ class Prompt:
             marks: whether the mark that begins a document comes before the prompt; before an empty one it always does.
 
         Raises:
-            UsageError: the prompt is too long under ``error``, or ``max_new`` leaves no room for any of it.
-            DataError: the prompt has a lone surrogate.
+            DataError: the prompt is too long under ``error``, or ``max_new`` leaves no room for any of it, or it has a
+                lone surrogate.
         """
         pieces = tokenizer.encode(text)
         new = 0 if config.overlong == "window" else config.max_new
         room = len(pieces) if context is None else context - new
-        kept = pieces[max(0, len(pieces) - max(0, room)) :]
+        start = max(0, len(pieces) - max(0, room))
+        kept = pieces[tokenizer.border(pieces, start, later=True) :]
         if len(pieces) > room and (config.overlong == "error" or not kept):
-            raise UsageError(
+            raise DataError(
                 f"prompt {text[:40]!r}: has {len(pieces)} pieces, with max_new = {config.max_new} too many for the "
                 f"context of {context}; lower max_new, or use overlong = 'window'"
             )

@@ -16,7 +16,7 @@ from clearhead.data.documents import split_documents
 from clearhead.data.stream import TokenStream, prepare_stream
 from clearhead.errors import UsageError
 from clearhead.evaluate.language_model import LanguageModelScores, score_language_model
-from clearhead.runs.cache import cache_folder
+from clearhead.runs.cache import scored_folder
 from clearhead.tasks.family import ComparedScores, Evaluation
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.ngram import NgramLanguageModel
@@ -64,7 +64,7 @@ class LanguageEvaluation(Evaluation):
 def read_split(model: Scored, data: Path, split: str) -> TokenStream:
     """Reads and encodes a split as the model's recipe says; see ``split_documents``."""
     documents = split_documents(data, split, model.recipe.data)
-    return prepare_stream(documents, tokenizer=model.tokenizer, cache_dir=cache_folder() / "data")
+    return prepare_stream(documents, tokenizer=model.tokenizer, cache_dir=scored_folder())
 
 
 def evaluate_language_model(model: Scored, data: Path, split: str, *, stride: int | None = None) -> LanguageEvaluation:

@@ -3,13 +3,17 @@
 import functools
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Annotated, overload
 
 import numpy as np
 import torch
+from annotated_types import Ge
 
+from clearhead.arguments import checked
 from clearhead.config import as_tree, parse
 from clearhead.data.batching import sequential_batches
 from clearhead.decode.generation import Continuation, generate, speculate
@@ -19,9 +23,10 @@ from clearhead.decode.sampling import SamplingConfig
 from clearhead.decode.search import SearchConfig, beam_search
 from clearhead.decode.trace import MakeMeter, TraceStep, text_reader, trace_greedy
 from clearhead.decode.tree import BeamTree, grow_tree
-from clearhead.errors import ModelError, UsageError
+from clearhead.errors import ModelError, OnError, UsageError, attempt_each, refuse
 from clearhead.progress import silent
 from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter
+from clearhead.tasks.loaded import Loaded
 from clearhead.text.phrase_book import PhraseBook
 from clearhead.text.tokenizer import Tokenizer
 
@@ -29,7 +34,7 @@ BATCH_TOKENS, BATCH_ROWS = 8192, 64  # pieces of prompts and texts in one cache,
 DEFAULT, PLAIN = GenerationConfig(), SamplingConfig()
 
 
-class TextModel(ABC):
+class TextModel(Loaded, ABC):
     """A language model with its tokenizer, ready to generate text."""
 
     tokenizer: Tokenizer
@@ -54,15 +59,64 @@ class TextModel(ABC):
             DataError: the text has a lone surrogate.
         """
 
-    def generate(
+    @overload
+    def generate(  # type: ignore[overload-overlap]
         self,
-        prompts: Sequence[str],
+        prompts: str,
         config: GenerationConfig = DEFAULT,
         *,
         sampling: SamplingConfig = PLAIN,
         draft: "TextModel | None" = None,
         on_text: Callable[[int, str], object] = silent,
-    ) -> list[Generation]:
+    ) -> Generation: ...
+
+    @overload
+    def generate(
+        self,
+        prompts: Iterable[str],
+        config: GenerationConfig = DEFAULT,
+        *,
+        sampling: SamplingConfig = PLAIN,
+        draft: "TextModel | None" = None,
+        on_text: Callable[[int, str], object] = silent,
+    ) -> list[Generation]: ...
+
+    @checked
+    def generate(
+        self,
+        prompts: str | Iterable[str],
+        config: GenerationConfig = DEFAULT,
+        *,
+        sampling: SamplingConfig = PLAIN,
+        draft: "TextModel | None" = None,
+        on_text: Callable[[int, str], object] = silent,
+    ) -> Generation | list[Generation]:
+        """Continues a prompt, or each of several, as ``generate_each`` does.
+
+        Returns:
+            For a string the text that continues it. For anything else one list with the texts of all prompts.
+
+        Raises:
+            UsageError: see ``generate_each``; or a string is to have several texts (``n``), which only a list of
+                prompts has.
+        """
+        if isinstance(prompts, str) and config.n > 1:
+            raise UsageError(f"n = {config.n}: a prompt that is a string has one text, put it in a list for several")
+        lines = [prompts] if isinstance(prompts, str) else prompts
+        ranked = self.generate_each(lines, config, sampling=sampling, draft=draft, on_text=on_text)
+        return ranked[0][0] if isinstance(prompts, str) else [text for texts in ranked for text in texts]
+
+    @checked
+    def generate_each(
+        self,
+        prompts: Iterable[str],
+        config: GenerationConfig = DEFAULT,
+        *,
+        sampling: SamplingConfig = PLAIN,
+        draft: "TextModel | None" = None,
+        on_text: Callable[[int, str], object] = silent,
+        on_error: OnError = refuse,
+    ) -> list[list[Generation]]:
         """Continues each prompt; an empty prompt starts a new text.
 
         The texts of a prompt depend on that prompt, the settings and the seed, and not on the other prompts.
@@ -73,23 +127,30 @@ class TextModel(ABC):
             sampling: how pieces are sampled; a beam search uses only its ``no_repeat_ngram``.
             draft: a smaller model of any kind with the same tokenizer, for speculative decoding: greedy texts stay the
                 same, sampled ones keep their distribution, and generation is faster if its proposals are often right.
-            on_text: called with the index of a text in the results and its next part, during generation.
+            on_text: called with the number of a text, of all that are written, and its next part, during generation.
+            on_error: called for a prompt that is too long under ``error`` or has a lone surrogate, which then gets no
+                text; without it such a prompt is an error.
 
         Returns:
-            ``n`` texts for each prompt, in the order of the prompts; those of a beam search best first.
+            For each prompt its ``n`` texts; those of a search best first, and fewer where the vocabulary is small.
 
         Raises:
-            UsageError: a setting is wrong or conflicts with another, or a prompt is too long under ``error``.
+            UsageError: an argument or a setting is wrong or conflicts with another.
+            DataError: a prompt cannot be continued, and there is no ``on_error``.
             ModelError: the logits have NaN, or the draft has another tokenizer.
         """
         config = parse(GenerationConfig, as_tree(config), source="generation")
         sampling = parse(SamplingConfig, as_tree(sampling), source="sampling")
         self._check(config, sampling, draft)
         sampler = self._sampler(config, sampling)
-        read = [Prompt.of(text, self.tokenizer, config, context=self.context, marks=self.marks) for text in prompts]
+        read = attempt_each(
+            lambda text: Prompt.of(text, self.tokenizer, config, context=self.context, marks=self.marks),
+            prompts,
+            on_error,
+        )
         writers = [
             TextWriter(prompt, self.tokenizer, stop=config.stop, on_text=functools.partial(on_text, number))
-            for number, prompt in enumerate(prompt for prompt in read for _ in range(config.n))
+            for number, prompt in enumerate(prompt for prompt in read if prompt for _ in range(config.n))
         ]
         continuations: Sequence[Continuation | None]
         if config.beam:
@@ -98,12 +159,13 @@ class TextModel(ABC):
             continuations = self._draft(draft, writers, sampler, config)
         else:
             continuations = self._draw(writers, sampler, config)
-        return [
-            writer.finish(continuation)
+        written = (
+            writer.finish(continuation) if continuation else None
             for writer, continuation in zip(writers, continuations, strict=True)
-            if continuation
-        ]
+        )
+        return [[text for text in islice(written, config.n) if text] if prompt else [] for prompt in read]
 
+    @checked
     def beam_tree(self, prompt: str, config: GenerationConfig) -> tuple[list[int], BeamTree]:
         """Returns the pieces of a prompt and every hypothesis of the search that ``generate`` makes with a beam."""
         sampler, eos_id = self._sampler(config, PLAIN), self.tokenizer.ids.eos
@@ -119,8 +181,9 @@ class TextModel(ABC):
         )
         return read, tree
 
+    @checked
     def trace(
-        self, prompt: str, config: GenerationConfig, *, top: int = 5, meter: MakeMeter | None = None
+        self, prompt: str, config: GenerationConfig, *, top: Annotated[int, Ge(0)] = 5, meter: MakeMeter | None = None
     ) -> list[TraceStep]:
         """Follows a prompt through every step of greedy generation, within the context; see ``trace_greedy``."""
         read = Prompt.of(prompt, self.tokenizer, config, context=self.context, marks=self.marks).ids

@@ -28,6 +28,7 @@ from clearhead.tasks.masked.recipe import (
 )
 from clearhead.tasks.masked.scoring import MaskedEvaluation, compare_masked, evaluate_masked
 from clearhead.tasks.sample import Sample
+from clearhead.training.device import Device
 
 HIDE_EVERY = 7  # in an inspected row every seventh piece is masked: about the 15 % of training
 
@@ -66,7 +67,7 @@ class MaskedFamily(LearnedFamily[MaskedRecipe, MaskedModel, BertPretraining, Mas
         """See ``LearnedFamily``."""
         return build_masked(recipe, sizes)
 
-    def load(self, run: SavedRun, *, device: str = "auto") -> MaskedModel:
+    def load(self, run: SavedRun, *, device: Device = "auto") -> MaskedModel:
         """See ``Family``."""
         return MaskedModel.from_run(run, device=device)
 

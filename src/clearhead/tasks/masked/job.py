@@ -1,12 +1,13 @@
 """The pretraining of a BERT: documents, tokenizer, sentences, masked batches, loss."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from torch import Tensor
 
 from clearhead.data.batching import BatchPlan, largest_batch
 from clearhead.data.masked import MaskedBatch, MaskedBatches, MaskedText
+from clearhead.data.pairs import MaskedConfig
 from clearhead.models.bert import BertPretraining
 from clearhead.runs.card import CardFacts
 from clearhead.tasks.masked.recipe import MaskedRecipe, masked_loss, masked_sizes
@@ -21,6 +22,7 @@ class MaskedJob(GradientJob[BertPretraining, MaskedBatch]):
     recipe: MaskedRecipe
     train: MaskedText
     valid: MaskedText
+    judging = (*GradientJob.judging, *(f"masked.{field.name}" for field in fields(MaskedConfig)))
 
     def loss(self, batch: MaskedBatch) -> tuple[Tensor, int]:
         """See ``GradientJob``."""

@@ -1,9 +1,10 @@
 """A trained masked language model: loads a run, predicts masked pieces, and embeds texts."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -11,25 +12,28 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
+from clearhead.arguments import Count, checked
+from clearhead.brief import Brief
 from clearhead.data.batching import sequential_batches
 from clearhead.data.segments import check_marks, collate_segments, marks
-from clearhead.errors import DataError, ModelError, UsageError
+from clearhead.errors import DataError, ModelError, OnError, attempt_each, refuse
 from clearhead.models.bert import BertPretraining, mean_of
 from clearhead.progress import silent
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import load_text_parts
 from clearhead.tasks.family import open_for
+from clearhead.tasks.loaded import Loaded
 from clearhead.tasks.masked.recipe import WORDS, MaskedRecipe, build_masked, parse_masked
 from clearhead.text.overlong import OverlongText
 from clearhead.text.special import ABSENT, MASK
 from clearhead.text.tokenizer import Tokenizer
-from clearhead.training.device import pick_device
+from clearhead.training.device import Device, pick_device
 
 BATCH_TOKENS = 4096  # pieces and marks, padding included, that are read at once
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Candidate(Brief):
     """A prediction for a mask."""
 
     piece: str
@@ -41,7 +45,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Filled:
+class Filled(Brief):
     """The predictions for the masks of a text."""
 
     prompt: str
@@ -53,7 +57,7 @@ class Filled:
 
 
 @dataclass(frozen=True)
-class MaskedModel:
+class MaskedModel(Loaded):
     """A BERT with its tokenizer; see ``load``."""
 
     recipe: MaskedRecipe
@@ -64,7 +68,8 @@ class MaskedModel:
     """Training step of the weights."""
 
     @classmethod
-    def load(cls, run: Path, *, checkpoint: str = "best", device: str = "auto") -> "MaskedModel":
+    @checked
+    def load(cls, run: str | Path, *, checkpoint: str = "best", device: Device = "auto") -> "MaskedModel":
         """Loads a run's weights (their moving average where one was kept).
 
         Args:
@@ -78,7 +83,7 @@ class MaskedModel:
         return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device)
 
     @classmethod
-    def from_run(cls, run: SavedRun, *, device: str = "auto") -> "MaskedModel":
+    def from_run(cls, run: SavedRun, *, device: Device = "auto") -> "MaskedModel":
         """Loads a run that is open; see ``load``."""
         recipe, parts = parse_masked(run.tree, run.source), load_text_parts(run.trained_path)
         target = pick_device(device)
@@ -87,32 +92,44 @@ class MaskedModel:
         step = run.load_into(model)
         return cls(recipe, parts.tokenizer, model.to(target).eval(), target, step)
 
+    @overload
+    def fill(self, texts: str, *, top_k: int = 5, on_error: OnError = refuse) -> Filled: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def fill(self, texts: Iterable[str], *, top_k: int = 5, on_error: OnError = refuse) -> list[Filled]: ...
+
+    @checked
     @torch.inference_mode()
-    def fill(self, texts: Sequence[str], *, top_k: int = 5) -> list[Filled]:
-        """Predicts the piece at each ``[MASK]`` (or the tokenizer's own name for it) of each text.
+    def fill(
+        self, texts: str | Iterable[str], *, top_k: Count = 5, on_error: OnError = refuse
+    ) -> Filled | list[Filled]:
+        """Predicts the piece at each ``[MASK]`` (or the tokenizer's own name for it) of a text, or of each of several.
 
         A mask stands for one piece. A space before it is part of that piece, as in pieces that begin a word.
 
         Args:
             texts: each with one mask or more, and at most ``model.max_seq_len`` pieces and marks.
             top_k: candidates for each mask, at most the size of the vocabulary.
+            on_error: called for a text that has no mask, is too long or has a lone surrogate, which then has no masks
+                in the result; without it such a text is an error.
+
+        Returns:
+            For a string its predictions, for anything else a list with those of each text.
 
         Raises:
-            DataError: a text has no mask, is too long or has a lone surrogate.
-            UsageError: ``top_k`` is below 1.
+            DataError: a text cannot be filled, and there is no ``on_error``.
+            UsageError: ``top_k`` is below 1, or ``texts`` is no text.
             ModelError: the tokenizer has no mask.
         """
         mask = self.tokenizer.ids.mask
-        if top_k < 1:
-            raise UsageError(f"top_k = {top_k}: must be at least 1")
+        if isinstance(texts, str):
+            return self.fill([texts], top_k=top_k, on_error=on_error)[0]
+        texts = list(texts)
         if mask == ABSENT:
             raise ModelError("tokenizer has no [MASK]: train it with tokenizer.specials = 'masked'")
-        parted = [self._part(text) for text in texts]
-        rows = [self._row(parts, mask) for parts in parted]
-        for text, row in zip(texts, rows, strict=True):
-            self._check_length(text, row)
-        filled: list[Filled] = [Filled("", "", [])] * len(texts)
-        for numbers, ids, real in self._batches(rows):
+        read = attempt_each(self._read, texts, on_error)
+        filled = [Filled(text, text, []) for text in texts]
+        for numbers, ids, real in self._batches([pair[1] if pair else None for pair in read]):
             hidden = ids == mask
             states = self.model.bert(ids, mask=real)[hidden]
             top = self.model.mlm_head(states).float().softmax(dim=1).topk(min(top_k, self.tokenizer.vocab_size))
@@ -120,45 +137,63 @@ class MaskedModel:
             ends = hidden.sum(dim=1).cumsum(dim=0).tolist()
             for number, first, last in zip(numbers, [0, *ends[:-1]], ends, strict=True):
                 ranked = [list(zip(pieces[at], probabilities[at], strict=True)) for at in range(first, last)]
-                filled[number] = self._filled(texts[number], parted[number], ranked)
+                filled[number] = self._filled(texts[number], read[number][0], ranked)  # type: ignore[index]
         return filled
 
+    @checked
     @torch.inference_mode()
     def embed(
         self,
-        texts: Sequence[str],
+        texts: str | Iterable[str],
         *,
         overlong: OverlongText = "error",
         on_cut: Callable[[int, int], object] = silent,
-    ) -> Float[ndarray, "texts d_model"]:
-        """Returns a vector for each text: the mean of its last hidden states, including those of [CLS] and [SEP].
+        on_error: OnError = refuse,
+    ) -> Float[ndarray, "*texts d_model"]:
+        """Returns a vector for a text, or for each of several.
 
-        This is the mean pooling of sentence-transformers (Reimers and Gurevych 2019, arXiv:1908.10084).
+        It is the mean of the last hidden states, including those of [CLS] and [SEP]: the mean pooling of
+        sentence-transformers (Reimers and Gurevych 2019, arXiv:1908.10084).
 
         Args:
             texts: of any mix of lengths; an empty text consists of [CLS] and [SEP].
             overlong: what happens to a text of more than ``model.max_seq_len`` pieces and marks: ``error``, or
                 ``truncate``, which leaves out its last pieces.
             on_cut: called with the number of a truncated text and how many of its pieces were left out.
+            on_error: called for a text that is too long under ``error`` or has a lone surrogate, whose vector is then
+                NaN; without it such a text is an error.
 
         Returns:
-            [texts, d_model] in float32, in the order of the texts.
+            For a string [d_model], for anything else [texts, d_model], in their order; in float32.
 
         Raises:
-            DataError: a text is too long under ``error``, or has a lone surrogate.
+            DataError: a text has no vector, and there is no ``on_error``.
+            UsageError: an argument is wrong.
         """
-        rows, room = self.tokenizer.encode_batch(texts), self.recipe.model.max_seq_len - marks(pair=False)
+        if isinstance(texts, str):
+            return self.embed([texts], overlong=overlong, on_cut=on_cut, on_error=on_error)[0]
+        texts, room = list(texts), self.recipe.model.max_seq_len - marks(pair=False)
+
+        def encoded(text: str) -> list[int]:
+            row = self.tokenizer.encode(text)
+            return self._fitting(text, row) if overlong == "error" else row
+
+        rows = attempt_each(encoded, texts, on_error)
         for number, row in enumerate(rows):
-            if overlong == "error":
-                self._check_length(texts[number], row)
-            elif len(row) > room:
-                on_cut(number, len(row) - room)
-                del row[room:]
-        vectors = np.zeros((len(texts), self.recipe.model.d_model), np.float32)
+            if row is not None and len(row) > room:
+                end = self.tokenizer.border(row, room)
+                on_cut(number, len(row) - end)
+                del row[end:]
+        vectors = np.full((len(texts), self.recipe.model.d_model), np.nan, np.float32)
         for numbers, ids, real in self._batches(rows):
             states = self.model.bert(ids, mask=real).float()  # batch seq d_model
             vectors[numbers] = mean_of(states, real).cpu().numpy()
         return vectors
+
+    def _read(self, text: str) -> tuple[list[str], list[int]]:
+        """Returns a text cut at its masks, and its ids."""
+        parts = self._part(text)
+        return parts, self._fitting(text, self._row(parts, self.tokenizer.ids.mask))
 
     def _part(self, text: str) -> list[str]:
         """Cuts a text at its masks."""
@@ -178,16 +213,22 @@ class MaskedModel:
             row += [mask, *ids]
         return row
 
-    def _check_length(self, text: str, row: list[int]) -> None:
+    def _fitting(self, text: str, row: list[int]) -> list[int]:
+        """Returns ``row``, the ids of ``text``; raises DataError if they are more than the model takes."""
         length, limit = len(row) + marks(pair=False), self.recipe.model.max_seq_len
         if length > limit:
             raise DataError(f"text {text[:40]!r}: {length} pieces and marks, more than model.max_seq_len = {limit}")
+        return row
 
-    def _batches(self, rows: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], Tensor, Bool[Tensor, "batch seq"]]]:
-        """Yields the numbers of rows of like length with their ids, marks included, and which are real."""
-        plan = sequential_batches(np.array([len(row) + 1 for row in rows], np.int64), batch_tokens=BATCH_TOKENS)
-        for numbers in (plan[index].tolist() for index in range(len(plan))):
-            laid = collate_segments([rows[number] for number in numbers], None, special=self.tokenizer.ids)
+    def _batches(
+        self, rows: Sequence[Sequence[int] | None]
+    ) -> Iterator[tuple[list[int], Tensor, Bool[Tensor, "batch seq"]]]:
+        """Yields the numbers of rows of like length, their ids, marks included, and which are real; None is no row."""
+        given = [(number, row) for number, row in enumerate(rows) if row is not None]
+        plan = sequential_batches(np.array([len(row) + 1 for _, row in given], np.int64), batch_tokens=BATCH_TOKENS)
+        for batch in (plan[index].tolist() for index in range(len(plan))):
+            laid = collate_segments([given[at][1] for at in batch], None, special=self.tokenizer.ids)
+            numbers = [given[at][0] for at in batch]
             yield numbers, torch.from_numpy(laid.ids).to(self.device), torch.from_numpy(laid.mask).to(self.device)
 
     def _filled(self, text: str, parts: list[str], ranked: list[list[tuple[int, float]]]) -> Filled:

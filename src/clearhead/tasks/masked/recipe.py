@@ -103,10 +103,12 @@ def encode(
     recipe: MaskedRecipe,
     *,
     progress: Progress = silent,
+    cache_dir: Path | None = None,
 ) -> MaskedText:
-    """Encodes a split sentence by sentence, or reads it from the cache of an earlier run."""
+    """Encodes a split sentence by sentence, or reads it from ``cache_dir``; None is the cache of all runs."""
     masker = Masker(tokenizer, recipe.masked)
-    store = prepare_sentences(documents, tokenizer=tokenizer, cache_dir=cache_folder() / "data", progress=progress)
+    place = cache_dir or cache_folder() / "data"
+    store = prepare_sentences(documents, tokenizer=tokenizer, cache_dir=place, progress=progress)
     return masked_text(store, masker=masker, max_seq_len=recipe.row_length)
 
 

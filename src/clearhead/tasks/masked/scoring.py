@@ -13,6 +13,7 @@ from clearhead.data.loading import load
 from clearhead.data.masked import MaskedBatches
 from clearhead.evaluate.masked import MaskedScores
 from clearhead.models.bert import BertPretraining
+from clearhead.runs.cache import scored_folder
 from clearhead.tasks.family import ComparedScores, Evaluation
 from clearhead.tasks.masked.model import MaskedModel
 from clearhead.tasks.masked.recipe import encode, nsp_targets
@@ -85,7 +86,8 @@ def evaluate_masked(model: MaskedModel, data: Path, split: str) -> MaskedEvaluat
         DataError: the text cannot be used.
         UsageError: there is no such split.
     """
-    text = encode(split_documents(data, split, model.recipe.data), model.tokenizer, model.recipe)
+    documents = split_documents(data, split, model.recipe.data)
+    text = encode(documents, model.tokenizer, model.recipe, cache_dir=scored_folder())
     batches = text.evaluation(batch_tokens=model.recipe.train.batch_tokens)
     started = time.perf_counter()
     scores = score_batches(model.model, batches, model.device)

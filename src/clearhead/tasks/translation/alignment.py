@@ -1,16 +1,41 @@
 """How a translator reads the source: its attention weights, and the tensor shapes from embedding to decoder."""
 
+from dataclasses import replace
 from typing import cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from clearhead.data.translation import collate
 from clearhead.errors import ModelError
 from clearhead.meter.watch import watching
 from clearhead.models.rnn import RNNTranslator
 from clearhead.nn.layer import DecoderLayer
 from clearhead.tasks.translation.recipe import Net
+from clearhead.tasks.translation.result import Translation
+from clearhead.text.special import SpecialIds
+
+
+def aligned(translation: Translation, model: Net, *, special: SpecialIds, device: torch.device) -> Translation:
+    """Fills ``alignment`` of a translation; of several parts it counts on from part to part.
+
+    Raises:
+        ModelError: the model has no attention.
+    """
+    if translation.of_parts:
+        alignment, before = list[int](), 0
+        for part in translation.of_parts:
+            alignment += [before + at for at in aligned(part, model, special=special, device=device).alignment or []]
+            before += len(part.source_pieces)
+        return replace(translation, alignment=alignment)
+    if not translation.target_ids:
+        return translation
+    # what the last piece would lead to is not asked: at the length limit there is no position for it
+    batch = collate([translation.source_ids], [translation.target_ids[:-1]], special=special).to(device)
+    weights = attention_to_source(model, batch.src_ids, batch.tgt_ids)
+    best = weights[: len(translation.pieces)].argmax(dim=1).tolist()
+    return replace(translation, alignment=[int(piece) for piece in best])
 
 
 @torch.inference_mode()

@@ -15,7 +15,7 @@ from clearhead.tasks.family import ComparedScores, EvaluationOptions, HuggingFac
 from clearhead.tasks.imported import Imported
 from clearhead.tasks.sample import Sample
 from clearhead.tasks.translation.exchange import read_marian, write_marian
-from clearhead.tasks.translation.job import TranslationJob, read_pairs
+from clearhead.tasks.translation.job import TranslationJob, ValidPairs, read_pairs
 from clearhead.tasks.translation.recipe import (
     WORDS,
     Net,
@@ -27,6 +27,7 @@ from clearhead.tasks.translation.recipe import (
 )
 from clearhead.tasks.translation.scoring import TranslationEvaluation, compare_translator, evaluate_translator
 from clearhead.tasks.translation.translator import Translator
+from clearhead.training.device import Device
 
 
 class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]):
@@ -51,6 +52,10 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
         """See ``Family``."""
         return f"translation from {recipe.src} to {recipe.tgt}"
 
+    def measured_by(self, recipe: TranslationRecipe, options: EvaluationOptions) -> str:
+        """See ``Family``."""
+        return f"BLEU's tokenizer {options.tokenize or recipe.bleu_tokenize}"
+
     def sizes(self, recipe: TranslationRecipe) -> str:
         """See ``Family``."""
         return translator_sizes(recipe.model)
@@ -61,7 +66,7 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
 
     def read(
         self, data: Path, recipe: TranslationRecipe, known: TextParts | None, progress: Progress
-    ) -> tuple[TextParts, PairStore, PairStore]:
+    ) -> tuple[TextParts, PairStore, ValidPairs]:
         """See ``LearnedFamily``."""
         return read_pairs(data, recipe, known, progress)
 
@@ -69,7 +74,7 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
         """See ``LearnedFamily``."""
         return build_translator(recipe, sizes)
 
-    def load(self, run: SavedRun, *, device: str = "auto") -> Translator:
+    def load(self, run: SavedRun, *, device: Device = "auto") -> Translator:
         """See ``Family``."""
         return Translator.from_run(run, device=device)
 
@@ -92,7 +97,7 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
         sources = sample.rows(both.src, room)
         if sample.text is None:
             return collate(sources, sample.rows(both.tgt, room, draw=1), special=both.tgt.ids)
-        translation = trained.translate([sample.text], beam=1, overlong="error")[0]
+        translation = trained.translate([sample.text], beam=1, split="never")[0]
         targets = translation.target_ids[: -1 if translation.complete else None]
         return collate(sources, [targets], special=both.tgt.ids)
 
@@ -116,7 +121,7 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
 
     def compared(self, trained: Translator, data: Path, split: str, options: EvaluationOptions) -> ComparedScores:
         """See ``Family``."""
-        return compare_translator(trained, data, split, beam=options.beam)
+        return compare_translator(trained, data, split, beam=options.beam, tokenize=options.tokenize)
 
     def to_hugging_face(self, trained: Translator, run: str) -> HuggingFaceFiles:
         """See ``Family``."""

@@ -1,7 +1,7 @@
 """The training of a translator: two text files, tokenizers, encoded pairs, batches, scores."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from clearhead.data.batching import BatchPlan, largest_batch, plan_batches
-from clearhead.data.corpus import read_parallel
+from clearhead.data.corpus import CorpusReport, read_parallel
 from clearhead.data.store import PairStore, prepare
 from clearhead.data.translation import Batch, BatchDataset
 from clearhead.progress import Progress
@@ -24,8 +24,23 @@ from clearhead.tasks.translation.recipe import (
     translation_loss,
     translator_sizes,
 )
-from clearhead.tasks.translation.scoring import greedy_bleu
+from clearhead.tasks.translation.scoring import greedy_bleu, read_lines, scored_pairs
+from clearhead.text.language import read_language
 from clearhead.training.job import GradientJob, listed
+
+
+@dataclass(frozen=True)
+class ValidPairs:
+    """The valid split: encoded for the loss, and as text for BLEU."""
+
+    store: PairStore
+    lines: list[tuple[str, str]]
+    """Sources and references as they are in the files; empty unless the run is judged by BLEU."""
+
+    @property
+    def report(self) -> CorpusReport:
+        """What became of the lines that the loss is over."""
+        return self.store.report
 
 
 @dataclass(frozen=True)
@@ -34,7 +49,11 @@ class TranslationJob(GradientJob[Net, Batch]):
 
     recipe: TranslationRecipe
     train: PairStore
-    valid: PairStore
+    valid: ValidPairs
+    judging = (
+        *GradientJob.judging,
+        *("tgt", "data.max_len", "data.overlong", "validation.max_sentences", "validation.tokenize"),
+    )
 
     def loss(self, batch: Batch) -> tuple[Tensor, int]:
         """See ``GradientJob``."""
@@ -43,11 +62,10 @@ class TranslationJob(GradientJob[Net, Batch]):
     def evaluate(self, model: Net) -> Mapping[str, float]:
         """See ``GradientJob``; BLEU is of greedy translations, where the run is judged by it."""
         recipe = self.recipe
-        loss = mean_loss(model, self.valid, batch_tokens=recipe.train.batch_tokens, device=self.device)
+        loss = mean_loss(model, self.valid.store, batch_tokens=recipe.train.batch_tokens, device=self.device)
         if recipe.validation.monitor != "bleu":
             return {"loss": loss}
-        count = recipe.validation.max_sentences or len(self.valid)
-        bleu = greedy_bleu(recipe, self.parts.both, model, self.valid, device=self.device, count=count)
+        bleu = greedy_bleu(recipe, self.parts.both, model, self.valid.lines, device=self.device)
         return {"loss": loss, "bleu": bleu}
 
     def where(self, batch: Batch) -> str:
@@ -80,7 +98,7 @@ class TranslationJob(GradientJob[Net, Batch]):
             what=f"A translation model from `{recipe.src}` to `{recipe.tgt}`",
             sizes=translator_sizes(recipe.model),
             vocabulary=f"{recipe.tokenizer.kind}, {pieces}",
-            commands=['translate {} "..."', "evaluate {} --data DIR --split test", 'trace {} "..."'],
+            commands=['translate {} "..."', "evaluate {} --data DIR --split valid", 'trace {} "..."'],
         )
 
     def dataset(self, epoch: int) -> BatchDataset:
@@ -95,12 +113,14 @@ class TranslationJob(GradientJob[Net, Batch]):
 
 def read_pairs(
     folder: Path, recipe: TranslationRecipe, known: TextParts | None, progress: Progress
-) -> tuple[TextParts, PairStore, PairStore]:
+) -> tuple[TextParts, PairStore, ValidPairs]:
     """Reads and encodes the corpus in ``folder``, with tokenizers trained on it unless some are ``known``.
 
     Raises:
         DataError: the text cannot be used, or a sentence is above the budget of a batch.
     """
+    for code in (recipe.src, recipe.tgt):
+        read_language(code)  # says now what is assumed of a language that is not known
     train, valid = (
         read_parallel(folder, stem=stem, src=recipe.src, tgt=recipe.tgt)
         for stem in (recipe.data.train, recipe.data.valid)
@@ -109,7 +129,9 @@ def read_pairs(
     parts = known or train_tokenizers(train, scan.lines, recipe.tokenizer)
     encode = partial(prepare, src=parts.both.src, tgt=parts.both.tgt, cache_dir=cache_folder() / "data")
     pairs = encode(train, config=recipe.data, scan=scan, keep_text=recipe.tokenizer.dropout > 0, progress=progress)
-    judged = encode(valid, config=replace(recipe.data, drop_duplicates=False))
+    store = encode(valid, config=scored_pairs(recipe.data, refuse=True))
+    judged_by = recipe.validation
+    lines = read_lines(valid, judged_by.max_sentences) if judged_by.monitor == "bleu" else []
     longest = int(np.maximum(*pairs.lengths).argmax())
     plan_batches(
         *(lengths[longest : longest + 1] for lengths in pairs.lengths),
@@ -117,4 +139,4 @@ def read_pairs(
         seed=0,
         epoch=0,
     )  # a sentence above the budget is an error now, not in the middle of an epoch
-    return parts, pairs, judged
+    return parts, pairs, ValidPairs(store, lines)

@@ -20,6 +20,7 @@ from clearhead.models.rnn import RNNConfig, RNNTranslator
 from clearhead.models.transformer import Transformer, TransformerConfig
 from clearhead.runs.text_parts import ModelSizes, TextParts
 from clearhead.tasks.gradient_recipe import GradientRecipe
+from clearhead.text.language import BleuTokenize, read_language
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 Net = Transformer | RNNTranslator
@@ -59,6 +60,12 @@ class TranslationRecipe(GradientRecipe):
             raise ValueError(
                 "model.tie = 'all': needs tokenizer.joint = true; use tie = 'decoder' with two vocabularies"
             )
+
+    @property
+    def bleu_tokenize(self) -> BleuTokenize:
+        """SacreBLEU's tokenizer for every score of the run that does not ask for another one."""
+        chosen = self.validation.tokenize
+        return read_language(self.tgt).bleu_tokenize if chosen == "auto" else chosen
 
 
 @dataclass(frozen=True)

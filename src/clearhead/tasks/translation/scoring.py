@@ -1,28 +1,26 @@
 """Scores of a translator on a split: BLEU, chrF, loss and speed."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from clearhead.data.corpus import read_parallel
-from clearhead.data.store import PairStore, prepare
+from clearhead.data.corpus import DataConfig, ParallelFiles, read_parallel
+from clearhead.data.store import NoPairsError, prepare
 from clearhead.decode.search import SearchConfig
-from clearhead.evaluate.translation import (
-    BleuTokenize,
-    TranslationScores,
-    default_tokenize,
-    score_translations,
-)
-from clearhead.runs.cache import cache_folder
+from clearhead.evaluate.translation import TranslationScores, score_translations
+from clearhead.runs.cache import scored_folder
 from clearhead.runs.directory import write_text
 from clearhead.runs.text_parts import Tokenizers
 from clearhead.tasks.family import ComparedScores, Evaluation
 from clearhead.tasks.translation.recipe import Net, TranslationRecipe, mean_loss
 from clearhead.tasks.translation.translator import Translator
+from clearhead.text.language import BleuTokenize
 
 
 @dataclass(frozen=True)
@@ -32,10 +30,10 @@ class TranslationEvaluation(Evaluation):
     split: str
     sentences: int
     scores: TranslationScores
-    loss: float
-    """Mean negative log-likelihood, in nats per target piece."""
+    loss: float | None
+    """Mean negative log-likelihood, in nats per target piece; None where no pair fits the model."""
     loss_pairs: int
-    """Pairs the loss is over: those the recipe's filters keep."""
+    """Pairs the loss is over: those with text on both sides that fit the model, by the recipe's policy."""
     tokens_per_second: float
     """Target pieces translated per second."""
     incomplete: int
@@ -47,12 +45,15 @@ class TranslationEvaluation(Evaluation):
     def lines(self, step: int) -> list[str]:
         """See ``Evaluation``."""
         scores = self.scores
+        loss = "loss        -   no pair of lines fits the model"
+        if self.loss is not None:
+            loss = f"loss   {self.loss:6.3f}   nats per target piece, over {self.loss_pairs:,} pairs"
         return [
             f"{self.split}: {self.sentences:,} sentences, step {step:,}, beam {self.beam}",
             f"BLEU   {scores.bleu:6.2f}   {scores.bleu_signature}",
             f"chrF2  {scores.chrf:6.2f}   {scores.chrf_signature}",
             f"exact  {scores.exact_match:6.2f} % equal to their reference",
-            f"loss   {self.loss:6.3f}   nats per target piece, over {self.loss_pairs:,} pairs",
+            loss,
             f"speed  {self.tokens_per_second:6.0f}   target pieces per second",
         ]
 
@@ -74,6 +75,22 @@ class TranslationEvaluation(Evaluation):
         write_text(path, "".join(line + "\n" for line in self.translations))
 
 
+def scored_pairs(config: DataConfig, *, refuse: bool) -> DataConfig:
+    """Returns how a split is read whose loss is a score: no pair is left out for being a duplicate or uneven.
+
+    Args:
+        config: the recipe's table ``data``.
+        refuse: whether the policy ``error`` for overlong pairs stays; else they are left out of the loss.
+    """
+    overlong = "drop" if config.overlong == "error" and not refuse else config.overlong
+    return replace(config, drop_duplicates=False, max_ratio=0.0, overlong=overlong)
+
+
+def read_lines(files: ParallelFiles, most: int = 0) -> list[tuple[str, str]]:
+    """Returns the sources and references of all lines, or of the first ``most``, as they are in the files."""
+    return [(src, tgt) for _, src, tgt in islice(files, most or None)]
+
+
 def evaluate_translator(
     translator: Translator,
     folder: Path,
@@ -91,28 +108,23 @@ def evaluate_translator(
         split: stem of the files; train, valid and test stand for what the recipe says.
         beam: see ``SearchConfig``.
         length_penalty: see ``SearchConfig``.
-        tokenize: sacreBLEU's tokenizer; None is the target language's.
+        tokenize: sacreBLEU's tokenizer; None is the recipe's.
     """
     recipe = translator.recipe
-    stem = {"train": recipe.data.train, "valid": recipe.data.valid, "test": recipe.data.test}.get(split, split)
-    files = read_parallel(folder, stem=stem, src=recipe.src, tgt=recipe.tgt)
-    src, tgt = translator.tokenizers.src, translator.tokenizers.tgt
-    config = replace(recipe.data, drop_duplicates=False, max_ratio=0.0, overlong="drop")
-    store = prepare(files, src=src, tgt=tgt, config=config, cache_dir=cache_folder() / "data")
-    pairs = list(files)
+    files = split_files(translator, folder, split)
+    loss, loss_pairs = _loss(translator, files)
+    lines = read_lines(files)
     started = time.perf_counter()
-    hypotheses = translator.n_best([text for _, text, _ in pairs], SearchConfig(beam, 1, length_penalty))
+    hypotheses = translator.n_best([src for src, _ in lines], SearchConfig(beam, 1, length_penalty), split="overlong")
     seconds = time.perf_counter() - started
     best = [ranked[0] for ranked in hypotheses]
     texts = [translation.text for translation in best]
-    tokenize = tokenize or default_tokenize(recipe.tgt)
-    loss = mean_loss(translator.model, store, batch_tokens=recipe.train.batch_tokens, device=translator.device)
     return TranslationEvaluation(
-        split=stem,
-        sentences=len(pairs),
-        scores=score_translations(texts, [text for _, _, text in pairs], tokenize=tokenize),
+        split=_stem(recipe, split),
+        sentences=len(lines),
+        scores=score_translations(texts, [tgt for _, tgt in lines], tokenize=tokenize or recipe.bleu_tokenize),
         loss=loss,
-        loss_pairs=len(store),
+        loss_pairs=loss_pairs,
         tokens_per_second=sum(len(translation.log_probs) for translation in best) / seconds,
         incomplete=sum(not translation.complete for translation in best),
         beam=beam,
@@ -120,16 +132,40 @@ def evaluate_translator(
     )
 
 
-def compare_translator(translator: Translator, folder: Path, split: str, *, beam: int) -> ComparedScores:
-    """Scores a split as ``evaluate_translator`` does, and its thirds by length of the source."""
+def split_files(translator: Translator, folder: Path, split: str) -> ParallelFiles:
+    """Returns the two files of a split; train, valid and test stand for what the recipe says."""
     recipe = translator.recipe
-    evaluation = evaluate_translator(translator, folder, split, beam=beam)
-    pairs = [(src, tgt) for _, src, tgt in read_parallel(folder, stem=evaluation.split, src=recipe.src, tgt=recipe.tgt)]
+    return read_parallel(folder, stem=_stem(recipe, split), src=recipe.src, tgt=recipe.tgt)
+
+
+def _stem(recipe: TranslationRecipe, split: str) -> str:
+    return {"train": recipe.data.train, "valid": recipe.data.valid, "test": recipe.data.test}.get(split, split)
+
+
+def _loss(translator: Translator, files: ParallelFiles) -> tuple[float | None, int]:
+    """Returns the mean loss and the number of pairs that it is over; None where no pair fits the model."""
+    recipe, both = translator.recipe, translator.tokenizers
+    config = scored_pairs(recipe.data, refuse=False)
+    try:
+        store = prepare(files, src=both.src, tgt=both.tgt, config=config, cache_dir=scored_folder())
+    except NoPairsError:
+        return None, 0
+    loss = mean_loss(translator.model, store, batch_tokens=recipe.train.batch_tokens, device=translator.device)
+    return loss, len(store)
+
+
+def compare_translator(
+    translator: Translator, folder: Path, split: str, *, beam: int, tokenize: BleuTokenize | None = None
+) -> ComparedScores:
+    """Scores a split as ``evaluate_translator`` does, and its thirds by length of the source."""
+    evaluation = evaluate_translator(translator, folder, split, beam=beam, tokenize=tokenize)
+    lines = read_lines(split_files(translator, folder, split))
     scores: dict[str, float | None] = {"BLEU": evaluation.scores.bleu, "chrF2": evaluation.scores.chrf}
-    order = np.argsort([len(src.strip()) for src, _ in pairs], kind="stable")
+    order = np.argsort([len(src.strip()) for src, _ in lines], kind="stable")
     for name, rows in zip(("short", "middle", "long"), np.array_split(order, 3), strict=True):
-        texts, references = [evaluation.translations[row] for row in rows], [pairs[row][1] for row in rows]
-        scored = score_translations(texts, references, tokenize=default_tokenize(recipe.tgt)) if len(rows) else None
+        texts, references = [evaluation.translations[row] for row in rows], [lines[row][1] for row in rows]
+        used = tokenize or translator.recipe.bleu_tokenize
+        scored = score_translations(texts, references, tokenize=used) if len(rows) else None
         scores[f"BLEU, {name}"] = scored.bleu if scored else None
     return ComparedScores(scores, evaluation.tokens_per_second)
 
@@ -138,15 +174,13 @@ def greedy_bleu(
     recipe: TranslationRecipe,
     tokenizers: Tokenizers,
     model: Net,
-    store: PairStore,
+    lines: Sequence[tuple[str, str]],
     *,
     device: torch.device,
-    count: int,
 ) -> float:
-    """BLEU of greedy translations of the first ``count`` pairs of a store, as text, while training."""
-    rows = range(min(count, len(store)))
-    sources = [tokenizers.src.decode(store.src(row).tolist()) for row in rows]
-    references = [tokenizers.tgt.decode(store.tgt(row).tolist()) for row in rows]
+    """BLEU of greedy translations of the lines of a split, while training: what ``evaluate --beam 1`` gives."""
     translator = Translator(recipe, tokenizers, model, device)
-    texts = [translation.text for translation in translator.translate(sources, beam=1)]
-    return score_translations(texts, references, tokenize=default_tokenize(recipe.tgt)).bleu
+    texts = [
+        translation.text for translation in translator.translate([src for src, _ in lines], beam=1, split="overlong")
+    ]
+    return score_translations(texts, [tgt for _, tgt in lines], tokenize=recipe.bleu_tokenize).bleu

@@ -1,89 +1,46 @@
 """A trained translator: loads a run, translates texts and traces its decoding."""
 
 import functools
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Any, Unpack, overload
 
-import numpy as np
 import torch
+from annotated_types import Ge
 
-from clearhead.data.batching import sequential_batches
-from clearhead.data.translation import collate, collate_sources
+from clearhead.arguments import Count, checked
+from clearhead.config import as_tree, parse
+from clearhead.data.translation import collate_sources
 from clearhead.decode.constraints import Constraints, avoid
 from clearhead.decode.decoding import start_decoding
 from clearhead.decode.rules import Rule, forbid, force_prefix
 from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
-from clearhead.decode.trace import MakeMeter, TraceStep, trace_greedy, translation_reader
+from clearhead.decode.trace import MakeMeter, trace_greedy, translation_reader
 from clearhead.decode.tree import BeamTree, grow_tree
-from clearhead.engine.choose import choose
-from clearhead.errors import DataError
-from clearhead.evaluate.translation import default_tokenize
-from clearhead.models.transformer import Transformer
+from clearhead.engine.choose import Weights, choose
+from clearhead.errors import DataError, OnError, attempt_each, refuse
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import Tokenizers, load_both_sides
 from clearhead.tasks.family import open_for
-from clearhead.tasks.translation.alignment import attention_to_source, source_shapes
+from clearhead.tasks.loaded import Loaded
+from clearhead.tasks.translation.alignment import aligned, source_shapes
+from clearhead.tasks.translation.batches import batches_to_decode
+from clearhead.tasks.translation.joining import finished
+from clearhead.tasks.translation.parts import Job, divided, translate_parts
 from clearhead.tasks.translation.recipe import WORDS, Net, TranslationRecipe, build_translator, parse_translation
+from clearhead.tasks.translation.result import EMPTY, SearchOptions, Trace, TranslateOptions, Translation
+from clearhead.text.division import Division
+from clearhead.text.language import read_language
 from clearhead.text.normalize import denormalize
-from clearhead.text.overlong import OverlongSource
+from clearhead.text.overlong import OverlongSource, SplitSource
 from clearhead.text.phrase_book import Demand, PhraseBook, Phrases
-from clearhead.text.sentences import split_sentences
 from clearhead.text.special import SpecialIds
-from clearhead.training.device import pick_device
-
-BATCH_TOKENS = 4096  # source pieces times beams that are decoded together
+from clearhead.training.device import Device, pick_device
 
 
 @dataclass(frozen=True)
-class Translation:
-    """One translation of one text."""
-
-    text: str
-    score: float
-    """Sum of ``log_probs``, in nats."""
-    rank_score: float
-    """Score with its length penalty."""
-    pieces: list[str]
-    """Target pieces, including the end mark if the model generated it."""
-    log_probs: list[float]
-    """The log-probability of each piece, in nats."""
-    source_pieces: list[str]
-    """Source pieces, with the end mark."""
-    complete: bool = True
-    """False if the translation reached the length limit before an end mark."""
-    alignment: list[int] | None = None
-    """For each target piece the source piece with the most attention; None unless asked for."""
-    parts: int = 1
-    """How many parts the text was split into because it was too long."""
-    dropped: int = 0
-    """Source pieces left out under the policy ``truncate``."""
-    unmet: list[str] = field(default_factory=list)
-    """Required phrases that it does not contain."""
-    source_ids: list[int] = field(default_factory=list, repr=False)
-    """Source pieces as ids, without the end mark."""
-    target_ids: list[int] = field(default_factory=list, repr=False)
-    """Ids of ``pieces``."""
-
-
-@dataclass(frozen=True)
-class Trace:
-    """One sentence followed through the model."""
-
-    text: str
-    translation: str
-    source_pieces: list[str]
-    source_ids: list[int]
-    shapes: dict[str, list[int]]
-    """The output shapes of the embedding and each encoder layer, and the shapes of the decoder's inputs."""
-    steps: list[TraceStep]
-    pieces: dict[int, str]
-    """Readable form of every target id in ``steps``."""
-
-
-@dataclass(frozen=True)
-class Translator:
+class Translator(Loaded):
     """A model with its tokenizers, ready to translate; see ``load``."""
 
     recipe: TranslationRecipe
@@ -92,11 +49,12 @@ class Translator:
     device: torch.device
     step: int = 0
     """Training step of the weights."""
-    packed: Transformer | None = None
-    """A copy of ``model`` for decoding on a CPU; None decodes with ``model`` itself."""
+    weights: Weights | None = None
+    """How a CPU holds them for decoding, in a packed copy that the first text makes; None takes ``model`` itself."""
 
     @classmethod
-    def load(cls, run: Path, *, checkpoint: str = "best", device: str = "auto") -> "Translator":
+    @checked
+    def load(cls, run: str | Path, *, checkpoint: str = "best", device: Device = "auto") -> "Translator":
         """Loads a run's weights (their moving average where one was kept).
 
         Args:
@@ -110,103 +68,187 @@ class Translator:
         return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device)
 
     @classmethod
-    def from_run(cls, run: SavedRun, *, device: str = "auto") -> "Translator":
+    def from_run(cls, run: SavedRun, *, device: Device = "auto") -> "Translator":
         """Loads a run that is open; see ``load``."""
         recipe, parts = parse_translation(run.tree, run.source), load_both_sides(run.trained_path)
         target, model = pick_device(device), build_translator(recipe, parts.sizes)
         step = run.load_into(model)
         model = model.to(target).eval()
-        packed = choose(model).prepare() if isinstance(model, Transformer) else None
-        return cls(recipe, parts.both, model, target, step, packed)
+        packed = choose(model).engine == "packed"
+        return cls(recipe, parts.both, model, target, step, "float32" if packed else None)
 
+    @functools.cached_property
+    def writer(self) -> Net:
+        """The model that decodes: ``model``, or its packed copy."""
+        return (None if self.weights is None else choose(self.model, self.weights).prepare()) or self.model
+
+    @overload
+    def translate(self, texts: str, **options: Unpack[TranslateOptions]) -> Translation: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def translate(self, texts: Iterable[str], **options: Unpack[TranslateOptions]) -> list[Translation]: ...
+
+    @overload
+    def translate(self, texts: str, *, n_best: int, **options: Unpack[TranslateOptions]) -> list[Translation]: ...  # type: ignore[overload-overlap]
+
+    @overload
     def translate(
+        self, texts: Iterable[str], *, n_best: int, **options: Unpack[TranslateOptions]
+    ) -> list[list[Translation]]: ...
+
+    @checked
+    def translate(  # noqa: PLR0913 - all that a caller may want of a translation, by name
         self,
-        texts: Sequence[str],
+        texts: str | Iterable[str],
         *,
-        beam: int = 5,
+        n_best: Count | None = None,
+        beam: Count = 5,
         length_penalty: float = 1.0,
         prefix: str = "",
+        split: SplitSource = "sentences",
         overlong: OverlongSource = "split",
         require: Phrases = (),
         avoid: Phrases = (),
         alignment: bool = False,
-    ) -> list[Translation]:
-        """Translates each text; results are in the order of ``texts`` and an empty text stays empty.
+        on_error: OnError = refuse,
+    ) -> Any:
+        """Translates a text, or each of several in order, sentence by sentence, and keeps line breaks and wide spaces.
 
         Args:
-            texts: source texts of any mix of lengths; the result for a text does not depend on the others.
+            texts: a source text, or several of any mix of lengths; the result for a text does not depend on the others.
+            n_best: return a list of so many translations of each text, best first, in place of the best one; the beam
+                is at least as wide.
             beam: hypotheses per sentence; 1 is greedy.
             length_penalty: see ``SearchConfig``.
-            prefix: text that every translation begins with.
-            overlong: what happens to a text above the model's limit: split at sentence ends, truncate (counted in
-                ``dropped``) or error.
+            prefix: text that every translation begins with; a text is not divided where it has several sentences.
+            split: what divides a text: ``sentences`` every sentence end, ``overlong`` those of a text above the model's
+                limit, ``never`` nothing.
+            overlong: what happens to a sentence above the limit: split between clauses, else at spaces, else between
+                characters (counted in ``cuts``), truncate (counted in ``dropped``) or error, as is ``split`` where
+                nothing may divide a text.
             require: phrases that each translation must contain, or a sequence of phrases for each text; those that do
                 not fit are in ``unmet``. The beam is widened by the number of their pieces.
             avoid: phrases that no translation may contain, likewise.
             alignment: whether to fill ``alignment``.
-        """
-        config = SearchConfig(beam, 1, length_penalty)
-        ranked = self.n_best(texts, config, prefix=prefix, overlong=overlong, require=require, avoid=avoid)
-        best = [hypotheses[0] for hypotheses in ranked]
-        return [self.aligned(translation) for translation in best] if alignment else best
+            on_error: called for a text that is too long under ``error`` or has a lone surrogate; its translation is
+                then empty. Without it such a text is an error.
 
+        Returns:
+            For a string its translation, for anything else a list with the translation of each text.
+
+        Raises:
+            UsageError: an argument is wrong.
+            DataError: a text, the prefix or a phrase cannot be used.
+        """
+        config = SearchConfig(max(beam, n_best or 1), n_best or 1, length_penalty)
+        lines = [texts] if isinstance(texts, str) else list(texts)
+        ranked = self.n_best(
+            lines,
+            config,
+            prefix=prefix,
+            split=split,
+            overlong=overlong,
+            require=require,
+            avoid=avoid,
+            on_error=on_error,
+        )
+        if alignment:
+            ranked = [[self.aligned(translation) for translation in each] for each in ranked]
+        results: list[Any] = ranked if n_best else [each[0] if each else EMPTY for each in ranked]
+        return results[0] if isinstance(texts, str) else results
+
+    @overload
+    def n_best(self, texts: str, config: SearchConfig, **options: Unpack[SearchOptions]) -> list[Translation]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def n_best(
+        self, texts: Iterable[str], config: SearchConfig, **options: Unpack[SearchOptions]
+    ) -> list[list[Translation]]: ...
+
+    @checked
     def n_best(
         self,
-        texts: Sequence[str],
+        texts: str | Iterable[str],
         config: SearchConfig,
         *,
         prefix: str = "",
+        split: SplitSource = "sentences",
         overlong: OverlongSource = "split",
         require: Phrases = (),
         avoid: Phrases = (),
-    ) -> list[list[Translation]]:
-        """Returns up to ``config.n_best`` translations of each text, best first.
+        on_error: OnError = refuse,
+    ) -> list[Translation] | list[list[Translation]]:
+        """Returns up to ``config.n_best`` translations of a text, or of each of several, best first.
 
-        If a text had to be split, the first result joins the best translations of its parts, the second the second
-        best, and so on. A required phrase is then not enforced, as it is not known which part it belongs to; it may be
-        unmet.
+        A text that ``on_error`` is called for has none.
+
+        Those of a text with several parts are the best of all combinations of what its parts have. A required phrase
+        is put into the part whose translation loses the least by it.
         """
-        start = self._prefix(prefix)
-        demands = [Demand()] * len(texts)
+        lines, config = (
+            [texts] if isinstance(texts, str) else list(texts),
+            parse(SearchConfig, as_tree(config), source="search"),
+        )
+        start, demands = self._prefix(prefix), [Demand()] * len(lines)
         if require or avoid:
             room = self.recipe.model.max_seq_len - len(start) - 1
-            demands = self._phrases.demands(require, avoid, count=len(texts), prefix=prefix, room=room)
-        parts = [self._parts(text, overlong) for text in texts]
-        flat = [
-            (ids, demand if len(pieces) == 1 else replace(demand, required={}))
-            for (pieces, _), demand in zip(parts, demands, strict=True)
-            for ids in pieces
+            demands = self._phrases.demands(require, avoid, count=len(lines), prefix=prefix, room=room)
+        divisions = attempt_each(lambda text: self._divide(text, split, overlong, prefix), lines, on_error)
+        jobs = {
+            number: Job(division, demand, start)
+            for number, (division, demand) in enumerate(zip(divisions, demands, strict=True))
+            if division
+        }
+        translate_parts(list(jobs.values()), functools.partial(self._decode, config))
+        ranked = [
+            finished(jobs[number], config.n_best, **self._sides) if number in jobs else []
+            for number in range(len(lines))
         ]
-        sources, their_demands = [ids for ids, _ in flat], [demand for _, demand in flat]
-        decoded = iter(self._decode(sources, config, [start] * len(flat), their_demands))
-        return [
-            self._join([next(decoded) for _ in pieces], dropped, demand)
-            for (pieces, dropped), demand in zip(parts, demands, strict=True)
-        ]
+        return ranked[0] if isinstance(texts, str) else ranked
 
+    @checked
     def alternatives(
-        self, text: str, count: int = 5, *, prefix: str = "", beam: int = 5, length_penalty: float = 1.0
+        self,
+        text: str,
+        count: Count = 5,
+        *,
+        prefix: str = "",
+        split: SplitSource = "sentences",
+        overlong: OverlongSource = "split",
+        beam: Count = 5,
+        length_penalty: float = 1.0,
     ) -> list[Translation]:
-        """Returns translations that differ in the first piece after ``prefix``: its ``count`` most probable ones."""
-        ids = self._parts(text, "error")[0][0]
-        if not ids:
+        """Returns translations that differ in the first piece after ``prefix``: its ``count`` most probable ones.
+
+        Of a text of several parts the first one has alternatives; the others are translated as usual.
+        """
+        division = self._divide(text, split, overlong, prefix)
+        first, *others = [part.ids for part in division.parts] or [[]]
+        if not first:
             return []
         start = self._prefix(prefix)
-        src_ids, _ = collate_sources([ids], special=self._ids)
+        src_ids, _ = collate_sources([first], special=self._ids)
         tgt_ids = torch.tensor([[self._ids.bos, *start]], device=self.device)
         with torch.inference_mode():
             logits = self.model(src_ids.to(self.device), tgt_ids)[0, -1]
             logits[self._forbidden] = float("-inf")
-        firsts = logits.topk(min(count, self.model.vocab_size - len(self._forbidden))).indices.tolist()
-        prefixes = [[*start, first] for first in firsts if first != self._ids.eos]
-        config = SearchConfig(beam, 1, length_penalty)
-        searched = self._decode([ids] * len(prefixes), config, prefixes, [Demand()] * len(prefixes))
-        return sorted((ranked[0] for ranked in searched), key=lambda translation: -translation.rank_score)
+        pieces = logits.topk(min(count, self.model.vocab_size - len(self._forbidden))).indices.tolist()
+        prefixes = [[*start, piece] for piece in pieces if piece != self._ids.eos]
+        sources = [first] * len(prefixes) + others
+        config = parse(SearchConfig, {"beam": beam, "length_penalty": length_penalty}, source="search")
+        searched = self._decode(config, sources, prefixes + [[] for _ in others], [Demand()] * len(sources))
+        job = Job(division, Demand(), start)
+        translations = []
+        for ranked in searched[: len(prefixes)]:
+            job.ranked = [ranked, *searched[len(prefixes) :]]
+            translations += finished(job, 1, **self._sides)
+        return sorted(translations, key=lambda translation: -translation.rank_score)
 
+    @checked
     @torch.inference_mode()
-    def trace(self, text: str, *, top: int = 5, meter: MakeMeter | None = None) -> Trace:
+    def trace(self, text: str, *, top: Annotated[int, Ge(0)] = 5, meter: MakeMeter | None = None) -> Trace:
         """Follows a text through tokenizer, encoder and every greedy decoder step; ``meter``: see ``trace_greedy``."""
-        ids = self._parts(text, "error")[0][0]
+        ids = self._whole(text)
         if not ids:
             raise DataError(f"text {text!r}: there is nothing to trace")
         src_ids = collate_sources([ids], special=self._ids)[0].to(self.device)
@@ -227,14 +269,15 @@ class Translator:
         pieces = self.tokenizers.src.pieces(source)
         return Trace(text, self._line(chosen), pieces, source, source_shapes(self.model, src_ids), steps, names)
 
+    @checked
     def beam_tree(self, text: str, config: SearchConfig) -> tuple[list[int], BeamTree]:
         """Returns the pieces of a text and every hypothesis of the search that ``n_best`` makes for it."""
-        ids = self._parts(text, "error")[0][0]
+        ids = self._whole(text)
         if not ids:
             raise DataError(f"text {text!r}: there is nothing to translate")
         src_ids, special = collate_sources([ids])[0].to(self.device), self._ids
         with torch.inference_mode():
-            decoding = start_decoding(self.packed or self.model, src_ids, None, beam=config.beam)
+            decoding = start_decoding(self.writer, src_ids, None, beam=config.beam)
         limit, rules = self._limit(len(ids), 0), [forbid(self._forbidden)]
         tree = grow_tree(
             decoding, config, limit=limit, bos_id=special.bos, eos_id=special.eos, rules=rules, device=self.device
@@ -272,38 +315,36 @@ class Translator:
         text = denormalize(tokenizer.decode(ids), tokenizer.config.normalization)
         return text.replace("\n", " ").replace("\r", " ").strip()
 
-    def _parts(self, text: str, overlong: OverlongSource) -> tuple[list[list[int]], int]:
-        """Encodes a text; above the limit, split, cut or refused. Returns parts and the number of pieces cut."""
-        ids, limit = self.tokenizers.src.encode(text.strip()), self.recipe.data.max_len
-        if len(ids) <= limit:
-            return [ids], 0
-        if overlong == "error":
-            raise DataError(f"text {text[:40]!r}...: has {len(ids)} pieces, the model takes {limit}")
-        if overlong == "truncate":
-            return [ids[:limit]], len(ids) - limit
-        sentences = [self.tokenizers.src.encode(sentence.strip()) for sentence in split_sentences(text.strip())]
-        # a sentence above the limit has no better place to be cut than between pieces
-        return [
-            sentence_ids[at : at + limit] for sentence_ids in sentences for at in range(0, len(sentence_ids), limit)
-        ], 0
+    def _divide(self, text: str, split: SplitSource, overlong: OverlongSource, prefix: str = "") -> Division:
+        return divided(text, self.tokenizers.src, self.recipe, split=split, overlong=overlong, prefix=prefix)
+
+    @property
+    def _sides(self) -> dict[str, Any]:
+        """What ``finished`` needs to know of the two languages."""
+        return {"count_unknown": self.tokenizers.src.count_unknown, "language": read_language(self.recipe.tgt)}
+
+    def _whole(self, text: str) -> list[int]:
+        """Encodes a text that must fit the model; an empty list for one of nothing but white space."""
+        parts = self._divide(text, "never", "error").parts
+        return parts[0].ids if parts else []
 
     def _decode(
         self,
-        sources: list[list[int]],
         config: SearchConfig,
+        sources: list[list[int]],
         prefixes: list[list[int]],
         demands: list[Demand],
     ) -> list[list[Translation]]:
         """Translates encoded sources in batches of like length; an empty one gives an empty translation."""
-        translations: list[list[Translation]] = [[Translation("", 0.0, 0.0, [], [], [])]] * len(sources)
-        for batch, beam in _batches(sources, demands, config.beam):
+        translations: list[list[Translation]] = [[EMPTY]] * len(sources)
+        for batch, beam in batches_to_decode(sources, demands, config.beam):
             src_ids, src_mask = collate_sources([sources[row] for row in batch], special=self._ids)
             src_mask = None if src_mask is None else src_mask.to(self.device)
             forced, asked = [prefixes[row] for row in batch], [demands[row] for row in batch]
             fixed = [len(prefix) + demand.pieces for prefix, demand in zip(forced, asked, strict=True)]
             limits = [self._limit(len(sources[row]), count) for row, count in zip(batch, fixed, strict=True)]
             with torch.inference_mode():
-                decoding = start_decoding(self.packed or self.model, src_ids.to(self.device), src_mask, beam=beam)
+                decoding = start_decoding(self.writer, src_ids.to(self.device), src_mask, beam=beam)
             hypotheses = beam_search(
                 decoding,
                 replace(config, beam=beam),
@@ -347,52 +388,10 @@ class Translator:
             target_ids=ids,
         )
 
-    def _join(self, parts: list[list[Translation]], dropped: int, demand: Demand) -> list[Translation]:
-        """Puts the translations of a text's parts together, rank by rank."""
-        between = "" if default_tokenize(self.recipe.tgt) in ("zh", "char") else " "
-        joined = []
-        for ranked in zip(*parts, strict=False):
-            whole = replace(ranked[0], dropped=dropped) if len(ranked) == 1 else _joined(ranked, between)
-            # an empty text has no unmet phrases
-            unmet = demand.unmet([part.target_ids for part in ranked]) if whole.source_pieces else []
-            joined.append(replace(whole, unmet=unmet))
-        return joined
-
+    @checked
     def aligned(self, translation: Translation) -> Translation:
         """Fills ``alignment``: for each target piece the source piece with the most attention.
 
-        A text that was split into parts has no alignment. Raises ModelError if the model has no attention.
+        Raises ModelError if the model has no attention.
         """
-        if translation.parts > 1 or not translation.target_ids:
-            return translation
-        targets = translation.target_ids[: len(translation.target_ids) - translation.complete]
-        batch = collate([translation.source_ids], [targets], special=self._ids).to(self.device)
-        weights = attention_to_source(self.model, batch.src_ids, batch.tgt_ids)
-        best = weights[: len(translation.pieces)].argmax(dim=1).tolist()
-        return replace(translation, alignment=[int(piece) for piece in best])
-
-
-def _batches(sources: list[list[int]], demands: list[Demand], beam: int) -> Iterator[tuple[list[int], int]]:
-    """Yields rows to decode together, with their beam.
-
-    The beam is widened by the number of required pieces, so that each bank of ``Constraints`` has a place in it. Texts
-    with different beams are decoded separately, so that no result depends on another text.
-    """
-    for pieces in sorted({demand.pieces for demand in demands}):
-        rows = np.array([row for row, ids in enumerate(sources) if ids and demands[row].pieces == pieces], np.int64)
-        lengths = np.array([len(sources[row]) for row in rows], dtype=np.int32)
-        plan = sequential_batches(lengths, batch_tokens=max(BATCH_TOKENS // (beam + pieces), 1))
-        yield from ((rows[plan[index]].tolist(), beam + pieces) for index in range(len(plan)))
-
-
-def _joined(parts: Sequence[Translation], between: str) -> Translation:
-    return Translation(
-        text=between.join(part.text for part in parts if part.text),
-        score=math.fsum(part.score for part in parts),
-        rank_score=math.fsum(part.rank_score for part in parts),
-        pieces=[piece for part in parts for piece in part.pieces],
-        log_probs=[value for part in parts for value in part.log_probs],
-        source_pieces=[piece for part in parts for piece in part.source_pieces],
-        complete=all(part.complete for part in parts),
-        parts=len(parts),
-    )
+        return aligned(translation, self.model, special=self._ids, device=self.device)

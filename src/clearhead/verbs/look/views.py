@@ -24,6 +24,7 @@ from clearhead.inspect.slots import optimizer
 from clearhead.inspect.strides import layout
 from clearhead.optim.build import build_ema
 from clearhead.training.loop import scheduled
+from clearhead.training.writers import read_metrics
 from clearhead.verbs.look.opened import Opened
 from clearhead.verbs.look.reading import attention_of
 from clearhead.verbs.look.writing import beam_of, steps_of
@@ -57,17 +58,35 @@ def ops_of(opened: Opened) -> View:
 
 
 def gradients_of(opened: Opened) -> View:
-    """See ``inspect.flow.gradients``: at the rate that is next, with the optimizer's state."""
+    """See ``inspect.flow.gradients``: at the last rate that trained, with the optimizer's state."""
     state, recipe = opened.learner(with_state=True), opened.recipe
-    state.optimizers.set_lr_factor(scheduled(state.step + 1, recipe.train, recipe.optim))
+    peak = state.optimizers.set_lr_factor(1.0)
+    rate, step = trained_rate(opened, peak, state.step)
+    state.optimizers.set_lr_factor(rate / peak)
     return gradients(
         state.model,
         [opened.batch],
         loss=opened.loss,
         optimizer=lambda model: state.optimizers,
         clip=recipe.optim.grad_clip_norm,
+        note=f"at a learning rate of {rate:.3g}, that of step {step:,}",
         progress=opened.progress,
     )
+
+
+def trained_rate(opened: Opened, peak: float, step: int) -> tuple[float, int]:
+    """Returns the last learning rate above 0 up to ``step``, and its step; at the end of most schedules it is 0.
+
+    It is read from the metrics of the run; for a bare checkpoint it follows from the schedule, whose first group of
+    parameters has the rate ``peak`` at most.
+    """
+    train, optim, metrics = opened.recipe.train, opened.recipe.optim, opened.run.path / "metrics.jsonl"
+    for record in reversed(read_metrics(metrics) if metrics.is_file() else []):
+        if record.get("event") == "stepped" and record["step"] <= step and record["lr"] > 0:
+            return float(record["lr"]), int(record["step"])
+    steps = range(min(max(step, 1), train.max_steps), 0, -1)
+    rates = ((peak * scheduled(number, train, optim), number) for number in steps)
+    return next((found for found in rates if found[0] > 0), (peak, step))
 
 
 def optimizer_of(opened: Opened) -> View:

@@ -252,7 +252,9 @@ def test_what_does_not_go_together(model: LanguageModel, toy_run: Path, toy_lm_r
         model.generate(["x"], sampling=SamplingConfig(temperature=-1.0))
     with pytest.raises(UsageError, match=r"^generation: max_new = 0"):
         model.generate(["x"], config(max_new=0))
-    with pytest.raises(UsageError, match="has 1 pieces, with max_new = 48 too many for the context of 48"):
+    with pytest.raises(
+        DataError, match=r"^text 1: prompt .* has 1 pieces, with max_new = 48 too many for the context of 48"
+    ):
         model.generate(["我"], config(max_new=48, overlong="error"))
     with pytest.raises(ModelError, match=r"is for the task translation, not language_model: use clearhead translate$"):
         LanguageModel.load(toy_run)

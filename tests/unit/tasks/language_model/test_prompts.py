@@ -39,10 +39,10 @@ def test_a_window_takes_the_end_of_a_long_prompt() -> None:
 def test_an_error_names_the_numbers() -> None:
     assert prompt("He eat", max_new=4, overlong="error").ids == [EOS, *CHAR.encode("He eat")]
     message = r"^prompt 'He eats': has 7 pieces, with max_new = 4 too many for the context of 10; lower max_new, or "
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(DataError, match=message):
         prompt("He eats", max_new=4, overlong="error")
     assert prompt("", max_new=10, overlong="error").ids == [EOS]
-    with pytest.raises(UsageError, match="has 0 pieces, with max_new = 11 too many for the context of 10"):
+    with pytest.raises(DataError, match="has 0 pieces, with max_new = 11 too many for the context of 10"):
         prompt("", max_new=11, overlong="error")
 
 
@@ -51,7 +51,7 @@ def test_a_prompt_is_cut_on_the_left() -> None:
     assert (found.ids, found.dropped, found.text) == (CHAR.encode("e eats"), 1, "He eats")
     assert prompt("He eat", max_new=4, overlong="truncate-left").ids == [EOS, *CHAR.encode("He eat")]
     for text, most in (("He", 10), ("He", 99), ("", 11)):
-        with pytest.raises(UsageError, match="too many for the context of 10"):
+        with pytest.raises(DataError, match="too many for the context of 10"):
             prompt(text, max_new=most, overlong="truncate-left")
 
 

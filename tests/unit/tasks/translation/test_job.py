@@ -60,14 +60,14 @@ def test_equal_pairs_are_trained_on_once_but_all_judged(toy_data: Path, tmp_path
     for path in toy_data.iterdir():
         (tmp_path / path.name).write_bytes(2 * path.read_bytes())
     run = prepared(tmp_path)
-    assert (len(run.train), len(run.valid)) == (PAIRS, 2 * HELD_OUT)
+    assert (len(run.train), len(run.valid.store)) == (PAIRS, 2 * HELD_OUT)
 
 
 def test_evaluation_is_the_mean_whatever_the_batches(toy_data: Path) -> None:
     run = prepared(toy_data)
     model, device = run.state.model.eval(), torch.device("cpu")
     with torch.inference_mode():
-        losses = [mean_loss(model, run.valid, batch_tokens=size, device=device) for size in (1, 100, 9999)]
+        losses = [mean_loss(model, run.valid.store, batch_tokens=size, device=device) for size in (1, 100, 9999)]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
     with torch.inference_mode():
         assert run.work().evaluate(model) == {"loss": pytest.approx(losses[0], rel=1e-5)}

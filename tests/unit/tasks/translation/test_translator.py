@@ -13,9 +13,10 @@ from clearhead.data.translation import collate
 from clearhead.decode.search import SearchConfig
 from clearhead.errors import DataError, ModelError
 from clearhead.runs.text_parts import TextParts
-from clearhead.tasks.translation import translator as module
+from clearhead.tasks.translation import batches
 from clearhead.tasks.translation.recipe import build_translator, parse_translation
-from clearhead.tasks.translation.translator import Translation, Translator
+from clearhead.tasks.translation.result import EMPTY
+from clearhead.tasks.translation.translator import Translator
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 from tests.toy import RECIPE
 
@@ -35,12 +36,12 @@ def test_a_text_gives_the_same_whatever_stands_beside_it(
 ) -> None:
     given = [lines[0], "", *lines[1:4], "我", lines[0], lines[4] + lines[5]]
     together = translator.translate(given, beam=3)
-    monkeypatch.setattr(module, "BATCH_TOKENS", 1)  # every sentence in a batch of its own
+    monkeypatch.setattr(batches, "BATCH_TOKENS", 1)  # every sentence in a batch of its own
     for text, one, alone in zip(given, together, translator.translate(given, beam=3), strict=True):
         assert (one.text, one.pieces) == (alone.text, alone.pieces), text
         assert one.score == pytest.approx(alone.score, abs=1e-4)
     assert together[0] == together[6]
-    assert together[1] == Translation("", 0.0, 0.0, [], [], [])
+    assert together[1] == EMPTY
     assert translator.translate([]) == []
 
 
@@ -60,7 +61,7 @@ def test_scores_are_those_of_the_model_in_training(translator: Translator, lines
 
 
 def test_packed_and_plain_decoding_say_the_same(translator: Translator, lines: list[str]) -> None:
-    plain = replace(translator, packed=None)
+    plain = replace(translator, weights=None)
     for beam in (1, 5):
         found = [[one.pieces for one in each.translate(lines, beam=beam)] for each in (translator, plain)]
         assert found[0] == found[1]
@@ -85,6 +86,16 @@ def test_alignment_points_to_source_pieces(translator: Translator, lines: list[s
         assert set(one.alignment) <= set(range(len(one.source_pieces)))
         assert len(set(one.alignment)) > 1
     assert translator.aligned(translator.translate([""])[0]).alignment is None
+
+
+def test_a_translation_at_the_models_length_is_aligned(
+    translator: Translator, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Translator, "_limit", lambda self, source, prefix: self.recipe.model.max_seq_len)
+    monkeypatch.setattr(Translator, "_forbidden", [0, 1, 2, 3])  # the end mark never comes
+    (one,) = translator.translate(lines[:1], beam=1, alignment=True)
+    assert not one.complete
+    assert len(one.pieces) == len(one.alignment or []) == 64
 
 
 def test_alternatives_are_the_most_probable_first_pieces(translator: Translator, lines: list[str]) -> None:
@@ -115,13 +126,62 @@ def test_a_long_text_is_split_at_sentence_ends(translator: Translator, lines: li
     assert (one.parts, one.dropped) == (12, 0)
     assert one.text == " ".join(alone * 2)
     assert one.score == pytest.approx(math.fsum(one.log_probs), abs=1e-4)
-    (cut,) = translator.translate([long], overlong="truncate")
+    (cut,) = translator.translate([long], split="never", overlong="truncate")
     count = len(translator.tokenizers.src.encode(long))
-    assert (cut.parts, cut.dropped) == (1, count - 62)
-    with pytest.raises(DataError, match=f"has {count} pieces, the model takes 62"):
-        translator.translate([long], overlong="error")
+    assert (cut.parts, cut.dropped) == (1, count - len(cut.source_ids))
+    assert len(cut.source_ids) <= 62
+    assert long.startswith(translator.tokenizers.src.decode(cut.source_ids))
+    for overlong in ("error", "split"):
+        with pytest.raises(DataError, match=f"text 2: text .* has {count} pieces, the model takes 62"):
+            translator.translate([lines[0], long], split="never", overlong=overlong)
     (unbroken,) = translator.translate(["我" * 150])
-    assert unbroken.parts == -(-len(translator.tokenizers.src.encode("我" * 150)) // 62)
+    assert unbroken.parts == unbroken.cuts + 1 == -(-len(translator.tokenizers.src.encode("我" * 150)) // 62)
+
+
+def test_a_text_that_is_an_error_costs_no_other(translator: Translator, lines: list[str]) -> None:
+    seen: list[tuple[int, str]] = []
+    given = [lines[0], "\udc80", "我" * 70, lines[1]]
+    settings = {"split": "never", "on_error": lambda number, error: seen.append((number, str(error)))}
+    found = translator.translate(given, **settings)  # type: ignore[arg-type]
+    alone = translator.translate([lines[0], lines[1]])
+    assert found == [alone[0], EMPTY, EMPTY, alone[1]]
+    assert [number for number, _ in seen] == [1, 2]
+    assert "lone surrogate" in seen[0][1]
+    assert "the model takes 62" in seen[1][1]
+
+
+def test_layout_stays_and_alignment_counts_on(translator: Translator, lines: list[str]) -> None:
+    sentences = [line.rstrip("。？") + "。" for line in lines[:3]]
+    alone = translator.translate(sentences, alignment=True)
+    (whole,) = translator.translate(["  {}{}\n\n{}\n".format(*sentences)], alignment=True)
+    assert whole.text == "  {} {}\n\n{}\n".format(*(one.text for one in alone))
+    assert whole.source_pieces == [piece for one in alone for piece in one.source_pieces]
+    before = [sum(len(one.source_pieces) for one in alone[:number]) for number in range(3)]
+    expected = [at + piece for at, one in zip(before, alone, strict=True) for piece in one.alignment or []]
+    assert whole.alignment == expected
+
+
+def test_n_best_of_several_sentences_are_the_best_combinations(translator: Translator, lines: list[str]) -> None:
+    sentences = [line.rstrip("。？") + "。" for line in lines[:2]]
+    first, second = translator.n_best(sentences, SearchConfig(4, 4))
+    (together,) = translator.n_best(["".join(sentences)], SearchConfig(4, 4))
+    pairs = [(not (a.complete and b.complete), -a.rank_score - b.rank_score) for a in first for b in second]
+    assert [-one.rank_score for one in together] == pytest.approx([score for _, score in sorted(pairs)[:4]])
+    assert len({one.text for one in together}) == 4
+
+
+def test_prefix_and_phrases_hold_for_the_text(translator: Translator, lines: list[str]) -> None:
+    text = "".join(line.rstrip("。？") + "。" for line in lines) * 3
+    for beam in (1, 3):
+        (one,) = translator.translate([text], beam=beam, prefix="Yesterday", require=["tomorrow", "the apple"])
+        assert (one.parts, one.unmet) == (18, [])
+        assert one.text.startswith("Yesterday")
+        assert [one.text.count(word) for word in ("Yesterday", "tomorrow", "the apple")] == [1, 1, 1]
+    several = translator._divide(text, "sentences", "split", "She left. Then she").parts
+    assert len(several) == len(translator._divide(text, "overlong", "split").parts), "no part begins with two sentences"
+    ranked = translator.alternatives(text[:40], 3, prefix="Yes", beam=2)
+    assert all(one.text.startswith("Yes") and one.parts > 1 for one in ranked)
+    assert len({one.text for one in ranked}) == len(ranked) > 1
 
 
 def test_output_is_one_line(translator: Translator) -> None:
@@ -203,8 +263,7 @@ def test_what_is_unmet_is_told(translator: Translator, lines: list[str], monkeyp
     sentence = lines[0].rstrip("。？") + "。"
     required = translator.translate([sentence])[0].text.split()[0]
     (split,) = translator.translate([sentence * 12], require=[required, "tomorrow"])
-    assert split.parts > 1
-    assert split.unmet == ["tomorrow"], "in one part is enough; none is made to contain what no part has"
+    assert (split.parts, split.unmet) == (12, [])
     assert [one.unmet for one in translator.translate(["", "  "], require=["tomorrow"])] == [[], []]
     monkeypatch.setattr(Translator, "_limit", lambda self, source, given: 1)
     (cut,) = translator.translate(lines[:1], require=["tomorrow the apple"])
@@ -217,13 +276,3 @@ def test_a_long_phrase_has_room(translator: Translator) -> None:
     assert phrase in one.text
     with pytest.raises(DataError, match="pieces, at most 63 leave room for the end"):
         translator.translate(["我"], require=[phrase * 10])
-
-
-def test_the_beam_is_wider_by_the_pieces_of_phrases_and_each_width_is_a_batch_of_its_own(
-    translator: Translator,
-) -> None:
-    demands = translator._phrases.demands([[], ["the"], [], ["the", "yes"], ["the"]], (), count=5, prefix="", room=60)
-    count = demands[3].pieces
-    assert 1 == demands[1].pieces < count
-    found = list(module._batches([[5], [5, 6], [], [5], [5]], demands, 2))
-    assert found == [([0], 2), ([1, 4], 3), ([3], 2 + count)]

@@ -70,7 +70,7 @@ def test_everything_watched_writes_the_same(toy_run: Path, toy_lm_run: Path, toy
         for beam, how in ((0, SamplingConfig(temperature=0.0)), (3, SamplingConfig()), (0, sampled))
     ]
     filled = bert.fill(["he likes [MASK] ."])
-    eager, own = replace(translator, packed=None), replace(writer, weights=None)
+    eager, own = replace(translator, weights=None), replace(writer, weights=None)
     for model in (eager.model, own.model, bert.model):
         assert len(sites_of(model)) > 0
     with watching({f"{at}.{site.name}": site.core.tap for at, model in enumerate((eager.model, own.model, bert.model))

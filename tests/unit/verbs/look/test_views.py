@@ -1,13 +1,18 @@
 """Every view of every family: made, as text and as JSON, and nothing changed."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
+from clearhead.checkpoint import checkpoints_of
+from clearhead.config import merge, read_toml, write_toml
+from clearhead.inspect.flow import GradientsView
+from clearhead.training.writers import read_metrics
 from clearhead.verbs.look.opened import Opened
-from clearhead.verbs.look.views import VIEWS
+from clearhead.verbs.look.views import VIEWS, trained_rate
 
 WRITING = ("steps", "beam")  # what a BERT cannot do
 
@@ -39,3 +44,25 @@ def test_looking_changes_nothing(what: str, family: str, request: pytest.Fixture
     assert state.keys() == opened.model.state_dict().keys()
     assert all(torch.equal(tensor, state[name]) for name, tensor in opened.model.state_dict().items())
     assert not any(module._forward_hooks for module in opened.model.modules())
+
+
+def test_gradients_of_a_finished_run_are_at_the_last_rate_that_trained(toy_classifier: Path) -> None:
+    """The linear schedule ends at 0, at the last step; the rate before that is in the metrics."""
+    steps = [record for record in read_metrics(toy_classifier / "metrics.jsonl") if record["event"] == "stepped"]
+    assert steps[-1]["lr"] == 0 < steps[-2]["lr"]
+    opened = Opened.open(toy_classifier, "a great film", checkpoint="latest", device="cpu")
+    view = VIEWS["gradients"](opened)
+    assert isinstance(view, GradientsView)
+    assert view.note == f"at a learning rate of {steps[-2]['lr']:.3g}, that of step {len(steps) - 1}"
+    assert any(layer.updates[-1] > 0 for layer in view.layers)
+
+
+def test_the_last_rate_of_a_bare_checkpoint_follows_from_the_schedule(toy_run: Path, tmp_path: Path) -> None:
+    (*_, last) = checkpoints_of(toy_run)
+    bare = shutil.copytree(last, tmp_path / "bare")
+    tree = merge(read_toml(bare / "recipe.toml"), {"optim": {"schedule": "linear"}})
+    (bare / "recipe.toml").write_text(write_toml(tree), encoding="utf-8")
+    opened = Opened.open(bare, "他喜欢书。", checkpoint="latest", device="cpu")
+    assert trained_rate(opened, 0.5, 120) == (pytest.approx(0.5 / 110), 119)  # the fall takes 110 steps, after warm-up
+    assert trained_rate(opened, 0.5, 10) == (0.5, 10)
+    assert trained_rate(opened, 0.5, 0) == (pytest.approx(0.05), 1)

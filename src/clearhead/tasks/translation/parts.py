@@ -1,0 +1,108 @@
+"""Texts that are translated part by part: what each part must contain, and which part takes a required phrase."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from clearhead.tasks.translation.recipe import TranslationRecipe
+from clearhead.tasks.translation.result import Translation
+from clearhead.text.division import Division, divide
+from clearhead.text.language import read_language
+from clearhead.text.overlong import OverlongSource, SplitSource
+from clearhead.text.phrase_book import Demand
+from clearhead.text.sentences import split_sentences
+from clearhead.text.tokenizer import Tokenizer
+
+Decode = Callable[[list[list[int]], list[list[int]], list[Demand]], list[list[Translation]]]
+"""(sources, prefixes, demands) -> translations of each source, best first."""
+
+
+@dataclass
+class Job:
+    """A text that is translated in parts."""
+
+    division: Division
+    demand: Demand
+    """What the whole translation must contain and must not."""
+    start: list[int]
+    """Pieces that the whole translation begins with."""
+    asked: list[Demand] = field(init=False)
+    """What each part must contain and must not; a phrase of several parts has no place at first."""
+    ranked: list[list[Translation]] = field(default_factory=list)
+    """Translations of each part, best first."""
+
+    def __post_init__(self) -> None:
+        count = len(self.division.parts)
+        self.asked = [self.demand if count == 1 else replace(self.demand, required={})] * count
+
+    def prefix(self, part: int) -> list[int]:
+        """Pieces that the translation of a part begins with."""
+        return [] if part else self.start
+
+    @property
+    def unplaced(self) -> list[str]:
+        """Required phrases of a text of several parts."""
+        return list(self.demand.required) if len(self.asked) > 1 else []
+
+
+def divided(
+    text: str,
+    tokenizer: Tokenizer,
+    recipe: TranslationRecipe,
+    *,
+    split: SplitSource,
+    overlong: OverlongSource,
+    prefix: str = "",
+) -> Division:
+    """Divides a text into parts that fit the model; not at sentence ends where ``prefix`` has several sentences.
+
+    Raises:
+        DataError: see ``divide``.
+    """
+    if split == "sentences" and len(split_sentences(prefix, read_language(recipe.tgt).sentencex)) > 1:
+        split = "overlong"
+    language, limit = read_language(recipe.src), recipe.data.max_len
+    return divide(text, tokenizer.encode, limit=limit, language=language, split=split, overlong=overlong)
+
+
+def translate_parts(jobs: Sequence[Job], decode: Decode) -> None:
+    """Translates the parts of all texts, and fills ``ranked``.
+
+    A required phrase goes to a part whose translation has it already, else to the one whose rank score falls least when
+    it must contain the phrase.
+    """
+    decoded = iter(_decoded([(job, part, job.asked[part]) for job in jobs for part in range(len(job.asked))], decode))
+    for job in jobs:
+        job.ranked = [next(decoded) for _ in job.asked]
+    for turn in range(max((len(job.unplaced) for job in jobs), default=0)):
+        _place([job for job in jobs if turn < len(job.unplaced)], turn, decode)
+
+
+def _place(jobs: Sequence[Job], turn: int, decode: Decode) -> None:
+    """Finds a part for the phrase number ``turn`` of each text."""
+    trials = [trial for job in jobs for trial in _trials(job, job.unplaced[turn])]
+    best: dict[int, tuple[tuple[bool, bool, float], Job, int, Demand, list[Translation]]] = {}
+    for (job, part, demand), ranked in zip(trials, _decoded(trials, decode), strict=True):
+        first = ranked[0]
+        loss = first.rank_score - job.ranked[part][0].rank_score
+        worth = (not demand.unmet([first.target_ids]), first.complete, loss)
+        if id(job) not in best or worth > best[id(job)][0]:
+            best[id(job)] = worth, job, part, demand, ranked
+    for (met, _, _), job, part, demand, ranked in best.values():
+        if met:
+            job.asked[part], job.ranked[part] = demand, ranked
+
+
+def _trials(job: Job, phrase: str) -> list[tuple[Job, int, Demand]]:
+    """Returns the parts that could take a phrase, each with what would then be asked of it."""
+    finder = job.demand.required[phrase]
+    having = [part for part, ranked in enumerate(job.ranked) if finder.contains(ranked[0].target_ids)]
+    return [
+        (job, part, replace(job.asked[part], required={**job.asked[part].required, phrase: finder}))
+        for part in having[:1] or range(len(job.asked))
+        if job.division.parts[part].ids
+    ]
+
+
+def _decoded(trials: Sequence[tuple[Job, int, Demand]], decode: Decode) -> list[list[Translation]]:
+    sources = [job.division.parts[part].ids for job, part, _ in trials]
+    return decode(sources, [job.prefix(part) for job, part, _ in trials], [demand for _, _, demand in trials])

@@ -1,0 +1,85 @@
+"""What a translator returns: a translation, and one sentence followed through the model."""
+
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+from clearhead.brief import Brief
+from clearhead.decode.trace import TraceStep
+from clearhead.errors import OnError
+from clearhead.text.overlong import OverlongSource, SplitSource
+from clearhead.text.phrase_book import Phrases
+
+
+class SearchOptions(TypedDict, total=False):
+    """Keyword arguments of ``Translator.n_best``, which says what they are."""
+
+    prefix: str
+    split: SplitSource
+    overlong: OverlongSource
+    require: Phrases
+    avoid: Phrases
+    on_error: OnError
+
+
+class TranslateOptions(SearchOptions, total=False):
+    """Keyword arguments of ``Translator.translate``, which says what they are."""
+
+    beam: int
+    length_penalty: float
+    alignment: bool
+
+
+@dataclass(frozen=True)
+class Translation(Brief):
+    """One translation of one text."""
+
+    text: str
+    score: float
+    """Sum of ``log_probs``, in nats."""
+    rank_score: float
+    """Score with its length penalty."""
+    pieces: list[str]
+    """Target pieces, including the end mark if the model generated it."""
+    log_probs: list[float]
+    """The log-probability of each piece, in nats."""
+    source_pieces: list[str]
+    """Source pieces, with the end mark."""
+    complete: bool = True
+    """False if the translation reached the length limit before an end mark."""
+    alignment: list[int] | None = None
+    """For each target piece the source piece with the most attention; None unless asked for."""
+    parts: int = 1
+    """How many parts the text was divided into: sentences, or pieces of one that was too long."""
+    dropped: int = 0
+    """Source pieces left out under the policy ``truncate``."""
+    cuts: int = 0
+    """How often a sentence had to be cut inside of a clause, because it was too long."""
+    unknown: int = 0
+    """Source pieces that are not in the vocabulary."""
+    unmet: list[str] = field(default_factory=list)
+    """Required phrases that it does not contain."""
+    source_ids: list[int] = field(default_factory=list, repr=False)
+    """Source pieces as ids, without the end mark."""
+    target_ids: list[int] = field(default_factory=list, repr=False)
+    """Ids of ``pieces``."""
+    of_parts: "list[Translation]" = field(default_factory=list, repr=False, compare=False)
+    """The translations of the parts, where there are several."""
+
+
+EMPTY = Translation("", 0.0, 0.0, [], [], [])
+"""The translation of an empty text."""
+
+
+@dataclass(frozen=True)
+class Trace(Brief):
+    """One sentence followed through the model."""
+
+    text: str
+    translation: str
+    source_pieces: list[str]
+    source_ids: list[int]
+    shapes: dict[str, list[int]]
+    """The output shapes of the embedding and each encoder layer, and the shapes of the decoder's inputs."""
+    steps: list[TraceStep]
+    pieces: dict[int, str]
+    """Readable form of every target id in ``steps``."""
