@@ -10,6 +10,7 @@ import pytest
 
 import clearhead
 from clearhead import ClearheadError, GenerationConfig, SamplingConfig, SearchConfig
+from clearhead.types import SavedRun
 
 SHORT, ZH = GenerationConfig(max_new=4), "我吃了一个苹果。"
 MASKED = "He [MASK] an apple."
@@ -164,7 +165,17 @@ def test_what_numpy_and_paths_give_is_taken(models: dict[str, Any], toy_run: Pat
     assert len(models["text-generation"].generate(["a"], few, sampling=SamplingConfig(np.float32(0.0)))) == 1  # type: ignore[arg-type]
 
 
-def test_views_are_short_in_a_notebook(models: dict[str, Any]) -> None:
+def test_what_a_user_holds_is_short_in_a_notebook(
+    models: dict[str, Any], runs: dict[str, Path], labelled: Path
+) -> None:
+    translator, masked, classifier = (models[task] for task in ("translation", "fill-mask", "text-classification"))
+    opened = SavedRun.open(runs["translation"])
     view = clearhead.inspect.activations()
     assert repr(view) == "ActivationsView('activations')"
     assert "<style>" in view._repr_html_()
+    assert repr(masked.tokenizer) == f"Tokenizer('byte_bpe', {masked.tokenizer.vocab_size} pieces)"
+    held = [translator.translate(ZH), translator.trace(ZH), translator.beam_tree(ZH, SearchConfig(4)), view, opened]
+    held += [masked.fill(MASKED), classifier.classify(ZH), classifier.evaluate(labelled, "valid"), classifier.labels]
+    held += [models["ngram"].generate(ZH), opened.saved("model"), translator.tokenizers, *models.values()]
+    assert {type(thing).__name__: len(repr(thing)) for thing in held if len(repr(thing)) > 600} == {}
+    assert not any("\n" in repr(thing) for thing in held)

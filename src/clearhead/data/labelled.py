@@ -15,6 +15,7 @@ from annotated_types import Ge, Le
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from clearhead.brief import Brief
 from clearhead.data.documents import Split, json_record, read_lines, string_field
 from clearhead.errors import DataError, UsageError, nearest
 from clearhead.text.overlong import OverlongLine
@@ -58,7 +59,7 @@ class LabelledConfig:
 
 
 @dataclass(frozen=True)
-class Labels:
+class Labels(Brief):
     """What the lines of all splits have in common, taken from the training lines."""
 
     classes: tuple[str, ...]
