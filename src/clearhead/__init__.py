@@ -2,33 +2,41 @@
 
     >>> import clearhead
     >>> result = clearhead.train("translate-tiny", data="DIR", overrides=["src=zh", "tgt=en"])
-    >>> clearhead.load(result.run).translate(["我吃了一个苹果。"])[0].text
+    >>> clearhead.load(result.run, task="translation").translate("我吃了一个苹果。").text
 
 Names are loaded when first used, so that importing the package loads no torch.
 """
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from clearhead.version import VERSION
 
 if TYPE_CHECKING:
-    from clearhead import inspect
+    from clearhead import inspect, types
     from clearhead.decode.sampling import SamplingConfig
-    from clearhead.errors import ClearheadError, DataError, ModelError, UsageError
+    from clearhead.decode.search import SearchConfig
+    from clearhead.errors import ClearheadError, DataError, ModelError, SettingError, UsageError
     from clearhead.tasks.classify.classifier import Classification, Classifier, ClassifierEvaluation
     from clearhead.tasks.language_model.neural import LanguageModel
+    from clearhead.tasks.language_model.ngram import NgramLanguageModel
     from clearhead.tasks.language_model.prompts import Generation, GenerationConfig
-    from clearhead.tasks.masked.model import Filled, MaskedModel
+    from clearhead.tasks.masked.model import Candidate, Filled, MaskedModel
     from clearhead.tasks.translation.result import Trace, Translation
     from clearhead.tasks.translation.translator import Translator
+    from clearhead.training.writers import Writer
     from clearhead.verbs.load import load
     from clearhead.verbs.pipelines import pipeline
     from clearhead.verbs.train import TrainResult, train
 
 __version__ = VERSION
 
+# a library prints nothing by itself: without a handler, Python would print its warnings
+logging.getLogger("clearhead").addHandler(logging.NullHandler())
+
 __all__ = [
+    "Candidate",
     "Classification",
     "Classifier",
     "ClassifierEvaluation",
@@ -40,20 +48,30 @@ __all__ = [
     "LanguageModel",
     "MaskedModel",
     "ModelError",
+    "NgramLanguageModel",
     "SamplingConfig",
+    "SearchConfig",
+    "SettingError",
     "Trace",
     "TrainResult",
     "Translation",
     "Translator",
     "UsageError",
+    "Writer",
     "__version__",
     "inspect",
     "load",
     "pipeline",
     "train",
+    "types",
 ]
 
 _HOMES = {
+    "Writer": "clearhead.training.writers",
+    "SettingError": "clearhead.errors",
+    "SearchConfig": "clearhead.decode.search",
+    "NgramLanguageModel": "clearhead.tasks.language_model.ngram",
+    "Candidate": "clearhead.tasks.masked.model",
     "ClearheadError": "clearhead.errors",
     "DataError": "clearhead.errors",
     "ModelError": "clearhead.errors",
@@ -78,8 +96,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "inspect":  # a package that users reach through this one, as clearhead.inspect.model(...)
-        return importlib.import_module("clearhead.inspect")
+    if name in ("inspect", "types"):  # which users reach through this one, as clearhead.inspect.model(...)
+        return importlib.import_module(f"clearhead.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'clearhead' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

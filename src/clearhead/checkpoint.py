@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from clearhead.brief import Brief
 from clearhead.errors import DataError, ModelError
 from clearhead.files import sync
 from clearhead.nn.shards import is_shard, part_like
@@ -24,7 +25,7 @@ STEP = "step-" + "[0-9]" * 8
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Brief):
     """All that a run needs to resume: tensors by file, JSON state, and the files that are needed to use the weights."""
 
     tensors: Mapping[str, Mapping[str, Tensor]]

@@ -13,9 +13,10 @@ COMMAND = "python -m tests.architecture.freeze"
 
 
 def public_names() -> list[str]:
-    """Returns the names that ``from clearhead import *`` gives, in order."""
+    """Returns the names that ``from clearhead import *`` gives, in order, and then those of ``clearhead.types``."""
     package = importlib.import_module("clearhead")
-    return sorted(getattr(package, "__all__", ["__version__"]))
+    names = sorted(getattr(package, "__all__", ["__version__"]))
+    return names + [f"types.{name}" for name in sorted(importlib.import_module("clearhead.types").__all__)]
 
 
 def cli_options() -> list[str]:

@@ -1,6 +1,7 @@
 """What users script against stays as it is: public names and command-line options equal their snapshots."""
 
 import importlib
+import operator
 
 import pytest
 
@@ -24,5 +25,6 @@ def test_surface_is_frozen(file_name: str) -> None:
 def test_every_public_name_is_there() -> None:
     package = importlib.import_module("clearhead")
     names = freeze.public_names()
-    assert [name for name in names if getattr(package, name, None) is None] == []
-    assert set(names) <= set(dir(package))
+    assert [name for name in names if operator.attrgetter(name)(package) is None] == []
+    assert {name for name in names if "." not in name} <= set(dir(package))
+    assert {f"types.{name}" for name in dir(package.types)} <= set(names)

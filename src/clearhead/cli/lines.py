@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from clearhead.cli.progress import LineProgress
+from clearhead.verbs.progress import LineProgress
 from clearhead.errors import DataError, UsageError
 from clearhead.messages import localized
 

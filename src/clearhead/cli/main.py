@@ -2,6 +2,7 @@
 
 import importlib
 import keyword
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -68,8 +69,26 @@ def cli() -> None:
     """From raw text to a trained, understood and shipped Transformer."""
 
 
+class _Screen(logging.Handler):
+    """Shows the library's warnings on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from clearhead.messages import localized
+
+        click.echo(f"clearhead: {localized(record.getMessage())}", err=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits with its code: 0, 2 usage, 3 data, 4 model, 130 interrupted, 1 anything else."""
+    log, screen = logging.getLogger("clearhead"), _Screen(logging.WARNING)
+    log.addHandler(screen)
+    try:
+        _main(arguments)
+    finally:
+        log.removeHandler(screen)
+
+
+def _main(arguments: Sequence[str] | None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]

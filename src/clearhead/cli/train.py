@@ -132,8 +132,8 @@ def train_and_show(
 
 def follow(opened: "OpenedRun", memory: "Plan | None", *, tensorboard: bool = False) -> "TrainResult":
     """Trains a run that is open, with the report before the first step and progress on stderr."""
-    from clearhead.cli.progress import ProgressWriter
     from clearhead.training.writers import TensorBoardWriter, Writer
+    from clearhead.verbs.progress import ProgressWriter
     from clearhead.verbs.train import train_run
 
     job, run = opened.job, opened.path

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from clearhead.data.corpus import NoSplitError
+from clearhead.brief import Brief
 from clearhead.data.documents import Split, json_record, read_lines, string_field
 from clearhead.errors import DataError, UsageError, nearest
 from clearhead.text.overlong import OverlongLine
@@ -59,7 +60,7 @@ class LabelledConfig:
 
 
 @dataclass(frozen=True)
-class Labels:
+class Labels(Brief):
     """What the lines of all splits have in common, taken from the training lines."""
 
     classes: tuple[str, ...]

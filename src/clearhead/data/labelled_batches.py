@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from clearhead.brief import Brief
 from clearhead.data.batching import BatchPlan, plan_batches, sequential_batches
 from clearhead.data.labelled import LabelledText
 from clearhead.data.segments import SegmentRows, check_marks, collate_segments, lay_out, marks
@@ -22,7 +23,7 @@ from clearhead.text.tokenizer import Tokenizer
 
 
 @dataclass
-class LabelledReport:
+class LabelledReport(Brief):
     """What was read and what became of it: ``pieces_in == pieces_used + pieces_dropped``."""
 
     file: str

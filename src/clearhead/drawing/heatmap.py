@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from clearhead.brief import Brief
 from clearhead.drawing.figure import live
 from clearhead.drawing.report import Part
 
@@ -36,7 +37,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class AttentionPicture(Part):
+class AttentionPicture(Brief, Part):
     """All heads of all modules; a terminal or notebook, which have less room, show one head of each kind."""
 
     title: str

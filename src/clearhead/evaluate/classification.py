@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from clearhead.brief import Brief
 from clearhead.errors import UsageError
 
 BINS = 15  # number of bins of the expected calibration error, as in Guo et al. 2017
@@ -29,7 +30,7 @@ class ClassScores:
 
 
 @dataclass(frozen=True)
-class ClassificationScores:
+class ClassificationScores(Brief):
     """Scores of one set of predictions; shares are from 0 to 1."""
 
     lines: int

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clearhead.arguments import checked
+from clearhead.brief import Brief
 from clearhead.drawing.heatmap import AttentionPicture, Panel
 from clearhead.drawing.report import Note, Part, Table, View
 from clearhead.errors import ModelError
@@ -32,7 +33,7 @@ MOST_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(Brief):
     """Predictions of a model on a text, to compare with those without a head."""
 
     logits: Float[Tensor, "positions vocab"]
@@ -77,7 +78,7 @@ class AttentionMap:
 
 
 @dataclass(frozen=True)
-class Texts:
+class Texts(Brief):
     """Labels of the queries and keys of an attention map."""
 
     queries: Sequence[str]

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence, unpack_sequence
 
+from clearhead.brief import Brief
 from clearhead.models.gpt import Hidden, Ids, KeyMask, OfEach
 from clearhead.models.transformer import Real, SrcIds, SrcMask, TgtIds, TgtMask
 from clearhead.nn.attention import Additive
@@ -43,7 +44,7 @@ class RNNConfig:
 
 
 @dataclass
-class RNNState:
+class RNNState(Brief):
     """The state of an RNN after the pieces it has read; it takes the place of a ``KVCache`` and never grows."""
 
     states: States

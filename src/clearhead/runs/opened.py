@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from clearhead.brief import Brief
 from clearhead.checkpoint import Checkpoint, load_checkpoint, load_model_tensors, load_weights
 from clearhead.config import Tree
 from clearhead.errors import ModelError
@@ -16,7 +17,7 @@ from clearhead.runs.recipes import load_recipe
 
 
 @dataclass(frozen=True)
-class SavedRun:
+class SavedRun(Brief):
     """A run directory opened for reading.
 
     A checkpoint file is verified once, when it is read; files that are not read are not verified. ``clearhead

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import tokenizers as hf
 
+from clearhead.brief import Brief
 from clearhead.text.pipeline import BYTE_CHARS, OWN_PATTERNS, SPACE, piece_bytes
 from clearhead.text.sentencepiece import read_sentencepiece
 from clearhead.text.special import ABSENT, SpecialIds
@@ -49,7 +50,7 @@ class Built(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Adopted:
+class Adopted(Brief):
     """The file of a tokenizer from elsewhere, and the special ids of its model."""
 
     content: str

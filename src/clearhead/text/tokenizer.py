@@ -317,6 +317,9 @@ class Tokenizer:
             del tree["config"]["specials"]
         return json.dumps(tree, ensure_ascii=False, separators=(",", ":")).encode()
 
+    def __repr__(self) -> str:
+        return f"Tokenizer({self.config.kind!r}, {self.vocab_size:,} pieces)"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self._content(),)
 

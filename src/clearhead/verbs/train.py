@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from clearhead.arguments import checked
+from clearhead.brief import Brief
 from clearhead.checkpoint import tidy, verify_checkpoint
 from clearhead.config import Tree, differences, merge, table
 from clearhead.errors import DataError, UsageError
+from clearhead.messages import localized
 from clearhead.progress import Progress, silent
 from clearhead.runs.directory import check_free, create_run, new_run, write_text
 from clearhead.runs.lock import locked
@@ -25,6 +28,7 @@ from clearhead.training.distributed import Ranks, joined, ranks
 from clearhead.training.events import Event, Finished, Noted
 from clearhead.training.job import GradientJob, Job
 from clearhead.training.writers import JsonLinesWriter, Writer, draw_curves
+from clearhead.verbs.progress import LOG, LogWriter, ProgressWriter
 
 RESUMABLE = (
     *(f"train.{name}" for name in ("max_steps", "max_minutes", "evaluate_every", "checkpoint_every", "keep_last")),
@@ -34,7 +38,7 @@ RESUMABLE = (
 
 
 @dataclass(frozen=True)
-class TrainResult:
+class TrainResult(Brief):
     """How a training run ended."""
 
     run: Path
@@ -290,17 +294,22 @@ def _start(
     return _Prepared(job, run, held.enter_context(locked(run)))
 
 
+@checked
 def train(
     recipe: str | Path,
     *,
     data: str | Path,
     out: str | Path | None = None,
     resume: bool = False,
-    allow_changes: Sequence[str] = (),
-    overrides: Iterable[str] = (),
+    allow_changes: str | Iterable[str] = (),
+    overrides: str | Iterable[str] = (),
     writers: Iterable[Writer] = (),
+    progress: bool = False,
 ) -> TrainResult:
-    """Trains a model from raw text; what ``clearhead train`` does, without a screen.
+    """Trains a model from raw text; what ``clearhead train`` does.
+
+    What happens is logged under the name ``clearhead``, from the report on the text to every evaluation; nothing is
+    printed unless ``progress`` asks for it.
 
     Args:
         recipe: a preset's name or a TOML file.
@@ -308,15 +317,30 @@ def train(
         out: run directory; None is the next free ``runs/NAME-NNN``.
         resume: go on with the run in ``out``, or start it if it has no checkpoint yet.
         allow_changes: keys of the recipe that may differ when a run goes on, and ``data`` for the text.
-        overrides: ``key=value`` strings over the recipe, such as ``src=zh``.
+        overrides: ``key=value`` strings over the recipe, such as ``src=zh``; or one such string.
         writers: consumers of the training events.
+        progress: whether to show steps, scores and the time left on stderr: in a terminal as a bar, elsewhere as lines.
 
     Raises:
         ClearheadError: recipe, text, run directory or device cannot be used.
     """
     where = Path(out) if out is not None else None
-    with open_run(recipe, Path(data), where, overrides=overrides, resume=resume, allow=allow_changes) as opened:
-        return train_run(opened.job, opened.path, writers, opened.notes)
+    changes, allow = ([text] if isinstance(text, str) else list(text) for text in (overrides, allow_changes))
+    with open_run(recipe, Path(data), where, overrides=changes, resume=resume, allow=allow) as opened:
+        job, shown = opened.job, list(writers)
+        if ranks().rank == 0:
+            _log_report(job, opened.path)
+            told = (LogWriter, ProgressWriter) if progress else (LogWriter,)
+            shown += [kind(job.max_steps, job.targets) for kind in told]
+        return train_run(job, opened.path, shown, opened.notes)
+
+
+def _log_report(job: Job, run: Path) -> None:
+    """Logs what was read and built, before the first step."""
+    for line in [*job.reports()["train"].lines(), job.headline(), f"run directory: {run}"]:
+        LOG.info("%s", line)
+    for line in map(localized, job.warnings()):
+        LOG.warning("%s", line)
 
 
 @contextmanager

@@ -1,13 +1,14 @@
 """Progress: numbers of the steps since the last line, time left, a bar only on a terminal."""
 
 import io
+import logging
 import sys
 from pathlib import Path
 
 import pytest
 
-from clearhead.cli.progress import ProgressWriter
-from clearhead.training.events import Diverging, Evaluated, Finished, Saved, Skipped, Stepped
+from clearhead.training.events import Diverging, Evaluated, Event, Finished, NotSaved, Saved, Skipped, Stepped
+from clearhead.verbs.progress import LogWriter, ProgressWriter
 
 
 def steps(count: int) -> list[Stepped]:
@@ -16,7 +17,7 @@ def steps(count: int) -> list[Stepped]:
 
 def test_lines_hold_means_over_the_steps_since_the_last(capsys: pytest.CaptureFixture[str]) -> None:
     writer = ProgressWriter(4, every_seconds=1000.0)
-    writer._shown = float("inf")
+    writer._steps._shown = float("inf")
     for event in steps(4):
         writer.write(event)
     assert capsys.readouterr().err == "step 4/4  loss 2.500  lr 1.00e-03  200 tokens/s  0:00 left\n"
@@ -70,3 +71,33 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     writer.close()
     assert "3/3" in screen.getvalue()
     assert "valid loss 1.5000 (best)" in screen.getvalue()
+
+
+def test_the_logger_gets_the_same_lines_by_how_much_they_matter(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events: list[Event] = [
+        *steps(2),
+        Skipped(3, 0, float("nan"), 2.0, 2, "", 0.1),
+        Evaluated(3, {"loss": 1.5}, best=True, seconds=1.0),
+        NotSaved(3, "the disk is full"),
+        Saved(3, Path("x")),
+        Finished(3, "early_stop"),
+    ]
+    writer, shown = LogWriter(9, every_seconds=0.0), ProgressWriter(9, every_seconds=0.0)
+    with caplog.at_level(logging.INFO, logger="clearhead"):
+        for event in events:
+            writer.write(event)
+            assert capsys.readouterr() == ("", "")
+            shown.write(event)
+            capsys.readouterr()
+        writer.close()
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "step 1/9  loss 1.000  lr 1.00e-03  200 tokens/s  0:04 left"),
+        ("INFO", "step 2/9  loss 2.000  lr 1.00e-03  200 tokens/s  0:03 left"),
+        ("WARNING", "step 3 skipped: loss nan, gradient norm 2.0, not finite (2 in a row)"),
+        ("INFO", "step 3: valid loss 1.5000 (best)"),
+        ("WARNING", "step 3: the disk is full; training goes on"),
+        ("INFO", "step 3: finished, early stop"),
+    ]
+    assert {record.name for record in caplog.records} == {"clearhead"}

@@ -1,0 +1,192 @@
+"""The progress of training for a reader: a bar or lines on stderr, and lines for the logger ``clearhead``."""
+
+import logging
+import sys
+import time
+from typing import Any, assert_never
+
+import click
+
+from clearhead.messages import localized
+from clearhead.training.events import (
+    Counted,
+    Diverging,
+    Evaluated,
+    Event,
+    Finished,
+    Noted,
+    NotSaved,
+    Saved,
+    Skipped,
+    Stepped,
+)
+
+LOG = logging.getLogger("clearhead")
+
+
+def line_of(event: Event) -> str:
+    """Returns what an event tells, in one line; nothing for a step, of which there are many, and for a checkpoint."""
+    match event:
+        case Skipped():
+            return (
+                f"step {event.step} skipped: loss {event.loss}, gradient norm {event.grad_norm}, not finite "
+                f"({event.in_row} in a row){event.where and ': ' + event.where}"
+            )
+        case Diverging():
+            return (
+                f"step {event.step}: the loss is {event.loss:.3f}, after {event.lowest:.3f} at step "
+                f"{event.lowest_step}: it diverges; train.lr is too high (now {event.lr:g}) or train.warmup_steps "
+                "too few"
+            )
+        case Counted():
+            return f"{event.tokens:,} tokens counted, {event.tokens / event.seconds:,.0f} tokens/s"
+        case Evaluated():
+            scores = ", ".join(f"{name} {value:.4f}" for name, value in event.scores.items())
+            return f"step {event.step}: valid {scores}{' (best)' if event.best else ''}"
+        case Finished():
+            return f"step {event.step}: finished, {event.reason.replace('_', ' ')}"
+        case NotSaved():
+            return f"step {event.step}: {localized(event.problem)}{localized('; training goes on')}"
+        case Noted():
+            return localized(event.line)
+        case Stepped() | Saved():
+            return ""
+    assert_never(event)
+
+
+class StepLines:
+    """Sums up the steps since the last line: loss, learning rate, speed and time left.
+
+    Args:
+        max_steps: the last step of the run.
+        targets: what the model learns to predict, in the plural.
+        every_seconds: how much time is between two lines, at the least.
+    """
+
+    def __init__(self, max_steps: int, targets: str, every_seconds: float) -> None:
+        self._max_steps, self._targets, self._every = max_steps, targets, every_seconds
+        self._shown = 0.0
+        self._tokens, self._seconds, self._steps, self._loss = 0, 0.0, 0, 0.0
+
+    def take(self, event: Stepped) -> tuple[str, str] | None:
+        """Takes a step; returns the numbers and the time left where a line is due."""
+        self._tokens, self._seconds = self._tokens + event.tokens, self._seconds + event.seconds
+        self._steps, self._loss = self._steps + 1, self._loss + event.loss
+        now = time.monotonic()
+        if now - self._shown < self._every and event.step != self._max_steps:
+            return None
+        self._shown = now
+        left = (self._max_steps - event.step) * self._seconds / self._steps
+        numbers = (
+            f"loss {self._loss / self._steps:.3f}  lr {event.lr:.2e}  "
+            f"{self._tokens / self._seconds:,.0f} {self._targets}/s"
+        )
+        self._tokens, self._seconds, self._steps, self._loss = 0, 0.0, 0, 0.0
+        return numbers, _clock(left)
+
+
+class LogWriter:
+    """Gives the events to the logger ``clearhead``: what goes wrong as warnings, all else as information."""
+
+    def __init__(self, max_steps: int, targets: str = "tokens", *, every_seconds: float = 10.0) -> None:
+        self._max_steps, self._steps = max_steps, StepLines(max_steps, targets, every_seconds)
+
+    def write(self, event: Event) -> None:
+        """Logs one event."""
+        if isinstance(event, Stepped):
+            if told := self._steps.take(event):
+                LOG.info("step %d/%d  %s  %s left", event.step, self._max_steps, *told)
+        elif line := line_of(event):
+            LOG.log(logging.WARNING if isinstance(event, Skipped | Diverging | NotSaved) else logging.INFO, "%s", line)
+
+    def close(self) -> None:
+        """Does nothing: the logger's handlers are the program's."""
+
+
+class ProgressWriter:
+    """Shows the events on stderr: on a terminal a bar, elsewhere plain lines."""
+
+    def __init__(self, max_steps: int, targets: str = "tokens", *, every_seconds: float = 10.0) -> None:
+        self._bar: Any = _bar() if sys.stderr.isatty() else None
+        self._task: Any = None
+        self._max_steps = max_steps
+        self._steps = StepLines(max_steps, targets, 0.2 if self._bar is not None else every_seconds)
+
+    def write(self, event: Event) -> None:
+        """Shows one event."""
+        if isinstance(event, Stepped):
+            if told := self._steps.take(event):
+                self._show_step(event.step, *told)
+        elif line := line_of(event):
+            self._say(line)
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _show_step(self, step: int, numbers: str, left: str) -> None:
+        if self._bar is None:
+            self._say(f"step {step}/{self._max_steps}  {numbers}  {left} left")
+            return
+        if self._task is None:
+            self._task = self._bar.add_task("training", total=self._max_steps, left="")
+            self._bar.start()
+        self._bar.update(self._task, completed=step, description=numbers, left=left)
+
+    def _say(self, line: str) -> None:
+        if self._bar is not None and self._task is not None:
+            self._bar.console.print(line, highlight=False)
+        else:
+            click.echo(line, err=True)
+
+
+class LineProgress:
+    """Shows how many of the lines of a file are answered, how many in a second, and the time left."""
+
+    def __init__(self, total: int, *, every_seconds: float = 10.0) -> None:
+        self._total, self._every, self._done = total, every_seconds, 0
+        self._begun = self._shown = time.monotonic()
+        self._bar: Any = _bar() if sys.stderr.isatty() else None
+        self._task: Any = None
+
+    def advance(self, count: int) -> None:
+        """Counts ``count`` lines more as answered."""
+        self._done += count
+        now = time.monotonic()
+        if now - self._shown < (0.2 if self._bar is not None else self._every) and self._done < self._total:
+            return
+        self._shown, rate = now, self._done / max(now - self._begun, 1e-9)
+        left = _clock(max(self._total - self._done, 0) / rate)
+        if self._bar is None:
+            click.echo(f"{self._done:,}/{self._total:,} lines  {rate:,.1f} lines/s  {left} left", err=True)
+            return
+        if self._task is None:
+            self._task = self._bar.add_task("", total=self._total, left="")
+            self._bar.start()
+        self._bar.update(self._task, completed=self._done, description=f"{rate:,.1f} lines/s", left=left)
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    return Progress(
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TextColumn("{task.fields[left]} left"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
