@@ -38,5 +38,5 @@ def test_where_nothing_can_be_written_it_is_said(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CLEARHEAD_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
     _temporary.cache_clear()
-    with pytest.raises(DataError, match="nor a temporary folder can be written .*: set CLEARHEAD_CACHE or TMPDIR"):
+    with pytest.raises(DataError, match=r"nor a temporary folder can be written .*: set CLEARHEAD_CACHE or TMPDIR"):
         scored_folder()
