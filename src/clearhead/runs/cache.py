@@ -7,6 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from clearhead.errors import DataError
+
 
 def cache_folder() -> Path:
     """Returns the folder of encoded corpora: CLEARHEAD_CACHE, or one in the user's cache folder."""
@@ -20,6 +22,9 @@ def scored_folder() -> Path:
     """Returns the folder for encoded text that is scored: the cache, or a temporary one where that cannot be written.
 
     The temporary folder is removed when the process ends.
+
+    Raises:
+        DataError: no temporary folder can be made either.
     """
     folder = cache_folder() / "data"
     try:
@@ -33,6 +38,12 @@ def scored_folder() -> Path:
 
 @functools.cache
 def _temporary() -> Path:
-    folder = tempfile.mkdtemp(prefix="clearhead-")
+    try:
+        folder = tempfile.mkdtemp(prefix="clearhead-")
+    except OSError as error:
+        raise DataError(
+            f"neither the cache {str(cache_folder())!r} nor a temporary folder can be written ({error.strerror}): "
+            "set CLEARHEAD_CACHE or TMPDIR"
+        ) from error
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)

@@ -90,6 +90,7 @@ def train_loop(
     """
     saver = Saver(run, train.keep_last)
     saver.repair_best(state)
+    state.max_steps = train.max_steps
     try:
         with enough_memory(train):
             reason = yield from _train(state, work, saver, train, optim, validation, should_stop)

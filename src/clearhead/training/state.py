@@ -55,6 +55,8 @@ class TrainState:
     """State of the gradient scaler as JSON values, where one is used."""
     skipped: int = 0
     """Steps skipped since the last one that was taken."""
+    max_steps: int = 0
+    """Last step of the run, which a recipe may leave to the length of its text; 0 until the run trains."""
     judged_on: dict[str, Any] = field(default_factory=dict)
     """What scores depend on besides the weights, as JSON values: the valid text, keys of the recipe."""
 
@@ -73,7 +75,10 @@ class TrainState:
             for stem, named_tensors in tensors.items()
         }
         state = {
-            **{name: getattr(self, name) for name in (*NUMBERS, "evaluated_step", "skipped", "scaler", "judged_on")},
+            **{
+                name: getattr(self, name)
+                for name in (*NUMBERS, "evaluated_step", "skipped", "scaler", "max_steps", "judged_on")
+            },
             "scores": dict(self.scores),
             "schedule": {"lr": [group["lr"] for part in self.optimizers.parts for group in part.param_groups]},
             "ema_updates": None if self.ema is None else int(self.ema.n_averaged),

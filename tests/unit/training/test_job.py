@@ -1,6 +1,7 @@
 """What all jobs share: files in the run, the frame of the model card."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from clearhead.config import merge, read_toml
 from clearhead.errors import UsageError
 from clearhead.tasks.catalog import prepare_job
-from clearhead.training.job import fresh_state
+from clearhead.training.job import GradientJob, fresh_state
 from tests.toy import CLASSIFY, LANGUAGE_MODEL, MASKED, RECIPE
 
 ALONE = {"masked": {"next_sentence": False}}
@@ -21,6 +22,21 @@ def test_a_run_keeps_recipe_tokenizer_and_reports(toy_data: Path, tmp_path: Path
     assert (tmp_path / "tokenizer" / "joint.json").is_file()
     reports = json.loads((tmp_path / "data-report.json").read_text(encoding="utf-8"))
     assert set(reports) == {"train", "valid"}
+
+
+def test_a_job_knows_what_its_scores_depend_on(toy_data: Path, labelled: Path, tmp_path: Path) -> None:
+    for path in toy_data.glob("*.en"):
+        shutil.copy(path, tmp_path / f"{path.stem}.txt")
+    texts = {"masked": tmp_path, "language_model": tmp_path, "classify": labelled}
+    for tree in (RECIPE, LANGUAGE_MODEL, merge(MASKED, ALONE | {"data": {"separator": "line"}}), CLASSIFY):
+        folder = texts.get(str(tree.get("task")), toy_data)
+        job = prepare_job(merge(tree, {"validation": {"monitor": "loss"}}), "here", folder)
+        assert isinstance(job, GradientJob)
+        keys = job.state.judged_on
+        assert keys["the text of the valid split"] == job.reports()["valid"].as_dict()["digest"] != ""
+        assert keys["validation.monitor"] == "loss"
+        assert [key for key, value in keys.items() if value is None] == [], "a key that the recipe does not have"
+        assert json.loads(json.dumps(keys)) == keys
 
 
 def test_a_card_of_a_run_that_has_not_begun(toy_data: Path, tmp_path: Path) -> None:

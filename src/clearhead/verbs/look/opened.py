@@ -1,6 +1,6 @@
 """A trained run opened to be looked into, whatever its family: its model, and what that is called with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from clearhead.runs.text_parts import ModelSizes
 from clearhead.tasks.catalog import AnyLearnedFamily, family_of_run
 from clearhead.tasks.family import LearnedFamily, Trained
 from clearhead.tasks.sample import Sample, Shape
+from clearhead.training.config import TrainConfig
 from clearhead.training.precision import Precision
 from clearhead.training.state import TrainState
 
@@ -79,8 +80,15 @@ class Opened:
 
     @property
     def recipe(self) -> Any:
-        """Its tables ``optim`` and ``train`` are those of every task."""
+        """Its tables ``optim`` and ``train`` are those of every task; see ``settings`` for the length of the run."""
         return self.trained.recipe
+
+    @cached_property
+    def settings(self) -> TrainConfig:
+        """The recipe's table ``train`` with the last step that the run trained to, or trains to."""
+        settings: TrainConfig = self.recipe.train
+        last = self.run.saved().state.get("max_steps")  # not in checkpoints of before, nor of imported models
+        return replace(settings, max_steps=int(last)) if last else settings
 
     @cached_property
     def device(self) -> torch.device:

@@ -80,7 +80,7 @@ def trained_rate(opened: Opened, peak: float, step: int) -> tuple[float, int]:
     It is read from the metrics of the run; for a bare checkpoint it follows from the schedule, whose first group of
     parameters has the rate ``peak`` at most.
     """
-    train, optim, metrics = opened.recipe.train, opened.recipe.optim, opened.run.path / "metrics.jsonl"
+    train, optim, metrics = opened.settings, opened.recipe.optim, opened.run.path / "metrics.jsonl"
     for record in reversed(read_metrics(metrics) if metrics.is_file() else []):
         if record.get("event") == "stepped" and record["step"] <= step and record["lr"] > 0:
             return float(record["lr"]), int(record["step"])
@@ -91,15 +91,15 @@ def trained_rate(opened: Opened, peak: float, step: int) -> tuple[float, int]:
 
 def optimizer_of(opened: Opened) -> View:
     """See ``inspect.slots.optimizer``."""
-    state, recipe = opened.learner(with_state=True), opened.recipe
-    state.optimizers.set_lr_factor(scheduled(max(state.step, 1), recipe.train, recipe.optim))
+    state, recipe, train = opened.learner(with_state=True), opened.recipe, opened.settings
+    state.optimizers.set_lr_factor(scheduled(max(state.step, 1), train, recipe.optim))
     return optimizer(
         state.optimizers.parts,
         state.model,
         ema_decay=recipe.optim.ema_decay,
         step=state.step,
-        max_steps=recipe.train.max_steps,
-        rate=lambda step: recipe.train.lr * scheduled(step, recipe.train, recipe.optim),
+        max_steps=train.max_steps,
+        rate=lambda step: train.lr * scheduled(step, train, recipe.optim),
     )
 
 
@@ -118,7 +118,7 @@ def activations_of(opened: Opened) -> View:
 
 def schedule_of(opened: Opened) -> View:
     """See ``inspect.curves.schedule``."""
-    optim, train = opened.recipe.optim, opened.recipe.train
+    optim, train = opened.recipe.optim, opened.settings
     return schedule(
         optim.schedule,
         lr=train.lr,

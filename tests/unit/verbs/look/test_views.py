@@ -9,7 +9,9 @@ import torch
 
 from clearhead.checkpoint import checkpoints_of
 from clearhead.config import merge, read_toml, write_toml
+from clearhead.inspect.curves import ScheduleView
 from clearhead.inspect.flow import GradientsView
+from clearhead.inspect.slots import OptimizerView
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.look.opened import Opened
 from clearhead.verbs.look.views import VIEWS, trained_rate
@@ -66,3 +68,17 @@ def test_the_last_rate_of_a_bare_checkpoint_follows_from_the_schedule(toy_run: P
     assert trained_rate(opened, 0.5, 120) == (pytest.approx(0.5 / 110), 119)  # the fall takes 110 steps, after warm-up
     assert trained_rate(opened, 0.5, 10) == (0.5, 10)
     assert trained_rate(opened, 0.5, 0) == (pytest.approx(0.05), 1)
+
+
+def test_the_schedule_is_that_of_the_run_where_its_text_decides_on_its_length(toy_classifier: Path) -> None:
+    """A classifier's recipe counts epochs; ``train.max_steps`` is only a limit."""
+    rates = [record["lr"] for record in read_metrics(toy_classifier / "metrics.jsonl") if record["event"] == "stepped"]
+    opened = Opened.open(toy_classifier, "a great film", checkpoint="latest", device="cpu")
+    assert opened.settings.max_steps == len(rates) < opened.recipe.train.max_steps
+    curves = VIEWS["schedule"](opened)
+    assert isinstance(curves, ScheduleView)
+    assert (curves.own, curves.step[-1], curves.rates["linear"][-1]) == ("linear", len(rates), 0)
+    groups = VIEWS["optimizer"](opened)
+    assert isinstance(groups, OptimizerView)
+    assert {group.lr for group in groups.groups} == {rates[-1]}
+    assert groups.ahead == {}
