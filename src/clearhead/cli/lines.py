@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
-from clearhead.verbs.progress import LineProgress
 from clearhead.errors import DataError, UsageError
 from clearhead.messages import localized
+from clearhead.verbs.progress import LineProgress
 
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])

@@ -15,8 +15,8 @@ from annotated_types import Ge, Le
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from clearhead.data.corpus import NoSplitError
 from clearhead.brief import Brief
+from clearhead.data.corpus import NoSplitError
 from clearhead.data.documents import Split, json_record, read_lines, string_field
 from clearhead.errors import DataError, UsageError, nearest
 from clearhead.text.overlong import OverlongLine
