@@ -199,13 +199,13 @@ def test_old_files_and_bare_models(name: str, stem: str) -> None:
         ("gpt2", {"resid_pdrop": 1.5}, "config.json: dropout = 1.5: input should be less than 1"),
         (
             "llama",
-            {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}},
-            "config.json: rope_parameters.rope_type = 'llama3': must be 'default'",
+            {"rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4}},
+            "config.json: rope_parameters.rope_type = 'longrope': must be 'default' or 'linear' or 'dynamic' or",
         ),
         (
             "llama",
-            {"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2.0}},
-            "config.json: rope_scaling.type = 'linear': must be 'default'",
+            {"rope_scaling": {"type": "linear"}},
+            "config.json: rope_scaling.factor is missing: rope_type 'linear' needs it",
         ),
         ("llama", {"mlp_bias": True}, "config.json: mlp_bias = True: must be False"),
         ("llama", {"attention_bias": True}, "config.json: mlp_bias = False: must be True"),
