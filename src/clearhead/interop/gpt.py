@@ -149,7 +149,7 @@ def gpt_to_hugging_face(
     *,
     vocab_size: int,
     bos_id: int | None = None,
-    eos_id: int | None = None,
+    eos_id: int | list[int] | None = None,
     pad_id: int | None = None,
 ) -> tuple[Tree, Tensors]:
     """Converts our GPT to a Llama if its positions are rotary, else to a GPT-2.
@@ -159,7 +159,7 @@ def gpt_to_hugging_face(
         tensors: our ``state_dict``; a tied output layer may be missing, as in a checkpoint.
         vocab_size: pieces of the vocabulary.
         bos_id: the piece that begins a text, or None.
-        eos_id: the piece that ends a text, or None.
+        eos_id: the piece that ends a text, several such, or None.
         pad_id: padding, or None.
 
     Returns:

@@ -14,7 +14,8 @@ from torch import Tensor
 from clearhead.data.batching import sequential_batches
 from clearhead.data.segments import check_marks, collate_segments, marks
 from clearhead.errors import DataError, ModelError, UsageError
-from clearhead.models.bert import BertPretraining, mean_of
+from clearhead.models.bert import BertPretraining
+from clearhead.models.pooling import pooled
 from clearhead.progress import silent
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import load_text_parts
@@ -110,7 +111,7 @@ class MaskedModel:
         parted = [self._part(text) for text in texts]
         rows = [self._row(parts, mask) for parts in parted]
         for text, row in zip(texts, rows, strict=True):
-            self._check_length(text, row)
+            self._check_length(text, row, "model.max_seq_len", self.recipe.model.max_seq_len)
         filled: list[Filled] = [Filled("", "", [])] * len(texts)
         for numbers, ids, real in self._batches(rows):
             hidden = ids == mask
@@ -131,14 +132,15 @@ class MaskedModel:
         overlong: OverlongText = "error",
         on_cut: Callable[[int, int], object] = silent,
     ) -> Float[ndarray, "texts d_model"]:
-        """Returns a vector for each text: the mean of its last hidden states, including those of [CLS] and [SEP].
+        """Returns a vector for each text, made of its last hidden states as the recipe's ``embedding`` says.
 
-        This is the mean pooling of sentence-transformers (Reimers and Gurevych 2019, arXiv:1908.10084).
+        The default is the mean of all states, including those of [CLS] and [SEP]: the mean pooling of
+        sentence-transformers (Reimers and Gurevych 2019, arXiv:1908.10084).
 
         Args:
             texts: of any mix of lengths; an empty text consists of [CLS] and [SEP].
-            overlong: what happens to a text of more than ``model.max_seq_len`` pieces and marks: ``error``, or
-                ``truncate``, which leaves out its last pieces.
+            overlong: what happens to a text of more than ``embedding.max_seq_len`` pieces and marks, or where that is
+                unset ``model.max_seq_len``: ``error``, or ``truncate``, which leaves out its last pieces.
             on_cut: called with the number of a truncated text and how many of its pieces were left out.
 
         Returns:
@@ -147,18 +149,28 @@ class MaskedModel:
         Raises:
             DataError: a text is too long under ``error``, or has a lone surrogate.
         """
-        rows, room = self.tokenizer.encode_batch(texts), self.recipe.model.max_seq_len - marks(pair=False)
+        key, limit = self._longest_embedded()
+        rows, room = self._rows(texts), limit - marks(pair=False)
         for number, row in enumerate(rows):
             if overlong == "error":
-                self._check_length(texts[number], row)
+                self._check_length(texts[number], row, key, limit)
             elif len(row) > room:
                 on_cut(number, len(row) - room)
                 del row[room:]
         vectors = np.zeros((len(texts), self.recipe.model.d_model), np.float32)
         for numbers, ids, real in self._batches(rows):
             states = self.model.bert(ids, mask=real).float()  # batch seq d_model
-            vectors[numbers] = mean_of(states, real).cpu().numpy()
+            vectors[numbers] = pooled(states, real, self.recipe.embedding).cpu().numpy()
         return vectors
+
+    def _rows(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns the ids of texts; the name of the mask in a text is a mask, as in ``fill`` and in an export."""
+        rows, mask = self.tokenizer.encode_batch(texts), self.tokenizer.ids.mask
+        name = None if mask == ABSENT else self.tokenizer.piece(mask)
+        return [
+            self._row(text.split(name), mask) if name and name in text else row
+            for text, row in zip(texts, rows, strict=True)
+        ]
 
     def _part(self, text: str) -> list[str]:
         """Cuts a text at its masks."""
@@ -178,10 +190,14 @@ class MaskedModel:
             row += [mask, *ids]
         return row
 
-    def _check_length(self, text: str, row: list[int]) -> None:
-        length, limit = len(row) + marks(pair=False), self.recipe.model.max_seq_len
-        if length > limit:
-            raise DataError(f"text {text[:40]!r}: {length} pieces and marks, more than model.max_seq_len = {limit}")
+    def _longest_embedded(self) -> tuple[str, int]:
+        """Returns the recipe key that limits the length of a text for a vector, and the limit."""
+        own, limit = self.recipe.embedding.max_seq_len, self.recipe.model.max_seq_len
+        return ("model.max_seq_len", limit) if own is None or own >= limit else ("embedding.max_seq_len", own)
+
+    def _check_length(self, text: str, row: list[int], key: str, limit: int) -> None:
+        if (length := len(row) + marks(pair=False)) > limit:
+            raise DataError(f"text {text[:40]!r}: {length} pieces and marks, more than {key} = {limit}")
 
     def _batches(self, rows: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], Tensor, Bool[Tensor, "batch seq"]]]:
         """Yields the numbers of rows of like length with their ids, marks included, and which are real."""
