@@ -8,6 +8,7 @@ from typing import Any
 from clearhead.config import Tree
 from clearhead.errors import ModelError
 from clearhead.files import read_json
+from clearhead.interop.folder import CONFIG
 from clearhead.text.special import ABSENT, SpecialIds
 
 FILE = "generation_config.json"
@@ -39,7 +40,7 @@ def ends_of(folder: Path, config: Tree, vocab_size: int) -> tuple[int, ...]:
     ends = said if isinstance(said, list) else [said]
     for index in ends:
         if type(index) is not int:
-            place = FILE if (folder / FILE).is_file() else "config.json"
+            place = FILE if (folder / FILE).is_file() else CONFIG
             raise ModelError(f"{place}: eos_token_id = {said!r}: must be an id or several")
     return tuple(dict.fromkeys(index for index in ends if 0 <= index < vocab_size))
 

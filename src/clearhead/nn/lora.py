@@ -74,8 +74,8 @@ def add_lora(model: nn.Module, config: LoraConfig) -> int:
     targets = [(parent, name) for parent, name in _linears(model) if name in config.targets]
     known = {name for _, name in _linears(model)} - _OUTPUTS
     if wrong := [name for name in config.targets if name not in known]:
-        rule = "is the output layer, which has no product" if wrong[0] in _OUTPUTS else "is no linear layer"
-        raise ValueError(f"lora.targets: {wrong[0]!r} {rule}; there are {', '.join(sorted(known))}")
+        rule = "an output layer is not adapted" if _OUTPUTS & {*wrong} else "no linear layer has such a name"
+        raise ValueError(f"lora.targets = {wrong}: {rule}; there are {', '.join(sorted(known))}")
     for parent, name in targets:
         linear = getattr(parent, name)
         setattr(parent, name, LoraLinear(linear, rank=config.rank, alpha=config.alpha, dropout=config.dropout))

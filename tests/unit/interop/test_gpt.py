@@ -149,6 +149,8 @@ def test_a_tied_output_layer_may_be_missing_and_must_be_the_table() -> None:
     del tensors["lm_head.weight"]
     _, state, _ = gpt_from_hugging_face(config, tensors)
     assert torch.equal(state["lm_head.weight"], state["embedding.tokens.weight"])
+    other = {name: tensor for name, tensor in foreign("gpt2")[1].items() if name != "transformer.wte.weight"}
+    assert torch.equal(gpt_from_hugging_face(config, other)[1]["embedding.tokens.weight"], state["lm_head.weight"])
     del state["lm_head.weight"]
     assert "lm_head.weight" in gpt_to_hugging_face(OURS["gpt2"], state, vocab_size=VOCAB)[1]
     tensors["lm_head.weight"] = tensors["transformer.wte.weight"] + 1
