@@ -211,7 +211,7 @@ def write_marian_tokenizers(src: Tokenizer, tgt: Tokenizer, *, languages: tuple[
         assert isinstance(tokenizer.source, Adopted)
         files[name] = base64.b64decode(tokenizer.source.segmenter)
         files[FILES[2]] = json.dumps(tokenizer.source.numbers, ensure_ascii=False) + "\n"
-    settings = {"tokenizer_class": "MarianTokenizer", "source_lang": languages[0], "target_lang": languages[1]}
+    settings: Tree = {"tokenizer_class": "MarianTokenizer", "source_lang": languages[0], "target_lang": languages[1]}
     settings["split_special_tokens"] = True  # the name of a special piece in a text is ordinary text, as here
     specials = {"pad_token": tgt.ids.pad, "eos_token": tgt.ids.eos, "unk_token": tgt.ids.unk}
     settings |= {name: tgt.piece(index) for name, index in specials.items()}
@@ -221,6 +221,7 @@ def write_marian_tokenizers(src: Tokenizer, tgt: Tokenizer, *, languages: tuple[
 def whole_id(config: Tree, key: str) -> int:
     """Returns the id of a special piece from a ``config.json``; raises ModelError if ``key`` has no id."""
     index = config.get(key)
+    index = index[0] if isinstance(index, list) and len(index) == 1 else index
     if type(index) is not int or index < 0:
         raise ModelError(f"config.json: {key} = {index!r}: must be an id")
     return index

@@ -251,7 +251,7 @@ def _add_pieces(pipeline: hf.Tokenizer, folder: Path, settings: Tree, in_file: l
     """
     present = pipeline.get_added_tokens_decoder().values()
     known = {repr(piece) for piece in present}
-    new = [piece for piece in _beside(folder, settings, in_file) if repr(piece) not in known]
+    new = _beside(folder, settings, in_file)  # theirs adds all of them anew, which may change the flags of a piece
     names = {piece.content for piece in (*present, *new)}
     beside = len(new)
     new += [piece for piece in _named(settings) if piece.content not in names]
@@ -266,7 +266,7 @@ def _add_pieces(pipeline: hf.Tokenizer, folder: Path, settings: Tree, in_file: l
             raise ModelError(f"{str(folder)!r} adds the piece {text!r} as id {size}, the model has {vocab_size} rows")
         piece.special = piece.special or piece.content in special
         pipeline.add_tokens([piece])
-        changed = True
+        changed = changed or repr(piece) not in known
     return changed
 
 

@@ -79,7 +79,8 @@ def write_tokenizer(tokenizer: Tokenizer, *, template: Template, masks: bool = F
         tokenizer: ours, or an adopted one, which is written unchanged.
         template: the special pieces that its model expects around a text; models trained on several documents expect
             an end mark before it.
-        masks: whether the model reads ``[MASK]`` in a text as its mask; other special pieces are text, as here.
+        masks: whether the model reads the names of special pieces in a text as these pieces, ``[MASK]`` above all; for
+            other models they are ordinary text.
     """
     splits = True
     if isinstance(tokenizer.source, Adopted):
@@ -87,20 +88,11 @@ def write_tokenizer(tokenizer: Tokenizer, *, template: Template, masks: bool = F
     else:
         pieces, _ = specials_of(tokenizer.config.specials)
         content, names = _written(tokenizer, pieces, template), _names(tokenizer)
-    if masks and splits:  # their library then splits the names of all pieces that the file calls special
-        content = _not_special(content, tokenizer.ids.mask)
     settings: Tree = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, **names}
     if template == "segments":
         settings["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
-    settings["split_special_tokens"] = splits
+    settings["split_special_tokens"] = splits and not masks
     return {FILE: content, SETTINGS: json.dumps(settings, ensure_ascii=False, indent=2) + "\n"}
-
-
-def _not_special(content: str, index: int) -> str:
-    tree = json.loads(content)
-    for token in tree["added_tokens"]:
-        token["special"] = token["special"] and token["id"] != index
-    return json.dumps(tree, ensure_ascii=False)
 
 
 def _names(tokenizer: Tokenizer) -> dict[str, str]:

@@ -221,6 +221,11 @@ class Tokenizer:
         return self.source.ends if isinstance(self.source, Adopted) else ()
 
     @property
+    def splits(self) -> bool:
+        """Whether ``encode`` reads the name of a special piece as text; only adopted tokenizers may read the piece."""
+        return not isinstance(self.source, Adopted) or self.source.splits
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the saved file, in hexadecimal."""
         return hashlib.sha256(self._content()).hexdigest()

@@ -51,7 +51,7 @@ def test_only_the_small_product_learns() -> None:
 def test_what_cannot_be_adapted_is_named() -> None:
     model, _ = adapted()
     with pytest.raises(ValueError, match=r"lora.targets = \['nothing'\]: no linear layer has such a name; there are "):
-        add_lora(model, LoraConfig(targets=("q_proj", "nothing")))
+        add_lora(model, LoraConfig(targets=("k_proj", "nothing")))
     for tie in (True, False):  # the loss reads its weight, which may be the embedding table
         gpt = small_gpt(tie=tie)
         with pytest.raises(ValueError, match=r"lora.targets = \['lm_head'\]: an output layer is not adapted") as caught:

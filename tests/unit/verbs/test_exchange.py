@@ -326,9 +326,10 @@ def test_a_published_sentence_encoder_embeds_as_there(shared_data: Path, tmp_pat
     run, found = import_run(folder, tmp_path / "run")
     assert found.left == ("embeddings.position_ids",)
     model = MaskedModel.load(run)
-    assert model.tokenizer.encode_batch(texts) == AutoTokenizer.from_pretrained(folder)(
-        texts, add_special_tokens=False
-    )["input_ids"]
+    assert (
+        model.tokenizer.encode_batch(texts)
+        == AutoTokenizer.from_pretrained(folder)(texts, add_special_tokens=False)["input_ids"]
+    )
     vectors = torch.from_numpy(model.embed(texts))
     expected = library.SentenceTransformer(str(folder), device="cpu").encode(texts)
     assert_near(vectors, torch.from_numpy(expected), 1e-5)

@@ -43,6 +43,7 @@ def write_gpt(trained: LanguageModel, run: str) -> HuggingFaceFiles:
         bos_id=tokenizer.begin,
         pad_id=sizes.pad_id,
     )
-    words = {"bos_id": tokenizer.begin, "ends": tokenizer.ends, "max_length": trained.model.config.max_seq_len}
+    ids, begin, longest = tokenizer.ids, tokenizer.begin, trained.model.config.max_seq_len
+    settings = write_generation(ids, bos_id=begin, ends=tokenizer.ends, max_length=longest)
     files = write_tokenizer(tokenizer, template="begin" if trained.marks else "plain")
-    return config, tensors, {**files, **write_generation(tokenizer.ids, **words)}
+    return config, tensors, {**files, **settings}

@@ -1,5 +1,6 @@
 """A trained masked language model: loads a run, predicts masked pieces, and embeds texts."""
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ class MaskedModel:
         if mask == ABSENT:
             raise ModelError("tokenizer has no [MASK]: train it with tokenizer.specials = 'masked'")
         parted = [self._part(text) for text in texts]
-        rows = [self._row(parts, mask) for parts in parted]
+        rows = [self._row(self.tokenizer.piece(mask).join(parts)) for parts in parted]
         for text, row in zip(texts, rows, strict=True):
             self._check_length(text, row, "model.max_seq_len", self.recipe.model.max_seq_len)
         filled: list[Filled] = [Filled("", "", [])] * len(texts)
@@ -164,13 +165,23 @@ class MaskedModel:
         return vectors
 
     def _rows(self, texts: Sequence[str]) -> list[list[int]]:
-        """Returns the ids of texts; the name of the mask in a text is a mask, as in ``fill`` and in an export."""
-        rows, mask = self.tokenizer.encode_batch(texts), self.tokenizer.ids.mask
-        name = None if mask == ABSENT else self.tokenizer.piece(mask)
-        return [
-            self._row(text.split(name), mask) if name and name in text else row
-            for text, row in zip(texts, rows, strict=True)
-        ]
+        """Returns the ids of texts; the name of a special piece is that piece, as in ``fill`` and in an export."""
+        rows = self.tokenizer.encode_batch(texts)
+        if self.tokenizer.splits:
+            for number, text in enumerate(texts):
+                if self._names.search(text):
+                    rows[number] = self._row(text)
+        return rows
+
+    @functools.cached_property
+    def _special(self) -> dict[str, int]:
+        """The names of the special pieces, and their ids."""
+        return {self.tokenizer.piece(index): index for index in vars(self.tokenizer.ids).values() if index != ABSENT}
+
+    @functools.cached_property
+    def _names(self) -> re.Pattern[str]:
+        longest = sorted(self._special, key=len, reverse=True)
+        return re.compile(f"({'|'.join(map(re.escape, longest))})")
 
     def _part(self, text: str) -> list[str]:
         """Cuts a text at its masks."""
@@ -180,14 +191,17 @@ class MaskedModel:
             raise DataError(f"text {text[:40]!r}: has no [MASK], so there is nothing to fill")
         return parts
 
-    def _row(self, parts: list[str], mask: int) -> list[int]:
-        """Returns the ids of parts with a mask between them."""
-        last = len(parts) - 1
-        if self.tokenizer.config.kind != "char":  # where a space is a piece of its own
-            parts = [part.removesuffix(" ") if number < last else part for number, part in enumerate(parts)]
-        (row,) = self.tokenizer.encode_batch(parts[:1])
-        for ids in self.tokenizer.encode_batch(parts[1:], inside=True):
-            row += [mask, *ids]
+    def _row(self, text: str) -> list[int]:
+        """Returns the ids of a text and of the special pieces that it names."""
+        mask, parts, row = self.tokenizer.ids.mask, self._names.split(text), list[int]()
+        for number, part in enumerate(parts):
+            if number % 2:
+                row.append(self._special[part])
+                continue
+            after = self._special.get(parts[number + 1]) if number + 1 < len(parts) else None
+            takes_space = after == mask and self.tokenizer.config.kind != "char"  # where a space is a piece of its own
+            plain = part.removesuffix(" ") if takes_space else part
+            row += self.tokenizer.encode_batch([plain], inside=number > 0)[0]
         return row
 
     def _longest_embedded(self) -> tuple[str, int]:

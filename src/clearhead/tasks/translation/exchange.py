@@ -66,8 +66,8 @@ def write_marian(translator: Translator, run: str) -> HuggingFaceFiles:
     config, tensors = marian_to_hugging_face(
         translator.model.config, translator.model.state_dict(), vocab_size=tgt.vocab_size, ids=tgt.ids
     )
-    words = {"bos_id": tgt.ids.bos, "max_length": translator.model.config.max_seq_len, "start_id": tgt.ids.bos}
-    settings_of = write_generation(tgt.ids, **words)
+    longest = translator.model.config.max_seq_len
+    settings_of = write_generation(tgt.ids, bos_id=tgt.ids.bos, max_length=longest, start_id=tgt.ids.bos)
     if src is not tgt:
         spm = write_marian_tokenizers(src, tgt, languages=(recipe.src, recipe.tgt))
         return config, tensors, {**spm, **settings_of}
