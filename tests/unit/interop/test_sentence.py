@@ -118,3 +118,13 @@ def test_lengths_that_limit_nothing_are_left_out(tmp_path: Path) -> None:
     assert read_sentence(tmp_path, 32, 40, {}) is None
     limits = json.loads(write_sentence(EmbeddingConfig(), d_model=32, max_seq_len=40)["sentence_bert_config.json"])
     assert limits["max_seq_length"] == 40
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_that_was_trained_here(toy_masked_run: Path, tmp_path: Path) -> None:
+    """Its export gives the same vectors there, also of texts that spell special pieces."""
+    library = pytest.importorskip("sentence_transformers")
+    folder = export_run(toy_masked_run, tmp_path / "exported")
+    texts = [*TEXTS, "the river [SEP] froze", "</s>an [MASK] [MASK]apple <pad>", "<unk>"]
+    expected = library.SentenceTransformer(str(folder), device="cpu").encode(texts)
+    np.testing.assert_allclose(MaskedModel.load(toy_masked_run).embed(texts), expected, atol=1e-5)
