@@ -102,12 +102,12 @@ def read_model(folder: Path, *, src: str = "", tgt: str = "") -> tuple[AnyLearne
     task = _task_of_folder(folder, config)
     if (src or tgt) and task != "translation":
         raise UsageError(f"--src and --tgt: {str(folder)!r} has no translator")
-    if (folder / MODULES).is_file() and task != "masked":
+    family = family_of(task)
+    assert isinstance(family, LearnedFamily)
+    if (folder / MODULES).is_file() and not family.embeds:
         raise ModelError(
             f"{str(folder)!r} has {MODULES}: vectors of texts are made by a BERT without an output layer only"
         )
-    family = family_of(task)
-    assert isinstance(family, LearnedFamily)
     return family, family.read_folder(folder, config, src=src, tgt=tgt)
 
 
