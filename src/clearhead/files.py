@@ -59,15 +59,27 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: it is missing, or something else.
     """
+    tree = _json(path)
+    if not isinstance(tree, dict):
+        raise ModelError(f"{str(path)!r} is not a table")
+    return tree
+
+
+def read_json_list(path: Path) -> list[Any]:
+    """Reads a JSON list; raises as ``read_json`` does."""
+    items = _json(path)
+    if not isinstance(items, list):
+        raise ModelError(f"{str(path)!r} is not a list")
+    return items
+
+
+def _json(path: Path) -> Any:
     try:
-        tree = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except OSError as error:
         raise ModelError(f"{str(path)!r} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{str(path)!r} is not JSON: {error}") from error
-    if not isinstance(tree, dict):
-        raise ModelError(f"{str(path)!r} is not a table")
-    return tree
 
 
 def sync(path: Path) -> None:

@@ -58,7 +58,10 @@ ALSO = {
         "models/checks.py": SIZE,
         "tasks/warm_start.py": "learned positions alone end where their table does",
     },
-    "schedule": {"optim/build.py": DEFAULT},
+    "schedule": {
+        "optim/build.py": DEFAULT,
+        **dict.fromkeys(("nn/position.py", "interop/rope.py"), "linear scaling of rotary positions, a set of its own"),
+    },
     "optimizer": {},
 }
 

@@ -1,11 +1,14 @@
 """Parity: our GPT and Hugging Face's GPT-2 and Llama give the same logits and texts, in both directions."""
 
+import copy
+import json
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from clearhead.decode.rows import RowsDecoding
 from clearhead.interop.gpt import gpt_from_hugging_face, gpt_to_hugging_face
 from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.nn.layer import BlockConfig
@@ -31,6 +34,23 @@ MODELS = [
     ("llama", {"num_key_value_heads": 1, "tie_word_embeddings": True, "rms_norm_eps": 0.01}),
     ("llama", {"num_key_value_heads": 4, "attention_bias": True, "mlp_bias": True}),
     ("llama", {"rope_parameters": {"rope_type": "default", "rope_theta": 50.0}}),
+]
+YARN = {"factor": 4.0, "original_max_position_embeddings": 40}
+BANDS = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 40}
+ROPES: list[dict[str, Any]] = [
+    {},
+    {"rope_scaling": {"type": "linear", "factor": 4.0}},
+    {"rope_scaling": {"type": "dynamic", "factor": 4.0}},
+    {"rope_scaling": {"rope_type": "llama3", **BANDS}, "max_position_embeddings": 160},
+    {"rope_scaling": {"type": "yarn", **YARN}, "max_position_embeddings": 160},
+    {"rope_parameters": {"rope_type": "yarn", "factor": None, "original_max_position_embeddings": 20}},
+    {"rope_parameters": {"rope_type": "yarn", **YARN, "mscale": 1.0, "mscale_all_dim": 0.5, "truncate": False}},
+    {"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "attention_factor": 1.3, "beta_fast": 9, "beta_slow": 2}},
+    # what their library prefers where keys disagree
+    {"rope_scaling": {"type": "linear", "factor": 4.0}, "rope_parameters": {"rope_type": "default"}, "rope_theta": 9.0},
+    {"rope_scaling": {"type": "dynamic", "factor": 4.0}, "rope_parameters": {"rope_theta": 77.0}},
+    {"rope_parameters": {"rope_type": "llama3", "rope_theta": 77.0, **BANDS}, "rope_theta": 9.0}
+    | {"original_max_position_embeddings": 20, "max_position_embeddings": 160},
 ]
 OURS = [
     GPTConfig(d_model=32, d_ff=48, n_heads=4, n_layers=2, max_seq_len=40),
@@ -158,3 +178,46 @@ def test_greedy_continuation_with_the_cache(kind: str, words: dict[str, Any]) ->
     ours = greedy(ours_of(theirs), ids, mask, 20)
     assert torch.equal(ours, generated[:, -20:])
     assert len(set(ours.flatten().tolist())) > 2
+
+
+@pytest.mark.parametrize("words", ROPES, ids=lambda words: json.dumps(words)[:60])
+@torch.no_grad()
+def test_scaled_rotations_on_long_texts(words: dict[str, Any]) -> None:
+    """As long as the scaling allows: the logits of theirs, by cache and without, and again after the way back."""
+    raw = {"model_type": "llama", "vocab_size": VOCAB, **LLAMA, **words}
+    theirs = theirs_of("llama", copy.deepcopy(words))
+    config, tensors, _ = gpt_from_hugging_face(raw, theirs.state_dict())
+    ours = GPT(config, vocab_size=VOCAB).eval()
+    ours.load_state_dict(tensors)
+    length = config.max_seq_len
+    assert length == (160 if words and "null" not in json.dumps(words) else 40)
+    ids = torch.tensor(random_rows([length]))
+    expected = theirs(input_ids=ids, use_cache=False).logits
+    assert_near(ours(ids), expected, 1e-4)
+    again, _ = gpt_to_hugging_face(config, tensors, vocab_size=VOCAB)
+    assert gpt_from_hugging_face(again, theirs.state_dict())[0] == config
+    for name in ("rope_parameters", "rope_scaling"):  # each alone, as versions 5 and 4 read them
+        one = {key: value for key, value in again.items() if key not in {"rope_parameters", "rope_scaling"} - {name}}
+        assert_near(rebuilt(copy.deepcopy(one), theirs.state_dict())(ids, use_cache=False).logits, expected, 1e-4)
+
+
+@torch.no_grad()
+def test_a_dynamic_rotation_is_that_of_each_text_alone() -> None:
+    """Texts on both sides of the original length, piece by piece, backwards, and beside longer ones."""
+    theirs = theirs_of("llama", {"rope_scaling": {"type": "dynamic", "factor": 4.0}, "max_position_embeddings": 10})
+    ours, prompts = ours_of(theirs), random_rows([9, 25, 4])
+    alone = [ours(torch.tensor([prompt]))[0, -1] for prompt in prompts]
+    rows = RowsDecoding(ours, prompts)
+    assert_near(rows.logits, torch.stack(alone), TOLERANCE)
+    new = torch.tensor(random_rows([6, 6, 6]))
+    for column in new.unbind(1):
+        rows.advance(column)
+    longer = [torch.tensor([[*prompt, *pieces]]) for prompt, pieces in zip(prompts, new.tolist(), strict=True)]
+    assert_near(rows.logits, torch.stack([ours(ids)[0, -1] for ids in longer]), TOLERANCE)
+    rows.keep(torch.tensor([0]))  # 15 pieces, and then 10 and 11
+    rows.back(5)
+    assert_near(rows.advance(new[:1, 0]), ours(torch.cat([longer[0][:, :10], new[:1, :1]], 1))[:, -1], TOLERANCE)
+    cache = ours.new_cache(1)
+    ours(longer[2][:, :9], cache=cache)
+    with pytest.raises(ValueError, match="11 pieces with dynamic positions: beyond 10 compute all anew"):
+        ours(longer[2][:, :2], cache=cache)

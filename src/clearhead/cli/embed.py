@@ -29,7 +29,9 @@ LINES = 1024  # of stdin that are read before they are embedded
 @DEVICE
 @CHECKPOINT
 def command(run: Path, text: str | None, out: Path | None, **options: Any) -> None:
-    """Give TEXT, or each of stdin's lines, a vector: the mean of the states that the model in directory RUN has of it.
+    """Give TEXT, or each of stdin's lines, a vector of the states that the model in directory RUN has of it.
+
+    It is their mean; of a model from sentence-transformers what its folder says: mean, [CLS] or maximum, of length 1.
 
     --out writes an array [texts, features] of float32 for numpy.load; without it a text is a line of numbers between
     tabs, or with --json its text and its vector. A text without a vector gives an empty line, NaN in the array, and

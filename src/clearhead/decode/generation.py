@@ -1,6 +1,6 @@
 """Generation: a language model's texts piece by piece, in batches or with a smaller model that writes ahead."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -30,11 +30,13 @@ class Continuation:
     accepted: int = 0
     """How many of them stood."""
 
-    def take(self, piece: int, log_prob: float, *, eos_id: int, limit: int, stopped: Callable[[int], bool]) -> bool:
+    def take(
+        self, piece: int, log_prob: float, *, ends: Collection[int], limit: int, stopped: Callable[[int], bool]
+    ) -> bool:
         """Adds a piece; returns whether the text is over."""
         self.ids.append(piece)
         self.log_probs.append(log_prob)
-        if piece == eos_id:
+        if piece in ends:
             self.reason = "end"
         elif stopped(piece):
             self.reason = "stop"
@@ -79,7 +81,7 @@ def generate(
         pieces = choose(sampler.adjusted(logits, history), sampler.config, numbers)
         going = []
         for place, (row, *new) in enumerate(zip(rows, pieces.tolist(), _log_probs(logits, pieces), strict=True)):
-            if not texts[row].take(*new, eos_id=sampler.eos_id, limit=limits[row], stopped=stops[row]):
+            if not texts[row].take(*new, ends=sampler.marks, limit=limits[row], stopped=stops[row]):
                 going.append(place)
         if not going:
             break
@@ -130,7 +132,7 @@ def speculate(
         result.drafted, result.accepted = result.drafted + len(ahead), result.accepted + len(taken) - 1
         log_probs = _log_probs(logits[: len(taken)], torch.tensor(taken, device=logits.device))
         for piece, log_prob in zip(taken, log_probs, strict=True):
-            if result.take(piece, log_prob, eos_id=sampler.eos_id, limit=limit, stopped=stopped or _never):
+            if result.take(piece, log_prob, ends=sampler.marks, limit=limit, stopped=stopped or _never):
                 return result
         lost, last = len(ahead) - len(taken), taken[-1]
         reader.back(lost + 1)

@@ -91,7 +91,11 @@ class RowsDecoding:
             self._slide(full)
         self.ids = torch.cat([self.ids, ids], dim=1)
         self.lengths = [length + ids.shape[1] for length in self.lengths]
-        logits: Tensor = self.model.lm_head(self.model.hidden(ids, mask=self._mask(), cache=self.cache))
+        if max(self.lengths) > self.model.cache_limit:  # all of the text changes with each piece
+            states = self._anew()[:, -ids.shape[1] :]
+        else:
+            states = self.model.hidden(ids, mask=self._mask(), cache=self.cache)
+        logits: Tensor = self.model.lm_head(states)
         self.logits = logits[:, -1]
         return logits
 
@@ -102,9 +106,13 @@ class RowsDecoding:
 
     def back(self, count: int) -> None:
         """See ``TextRows``."""
+        beyond = max(self.lengths) > self.model.cache_limit
         self.ids = self.ids[:, : self.ids.shape[1] - count]
         self.lengths = [length - count for length in self.lengths]
-        self.cache.length -= count
+        if beyond:
+            self._anew()
+        else:
+            self.cache.length -= count
 
     def reorder(self, rows: Rows) -> None:
         """See ``TextRows``."""
@@ -117,6 +125,11 @@ class RowsDecoding:
         self.lengths = [self.lengths[row] for row in rows.tolist()]
         self.cache.keep(rows, rows)
         self._trim()
+
+    def _anew(self) -> Float[Tensor, "rows columns d_model"]:
+        """Fills a new cache with the whole text; returns the states."""
+        self.cache = self.model.new_cache(*self.ids.shape)
+        return self.model.hidden(self.ids, mask=self._mask(), cache=self.cache)
 
     def _slide(self, full: list[int]) -> None:
         kept, columns = self.context // 2, self.ids.shape[1]

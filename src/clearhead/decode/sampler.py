@@ -26,12 +26,22 @@ class Sampler:
     """Pieces that never come."""
     min_length: int = 0
     """Generated pieces before ``eos_id`` may come."""
+    ends: tuple[int, ...] = ()
+    """Further pieces that end a text, as some published models have them."""
     avoided: Automaton | None = None
     """Recognises phrases that never come, as ``avoid`` says; a prompt may contain them."""
+
+    @property
+    def marks(self) -> frozenset[int]:
+        """All pieces that end a text."""
+        return frozenset((self.eos_id, *self.ends))
 
     def adjusted(self, logits: Logits, history: History) -> Logits:
         """Returns logits of the next piece after penalties and bans; raises as ``adjust``."""
         logits = logits.index_fill(1, history.ids.new_tensor(self.forbidden), OFF)
+        if self.ends and self.min_length:
+            early = history.lengths - history.prompts < self.min_length
+            logits[:, list(self.ends)] = logits[:, list(self.ends)].masked_fill(early[:, None], OFF)
         logits = adjust(logits, history, self.config, eos_id=self.eos_id, min_length=self.min_length)
         if self.avoided is None:
             return logits
@@ -51,13 +61,17 @@ class Sampler:
             begins = [texts[sentence] for sentence in sentences.tolist() for _ in range(ids.shape[1])]
             whole = [begin + row for begin, row in zip(begins, ids.flatten(0, 1).tolist(), strict=True)]
             history = history_of(whole, [len(begin) for begin in begins], device=scores.device)
-            scores.copy_(self.adjusted(scores.flatten(0, 1), history).view_as(scores))
+            adjusted = self.adjusted(scores.flatten(0, 1), history)
+            if self.ends:  # the search knows one end mark, which gets the score of the best
+                adjusted[:, self.eos_id] = adjusted[:, sorted(self.marks)].amax(dim=1)
+                adjusted[:, list(self.ends)] = OFF
+            scores.copy_(adjusted.view_as(scores))
 
         return rule
 
     def text(self, prompt: Sequence[int]) -> list[int]:
         """Returns the prompt without end marks."""
-        return [piece for piece in prompt if piece != self.eos_id]
+        return [piece for piece in prompt if piece not in self.marks]
 
     def _ends(self, history: History) -> list[list[int]]:
         """The last pieces of each row, at least as many as a phrase can have: each spells one of its bytes or more."""

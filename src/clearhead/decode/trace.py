@@ -1,6 +1,6 @@
 """Greedy decoding written down step by step: input, distribution, choice, and what the cache moved."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
@@ -90,7 +90,7 @@ def trace_greedy(
     begin: Sequence[int],
     *,
     limit: int,
-    eos_id: int,
+    ends: Collection[int],
     forbidden: list[int],
     top: int = 5,
     meter: MakeMeter | None = None,
@@ -101,13 +101,13 @@ def trace_greedy(
         reader: that has read nothing yet; a translation's takes pieces one by one.
         begin: what the text begins with, read in the first step: the begin mark, or a prompt.
         limit: most pieces, end mark included.
-        eos_id: what ends the text.
+        ends: the pieces that end the text.
         forbidden: pieces that are never chosen.
         top: how many of the most probable pieces to record.
         meter: makes a meter for the bytes of a step; used for a K-V cache only.
     """
     ids, new, steps = list(begin), list(begin), list[TraceStep]()
-    while len(steps) < limit and (not steps or steps[-1].chosen != eos_id):
+    while len(steps) < limit and (not steps or steps[-1].chosen not in ends):
         gauge = meter(reader.cache) if meter and isinstance(reader.cache, KVCache) else None
         with gauge or nullcontext():
             logits = reader.read(new)

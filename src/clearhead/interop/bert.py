@@ -138,6 +138,8 @@ def bert_from_hugging_face(
     theirs = {name: tensors[old] for name, old in file_names.items() if not name.endswith(_CONSTANTS)}
     stem = _STEM if any(name.startswith(_STEM) for name in theirs) else ""
     file_kind = _kind_of(config, theirs, stem)
+    if _OUTPUT in theirs:
+        theirs.setdefault(stem + TABLE, theirs[_OUTPUT])
     our_kind = kind or file_kind
     labels, trained = _labels(config, file_kind, our_kind, n_labels)
     blank = _blank(our_kind, ours, vocab_size, len(labels))

@@ -70,6 +70,7 @@ def write_folder(folder: Path, config: Tree, tensors: Mapping[str, Tensor], file
         folder.mkdir(parents=True, exist_ok=True)
         save_file(unique, folder / WEIGHT_FILES[0], metadata={"format": "pt"})
         for name, content in {CONFIG: json.dumps(config, indent=2) + "\n", **files}.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
     except (OSError, SafetensorError) as error:
         raise DataError(f"{str(folder)!r} cannot be written: {error}") from error

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from clearhead.config import Tree, parse
 from clearhead.errors import ModelError, UsageError
+from clearhead.interop.rope import read_rope, write_rope
 from clearhead.interop.spelling import (
     ACTIVATIONS,
     THEIR_ACTIVATIONS,
@@ -148,7 +149,7 @@ def gpt_to_hugging_face(
     *,
     vocab_size: int,
     bos_id: int | None = None,
-    eos_id: int | None = None,
+    eos_id: int | list[int] | None = None,
     pad_id: int | None = None,
 ) -> tuple[Tree, Tensors]:
     """Converts our GPT to a Llama if its positions are rotary, else to a GPT-2.
@@ -158,7 +159,7 @@ def gpt_to_hugging_face(
         tensors: our ``state_dict``; a tied output layer may be missing, as in a checkpoint.
         vocab_size: pieces of the vocabulary.
         bos_id: the piece that begins a text, or None.
-        eos_id: the piece that ends a text, or None.
+        eos_id: the piece that ends a text, several such, or None.
         pad_id: padding, or None.
 
     Returns:
@@ -175,8 +176,7 @@ def gpt_to_hugging_face(
         tree["activation_function"] = THEIR_ACTIVATIONS[config.block.activation]
         tree["embd_pdrop"] = config.dropout if config.embed_dropout is None else config.embed_dropout
     else:
-        rope = {"rope_type": "default", "rope_theta": config.rotary_theta}
-        tree |= {"num_key_value_heads": kv_heads, "rope_parameters": rope, "mlp_bias": config.block.bias}
+        tree |= {"num_key_value_heads": kv_heads, "mlp_bias": config.block.bias, **write_rope(config)}
     state = dict(tensors)
     if config.tie:
         tie(state, head=_HEAD, table=_TABLE)
@@ -192,14 +192,11 @@ def _our_config(family: Spelling, config: Tree) -> GPTConfig:
         values["activation_function"] = ACTIVATIONS[values["activation_function"]]
         if values["n_inner"] is None and isinstance(values.get("n_embd"), int):
             values["n_inner"] = 4 * values["n_embd"]
-    else:  # transformers 5 has the whole rotation in rope_parameters, older versions in rope_theta and rope_scaling
-        key = "rope_parameters" if values.get("rope_parameters") else "rope_scaling"
-        rope = values.get(key) or {}
-        demand(rope, {"rope_type": ("default",), "type": ("default",)}, f"config.json: {key}.")
-        values["rope_theta"] = rope.get("rope_theta", values["rope_theta"])
+    else:
         demand(values, {"mlp_bias": (values["attention_bias"],)}, "config.json: ")
     try:  # a dropout rate that theirs lacks is 0
-        ours = parse(GPTConfig, {"dropout": 0.0} | family.read(values), source="config.json")
+        tree = {"dropout": 0.0} | family.read(values) | (read_rope(values) if family is LLAMA else {})
+        ours = parse(GPTConfig, tree, source="config.json")
     except UsageError as error:
         raise ModelError(str(error)) from error
     demand(values, {"head_dim": (None, ours.d_model // ours.n_heads)}, "config.json: ")

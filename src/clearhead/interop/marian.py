@@ -13,8 +13,8 @@ from torch import Tensor
 from clearhead.config import Tree, parse
 from clearhead.errors import ModelError, UsageError
 from clearhead.files import read_json
+from clearhead.interop.published import SETTINGS, added_names
 from clearhead.interop.spelling import ACTIVATIONS, THEIR_ACTIVATIONS, Rules, Tensors, check, demand, tie, whole_number
-from clearhead.interop.tokenizer import SETTINGS
 from clearhead.models.transformer import Transformer, TransformerConfig
 from clearhead.text.adopted import Adopted
 from clearhead.text.special import SpecialIds
@@ -183,6 +183,9 @@ def read_marian_tokenizers(folder: Path, config: Tree, vocab_size: int) -> tuple
             raise ModelError(
                 f"{str(folder)!r}: vocab.json has the language code {piece!r}: a model of two languages is needed"
             )
+    for piece in added_names(folder):
+        if piece not in numbers:
+            raise ModelError(f"{str(folder)!r} adds the piece {piece!r}: must be in vocab.json")
     if "<unk>" not in numbers:
         raise ModelError(f"{str(folder)!r}: vocab.json has no <unk>")
     ids = SpecialIds(**{role: whole_id(config, key) for role, key in MARKS.items()}, unk=numbers["<unk>"])
@@ -208,7 +211,8 @@ def write_marian_tokenizers(src: Tokenizer, tgt: Tokenizer, *, languages: tuple[
         assert isinstance(tokenizer.source, Adopted)
         files[name] = base64.b64decode(tokenizer.source.segmenter)
         files[FILES[2]] = json.dumps(tokenizer.source.numbers, ensure_ascii=False) + "\n"
-    settings = {"tokenizer_class": "MarianTokenizer", "source_lang": languages[0], "target_lang": languages[1]}
+    settings: Tree = {"tokenizer_class": "MarianTokenizer", "source_lang": languages[0], "target_lang": languages[1]}
+    settings["split_special_tokens"] = True  # the name of a special piece in a text is ordinary text, as here
     specials = {"pad_token": tgt.ids.pad, "eos_token": tgt.ids.eos, "unk_token": tgt.ids.unk}
     settings |= {name: tgt.piece(index) for name, index in specials.items()}
     return {**files, SETTINGS: json.dumps(settings, ensure_ascii=False, indent=2) + "\n"}
@@ -217,6 +221,7 @@ def write_marian_tokenizers(src: Tokenizer, tgt: Tokenizer, *, languages: tuple[
 def whole_id(config: Tree, key: str) -> int:
     """Returns the id of a special piece from a ``config.json``; raises ModelError if ``key`` has no id."""
     index = config.get(key)
+    index = index[0] if isinstance(index, list) and len(index) == 1 else index
     if type(index) is not int or index < 0:
         raise ModelError(f"config.json: {key} = {index!r}: must be an id")
     return index

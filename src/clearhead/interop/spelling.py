@@ -134,11 +134,13 @@ def check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None
 
 
 def tie(tensors: Tensors, *, head: str, table: str) -> None:
-    """Adds the tied output layer ``head``, which is the same tensor as ``table``, unless it is there already.
+    """Adds the one of a tied pair, the output layer ``head`` and the ``table``, that is not there.
 
     Raises:
-        ModelError: it is there and differs from ``table``.
+        ModelError: both are there and differ.
     """
+    if head in tensors:
+        tensors.setdefault(table, tensors[head])
     if table in tensors and not torch.equal(tensors.setdefault(head, tensors[table]), tensors[table]):
         raise ModelError(f"tensor {head!r} differs from {table!r}, to which the config ties it")
 

@@ -5,24 +5,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tokenizers as hf
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, decoders, normalizers, processors
 
 from clearhead.config import Tree
 from clearhead.errors import ModelError
-from clearhead.files import read_json
+from clearhead.interop.generation import ends_of
+from clearhead.interop.published import FILE, ROLES, SETTINGS, name_of, read_published
 from clearhead.text.adopted import Adopted
 from clearhead.text.normalize import HALF_WIDTH
-from clearhead.text.pipeline import SPACE, build
+from clearhead.text.pipeline import CONTINUATION, NO_PREFIX, NO_SPACE, SPACE, build
 from clearhead.text.special import ABSENT, SpecialIds, specials_of
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
-FILE, SETTINGS, NAMES = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
-ROLES = ("pad", "bos", "eos", "unk", "cls", "sep", "mask")
 Template = Literal["plain", "begin", "end", "segments"]
 """Special pieces that their tokenizer adds to a text: none, a mark before it, a mark after it, or BERT's ``[CLS] A
 [SEP] B [SEP]``."""
-# names that the files of the first BERTs leave out, since the class of their tokenizer has them
-BERT_NAMES = {f"{role}_token": f"[{role.upper()}]" for role in ("pad", "unk", "cls", "sep", "mask")}
 
 
 def read_tokenizer(folder: Path, config: Tree, vocab_size: int) -> Tokenizer:
@@ -36,42 +33,65 @@ def read_tokenizer(folder: Path, config: Tree, vocab_size: int) -> Tokenizer:
     Raises:
         ModelError: there is no tokenizer, it has unknown parts, or it does not fit the model.
     """
-    settings: Tree = dict(BERT_NAMES) if config.get("model_type") == "bert" else {}
-    for name in (NAMES, SETTINGS):
-        settings |= read_json(folder / name) if (folder / name).is_file() else {}
-    content = _content(folder, settings)
+    content, settings, splits = read_published(folder, config, vocab_size)
     blank = Adopted(content, SpecialIds(*[ABSENT] * len(ROLES)), begin=0, begins=False, vocab_size=vocab_size)
     try:
         pipeline = blank.build().pipeline
     except ValueError as error:
         raise ModelError(f"{str(folder)!r}: {error}") from error
     ids = {role: _id_of(role, settings, config, pipeline) for role in ROLES}
+    ends = ends_of(folder, config, vocab_size)
     ids["eos"] = next((ids[role] for role in ("eos", "sep", "bos") if ids[role] != ABSENT), ABSENT)
+    if ends and ids["eos"] not in ends:  # what ends a text is what their generation says
+        ids["eos"] = ends[0]
     for role in ("pad", "bos"):  # a piece with two roles is the end mark, which is part of texts and is trained
         ids[role] = ABSENT if ids[role] == ids["eos"] else ids[role]
     template_start = _template_start(pipeline)
     begin = next((index for index in (*template_start[:1], ids["bos"], ids["eos"]) if index != ABSENT), 0)
-    return Tokenizer.adopt(Adopted(content, SpecialIds(**ids), begin, bool(template_start), vocab_size))
+    special, further = SpecialIds(**ids), tuple(index for index in ends if index != ids["eos"])
+    adopted = Adopted(content, special, begin, bool(template_start), vocab_size, splits=splits, ends=further)
+    return Tokenizer.adopt(adopted)
 
 
-def write_tokenizer(tokenizer: Tokenizer, *, template: Template) -> dict[str, str]:
+def check_template(tokenizer: Tokenizer, template: Literal["begin", "segments"], folder: str) -> None:
+    """Checks that their tokenizer puts around a text what our model of this kind reads there.
+
+    Raises:
+        ModelError: it puts another piece there, or none.
+    """
+    assert isinstance(tokenizer.source, Adopted)
+    pipeline, ids = tokenizer.source.build().pipeline, tokenizer.ids
+    plain = pipeline.encode("a", add_special_tokens=False).ids
+    if template == "begin":
+        full, wanted = pipeline.encode("a").ids, [tokenizer.begin] * tokenizer.begins + plain
+        rule = "must put one piece before a text at most, and none behind it"
+    else:
+        full, wanted = pipeline.encode("a", "a").ids, [ids.cls, *plain, ids.sep, *plain, ids.sep]
+        rule = "must put [CLS] before a text and [SEP] behind it and behind a second one"
+    if full != wanted:
+        raise ModelError(f"{folder!r}: tokenizer.json: post_processor: {rule}")
+
+
+def write_tokenizer(tokenizer: Tokenizer, *, template: Template, masks: bool = False) -> dict[str, str]:
     """Returns files with which Hugging Face's fast tokenizer gives the same ids: file name -> content.
 
     Args:
         tokenizer: ours, or an adopted one, which is written unchanged.
         template: the special pieces that its model expects around a text; models trained on several documents expect
             an end mark before it.
+        masks: whether the model reads the names of special pieces in a text as these pieces, ``[MASK]`` above all; for
+            other models they are ordinary text.
     """
+    splits = True
     if isinstance(tokenizer.source, Adopted):
-        content, names = tokenizer.source.content, _names(tokenizer)
+        content, names, splits = tokenizer.source.content, _names(tokenizer), tokenizer.source.splits
     else:
         pieces, _ = specials_of(tokenizer.config.specials)
         content, names = _written(tokenizer, pieces, template), _names(tokenizer)
     settings: Tree = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, **names}
     if template == "segments":
         settings["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
-    # the name of a special piece in a text is ordinary text, except for masked models, which must see [MASK]
-    settings["split_special_tokens"] = template != "segments"
+    settings["split_special_tokens"] = splits and not masks
     return {FILE: content, SETTINGS: json.dumps(settings, ensure_ascii=False, indent=2) + "\n"}
 
 
@@ -81,47 +101,8 @@ def _names(tokenizer: Tokenizer) -> dict[str, str]:
     return {f"{role}_token": prefix + tokenizer.piece(index) for role, index in ids.items() if index != ABSENT}
 
 
-def _content(folder: Path, settings: Tree) -> str:
-    """Returns the ``tokenizer.json`` of a folder, or makes one from the files of older models."""
-    try:
-        if (folder / FILE).is_file():
-            return (folder / FILE).read_text(encoding="utf-8")
-        if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-            model: Any = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
-            pipeline = hf.Tokenizer(model)
-            pipeline.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=bool(settings.get("add_prefix_space")))
-            pipeline.decoder = decoders.ByteLevel()
-        elif (folder / "vocab.txt").is_file():
-            lower = bool(settings.get("do_lower_case", True))
-            model = models.WordPiece.from_file(str(folder / "vocab.txt"), unk_token=_name("unk", settings) or "[UNK]")
-            pipeline = hf.Tokenizer(model)
-            pipeline.normalizer = normalizers.BertNormalizer(
-                lowercase=lower, strip_accents=settings.get("strip_accents")
-            )
-            pipeline.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-            pipeline.decoder = decoders.WordPiece()
-        else:
-            raise ModelError(
-                f"{str(folder)!r} has no tokenizer: {FILE}, vocab.json with merges.txt, or vocab.txt is needed"
-            )
-    except ModelError:
-        raise
-    except Exception as error:  # the tokenizers library raises plain Exception
-        raise ModelError(f"{str(folder)!r}: the tokenizer's files cannot be read: {error}") from error
-    names = {name for role in ROLES if (name := _name(role, settings)) and pipeline.token_to_id(name) is not None}
-    pipeline.add_special_tokens(sorted(names))
-    return str(pipeline.to_str())
-
-
-def _name(role: str, settings: Tree) -> str | None:
-    """Returns the name of a special piece; the settings have it as a string or under the key ``content``."""
-    name = settings.get(f"{role}_token")
-    name = name.get("content") if isinstance(name, dict) else name
-    return name if isinstance(name, str) else None
-
-
 def _id_of(role: str, settings: Tree, config: Tree, pipeline: hf.Tokenizer) -> int:
-    name = _name(role, settings)
+    name = name_of(role, settings)
     if name is not None and (index := pipeline.token_to_id(name)) is not None:
         return int(index)
     index = config.get(f"{role}_token_id")
@@ -151,8 +132,10 @@ def _written(tokenizer: Tokenizer, specials: tuple[str, ...], template: Template
             pipeline.decoder = decoders.ByteLevel()
         case "char":
             pipeline.decoder = decoders.Fuse()
-        case "wordpiece":
-            pipeline.decoder = decoders.WordPiece()
+        case "wordpiece":  # their own decoder would write don ' t
+            joined = [decoders.WordPiece(CONTINUATION, cleanup=False), decoders.Fuse()]
+            tidied = [decoders.Replace(Regex(pattern), "") for pattern in (NO_PREFIX, NO_SPACE)]
+            pipeline.decoder = decoders.Sequence([*joined, *tidied])
         case "bpe" | "unigram":
             parts = [decoders.Replace(SPACE, " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
             pipeline.decoder = decoders.Sequence(parts)

@@ -1,9 +1,9 @@
 """The decoder-only Transformer: GPT-2 (Radford et al. 2019) and, with another config, Llama."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -15,7 +15,7 @@ from clearhead.nn.init import initialize_normal
 from clearhead.nn.layer import BlockConfig, CausalLayer, Rate, final_norm
 from clearhead.nn.mask import AttendMask, causal_padding_mask, document_mask, padding_mask, positions_of, with_bias
 from clearhead.nn.norm import build_norm
-from clearhead.nn.position import PositionName, build_score_bias
+from clearhead.nn.position import PositionConfig, build_score_bias
 
 Size = Annotated[int, Ge(1)]
 Ids = Int[Tensor, "batch seq"]
@@ -30,7 +30,7 @@ def gpt_block() -> BlockConfig:
 
 
 @dataclass(frozen=True)
-class GPTConfig:
+class GPTConfig(PositionConfig):
     """Sizes and parts of a decoder-only model."""
 
     d_model: Size = 384
@@ -49,10 +49,6 @@ class GPTConfig:
     """Dropout on the residual branches."""
     embed_dropout: Rate | None = None
     """Dropout on the embeddings; unset means ``dropout``."""
-    position: PositionName = "learned"
-    """What tells the model where a piece stands."""
-    rotary_theta: Annotated[float, Gt(0.0)] = 10000.0
-    """Base of the rotation rates of rotary positions."""
     tie: bool = True
     """Whether the output layer shares the embedding table."""
     block: BlockConfig = field(default_factory=gpt_block)
@@ -60,6 +56,10 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         check_sizes(self)
+        if self.rotary_scaling is not None and self.position != "rotary":
+            raise ValueError(f"model.rotary_scaling: needs model.position = 'rotary', not {self.position!r}")
+        if self.rotary_scaling is not None and self.rotary_scaling.kind == "yarn" and self.rotary_theta <= 1:
+            raise ValueError(f"model.rotary_theta = {self.rotary_theta}: must be above 1 with yarn")
         if not build_norm(self.block.norm, 1, groups=1).position_wise:
             raise ValueError(
                 f"model.block.norm = {self.block.norm!r}: looks at other positions, so a GPT could not use its cache"
@@ -88,7 +88,8 @@ class GPT(nn.Module):
             scale=False,
         )
         self.score_bias = build_score_bias(config.position, config.n_heads)
-        self.layers = build_layers(CausalLayer, config, config.n_layers, rotary_theta=config.rotary_theta)
+        words: dict[str, Any] = {"rotary_theta": config.rotary_theta, "rotary_scaling": config.rotary_scaling}
+        self.layers = build_layers(CausalLayer, config, config.n_layers, **words)
         self.norm = final_norm(config.block, config.d_model, causal=True)
         self.lm_head = nn.Linear(config.d_model, vocab_size, bias=config.block.bias == "all")
         if config.tie:
@@ -97,8 +98,15 @@ class GPT(nn.Module):
 
     @property
     def needs_mask(self) -> bool:
-        """Whether padding on the right must be said in training: some norm has statistics over positions."""
-        return self.config.block.norm == "batch"
+        """Whether padding on the right must be said in training: other positions count, in a norm or as the length."""
+        return self.config.block.norm == "batch" or self.cache_limit < self.config.max_seq_len
+
+    @property
+    def cache_limit(self) -> int:
+        """The longest text that can go on from a cache; a longer one is computed anew, see ``DynamicRotary``."""
+        scaling, limit = self.config.rotary_scaling, self.config.max_seq_len
+        dynamic = scaling is not None and scaling.kind == "dynamic"
+        return min(limit, scaling.original_max_seq_len or limit) if scaling and dynamic else limit
 
     def hidden(
         self,
@@ -115,6 +123,7 @@ class GPT(nn.Module):
         self.check_length(mask)
         start, seq = (0 if cache is None else cache.length), ids.shape[1]
         if cache is not None:
+            self._check_cache(cache, seq, mask)
             cache.reserve(seq)
         if mask is not None and positions is None:
             positions = positions_of(mask)[:, -seq:]
@@ -161,6 +170,14 @@ class GPT(nn.Module):
         limit = self.config.max_seq_len
         if mask is not None and mask.shape[1] > limit and (longest := int(mask.sum(1).max())) > limit:
             raise ValueError(f"a sequence of {longest} pieces: must be at most max_seq_len = {limit}")
+
+    def _check_cache(self, cache: KVCache, seq: int, mask: KeyMask) -> None:
+        """Raises ValueError if the text in ``cache`` has to be computed anew to become longer."""
+        end = cache.length + seq
+        if cache.length and end > self.cache_limit < self.config.max_seq_len:
+            longest = end if mask is None else int(mask.sum(1).max())
+            if longest > self.cache_limit:
+                raise ValueError(f"{longest} pieces with dynamic positions: beyond {self.cache_limit} compute all anew")
 
     def new_cache(self, rows: int, capacity: int = 64) -> KVCache:
         """Returns an empty cache for ``rows`` sequences."""

@@ -4,10 +4,17 @@ from torch import nn
 
 from clearhead.models.checks import Sizes
 from clearhead.nn.layer import Layer
-from clearhead.nn.position import build_rotary
+from clearhead.nn.position import RotaryScalingConfig, build_rotary
 
 
-def build_layers(kind: type[Layer], config: Sizes, n_layers: int, *, rotary_theta: float = 10000.0) -> nn.ModuleList:
+def build_layers(
+    kind: type[Layer],
+    config: Sizes,
+    n_layers: int,
+    *,
+    rotary_theta: float = 10000.0,
+    rotary_scaling: RotaryScalingConfig | None = None,
+) -> nn.ModuleList:
     """Builds the layers of a stack; the rate at which a sequence skips one rises with depth.
 
     Args:
@@ -15,8 +22,10 @@ def build_layers(kind: type[Layer], config: Sizes, n_layers: int, *, rotary_thet
         config: sizes and parts.
         n_layers: how many there are.
         rotary_theta: base of the rates, for rotary positions; all layers share one rotation.
+        rotary_scaling: how the rates are lowered; None: not at all.
     """
-    rotary = build_rotary(config.position, config.d_model // config.n_heads, config.max_seq_len, theta=rotary_theta)
+    head_dim = config.d_model // config.n_heads
+    rotary = build_rotary(config.position, head_dim, config.max_seq_len, theta=rotary_theta, scaling=rotary_scaling)
     return nn.ModuleList(
         kind(
             config.d_model,

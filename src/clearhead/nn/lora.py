@@ -57,6 +57,9 @@ class LoraLinear(nn.Module):
         return self.linear
 
 
+_OUTPUTS = {"lm_head"}
+
+
 def add_lora(model: nn.Module, config: LoraConfig) -> int:
     """Freezes ``model`` and adapts those of its linear layers that ``config.targets`` names.
 
@@ -64,13 +67,15 @@ def add_lora(model: nn.Module, config: LoraConfig) -> int:
         The number of layers adapted.
 
     Raises:
-        ValueError: no layer has such a name.
+        ValueError: a name is that of no layer, or of an output layer, whose weight the loss reads and which may be the
+            embedding table.
     """
     model.requires_grad_(False)
     targets = [(parent, name) for parent, name in _linears(model) if name in config.targets]
-    if not targets:
-        known = ", ".join(sorted({name for _, name in _linears(model)}))
-        raise ValueError(f"lora.targets = {list(config.targets)}: no linear layer has such a name; there are {known}")
+    known = {name for _, name in _linears(model)} - _OUTPUTS
+    if wrong := [name for name in config.targets if name not in known]:
+        rule = "an output layer is not adapted" if _OUTPUTS & {*wrong} else "no linear layer has such a name"
+        raise ValueError(f"lora.targets = {wrong}: {rule}; there are {', '.join(sorted(known))}")
     for parent, name in targets:
         linear = getattr(parent, name)
         setattr(parent, name, LoraLinear(linear, rank=config.rank, alpha=config.alpha, dropout=config.dropout))

@@ -1,15 +1,66 @@
 """Positions: sinusoidal and learned tables, added to the embeddings; rotary and ALiBi, applied in attention."""
 
 import math
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Gt
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 PositionName = Literal["sinusoidal", "learned", "rotary", "alibi", "none"]
 """Each acts in one of three places, on embeddings, on queries and keys, or on attention scores, and each place has its
 ``build_`` function below. Every model calls all three, so that a new word is wired here for all of them."""
+RotaryScalingName = Literal["linear", "dynamic", "llama3", "yarn"]
+"""How the rotation rates are lowered for texts longer than those of pretraining; see ``RotaryScalingConfig``."""
+
+
+@dataclass(frozen=True)
+class RotaryScalingConfig:
+    """How rotation is slowed down, so that a model reads longer texts than it was pretrained on."""
+
+    kind: RotaryScalingName = "linear"
+    """linear: all rates divided by ``factor`` (Chen et al. 2023, arXiv:2306.15595); dynamic: a larger base, which grows
+    with the text beyond ``original_max_seq_len``; llama3 and yarn (Peng et al. 2023, arXiv:2309.00071): slow rates are
+    divided by ``factor`` and fast ones kept."""
+    factor: Annotated[float, Ge(1.0)] = 1.0
+    """By how much longer texts become."""
+    original_max_seq_len: Annotated[int, Ge(1)] | None = None
+    """Context length of pretraining; unset means ``max_seq_len``."""
+    low_freq_factor: Annotated[float, Gt(0.0)] = 1.0
+    """llama3: a rate that turns less often than this in the original length is divided by ``factor``."""
+    high_freq_factor: Annotated[float, Gt(0.0)] = 4.0
+    """llama3: a rate that turns more often than this in the original length is kept."""
+    beta_fast: Annotated[float, Gt(0.0)] = 32.0
+    """yarn: a rate that turns more often than this in the original length is kept."""
+    beta_slow: Annotated[float, Gt(0.0)] = 1.0
+    """yarn: a rate that turns less often than this in the original length is divided by ``factor``."""
+    attention_factor: Annotated[float, Ge(0.0)] | None = None
+    """yarn: factor of the rotated queries and keys; unset means 0.1 ln(factor) + 1."""
+    mscale: float | None = None
+    """yarn: with ``mscale_all_dim``, takes the place of the 0.1 in that formula, divided by 10."""
+    mscale_all_dim: float | None = None
+    """yarn: the same for the formula's value by which the first is divided."""
+    truncate: bool = True
+    """yarn: whether the borders between fast and slow are rounded to whole features."""
+
+    def __post_init__(self) -> None:
+        if self.high_freq_factor <= self.low_freq_factor:
+            low = self.low_freq_factor
+            raise ValueError(f"high_freq_factor = {self.high_freq_factor}: must be above low_freq_factor = {low}")
+
+
+@dataclass(frozen=True)
+class PositionConfig:
+    """What tells a decoder-only model where a piece stands."""
+
+    position: PositionName = "learned"
+    """What tells the model where a piece stands."""
+    rotary_theta: Annotated[float, Gt(0.0)] = 10000.0
+    """Base of the rotation rates of rotary positions."""
+    rotary_scaling: RotaryScalingConfig | None = None
+    """Slows rotary positions down, so that the model reads longer texts than it was pretrained on; unset: not."""
 
 
 def sinusoidal_table(max_seq_len: int, d_model: int) -> Float[Tensor, "max_seq_len d_model"]:
@@ -61,19 +112,28 @@ class Rotary(nn.Module):
         head_dim: features of a head, even.
         max_seq_len: number of positions.
         theta: the base of the rotation rates.
+        scaling: how the rates are lowered; None: not at all. ``dynamic`` leaves them as they are here.
     """
 
     cos: Tensor
     sin: Tensor
 
-    def __init__(self, head_dim: int, max_seq_len: int, *, theta: float = 10000.0) -> None:
+    def __init__(
+        self,
+        head_dim: int,
+        max_seq_len: int,
+        *,
+        theta: float = 10000.0,
+        scaling: RotaryScalingConfig | None = None,
+    ) -> None:
         super().__init__()
         if head_dim % 2:
             raise ValueError(f"head_dim = {head_dim}: rotary positions need an even number")
         rates = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+        rates, gain = _scaled(rates, theta, scaling, max_seq_len)
         angles = torch.outer(torch.arange(max_seq_len, dtype=torch.float64), rates).repeat(1, 2)
-        self.register_buffer("cos", angles.cos().float(), persistent=False)
-        self.register_buffer("sin", angles.sin().float(), persistent=False)
+        self.register_buffer("cos", (gain * angles.cos()).float(), persistent=False)
+        self.register_buffer("sin", (gain * angles.sin()).float(), persistent=False)
 
     def forward(
         self,
@@ -83,11 +143,92 @@ class Rotary(nn.Module):
     ) -> Float[Tensor, "batch heads seq head_dim"]:
         """Rotates ``x`` by ``positions``; None counts from ``start``."""
         if positions is None:
-            cos, sin = self.cos[start : start + x.shape[2]], self.sin[start : start + x.shape[2]]
-        else:
-            cos, sin = self.cos[positions].unsqueeze(1), self.sin[positions].unsqueeze(1)  # batch 1 seq head_dim
-        low, high = x.chunk(2, dim=-1)
-        return x * cos + torch.cat([-high, low], dim=-1) * sin
+            return _turned(x, self.cos[start : start + x.shape[2]], self.sin[start : start + x.shape[2]])
+        return _turned(x, self.cos[positions].unsqueeze(1), self.sin[positions].unsqueeze(1))  # batch 1 seq head_dim
+
+
+class DynamicRotary(Rotary):
+    """``Rotary`` whose base grows with a text that is longer than ``original``, by the length of each row.
+
+    base = theta * (factor * length / original - factor + 1)^(head_dim / (head_dim - 2)), as in transformers. All
+    states of such a text change with each further piece, so it is computed anew and not from a cache.
+    """
+
+    def __init__(
+        self, head_dim: int, max_seq_len: int, *, original: int, factor: float, theta: float = 10000.0
+    ) -> None:
+        super().__init__(head_dim, max_seq_len, theta=theta)
+        if head_dim < 4:
+            raise ValueError(f"head_dim = {head_dim}: dynamic rotary positions need at least 4")
+        self.head_dim, self.original, self.factor, self.theta = head_dim, original, factor, theta
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch heads seq head_dim"],
+        start: int = 0,
+        positions: Int[Tensor, "batch seq"] | None = None,
+    ) -> Float[Tensor, "batch heads seq head_dim"]:
+        """Rotates ``x`` by ``positions``; None counts from ``start``. A row is as long as its last position says."""
+        if positions is None:
+            positions = torch.arange(start, start + x.shape[2], device=x.device)[None]
+        lengths = positions.amax(dim=1) + 1
+        if int(lengths.max()) <= self.original:
+            return super().forward(x, start, positions)
+        growth = (self.factor * lengths.double() / self.original - self.factor + 1).clamp(min=1.0)
+        bases = self.theta * growth ** (self.head_dim / (self.head_dim - 2))
+        powers = torch.arange(0, self.head_dim, 2, dtype=torch.float64, device=x.device) / self.head_dim
+        rates = bases[:, None, None] ** -powers  # batch 1 half
+        angles = (positions[..., None] * rates).repeat(1, 1, 2).unsqueeze(1)  # batch 1 seq head_dim
+        return _turned(x, angles.cos().to(self.cos.dtype), angles.sin().to(self.cos.dtype))
+
+
+def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    low, high = x.chunk(2, dim=-1)
+    return x * cos + torch.cat([-high, low], dim=-1) * sin
+
+
+def _scaled(
+    rates: Float[Tensor, " half"], theta: float, scaling: RotaryScalingConfig | None, max_seq_len: int
+) -> tuple[Float[Tensor, " half"], float]:
+    """Returns the lowered rotation rates, and the factor of what they rotate."""
+    if scaling is None or scaling.kind == "dynamic":
+        return rates, 1.0
+    original, slow = scaling.original_max_seq_len or max_seq_len, rates / scaling.factor
+    match scaling.kind:
+        case "linear":
+            return slow, 1.0
+        case "llama3":
+            turns, low, high = original * rates / (2 * math.pi), scaling.low_freq_factor, scaling.high_freq_factor
+            kept = ((turns - low) / (high - low)).clamp(0, 1)
+            return kept * rates + (1 - kept) * slow, 1.0
+        case "yarn":
+            kept = 1 - _yarn_ramp(len(rates), theta, scaling, original)
+            return kept * rates + (1 - kept) * slow, _yarn_gain(scaling)
+
+
+def _yarn_ramp(half: int, theta: float, scaling: RotaryScalingConfig, original: int) -> Float[Tensor, " half"]:
+    """Returns 0 for the features that turn fast, 1 for those that turn slowly, and a line between."""
+
+    def feature(turns: float) -> float:
+        return 2 * half * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(theta))
+
+    low, high = feature(scaling.beta_fast), feature(scaling.beta_slow)
+    if scaling.truncate:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, 2 * half - 1)
+    high += 0.001 * (low == high)
+    return ((torch.arange(half, dtype=torch.float64) - low) / (high - low)).clamp(0, 1)
+
+
+def _yarn_gain(scaling: RotaryScalingConfig) -> float:
+    def gain(scale: float) -> float:
+        return 0.1 * scale * math.log(scaling.factor) + 1
+
+    if scaling.attention_factor is not None:
+        return scaling.attention_factor
+    if scaling.mscale and scaling.mscale_all_dim:
+        return gain(scaling.mscale) / gain(scaling.mscale_all_dim)
+    return gain(1.0)
 
 
 class Alibi(nn.Module):
@@ -127,11 +268,21 @@ def build_position(name: PositionName, max_seq_len: int, d_model: int) -> Sinuso
             return None
 
 
-def build_rotary(name: PositionName, head_dim: int, max_seq_len: int, *, theta: float = 10000.0) -> Rotary | None:
+def build_rotary(
+    name: PositionName,
+    head_dim: int,
+    max_seq_len: int,
+    *,
+    theta: float = 10000.0,
+    scaling: RotaryScalingConfig | None = None,
+) -> Rotary | None:
     """Builds by its config word what turns queries and keys; None where positions act elsewhere, or nowhere."""
     match name:
         case "rotary":
-            return Rotary(head_dim, max_seq_len, theta=theta)
+            if scaling is not None and scaling.kind == "dynamic":
+                original = scaling.original_max_seq_len or max_seq_len
+                return DynamicRotary(head_dim, max_seq_len, original=original, factor=scaling.factor, theta=theta)
+            return Rotary(head_dim, max_seq_len, theta=theta, scaling=scaling)
         case "sinusoidal" | "learned" | "alibi" | "none":
             return None
 

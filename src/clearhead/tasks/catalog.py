@@ -7,6 +7,7 @@ from clearhead.config import Tree, as_tree, newer_than_this
 from clearhead.errors import ModelError, UsageError, nearest
 from clearhead.interop.bert import bert_kind
 from clearhead.interop.folder import read_config, read_tensors
+from clearhead.interop.sentence import MODULES
 from clearhead.interop.spelling import demand
 from clearhead.progress import Progress, silent
 from clearhead.runs.opened import SavedRun
@@ -103,6 +104,10 @@ def read_model(folder: Path, *, src: str = "", tgt: str = "") -> tuple[AnyLearne
         raise UsageError(f"--src and --tgt: {str(folder)!r} has no translator")
     family = family_of(task)
     assert isinstance(family, LearnedFamily)
+    if (folder / MODULES).is_file() and not family.embeds:
+        raise ModelError(
+            f"{str(folder)!r} has {MODULES}: vectors of texts are made by a BERT without an output layer only"
+        )
     return family, family.read_folder(folder, config, src=src, tgt=tgt)
 
 

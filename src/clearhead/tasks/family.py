@@ -214,6 +214,8 @@ class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
 
     example: ClassVar[str] = '"..."'
     """An example argument of its verb."""
+    embeds: ClassVar[bool] = False
+    """Whether ``clearhead embed`` makes vectors of texts with its models."""
     further: ClassVar[str]
     """An example command, without ``clearhead``, that continues from a trained model; ``{}`` stands for the run."""
     batch: type[B]

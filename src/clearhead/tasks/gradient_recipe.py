@@ -57,6 +57,10 @@ class WarmRecipe(GradientRecipe):
         if self.lora and not self.start:
             raise ValueError("lora: adapts a trained model; name it with start (--from RUN)")
 
+    def inherited(self) -> Tree:
+        """Returns the keys besides sizes and tokenizer that training from this model takes over unless it has them."""
+        return {}
+
     def check_started(self) -> None:
         """Checks the settings against the sizes of the model in ``start``; raises ValueError if they do not fit."""
 

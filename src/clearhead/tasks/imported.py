@@ -27,6 +27,8 @@ class Imported:
     """Names of the tensors that were not loaded, because they hold nothing learned."""
     new: tuple[str, ...] = ()
     """Tensors of heads that the folder lacks: they are initialized at random and still have to be trained."""
+    untaken: tuple[str, ...] = ()
+    """Settings of generation in the folder that the run does not take over; its verbs have options for them."""
 
     def lines(self) -> list[str]:
         """Describes what was read, for a terminal."""
@@ -40,6 +42,8 @@ class Imported:
             classes = self.parts.labels.classes
             shown = f"{len(classes)} classes: {', '.join(classes[:8])}" if classes else "a number"
             lines.append(f"labels: {shown}{' and more' if len(classes) > 8 else ''}")
+        if self.untaken:
+            lines.append(f"not taken over from generation_config.json: {', '.join(self.untaken)}")
         return lines
 
 

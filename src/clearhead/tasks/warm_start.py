@@ -1,7 +1,7 @@
 """Where training starts from instead of random weights: another run, or a folder in Hugging Face's layout."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,6 +42,8 @@ class Start:
     """Its tokenizer and labels."""
     tensors: Tensors
     """Its weights by name, with LoRA merged into them."""
+    inherited: Tree = field(default_factory=dict, kw_only=True)
+    """Further keys of its recipe, which the new one takes over unless it sets its own."""
 
     def recipe(self, tree: Tree, source: str, parse: Callable[[Tree, str], R]) -> R:
         """Returns the recipe ``tree`` with the sizes and the tokenizer of this model, see ``recipe_from``.
@@ -49,6 +51,7 @@ class Start:
         Raises:
             UsageError: the recipe does not fit the model, such as a batch smaller than the context.
         """
+        tree = merge(self.inherited, tree)
         recipe = recipe_from(tree, source, parse, model=self.config, tokenizer=self.parts.tokenizer.config)
         assert isinstance(recipe, WarmRecipe)
         try:
@@ -138,12 +141,12 @@ def _without_rates(sizes: Tree) -> Tree:
 def with_rates(sizes: Any, rates: Any) -> Any:
     """Returns the model config ``sizes`` with the dropout and stochastic depth rates of the config ``rates``."""
     rates_kept = {}
-    for field in fields(sizes):
-        ours, theirs = getattr(sizes, field.name), getattr(rates, field.name)
-        if is_rate(field.name):
-            rates_kept[field.name] = theirs
+    for key in fields(sizes):
+        ours, theirs = getattr(sizes, key.name), getattr(rates, key.name)
+        if is_rate(key.name):
+            rates_kept[key.name] = theirs
         elif is_dataclass(ours):
-            rates_kept[field.name] = with_rates(ours, theirs)
+            rates_kept[key.name] = with_rates(ours, theirs)
     return replace(sizes, **rates_kept)
 
 
@@ -163,14 +166,16 @@ def open_start(path: Path, family: "LearnedFamily[Any, Any, Any, Any]", task: st
         if imported.recipe.task != task:
             theirs = imported.recipe.task
             raise ModelError(f"start = {str(path)!r}: a model of the task {task} is needed, not {theirs!r}")
-        return Start(str(path), imported.recipe.model, imported.parts, imported.tensors)
+        inherited = imported.recipe.inherited()
+        return Start(str(path), imported.recipe.model, imported.parts, imported.tensors, inherited=inherited)
     run = SavedRun.open(path)
     if run.task != task:
         raise ModelError(f"start = {str(path)!r}: a run of the task {task} is needed, not {run.task!r}")
     recipe, parts = family.parse(run.tree, run.source), family.parts(run.trained_path)
     model = family.build(recipe, parts.sizes)
     run.load_into(model)
-    return Start(f"run {str(path)!r}", recipe.model, parts, model_tensors(model))
+    inherited = recipe.inherited()
+    return Start(f"run {str(path)!r}", recipe.model, parts, model_tensors(model), inherited=inherited)
 
 
 def is_bare_folder(path: Path) -> bool:

@@ -66,6 +66,11 @@ class Adopted(Brief):
     """A SentencePiece model in base64, instead of ``content``: it cuts a text, and ``numbers`` gives the ids."""
     numbers: dict[str, int] = dataclasses.field(default_factory=dict)
     """Marian's ``vocab.json``: the ids of the pieces of both languages; all other pieces are unknown."""
+    splits: bool = True
+    """Whether the name of a special piece in a text is ordinary text, as in tokenizers trained here; else it is that
+    piece, as ``AutoTokenizer`` reads it unless the folder's ``split_special_tokens`` says otherwise."""
+    ends: tuple[int, ...] = ()
+    """Further ids that end a text."""
 
     @functools.cached_property
     def _tree(self) -> dict[str, Any]:
@@ -91,7 +96,7 @@ class Adopted(Brief):
             raise ValueError(f"tokenizer.json cannot be read: {str(error)[:200]}") from error
         pipeline.no_truncation()
         pipeline.no_padding()
-        pipeline.encode_special_tokens = True  # text that spells a special piece is text
+        pipeline.encode_special_tokens = self.splits
         vocabulary = pipeline.get_vocab(with_added_tokens=True)
         if (largest := max(vocabulary.values(), default=-1)) >= min(self.vocab_size, MOST_ROWS):
             raise ValueError(f"tokenizer.json has id {largest}, the model's table has {self.vocab_size} rows")
@@ -136,6 +141,14 @@ def _spelling(piece: str, decoders: set[str]) -> bytes:
     if byte := _BYTE.fullmatch(piece):
         return bytes.fromhex(byte[1])
     return piece.replace(SPACE, " ").encode()
+
+
+def check_file(content: str) -> None:
+    """Raises ValueError if a ``tokenizer.json`` has a part that is not known to be safe, or is no JSON table."""
+    tree = json.loads(content)
+    if not isinstance(tree, dict):
+        raise ValueError("tokenizer.json is not a table")
+    _check_parts(tree)
 
 
 def _check_parts(tree: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import tokenizers as hf
 from tokenizers import models, pre_tokenizers, trainers
 
-from clearhead.text.normalize import HAN, KANA, WIDE_PUNCTUATION
+from clearhead.text.normalize import HAN, KANA, UNSPACED, WIDE_PUNCTUATION
 from clearhead.text.special import SPECIAL_IDS
 
 TokenizerKind = Literal["char", "byte_bpe", "bpe", "wordpiece", "unigram"]
@@ -25,8 +25,14 @@ SPACE, CONTINUATION = "▁", "##"
 # without words 6.43 | 5.58 (pieces cross sentence ends). English at 4000: 8.07, by GPT-2's rule 8.32.
 _BYTE_WORDS = r" ?[\p{L}\p{M}]+(?:['’][\p{L}\p{M}]+)*| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+"
 _CHARACTER, _IDEOGRAPH, _WIDE_MARK = r"[\s\S]", f"[{HAN}{KANA}]", f"[{WIDE_PUNCTUATION}]"
-OWN_PATTERNS = (_BYTE_WORDS, _CHARACTER, _IDEOGRAPH, _WIDE_MARK)
-"""All patterns by which the pipelines built here cut text; safe on any text."""
+NO_SPACE = (  # spaces that joining the words of a wordpiece text takes away again
+    f"(?<=[{UNSPACED}]) | (?=[{UNSPACED}])"  # beside CJK
+    r"| (?=[.,!?;:%)\]}…’”])|(?<=[(\[{‘“]) "  # before marks, inside brackets
+    r"|(?<=\w) (?=['’\-] \w)|(?<=\w ['’\-]) (?=\w)"  # don't, well-known
+)
+NO_PREFIX = f"^{CONTINUATION}"  # of a text that begins inside of a word
+OWN_PATTERNS = (_BYTE_WORDS, _CHARACTER, _IDEOGRAPH, _WIDE_MARK, NO_SPACE, NO_PREFIX)
+"""All patterns by which the pipelines built here cut and join text; safe on any text."""
 
 
 def _byte_chars() -> list[str]:

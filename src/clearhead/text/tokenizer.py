@@ -17,8 +17,18 @@ from clearhead.errors import DataError, ModelError, UsageError
 from clearhead.files import write_whole
 from clearhead.text.adopted import Adopted
 from clearhead.text.bpe_dropout import BpeDropout
-from clearhead.text.normalize import UNSPACED, Normalization, normalize
-from clearhead.text.pipeline import BYTE_CHARS, CONTINUATION, SPACE, Learned, TokenizerKind, build, learn, piece_bytes
+from clearhead.text.normalize import Normalization, normalize
+from clearhead.text.pipeline import (
+    BYTE_CHARS,
+    CONTINUATION,
+    NO_SPACE,
+    SPACE,
+    Learned,
+    TokenizerKind,
+    build,
+    learn,
+    piece_bytes,
+)
 from clearhead.text.special import SpecialIds, Specials, specials_of
 
 _LOST = "\ufffd"
@@ -85,8 +95,8 @@ class Tokenizer:
     - ``adopted``: the tokenizer of a model from elsewhere, with its ids; as much as its own decoder restores.
 
     The unknown piece decodes to U+FFFD, the other special pieces to nothing. Text that spells a special piece
-    (``</s>``) is text. ``encode`` adds no special pieces. Methods that take text raise DataError for a lone
-    surrogate, methods that take ids for an id outside the vocabulary.
+    (``</s>``) is text, except where an adopted tokenizer's folder says otherwise. ``encode`` adds no special pieces.
+    Methods that take text raise DataError for a lone surrogate, methods that take ids for an id outside the vocabulary.
     """
 
     def __init__(self, config: TokenizerConfig, source: Learned | Adopted):
@@ -206,6 +216,16 @@ class Tokenizer:
         return isinstance(self.source, Adopted) and self.source.begins
 
     @property
+    def ends(self) -> tuple[int, ...]:
+        """Further ids that end a text, besides the end mark; only adopted tokenizers have some."""
+        return self.source.ends if isinstance(self.source, Adopted) else ()
+
+    @property
+    def splits(self) -> bool:
+        """Whether ``encode`` reads the name of a special piece as text; only adopted tokenizers may read the piece."""
+        return not isinstance(self.source, Adopted) or self.source.splits
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the saved file, in hexadecimal."""
         return hashlib.sha256(self._content()).hexdigest()
@@ -313,6 +333,10 @@ class Tokenizer:
             del tree["adopted"]
         elif not adopted.segmenter:
             del tree["adopted"]["segmenter"], tree["adopted"]["numbers"]
+        if adopted is not None and adopted.splits:
+            del tree["adopted"]["splits"]
+        if adopted is not None and not adopted.ends:
+            del tree["adopted"]["ends"]
         if self.config.specials == "sequence":
             del tree["config"]["specials"]
         return json.dumps(tree, ensure_ascii=False, separators=(",", ":")).encode()
@@ -341,11 +365,7 @@ def _prepare(text: str, config: TokenizerConfig) -> str:
 _CONTINUING = frozenset(bytes([value]) for value in range(0x80, 0xC0))
 """What the bytes of a character begin with after its first one."""
 
-_NO_SPACE = re.compile(
-    f"(?<=[{UNSPACED}]) | (?=[{UNSPACED}])"  # beside CJK
-    r"| (?=[.,!?;:%)\]}…’”])|(?<=[(\[{‘“]) "  # before marks, inside brackets
-    r"|(?<=\w) (?=['’\-] \w)|(?<=\w ['’\-]) (?=\w)"  # don't, well-known
-)
+_NO_SPACE = re.compile(NO_SPACE)
 
 
 def _join_words(pieces: list[str]) -> str:

@@ -52,7 +52,7 @@ def computed_anew(
         pieces = choose(sampler.adjusted(logits, history), sampler.config, numbers)
         log_probs = logits.log_softmax(-1)[torch.arange(len(going)), pieces].tolist()
         for row, piece, log_prob in zip(going, pieces.tolist(), log_probs, strict=True):
-            found[row].take(piece, log_prob, eos_id=EOS, limit=limits[row], stopped=lambda piece: False)
+            found[row].take(piece, log_prob, ends=[EOS], limit=limits[row], stopped=lambda piece: False)
             full = isinstance(model, GPT) and len(windows[row]) == CONTEXT
             windows[row] = [*windows[row][CONTEXT - CONTEXT // 2 if full else 0 :], piece]
     return found

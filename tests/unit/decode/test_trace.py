@@ -25,7 +25,7 @@ BOS, EOS, FORBIDDEN = 1, 2, [0, 1, 3]
 def trace(model: Transformer, limit: int = 9, top: int = 5, meter: MakeMeter | None = None) -> list[TraceStep]:
     with torch.inference_mode():
         reader = translation_reader(model, SOURCE, limit=limit)
-    return trace_greedy(reader, [BOS], limit=limit, eos_id=EOS, forbidden=FORBIDDEN, top=top, meter=meter)
+    return trace_greedy(reader, [BOS], limit=limit, ends=[EOS], forbidden=FORBIDDEN, top=top, meter=meter)
 
 
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])
@@ -77,7 +77,7 @@ def test_without_a_cache_no_bytes_are_claimed_and_a_small_vocabulary_has_a_short
 def trace_text(begin: Begin, prompt: list[int], limit: int) -> list[TraceStep]:
     with torch.inference_mode():
         reader = text_reader(begin, prompt[0], limit=len(prompt) + limit)
-    return trace_greedy(reader, prompt, limit=limit, eos_id=EOS, forbidden=FORBIDDEN, meter=CacheTraffic)
+    return trace_greedy(reader, prompt, limit=limit, ends=[EOS], forbidden=FORBIDDEN, meter=CacheTraffic)
 
 
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])

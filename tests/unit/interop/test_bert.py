@@ -213,6 +213,11 @@ def test_old_files() -> None:
 
 def test_tied_tensors_must_be_the_same() -> None:
     config, tensors = foreign("masked")
+    for kind in (None, "encoder"):  # a file holds either one of a pair
+        first = bert_from_hugging_face(config, tensors, kind=kind)
+        for name in ("cls.predictions.decoder.weight", f"bert.{TABLE}"):
+            other = {key: tensor for key, tensor in tensors.items() if key != name}
+            assert equal(bert_from_hugging_face(config, other, kind=kind)[1], first[1])
     pointers = {tensors[name].data_ptr() for name in ("cls.predictions.decoder.weight", f"bert.{TABLE}")}
     assert len(pointers) == 1
     for name, other in (

@@ -149,6 +149,8 @@ def test_a_tied_output_layer_may_be_missing_and_must_be_the_table() -> None:
     del tensors["lm_head.weight"]
     _, state, _ = gpt_from_hugging_face(config, tensors)
     assert torch.equal(state["lm_head.weight"], state["embedding.tokens.weight"])
+    other = {name: tensor for name, tensor in foreign("gpt2")[1].items() if name != "transformer.wte.weight"}
+    assert torch.equal(gpt_from_hugging_face(config, other)[1]["embedding.tokens.weight"], state["lm_head.weight"])
     del state["lm_head.weight"]
     assert "lm_head.weight" in gpt_to_hugging_face(OURS["gpt2"], state, vocab_size=VOCAB)[1]
     tensors["lm_head.weight"] = tensors["transformer.wte.weight"] + 1
@@ -199,13 +201,13 @@ def test_old_files_and_bare_models(name: str, stem: str) -> None:
         ("gpt2", {"resid_pdrop": 1.5}, "config.json: dropout = 1.5: input should be less than 1"),
         (
             "llama",
-            {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}},
-            "config.json: rope_parameters.rope_type = 'llama3': must be 'default'",
+            {"rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4}},
+            "config.json: rope_parameters.rope_type = 'longrope': must be 'default' or 'linear' or 'dynamic' or",
         ),
         (
             "llama",
-            {"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2.0}},
-            "config.json: rope_scaling.type = 'linear': must be 'default'",
+            {"rope_scaling": {"type": "linear"}},
+            "config.json: rope_scaling.factor is missing: rope_type 'linear' needs it",
         ),
         ("llama", {"mlp_bias": True}, "config.json: mlp_bias = True: must be False"),
         ("llama", {"attention_bias": True}, "config.json: mlp_bias = False: must be True"),

@@ -6,7 +6,7 @@ from torch import nn
 
 from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.nn.lora import LoraConfig, LoraLinear, add_lora, merge_lora
-from tests.small import assert_near
+from tests.small import assert_near, small_gpt
 
 IDS = torch.tensor([[3, 4, 5, 6]])
 
@@ -51,6 +51,13 @@ def test_only_the_small_product_learns() -> None:
 def test_what_cannot_be_adapted_is_named() -> None:
     model, _ = adapted()
     with pytest.raises(ValueError, match=r"lora.targets = \['nothing'\]: no linear layer has such a name; there are "):
-        add_lora(model, LoraConfig(targets=("nothing",)))
+        add_lora(model, LoraConfig(targets=("k_proj", "nothing")))
+    for tie in (True, False):  # the loss reads its weight, which may be the embedding table
+        gpt = small_gpt(tie=tie)
+        with pytest.raises(ValueError, match=r"lora.targets = \['lm_head'\]: an output layer is not adapted") as caught:
+            add_lora(gpt, LoraConfig(targets=("q_proj", "lm_head")))
+        offered = str(caught.value).rpartition("there are ")[2].split(", ")
+        assert "lm_head" not in offered
+        assert add_lora(gpt, LoraConfig(rank=1, targets=tuple(offered))) == 2 * len(offered), "what is offered is taken"
     with pytest.raises(ValueError, match="rank = 5: must be from 1 to 4"):
         LoraLinear(nn.Linear(6, 4), rank=5, alpha=1.0)

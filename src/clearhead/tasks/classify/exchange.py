@@ -10,7 +10,7 @@ from clearhead.errors import ModelError
 from clearhead.interop.bert import bert_from_hugging_face, bert_to_hugging_face
 from clearhead.interop.folder import read_tensors
 from clearhead.interop.spelling import demand
-from clearhead.interop.tokenizer import read_tokenizer, write_tokenizer
+from clearhead.interop.tokenizer import check_template, read_tokenizer, write_tokenizer
 from clearhead.runs.text_parts import TextParts
 from clearhead.tasks.classify.classifier import Classifier
 from clearhead.tasks.classify.recipe import ClassifyRecipe, classifier_sizes
@@ -26,6 +26,7 @@ def read_classifier(folder: Path, config: Tree) -> Imported:
         raise ModelError(f"{str(folder)!r} is a BERT without an output layer for whole texts: it is no classifier")
     labels = labels_of(report, model)
     parts = TextParts(read_tokenizer(folder, config, report.vocab_size), labels=labels)
+    check_template(parts.tokenizer, "segments", str(folder))
     data = LabelledConfig(kind="classes" if labels.classes else "number")
     recipe = ClassifyRecipe(model=model, data=data, **described(folder, parts.tokenizer, model.max_seq_len))
     return Imported(recipe, classifier_sizes(model), parts, tensors, report.loaded, report.left)

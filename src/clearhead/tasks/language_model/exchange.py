@@ -5,8 +5,9 @@ from pathlib import Path
 from clearhead.config import Tree
 from clearhead.errors import ModelError
 from clearhead.interop.folder import read_tensors
+from clearhead.interop.generation import not_taken, write_generation
 from clearhead.interop.gpt import gpt_from_hugging_face, gpt_to_hugging_face
-from clearhead.interop.tokenizer import read_tokenizer, write_tokenizer
+from clearhead.interop.tokenizer import check_template, read_tokenizer, write_tokenizer
 from clearhead.models.gpt import GPT
 from clearhead.runs.text_parts import TextParts
 from clearhead.tasks.family import HuggingFaceFiles
@@ -21,8 +22,11 @@ def read_gpt(folder: Path, config: Tree) -> Imported:
     if model.tie:  # a table of two places is written once, as in a checkpoint
         del tensors["lm_head.weight"]
     parts = TextParts(read_tokenizer(folder, config, report.vocab_size))
+    check_template(parts.tokenizer, "begin", str(folder))
     recipe = GPTRecipe(model=model, **described(folder, parts.tokenizer, model.max_seq_len))
-    return Imported(recipe, language_model_sizes(model), parts, tensors, report.loaded, report.left)
+    return Imported(
+        recipe, language_model_sizes(model), parts, tensors, report.loaded, report.left, untaken=not_taken(folder)
+    )
 
 
 def write_gpt(trained: LanguageModel, run: str) -> HuggingFaceFiles:
@@ -35,8 +39,11 @@ def write_gpt(trained: LanguageModel, run: str) -> HuggingFaceFiles:
         trained.model.config,
         trained.model.state_dict(),
         vocab_size=sizes.vocab_size,
-        eos_id=tokenizer.ids.eos,
+        eos_id=[tokenizer.ids.eos, *tokenizer.ends] if tokenizer.ends else tokenizer.ids.eos,
         bos_id=tokenizer.begin,
         pad_id=sizes.pad_id,
     )
-    return config, tensors, write_tokenizer(tokenizer, template="begin" if trained.marks else "plain")
+    ids, begin, longest = tokenizer.ids, tokenizer.begin, trained.model.config.max_seq_len
+    settings = write_generation(ids, bos_id=begin, ends=tokenizer.ends, max_length=longest)
+    files = write_tokenizer(tokenizer, template="begin" if trained.marks else "plain")
+    return config, tensors, {**files, **settings}

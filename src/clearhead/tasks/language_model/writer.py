@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, overload
+from typing import Annotated, Any, overload
 
 import numpy as np
 import torch
@@ -188,10 +188,11 @@ class TextModel(Loaded, ABC):
         """Follows a prompt through every step of greedy generation, within the context; see ``trace_greedy``."""
         read = Prompt.of(prompt, self.tokenizer, config, context=self.context, marks=self.marks).ids
         limit = config.max_new if self.context is None else min(config.max_new, self.context - len(read) + 1)
-        ids = self.tokenizer.ids
+        sampler = self._sampler(config, PLAIN)
         with torch.inference_mode():
             reader = text_reader(self.begin, read[0], limit=len(read) + limit)
-        return trace_greedy(reader, read, limit=limit, eos_id=ids.eos, forbidden=list(ids.never), top=top, meter=meter)
+        words: dict[str, Any] = {"ends": sampler.marks, "forbidden": list(sampler.forbidden)}
+        return trace_greedy(reader, read, limit=limit, top=top, meter=meter, **words)
 
     def _check(self, config: GenerationConfig, sampling: SamplingConfig, draft: "TextModel | None") -> None:
         drawn = replace(sampling, no_repeat_ngram=0, seed=0) != PLAIN
@@ -208,7 +209,9 @@ class TextModel(Loaded, ABC):
         if config.bad_words:
             (demand,) = self._phrases.demands((), config.bad_words, count=1, prefix="", room=0)
             avoided = demand.avoided
-        return Sampler(sampling, ids.eos, ids.never, config.min_length, avoided)
+        ends = self.tokenizer.ends
+        never = tuple(index for index in ids.never if index not in ends)
+        return Sampler(sampling, ids.eos, never, config.min_length, ends, avoided)
 
     @functools.cached_property
     def _phrases(self) -> PhraseBook:

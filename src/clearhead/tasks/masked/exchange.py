@@ -7,9 +7,12 @@ from clearhead.data.pairs import MaskedConfig
 from clearhead.errors import ModelError
 from clearhead.interop.bert import bert_from_hugging_face, bert_to_hugging_face
 from clearhead.interop.folder import read_tensors
+from clearhead.interop.published import read_settings
+from clearhead.interop.sentence import read_sentence, write_sentence
 from clearhead.interop.spelling import demand
-from clearhead.interop.tokenizer import read_tokenizer, write_tokenizer
+from clearhead.interop.tokenizer import check_template, read_tokenizer, write_tokenizer
 from clearhead.models.bert import BertKind
+from clearhead.models.pooling import EmbeddingConfig
 from clearhead.runs.text_parts import TextParts
 from clearhead.tasks.family import HuggingFaceFiles
 from clearhead.tasks.imported import Imported, described
@@ -35,8 +38,11 @@ def read_bert(folder: Path, config: Tree) -> Imported:
         raise ModelError(f"{str(folder)!r} is a BERT for {report.kind} labels: it has no heads of pretraining")
     tensors.pop("mlm_head.out_proj.weight", None)  # the table of embeddings, written once as in a checkpoint
     parts = TextParts(read_tokenizer(folder, config, report.vocab_size))
+    check_template(parts.tokenizer, "segments", str(folder))
     pairs = MaskedConfig(next_sentence=report.kind == "pretraining")
-    recipe = MaskedRecipe(model=model, masked=pairs, **described(folder, parts.tokenizer, model.max_seq_len))
+    said = read_sentence(folder, model.d_model, model.max_seq_len, read_settings(folder))
+    keys = described(folder, parts.tokenizer, model.max_seq_len)
+    recipe = MaskedRecipe(model=model, masked=pairs, embedding=said or EmbeddingConfig(), **keys)
     return Imported(recipe, masked_sizes(model), parts, tensors, report.loaded, report.left, report.missing)
 
 
@@ -51,4 +57,7 @@ def write_bert(trained: MaskedModel, run: str) -> HuggingFaceFiles:
         vocab_size=sizes.vocab_size,
         pad_id=sizes.pad_id,
     )
-    return config, tensors, write_tokenizer(tokenizer, template="segments")
+    files = write_tokenizer(tokenizer, template="segments", masks=True)
+    model = trained.recipe.model
+    vectors = write_sentence(trained.recipe.embedding, d_model=model.d_model, max_seq_len=model.max_seq_len)
+    return config, tensors, {**files, **vectors}

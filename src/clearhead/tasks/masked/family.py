@@ -38,6 +38,7 @@ class MaskedFamily(LearnedFamily[MaskedRecipe, MaskedModel, BertPretraining, Mas
 
     words = WORDS
     warm = True
+    embeds = True
     noun = "masked language model"
     example = '"... [MASK] ..."'
     further = "train bert-further --from {} --data FILE"

@@ -1,5 +1,6 @@
 """A trained masked language model: loads a run, predicts masked pieces, and embeds texts."""
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from clearhead.brief import Brief
 from clearhead.data.batching import sequential_batches
 from clearhead.data.segments import check_marks, collate_segments, marks
 from clearhead.errors import DataError, ModelError, OnError, attempt_each, refuse
-from clearhead.models.bert import BertPretraining, mean_of
+from clearhead.models.bert import BertPretraining
+from clearhead.models.pooling import pooled
 from clearhead.progress import silent
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import load_text_parts
@@ -150,15 +152,15 @@ class MaskedModel(Loaded):
         on_cut: Callable[[int, int], object] = silent,
         on_error: OnError = refuse,
     ) -> Float[ndarray, "*texts d_model"]:
-        """Returns a vector for a text, or for each of several.
+        """Returns a vector for a text, or for each of several, made of its last hidden states as ``embedding`` says.
 
-        It is the mean of the last hidden states, including those of [CLS] and [SEP]: the mean pooling of
+        The default is the mean of all states, including those of [CLS] and [SEP]: the mean pooling of
         sentence-transformers (Reimers and Gurevych 2019, arXiv:1908.10084).
 
         Args:
             texts: of any mix of lengths; an empty text consists of [CLS] and [SEP].
-            overlong: what happens to a text of more than ``model.max_seq_len`` pieces and marks: ``error``, or
-                ``truncate``, which leaves out its last pieces.
+            overlong: what happens to a text of more than ``embedding.max_seq_len`` pieces and marks, or where that is
+                unset ``model.max_seq_len``: ``error``, or ``truncate``, which leaves out its last pieces.
             on_cut: called with the number of a truncated text and how many of its pieces were left out.
             on_error: called for a text that is too long under ``error`` or has a lone surrogate, whose vector is then
                 NaN; without it such a text is an error.
@@ -172,11 +174,12 @@ class MaskedModel(Loaded):
         """
         if isinstance(texts, str):
             return self.embed([texts], overlong=overlong, on_cut=on_cut, on_error=on_error)[0]
-        texts, room = list(texts), self.recipe.model.max_seq_len - marks(pair=False)
+        (key, limit), texts = self._longest_embedded(), list(texts)
+        room = limit - marks(pair=False)
 
         def encoded(text: str) -> list[int]:
-            row = self.tokenizer.encode(text)
-            return self._fitting(text, row) if overlong == "error" else row
+            row = self._row(text) if self.tokenizer.splits else self.tokenizer.encode(text)
+            return self._fitting(text, row, key, limit) if overlong == "error" else row
 
         rows = attempt_each(encoded, texts, on_error)
         for number, row in enumerate(rows):
@@ -187,13 +190,24 @@ class MaskedModel(Loaded):
         vectors = np.full((len(texts), self.recipe.model.d_model), np.nan, np.float32)
         for numbers, ids, real in self._batches(rows):
             states = self.model.bert(ids, mask=real).float()  # batch seq d_model
-            vectors[numbers] = mean_of(states, real).cpu().numpy()
+            vectors[numbers] = pooled(states, real, self.recipe.embedding).cpu().numpy()
         return vectors
 
     def _read(self, text: str) -> tuple[list[str], list[int]]:
         """Returns a text cut at its masks, and its ids."""
-        parts = self._part(text)
-        return parts, self._fitting(text, self._row(parts, self.tokenizer.ids.mask))
+        parts, mask = self._part(text), self.tokenizer.piece(self.tokenizer.ids.mask)
+        row = self._row(mask.join(parts))
+        return parts, self._fitting(text, row, "model.max_seq_len", self.recipe.model.max_seq_len)
+
+    @functools.cached_property
+    def _special(self) -> dict[str, int]:
+        """The names of the special pieces, and their ids."""
+        return {self.tokenizer.piece(index): index for index in vars(self.tokenizer.ids).values() if index != ABSENT}
+
+    @functools.cached_property
+    def _names(self) -> re.Pattern[str]:
+        longest = sorted(self._special, key=len, reverse=True)
+        return re.compile(f"({'|'.join(map(re.escape, longest))})")
 
     def _part(self, text: str) -> list[str]:
         """Cuts a text at its masks."""
@@ -203,21 +217,29 @@ class MaskedModel(Loaded):
             raise DataError(f"text {text[:40]!r}: has no [MASK], so there is nothing to fill")
         return parts
 
-    def _row(self, parts: list[str], mask: int) -> list[int]:
-        """Returns the ids of parts with a mask between them."""
-        last = len(parts) - 1
-        if self.tokenizer.config.kind != "char":  # where a space is a piece of its own
-            parts = [part.removesuffix(" ") if number < last else part for number, part in enumerate(parts)]
-        (row,) = self.tokenizer.encode_batch(parts[:1])
-        for ids in self.tokenizer.encode_batch(parts[1:], inside=True):
-            row += [mask, *ids]
+    def _row(self, text: str) -> list[int]:
+        """Returns the ids of a text and of the special pieces that it names."""
+        mask, parts, row = self.tokenizer.ids.mask, self._names.split(text), list[int]()
+        for number, part in enumerate(parts):
+            if number % 2:
+                row.append(self._special[part])
+                continue
+            after = self._special.get(parts[number + 1]) if number + 1 < len(parts) else None
+            takes_space = after == mask and self.tokenizer.config.kind != "char"  # where a space is a piece of its own
+            plain = part.removesuffix(" ") if takes_space else part
+            row += self.tokenizer.encode_batch([plain], inside=number > 0)[0]
         return row
 
-    def _fitting(self, text: str, row: list[int]) -> list[int]:
-        """Returns ``row``, the ids of ``text``; raises DataError if they are more than the model takes."""
-        length, limit = len(row) + marks(pair=False), self.recipe.model.max_seq_len
-        if length > limit:
-            raise DataError(f"text {text[:40]!r}: {length} pieces and marks, more than model.max_seq_len = {limit}")
+    def _longest_embedded(self) -> tuple[str, int]:
+        """Returns the recipe key that limits the length of a text for a vector, and the limit."""
+        own, limit = self.recipe.embedding.max_seq_len, self.recipe.model.max_seq_len
+        return ("model.max_seq_len", limit) if own is None or own >= limit else ("embedding.max_seq_len", own)
+
+    @staticmethod
+    def _fitting(text: str, row: list[int], key: str, limit: int) -> list[int]:
+        """Returns ``row``, the ids of ``text``; raises DataError if they are more than ``limit`` takes."""
+        if (length := len(row) + marks(pair=False)) > limit:
+            raise DataError(f"text {text[:40]!r}: {length} pieces and marks, more than {key} = {limit}")
         return row
 
     def _batches(

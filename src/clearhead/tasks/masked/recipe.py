@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from clearhead.config import Tree, parse
+from clearhead.config import Tree, as_tree, parse
 from clearhead.data.documents import Documents, DocumentsConfig, read_documents
 from clearhead.data.masked import MaskedBatch, MaskedText, Masker, masked_text
 from clearhead.data.pairs import MaskedConfig
@@ -17,6 +17,7 @@ from clearhead.data.sentences import prepare_sentences
 from clearhead.data.stream import train_tokenizer
 from clearhead.loss import LossConfig, linear_cross_entropy, plain_loss, widened
 from clearhead.models.bert import BertConfig, BertPretraining
+from clearhead.models.pooling import EmbeddingConfig
 from clearhead.progress import Progress, silent
 from clearhead.runs.cache import cache_folder
 from clearhead.runs.text_parts import ModelSizes, TextParts
@@ -49,6 +50,8 @@ class MaskedRecipe(WarmRecipe):
     """The loss of the masked pieces, which training minimizes."""
     masked: MaskedConfig = field(default_factory=MaskedConfig)
     """Which pieces are masked, and how pairs of sentences are made."""
+    embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
+    """How ``clearhead embed`` makes a vector of a text."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,6 +69,10 @@ class MaskedRecipe(WarmRecipe):
             raise ValueError(
                 f"model.n_segments = {self.model.n_segments}: must be at least 2 with masked.next_sentence"
             )
+
+    def inherited(self) -> Tree:
+        """See ``WarmRecipe``: what its vectors are."""
+        return {"embedding": as_tree(self.embedding)}
 
     @property
     def row_length(self) -> int:

@@ -9,7 +9,9 @@ from clearhead.data.corpus import DataConfig
 from clearhead.errors import ModelError, UsageError
 from clearhead.files import read_json
 from clearhead.interop.folder import read_tensors
+from clearhead.interop.generation import not_taken, with_generation, write_generation
 from clearhead.interop.marian import (
+    FILES,
     MARKS,
     OUR_TABLES,
     marian_from_hugging_face,
@@ -18,7 +20,8 @@ from clearhead.interop.marian import (
     whole_id,
     write_marian_tokenizers,
 )
-from clearhead.interop.tokenizer import FILE, SETTINGS, read_tokenizer, write_tokenizer
+from clearhead.interop.published import FILE, SETTINGS
+from clearhead.interop.tokenizer import read_tokenizer, write_tokenizer
 from clearhead.models.transformer import Transformer
 from clearhead.runs.text_parts import TextParts
 from clearhead.tasks.family import HuggingFaceFiles
@@ -32,13 +35,15 @@ from clearhead.text.tokenizer import Tokenizer
 def read_marian(folder: Path, config: Tree, *, src: str, tgt: str) -> Imported:
     """Reads a Marian translator; see ``LearnedFamily.read_folder``."""
     model, tensors, report = marian_from_hugging_face(config, read_tensors(folder))
+    config = with_generation(folder, config)
     for name in OUR_TABLES[1:]:  # a table of three places is written once, as in a checkpoint
         del tensors[name]
     settings = read_json(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
     src, tgt = (said or str(settings.get(f"{side}_lang") or "") for said, side in ((src, "source"), (tgt, "target")))
     if not src or not tgt:
         raise UsageError(f"{str(folder)!r} does not say its languages: add --src and --tgt")
-    if (folder / FILE).is_file():
+    spm = str(settings.get("tokenizer_class") or "MarianTokenizer").startswith("MarianTokenizer")
+    if (folder / FILE).is_file() and not (spm and all((folder / name).is_file() for name in FILES)):
         adopted = read_tokenizer(folder, config, report.vocab_size)
         assert isinstance(adopted.source, Adopted)
         ids = replace(adopted.ids, **{role: whole_id(config, key) for role, key in MARKS.items()})
@@ -49,7 +54,8 @@ def read_marian(folder: Path, config: Tree, *, src: str, tgt: str) -> Imported:
     data = DataConfig(max_len=min(DataConfig.max_len, model.max_seq_len - 1))
     keys = described(folder, parts.tokenizer, model.max_seq_len)
     recipe = TransformerRecipe(src=src, tgt=tgt, model=model, data=data, **keys)
-    return Imported(recipe, translator_sizes(model), parts, tensors, report.loaded, report.left)
+    facts = (recipe, translator_sizes(model), parts, tensors, report.loaded, report.left)
+    return Imported(*facts, untaken=not_taken(folder))
 
 
 def write_marian(translator: Translator, run: str) -> HuggingFaceFiles:
@@ -60,9 +66,12 @@ def write_marian(translator: Translator, run: str) -> HuggingFaceFiles:
     config, tensors = marian_to_hugging_face(
         translator.model.config, translator.model.state_dict(), vocab_size=tgt.vocab_size, ids=tgt.ids
     )
+    longest = translator.model.config.max_seq_len
+    settings_of = write_generation(tgt.ids, bos_id=tgt.ids.bos, max_length=longest, start_id=tgt.ids.bos)
     if src is not tgt:
-        return config, tensors, write_marian_tokenizers(src, tgt, languages=(recipe.src, recipe.tgt))
-    files = write_tokenizer(tgt, template="end")
+        spm = write_marian_tokenizers(src, tgt, languages=(recipe.src, recipe.tgt))
+        return config, tensors, {**spm, **settings_of}
+    files = write_tokenizer(tgt, template="end") | settings_of
     languages = {"source_lang": recipe.src, "target_lang": recipe.tgt}
     settings = json.dumps(json.loads(files[SETTINGS]) | languages, ensure_ascii=False, indent=2)
     return config, tensors, {**files, SETTINGS: settings + "\n"}

@@ -257,7 +257,7 @@ class Translator(Loaded):
             translation_reader(self.model, src_ids, limit=limit),
             [self._ids.bos],
             limit=limit,
-            eos_id=self._ids.eos,
+            ends=[self._ids.eos],
             forbidden=self._forbidden,
             top=top,
             meter=meter,
