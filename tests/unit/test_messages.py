@@ -28,7 +28,12 @@ OURS = {text for table, entries in TABLES.items() if table not in FOREIGN for te
 
 # calls whose arguments are messages, and functions whose texts become parts of messages
 CALLS = {"UsageError", "DataError", "ModelError", "ClearheadError", "ValueError", "fail", "_leave", "_refuse"}
-SPEAKERS = {"errors.py": {"nearest"}, "config.py": {"_unknown_keys", "_explain"}, "data/corpus.py": {"lines"}}
+SPEAKERS = {
+    "errors.py": {"nearest"},
+    "config.py": {"_unknown_keys", "_explain"},
+    "ranges.py": {"unusable"},
+    "data/corpus.py": {"lines"},
+}
 # a layer's own checks are for who builds one by hand; a config has refused the same numbers before
 EXEMPT = "nn/"
 NAMES = {"clearhead", "valid"}  # which stay

@@ -6,8 +6,9 @@ from typing import Any, get_args
 
 import click
 
-from clearhead.cli.options import BEAM, CHECKPOINT, DEVICE, JSON, LENGTH_PENALTY, RUN, print_json
+from clearhead.cli.options import BEAM, CHECKPOINT, DEVICE, JSON, LENGTH_PENALTY, RUN, print_json, ranged
 from clearhead.evaluate.translation import BleuTokenize
+from clearhead.ranges import Length
 
 
 @click.command("evaluate")
@@ -28,7 +29,7 @@ from clearhead.evaluate.translation import BleuTokenize
 @LENGTH_PENALTY
 @click.option(
     "--stride",
-    type=click.IntRange(1),
+    type=ranged(Length),
     help="Language model: pieces that a window scores; the rest of the context is before them.  [default: half]",
 )
 @JSON

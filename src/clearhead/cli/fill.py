@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, texts_of
+from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, ranged, texts_of
+from clearhead.ranges import Count
 
 LINES = 64  # of stdin that are read before they are filled
 
@@ -13,7 +14,7 @@ LINES = 64  # of stdin that are read before they are filled
 @click.command("fill")
 @RUN
 @click.argument("text", required=False)
-@click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="Candidates for a mask.")
+@click.option("--top-k", type=ranged(Count), default=5, show_default=True, help="Candidates for a mask.")
 @JSON
 @DEVICE
 @CHECKPOINT

@@ -1,5 +1,6 @@
 """What several verbs share: options, lines from stdin, JSON to stdout."""
 
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,38 @@ from typing import Any
 import click
 
 from clearhead.errors import DataError
+from clearhead.ranges import Beam, LengthPenalty, range_of
+
+
+class _Whole(click.IntRange):
+    """A range of integers; of a value that is too long an error shows the beginning."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See ``click.ParamType``."""
+        return super().convert(_cut(value), param, ctx)
+
+
+class _Real(click.FloatRange):
+    """A range of numbers that nan is outside of, which is neither below nor above its ends."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See ``click.ParamType``."""
+        number = super().convert(_cut(value), param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
+def _cut(value: Any) -> Any:
+    return f"{value[:40]}..." if isinstance(value, str) and len(value) > 400 else value
+
+
+def ranged(kind: Any) -> click.ParamType[Any]:
+    """Returns the type of an option from its kind in ``clearhead.ranges``."""
+    of, low, high, low_open, high_open = range_of(kind)
+    make: Any = _Whole if of is int else _Real
+    return make(low, high, min_open=low_open, max_open=high_open)
+
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -20,10 +53,10 @@ CHECKPOINT = click.option(
     show_default=True,
     help="best, latest or the name of one, as in RUN/checkpoints.",
 )
-BEAM = click.option("--beam", type=click.IntRange(1), default=5, show_default=True, help="Hypotheses kept; 1: greedy.")
+BEAM = click.option("--beam", type=ranged(Beam), default=5, show_default=True, help="Hypotheses kept; 1: greedy.")
 LENGTH_PENALTY = click.option(
     "--length-penalty",
-    type=click.FloatRange(0),
+    type=ranged(LengthPenalty),
     default=1.0,
     show_default=True,
     help="Rank by score / ((5 + pieces) / 6) ^ this; 0 ranks by score.",

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clearhead.cli.options import is_first, print_json
+from clearhead.cli.options import is_first, print_json, ranged
 from clearhead.errors import UsageError
+from clearhead.ranges import Several
 
 if TYPE_CHECKING:
     from clearhead.training.job import Job
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Report on text, sizes, memory and speed; train nothing, write no run.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe key; may be repeated.")
-@click.option("--seeds", type=click.IntRange(2), help="Classifier: so many runs of other seeds, mean and deviation.")
-@click.option("--folds", type=click.IntRange(2), help="Classifier: a run for each part of the training lines.")
+@click.option("--seeds", type=ranged(Several), help="Classifier: so many runs of other seeds, mean and deviation.")
+@click.option("--folds", type=ranged(Several), help="Classifier: a run for each part of the training lines.")
 @click.option("--compare-scratch", is_flag=True, help="Classifier: each run once more, without pretraining.")
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events into the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

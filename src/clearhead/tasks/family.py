@@ -16,6 +16,7 @@ from clearhead.evaluate.translation import BleuTokenize
 from clearhead.interop.spelling import Tensors
 from clearhead.optim.build import RateOf, same_rate
 from clearhead.progress import Progress, silent
+from clearhead.ranges import Beam, Length, LengthPenalty
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import ModelSizes, TextParts, load_text_parts
 from clearhead.tasks.imported import Imported
@@ -68,13 +69,13 @@ B = TypeVar("B", bound=SizedBatch)
 class EvaluationOptions:
     """How a split is scored; each family reads the fields that concern it."""
 
-    beam: int = 5
+    beam: Beam = 5
     """Beam width of a translator's search; 1 is greedy."""
-    length_penalty: float = 1.0
+    length_penalty: LengthPenalty = 1.0
     """Length penalty of that search, see ``SearchConfig``."""
     tokenize: BleuTokenize | None = None
     """sacreBLEU's tokenizer; None takes the one for the target language."""
-    stride: int | None = None
+    stride: Length | None = None
     """How many targets each window of a language model scores; None is half of the context."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from clearhead.config import Tree
+from clearhead.config import Tree, shown
 from clearhead.errors import UsageError
 from clearhead.training.config import MachineConfig, TrainConfig
 from clearhead.training.device import KEPT_SHARE, can_keep, free_memory, resident
@@ -17,6 +17,8 @@ from clearhead.training.simulation import Simulated, simulate
 from clearhead.verbs.example import Example, example_of, example_of_job
 
 GIB = 2**30
+MOST_MEMORY = 2**60
+"""Bytes of a device, far beyond any."""
 
 
 @dataclass(frozen=True)
@@ -267,9 +269,12 @@ def memory_size(text: str) -> int:
     """Reads ``24GB``, ``80GiB`` or ``512MB`` as bytes; raises UsageError for anything else."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])(i?)B?\s*", text, re.IGNORECASE)
     if not match:
-        raise UsageError(f"--memory {text!r}: expected a size such as 24GB or 80GiB")
+        raise UsageError(f"--memory {shown(text)}: expected a size such as 24GB or 80GiB")
     number, unit, binary = match.groups()
-    return int(float(number) * (1024 if binary else 1000) ** ("KMGT".index(unit.upper()) + 1))
+    size = float(number) * (1024 if binary else 1000) ** ("KMGT".index(unit.upper()) + 1)
+    if not 1 <= size <= MOST_MEMORY:
+        raise UsageError(f"--memory {shown(text)}: must be from 1 byte to {_size(MOST_MEMORY)}")
+    return int(size)
 
 
 def _size(count: int) -> str:
