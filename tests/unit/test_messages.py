@@ -27,7 +27,17 @@ FOREIGN = {"click", "pydantic", "python"}  # what others say
 OURS = {text for table, entries in TABLES.items() if table not in FOREIGN for text in entries}
 
 # calls whose arguments are messages, and functions whose texts become parts of messages
-CALLS = {"UsageError", "DataError", "ModelError", "ClearheadError", "ValueError", "fail", "_leave", "_refuse"}
+CALLS = {
+    "UsageError",
+    "DataError",
+    "ModelError",
+    "TooLargeError",
+    "ClearheadError",
+    "ValueError",
+    "fail",
+    "_leave",
+    "_refuse",
+}
 SPEAKERS = {
     "errors.py": {"nearest"},
     "config.py": {"_unknown_keys", "_explain"},

@@ -169,11 +169,18 @@ def report(job: "Job", memory: "Plan | None") -> None:
 def show_dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: bool) -> None:
     """Reports on a run that is prepared and tried but not trained; of what has no steps, on recipe and text alone."""
     from clearhead.config import as_tree, write_toml
+    from clearhead.messages import localized
     from clearhead.training.job import GradientJob
     from clearhead.verbs.trial import dry_run, lr_curve
 
     tried = dry_run(recipe, data, overrides, progress=show_encoding)
     job, trial, memory = tried.job, tried.trial, tried.memory
+    if job is None:
+        if as_json:
+            print_json({"refused": tried.refused, **({"memory": memory.memory} if memory else {})})
+        for line in [tried.refused, *(memory.lines() if memory else [])]:
+            click.echo(localized(line), err=True)
+        return
     if as_json:
         measured = {**(asdict(trial) if trial else {}), **({"memory": memory.memory} if memory else {})}
         print_json({"recipe": as_tree(job.recipe), "data": job.reports()["train"].as_dict(), **measured})

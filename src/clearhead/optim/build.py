@@ -51,6 +51,15 @@ class OptimConfig:
     """Decay of the moving average of the weights, which evaluation uses in place of them; 0 keeps no average."""
 
 
+def slots_of(name: OptimizerName) -> int:
+    """Returns how many numbers an optimizer keeps for each one that it learns, at least."""
+    match name:
+        case "adam" | "adamw":
+            return 2
+        case "sgd" | "muon":
+            return 1
+
+
 class Optimizers:
     """One optimizer, or Muon and AdamW together, with one ``step``; their state is keyed by parameter name."""
 

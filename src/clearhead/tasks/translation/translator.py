@@ -24,6 +24,7 @@ from clearhead.models.transformer import Transformer
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import Tokenizers, load_both_sides
 from clearhead.tasks.family import open_for
+from clearhead.tasks.room import build_here
 from clearhead.tasks.translation.alignment import attention_to_source, source_shapes
 from clearhead.tasks.translation.recipe import WORDS, Net, TranslationRecipe, build_translator, parse_translation
 from clearhead.text.normalize import denormalize
@@ -113,7 +114,7 @@ class Translator:
     def from_run(cls, run: SavedRun, *, device: str = "auto") -> "Translator":
         """Loads a run that is open; see ``load``."""
         recipe, parts = parse_translation(run.tree, run.source), load_both_sides(run.trained_path)
-        target, model = pick_device(device), build_translator(recipe, parts.sizes)
+        target, model = pick_device(device), build_here(build_translator, recipe, parts.sizes)
         step = run.load_into(model)
         model = model.to(target).eval()
         packed = choose(model).prepare() if isinstance(model, Transformer) else None
