@@ -29,7 +29,8 @@ class _Real(click.FloatRange):
         """See ``click.ParamType``."""
         number = super().convert(_cut(value), param, ctx)
         if math.isnan(number):
-            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+            low, high = ("<" if is_open else "<=" for is_open in (self.min_open, self.max_open))
+            self.fail(f"{value} is not in the range {self.min}{low}x{high}{self.max}.", param, ctx)
         return number
 
 
