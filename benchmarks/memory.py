@@ -42,7 +42,7 @@ def measure(preset: str, overrides: list[str]) -> dict[str, Any]:
     if os.environ["MEMORY_ONE"] == "kept":
         keep_freed_memory()
     before = resident()["now"]
-    model = example.build().train()
+    model = example.build(recipe).train()
     ema = build_ema(model, recipe.optim.ema_decay) if recipe.optim.ema_decay else None
     arrange(model, recipe.train)
     optimizers = build_optimizers(model, recipe.optim, 1e-3)
@@ -71,7 +71,7 @@ def warm_up(recipe: Any, example: Any) -> None:
 
     from clearhead.optim.build import build_optimizers
 
-    model = example.build().train()
+    model = example.build(recipe).train()
     optimizers = build_optimizers(model, recipe.optim, 1e-3)
     example.loss(model, 1).backward()
     optimizers.step()

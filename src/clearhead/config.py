@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from clearhead.errors import UsageError, nearest
+from clearhead.ranges import DEEPEST, TOO_DEEP, too_deep, unusable
 from clearhead.version import VERSION
 
 T = TypeVar("T")
 Tree = dict[str, Any]
 WRITER = "clearhead"
 """Key of a recipe for the version of clearhead that wrote it."""
+SHOWN = 100  # characters of a value in an error
 
 
 def read_toml(path: Path) -> Tree:
@@ -26,13 +28,27 @@ def read_toml(path: Path) -> Tree:
         UsageError: the file is missing, is not UTF-8 or is not TOML (with the line).
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"recipe {str(path)!r} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"recipe {str(path)!r} is not UTF-8 at byte {error.start}") from error
+    tree = _loads(text, f"recipe {str(path)!r}")
+    if problems := unusable(tree):
+        raise UsageError(f"recipe {str(path)!r}: " + "; ".join(problems))
+    return tree
+
+
+def _loads(text: str, source: str) -> Tree:
+    """Reads TOML; raises UsageError for text that is not TOML, or that Python cannot read."""
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"recipe {str(path)!r} is not valid TOML: {error}") from error
+        raise UsageError(f"{source} is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise UsageError(f"{source}: {TOO_DEEP}") from error
+    except ValueError as error:  # Python reads no number of more than 4,300 digits
+        raise UsageError(f"{source}: a number has too many digits: integers have 64 bits at most") from error
 
 
 def write_toml(tree: Mapping[str, Any]) -> str:
@@ -61,13 +77,26 @@ def parse_overrides(pairs: Iterable[str]) -> Tree:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not all(key.strip().split(".")):
-            raise UsageError(f"--set {pair!r}: expected key=value, for example --set model.d_model=256")
+            raise UsageError(f"--set {shown(pair)}: expected key=value, for example --set model.d_model=256")
+        path = key.strip().split(".")
         try:
-            value = tomllib.loads(f"v = {text.strip()}")["v"]
-        except tomllib.TOMLDecodeError:
+            value = _loads(f"v = {text.strip()}", f"--set {shown(pair)}")["v"]
+        except UsageError as error:
+            if not isinstance(error.__cause__, tomllib.TOMLDecodeError):
+                raise
             value = text.strip()
-        tree = merge(tree, _nested(key.strip().split("."), value))
+        if len(path) >= DEEPEST or too_deep(value):
+            raise UsageError(f"--set {shown(pair)}: {TOO_DEEP}")
+        if problems := unusable({key.strip(): value}):
+            raise UsageError(f"--set {'; '.join(problems)}")
+        tree = merge(tree, _nested(path, value))
     return tree
+
+
+def shown(value: object) -> str:
+    """Returns a value as an error shows it: its beginning alone where it is long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def table(tree: Mapping[str, Any], key: str) -> Tree:
@@ -94,7 +123,7 @@ def parse(cls: type[T], tree: Mapping[str, Any], *, source: str) -> T:
     import pydantic
 
     newer, tree = newer_than_this(tree), {key: value for key, value in tree.items() if key != WRITER}
-    problems = _unknown_keys(cls, tree, "")
+    problems = unusable(tree) or _unknown_keys(cls, tree, "")
     if not problems:
         try:
             # strict, since TOML has types, and a string instead of a number is a mistake; through JSON, because strict
@@ -167,12 +196,12 @@ def _unknown_keys(cls: type, tree: Mapping[str, Any], prefix: str) -> list[str]:
         if name not in fields:
             deeper = _below(cls, name, prefix)
             hint = nearest(deeper[0], deeper) if deeper else nearest(name, fields)
-            problems.append(f"unknown key {prefix + name!r}{hint}")
+            problems.append(f"unknown key {shown(prefix + name)}{hint}")
         elif (table := _table_of(fields[name])) is not None:
             if isinstance(value, Mapping):
                 problems += _unknown_keys(table, value, f"{prefix}{name}.")
             elif value is not None:
-                problems.append(f"{prefix}{name} = {value!r}: this is a table, set its keys")
+                problems.append(f"{prefix}{name} = {shown(value)}: this is a table, set its keys")
     return problems
 
 
@@ -208,11 +237,13 @@ def _explain(item: Any) -> str:
     expected = item.get("ctx", {}).get("expected")
     if item["type"] == "literal_error" and expected:
         known = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
-        return f"{key} = {value!r}: must be one of {', '.join(known)}" + _did_you_mean(value, known)
+        return f"{key} = {shown(value)}: must be one of {', '.join(known)}" + _did_you_mean(value, known)
     # errors raised by a config's own __post_init__ are complete sentences
     message = message.removeprefix("Value error, ")
     return (
-        f"{key} = {value!r}: {message[0].lower() + message[1:]}" if key and item["type"] != "value_error" else message
+        f"{key} = {shown(value)}: {message[0].lower() + message[1:]}"
+        if key and item["type"] != "value_error"
+        else message
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from clearhead.errors import ModelError
+from clearhead.ranges import TOO_DEEP, too_deep
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -75,11 +76,16 @@ def read_json_list(path: Path) -> list[Any]:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        tree = json.loads(path.read_bytes())
     except OSError as error:
         raise ModelError(f"{str(path)!r} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{str(path)!r} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise ModelError(f"{str(path)!r}: {TOO_DEEP}") from error
+    except ValueError as error:
+        raise ModelError(f"{str(path)!r} is not JSON: {str(error).partition(' for integer')[0]}") from error
+    if too_deep(tree):
+        raise ModelError(f"{str(path)!r}: {TOO_DEEP}")
+    return tree
 
 
 def sync(path: Path) -> None:

@@ -1,24 +1,25 @@
 """Losses as (sum, count): the step takes the mean once, over all its real tokens."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from annotated_types import Ge, Lt
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
+
+from clearhead.ranges import Rate, Rows, Weight
 
 
 @dataclass(frozen=True)
 class LossConfig:
     """What training minimizes."""
 
-    label_smoothing: Annotated[float, Ge(0.0), Lt(1.0)] = 0.1
+    label_smoothing: Rate = 0.1
     """Share of probability spread evenly over the vocabulary (Szegedy et al. 2016)."""
-    z_loss: Annotated[float, Ge(0.0)] = 0.0
+    z_loss: Weight = 0.0
     """Weight of log(sum of exp(logits))^2, which keeps logits small (Chowdhery et al. 2022)."""
-    chunk_size: Annotated[int, Ge(1)] = 512
+    chunk_size: Rows = 512
     """Rows whose logits are computed at a time in training; smaller needs less memory."""
 
 

@@ -32,13 +32,19 @@ CALLS = {
     "SettingError",
     "DataError",
     "ModelError",
+    "TooLargeError",
     "ClearheadError",
     "ValueError",
     "fail",
     "_leave",
     "_refuse",
 }
-SPEAKERS = {"errors.py": {"nearest"}, "config.py": {"_unknown_keys", "_explain"}, "data/corpus.py": {"lines"}}
+SPEAKERS = {
+    "errors.py": {"nearest"},
+    "config.py": {"_unknown_keys", "_explain"},
+    "ranges.py": {"unusable"},
+    "data/corpus.py": {"lines"},
+}
 # a layer's own checks are for who builds one by hand; a config has refused the same numbers before
 EXEMPT = "nn/"
 NAMES = {"clearhead", "valid"}  # which stay

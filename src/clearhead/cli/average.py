@@ -4,12 +4,13 @@ from pathlib import Path
 
 import click
 
-from clearhead.cli.options import RUN
+from clearhead.cli.options import RUN, ranged
+from clearhead.ranges import Several
 
 
 @click.command("average")
 @RUN
-@click.option("--last", type=click.IntRange(2), default=5, show_default=True, help="Checkpoints to average.")
+@click.option("--last", type=ranged(Several), default=5, show_default=True, help="Checkpoints to average.")
 def command(run: Path, last: int) -> None:
     """Average the weights of the last checkpoints of the run in directory RUN.
 

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import click
 
+from clearhead.cli.options import ranged
+from clearhead.ranges import Seed
+
 SENTENCE = "我吃了一个苹果"
 
 
 @click.command("demo")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/demo-NNN]")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights, order and dropout.")
+@click.option("--seed", type=ranged(Seed), default=0, show_default=True, help="Of weights, order and dropout.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe key; may be repeated.")
 def command(out: Path | None, seed: int, overrides: tuple[str, ...]) -> int:
     """Train a small Chinese-English Transformer on sentences that clearhead makes itself, and talk to it.

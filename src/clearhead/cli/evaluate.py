@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from clearhead.cli.options import BEAM, CHECKPOINT, DEVICE, JSON, LENGTH_PENALTY, RUN, TOKENIZE, print_json
+from clearhead.cli.options import BEAM, CHECKPOINT, DEVICE, JSON, LENGTH_PENALTY, RUN, TOKENIZE, print_json, ranged
+from clearhead.ranges import Length
 
 
 @click.command("evaluate")
@@ -23,7 +24,7 @@ from clearhead.cli.options import BEAM, CHECKPOINT, DEVICE, JSON, LENGTH_PENALTY
 @LENGTH_PENALTY
 @click.option(
     "--stride",
-    type=click.IntRange(1),
+    type=ranged(Length),
     help="Language model: pieces that a window scores; the rest of the context is before them.  [default: half]",
 )
 @JSON

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from clearhead.cli.lines import answering, input_and_output
-from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json
+from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, ranged
+from clearhead.ranges import Count
 
 LINES = 64  # of stdin that are read before they are filled
 
@@ -15,7 +16,7 @@ LINES = 64  # of stdin that are read before they are filled
 @click.command("fill")
 @RUN
 @click.argument("text", required=False)
-@click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="Candidates for a mask.")
+@click.option("--top-k", type=ranged(Count), default=5, show_default=True, help="Candidates for a mask.")
 @input_and_output
 @JSON
 @DEVICE

@@ -7,8 +7,20 @@ from typing import Any
 import click
 
 from clearhead.cli.lines import answering, input_and_output, warn_of_file_name
-from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json
+from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, ranged
 from clearhead.errors import DataError
+from clearhead.ranges import (
+    BeamOrZero,
+    Count,
+    CountOrZero,
+    Penalty,
+    Repetition,
+    Seed,
+    Share,
+    ShareAboveZero,
+    Temperature,
+    Texts,
+)
 
 LINES = 64  # of stdin that are read before texts are made
 
@@ -16,40 +28,36 @@ LINES = 64  # of stdin that are read before texts are made
 @click.command("generate")
 @RUN
 @click.argument("prompt", required=False)
-@click.option("--max-new", type=click.IntRange(1), default=200, show_default=True, help="Most new pieces of a text.")
-@click.option("--min-length", type=click.IntRange(0), default=0, help="New pieces before the model may end a text.")
-@click.option("--temperature", type=click.FloatRange(0), default=1.0, show_default=True, help="0: the best piece.")
-@click.option("--top-k", type=click.IntRange(0), default=0, help="Draw from the k best pieces.  [default: all]")
-@click.option(
-    "--top-p", type=click.FloatRange(0, 1), default=1.0, help="Draw from the best pieces, of this probability."
-)
-@click.option(
-    "--min-p", type=click.FloatRange(0, 1), default=0.0, help="Draw from pieces with this share of the best one's."
-)
+@click.option("--max-new", type=ranged(Count), default=200, show_default=True, help="Most new pieces of a text.")
+@click.option("--min-length", type=ranged(CountOrZero), default=0, help="New pieces before the model may end a text.")
+@click.option("--temperature", type=ranged(Temperature), default=1.0, show_default=True, help="0: the best piece.")
+@click.option("--top-k", type=ranged(CountOrZero), default=0, help="Draw from the k best pieces.  [default: all]")
+@click.option("--top-p", type=ranged(Share), default=1.0, help="Draw from the best pieces, of this probability.")
+@click.option("--min-p", type=ranged(Share), default=0.0, help="Draw from pieces with this share of the best one's.")
 @click.option(
     "--typical-p",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=ranged(ShareAboveZero),
     default=1.0,
     help="Draw from the pieces of the most usual surprise, of this probability.",
 )
 @click.option(
     "--repetition-penalty",
-    type=click.FloatRange(0, min_open=True),
+    type=ranged(Repetition),
     default=1.0,
     help="Divides logits of the pieces in prompt and text.",
 )
-@click.option(
-    "--presence-penalty", type=click.FloatRange(-2, 2), default=0.0, help="Subtracted from logits of used pieces."
-)
-@click.option("--frequency-penalty", type=click.FloatRange(-2, 2), default=0.0, help="The same, for each use of them.")
-@click.option("--no-repeat-ngram", type=click.IntRange(0), default=0, help="No run of this many pieces occurs twice.")
+@click.option("--presence-penalty", type=ranged(Penalty), default=0.0, help="Subtracted from logits of used pieces.")
+@click.option("--frequency-penalty", type=ranged(Penalty), default=0.0, help="The same, for each use of them.")
+@click.option("--no-repeat-ngram", type=ranged(CountOrZero), default=0, help="No run of this many pieces occurs twice.")
 @click.option("--bad-word", "bad_words", multiple=True, metavar="WORD", help="No text contains it; may be repeated.")
 @click.option("--stop", multiple=True, metavar="STRING", help="A text ends before it; may be repeated.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same text.")
-@click.option("--n", type=click.IntRange(1), default=1, show_default=True, help="Texts for each prompt.")
-@click.option("--beam", type=click.IntRange(0), default=0, help="Find the most probable texts with so many hypotheses.")
+@click.option("--seed", type=ranged(Seed), default=0, show_default=True, help="The same seed, the same text.")
+@click.option("--n", type=ranged(Texts), default=1, show_default=True, help="Texts for each prompt.")
+@click.option(
+    "--beam", type=ranged(BeamOrZero), default=0, help="Find the most probable texts with so many hypotheses."
+)
 @click.option("--draft", type=click.Path(path_type=Path), metavar="RUN2", help="A smaller run that writes ahead.")
-@click.option("--draft-pieces", type=click.IntRange(1), default=4, show_default=True, help="Pieces it writes ahead.")
+@click.option("--draft-pieces", type=ranged(Texts), default=4, show_default=True, help="Pieces it writes ahead.")
 @click.option(
     "--overlong",
     type=click.Choice(["error", "window", "truncate-left"]),

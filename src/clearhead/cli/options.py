@@ -1,12 +1,46 @@
 """What several verbs share: options, JSON to stdout."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 
+from clearhead.ranges import Beam, LengthPenalty, range_of
 from clearhead.text.language import BleuTokenize
+
+
+class _Whole(click.IntRange):
+    """A range of integers; of a value that is too long an error shows the beginning."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See ``click.ParamType``."""
+        return super().convert(_cut(value), param, ctx)
+
+
+class _Real(click.FloatRange):
+    """A range of numbers that nan is outside of, which is neither below nor above its ends."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See ``click.ParamType``."""
+        number = super().convert(_cut(value), param, ctx)
+        if math.isnan(number):
+            low, high = ("<" if is_open else "<=" for is_open in (self.min_open, self.max_open))
+            self.fail(f"{value} is not in the range {self.min}{low}x{high}{self.max}.", param, ctx)
+        return number
+
+
+def _cut(value: Any) -> Any:
+    return f"{value[:40]}..." if isinstance(value, str) and len(value) > 400 else value
+
+
+def ranged(kind: Any) -> click.ParamType[Any]:
+    """Returns the type of an option from its kind in ``clearhead.ranges``."""
+    of, low, high, low_open, high_open = range_of(kind)
+    make: Any = _Whole if of is int else _Real
+    return make(low, high, min_open=low_open, max_open=high_open)
+
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -17,7 +51,7 @@ CHECKPOINT = click.option(
     show_default=True,
     help="best, latest or the name of one, as in RUN/checkpoints.",
 )
-BEAM = click.option("--beam", type=click.IntRange(1), default=5, show_default=True, help="Hypotheses kept; 1: greedy.")
+BEAM = click.option("--beam", type=ranged(Beam), default=5, show_default=True, help="Hypotheses kept; 1: greedy.")
 TOKENIZE = click.option(
     "--tokenize",
     type=click.Choice(get_args(BleuTokenize)),
@@ -25,7 +59,7 @@ TOKENIZE = click.option(
 )
 LENGTH_PENALTY = click.option(
     "--length-penalty",
-    type=click.FloatRange(0),
+    type=ranged(LengthPenalty),
     default=1.0,
     show_default=True,
     help="Rank by score / ((5 + pieces) / 6) ^ this; 0 ranks by score.",

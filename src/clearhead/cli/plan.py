@@ -5,26 +5,27 @@ from typing import Any
 
 import click
 
-from clearhead.cli.options import JSON, print_json
+from clearhead.cli.options import JSON, print_json, ranged
+from clearhead.ranges import Devices, Speed, Vocabulary
 
 
 @click.command("plan")
 @click.argument("recipe")
-@click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="Processes, one to a device.")
+@click.option("--devices", type=ranged(Devices), default=1, show_default=True, help="Processes, one to a device.")
 @click.option("--memory", metavar="SIZE", help="Of a device, such as 24GB: says whether the run fits, and what would.")
 @click.option(
     "--rate",
-    type=click.FloatRange(0, min_open=True),
+    type=ranged(Speed),
     help="TFLOP/s that a device reaches in training.  [default: this machine's plain matrix products]",
 )
 @click.option(
     "--bandwidth",
-    type=click.FloatRange(0, min_open=True),
+    type=ranged(Speed),
     default=25.0,
     show_default=True,
     help="GB/s between two devices.",
 )
-@click.option("--vocab-size", type=click.IntRange(1), help="Pieces.  [default: tokenizer.vocab_size]")
+@click.option("--vocab-size", type=ranged(Vocabulary), help="Pieces.  [default: tokenizer.vocab_size]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe key; may be repeated.")
 @JSON
 def command(recipe: str, devices: int, memory: str | None, as_json: bool, **options: Any) -> None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json
+from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, ranged
+from clearhead.ranges import Count
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 @click.command("trace")
 @RUN
 @click.argument("text")
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Next pieces shown at each step.")
+@click.option("--top", type=ranged(Count), default=5, show_default=True, help="Next pieces shown at each step.")
 @JSON
 @DEVICE
 @CHECKPOINT

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clearhead.cli.options import is_first, print_json
+from clearhead.cli.options import is_first, print_json, ranged
 from clearhead.errors import UsageError
+from clearhead.ranges import Several
 
 if TYPE_CHECKING:
     from clearhead.training.job import Job
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Report on text, sizes, memory and speed; train nothing, write no run.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe key; may be repeated.")
-@click.option("--seeds", type=click.IntRange(2), help="Classifier: so many runs of other seeds, mean and deviation.")
-@click.option("--folds", type=click.IntRange(2), help="Classifier: a run for each part of the training lines.")
+@click.option("--seeds", type=ranged(Several), help="Classifier: so many runs of other seeds, mean and deviation.")
+@click.option("--folds", type=ranged(Several), help="Classifier: a run for each part of the training lines.")
 @click.option("--compare-scratch", is_flag=True, help="Classifier: each run once more, without pretraining.")
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events into the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -168,11 +169,18 @@ def report(job: "Job", memory: "Plan | None") -> None:
 def show_dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: bool) -> None:
     """Reports on a run that is prepared and tried but not trained; of what has no steps, on recipe and text alone."""
     from clearhead.config import as_tree, write_toml
+    from clearhead.messages import localized
     from clearhead.training.job import GradientJob
     from clearhead.verbs.trial import dry_run, lr_curve
 
     tried = dry_run(recipe, data, overrides, progress=show_encoding)
     job, trial, memory = tried.job, tried.trial, tried.memory
+    if job is None:
+        if as_json:
+            print_json({"refused": tried.refused, **({"memory": memory.memory} if memory else {})})
+        for line in [tried.refused, *(memory.lines() if memory else [])]:
+            click.echo(localized(line), err=True)
+        return
     if as_json:
         measured = {**(asdict(trial) if trial else {}), **({"memory": memory.memory} if memory else {})}
         print_json({"recipe": as_tree(job.recipe), "data": job.reports()["train"].as_dict(), **measured})

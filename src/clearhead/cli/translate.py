@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from clearhead.cli.lines import Chunk, answering, input_and_output
-from clearhead.cli.options import BEAM, CHECKPOINT, DEVICE, JSON, LENGTH_PENALTY, RUN, print_json
+from clearhead.cli.options import BEAM, CHECKPOINT, DEVICE, JSON, LENGTH_PENALTY, RUN, print_json, ranged
 from clearhead.errors import UsageError, attempt_each
+from clearhead.ranges import Beam, Texts
 
 
 @click.command("translate")
@@ -16,7 +17,7 @@ from clearhead.errors import UsageError, attempt_each
 @click.argument("text", nargs=-1)
 @BEAM
 @LENGTH_PENALTY
-@click.option("--n-best", type=click.IntRange(1), default=1, show_default=True, help="Translations a line.")
+@click.option("--n-best", type=ranged(Beam), default=1, show_default=True, help="Translations a line.")
 @click.option("--prefix", default="", help="Every translation begins with this text.")
 @click.option("--require", multiple=True, metavar="PHRASE", help="Every translation contains it; may be repeated.")
 @click.option("--avoid", multiple=True, metavar="PHRASE", help="No translation contains it; may be repeated.")
@@ -38,7 +39,7 @@ from clearhead.errors import UsageError, attempt_each
 @click.option("--alignment", is_flag=True, help="With --json: the source piece each target piece attended to most.")
 @click.option(
     "--buffer",
-    type=click.IntRange(1),
+    type=ranged(Texts),
     default=256,
     show_default=True,
     help="Lines read from stdin before translating.",

@@ -10,13 +10,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO, Annotated, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
-from annotated_types import Ge
 from numpy.typing import NDArray
 
 from clearhead.errors import DataError, nearest
+from clearhead.ranges import Length, Ratio, Workers
 from clearhead.text.charset import HEAD, not_utf8
 from clearhead.text.normalize import changed
 from clearhead.text.overlong import OverlongPair
@@ -41,15 +41,15 @@ class DataConfig:
     """Stem of the validation files."""
     test: str = "test"
     """Stem of the test files."""
-    max_len: Annotated[int, Ge(1)] = 256
+    max_len: Length = 256
     """Maximum number of pieces on each side, begin and end marks not counted."""
     overlong: OverlongPair = "drop"
     """Policy for pairs longer than ``max_len``; ``split`` cuts both sides at their sentence ends."""
-    max_ratio: Annotated[float, Ge(0)] = 0.0
+    max_ratio: Ratio = 0.0
     """Drops pairs in which one side has more than this many times the pieces of the other; 0 keeps all."""
     drop_duplicates: bool = True
     """Drops a pair of lines that has occurred before."""
-    workers: Annotated[int, Ge(0)] = 0
+    workers: Workers = 0
     """Processes that prepare batches, 0 for none besides the training process; the order stays the same."""
     cache: bool = True
     """Uses encoded data of an earlier run; false encodes anew."""

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby, islice, pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args
-
-from annotated_types import Ge, Le
+from typing import Any, Literal, cast, get_args
 
 from clearhead.data.corpus import NoSplitError, Stamps, open_text, stamps_of
 from clearhead.errors import DataError, UsageError, nearest
+from clearhead.ranges import HeldOut, Workers
 
 Split = Literal["train", "valid", "test"]
 Separator = Literal["blank_line", "line", "file", "end_of_text", "heading"]
@@ -37,7 +36,7 @@ class DocumentsConfig:
     """Stem of the validation text."""
     test: str = "test"
     """Stem of the test text."""
-    valid_fraction: Annotated[float, Ge(0), Le(0.5)] = 0.1
+    valid_fraction: HeldOut = 0.1
     """Without validation text, this last part of the training text (counted in characters) is held out for it."""
     separator: Separator = "file"
     """What ends a document of a .txt file; ``end_of_text``: ``<|endoftext|>``; ``heading``: `` = Title = ``."""
@@ -49,7 +48,7 @@ class DocumentsConfig:
     """Whether attention reaches back across documents that share a window."""
     cache: bool = True
     """Uses encoded data of an earlier run; false encodes anew."""
-    workers: Annotated[int, Ge(0)] = 0
+    workers: Workers = 0
     """Processes that prepare batches, 0 for none besides the training process; the order stays the same."""
 
 

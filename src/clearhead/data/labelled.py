@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from annotated_types import Ge, Le
 from jaxtyping import Float, Int
 from numpy import ndarray
 
@@ -19,6 +18,7 @@ from clearhead.brief import Brief
 from clearhead.data.corpus import NoSplitError
 from clearhead.data.documents import Split, json_record, read_lines, string_field
 from clearhead.errors import DataError, UsageError, nearest
+from clearhead.ranges import Folds, HeldOut, Workers
 from clearhead.text.overlong import OverlongLine
 
 _ENDINGS = (".tsv", ".tsv.gz", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
@@ -34,7 +34,7 @@ class LabelledConfig:
     """Stem of the validation lines."""
     test: str = "test"
     """Stem of the test lines."""
-    valid_fraction: Annotated[float, Ge(0), Le(0.5)] = 0.1
+    valid_fraction: HeldOut = 0.1
     """Without validation lines, this share of the training lines is held out for them, the same every time."""
     kind: Literal["classes", "number"] = "classes"
     """``classes``: each different label is a class; ``number``: labels are numbers to predict."""
@@ -46,12 +46,12 @@ class LabelledConfig:
     """Column or field that holds the second text of a pair."""
     overlong: OverlongLine = "truncate"
     """Policy for lines that are too long; ``truncate`` cuts the end of the longer text until both fit."""
-    workers: Annotated[int, Ge(0)] = 0
+    workers: Workers = 0
     """Processes that prepare batches, 0 for none besides the training process; the order stays the same."""
-    folds: Annotated[int, Ge(0)] = 0
+    folds: Folds = 0
     """Cuts the training lines into this many folds with equal shares of each class; fold number ``fold`` replaces the
     validation lines. 0 cuts nothing."""
-    fold: Annotated[int, Ge(0)] = 0
+    fold: Folds = 0
     """Which of the folds is the validation set, from 0."""
 
     def __post_init__(self) -> None:

@@ -3,16 +3,15 @@
 import random
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Gt, Le, Lt
 from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from clearhead.data.segments import marks
 from clearhead.data.sentences import SentenceStore, Units, fit_sentences
 from clearhead.errors import DataError, UsageError
+from clearhead.ranges import Share, ShareWithin
 from clearhead.text.overlong import OverlongSentence
 
 TRIES = 8  # attempts to draw a random B that fits beside A, before A is cut to one sentence
@@ -24,15 +23,15 @@ class MaskedConfig:
 
     next_sentence: bool = True
     """Rows have two segments, and the model predicts whether B follows A; false: one segment, masked pieces only."""
-    short_fraction: Annotated[float, Ge(0), Le(1)] = 0.1
+    short_fraction: Share = 0.1
     """Share of the rows that are filled to a random length only."""
     overlong: OverlongSentence = "split"
     """Policy for sentences that fill more than half a row (without ``next_sentence``, more than a row)."""
-    mask_fraction: Annotated[float, Gt(0), Lt(1)] = 0.15
+    mask_fraction: ShareWithin = 0.15
     """Share of the pieces that are to be predicted; never an unknown piece, a mark or padding."""
-    mask_share: Annotated[float, Ge(0), Le(1)] = 0.8
+    mask_share: Share = 0.8
     """Share of these that is replaced by [MASK]."""
-    random_share: Annotated[float, Ge(0), Le(1)] = 0.1
+    random_share: Share = 0.1
     """Share of these that is replaced by a random piece; the rest stays."""
     whole_word: bool = False
     """Hides all pieces of a word, or none."""

@@ -8,15 +8,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Annotated
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt, Le, Lt
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from clearhead.errors import ModelError, UsageError
+from clearhead.ranges import CountOrZero, Penalty, Repetition, Seed, Share, ShareAboveZero, Temperature
 
 Logits = Float[Tensor, "rows vocab"]
 OFF = float("-inf")
@@ -26,28 +25,28 @@ OFF = float("-inf")
 class SamplingConfig:
     """How the next piece is drawn."""
 
-    temperature: Annotated[float, Ge(0.0), Lt(math.inf)] = 1.0
+    temperature: Temperature = 1.0
     """Logits are divided by it; 0 is greedy: the best piece, of equal ones that with the lowest id."""
-    top_k: Annotated[int, Ge(0)] = 0
+    top_k: CountOrZero = 0
     """Keep the k best pieces and what ties with the last of them (Fan et al. 2018, arXiv:1805.04833); 0 is off."""
-    top_p: Annotated[float, Ge(0.0), Le(1.0)] = 1.0
+    top_p: Share = 1.0
     """Keep the fewest best pieces with at least this probability, of equal ones those with the lowest ids (nucleus,
     Holtzman et al. 2020, arXiv:1904.09751); 1 is off."""
-    min_p: Annotated[float, Ge(0.0), Le(1.0)] = 0.0
+    min_p: Share = 0.0
     """Keep pieces with at least this share of the best one's probability (Nguyen et al. 2024, arXiv:2407.01082)."""
-    typical_p: Annotated[float, Gt(0.0), Le(1.0)] = 1.0
+    typical_p: ShareAboveZero = 1.0
     """Keep the pieces whose surprise is nearest to the entropy, up to this probability, and ties (Meister et al. 2023,
     arXiv:2202.00666); 1 is off."""
-    repetition_penalty: Annotated[float, Gt(0.0), Lt(math.inf)] = 1.0
+    repetition_penalty: Repetition = 1.0
     """Logits of pieces in prompt or text are divided by it, negative ones multiplied (CTRL, Keskar et al. 2019,
     arXiv:1909.05858); 1 is off."""
-    presence_penalty: Annotated[float, Ge(-2.0), Le(2.0)] = 0.0
+    presence_penalty: Penalty = 0.0
     """Taken off the logit of each piece that was generated, prompt not counted (OpenAI's definition); 0 is off."""
-    frequency_penalty: Annotated[float, Ge(-2.0), Le(2.0)] = 0.0
+    frequency_penalty: Penalty = 0.0
     """Taken off as often as the piece was generated, prompt not counted (OpenAI's definition); 0 is off."""
-    no_repeat_ngram: Annotated[int, Ge(0)] = 0
+    no_repeat_ngram: CountOrZero = 0
     """No run of this many pieces comes twice in prompt and text; 0 is off."""
-    seed: Annotated[int, Ge(0), Lt(1 << 64)] = 0
+    seed: Seed = 0
     """Seed of ``uniform_of``, which gives the numbers that decide."""
 
 

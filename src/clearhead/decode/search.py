@@ -3,27 +3,26 @@
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
 
 import torch
-from annotated_types import Ge
 from torch import Tensor
 
 from clearhead.decode.constraints import Constraints, take_turns
 from clearhead.decode.decoding import Decoding, rows_of
 from clearhead.decode.rules import Rule
 from clearhead.errors import SettingError
+from clearhead.ranges import Beam, LengthPenalty
 
 
 @dataclass(frozen=True)
 class SearchConfig:
     """How a translation is chosen."""
 
-    beam: Annotated[int, Ge(1)] = 5
+    beam: Beam = 5
     """Hypotheses kept per sentence; 1 is greedy."""
-    n_best: Annotated[int, Ge(1)] = 1
+    n_best: Beam = 1
     """Hypotheses returned per sentence, at most ``beam``."""
-    length_penalty: Annotated[float, Ge(0.0)] = 1.0
+    length_penalty: LengthPenalty = 1.0
     """Hypotheses are ranked by score / ((5 + pieces) / 6) ** length_penalty (Wu et al. 2016); 0 ranks by score."""
 
     def __post_init__(self) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clearhead.config import Tree, as_tree
+from clearhead.config import Tree, as_tree, shown
 from clearhead.errors import ModelError
+from clearhead.ranges import Vocabulary, range_of
 
 Tensors = dict[str, Tensor]
 Rules = Mapping[str, tuple[Any, ...]]  # key -> the values that it may have, the default first
@@ -105,18 +106,18 @@ def demand(values: Mapping[str, Any], rules: Rules, prefix: str) -> None:
     """
     for name, allowed in rules.items():
         if values.get(name, allowed[0]) not in allowed:
-            raise ModelError(f"{prefix}{name} = {values[name]!r}: must be {' or '.join(map(repr, allowed))}")
+            raise ModelError(f"{prefix}{name} = {shown(values[name])}: must be {' or '.join(map(repr, allowed))}")
 
 
 def whole_number(config: Tree, key: str, default: int | None = None) -> int:
     """Returns the size that a ``config.json`` has under ``key``, or ``default`` if it has none.
 
     Raises:
-        ModelError: there is neither, or the value is not a whole number of at least 1.
+        ModelError: there is neither, or the value is not a whole number from 1 to the largest ``Vocabulary``.
     """
-    size = default if config.get(key) is None else config[key]
-    if type(size) is not int or size < 1:
-        raise ModelError(f"config.json: {key} = {size!r}: must be a whole number of at least 1")
+    size, most = default if config.get(key) is None else config[key], range_of(Vocabulary).high
+    if type(size) is not int or not 1 <= size <= (most or size):
+        raise ModelError(f"config.json: {key} = {shown(size)}: must be a whole number of at least 1, at most {most}")
     return size
 
 

@@ -1,10 +1,9 @@
 """The encoder-only Transformer: BERT (Devlin et al. 2019, arXiv:1810.04805), its pretraining heads and classifiers."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-from annotated_types import Ge
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -14,12 +13,12 @@ from clearhead.nn.activation import build_activation
 from clearhead.nn.dropout import Dropout
 from clearhead.nn.embedding import SegmentedEmbedding
 from clearhead.nn.init import initialize_normal
-from clearhead.nn.layer import BlockConfig, EncoderLayer, Rate, final_norm
+from clearhead.nn.layer import BlockConfig, EncoderLayer, final_norm
 from clearhead.nn.mask import AttendMask, padding_mask, positions_of, with_bias
 from clearhead.nn.norm import Norm, build_norm
 from clearhead.nn.position import PositionName, build_score_bias
+from clearhead.ranges import Depth, Length, Rate, Size
 
-Size = Annotated[int, Ge(1)]
 Ids = Int[Tensor, "batch seq"]
 Real = Bool[Tensor, "batch seq"] | None
 Segments = Int[Tensor, "batch seq"] | None
@@ -49,9 +48,9 @@ class BertConfig:
     """Attention heads."""
     n_kv_heads: Size | None = None
     """Heads of keys and values: unset means n_heads (multi-head), fewer is grouped-query, 1 is multi-query."""
-    n_layers: Size = 6
+    n_layers: Depth = 6
     """Number of layers."""
-    max_seq_len: Size = 512
+    max_seq_len: Length = 512
     """Longest sequence, in pieces, including [CLS] and [SEP]."""
     n_segments: Size = 2
     """Rows of the table of segments: 2 distinguish the first text of a pair from the second."""

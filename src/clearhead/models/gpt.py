@@ -1,9 +1,8 @@
 """The decoder-only Transformer: GPT-2 (Radford et al. 2019) and, with another config, Llama."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
-from annotated_types import Ge
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -12,12 +11,12 @@ from clearhead.models.stack import build_layers
 from clearhead.nn.cache import KVCache
 from clearhead.nn.embedding import Embedding
 from clearhead.nn.init import initialize_normal
-from clearhead.nn.layer import BlockConfig, CausalLayer, Rate, final_norm
+from clearhead.nn.layer import BlockConfig, CausalLayer, final_norm
 from clearhead.nn.mask import AttendMask, causal_padding_mask, document_mask, padding_mask, positions_of, with_bias
 from clearhead.nn.norm import build_norm
 from clearhead.nn.position import PositionConfig, build_score_bias
+from clearhead.ranges import Depth, Length, Rate, Size
 
-Size = Annotated[int, Ge(1)]
 Ids = Int[Tensor, "batch seq"]
 Hidden = Float[Tensor, "batch seq d_model"]
 KeyMask = Bool[Tensor, "batch keys"] | None
@@ -41,9 +40,9 @@ class GPTConfig(PositionConfig):
     """Attention heads."""
     n_kv_heads: Size | None = None
     """Heads of keys and values: unset means n_heads (multi-head), fewer is grouped-query, 1 is multi-query."""
-    n_layers: Size = 6
+    n_layers: Depth = 6
     """Number of layers."""
-    max_seq_len: Size = 256
+    max_seq_len: Length = 256
     """Context length: a prediction sees at most so many pieces."""
     dropout: Rate = 0.1
     """Dropout on the residual branches."""

@@ -5,13 +5,13 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
-from annotated_types import Ge
 from numpy.typing import NDArray
 
 from clearhead.errors import DataError, ModelError
+from clearhead.ranges import Order
 
 Tokens = NDArray[np.integer[Any]]
 Ids = NDArray[np.int64]
@@ -26,7 +26,7 @@ _UNSEEN = -1  # in place of the id of an n-gram that has no count
 class NgramConfig:
     """Length and smoothing of an n-gram model."""
 
-    order: Annotated[int, Ge(1)] = 5
+    order: Order = 5
     """Length of the longest n-gram: a token is predicted from the order - 1 tokens before it."""
     smoothing: Smoothing = "kneser_ney"
     """How unseen tokens get probability: kneser_ney (modified) discounts the counts, witten_bell adds to their sum."""

@@ -1,10 +1,9 @@
 """Recurrent networks, which the Transformer replaced: a language model, and translators with and without attention."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-from annotated_types import Ge
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence, unpack_sequence
@@ -16,10 +15,9 @@ from clearhead.nn.attention import Additive
 from clearhead.nn.dropout import Dropout
 from clearhead.nn.embedding import Embedding
 from clearhead.nn.init import initialize
-from clearhead.nn.layer import Rate
 from clearhead.nn.mask import padding_mask
+from clearhead.ranges import Depth, Length, Rate, Size
 
-Size = Annotated[int, Ge(1)]
 States = Float[Tensor, "parts layers rows features"]
 
 
@@ -29,7 +27,7 @@ class RNNConfig:
 
     d_model: Size = 256
     """Features of an embedding and of a state; an encoder has half of them in each direction."""
-    n_layers: Size = 2
+    n_layers: Depth = 2
     """Number of layers, in a translator of the encoder and of the decoder each."""
     cell: Literal["lstm", "gru"] = "lstm"
     """Recurrent cell: lstm (Hochreiter and Schmidhuber 1997) or gru (Cho et al. 2014, arXiv:1406.1078)."""
@@ -39,7 +37,7 @@ class RNNConfig:
     """Dropout on embeddings, between layers and before the output layer (Zaremba et al. 2014, arXiv:1409.2329)."""
     tie: bool = True
     """Whether the output layer shares the table of (target) embeddings."""
-    max_seq_len: Size = 512
+    max_seq_len: Length = 512
     """Longest sequence of one call, in pieces; a language model may continue beyond it from its state."""
 
 

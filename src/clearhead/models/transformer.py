@@ -1,9 +1,8 @@
 """The encoder-decoder Transformer of 2017 (Vaswani et al., arXiv:1706.03762) and its variants."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, cast
+from typing import Literal, cast
 
-from annotated_types import Ge
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -12,12 +11,12 @@ from clearhead.models.stack import build_layers
 from clearhead.nn.cache import KeysValues, KVCache
 from clearhead.nn.embedding import Embedding
 from clearhead.nn.init import initialize
-from clearhead.nn.layer import BlockConfig, DecoderLayer, EncoderLayer, Rate, final_norm
+from clearhead.nn.layer import BlockConfig, DecoderLayer, EncoderLayer, final_norm
 from clearhead.nn.mask import AttendMask, MemoryMask, causal_padding_mask, padding_mask, positions_of, with_bias
 from clearhead.nn.norm import norms_of
 from clearhead.nn.position import PositionName, build_score_bias
+from clearhead.ranges import Depth, Length, Rate, Size
 
-Size = Annotated[int, Ge(1)]
 Ids = Int[Tensor, "batch seq"]
 Real = Bool[Tensor, "batch seq"] | None
 Hidden = Float[Tensor, "batch seq d_model"]
@@ -39,11 +38,11 @@ class TransformerConfig:
     """Attention heads."""
     n_kv_heads: Size | None = None
     """Heads of keys and values: unset means n_heads (multi-head), fewer is grouped-query, 1 is multi-query."""
-    n_encoder_layers: Size = 3
+    n_encoder_layers: Depth = 3
     """Number of encoder layers."""
-    n_decoder_layers: Size = 3
+    n_decoder_layers: Depth = 3
     """Number of decoder layers."""
-    max_seq_len: Size = 512
+    max_seq_len: Length = 512
     """Longest source and target, in pieces, including the begin and end marks."""
     dropout: Rate = 0.1
     """Dropout on the residual branches."""

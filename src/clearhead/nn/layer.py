@@ -2,9 +2,8 @@
 
 from abc import ABC
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
-from annotated_types import Ge, Gt, Lt
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -16,8 +15,8 @@ from clearhead.nn.mlp import MLP, GatedMLP, build_mlp
 from clearhead.nn.norm import NoNorm, NormName, build_norm
 from clearhead.nn.position import Rotary
 from clearhead.nn.residual import Residual
+from clearhead.ranges import Epsilon, Rate, Size
 
-Rate = Annotated[float, Ge(0.0), Lt(1.0)]
 Hidden = Float[Tensor, "batch seq d_model"]
 Real = Bool[Tensor, "batch seq"] | None
 Positions = Int[Tensor, "batch seq"] | None
@@ -32,9 +31,9 @@ class BlockConfig:
     """Which statistics the states are normalized by."""
     norm_position: Literal["pre", "post"] = "pre"
     """pre: norm before each sublayer and one after the stack; post: norm after each residual sum, as in 2017."""
-    norm_eps: Annotated[float, Gt(0.0)] = 1e-5
+    norm_eps: Epsilon = 1e-5
     """Added to the variance."""
-    norm_groups: Annotated[int, Ge(1)] = 8
+    norm_groups: Size = 8
     """Number of groups of features; for the group norm only."""
     activation: ActivationName = "relu"
     """Activation of the feed-forward network; glu, reglu, geglu and swiglu make it gated."""

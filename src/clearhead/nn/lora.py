@@ -2,23 +2,23 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt, Lt
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from clearhead.ranges import Rate, Scale, Size
 
 
 @dataclass(frozen=True)
 class LoraConfig:
     """Which linear layers are adapted, and by products of which rank and scale."""
 
-    rank: Annotated[int, Ge(1)] = 8
+    rank: Size = 8
     """Rank of the trained product."""
-    alpha: Annotated[float, Gt(0.0)] = 16.0
+    alpha: Scale = 16.0
     """Scale: the product is multiplied by alpha / rank."""
-    dropout: Annotated[float, Ge(0.0), Lt(1.0)] = 0.0
+    dropout: Rate = 0.0
     """Dropout on the input of the product."""
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     """Names of the linear layers to adapt; up_proj, down_proj and gate_proj may be named too."""

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from annotated_types import Ge, Gt, Interval, Lt
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -14,9 +13,9 @@ from clearhead.nn.shards import part_like
 from clearhead.optim.lerp import lerp_
 from clearhead.optim.muon import Muon
 from clearhead.optim.schedule import ScheduleName
+from clearhead.ranges import CountOrZero, Epsilon, Rate, Ratio, Share, ShareAboveZero, Weight
 
 OptimizerName = Literal["sgd", "adam", "adamw", "muon"]
-Rate = Annotated[float, Ge(0.0), Lt(1.0)]
 
 TensorList = tuple[Tensor, ...] | list[Tensor]
 RateOf = Callable[[str], float]
@@ -32,24 +31,33 @@ class OptimConfig:
     """What turns gradients into steps; muon is for matrices inside the model and leaves the rest to adamw."""
     betas: tuple[Rate, Rate] = (0.9, 0.98)
     """Decay rates of adam's first and second moment."""
-    eps: Annotated[float, Gt(0.0)] = 1e-9
+    eps: Epsilon = 1e-9
     """Added to adam's denominator."""
     momentum: Rate = 0.9
     """Momentum of sgd; muon uses this or 0.95, whichever is larger."""
-    weight_decay: Annotated[float, Ge(0.0)] = 0.0
+    weight_decay: Weight = 0.0
     """Weight decay of matrices; norms and biases have none."""
-    grad_clip_norm: Annotated[float, Ge(0.0)] = 1.0
+    grad_clip_norm: Ratio = 1.0
     """Gradients are scaled down to this norm, taken over all of them together; 0 does not clip."""
     schedule: ScheduleName = "inverse_sqrt"
     """How the learning rate goes on after warm-up; described at ``lr_factor``."""
-    min_lr_factor: Annotated[float, Interval(ge=0.0, le=1.0)] = 0.0
+    min_lr_factor: Share = 0.0
     """Learning rate at the end of linear, cosine, wsd and each cycle of cosine_restarts, as a share of train.lr."""
-    cycle_steps: Annotated[int, Ge(0)] = 0
+    cycle_steps: CountOrZero = 0
     """Steps of the first cycle of cosine_restarts; 0 divides the run into three cycles."""
-    decay_fraction: Annotated[float, Interval(gt=0.0, le=1.0)] = 0.2
+    decay_fraction: ShareAboveZero = 0.2
     """Share of the run, at its end, in which wsd lowers the learning rate."""
     ema_decay: Rate = 0.0
     """Decay of the moving average of the weights, which evaluation uses in place of them; 0 keeps no average."""
+
+
+def slots_of(name: OptimizerName) -> int:
+    """Returns how many numbers an optimizer keeps for each one that it learns, at least."""
+    match name:
+        case "adam" | "adamw":
+            return 2
+        case "sgd" | "muon":
+            return 1
 
 
 class Optimizers:

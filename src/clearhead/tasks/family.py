@@ -11,13 +11,16 @@ from torch import Tensor, nn
 
 from clearhead.checkpoint import LoadReport
 from clearhead.config import Tree
+from clearhead.data.labelled import Labels
 from clearhead.errors import ModelError, UsageError
 from clearhead.interop.spelling import Tensors
 from clearhead.optim.build import RateOf, same_rate
 from clearhead.progress import Progress, silent
+from clearhead.ranges import Beam, Length, LengthPenalty
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import ModelSizes, TextParts, load_text_parts
 from clearhead.tasks.imported import Imported
+from clearhead.tasks.room import check_room
 from clearhead.tasks.sample import Sample
 from clearhead.tasks.warm_start import Start, open_start, start_of
 from clearhead.text.language import BleuTokenize
@@ -39,6 +42,8 @@ VERB_OF: dict[str, str] = {
 """The verb that uses the runs of each task."""
 HuggingFaceFiles = tuple[Tree, Tensors, Mapping[str, str | bytes]]
 """Config, tensors and tokenizer files of a model in Hugging Face's layout."""
+FEWEST = ModelSizes(8, 8, labels=Labels(("no", "yes"), pairs=False))
+"""What the text of a model gives it at least."""
 
 
 @runtime_checkable
@@ -68,13 +73,13 @@ B = TypeVar("B", bound=SizedBatch)
 class EvaluationOptions:
     """How a split is scored; each family reads the fields that concern it."""
 
-    beam: int = 5
+    beam: Beam = 5
     """Beam width of a translator's search; 1 is greedy."""
-    length_penalty: float = 1.0
+    length_penalty: LengthPenalty = 1.0
     """Length penalty of that search, see ``SearchConfig``."""
     tokenize: BleuTokenize | None = None
     """sacreBLEU's tokenizer; None takes the one of the recipe, which is by default that of the target language."""
-    stride: int | None = None
+    stride: Length | None = None
     """How many targets each window of a language model scores; None is half of the context."""
 
 
@@ -160,7 +165,7 @@ class Family(ABC, Generic[R, T]):
         Raises:
             UsageError: the recipe is wrong.
             DataError: the text cannot be used.
-            ModelError: the model that the recipe starts from cannot be read.
+            ModelError: the model that the recipe starts from cannot be read, or the model is larger than the memory.
         """
 
     @abstractmethod
@@ -229,7 +234,9 @@ class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
         recipe: Any = start.recipe(tree, source, self.parse) if start else self.parse(tree, source)
         device = pick_device(recipe.train.device)
         known = start.parts if start else self.parts(run) if run else None
+        check_room(self.build, recipe, known.sizes if known else FEWEST, device)  # before hours of reading
         parts, train, valid = self.read(data, recipe, known, progress)
+        check_room(self.build, recipe, parts.sizes, device)
         torch.manual_seed(recipe.train.seed)
         model = self.build(recipe, parts.sizes)
         taken = self.take_over(start, model, recipe, parts.sizes) if start else None

@@ -21,6 +21,7 @@ from clearhead.runs.opened import SavedRun
 from clearhead.runs.recipes import is_rate, with_keys
 from clearhead.runs.text_parts import ModelSizes, TextParts
 from clearhead.tasks.gradient_recipe import WarmRecipe
+from clearhead.tasks.room import build_here
 from clearhead.text.tokenizer import TokenizerConfig
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def open_start(path: Path, family: "LearnedFamily[Any, Any, Any, Any]", task: st
     if run.task != task:
         raise ModelError(f"start = {str(path)!r}: a run of the task {task} is needed, not {run.task!r}")
     recipe, parts = family.parse(run.tree, run.source), family.parts(run.trained_path)
-    model = family.build(recipe, parts.sizes)
+    model = build_here(family.build, recipe, parts.sizes)
     run.load_into(model)
     inherited = recipe.inherited()
     return Start(f"run {str(path)!r}", recipe.model, parts, model_tensors(model), inherited=inherited)

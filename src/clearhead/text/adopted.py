@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import tokenizers as hf
 
 from clearhead.brief import Brief
+from clearhead.ranges import Id, Vocabulary
 from clearhead.text.pipeline import BYTE_CHARS, OWN_PATTERNS, SPACE, piece_bytes
 from clearhead.text.sentencepiece import read_sentencepiece
 from clearhead.text.special import ABSENT, SpecialIds
@@ -56,11 +57,11 @@ class Adopted(Brief):
     content: str
     """The ``tokenizer.json``."""
     ids: SpecialIds
-    begin: int
+    begin: Id
     """The id that the model reads before the first piece of a text."""
     begins: bool
     """Whether ``begin`` stands before every text, as the template in the file says."""
-    vocab_size: int
+    vocab_size: Vocabulary
     """Rows of the model's embedding table. There may be more rows than the file has ids; they have no piece."""
     segmenter: str = ""
     """A SentencePiece model in base64, instead of ``content``: it cuts a text, and ``numbers`` gives the ids."""

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Literal
 
+from clearhead.ranges import Id
+
 PAD, BOS, EOS, UNK = "<pad>", "<s>", "</s>", "<unk>"
 CLS, SEP, MASK = "[CLS]", "[SEP]", "[MASK]"
 SPECIALS = (PAD, BOS, EOS, UNK)
@@ -16,19 +18,19 @@ NO_TARGET = -100  # in ``targets``: a position where nothing is predicted
 class SpecialIds:
     """The ids of the special pieces; ``ABSENT`` if the vocabulary has no such piece."""
 
-    pad: int = 0
+    pad: Id = 0
     """Pads a batch; nothing attends to it."""
-    bos: int = 1
+    bos: Id = 1
     """First input of a decoder."""
-    eos: int = 2
+    eos: Id = 2
     """Ends a text."""
-    unk: int = 3
+    unk: Id = 3
     """Text that the vocabulary cannot spell; byte_bpe never needs it."""
-    cls: int = ABSENT
+    cls: Id = ABSENT
     """Begins a text that an encoder reads."""
-    sep: int = ABSENT
+    sep: Id = ABSENT
     """Ends each segment of such a text."""
-    mask: int = ABSENT
+    mask: Id = ABSENT
     """Hides a piece that the model predicts."""
 
     @property

@@ -7,14 +7,14 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from annotated_types import Ge, Lt
 
 from clearhead.config import parse
 from clearhead.errors import DataError, ModelError, UsageError
 from clearhead.files import write_whole
+from clearhead.ranges import Count, LearnedPieces, Rate
 from clearhead.text.adopted import Adopted
 from clearhead.text.bpe_dropout import BpeDropout
 from clearhead.text.normalize import Normalization, normalize
@@ -40,7 +40,7 @@ class TokenizerConfig:
 
     kind: TokenizerKind | Literal["adopted"] = "byte_bpe"
     """byte_bpe spells every text; ``Tokenizer`` describes the others. ``adopted`` comes with a model from elsewhere."""
-    vocab_size: Annotated[int, Ge(8)] = 8000
+    vocab_size: LearnedPieces = 8000
     """Maximum number of pieces, special ones included; a small corpus gives fewer."""
     specials: Specials = "sequence"
     """Special pieces: padding, begin, end and unknown; ``masked`` also has [CLS], [SEP] and [MASK]."""
@@ -50,9 +50,9 @@ class TokenizerConfig:
     """Applied to all text before anything else."""
     lowercase: bool = False
     """Lower-cases all text."""
-    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    dropout: Rate = 0.0
     """BPE-dropout: probability that a merge is left out; in training only."""
-    min_frequency: Annotated[int, Ge(1)] = 2
+    min_frequency: Count = 2
     """How often a pair (and, except in byte_bpe, a character) must occur to get a piece."""
 
     def __post_init__(self) -> None:

@@ -1,15 +1,12 @@
 """The recipe's tables ``train`` and ``validation``."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from annotated_types import Ge, Gt
-
+from clearhead.ranges import Count, CountOrZero, LearningRate, Minutes, Positions, Seconds, Seed
 from clearhead.text.language import BleuTokenize
 from clearhead.training.precision import PrecisionName
 
-Count = Annotated[int, Ge(1)]
-CountOrZero = Annotated[int, Ge(0)]
 Monitor = Literal["loss", "bleu", "accuracy", "macro_f1", "matthews", "pearson", "spearman"]
 """Scores that can decide which checkpoint is the best; higher is better, except for the loss."""
 
@@ -26,7 +23,7 @@ class MachineConfig:
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """How several processes (torchrun) share the work: with ddp each has the whole model and a part of the rows; with
     fsdp each also has only a part of the weights, gradients and optimizer state."""
-    rank_timeout: Annotated[float, Gt(0.0)] = 600.0
+    rank_timeout: Seconds = 600.0
     """Seconds that a process waits for the others before the run ends."""
     checkpoint_activations: bool = False
     """Keep only the inputs of the layers and recompute the other activations in the backward pass: less memory, steps
@@ -43,17 +40,17 @@ class TrainConfig(MachineConfig):
 
     max_steps: Count = 10_000
     """Optimizer steps of the whole run."""
-    max_minutes: Annotated[float, Ge(0.0)] = 0.0
+    max_minutes: Minutes = 0.0
     """Stop, with a checkpoint and an evaluation, after this many minutes; 0 sets no limit."""
-    batch_tokens: Count = 4096
+    batch_tokens: Positions = 4096
     """Most positions of a batch, padding included, on the target or the source side, whichever has more."""
     grad_accum_steps: Count = 1
     """Batches per optimizer step; each token counts the same, whatever batch it is in."""
-    lr: Annotated[float, Gt(0.0)] = 1e-3
+    lr: LearningRate = 1e-3
     """Peak learning rate."""
     warmup_steps: CountOrZero = 1000
     """Steps in which the learning rate rises linearly to its peak."""
-    seed: CountOrZero = 0
+    seed: Seed = 0
     """Seed of the weights, the order of the data and dropout."""
     evaluate_every: CountOrZero = 500
     """Steps between evaluations on the valid split; 0 evaluates at the end only."""

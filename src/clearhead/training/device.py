@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 import re
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,11 +51,48 @@ def free_memory(device: torch.device) -> int | None:
     return min(limits) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
-def _free_on_machine(path: Path = Path("/proc/meminfo")) -> int | None:
+def memory_limit(device: torch.device) -> int | None:
+    """Returns the bytes that this process can have on ``device`` if nothing else runs there; None if not known.
+
+    On a CPU this is the machine's memory with its swap space, or the limit of the process or of its control group,
+    whichever is least, divided by the number of processes that torchrun started on this machine.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    if device.type != "cpu":
+        return None
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + (_meminfo("SwapTotal") or 0)
+    process = resource.getrlimit(resource.RLIMIT_AS)[0]
+    limits = [machine, *([] if process == resource.RLIM_INFINITY else [process]), *_group_limits()]
+    return min(limits) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def _group_limits(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+    """Returns the limits of the process's control group and of those around it, of version 2 and of version 1."""
+    groups = re.findall(r"^\d+:(?:memory)?:(/.*)$", own.read_text(), re.MULTILINE) if own.is_file() else []
+    limits = []
+    for group in {part for path in groups for part in (Path(path), *Path(path).parents)} | {Path("/")}:
+        for file in (
+            root / group.relative_to("/") / "memory.max",
+            root / "memory" / group.relative_to("/") / "memory.limit_in_bytes",
+        ):
+            try:
+                limits.append(int(file.read_text()))
+            except (OSError, ValueError):  # no such group, or "max" for no limit
+                continue
+    return limits
+
+
+def _meminfo(name: str, path: Path = Path("/proc/meminfo")) -> int | None:
+    """Returns a figure of the kernel's in bytes; None where there is none."""
     if not path.is_file():
         return None
-    kilobytes = re.search(r"^MemAvailable:\s+(\d+) kB$", path.read_text(), re.MULTILINE)
+    kilobytes = re.search(rf"^{name}:\s+(\d+) kB$", path.read_text(), re.MULTILINE)
     return int(kilobytes[1]) * 1024 if kilobytes else None
+
+
+def _free_on_machine(path: Path = Path("/proc/meminfo")) -> int | None:
+    return _meminfo("MemAvailable", path)
 
 
 def _free_in_group(group: Path = Path("/sys/fs/cgroup")) -> int | None:

@@ -1,7 +1,9 @@
 """Training steps on fake tensors, which have a shape but no content: their memory and FLOPs, within seconds."""
 
+import logging
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from clearhead.meter.flops import FlopCount
 from clearhead.meter.live import Live
-from clearhead.optim.build import OptimConfig, Optimizers, build_ema, build_optimizers
+from clearhead.optim.build import OptimConfig, Optimizers, build_optimizers, slots_of
 from clearhead.training.arrangement import arrange, layers_of
 from clearhead.training.config import MachineConfig
 from clearhead.training.precision import Precision
@@ -34,8 +36,10 @@ class Simulated:
     """Weights of the largest layer."""
     layers_bytes: int
     """Of all layers."""
-    flops: float
-    """Of a batch, forward and backward; a multiplication with its addition counts 2."""
+    flops: float | None
+    """Of a batch, forward and backward; a multiplication with its addition counts 2. None if not known."""
+    unknown: str = ""
+    """Why there is no step, only the sizes of what it works on: then no activations are in the peak."""
 
 
 def simulate(
@@ -62,14 +66,15 @@ def simulate(
     """
     with (
         warnings.catch_warnings(),
+        _silent(logging.getLogger("torch._subclasses.fake_tensor")),
         FakeTensorMode(allow_non_fake_inputs=True),
         FlopCount() as counter,
         Live({}) as live,  # the last one: it sees an operator whole that ``FlopCount`` takes apart
     ):
-        warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # torch's own deepcopy does
+        warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")
         model = build().train()
         model_bytes = live.total
-        ema = build_ema(model, optim.ema_decay) if optim.ema_decay else None
+        ema = build() if optim.ema_decay else None  # not a copy, which crashes PyTorch for what ``torch.tensor`` makes
         average_bytes = live.total - model_bytes
         arrange(model, MachineConfig(checkpoint_activations=machine.checkpoint_activations))
         optimizers = build_optimizers(model, optim, 1e-3)
@@ -91,6 +96,45 @@ def simulate(
             layers_bytes=sum(layers),
             flops=flops,
         )
+
+
+@contextmanager
+def _silent(logger: logging.Logger) -> Iterator[None]:
+    """Keeps PyTorch from logging a traceback, whose tensors a kept log would hold, for an error raised anyway."""
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def without_step(model: nn.Module, optim: OptimConfig, error: Exception) -> Simulated:
+    """Returns what is known of a step that cannot be simulated: the bytes of weights, gradients, optimizer and average.
+
+    Args:
+        model: with or without content.
+        optim: the optimizer and its average.
+        error: what ended the simulation.
+    """
+    weights, buffers, gradients = (_bytes(part) for part in (model.parameters(), model.buffers(), _learned(model)))
+    average = weights if optim.ema_decay else 0
+    optimizer = slots_of(optim.name) * gradients
+    layers = [_bytes(layer.parameters()) for layer in layers_of(model)]
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return Simulated(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameter_bytes=weights,
+        gradient_bytes=gradients,
+        optimizer_bytes=optimizer,
+        average_bytes=average,
+        buffer_bytes=buffers,
+        activation_bytes=0,
+        peak_bytes=weights + buffers + gradients + optimizer + average,
+        layer_bytes=max(layers, default=0),
+        layers_bytes=sum(layers),
+        flops=None,
+        unknown=f"the forecast is without activations: the model needs tensors with content: {reason}",
+    )
 
 
 def _make_optimizer_state(model: nn.Module, optimizers: Optimizers, live: Live) -> int:

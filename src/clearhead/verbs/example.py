@@ -1,7 +1,7 @@
 """What stands for a run where nothing is trained: how its model is built, and its loss on batches without content."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,13 @@ TWO_CLASSES = Labels(("no", "yes"), pairs=False)  # of a classifier whose text i
 class Example:
     """A model and a batch without padding, of any number of rows."""
 
-    build: Callable[[], nn.Module]
+    build: Callable[[Any], nn.Module]
+    """(recipe) -> its model; the recipe may have another depth."""
     loss: Callable[[nn.Module, int], Tensor]
     """(model, rows) -> the loss of a batch."""
     width: int
+    model: nn.Module | None = None
+    """The model in training, if there is one: with content."""
 
 
 def example_of(tree: Tree, source: str, vocab_size: int | None) -> tuple[Recipe, Example]:
@@ -65,7 +68,7 @@ def example_of_job(job: GradientJob[Any, Any]) -> Example | None:
     family = family_of(job.recipe.task)
     if _is_recurrent(job.recipe) or not isinstance(family, LearnedFamily):
         return None
-    return _example(family, job.recipe, job.parts.sizes, job.width)
+    return replace(_example(family, job.recipe, job.parts.sizes, job.width), model=job.state.model)
 
 
 def _is_recurrent(recipe: Any) -> bool:
@@ -76,4 +79,4 @@ def _example(family: AnyLearnedFamily, recipe: Any, sizes: ModelSizes, width: in
     def loss(model: nn.Module, rows: int) -> Tensor:
         return family.loss(model, family.blank(recipe, rows, width), recipe, sizes)[0]
 
-    return Example(partial(family.build, recipe, sizes), loss, width)
+    return Example(partial(family.build, sizes=sizes), loss, width)

@@ -15,6 +15,7 @@ from clearhead.runs.pointers import point_to
 from clearhead.runs.recipes import save_recipe
 from clearhead.tasks.catalog import AnyLearnedFamily, family_of_run, read_model
 from clearhead.tasks.imported import Imported
+from clearhead.tasks.room import build_here
 
 
 def import_run(folder: Path, out: Path | None = None, *, src: str = "", tgt: str = "") -> tuple[Path, Imported]:
@@ -33,7 +34,7 @@ def import_run(folder: Path, out: Path | None = None, *, src: str = "", tgt: str
     family, imported = read_model(folder, src=src, tgt=tgt)
     recipe = imported.recipe
     torch.manual_seed(recipe.train.seed)  # of the heads that the folder lacks
-    model = family.build(recipe, imported.parts.sizes)
+    model = build_here(family.build, recipe, imported.parts.sizes)
     load_matching(model, imported.tensors, str(folder))
     run = create_run(out) if out is not None else new_run(recipe.name)
     save_recipe(run, as_tree(recipe))

@@ -2,21 +2,28 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from clearhead.config import Tree
-from clearhead.errors import UsageError
+from clearhead.config import Tree, shown
+from clearhead.errors import ClearheadError, UsageError
+from clearhead.tasks.room import by_depth, grown, in_units
 from clearhead.training.config import MachineConfig, TrainConfig
-from clearhead.training.device import KEPT_SHARE, can_keep, free_memory, resident
+from clearhead.training.device import KEPT_SHARE, can_keep, free_memory, memory_limit, pick_device, resident
 from clearhead.training.distributed import ranks
 from clearhead.training.job import GradientJob, Recipe
-from clearhead.training.simulation import Simulated, simulate
+from clearhead.training.simulation import Simulated, simulate, without_step
 from clearhead.verbs.example import Example, example_of, example_of_job
 
-GIB = 2**30
+MOST_LAYERS = 48  # of a stack, and positions of a batch, up to which the step itself is taken: some seconds
+MOST_POSITIONS = 2**17
+MOST_MEMORY = 2**60
+"""Bytes of a device, far beyond any."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,8 @@ class Plan:
     """Positions, over all devices and batches of a step."""
     memory: dict[str, int]
     """Bytes on one device by use; ``peak`` is less than their sum, as activations are freed while gradients appear."""
-    flops_per_step: float
-    """FLOPs of a step, over all devices."""
+    flops_per_step: float | None
+    """FLOPs of a step, over all devices; None if not known."""
     seconds_per_step: float | None
     """Time of the FLOPs alone, at the rate of ``Devices``; None without a rate."""
     communication_bytes_per_step: float
@@ -66,6 +73,8 @@ class Plan:
     """Peak memory of the whole process, with its libraries and text; None if not known."""
     fits: bool | None
     advice: list[str]
+    unknown: str = ""
+    """Why activations and FLOPs are not known, so that ``memory`` is without them; empty if they are."""
 
     def lines(self) -> list[str]:
         """The same as text."""
@@ -75,27 +84,28 @@ class Plan:
             f"{self.tokens_per_step:,} positions a step",
             f"{self.devices} device{'s' * (self.devices > 1)}"
             f"{f' ({self.parallel})' * (self.devices > 1)}, each: {memory}",
-            f"a step: {self.flops_per_step / 1e12:,.3f} TFLOP in all"
-            + (f", {self.seconds_per_step:,.3f} s of products" if self.seconds_per_step is not None else ""),
         ]
+        if self.flops_per_step is not None:
+            seconds = f", {self.seconds_per_step:,.3f} s of products" if self.seconds_per_step is not None else ""
+            lines.append(f"a step: {self.flops_per_step / 1e12:,.3f} TFLOP in all{seconds}")
         if self.devices > 1:
             lines.append(
-                f"between devices: each sends {_size(int(self.communication_bytes_per_step))} a step, "
+                f"between devices: each sends {in_units(int(self.communication_bytes_per_step))} a step, "
                 f"{self.communication_seconds_per_step:,.3f} s where nothing else goes on meanwhile"
             )
         if self.fits is not None:
             lines.append("fits" if self.fits else "does not fit")
-        return lines + self.advice
+        return lines + self.advice + ([self.unknown] if self.unknown else [])
 
     def memory_lines(self) -> list[str]:
         """Returns a line on the memory of a process, and a second one with advice if it does not fit."""
-        free = f"; {_size(self.available)} for it" if self.available is not None else ""
+        free = f"; {in_units(self.available)} for it" if self.available is not None else ""
         lines = [f"memory forecast: {_named(self.memory)} (batches of {self.rows:,} rows x {self.width:,}){free}"]
         if self.process is not None:
-            lines[0] += f"; the process {_size(self.process)}, with PyTorch and the text"
+            lines[0] += f"; the process {in_units(self.process)}, with PyTorch and the text"
         if self.fits is False:
             lines.append(f"warning: memory: that does not fit; {' or '.join(self.advice)}")
-        return lines
+        return lines + ([self.unknown] if self.unknown else [])
 
 
 def plan(tree: Tree, source: str, devices: Devices, *, vocab_size: int | None = None) -> Plan:
@@ -111,7 +121,11 @@ def plan(tree: Tree, source: str, devices: Devices, *, vocab_size: int | None = 
         UsageError: the recipe is wrong, or its task or model cannot be forecast.
     """
     recipe, example = example_of(tree, source, vocab_size)
-    return plan_of(recipe, example, devices, name=str(tree.get("name", source)))
+    planned = plan_of(recipe, example, devices, name=str(tree.get("name", source)))
+    limit = memory_limit(pick_device("auto")) if devices.memory is None else None
+    if limit is None or planned.memory["peak"] <= limit:
+        return planned
+    return replace(planned, advice=[*planned.advice, f"this machine has {in_units(limit)} of memory: it has no room"])
 
 
 def plan_of(recipe: Recipe, example: Example, devices: Devices, *, name: str) -> Plan:
@@ -128,15 +142,16 @@ def plan_of(recipe: Recipe, example: Example, devices: Devices, *, name: str) ->
     local_rows = max(math.ceil(rows / devices.count), 1)
     simulated = _simulated(recipe, example, local_rows)
     memory = _on_each(simulated, devices, train)
-    flops = simulated.flops / local_rows * rows * train.grad_accum_steps
+    flops = None if simulated.flops is None else simulated.flops / local_rows * rows * train.grad_accum_steps
     sent = _sent(simulated, devices.count, train)
     fits = None if devices.memory is None else memory["peak"] <= devices.memory
+    fits = None if fits and simulated.unknown else fits
     advice = [] if rows >= devices.count else [
         f"a batch has {rows} rows for {devices.count} devices, the rest idles: raise train.batch_tokens to "
         f"{devices.count * example.width} at least"
     ]  # fmt: skip
-    if devices.memory is not None and not fits:
-        advice += _advice(recipe, example, devices, local_rows)
+    if fits is False:
+        advice += _advice(recipe, example, devices, local_rows, memory)
     return Plan(
         recipe=name,
         parameters=simulated.parameters,
@@ -147,13 +162,16 @@ def plan_of(recipe: Recipe, example: Example, devices: Devices, *, name: str) ->
         tokens_per_step=rows * example.width * train.grad_accum_steps,
         memory=memory,
         flops_per_step=flops,
-        seconds_per_step=flops / min(devices.count, rows) / devices.rate if devices.rate else None,
+        seconds_per_step=flops / min(devices.count, rows) / devices.rate
+        if flops is not None and devices.rate
+        else None,
         communication_bytes_per_step=sent,
         communication_seconds_per_step=sent / devices.bandwidth,
         available=devices.memory,
         process=None,
         fits=fits,
         advice=advice,
+        unknown=simulated.unknown,
     )
 
 
@@ -184,12 +202,46 @@ def forecast(job: GradientJob[Any, Any]) -> Plan | None:
 
 
 def _simulated(recipe: Recipe, example: Example, rows: int, **changes: Any) -> Simulated:
+    """Takes a step without content; of a very deep model, or a very large batch, steps of two smaller ones instead."""
+    most = max(MOST_POSITIONS // example.width, 1)
+
+    def measure(rows: int) -> Simulated:
+        return by_depth(lambda shallow: _step(shallow, example, rows, **changes), recipe, most=MOST_LAYERS)
+
+    if rows <= 2 * most:
+        return measure(rows)
+    fewer, more = measure(most), measure(2 * most)
+    return grown(more, fewer, more, (rows - 2 * most) / most)
+
+
+def _step(recipe: Recipe, example: Example, rows: int, **changes: Any) -> Simulated:
     machine = replace(recipe.train, **changes)
 
     def loss(model: nn.Module) -> Tensor:
         return example.loss(model, rows)
 
-    return simulate(example.build, loss, machine, recipe.optim, batches=machine.grad_accum_steps)
+    try:
+        return simulate(partial(example.build, recipe), loss, machine, recipe.optim, batches=machine.grad_accum_steps)
+    except Exception as error:  # of a part that needs content, such as somebody's own norm: training can go on
+        if example.model is None and isinstance(error, ClearheadError):
+            raise
+        return without_step(_model_of(recipe, example), recipe.optim, error)
+
+
+def _model_of(recipe: Recipe, example: Example) -> nn.Module:
+    """Returns the model in training, or one without content.
+
+    Raises:
+        UsageError: it cannot be built so.
+    """
+    if example.model is not None:
+        return example.model
+    try:
+        with torch.device("meta"):
+            return example.build(recipe)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"the model cannot be forecast: it needs tensors with content: {reason}") from error
 
 
 def _on_each(simulated: Simulated, devices: Devices, train: MachineConfig) -> dict[str, int]:
@@ -234,8 +286,8 @@ def _sent(simulated: Simulated, count: int, train: TrainConfig) -> float:
     return part * (2 * train.grad_accum_steps * gathered + simulated.gradient_bytes)
 
 
-def _advice(recipe: Recipe, example: Example, devices: Devices, rows: int) -> list[str]:
-    """Returns changes of the recipe each of which alone would make the run fit."""
+def _advice(recipe: Recipe, example: Example, devices: Devices, rows: int, memory: Mapping[str, int]) -> list[str]:
+    """Returns changes of the recipe each of which alone would make the run fit, now that it takes ``memory``."""
     assert devices.memory is not None
     advice, train = [], recipe.train
     for key, value in (("checkpoint_activations", True), ("precision", "bfloat16"), ("parallel", "fsdp")):
@@ -246,34 +298,32 @@ def _advice(recipe: Recipe, example: Example, devices: Devices, rows: int) -> li
         peak = _on_each(changed, devices, replace(train, **changes))["peak"]
         if peak <= devices.memory:
             shown = str(value).lower() if isinstance(value, bool) else value
-            advice.append(f"--set train.{key}={shown}: {_size(peak)}, fits")
-    parts = 2
-    while rows // parts:
+            advice.append(f"--set train.{key}={shown}: {in_units(peak)}, fits")
+    spare = devices.memory - memory["peak"] + memory["activations"] + memory.get("kept_by_the_heap", 0)
+    # into half as many as should do, at first
+    parts = 2 ** max(math.ceil(math.log2(max(memory["activations"], 1) / max(spare, 1))) - 1, 1)
+    while rows // parts and spare > 0:
         changed = _simulated(recipe, example, rows // parts, grad_accum_steps=train.grad_accum_steps * parts)
         peak = _on_each(changed, devices, train)["peak"]
         if peak <= devices.memory:
             keys = f"train.batch_tokens={train.batch_tokens // parts} --set train.grad_accum_steps="
-            advice.append(f"--set {keys}{train.grad_accum_steps * parts}: {_size(peak)}, fits, the same step")
+            advice.append(f"--set {keys}{train.grad_accum_steps * parts}: {in_units(peak)}, fits, the same step")
             break
         parts *= 2
     return advice or ["nothing of train.* makes it fit: a smaller model, or more devices with train.parallel = 'fsdp'"]
 
 
 def _named(memory: dict[str, int]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {_size(value)}" for name, value in memory.items() if value)
+    return ", ".join(f"{name.replace('_', ' ')} {in_units(value)}" for name, value in memory.items() if value)
 
 
 def memory_size(text: str) -> int:
     """Reads ``24GB``, ``80GiB`` or ``512MB`` as bytes; raises UsageError for anything else."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])(i?)B?\s*", text, re.IGNORECASE)
     if not match:
-        raise UsageError(f"--memory {text!r}: expected a size such as 24GB or 80GiB")
+        raise UsageError(f"--memory {shown(text)}: expected a size such as 24GB or 80GiB")
     number, unit, binary = match.groups()
-    return int(float(number) * (1024 if binary else 1000) ** ("KMGT".index(unit.upper()) + 1))
-
-
-def _size(count: int) -> str:
-    for unit, size in (("GiB", GIB), ("MiB", 2**20), ("KiB", 2**10)):
-        if count >= size:
-            return f"{count / size:,.2f} {unit}"
-    return f"{count:,.0f} B"
+    size = float(number) * (1024 if binary else 1000) ** ("KMGT".index(unit.upper()) + 1)
+    if not 1 <= size <= MOST_MEMORY:
+        raise UsageError(f"--memory {shown(text)}: must be from 1 byte to {in_units(MOST_MEMORY)}")
+    return int(size)

@@ -10,11 +10,14 @@ from typing import Any
 
 from torch import Tensor
 
+from clearhead.config import Tree
+from clearhead.errors import UsageError
 from clearhead.progress import Progress, silent
 from clearhead.runs.recipes import read_recipe
+from clearhead.tasks.room import TooLargeError
 from clearhead.training.job import GradientJob, Job
 from clearhead.training.loop import engine_of, precision_of, scheduled, step_on
-from clearhead.verbs.plan import Plan, forecast
+from clearhead.verbs.plan import Devices, Plan, forecast, plan
 from clearhead.verbs.train import prepare_new
 
 
@@ -53,11 +56,14 @@ class Trial:
 class DryRun:
     """The result of a dry run: a run that was prepared and tried, but not trained."""
 
-    job: Job
+    job: Job | None
+    """None for a model that has no room on this machine, of which nothing was built."""
     memory: Plan | None
     """The memory forecast; None for a model that cannot be forecast."""
     trial: Trial | None
-    """The measured steps; None for an n-gram model, which takes none."""
+    """The measured steps; None for an n-gram model, which takes none, and where there is no job."""
+    refused: str = ""
+    """Why there is no job."""
 
 
 def dry_run(recipe: str, data: Path, overrides: Sequence[str], *, progress: Progress = silent) -> DryRun:
@@ -66,12 +72,24 @@ def dry_run(recipe: str, data: Path, overrides: Sequence[str], *, progress: Prog
     Raises:
         ClearheadError: recipe, text or device cannot be used.
     """
-    job = prepare_new(read_recipe(recipe, overrides), data, progress=progress, source=f"recipe {recipe!r}")
+    tree, source = read_recipe(recipe, overrides), f"recipe {recipe!r}"
+    try:
+        job = prepare_new(tree, data, progress=progress, source=source)
+    except TooLargeError as error:  # which may be for a larger machine
+        return DryRun(None, _planned(tree, source), None, str(error))
     if not isinstance(job, GradientJob):
         return DryRun(job, None, None)
     job.arrange()
     memory = forecast(job)  # before the steps, whose memory the process keeps
     return DryRun(job, memory, try_steps(job))
+
+
+def _planned(tree: Tree, source: str) -> Plan | None:
+    """Forecasts a recipe without building its model; None where models of its task are not forecast."""
+    try:
+        return plan(tree, source, Devices())
+    except UsageError:
+        return None
 
 
 def try_steps(job: GradientJob[Any, Any], steps: int = 3) -> Trial:

@@ -12,7 +12,7 @@ import torch
 from clearhead.errors import DataError, UsageError
 from clearhead.training import device as machine
 from clearhead.training.config import TrainConfig
-from clearhead.training.device import enough_memory, free_memory, pick_device, resident
+from clearhead.training.device import enough_memory, free_memory, memory_limit, pick_device, resident
 
 PROBE = """
 import ctypes, resource
@@ -108,3 +108,26 @@ def test_free_memory_is_the_least_that_anybody_allows_and_shared(
     monkeypatch.setattr(machine, "_free_in_group", lambda: None)
     assert free_memory(torch.device("cpu")) == 500
     assert free_memory(torch.device("meta")) is None
+
+
+def test_the_limit_is_the_least_of_machine_process_and_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cgroup").write_text("4:cpuset:/\n3:memory:/jobs/7\n0::/slice/app\n")
+    for file, text in (
+        ("slice/app/memory.max", "max\n"),
+        ("slice/memory.max", "9000\n"),
+        ("memory/jobs/memory.limit_in_bytes", "7000\n"),
+        ("memory/memory.limit_in_bytes", f"{2**63 - 4096}\n"),
+    ):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text)
+    assert sorted(machine._group_limits(tmp_path, tmp_path / "cgroup")) == [7000, 9000, 2**63 - 4096]
+    assert machine._group_limits(tmp_path / "none", tmp_path / "none") == []
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(machine, "_group_limits", list)
+    whole = memory_limit(cpu)
+    assert whole is not None
+    assert whole >= (free_memory(cpu) or 0)
+    monkeypatch.setattr(machine, "_group_limits", lambda: [5000])
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert memory_limit(cpu) == 2500
+    assert memory_limit(torch.device("meta")) is None

@@ -9,7 +9,7 @@ from clearhead.meter.live import Live
 from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.optim.build import OptimConfig
 from clearhead.training.config import MachineConfig
-from clearhead.training.simulation import simulate
+from clearhead.training.simulation import simulate, without_step
 
 ROWS, WIDTH, VOCAB = 4, 32, 96
 CONFIG = GPTConfig(d_model=64, d_ff=128, n_heads=4, n_layers=3, max_seq_len=WIDTH, dropout=0.1)
@@ -66,3 +66,16 @@ def test_what_saves_memory_saves_it() -> None:
     assert half.peak_bytes < 0.9 * plain.peak_bytes
     more = simulate(build, loss, MachineConfig(), OptimConfig(), batches=2)
     assert more.peak_bytes > simulate(build, loss, MachineConfig(), OptimConfig()).peak_bytes
+
+
+def test_where_no_step_can_be_simulated_its_states_are_known() -> None:
+    optim = OptimConfig(ema_decay=0.9)
+    whole = simulate(build, loss, MachineConfig(), optim)
+    states = without_step(build(), optim, ValueError("a mask\nselects"))
+    assert states.parameters == whole.parameters
+    assert states.gradient_bytes == whole.gradient_bytes
+    assert 0 <= whole.optimizer_bytes - states.optimizer_bytes < 1000, "a count for each tensor"
+    assert 0 <= whole.average_bytes - states.average_bytes < 1000
+    assert states.layers_bytes == whole.layers_bytes
+    assert states.flops is None
+    assert states.unknown.endswith("needs tensors with content: ValueError: a mask selects")

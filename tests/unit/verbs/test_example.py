@@ -44,7 +44,7 @@ def test_an_example_is_a_run_s_model_on_rows_as_wide_as_its_text(
     example = example_of_job(job)
     assert example is not None
     own = {name: tensor.shape for name, tensor in job.state.model.state_dict().items()}
-    built = example.build()
+    built = example.build(job.recipe)
     assert {name: tensor.shape for name, tensor in built.state_dict().items()} == own
     assert torch.isfinite(example.loss(built, 2))
     sides = ("ids", "src_ids", "tgt_ids")

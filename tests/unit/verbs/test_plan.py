@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from clearhead.config import merge
 from clearhead.errors import UsageError
+from clearhead.nn import layer
 from clearhead.tasks.catalog import prepare_job
 from clearhead.tasks.classify.classifier import Classifier
 from clearhead.tasks.masked.model import MaskedModel
@@ -156,3 +158,73 @@ def test_sizes_are_read() -> None:
     assert memory_size("1.5 GiB") == 1.5 * 2**30
     with pytest.raises(UsageError, match="--memory '24': expected a size"):
         memory_size("24")
+
+
+class Scaled(nn.Module):
+    """A norm of somebody's own, whose scale is a tensor made of a number."""
+
+    position_wise, needs_mask = True, False
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        return x * self.scale
+
+
+class Choosy(Scaled):
+    """Another, which selects real pieces by a mask."""
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        chosen = x[x.abs().sum(-1) > 0]
+        return x * self.scale / (1 + chosen.abs().mean())
+
+
+def test_a_tensor_made_of_a_number_is_forecast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer, "build_norm", lambda name, d_model, **rest: Scaled(d_model))
+    planned = plan(RECIPE, "here", Devices(memory=10**12))
+    assert planned.fits
+    assert not planned.unknown
+    assert planned.memory["parameters"] == planned.memory["gradients"]
+
+
+def test_a_model_that_needs_content_is_trained_all_the_same(toy_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer, "build_norm", lambda name, d_model, **rest: Choosy(d_model))
+    job = prepare_job(RECIPE, "here", toy_data)
+    beside_a_run, before_one = forecast(job), plan(RECIPE, "here", Devices(memory=10**12))
+    assert beside_a_run is not None
+    for planned, lines in ((beside_a_run, beside_a_run.memory_lines()), (before_one, before_one.lines())):
+        assert planned.fits is None, "without activations nobody knows"
+        assert planned.flops_per_step is None
+        assert planned.memory["optimizer"] == 2 * planned.memory["parameters"]
+        assert [line for line in lines if "without activations: the model needs tensors with content" in line]
+        assert not [line for line in lines if "\n" in line or "does not fit" in line]
+    assert plan(RECIPE, "here", Devices(memory=1000)).fits is False
+
+
+def test_what_cannot_be_built_without_content_is_said_by_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(name: str, d_model: int, **rest: object) -> nn.Module:
+        return nn.Linear(int(torch.ones(1).item()), 1)
+
+    monkeypatch.setattr(layer, "build_norm", build)
+    with pytest.raises(UsageError, match=r"^the model cannot be forecast: it needs tensors with content: "):
+        plan(RECIPE, "here", Devices())
+
+
+def test_a_deep_model_and_a_large_batch_are_reckoned_from_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = merge(WIDE, {"model": {"n_layers": 6}})
+    whole = plan(tree, "here", Devices())
+    monkeypatch.setattr(planning, "MOST_LAYERS", 2)
+    monkeypatch.setattr(planning, "MOST_POSITIONS", 48 * 16)
+    reckoned = plan(tree, "here", Devices())
+    assert reckoned.parameters == whole.parameters
+    assert reckoned.flops_per_step == pytest.approx(whole.flops_per_step, rel=1e-6)
+    assert reckoned.memory["optimizer"] == pytest.approx(whole.memory["optimizer"], abs=1000)
+    assert reckoned.memory["peak"] == pytest.approx(whole.memory["peak"], rel=0.02)
+
+
+def test_plan_says_where_this_machine_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "memory_limit", lambda device: 1000)
+    assert plan(LANGUAGE_MODEL, "here", Devices()).lines()[-1] == "this machine has 1,000 B of memory: it has no room"
+    assert "this machine" not in plan(LANGUAGE_MODEL, "here", Devices(memory=10**12)).lines()[-1]

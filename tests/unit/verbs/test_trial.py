@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from clearhead.config import merge
+from clearhead.tasks import room
 from clearhead.tasks.catalog import prepare_job
-from clearhead.verbs.trial import lr_curve, try_steps
-from tests.toy import CLASSIFY, RECIPE
+from clearhead.verbs.trial import dry_run, lr_curve, try_steps
+from tests.toy import CLASSIFY, RECIPE, write_recipe
 
 
 def test_sizes_are_those_of_the_run(toy_data: Path) -> None:
@@ -56,3 +57,12 @@ def test_the_curve_rises_and_falls(toy_data: Path) -> None:
     assert heights[top:] == sorted(heights[top:], reverse=True)
     assert heights[-1] == 0
     assert 7 <= top <= 10
+
+
+def test_a_model_without_room_is_planned_and_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "memory_limit", lambda device: 10_000)
+    tried = dry_run(write_recipe(tmp_path / "toy.toml", RECIPE), tmp_path / "no such text", [])
+    assert tried.job is None
+    assert "this machine has 9.77 KiB of memory" in tried.refused
+    assert tried.memory is not None
+    assert tried.memory.memory["peak"] > 10_000

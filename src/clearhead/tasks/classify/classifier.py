@@ -20,6 +20,7 @@ from clearhead.tasks.classify.objective import Scores, monitored, predict, score
 from clearhead.tasks.classify.recipe import WORDS, ClassifyRecipe, build_classifier, encode, parse_classify
 from clearhead.tasks.family import Evaluation, open_for
 from clearhead.tasks.loaded import Loaded
+from clearhead.tasks.room import build_here
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.training.device import Device, pick_device
 
@@ -113,7 +114,7 @@ class Classifier(Loaded):
         """Loads a run that is open; see ``load``."""
         recipe, parts = parse_classify(run.tree, run.source), load_labelled_parts(run.trained_path)
         assert parts.labels is not None
-        target, model = pick_device(device), build_classifier(recipe, parts.sizes)
+        target, model = pick_device(device), build_here(build_classifier, recipe, parts.sizes)
         step = run.load_into(model)
         return cls(recipe, parts.tokenizer, parts.labels, model.to(target).eval(), step)
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Literal
 
-from annotated_types import Ge, Gt, Le, Lt
 from torch import nn
 
 from clearhead.config import Tree, parse
@@ -14,6 +13,7 @@ from clearhead.errors import UsageError
 from clearhead.models.bert import BertClassifier, BertConfig, Pooling
 from clearhead.nn.lora import LoraConfig
 from clearhead.optim.build import RateOf
+from clearhead.ranges import CountOrZero, Rate, ShareAboveZero
 from clearhead.runs.text_parts import ModelSizes
 from clearhead.tasks.gradient_recipe import WarmRecipe, adapt_layers, with_lora_moved
 from clearhead.tasks.masked.recipe import masked_tokenizer
@@ -26,7 +26,7 @@ WORDS = ("classify",)
 class ClassifyLossConfig:
     """The training loss: cross-entropy for classes, squared error for numbers."""
 
-    label_smoothing: Annotated[float, Ge(0.0), Lt(1.0)] = 0.0
+    label_smoothing: Rate = 0.0
     """Share of probability spread evenly over the classes."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: a line of a rarer class has a larger weight, lines / (classes x lines of its class)."""
@@ -36,14 +36,14 @@ class ClassifyLossConfig:
 class FinetuneConfig:
     """How the trained encoder that ``start`` names is fine-tuned on the labels."""
 
-    epochs: Annotated[int, Ge(0)] = 0
+    epochs: CountOrZero = 0
     """Passes over the training lines; train.max_steps may end the run sooner. With train.evaluate_every = 0 the model
     is evaluated after each pass. 0: train.max_steps alone sets the length."""
     frozen: bool = False
     """Trains the pooler and the output layer only; the encoder keeps its weights and runs without dropout."""
-    layer_decay: Annotated[float, Gt(0.0), Le(1.0)] = 1.0
+    layer_decay: ShareAboveZero = 1.0
     """Learning rate of each layer as a share of that of the layer above it; the embeddings have the lowest rate."""
-    unfreeze_every: Annotated[int, Ge(0)] = 0
+    unfreeze_every: CountOrZero = 0
     """Trains the pooler and the output layer first, and unfreezes one more layer, from the top, after every so many
     steps; 0 trains all layers from the first step."""
     fresh: bool = False
@@ -52,7 +52,7 @@ class FinetuneConfig:
     pooling: Pooling = "first"
     """Which vector represents a whole text: first, the state of its first piece, [CLS]; or mean, the mean of all its
     states, which learns faster if the encoder was not pretrained on pairs of sentences."""
-    word_dropout: Annotated[float, Ge(0.0), Lt(1.0)] = 0.0
+    word_dropout: Rate = 0.0
     """Probability with which [MASK] replaces each piece of a training line, drawn anew in each pass; it also applies
     with ``fresh``. Evaluation sees whole texts."""
 

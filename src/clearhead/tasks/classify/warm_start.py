@@ -20,6 +20,7 @@ from clearhead.runs.text_parts import ModelSizes, TextParts, load_labelled_parts
 from clearhead.tasks.classify.recipe import WORDS, build_classifier, parse_classify
 from clearhead.tasks.masked.recipe import WORDS as MASKED_WORDS
 from clearhead.tasks.masked.recipe import build_masked, parse_masked
+from clearhead.tasks.room import build_here
 from clearhead.tasks.warm_start import Start, copy_weights, is_bare_folder
 
 R = TypeVar("R")
@@ -63,12 +64,12 @@ def open_encoder(path: Path) -> EncoderStart:
     run, source = SavedRun.open(path), f"run {str(path)!r}"
     if run.task in WORDS:
         recipe, parts = parse_classify(run.tree, run.source), load_labelled_parts(run.trained_path)
-        model = build_classifier(recipe, parts.sizes)
+        model = build_here(build_classifier, recipe, parts.sizes)
         run.load_into(model)
         return EncoderStart(source, recipe.model, parts, model_tensors(model), pooling=recipe.finetune.pooling)
     if run.task in MASKED_WORDS:
         pretrained, parts = parse_masked(run.tree, run.source), load_text_parts(run.trained_path)
-        encoder = build_masked(pretrained, parts.sizes)
+        encoder = build_here(build_masked, pretrained, parts.sizes)
         run.load_into(encoder)
         return EncoderStart(source, pretrained.model, parts, model_tensors(encoder))
     needed = " or ".join((*MASKED_WORDS, *WORDS))

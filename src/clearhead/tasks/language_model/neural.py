@@ -23,6 +23,7 @@ from clearhead.tasks.language_model.recipe import (
     parse_language_model,
 )
 from clearhead.tasks.language_model.writer import TextModel, has_marks
+from clearhead.tasks.room import build_here
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.training.device import Device, pick_device
 
@@ -67,7 +68,7 @@ class LanguageModel(TextModel):
     def from_run(cls, run: SavedRun, *, device: Device = "auto", weights: Weights = "float32") -> "LanguageModel":
         """Loads a run that is open; see ``load``."""
         recipe, tokenizer = parse_language_model(run.tree, run.source), load_text_parts(run.trained_path).tokenizer
-        target, model = pick_device(device), build_language_model(recipe, TextParts(tokenizer).sizes)
+        target, model = pick_device(device), build_here(build_language_model, recipe, TextParts(tokenizer).sizes)
         step = run.load_into(model)
         model = model.to(target).eval()
         packed = choose(model, weights).engine == "packed"

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
-
-from annotated_types import Ge
 
 from clearhead.brief import Brief
 from clearhead.decode.generation import Continuation, Reason
 from clearhead.decode.streaming import CONTEXT, StopStrings, TextStream
 from clearhead.errors import DataError, SettingError
+from clearhead.ranges import BeamOrZero, Count, CountOrZero, Texts
 from clearhead.text.overlong import OverlongPrompt
 from clearhead.text.tokenizer import Tokenizer
 
@@ -18,11 +16,11 @@ from clearhead.text.tokenizer import Tokenizer
 class GenerationConfig:
     """The settings of generation, without those of sampling."""
 
-    max_new: Annotated[int, Ge(1)] = 200
+    max_new: Count = 200
     """Maximum number of new pieces in a text, including the end mark."""
-    min_length: Annotated[int, Ge(0)] = 0
+    min_length: CountOrZero = 0
     """Minimum number of new pieces before the end mark."""
-    n: Annotated[int, Ge(1)] = 1
+    n: Texts = 1
     """Number of texts for each prompt."""
     stop: tuple[str, ...] = ()
     """Stop strings: a text ends before the first of them."""
@@ -32,9 +30,9 @@ class GenerationConfig:
     """What happens if prompt and ``max_new`` together exceed the context: ``error`` refuses; ``window`` drops the older
     half of the context whenever it is full, and keeps only the end of a longer prompt; ``truncate-left`` cuts the start
     of the prompt. Only a GPT has a context: recurrent and n-gram models read texts of any length."""
-    beam: Annotated[int, Ge(0)] = 0
+    beam: BeamOrZero = 0
     """Beam width of a search for the most probable texts; 0 samples pieces."""
-    draft_pieces: Annotated[int, Ge(1)] = 4
+    draft_pieces: Texts = 4
     """How many pieces a draft model proposes at a time (speculative decoding)."""
 
     def __post_init__(self) -> None:

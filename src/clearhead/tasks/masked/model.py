@@ -26,6 +26,7 @@ from clearhead.runs.text_parts import load_text_parts
 from clearhead.tasks.family import open_for
 from clearhead.tasks.loaded import Loaded
 from clearhead.tasks.masked.recipe import WORDS, MaskedRecipe, build_masked, parse_masked
+from clearhead.tasks.room import build_here
 from clearhead.text.overlong import OverlongText
 from clearhead.text.special import ABSENT, MASK
 from clearhead.text.tokenizer import Tokenizer
@@ -90,7 +91,7 @@ class MaskedModel(Loaded):
         recipe, parts = parse_masked(run.tree, run.source), load_text_parts(run.trained_path)
         target = pick_device(device)
         check_marks(parts.tokenizer.ids)
-        model = build_masked(recipe, parts.sizes)
+        model = build_here(build_masked, recipe, parts.sizes)
         step = run.load_into(model)
         return cls(recipe, parts.tokenizer, model.to(target).eval(), target, step)
 

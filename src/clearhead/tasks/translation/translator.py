@@ -24,6 +24,7 @@ from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import Tokenizers, load_both_sides
 from clearhead.tasks.family import open_for
 from clearhead.tasks.loaded import Loaded
+from clearhead.tasks.room import build_here
 from clearhead.tasks.translation.alignment import aligned, source_shapes
 from clearhead.tasks.translation.batches import batches_to_decode
 from clearhead.tasks.translation.joining import finished
@@ -71,7 +72,7 @@ class Translator(Loaded):
     def from_run(cls, run: SavedRun, *, device: Device = "auto") -> "Translator":
         """Loads a run that is open; see ``load``."""
         recipe, parts = parse_translation(run.tree, run.source), load_both_sides(run.trained_path)
-        target, model = pick_device(device), build_translator(recipe, parts.sizes)
+        target, model = pick_device(device), build_here(build_translator, recipe, parts.sizes)
         step = run.load_into(model)
         model = model.to(target).eval()
         packed = choose(model).engine == "packed"

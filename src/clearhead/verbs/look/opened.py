@@ -16,6 +16,7 @@ from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import ModelSizes
 from clearhead.tasks.catalog import AnyLearnedFamily, family_of_run
 from clearhead.tasks.family import LearnedFamily, Trained
+from clearhead.tasks.room import build_here
 from clearhead.tasks.sample import Sample, Shape
 from clearhead.training.config import TrainConfig
 from clearhead.training.precision import Precision
@@ -128,7 +129,7 @@ class Opened:
             with_state: whether the optimizers have the state of the checkpoint, as far as it has one.
         """
         family, recipe = self.family, self.recipe
-        model = family.build(recipe, self.sizes)
+        model = build_here(family.build, recipe, self.sizes)
         saved = self.run.saved("model", "optimizer") if with_state else self.run.saved("model")
         load_model_tensors(model, saved.tensors["model"], str(self.run.checkpoint))
         model.to(self.device)
