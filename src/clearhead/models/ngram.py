@@ -12,6 +12,7 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from clearhead.errors import DataError, ModelError
+from clearhead.files import make_new
 
 Tokens = NDArray[np.integer[Any]]
 Ids = NDArray[np.int64]
@@ -98,6 +99,7 @@ class Ngram:
             arrays |= {f"keys.{length}": level.keys, f"counts.{length}": level.counts}
         temporary = path.with_name(path.name + ".tmp")
         try:
+            make_new(temporary)
             with temporary.open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)
                 file.flush()

@@ -297,6 +297,10 @@ class Tokenizer:
             raise DataError(f"id {wrong} is outside the vocabulary, 0 to {self.vocab_size - 1}")
         return checked
 
+    def content(self) -> bytes:
+        """Returns the JSON file that ``save`` writes."""
+        return self._content()
+
     def _content(self) -> bytes:
         adopted = self.source if isinstance(self.source, Adopted) else None
         learned = self.source if isinstance(self.source, Learned) else Learned([])

@@ -17,8 +17,8 @@ from clearhead.evaluate.translation import (
     default_tokenize,
     score_translations,
 )
+from clearhead.files import write_output
 from clearhead.runs.cache import cache_folder
-from clearhead.runs.directory import write_text
 from clearhead.runs.text_parts import Tokenizers
 from clearhead.tasks.family import ComparedScores, Evaluation
 from clearhead.tasks.translation.recipe import Net, TranslationRecipe, mean_loss
@@ -71,7 +71,7 @@ class TranslationEvaluation(Evaluation):
 
     def write(self, path: Path) -> None:
         """See ``Evaluation``: the translations, a line each."""
-        write_text(path, "".join(line + "\n" for line in self.translations))
+        write_output(path, "".join(line + "\n" for line in self.translations).encode())
 
 
 def evaluate_translator(
