@@ -321,6 +321,15 @@ def _is_jsonl(path: Path) -> bool:
     return path.name.removesuffix(".gz").endswith(".jsonl")
 
 
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns the fields of an object; a name that is there twice would lose a value."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"field {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return fields
+
+
 def json_record(line: str, where: str) -> dict[str, Any]:
     """Returns the fields of a line of JSONL; none if the line is not an object.
 
@@ -332,7 +341,7 @@ def json_record(line: str, where: str) -> dict[str, Any]:
         DataError: the line is not JSON.
     """
     try:
-        record = json.loads(line)
+        record = json.loads(line, object_pairs_hook=_fields)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON ({getattr(error, 'msg', error)})") from error
     return record if isinstance(record, dict) else {}
