@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from clearhead.cli.screen import console
 from clearhead.messages import localized
 from clearhead.training.events import (
     Counted,
@@ -96,7 +97,6 @@ class ProgressWriter:
 
 
 def _bar() -> Any:
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     return Progress(
@@ -104,7 +104,7 @@ def _bar() -> Any:
         MofNCompleteColumn(),
         TextColumn("{task.description}"),
         TextColumn("{task.fields[left]} left"),
-        console=Console(stderr=True),
+        console=console(stderr=True, markup=False),
         transient=True,
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json
+from clearhead.cli.screen import console
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,11 +34,9 @@ def command(run: Path, text: str, top: int, as_json: bool, device: str, checkpoi
     if as_json:
         print_json(trace_tree(trace))
         return
-    from rich.console import Console
-
-    console = Console(highlight=False)
+    screen = console()
     for part in render(trace):
-        console.print(part)
+        screen.print(part)
 
 
 def trace_tree(trace: "Trace") -> dict[str, object]:
