@@ -16,8 +16,8 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from clearhead.data.documents import Split, json_record, read_lines, string_field
+from clearhead.data.labels.classes import check_classes, check_missing, check_no_header, is_number, known_class, short
 from clearhead.errors import DataError, UsageError, nearest
-from clearhead.text.labels import check_classes, check_missing, check_no_header, is_number, known_class, short
 from clearhead.text.overlong import OverlongLine
 
 MOST_FIELD = 1 << 30  # characters of a CSV field

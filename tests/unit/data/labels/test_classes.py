@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
+from clearhead.data.labels.classes import check_classes, check_missing, is_number, known_class, short
 from clearhead.errors import DataError
-from clearhead.text.labels import check_classes, check_missing, is_number, known_class, short
 
 
 def test_a_label_that_is_a_whole_text_is_shown_in_part() -> None:
