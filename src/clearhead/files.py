@@ -1,6 +1,7 @@
 """Files of a run: replaced whole and never through a link; what is read from one is bounded, however large it is."""
 
 import contextlib
+import gzip
 import io
 import json
 import os
@@ -13,6 +14,9 @@ from clearhead.errors import DataError, ModelError
 
 MOST_SMALL = 1 << 26
 """Bytes that a file may have which is read as a whole: settings, states and reports, never text or weights."""
+MOST_UNPACKED = 1 << 28
+MOST_RATIO = 200
+"""A gzip file may hold this many bytes, and beyond that so many times its own size."""
 MOST_LINE = 1 << 24
 """Bytes that a line of text may have, 16 MiB."""
 
@@ -134,9 +138,41 @@ def bounded_lines(stream: IO[bytes] | io.BufferedIOBase, name: str, most: int = 
     number = 0
     while line := stream.readline(most + 1):
         number += 1
-        if len(line) > most:
-            raise DataError(f"{name} line {number}: longer than {most >> 20} MiB, no end of it was found")
+        check_line(len(line), name, number, most)
         yield line
+
+
+def check_line(length: int, name: str, number: int, most: int = MOST_LINE) -> None:
+    """Raises DataError if line ``number`` of a file or stream has more than ``most`` bytes."""
+    if length > most:
+        raise DataError(f"{name} line {number}: longer than {most >> 20} MiB, no end of it was found")
+
+
+class Unpacked(io.RawIOBase):
+    """What a gzip file holds, up to a size that text cannot have packed like that: 10 GB of zeros take 10 MB."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._taken, self._packed = path, 0, path.stat().st_size
+        self._file = gzip.open(path)  # noqa: SIM115 - closed by ``close``
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills ``buffer`` with what comes next; raises DataError if that is too much."""
+        count = self._file.readinto(buffer)
+        self._taken += count
+        if self._taken > max(MOST_UNPACKED, MOST_RATIO * self._packed):
+            most = f"more than {MOST_UNPACKED >> 20} MiB and {MOST_RATIO} times its size"
+            raise DataError(f"{self._path}: unpacks to {most}, as no text does")
+        return count
+
+    def close(self) -> None:
+        """Closes the file."""
+        if not self.closed:
+            self._file.close()
+        super().close()
 
 
 def _is_special(path: Path) -> bool:

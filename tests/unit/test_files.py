@@ -1,7 +1,9 @@
 """A file that is replaced is the old one or the new one, never half of either."""
 
+import gzip
 import io
 import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from clearhead import files
 from clearhead.errors import DataError, ModelError
 from clearhead.files import (
+    Unpacked,
     bounded_lines,
     open_to_append,
     read_json,
@@ -111,3 +114,20 @@ def test_a_line_without_an_end_is_refused_before_it_is_read(tmp_path: Path) -> N
     assert endless.taken < 2 << 20
     lines = [b"a\n", b"\r\n", b"\n", b"b"]
     assert list(bounded_lines(io.BytesIO(b"".join(lines)), "x", 2)) == lines
+
+
+def test_a_gzip_that_no_text_makes_is_refused_before_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MOST_UNPACKED", 1 << 20)
+    path = tmp_path / "x.gz"
+    path.write_bytes(gzip.compress(b"\n" * (8 << 20)))
+    rule = r"x\.gz: unpacks to more than 1 MiB and 200 times its size, as no text does$"
+    with io.BufferedReader(Unpacked(path)) as stream, pytest.raises(DataError, match=rule):
+        stream.read()
+    with io.BufferedReader(Unpacked(path)) as stream:
+        assert len(stream.read(1 << 20)) == 1 << 20
+    text = random.Random(0).randbytes(100_000) * 20
+    path.write_bytes(gzip.compress(text))
+    with io.BufferedReader(Unpacked(path)) as stream:
+        assert stream.read() == text

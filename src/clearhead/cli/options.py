@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from clearhead.errors import DataError
+from clearhead.files import bounded_lines
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -82,7 +83,7 @@ def stdin_lines(size: int, *, doing: str) -> Iterator[list[str]]:
     if sys.stdin.isatty():
         click.echo(f"{doing} what you type, line by line; Ctrl-D ends", err=True)
         size = 1
-    lines = _decoded(sys.stdin.buffer)
+    lines = _decoded(bounded_lines(sys.stdin.buffer, "stdin"))
     while chunk := list(islice(lines, size)):
         yield chunk
 

@@ -1,8 +1,8 @@
 """Parallel text files: finds, checks, reads and filters them, and reports what became of every line."""
 
 import codecs
-import gzip
 import hashlib
+import io
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,6 +17,7 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from clearhead.errors import DataError, nearest
+from clearhead.files import Unpacked, bounded_lines, check_line
 from clearhead.text.normalize import changed
 from clearhead.text.overlong import OverlongPair
 from clearhead.text.sentences import split_sentences
@@ -349,7 +350,7 @@ def _find(folder: Path, name: str) -> Path:
 def open_text(path: Path) -> Iterator[IO[bytes]]:
     """Opens a file, plain or gzip, for reading; raises DataError if opening or a later read fails."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        with io.BufferedReader(Unpacked(path), 1 << 17) if path.suffix == ".gz" else path.open("rb") as stream:
             yield cast(IO[bytes], stream)
     except (EOFError, zlib.error, OSError) as error:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
@@ -357,11 +358,14 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
 
 def _scan(path: Path) -> tuple[int, str, bool]:
     """Returns the number of lines, the SHA-256 of the content, and whether it begins with a byte order mark."""
-    digest, lines, first, last = hashlib.sha256(), 0, b"", b""
+    digest, lines, first, last, open_line = hashlib.sha256(), 0, b"", b"", 0
     with open_text(path) as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
             lines += block.count(b"\n")
+            ended = block.rfind(b"\n") + 1
+            open_line = len(block) - ended + (0 if ended else open_line)
+            check_line(open_line, str(path), lines + 1)
             first, last = first or block[:3], block[-1:]
     if not last:
         raise DataError(f"{path} is empty")
@@ -370,7 +374,7 @@ def _scan(path: Path) -> tuple[int, str, bool]:
 
 def _lines(path: Path) -> Iterator[str]:
     with open_text(path) as stream:
-        for number, raw in enumerate(stream, 1):
+        for number, raw in enumerate(bounded_lines(stream, str(path)), 1):
             line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
             try:
                 yield line.decode().removesuffix("\n").removesuffix("\r")

@@ -14,10 +14,12 @@ from annotated_types import Ge, Le
 
 from clearhead.data.corpus import Stamps, open_text, stamps_of
 from clearhead.errors import DataError, UsageError, nearest
+from clearhead.files import bounded_lines
 
 Split = Literal["train", "valid", "test"]
 Separator = Literal["blank_line", "line", "file", "end_of_text", "heading"]
 
+MOST_DOCUMENT = 1 << 28  # bytes of a line, which may be a whole corpus: text8 has 100 MB in one
 END_OF_TEXT = "<|endoftext|>"
 _ENDINGS = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
 FilePart = tuple[Path, int, int]  # a file, its first character that belongs to the split, and the end (exclusive)
@@ -236,7 +238,7 @@ def read_lines(path: Path) -> Iterator[str]:
         DataError: the file cannot be read, or a line is not UTF-8 or has a NUL byte.
     """
     with open_text(path) as stream:
-        for number, raw in enumerate(stream, 1):
+        for number, raw in enumerate(bounded_lines(stream, str(path), MOST_DOCUMENT), 1):
             if b"\0" in raw:
                 raise DataError(f"{path} line {number}: has a NUL byte: binary, or UTF-16 in place of UTF-8")
             try:

@@ -9,12 +9,12 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from clearhead.config import Tree
 from clearhead.errors import ModelError
-from clearhead.files import read_json
+from clearhead.files import read_json, read_small
 from clearhead.text.adopted import Adopted
 from clearhead.text.normalize import HALF_WIDTH
 from clearhead.text.pipeline import SPACE, build
 from clearhead.text.special import ABSENT, SpecialIds, specials_of
-from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
+from clearhead.text.tokenizer import MOST_BYTES, Tokenizer, TokenizerConfig
 
 FILE, SETTINGS, NAMES = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 ROLES = ("pad", "bos", "eos", "unk", "cls", "sep", "mask")
@@ -85,7 +85,7 @@ def _content(folder: Path, settings: Tree) -> str:
     """Returns the ``tokenizer.json`` of a folder, or makes one from the files of older models."""
     try:
         if (folder / FILE).is_file():
-            return (folder / FILE).read_text(encoding="utf-8")
+            return read_small(folder / FILE, MOST_BYTES).decode()
         if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
             model: Any = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
             pipeline = hf.Tokenizer(model)

@@ -14,7 +14,7 @@ from clearhead.version import VERSION
 
 RECIPE = "recipe.toml"
 HEAD = "# Written by clearhead, with checksums. After an edit of your own delete the line of recipe.toml below.\n"
-MOST_BYTES = 1 << 27  # of a recipe, a tokenizer or labels
+MOST_BYTES = 1 << 27  # of a recipe, a tokenizer or labels, as in ``text.tokenizer``
 _LINE = rb"^# SHA-256 (recipe\.toml|labels\.json|tokenizer/\w+\.json) ([0-9a-f]{64})\n"
 _OWN_LINE = rb"^# SHA-256 recipe\.toml [0-9a-f]{64}\n"
 

@@ -14,13 +14,15 @@ from annotated_types import Ge, Lt
 
 from clearhead.config import parse
 from clearhead.errors import DataError, ModelError, UsageError
-from clearhead.files import write_whole
+from clearhead.files import read_small, write_whole
 from clearhead.text.adopted import Adopted
 from clearhead.text.bpe_dropout import BpeDropout
 from clearhead.text.normalize import UNSPACED, Normalization, normalize
 from clearhead.text.pipeline import BYTE_CHARS, CONTINUATION, SPACE, Learned, TokenizerKind, build, learn, piece_bytes
 from clearhead.text.special import SpecialIds, Specials, specials_of
 
+MOST_BYTES = 1 << 27
+"""Bytes that the file of a tokenizer may have; the largest that are known have a quarter of that."""
 _LOST = "\ufffd"
 
 
@@ -164,7 +166,7 @@ class Tokenizer:
     def load(cls, path: str | Path) -> "Tokenizer":
         """Reads what ``save`` wrote. Raises ModelError for a missing, damaged or foreign file."""
         try:
-            return _restore(Path(path).read_bytes())
+            return _restore(read_small(Path(path), MOST_BYTES))
         except OSError as error:
             raise ModelError(f"tokenizer {str(path)!r} cannot be read: {error.strerror}") from error
         except (ValueError, RecursionError, UsageError) as error:
