@@ -14,9 +14,9 @@ from clearhead.errors import DataError, ModelError
 
 MOST_SMALL = 1 << 26
 """Bytes that a file may have which is read as a whole: settings, states and reports, never text or weights."""
-MOST_UNPACKED = 1 << 28
+MOST_UNPACKED = 1 << 26
 MOST_RATIO = 200
-"""A gzip file may hold this many bytes, and beyond that so many times its own size."""
+"""A gzip file may unpack to this many bytes, and beyond that to so many times the bytes that were read of it."""
 MOST_LINE = 1 << 24
 """Bytes that a line of text may have, 16 MiB."""
 
@@ -152,8 +152,9 @@ class Unpacked(io.RawIOBase):
     """What a gzip file holds, up to a size that text cannot have packed like that: 10 GB of zeros take 10 MB."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._taken, self._packed = path, 0, path.stat().st_size
-        self._file = gzip.open(path)  # noqa: SIM115 - closed by ``close``
+        self._path, self._taken = path, 0
+        self._packed = path.open("rb")
+        self._file = gzip.GzipFile(fileobj=self._packed)
 
     def readable(self) -> bool:
         """True."""
@@ -163,7 +164,7 @@ class Unpacked(io.RawIOBase):
         """Fills ``buffer`` with what comes next; raises DataError if that is too much."""
         count = self._file.readinto(buffer)
         self._taken += count
-        if self._taken > max(MOST_UNPACKED, MOST_RATIO * self._packed):
+        if self._taken > max(MOST_UNPACKED, MOST_RATIO * self._packed.tell()):
             most = f"more than {MOST_UNPACKED >> 20} MiB and {MOST_RATIO} times its size"
             raise DataError(f"{self._path}: unpacks to {most}, as no text does")
         return count
@@ -172,6 +173,7 @@ class Unpacked(io.RawIOBase):
         """Closes the file."""
         if not self.closed:
             self._file.close()
+            self._packed.close()
         super().close()
 
 

@@ -19,7 +19,7 @@ from clearhead.files import bounded_lines
 Split = Literal["train", "valid", "test"]
 Separator = Literal["blank_line", "line", "file", "end_of_text", "heading"]
 
-MOST_DOCUMENT = 1 << 28  # bytes of a line, which may be a whole corpus: text8 has 100 MB in one
+MOST_DOCUMENT = 1 << 27  # bytes of a line, which may be a whole corpus: text8 has 100 MB in one
 END_OF_TEXT = "<|endoftext|>"
 _ENDINGS = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
 FilePart = tuple[Path, int, int]  # a file, its first character that belongs to the split, and the end (exclusive)

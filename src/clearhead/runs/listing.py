@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def other_problems(run: Path, *, verify: bool = False) -> list[str]:
     Returns:
         A line for each file: a pointer to a checkpoint that is not there, a tokenizer that is damaged.
     """
-    checks = [functools.partial(find_checkpoint, run, which) for which in _pointers_of(run)]
+    checks: list[Callable[[], object]] = [functools.partial(find_checkpoint, run, w) for w in _pointers_of(run)]
     problems = []
     for check in [*checks, functools.partial(check_beside, run)] if verify else checks:
         try:
