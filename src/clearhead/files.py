@@ -8,13 +8,13 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from clearhead.errors import DataError, ModelError
 
 MOST_SMALL = 1 << 26
 """Bytes that a file may have which is read as a whole: settings, states and reports, never text or weights."""
-MOST_UNPACKED = 1 << 26
+MOST_UNPACKED = 1 << 24
 MOST_RATIO = 200
 """A gzip file may unpack to this many bytes, and beyond that to so many times the bytes that were read of it."""
 MOST_LINE = 1 << 24
@@ -70,7 +70,7 @@ def make_new(path: Path) -> None:
     path.touch(exist_ok=False)
 
 
-def open_to_append(path: Path) -> IO[bytes]:
+def open_to_append(path: Path) -> io.BufferedRandom:
     """Opens a file for reading, and for writing at its end; it is made if it is missing.
 
     Raises:
@@ -124,11 +124,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return tree
 
 
-def bounded_lines(stream: IO[bytes] | io.BufferedIOBase, name: str, most: int = MOST_LINE) -> Iterator[bytes]:
+def bounded_lines(stream: Any, name: str, most: int = MOST_LINE) -> Iterator[bytes]:
     """Yields the lines of a stream with their line ends, as iterating over it does; no line takes unbounded memory.
 
     Args:
-        stream: of bytes.
+        stream: of bytes, with ``readline``.
         name: of the stream, for messages.
         most: bytes that a line may have.
 

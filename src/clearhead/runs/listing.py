@@ -71,7 +71,9 @@ def other_problems(run: Path, *, verify: bool = False) -> list[str]:
     """
     checks: list[Callable[[], object]] = [functools.partial(find_checkpoint, run, w) for w in _pointers_of(run)]
     problems = []
-    for check in [*checks, functools.partial(check_beside, run)] if verify else checks:
+    if verify:
+        checks.append(functools.partial(check_beside, run))
+    for check in checks:
         try:
             check()
         except ModelError as error:

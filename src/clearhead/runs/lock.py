@@ -3,13 +3,13 @@
 import contextlib
 import errno
 import fcntl
+import io
 import json
 import os
 import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from clearhead.errors import DataError, UsageError
 from clearhead.files import open_to_append
@@ -55,7 +55,7 @@ def locked(run: Path) -> Iterator[list[str]]:
                 path.unlink()
 
 
-def _take(file: IO[bytes], run: Path) -> None:
+def _take(file: io.BufferedIOBase, run: Path) -> None:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         mine, there = os.fstat(file.fileno()), os.stat(run / NAME)

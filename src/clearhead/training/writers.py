@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from clearhead.errors import UsageError
 from clearhead.files import open_to_append, write_whole
@@ -165,7 +165,7 @@ def history_notes(path: Path, step: int) -> list[str]:
     return [f"{str(path)!r} is gone: the curves begin at step {step + 1}"] if step else []
 
 
-def _short_lines(file: IO[bytes]) -> Iterator[bytes]:
+def _short_lines(file: io.BufferedIOBase) -> Iterator[bytes]:
     """Yields the lines of a file; of one that is longer than any that is written here, only the beginning."""
     while line := file.readline(MOST_RECORD):
         yield line

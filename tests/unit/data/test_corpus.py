@@ -250,7 +250,9 @@ def test_a_line_without_an_end_is_one_line(tmp_path: Path) -> None:
         files = read_parallel(tmp_path, stem="train", src="zh", tgt="en")
         for read in (files.scan, lambda files=files: list(files)):
             tracemalloc.start()
-            with pytest.raises(DataError, match=rf"train\.{name} line 1: longer than 16 MiB, no end of it was found$"):
+            with pytest.raises(
+                DataError, match=rf"train\.{name}( line 1: longer than 16|: unpacks to more than 16) MiB"
+            ):
                 read()
             assert tracemalloc.get_traced_memory()[1] < 64 << 20
             tracemalloc.stop()
