@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from clearhead.brief import Brief
 from clearhead.errors import DataError, ModelError
-from clearhead.files import sync
+from clearhead.files import read_small, remove, sync, usual_mode
 from clearhead.nn.shards import is_shard, part_like
 
+MOST_HEADER = 1 << 24  # bytes of the header of a tensor file, which has about a hundred a tensor
 FORMAT = 2  # format 1 has only tensors and numbers: no files, random generators or optimizer settings
 MANIFEST = "manifest.json"
 STEP = "step-" + "[0-9]" * 8
@@ -46,10 +47,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """
     temporary, previous = path.with_name(path.name + ".tmp"), path.with_name(path.name + ".old")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _clear(temporary)
         temporary.mkdir(parents=True)
         _write(temporary, checkpoint)
-        shutil.rmtree(previous, ignore_errors=True)
+        _clear(previous)
         if path.exists():
             path.rename(previous)
         temporary.rename(path)
@@ -58,13 +59,23 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         _put_back(previous, path)
         shutil.rmtree(temporary, ignore_errors=True)
         raise DataError(f"checkpoint {str(path)!r} cannot be written: {error}") from error
-    shutil.rmtree(previous, ignore_errors=True)
+    _clear(previous)
+
+
+def _clear(path: Path) -> None:
+    """Deletes what an earlier process left at ``path``: a folder, or a link, but never what the link points to."""
+    if path.is_symlink():
+        remove(path)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _write(folder: Path, checkpoint: Checkpoint) -> None:
+    mode = usual_mode(folder)
     for stem, tensors in checkpoint.tensors.items():
         contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
         save_file(contiguous, folder / f"{stem}.safetensors")
+        (folder / f"{stem}.safetensors").chmod(mode)  # the library keeps them from everybody else
     (folder / "state.json").write_text(json.dumps({"format": FORMAT, **checkpoint.state}, indent=1))
     for name, content in checkpoint.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -89,13 +100,13 @@ def tidy(run: Path) -> None:
     for previous in folder.glob(f"{STEP}.old"):
         _put_back(previous, previous.with_suffix(""))
     for remnant in [*folder.glob(f"{STEP}.old"), *folder.glob(f"{STEP}.tmp")]:
-        shutil.rmtree(remnant, ignore_errors=True)
+        _clear(remnant)
 
 
 def drop_checkpoint(path: Path) -> None:
     """Deletes a checkpoint, renaming it first so that no damaged one is seen; ``tidy`` removes what is left of it."""
     with contextlib.suppress(OSError):
-        shutil.rmtree(path.rename(path.with_name(path.name + ".tmp")), ignore_errors=True)
+        _clear(path.rename(path.with_name(path.name + ".tmp")))
 
 
 def load_checkpoint(path: Path, stems: tuple[str, ...] | None = None, *, verify: bool = True) -> Checkpoint:
@@ -117,7 +128,7 @@ def load_checkpoint(path: Path, stems: tuple[str, ...] | None = None, *, verify:
         files = list(manifest) if stems is None else [*(f"{stem}.safetensors" for stem in wanted), "state.json"]
         if verify:
             _check_files(path, {name: manifest[name] for name in files})
-        state = _read_json(path / "state.json")
+        state = read_state(path)
         tensors = {stem: _read_tensors(path / f"{stem}.safetensors") for stem in wanted}
     version = state.pop("format", None)
     if version not in range(1, FORMAT + 1):
@@ -198,6 +209,11 @@ def _intact_before(path: Path) -> Iterator[Path]:
                 yield older
 
 
+def read_state(path: Path) -> dict[str, Any]:
+    """Reads the state of a checkpoint as it is in the file, unchecked; raises ModelError if that is no JSON table."""
+    return _read_json(path / "state.json")
+
+
 def tensor_sizes(path: Path) -> dict[str, int]:
     """Returns the bytes of the tensors in a checkpoint: the weights, their average, and each slot of the optimizers.
 
@@ -215,11 +231,19 @@ def tensor_sizes(path: Path) -> dict[str, int]:
 def _header(file: Path) -> dict[str, int]:
     """Returns the bytes of each tensor, from the header of a safetensors file: its length in 8 bytes, then JSON."""
     try:
+        if not file.is_file():
+            raise ValueError("not a file")
         with file.open("rb") as stream:
-            tree = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+            size, length = file.stat().st_size, int.from_bytes(stream.read(8), "little")
+            if not 2 <= length <= min(size - 8, MOST_HEADER):
+                raise ValueError(length)
+            tree = json.loads(stream.read(length))
         tree.pop("__metadata__", None)
-        return {name: entry["data_offsets"][1] - entry["data_offsets"][0] for name, entry in tree.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+        spans = {name: range(*entry["data_offsets"]) for name, entry in tree.items()}
+        if not all(0 <= span.start <= span.stop <= size and span.step == 1 for span in spans.values()):
+            raise ValueError(spans)
+        return {name: len(span) for name, span in spans.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ModelError(f"checkpoint file {str(file)!r} is damaged: its header cannot be read") from error
 
 
@@ -325,11 +349,11 @@ def _digest(file: Path) -> str:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        tree = json.loads(file.read_text(encoding="utf-8"))
+        tree = json.loads(read_small(file))
     except OSError as error:
         raise ModelError(f"checkpoint file {str(file)!r} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"checkpoint file {str(file)!r} is damaged: {error}") from error
+        raise ModelError(f"checkpoint file {str(file)!r} is damaged: {str(error)[:200]}") from error
     if not isinstance(tree, dict):
         raise ModelError(f"checkpoint file {str(file)!r} is damaged: not a table")
     return tree

@@ -1,27 +1,42 @@
-"""Small files written atomically: after a crash the old or the new content is there, never a part of it."""
+"""Files of a run: replaced whole and never through a link; what is read from one is bounded, however large it is."""
 
 import contextlib
+import gzip
+import io
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from clearhead.errors import ModelError
+from clearhead.errors import DataError, ModelError
 from clearhead.ranges import TOO_DEEP, too_deep
+
+MOST_SMALL = 1 << 26
+"""Bytes that a file may have which is read as a whole: settings, states and reports, never text or weights."""
+MOST_UNPACKED = 1 << 24
+MOST_RATIO = 200
+"""A gzip file may unpack to this many bytes, and beyond that to so many times the bytes that were read of it."""
+MOST_LINE = 1 << 24
+"""Bytes that a line of text may have, 16 MiB."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Replaces ``path`` atomically: writes ``content`` to a temporary file, flushes it to disk and renames it.
 
+    A link at ``path`` is replaced too; what it points to stays as it is. A device or a pipe is written to. For a file
+    that a user names, which may well be a link, use ``write_output``.
+
     Raises:
         OSError: the disk is full or the file cannot be written; the old file is unchanged.
     """
-    if path.exists() and not path.is_file():  # a device or a pipe, which must not be replaced by a file
+    if _is_special(path):
         path.write_bytes(content)
         return
     temporary = path.with_name(path.name + ".tmp")
     try:
+        make_new(temporary)
         temporary.write_bytes(content)
         sync(temporary)
         temporary.replace(path)
@@ -38,6 +53,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: the file cannot be written.
     """
+    path = path.resolve()  # a link that the user names is followed, as other tools do
     if path.exists() and not path.is_file():
         with path.open("wb") as stream:
             yield stream
@@ -54,11 +70,73 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     sync(path.parent)
 
 
+def write_output(path: Path, content: bytes) -> None:
+    """Writes a file that a user has named: a link is followed, as other tools do; all else is as in ``write_whole``.
+
+    Raises:
+        DataError: the disk is full or the file cannot be written.
+    """
+    try:
+        if path.is_symlink():
+            path.write_bytes(content)
+        else:
+            write_whole(path, content)
+    except OSError as error:
+        raise DataError(f"{str(path)!r} cannot be written: {error.strerror}") from error
+
+
+def make_new(path: Path) -> None:
+    """Makes an empty file; a file or a link that was left there is deleted, and what the link points to is not opened.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    remove(path)
+    path.touch(exist_ok=False)
+
+
+def open_to_append(path: Path) -> io.BufferedRandom:
+    """Opens a file for reading, and for writing at its end; it is made if it is missing.
+
+    Raises:
+        DataError: it is a link, a device or a pipe.
+        OSError: it cannot be opened.
+    """
+    if path.is_symlink() or _is_special(path):
+        raise DataError(f"{str(path)!r} is a link or a device, and a run writes to files of its own alone: delete it")
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o666), "a+b")
+
+
+def usual_mode(folder: Path) -> int:
+    """Returns the permissions that a new file gets in ``folder``: what the umask, or an ACL of the folder, leaves."""
+    probe = folder / ".mode"
+    make_new(probe)
+    mode = stat.S_IMODE(probe.stat().st_mode)
+    remove(probe)
+    return mode
+
+
+def read_small(path: Path, most: int = MOST_SMALL) -> bytes:
+    """Reads a file as a whole.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it has more than ``most`` bytes, or is no file.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("not a file")
+    with path.open("rb") as file:
+        if (size := os.fstat(file.fileno()).st_size) > most:
+            raise ValueError(f"more than {most:,} bytes")
+        return file.read(size)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON table.
 
     Raises:
-        ModelError: it is missing, or something else.
+        ModelError: it is missing, too large, or something else.
     """
     tree = _json(path)
     if not isinstance(tree, dict):
@@ -76,16 +154,78 @@ def read_json_list(path: Path) -> list[Any]:
 
 def _json(path: Path) -> Any:
     try:
-        tree = json.loads(path.read_bytes())
+        tree = json.loads(read_small(path))
     except OSError as error:
         raise ModelError(f"{str(path)!r} cannot be read: {error.strerror}") from error
     except RecursionError as error:
         raise ModelError(f"{str(path)!r}: {TOO_DEEP}") from error
     except ValueError as error:
-        raise ModelError(f"{str(path)!r} is not JSON: {str(error).partition(' for integer')[0]}") from error
+        raise ModelError(f"{str(path)!r} is not JSON: {str(error).partition(' for integer')[0][:200]}") from error
     if too_deep(tree):
         raise ModelError(f"{str(path)!r}: {TOO_DEEP}")
     return tree
+
+
+def bounded_lines(stream: Any, name: str, most: int = MOST_LINE) -> Iterator[bytes]:
+    """Yields the lines of a stream with their line ends, as iterating over it does; no line takes unbounded memory.
+
+    Args:
+        stream: of bytes, with ``readline``.
+        name: of the stream, for messages.
+        most: bytes that a line may have.
+
+    Raises:
+        DataError: a line is longer; the message names it.
+    """
+    number = 0
+    while line := stream.readline(most + 1):
+        number += 1
+        check_line(len(line), name, number, most)
+        yield line
+
+
+def check_line(length: int, name: str, number: int, most: int = MOST_LINE) -> None:
+    """Raises DataError if line ``number`` of a file or stream has more than ``most`` bytes."""
+    if length > most:
+        raise DataError(f"{name} line {number}: longer than {most >> 20} MiB, no end of it was found")
+
+
+class Unpacked(io.RawIOBase):
+    """What a gzip file holds, up to a size that text cannot have packed like that: 10 GB of zeros take 10 MB."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._taken = path, 0
+        self._packed = path.open("rb")
+        self._file = gzip.GzipFile(fileobj=self._packed)
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills ``buffer`` with what comes next; raises DataError if that is too much."""
+        count = self._file.readinto(buffer)
+        self._taken += count
+        if self._taken > max(MOST_UNPACKED, MOST_RATIO * self._packed.tell()):
+            most = f"more than {MOST_UNPACKED >> 20} MiB and {MOST_RATIO} times its size"
+            raise DataError(f"{self._path}: unpacks to {most}, as no text does")
+        return count
+
+    def close(self) -> None:
+        """Closes the file."""
+        if not self.closed:
+            self._file.close()
+            self._packed.close()
+        super().close()
+
+
+def _is_special(path: Path) -> bool:
+    """Says whether ``path`` itself is a device, a pipe or a socket, which must not be replaced by a file."""
+    try:
+        kind = stat.S_IFMT(path.lstat().st_mode)
+    except OSError:
+        return False
+    return kind not in (stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR)
 
 
 def sync(path: Path) -> None:
@@ -98,6 +238,6 @@ def sync(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Deletes a file; does nothing if it does not exist or cannot be deleted."""
+    """Deletes a file or a link; does nothing if it does not exist or cannot be deleted."""
     with contextlib.suppress(OSError):
         path.unlink()

@@ -16,6 +16,8 @@ Depth = Annotated[int, Interval(ge=1, le=2**11)]
 """Layers of a stack."""
 Length = Annotated[int, Interval(ge=1, le=2**24)]
 """Pieces in a row."""
+MarkedLength = Annotated[int, Interval(ge=3, le=2**24)]
+"""Pieces in a row with a mark on each side."""
 Vocabulary = Annotated[int, Interval(ge=1, le=2**22)]
 """Pieces of a vocabulary, or rows of its table."""
 LearnedPieces = Annotated[int, Interval(ge=8, le=2**22)]
@@ -66,6 +68,8 @@ Ratio = Annotated[float, Interval(ge=0.0, le=1e9)]
 """The larger over the smaller, or a norm; 0 sets no limit."""
 Scale = Annotated[float, Interval(gt=0.0, le=1e6)]
 """A factor."""
+Factor = Annotated[float, Interval(ge=1.0, le=1e6)]
+"""How many times as long."""
 Base = Annotated[float, Interval(gt=0.0, le=1e12)]
 """Base of the rates of rotary positions."""
 Seconds = Annotated[float, Interval(gt=0.0, le=1e7)]

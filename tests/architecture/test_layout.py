@@ -22,7 +22,7 @@ BUDGETS = {
     ("decode",): 2050,
     ("interop",): 1950,  # with rotations, generation settings and sentence-transformers of published folders
     ("inspect",): 3450,
-    ("runs",): 720,
+    ("runs",): 870,  # what a run holds is checked here for every verb
     ("engine",): 520,
     ("checkpoint",): 370,
     ("data",): 3450,

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -271,3 +272,82 @@ def test_sizes_are_told_by_part(path: Path) -> None:
         (path / "model.safetensors").write_bytes(broken)
         with pytest.raises(ModelError, match="its header cannot be read"):
             tensor_sizes(path)
+
+
+def test_others_may_read_weights_as_far_as_the_umask_says(path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        save_checkpoint(path, contents())
+    finally:
+        os.umask(before)
+    files = [file for file in path.rglob("*") if file.is_file()]
+    assert len(files) == 6
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o640}
+
+
+@pytest.mark.parametrize("ending", [".tmp", ".old", ""])
+def test_a_link_where_a_checkpoint_is_made_is_replaced_and_never_followed(ending: str, path: Path) -> None:
+    kept = path.parent.parent / "kept"
+    kept.mkdir(parents=True)
+    (kept / "state.json").write_text("mine")
+    shutil.rmtree(path)
+    path.with_name(path.name + ending).symlink_to(kept)
+    save_checkpoint(path, contents())
+    assert load_checkpoint(path).state["step"] == contents().state["step"]
+    assert [file.name for file in kept.iterdir()] == ["state.json"]
+    assert (kept / "state.json").read_text() == "mine"
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def header(content: bytes, length: int | None = None, size: int = 0) -> tuple[bytes, int]:
+    return (len(content) if length is None else length).to_bytes(8, "little") + content, size
+
+
+@pytest.mark.parametrize(
+    ("content", "size"),
+    [
+        (b"1234567", 0),
+        (b"", 0),
+        header(b"{}", 3 << 30, size=4 << 30),
+        header(b"{}", (1 << 63) + 5),
+        header(b"[" * 1000 + b"]" * 1000),
+        header(b'{"a": ' * 20_000 + b"1" + b"}" * 20_000),
+        header(b'{"a": {"data_offsets": [0, 1e999]}}'),
+        header(b'{"a": {"data_offsets": [0, ' + b"9" * 5000 + b"]}}"),
+        header(b'{"a": {"data_offsets": [8, 0]}}'),
+        header(b'{"a": {"data_offsets": [0, 999999999]}}'),
+        header(b'{"a": {"data_offsets": "01"}}'),
+        header(b'{"a": {"data_offsets": [0, 1, 2]}}'),
+        header(b'{"a": 1}'),
+        header(b"\xff\xfe"),
+    ],
+)
+def test_any_header_is_one_line_and_little_memory(content: bytes, size: int, path: Path) -> None:
+    save_checkpoint(path, contents())
+    file = path / "model.safetensors"
+    file.write_bytes(content)
+    if size:
+        os.truncate(file, size)  # sparse: it takes no disk
+    tracemalloc.start()
+    with pytest.raises(ModelError, match=r"model\.safetensors' is damaged: its header cannot be read"):
+        tensor_sizes(path)
+    with pytest.raises(ModelError, match=r"model\.safetensors' has \d+ bytes, its manifest says"):
+        verify_checkpoint(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 << 20
+
+
+@pytest.mark.parametrize("name", ["state.json", "manifest.json"])
+def test_any_json_is_one_line_and_little_memory(name: str, path: Path) -> None:
+    for content, size in ((b"[" * 1000 + b"]" * 1000, 0), (b'{"a":' * 9999, 0), (b"{}", 3 << 30), (b"9" * 5000, 0)):
+        save_checkpoint(path, contents())
+        (path / name).write_bytes(content)
+        if size:
+            os.truncate(path / name, size)
+        with pytest.raises(ModelError, match=rf"{name}' (is damaged|has \d+ bytes)"):
+            load_checkpoint(path)
+    (path / name).unlink()
+    os.mkfifo(path / name)
+    with pytest.raises(ModelError, match=rf"{name}' is (damaged: not a file|missing)"):
+        load_checkpoint(path)

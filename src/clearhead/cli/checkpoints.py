@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 def command(run: Path, verify: bool, as_json: bool) -> None:
     """List the checkpoints of the run in directory RUN: step, score, and bytes of weights, optimizer and average.
 
-    With --verify the exit code is 4 if one is damaged, after all have been listed.
+    The exit code is 4 if one is damaged, after all have been listed. --verify finds every flipped bit, also in the
+    run's own recipe, tokenizers and labels.
 
     \b
     clearhead checkpoints RUN
     clearhead checkpoints RUN --verify --json
     """
     from clearhead.messages import localized
-    from clearhead.runs.listing import saved_checkpoints
+    from clearhead.runs.listing import other_problems, saved_checkpoints
 
     checkpoints = saved_checkpoints(run, verify=verify)
     if as_json:
@@ -35,6 +36,7 @@ def command(run: Path, verify: bool, as_json: bool) -> None:
         for line in _table(checkpoints):
             click.echo(line)
     problems = [checkpoint.problem for checkpoint in checkpoints if checkpoint.problem]
+    problems += other_problems(run, verify=verify)
     for problem in problems[1:]:
         click.echo(f"clearhead: {localized(problem)}", err=True)
     if problems:

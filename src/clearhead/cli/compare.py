@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clearhead.cli.options import BEAM, DEVICE, JSON, TOKENIZE, print_json
+from clearhead.drawing.screen import console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,13 +41,11 @@ def command(runs: tuple[Path, ...], data: Path, split: str, as_json: bool, **opt
     if as_json:
         print_json(asdict(comparison))
         return
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=PLAIN_WIDTH)
-    console.print(render(comparison, plain=not console.is_terminal))
-    console.print(comparison.note)
+    screen = console(markup=False)
+    if not screen.is_terminal:
+        screen = console(markup=False, width=PLAIN_WIDTH)
+    screen.print(render(comparison, plain=not screen.is_terminal))
+    screen.print(comparison.note)
 
 
 def render(comparison: "Comparison", *, plain: bool) -> "Table":

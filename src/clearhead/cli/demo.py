@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from clearhead.cli.options import ranged
+from clearhead.drawing.screen import console
 from clearhead.ranges import Seed
 
 SENTENCE = "我吃了一个苹果"
@@ -20,8 +21,6 @@ def command(out: Path | None, seed: int, overrides: tuple[str, ...]) -> int:
 
     Takes about three minutes on two cores. The sentence 我吃了一个苹果 is not in its training text.
     """
-    from rich.console import Console
-
     from clearhead.cli.trace import render
     from clearhead.cli.train import train_and_show
     from clearhead.data.demo_corpus import write_demo_corpus
@@ -35,9 +34,9 @@ def command(out: Path | None, seed: int, overrides: tuple[str, ...]) -> int:
             return 128 + (result.signal or 2)
         translator = Translator.load(result.run)
         evaluation = evaluate_translator(translator, Path(folder), "test", beam=1)
-    console = Console(highlight=False)
+    screen = console()
     for part in render(translator.trace(SENTENCE)):
-        console.print(part)
+        screen.print(part)
     click.echo(f"\n{SENTENCE} -> {translator.translate([SENTENCE])[0].text}")
     click.echo(
         f"{evaluation.sentences} held-out sentences: {evaluation.scores.exact_match:.1f} % translated exactly, "

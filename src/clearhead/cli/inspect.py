@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json
+from clearhead.drawing.screen import console
 from clearhead.errors import UsageError, nearest
 
 SECONDS = 5.0
@@ -81,10 +82,8 @@ def command(run: Path, what: str, text: str | None, batch: str | None, as_json: 
     elif page or picture:
         click.echo("\n".join(str(file) for file in (page, picture) if file))
     else:
-        from rich.console import Console
-
-        console = Console(highlight=False)
-        console.print(view.renderable(console.width))
+        screen = console()
+        screen.print(view.renderable(screen.width))
 
 
 def _said() -> Callable[[int, int], None]:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from clearhead.errors import DataError, UsageError
+from clearhead.files import bounded_lines, replacing
 from clearhead.messages import localized
 from clearhead.verbs.progress import LineProgress
 
@@ -129,7 +130,7 @@ def _of_file(path: Path, size: int) -> Iterator[Chunk]:
     from clearhead.data.corpus import open_text
 
     with open_text(path) as stream:
-        total = sum(1 for _ in stream) if path.is_file() else 0
+        total = sum(1 for _ in bounded_lines(stream, str(path))) if path.is_file() else 0
     progress = LineProgress(total)
     try:
         with open_text(path) as stream:
@@ -152,7 +153,7 @@ def _checked(stream: Any, name: str) -> Any:
 
 def _chunks(stream: Any, size: int, where: str) -> Iterator[Chunk]:
     """Yields lines without their ends; a byte order mark at the head is no part of the first one."""
-    lines, first = iter(stream), 1
+    lines, first = bounded_lines(stream, where.removesuffix(" line")), 1
     while raw := list(islice(lines, size)):
         if first == 1:
             raw[0] = raw[0].removeprefix(BOM)
@@ -171,8 +172,6 @@ def _chunks(stream: Any, size: int, where: str) -> Iterator[Chunk]:
 @contextlib.contextmanager
 def _written(path: Path) -> Iterator[None]:
     """Sends what is printed to a file beside ``path``, which takes its place at the end; an error leaves ``path``."""
-    from clearhead.files import replacing
-
     try:
         with (
             replacing(path) as stream,

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from clearhead import __version__
+from clearhead.drawing.screen import guard_terminal
 from clearhead.errors import ClearheadError, nearest
 
 VERBS = {
@@ -63,7 +64,11 @@ class Verbs(click.Group):
             formatter.write_dl(list(VERBS.items()))
 
 
-@click.group(cls=Verbs, name="clearhead", context_settings={"help_option_names": ["-h", "--help"]})
+# click would take colour codes out of what is piped, which are part of a user's text; terminals are ``screen``'s
+SETTINGS = {"help_option_names": ["-h", "--help"], "color": True}
+
+
+@click.group(cls=Verbs, name="clearhead", context_settings=SETTINGS)
 @click.version_option(__version__, message="clearhead %(version)s")
 def cli() -> None:
     """From raw text to a trained, understood and shipped Transformer."""
@@ -92,6 +97,7 @@ def _main(arguments: Sequence[str] | None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    guard_terminal()
     try:
         code = cli.main(words, prog_name="clearhead", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, ranged
+from clearhead.drawing.screen import console
 from clearhead.ranges import Count
 
 if TYPE_CHECKING:
@@ -34,11 +35,9 @@ def command(run: Path, text: str, top: int, as_json: bool, device: str, checkpoi
     if as_json:
         print_json(trace_tree(trace))
         return
-    from rich.console import Console
-
-    console = Console(highlight=False)
+    screen = console()
     for part in render(trace):
-        console.print(part)
+        screen.print(part)
 
 
 def trace_tree(trace: "Trace") -> dict[str, object]:

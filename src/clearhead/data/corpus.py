@@ -1,8 +1,8 @@
 """Parallel text files: finds, checks, reads and filters them, and reports what became of every line."""
 
 import codecs
-import gzip
 import hashlib
+import io
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clearhead.errors import DataError, nearest
+from clearhead.files import Unpacked, bounded_lines, check_line
 from clearhead.ranges import Length, Ratio, Workers
 from clearhead.text.charset import HEAD, not_utf8
 from clearhead.text.normalize import changed
@@ -365,7 +366,7 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
         DataError: opening or a later read fails, or the file is no UTF-8 text as a whole (says what it is).
     """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        with io.BufferedReader(Unpacked(path), 1 << 17) if path.suffix == ".gz" else path.open("rb") as stream:
             if path.is_file():  # a pipe gives no byte twice
                 _check_text(path, not_utf8(stream.read(HEAD)))
                 stream.seek(0)
@@ -376,11 +377,14 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
 
 def _scan(path: Path) -> tuple[int, str, bool]:
     """Returns the number of lines, the SHA-256 of the content, and whether it begins with a byte order mark."""
-    digest, lines, first, last = hashlib.sha256(), 0, b"", b""
+    digest, lines, first, last, open_line = hashlib.sha256(), 0, b"", b"", 0
     with open_text(path) as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
             lines += block.count(b"\n")
+            ended = block.rfind(b"\n") + 1
+            open_line = len(block) - ended + (0 if ended else open_line)
+            check_line(open_line, str(path), lines + 1)
             first, last = first or block[:3], block[-1:]
     if not last:
         raise DataError(f"{path} is empty")
@@ -389,7 +393,7 @@ def _scan(path: Path) -> tuple[int, str, bool]:
 
 def _lines(path: Path) -> Iterator[str]:
     with open_text(path) as stream:
-        for number, raw in enumerate(stream, 1):
+        for number, raw in enumerate(bounded_lines(stream, str(path)), 1):
             line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
             try:
                 yield line.decode().removesuffix("\n").removesuffix("\r")

@@ -12,11 +12,13 @@ from typing import Any, Literal, cast, get_args
 
 from clearhead.data.corpus import NoSplitError, Stamps, open_text, stamps_of
 from clearhead.errors import DataError, UsageError, nearest
+from clearhead.files import bounded_lines
 from clearhead.ranges import HeldOut, Workers
 
 Split = Literal["train", "valid", "test"]
 Separator = Literal["blank_line", "line", "file", "end_of_text", "heading"]
 
+MOST_DOCUMENT = 1 << 27  # bytes of a line, which may be a whole corpus: text8 has 100 MB in one
 END_OF_TEXT = "<|endoftext|>"
 _ENDINGS = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
 FilePart = tuple[Path, int, int]  # a file, its first character that belongs to the split, and the end (exclusive)
@@ -235,7 +237,7 @@ def read_lines(path: Path) -> Iterator[str]:
         DataError: the file cannot be read, or a line is not UTF-8 or has a NUL byte.
     """
     with open_text(path) as stream:
-        for number, raw in enumerate(stream, 1):
+        for number, raw in enumerate(bounded_lines(stream, str(path), MOST_DOCUMENT), 1):
             if b"\0" in raw:
                 raise DataError(f"{path} line {number}: has a NUL byte: binary, or UTF-16 in place of UTF-8")
             try:
@@ -320,6 +322,15 @@ def _is_jsonl(path: Path) -> bool:
     return path.name.removesuffix(".gz").endswith(".jsonl")
 
 
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns the fields of an object; a name that is there twice would lose a value."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"field {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return fields
+
+
 def json_record(line: str, where: str) -> dict[str, Any]:
     """Returns the fields of a line of JSONL; none if the line is not an object.
 
@@ -331,7 +342,7 @@ def json_record(line: str, where: str) -> dict[str, Any]:
         DataError: the line is not JSON.
     """
     try:
-        record = json.loads(line)
+        record = json.loads(line, object_pairs_hook=_fields)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON ({getattr(error, 'msg', error)})") from error
     return record if isinstance(record, dict) else {}

@@ -17,10 +17,12 @@ from numpy import ndarray
 from clearhead.brief import Brief
 from clearhead.data.corpus import NoSplitError
 from clearhead.data.documents import Split, json_record, read_lines, string_field
+from clearhead.data.labels.classes import check_classes, check_missing, check_no_header, is_number, known_class, short
 from clearhead.errors import DataError, UsageError, nearest
 from clearhead.ranges import Folds, HeldOut, Workers
 from clearhead.text.overlong import OverlongLine
 
+MOST_FIELD = 1 << 30  # characters of a CSV field
 _ENDINGS = (".tsv", ".tsv.gz", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 
 
@@ -57,6 +59,9 @@ class LabelledConfig:
     def __post_init__(self) -> None:
         if self.folds == 1 or self.fold >= max(self.folds, 1):
             raise ValueError(f"folds = {self.folds}, fold = {self.fold}: folds must be 0 or at least 2, fold below it")
+        names = [self.label_field, self.text_field, self.pair_field]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"label_field, text_field, pair_field: must differ, {twice!r} is there twice")
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,8 @@ def read_labelled(data: Path, *, split: Split, config: LabelledConfig, train: La
     lines = [row._replace(label=row.label.strip()) for row in rows if row is not None]  # None is a blank line
     if not lines:
         raise DataError(f"{path} has only blank lines")
+    if path.name.removesuffix(".gz").endswith(".tsv"):
+        check_no_header([lines[0].label, lines[0].text, lines[0].pair or ""], lines[0].where)
     for line in lines:
         _check(line, lines[0], config)
     if train is not None and train.pairs not in (None, lines[0].pair is not None):
@@ -168,14 +175,15 @@ def read_labelled(data: Path, *, split: Split, config: LabelledConfig, train: La
         raise DataError(f"{lines[0].where}: {rule}")
     classes: tuple[str, ...] = ()
     if config.kind == "classes":
-        classes = tuple(sorted({line.label for line in lines})) if train is None else train.classes
-    if len(classes) == 1:
-        raise DataError(f"{path}: every line has the label {classes[0]!r}, at least two classes are needed")
-    for line in lines if train is not None and classes else []:
-        if line.label not in classes:
-            numbers = len(classes) > 20 and all(map(_is_number, (line.label, *classes)))
-            hint = "; labels that are numbers need data.kind = 'number'" if numbers else _hint(line, classes)
-            raise DataError(f"{line.where}: label {line.label!r} is not in the training lines{hint}")
+        places: dict[str, str] = {}
+        for line in lines:
+            places.setdefault(line.label, line.where)
+        check_missing(places)
+        if train is None:
+            check_classes(Counter(line.label for line in lines), places, str(path))
+        classes = tuple(sorted(places)) if train is None else train.classes
+        known = {label: known_class(label, classes, where) for label, where in places.items()} if train else {}
+        lines = [line._replace(label=known.get(line.label, line.label)) for line in lines]
     text = LabelledText(lines, classes, path.name, blank=len(rows) - len(lines))
     return _cut(text, cut, config) if cut else text
 
@@ -212,6 +220,18 @@ def _cut(text: LabelledText, split: str, config: LabelledConfig) -> LabelledText
         key = f"folds = {k}" if config.folds else f"valid_fraction = {config.valid_fraction}"
         raise DataError(f"{text.file}: {len(text)} lines, too few for data.{key}")
     held_out = stratified_folds(text.labels, k=k, seed=0) == config.fold
+    counts, trained = text.counts, {text.lines[at].label for at in np.flatnonzero(~held_out)}
+    for at in np.flatnonzero(held_out).tolist() if text.classes else []:
+        line = text.lines[at]
+        if config.folds and line.label not in trained:
+            rule = f"data.fold = {config.fold} would hold out all {counts[line.label]} lines of it"
+            raise DataError(
+                f"{line.where}: label {short(line.label)}: {rule}; data.folds needs more lines of each class"
+            )
+        # a class of one line stays in training: a model cannot learn what it never sees
+        held_out[at] = counts[line.label] > 1
+    if not held_out.any():
+        raise DataError(f"{text.file}: {len(text)} lines, too few for data.valid_fraction = {config.valid_fraction}")
     return text.subset(np.flatnonzero(held_out if split == "valid" else ~held_out).tolist())
 
 
@@ -274,13 +294,17 @@ def _json_line(line: str, where: str, config: LabelledConfig) -> Line:
     fields = json_record(line, where)
     label = fields.get(config.label_field)
     if isinstance(label, int | float) and not isinstance(label, bool):
-        fields |= {config.label_field: str(label)}
+        if not math.isfinite(label):
+            raise DataError(f"{where}: label {label} is not a number")
+        whole = config.kind == "classes" and label == int(label)  # 1 and 1.0 are one class
+        fields |= {config.label_field: str(int(label) if whole else label)}
     label, text = (string_field(fields, name, where) for name in (config.label_field, config.text_field))
     pair = string_field(fields, config.pair_field, where) if fields.get(config.pair_field) is not None else None
     return Line(where, label, text, pair)
 
 
 def _csv(path: Path, lines: Sequence[str], config: LabelledConfig) -> Iterator[Line | None]:
+    csv.field_size_limit(max(csv.field_size_limit(), MOST_FIELD))  # the library's limit is 131,072 characters
     reader = csv.reader(lines, strict=True)
     columns: list[str] = []
     start = 1  # of the row; one in quotes may span several lines
@@ -302,9 +326,15 @@ def _csv(path: Path, lines: Sequence[str], config: LabelledConfig) -> Iterator[L
 
 def _columns(row: list[str], where: str, config: LabelledConfig) -> list[str]:
     names = [name.strip() for name in row]
-    for name in (config.label_field, config.text_field):
-        if name not in names:
-            raise DataError(f"{where}: column {name!r} is missing{nearest(name, names)}")
+    separator = next((mark for mark in ";\t|" if len(row) == 1 and mark in row[0]), None)
+    if separator:
+        raise DataError(f"{where}: columns are separated by {separator!r}, must be separated by commas")
+    for name in (config.label_field, config.text_field, config.pair_field):
+        if names.count(name) > 1:
+            raise DataError(f"{where}: column {name!r} is named twice")
+        if name not in names and name != config.pair_field:
+            hint = nearest(name, names) if max(map(len, names)) < 40 else "; the first line must name the columns"
+            raise DataError(f"{where}: column {name!r} is missing{hint}")
     return names
 
 
@@ -320,16 +350,5 @@ def _check(line: Line, first: Line, config: LabelledConfig) -> None:
             "one text, but two in the lines before" if line.pair is None else "two texts, but one in the lines before"
         )
         raise DataError(f"{line.where}: {rule}")
-    if config.kind == "number" and not _is_number(line.label):
-        raise DataError(f"{line.where}: label {line.label!r} is not a number, as data.kind = 'number' requires")
-
-
-def _is_number(label: str) -> bool:
-    try:
-        return math.isfinite(float(label))
-    except ValueError:
-        return False
-
-
-def _hint(line: Line, classes: Sequence[str]) -> str:
-    return nearest(line.label, classes) if len(classes) <= 20 else ""
+    if config.kind == "number" and not is_number(line.label):
+        raise DataError(f"{line.where}: label {short(line.label)} is not a number, as data.kind = 'number' requires")

@@ -1,13 +1,15 @@
 """A view as a file: one self-contained page, or a picture."""
 
 import html
+import io
 import warnings
 from pathlib import Path
 from typing import Any
 
 from clearhead.drawing.figure import LIVE, resource
 from clearhead.drawing.report import View
-from clearhead.errors import DataError, UsageError
+from clearhead.errors import UsageError
+from clearhead.files import write_output
 
 CHINESE_FONTS = (
     *(
@@ -39,10 +41,7 @@ def save_page(view: View, file: Path) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    try:
-        file.write_text(page(view), encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{str(file)!r} cannot be written: {error.strerror}") from error
+    write_output(file, page(view).encode())
 
 
 def save_picture(view: View, file: Path) -> None:
@@ -72,7 +71,6 @@ def save_picture(view: View, file: Path) -> None:
         places = figure.subfigures(len(parts), 1, squeeze=False, height_ratios=heights)[:, 0]
         for part, place in zip(parts, places, strict=True):  # each part has the height it asks for
             part.draw(place.subplots())
-        try:
-            figure.savefig(file, format="png", dpi=120)
-        except OSError as error:
-            raise DataError(f"{str(file)!r} cannot be written: {error.strerror}") from error
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=120)
+    write_output(file, picture.getvalue())

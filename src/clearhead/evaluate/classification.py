@@ -1,5 +1,6 @@
 """Scores of classifiers and of predicted numbers, in numpy; the confusion matrix as text and as a picture."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from numpy import ndarray
 
 from clearhead.brief import Brief
 from clearhead.errors import UsageError
+from clearhead.files import write_output
 
 BINS = 15  # number of bins of the expected calibration error, as in Guo et al. 2017
 
@@ -180,7 +182,9 @@ def draw_confusion(scores: ClassificationScores, picture: Path) -> bool:
     for (row, column), share in np.ndenumerate(shares):
         color = "white" if share > 0.5 else "black"
         axes.text(column, row, f"{int(counts[row, column]):,}", ha="center", va="center", color=color, fontsize=8)
-    figure.savefig(picture, dpi=120)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=picture.suffix.removeprefix(".") or "png", dpi=120)
+    write_output(picture, drawn.getvalue())
     return True
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clearhead.config import Tree
 from clearhead.errors import DataError, ModelError
-from clearhead.files import read_json
+from clearhead.files import read_json, usual_mode
 from clearhead.interop.spelling import Tensors
 
 CONFIG = "config.json"
@@ -69,6 +69,7 @@ def write_folder(folder: Path, config: Tree, tensors: Mapping[str, Tensor], file
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(unique, folder / WEIGHT_FILES[0], metadata={"format": "pt"})
+        (folder / WEIGHT_FILES[0]).chmod(usual_mode(folder))  # the library keeps them from everybody else
         for name, content in {CONFIG: json.dumps(config, indent=2) + "\n", **files}.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)

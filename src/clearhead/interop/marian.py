@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clearhead.config import Tree, parse
 from clearhead.errors import ModelError, UsageError
-from clearhead.files import read_json
+from clearhead.files import read_json, read_small
 from clearhead.interop.published import SETTINGS, added_names
 from clearhead.interop.spelling import ACTIVATIONS, THEIR_ACTIVATIONS, Rules, Tensors, check, demand, tie, whole_number
 from clearhead.models.transformer import Transformer, TransformerConfig
@@ -193,7 +193,7 @@ def read_marian_tokenizers(folder: Path, config: Tree, vocab_size: int) -> tuple
     for name in FILES[:2]:
         if not (folder / name).is_file():
             raise ModelError(f"{str(folder)!r} has no tokenizer: {', '.join(FILES)}, or tokenizer.json is needed")
-        segmenter = base64.b64encode((folder / name).read_bytes()).decode()
+        segmenter = base64.b64encode(_segmenter(folder / name)).decode()
         adopted = Adopted("", ids, ids.eos, False, vocab_size, segmenter=segmenter, numbers=numbers)
         try:
             adopted.build()
@@ -202,6 +202,13 @@ def read_marian_tokenizers(folder: Path, config: Tree, vocab_size: int) -> tuple
         adopted_tokenizers.append(Tokenizer.adopt(adopted))
     src, tgt = adopted_tokenizers
     return src, tgt
+
+
+def _segmenter(path: Path) -> bytes:
+    try:
+        return read_small(path)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{str(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def write_marian_tokenizers(src: Tokenizer, tgt: Tokenizer, *, languages: tuple[str, str]) -> dict[str, str | bytes]:

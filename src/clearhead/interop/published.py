@@ -10,9 +10,10 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from clearhead.config import Tree
 from clearhead.errors import ModelError
-from clearhead.files import read_json
+from clearhead.files import read_json, read_small
 from clearhead.interop.spelling import demand
 from clearhead.text.adopted import check_file
+from clearhead.text.tokenizer import MOST_BYTES
 
 FILE, SETTINGS, NAMES, ADDED = (
     "tokenizer.json",
@@ -130,7 +131,7 @@ def _content(folder: Path, kind: str, settings: Tree) -> str:
     """Returns the ``tokenizer.json`` of a folder, or makes one from the files of older models."""
     try:
         if (folder / FILE).is_file():
-            return (folder / FILE).read_text(encoding="utf-8")
+            return read_small(folder / FILE, MOST_BYTES).decode()
         if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
             model: Any = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
             pipeline = hf.Tokenizer(model)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clearhead.errors import DataError, ModelError
+from clearhead.files import make_new
 from clearhead.ranges import Order
 
 Tokens = NDArray[np.integer[Any]]
@@ -98,6 +99,7 @@ class Ngram:
             arrays |= {f"keys.{length}": level.keys, f"counts.{length}": level.counts}
         temporary = path.with_name(path.name + ".tmp")
         try:
+            make_new(temporary)
             with temporary.open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)
                 file.flush()

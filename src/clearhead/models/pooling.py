@@ -1,15 +1,15 @@
 """Makes one vector of a text's hidden states: which states count, and whether the vector gets length 1."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from annotated_types import Ge
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
 from clearhead.models.bert import first_of, mean_of
+from clearhead.ranges import MarkedLength
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class EmbeddingConfig:
     """mean: of the states of all pieces, [CLS] and [SEP] included; first: the state of [CLS]; max: of each feature."""
     normalize: bool = False
     """Whether a vector is divided by its length."""
-    max_seq_len: Annotated[int, Ge(3)] | None = None
+    max_seq_len: MarkedLength | None = None
     """Longest text that gets a vector, in pieces, including [CLS] and [SEP]; unset means ``model.max_seq_len``."""
 
 

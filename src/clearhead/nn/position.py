@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from annotated_types import Ge, Gt
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from clearhead.ranges import Base, Factor, Length, Scale, Weight
 
 PositionName = Literal["sinusoidal", "learned", "rotary", "alibi", "none"]
 """Each acts in one of three places, on embeddings, on queries and keys, or on attention scores, and each place has its
@@ -24,23 +25,23 @@ class RotaryScalingConfig:
     """linear: all rates divided by ``factor`` (Chen et al. 2023, arXiv:2306.15595); dynamic: a larger base, which grows
     with the text beyond ``original_max_seq_len``; llama3 and yarn (Peng et al. 2023, arXiv:2309.00071): slow rates are
     divided by ``factor`` and fast ones kept."""
-    factor: Annotated[float, Ge(1.0)] = 1.0
+    factor: Factor = 1.0
     """By how much longer texts become."""
-    original_max_seq_len: Annotated[int, Ge(1)] | None = None
+    original_max_seq_len: Length | None = None
     """Context length of pretraining; unset means ``max_seq_len``."""
-    low_freq_factor: Annotated[float, Gt(0.0)] = 1.0
+    low_freq_factor: Scale = 1.0
     """llama3: a rate that turns less often than this in the original length is divided by ``factor``."""
-    high_freq_factor: Annotated[float, Gt(0.0)] = 4.0
+    high_freq_factor: Scale = 4.0
     """llama3: a rate that turns more often than this in the original length is kept."""
-    beta_fast: Annotated[float, Gt(0.0)] = 32.0
+    beta_fast: Scale = 32.0
     """yarn: a rate that turns more often than this in the original length is kept."""
-    beta_slow: Annotated[float, Gt(0.0)] = 1.0
+    beta_slow: Scale = 1.0
     """yarn: a rate that turns less often than this in the original length is divided by ``factor``."""
-    attention_factor: Annotated[float, Ge(0.0)] | None = None
+    attention_factor: Weight | None = None
     """yarn: factor of the rotated queries and keys; unset means 0.1 ln(factor) + 1."""
-    mscale: float | None = None
+    mscale: Weight | None = None
     """yarn: with ``mscale_all_dim``, takes the place of the 0.1 in that formula, divided by 10."""
-    mscale_all_dim: float | None = None
+    mscale_all_dim: Weight | None = None
     """yarn: the same for the formula's value by which the first is divided."""
     truncate: bool = True
     """yarn: whether the borders between fast and slow are rounded to whole features."""
@@ -57,7 +58,7 @@ class PositionConfig:
 
     position: PositionName = "learned"
     """What tells the model where a piece stands."""
-    rotary_theta: Annotated[float, Gt(0.0)] = 10000.0
+    rotary_theta: Base = 10000.0
     """Base of the rotation rates of rotary positions."""
     rotary_scaling: RotaryScalingConfig | None = None
     """Slows rotary positions down, so that the model reads longer texts than it was pretrained on; unset: not."""

@@ -57,12 +57,21 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         DataError: the disk is full or the place cannot be written.
     """
+    _write(path, text.encode())
+
+
+def _write(path: Path, content: bytes) -> None:
     try:
-        write_whole(path, text.encode())
+        write_whole(path, content)
     except OSError as error:
         raise DataError(f"{str(path)!r} cannot be written: {error.strerror}") from error
 
 
 def save_json(path: Path, tree: Any) -> None:
     """Writes a small JSON file of a run."""
-    write_text(path, json.dumps(tree, ensure_ascii=False, indent=1) + "\n")
+    _write(path, json_bytes(tree))
+
+
+def json_bytes(tree: Any) -> bytes:
+    """Returns the content of a small JSON file of a run."""
+    return (json.dumps(tree, ensure_ascii=False, indent=1) + "\n").encode()

@@ -1,15 +1,17 @@
 """The checkpoints that a run keeps: what each holds, and whether it is whole."""
 
 import contextlib
-import json
+import functools
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clearhead.checkpoint import checkpoints_of, tensor_sizes, verify_checkpoint
+from clearhead.checkpoint import checkpoints_of, read_state, tensor_sizes, verify_checkpoint
 from clearhead.errors import ModelError
 from clearhead.runs.pointers import find_checkpoint
-from clearhead.runs.recipes import load_recipe
+from clearhead.runs.recipes import check_beside, load_recipe
 
 
 @dataclass
@@ -49,29 +51,56 @@ def saved_checkpoints(run: Path, *, verify: bool = False) -> list[SavedCheckpoin
     """
     load_recipe(run)
     pointers: dict[str, list[str]] = {}
-    for which in ("best", "latest"):
-        with contextlib.suppress(ModelError):  # a pointer that names nothing names none of these
+    for which in _pointers_of(run):
+        with contextlib.suppress(ModelError):  # said by ``other_problems``
             path = find_checkpoint(run, which)
-            if path is not None and (run / "checkpoints" / which).exists():
-                pointers.setdefault(path.name, []).append(which)
+            pointers.setdefault(path.name if path else "", []).append(which)
     averages = sorted((run / "checkpoints").glob("average-*[0-9]"))
     return [_look_at(path, pointers.get(path.name, []), verify) for path in [*checkpoints_of(run), *averages]]
 
 
+def other_problems(run: Path, *, verify: bool = False) -> list[str]:
+    """Says what is wrong with a run besides its checkpoints.
+
+    Args:
+        run: its directory.
+        verify: checks the run's own tokenizers and labels too.
+
+    Returns:
+        A line for each file: a pointer to a checkpoint that is not there, a tokenizer that is damaged.
+    """
+    checks: list[Callable[[], object]] = [functools.partial(find_checkpoint, run, w) for w in _pointers_of(run)]
+    problems = []
+    if verify:
+        checks.append(functools.partial(check_beside, run))
+    for check in checks:
+        try:
+            check()
+        except ModelError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _pointers_of(run: Path) -> list[str]:
+    return [which for which in ("best", "latest") if os.path.lexists(run / "checkpoints" / which)]
+
+
 def _look_at(path: Path, marks: list[str], verify: bool) -> SavedCheckpoint:
     saved = SavedCheckpoint(path, marks=marks, verified=verify)
-    saved.bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     try:
+        saved.bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
         saved.sizes = tensor_sizes(path)
         if verify:
             verify_checkpoint(path, offer=False)
-        state = json.loads((path / "state.json").read_bytes())
+        state = read_state(path)
         saved.step = int(state["step"])
         # a checkpoint carries the scores of the evaluation before it: they are its own where that was at its step
         if state.get("evaluated_step", state["step"]) == state["step"]:
-            saved.scores = dict(state.get("scores", {}))
+            saved.scores = {name: float(value) for name, value in state.get("scores", {}).items()}
     except ModelError as error:
         saved.problem = str(error)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        saved.problem = f"checkpoint file {str(path / 'state.json')!r} is damaged: {error}"
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        saved.problem = f"checkpoint file {str(path / 'state.json')!r} is damaged: {str(error)[:200]}"
+    except OSError as error:
+        saved.problem = f"checkpoint file {str(path)!r} cannot be read: {error.strerror}"
     return saved

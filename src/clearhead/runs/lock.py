@@ -3,17 +3,19 @@
 import contextlib
 import errno
 import fcntl
+import io
 import json
 import os
 import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from clearhead.errors import DataError, UsageError
+from clearhead.files import open_to_append
 
 NAME = "lock"
+MOST = 10_000  # bytes that are read of a lock, which has about a hundred
 
 
 @contextlib.contextmanager
@@ -29,20 +31,20 @@ def locked(run: Path) -> Iterator[list[str]]:
 
     Raises:
         UsageError: another process holds it.
-        DataError: the file cannot be made.
+        DataError: the file cannot be made, or somebody has laid a link there.
     """
     path = run / NAME
     try:
-        file = path.open("a+", encoding="utf-8", errors="replace")
+        file = open_to_append(path)
     except OSError as error:
         raise DataError(f"lock of run {str(run)!r} cannot be made: {error.strerror}") from error
     with file:
         _take(file, run)
         file.seek(0)
-        left = file.read()
+        left = file.read(MOST)
         file.truncate(0)
         owner = {"process": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        file.write(json.dumps(owner) + "\n")
+        file.write(f"{json.dumps(owner)}\n".encode())
         file.flush()
         try:
             yield (
@@ -53,10 +55,10 @@ def locked(run: Path) -> Iterator[list[str]]:
                 path.unlink()
 
 
-def _take(file: IO[str], run: Path) -> None:
+def _take(file: io.BufferedIOBase, run: Path) -> None:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        mine, there = os.fstat(file.fileno()), os.stat(file.name)
+        mine, there = os.fstat(file.fileno()), os.stat(run / NAME)
         free = mine.st_ino == there.st_ino
     except FileNotFoundError:  # its holder was just leaving
         free = False
@@ -66,12 +68,14 @@ def _take(file: IO[str], run: Path) -> None:
         free = False
     if not free:
         file.seek(0)
-        raise UsageError(f"run {str(run)!r} is in use by {_owner(file.read())}: wait for it, stop it, or name another")
+        raise UsageError(
+            f"run {str(run)!r} is in use by {_owner(file.read(MOST))}: wait for it, stop it, or name another"
+        )
 
 
-def _owner(text: str) -> str:
+def _owner(text: bytes) -> str:
     try:
         tree = json.loads(text)
         return f"process {tree['process']} on {tree['host']} since {tree['since']}"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return "another process"

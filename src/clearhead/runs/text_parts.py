@@ -7,7 +7,8 @@ from clearhead.config import parse
 from clearhead.data.labelled import Labels
 from clearhead.errors import ModelError, UsageError
 from clearhead.files import read_json
-from clearhead.runs.directory import save_json
+from clearhead.runs.directory import json_bytes, save_json
+from clearhead.runs.recipes import check_beside
 from clearhead.text.special import ABSENT
 from clearhead.text.tokenizer import Tokenizer
 
@@ -61,12 +62,27 @@ class TextParts:
         return ModelSizes(tokenizer.vocab_size, self.tokenizer.vocab_size, pad_id, self.labels)
 
     def save(self, run: Path) -> None:
-        """Writes labels, and ``text.json`` or a translator's ``joint.json`` or ``src.json`` and ``tgt.json``."""
-        (run / "tokenizer").mkdir(exist_ok=True)
+        """Writes labels, and ``text.json`` or a translator's ``joint.json`` or ``src.json`` and ``tgt.json``.
+
+        Raises:
+            ModelError: a file cannot be written, or the folder ``tokenizer`` is a link.
+            DataError: the labels cannot be written.
+        """
+        folder = run / "tokenizer"
+        if folder.is_symlink():
+            raise ModelError(
+                f"{str(folder)!r} is a link or a device, and a run writes to files of its own alone: delete it"
+            )
+        folder.mkdir(exist_ok=True)
         for name, tokenizer in self._files().items():
-            tokenizer.save(run / "tokenizer" / f"{name}.json")
+            tokenizer.save(folder / f"{name}.json")
         if self.labels is not None:
             save_json(run / LABELS, asdict(self.labels))
+
+    def contents(self) -> dict[str, bytes]:
+        """Returns what ``save`` writes, by path in the run."""
+        files = {f"tokenizer/{name}.json": tokenizer.content() for name, tokenizer in self._files().items()}
+        return files | ({} if self.labels is None else {LABELS: json_bytes(asdict(self.labels))})
 
     def _files(self) -> dict[str, Tokenizer]:
         if self.target is None:
@@ -78,11 +94,13 @@ class TextParts:
 
 def load_text_parts(run: Path) -> TextParts:
     """Reads the tokenizer of a run that has one; raises ModelError if it is missing or damaged."""
+    check_beside(run)
     return TextParts(Tokenizer.load(run / "tokenizer" / "text.json"))
 
 
 def load_both_sides(run: Path) -> TextParts:
     """Reads the tokenizers of a translator; raises ModelError if one is missing or damaged."""
+    check_beside(run)
     folder = run / "tokenizer"
     if (folder / "joint.json").exists():
         joint = Tokenizer.load(folder / "joint.json")
@@ -92,9 +110,10 @@ def load_both_sides(run: Path) -> TextParts:
 
 def load_labelled_parts(run: Path) -> TextParts:
     """Reads the tokenizer and the labels of a classifier; raises ModelError if one is missing or damaged."""
+    check_beside(run)
     path = run / LABELS
     try:
         labels = parse(Labels, read_json(path), source=repr(str(path)))
     except UsageError as error:
         raise ModelError(str(error)) from error
-    return TextParts(load_text_parts(run).tokenizer, labels=labels)
+    return TextParts(Tokenizer.load(run / "tokenizer" / "text.json"), labels=labels)

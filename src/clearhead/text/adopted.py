@@ -37,6 +37,9 @@ SAFE_PATTERNS = frozenset(
 )
 _BYTE, _BYTE_CHARS = re.compile(r"<0x([0-9A-F]{2})>"), frozenset(BYTE_CHARS)
 MOST_ROWS = 1 << 22  # files with larger ids are refused
+MOST_GROWTH = 64  # times that the replacements of a file, one after the other, may make a text longer
+MOST_ADDED = 256  # characters that a part may add to a text or a piece
+_ADDED = ("prepend", "prefix", "suffix", "content", "continuing_subword_prefix", "end_of_word_suffix", "unk_token")
 
 
 class Built(NamedTuple):
@@ -88,7 +91,10 @@ class Adopted(Brief):
         """
         if self.segmenter:
             return self._build_marian()
-        _check_parts(self._tree)
+        try:
+            _check_parts(self._tree)
+        except RecursionError as error:
+            raise ValueError("tokenizer.json is nested too deeply") from error
         try:
             pipeline = hf.Tokenizer.from_str(self.content)
         except (KeyboardInterrupt, SystemExit):
@@ -161,6 +167,24 @@ def _check_parts(tree: dict[str, Any]) -> None:
             regex = pattern.get("Regex") if isinstance(pattern, dict) else None
             if regex is not None and regex not in SAFE_PATTERNS:
                 raise ValueError(f"tokenizer.json: {room} has a pattern that is not known to be safe: {regex[:80]!r}")
+        _check_growth(tree, room)
+
+
+def _check_growth(tree: dict[str, Any], room: str) -> None:
+    """Checks that a text cannot become many times longer: a rule replaces what the rule before it has made."""
+    growth = 1.0
+    for part in _parts(tree.get(room), room):
+        added = [part[name] for name in _ADDED if isinstance(part.get(name), str)]
+        if any(len(text) > MOST_ADDED for text in added):
+            raise ValueError(f"tokenizer.json: {room} adds more than {MOST_ADDED} characters at a time")
+        if part.get("type") == "Replace":
+            pattern = part.get("pattern")
+            shortest = len(str(pattern["String"])) if isinstance(pattern, dict) and "String" in pattern else 1
+            if not shortest:
+                raise ValueError(f"tokenizer.json: {room} replaces nothing by something, everywhere")
+            growth *= max(1.0, len(str(part.get("content"))) / shortest)
+    if growth > MOST_GROWTH:
+        raise ValueError(f"tokenizer.json: {room} may make a text {growth:.3g} times longer, more than {MOST_GROWTH}")
 
 
 def _parts(part: Any, room: str) -> Iterator[dict[str, Any]]:

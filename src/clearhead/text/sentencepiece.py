@@ -10,6 +10,7 @@ from tokenizers import models, normalizers
 
 from clearhead.text.pipeline import SPACE
 
+MOST_REPLACEMENT = 256  # bytes
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # types of pieces in the file format
 
 
@@ -37,6 +38,8 @@ class SentencePiece:
         for piece, _, kind in self.pieces:
             if kind in (USER_DEFINED, BYTE):
                 raise ValueError(f"piece {piece!r} is {'user-defined' if kind == USER_DEFINED else 'a byte'}")
+        if _is_grown(self.charsmap):
+            raise ValueError(f"its normalization replaces a character by more than {MOST_REPLACEMENT} bytes")
         # no text has pieces with a space in front, since spaces become SPACE before the model sees them
         scored = [(piece if kind == NORMAL else f" {piece}", score) for piece, score, kind in self.pieces]
         pipeline = hf.Tokenizer(models.Unigram(scored, unk_id=self.unk_id, byte_fallback=False))
@@ -45,6 +48,15 @@ class SentencePiece:
         parts += [normalizers.Replace(" ", SPACE), normalizers.Prepend(SPACE)]
         pipeline.normalizer = normalizers.Sequence(parts)
         return pipeline
+
+
+def _is_grown(charsmap: bytes) -> bool:
+    """Says whether a replacement in compiled rules is too long; they stand, each ended by 0, behind a table of a size.
+
+    The rules of the SentencePiece library (nmt_nfkc and the like) have at most 33 bytes each.
+    """
+    size = int.from_bytes(charsmap[:4], "little")
+    return max(map(len, charsmap[4 + size :].split(b"\0"))) > MOST_REPLACEMENT
 
 
 # name -> default, place in the file (numbers of table and field), required value

@@ -13,7 +13,7 @@ import numpy as np
 
 from clearhead.config import parse
 from clearhead.errors import DataError, ModelError, UsageError
-from clearhead.files import write_whole
+from clearhead.files import read_small, write_whole
 from clearhead.ranges import Count, LearnedPieces, Rate
 from clearhead.text.adopted import Adopted
 from clearhead.text.bpe_dropout import BpeDropout
@@ -31,6 +31,8 @@ from clearhead.text.pipeline import (
 )
 from clearhead.text.special import SpecialIds, Specials, specials_of
 
+MOST_BYTES = 1 << 27
+"""Bytes that the file of a tokenizer may have; the largest that are known have a quarter of that."""
 _LOST = "\ufffd"
 
 
@@ -174,7 +176,7 @@ class Tokenizer:
     def load(cls, path: str | Path) -> "Tokenizer":
         """Reads what ``save`` wrote. Raises ModelError for a missing, damaged or foreign file."""
         try:
-            return _restore(Path(path).read_bytes())
+            return _restore(read_small(Path(path), MOST_BYTES))
         except OSError as error:
             raise ModelError(f"tokenizer {str(path)!r} cannot be read: {error.strerror}") from error
         except (ValueError, RecursionError, UsageError) as error:
@@ -323,6 +325,10 @@ class Tokenizer:
             wrong = min(checked) if min(checked) < 0 else max(checked)
             raise DataError(f"id {wrong} is outside the vocabulary, 0 to {self.vocab_size - 1}")
         return checked
+
+    def content(self) -> bytes:
+        """Returns the JSON file that ``save`` writes."""
+        return self._content()
 
     def _content(self) -> bytes:
         adopted = self.source if isinstance(self.source, Adopted) else None

@@ -147,7 +147,7 @@ class Job(ABC):
 
     def save(self, run: Path) -> None:
         """Writes recipe, tokenizers, labels and data report to the run directory."""
-        save_recipe(run, as_tree(self.recipe))
+        save_recipe(run, as_tree(self.recipe), self.parts.contents())
         self.parts.save(run)
         save_json(run / "data-report.json", {split: report.as_dict() for split, report in self.reports().items()})
 

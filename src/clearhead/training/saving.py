@@ -58,8 +58,11 @@ class Saver:
         if ranks().rank:
             return
         path, pointer = self.run / "checkpoints" / f"step-{state.best_step:08d}", self.run / "checkpoints" / "best"
-        best_name = pointer.read_text(encoding="utf-8", errors="replace").strip() if pointer.is_file() else ""
-        if state.best_score is not None and best_name != path.name and path.is_dir():
+        try:
+            best = find_checkpoint(self.run)
+        except ModelError:
+            best = None  # it names nothing
+        if state.best_score is not None and path.is_dir() and (best != path or not pointer.exists()):
             point_to(self.run, "best", path)
 
     def save(self, state: TrainState) -> list[Saved | NotSaved]:

@@ -1,14 +1,29 @@
 """Consumers of the training loop's events: metrics as JSON lines, TensorBoard; and a picture of the curves."""
 
 import dataclasses
+import io
 import json
 import math
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from clearhead.errors import UsageError
-from clearhead.files import write_whole
+from clearhead.files import open_to_append, write_whole
 from clearhead.training.events import Counted, Diverging, Evaluated, Event, Skipped, Stepped
+
+RESUMED = "resumed"
+NEEDED = {
+    "stepped": ("loss", "lr", "tokens", "seconds"),
+    "skipped": ("loss", "grad_norm"),
+    "diverging": ("loss",),
+    "counted": ("tokens", "seconds"),
+    "evaluated": (),
+    RESUMED: (),
+}
+"""Events that are in ``metrics.jsonl``, and the numbers that a reader needs of each."""
+MOST_RECORD = 1 << 20  # bytes of a line, which has some hundreds
 
 
 @runtime_checkable
@@ -23,25 +38,31 @@ class Writer(Protocol):
 
 
 class JsonLinesWriter:
-    """Appends a JSON object per step, count or evaluation to ``metrics.jsonl``.
+    """Appends a JSON object per step, count or evaluation to ``metrics.jsonl``; what is there is never rewritten.
 
     Args:
         path: the file; a resumed run continues it.
-        from_step: the step that the run resumes after; lines of later steps are dropped.
+        from_step: the step that the run resumes after. A line ``resumed`` says so: lines of later steps before it are
+            of steps that are taken again.
     """
 
     def __init__(self, path: Path, *, from_step: int = 0) -> None:
-        records = read_metrics(path) if path.exists() else []
-        earlier = [record for record in records if record["step"] <= from_step]
-        write_whole(path, "".join(json.dumps(record) + "\n" for record in earlier).encode())
-        # line-buffered: after a kill the run resumes from its last checkpoint, and no earlier step may be missing
-        self._file = path.open("a", buffering=1, encoding="utf-8")
+        self._file = open_to_append(path)
+        size = self._file.seek(0, os.SEEK_END)
+        if size:
+            self._file.seek(size - 1)
+            ended = self._file.read(1) == b"\n"  # a crash can leave a part of a line
+            self._append({"event": RESUMED, "step": from_step}, begin="" if ended else "\n")
 
     def write(self, event: Event) -> None:
         """Appends the event, unless it is a checkpoint or the end; numbers that are not finite become text."""
         if isinstance(event, Stepped | Skipped | Diverging | Counted | Evaluated):
-            record = {"event": type(event).__name__.lower(), **dataclasses.asdict(event)}
-            self._file.write(json.dumps({name: _in_json(value) for name, value in record.items()}) + "\n")
+            self._append({"event": type(event).__name__.lower(), **dataclasses.asdict(event)})
+
+    def _append(self, record: dict[str, Any], begin: str = "") -> None:
+        self._file.write(f"{begin}{json.dumps(_in_json(record))}\n".encode())
+        # at once: after a kill the run resumes from its last checkpoint, and no earlier step may be missing
+        self._file.flush()
 
     def close(self) -> None:
         """Closes the file."""
@@ -77,19 +98,95 @@ class TensorBoardWriter:
 
 
 def _in_json(value: Any) -> Any:
-    """Returns ``value``, as text if it is a number that is not finite: JSON has no such numbers."""
+    """Returns ``value`` with text for numbers that are not finite: JSON has no such numbers."""
+    if isinstance(value, dict):
+        return {name: _in_json(inner) for name, inner in value.items()}
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _from_json(value: Any) -> Any:
+    """Returns what ``_in_json`` was given."""
+    if isinstance(value, dict):
+        return {name: _from_json(inner) for name, inner in value.items()}
+    return float(value) if value in ("nan", "inf", "-inf") else value
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """What ``metrics.jsonl`` says of a run."""
+
+    records: list[dict[str, Any]]
+    """Each step once: of steps that were taken again after the run was resumed, only what came last."""
+    unreadable: list[int]
+    """Numbers of the lines that are damaged, from 1; a crash can cut the last one short."""
+
+    def notes(self, path: Path) -> list[str]:
+        """Says which lines of the file at ``path`` cannot be read; nothing if all can."""
+        if not self.unreadable:
+            return []
+        more = f" and {len(self.unreadable) - 5:,} more" if len(self.unreadable) > 5 else ""
+        numbers = ", ".join(map(str, self.unreadable[:5])) + more
+        return [f"{str(path)!r} cannot be read at line {numbers}: kept as it is, and left out of the curves"]
+
+
+def read_history(path: Path) -> History:
+    """Reads ``metrics.jsonl``, whatever it has become: lines that cannot be read are left out and counted.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    records: list[dict[str, Any]] = []
+    unreadable: list[int] = []
+    with path.open("rb") as file:
+        for number, line in enumerate(_short_lines(file), 1):
+            record = _record(line)
+            if record is None:
+                unreadable.append(number)
+            elif record["event"] == RESUMED:
+                records = [earlier for earlier in records if earlier["step"] <= record["step"]]
+            else:
+                records.append(record)
+    return History(records, unreadable)
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Reads ``metrics.jsonl`` up to the first broken line, which a crash can leave at the end."""
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            break
-    return records
+    """Returns the records of ``read_history``."""
+    return read_history(path).records
+
+
+def history_notes(path: Path, step: int) -> list[str]:
+    """Says what of the metrics of a run that resumes after ``step`` is lost; nothing for a new run.
+
+    Raises:
+        OSError: the file is there and cannot be read.
+    """
+    if path.exists():
+        return read_history(path).notes(path)
+    return [f"{str(path)!r} is gone: the curves begin at step {step + 1}"] if step else []
+
+
+def _short_lines(file: io.BufferedIOBase) -> Iterator[bytes]:
+    """Yields the lines of a file; of one that is longer than any that is written here, only the beginning."""
+    while line := file.readline(MOST_RECORD):
+        yield line
+        while line and not line.endswith(b"\n"):
+            line = file.readline(MOST_RECORD)
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """Returns the record in a line, or None if it is damaged."""
+    try:
+        record = _from_json(json.loads(line))
+    except (ValueError, RecursionError):
+        return None
+    event = record.get("event") if isinstance(record, dict) else None
+    if not isinstance(event, str) or event not in NEEDED:
+        return None
+    numbers = [record.get(name) for name in ("step", *NEEDED[event])]
+    if event == "evaluated":
+        scores = record.get("scores")
+        numbers += [record.get("best"), *(scores.values() if isinstance(scores, dict) else [None])]
+    return record if all(isinstance(number, float | int) for number in numbers) else None
 
 
 def draw_curves(metrics: Path, picture: Path) -> bool:
@@ -110,8 +207,8 @@ def draw_curves(metrics: Path, picture: Path) -> bool:
     upper.plot([s["step"] for s in steps], loss, linewidth=0.4, alpha=0.3, color="tab:blue")
     upper.plot([s["step"] for s in steps], smooth, color="tab:blue", label="train, as minimized (mean of 50 steps)")
     upper.plot(
-        [s["step"] for s in scores],
-        [s["scores"]["loss"] for s in scores],
+        [s["step"] for s in scores if "loss" in s["scores"]],
+        [s["scores"]["loss"] for s in scores if "loss" in s["scores"]],
         marker="o",
         color="tab:orange",
         label="valid, plain",
@@ -120,5 +217,7 @@ def draw_curves(metrics: Path, picture: Path) -> bool:
     upper.legend(loc="upper right")  # "best" looks for a place, and warns where that takes a second
     lower.plot([s["step"] for s in steps], [s["lr"] for s in steps])
     lower.set(xlabel="step", ylabel="learning rate")
-    figure.savefig(picture, dpi=120)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=120)
+    write_whole(picture, drawn.getvalue())
     return True

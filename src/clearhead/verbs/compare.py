@@ -109,6 +109,6 @@ def _compared(
 def _trained_per_second(run: Path) -> float | None:
     """Tokens a second in training, None for a run without metrics."""
     path = run / "metrics.jsonl"
-    records: Iterable[dict[str, float]] = read_metrics(path) if path.exists() else []
-    rates = [record["tokens"] / record["seconds"] for record in records if record.get("tokens")]
+    records: Iterable[dict[str, float]] = read_metrics(path) if path.is_file() else []
+    rates = [record["tokens"] / record["seconds"] for record in records if record.get("tokens") and record["seconds"]]
     return statistics.median(rates) if rates else None

@@ -37,7 +37,7 @@ def import_run(folder: Path, out: Path | None = None, *, src: str = "", tgt: str
     model = build_here(family.build, recipe, imported.parts.sizes)
     load_matching(model, imported.tensors, str(folder))
     run = create_run(out) if out is not None else new_run(recipe.name)
-    save_recipe(run, as_tree(recipe))
+    save_recipe(run, as_tree(recipe), imported.parts.contents())
     imported.parts.save(run)
     checkpoint = run / "checkpoints" / "step-00000000"
     save_checkpoint(checkpoint, Checkpoint({"model": model_tensors(model)}, {"step": 0}))

@@ -7,6 +7,7 @@ from typing import Any, assert_never
 
 import click
 
+from clearhead.drawing.screen import console
 from clearhead.messages import localized
 from clearhead.training.events import (
     Counted,
@@ -173,7 +174,6 @@ class LineProgress:
 
 
 def _bar() -> Any:
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     return Progress(
@@ -181,7 +181,7 @@ def _bar() -> Any:
         MofNCompleteColumn(),
         TextColumn("{task.description}"),
         TextColumn("{task.fields[left]} left"),
-        console=Console(stderr=True),
+        console=console(stderr=True, markup=False),
         transient=True,
     )
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from clearhead.config import Tree
-from clearhead.errors import UsageError
+from clearhead.errors import ModelError, UsageError
 from clearhead.progress import Progress, silent
 from clearhead.runs.directory import check_free, create_run, new_run, save_json
 from clearhead.runs.recipes import read_recipe
@@ -172,9 +172,15 @@ def repeat(folder: Path, members: Mapping[str, Sequence[str]], train_one: TrainO
 
 
 def best_scores(run: Path) -> dict[str, float]:
-    """Returns the scores of the evaluation that chose the best checkpoint."""
+    """Returns the scores of the evaluation that chose the best checkpoint.
+
+    Raises:
+        ModelError: the run's metrics have none.
+    """
     records = read_metrics(run / "metrics.jsonl")
     chosen = [record["scores"] for record in records if record["event"] == "evaluated" and record["best"]]
+    if not chosen:
+        raise ModelError(f"run {str(run)!r} has no evaluation in metrics.jsonl")
     return dict(chosen[-1])
 
 

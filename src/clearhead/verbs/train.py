@@ -27,7 +27,7 @@ from clearhead.training.device import keep_freed_memory
 from clearhead.training.distributed import Ranks, joined, ranks
 from clearhead.training.events import Event, Finished, Noted
 from clearhead.training.job import GradientJob, Job
-from clearhead.training.writers import JsonLinesWriter, Writer, draw_curves
+from clearhead.training.writers import JsonLinesWriter, Writer, draw_curves, history_notes
 from clearhead.verbs.progress import LOG, LogWriter, ProgressWriter
 
 RESUMABLE = (
@@ -156,6 +156,10 @@ def train_run(job: Job, run: Path, writers: Iterable[Writer] = (), notes: Sequen
     first = ranks().rank == 0  # which alone writes
     if first:
         job.save(run)
+    try:
+        notes = [*notes, *(history_notes(run / "metrics.jsonl", job.progress.step) if first else [])]
+    except OSError as error:
+        raise DataError(f"metrics of the run cannot be read: {error.strerror}") from error
     told = [Noted(job.progress.step, line) for line in notes]
     with _stop_on_signals() as caught:
         events = itertools.chain(told, job.fit(run, lambda: bool(caught)))

@@ -1,6 +1,7 @@
 """Parallel files: what is found, what is refused and in which words, what is filtered, and the sums."""
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -258,3 +259,22 @@ def test_real_corpus_is_read_whole(shared_data: Path) -> None:
     lines = list(files)
     assert len(lines) == files.scan().lines == 1000
     assert all(src and tgt for _, src, tgt in lines)
+
+
+def test_a_line_without_an_end_is_one_line(tmp_path: Path) -> None:
+    """10 GB of zeros are 10 MB of gzip; so is half a gigabyte of one letter, less to make."""
+    for name, content in (("zh.gz", gzip.compress(b"a" * (20 << 20), 1)), ("en", b"\0" * (20 << 20))):
+        for language in ("zh", "en", "zh.gz"):
+            (tmp_path / f"train.{language}").unlink(missing_ok=True)
+        (tmp_path / f"train.{name}").write_bytes(content)
+        other = tmp_path / f"train.{'en' if name == 'zh.gz' else 'zh'}"
+        other.write_bytes(b"a\n")
+        files = read_parallel(tmp_path, stem="train", src="zh", tgt="en")
+        for read in (files.scan, lambda files=files: list(files)):
+            tracemalloc.start()
+            with pytest.raises(
+                DataError, match=rf"train\.{name}( line 1: longer than 16|: unpacks to more than 16) MiB"
+            ):
+                read()
+            assert tracemalloc.get_traced_memory()[1] < 64 << 20
+            tracemalloc.stop()

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -263,3 +264,85 @@ def test_what_the_other_splits_must_be_made_of(tmp_path: Path) -> None:
     data = write(tmp_path, train_tsv="1\ta\tb\n3\tc\td\n")
     assert read(data, kind="number").made_of == Labels((), True, 2.0, 1.0)
     assert read(data).made_of == Labels(("1", "3"), True)
+
+
+def test_a_csv_field_may_be_as_long_as_a_book(tmp_path: Path) -> None:
+    book = "a word " * 40_000
+    text = read(write(tmp_path, train_csv=f'label,text\nno,"{book}"\nyes,b\n'))
+    assert text.lines[0].text == book
+
+
+def test_a_class_of_one_line_stays_in_training(tmp_path: Path) -> None:
+    lines = [f"{'yes' if i % 2 else 'no'}\t{i}" for i in range(40)]
+    data = write(tmp_path, train_tsv="\n".join([*lines, *(f"rare{i}\tx" for i in range(6))]))
+    train, valid = (read(data, split, valid_fraction=0.5) for split in ("train", "valid"))
+    rare = {f"rare{i}" for i in range(6)}
+    assert {line.label for line in train.lines} == {"yes", "no"} | rare
+    assert {line.label for line in valid.lines} == {"yes", "no"}
+    assert len(train) + len(valid) == 46
+    assert len(valid) == pytest.approx(20, abs=2)
+
+
+def test_a_fold_that_would_leave_a_class_without_training_is_refused(tmp_path: Path) -> None:
+    data = write(tmp_path, train_tsv="\n".join([*(f"{i % 2}\t{i}" for i in range(8)), "rare\tx"]))
+    said = []
+    for fold in range(3):
+        for split in ("train", "valid"):
+            try:
+                read(data, split, folds=3, fold=fold)
+            except DataError as error:
+                said.append(str(error))
+    rule = r"train\.tsv line 9: label 'rare': data\.fold = \d would hold out all 1 lines of it; data\.folds needs more"
+    assert [bool(re.search(rule, line)) for line in said] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("files", "rule"),
+    [
+        ({"train_jsonl": '{"label": NaN, "text": "a"}'}, r"line 1: label nan is not a number$"),
+        ({"train_jsonl": '{"label": -Infinity, "text": "a"}'}, r"line 1: label -inf is not a number$"),
+        ({"train_tsv": "good\ta\nNaN\tb\nbad\tc"}, r"line 2: label 'NaN' marks a missing value: leave the line out"),
+        ({"train_csv": "label,text\n0,a\n1,b\nnone,c"}, r"line 4: label 'none' marks a missing value"),
+        ({"train_tsv": "1\ta\n0\tb\n1.0\tc"}, r"line 3: label '1\.0' is '1' of .*line 1 in another spelling: spell a"),
+        ({"train_tsv": "e\u0301\ta\n0\tb\n\xe9\tc"}, r"line 3: label '.' is '..?' of .*line 1 in another spelling"),
+        ({"train_tsv": "label\ttext\n0\ta\n1\tb"}, r"line 1: names columns, as a TSV file does not: delete it"),
+        ({"train_tsv": "sentence\tlabel\na film\t0\n"}, r"line 1: names columns"),
+        ({"train_tsv": "sentence1\tsentence2\tgold_label\na\tb\t0\n"}, r"line 1: names columns"),
+        ({"train_tsv": "".join(f"text {i}\t{i % 2}\n" for i in range(61))}, r"61 different labels in 61 lines; is it"),
+        ({"train_tsv": "".join(f"{i / 7}\ttext\n" for i in range(61))}, r"61 different labels .*need data\.kind = 'nu"),
+        ({"train_csv": "label,text,text\nno,a,b\nyes,c,d"}, r"line 1: column 'text' is named twice$"),
+        ({"train_csv": "label,text,label\nno,a,b\nyes,c,d"}, r"line 1: column 'label' is named twice$"),
+        ({"train_csv": "label;text\nno;a\n"}, r"line 1: columns are separated by ';', must be separated by commas$"),
+        ({"train_csv": "label\ttext\nno\ta\n"}, r"line 1: columns are separated by '\\t', must be"),
+        ({"train_csv": f"no,{'a' * 50}\n"}, r"line 1: column .label. is missing; the first line must name the"),
+        ({"train_jsonl": '{"label": "a", "text": "b", "text": "c"}'}, r"not JSON \(field 'text' is there twice\)$"),
+    ],
+)  # fmt: skip
+def test_what_can_be_no_label_is_one_line(files: dict[str, str], rule: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rule) as caught:
+        read(write(tmp_path, **files))
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+def test_numbers_of_json_are_one_class_however_they_are_written(tmp_path: Path) -> None:
+    rows = [{"label": label, "text": "a"} for label in (1, 0, 1.0, 0.5)]
+    text = read(write(tmp_path, train_jsonl=jsonl(*rows), valid_jsonl=jsonl({"label": 1.0, "text": "b"})))
+    assert (text.classes, text.counts) == (("0", "0.5", "1"), {"0": 1, "0.5": 1, "1": 2})
+    assert read(tmp_path, "valid", train=text).labels.tolist() == [2]
+    earlier = read_labelled(tmp_path, split="valid", config=LabelledConfig(), train=Labels(("0.0", "1.0"), pairs=False))
+    assert earlier.labels.tolist() == [1], "as runs have it that were trained before"
+    assert [line.label for line in read(tmp_path, kind="number").lines] == ["1", "0", "1.0", "0.5"]
+
+
+def test_classes_that_only_look_like_missing_ones_are_classes(tmp_path: Path) -> None:
+    """``nan`` is the code of a language, and nobody's business where other labels are words."""
+    assert read(write(tmp_path, train_tsv="nan\ta\nzh\tb")).classes == ("nan", "zh")
+    few = "".join(f"class{i}\ttext {i}\n" for i in range(9))
+    assert len(read(write(tmp_path, train_tsv=few)).classes) == 9
+    intents = "".join(f"class{i % 30}\ttext {i}\n" for i in range(60))
+    assert len(read(write(tmp_path, train_tsv=intents)).classes) == 30
+
+
+def test_fields_of_the_recipe_differ() -> None:
+    with pytest.raises(UsageError, match="must differ, 'text' is there twice"):
+        parse(LabelledConfig, {"label_field": "text"}, source="recipe")

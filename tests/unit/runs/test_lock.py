@@ -81,3 +81,12 @@ def test_a_holder_that_is_just_leaving_is_waited_for_by_trying_again(
     monkeypatch.setattr(lock.fcntl, "lockf", lambda *_: (tmp_path / "lock").unlink())
     with pytest.raises(UsageError, match="is in use by another process"), locked(tmp_path):
         pass
+
+
+def test_a_lock_that_is_a_link_is_refused_and_what_it_points_to_stays(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text("mine")
+    (tmp_path / "lock").symlink_to(kept)
+    with pytest.raises(DataError, match=r"lock' is a link or a device, and a run writes to files"), locked(tmp_path):
+        pass
+    assert kept.read_text() == "mine"

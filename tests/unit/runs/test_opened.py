@@ -55,6 +55,24 @@ def test_damage_is_seen_in_what_is_read_alone(toy_run: Path, tmp_path: Path) -> 
         clearhead.load(run, device="cpu")
 
 
+@pytest.mark.parametrize("name", [*RUNS, "toy_baselines"])
+def test_damage_of_the_runs_own_tokenizer_or_labels_is_seen(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """A flipped bit in a tokenizer gives other text and no error; every family must see it."""
+    made = request.getfixturevalue(name)
+    run = shutil.copytree(made["ngram"] if name == "toy_baselines" else made, tmp_path / "run")
+    for file in [*sorted((run / "tokenizer").glob("*.json")), *run.glob("labels.json")]:
+        whole = file.read_bytes()
+        content = bytearray(whole)
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+        with pytest.raises(ModelError, match=rf"{file.name}' does not match the checksum in '.*recipe\.toml': damaged"):
+            clearhead.load(run, device="cpu")
+        file.write_bytes(whole)
+    clearhead.load(run, device="cpu")
+
+
 def test_the_average_is_taken_where_one_is_kept(toy_run: Path) -> None:
     run = SavedRun.open(toy_run, checkpoint="latest")
     recipe, parts = parse_translation(run.tree, run.source), load_both_sides(run.path)

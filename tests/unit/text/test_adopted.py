@@ -81,6 +81,22 @@ def test_it_is_saved_whole(tmp_path: Path) -> None:
         loaded.decode([300])
 
 
+def replace(old: str, new: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": {"String": old}, "content": new}
+
+
+def nested(depth: int) -> dict[str, Any]:
+    part: dict[str, Any] = {"type": "NFC"}
+    for _ in range(depth):
+        part = {"type": "Sequence", "normalizers": [part]}
+    return part
+
+
+def test_replacements_that_make_a_text_little_longer_are_right() -> None:
+    rules = [replace(" ", "▁"), replace("``", '"'), replace("…", "..."), {"type": "Prepend", "prepend": "▁"}]
+    assert adopt(byte_level(), GPT2, normalizer={"type": "Sequence", "normalizers": rules}).vocab_size
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -103,6 +119,18 @@ def test_it_is_saved_whole(tmp_path: Path) -> None:
             "decoder has a pattern",
         ),
         ({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["b", "c"]]}}, "tokenizer.json cannot be read"),
+        (
+            {"normalizer": {"type": "Sequence", "normalizers": [replace("a", "a" * 100)] * 12}},
+            r"normalizer may make a text 1e.24 times longer, more than 64",
+        ),
+        (
+            {"decoder": {"type": "Sequence", "decoders": [replace("a", "a" * 9)] * 2}},
+            "decoder may make a text 81 t",
+        ),
+        ({"normalizer": replace("", "a")}, "normalizer replaces nothing by something, everywhere"),
+        ({"normalizer": {"type": "Prepend", "prepend": "a" * 9999}}, "normalizer adds more than 256 characters at a"),
+        ({"model": {"type": "BPE", "end_of_word_suffix": "a" * 9999}}, "model adds more than 256 characters at a time"),
+        ({"normalizer": nested(150)}, "tokenizer.json cannot be read"),
     ],
 )
 def test_what_is_not_known_to_be_safe_is_refused(changes: dict[str, Any], expected: str) -> None:

@@ -1,12 +1,13 @@
 """SentencePiece models: cut as its own library cuts, and refused by name where that is not so."""
 
+import dataclasses
 import gzip
 import io
 from pathlib import Path
 
 import pytest
 
-from clearhead.text.sentencepiece import read_sentencepiece
+from clearhead.text.sentencepiece import _is_grown, read_sentencepiece
 from tests.foreign import SOURCE, field, sentencepiece
 
 
@@ -68,3 +69,13 @@ def test_real_text_is_cut_as_its_own_library_cuts_it(language: str, shared_data:
         "naïve—“½”…",
     ]
     assert [ours.encode(text).tokens for text in texts] == [theirs.encode(text, out_type=str) for text in texts]
+
+
+def test_rules_that_make_a_text_much_longer_are_refused() -> None:
+    for length, refused in ((256, False), (257, True)):
+        charsmap = (8).to_bytes(4, "little") + b"\1" * 8 + b"a\0" + b"b" * length + b"\0"
+        model = dataclasses.replace(read_sentencepiece(sentencepiece(SOURCE)), charsmap=charsmap)
+        assert _is_grown(charsmap) is refused
+        if refused:
+            with pytest.raises(ValueError, match="its normalization replaces a character by more than 256 bytes"):
+                model.build()

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from clearhead.errors import DataError
 from clearhead.training.events import Counted, Evaluated, Event, Finished, Saved, Skipped, Stepped
-from clearhead.training.writers import JsonLinesWriter, TensorBoardWriter, draw_curves, read_metrics
+from clearhead.training.writers import JsonLinesWriter, TensorBoardWriter, draw_curves, history_notes, read_metrics
 
 
 def stepped(step: int) -> Stepped:
@@ -47,6 +48,9 @@ def test_a_skipped_step_is_a_line_that_any_reader_of_json_takes(tmp_path: Path) 
     assert record["event"] == "skipped"
     assert (record["loss"], record["grad_norm"], record["where"]) == ("nan", "inf", "lines 3")
     assert len(read_metrics(path)) == 2
+    assert read_metrics(path)[1]["grad_norm"] == float("inf")
+    write(path, [Evaluated(1, {"loss": float("inf")}, best=True, seconds=0.1)])
+    assert json.loads(path.read_text().splitlines()[-1])["scores"] == {"loss": "inf"}
 
 
 def test_a_count_is_a_line_and_gives_no_curves(tmp_path: Path) -> None:
@@ -71,6 +75,48 @@ def test_going_on_from_a_checkpoint_leaves_each_step_once(tmp_path: Path) -> Non
     assert [record["step"] for record in read_metrics(path)] == list(range(1, 9))
     write(path, [stepped(1)])
     assert [record["step"] for record in read_metrics(path)] == [1]
+
+
+def test_a_damaged_line_costs_itself_alone_and_no_line_is_ever_rewritten(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write(path, [*map(stepped, range(1, 7)), Evaluated(6, {"loss": 2.0}, best=True, seconds=0.1)])
+    lines = path.read_bytes().splitlines(keepends=True)
+    damage = [
+        b"\xff\0{}\n",
+        lines[1].replace(b'"step"', b'"stfp"'),
+        lines[2].replace(b'"loss"', b'"lozs"'),
+        lines[3].replace(b"0.001", b'"fast"'),
+        b"[" * 5000 + b"\n",
+        b"a" * (3 << 20) + b"\n",
+    ]
+    path.write_bytes(b"".join([lines[0], *damage, *lines[4:], b'{"event": "stepped", "st']))
+    before = path.read_bytes()
+    assert [record["step"] for record in read_metrics(path)] == [1, 5, 6, 6]
+    assert history_notes(path, 6) == [
+        f"{str(path)!r} cannot be read at line 2, 3, 4, 5, 6 and 2 more: kept as it is, and left out of the curves"
+    ]
+    for resumed in (6, 7):
+        write(path, [stepped(resumed + 1)], from_step=resumed)
+        assert [record["step"] for record in read_metrics(path)] == [1, 5, 6, 6, *range(7, resumed + 2)]
+    assert path.read_bytes().startswith(before)
+    draw_curves(path, tmp_path / "loss.png")
+    assert history_notes(tmp_path / "gone", 6) == [f"{str(tmp_path / 'gone')!r} is gone: the curves begin at step 7"]
+    assert history_notes(tmp_path / "gone", 0) == []
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    kept, path, picture = tmp_path / "kept", tmp_path / "metrics.jsonl", tmp_path / "loss.png"
+    write(path, [stepped(1)])
+    kept.write_text("mine")
+    picture.symlink_to(kept)
+    assert draw_curves(path, picture)
+    assert (kept.read_text(), picture.is_symlink()) == ("mine", False)
+    path.unlink()
+    path.symlink_to(kept)
+    with pytest.raises(DataError, match=r"metrics\.jsonl' is a link or a device"):
+        JsonLinesWriter(path)
+    assert kept.read_text() == "mine"
 
 
 def test_once_a_checkpoint_is_there_so_are_the_steps_before_it(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from clearhead.data.corpus import DataConfig, ParallelFiles, read_parallel
 from clearhead.data.store import NoPairsError, prepare
 from clearhead.decode.search import SearchConfig
 from clearhead.evaluate.translation import TranslationScores, score_translations
+from clearhead.files import write_output
 from clearhead.runs.cache import scored_folder
-from clearhead.runs.directory import write_text
 from clearhead.runs.text_parts import Tokenizers
 from clearhead.tasks.family import ComparedScores, Evaluation
 from clearhead.tasks.translation.recipe import Net, TranslationRecipe, mean_loss
@@ -72,7 +72,7 @@ class TranslationEvaluation(Evaluation):
 
     def write(self, path: Path) -> None:
         """See ``Evaluation``: the translations, a line each."""
-        write_text(path, "".join(line + "\n" for line in self.translations))
+        write_output(path, "".join(line + "\n" for line in self.translations).encode())
 
 
 def scored_pairs(config: DataConfig, *, refuse: bool) -> DataConfig:

@@ -1,0 +1,1 @@
+"""Labels of lines: what can be one."""
