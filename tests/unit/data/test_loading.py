@@ -1,5 +1,6 @@
 """Batches in order, from any one on, by any number of processes."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -83,6 +84,18 @@ def test_workers_leave_signals_to_their_parent() -> None:
         subprocess.run(["kill", f"-{number.value}", *map(str, workers)], check=True)
     assert {*batches} == workers
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & STOPPING, "the parent itself gets signals again"
+
+
+def test_workers_end_when_their_parent_says_so() -> None:
+    """Else Python, which ends such processes at exit, would wait for them for ever."""
+    others = multiprocessing.active_children()
+    batches = load(Workers(), workers=2)
+    next(batches)
+    workers = [process for process in multiprocessing.active_children() if process not in others]
+    for worker in workers:
+        worker.terminate()
+        worker.join(HANGS)
+    assert [worker.exitcode for worker in workers] == [0, 0]
 
 
 def test_workers_end_with_their_parent(tmp_path: Path) -> None:
