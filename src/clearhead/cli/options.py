@@ -1,5 +1,6 @@
 """What several verbs share: options, lines from stdin, JSON to stdout."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -33,6 +34,22 @@ LENGTH_PENALTY = click.option(
 def is_first() -> bool:
     """Whether this is the process that speaks: the only one, or the first of those that torchrun started."""
     return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
+
+
+def say(line: str, *, err: bool = True) -> None:
+    """Prints a line of a verb that must come to its end, though its terminal may be closed or its pipe unread."""
+    try:
+        click.echo(line, err=err)
+    except OSError:
+        discard(sys.stderr if err else sys.stdout)
+
+
+def discard(stream: Any) -> None:
+    """Drops what is printed to ``stream``, a standard stream that cannot be written to, from now on."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def print_json(tree: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from clearhead.cli.options import discard
 from clearhead.messages import localized
 from clearhead.training.events import (
     Counted,
@@ -22,7 +23,10 @@ from clearhead.training.events import (
 
 
 class ProgressWriter:
-    """Shows the loop's events: step, loss, learning rate, tokens/s and time left."""
+    """Shows the loop's events: step, loss, learning rate, tokens/s and time left.
+
+    Training goes on where stderr can no longer be written to, as after its terminal was closed.
+    """
 
     def __init__(self, max_steps: int, targets: str = "tokens", *, every_seconds: float = 10.0) -> None:
         self._max_steps, self._targets, self._every = max_steps, targets, every_seconds
@@ -33,6 +37,12 @@ class ProgressWriter:
 
     def write(self, event: Event) -> None:
         """Shows one event."""
+        try:
+            self._show(event)
+        except OSError:
+            discard(sys.stderr)
+
+    def _show(self, event: Event) -> None:
         match event:
             case Stepped():
                 self._stepped(event)
@@ -64,7 +74,10 @@ class ProgressWriter:
     def close(self) -> None:
         """Takes the bar away."""
         if self._bar is not None:
-            self._bar.stop()
+            try:
+                self._bar.stop()
+            except OSError:
+                discard(sys.stderr)
 
     def _stepped(self, event: Stepped) -> None:
         self._tokens, self._seconds = self._tokens + event.tokens, self._seconds + event.seconds

@@ -16,7 +16,7 @@ class Writer(Protocol):
     """Receives every event of a run; ``close`` is called once, also after an error."""
 
     def write(self, event: Event) -> None:
-        """Receives one event."""
+        """Receives one event; a KeyboardInterrupt from here ends the run after its step, with a checkpoint."""
 
     def close(self) -> None:
         """Flushes and closes files."""
@@ -28,11 +28,18 @@ class JsonLinesWriter:
     Args:
         path: the file; a resumed run continues it.
         from_step: the step that the run resumes after; lines of later steps are dropped.
+        evaluated: False if that step is going to be evaluated: a line of that evaluation is left by a process that was
+            killed before it saved the scores, and is dropped too.
     """
 
-    def __init__(self, path: Path, *, from_step: int = 0) -> None:
+    def __init__(self, path: Path, *, from_step: int = 0, evaluated: bool = True) -> None:
         records = read_metrics(path) if path.exists() else []
-        earlier = [record for record in records if record["step"] <= from_step]
+        repeated = ("evaluated", from_step) if not evaluated else None
+        earlier = [
+            record
+            for record in records
+            if record["step"] <= from_step and (record["event"], record["step"]) != repeated
+        ]
         write_whole(path, "".join(json.dumps(record) + "\n" for record in earlier).encode())
         # line-buffered: after a kill the run resumes from its last checkpoint, and no earlier step may be missing
         self._file = path.open("a", buffering=1, encoding="utf-8")
@@ -49,14 +56,27 @@ class JsonLinesWriter:
 
 
 class TensorBoardWriter:
-    """Writes scalars under ``train/`` and ``valid/`` for TensorBoard; needs the ``tensorboard`` extra."""
+    """Writes scalars under ``train/`` and ``valid/`` for TensorBoard; needs the ``tensorboard`` extra.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: gets a file of events beside those of earlier processes.
+        from_step: the step that the run resumes after; TensorBoard hides what earlier files have of later steps.
+        evaluated: False if that step is going to be evaluated: earlier files count before it only.
+        metrics: ``metrics.jsonl`` of the run, which then gives the numbers of that step again.
+    """
+
+    def __init__(
+        self, folder: Path, *, from_step: int = 0, evaluated: bool = True, metrics: Path | None = None
+    ) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise UsageError("--tensorboard: needs the extra, pip install 'clearhead[tensorboard]'") from error
-        self._board: Any = SummaryWriter(str(folder))
+        shown = from_step if evaluated else from_step - 1
+        self._board: Any = SummaryWriter(str(folder), purge_step=shown + 1 if from_step else None)
+        for record in read_metrics(metrics) if metrics and metrics.exists() else []:
+            if record["event"] == "stepped" and shown < record["step"] <= from_step:
+                self.write(Stepped(**{name: value for name, value in record.items() if name != "event"}))
 
     def write(self, event: Event) -> None:
         """Adds the event's numbers."""

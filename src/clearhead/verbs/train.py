@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 from clearhead.checkpoint import tidy, verify_checkpoint
 from clearhead.config import Tree, differences, merge, table
@@ -24,7 +23,9 @@ from clearhead.training.device import keep_freed_memory
 from clearhead.training.distributed import Ranks, joined, ranks
 from clearhead.training.events import Event, Finished, Noted
 from clearhead.training.job import GradientJob, Job
+from clearhead.training.saving import finish_writing
 from clearhead.training.writers import JsonLinesWriter, Writer, draw_curves
+from clearhead.verbs.signals import stop_on_signals
 
 RESUMABLE = (
     *(f"train.{name}" for name in ("max_steps", "max_minutes", "evaluate_every", "checkpoint_every", "keep_last")),
@@ -141,7 +142,10 @@ def check_same_text(job: Job, run: Path, folder: Path) -> None:
 
 
 def train_run(job: Job, run: Path, writers: Iterable[Writer] = (), notes: Sequence[str] = ()) -> TrainResult:
-    """Trains what was prepared into the directory ``run``; SIGINT and SIGTERM end it after the step, with a checkpoint.
+    """Trains what was prepared into the directory ``run``; a signal ends it after the step, with a checkpoint.
+
+    The signals are SIGINT, SIGTERM and SIGHUP, see ``stop_on_signals``. A writer that raises KeyboardInterrupt ends
+    the run in the same way, in any thread.
 
     Args:
         job: from ``prepare_new`` or ``prepare_resumed``.
@@ -153,9 +157,9 @@ def train_run(job: Job, run: Path, writers: Iterable[Writer] = (), notes: Sequen
     if first:
         job.save(run)
     told = [Noted(job.progress.step, line) for line in notes]
-    with _stop_on_signals() as caught:
+    with stop_on_signals() as caught:
         events = itertools.chain(told, job.fit(run, lambda: bool(caught)))
-        reason = _consume(events, run / "metrics.jsonl" if first else None, list(writers), job.progress.step)
+        reason = _consume(events, job, run / "metrics.jsonl" if first else None, list(writers), caught)
     if first:
         try:
             draw_curves(run / "metrics.jsonl", run / "loss.png")
@@ -165,15 +169,25 @@ def train_run(job: Job, run: Path, writers: Iterable[Writer] = (), notes: Sequen
     return TrainResult(run, job.progress.step, reason, job.progress.scores, caught[0] if caught else None, tuple(notes))
 
 
-def _consume(events: Iterator[Event], metrics: Path | None, writers: list[Writer], step: int) -> str:
-    """Gives every event to every writer; returns why the loop ended."""
-    reason = ""
+def _consume(events: Iterator[Event], job: Job, metrics: Path | None, writers: list[Writer], caught: list[int]) -> str:
+    """Gives every event to every writer; returns why the loop ended.
+
+    A KeyboardInterrupt of a writer is added to the ``caught`` signals; after another signal it ends the run at once.
+    """
+    reason, step, evaluated = "", job.progress.step, job.progress.evaluated_step
     try:
-        writers = [JsonLinesWriter(metrics, from_step=step), *writers] if metrics else writers
+        writers = (
+            [JsonLinesWriter(metrics, from_step=step, evaluated=evaluated == step), *writers] if metrics else writers
+        )
         for event in events:
             reason = event.reason if isinstance(event, Finished) else reason
             for writer in writers:
-                writer.write(event)
+                try:
+                    writer.write(event)
+                except KeyboardInterrupt:
+                    if caught:
+                        raise
+                    caught.append(signal.SIGINT)
     except OSError as error:
         raise DataError(f"metrics of the run cannot be written: {error.strerror}") from error
     finally:
@@ -272,6 +286,7 @@ def _go_on(
 ) -> _Prepared:
     source, checkpoint, allow = options
     notes = held.enter_context(locked(out))
+    finish_writing(out)
     tidy(out)
     if find_checkpoint(out, checkpoint) is None:
         # it ended before its first checkpoint: there is nothing to lose
@@ -302,6 +317,11 @@ def train(
 ) -> TrainResult:
     """Trains a model from raw text; what ``clearhead train`` does, without a screen.
 
+    Once training has begun, Ctrl-C (in a notebook: interrupting the kernel), SIGTERM and SIGHUP end it after the step,
+    with a checkpoint: the result's ``reason`` is then "interrupted", and ``resume`` goes on. A second Ctrl-C raises
+    KeyboardInterrupt at once, and leaves the checkpoint before. Python lets only the main thread handle signals: in
+    another thread a writer may end the run, by raising KeyboardInterrupt in its ``write``.
+
     Args:
         recipe: a preset's name or a TOML file.
         data: folder with the text files of the recipe.
@@ -317,26 +337,3 @@ def train(
     where = Path(out) if out is not None else None
     with open_run(recipe, Path(data), where, overrides=overrides, resume=resume, allow=allow_changes) as opened:
         return train_run(opened.job, opened.path, writers, opened.notes)
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[list[int]]:
-    """Collects the first SIGINT or SIGTERM; a second one acts as usual."""
-    caught: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-        signal.signal(number, before[signal.Signals(number)])
-
-    try:
-        for number in before:
-            signal.signal(number, note)
-    except ValueError:
-        pass  # not the main thread: signals are somebody else's
-    try:
-        yield caught
-    finally:
-        if signal.getsignal(signal.SIGINT) is note or signal.getsignal(signal.SIGTERM) is note:
-            for number, handler in before.items():
-                signal.signal(number, handler)

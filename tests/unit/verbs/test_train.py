@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from clearhead.tasks.translation.translator import Translator
 from clearhead.training.events import Event, Finished, Stepped
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.train import TrainResult, open_run, train, train_run
+from tests.limits import HANGS
 from tests.toy import RECIPE, write_recipe
 
 CHANGES = {
@@ -97,6 +99,44 @@ def test_a_run_that_was_stopped_by_a_signal_ends_like_one_that_was_not(
     assert losses[0] == losses[1]
     assert [step for step, _ in losses[1]] == list(range(1, 10))
     assert (probe.closed, probe.events[-1]) == (1, Finished(9, "max_steps"))
+
+
+class Interrupting(Probe):
+    """A writer that raises KeyboardInterrupt, or sends SIGINT, after step 2."""
+
+    def __init__(self, *signals: int) -> None:
+        super().__init__()
+        self.signals = signals
+
+    def write(self, event: Event) -> None:
+        super().write(event)
+        if isinstance(event, Stepped) and event.step == 2:
+            for number in self.signals:
+                signal.raise_signal(number)
+            if not self.signals:
+                raise KeyboardInterrupt
+
+
+def test_a_writer_ends_a_run_in_any_thread(toy_data: Path, tmp_path: Path) -> None:
+    """Where no signal can be handled: it is saved, and goes on."""
+    results: list[TrainResult] = []
+    thread = threading.Thread(target=lambda: results.append(run(tmp_path / "run", toy_data, Interrupting())))
+    thread.start()
+    thread.join(HANGS)
+    assert [(result.step, result.reason, result.signal) for result in results] == [(2, "interrupted", signal.SIGINT)]
+    probe = Probe()
+    run(tmp_path / "run", toy_data, probe, resume=True)
+    assert [event.step for event in probe.events if isinstance(event, Stepped)] == list(range(3, 10))
+
+
+def test_a_second_ctrl_c_raises_at_once(toy_data: Path, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    probe = Interrupting(signal.SIGINT, signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", toy_data, probe)
+    assert (probe.closed, signal.getsignal(signal.SIGINT)) == (1, before)
+    assert not (tmp_path / "run" / "lock").exists()
+    assert run(tmp_path / "run", toy_data, Interrupting(signal.SIGHUP), resume=True).signal == signal.SIGHUP
 
 
 def test_the_run_keeps_the_whole_recipe_and_the_report(toy_run: Path) -> None:
