@@ -8,8 +8,8 @@ from types import FrameType
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SENT_TWICE_SECONDS = 0.2
-"""Signals of one kind that arrive within this time are one request: ``timeout`` sends each twice, as does a process that
-passes on what its whole process group got."""
+"""Signals of one kind that arrive within this time are one request: ``timeout`` sends each twice, as does a process
+that passes on what its whole process group got."""
 
 
 @contextmanager

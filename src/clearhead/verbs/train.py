@@ -25,6 +25,7 @@ from clearhead.training.events import Event, Finished, Noted
 from clearhead.training.job import GradientJob, Job
 from clearhead.training.saving import finish_writing
 from clearhead.training.writers import JsonLinesWriter, Writer, draw_curves
+from clearhead.verbs.resumed import rate_note, with_paths_of
 from clearhead.verbs.signals import stop_on_signals
 
 RESUMABLE = (
@@ -69,6 +70,8 @@ class _Prepared:
     notes: list[str]
     checkpoint: Path | None = None
     """To go on from; it has been verified."""
+    before: Tree | None = None
+    """The recipe that the run had until now."""
 
 
 def prepare_new(tree: Tree, folder: Path, *, progress: Progress = silent, source: str) -> Job:
@@ -100,7 +103,7 @@ def prepare_resumed(
     """
     source = f"recipe of run {str(run)!r}"
     kept = resolve(load_recipe(run), source)
-    wanted = resolve(merge(kept, tree), source)
+    wanted = with_paths_of(kept, resolve(merge(kept, tree), source))
     differing = differences(kept, wanted)
     if refused := [key for key in differing if key not in (*RESUMABLE, *allow)]:
         allowed = ", ".join(RESUMABLE)
@@ -246,6 +249,8 @@ def open_run(
             job.arrange()
             if prepared.checkpoint:
                 notes = [*notes, *job.state.restore(prepared.checkpoint, verify=False)]
+            if prepared.before is not None:
+                notes = [*notes, *filter(None, [rate_note(job, prepared.before, new_text="data" in allow)])]
         elif processes.world > 1:
             raise UsageError("torchrun: what is learned in one pass over the text is learned by one process")
         yield OpenedRun(job, prepared.path, tuple(notes))
@@ -291,8 +296,9 @@ def _go_on(
     if find_checkpoint(out, checkpoint) is None:
         # it ended before its first checkpoint: there is nothing to lose
         return _Prepared(prepare_new(tree, folder, progress=progress, source=source), out, notes)
+    before = resolve(load_recipe(out), source)
     job, more, path = prepare_resumed(out, tree, folder, progress=progress, checkpoint=checkpoint, allow=allow)
-    return _Prepared(job, out, [*notes, *more], path)
+    return _Prepared(job, out, [*notes, *more], path, before)
 
 
 def _start(

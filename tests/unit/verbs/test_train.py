@@ -279,6 +279,7 @@ def test_keys_that_differ_are_told_and_others_need_to_be_allowed(toy_data: Path,
         "recipe: optim.weight_decay = 0.5, was 0.0",
         "recipe: train.max_steps = 7, was 6",
         "recipe: train.lr = 0.001, was 0.005",
+        "learning rate: 0.003 at step 6, 0.0007 at step 7, 0.0007 at the last, 7; optim.schedule = 'constant'",
     )
     assert read_toml(run / "recipe.toml")["train"]["lr"] == 0.001
     with pytest.raises(UsageError, match="add --resume"):
