@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import torch
-
 from clearhead.checkpoint import Checkpoint, load_matching, model_tensors, save_checkpoint
 from clearhead.config import as_tree
 from clearhead.errors import UsageError
@@ -15,6 +13,7 @@ from clearhead.runs.pointers import point_to
 from clearhead.runs.recipes import save_recipe
 from clearhead.tasks.catalog import AnyLearnedFamily, family_of_run, read_model
 from clearhead.tasks.imported import Imported
+from clearhead.training.generators import seed_generators
 
 
 def import_run(folder: Path, out: Path | None = None, *, src: str = "", tgt: str = "") -> tuple[Path, Imported]:
@@ -32,7 +31,7 @@ def import_run(folder: Path, out: Path | None = None, *, src: str = "", tgt: str
     """
     family, imported = read_model(folder, src=src, tgt=tgt)
     recipe = imported.recipe
-    torch.manual_seed(recipe.train.seed)  # of the heads that the folder lacks
+    seed_generators(recipe.train.seed)  # for the heads that the folder lacks
     model = family.build(recipe, imported.parts.sizes)
     load_matching(model, imported.tensors, str(folder))
     run = create_run(out) if out is not None else new_run(recipe.name)

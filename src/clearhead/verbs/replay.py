@@ -16,6 +16,7 @@ from clearhead.tasks.catalog import family_of_run
 from clearhead.tasks.family import LearnedFamily
 from clearhead.training.config import TrainConfig
 from clearhead.training.failure import Failure, load_failure
+from clearhead.training.generators import seed_generators
 from clearhead.training.precision import Precision
 
 
@@ -69,7 +70,7 @@ def _take(
     model: nn.Module, failure: Failure, loss_of: Callable[[Any], Tensor], train: TrainConfig, finding: Finding
 ) -> None:
     precision = Precision(train.precision)
-    torch.manual_seed(failure.seed)
+    seed_generators(failure.seed)
     with _watched(model, finding):
         for batch in failure.batches:
             with precision.autocast():

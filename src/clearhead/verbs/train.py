@@ -328,6 +328,8 @@ def train(
     KeyboardInterrupt at once, and leaves the checkpoint before. Python lets only the main thread handle signals: in
     another thread a writer may end the run, by raising KeyboardInterrupt in its ``write``.
 
+    Every step seeds the global random generators of Python, NumPy and torch, so that runs of one recipe are the same.
+
     Args:
         recipe: a preset's name or a TOML file.
         data: folder with the text files of the recipe.

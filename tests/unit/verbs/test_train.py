@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,6 +24,7 @@ from clearhead.runs.pointers import find_checkpoint
 from clearhead.tasks.translation import job as translation_job
 from clearhead.tasks.translation.translator import Translator
 from clearhead.training.events import Event, Finished, Stepped
+from clearhead.training.job import GradientJob
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.train import TrainResult, open_run, train, train_run
 from tests.limits import HANGS
@@ -193,6 +196,43 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 def equal(one: Path, other: Path) -> bool:
     first, second = weights(one), weights(other)
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+class Jitter(torch.nn.Module):
+    """A user's module that draws from the generators of Python and NumPy in its forward pass."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * (1 + 0.1 * random.gauss(0, 1) + 0.1 * float(np.random.standard_normal()))
+
+
+def test_what_a_users_module_draws_is_the_same_in_every_run_resumed_or_not(toy_data: Path, tmp_path: Path) -> None:
+    """Nobody has seeded these generators before, and the interruption comes in the midst of an evaluation."""
+    recipe = write_recipe(tmp_path / "toy.toml", merge(SMALL, {"train": {"evaluate_every": 3}}))
+
+    def outcome(run: Path, *, interrupted: bool) -> TrainResult:
+        random.seed(None)
+        np.random.seed(None)
+        with open_run(recipe, toy_data, run, resume=True) as begun:
+            assert isinstance(begun.job, GradientJob)
+            jitter = Jitter()
+
+            def jittered(module: torch.nn.Module, args: object, out: torch.Tensor) -> torch.Tensor:
+                if interrupted and not module.training:
+                    signal.raise_signal(signal.SIGTERM)
+                changed: torch.Tensor = jitter(out)
+                return changed
+
+            for model in (begun.job.model, begun.job.state.evaluated_model):
+                model.get_submodule("encoder").register_forward_hook(jittered)
+            return train_run(begun.job, begun.path)
+
+    whole = outcome(tmp_path / "whole", interrupted=False)
+    assert outcome(tmp_path / "run", interrupted=True).step == 3
+    assert outcome(tmp_path / "run", interrupted=False).scores == whole.scores
+    assert equal(tmp_path / "run", tmp_path / "whole")
+    first, second = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("whole", "run"))
+    for key in ("loss", "scores"):
+        assert [record[key] for record in first if key in record] == [record[key] for record in second if key in record]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
