@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from clearhead.engine.choose import KINDS, fault_of
 from clearhead.meter.limits import gemm_rate
 from clearhead.runs.cache import cache_folder
 from clearhead.training.device import pick_device
@@ -30,6 +31,7 @@ def examine() -> dict[str, Any]:
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "devices": _devices(),
         "precision": _precisions(),
+        "decoding": _engines(),
         "free disk": {
             "here": f"{shutil.disk_usage('.').free / 1e9:.1f} GB",
             "cache": f"{shutil.disk_usage(existing).free / 1e9:.1f} GB ({folder})",
@@ -58,6 +60,13 @@ def _precisions() -> dict[str, str]:
         verdict = "" if kind == torch.float32 else (", worth trying" if rate > 1.2 * base else ", slower: do not use")
         words[str(kind).removeprefix("torch.")] = f"{rate:,.0f} GFLOP/s on {device}{verdict}"
     return words
+
+
+def _engines() -> dict[str, str]:
+    """Tries the kernels that decode on a CPU, for each kind of weights; says why where PyTorch's own layers decode."""
+    faults = {weights: fault_of(linear, tolerance=tolerance) for weights, (linear, tolerance) in KINDS.items()}
+    without = {"float32": "by PyTorch's own layers, slower", "int8": "not possible"}
+    return {weights: f"{without[weights]}: {fault}" if fault else "fast kernels" for weights, fault in faults.items()}
 
 
 def product_rate(precision: str, device: torch.device) -> float:
