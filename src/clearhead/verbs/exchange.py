@@ -17,13 +17,15 @@ from clearhead.training.generators import seed_generators
 
 
 def import_run(folder: Path, out: Path | None = None, *, src: str = "", tgt: str = "") -> tuple[Path, Imported]:
-    """Makes a run of a folder: recipe, tokenizer, one checkpoint at step 0, a model card.
+    """Creates a run from a folder: recipe, tokenizer, a checkpoint at step 0 and a model card.
+
+    Returns the run directory, and the model as it was read.
 
     Args:
         folder: in Hugging Face's layout.
-        out: the run directory; None is the next free ``runs/NAME-NNN``.
-        src: see ``read_model``.
-        tgt: see ``read_model``.
+        out: the run directory; None creates the next free ``runs/NAME-NNN``.
+        src: source language of a translator, see ``read_model``.
+        tgt: its target language.
 
     Raises:
         ModelError: see ``read_model``.
@@ -58,8 +60,8 @@ def export_run(run: Path, out: Path, *, checkpoint: str = "best") -> Path:
 
     Args:
         run: its directory.
-        out: a folder that is not there yet, or empty.
-        checkpoint: best, latest, or a checkpoint's name.
+        out: a folder that does not exist yet or is empty.
+        checkpoint: best, latest, or the name of a checkpoint.
 
     Raises:
         ModelError: no class of theirs is such a model; the message names the key.

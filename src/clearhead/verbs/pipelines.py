@@ -1,4 +1,4 @@
-"""Loads a run by its path, and gives it the call shape of Hugging Face pipelines."""
+"""Functions that are called as Hugging Face pipelines are, made from a run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,18 +23,20 @@ Text = str | Mapping[str, str]
 
 @runtime_checkable
 class Classify(Protocol):
-    """What a text-classification pipeline is: called by the words of Hugging Face's."""
+    """A text-classification pipeline, with the arguments of Hugging Face's."""
 
     def __call__(self, texts: Text | Sequence[Text], *, top_k: int | None = 1) -> Any:
-        """Returns ``[{"label": ..., "score": ...}]``, one for each text; with ``top_k`` a list for each of several.
+        """Returns the most probable label of each text, as ``[{"label": ..., "score": ...}]``.
 
-        ``top_k`` is how many labels, None all of them. The label of a number is LABEL_0.
+        With ``top_k`` above 1, or None for all labels, the result is such a list of labels for one text, the most
+        probable first, and a list of such lists for several texts. A regression model gives its number the label
+        LABEL_0.
         """
 
 
 @runtime_checkable
 class Continue(Protocol):
-    """What a text-generation pipeline is: called by the words of Hugging Face's."""
+    """A text-generation pipeline, with the arguments of Hugging Face's."""
 
     def __call__(
         self,
@@ -47,17 +49,18 @@ class Continue(Protocol):
         top_k: int = 0,
         top_p: float = 1.0,
     ) -> Any:
-        """Returns ``[{"generated_text": ...}]`` for one text and a list of such for several; the prompt is in it."""
+        """Returns ``[{"generated_text": ...}]`` for one text, a list of such lists for several; with the prompts."""
 
 
 @runtime_checkable
 class Fill(Protocol):
-    """What a fill-mask pipeline is: called by the words of Hugging Face's."""
+    """A fill-mask pipeline, with the arguments of Hugging Face's."""
 
     def __call__(self, texts: str | Sequence[str], *, top_k: int = 5) -> Any:
         """Returns ``[{"score", "token", "token_str", "sequence"}]`` for a text with one mask.
 
-        For a text with several masks it is a list of such, mask by mask, and for several texts a list of what each has.
+        For a text with several masks the result is a list of such lists, one a mask; for several texts, it is the list
+        of their results.
         """
 
 
@@ -83,13 +86,13 @@ def pipeline(
     *,
     device: str = "auto",
 ) -> Translate | Continue | Fill | Classify:
-    """Returns a function of one text or several.
+    """Returns a function that takes one text or several.
 
     ``translation`` gives ``[{"translation_text": ...}]``; for the others see ``Continue``, ``Fill`` and ``Classify``.
 
     Raises:
         UsageError: an unknown task.
-        ModelError: see ``load``; or the run is for another task.
+        ModelError: see ``load``; or the run has another task.
     """
     if task not in get_args(PipelineTask):
         raise UsageError(f"task {task!r}: must be translation, text-generation, fill-mask or text-classification")
@@ -137,7 +140,7 @@ def _continue(model: TextModel) -> Continue:
 
 
 def _fill(model: MaskedModel) -> Fill:
-    def shaped(filled: Filled) -> Any:
+    def as_pipeline(filled: Filled) -> Any:
         masks = [
             [
                 {
@@ -153,7 +156,7 @@ def _fill(model: MaskedModel) -> Fill:
         return masks[0] if len(masks) == 1 else masks
 
     def fill(texts: str | Sequence[str], *, top_k: int = 5) -> Any:
-        filled = [shaped(text) for text in model.fill([texts] if isinstance(texts, str) else texts, top_k=top_k)]
+        filled = [as_pipeline(text) for text in model.fill([texts] if isinstance(texts, str) else texts, top_k=top_k)]
         return filled[0] if isinstance(texts, str) else filled
 
     return fill

@@ -1,4 +1,4 @@
-"""From a recipe to a run directory: what ``clearhead train`` and ``clearhead.train`` do."""
+"""Trains a recipe into a run directory, new or resumed, for ``clearhead train`` and ``clearhead.train``."""
 
 import contextlib
 import itertools
@@ -44,38 +44,38 @@ class TrainResult:
     reason: str
     scores: dict[str, float]
     signal: int | None = None
-    """The signal that interrupted it, if one did."""
+    """Number of the signal that interrupted it; None if none did."""
     notes: tuple[str, ...] = ()
-    """What differs from the run before it went on."""
+    """Lines on what differs from the run before it was resumed."""
     memory: dict[str, int] = field(default_factory=dict)
-    """What ``clearhead train`` forecast, in bytes by what they are for."""
+    """The forecast of ``clearhead train``: bytes by what they are needed for."""
 
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """A run about to train, which no other process can write to."""
+    """A run that is ready to train and locked against other processes."""
 
     job: Job
     path: Path
     notes: tuple[str, ...] = ()
-    """What a person should know: keys that differ, another number of threads, a lock that was left behind."""
+    """Lines for the user: keys that differ, another number of threads, a lock that was left behind."""
 
 
 @dataclass
 class _Prepared:
-    """A job with the run that it is for, before any checkpoint is taken over."""
+    """A job and its run, before the checkpoint is loaded."""
 
     job: Job
     path: Path
     notes: list[str]
     checkpoint: Path | None = None
-    """To go on from; it has been verified."""
+    """The verified checkpoint to resume from; None starts at step 0."""
     before: Tree | None = None
     """The recipe that the run had until now."""
 
 
 def prepare_new(tree: Tree, folder: Path, *, progress: Progress = silent, source: str) -> Job:
-    """Everything before the first step of a new run; writes no run directory."""
+    """Reads the text and builds the model of a new run; writes no run directory."""
     keep_freed_memory()
     return prepare_job(tree, source, folder, progress=progress)
 
@@ -83,18 +83,18 @@ def prepare_new(tree: Tree, folder: Path, *, progress: Progress = silent, source
 def prepare_resumed(
     run: Path, tree: Tree, folder: Path, *, progress: Progress, checkpoint: str = "latest", allow: Sequence[str] = ()
 ) -> tuple[Job, list[str], Path | None]:
-    """Everything before the next step of a run that exists, but for taking over its checkpoint.
+    """Reads the text and builds the model of a run that is resumed; does not load its checkpoint yet.
 
     Args:
-        run: its directory.
-        tree: the recipe, or what is to differ from the run's.
+        run: the run directory.
+        tree: the recipe, or the part of it that differs from the run's.
         folder: the text.
         progress: see ``Job``.
         checkpoint: latest, best or a name.
         allow: keys that may differ besides ``RESUMABLE``; ``data`` allows other text.
 
     Returns:
-        The job, what differs, and the checkpoint to go on from, which is whole.
+        The job, lines on what differs, and the verified checkpoint to resume from.
 
     Raises:
         UsageError: the recipe differs from the run's in a key that a resumed run cannot change.
@@ -116,7 +116,7 @@ def prepare_resumed(
     if path is not None:
         verify_checkpoint(path)
     keep_freed_memory()
-    # tokenizers from the checkpoint, whose checksums fit; those of the first format are in the run alone
+    # the tokenizers of the checkpoint, which has been verified; checkpoints of the first format have none
     place = path if path is not None and (path / "tokenizer").is_dir() else run
     job = prepare_job(wanted, source, folder, run=place, progress=progress)
     if "data" not in allow:
@@ -125,16 +125,16 @@ def prepare_resumed(
 
 
 def check_same_text(job: Job, run: Path, folder: Path) -> None:
-    """Checks that the text is that of the run: another one has other batches, and the position in them means nothing.
+    """Checks that the text is the one that the run was trained on, else the position in its batches means nothing.
 
     Raises:
-        DataError: it is not.
+        DataError: it is another text.
     """
     try:
         before = json.loads((run / "data-report.json").read_bytes())
         digests = {split: report.get("digest") for split, report in before.items()}
     except (OSError, ValueError, AttributeError):
-        return  # an old run, or one whose report somebody has changed
+        return  # a run of an earlier version, or a report that somebody has edited
     for split, report in job.reports().items():
         now = report.as_dict().get("digest")
         if digests.get(split) and now and digests[split] != now:
@@ -153,10 +153,10 @@ def train_run(job: Job, run: Path, writers: Iterable[Writer] = (), notes: Sequen
     Args:
         job: from ``prepare_new`` or ``prepare_resumed``.
         run: gets recipe, tokenizers, checkpoints, metrics, curves and a model card.
-        writers: take every event; they are closed at the end.
-        notes: are told to the writers first.
+        writers: receive every event; they are closed at the end.
+        notes: lines that the writers receive first.
     """
-    first = ranks().rank == 0  # which alone writes
+    first = ranks().rank == 0  # only this process writes files
     if first:
         job.save(run)
     told = [Noted(job.progress.step, line) for line in notes]
@@ -211,18 +211,18 @@ def open_run(
     allow: Sequence[str] = (),
     progress: Progress = silent,
 ) -> Iterator[OpenedRun]:
-    """Prepares a new run, or the one in ``out`` to go on, and makes its directory once nothing can fail any more.
+    """Prepares a new run, or the one in ``out`` to be resumed; creates the directory when all else has succeeded.
 
-    The run is this process's own until the ``with`` block ends.
+    The run stays locked until the ``with`` block ends.
 
     Args:
         recipe: a preset's name or a TOML file.
         folder: the text.
         out: run directory; None is the next free ``runs/NAME-NNN``.
         overrides: ``key=value`` strings over the recipe.
-        resume: go on with the run in ``out``, or start it if it has no checkpoint yet.
-        checkpoint: what to go on from: latest, best or a name.
-        allow: keys of the recipe that may differ when a run goes on, and ``data`` for the text.
+        resume: resume the run in ``out``, or start it if it has no checkpoint yet.
+        checkpoint: where to resume from: latest, best or a name.
+        allow: keys of the recipe that may differ when a run is resumed, and ``data`` for the text.
         progress: called with how much of the text is encoded.
 
     Raises:
@@ -240,7 +240,7 @@ def open_run(
 
         def prepare() -> _Prepared:
             if out is not None and exists:
-                return _go_on(out, tree, folder, held, progress=progress, options=(source, checkpoint, allow))
+                return _resume(out, tree, folder, held, progress=progress, options=(source, checkpoint, allow))
             return _start(out, tree, folder, held, progress=progress, source=source)
 
         prepared = _prepare_once(prepare, processes, source, folder)
@@ -257,7 +257,7 @@ def open_run(
 
 
 def _prepare_once(prepare: Callable[[], _Prepared], processes: Ranks, source: str, folder: Path) -> _Prepared:
-    """Lets the first process read and encode the text; the others then open what it has encoded."""
+    """Lets the first process read and encode the text; then the others load the encoded text."""
     if processes.world == 1:
         return prepare()
     first: _Prepared | None = None
@@ -275,12 +275,12 @@ def _prepare_once(prepare: Callable[[], _Prepared], processes: Ranks, source: st
 
 
 def _patience(tree: Tree) -> float:
-    """How long processes wait for one another; a wrong value is refused where the recipe is read."""
+    """Returns the seconds that processes wait for one another; the recipe is checked later."""
     value = table(tree, "train").get("rank_timeout", MachineConfig.rank_timeout)
     return float(value) if isinstance(value, int | float) and value > 0 else MachineConfig.rank_timeout
 
 
-def _go_on(
+def _resume(
     out: Path,
     tree: Tree,
     folder: Path,
@@ -294,11 +294,11 @@ def _go_on(
     finish_writing(out)
     tidy(out)
     if find_checkpoint(out, checkpoint) is None:
-        # it ended before its first checkpoint: there is nothing to lose
+        # it ended before its first checkpoint, so that starting anew loses nothing
         return _Prepared(prepare_new(tree, folder, progress=progress, source=source), out, notes)
     before = resolve(load_recipe(out), source)
-    job, more, path = prepare_resumed(out, tree, folder, progress=progress, checkpoint=checkpoint, allow=allow)
-    return _Prepared(job, out, [*notes, *more], path, before)
+    job, differing, path = prepare_resumed(out, tree, folder, progress=progress, checkpoint=checkpoint, allow=allow)
+    return _Prepared(job, out, [*notes, *differing], path, before)
 
 
 def _start(
@@ -334,8 +334,8 @@ def train(
         recipe: a preset's name or a TOML file.
         data: folder with the text files of the recipe.
         out: run directory; None is the next free ``runs/NAME-NNN``.
-        resume: go on with the run in ``out``, or start it if it has no checkpoint yet.
-        allow_changes: keys of the recipe that may differ when a run goes on, and ``data`` for the text.
+        resume: resume the run in ``out``, or start it if it has no checkpoint yet.
+        allow_changes: keys of the recipe that may differ when a run is resumed, and ``data`` for the text.
         overrides: ``key=value`` strings over the recipe, such as ``src=zh``.
         writers: consumers of the training events.
 

@@ -81,3 +81,15 @@ def test_a_holder_that_is_just_leaving_is_waited_for_by_trying_again(
     monkeypatch.setattr(lock.fcntl, "lockf", lambda *_: (tmp_path / "lock").unlink())
     with pytest.raises(UsageError, match="is in use by another process"), locked(tmp_path):
         pass
+
+
+def test_threads_of_a_process_are_kept_apart_too(tmp_path: Path) -> None:
+    """The lock of the system is that of the process, and closing its file anywhere in the process would release it."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    with locked(tmp_path / "run"):
+        for name in ("run", "link"):
+            with pytest.raises(UsageError, match="in use by another thread of this"), locked(tmp_path / name):
+                pass
+    with locked(tmp_path / "link") as told:
+        assert told == []
