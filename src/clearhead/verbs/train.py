@@ -173,10 +173,7 @@ def train_run(job: Job, run: Path, writers: Iterable[Writer] = (), notes: Sequen
 
 
 def _consume(events: Iterator[Event], job: Job, metrics: Path | None, writers: list[Writer], caught: list[int]) -> str:
-    """Gives every event to every writer; returns why the loop ended.
-
-    A KeyboardInterrupt of a writer is added to the ``caught`` signals; after another signal it ends the run at once.
-    """
+    """Gives every event to every writer; returns why the loop ended."""
     reason, step, evaluated = "", job.progress.step, job.progress.evaluated_step
     try:
         writers = (
@@ -184,19 +181,27 @@ def _consume(events: Iterator[Event], job: Job, metrics: Path | None, writers: l
         )
         for event in events:
             reason = event.reason if isinstance(event, Finished) else reason
-            for writer in writers:
-                try:
-                    writer.write(event)
-                except KeyboardInterrupt:
-                    if caught:
-                        raise
-                    caught.append(signal.SIGINT)
+            _give(event, writers, caught)
     except OSError as error:
         raise DataError(f"metrics of the run cannot be written: {error.strerror}") from error
     finally:
         for writer in writers:
             writer.close()
     return reason
+
+
+def _give(event: Event, writers: list[Writer], caught: list[int]) -> None:
+    """Gives an event to every writer.
+
+    A KeyboardInterrupt of a writer is added to the ``caught`` signals; after another signal it ends the run at once.
+    """
+    for writer in writers:
+        try:
+            writer.write(event)
+        except KeyboardInterrupt:
+            if caught:
+                raise
+            caught.append(signal.SIGINT)
 
 
 @contextmanager

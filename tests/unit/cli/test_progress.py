@@ -1,6 +1,9 @@
 """Progress: numbers of the steps since the last line, time left, a bar only on a terminal."""
 
 import io
+import os
+import pty
+import signal
 import sys
 from pathlib import Path
 
@@ -8,6 +11,8 @@ import pytest
 
 from clearhead.cli.progress import ProgressWriter
 from clearhead.training.events import Diverging, Evaluated, Finished, Saved, Skipped, Stepped
+from clearhead.training.writers import read_metrics
+from tests.toy import await_steps, endless, environment, write_recipe
 
 
 def steps(count: int) -> list[Stepped]:
@@ -70,3 +75,18 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     writer.close()
     assert "3/3" in screen.getvalue()
     assert "valid loss 1.5000 (best)" in screen.getvalue()
+
+
+def test_a_terminal_that_is_closed_loses_nothing(toy_data: Path, tmp_path: Path) -> None:
+    """Neither by its signal nor by what cannot be printed any more."""
+    recipe = write_recipe(tmp_path / "toy.toml")
+    child, terminal = pty.fork()
+    if not child:
+        os.chdir(tmp_path)
+        os.execve(sys.executable, endless(recipe, toy_data), environment())
+    run = tmp_path / "runs" / "toy-001"
+    await_steps(run / "metrics.jsonl", lambda: os.read(terminal, 2**16))
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP
+    step = read_metrics(run / "metrics.jsonl")[-1]["step"]
+    assert (run / "checkpoints" / f"step-{step:08d}").is_dir()

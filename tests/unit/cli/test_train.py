@@ -2,14 +2,10 @@
 
 import json
 import os
-import pty
 import shlex
 import shutil
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +23,9 @@ from tests.toy import (
     RECIPE,
     Said,
     assert_one_line,
+    await_steps,
     clearhead,
+    endless,
     environment,
     write_recipe,
     write_split,
@@ -122,34 +120,6 @@ def test_what_exists_is_never_overwritten(
         said = start(capsys, recipe, toy_data, "--out", tmp_path / "other", *extra)
         assert_one_line(said, 2, "is taken by something else")
     assert_one_line(start(capsys, recipe, toy_data, "--resume"), 2, "name the run with --out")
-
-
-def endless(recipe: Path, data: Path, workers: int = 0) -> list[str]:
-    """The command line of a training that does not end by itself."""
-    changes = ["train.max_steps=100000", "train.checkpoint_every=0", f"data.workers={workers}"]
-    words = [word for change in changes for word in ("--set", change)]
-    return [sys.executable, "-m", "clearhead", "train", str(recipe), "--data", str(data), *words]
-
-
-def await_steps(metrics: Path, meanwhile: Callable[[], object] = lambda: time.sleep(0.05)) -> None:
-    """Waits until a step was taken."""
-    deadline = time.monotonic() + HANGS
-    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
-        meanwhile()
-
-
-def test_a_terminal_that_is_closed_loses_nothing(toy_data: Path, recipe: Path, tmp_path: Path) -> None:
-    """Neither by its signal nor by what cannot be printed any more."""
-    child, terminal = pty.fork()
-    if not child:
-        os.chdir(tmp_path)
-        os.execve(sys.executable, endless(recipe, toy_data), environment())
-    run = tmp_path / "runs" / "toy-001"
-    await_steps(run / "metrics.jsonl", lambda: os.read(terminal, 2**16))
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP
-    step = read_metrics(run / "metrics.jsonl")[-1]["step"]
-    assert (run / "checkpoints" / f"step-{step:08d}").is_dir()
 
 
 @pytest.mark.parametrize(("number", "code", "workers"), [(signal.SIGINT, 130, 0), (signal.SIGTERM, 143, 2)])
