@@ -4,6 +4,8 @@ import os
 import random
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -241,6 +243,20 @@ def assert_one_line(said: Said, code: int, *parts: str) -> None:
     assert "unexpected" not in said.err, said
     for part in parts:
         assert part in said.err, said
+
+
+def endless(recipe: Path, data: Path, workers: int = 0) -> list[str]:
+    """The command line of a training that does not end by itself."""
+    changes = ["train.max_steps=100000", "train.checkpoint_every=0", f"data.workers={workers}"]
+    words = [word for change in changes for word in ("--set", change)]
+    return [sys.executable, "-m", "clearhead", "train", str(recipe), "--data", str(data), *words]
+
+
+def await_steps(metrics: Path, meanwhile: Callable[[], object] = lambda: time.sleep(0.05)) -> None:
+    """Waits until a step was taken."""
+    deadline = time.monotonic() + HANGS
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        meanwhile()
 
 
 def resumed(run: Path, data: Path, *, max_steps: int) -> GradientJob:

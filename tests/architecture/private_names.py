@@ -11,7 +11,7 @@ from torch.utils.flop_counter import flop_registry
 from tests.architecture import source
 
 LIST = source.ROOT / "tests" / "architecture" / "private_names.txt"
-OF_PYTHON = {"_asdict", "_replace", "_getframe"}
+OF_PYTHON = {"_exit", "_asdict", "_replace", "_getframe"}
 WRAPPED = "__wrapped__"
 
 _x = torch.ones(1, requires_grad=True)
@@ -128,6 +128,16 @@ class _Uses(ast.NodeVisitor):
         for place, part in enumerate(parts):
             self._attribute(part, of_ours=place == 0 and _is_self(root))
         self.visit(root)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        """``meter.torch_names`` takes the module and the name as texts."""
+        match node:
+            case ast.Call(
+                func=ast.Name(id="private_in" | "base_class"),
+                args=[ast.Constant(value=str(module)), ast.Constant(value=str(name)), *_],
+            ):
+                self._dotted(f"{module}.{name}")
+        self.generic_visit(node)
 
     def visit_Constant(self, node: ast.Constant) -> None:
         """An attribute or an operator may be asked for by its name."""

@@ -28,7 +28,7 @@ BUDGETS = {
     ("data",): 3450,
     ("models",): 1400,
     ("loss", "optim"): 600,
-    ("meter",): 660,  # formulas of the operators that PyTorch leaves out stand here, for forecasts too
+    ("meter",): 740,  # formulas of operators that PyTorch leaves out, and what is said where it lacks a private name
     ("text",): 1950,  # languages, sentence ends and parts of texts, bytes that are no text
     ("nn",): 1700,  # with the four ways to slow rotary positions down for long texts
     ("drawing",): 760,

@@ -116,17 +116,11 @@ def _note_batches(order: Path) -> None:
 def _draw_from_every_generator() -> None:
     """Makes the loss depend on the generators of Python and NumPy, as a loss of a user's own may.
 
-    A new run starts from the same states; a process that goes on has states of its own until a checkpoint gives it
-    those of the run.
+    Each process begins with states of its own.
     """
     random.seed(os.getpid())
     np.random.seed(os.getpid())
-    new, real = training.prepare_new, loop.step_on
-
-    def prepare(*given: Any, **more: Any) -> Any:
-        random.seed(7)
-        np.random.seed(7)
-        return new(*given, **more)
+    real = loop.step_on
 
     def noisy(state: Any, group: Any, work: Any, step: int, **more: Any) -> Any:
         def loss_of(batch: Any) -> Any:
@@ -135,7 +129,7 @@ def _draw_from_every_generator() -> None:
 
         return real(state, group, dataclasses.replace(work, loss_of=loss_of), step, **more)
 
-    training.prepare_new, loop.step_on = prepare, noisy
+    loop.step_on = noisy
 
 
 def outcome(place: Place) -> dict[str, str]:

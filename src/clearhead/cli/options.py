@@ -2,11 +2,13 @@
 
 import math
 import os
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 
+from clearhead.drawing.screen import discard
 from clearhead.ranges import Beam, LengthPenalty, range_of
 from clearhead.text.language import BleuTokenize
 
@@ -69,6 +71,14 @@ LENGTH_PENALTY = click.option(
 def is_first() -> bool:
     """Whether this is the process that speaks: the only one, or the first of those that torchrun started."""
     return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
+
+
+def say(line: str, *, err: bool = True) -> None:
+    """Prints a line of a verb that must come to its end, though its terminal may be closed or its pipe unread."""
+    try:
+        click.echo(line, err=err)
+    except OSError:
+        discard(sys.stderr if err else sys.stdout)
 
 
 def print_json(tree: Any) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clearhead.cli.options import is_first, print_json, ranged
+from clearhead.cli.options import is_first, print_json, ranged, say
 from clearhead.errors import UsageError
 from clearhead.ranges import Several
 
@@ -96,9 +96,7 @@ def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
     if result.reason != "interrupted":
         return 0
     words = without_checkpoint(sys.argv[1:]) + ([] if out else ["--out", str(result.run)])
-    click.echo(
-        f"clearhead: interrupted at step {result.step}; go on with: clearhead {shlex.join(words)} --resume", err=True
-    )
+    say(f"clearhead: interrupted at step {result.step}; go on with: clearhead {shlex.join(words)} --resume")
     return 128 + (result.signal or 2)
 
 
@@ -144,7 +142,9 @@ def follow(opened: "OpenedRun", memory: "Plan | None", *, tensorboard: bool = Fa
         click.echo(f"run directory: {run}", err=True)
         writers.append(ProgressWriter(job.max_steps, job.targets))
     if tensorboard and is_first():
-        writers.append(TensorBoardWriter(run / "tensorboard"))
+        step, evaluated = job.progress.step, job.progress.step == job.progress.evaluated_step
+        metrics = run / "metrics.jsonl"
+        writers.append(TensorBoardWriter(run / "tensorboard", from_step=step, evaluated=evaluated, metrics=metrics))
     return train_run(job, run, writers, opened.notes)
 
 
@@ -225,7 +225,7 @@ def _show(result: "TrainResult", *, as_json: bool) -> None:
         tree = {"run": str(result.run), "step": result.step, "reason": result.reason, "scores": result.scores}
         print_json({**tree, "memory": result.memory})
     else:
-        click.echo(str(result.run))
+        say(str(result.run), err=False)
 
 
 def _show_several(summary: "Summary", *, as_json: bool) -> None:

@@ -1,5 +1,7 @@
 """What goes to a terminal: control characters of a text are shown, never obeyed; what is piped stays as it is."""
 
+import contextlib
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -51,6 +53,14 @@ def guard_terminal() -> None:
         stream = getattr(sys, name)
         if stream is not None and stream.isatty() and not isinstance(stream, TerminalStream):
             setattr(sys, name, TerminalStream(stream))
+
+
+def discard(stream: Any) -> None:
+    """Drops what is printed to ``stream``, a standard stream that cannot be written to, from now on."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def console(*, stderr: bool = False, **settings: Any) -> "Console":

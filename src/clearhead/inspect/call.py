@@ -11,13 +11,25 @@ from torch import Tensor, nn
 
 from clearhead.errors import ModelError
 from clearhead.meter.operators import tensors_of
+from clearhead.meter.torch_names import private
 
 VIEWS = str(Path(__file__).resolve().parent)
 """Folder of the views, whose own lines are not shown as lines of the program."""
+PURPOSE = "the model cannot be looked at"
 Batch = Any
 """What ``forward`` takes: a tensor; several as a tuple or a list; by name as a mapping."""
 Loss = Callable[[nn.Module, Any], Tensor]
 """(model, batch) -> the loss of one training step, a scalar."""
+
+
+def own_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yields the parameters of a module by name, without those of its submodules."""
+    return module.named_parameters(recurse=False, remove_duplicate=False)
+
+
+def own_buffers(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yields the buffers of a module by name, without those of its submodules."""
+    return module.named_buffers(recurse=False, remove_duplicate=False)
 
 
 def no_progress(done: int, total: int) -> None:
@@ -54,7 +66,9 @@ def check_eager(model: nn.Module) -> None:
 
 def _check_eager(model: nn.Module, modules: Iterable[tuple[str, nn.Module]]) -> None:
     for name, module in modules:
-        compiled = type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None
+        compiled = (
+            type(module).__name__ == "OptimizedModule" or private(module, "_compiled_call_impl", PURPOSE) is not None
+        )
         if compiled or isinstance(module, torch.jit.ScriptModule):
             where = name or type(module).__name__
             raise ModelError(f"model: {where!r} is compiled, where hooks are ignored; inspect the eager model")
@@ -82,17 +96,12 @@ def untouched(model: nn.Module, *, training: bool | None = None) -> Iterator[Non
     by_name = list(model.named_modules())  # once: a walk over a large model takes as long as a small layer
     _check_eager(model, by_name)
     modules = [module for _, module in by_name]
-    parameters = {
-        id(parameter): parameter
-        for module in modules
-        for parameter in module._parameters.values()
-        if parameter is not None
-    }
+    parameters = {id(parameter): parameter for module in modules for _, parameter in own_parameters(module)}
     grads = [(parameter, parameter.grad) for parameter in parameters.values()]
     buffers = [
-        (module._buffers, name, tensor, None if tensor is None else tensor.clone())
+        (private(module, "_buffers", PURPOSE), name, tensor, None if tensor is None else tensor.clone())
         for module in modules
-        for name, tensor in module._buffers.items()
+        for name, tensor in private(module, "_buffers", PURPOSE).items()
     ]
     modes = [(module, module.training) for module in modules]
     device = device_of(model)

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from clearhead.arguments import checked
@@ -20,9 +19,11 @@ from clearhead.inspect.call import Batch, Loss, call, device_of, untouched
 from clearhead.meter.flops import FlopCount
 from clearhead.meter.limits import Limits, measure_limits
 from clearhead.meter.operators import OperatorMode, tensors_of
+from clearhead.meter.torch_names import private, private_in
 
 ATEN = torch.ops.aten
 GATHERS = frozenset((ATEN.embedding, ATEN.index_select, ATEN.index, ATEN.gather))  # read only what they write
+PURPOSE = "operators cannot be listed"
 SHOWN = 20  # operators in a terminal
 
 
@@ -158,7 +159,7 @@ class _Calls(OperatorMode):
         result = operator(*args, **(kwargs or {}))
         outputs = tensors_of(result)
         tensors = [*tensors_of((args, kwargs)), *outputs]
-        name = operator._schema.name
+        name = private(operator, "_schema", PURPOSE).name
         if name not in self.seen:
             device = tensors[0].device.type if tensors else "cpu"
             self.seen[name] = _Seen(device, _kernel(operator.name(), device))
@@ -172,7 +173,7 @@ class _Calls(OperatorMode):
 
 def _kernel(operator: str, device: str) -> str:
     """Returns where PyTorch's table has an operator's kernel for a device from: CPU, CUDA, or one for any device."""
-    table = torch._C._dispatch_dump_table(operator)
+    table = private_in("torch._C", "_dispatch_dump_table", PURPOSE)(operator)
     registered = re.search(rf"^{device.upper()}: .*?Register(\w+?)_?\d*\.cpp", table, re.M)
     if registered is None:
         return "its own"
@@ -186,7 +187,7 @@ def _times(profiles: Sequence[Any], seen: dict[str, _Seen], *, on_gpu: bool) -> 
             seen[event.name].kernels.update(kernel.name for kernel in event.kernels)
     timed: dict[str, tuple[int, float]] = {}
     for averages in chain.from_iterable(profiler.key_averages() for profiler in profiles):
-        if averages.device_type == DeviceType.CPU and (averages.key.startswith("aten::") or averages.key in seen):
+        if averages.device_type.name == "CPU" and (averages.key.startswith("aten::") or averages.key in seen):
             seconds = (averages.self_device_time_total if on_gpu else averages.self_cpu_time_total) / 1e6
             timed[averages.key] = averages.count, min(seconds, timed.get(averages.key, (0, seconds))[1])
     return timed

@@ -17,7 +17,9 @@ from clearhead.meter.live import storage_of
 from clearhead.meter.operators import OperatorMode, tensors_of
 from clearhead.meter.scope import Scope
 from clearhead.meter.source import caller
+from clearhead.meter.torch_names import private
 
+PURPOSE = "the graph of a step cannot be read"
 SHOWN = 60  # nodes in a terminal
 
 
@@ -207,8 +209,9 @@ class _Writes(OperatorMode):
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = operator(*args, **(kwargs or {}))
-        if operator._schema.is_mutable:
-            for argument, value in zip(operator._schema.arguments, args, strict=False):
+        schema = private(operator, "_schema", PURPOSE)
+        if schema.is_mutable:
+            for argument, value in zip(schema.arguments, args, strict=False):
                 if argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, Tensor):
                     self.count += 1
                     writes = self.by_storage.setdefault(storage_of(value), [])
@@ -241,7 +244,7 @@ class _Watch:
             self._known.add(storage_of(tensor))
             self.bytes += tensor.untyped_storage().nbytes()
         # detached, since a node that saves its own output would keep both alive
-        return _Packed(tensor.detach(), tensor._version, caller(VIEWS), self.writes.count)
+        return _Packed(tensor.detach(), _version(tensor), caller(VIEWS), self.writes.count)
 
     def _unpack(self, kept: _Packed) -> Tensor:
         """Unpacks a saved tensor; with hooks, autograd itself checks no versions."""
@@ -282,7 +285,7 @@ class _Watch:
             number=numbers[node],
             operator=_operator(node.name()),
             module=self._made_in.get(node, "loss"),
-            shapes=[list(meta.shape) for meta in node._input_metadata],
+            shapes=[list(meta.shape) for meta in private(node, "_input_metadata", PURPOSE)],
             depth=depth,
             inputs=[numbers[target] for target in following if target in numbers],
             leaves=[self._leaf(target.variable) for target in following if hasattr(target, "variable")],
@@ -301,7 +304,7 @@ class _Watch:
             self._read = None
             for kept in read:
                 tensor = kept.tensor
-                if tensor._version != kept.version:
+                if _version(tensor) != kept.version:
                     self._conflict(node, kept)
                 parameter = storage_of(tensor) in self._parameters
                 size = tensor.numel() * tensor.element_size()
@@ -354,7 +357,7 @@ def _ordered(root: Any) -> list[Any]:
                 incoming[following] = 0
                 waiting.append(following)
             incoming[following] += 1
-    ready = [(-root._sequence_nr(), 0, root)]
+    ready = [(-_order_of(root), 0, root)]
     order: list[Any] = []
     while ready:
         *_, node = heapq.heappop(ready)
@@ -362,8 +365,18 @@ def _ordered(root: Any) -> list[Any]:
         for following in _inner(node):
             incoming[following] -= 1
             if not incoming[following]:
-                heapq.heappush(ready, (-following._sequence_nr(), len(order) + len(ready), following))
+                heapq.heappush(ready, (-_order_of(following), len(order) + len(ready), following))
     return order
+
+
+def _order_of(node: Any) -> int:
+    """Returns the number of a node in the order in which the nodes of a forward pass were made."""
+    return int(private(node, "_sequence_nr", PURPOSE)())
+
+
+def _version(tensor: Tensor) -> int:
+    """Returns how often the storage of a tensor was written to in place."""
+    return int(private(tensor, "_version", PURPOSE))
 
 
 def _inner(node: Any) -> list[Any]:
@@ -379,7 +392,7 @@ def _depths(order: list[Any]) -> dict[Any, int]:
     depths: dict[Any, int] = {order[0]: 0}
     for node in order:
         inner = _inner(node)
-        trunk = min(inner, key=lambda inner_node: inner_node._sequence_nr(), default=None)
+        trunk = min(inner, key=_order_of, default=None)
         for following in inner:
             depth = depths[node] + (following is not trunk)
             depths[following] = min(depths.get(following, depth), depth)

@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 from clearhead.arguments import checked
 from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
-from clearhead.inspect.call import Batch, call, untouched
+from clearhead.inspect.call import Batch, call, own_buffers, own_parameters, untouched
 from clearhead.meter.flops import FlopCount
 from clearhead.meter.operators import tensors_of
 from clearhead.meter.scope import Scope, Visit
+from clearhead.meter.torch_names import private
+
+PURPOSE = "modules cannot be listed"
 
 HOOKS = {
     "_forward_pre_hooks": "before forward",
@@ -219,7 +222,7 @@ def _walk(model: nn.Module, seen: _Forward, known: set[int]) -> Iterator[ModuleI
         yield _info(module, name, depth, shared=shared, parameters=parameters, known=known, seen=seen.of(name, shared))
         if shared is None:
             modules[id(module)] = name
-            for child, inner in module._modules.items():
+            for child, inner in private(module, "_modules", PURPOSE).items():
                 if inner is not None:
                     yield from visit(inner, f"{name}.{child}".removeprefix("."), depth + 1)
 
@@ -228,8 +231,8 @@ def _walk(model: nn.Module, seen: _Forward, known: set[int]) -> Iterator[ModuleI
 
 def _tensors(modules: list[nn.Module]) -> dict[int, Tensor]:
     """Returns parameters and buffers by id, so that each is there once."""
-    own = (tensor for module in modules for held in (module._parameters, module._buffers) for tensor in held.values())
-    return {id(tensor): tensor for tensor in own if tensor is not None}
+    own = (tensor for module in modules for _, tensor in [*own_parameters(module), *own_buffers(module)])
+    return {id(tensor): tensor for tensor in own}
 
 
 def _info(
@@ -244,17 +247,13 @@ def _info(
 ) -> ModuleInfo:
     own: dict[str, Tensor] = {}
     tied: dict[str, str] = {}
-    for key, parameter in module._parameters.items():
-        if parameter is None or shared is not None:
-            continue
+    for key, parameter in own_parameters(module) if shared is None else ():
         first = parameters.setdefault(id(parameter), f"{name}.{key}".removeprefix("."))
         if first == f"{name}.{key}".removeprefix("."):
             own[key] = parameter
         else:
             tied[key] = first
-    buffers = (
-        {} if shared is not None else {key: buffer for key, buffer in module._buffers.items() if buffer is not None}
-    )
+    buffers = dict(own_buffers(module)) if shared is None else {}
     tensors = [*own.values(), *buffers.values()]
     return ModuleInfo(
         name=name,
@@ -272,14 +271,14 @@ def _info(
                 key,
                 list(buffer.shape),
                 buffer.numel() * buffer.element_size(),
-                key not in module._non_persistent_buffers_set,
+                key not in private(module, "_non_persistent_buffers_set", PURPOSE),
             )
             for key, buffer in buffers.items()
         ],
         hooks=[
             f"{getattr(hook, '__qualname__', type(hook).__name__)} ({when})"
             for kind, when in HOOKS.items()
-            for hook in getattr(module, kind).values()
+            for hook in private(module, kind, PURPOSE).values()
         ],
         training=module.training,
         unregistered=list(_unregistered(module, known)) if shared is None else [],

@@ -22,7 +22,7 @@ MOVES = frozenset(
     "clone copy_ _to_copy cat stack repeat repeat_interleave index_select constant_pad_nd _reshape_copy flip roll "
     "contiguous fill_diagonal_".split()
 )
-UNSAFE_VIEW = torch.ops.aten._unsafe_view  # a view that its schema does not call one
+UNSAFE_VIEW = "_unsafe_view"  # a view that its schema does not call one
 SHOWN = 40  # rows in a terminal
 
 
@@ -134,11 +134,7 @@ class _Layout(OperatorMode):
         result = operator(*args, **(kwargs or {}))
         name = operator.overloadpacket.__name__
         inputs = tensors_of((args, kwargs))
-        if (
-            inputs
-            and name != "detach"
-            and (operator.is_view or name in MOVES or operator.overloadpacket is UNSAFE_VIEW)
-        ):
+        if inputs and name != "detach" and (operator.is_view or name in MOVES or name == UNSAFE_VIEW):
             for out in tensors_of(result):
                 self._note(name, inputs, out)
         return result

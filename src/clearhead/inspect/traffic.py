@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from clearhead.meter.operators import OperatorMode, tensors_of
+from clearhead.meter.torch_names import private
 from clearhead.nn.cache import KVCache
 
+PURPOSE = "traffic of the cache cannot be counted"
 SHAPED_LIKE = {torch.ops.aten.new_empty.default, torch.ops.aten.empty_like.default}  # they read no element
 
 
@@ -37,7 +39,8 @@ class CacheTraffic(OperatorMode):
         result = func(*args, **kwargs)
         moved = {tensor.untyped_storage().data_ptr() for tensor in _tensors(result)}
         changed = [
-            argument.alias_info is not None and argument.alias_info.is_write for argument in func._schema.arguments
+            argument.alias_info is not None and argument.alias_info.is_write
+            for argument in private(func, "_schema", PURPOSE).arguments
         ]
         for place, argument in enumerate((*args, *kwargs.values())):
             for tensor in _tensors(argument):

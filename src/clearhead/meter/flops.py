@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch._C import DispatchKey
-from torch._ops import OpOverload
 
 from clearhead.meter.formulas import Formula, check_counted, known_formulas
 from clearhead.meter.operators import OperatorMode
 from clearhead.meter.scope import Scope
+from clearhead.meter.torch_names import private, private_in
+
+PURPOSE = "FLOPs cannot be counted"
+OpOverload: Any = type(torch.ops.aten.add.Tensor)
+"""The class of operators that run on tensors."""
 
 
 class FlopCount(OperatorMode):
@@ -82,14 +85,16 @@ def _look_up(operator: Any, formulas: dict[Any, Formula]) -> _Known:
     if not isinstance(operator, OpOverload):  # of higher order: it runs functions
         name, packet, composite = operator.name(), operator, False
     else:
-        name, packet = operator._schema.name, operator.overloadpacket
+        name, packet = private(operator, "_schema", PURPOSE).name, operator.overloadpacket
         composite = _is_made_of_others(operator)
-    formula, branches = formulas.get(packet), packet is torch.ops.higher_order.cond
+    formula, branches = formulas.get(packet), name == "cond" and not isinstance(operator, OpOverload)
     if formula is None and not (composite or branches):
         check_counted(name)
     return _Known(name, formula, made_of_others=composite and formula is None, branches=branches)
 
 
-def _is_made_of_others(operator: OpOverload) -> bool:
-    asks = operator.namespace == "prim"  # a tensor for its device, say; the dispatcher has no such operator
-    return not asks and operator.has_kernel_for_dispatch_key(DispatchKey.CompositeImplicitAutograd)
+def _is_made_of_others(operator: Any) -> bool:
+    if operator.namespace == "prim":  # asks a tensor for its device, say; the dispatcher has no such operator
+        return False
+    key = private_in("torch._C", "DispatchKey", PURPOSE).CompositeImplicitAutograd
+    return bool(operator.has_kernel_for_dispatch_key(key))

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 from clearhead.meter.operators import OperatorMode, tensors_of
+from clearhead.meter.torch_names import private
+
+PURPOSE = "memory cannot be counted"
 
 
 class Live(OperatorMode):
@@ -58,7 +61,7 @@ class Live(OperatorMode):
         if tensor.layout != torch.strided:
             return
         storage = tensor.untyped_storage()
-        key = storage._cdata
+        key = private(storage, "_cdata", PURPOSE)
         if key in self._storages:
             return
         size = storage.nbytes()
@@ -80,7 +83,7 @@ class Live(OperatorMode):
 
 def storage_of(tensor: Tensor) -> int:
     """Returns a number that identifies the storage of a tensor while it lives; all its views have the same."""
-    return int(tensor.untyped_storage()._cdata)
+    return int(private(tensor.untyped_storage(), "_cdata", PURPOSE))
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:

@@ -1,11 +1,16 @@
 """The base of all watchers of operators: a dispatch mode that changes nothing, and the tensors in a value."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+
+from clearhead.meter.torch_names import base_class, private_in
+
+if TYPE_CHECKING:
+    from torch.utils._python_dispatch import TorchDispatchMode
+else:
+    TorchDispatchMode = base_class("torch.utils._python_dispatch", "TorchDispatchMode", "operators cannot be watched")
 
 
 class OperatorMode(TorchDispatchMode):
@@ -43,4 +48,5 @@ def tensors_of(value: Any) -> list[Tensor]:
         return []
     if isinstance(value, Mapping):
         return [tensor for item in value.values() for tensor in tensors_of(item)]
-    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+    leaves = private_in("torch.utils._pytree", "tree_leaves", f"tensors in a {type(value).__name__} cannot be listed")
+    return [leaf for leaf in leaves(value) if isinstance(leaf, Tensor)]

@@ -67,12 +67,22 @@ class Optimizers:
         self.parts, self.names = parts, names
         self._peak = [[group["lr"] for group in part.param_groups] for part in parts]
 
+    @property
+    def first_rate(self) -> float:
+        """The learning rate of the first group, which stands for all of them in events and messages."""
+        return float(self.parts[0].param_groups[0]["lr"])
+
+    @property
+    def first_peak(self) -> float:
+        """The first group's rate at a factor of 1."""
+        return float(self._peak[0][0])
+
     def set_lr_factor(self, factor: float) -> float:
         """Sets every group's rate to ``factor`` times its peak; returns the first group's."""
         for part, peaks in zip(self.parts, self._peak, strict=True):
             for group, peak in zip(part.param_groups, peaks, strict=True):
                 group["lr"] = peak * factor
-        return float(self.parts[0].param_groups[0]["lr"])
+        return self.first_rate
 
     def step(self, take: Callable[[torch.optim.Optimizer], object] | None = None) -> None:
         """Updates all parameters; ``take`` performs the step of one optimizer, as ``GradScaler.step`` does."""

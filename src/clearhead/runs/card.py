@@ -1,4 +1,4 @@
-"""Model cards, the README.md of a run, from plain values."""
+"""Writes the model card of a run, its README.md, from plain values."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a family says of one of its models."""
+    """The facts about a model that its family fills into the card."""
 
     what: str
-    """The model as the begin of a sentence: A language model."""
+    """What kind of model it is, as the beginning of a sentence, such as ``A language model``."""
     sizes: str
-    """Its sizes in a few words."""
+    """Its layers and widths in a few words."""
     vocabulary: str
     """Its tokenizer in a few words."""
     commands: Sequence[str]
-    """Command lines without ``clearhead``; ``{}`` stands for the run."""
+    """Command lines to try, without the word ``clearhead``; ``{}`` stands for the path of the run."""
 
 
 def trained_card(
@@ -30,17 +30,17 @@ def trained_card(
     scores: Mapping[str, float],
     text: Sequence[str],
 ) -> str:
-    """Returns the card of a model that was trained here, in Markdown.
+    """Returns, in Markdown, the card of a model that clearhead trained.
 
     Args:
-        run: its directory.
-        facts: what its family says of it.
-        about: one line of the recipe on what it is for.
-        parameters: numbers that were learned.
-        steps: how many were taken.
-        minutes: how long they took.
-        scores: of the last evaluation on valid.
-        text: the report on the training text.
+        run: the run directory.
+        facts: from the model's family.
+        about: the recipe's line on what the model is for.
+        parameters: number of parameters.
+        steps: optimizer steps taken.
+        minutes: time spent in training and evaluation.
+        scores: of the last evaluation on the valid split; empty before the first.
+        text: the report on the training text, line by line.
     """
     shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items()) or "not evaluated yet"
     curves = ", `loss.png` the curves" if (run / "loss.png").exists() else ""
@@ -68,7 +68,7 @@ Use it:
 
 
 def imported_card(run: Path, facts: CardFacts, lines: Sequence[str]) -> str:
-    """Returns the card of a model that was read from a folder; ``lines`` say what was read."""
+    """Returns the card of a model imported from a folder; ``lines`` list what was read from it."""
     return f"""# {run.name}
 
 {facts.what} that was not trained here but imported.

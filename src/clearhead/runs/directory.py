@@ -1,4 +1,4 @@
-"""Run directories: how a new one is made, and small files in it that are written whole or not at all."""
+"""Creates run directories, and writes their small files atomically: the whole new content, or the old one stays."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,12 @@ from clearhead.files import write_whole
 
 
 def new_run(name: str, parent: Path = Path("runs")) -> Path:
-    """Creates ``runs/NAME-NNN`` with the next free number; never an existing directory."""
+    """Creates ``runs/NAME-NNN`` with the first free number, and returns it.
+
+    Raises:
+        DataError: it cannot be created.
+        UsageError: all numbers up to 999 are taken.
+    """
     try:
         for number in range(1, 1000):
             run = parent / f"{name}-{number:03d}"
@@ -24,15 +29,15 @@ def new_run(name: str, parent: Path = Path("runs")) -> Path:
 
 
 def check_free(out: Path) -> None:
-    """Checks that ``out`` may become a new run directory.
+    """Checks that ``out`` does not exist yet or is empty, so that it can become a run directory.
 
     Raises:
         UsageError: it already holds a run or other files.
     """
     if (out / "recipe.toml").exists():
         raise UsageError(f"run {str(out)!r} exists: add --resume to go on with it, or name another with --out")
-    mine = ("lock", "recipe.toml.tmp")  # what a start that was killed may leave
-    if out.exists() and (not out.is_dir() or any(path.name not in mine for path in out.iterdir())):
+    leftovers = ("lock", "recipe.toml.tmp")  # of a process that was killed while it created the run
+    if out.exists() and (not out.is_dir() or any(path.name not in leftovers for path in out.iterdir())):
         raise UsageError(f"run directory {str(out)!r} is taken by something else: name another with --out")
 
 
@@ -41,7 +46,7 @@ def create_run(out: Path) -> Path:
 
     Raises:
         UsageError: it already holds a run or other files.
-        DataError: it cannot be made.
+        DataError: it cannot be created.
     """
     check_free(out)
     try:
@@ -52,10 +57,10 @@ def create_run(out: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a small file of a run, whole or not at all.
+    """Replaces a small file of a run atomically.
 
     Raises:
-        DataError: the disk is full or the place cannot be written.
+        DataError: the disk is full, or the file may not be written.
     """
     _write(path, text.encode())
 
@@ -68,7 +73,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def save_json(path: Path, tree: Any) -> None:
-    """Writes a small JSON file of a run."""
+    """Replaces a small JSON file of a run atomically; raises as ``write_text`` does."""
     _write(path, json_bytes(tree))
 
 

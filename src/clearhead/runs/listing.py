@@ -1,4 +1,4 @@
-"""The checkpoints that a run keeps: what each holds, and whether it is whole."""
+"""Lists the checkpoints of a run: step, scores, sizes, and whether the files are undamaged."""
 
 import contextlib
 import functools
@@ -16,35 +16,35 @@ from clearhead.runs.recipes import check_beside, load_recipe
 
 @dataclass
 class SavedCheckpoint:
-    """One checkpoint of a run."""
+    """What is known about one checkpoint of a run."""
 
     path: Path
     step: int | None = None
-    """None where its numbers cannot be read."""
+    """None if ``state.json`` cannot be read."""
     scores: dict[str, float] = field(default_factory=dict)
-    """Of the evaluation at this step; none where there was none."""
+    """Of the evaluation at this step; empty if this step was not evaluated."""
     sizes: dict[str, int] = field(default_factory=dict)
     """Bytes of the weights (model), their average (ema) and each slot of the optimizers."""
     bytes: int = 0
-    """Of all files."""
+    """Of all files of the checkpoint."""
     marks: list[str] = field(default_factory=list)
-    """Which pointers name it: best, latest."""
+    """The pointers that name it: best, latest, both or neither."""
     verified: bool = False
-    """Whether every file was checked."""
+    """Whether its files were compared with their checksums."""
     problem: str = ""
-    """What is wrong with it."""
+    """Error message if a file is damaged or missing; empty otherwise."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the same as plain values, for JSON."""
+        """Returns all fields as plain values, for JSON."""
         return {**vars(self), "path": str(self.path)}
 
 
 def saved_checkpoints(run: Path, *, verify: bool = False) -> list[SavedCheckpoint]:
-    """Lists the checkpoints of a run by step, then those that are means of others.
+    """Returns the checkpoints of a run in the order of their steps, followed by averages of checkpoints.
 
     Args:
-        run: its directory.
-        verify: checks every file against the manifest.
+        run: the run directory.
+        verify: compare every file with its checksum in the manifest.
 
     Raises:
         ModelError: ``run`` is not a run directory.
@@ -56,7 +56,7 @@ def saved_checkpoints(run: Path, *, verify: bool = False) -> list[SavedCheckpoin
             path = find_checkpoint(run, which)
             pointers.setdefault(path.name if path else "", []).append(which)
     averages = sorted((run / "checkpoints").glob("average-*[0-9]"))
-    return [_look_at(path, pointers.get(path.name, []), verify) for path in [*checkpoints_of(run), *averages]]
+    return [_described(path, pointers.get(path.name, []), verify) for path in [*checkpoints_of(run), *averages]]
 
 
 def other_problems(run: Path, *, verify: bool = False) -> list[str]:
@@ -85,7 +85,7 @@ def _pointers_of(run: Path) -> list[str]:
     return [which for which in ("best", "latest") if os.path.lexists(run / "checkpoints" / which)]
 
 
-def _look_at(path: Path, marks: list[str], verify: bool) -> SavedCheckpoint:
+def _described(path: Path, marks: list[str], verify: bool) -> SavedCheckpoint:
     saved = SavedCheckpoint(path, marks=marks, verified=verify)
     try:
         saved.bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
@@ -94,7 +94,7 @@ def _look_at(path: Path, marks: list[str], verify: bool) -> SavedCheckpoint:
             verify_checkpoint(path, offer=False)
         state = read_state(path)
         saved.step = int(state["step"])
-        # a checkpoint carries the scores of the evaluation before it: they are its own where that was at its step
+        # the scores are those of the last evaluation, which may have been at an earlier step
         if state.get("evaluated_step", state["step"]) == state["step"]:
             saved.scores = {name: float(value) for name, value in state.get("scores", {}).items()}
     except ModelError as error:

@@ -1,4 +1,4 @@
-"""Recipes: presets, files and overrides, and the resolved recipe that a run keeps."""
+"""Reads recipes from presets, files and overrides; saves and loads the resolved recipe of a run."""
 
 import hashlib
 import os
@@ -20,55 +20,55 @@ _OWN_LINE = rb"^# SHA-256 recipe\.toml [0-9a-f]{64}\n"
 
 
 def presets_folder() -> Path:
-    """The folder of preset recipes: inside an installed package, beside the sources in a checkout."""
+    """Returns the folder of the preset recipes: in the package if it is installed, beside ``src`` in a checkout."""
     package = Path(__file__).resolve().parents[1]
     inside = package / "presets"
     return inside if inside.is_dir() else package.parents[1] / "presets"
 
 
 def preset_names() -> list[str]:
-    """Names of all presets."""
+    """Returns the names of all presets, sorted."""
     return sorted(path.stem for path in presets_folder().glob("*.toml"))
 
 
 def read_recipe(recipe: str | Path, overrides: Iterable[str] = (), *, start: str = "") -> Tree:
-    """Reads a preset by name or a TOML file, and lays ``key=value`` overrides over it.
+    """Reads a preset or a TOML file, and replaces the values that ``overrides`` gives.
+
+    If training starts from a trained model, which decides on sizes and tokenizer, a preset's own are left out.
 
     Args:
-        recipe: the name, or the file.
-        overrides: what stands over it.
-        start: what the run that it goes on with started from, which need not be said again. Where training starts from
-            a trained model, the sizes and the tokenizer of a preset say nothing: those that are left somebody has
-            written.
+        recipe: name of the preset, or path of the file.
+        overrides: ``key=value`` strings.
+        start: the ``start`` of the run that is resumed, so that it need not be given again.
 
     Raises:
-        UsageError: there is no such preset or file.
+        UsageError: there is no such preset or file, or an override is not ``key=value``.
     """
-    path, over = Path(recipe), parse_overrides(overrides)
-    preset = str(recipe) in preset_names()
-    if preset:
+    path, changes = Path(recipe), parse_overrides(overrides)
+    is_preset = str(recipe) in preset_names()
+    if is_preset:
         path = presets_folder() / f"{recipe}.toml"
     elif not path.is_file():
         raise UsageError(f"recipe {str(recipe)!r}: neither a file nor a preset{nearest(str(recipe), preset_names())}")
     tree = {"name": path.stem, **({"start": start} if start else {}), **read_toml(path)}
-    return merge(_without_sizes(tree) if preset and (start or over.get("start")) else tree, over)
+    return merge(_without_sizes(tree) if is_preset and (start or changes.get("start")) else tree, changes)
 
 
 def _without_sizes(tree: Tree) -> Tree:
-    """Returns a recipe without its tokenizer, and of its model the rates of dropout and stochastic depth alone."""
+    """Returns the recipe without its tokenizer and the sizes of its model; rates of dropout and the like stay."""
     return {key: value for key, value in tree.items() if key != "tokenizer"} | {
         "model": with_keys(tree.get("model", {}), is_rate)
     }
 
 
 def with_keys(tree: Tree, wanted: Callable[[str], bool]) -> Tree:
-    """Returns the tables of ``tree``, at any depth, with the keys that are ``wanted``."""
+    """Returns ``tree`` with only the keys for which ``wanted`` is true, in tables at any depth."""
     kept = {key: with_keys(value, wanted) if isinstance(value, dict) else value for key, value in tree.items()}
     return {key: value for key, value in kept.items() if isinstance(value, dict) or wanted(key)}
 
 
 def is_rate(key: str) -> bool:
-    """Says whether a key of a model is a rate of training, which its weights do not depend on."""
+    """Returns whether a key of ``model`` is a rate that matters in training only, whatever the weights."""
     return key.endswith("dropout") or key == "stochastic_depth"
 
 

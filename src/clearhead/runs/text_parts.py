@@ -1,4 +1,4 @@
-"""What a run keeps besides weights: the tokenizers that turn text into ids, the labels that outputs stand for."""
+"""The tokenizers of a run, which turn text into ids, and the labels of a classifier's outputs."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,16 +17,16 @@ LABELS = "labels.json"
 
 @dataclass(frozen=True)
 class ModelSizes:
-    """What a model takes over from the text that it is for."""
+    """Sizes of a model that the tokenizer and the labels decide on."""
 
     vocab_size: int
-    """Pieces that it reads and writes; of a translator, of its target."""
+    """Pieces in the vocabulary; of a translator, in that of its target side."""
     src_vocab_size: int | None = None
-    """Pieces that a translator reads."""
+    """Pieces in the vocabulary of a translator's source side."""
     pad_id: int | None = None
-    """The piece that fills up rows; None: the vocabulary has none, or it does not matter."""
+    """Id of the piece that pads rows; None if the vocabulary has none or the model does not need it."""
     labels: Labels | None = None
-    """What the output layer of a classifier stands for."""
+    """The classes that a classifier's output layer tells apart."""
 
 
 @dataclass(frozen=True)
@@ -42,27 +42,27 @@ class TextParts:
     """The tokenizers of a run, and its labels if it is a classifier's."""
 
     tokenizer: Tokenizer
-    """Of the text; of a translator, of its source."""
+    """For the text; in a translator, for the source side."""
     target: Tokenizer | None = None
-    """Of a translator's target; the same object where the vocabulary is joint."""
+    """For a translator's target side; the same object as ``tokenizer`` if the vocabulary is joint."""
     labels: Labels | None = None
-    """What the output layer of a classifier stands for."""
+    """The classes that a classifier's output layer tells apart."""
 
     @property
     def both(self) -> Tokenizers:
-        """The tokenizers of a translator."""
+        """Both tokenizers of a translator."""
         assert self.target is not None, "a translator has a tokenizer of its target"
         return Tokenizers(self.tokenizer, self.target)
 
     @property
     def sizes(self) -> ModelSizes:
-        """What the model takes over from them."""
+        """The sizes that the model gets from tokenizers and labels."""
         tokenizer = self.tokenizer if self.target is None else self.target
         pad_id = None if tokenizer.ids.pad == ABSENT else tokenizer.ids.pad
         return ModelSizes(tokenizer.vocab_size, self.tokenizer.vocab_size, pad_id, self.labels)
 
     def save(self, run: Path) -> None:
-        """Writes labels, and ``text.json`` or a translator's ``joint.json`` or ``src.json`` and ``tgt.json``.
+        """Writes labels and tokenizers: ``text.json``; of a pair ``joint.json``, or ``src.json`` and ``tgt.json``.
 
         Raises:
             ModelError: a file cannot be written, or the folder ``tokenizer`` is a link.
@@ -93,7 +93,7 @@ class TextParts:
 
 
 def load_text_parts(run: Path) -> TextParts:
-    """Reads the tokenizer of a run that has one; raises ModelError if it is missing or damaged."""
+    """Reads the tokenizer of a run that is no translator's; raises ModelError if it is missing or damaged."""
     check_beside(run)
     return TextParts(Tokenizer.load(run / "tokenizer" / "text.json"))
 

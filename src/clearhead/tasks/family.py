@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
-import torch
 from torch import Tensor, nn
 
 from clearhead.checkpoint import LoadReport
@@ -25,6 +24,7 @@ from clearhead.tasks.sample import Sample
 from clearhead.tasks.warm_start import Start, open_start, start_of
 from clearhead.text.language import BleuTokenize
 from clearhead.training.device import Device, pick_device
+from clearhead.training.generators import seed_generators
 from clearhead.training.job import GradientJob, Job, fresh_state
 from clearhead.training.step import SizedBatch
 
@@ -237,7 +237,7 @@ class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
         check_room(self.build, recipe, known.sizes if known else FEWEST, device)  # before hours of reading
         parts, train, valid = self.read(data, recipe, known, progress)
         check_room(self.build, recipe, parts.sizes, device)
-        torch.manual_seed(recipe.train.seed)
+        seed_generators(recipe.train.seed)
         model = self.build(recipe, parts.sizes)
         taken = self.take_over(start, model, recipe, parts.sizes) if start else None
         state = fresh_state(model.to(device), recipe, self.rates(recipe))

@@ -22,7 +22,7 @@ class Failure:
 
     step: int
     seed: int
-    """Of torch's generator before the step."""
+    """Of all random generators before the step."""
     loss: float
     grad_norm: float
     total: float

@@ -1,4 +1,4 @@
-"""Saves the states of a process's random generators as JSON values, and restores them."""
+"""Seeds a process's random generators, saves their states as JSON values, and restores them."""
 
 import base64
 import random
@@ -10,6 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clearhead.errors import ModelError
+
+
+def seed_generators(seed: int) -> None:
+    """Seeds the global generators of Python, NumPy and torch, on all devices; ``seed`` has at most 64 bits.
+
+    clearhead draws from torch's alone; the others are for users' own modules and losses.
+    """
+    random.seed(seed)
+    np.random.seed([seed & 0xFFFFFFFF, seed >> 32])  # NumPy's global generator takes words of 32 bits
+    torch.manual_seed(seed)
 
 
 def generator_states() -> dict[str, Any]:

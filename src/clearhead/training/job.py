@@ -69,6 +69,8 @@ class Progressed(Protocol):
     step: int
     seconds: float
     scores: dict[str, float]
+    evaluated_step: int
+    """Step of the last evaluation."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from clearhead.training.device import enough_memory
 from clearhead.training.distributed import Engine, LossModule, ranks
 from clearhead.training.events import Evaluated, Event, Finished, Reason, Skipped, Stepped
 from clearhead.training.failure import Divergence, Failure, save_failure
+from clearhead.training.generators import seed_generators
 from clearhead.training.precision import Precision
 from clearhead.training.saving import Saver
 from clearhead.training.state import TrainState
@@ -144,6 +145,7 @@ def _evaluated_and_saved(
     reason: Reason | None,
 ) -> Generator[Event, None, Reason | None]:
     """Evaluates, then saves; if the evaluation is interrupted, saves without scores, and resuming evaluates first."""
+    seed_generators(step_seed(train.seed, state.step, ranks().rank))  # the same in an evaluation that runs again
     evaluated = _evaluate(state, work, validation, should_stop)
     if evaluated is not None:
         yield evaluated
@@ -196,7 +198,7 @@ def _epoch(
     started = time.perf_counter()
     while group := list(islice(batches, train.grad_accum_steps)):
         step = state.step + 1
-        torch.manual_seed(step_seed(train.seed, step, engine.ranks.rank))
+        seed_generators(step_seed(train.seed, step, engine.ranks.rank))
         lr = state.optimizers.set_lr_factor(scheduled(step, train, optim))
         clip = optim.grad_clip_norm
         outcome = step_on(state, group, work, step, grad_clip_norm=clip, precision=precision, engine=engine)

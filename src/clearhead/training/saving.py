@@ -15,6 +15,20 @@ MOST_FAILURES = 3
 PARTS = ("recipe.toml", "labels.json", "tokenizer")
 
 
+def finish_writing(run: Path) -> None:
+    """Waits for a checkpoint of ``run`` that a thread of this process still writes.
+
+    A second Ctrl-C does not wait for it; where the process lives on, as a notebook does, the run may be resumed then.
+    """
+    for thread in threading.enumerate():
+        if thread.name == _thread_name(run):
+            thread.join()
+
+
+def _thread_name(run: Path) -> str:
+    return f"checkpoint of {run.resolve()}"
+
+
 @dataclass
 class _Write:
     """A checkpoint that is being written."""
@@ -81,7 +95,7 @@ class Saver:
         checkpoint = replace(state.snapshot(), files=self._files)
         write = _Write(state.step, self.run / "checkpoints" / f"step-{state.step:08d}")
         write.thread = threading.Thread(
-            target=self._write, args=(write, checkpoint), name="checkpoint", daemon=True
+            target=self._write, args=(write, checkpoint), name=_thread_name(self.run), daemon=True
         )  # a second signal ends the process without waiting
         self._running = write
         write.thread.start()

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from clearhead.meter.flops import FlopCount
 from clearhead.meter.live import Live
+from clearhead.meter.torch_names import private_in
 from clearhead.optim.build import OptimConfig, Optimizers, build_optimizers, slots_of
 from clearhead.training.arrangement import arrange, layers_of
 from clearhead.training.config import MachineConfig
 from clearhead.training.precision import Precision
+from clearhead.training.step import scale_
+
+PURPOSE = "a training step cannot be forecast"
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def simulate(
     with (
         warnings.catch_warnings(),
         _silent(logging.getLogger("torch._subclasses.fake_tensor")),
-        FakeTensorMode(allow_non_fake_inputs=True),
+        private_in("torch._subclasses.fake_tensor", "FakeTensorMode", PURPOSE)(allow_non_fake_inputs=True),
         FlopCount() as counter,
         Live({}) as live,  # the last one: it sees an operator whole that ``FlopCount`` takes apart
     ):
@@ -166,7 +169,7 @@ def _step(
         value.backward()
         del value
     flops = (counter.total - before) / batches
-    torch._foreach_mul_([parameter.grad for parameter in model.parameters() if parameter.grad is not None], 0.5)
+    scale_([parameter.grad for parameter in model.parameters() if parameter.grad is not None], 0.5)
     optimizers.step()
     return flops
 

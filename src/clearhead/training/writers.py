@@ -31,7 +31,7 @@ class Writer(Protocol):
     """Receives every event of a run; ``close`` is called once, also after an error."""
 
     def write(self, event: Event) -> None:
-        """Receives one event."""
+        """Receives one event; a KeyboardInterrupt from here ends the run after its step, with a checkpoint."""
 
     def close(self) -> None:
         """Flushes and closes files."""
@@ -44,15 +44,18 @@ class JsonLinesWriter:
         path: the file; a resumed run continues it.
         from_step: the step that the run resumes after. A line ``resumed`` says so: lines of later steps before it are
             of steps that are taken again.
+        evaluated: False if that step is going to be evaluated: a line of that evaluation is left by a process that was
+            killed before it saved the scores, and does not count either.
     """
 
-    def __init__(self, path: Path, *, from_step: int = 0) -> None:
+    def __init__(self, path: Path, *, from_step: int = 0, evaluated: bool = True) -> None:
         self._file = open_to_append(path)
         size = self._file.seek(0, os.SEEK_END)
         if size:
             self._file.seek(size - 1)
             ended = self._file.read(1) == b"\n"  # a crash can leave a part of a line
-            self._append({"event": RESUMED, "step": from_step}, begin="" if ended else "\n")
+            record = {"event": RESUMED, "step": from_step, **({} if evaluated else {"evaluated": False})}
+            self._append(record, begin="" if ended else "\n")
 
     def write(self, event: Event) -> None:
         """Appends the event, unless it is a checkpoint or the end; numbers that are not finite become text."""
@@ -70,14 +73,27 @@ class JsonLinesWriter:
 
 
 class TensorBoardWriter:
-    """Writes scalars under ``train/`` and ``valid/`` for TensorBoard; needs the ``tensorboard`` extra."""
+    """Writes scalars under ``train/`` and ``valid/`` for TensorBoard; needs the ``tensorboard`` extra.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: gets a file of events beside those of earlier processes.
+        from_step: the step that the run resumes after; TensorBoard hides what earlier files have of later steps.
+        evaluated: False if that step is going to be evaluated: earlier files count before it only.
+        metrics: ``metrics.jsonl`` of the run, which then gives the numbers of that step again.
+    """
+
+    def __init__(
+        self, folder: Path, *, from_step: int = 0, evaluated: bool = True, metrics: Path | None = None
+    ) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise UsageError("--tensorboard: needs the extra, pip install 'clearhead[tensorboard]'") from error
-        self._board: Any = SummaryWriter(str(folder))
+        shown = from_step if evaluated else from_step - 1
+        self._board: Any = SummaryWriter(str(folder), purge_step=shown + 1 if from_step else None)
+        for record in read_metrics(metrics) if metrics and metrics.exists() else []:
+            if record["event"] == "stepped" and shown < record["step"] <= from_step:
+                self.write(Stepped(**{name: value for name, value in record.items() if name != "event"}))
 
     def write(self, event: Event) -> None:
         """Adds the event's numbers."""
@@ -143,10 +159,16 @@ def read_history(path: Path) -> History:
             if record is None:
                 unreadable.append(number)
             elif record["event"] == RESUMED:
-                records = [earlier for earlier in records if earlier["step"] <= record["step"]]
+                records = [earlier for earlier in records if _stays(earlier, record)]
             else:
                 records.append(record)
     return History(records, unreadable)
+
+
+def _stays(record: dict[str, Any], resumed: dict[str, Any]) -> bool:
+    """Whether a record from before a run was resumed still counts: it is of no step or evaluation made again."""
+    again = record["event"] == "evaluated" and not resumed.get("evaluated", True)
+    return bool(record["step"] < resumed["step"] + (0 if again else 1))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What a machine offers for training: versions, devices, and which precision its hardware is good for."""
+"""Examines the machine: versions, devices, which number formats are fast, which kernels decode."""
 
 import importlib.metadata
 import importlib.util
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from clearhead.engine.choose import KINDS, fault_of
 from clearhead.meter.limits import gemm_rate
 from clearhead.runs.cache import cache_folder
 from clearhead.training.device import pick_device
@@ -18,7 +19,7 @@ EXTRAS = {"plots": "matplotlib", "tensorboard": "tensorboard", "interop": "trans
 
 
 def examine() -> dict[str, Any]:
-    """Looks at everything that decides how fast a run can be; takes about a second."""
+    """Returns all that decides how fast a run can be, by topic; takes about a second."""
     folder = cache_folder()
     existing = next(path for path in [folder, *folder.parents] if path.exists())
     return {
@@ -30,6 +31,7 @@ def examine() -> dict[str, Any]:
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "devices": _devices(),
         "precision": _precisions(),
+        "decoding": _engines(),
         "free disk": {
             "here": f"{shutil.disk_usage('.').free / 1e9:.1f} GB",
             "cache": f"{shutil.disk_usage(existing).free / 1e9:.1f} GB ({folder})",
@@ -49,19 +51,26 @@ def _devices() -> dict[str, str]:
 
 
 def _precisions() -> dict[str, str]:
-    """Measures a small matrix product in each type: some machines run half precision a hundred times slower."""
+    """Measures a small matrix product in each number format; on some machines half precision is 100 times slower."""
     device = pick_device("auto")
     rates = {kind: gemm_rate(kind, device) / 1e9 for kind in (torch.float32, torch.bfloat16, torch.float16)}
     base = rates[torch.float32]
-    words = {}
+    reports = {}
     for kind, rate in rates.items():
-        verdict = "" if kind == torch.float32 else (", worth trying" if rate > 1.2 * base else ", slower: do not use")
-        words[str(kind).removeprefix("torch.")] = f"{rate:,.0f} GFLOP/s on {device}{verdict}"
-    return words
+        advice = "" if kind == torch.float32 else (", worth trying" if rate > 1.2 * base else ", slower: do not use")
+        reports[str(kind).removeprefix("torch.")] = f"{rate:,.0f} GFLOP/s on {device}{advice}"
+    return reports
+
+
+def _engines() -> dict[str, str]:
+    """Tries the kernels that decode on a CPU, for each kind of weights; says why where PyTorch's own layers decode."""
+    faults = {weights: fault_of(linear, tolerance=tolerance) for weights, (linear, tolerance) in KINDS.items()}
+    without = {"float32": "by PyTorch's own layers, slower", "int8": "not possible"}
+    return {weights: f"{without[weights]}: {fault}" if fault else "fast kernels" for weights, fault in faults.items()}
 
 
 def product_rate(precision: str, device: torch.device) -> float:
-    """Returns products and sums a second of a matrix product of moderate size here, in ``precision``."""
+    """Returns the FLOP/s of a matrix product of moderate size on ``device``, in the number format ``precision``."""
     kinds = {"bfloat16": torch.bfloat16, "float16": torch.float16}
     return gemm_rate(kinds.get(precision, torch.float32), device, size=1024)
 

@@ -1,4 +1,4 @@
-"""What stands for a run where nothing is trained: how its model is built, and its loss on batches without content."""
+"""Examples for forecasts: how the model of a recipe is built, and its loss on a batch without content."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,33 +18,34 @@ from clearhead.tasks.family import LearnedFamily
 from clearhead.tasks.warm_start import start_of
 from clearhead.training.job import GradientJob, Recipe
 
-TWO_CLASSES = Labels(("no", "yes"), pairs=False)  # of a classifier whose text is not at hand
+TWO_CLASSES = Labels(("no", "yes"), pairs=False)  # of a classifier whose text has not been read
 
 
 @dataclass(frozen=True)
 class Example:
-    """A model and a batch without padding, of any number of rows."""
+    """How a model is built, and its loss on a batch of any number of rows, without padding."""
 
     build: Callable[[Any], nn.Module]
     """(recipe) -> its model; the recipe may have another depth."""
     loss: Callable[[nn.Module, int], Tensor]
     """(model, rows) -> the loss of a batch."""
     width: int
+    """Positions of a row."""
     model: nn.Module | None = None
     """The model in training, if there is one: with content."""
 
 
 def example_of(tree: Tree, source: str, vocab_size: int | None) -> tuple[Recipe, Example]:
-    """Returns the recipe and what stands for its model and its text: rows as wide as the recipe allows.
+    """Returns the recipe and an example of it, with rows as wide as the recipe allows.
 
     Args:
         tree: the recipe.
-        source: what to call it in errors.
-        vocab_size: pieces; None takes the most that the recipe allows.
+        source: what to call the recipe in errors.
+        vocab_size: pieces in the vocabulary; None takes the most that the recipe allows.
 
     Raises:
         UsageError: the recipe is wrong, or models of its task cannot be forecast.
-        ModelError: what the recipe starts from cannot be read.
+        ModelError: the model that training starts from cannot be read.
     """
     family = family_of_recipe(tree, source)
     recipe: Any = None
@@ -61,9 +62,9 @@ def example_of(tree: Tree, source: str, vocab_size: int | None) -> tuple[Recipe,
 
 
 def example_of_job(job: GradientJob[Any, Any]) -> Example | None:
-    """Returns what stands for a run whose text has been read: its own sizes, rows as wide as its widest.
+    """Returns an example of a run whose text has been read: with its sizes, and rows as wide as its widest.
 
-    None for a recurrent model: what its kernels keep for the backward pass is not known.
+    Returns None for a recurrent model, since the memory that its kernels keep for the backward pass is not known.
     """
     family = family_of(job.recipe.task)
     if _is_recurrent(job.recipe) or not isinstance(family, LearnedFamily):

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import torch
-
 from clearhead.checkpoint import Checkpoint, load_matching, model_tensors, save_checkpoint
 from clearhead.config import as_tree
 from clearhead.errors import UsageError
@@ -16,16 +14,19 @@ from clearhead.runs.recipes import save_recipe
 from clearhead.tasks.catalog import AnyLearnedFamily, family_of_run, read_model
 from clearhead.tasks.imported import Imported
 from clearhead.tasks.room import build_here
+from clearhead.training.generators import seed_generators
 
 
 def import_run(folder: Path, out: Path | None = None, *, src: str = "", tgt: str = "") -> tuple[Path, Imported]:
-    """Makes a run of a folder: recipe, tokenizer, one checkpoint at step 0, a model card.
+    """Creates a run from a folder: recipe, tokenizer, a checkpoint at step 0 and a model card.
+
+    Returns the run directory, and the model as it was read.
 
     Args:
         folder: in Hugging Face's layout.
-        out: the run directory; None is the next free ``runs/NAME-NNN``.
-        src: see ``read_model``.
-        tgt: see ``read_model``.
+        out: the run directory; None creates the next free ``runs/NAME-NNN``.
+        src: source language of a translator, see ``read_model``.
+        tgt: its target language.
 
     Raises:
         ModelError: see ``read_model``.
@@ -33,7 +34,7 @@ def import_run(folder: Path, out: Path | None = None, *, src: str = "", tgt: str
     """
     family, imported = read_model(folder, src=src, tgt=tgt)
     recipe = imported.recipe
-    torch.manual_seed(recipe.train.seed)  # of the heads that the folder lacks
+    seed_generators(recipe.train.seed)  # for the heads that the folder lacks
     model = build_here(family.build, recipe, imported.parts.sizes)
     load_matching(model, imported.tensors, str(folder))
     run = create_run(out) if out is not None else new_run(recipe.name)
@@ -60,8 +61,8 @@ def export_run(run: Path, out: Path, *, checkpoint: str = "best") -> Path:
 
     Args:
         run: its directory.
-        out: a folder that is not there yet, or empty.
-        checkpoint: best, latest, or a checkpoint's name.
+        out: a folder that does not exist yet or is empty.
+        checkpoint: best, latest, or the name of a checkpoint.
 
     Raises:
         ModelError: no Hugging Face class is such a model; the message names the key.

@@ -1,4 +1,4 @@
-"""Loads a trained run by its path."""
+"""Loads the model of a trained run, given the path of the run."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -61,20 +61,20 @@ def load(run: str | Path, *, task: None = None, checkpoint: str = "best", device
 def load(
     run: str | Path, *, task: PipelineTask | None = None, checkpoint: str = "best", device: Device = "auto"
 ) -> Any:
-    """Loads a trained run.
+    """Loads the model of a trained run.
 
-    What it returns depends on the task of its recipe: a ``Translator``, a ``LanguageModel`` or ``NgramLanguageModel``,
-    a ``MaskedModel``, or a ``Classifier``.
+    The type of the result depends on the task of the run: a ``Translator``, a ``LanguageModel`` or
+    ``NgramLanguageModel``, a ``MaskedModel``, or a ``Classifier``.
 
     Args:
         run: the run directory.
         task: what the run must be for, in the words of ``pipeline``. A type checker then knows what is returned.
-        checkpoint: best, latest, or the name of one; an n-gram model has none.
-        device: auto, cpu, cuda, cuda:1 or mps; an n-gram model needs none.
+        checkpoint: best, latest, or the name of a checkpoint; ignored for an n-gram model, which has none.
+        device: auto, cpu, cuda, cuda:1 or mps; ignored for an n-gram model.
 
     Raises:
         UsageError: an argument is wrong.
-        ModelError: not a run, no checkpoint yet, or a damaged one; or it is for another task.
+        ModelError: ``run`` is not a run, has no checkpoint yet, has a damaged one, or is for another task.
     """
     opened = SavedRun.open(Path(run), checkpoint=checkpoint)
     if task is not None:
@@ -85,11 +85,11 @@ def load(
 def load_language_model(
     run: str | Path, *, checkpoint: str = "best", device: Device = "auto", weights: "Weights" = "float32"
 ) -> "LanguageModel | NgramLanguageModel":
-    """Loads the run of a language model of any kind; arguments as in ``LanguageModel.load``.
+    """Loads a neural or an n-gram language model; arguments as in ``LanguageModel.load``.
 
     Raises:
         ModelError: see ``load``.
-        UsageError: ``weights`` of a kind that the model does not have.
+        UsageError: the model cannot have ``weights`` of this kind.
     """
     from clearhead.tasks.language_model.neural import LanguageModel
     from clearhead.tasks.language_model.ngram import NGRAM_WORDS, NgramLanguageModel

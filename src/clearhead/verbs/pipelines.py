@@ -1,4 +1,4 @@
-"""Loads a run by its path, and gives it the call shape of Hugging Face pipelines."""
+"""Functions that are called as Hugging Face pipelines are, made from a run."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -24,18 +24,20 @@ Text = str | Mapping[str, str]
 
 @runtime_checkable
 class Classify(Protocol):
-    """What a text-classification pipeline is: called by the words of Hugging Face's."""
+    """A text-classification pipeline, with the arguments of Hugging Face's."""
 
     def __call__(self, texts: Text | Iterable[Text], *, top_k: int | None = 1) -> Any:
         """Returns ``[{"label": ..., "score": ...}]``, one for each text; with ``top_k`` a list for each of several.
 
-        ``top_k`` is how many labels, None all of them. The label of a number is LABEL_0.
+        With ``top_k`` above 1, or None for all labels, the result is such a list of labels for one text, the most
+        probable first, and a list of such lists for several texts. A regression model gives its number the label
+        LABEL_0.
         """
 
 
 @runtime_checkable
 class Continue(Protocol):
-    """What a text-generation pipeline is: called by the words of Hugging Face's."""
+    """A text-generation pipeline, with the arguments of Hugging Face's."""
 
     def __call__(
         self,
@@ -48,17 +50,18 @@ class Continue(Protocol):
         top_k: int = 0,
         top_p: float = 1.0,
     ) -> Any:
-        """Returns ``[{"generated_text": ...}]`` for one text and a list of such for several; the prompt is in it."""
+        """Returns ``[{"generated_text": ...}]`` for one text, a list of such lists for several; with the prompts."""
 
 
 @runtime_checkable
 class Fill(Protocol):
-    """What a fill-mask pipeline is: called by the words of Hugging Face's."""
+    """A fill-mask pipeline, with the arguments of Hugging Face's."""
 
     def __call__(self, texts: str | Iterable[str], *, top_k: int = 5) -> Any:
         """Returns ``[{"score", "token", "token_str", "sequence"}]`` for a text with one mask.
 
-        For a text with several masks it is a list of such, mask by mask, and for several texts a list of what each has.
+        For a text with several masks the result is a list of such lists, one a mask; for several texts, it is the list
+        of their results.
         """
 
 
@@ -85,14 +88,14 @@ def pipeline(
     *,
     device: Device = "auto",
 ) -> Translate | Continue | Fill | Classify:
-    """Returns a function of one text or several.
+    """Returns a function that takes one text or several.
 
     ``translation`` gives ``[{"translation_text": ...}]``; for the others see ``Continue``, ``Fill`` and ``Classify``.
     In a list, a text that cannot be answered gives a dict with ``error``, and the others are answered; alone it raises.
 
     Raises:
         UsageError: an unknown task, or another argument that is wrong.
-        ModelError: see ``load``; or the run is for another task.
+        ModelError: see ``load``; or the run has another task.
     """
     match task:
         case "translation":
@@ -168,7 +171,7 @@ def _continue(model: TextModel) -> Continue:
 
 
 def _fill(model: MaskedModel) -> Fill:
-    def shaped(filled: Filled) -> Any:
+    def as_pipeline(filled: Filled) -> Any:
         masks = [
             [
                 {
@@ -187,7 +190,7 @@ def _fill(model: MaskedModel) -> Fill:
     def fill(texts: str | Iterable[str], *, top_k: int = 5) -> Any:
         lines, errors = _several(texts)
         results = model.fill(lines, top_k=top_k, on_error=errors.note)
-        filled = [[errors.of(at)] if errors.of(at) else shaped(result) for at, result in enumerate(results)]
+        filled = [[errors.of(at)] if errors.of(at) else as_pipeline(result) for at, result in enumerate(results)]
         return filled[0] if isinstance(texts, str) else filled
 
     return fill

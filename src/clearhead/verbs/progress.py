@@ -7,7 +7,7 @@ from typing import Any, assert_never
 
 import click
 
-from clearhead.drawing.screen import console
+from clearhead.drawing.screen import console, discard
 from clearhead.messages import localized
 from clearhead.training.events import (
     Counted,
@@ -105,7 +105,10 @@ class LogWriter:
 
 
 class ProgressWriter:
-    """Shows the events on stderr: on a terminal a bar, elsewhere plain lines."""
+    """Shows the events on stderr: on a terminal a bar, elsewhere plain lines.
+
+    Training goes on where stderr can no longer be written to, as after its terminal was closed.
+    """
 
     def __init__(self, max_steps: int, targets: str = "tokens", *, every_seconds: float = 10.0) -> None:
         self._bar: Any = _bar() if sys.stderr.isatty() else None
@@ -115,6 +118,12 @@ class ProgressWriter:
 
     def write(self, event: Event) -> None:
         """Shows one event."""
+        try:
+            self._show(event)
+        except OSError:
+            discard(sys.stderr)
+
+    def _show(self, event: Event) -> None:
         if isinstance(event, Stepped):
             if told := self._steps.take(event):
                 self._show_step(event.step, *told)
@@ -124,7 +133,10 @@ class ProgressWriter:
     def close(self) -> None:
         """Takes the bar away."""
         if self._bar is not None:
-            self._bar.stop()
+            try:
+                self._bar.stop()
+            except OSError:
+                discard(sys.stderr)
 
     def _show_step(self, step: int, numbers: str, left: str) -> None:
         if self._bar is None:

@@ -1,4 +1,4 @@
-"""One recipe, several runs: other seeds, other folds, without pretraining; mean and deviation of their scores."""
+"""Trains a recipe several times, with other seeds, on other folds or without pretraining, and compares scores."""
 
 import itertools
 import statistics
@@ -17,29 +17,29 @@ from clearhead.verbs.train import OpenedRun, TrainResult, open_run
 
 Scores = Mapping[str, float]
 TrainOne = Callable[[Path, list[str]], TrainResult]
-"""Trains one run: (its directory, what it changes of the recipe), or goes on with it where it is there already."""
+"""(run directory, overrides of the recipe): trains this run, or resumes it if the directory exists."""
 SCRATCH = "scratch-"
 
 
 @dataclass(frozen=True)
 class Repeats:
-    """Which runs there are besides the one of the recipe."""
+    """Which runs are trained instead of a single one."""
 
     seeds: int = 0
-    """Runs that differ by ``train.seed`` alone, from the recipe's on; 0 is one."""
+    """How many runs that differ in ``train.seed`` only, counted up from the recipe's; 0 is one run."""
     folds: int = 0
-    """Each part of the training lines is validated on in a run of its own; 0 takes the valid split."""
+    """Into how many parts the training lines are cut: each run is validated on another one; 0 uses the valid split."""
     compare_scratch: bool = False
-    """Each run is there twice: from the trained encoder, and with all weights drawn."""
+    """Train each run twice: from the pretrained encoder, and from random weights."""
 
     def __bool__(self) -> bool:
         return bool(self.seeds or self.folds or self.compare_scratch)
 
     def members(self, tree: Tree) -> dict[str, list[str]]:
-        """Returns for each run its directory's name and what it changes of the recipe.
+        """Returns the overrides of the recipe for each run, by the name of its directory.
 
         Raises:
-            UsageError: they are not for such a recipe, or a table in which they change a key is wrong.
+            UsageError: the recipe is wrong or not for a classifier, or has no pretrained encoder to compare with.
         """
         family, source = family_of_recipe(tree, "recipe"), f"recipe {tree.get('name', '')!r}"
         if not family.repeatable:
@@ -63,32 +63,32 @@ class Repeats:
 
 @dataclass(frozen=True)
 class Spread:
-    """A score over several runs."""
+    """Mean and deviation of a score over several runs."""
 
     mean: float
     deviation: float | None
-    """Standard deviation of a sample (n - 1); None of a single one."""
+    """Sample standard deviation (n - 1); None for a single run."""
 
     def text(self, sign: str = "") -> str:
-        """The two as text."""
+        """Returns mean and deviation as text; ``sign`` is a format flag such as ``+``."""
         return f"{self.mean:{sign}.4f}" + ("" if self.deviation is None else f" ± {self.deviation:.4f}")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What several runs came to."""
+    """The scores of several runs."""
 
     folder: Path
     runs: dict[str, dict[str, float]]
-    """By run, the scores of its best checkpoint."""
+    """Scores of the best checkpoint of each run, by the run's name."""
     scores: dict[str, Spread]
     scratch: dict[str, Spread]
-    """The same of the runs without pretraining."""
+    """The same for the runs without pretraining."""
     gain: dict[str, Spread]
-    """What pretraining adds, run by run."""
+    """The score of each run less that of its twin without pretraining."""
 
     def lines(self) -> list[str]:
-        """The same as text."""
+        """Returns the summary as lines of text."""
         count = len(self.runs) // (2 if self.scratch else 1)
         lines = [f"{name}: {_text(scores)}" for name, scores in self.runs.items()]
         lines += [f"{count} runs: {_text(self.scores)}"]
@@ -108,16 +108,16 @@ def train_several(
     follow: Callable[[OpenedRun, bool], TrainResult],
     progress: Progress = silent,
 ) -> "Summary | TrainResult":
-    """Trains the runs that ``repeats`` asks for.
+    """Trains the runs that ``repeats`` describes.
 
     Args:
         recipe: a preset's name or a TOML file.
         data: the text.
-        out: folder of the runs; None is the next free ``runs/NAME-NNN``.
+        out: folder that holds the runs; None creates the next free ``runs/NAME-NNN``.
         overrides: ``key=value`` strings over the recipe.
-        repeats: which runs there are.
-        resume: go on with the runs in ``out``.
-        follow: trains one that is open; is told whether it is the first one.
+        repeats: which runs.
+        resume: resume the runs in ``out``.
+        follow: (open run, whether it is the first one): trains it.
         progress: called with how much of the text is encoded.
 
     Raises:
@@ -136,10 +136,10 @@ def train_several(
 
 
 def open_folder(name: str, out: Path | None, *, resume: bool) -> Path:
-    """Returns the directory that holds the runs.
+    """Returns the directory that will hold the runs, and creates it if necessary.
 
     Raises:
-        UsageError: it is taken, or is itself a run.
+        UsageError: it has other files in it, or is itself a run.
     """
     if out is None:
         if resume:
@@ -155,10 +155,10 @@ def open_folder(name: str, out: Path | None, *, resume: bool) -> Path:
 def repeat(folder: Path, members: Mapping[str, Sequence[str]], train_one: TrainOne) -> Summary | TrainResult:
     """Trains every run in a directory of its own and writes ``summary.json``.
 
-    A run that is complete takes no step again, so that calling this once more goes on where it was interrupted.
+    A run that is complete takes no further step, so that after an interruption the same call resumes.
 
     Returns:
-        The summary; or what interrupted it.
+        The summary; or, if a run was interrupted, the result of that run.
     """
     scores_by_run: dict[str, dict[str, float]] = {}
     for name, changes in members.items():
@@ -172,10 +172,10 @@ def repeat(folder: Path, members: Mapping[str, Sequence[str]], train_one: TrainO
 
 
 def best_scores(run: Path) -> dict[str, float]:
-    """Returns the scores of the evaluation that chose the best checkpoint.
+    """Returns the scores of the best checkpoint, from ``metrics.jsonl``.
 
     Raises:
-        ModelError: the run's metrics have none.
+        ModelError: it has none.
     """
     records = read_metrics(run / "metrics.jsonl")
     chosen = [record["scores"] for record in records if record["event"] == "evaluated" and record["best"]]

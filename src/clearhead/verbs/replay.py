@@ -17,25 +17,26 @@ from clearhead.tasks.family import LearnedFamily
 from clearhead.tasks.room import build_here
 from clearhead.training.config import TrainConfig
 from clearhead.training.failure import Failure, load_failure
+from clearhead.training.generators import seed_generators
 from clearhead.training.precision import Precision
 
 
 @dataclass
 class Finding:
-    """What a replayed step showed, in the order in which it was computed."""
+    """The result of a replayed step."""
 
     step: int
     where: str
-    """Which lines the batches are of."""
+    """Which lines of the text the batches come from."""
     recorded: tuple[float, float]
-    """Loss and gradient norm of the run."""
+    """Loss and gradient norm of the step when the run took it."""
     losses: list[float] = field(default_factory=list)
-    """Of each batch, its share of the step's."""
+    """What each batch adds to the loss of the step."""
     first: str = ""
-    """Where the first value that is not finite arose; empty where all are finite now."""
+    """Where the first value arose that is not finite; empty if all are finite now."""
 
     def lines(self) -> list[str]:
-        """The same as text."""
+        """Returns the result as lines of text."""
         loss, norm = self.recorded
         lines = [f"step {self.step}: loss {loss}, gradient norm {norm} in the run; {self.where or 'lines not known'}"]
         lines += [f"batch {number}: loss {value}" for number, value in enumerate(self.losses, 1)]
@@ -43,10 +44,10 @@ class Finding:
 
 
 def replay(run: Path) -> Finding:
-    """Takes the failed step of a run again on the CPU, with its weights, its batches and its random numbers.
+    """Computes the failed step of a run again, on the CPU, with the same weights, batches and random numbers.
 
     Raises:
-        ModelError: the run has no such step, or it is damaged.
+        ModelError: the run has no failed step, or the files of the step are damaged.
     """
     opened = SavedRun.open(run)
     family = family_of_run(opened)
@@ -61,7 +62,7 @@ def replay(run: Path) -> Finding:
     if bad:
         finding.first = f"weights before the step: {', '.join(bad[:5])}"
         return finding
-    # weights of classes, which the loss leaves out, scale the loss of a line and make nothing finite that is not
+    # this loss leaves out the weights of classes: they scale the loss of a line, and change nothing that is not finite
     _take(model.train(), failure, lambda batch: family.loss(model, batch, recipe, sizes)[0], recipe.train, finding)
     return finding
 
@@ -70,7 +71,7 @@ def _take(
     model: nn.Module, failure: Failure, loss_of: Callable[[Any], Tensor], train: TrainConfig, finding: Finding
 ) -> None:
     precision = Precision(train.precision)
-    torch.manual_seed(failure.seed)
+    seed_generators(failure.seed)
     with _watched(model, finding):
         for batch in failure.batches:
             with precision.autocast():
@@ -78,7 +79,7 @@ def _take(
             finding.losses.append(float(loss.detach()))
             if not finding.first and _bad(loss.detach()):
                 finding.first = "the loss, of outputs that are finite"
-            # a gradient in float16 may be beyond its range before it is scaled down: as the run had it
+            # scaled as in the run: in float16 a gradient may leave the range before it is scaled down
             precision.scaler.scale(loss).backward()
     broken = [name for name, weight in model.named_parameters() if weight.grad is not None and _bad(weight.grad)]
     if broken and not finding.first:
@@ -87,26 +88,26 @@ def _take(
 
 @contextmanager
 def _watched(model: nn.Module, finding: Finding) -> Iterator[None]:
-    """Looks at what each module gives on the way there, and at the gradient of it on the way back."""
+    """Checks the output of each module in the forward pass, and its gradient in the backward pass."""
     names = {module: name or type(model).__name__ for name, module in model.named_modules()}
 
-    def note(text: str) -> None:
+    def keep_first(text: str) -> None:
         finding.first = finding.first or text
 
-    def back(name: str, gradient: Tensor) -> None:
+    def check_gradient(name: str, gradient: Tensor) -> None:
         if _bad(gradient):
-            note(f"on the way back, the gradient of what {name} gives: {_described(gradient)}")
+            keep_first(f"on the way back, the gradient of what {name} gives: {_described(gradient)}")
 
-    def there(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+    def check_output(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         if not isinstance(out, Tensor):
             return
         if _bad(out):
             largest = max((float(value.detach().abs().max()) for value in args if _is_real(value)), default=0.0)
-            note(f"{names[module]} ({type(module).__name__}): {_described(out)}, of inputs up to {largest:.3g}")
+            keep_first(f"{names[module]} ({type(module).__name__}): {_described(out)}, of inputs up to {largest:.3g}")
         if out.requires_grad:
-            out.register_hook(lambda gradient, name=names[module]: back(name, gradient))
+            out.register_hook(lambda gradient, name=names[module]: check_gradient(name, gradient))
 
-    hooks = [module.register_forward_hook(there) for module in names]
+    hooks = [module.register_forward_hook(check_output) for module in names]
     try:
         yield
     finally:

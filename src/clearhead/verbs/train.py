@@ -1,4 +1,4 @@
-"""From a recipe to a run directory: what ``clearhead train`` and ``clearhead.train`` do."""
+"""Trains a recipe into a run directory, new or resumed, for ``clearhead train`` and ``clearhead.train``."""
 
 import contextlib
 import itertools
@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 from clearhead.arguments import checked
 from clearhead.brief import Brief
@@ -27,8 +26,11 @@ from clearhead.training.device import keep_freed_memory
 from clearhead.training.distributed import Ranks, joined, ranks
 from clearhead.training.events import Event, Finished, Noted
 from clearhead.training.job import GradientJob, Job
+from clearhead.training.saving import finish_writing
 from clearhead.training.writers import JsonLinesWriter, Writer, draw_curves, history_notes
 from clearhead.verbs.progress import LOG, LogWriter, ProgressWriter
+from clearhead.verbs.resumed import rate_note, with_paths_of
+from clearhead.verbs.signals import stop_on_signals
 
 RESUMABLE = (
     *(f"train.{name}" for name in ("max_steps", "max_minutes", "evaluate_every", "checkpoint_every", "keep_last")),
@@ -46,36 +48,38 @@ class TrainResult(Brief):
     reason: str
     scores: dict[str, float]
     signal: int | None = None
-    """The signal that interrupted it, if one did."""
+    """Number of the signal that interrupted it; None if none did."""
     notes: tuple[str, ...] = ()
-    """What differs from the run before it went on."""
+    """Lines on what differs from the run before it was resumed."""
     memory: dict[str, int] = field(default_factory=dict)
-    """What ``clearhead train`` forecast, in bytes by what they are for."""
+    """The forecast of ``clearhead train``: bytes by what they are needed for."""
 
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """A run about to train, which no other process can write to."""
+    """A run that is ready to train and locked against other processes."""
 
     job: Job
     path: Path
     notes: tuple[str, ...] = ()
-    """What a person should know: keys that differ, another number of threads, a lock that was left behind."""
+    """Lines for the user: keys that differ, another number of threads, a lock that was left behind."""
 
 
 @dataclass
 class _Prepared:
-    """A job with the run that it is for, before any checkpoint is taken over."""
+    """A job and its run, before the checkpoint is loaded."""
 
     job: Job
     path: Path
     notes: list[str]
     checkpoint: Path | None = None
-    """To go on from; it has been verified."""
+    """The verified checkpoint to resume from; None starts at step 0."""
+    before: Tree | None = None
+    """The recipe that the run had until now."""
 
 
 def prepare_new(tree: Tree, folder: Path, *, progress: Progress = silent, source: str) -> Job:
-    """Everything before the first step of a new run; writes no run directory."""
+    """Reads the text and builds the model of a new run; writes no run directory."""
     keep_freed_memory()
     return prepare_job(tree, source, folder, progress=progress)
 
@@ -83,18 +87,18 @@ def prepare_new(tree: Tree, folder: Path, *, progress: Progress = silent, source
 def prepare_resumed(
     run: Path, tree: Tree, folder: Path, *, progress: Progress, checkpoint: str = "latest", allow: Sequence[str] = ()
 ) -> tuple[Job, list[str], Path | None]:
-    """Everything before the next step of a run that exists, but for taking over its checkpoint.
+    """Reads the text and builds the model of a run that is resumed; does not load its checkpoint yet.
 
     Args:
-        run: its directory.
-        tree: the recipe, or what is to differ from the run's.
+        run: the run directory.
+        tree: the recipe, or the part of it that differs from the run's.
         folder: the text.
         progress: see ``Job``.
         checkpoint: latest, best or a name.
         allow: keys that may differ besides ``RESUMABLE``; ``data`` allows other text.
 
     Returns:
-        The job, what differs, and the checkpoint to go on from, which is whole.
+        The job, lines on what differs, and the verified checkpoint to resume from.
 
     Raises:
         UsageError: the recipe differs from the run's in a key that a resumed run cannot change.
@@ -103,7 +107,7 @@ def prepare_resumed(
     """
     source = f"recipe of run {str(run)!r}"
     kept = resolve(load_recipe(run), source)
-    wanted = resolve(merge(kept, tree), source)
+    wanted = with_paths_of(kept, resolve(merge(kept, tree), source))
     differing = differences(kept, wanted)
     if refused := [key for key in differing if key not in (*RESUMABLE, *allow)]:
         allowed = ", ".join(RESUMABLE)
@@ -116,7 +120,7 @@ def prepare_resumed(
     if path is not None:
         verify_checkpoint(path)
     keep_freed_memory()
-    # tokenizers from the checkpoint, whose checksums fit; those of the first format are in the run alone
+    # the tokenizers of the checkpoint, which has been verified; checkpoints of the first format have none
     place = path if path is not None and (path / "tokenizer").is_dir() else run
     job = prepare_job(wanted, source, folder, run=place, progress=progress)
     if "data" not in allow:
@@ -125,16 +129,16 @@ def prepare_resumed(
 
 
 def check_same_text(job: Job, run: Path, folder: Path) -> None:
-    """Checks that the text is that of the run: another one has other batches, and the position in them means nothing.
+    """Checks that the text is the one that the run was trained on, else the position in its batches means nothing.
 
     Raises:
-        DataError: it is not.
+        DataError: it is another text.
     """
     try:
         before = json.loads((run / "data-report.json").read_bytes())
         digests = {split: report.get("digest") for split, report in before.items()}
     except (OSError, ValueError, AttributeError):
-        return  # an old run, or one whose report somebody has changed
+        return  # a run of an earlier version, or a report that somebody has edited
     for split, report in job.reports().items():
         now = report.as_dict().get("digest")
         if digests.get(split) and now and digests[split] != now:
@@ -145,15 +149,18 @@ def check_same_text(job: Job, run: Path, folder: Path) -> None:
 
 
 def train_run(job: Job, run: Path, writers: Iterable[Writer] = (), notes: Sequence[str] = ()) -> TrainResult:
-    """Trains what was prepared into the directory ``run``; SIGINT and SIGTERM end it after the step, with a checkpoint.
+    """Trains what was prepared into the directory ``run``; a signal ends it after the step, with a checkpoint.
+
+    The signals are SIGINT, SIGTERM and SIGHUP, see ``stop_on_signals``. A writer that raises KeyboardInterrupt ends
+    the run in the same way, in any thread.
 
     Args:
         job: from ``prepare_new`` or ``prepare_resumed``.
         run: gets recipe, tokenizers, checkpoints, metrics, curves and a model card.
-        writers: take every event; they are closed at the end.
-        notes: are told to the writers first.
+        writers: receive every event; they are closed at the end.
+        notes: lines that the writers receive first.
     """
-    first = ranks().rank == 0  # which alone writes
+    first = ranks().rank == 0  # only this process writes files
     if first:
         job.save(run)
     try:
@@ -161,9 +168,9 @@ def train_run(job: Job, run: Path, writers: Iterable[Writer] = (), notes: Sequen
     except OSError as error:
         raise DataError(f"metrics of the run cannot be read: {error.strerror}") from error
     told = [Noted(job.progress.step, line) for line in notes]
-    with _stop_on_signals() as caught:
+    with stop_on_signals() as caught:
         events = itertools.chain(told, job.fit(run, lambda: bool(caught)))
-        reason = _consume(events, run / "metrics.jsonl" if first else None, list(writers), job.progress.step)
+        reason = _consume(events, job, run / "metrics.jsonl" if first else None, list(writers), caught)
     if first:
         try:
             draw_curves(run / "metrics.jsonl", run / "loss.png")
@@ -173,21 +180,36 @@ def train_run(job: Job, run: Path, writers: Iterable[Writer] = (), notes: Sequen
     return TrainResult(run, job.progress.step, reason, job.progress.scores, caught[0] if caught else None, tuple(notes))
 
 
-def _consume(events: Iterator[Event], metrics: Path | None, writers: list[Writer], step: int) -> str:
+def _consume(events: Iterator[Event], job: Job, metrics: Path | None, writers: list[Writer], caught: list[int]) -> str:
     """Gives every event to every writer; returns why the loop ended."""
-    reason = ""
+    reason, step, evaluated = "", job.progress.step, job.progress.evaluated_step
     try:
-        writers = [JsonLinesWriter(metrics, from_step=step), *writers] if metrics else writers
+        writers = (
+            [JsonLinesWriter(metrics, from_step=step, evaluated=evaluated == step), *writers] if metrics else writers
+        )
         for event in events:
             reason = event.reason if isinstance(event, Finished) else reason
-            for writer in writers:
-                writer.write(event)
+            _give(event, writers, caught)
     except OSError as error:
         raise DataError(f"metrics of the run cannot be written: {error.strerror}") from error
     finally:
         for writer in writers:
             writer.close()
     return reason
+
+
+def _give(event: Event, writers: list[Writer], caught: list[int]) -> None:
+    """Gives an event to every writer.
+
+    A KeyboardInterrupt of a writer is added to the ``caught`` signals; after another signal it ends the run at once.
+    """
+    for writer in writers:
+        try:
+            writer.write(event)
+        except KeyboardInterrupt:
+            if caught:
+                raise
+            caught.append(signal.SIGINT)
 
 
 @contextmanager
@@ -202,18 +224,18 @@ def open_run(
     allow: Sequence[str] = (),
     progress: Progress = silent,
 ) -> Iterator[OpenedRun]:
-    """Prepares a new run, or the one in ``out`` to go on, and makes its directory once nothing can fail any more.
+    """Prepares a new run, or the one in ``out`` to be resumed; creates the directory when all else has succeeded.
 
-    The run is this process's own until the ``with`` block ends.
+    The run stays locked until the ``with`` block ends.
 
     Args:
         recipe: a preset's name or a TOML file.
         folder: the text.
         out: run directory; None is the next free ``runs/NAME-NNN``.
         overrides: ``key=value`` strings over the recipe.
-        resume: go on with the run in ``out``, or start it if it has no checkpoint yet.
-        checkpoint: what to go on from: latest, best or a name.
-        allow: keys of the recipe that may differ when a run goes on, and ``data`` for the text.
+        resume: resume the run in ``out``, or start it if it has no checkpoint yet.
+        checkpoint: where to resume from: latest, best or a name.
+        allow: keys of the recipe that may differ when a run is resumed, and ``data`` for the text.
         progress: called with how much of the text is encoded.
 
     Raises:
@@ -231,7 +253,7 @@ def open_run(
 
         def prepare() -> _Prepared:
             if out is not None and exists:
-                return _go_on(out, tree, folder, held, progress=progress, options=(source, checkpoint, allow))
+                return _resume(out, tree, folder, held, progress=progress, options=(source, checkpoint, allow))
             return _start(out, tree, folder, held, progress=progress, source=source)
 
         prepared = _prepare_once(prepare, processes, source, folder)
@@ -240,13 +262,15 @@ def open_run(
             job.arrange()
             if prepared.checkpoint:
                 notes = [*notes, *job.state.restore(prepared.checkpoint, verify=False)]
+            if prepared.before is not None:
+                notes = [*notes, *filter(None, [rate_note(job, prepared.before, new_text="data" in allow)])]
         elif processes.world > 1:
             raise UsageError("torchrun: what is learned in one pass over the text is learned by one process")
         yield OpenedRun(job, prepared.path, tuple(notes))
 
 
 def _prepare_once(prepare: Callable[[], _Prepared], processes: Ranks, source: str, folder: Path) -> _Prepared:
-    """Lets the first process read and encode the text; the others then open what it has encoded."""
+    """Lets the first process read and encode the text; then the others load the encoded text."""
     if processes.world == 1:
         return prepare()
     first: _Prepared | None = None
@@ -264,12 +288,12 @@ def _prepare_once(prepare: Callable[[], _Prepared], processes: Ranks, source: st
 
 
 def _patience(tree: Tree) -> float:
-    """How long processes wait for one another; a wrong value is refused where the recipe is read."""
+    """Returns the seconds that processes wait for one another; the recipe is checked later."""
     value = table(tree, "train").get("rank_timeout", MachineConfig.rank_timeout)
     return float(value) if isinstance(value, int | float) and value > 0 else MachineConfig.rank_timeout
 
 
-def _go_on(
+def _resume(
     out: Path,
     tree: Tree,
     folder: Path,
@@ -280,12 +304,14 @@ def _go_on(
 ) -> _Prepared:
     source, checkpoint, allow = options
     notes = held.enter_context(locked(out))
+    finish_writing(out)
     tidy(out)
     if find_checkpoint(out, checkpoint) is None:
-        # it ended before its first checkpoint: there is nothing to lose
+        # it ended before its first checkpoint, so that starting anew loses nothing
         return _Prepared(prepare_new(tree, folder, progress=progress, source=source), out, notes)
-    job, more, path = prepare_resumed(out, tree, folder, progress=progress, checkpoint=checkpoint, allow=allow)
-    return _Prepared(job, out, [*notes, *more], path)
+    before = resolve(load_recipe(out), source)
+    job, differing, path = prepare_resumed(out, tree, folder, progress=progress, checkpoint=checkpoint, allow=allow)
+    return _Prepared(job, out, [*notes, *differing], path, before)
 
 
 def _start(
@@ -315,12 +341,19 @@ def train(
     What happens is logged under the name ``clearhead``, from the report on the text to every evaluation; nothing is
     printed unless ``progress`` asks for it.
 
+    Once training has begun, Ctrl-C (in a notebook: interrupting the kernel), SIGTERM and SIGHUP end it after the step,
+    with a checkpoint: the result's ``reason`` is then "interrupted", and ``resume`` goes on. A second Ctrl-C raises
+    KeyboardInterrupt at once, and leaves the checkpoint before. Python lets only the main thread handle signals: in
+    another thread a writer may end the run, by raising KeyboardInterrupt in its ``write``.
+
+    Every step seeds the global random generators of Python, NumPy and torch, so that runs of one recipe are the same.
+
     Args:
         recipe: a preset's name or a TOML file.
         data: folder with the text files of the recipe.
         out: run directory; None is the next free ``runs/NAME-NNN``.
-        resume: go on with the run in ``out``, or start it if it has no checkpoint yet.
-        allow_changes: keys of the recipe that may differ when a run goes on, and ``data`` for the text.
+        resume: resume the run in ``out``, or start it if it has no checkpoint yet.
+        allow_changes: keys of the recipe that may differ when a run is resumed, and ``data`` for the text.
         overrides: ``key=value`` strings over the recipe, such as ``src=zh``; or one such string.
         writers: consumers of the training events.
         progress: whether to show steps, scores and the time left on stderr: in a terminal as a bar, elsewhere as lines.
@@ -345,26 +378,3 @@ def _log_report(job: Job, run: Path) -> None:
         LOG.info("%s", line)
     for line in map(localized, job.warnings()):
         LOG.warning("%s", line)
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[list[int]]:
-    """Collects the first SIGINT or SIGTERM; a second one acts as usual."""
-    caught: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-        signal.signal(number, before[signal.Signals(number)])
-
-    try:
-        for number in before:
-            signal.signal(number, note)
-    except ValueError:
-        pass  # not the main thread: signals are somebody else's
-    try:
-        yield caught
-    finally:
-        if signal.getsignal(signal.SIGINT) is note or signal.getsignal(signal.SIGTERM) is note:
-            for number, handler in before.items():
-                signal.signal(number, handler)

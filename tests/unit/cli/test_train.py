@@ -6,8 +6,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,9 @@ from tests.toy import (
     RECIPE,
     Said,
     assert_one_line,
+    await_steps,
     clearhead,
+    endless,
     environment,
     write_recipe,
     write_split,
@@ -122,24 +122,29 @@ def test_what_exists_is_never_overwritten(
     assert_one_line(start(capsys, recipe, toy_data, "--resume"), 2, "name the run with --out")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code", "workers"), [(signal.SIGINT, 130, 0), (signal.SIGTERM, 143, 2)])
 def test_a_signal_saves_and_says_how_to_go_on(
     number: signal.Signals,
     code: int,
+    workers: int,
     toy_data: Path,
     recipe: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    endless = ["--set", "train.max_steps=100000", "--set", "train.checkpoint_every=0"]
-    command = [sys.executable, "-m", "clearhead", "train", str(recipe), "--data", str(toy_data), *endless]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path, env=environment())
+    """The whole process group gets it, data workers too."""
+    process = subprocess.Popen(
+        endless(recipe, toy_data, workers),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environment(),
+        start_new_session=True,
+    )
     metrics = tmp_path / "runs" / "toy-001" / "metrics.jsonl"
-    deadline = time.monotonic() + HANGS
-    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(number)
+    await_steps(metrics)
+    os.killpg(process.pid, number)
     out, err = (stream.decode() for stream in process.communicate(timeout=HANGS))
     assert process.returncode == code, err
     assert "Traceback" not in err

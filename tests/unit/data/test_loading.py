@@ -1,6 +1,12 @@
 """Batches in order, from any one on, by any number of processes."""
 
+import multiprocessing
+import os
+import signal
+import subprocess
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +14,8 @@ import torch
 from torch.utils.data import Dataset
 
 from clearhead.data.batching import BatchPlan, plan_batches
-from clearhead.data.loading import load
+from clearhead.data.loading import STOPPING, load
+from tests.limits import HANGS
 
 
 class Numbers(Dataset[int]):
@@ -57,3 +64,60 @@ def test_the_parts_of_all_ranks_are_the_batches_each_row_once(world: int) -> Non
         assert sorted(row for part in parts if part.target_count for row in part.rows) == sorted(rows)
         assert sum(part.target_count for part in parts) == len(rows)
         assert all(part.rows for part in parts), "who has no row computes one that counts nothing"
+
+
+class Workers(Dataset[int]):
+    """Each item is the process that made it."""
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, index: int) -> int:
+        return os.getpid()
+
+
+def test_workers_leave_signals_to_their_parent() -> None:
+    """A terminal, a scheduler and torchrun send them to the whole process group; each worker gets all three here."""
+    batches = load(Workers(), workers=2)
+    workers = {next(batches) for _ in range(4)}
+    for number in STOPPING:  # from another process: their parent may end them
+        subprocess.run(["kill", f"-{number.value}", *map(str, workers)], check=True)
+    assert {*batches} == workers
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & STOPPING, "the parent itself gets signals again"
+
+
+def test_workers_end_when_their_parent_says_so() -> None:
+    """Else Python, which ends such processes at exit, would wait for them for ever."""
+    others = multiprocessing.active_children()
+    batches = load(Workers(), workers=2)
+    next(batches)
+    workers = [process for process in multiprocessing.active_children() if process not in others]
+    for worker in workers:
+        worker.terminate()
+        worker.join(HANGS)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+
+
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    """Also where it was killed, and has told them nothing."""
+    noted = tmp_path / "workers"
+    child = os.fork()
+    if not child:
+        batches = load(Workers(), workers=2)
+        noted.write_text(" ".join({str(next(batches)) for _ in range(4)}))
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    workers = noted.read_text().split()
+    assert len(workers) == 2
+    until = time.monotonic() + HANGS
+    while any(map(is_running, workers)) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not any(map(is_running, workers))
+
+
+def is_running(process: str) -> bool:
+    """Whether a process has not ended; one that nobody has waited for yet counts as ended."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False

@@ -90,3 +90,15 @@ def test_a_lock_that_is_a_link_is_refused_and_what_it_points_to_stays(tmp_path: 
     with pytest.raises(DataError, match=r"lock' is a link or a device, and a run writes to files"), locked(tmp_path):
         pass
     assert kept.read_text() == "mine"
+
+
+def test_threads_of_a_process_are_kept_apart_too(tmp_path: Path) -> None:
+    """The lock of the system is that of the process, and closing its file anywhere in the process would release it."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    with locked(tmp_path / "run"):
+        for name in ("run", "link"):
+            with pytest.raises(UsageError, match="in use by another thread of this"), locked(tmp_path / name):
+                pass
+    with locked(tmp_path / "link") as told:
+        assert told == []

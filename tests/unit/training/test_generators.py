@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from clearhead.errors import ModelError
-from clearhead.training.generators import generator_states, restore_generators
+from clearhead.training.generators import generator_states, restore_generators, seed_generators
 
 
 def draws() -> list[object]:
@@ -33,6 +33,16 @@ def test_what_is_drawn_next_is_the_same_after_a_way_through_json() -> None:
     random.seed(1)
     restore_generators(json.loads(kept))
     assert generator_states() == json.loads(kept)
+
+
+def test_a_seed_decides_on_all_of_them() -> None:
+    seen = []
+    for seed in (0, 1, 2**40 + 7, 2**64 - 1, 1):
+        seed_generators(seed)
+        seen.append(draws())
+    assert seen[1] == seen[4]
+    for number in range(6):
+        assert len({repr(drawn[number]) for drawn in seen}) == 4
 
 
 @pytest.mark.parametrize("broken", [{}, {"python": [3, "!", None]}, {"python": [3, "AAAA", None]}])

@@ -14,7 +14,7 @@ from clearhead.optim.build import OptimConfig, build_optimizers
 from clearhead.runs.pointers import find_checkpoint
 from clearhead.training import saving
 from clearhead.training.events import NotSaved, Saved
-from clearhead.training.saving import MOST_FAILURES, Saver
+from clearhead.training.saving import MOST_FAILURES, Saver, finish_writing
 from clearhead.training.state import TrainState
 from tests.limits import HANGS
 from tests.small import small
@@ -48,6 +48,20 @@ def test_training_goes_on_while_a_copy_is_written(tmp_path: Path, monkeypatch: p
     assert saver.poll() == saver.wait() == []
     found = load_checkpoint(tmp_path / "checkpoints" / "step-00000001").tensors["model"]
     assert all(torch.equal(found[name], before[name]) for name in found)
+
+
+def test_a_run_that_is_resumed_waits_for_the_checkpoint_of_the_run_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a notebook a second Ctrl-C leaves the thread that writes it, and the next run would tidy its files away."""
+    gate, real = threading.Event(), saving.save_checkpoint
+    monkeypatch.setattr(saving, "save_checkpoint", lambda *given: (gate.wait(HANGS), real(*given)))
+    Saver(tmp_path, 3).save(state(1))
+    finish_writing(tmp_path / "another")
+    threading.Timer(0.05, gate.set).start()
+    finish_writing(tmp_path / "another" / "..")
+    assert names(tmp_path) == [1]
+    assert find_checkpoint(tmp_path, "latest") is not None
 
 
 def test_recipe_and_tokenizer_are_in_every_checkpoint(tmp_path: Path) -> None:

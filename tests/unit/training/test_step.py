@@ -15,7 +15,7 @@ from clearhead.nn.layer import BlockConfig
 from clearhead.nn.norm import NormName
 from clearhead.optim.build import OptimConfig, build_optimizers
 from clearhead.training.precision import Precision
-from clearhead.training.step import LossFunction, train_step
+from clearhead.training.step import LossFunction, scale_, train_step
 from tests.small import random_rows, small
 
 SRC, TGT = random_rows([4, 9, 2, 6, 1, 7, 3], seed=1), random_rows([8, 2, 5, 1, 9, 3, 6], seed=2)
@@ -138,3 +138,15 @@ def test_float16_finds_its_scale_and_then_learns_as_float32_does() -> None:
     assert losses == pytest.approx(expected, rel=5e-3)
     assert losses[-1] < losses[0]
     assert {parameter.dtype for parameter in half.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_by_one_gives_the_same_bits(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients that are scaled down, with and without PyTorch's call for many tensors at once, which is private."""
+    tensors = [torch.randn(shape, dtype=dtype) for shape in ((7,), (5, 3), (), (130,))]
+    results = [[tensor.clone() for tensor in tensors] for _ in range(2)]
+    scale_(results[0], 0.3)
+    monkeypatch.delattr(torch, "_foreach_mul_")
+    scale_(results[1], 0.3)
+    assert all(map(torch.equal, *results))
+    assert not torch.equal(results[0][0], tensors[0])

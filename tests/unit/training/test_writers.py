@@ -119,6 +119,18 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     assert kept.read_text() == "mine"
 
 
+def test_an_evaluation_whose_scores_were_not_saved_is_a_line_once(tmp_path: Path) -> None:
+    """The process was killed between the evaluation, which an interruption had put off, and the checkpoint with it."""
+    path, evaluated = tmp_path / "metrics.jsonl", Evaluated(2, {"loss": 2.0}, best=True, seconds=0.1)
+    write(path, [stepped(1), Evaluated(1, {"loss": 3.0}, best=True, seconds=0.1), stepped(2), evaluated])
+    for known in (True, False):
+        with closing(JsonLinesWriter(path, from_step=2, evaluated=known)) as writer:
+            if not known:
+                writer.write(evaluated)
+        lines = [(record["event"], record["step"]) for record in read_metrics(path)]
+        assert lines == [("stepped", 1), ("evaluated", 1), ("stepped", 2), ("evaluated", 2)]
+
+
 def test_once_a_checkpoint_is_there_so_are_the_steps_before_it(tmp_path: Path) -> None:
     """A run killed after a save resumes from it, and then no step may be missing."""
     path = tmp_path / "metrics.jsonl"
@@ -140,6 +152,25 @@ def test_tensorboard_gets_the_numbers(tmp_path: Path) -> None:
     assert [(scalar.step, scalar.value) for scalar in written.Scalars("train/loss")] == [(1, 5.0), (2, 2.5)]
     assert written.Scalars("train/tokens_per_second")[0].value == 400
     assert written.Scalars("valid/loss")[0].value == 2.0
+
+
+@pytest.mark.parametrize("evaluated", [True, False])
+def test_tensorboard_shows_each_step_and_evaluation_of_a_resumed_run_once(tmp_path: Path, evaluated: bool) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    metrics, scores = tmp_path / "metrics.jsonl", Evaluated(2, {"loss": 2.0}, best=True, seconds=0.1)
+    before = [stepped(1), stepped(2), scores, stepped(3)]
+    write(metrics, before)
+    with closing(TensorBoardWriter(tmp_path)) as writer:
+        for event in before:
+            writer.write(event)
+    with closing(TensorBoardWriter(tmp_path, from_step=2, evaluated=evaluated, metrics=metrics)) as writer:
+        for event in [stepped(3)] if evaluated else [scores, stepped(3)]:
+            writer.write(event)
+    shown = EventAccumulator(str(tmp_path)).Reload()
+    assert [scalar.step for scalar in shown.Scalars("train/loss")] == [1, 2, 3]
+    assert [scalar.step for scalar in shown.Scalars("valid/loss")] == [2]
 
 
 def test_the_picture_is_a_png_of_some_size(tmp_path: Path) -> None:

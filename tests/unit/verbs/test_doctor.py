@@ -7,7 +7,21 @@ import pytest
 import torch
 
 from clearhead import __version__
-from clearhead.verbs.doctor import examine
+from clearhead.engine.int8 import Int8Linear
+from clearhead.engine.onednn import PackedLinear
+from clearhead.verbs.doctor import _engines, examine
+
+
+def test_why_there_are_no_fast_kernels_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*args: object) -> None:
+        raise AttributeError("no such kernel")
+
+    monkeypatch.setattr(PackedLinear, "__init__", gone)
+    monkeypatch.setattr(Int8Linear, "__init__", gone)
+    assert _engines() == {
+        "float32": "by PyTorch's own layers, slower: AttributeError: no such kernel",
+        "int8": "not possible: AttributeError: no such kernel",
+    }
 
 
 def test_everything_is_looked_at(cache: Path) -> None:
@@ -20,4 +34,5 @@ def test_everything_is_looked_at(cache: Path) -> None:
     assert float(found["free disk"]["here"].split()[0]) == pytest.approx(free, rel=0.1)
     assert str(cache) in found["free disk"]["cache"]
     assert "cpu" in found["devices"]
+    assert found["decoding"] == {"float32": "fast kernels", "int8": "fast kernels"}
     assert found["extras"].keys() == {"plots", "tensorboard", "interop"}

@@ -2,13 +2,18 @@
 
 import io
 import logging
+import os
+import pty
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
 from clearhead.training.events import Diverging, Evaluated, Event, Finished, NotSaved, Saved, Skipped, Stepped
+from clearhead.training.writers import read_metrics
 from clearhead.verbs.progress import LogWriter, ProgressWriter
+from tests.toy import await_steps, endless, environment, write_recipe
 
 
 def steps(count: int) -> list[Stepped]:
@@ -101,3 +106,18 @@ def test_the_logger_gets_the_same_lines_by_how_much_they_matter(
         ("INFO", "step 3: finished, early stop"),
     ]
     assert {record.name for record in caplog.records} == {"clearhead"}
+
+
+def test_a_terminal_that_is_closed_loses_nothing(toy_data: Path, tmp_path: Path) -> None:
+    """Neither by its signal nor by what cannot be printed any more."""
+    recipe = write_recipe(tmp_path / "toy.toml")
+    child, terminal = pty.fork()
+    if not child:
+        os.chdir(tmp_path)
+        os.execve(sys.executable, endless(recipe, toy_data), environment())
+    run = tmp_path / "runs" / "toy-001"
+    await_steps(run / "metrics.jsonl", lambda: os.read(terminal, 2**16))
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP
+    step = read_metrics(run / "metrics.jsonl")[-1]["step"]
+    assert (run / "checkpoints" / f"step-{step:08d}").is_dir()

@@ -3,13 +3,16 @@
 import json
 import logging
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,8 +25,10 @@ from clearhead.runs.pointers import find_checkpoint
 from clearhead.tasks.translation import job as translation_job
 from clearhead.tasks.translation.translator import Translator
 from clearhead.training.events import Event, Finished, Stepped
+from clearhead.training.job import GradientJob
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.train import TrainResult, open_run, train, train_run
+from tests.limits import HANGS
 from tests.toy import RECIPE, write_recipe
 
 CHANGES = {
@@ -100,6 +105,44 @@ def test_a_run_that_was_stopped_by_a_signal_ends_like_one_that_was_not(
     assert (probe.closed, probe.events[-1]) == (1, Finished(9, "max_steps"))
 
 
+class Interrupting(Probe):
+    """A writer that raises KeyboardInterrupt, or sends SIGINT, after step 2."""
+
+    def __init__(self, *signals: int) -> None:
+        super().__init__()
+        self.signals = signals
+
+    def write(self, event: Event) -> None:
+        super().write(event)
+        if isinstance(event, Stepped) and event.step == 2:
+            for number in self.signals:
+                signal.raise_signal(number)
+            if not self.signals:
+                raise KeyboardInterrupt
+
+
+def test_a_writer_ends_a_run_in_any_thread(toy_data: Path, tmp_path: Path) -> None:
+    """Where no signal can be handled: it is saved, and goes on."""
+    results: list[TrainResult] = []
+    thread = threading.Thread(target=lambda: results.append(run(tmp_path / "run", toy_data, Interrupting())))
+    thread.start()
+    thread.join(HANGS)
+    assert [(result.step, result.reason, result.signal) for result in results] == [(2, "interrupted", signal.SIGINT)]
+    probe = Probe()
+    run(tmp_path / "run", toy_data, probe, resume=True)
+    assert [event.step for event in probe.events if isinstance(event, Stepped)] == list(range(3, 10))
+
+
+def test_a_second_ctrl_c_raises_at_once(toy_data: Path, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    probe = Interrupting(signal.SIGINT, signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", toy_data, probe)
+    assert (probe.closed, signal.getsignal(signal.SIGINT)) == (1, before)
+    assert not (tmp_path / "run" / "lock").exists()
+    assert run(tmp_path / "run", toy_data, Interrupting(signal.SIGHUP), resume=True).signal == signal.SIGHUP
+
+
 def test_the_run_keeps_the_whole_recipe_and_the_report(toy_run: Path) -> None:
     tree = read_toml(toy_run / "recipe.toml")
     assert merge(tree, RECIPE) == tree
@@ -154,6 +197,43 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 def equal(one: Path, other: Path) -> bool:
     first, second = weights(one), weights(other)
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+class Jitter(torch.nn.Module):
+    """A user's module that draws from the generators of Python and NumPy in its forward pass."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * (1 + 0.1 * random.gauss(0, 1) + 0.1 * float(np.random.standard_normal()))
+
+
+def test_what_a_users_module_draws_is_the_same_in_every_run_resumed_or_not(toy_data: Path, tmp_path: Path) -> None:
+    """Nobody has seeded these generators before, and the interruption comes in the midst of an evaluation."""
+    recipe = write_recipe(tmp_path / "toy.toml", merge(SMALL, {"train": {"evaluate_every": 3}}))
+
+    def outcome(run: Path, *, interrupted: bool) -> TrainResult:
+        random.seed(None)
+        np.random.seed(None)
+        with open_run(recipe, toy_data, run, resume=True) as begun:
+            assert isinstance(begun.job, GradientJob)
+            jitter = Jitter()
+
+            def jittered(module: torch.nn.Module, args: object, out: torch.Tensor) -> torch.Tensor:
+                if interrupted and not module.training:
+                    signal.raise_signal(signal.SIGTERM)
+                changed: torch.Tensor = jitter(out)
+                return changed
+
+            for model in (begun.job.model, begun.job.state.evaluated_model):
+                model.get_submodule("encoder").register_forward_hook(jittered)
+            return train_run(begun.job, begun.path)
+
+    whole = outcome(tmp_path / "whole", interrupted=False)
+    assert outcome(tmp_path / "run", interrupted=True).step == 3
+    assert outcome(tmp_path / "run", interrupted=False).scores == whole.scores
+    assert equal(tmp_path / "run", tmp_path / "whole")
+    first, second = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("whole", "run"))
+    for key in ("loss", "scores"):
+        assert [record[key] for record in first if key in record] == [record[key] for record in second if key in record]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -256,6 +336,7 @@ def test_keys_that_differ_are_told_and_others_need_to_be_allowed(toy_data: Path,
         "recipe: optim.weight_decay = 0.5, was 0.0",
         "recipe: train.max_steps = 7, was 6",
         "recipe: train.lr = 0.001, was 0.005",
+        "learning rate: 0.003 at step 6, 0.0007 at step 7, 0.0007 at the last, 7; optim.schedule = 'constant'",
     )
     assert read_toml(run / "recipe.toml")["train"]["lr"] == 0.001
     with pytest.raises(UsageError, match="add --resume"):

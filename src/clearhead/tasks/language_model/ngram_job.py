@@ -34,6 +34,7 @@ class Count:
     step: int = 0
     seconds: float = 0.0
     scores: dict[str, float] = field(default_factory=dict)
+    evaluated_step: int = 0
 
 
 @dataclass(frozen=True)
