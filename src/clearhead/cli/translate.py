@@ -18,6 +18,12 @@ from clearhead.errors import UsageError
 @BEAM
 @LENGTH_PENALTY
 @click.option("--n-best", type=click.IntRange(1), default=1, show_default=True, help="Translations a line.")
+@click.option(
+    "--limit",
+    type=click.IntRange(0),
+    default=0,
+    help="Most pieces of a translation.  [default: by the pieces of the line, as the training text has it]",
+)
 @click.option("--prefix", default="", help="Every translation begins with this text.")
 @click.option("--require", multiple=True, metavar="PHRASE", help="Every translation contains it; may be repeated.")
 @click.option("--avoid", multiple=True, metavar="PHRASE", help="No translation contains it; may be repeated.")
@@ -44,7 +50,8 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
     """Translate TEXT, or stdin line by line, with the run in directory RUN.
 
     One line out for every line in, always and in order; an empty line stays empty. With --n-best or --alternatives
-    each line gives several, rank and score before each.
+    each line gives several, rank and score before each; no two read the same. Whole translations go before those that
+    the length limit cut off, which are told on stderr.
 
     \b
     clearhead translate RUN "我吃了一个苹果。"
@@ -53,8 +60,8 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
     """
     if options["n_best"] > options["beam"]:
         raise UsageError(f"--n-best {options['n_best']}: must be at most --beam {options['beam']}")
-    if options["alternatives"] and (options["require"] or options["avoid"]):
-        raise UsageError("--alternatives: goes with neither --require nor --avoid")
+    if options["alternatives"] and (options["require"] or options["avoid"] or options["limit"]):
+        raise UsageError("--alternatives: goes with none of --require, --avoid and --limit")
     from clearhead.tasks.translation.translator import Translator
 
     translator = Translator.load(run, checkpoint=options["checkpoint"], device=options["device"])
@@ -71,7 +78,7 @@ def _translate(translator: Any, lines: list[str], options: dict[str, Any]) -> No
         settings = {"prefix": prefix, "beam": beam, "length_penalty": penalty}
         translations = [translator.alternatives(line, **settings) for line in lines]
     else:
-        config = SearchConfig(beam, options["n_best"], penalty)
+        config = SearchConfig(beam, options["n_best"], penalty, options["limit"])
         settings = {key: options[key] for key in ("prefix", "overlong", "require", "avoid")}
         translations = translator.n_best(lines, config, **settings)
         if options["alignment"]:
@@ -97,6 +104,8 @@ def _warn(line: str, translation: Any) -> None:
     """Says on stderr what a reader of the plain output could not see."""
     if not translation.complete:
         click.echo(f"clearhead: {line[:40]!r}: the translation reached the length limit without an end", err=True)
+    if translation.cut_better:
+        click.echo(f"clearhead: {line[:40]!r}: the length limit cut off a better ranked one; see --limit", err=True)
     if translation.unmet:
         phrases = ", ".join(map(repr, translation.unmet))
         click.echo(f"clearhead: {line[:40]!r}: the translation does not contain {phrases}", err=True)

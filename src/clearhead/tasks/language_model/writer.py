@@ -12,13 +12,15 @@ import torch
 
 from clearhead.config import as_tree, parse
 from clearhead.data.batching import sequential_batches
-from clearhead.decode.generation import Continuation, generate, speculate
+from clearhead.decode.generation import Continuation, Reason, generate, speculate
 from clearhead.decode.rows import PromptedDecoding, TextRows
+from clearhead.decode.rules import forbid
 from clearhead.decode.sampler import Sampler
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.decode.search import SearchConfig, beam_search
 from clearhead.decode.trace import MakeMeter, TraceStep, text_reader, trace_greedy
 from clearhead.decode.tree import BeamTree, grow_tree
+from clearhead.decode.whole import whole_characters
 from clearhead.errors import ModelError, UsageError
 from clearhead.progress import silent
 from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter
@@ -115,6 +117,7 @@ class TextModel(ABC):
             bos_id=eos_id,
             eos_id=eos_id,
             rules=[sampler.rule([read])],
+            text_of=self.tokenizer.decode,
             device=self.device,
         )
         return read, tree
@@ -126,9 +129,10 @@ class TextModel(ABC):
         read = Prompt.of(prompt, self.tokenizer, config, context=self.context, marks=self.marks).ids
         limit = config.max_new if self.context is None else min(config.max_new, self.context - len(read) + 1)
         ids = self.tokenizer.ids
+        rules = [forbid(ids.never), *whole_characters(self.tokenizer.characters, [limit], self.device)]
         with torch.inference_mode():
             reader = text_reader(self.begin, read[0], limit=len(read) + limit)
-        return trace_greedy(reader, read, limit=limit, eos_id=ids.eos, forbidden=list(ids.never), top=top, meter=meter)
+        return trace_greedy(reader, read, limit=limit, eos_id=ids.eos, rules=rules, top=top, meter=meter)
 
     def _check(self, config: GenerationConfig, sampling: SamplingConfig, draft: "TextModel | None") -> None:
         drawn = replace(sampling, no_repeat_ngram=0, seed=0) != PLAIN
@@ -145,7 +149,8 @@ class TextModel(ABC):
         if config.bad_words:
             (demand,) = self._phrases.demands((), config.bad_words, count=1, prefix="", room=0)
             avoided = demand.avoided
-        return Sampler(sampling, ids.eos, ids.never, config.min_length, avoided)
+        characters = self.tokenizer.characters
+        return Sampler(sampling, ids.eos, ids.never, config.min_length, avoided, characters, config.max_new)
 
     @functools.cached_property
     def _phrases(self) -> PhraseBook:
@@ -208,12 +213,14 @@ class TextModel(ABC):
                 bos_id=eos_id,
                 eos_id=eos_id,
                 rules=[sampler.rule(prompts)],
+                text_of=self.tokenizer.decode,
                 device=self.device,
             )
             for row, texts in zip(batch, ranked, strict=True):
                 for number, text in enumerate(texts, row * config.n):
                     ids = text.ids + [eos_id] * text.complete
-                    continuations[number] = Continuation(ids, text.log_probs, "end" if text.complete else "length")
+                    reason: Reason = "end" if text.complete else "length"
+                    continuations[number] = Continuation(ids, text.log_probs, reason, cut_better=text.cut_better)
                     writers[number].push(*text.ids)
         return continuations
 

@@ -91,11 +91,12 @@ class MaskedModel:
     def fill(self, texts: Sequence[str], *, top_k: int = 5) -> list[Filled]:
         """Predicts the piece at each ``[MASK]`` (or the tokenizer's own name for it) of each text.
 
-        A mask stands for one piece. A space before it is part of that piece, as in pieces that begin a word.
+        A mask stands for one piece, of whole characters. A space before it is part of that piece, as in pieces that
+        begin a word.
 
         Args:
             texts: each with one mask or more, and at most ``model.max_seq_len`` pieces and marks.
-            top_k: candidates for each mask, at most the size of the vocabulary.
+            top_k: candidates for each mask, at most the pieces of whole characters.
 
         Raises:
             DataError: a text has no mask, is too long or has a lone surrogate.
@@ -111,11 +112,15 @@ class MaskedModel:
         rows = [self._row(parts, mask) for parts in parted]
         for text, row in zip(texts, rows, strict=True):
             self._check_length(text, row)
+        characters = self.tokenizer.characters
+        parts_of_characters = [] if characters is None else (~characters.whole).nonzero()[0].tolist()
+        partial = torch.tensor(parts_of_characters, dtype=torch.long, device=self.device)
         filled: list[Filled] = [Filled("", "", [])] * len(texts)
         for numbers, ids, real in self._batches(rows):
             hidden = ids == mask
             states = self.model.bert(ids, mask=real)[hidden]
-            top = self.model.mlm_head(states).float().softmax(dim=1).topk(min(top_k, self.tokenizer.vocab_size))
+            shares = self.model.mlm_head(states).float().softmax(dim=1).index_fill(1, partial, -1.0)
+            top = shares.topk(min(top_k, self.tokenizer.vocab_size - len(partial)))
             probabilities, pieces = (values.tolist() for values in top)
             ends = hidden.sum(dim=1).cumsum(dim=0).tolist()
             for number, first, last in zip(numbers, [0, *ends[:-1]], ends, strict=True):

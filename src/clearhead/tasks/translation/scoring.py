@@ -21,6 +21,7 @@ from clearhead.runs.cache import cache_folder
 from clearhead.runs.directory import write_text
 from clearhead.runs.text_parts import Tokenizers
 from clearhead.tasks.family import ComparedScores, Evaluation
+from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.recipe import Net, TranslationRecipe, mean_loss
 from clearhead.tasks.translation.translator import Translator
 
@@ -40,6 +41,8 @@ class TranslationEvaluation(Evaluation):
     """Target pieces translated per second."""
     incomplete: int
     """Translations that reached the length limit."""
+    cut_better: int
+    """Complete translations before which the length limit cut off a better ranked one."""
     beam: int
     """Hypotheses of the search."""
     translations: list[str]
@@ -65,9 +68,11 @@ class TranslationEvaluation(Evaluation):
 
     def warnings(self) -> list[str]:
         """See ``Evaluation``."""
-        if not self.incomplete:
-            return []
-        return [f"{self.incomplete} translations reached the length limit without an end"]
+        counts = {
+            "reached the length limit without an end": self.incomplete,
+            "are complete, and the length limit cut off a better ranked one": self.cut_better,
+        }
+        return [f"{count} translations {what}" for what, count in counts.items() if count]
 
     def write(self, path: Path) -> None:
         """See ``Evaluation``: the translations, a line each."""
@@ -115,6 +120,7 @@ def evaluate_translator(
         loss_pairs=len(store),
         tokens_per_second=sum(len(translation.log_probs) for translation in best) / seconds,
         incomplete=sum(not translation.complete for translation in best),
+        cut_better=sum(translation.cut_better for translation in best),
         beam=beam,
         translations=texts,
     )
@@ -142,11 +148,12 @@ def greedy_bleu(
     *,
     device: torch.device,
     count: int,
+    lengths: LengthLimit,
 ) -> float:
     """BLEU of greedy translations of the first ``count`` pairs of a store, as text, while training."""
     rows = range(min(count, len(store)))
     sources = [tokenizers.src.decode(store.src(row).tolist()) for row in rows]
     references = [tokenizers.tgt.decode(store.tgt(row).tolist()) for row in rows]
-    translator = Translator(recipe, tokenizers, model, device)
+    translator = Translator(recipe, tokenizers, model, device, lengths=lengths)
     texts = [translation.text for translation in translator.translate(sources, beam=1)]
     return score_translations(texts, references, tokenize=default_tokenize(recipe.tgt)).bleu

@@ -11,9 +11,7 @@ import torch
 
 from clearhead.data.batching import sequential_batches
 from clearhead.data.translation import collate, collate_sources
-from clearhead.decode.constraints import Constraints, avoid
 from clearhead.decode.decoding import start_decoding
-from clearhead.decode.rules import Rule, forbid, force_prefix
 from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
 from clearhead.decode.trace import MakeMeter, TraceStep, trace_greedy, translation_reader
 from clearhead.decode.tree import BeamTree, grow_tree
@@ -25,7 +23,9 @@ from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import Tokenizers, load_both_sides
 from clearhead.tasks.family import open_for
 from clearhead.tasks.translation.alignment import attention_to_source, source_shapes
+from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.recipe import WORDS, Net, TranslationRecipe, build_translator, parse_translation
+from clearhead.tasks.translation.search_rules import phrase_constraints, search_rules
 from clearhead.text.normalize import denormalize
 from clearhead.text.overlong import OverlongSource
 from clearhead.text.phrase_book import Demand, PhraseBook, Phrases
@@ -53,6 +53,8 @@ class Translation:
     """Source pieces, with the end mark."""
     complete: bool = True
     """False if the translation reached the length limit before an end mark."""
+    cut_better: bool = False
+    """True if the length limit cut off another translation, which has a better rank score; complete ones go first."""
     alignment: list[int] | None = None
     """For each target piece the source piece with the most attention; None unless asked for."""
     parts: int = 1
@@ -94,6 +96,8 @@ class Translator:
     """Training step of the weights."""
     packed: Transformer | None = None
     """A copy of ``model`` for decoding on a CPU; None decodes with ``model`` itself."""
+    lengths: LengthLimit = field(default_factory=LengthLimit)
+    """How long translations may be."""
 
     @classmethod
     def load(cls, run: Path, *, checkpoint: str = "best", device: str = "auto") -> "Translator":
@@ -117,7 +121,7 @@ class Translator:
         step = run.load_into(model)
         model = model.to(target).eval()
         packed = choose(model).prepare() if isinstance(model, Transformer) else None
-        return cls(recipe, parts.both, model, target, step, packed)
+        return cls(recipe, parts.both, model, target, step, packed, LengthLimit.read(run.path))
 
     def translate(
         self,
@@ -195,13 +199,16 @@ class Translator:
         src_ids, _ = collate_sources([ids], special=self._ids)
         tgt_ids = torch.tensor([[self._ids.bos, *start]], device=self.device)
         with torch.inference_mode():
-            logits = self.model(src_ids.to(self.device), tgt_ids)[0, -1]
-            logits[self._forbidden] = float("-inf")
-        firsts = logits.topk(min(count, self.model.vocab_size - len(self._forbidden))).indices.tolist()
-        prefixes = [[*start, first] for first in firsts if first != self._ids.eos]
+            scores = self.model(src_ids.to(self.device), tgt_ids)[:, -1:]
+            limit, first = self._limit(len(ids), len(start) + 1), src_ids.new_zeros(1).to(self.device)
+            for rule in search_rules(self.tokenizers.tgt, limits=[limit], device=self.device):
+                rule(scores, tgt_ids[None, :, 1:], first)
+        best = scores[0, 0].topk(min(count, int(scores.isfinite().sum())))
+        prefixes = [[*start, piece] for piece in best.indices.tolist() if piece != self._ids.eos]
         config = SearchConfig(beam, 1, length_penalty)
         searched = self._decode([ids] * len(prefixes), config, prefixes, [Demand()] * len(prefixes))
-        return sorted((ranked[0] for ranked in searched), key=lambda translation: -translation.rank_score)
+        ranked = sorted((ranked[0] for ranked in searched), key=lambda translation: -translation.rank_score)
+        return list({translation.text: translation for translation in reversed(ranked)}.values())[::-1]
 
     @torch.inference_mode()
     def trace(self, text: str, *, top: int = 5, meter: MakeMeter | None = None) -> Trace:
@@ -211,12 +218,13 @@ class Translator:
             raise DataError(f"text {text!r}: there is nothing to trace")
         src_ids = collate_sources([ids], special=self._ids)[0].to(self.device)
         limit = self._limit(len(ids), 0)
+        rules = search_rules(self.tokenizers.tgt, limits=[limit], device=self.device)
         steps = trace_greedy(
             translation_reader(self.model, src_ids, limit=limit),
             [self._ids.bos],
             limit=limit,
             eos_id=self._ids.eos,
-            forbidden=self._forbidden,
+            rules=rules,
             top=top,
             meter=meter,
         )
@@ -235,9 +243,16 @@ class Translator:
         src_ids, special = collate_sources([ids])[0].to(self.device), self._ids
         with torch.inference_mode():
             decoding = start_decoding(self.packed or self.model, src_ids, None, beam=config.beam)
-        limit, rules = self._limit(len(ids), 0), [forbid(self._forbidden)]
+        limit = self._limit(len(ids), 0, config.limit)
         tree = grow_tree(
-            decoding, config, limit=limit, bos_id=special.bos, eos_id=special.eos, rules=rules, device=self.device
+            decoding,
+            config,
+            limit=limit,
+            bos_id=special.bos,
+            eos_id=special.eos,
+            rules=search_rules(self.tokenizers.tgt, limits=[limit], device=self.device),
+            text_of=self._line,
+            device=self.device,
         )
         return ids, tree
 
@@ -258,13 +273,9 @@ class Translator:
     def _ids(self) -> SpecialIds:
         return self.tokenizers.tgt.ids
 
-    @property
-    def _forbidden(self) -> list[int]:
-        return [self._ids.pad, self._ids.bos, self._ids.unk]
-
-    def _limit(self, source: int, prefix: int) -> int:
-        """Most target pieces for a source: twice its pieces and 20 more, within the model's positions."""
-        return min(2 * source + 20 + prefix, self.recipe.model.max_seq_len)
+    def _limit(self, source: int, fixed: int, most: int = 0) -> int:
+        """Most target pieces besides ``fixed`` ones: ``most``, or what suits the source, within the positions."""
+        return min((most or self.lengths.pieces(source)) + fixed, self.recipe.model.max_seq_len)
 
     def _line(self, ids: Sequence[int]) -> str:
         """Text of target pieces on one line."""
@@ -301,7 +312,8 @@ class Translator:
             src_mask = None if src_mask is None else src_mask.to(self.device)
             forced, asked = [prefixes[row] for row in batch], [demands[row] for row in batch]
             fixed = [len(prefix) + demand.pieces for prefix, demand in zip(forced, asked, strict=True)]
-            limits = [self._limit(len(sources[row]), count) for row, count in zip(batch, fixed, strict=True)]
+            sizes = [len(sources[row]) for row in batch]
+            limits = [self._limit(size, count, config.limit) for size, count in zip(sizes, fixed, strict=True)]
             with torch.inference_mode():
                 decoding = start_decoding(self.packed or self.model, src_ids.to(self.device), src_mask, beam=beam)
             hypotheses = beam_search(
@@ -310,28 +322,16 @@ class Translator:
                 limits=limits,
                 bos_id=self._ids.bos,
                 eos_id=self._ids.eos,
-                rules=self._rules(forced, asked),
-                constraints=self._constraints(asked),
+                rules=search_rules(
+                    self.tokenizers.tgt, limits=limits, prefixes=forced, demands=asked, device=self.device
+                ),
+                constraints=phrase_constraints(asked, eos_id=self._ids.eos, device=self.device),
+                text_of=self._line,
                 device=self.device,
             )
             for row, ranked in zip(batch, hypotheses, strict=True):
                 translations[row] = [self._translation(hypothesis, sources[row]) for hypothesis in ranked]
         return translations
-
-    def _rules(self, prefixes: list[list[int]], demands: list[Demand]) -> list[Rule]:
-        rules = [forbid(self._forbidden)]
-        if any(prefixes):
-            rules.append(force_prefix(prefixes))
-        if any(demand.avoided for demand in demands):
-            avoided = [[demand.avoided] if demand.avoided else [] for demand in demands]
-            rules.append(avoid(avoided, self.device))
-        return rules
-
-    def _constraints(self, demands: list[Demand]) -> Constraints | None:
-        if not any(demand.required for demand in demands):
-            return None
-        required = [list(demand.required.values()) for demand in demands]
-        return Constraints(required, eos_id=self._ids.eos, device=self.device)
 
     def _translation(self, hypothesis: Hypothesis, source: list[int]) -> Translation:
         ids = hypothesis.ids + [self._ids.eos] * hypothesis.complete
@@ -343,6 +343,7 @@ class Translator:
             log_probs=hypothesis.log_probs,
             source_pieces=self.tokenizers.src.pieces([*source, self._ids.eos]),
             complete=hypothesis.complete,
+            cut_better=hypothesis.cut_better,
             source_ids=source,
             target_ids=ids,
         )
@@ -394,5 +395,6 @@ def _joined(parts: Sequence[Translation], between: str) -> Translation:
         log_probs=[value for part in parts for value in part.log_probs],
         source_pieces=[piece for part in parts for piece in part.source_pieces],
         complete=all(part.complete for part in parts),
+        cut_better=any(part.cut_better for part in parts),
         parts=len(parts),
     )
