@@ -114,11 +114,11 @@ class TreeBuilder:
         ended = [at for at, node in enumerate(self._nodes) if node.fate == "finished"]
         ended.sort(key=lambda at: -self._nodes[at].rank_score)
         texts = set[Hashable]()
-        for at in ended:
-            pieces = [self._nodes[node].piece for node in tree.path(at)]
+        for end in ended:
+            pieces = [self._nodes[node].piece for node in tree.path(end)]
             text = text_of(pieces[:-1]) if text_of and self.config.n_best > 1 else tuple(pieces)
             if text in texts or len(texts) >= self.config.beam:
-                self._decide(at, "same text" if text in texts else "pushed out")
+                self._decide(end, "same text" if text in texts else "pushed out")
             texts.add(text)
         if self._step < self.limit:
             for at in self._beams:
