@@ -29,7 +29,7 @@ BUDGETS = {
     ("models",): 1400,
     ("loss", "optim"): 600,
     ("meter",): 740,  # formulas of operators that PyTorch leaves out, and what is said where it lacks a private name
-    ("text",): 1950,  # languages, sentence ends and parts of texts, bytes that are no text
+    ("text",): 2100,  # languages, sentence ends and parts of texts, bytes that are no text, whole characters
     ("nn",): 1700,  # with the four ways to slow rotary positions down for long texts
     ("drawing",): 760,
 }

@@ -158,6 +158,8 @@ def _warn_of(generation: Any, config: Any) -> None:
     prompt = f"clearhead: {generation.prompt[:40]!r}"
     if config.stop and generation.reason == "length":
         click.echo(f"{prompt}: no stop string came within --max-new {config.max_new}", err=True)
+    if generation.cut_better:
+        click.echo(f"{prompt}: --max-new {config.max_new} cut off a better ranked text", err=True)
     if generation.dropped:
         click.echo(f"{prompt}: too long, its first {generation.dropped} pieces were left out", err=True)
     if generation.unknown:

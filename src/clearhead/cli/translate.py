@@ -9,7 +9,7 @@ import click
 from clearhead.cli.lines import Chunk, answering, input_and_output
 from clearhead.cli.options import BEAM, CHECKPOINT, DEVICE, JSON, LENGTH_PENALTY, RUN, print_json, ranged
 from clearhead.errors import UsageError, attempt_each
-from clearhead.ranges import Beam, Texts
+from clearhead.ranges import Beam, CountOrZero, Texts
 
 
 @click.command("translate")
@@ -18,6 +18,12 @@ from clearhead.ranges import Beam, Texts
 @BEAM
 @LENGTH_PENALTY
 @click.option("--n-best", type=ranged(Beam), default=1, show_default=True, help="Translations a line.")
+@click.option(
+    "--limit",
+    type=ranged(CountOrZero),
+    default=0,
+    help="Most pieces of a sentence's translation.  [default: by the pieces of the source, as in the training text]",
+)
 @click.option("--prefix", default="", help="Every translation begins with this text.")
 @click.option("--require", multiple=True, metavar="PHRASE", help="Every translation contains it; may be repeated.")
 @click.option("--avoid", multiple=True, metavar="PHRASE", help="No translation contains it; may be repeated.")
@@ -53,7 +59,8 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
 
     One line out for every line in, always and in order; an empty line stays empty. A line that cannot be translated
     gives an empty line (with --json an error), and exit code 3 at the end. With --n-best or --alternatives each line
-    gives several, rank and score before each.
+    gives several, rank and score before each; no two read the same. Whole translations go before those that the length
+    limit cut off, which are told on stderr.
 
     \b
     clearhead translate RUN "我吃了一个苹果。"
@@ -61,8 +68,8 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
     clearhead translate RUN --input input.txt --output output.txt
     clearhead translate RUN --n-best 5 --json "我吃了一个苹果。"
     """
-    if options["alternatives"] and (options["require"] or options["avoid"]):
-        raise UsageError("--alternatives: goes with neither --require nor --avoid")
+    if options["alternatives"] and (options["require"] or options["avoid"] or options["limit"]):
+        raise UsageError("--alternatives: goes with none of --require, --avoid and --limit")
     from clearhead.tasks.translation.translator import Translator
 
     translator = Translator.load(run, checkpoint=options["checkpoint"], device=options["device"])
@@ -87,7 +94,9 @@ def _translated(translator: Any, chunk: Chunk, options: dict[str, Any]) -> list[
         found = attempt_each(lambda line: translator.alternatives(line, **settings), chunk.texts, chunk.fail)
         return [translations or [] for translations in found]
     settings |= {key: options[key] for key in ("require", "avoid")}
-    ranked = translator.n_best(chunk.texts, SearchConfig(beam, n_best, penalty), **settings, on_error=chunk.fail)
+    ranked = translator.n_best(
+        chunk.texts, SearchConfig(beam, n_best, penalty, options["limit"]), **settings, on_error=chunk.fail
+    )
     if not options["alignment"]:
         return list(ranked)
     return [[translator.aligned(translation) for translation in translations] for translations in ranked]
@@ -127,6 +136,8 @@ def _warn(chunk: Chunk, number: int, ranked: list[Any], language: str) -> None:
 def _warn_of(chunk: Chunk, number: int, translation: Any) -> None:
     if not translation.complete:
         chunk.say(number, "the translation reached the length limit without an end")
+    if translation.cut_better:
+        chunk.say(number, "the length limit cut off a better ranked one; see --limit")
     if translation.unmet:
         chunk.say(number, f"the translation does not contain {', '.join(map(repr, translation.unmet))}")
     if translation.dropped:

@@ -57,6 +57,10 @@ class Constraints:
         # where no piece is missing the end mark is the way on
         self._ways = pad_sequence(ways, batch_first=True, padding_value=eos_id).to(device)
 
+    def met(self, ids: Tensor, sentences: Tensor) -> Tensor:
+        """Returns which rows [sentences, beam] miss nothing; arguments as in ``candidates``."""
+        return self._left[self._stack.states(ids, sentences)].sum(-1) == 0
+
     def candidates(self, scores: Tensor, ids: Tensor, sentences: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor]:
         """Returns score and piece of each row's candidates, and how many pieces are missing after each.
 

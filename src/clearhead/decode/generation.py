@@ -29,6 +29,8 @@ class Continuation:
     """Pieces that a draft model proposed."""
     accepted: int = 0
     """How many of them stood."""
+    cut_better: bool = False
+    """True if the limit cut off another text of a search, which has a better rank score."""
 
     def take(
         self, piece: int, log_prob: float, *, ends: Collection[int], limit: int, stopped: Callable[[int], bool]

@@ -1,6 +1,7 @@
 """How a text's next piece is drawn: sampling, special pieces, a least length, and phrases that never come."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from clearhead.decode.rules import Rule
 from clearhead.decode.sampling import OFF, History, SamplingConfig, adjust, filtered
+from clearhead.decode.whole import TAIL, Whole
+from clearhead.text.characters import Characters
 from clearhead.text.phrase import Automaton
 
 Logits = Float[Tensor, "rows vocab"]
@@ -30,6 +33,10 @@ class Sampler:
     """Further pieces that end a text, as some published models have them."""
     avoided: Automaton | None = None
     """Recognises phrases that never come, as ``avoid`` says; a prompt may contain them."""
+    characters: Characters | None = None
+    """Of a vocabulary with parts of characters: only whole ones are written."""
+    limit: int = 1 << 30
+    """Most generated pieces of a text; no character begins that cannot be finished within it."""
 
     @property
     def marks(self) -> frozenset[int]:
@@ -43,11 +50,21 @@ class Sampler:
             early = history.lengths - history.prompts < self.min_length
             logits[:, list(self.ends)] = logits[:, list(self.ends)].masked_fill(early[:, None], OFF)
         logits = adjust(logits, history, self.config, eos_id=self.eos_id, min_length=self.min_length)
-        if self.avoided is None:
-            return logits
-        states = [self._state(ids) for ids in self._ends(history)]
-        completes = torch.from_numpy(self.avoided.done[self.avoided.table[states]])  # rows vocab
-        return logits.masked_fill(completes.to(logits.device), OFF)
+        if self.avoided is not None:
+            states = [self._state(ids) for ids in self._ends(history)]
+            completes = torch.from_numpy(self.avoided.done[self.avoided.table[states]])  # rows vocab
+            logits = logits.masked_fill(completes.to(logits.device), OFF)
+        if self.characters is not None:
+            count = min(TAIL, history.ids.shape[1])
+            tail = history.tail(count).masked_fill(~_real(history.lengths, count), -1)
+            room = self.limit - (history.lengths - history.prompts) - 1
+            self._whole(logits.device).mask_(logits, tail, room)
+        return logits
+
+    @functools.cached_property
+    def _whole(self) -> Callable[[torch.device], Whole]:
+        assert self.characters is not None
+        return functools.cache(functools.partial(Whole, self.characters))
 
     def probs(self, logits: Logits, history: History) -> Float64[Tensor, "rows vocab"]:
         """Returns what the next piece is drawn from, on the CPU; raises as ``adjust``."""
@@ -88,6 +105,11 @@ class Sampler:
             state = int(self.avoided.table[state, piece])
             state = 0 if self.avoided.done[state] else state
         return state
+
+
+def _real(lengths: Tensor, count: int) -> Tensor:
+    """Which of the last ``count`` pieces a row has: [rows] -> [rows, count]."""
+    return torch.arange(count, 0, -1, device=lengths.device) <= lengths[:, None]
 
 
 def history_of(

@@ -1,8 +1,9 @@
 """Greedy and beam search over a batch of sentences; knows nothing of what computes the logits."""
 
 import math
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections.abc import Callable, Generator, Hashable, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -11,19 +12,29 @@ from clearhead.decode.constraints import Constraints, take_turns
 from clearhead.decode.decoding import Decoding, rows_of
 from clearhead.decode.rules import Rule
 from clearhead.errors import SettingError
-from clearhead.ranges import Beam, LengthPenalty
+from clearhead.ranges import Beam, CountOrZero, LengthPenalty
+
+TextOf = Callable[[list[int]], Hashable]
+"""What a reader sees of a hypothesis's pieces."""
 
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """How a translation is chosen."""
+    """How a translation is chosen.
+
+    Complete hypotheses go before those that the length limit cut off, each sort by its rank score; a complete one that
+    goes before a cut one of better rank score is marked ``cut_better``.
+    """
 
     beam: Beam = 5
     """Hypotheses kept per sentence; 1 is greedy."""
     n_best: Beam = 1
-    """Hypotheses returned per sentence, at most ``beam``."""
+    """Hypotheses returned per sentence, at most ``beam``; no two of them have the same text."""
     length_penalty: LengthPenalty = 1.0
     """Hypotheses are ranked by score / ((5 + pieces) / 6) ** length_penalty (Wu et al. 2016); 0 ranks by score."""
+    limit: CountOrZero = 0
+    """Most pieces of a translation, end mark included, besides a prefix and required phrases; 0: by the pieces of the
+    source, as the training text has it."""
 
     def __post_init__(self) -> None:
         if self.n_best > self.beam:
@@ -44,6 +55,36 @@ class Hypothesis:
     """The score with its length penalty, by which hypotheses are ranked."""
     complete: bool
     """False where the length limit came before the end mark."""
+    cut_better: bool = False
+    """True if the length limit cut off another hypothesis, which has a better rank score."""
+
+
+class _Pool:
+    """The finished hypotheses of a sentence, complete ones first, then best first: ``size`` of them at the most.
+
+    Of those that read alike only the best is kept; without ``text_of`` pieces are what a reader sees.
+    """
+
+    def __init__(self, size: int, text_of: TextOf | None) -> None:
+        self._size, self._text_of, self._texts = size, text_of or tuple, list[Hashable]()
+        self.ranked: list[Hypothesis] = []
+
+    def add(self, hypothesis: Hypothesis) -> None:
+        """Takes one in; incomplete ones must come as they stand in the beam: best first, or fewest missing first."""
+        text = self._text_of(hypothesis.ids)
+        if text in self._texts:
+            at = self._texts.index(text)
+            if _order(self.ranked[at]) <= _order(hypothesis):
+                return
+            del self.ranked[at], self._texts[at]
+        place = bisect_right(self.ranked, _order(hypothesis), key=_order)
+        self.ranked.insert(place, hypothesis)
+        self._texts.insert(place, text)
+        del self.ranked[self._size :], self._texts[self._size :]
+
+
+def _order(hypothesis: Hypothesis) -> tuple[bool, float]:
+    return not hypothesis.complete, -hypothesis.rank_score if hypothesis.complete else 0.0
 
 
 @dataclass
@@ -61,8 +102,8 @@ class _Live:
     log_probs: Tensor
     """[B * K, longest limit], of each piece."""
     length: int = 0
-    pools: list[list[Hypothesis]] = field(default_factory=list)
-    """Finished hypotheses by sentence of the batch, best first."""
+    pools: list[_Pool] = field(default_factory=list)
+    """By sentence of the batch."""
 
 
 @dataclass
@@ -91,7 +132,7 @@ class Expansion:
     """[B], which sentences are over."""
 
 
-def beam_search(
+def beam_search(  # noqa: PLR0913 - all that decides a search, by name
     decoding: Decoding,
     config: SearchConfig,
     *,
@@ -100,6 +141,7 @@ def beam_search(
     eos_id: int,
     rules: Sequence[Rule] = (),
     constraints: Constraints | None = None,
+    text_of: TextOf | None = None,
     device: torch.device | str = "cpu",
 ) -> list[list[Hypothesis]]:
     """Finds the best hypotheses of each sentence; arguments and result are those of ``search_steps``."""
@@ -111,6 +153,7 @@ def beam_search(
         eos_id=eos_id,
         rules=rules,
         constraints=constraints,
+        text_of=text_of,
         device=device,
     )
     while True:
@@ -121,7 +164,7 @@ def beam_search(
             return hypotheses
 
 
-def search_steps(
+def search_steps(  # noqa: PLR0913 - all that decides a search, by name
     decoding: Decoding,
     config: SearchConfig,
     *,
@@ -130,6 +173,7 @@ def search_steps(
     eos_id: int,
     rules: Sequence[Rule] = (),
     constraints: Constraints | None = None,
+    text_of: TextOf | None = None,
     device: torch.device | str = "cpu",
 ) -> Generator[Expansion, None, list[list[Hypothesis]]]:
     """Finds the best hypotheses of each sentence, and yields what every step did.
@@ -140,13 +184,14 @@ def search_steps(
 
     Args:
         decoding: at its start.
-        config: beam, n_best, length penalty.
+        config: beam, n_best, length penalty; its limit is for those who make ``limits``.
         limits: most pieces of each sentence, end mark included.
         bos_id: what every row starts with.
         eos_id: what ends a hypothesis.
         rules: change scores of next pieces in place, in this order.
         constraints: what hypotheses must contain; a hypothesis that does not by its limit is not complete. Needs a
             beam of 2 or more.
+        text_of: by what two hypotheses of a sentence differ, if several are returned; None: by their pieces.
         device: of the logits.
 
     Returns:
@@ -155,6 +200,7 @@ def search_steps(
     if constraints is not None and config.beam == 1:
         raise ValueError("beam = 1: must be at least 2 with constraints")
     live = _begin(limits, config.beam, device)
+    live.pools = [_Pool(config.beam, text_of if config.n_best > 1 else None) for _ in limits]
     pieces = torch.full((len(limits) * config.beam,), bos_id, device=device)
     while len(live.sentences):
         with torch.inference_mode():  # by the step: a caller between the steps is outside
@@ -165,11 +211,11 @@ def search_steps(
             step.ended = _ended(live, config)
             if any(step.ended):
                 stay = torch.tensor([row for row, end in enumerate(step.ended) if not end], device=device).long()
-                _leave(live, step.ended, stay, config)
+                _leave(live, step.ended, stay, config, constraints)
                 decoding.keep(stay)
             pieces = live.ids[:, live.length - 1]
         yield step
-    return [pool[: config.n_best] for pool in live.pools]
+    return [pool.ranked[: config.n_best] for pool in live.pools]
 
 
 def penalty_of(length: int, length_penalty: float) -> float:
@@ -187,7 +233,6 @@ def _begin(limits: Sequence[int], beam: int, device: torch.device | str) -> _Liv
         scores=scores,
         ids=torch.zeros(count * beam, longest, dtype=torch.long, device=device),
         log_probs=torch.zeros(count * beam, longest, device=device),
-        pools=[[] for _ in limits],
     )
 
 
@@ -224,7 +269,7 @@ def _extend(
     parents, first = at // width, torch.arange(sentences, device=at.device)[:, None] * beam
     pieces, log_probs = pieces.flatten(1).gather(1, at), log_probs.flatten(1).gather(1, at)
     ends = pieces == eos_id
-    _collect(live, ends & torch.isfinite(best), parents + first, log_probs, beam=beam, penalty=penalty)
+    _collect(live, (ends & torch.isfinite(best))[:, :beam], parents + first, log_probs, penalty=penalty)
     live.scores, rank = _best_live(best.masked_fill(ends, float("-inf")), beam)
     if constraints is not None:
         live.scores = torch.where(live.scores.isfinite(), total.gather(1, at.gather(1, rank)), live.scores)
@@ -247,12 +292,12 @@ def _best_live(scores: Tensor, beam: int) -> tuple[Tensor, Tensor]:
     return best, rank
 
 
-def _collect(live: _Live, ends: Tensor, parents: Tensor, log_probs: Tensor, *, beam: int, penalty: float) -> None:
-    """Moves candidates that end, if they are among the ``beam`` best, to their sentences' pools."""
-    for sentence, rank in ends[:, :beam].nonzero().tolist():
+def _collect(live: _Live, ends: Tensor, parents: Tensor, log_probs: Tensor, *, penalty: float) -> None:
+    """Moves candidates that end, those among the ``beam`` best, to their sentences' pools."""
+    for sentence, rank in ends.nonzero().tolist():
         last = float(log_probs[sentence, rank])
         hypothesis = _hypothesis(live, int(parents[sentence, rank]), [last], penalty)
-        _into_pool(live.pools[int(live.sentences[sentence])], hypothesis, beam)
+        live.pools[int(live.sentences[sentence])].add(hypothesis)
 
 
 def _hypothesis(live: _Live, row: int, end: list[float], penalty: float) -> Hypothesis:
@@ -262,34 +307,38 @@ def _hypothesis(live: _Live, row: int, end: list[float], penalty: float) -> Hypo
     return Hypothesis(live.ids[row, : live.length].tolist(), log_probs, score, rank_score, complete=bool(end))
 
 
-def _into_pool(pool: list[Hypothesis], hypothesis: Hypothesis, size: int) -> None:
-    pool.append(hypothesis)
-    # incomplete ones come last, as they stand in the beam: best first, or fewest missing pieces first
-    pool.sort(key=lambda each: (not each.complete, -each.rank_score if each.complete else 0.0))
-    del pool[size:]
-
-
 def _ended(live: _Live, config: SearchConfig) -> list[bool]:
     """Which sentences are over: at their limit, without a live beam, or with no live beam that could still win."""
     ended = []
     rows = zip(live.sentences.tolist(), live.limits.tolist(), live.scores.max(dim=1).values.tolist(), strict=True)
     for sentence, limit, best in rows:
-        pool = live.pools[sentence]
+        ranked = live.pools[sentence].ranked
         over = live.length >= limit or best == float("-inf")
-        if not over and len(pool) >= config.n_best:
-            over = best / penalty_of(limit, config.length_penalty) <= pool[config.n_best - 1].rank_score
+        if not over and len(ranked) >= config.n_best:
+            over = best / penalty_of(limit, config.length_penalty) <= ranked[config.n_best - 1].rank_score
         ended.append(over)
     return ended
 
 
-def _leave(live: _Live, ended: list[bool], stay: Tensor, config: SearchConfig) -> None:
+def _leave(live: _Live, ended: list[bool], stay: Tensor, config: SearchConfig, constraints: Constraints | None) -> None:
     """Takes ended sentences out; where too few hypotheses are finished, the best live ones fill the pool."""
     beam = live.scores.shape[1]
+    whole = live.scores.isfinite()
+    if constraints is not None:  # what misses a phrase has not been cut off from an end
+        whole &= constraints.met(live.ids.view(len(ended), beam, -1)[:, :, : live.length], live.sentences)
     for row in (row for row, end in enumerate(ended) if end):
         pool = live.pools[int(live.sentences[row])]
+        if pool.ranked and pool.ranked[0].complete and live.length >= int(live.limits[row]):
+            cut = live.scores[row].masked_fill(~whole[row], float("-inf")).max()
+            _mark(pool.ranked, float(cut) / penalty_of(live.length, config.length_penalty))
         for k in range(beam):
-            if len(pool) < config.n_best and torch.isfinite(live.scores[row, k]):
-                _into_pool(pool, _hypothesis(live, row * beam + k, [], config.length_penalty), beam)
+            if len(pool.ranked) < config.n_best and torch.isfinite(live.scores[row, k]):
+                pool.add(_hypothesis(live, row * beam + k, [], config.length_penalty))
     rows = rows_of(stay, beam)
     live.sentences, live.limits, live.scores = live.sentences[stay], live.limits[stay], live.scores[stay]
     live.ids, live.log_probs = live.ids[rows], live.log_probs[rows]
+
+
+def _mark(ranked: list[Hypothesis], cut: float) -> None:
+    """Marks the hypotheses that go before one with the rank score ``cut`` because they are complete."""
+    ranked[:] = [replace(each, cut_better=each.rank_score < cut) for each in ranked]

@@ -11,6 +11,7 @@ from torch import Tensor
 from clearhead.brief import Brief
 from clearhead.decode.decoding import CachedDecoding, RNNDecoding, start_decoding
 from clearhead.decode.rows import Begin, RNNRowsDecoding, RowsDecoding
+from clearhead.decode.rules import Rule
 from clearhead.models.rnn import RNNState, RNNTranslator
 from clearhead.models.transformer import Transformer
 from clearhead.nn.cache import KVCache
@@ -91,7 +92,7 @@ def trace_greedy(
     *,
     limit: int,
     ends: Collection[int],
-    forbidden: list[int],
+    rules: Sequence[Rule] = (),
     top: int = 5,
     meter: MakeMeter | None = None,
 ) -> list[TraceStep]:
@@ -102,7 +103,7 @@ def trace_greedy(
         begin: what the text begins with, read in the first step: the begin mark, or a prompt.
         limit: most pieces, end mark included.
         ends: the pieces that end the text.
-        forbidden: pieces that are never chosen.
+        rules: change scores of next pieces in place, in this order; the best that they leave is chosen.
         top: how many of the most probable pieces to record.
         meter: makes a meter for the bytes of a step; used for a K-V cache only.
     """
@@ -111,20 +112,22 @@ def trace_greedy(
         gauge = meter(reader.cache) if meter and isinstance(reader.cache, KVCache) else None
         with gauge or nullcontext():
             logits = reader.read(new)
+        sentence = torch.zeros(1, dtype=torch.long, device=logits.device)
         probs = logits.softmax(dim=-1)
         best, pieces = probs.topk(min(top, len(probs)))
-        allowed = probs.clone()
-        allowed[forbidden] = -1.0
-        chosen = int(allowed.argmax())
+        scores, written = logits.log_softmax(dim=-1)[None, None], ids[len(begin) :]
+        for rule in rules:
+            rule(scores, torch.tensor(written, dtype=torch.long, device=scores.device)[None, None], sentence)
+        chosen = int(scores.argmax())
         # asked after the step, so that the piece's own keys and values, which it attends to as well, count
-        read, written = (reader.cache.bytes_read(), reader.cache.bytes_written()) if reader.cache else (0, 0)
+        moved = (reader.cache.bytes_read(), reader.cache.bytes_written()) if reader.cache else (0, 0)
         steps.append(
             TraceStep(
                 input_ids=list(ids),
                 top=list(zip(pieces.tolist(), best.tolist(), strict=True)),
                 chosen=chosen,
-                bytes_read=read,
-                bytes_written=written * len(new),
+                bytes_read=moved[0],
+                bytes_written=moved[1] * len(new),
                 measured_read=gauge.read if gauge else None,
                 measured_written=gauge.written if gauge else None,
             )

@@ -1,7 +1,7 @@
 """The tree of a beam search: every hypothesis with its scores by piece, and when and why it died."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,14 +10,17 @@ import torch
 from clearhead.brief import Brief
 from clearhead.decode.decoding import Decoding
 from clearhead.decode.rules import Rule
-from clearhead.decode.search import Expansion, Hypothesis, SearchConfig, penalty_of, search_steps
+from clearhead.decode.search import Expansion, Hypothesis, SearchConfig, TextOf, penalty_of, search_steps
 
-Fate = Literal["went on", "finished", "pushed out", "late end", "not kept", "outranked", "overtaken", "limit"]
+Fate = Literal[
+    "went on", "finished", "pushed out", "same text", "late end", "not kept", "outranked", "overtaken", "limit"
+]
 """What became of a hypothesis:
 
 - went on: a continuation of it was kept or finished.
 - finished: it ended, and is one of the ``beam`` best that did.
 - pushed out: it ended, and ``beam`` others that did have better rank scores.
+- same text: it ended, and another that reads the same did with a better rank score; only where several are returned.
 - late end: it ended, but ranked below the first ``beam`` candidates of its step, so it does not count.
 - not kept: it was a candidate, ranked below those that fill the beam.
 - outranked: it was kept, and none of its continuations was.
@@ -106,17 +109,22 @@ class TreeBuilder:
                 self._decide(at, "went on" if at in alive else "outranked")
         self._beams = [None if place is None else first + place for place in kept]
 
-    def finish(self, returned: Iterable[Hypothesis], *, eos_id: int) -> BeamTree:
-        """Returns the tree; ``returned`` is what the search gave for the sentence."""
+    def finish(self, returned: Iterable[Hypothesis], *, eos_id: int, text_of: TextOf | None = None) -> BeamTree:
+        """Returns the tree; ``returned`` is what the search gave for the sentence, ``text_of`` what it was given."""
+        tree = BeamTree(self._nodes, [])
         ended = [at for at, node in enumerate(self._nodes) if node.fate == "finished"]
         ended.sort(key=lambda at: -self._nodes[at].rank_score)
-        for lost in ended[self.config.beam :]:
-            self._decide(lost, "pushed out")
+        texts = set[Hashable]()
+        for end in ended:
+            pieces = [self._nodes[node].piece for node in tree.path(end)]
+            text = text_of(pieces[:-1]) if text_of and self.config.n_best > 1 else tuple(pieces)
+            if text in texts or len(texts) >= self.config.beam:
+                self._decide(end, "same text" if text in texts else "pushed out")
+            texts.add(text)
         if self._step < self.limit:
             for at in self._beams:
                 if at is not None:
                     self._decide(at, "overtaken")
-        tree = BeamTree(self._nodes, [])
         places = {tuple(self._nodes[node].piece for node in tree.path(at)): at for at in range(len(self._nodes))}
         tree.returned.extend(places[(*each.ids, *[eos_id] * each.complete)] for each in returned)
         return tree
@@ -148,13 +156,23 @@ def grow_tree(
     bos_id: int,
     eos_id: int,
     rules: Sequence[Rule] = (),
+    text_of: TextOf | None = None,
     device: torch.device | str = "cpu",
 ) -> BeamTree:
     """Searches for one sentence as ``beam_search`` does and returns the tree; arguments as there."""
     builder = TreeBuilder(config, limit=limit)
-    steps = search_steps(decoding, config, limits=[limit], bos_id=bos_id, eos_id=eos_id, rules=rules, device=device)
+    steps = search_steps(
+        decoding,
+        config,
+        limits=[limit],
+        bos_id=bos_id,
+        eos_id=eos_id,
+        rules=rules,
+        text_of=text_of,
+        device=device,
+    )
     while True:
         try:
             builder.add(next(steps))
         except StopIteration as end:
-            return builder.finish(end.value[0], eos_id=eos_id)
+            return builder.finish(end.value[0], eos_id=eos_id, text_of=text_of)

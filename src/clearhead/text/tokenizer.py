@@ -2,6 +2,7 @@
 
 import codecs
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -17,6 +18,7 @@ from clearhead.files import read_small, write_whole
 from clearhead.ranges import Count, LearnedPieces, Rate
 from clearhead.text.adopted import Adopted
 from clearhead.text.bpe_dropout import BpeDropout
+from clearhead.text.characters import Characters, characters_of
 from clearhead.text.normalize import Normalization, normalize
 from clearhead.text.pipeline import (
     BYTE_CHARS,
@@ -231,6 +233,11 @@ class Tokenizer:
     def fingerprint(self) -> str:
         """SHA-256 of the saved file, in hexadecimal."""
         return hashlib.sha256(self._content()).hexdigest()
+
+    @functools.cached_property
+    def characters(self) -> Characters | None:
+        """Which pieces may follow which, so that characters are whole; None if no piece is a part of a character."""
+        return characters_of([self.spelling(index) for index in range(self.vocab_size)]) if self._bytes else None
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of ``text``; an empty list for empty text."""

@@ -176,7 +176,7 @@ def test_required_and_avoided_phrases(toy_run: Path, lines: list[str], capsys: p
         (["--require", ""], 2, "require '': a phrase must not be empty"),
         (["--require", "apple " * 70], 3, "leave room for the end"),
         (["--require", "an apple", "--avoid", "apple"], 3, "require 'an apple': contains a phrase to avoid"),
-        (["--require", "a", "--alternatives"], 2, "--alternatives: goes with neither --require nor --avoid"),
+        (["--require", "a", "--alternatives"], 2, "--alternatives: goes with none of --require, --avoid and --limit"),
     ],
 )
 def test_phrases_that_cannot_be(

@@ -20,6 +20,7 @@ from clearhead.errors import ModelError
 from clearhead.models.gpt import GPT
 from clearhead.models.ngram import Ngram
 from clearhead.models.rnn import RNNLanguageModel
+from clearhead.text.characters import characters_of
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 from tests.small import begin_of, random_rows, small_gpt, small_ngram, small_rnn
 from tests.toy import demo_lines
@@ -285,3 +286,34 @@ def test_texts_with_a_draft_have_the_models_own_distribution() -> None:
     assert 0 < sum(one.accepted for one in found) < sum(one.drafted for one in found), (
         "the draft is neither right nor wrong"
     )
+
+
+PIECES = [
+    b"",
+    b"",
+    b"",
+    *(bytes([byte]) for byte in (0xE8, 0x8B, 0xB9, 0xF0, 0x9F)),
+    b"\xe8\x8b",
+    b"\xb9a",
+    b"a",
+    b" ",
+    b"\x8b\xb9",
+]
+
+
+@pytest.mark.parametrize("config", [SamplingConfig(temperature=0.0), SamplingConfig(temperature=2.0, seed=1)], ids=str)
+def test_texts_of_bytes_are_whole_also_at_the_limit(config: SamplingConfig) -> None:
+    """Drawn, greedy, and written ahead by a draft; prompts of one piece, which the state is not read from."""
+    broken, (prompts, limit) = 0, ([[EOS], [10, 10, 10, 10], [3, 4, 5]], 4)
+    for characters in (characters_of(PIECES), None):
+        sampler = sampler_of(config, characters=characters, limit=limit)
+        for seed in range(2):
+            begin, draft = (begin_of(small_gpt(vocab_size=len(PIECES), seed=number)) for number in (seed, seed + 9))
+            drawn = generate(begin, prompts, sampler, limits=[limit] * 3, samples=[0, 1, 2])
+            ahead = [speculate(begin, draft, prompt, sampler, limit=limit, sample=1) for prompt in prompts]
+            assert config.temperature or [one.ids for one in ahead] == [one.ids for one in drawn]
+            texts = [b"".join(PIECES[piece] for piece in one.ids).decode("utf-8", "replace") for one in drawn + ahead]
+            halves = [text for text in texts if "\ufffd" in text]
+            assert not (characters and halves)
+            broken += len(halves)
+    assert broken > 2, "without the rule there are halves"

@@ -203,3 +203,43 @@ def test_steps_leave_no_mode_behind_in_any_thread() -> None:
     assert modes == [True, False, True, False, False, False]
     with pytest.raises(StopIteration):
         next(steps)
+
+
+def test_several_differ_as_texts_and_the_best_of_each_is_kept() -> None:
+    """Against brute force: pieces 2 and 3 read alike, so the best of each text is found, filled up from the beam."""
+
+    def reads(ids: Sequence[int]) -> str:
+        return "".join("xyzz"[piece] for piece in ids)
+
+    beam = 3**3 * 4
+    for seed in range(3):
+        table = Table([0], beam, seed=seed)
+        config = SearchConfig(beam, 25)
+        (found,) = beam_search(table, config, limits=[4], bos_id=BOS, eos_id=EOS, text_of=reads)
+        best: dict[str, tuple[Ids, float]] = {}
+        for ids, rank_score, _ in brute_force(table, 4, 1.0):
+            best.setdefault(reads(ids), (ids, rank_score))
+        same(found, list(best.values())[:25])
+        assert len({reads(one.ids) for one in found}) == 25
+
+
+def test_one_is_the_same_whatever_reads_alike() -> None:
+    for seed in range(4):
+        plain, alike = (
+            beam_search(Table([0], 3, seed=seed), SearchConfig(3), limits=[7], bos_id=BOS, eos_id=EOS, text_of=text_of)
+            for text_of in (None, len)
+        )
+        assert plain == alike
+
+
+def test_a_better_one_that_the_limit_cut_is_told() -> None:
+    """Against brute force: a complete hypothesis goes first, and says so where a cut one has the better rank score."""
+    beam, marked, all_of = 3**3 * 4, 0, 0
+    for seed in range(12):
+        table = Table([0], beam, seed=seed)
+        (found,) = search(table, SearchConfig(beam, 20), [4])
+        cut = max(rank_score for _, rank_score, complete in brute_force(table, 4, 1.0) if not complete)
+        assert [one.cut_better for one in found] == [one.complete and one.rank_score < cut for one in found]
+        (best,) = search(Table([0], beam, seed=seed), SearchConfig(beam), [4])[0]
+        marked, all_of = marked + best.cut_better, all_of + 1
+    assert 0 < marked < all_of

@@ -1,5 +1,6 @@
 """The trace tells what the model computes: distributions, choices, and the bytes of the formula."""
 
+import itertools
 from itertools import pairwise
 
 import pytest
@@ -13,9 +14,11 @@ from clearhead.decode.sampler import Sampler
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.decode.search import SearchConfig, beam_search
 from clearhead.decode.trace import MakeMeter, TraceStep, text_reader, trace_greedy, translation_reader
+from clearhead.decode.whole import whole_characters
 from clearhead.inspect.traffic import CacheTraffic
 from clearhead.models.transformer import Transformer
 from clearhead.nn.layer import BlockConfig
+from clearhead.text.characters import characters_of
 from tests.small import begin_of, small, small_gpt, small_ngram, small_rnn
 
 SOURCE = torch.tensor([[5, 9, 4, 7, 2]])
@@ -25,7 +28,7 @@ BOS, EOS, FORBIDDEN = 1, 2, [0, 1, 3]
 def trace(model: Transformer, limit: int = 9, top: int = 5, meter: MakeMeter | None = None) -> list[TraceStep]:
     with torch.inference_mode():
         reader = translation_reader(model, SOURCE, limit=limit)
-    return trace_greedy(reader, [BOS], limit=limit, ends=[EOS], forbidden=FORBIDDEN, top=top, meter=meter)
+    return trace_greedy(reader, [BOS], limit=limit, ends=[EOS], rules=[forbid(FORBIDDEN)], top=top, meter=meter)
 
 
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])
@@ -77,7 +80,7 @@ def test_without_a_cache_no_bytes_are_claimed_and_a_small_vocabulary_has_a_short
 def trace_text(begin: Begin, prompt: list[int], limit: int) -> list[TraceStep]:
     with torch.inference_mode():
         reader = text_reader(begin, prompt[0], limit=len(prompt) + limit)
-    return trace_greedy(reader, prompt, limit=limit, ends=[EOS], forbidden=FORBIDDEN, meter=CacheTraffic)
+    return trace_greedy(reader, prompt, limit=limit, ends=[EOS], rules=[forbid(FORBIDDEN)], meter=CacheTraffic)
 
 
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])
@@ -111,3 +114,28 @@ def test_a_translation_moves_the_bytes_of_the_formula(kv_heads: int) -> None:
     unwatched = trace(small(n_kv_heads=kv_heads))
     assert [(step.chosen, step.top) for step in unwatched] == [(step.chosen, step.top) for step in steps]
     assert {(step.measured_read, step.measured_written) for step in unwatched} == {(None, None)}
+
+
+def test_no_step_breaks_a_character_off() -> None:
+    """The model's pieces are bytes and halves; the best of those that may come is chosen, and the rest shown."""
+    pieces = [
+        b"",
+        b"",
+        b"",
+        b"",
+        *(bytes([byte]) for byte in (0xE8, 0x8B, 0xB9, 0xF0, 0x9F)),
+        b"\xe8\x8b",
+        b"a",
+        b" ",
+        b"\xb9a",
+    ]
+    characters, halves = characters_of(pieces), 0
+    for seed, limit, whole in itertools.product(range(4), (4, 7), (True, False)):
+        with torch.inference_mode():
+            reader = translation_reader(small(seed=seed), SOURCE, limit=limit)
+        rules = [forbid([0, 1, 3]), *(whole_characters(characters, [limit]) if whole else [])]
+        steps = trace_greedy(reader, [BOS], limit=limit, eos_id=EOS, rules=rules)
+        text = b"".join(pieces[step.chosen] for step in steps).decode("utf-8", "replace")
+        assert not (whole and "\ufffd" in text)
+        halves += "\ufffd" in text
+    assert halves > 2

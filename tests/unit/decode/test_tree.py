@@ -9,7 +9,7 @@ from torch import Tensor
 from clearhead.decode.decoding import Decoding, start_decoding
 from clearhead.decode.rules import forbid
 from clearhead.decode.search import Hypothesis, SearchConfig, beam_search, search_steps
-from clearhead.decode.tree import BeamTree, TreeBuilder
+from clearhead.decode.tree import BeamTree, TreeBuilder, grow_tree
 from tests.small import small
 
 BOS, EOS, RULES = 1, 2, [forbid([0, 1, 3])]
@@ -114,3 +114,21 @@ def test_without_a_penalty_an_overtaken_hypothesis_could_not_have_won() -> None:
         (tree,), _ = grow(seed, config, [9])
         best = tree.nodes[tree.returned[0]].score
         assert all(node.score <= best for node in tree.nodes if node.fate == "overtaken")
+
+
+def test_one_that_reads_as_a_better_one_is_told() -> None:
+    """The tree says what the search kept: of ends that read alike the best."""
+    seen = 0
+    for seed in range(8):
+        config = SearchConfig(4, 3)
+        tree = grow_tree(
+            started(seed, 4, SOURCES[:1]), config, limit=7, bos_id=BOS, eos_id=EOS, rules=RULES, text_of=len
+        )
+        ends = [node for node in tree.nodes if node.fate in ("finished", "pushed out", "same text")]
+        best = {step: max(node.rank_score for node in ends if node.step == step) for step in {n.step for n in ends}}
+        for node in ends:
+            assert (node.fate == "same text") == (node.rank_score < best[node.step])
+        texts = [sum(tree.nodes[node].piece != EOS for node in tree.path(at)) for at in tree.returned]
+        assert len(set(texts)) == len(texts)
+        seen += any(node.fate == "same text" for node in ends)
+    assert seen

@@ -61,6 +61,8 @@ class Generation(Brief):
     """Pieces of the prompt that are not in the vocabulary."""
     accepted: float | None = None
     """Share of the draft model's pieces that the model accepted."""
+    cut_better: bool = False
+    """True if ``max_new`` cut off another text of a beam search, which has a better rank score; whole ones go first."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ class TextWriter:
             dropped=self.prompt.dropped,
             unknown=self.prompt.unknown,
             accepted=continuation.accepted / continuation.drafted if continuation.drafted else None,
+            cut_better=continuation.cut_better,
         )
 
     def _take(self, text: str) -> bool:

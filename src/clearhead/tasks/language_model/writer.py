@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, overload
+from typing import Annotated, overload
 
 import numpy as np
 import torch
@@ -16,13 +16,15 @@ from annotated_types import Ge
 from clearhead.arguments import checked
 from clearhead.config import as_tree, parse
 from clearhead.data.batching import sequential_batches
-from clearhead.decode.generation import Continuation, generate, speculate
+from clearhead.decode.generation import Continuation, Reason, generate, speculate
 from clearhead.decode.rows import PromptedDecoding, TextRows
+from clearhead.decode.rules import forbid
 from clearhead.decode.sampler import Sampler
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.decode.search import SearchConfig, beam_search
 from clearhead.decode.trace import MakeMeter, TraceStep, text_reader, trace_greedy
 from clearhead.decode.tree import BeamTree, grow_tree
+from clearhead.decode.whole import whole_characters
 from clearhead.errors import ModelError, OnError, UsageError, attempt_each, refuse
 from clearhead.progress import silent
 from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter
@@ -177,6 +179,7 @@ class TextModel(Loaded, ABC):
             bos_id=eos_id,
             eos_id=eos_id,
             rules=[sampler.rule([read])],
+            text_of=self.tokenizer.decode,
             device=self.device,
         )
         return read, tree
@@ -189,10 +192,13 @@ class TextModel(Loaded, ABC):
         read = Prompt.of(prompt, self.tokenizer, config, context=self.context, marks=self.marks).ids
         limit = config.max_new if self.context is None else min(config.max_new, self.context - len(read) + 1)
         sampler = self._sampler(config, PLAIN)
+        rules = [
+            forbid(list(sampler.forbidden)),
+            *whole_characters(self.tokenizer.characters, [limit], self.device),
+        ]
         with torch.inference_mode():
             reader = text_reader(self.begin, read[0], limit=len(read) + limit)
-        words: dict[str, Any] = {"ends": sampler.marks, "forbidden": list(sampler.forbidden)}
-        return trace_greedy(reader, read, limit=limit, top=top, meter=meter, **words)
+        return trace_greedy(reader, read, limit=limit, ends=sampler.marks, rules=rules, top=top, meter=meter)
 
     def _check(self, config: GenerationConfig, sampling: SamplingConfig, draft: "TextModel | None") -> None:
         drawn = replace(sampling, no_repeat_ngram=0, seed=0) != PLAIN
@@ -209,9 +215,9 @@ class TextModel(Loaded, ABC):
         if config.bad_words:
             (demand,) = self._phrases.demands((), config.bad_words, count=1, prefix="", room=0)
             avoided = demand.avoided
-        ends = self.tokenizer.ends
+        ends, characters = self.tokenizer.ends, self.tokenizer.characters
         never = tuple(index for index in ids.never if index not in ends)
-        return Sampler(sampling, ids.eos, never, config.min_length, ends, avoided)
+        return Sampler(sampling, ids.eos, never, config.min_length, ends, avoided, characters, config.max_new)
 
     @functools.cached_property
     def _phrases(self) -> PhraseBook:
@@ -274,12 +280,14 @@ class TextModel(Loaded, ABC):
                 bos_id=eos_id,
                 eos_id=eos_id,
                 rules=[sampler.rule(prompts)],
+                text_of=self.tokenizer.decode,
                 device=self.device,
             )
             for row, texts in zip(batch, ranked, strict=True):
                 for number, text in enumerate(texts, row * config.n):
                     ids = text.ids + [eos_id] * text.complete
-                    continuations[number] = Continuation(ids, text.log_probs, "end" if text.complete else "length")
+                    reason: Reason = "end" if text.complete else "length"
+                    continuations[number] = Continuation(ids, text.log_probs, reason, cut_better=text.cut_better)
                     writers[number].push(*text.ids)
         return continuations
 

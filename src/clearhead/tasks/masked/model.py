@@ -108,11 +108,12 @@ class MaskedModel(Loaded):
     ) -> Filled | list[Filled]:
         """Predicts the piece at each ``[MASK]`` (or the tokenizer's own name for it) of a text, or of each of several.
 
-        A mask stands for one piece. A space before it is part of that piece, as in pieces that begin a word.
+        A mask stands for one piece, of whole characters. A space before it is part of that piece, as in pieces that
+        begin a word.
 
         Args:
             texts: each with one mask or more, and at most ``model.max_seq_len`` pieces and marks.
-            top_k: candidates for each mask, at most the size of the vocabulary.
+            top_k: candidates for each mask, at most the pieces of whole characters.
             on_error: called for a text that has no mask, is too long or has a lone surrogate, which then has no masks
                 in the result; without it such a text is an error.
 
@@ -130,12 +131,16 @@ class MaskedModel(Loaded):
         texts = list(texts)
         if mask == ABSENT:
             raise ModelError("tokenizer has no [MASK]: train it with tokenizer.specials = 'masked'")
+        characters = self.tokenizer.characters
+        parts_of_characters = [] if characters is None else (~characters.whole).nonzero()[0].tolist()
+        partial = torch.tensor(parts_of_characters, dtype=torch.long, device=self.device)
         read = attempt_each(self._read, texts, on_error)
         filled = [Filled(text, text, []) for text in texts]
         for numbers, ids, real in self._batches([pair[1] if pair else None for pair in read]):
             hidden = ids == mask
             states = self.model.bert(ids, mask=real)[hidden]
-            top = self.model.mlm_head(states).float().softmax(dim=1).topk(min(top_k, self.tokenizer.vocab_size))
+            shares = self.model.mlm_head(states).float().softmax(dim=1).index_fill(1, partial, -1.0)
+            top = shares.topk(min(top_k, self.tokenizer.vocab_size - len(partial)))
             probabilities, pieces = (values.tolist() for values in top)
             ends = hidden.sum(dim=1).cumsum(dim=0).tolist()
             for number, first, last in zip(numbers, [0, *ends[:-1]], ends, strict=True):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from clearhead.progress import Progress
 from clearhead.runs.cache import cache_folder
 from clearhead.runs.card import CardFacts
 from clearhead.runs.text_parts import TextParts
+from clearhead.tasks.translation.length_limit import PairsReport
 from clearhead.tasks.translation.recipe import (
     Net,
     TranslationRecipe,
@@ -26,7 +27,7 @@ from clearhead.tasks.translation.recipe import (
 )
 from clearhead.tasks.translation.scoring import greedy_bleu, read_lines, scored_pairs
 from clearhead.text.language import read_language
-from clearhead.training.job import GradientJob, listed
+from clearhead.training.job import GradientJob, Report, listed
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,17 @@ class TranslationJob(GradientJob[Net, Batch]):
         loss = mean_loss(model, self.valid.store, batch_tokens=recipe.train.batch_tokens, device=self.device)
         if recipe.validation.monitor != "bleu":
             return {"loss": loss}
-        bleu = greedy_bleu(recipe, self.parts.both, model, self.valid.lines, device=self.device)
+        lengths, lines = self._train_report.limit, self.valid.lines
+        bleu = greedy_bleu(recipe, self.parts.both, model, lines, device=self.device, lengths=lengths)
         return {"loss": loss, "bleu": bleu}
+
+    def reports(self) -> Mapping[str, Report]:
+        """See ``Job``; that on the training text says how long translations may be."""
+        return {**super().reports(), "train": self._train_report}
+
+    @cached_property
+    def _train_report(self) -> PairsReport:
+        return PairsReport.of(self.train.report, self.train.lengths, self.recipe.model.max_seq_len)
 
     def where(self, batch: Batch) -> str:
         """See ``GradientJob``."""

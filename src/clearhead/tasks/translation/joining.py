@@ -43,6 +43,7 @@ def joined(parts: Sequence[Translation], division: Division, language: Language)
         log_probs=[value for part in parts for value in part.log_probs],
         source_pieces=[piece for part in parts for piece in part.source_pieces],
         complete=all(part.complete for part in parts),
+        cut_better=any(part.cut_better for part in parts),
         parts=len(parts),
         dropped=division.dropped,
         cuts=division.cuts,
@@ -68,4 +69,12 @@ def finished(
         # an empty text has no unmet phrases
         unmet = job.demand.unmet([part.target_ids for part in parts]) if whole.source_pieces else []
         translations.append(replace(whole, unmet=unmet, unknown=unknown))
-    return translations
+    return one_each(translations)
+
+
+def one_each(translations: Sequence[Translation]) -> list[Translation]:
+    """Returns translations without those that read as one before them."""
+    first: dict[str, Translation] = {}
+    for translation in translations:
+        first.setdefault(translation.text, translation)
+    return list(first.values())

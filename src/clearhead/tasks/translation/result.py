@@ -26,6 +26,7 @@ class TranslateOptions(SearchOptions, total=False):
 
     beam: int
     length_penalty: float
+    limit: int
     alignment: bool
 
 
@@ -46,6 +47,8 @@ class Translation(Brief):
     """Source pieces, with the end mark."""
     complete: bool = True
     """False if the translation reached the length limit before an end mark."""
+    cut_better: bool = False
+    """True if the length limit cut off another translation, which has a better rank score; complete ones go first."""
     alignment: list[int] | None = None
     """For each target piece the source piece with the most attention; None unless asked for."""
     parts: int = 1

@@ -18,6 +18,7 @@ from clearhead.files import write_output
 from clearhead.runs.cache import scored_folder
 from clearhead.runs.text_parts import Tokenizers
 from clearhead.tasks.family import ComparedScores, Evaluation
+from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.recipe import Net, TranslationRecipe, mean_loss
 from clearhead.tasks.translation.translator import Translator
 from clearhead.text.language import BleuTokenize
@@ -38,6 +39,8 @@ class TranslationEvaluation(Evaluation):
     """Target pieces translated per second."""
     incomplete: int
     """Translations that reached the length limit."""
+    cut_better: int
+    """Complete translations before which the length limit cut off a better ranked one."""
     beam: int
     """Hypotheses of the search."""
     translations: list[str]
@@ -66,9 +69,11 @@ class TranslationEvaluation(Evaluation):
 
     def warnings(self) -> list[str]:
         """See ``Evaluation``."""
-        if not self.incomplete:
-            return []
-        return [f"{self.incomplete} translations reached the length limit without an end"]
+        counts = {
+            "reached the length limit without an end": self.incomplete,
+            "are complete, and the length limit cut off a better ranked one": self.cut_better,
+        }
+        return [f"{count} translations {what}" for what, count in counts.items() if count]
 
     def write(self, path: Path) -> None:
         """See ``Evaluation``: the translations, a line each."""
@@ -127,6 +132,7 @@ def evaluate_translator(
         loss_pairs=loss_pairs,
         tokens_per_second=sum(len(translation.log_probs) for translation in best) / seconds,
         incomplete=sum(not translation.complete for translation in best),
+        cut_better=sum(translation.cut_better for translation in best),
         beam=beam,
         translations=texts,
     )
@@ -177,9 +183,10 @@ def greedy_bleu(
     lines: Sequence[tuple[str, str]],
     *,
     device: torch.device,
+    lengths: LengthLimit,
 ) -> float:
     """BLEU of greedy translations of the lines of a split, while training: what ``evaluate --beam 1`` gives."""
-    translator = Translator(recipe, tokenizers, model, device)
+    translator = Translator(recipe, tokenizers, model, device, lengths=lengths)
     texts = [
         translation.text for translation in translator.translate([src for src, _ in lines], beam=1, split="overlong")
     ]

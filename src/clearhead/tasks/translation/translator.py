@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Unpack, overload
 
@@ -12,14 +12,13 @@ from annotated_types import Ge
 from clearhead.arguments import Count, checked
 from clearhead.config import as_tree, parse
 from clearhead.data.translation import collate_sources
-from clearhead.decode.constraints import Constraints, avoid
 from clearhead.decode.decoding import start_decoding
-from clearhead.decode.rules import Rule, forbid, force_prefix
 from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
 from clearhead.decode.trace import MakeMeter, trace_greedy, translation_reader
 from clearhead.decode.tree import BeamTree, grow_tree
 from clearhead.engine.choose import Weights, choose
 from clearhead.errors import DataError, OnError, attempt_each, refuse
+from clearhead.ranges import CountOrZero
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import Tokenizers, load_both_sides
 from clearhead.tasks.family import open_for
@@ -27,10 +26,12 @@ from clearhead.tasks.loaded import Loaded
 from clearhead.tasks.room import build_here
 from clearhead.tasks.translation.alignment import aligned, source_shapes
 from clearhead.tasks.translation.batches import batches_to_decode
-from clearhead.tasks.translation.joining import finished
+from clearhead.tasks.translation.joining import finished, one_each
+from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.parts import Job, divided, translate_parts
 from clearhead.tasks.translation.recipe import WORDS, Net, TranslationRecipe, build_translator, parse_translation
 from clearhead.tasks.translation.result import EMPTY, SearchOptions, Trace, TranslateOptions, Translation
+from clearhead.tasks.translation.search_rules import phrase_constraints, search_rules
 from clearhead.text.division import Division
 from clearhead.text.language import read_language
 from clearhead.text.normalize import denormalize
@@ -52,6 +53,8 @@ class Translator(Loaded):
     """Training step of the weights."""
     weights: Weights | None = None
     """How a CPU holds them for decoding, in a packed copy that the first text makes; None takes ``model`` itself."""
+    lengths: LengthLimit = field(default_factory=LengthLimit)
+    """How long translations may be."""
 
     @classmethod
     @checked
@@ -76,7 +79,8 @@ class Translator(Loaded):
         step = run.load_into(model)
         model = model.to(target).eval()
         packed = choose(model).engine == "packed"
-        return cls(recipe, parts.both, model, target, step, "float32" if packed else None)
+        lengths = LengthLimit.read(run.path)
+        return cls(recipe, parts.both, model, target, step, "float32" if packed else None, lengths)
 
     @functools.cached_property
     def writer(self) -> Net:
@@ -105,6 +109,7 @@ class Translator(Loaded):
         n_best: Count | None = None,
         beam: Count = 5,
         length_penalty: float = 1.0,
+        limit: CountOrZero = 0,
         prefix: str = "",
         split: SplitSource = "sentences",
         overlong: OverlongSource = "split",
@@ -121,6 +126,7 @@ class Translator(Loaded):
                 is at least as wide.
             beam: hypotheses per sentence; 1 is greedy.
             length_penalty: see ``SearchConfig``.
+            limit: see ``SearchConfig``.
             prefix: text that every translation begins with; a text is not divided where it has several sentences.
             split: what divides a text: ``sentences`` every sentence end, ``overlong`` those of a text above the model's
                 limit, ``never`` nothing.
@@ -141,7 +147,7 @@ class Translator(Loaded):
             UsageError: an argument is wrong.
             DataError: a text, the prefix or a phrase cannot be used.
         """
-        config = SearchConfig(max(beam, n_best or 1), n_best or 1, length_penalty)
+        config = SearchConfig(max(beam, n_best or 1), n_best or 1, length_penalty, limit)
         lines = [texts] if isinstance(texts, str) else list(texts)
         ranked = self.n_best(
             lines,
@@ -231,9 +237,11 @@ class Translator(Loaded):
         src_ids, _ = collate_sources([first], special=self._ids)
         tgt_ids = torch.tensor([[self._ids.bos, *start]], device=self.device)
         with torch.inference_mode():
-            logits = self.model(src_ids.to(self.device), tgt_ids)[0, -1]
-            logits[self._forbidden] = float("-inf")
-        pieces = logits.topk(min(count, self.model.vocab_size - len(self._forbidden))).indices.tolist()
+            scores = self.model(src_ids.to(self.device), tgt_ids)[:, -1:]
+            limit, sentence = self._limit(len(first), len(start) + 1), torch.zeros(1, dtype=torch.long)
+            for rule in search_rules(self.tokenizers.tgt, limits=[limit], device=self.device):
+                rule(scores, tgt_ids[None, :, 1:], sentence.to(self.device))
+        pieces = scores[0, 0].topk(min(count, int(scores.isfinite().sum()))).indices.tolist()
         prefixes = [[*start, piece] for piece in pieces if piece != self._ids.eos]
         sources = [first] * len(prefixes) + others
         config = parse(SearchConfig, {"beam": beam, "length_penalty": length_penalty}, source="search")
@@ -243,7 +251,7 @@ class Translator(Loaded):
         for ranked in searched[: len(prefixes)]:
             job.ranked = [ranked, *searched[len(prefixes) :]]
             translations += finished(job, 1, **self._sides)
-        return sorted(translations, key=lambda translation: -translation.rank_score)
+        return one_each(sorted(translations, key=lambda translation: -translation.rank_score))
 
     @checked
     @torch.inference_mode()
@@ -254,12 +262,13 @@ class Translator(Loaded):
             raise DataError(f"text {text!r}: there is nothing to trace")
         src_ids = collate_sources([ids], special=self._ids)[0].to(self.device)
         limit = self._limit(len(ids), 0)
+        rules = search_rules(self.tokenizers.tgt, limits=[limit], device=self.device)
         steps = trace_greedy(
             translation_reader(self.model, src_ids, limit=limit),
             [self._ids.bos],
             limit=limit,
             ends=[self._ids.eos],
-            forbidden=self._forbidden,
+            rules=rules,
             top=top,
             meter=meter,
         )
@@ -279,9 +288,16 @@ class Translator(Loaded):
         src_ids, special = collate_sources([ids])[0].to(self.device), self._ids
         with torch.inference_mode():
             decoding = start_decoding(self.writer, src_ids, None, beam=config.beam)
-        limit, rules = self._limit(len(ids), 0), [forbid(self._forbidden)]
+        limit = self._limit(len(ids), 0, config.limit)
         tree = grow_tree(
-            decoding, config, limit=limit, bos_id=special.bos, eos_id=special.eos, rules=rules, device=self.device
+            decoding,
+            config,
+            limit=limit,
+            bos_id=special.bos,
+            eos_id=special.eos,
+            rules=search_rules(self.tokenizers.tgt, limits=[limit], device=self.device),
+            text_of=self._line,
+            device=self.device,
         )
         return ids, tree
 
@@ -302,13 +318,9 @@ class Translator(Loaded):
     def _ids(self) -> SpecialIds:
         return self.tokenizers.tgt.ids
 
-    @property
-    def _forbidden(self) -> list[int]:
-        return [self._ids.pad, self._ids.bos, self._ids.unk]
-
-    def _limit(self, source: int, prefix: int) -> int:
-        """Most target pieces for a source: twice its pieces and 20 more, within the model's positions."""
-        return min(2 * source + 20 + prefix, self.recipe.model.max_seq_len)
+    def _limit(self, source: int, fixed: int, most: int = 0) -> int:
+        """Most target pieces besides ``fixed`` ones: ``most``, or what suits the source, within the positions."""
+        return min((most or self.lengths.pieces(source)) + fixed, self.recipe.model.max_seq_len)
 
     def _line(self, ids: Sequence[int]) -> str:
         """Text of target pieces on one line."""
@@ -343,7 +355,8 @@ class Translator(Loaded):
             src_mask = None if src_mask is None else src_mask.to(self.device)
             forced, asked = [prefixes[row] for row in batch], [demands[row] for row in batch]
             fixed = [len(prefix) + demand.pieces for prefix, demand in zip(forced, asked, strict=True)]
-            limits = [self._limit(len(sources[row]), count) for row, count in zip(batch, fixed, strict=True)]
+            sizes = [len(sources[row]) for row in batch]
+            limits = [self._limit(size, count, config.limit) for size, count in zip(sizes, fixed, strict=True)]
             with torch.inference_mode():
                 decoding = start_decoding(self.writer, src_ids.to(self.device), src_mask, beam=beam)
             hypotheses = beam_search(
@@ -352,28 +365,16 @@ class Translator(Loaded):
                 limits=limits,
                 bos_id=self._ids.bos,
                 eos_id=self._ids.eos,
-                rules=self._rules(forced, asked),
-                constraints=self._constraints(asked),
+                rules=search_rules(
+                    self.tokenizers.tgt, limits=limits, prefixes=forced, demands=asked, device=self.device
+                ),
+                constraints=phrase_constraints(asked, eos_id=self._ids.eos, device=self.device),
+                text_of=self._line,
                 device=self.device,
             )
             for row, ranked in zip(batch, hypotheses, strict=True):
                 translations[row] = [self._translation(hypothesis, sources[row]) for hypothesis in ranked]
         return translations
-
-    def _rules(self, prefixes: list[list[int]], demands: list[Demand]) -> list[Rule]:
-        rules = [forbid(self._forbidden)]
-        if any(prefixes):
-            rules.append(force_prefix(prefixes))
-        if any(demand.avoided for demand in demands):
-            avoided = [[demand.avoided] if demand.avoided else [] for demand in demands]
-            rules.append(avoid(avoided, self.device))
-        return rules
-
-    def _constraints(self, demands: list[Demand]) -> Constraints | None:
-        if not any(demand.required for demand in demands):
-            return None
-        required = [list(demand.required.values()) for demand in demands]
-        return Constraints(required, eos_id=self._ids.eos, device=self.device)
 
     def _translation(self, hypothesis: Hypothesis, source: list[int]) -> Translation:
         ids = hypothesis.ids + [self._ids.eos] * hypothesis.complete
@@ -385,6 +386,7 @@ class Translator(Loaded):
             log_probs=hypothesis.log_probs,
             source_pieces=self.tokenizers.src.pieces([*source, self._ids.eos]),
             complete=hypothesis.complete,
+            cut_better=hypothesis.cut_better,
             source_ids=source,
             target_ids=ids,
         )

@@ -27,6 +27,7 @@ WHY: dict[Fate, str] = {
     "went on": "went on",
     "finished": "finished",
     "pushed out": "finished, but better ones fill the beam",
+    "same text": "finished, but a better one reads the same",
     "late end": "ended behind the candidates that count",
     "not kept": "not kept: the beam was full",
     "outranked": "kept, but none of its continuations was",

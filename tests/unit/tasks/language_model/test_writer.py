@@ -153,3 +153,26 @@ def test_whether_a_run_has_seen_documents_begin(tmp_path: Path) -> None:
     (tmp_path / "data-report.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ModelError, match=r"data-report.json' cannot be read: "):
         has_marks(tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_written_is_whole(kind: str, models: dict[str, TextModel]) -> None:
+    """Hot texts of bytes, cut by the limit; what streams is what is returned, and a search gives different texts."""
+    model, parts = models[kind], dict[int, str]()
+    hot = SamplingConfig(temperature=3.0, seed=2)
+    found = model.generate(
+        ["我", "她"],
+        config(max_new=9, n=6),
+        sampling=hot,
+        on_text=lambda row, part: parts.update({row: parts.get(row, "") + part}),
+    )
+    assert model.tokenizer.characters is not None
+    assert [one.text for one in found if "\ufffd" in model.tokenizer.decode(one.ids)] == []
+    assert [one.text for one in found] == [parts.get(row, "") for row in range(12)]
+    assert all(one.text == model.tokenizer.decode(one.ids) for one in found), "no piece is left out of the text"
+    searched = model.generate(["我"], config(max_new=9, beam=4, n=4))
+    assert len({one.text for one in searched}) == 4
+    assert [one.text for one in searched if "\ufffd" in one.text] == []
+    traced = model.trace("我", config(max_new=9))
+    (greedy,) = model.generate(["我"], config(max_new=9), sampling=GREEDY)
+    assert [step.chosen for step in traced] == greedy.ids

@@ -1,5 +1,6 @@
 """A translator's promises: order, batch mates that change nothing, scores of the model, alignment, splitting."""
 
+import json
 import math
 import re
 from dataclasses import replace
@@ -13,7 +14,8 @@ from clearhead.data.translation import collate
 from clearhead.decode.search import SearchConfig
 from clearhead.errors import DataError, ModelError
 from clearhead.runs.text_parts import TextParts
-from clearhead.tasks.translation import batches
+from clearhead.tasks.translation import batches, search_rules
+from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.recipe import build_translator, parse_translation
 from clearhead.tasks.translation.result import EMPTY
 from clearhead.tasks.translation.translator import Translator
@@ -70,7 +72,7 @@ def test_packed_and_plain_decoding_say_the_same(translator: Translator, lines: l
 def test_the_limit_ends_what_does_not_end(
     translator: Translator, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Translator, "_limit", lambda self, source, prefix: 2)
+    monkeypatch.setattr(Translator, "_limit", lambda self, source, fixed, most=0: 2)
     for beam in (1, 3):
         (one,) = translator.translate(lines[:1], beam=beam)
         assert (one.complete, len(one.pieces), len(one.log_probs)) == (False, 2, 2)
@@ -221,12 +223,13 @@ def test_a_prefix_that_the_vocabulary_cannot_spell_is_refused(translator: Transl
 def test_a_prefix_lengthens_the_limit(
     beam: int, translator: Translator, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Translator, "_forbidden", [0, 1, 2, 3])  # the end mark too: only the limit ends anything
+    # the end mark too never comes: only the limit ends anything
+    monkeypatch.setattr(search_rules, "never", lambda ids: [0, 1, 2, 3])
     tokenizers = translator.tokenizers
     source, prefix = "我", " ".join(["the apple"] * 4)
     count = len(tokenizers.tgt.encode(prefix))
     plain, longer = (translator.translate([source], beam=beam, prefix=start)[0] for start in ("", prefix))
-    limit = 2 * len(tokenizers.src.encode(source)) + 20
+    limit = translator.lengths.pieces(len(tokenizers.src.encode(source)))
     assert (len(plain.pieces), len(longer.pieces)) == (limit, limit + count)
     assert 0 < count < 64 - limit, "the model's 64 positions bound neither"
 
@@ -265,7 +268,7 @@ def test_what_is_unmet_is_told(translator: Translator, lines: list[str], monkeyp
     (split,) = translator.translate([sentence * 12], require=[required, "tomorrow"])
     assert (split.parts, split.unmet) == (12, [])
     assert [one.unmet for one in translator.translate(["", "  "], require=["tomorrow"])] == [[], []]
-    monkeypatch.setattr(Translator, "_limit", lambda self, source, given: 1)
+    monkeypatch.setattr(Translator, "_limit", lambda self, source, fixed, most=0: 1)
     (cut,) = translator.translate(lines[:1], require=["tomorrow the apple"])
     assert (cut.complete, cut.unmet) == (False, ["tomorrow the apple"])
 
@@ -276,3 +279,68 @@ def test_a_long_phrase_has_room(translator: Translator) -> None:
     assert phrase in one.text
     with pytest.raises(DataError, match="pieces, at most 63 leave room for the end"):
         translator.translate(["我"], require=[phrase * 10])
+
+
+@pytest.fixture(scope="module")
+def bytewise(translator: Translator) -> Translator:
+    """A fresh model into Chinese whose pieces are single bytes, so that nothing but a rule makes characters of them."""
+    config = TokenizerConfig(vocab_size=260)
+    tokenizer = Tokenizer.train(["苹果"], config)
+    recipe = parse_translation(merge(RECIPE, {"tokenizer": {"vocab_size": 260}, "src": "en", "tgt": "zh"}), "here")
+    parts = TextParts(tokenizer, tokenizer)
+    torch.manual_seed(0)
+    model = build_translator(recipe, parts.sizes)
+    for weight in model.parameters():
+        weight.data *= 1.5  # far from uniform
+    return Translator(recipe, parts.both, model.eval(), torch.device("cpu"), lengths=LengthLimit(0.5, 7))
+
+
+def test_what_is_written_is_whole(bytewise: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Greedy and beam, n-best, a prefix, a required phrase, alternatives, trace and tree: no half character."""
+    texts = ["an apple", "I"]
+
+    def written() -> list[str]:
+        ranked = [one for beam in (1, 4) for each in bytewise.n_best(texts, SearchConfig(beam, beam)) for one in each]
+        ranked += bytewise.translate(texts, prefix="苹") + bytewise.translate(texts, require=["果", "é"])
+        ranked += bytewise.alternatives(texts[0], 6)
+        _, tree = bytewise.beam_tree(texts[1], SearchConfig(4, 4))
+        paths = [[tree.nodes[node].piece for node in tree.path(end)] for end in tree.returned]
+        return [one.text for one in ranked] + [bytewise.tokenizers.tgt.decode(path) for path in paths]
+
+    found = [*written(), bytewise.trace(texts[0]).translation]
+    assert [text for text in found if "\ufffd" in text] == []
+    assert sum(not text.isascii() for text in found) > 5
+    required = bytewise.translate(texts, require=["果", "é"])
+    assert all("果" in one.text and "é" in one.text and not one.unmet for one in required)
+    traced = bytewise.trace(texts[0])
+    assert [step.chosen for step in traced.steps] == bytewise.translate(texts[:1], beam=1)[0].target_ids
+    monkeypatch.setattr(search_rules, "whole_characters", lambda *_: [])
+    assert any("\ufffd" in text for text in written()), "without the rule there are halves"
+
+
+def test_several_translations_read_differently(bytewise: Translator, translator: Translator, lines: list[str]) -> None:
+    for given, texts in ((bytewise, ["an apple"]), (translator, lines[:3])):
+        for ranked in given.n_best(texts, SearchConfig(6, 6)):
+            assert len({one.text for one in ranked}) == len(ranked) == 6
+        several = given.alternatives(texts[0], 5)
+        assert len({one.text for one in several}) == len(several)
+
+
+def test_the_limit_is_that_of_the_run_or_the_one_given(translator: Translator, toy_run: Path, lines: list[str]) -> None:
+    report = json.loads((toy_run / "data-report.json").read_text(encoding="utf-8"))["train"]["length_limit"]
+    assert translator.lengths == LengthLimit(report["ratio"], report["spare"])
+    assert report["references_over"] == 0
+    for beam in (1, 3):
+        (free,), (cut,) = (translator.n_best(lines[:1], SearchConfig(beam, limit=limit)) for limit in (0, 3))
+        assert (free[0].complete, cut[0].complete, len(cut[0].pieces)) == (True, False, 3)
+    (prefixed,) = translator.n_best(lines[:1], SearchConfig(3, limit=3), prefix="The apple")
+    assert len(prefixed[0].pieces) == 3 + len(translator.tokenizers.tgt.encode("The apple"))
+    _, tree = translator.beam_tree(lines[0], SearchConfig(3, limit=3))
+    assert max(node.step for node in tree.nodes) == 3
+
+
+def test_a_better_one_that_was_cut_is_told(translator: Translator, lines: list[str]) -> None:
+    found = [translator.n_best(lines, SearchConfig(6, limit=limit)) for limit in (3, 4, 5, 6)]
+    flat = [each[0] for ranked in found for each in ranked]
+    assert any(one.cut_better for one in flat)
+    assert not any(one.cut_better and not one.complete for one in flat)
