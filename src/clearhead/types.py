@@ -39,11 +39,13 @@ if TYPE_CHECKING:
     from clearhead.models.bert import BertClassifier, BertConfig, BertPretraining, PretrainingLogits
     from clearhead.models.gpt import GPT, GPTConfig
     from clearhead.models.ngram import Ngram, NgramConfig
+    from clearhead.models.pooling import EmbeddingConfig
     from clearhead.models.rnn import RNNConfig, RNNLanguageModel, RNNState, RNNTranslator
     from clearhead.models.transformer import Transformer, TransformerConfig
     from clearhead.nn.cache import KVCache
     from clearhead.nn.layer import BlockConfig
     from clearhead.nn.lora import LoraConfig
+    from clearhead.nn.position import RotaryScalingConfig
     from clearhead.optim.build import OptimConfig
     from clearhead.runs.opened import SavedRun
     from clearhead.runs.text_parts import Tokenizers
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from clearhead.tasks.language_model.recipe import LanguageModelRecipe
     from clearhead.tasks.language_model.writer import TextModel
     from clearhead.tasks.masked.recipe import MaskedRecipe
+    from clearhead.tasks.translation.length_limit import LengthLimit
     from clearhead.tasks.translation.recipe import TranslationRecipe
     from clearhead.text.adopted import Adopted, Built
     from clearhead.text.special import SpecialIds
@@ -95,6 +98,7 @@ __all__ = [
     "DataConfig",
     "Diverging",
     "DocumentsConfig",
+    "EmbeddingConfig",
     "Evaluated",
     "Fill",
     "FinetuneConfig",
@@ -107,6 +111,7 @@ __all__ = [
     "Labels",
     "LanguageModelRecipe",
     "LayoutView",
+    "LengthLimit",
     "LoraConfig",
     "LossConfig",
     "MaskedConfig",
@@ -133,6 +138,7 @@ __all__ = [
     "RNNTranslator",
     "RankView",
     "RegressionScores",
+    "RotaryScalingConfig",
     "Saved",
     "SavedRun",
     "ScheduleView",
@@ -186,11 +192,13 @@ _NAMES = {
     "clearhead.models.bert": "BertClassifier BertConfig BertPretraining PretrainingLogits",
     "clearhead.models.gpt": "GPT GPTConfig",
     "clearhead.models.ngram": "Ngram NgramConfig",
+    "clearhead.models.pooling": "EmbeddingConfig",
     "clearhead.models.rnn": "RNNConfig RNNLanguageModel RNNState RNNTranslator",
     "clearhead.models.transformer": "Transformer TransformerConfig",
     "clearhead.nn.cache": "KVCache",
     "clearhead.nn.layer": "BlockConfig",
     "clearhead.nn.lora": "LoraConfig",
+    "clearhead.nn.position": "RotaryScalingConfig",
     "clearhead.optim.build": "OptimConfig",
     "clearhead.runs.opened": "SavedRun",
     "clearhead.runs.text_parts": "Tokenizers",
@@ -199,6 +207,7 @@ _NAMES = {
     "clearhead.tasks.language_model.recipe": "LanguageModelRecipe",
     "clearhead.tasks.language_model.writer": "TextModel",
     "clearhead.tasks.masked.recipe": "MaskedRecipe",
+    "clearhead.tasks.translation.length_limit": "LengthLimit",
     "clearhead.tasks.translation.recipe": "TranslationRecipe",
     "clearhead.text.adopted": "Adopted Built",
     "clearhead.text.special": "SpecialIds",

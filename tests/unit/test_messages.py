@@ -186,6 +186,7 @@ def click_says() -> Iterator[str]:
         "doctor a b",
         "train --foo",
         "train --resme",
+        "plan --devces 2",
         "translate --aligment",
         "trace --top",
     ]

@@ -15,10 +15,10 @@ from typing import IO, Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from clearhead.charset import HEAD, not_utf8
 from clearhead.errors import DataError, nearest
 from clearhead.files import Unpacked, bounded_lines, check_line
 from clearhead.ranges import Length, Ratio, Workers
-from clearhead.text.charset import HEAD, not_utf8
 from clearhead.text.normalize import changed
 from clearhead.text.overlong import OverlongPair
 from clearhead.text.sentences import split_sentences
@@ -353,11 +353,6 @@ def _find(folder: Path, name: str) -> Path:
     return paths[0]
 
 
-def _check_text(path: Path, problem: str) -> None:
-    if problem:
-        raise DataError(f"{path} {problem}")
-
-
 @contextmanager
 def open_text(path: Path) -> Iterator[IO[bytes]]:
     """Opens a file, plain or gzip, for reading.
@@ -367,8 +362,10 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
     """
     try:
         with io.BufferedReader(Unpacked(path), 1 << 17) if path.suffix == ".gz" else path.open("rb") as stream:
-            if path.is_file():  # a pipe gives no byte twice
-                _check_text(path, not_utf8(stream.read(HEAD)))
+            problem = not_utf8(stream.read(HEAD)) if path.is_file() else ""  # a pipe gives no byte twice
+            if problem:
+                raise DataError(f"{path} {problem}")
+            if path.is_file():
                 stream.seek(0)
             yield cast(IO[bytes], stream)
     except (EOFError, zlib.error, OSError) as error:

@@ -134,7 +134,7 @@ def test_no_step_breaks_a_character_off() -> None:
         with torch.inference_mode():
             reader = translation_reader(small(seed=seed), SOURCE, limit=limit)
         rules = [forbid([0, 1, 3]), *(whole_characters(characters, [limit]) if whole else [])]
-        steps = trace_greedy(reader, [BOS], limit=limit, eos_id=EOS, rules=rules)
+        steps = trace_greedy(reader, [BOS], limit=limit, ends=[EOS], rules=rules)
         text = b"".join(pieces[step.chosen] for step in steps).decode("utf-8", "replace")
         assert not (whole and "\ufffd" in text)
         halves += "\ufffd" in text

@@ -13,7 +13,8 @@ import pytest
 from clearhead.training.events import Diverging, Evaluated, Event, Finished, NotSaved, Saved, Skipped, Stepped
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.progress import LogWriter, ProgressWriter
-from tests.toy import await_steps, endless, environment, write_recipe
+from clearhead.verbs.train import train
+from tests.toy import RECIPE, await_steps, endless, environment, write_recipe
 
 
 def steps(count: int) -> list[Stepped]:
@@ -121,3 +122,21 @@ def test_a_terminal_that_is_closed_loses_nothing(toy_data: Path, tmp_path: Path)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP
     step = read_metrics(run / "metrics.jsonl")[-1]["step"]
     assert (run / "checkpoints" / f"step-{step:08d}").is_dir()
+
+
+def test_nothing_is_printed_unless_asked_for_and_all_is_logged(
+    toy_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe, steps = write_recipe(tmp_path / "toy.toml", RECIPE), "train.max_steps=2"
+    train(recipe, data=toy_data, out=tmp_path / "quiet", overrides=steps)
+    assert capfd.readouterr() == ("", "")
+    with caplog.at_level(logging.INFO, logger="clearhead"):
+        train(recipe, data=toy_data, out=tmp_path / "shown", overrides=(text for text in [steps]), progress=True)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "step 2/2  loss " in err
+    assert "step 2: finished, max steps" in err
+    told = caplog.messages
+    assert f"run directory: {tmp_path / 'shown'}" in told
+    assert told[-1] == "step 2: finished, max steps"
+    assert any(line.startswith("step 2/2  loss ") for line in told)

@@ -1,7 +1,6 @@
 """From a recipe to a run through Python: resumed as if never stopped, with everything switched on."""
 
 import json
-import logging
 import os
 import random
 import shutil
@@ -386,21 +385,3 @@ def test_a_run_belongs_to_one_process(toy_data: Path, tmp_path: Path) -> None:
     found = train(recipe, data=toy_data, out=run, resume=True)
     assert [f"left by process {other.pid}" in note for note in found.notes] == [True]
     assert not (run / "lock").exists()
-
-
-def test_nothing_is_printed_unless_asked_for_and_all_is_logged(
-    toy_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    recipe, steps = write_recipe(tmp_path / "toy.toml", RECIPE), "train.max_steps=2"
-    train(recipe, data=toy_data, out=tmp_path / "quiet", overrides=steps)
-    assert capfd.readouterr() == ("", "")
-    with caplog.at_level(logging.INFO, logger="clearhead"):
-        train(recipe, data=toy_data, out=tmp_path / "shown", overrides=(text for text in [steps]), progress=True)
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert "step 2/2  loss " in err
-    assert "step 2: finished, max steps" in err
-    told = caplog.messages
-    assert f"run directory: {tmp_path / 'shown'}" in told
-    assert told[-1] == "step 2: finished, max steps"
-    assert any(line.startswith("step 2/2  loss ") for line in told)

@@ -130,11 +130,10 @@ class Translator(Loaded):
             prefix: text that every translation begins with; a text is not divided where it has several sentences.
             split: what divides a text: ``sentences`` every sentence end, ``overlong`` those of a text above the model's
                 limit, ``never`` nothing.
-            overlong: what happens to a sentence above the limit: split between clauses, else at spaces, else between
-                characters (counted in ``cuts``), truncate (counted in ``dropped``) or error, as is ``split`` where
-                nothing may divide a text.
-            require: phrases that each translation must contain, or a sequence of phrases for each text; those that do
-                not fit are in ``unmet``. The beam is widened by the number of their pieces.
+            overlong: what happens to a sentence above it: split between clauses, else at spaces, else between characters
+                (counted in ``cuts``), truncate (see ``dropped``) or error, as is split where nothing may divide a text.
+            require: phrases that each translation must contain, or a sequence of phrases for each text; those missing
+                are in ``unmet``. The beam is widened by their pieces.
             avoid: phrases that no translation may contain, likewise.
             alignment: whether to fill ``alignment``.
             on_error: called for a text that is too long under ``error`` or has a lone surrogate; its translation is
@@ -161,7 +160,7 @@ class Translator(Loaded):
         )
         if alignment:
             ranked = [[self.aligned(translation) for translation in each] for each in ranked]
-        results: list[Any] = ranked if n_best else [each[0] if each else EMPTY for each in ranked]
+        results: list[Any] = ranked if n_best else [(each or [EMPTY])[0] for each in ranked]
         return results[0] if isinstance(texts, str) else results
 
     @overload

@@ -93,8 +93,8 @@ def test_alignment_points_to_source_pieces(translator: Translator, lines: list[s
 def test_a_translation_at_the_models_length_is_aligned(
     translator: Translator, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Translator, "_limit", lambda self, source, prefix: self.recipe.model.max_seq_len)
-    monkeypatch.setattr(Translator, "_forbidden", [0, 1, 2, 3])  # the end mark never comes
+    monkeypatch.setattr(Translator, "_limit", lambda self, source, fixed, most=0: self.recipe.model.max_seq_len)
+    monkeypatch.setattr(search_rules, "never", lambda ids: [0, 1, 2, 3])  # the end mark never comes
     (one,) = translator.translate(lines[:1], beam=1, alignment=True)
     assert not one.complete
     assert len(one.pieces) == len(one.alignment or []) == 64
