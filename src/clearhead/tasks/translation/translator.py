@@ -130,8 +130,8 @@ class Translator(Loaded):
             prefix: text that every translation begins with; a text is not divided where it has several sentences.
             split: what divides a text: ``sentences`` every sentence end, ``overlong`` those of a text above the model's
                 limit, ``never`` nothing.
-            overlong: what happens to a sentence above it: split between clauses, else at spaces, else between characters
-                (counted in ``cuts``), truncate (see ``dropped``) or error, as is split where nothing may divide a text.
+            overlong: what happens to a sentence above it: split at clauses, else at spaces, else between characters
+                (see ``cuts``), truncate (see ``dropped``) or error, as is split where nothing may divide a text.
             require: phrases that each translation must contain, or a sequence of phrases for each text; those missing
                 are in ``unmet``. The beam is widened by their pieces.
             avoid: phrases that no translation may contain, likewise.
