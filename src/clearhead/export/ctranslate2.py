@@ -23,7 +23,7 @@ from clearhead.nn.layer import Layer
 from clearhead.nn.mlp import GatedMLP
 from clearhead.nn.norm import NoNorm
 from clearhead.nn.position import LearnedPosition, SinusoidalPosition
-from clearhead.text.special import BOS, EOS, UNK
+from clearhead.text.special import ABSENT, SpecialIds
 
 Files = dict[str, bytes]
 Exportable = Transformer | GPT | Bert | BertPretraining | BertClassifier
@@ -42,17 +42,25 @@ _PLACES = ("sinusoidal", "learned", "rotary", "none")
 # cross-attention there never normalizes queries and keys; encoders there know no ALiBi
 _RULES: dict[type[nn.Module], Rules] = {
     Transformer: {**_EVERY, "block.attention": ("scaled_dot_product",), "position": _PLACES},
-    GPT: {**_EVERY, "block.attention": ("scaled_dot_product", "qk_norm"), "position": (*_PLACES, "alibi")},
+    GPT: {
+        **_EVERY,
+        "rotary_scaling": (None,),
+        "block.attention": ("scaled_dot_product", "qk_norm"),
+        "position": (*_PLACES, "alibi"),
+    },
     Bert: {**_EVERY, "block.attention": ("scaled_dot_product", "qk_norm"), "position": _PLACES},
 }
 
 
-def ctranslate2_files(model: Exportable, pieces: Mapping[str, Sequence[str]], *, quantize: Quantization) -> Files:
+def ctranslate2_files(
+    model: Exportable, pieces: Mapping[str, Sequence[str]], *, ids: SpecialIds, quantize: Quantization
+) -> Files:
     """Returns the files that CTranslate2 reads, by name: ``model.bin``, ``config.json`` and the vocabularies.
 
     Args:
         model: in evaluation mode. Of a BERT with heads the encoder and the pooler are written: there are no heads.
         pieces: the vocabularies in order of id: ``source`` and ``target`` of a translator, ``""`` of other models.
+        ids: the special pieces of the target; one that is absent has the name of the end mark.
         quantize: how the weights are stored.
 
     Raises:
@@ -61,11 +69,13 @@ def ctranslate2_files(model: Exportable, pieces: Mapping[str, Sequence[str]], *,
     encoder = model.bert if isinstance(model, BertPretraining | BertClassifier) else model
     _check(encoder)
     epsilon = encoder.config.block.norm_eps
-    marks = {"unk_token": UNK, "bos_token": BOS, "eos_token": EOS, "layer_norm_epsilon": epsilon}
+    written = pieces["" if "" in pieces else "target"]
+    names = {role: written[index if index != ABSENT else ids.eos] for role, index in vars(ids).items()}
+    marks = {f"{role}_token": names[role] for role in ("unk", "bos", "eos")} | {"layer_norm_epsilon": epsilon}
     match encoder:
         case Transformer():
             content = model_bin(TRANSFORMER, _translator(encoder), quantize)
-            marks |= {"add_source_bos": False, "add_source_eos": True, "decoder_start_token": BOS}
+            marks |= {"add_source_bos": False, "add_source_eos": True, "decoder_start_token": names["bos"]}
         case GPT():
             content = model_bin(DECODER, _language_model(encoder), quantize)
         case Bert():

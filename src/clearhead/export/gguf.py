@@ -120,7 +120,8 @@ def architecture_of(model: GPT | Bert) -> Architecture:
         if architecture == "llama" and config.block.attention == "qk_norm":
             architecture = "qwen3"
     heads: Rules = {"n_kv_heads": (None, config.n_heads)} if architecture in ("gpt2", "bert") else {}
-    demand(flat, {**_RULES[architecture], **heads}, f"GGUF's {architecture}: model.")
+    scaling: Rules = {"rotary_scaling": (None,)} if isinstance(model, GPT) else {}
+    demand(flat, {**_RULES[architecture], **heads, **scaling}, f"GGUF's {architecture}: model.")
     return architecture
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from clearhead.tasks.translation.translator import Translator
 from clearhead.verbs.exchange import import_run
 from tests.foreign import write_gpt2
 from tests.toy import assert_one_line, clearhead
@@ -13,7 +14,7 @@ def test_a_run_becomes_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[st
     run, _ = import_run(write_gpt2(tmp_path / "theirs"), tmp_path / "run")
     said = clearhead(capsys, "export", run, "--to", "hf", "--out", tmp_path / "out")
     assert (said.code, said.out) == (0, f"{tmp_path / 'out'}\n")
-    names = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    names = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     assert_one_line(clearhead(capsys, "export", run, "--to", "hf", "--out", tmp_path / "out"), 2, "is taken")
 
@@ -24,3 +25,55 @@ def test_what_cannot_be_written(toy_run: Path, toy_lm_run: Path, capsys: pytest.
     assert_one_line(clearhead(capsys, "export", toy_lm_run, "--to", "hf", "--out", out), 4, "must be 'rms'")
     assert_one_line(clearhead(capsys, "export", toy_lm_run, "--to", "tf", "--out", out), 2, "tf")
     assert not out.exists()
+
+
+def test_a_translator_translates_in_ctranslate2_as_here(
+    toy_run: Path, toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Greedily, from the written tokenizer's own pieces, every held-out line piece for piece."""
+    ctranslate2 = pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed: it reads what is written")
+    from tokenizers import Tokenizer
+
+    lines = (toy_data / "test.zh").read_text(encoding="utf-8").splitlines()
+    out, translator = tmp_path / "fast", Translator.load(toy_run)
+    assert clearhead(capsys, "export", toy_run, "--to", "ctranslate2", "--out", out).code == 0
+    tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
+    pieces = [tokenizer.encode(line, add_special_tokens=False).tokens for line in lines]
+    options = {"beam_size": 1, "min_decoding_length": 0, "max_input_length": 0, "disable_unk": True}
+    reader = ctranslate2.Translator(str(out), inter_threads=1, intra_threads=1)
+    found = [result.hypotheses[0] for result in reader.translate_batch(pieces, max_decoding_length=63, **options)]
+    ours = translator.translate(lines, beam=1, split="never", limit=63)
+    wanted = [
+        [translator.tokenizers.tgt.piece(index) for index in one.target_ids[: len(one.target_ids) - one.complete]]
+        for one in ours
+    ]
+    assert sum(one.complete for one in ours) > len(ours) / 2
+    assert found == wanted
+    assert not any(str(tmp_path).encode() in path.read_bytes() for path in out.iterdir())
+
+
+def test_weights_are_stored_as_asked_and_only_as_the_target_can(
+    toy_lm_run: Path, toy_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = []
+    for kind in ("float32", "int8"):
+        out = tmp_path / kind
+        words = ["export", toy_lm_run, "--to", "ctranslate2", "--quantize", kind, "--out", out]
+        assert clearhead(capsys, *words).code == 0
+        sizes.append((out / "model.bin").stat().st_size)
+    assert sizes[1] < sizes[0] / 2
+    for words, code, rule in (
+        ([toy_lm_run, "--to", "hf", "--quantize", "int8"], 2, "--quantize 'int8': must be left out with --to hf"),
+        ([toy_lm_run, "--to", "gguf", "--quantize", "int8"], 2, "must be one of f32, f16, q8_0, q4_0, q5_0"),
+        ([toy_run, "--to", "gguf"], 4, "llama.cpp has no such encoder-decoder"),
+    ):
+        assert_one_line(clearhead(capsys, "export", *words, "--out", tmp_path / "no"), code, rule)
+    assert {path.name for path in tmp_path.iterdir()} == {"float32", "int8"}, "nothing half written is left"
+
+
+def test_what_is_no_transformer_is_refused(
+    toy_baselines: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for run in toy_baselines.values():
+        said = clearhead(capsys, "export", run, "--to", "ctranslate2", "--out", tmp_path / "no")
+        assert_one_line(said, 4, "--to ctranslate2 takes Transformers alone")

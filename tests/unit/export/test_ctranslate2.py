@@ -14,6 +14,7 @@ from clearhead.models.bert import Bert, BertConfig
 from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.models.transformer import Transformer, TransformerConfig
 from clearhead.nn.layer import BlockConfig
+from clearhead.text.special import SPECIAL_IDS
 from tests.small import assert_near, shake
 
 theirs = pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed: it reads what is written here")
@@ -30,7 +31,7 @@ def block(**words: Any) -> BlockConfig:
 
 def write(folder: Path, model: Exportable, quantize: Quantization = "float32") -> Path:
     pieces = {"source": PIECES, "target": PIECES} if isinstance(model, Transformer) else {"": PIECES}
-    for name, content in ctranslate2_files(model, pieces, quantize=quantize).items():
+    for name, content in ctranslate2_files(model, pieces, ids=SPECIAL_IDS, quantize=quantize).items():
         (folder / name).write_bytes(content)
     return folder
 
@@ -207,4 +208,4 @@ REFUSED: list[tuple[Exportable, str]] = [
 @pytest.mark.parametrize(("model", "rule"), REFUSED, ids=[rule.split(" = ")[0] for _, rule in REFUSED])
 def test_what_it_cannot_compute_is_refused_by_its_key(model: Exportable, rule: str) -> None:
     with pytest.raises(ModelError, match=rule):
-        ctranslate2_files(model, {"": PIECES}, quantize="float32")
+        ctranslate2_files(model, {"": PIECES}, ids=SPECIAL_IDS, quantize="float32")
