@@ -84,6 +84,7 @@ NEEDS = (
     Needs("classify", "lora.rank=8", ("start=RUN", "finetune.fresh=false"), "name it with start"),
     Needs("classify", "finetune.frozen=true", ("start=RUN", "finetune.fresh=false"), "name it with start"),
     Needs("classify", "finetune.fresh=true", ("start=RUN",), "name it with start"),
+    Needs("language_model", "model.rotary_scaling.*", ("model.position=rotary",), "needs model.position = 'rotary'"),
     Needs("classify", "data.kind=number", NUMBERS[1:], "is not a number, as data.kind = 'number' requires"),
     Needs("classify", "validation.monitor=pearson", NUMBERS, "must be one of loss, accuracy, macro_f1, matthews"),
     Needs("classify", "validation.monitor=spearman", NUMBERS, "must be one of loss, accuracy, macro_f1, matthews"),

@@ -92,7 +92,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"x\.json' is not JSON: more than 67,108,864 bytes"):
         read_json(path)
     path.write_text("[" * 10_000 + "]" * 10_000)
-    with pytest.raises(ModelError, match=r"x\.json' is not JSON: .*recursion"):
+    with pytest.raises(ModelError, match=r"x\.json': tables or lists are nested deeper than 32"):
         read_json(path)
 
 

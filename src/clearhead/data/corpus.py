@@ -353,6 +353,15 @@ def _find(folder: Path, name: str) -> Path:
     return paths[0]
 
 
+def _stream(path: Path) -> io.BufferedReader:
+    return io.BufferedReader(Unpacked(path), 1 << 17) if path.suffix == ".gz" else path.open("rb")
+
+
+def _head(path: Path) -> bytes:
+    with _stream(path) as stream:
+        return stream.read(HEAD)
+
+
 @contextmanager
 def open_text(path: Path) -> Iterator[IO[bytes]]:
     """Opens a file, plain or gzip, for reading.
@@ -361,12 +370,10 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
         DataError: opening or a later read fails, or the file is no UTF-8 text as a whole (says what it is).
     """
     try:
-        with io.BufferedReader(Unpacked(path), 1 << 17) if path.suffix == ".gz" else path.open("rb") as stream:
-            problem = not_utf8(stream.read(HEAD)) if path.is_file() else ""  # a pipe gives no byte twice
-            if problem:
-                raise DataError(f"{path} {problem}")
-            if path.is_file():
-                stream.seek(0)
+        problem = not_utf8(_head(path)) if path.is_file() else ""  # a pipe gives no byte twice
+        if problem:
+            raise DataError(f"{path} {problem}")
+        with _stream(path) as stream:
             yield cast(IO[bytes], stream)
     except (EOFError, zlib.error, OSError) as error:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error

@@ -12,7 +12,7 @@ Rule = Callable[[Tensor, Tensor, Tensor], None]
 
 def forbid(ids: Sequence[int]) -> Rule:
     """These pieces never come."""
-    index = torch.tensor(list(ids))
+    index = torch.tensor(list(ids), dtype=torch.long)
 
     def rule(scores: Tensor, ids: Tensor, sentences: Tensor) -> None:
         scores.index_fill_(2, index.to(scores.device), float("-inf"))

@@ -73,7 +73,7 @@ class Adopted(Brief):
     splits: bool = True
     """Whether the name of a special piece in a text is ordinary text, as in tokenizers trained here; else it is that
     piece, as ``AutoTokenizer`` reads it unless the folder's ``split_special_tokens`` says otherwise."""
-    ends: tuple[int, ...] = ()
+    ends: tuple[Id, ...] = ()
     """Further ids that end a text."""
 
     @functools.cached_property

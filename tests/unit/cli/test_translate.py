@@ -24,6 +24,15 @@ def from_stdin(
     return clearhead(capsys, "translate", *words)
 
 
+TOLD = re.compile(r"(clearhead: (text|stdin line) \d+: the length limit cut off a better ranked one; see --limit\n)*")
+
+
+def said_alike(said: Said) -> Said:
+    """What was said, without the warnings that a model so small earns: its endless texts have good scores."""
+    assert TOLD.fullmatch(said.err), said.err
+    return said._replace(err="")
+
+
 def test_order_and_empty_lines_are_kept_from_every_way_in(
     toy_run: Path, lines: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -39,13 +48,13 @@ def test_order_and_empty_lines_are_kept_from_every_way_in(
     assert all(alone[at].strip() for at in (0, 2, 3, 5, 6))
     assert len(set(alone)) == 7
     expected = Said(0, "".join(alone), "")
-    assert [one.err for one in said] == [""] * len(given)
-    assert clearhead(capsys, "translate", toy_run, *given) == expected
+    assert all(TOLD.fullmatch(one.err) for one in said)
+    assert said_alike(clearhead(capsys, "translate", toy_run, *given)) == expected
     plain, crlf = "\n".join(given).encode(), "\r\n".join([*given, ""]).encode()
-    assert from_stdin(monkeypatch, capsys, plain, toy_run) == expected
-    assert from_stdin(monkeypatch, capsys, b"\xef\xbb\xbf" + plain, toy_run) == expected
-    assert from_stdin(monkeypatch, capsys, plain + b"\n", toy_run, "-") == expected
-    assert from_stdin(monkeypatch, capsys, crlf, toy_run, "-", "--buffer", "2") == expected
+    assert said_alike(from_stdin(monkeypatch, capsys, plain, toy_run)) == expected
+    assert said_alike(from_stdin(monkeypatch, capsys, b"\xef\xbb\xbf" + plain, toy_run)) == expected
+    assert said_alike(from_stdin(monkeypatch, capsys, plain + b"\n", toy_run, "-")) == expected
+    assert said_alike(from_stdin(monkeypatch, capsys, crlf, toy_run, "-", "--buffer", "2")) == expected
     one = from_stdin(monkeypatch, capsys, "我\r\n".encode(), toy_run, "--json", "--beam", "1")
     assert json.loads(one.out)["source"] == "我"
 
@@ -121,7 +130,7 @@ def test_json_holds_the_whole_result(toy_run: Path, lines: list[str], capsys: py
         for one in found:
             assert set(one) == {
                 "text", "score", "rank_score", "pieces", "log_probs", "source_pieces", "complete", "alignment", "parts",
-                "dropped", "unmet", "cuts", "unknown",
+                "dropped", "unmet", "cuts", "unknown", "cut_better",
             }  # fmt: skip
             assert one["score"] == pytest.approx(math.fsum(one["log_probs"]), abs=1e-5)
             assert len(one["pieces"]) == len(one["log_probs"]) == len(one["alignment"])
@@ -155,7 +164,7 @@ def test_required_and_avoided_phrases(toy_run: Path, lines: list[str], capsys: p
     said = clearhead(
         capsys, "translate", toy_run, *lines[:3], "--require", "tomorrow", "--require", "the apple", "--avoid", "The"
     )
-    assert (said.code, said.err) == (0, "")
+    assert said_alike(said).code == 0
     for line in said.out.splitlines():
         words = re.findall(r"\w+", line)
         assert "tomorrow" in words

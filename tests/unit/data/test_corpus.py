@@ -172,13 +172,13 @@ def test_truncate_counts_what_it_cuts() -> None:
 
 def test_split_needs_as_many_sentences_on_both_sides() -> None:
     pairs = [
-        ("ab。cd。", "Ab c. Bc d!"),
-        ("abcdefghi", "Ab c. Bc d!"),
+        ("我你。他们。", "Abc. Bcd!"),
+        ("我你他们我你他们我", "Abc. Bcd!"),
         ("a", "b"),
-        ("a。bcdefghij。", "A b. B cde!"),
+        ("我。你他们我你他们我你。", "Abc. Bcde!"),
     ]
     kept, report = run(pairs, DataConfig(max_len=7, overlong="split"))
-    assert texts(kept) == [(1, "ab。", "Ab c."), (1, "cd。", "Bc d!"), (3, "a", "b")]
+    assert texts(kept) == [(1, "我你。", "Abc."), (1, "他们。", "Bcd!"), (3, "a", "b")]
     assert (report.split, report.kept, report.pairs) == (1, 2, 3)
     assert report.examples == {"unsplittable": [2, 4]}
 

@@ -218,7 +218,7 @@ def test_digest_is_of_what_is_read(tmp_path: Path) -> None:
         ({"train_txt": b""}, r"train\.txt is empty"),
         ({"train_txt": b"\xef\xbb\xbf"}, r"train\.txt is empty"),
         ({"train_txt": b"ok\n\xe4\xbd\xa0 \xff\n"}, r"train\.txt line 2: not UTF-8 \(byte 5 of the line\)"),
-        ({"train_txt": b"ok\na\0b"}, r"train\.txt line 2: has a NUL byte: binary"),
+        ({"train_txt": b"some lines of text\nand then a\0b"}, r"train\.txt line 2: has a NUL byte: binary"),
         ({"train_txt": "text".encode("utf-16")}, r"is UTF-16, not UTF-8: convert it by iconv"),
         ({"train_txt_gz": b"no gzip"}, r"train\.txt\.gz cannot be read: Not a gzipped file"),
         ({"train_txt_gz": gzip.compress(b"text" * 99)[:-9]}, r"train\.txt\.gz cannot be read: Compressed file ended"),

@@ -152,7 +152,7 @@ def store(folder: Path, text: str) -> SentenceStore:
 
 
 def test_sentences_fill_half_a_row_at_most(tmp_path: Path) -> None:
-    sentences = store(tmp_path, "aaaa。aaaaaaaaaaaa。a。a。\n\na。")
+    sentences = store(tmp_path, "我我我我。我我我我我我我我我我我我。我。我。\n\n我。")
     assert fit_rows(sentences, config=MaskedConfig(), max_seq_len=23).limit == 10
     alone = fit_rows(sentences, config=MaskedConfig(next_sentence=False), max_seq_len=12)
     assert (alone.limit, alone.overlong) == (10, 1)

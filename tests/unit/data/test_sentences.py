@@ -138,8 +138,8 @@ def test_no_text_is_one_line(tmp_path: Path) -> None:
 def lengths_store(tmp_path: Path) -> SentenceStore:
     """Documents with sentences of 3, 11, 4, 20 pieces, of 10, and of 5 and 5."""
     sizes = [[3, 11, 4, 20], [10], [5, 5]]
-    text = "\n\n".join("".join("a" * (size - 1) + "。" for size in document) for document in sizes)
-    tokenizer = Tokenizer.train(["a。"], TokenizerConfig(kind="char", **MASKED))
+    text = "\n\n".join("".join("我" * (size - 1) + "。" for size in document) for document in sizes)
+    tokenizer = Tokenizer.train(["我。"], TokenizerConfig(kind="char", **MASKED))
     return build(tmp_path, tokenizer, text, separator="blank_line", markup="none")
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from clearhead.cli.main import cli
 from clearhead.drawing.screen import TerminalStream, console, guard_terminal, visible
 
+pytestmark = pytest.mark.unchecked  # a screen of these tests is no TextIO
 HOSTILE = "a\x1b]0;title\x07\x1b[2Jb\x9b31m\x7f\r\b"
 SHOWN = "a␛]0;title␇␛[2Jb\ufffd31m␡␍␈"
 

@@ -47,7 +47,7 @@ def take_away(monkeypatch: pytest.MonkeyPatch, kernel: str) -> None:
 
 def translations(run: Path) -> tuple[bool, list[str]]:
     translator = Translator.load(run, device="cpu")
-    return translator.packed is not None, [one.text for one in translator.translate(PROMPTS, beam=2)]
+    return translator.writer is not translator.model, [one.text for one in translator.translate(PROMPTS, beam=2)]
 
 
 def texts(run: Path) -> tuple[bool, list[str]]:

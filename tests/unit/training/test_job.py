@@ -42,7 +42,7 @@ def test_a_job_knows_what_its_scores_depend_on(toy_data: Path, labelled: Path, t
 def test_a_card_of_a_run_that_has_not_begun(toy_data: Path, tmp_path: Path) -> None:
     card = prepare_job(RECIPE, "here", toy_data).card(tmp_path)
     assert "| valid | not evaluated yet |" in card
-    assert f"    clearhead evaluate {tmp_path} --data DIR --split test" in card
+    assert f"    clearhead evaluate {tmp_path} --data DIR --split valid" in card
 
 
 def test_a_valid_split_that_is_the_training_text_is_warned_of(toy_data: Path, labelled: Path, tmp_path: Path) -> None:

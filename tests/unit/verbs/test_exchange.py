@@ -17,6 +17,7 @@ from clearhead.tasks.classify.classifier import Classifier
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.prompts import GenerationConfig, Prompt
 from clearhead.tasks.masked.model import MaskedModel
+from clearhead.text.tokenizer import Tokenizer
 from clearhead.verbs.exchange import export_run, import_run
 from clearhead.verbs.train import train
 from tests import toy
@@ -67,7 +68,10 @@ def assert_same(run: Path, folder: Path, prompts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("write", [write_gpt2, write_llama])
-def test_an_imported_model_writes_what_its_own_library_writes(write: Any, tmp_path: Path) -> None:
+def test_an_imported_model_writes_what_its_own_library_writes(
+    write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tokenizer, "characters", None)  # theirs writes halves of characters
     folder = write(tmp_path / "theirs")
     run, found = import_run(folder, tmp_path / "run")
     assert found.loaded

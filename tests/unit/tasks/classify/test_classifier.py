@@ -53,8 +53,8 @@ def test_pairs(toy_pair_classifier: Path) -> None:
 
 
 def test_what_it_cannot_be_given(model: Classifier, toy_lm_run: Path) -> None:
-    with pytest.raises(DataError, match="line 8: two texts, but the run is for single ones"):
-        model.classify(["a", ("a", "b")], name="line", first=7)
+    with pytest.raises(DataError, match="text 2: two texts, but the run is for single ones"):
+        model.classify(["a", ("a", "b")])
     with pytest.raises(DataError, match="text 2: the text is empty"):
         model.classify(["a", "\t "])
     with pytest.raises(ModelError, match="is for the task language_model, not classify: use clearhead generate"):

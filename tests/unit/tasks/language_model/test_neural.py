@@ -178,7 +178,9 @@ def test_how_a_text_ends(model: LanguageModel) -> None:
     (stopped,) = model.generate(["我"], config(max_new=60, stop=("。", "☃")), sampling=GREEDY)
     assert (stopped.reason, stopped.text) == ("stop", free.text.split("。")[0])
     (never,) = model.generate(["我"], config(max_new=5, stop=("☃",)), sampling=GREEDY)
-    assert (never.reason, never.ids) == ("length", free.ids[:5])
+    # the last piece may be another one: no character begins that the limit would leave unfinished
+    assert (never.reason, len(never.ids), never.ids[:4]) == ("length", 5, free.ids[:4])
+    assert "\ufffd" not in never.text
     (longer,) = model.generate(["我"], config(max_new=60, min_length=50), sampling=GREEDY)
     assert len(longer.ids) >= 50 > len(free.ids)
 
@@ -267,7 +269,8 @@ def test_a_long_prompt_is_counted(model: LanguageModel) -> None:
     count = len(model.tokenizer.encode(long))
     (window,) = model.generate([long], config(max_new=3))
     (cut,) = model.generate([long], config(max_new=3, overlong="truncate-left"))
-    assert (window.dropped, cut.dropped) == (count - 48, count - 45)
+    assert window.dropped == count - 48
+    assert 0 <= cut.dropped - (count - 45) <= 3, "what is left begins with a whole character"
 
 
 @pytest.mark.parametrize("length", [0, 1, 30, 48, 49, 130])

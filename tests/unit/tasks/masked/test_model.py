@@ -69,7 +69,7 @@ def test_the_tokenizers_own_name_of_the_mask(model: MaskedModel) -> None:
     other = replace(model, tokenizer=named)
     one, two = other.fill(["He <mask> up", f"He {MASK} up"])
     assert one.masks == two.masks
-    with pytest.raises(DataError, match=r"^text 'He sat up': has no \[MASK\], so there is nothing to fill$"):
+    with pytest.raises(DataError, match=r"^text 1: text 'He sat up': has no \[MASK\], so there is nothing to fill$"):
         other.fill(["He sat up"])
 
 
@@ -141,7 +141,9 @@ def test_a_long_text_is_refused_or_cut_and_counted(model: MaskedModel) -> None:
     text = "a b " * 40
     pieces = len(model.tokenizer.encode(text))
     for call in (lambda: model.embed(["a", text]), lambda: model.fill([f"{text}{MASK}"])):
-        with pytest.raises(DataError, match=r"^text 'a b a b.*': \d+ pieces and marks, more than .*max_seq_len = 48$"):
+        with pytest.raises(
+            DataError, match=r"^text \d: text 'a b a b.*': \d+ pieces and marks, more than .*max_seq_len = 48$"
+        ):
             call()
     cut: list[tuple[int, int]] = []
     vectors = model.embed(["a", text], overlong="truncate", on_cut=lambda *counts: cut.append(counts))
@@ -151,7 +153,7 @@ def test_a_long_text_is_refused_or_cut_and_counted(model: MaskedModel) -> None:
 
 
 def test_what_cannot_be_filled(model: MaskedModel, toy_lm_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^text 'He eats': has no \[MASK\], so there is nothing to fill$"):
+    with pytest.raises(DataError, match=r"^text 2: text 'He eats': has no \[MASK\], so there is nothing to fill$"):
         model.fill([TEXT, "He eats"])
     with pytest.raises(UsageError, match="top_k = 0: must be at least 1"):
         model.fill([TEXT], top_k=0)
