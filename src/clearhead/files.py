@@ -71,16 +71,14 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """Writes a file that a user has named: a link is followed, as other tools do; all else is as in ``write_whole``.
+    """Writes a file that a user has named: see ``replacing``.
 
     Raises:
         DataError: the disk is full or the file cannot be written.
     """
     try:
-        if path.is_symlink():
-            path.write_bytes(content)
-        else:
-            write_whole(path, content)
+        with replacing(path) as stream:
+            stream.write(content)
     except OSError as error:
         raise DataError(f"{str(path)!r} cannot be written: {error.strerror}") from error
 

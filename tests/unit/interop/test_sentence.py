@@ -32,7 +32,7 @@ def write_modules(folder: Path, pooling: dict[str, Any], types: list[str], **fil
 
 
 def assert_same_vectors(run: Path, folder: Path) -> None:
-    transformers = pytest.importorskip("sentence_transformers")
+    transformers = pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
     expected = transformers.SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
     np.testing.assert_allclose(MaskedModel.load(run).embed(TEXTS, overlong="truncate"), expected, atol=1e-5)
 
@@ -123,7 +123,7 @@ def test_lengths_that_limit_nothing_are_left_out(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_a_run_that_was_trained_here(toy_masked_run: Path, tmp_path: Path) -> None:
     """Its export gives the same vectors there, also of texts that spell special pieces."""
-    library = pytest.importorskip("sentence_transformers")
+    library = pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
     folder = export_run(toy_masked_run, tmp_path / "exported")
     texts = [*TEXTS, "the river [SEP] froze", "</s>an [MASK] [MASK]apple <pad>", "<unk>"]
     expected = library.SentenceTransformer(str(folder), device="cpu").encode(texts)

