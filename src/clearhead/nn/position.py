@@ -13,6 +13,7 @@ from clearhead.ranges import Base, Factor, Length, Scale, Weight
 PositionName = Literal["sinusoidal", "learned", "rotary", "alibi", "none"]
 """Each acts in one of three places, on embeddings, on queries and keys, or on attention scores, and each place has its
 ``build_`` function below. Every model calls all three, so that a new word is wired here for all of them."""
+_BLOCK = 1 << 16  # positions that are computed at a time
 RotaryScalingName = Literal["linear", "dynamic", "llama3", "yarn"]
 """How the rotation rates are lowered for texts longer than those of pretraining; see ``RotaryScalingConfig``."""
 
@@ -74,8 +75,11 @@ def sinusoidal_table(max_seq_len: int, d_model: int) -> Float[Tensor, "max_seq_l
     if d_model % 2:
         raise ValueError(f"d_model = {d_model}: sinusoidal positions need an even number")
     rates = torch.exp(torch.arange(0, d_model, 2, dtype=torch.float64) * (-math.log(10000.0) / d_model))
-    angles = torch.arange(max_seq_len, dtype=torch.float64)[:, None] * rates
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).float()  # pos half 2 -> pos d_model
+    table = torch.empty(max_seq_len, d_model)
+    for start in range(0, max_seq_len, _BLOCK):  # what is computed in double precision would take five times the table
+        angles = torch.arange(start, min(start + _BLOCK, max_seq_len), dtype=torch.float64)[:, None] * rates
+        table[start : start + _BLOCK] = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)  # pos (half 2)
+    return table
 
 
 class SinusoidalPosition(nn.Module):
