@@ -105,7 +105,7 @@ def test_every_command_and_python_block_runs_in_order(workplace: Path, programs:
         if line.startswith("clearhead translate") and "<" in line:
             assert len((workplace / "output.txt").read_text("utf-8").splitlines()) == 3
         elif line.startswith("clearhead") and "--resume" not in line:
-            assert done.stdout.strip(), line
+            assert done.stdout, line  # a line at least: a model of three steps may write spaces alone
     assert resumed
     for block in blocks("python"):
         done = run(f"python -c {shlex.quote(cut_down_python(block))}", workplace, programs)
