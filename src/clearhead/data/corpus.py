@@ -357,20 +357,14 @@ def _stream(path: Path) -> io.BufferedReader:
     return io.BufferedReader(Unpacked(path), 1 << 17) if path.suffix == ".gz" else path.open("rb")
 
 
-def _head(path: Path) -> bytes:
-    with _stream(path) as stream:
-        return stream.read(HEAD)
-
-
 @contextmanager
 def open_text(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a file, plain or gzip, for reading.
-
-    Raises:
-        DataError: opening or a later read fails, or the file is no UTF-8 text as a whole (says what it is).
-    """
+    """Opens a file, plain or gzip; raises DataError if it cannot be read, or is no UTF-8 text (says what it is)."""
+    problem = ""
     try:
-        problem = not_utf8(_head(path)) if path.is_file() else ""  # a pipe gives no byte twice
+        if path.is_file():  # a pipe gives no byte twice
+            with _stream(path) as stream:
+                problem = not_utf8(stream.read(HEAD))
         if problem:
             raise DataError(f"{path} {problem}")
         with _stream(path) as stream:

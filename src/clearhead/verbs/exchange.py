@@ -116,9 +116,10 @@ def export_run(
             files = _ctranslate2(model, parts, quantize or kinds[0])
             for name, content in files.items():
                 (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
-        elif isinstance(model, Transformer):
+        elif parts.target is not None:
             raise ModelError("GGUF: llama.cpp has no such encoder-decoder; take --to ctranslate2")
         else:
+            assert not isinstance(model, Transformer)
             name = trained.recipe.name
             path, kind = folder / f"{name}.gguf", cast(Any, quantize or kinds[0])
             write_gguf(path, model, parts.tokenizer, name=name, quantize=kind)
@@ -127,7 +128,7 @@ def export_run(
 
 def _ctranslate2(model: Exportable, parts: TextParts, quantize: str) -> dict[str, str | bytes]:
     """Returns the files that CTranslate2 reads, with the tokenizers that give it pieces."""
-    crossed = isinstance(model, Transformer)
+    crossed = parts.target is not None
     source, target = parts.tokenizer, parts.target or parts.tokenizer
     pieces = {
         side: [tokenizer.piece(index) for index in range(tokenizer.vocab_size)]
