@@ -10,15 +10,12 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, NoReturn, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Gt, Le, Lt
-
 from clearhead.brief import brief
 from clearhead.errors import UsageError, nearest
+from clearhead.ranges import range_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Count = Annotated[int, Ge(1)]
-"""How many of something, one or more."""
 NOT_A_LIST = (str, bytes, bytearray, Mapping, AbstractSet)
 """What can be iterated over, but is no list: its items are not texts in an order."""
 
@@ -99,7 +96,7 @@ def _fit(value: Any, kind: Any, where: str) -> Any:
     if kind is Any or isinstance(kind, TypeVar):
         return value
     if origin is Annotated:
-        return _in_range(_fit(value, parts[0], where), parts[1:], where)
+        return _in_range(_fit(value, parts[0], where), kind, where)
     if origin in (Union, UnionType):
         return _one_of(value, kind, where)
     if origin is Literal:
@@ -156,18 +153,15 @@ def _one_of(value: Any, kind: Any, where: str) -> Any:
     _refuse(where, value, kind)
 
 
-def _in_range(value: Any, limits: Iterable[object], where: str) -> Any:
-    for limit in limits:
-        match limit:
-            case Ge(ge=least) if not value >= least:
-                raise _WrongArgumentError(where, value, f"at least {least:g}", is_range=True)
-            case Gt(gt=below) if not value > below:
-                raise _WrongArgumentError(where, value, f"above {below:g}", is_range=True)
-            case Le(le=most) if not value <= most:
-                raise _WrongArgumentError(where, value, f"at most {most:g}", is_range=True)
-            case Lt(lt=above) if not value < above:
-                raise _WrongArgumentError(where, value, f"below {above:g}", is_range=True)
-    return value
+def _in_range(value: Any, kind: Any, where: str) -> Any:
+    _, low, high, low_open, high_open = range_of(kind)
+    if low is not None and not (value > low if low_open else value >= low):
+        rule = f"above {low:g}" if low_open else f"at least {low:g}"
+    elif high is not None and not (value < high if high_open else value <= high):
+        rule = f"below {high:g}" if high_open else f"at most {high:g}"
+    else:
+        return value
+    raise _WrongArgumentError(where, value, rule, is_range=True)
 
 
 def _refuse(where: str, value: object, kind: Any) -> NoReturn:

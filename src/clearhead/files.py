@@ -15,6 +15,8 @@ from clearhead.ranges import TOO_DEEP, too_deep
 
 MOST_SMALL = 1 << 26
 """Bytes that a file may have which is read as a whole: settings, states and reports, never text or weights."""
+MOST_OF_TEXT = 1 << 27
+"""Bytes that the file of a tokenizer, a recipe or labels may have; the largest known have a quarter of that."""
 MOST_UNPACKED = 1 << 24
 MOST_RATIO = 200
 """A gzip file may unpack to this many bytes, and beyond that to so many times the bytes that were read of it."""

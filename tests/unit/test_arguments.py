@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
 
-from clearhead.arguments import Count, checked, fitting
+from clearhead.arguments import checked, fitting
 from clearhead.errors import ClearheadError, UsageError
+from clearhead.ranges import Count, LengthPenalty
 
 pytestmark = pytest.mark.unchecked
 TEXTS, PAIRS = str | Iterable[str], str | tuple[str, str] | Iterable[str | tuple[str, str]]
@@ -67,6 +68,8 @@ def test_what_fits_is_taken(kind: Any, value: Any, expected: Any) -> None:
         (PHRASES, [None], "x = [None]: must be a string or a list of strings or a list of lists of strings"),
         (Count, 0, "x = 0: must be at least 1"),
         (Count | None, 0, "x = 0: must be at least 1"),
+        (LengthPenalty, 500, "x = 500.0: must be at most 10"),
+        (LengthPenalty, float("nan"), "x = nan: must be at least 0"),
         (Count, True, "x = True: must be a whole number"),
         (Count, "5", "x = '5': must be a whole number"),
         (int, 1.5, "x = 1.5: must be a whole number"),

@@ -1,5 +1,6 @@
 """What verbs are asked, line by line: where the lines come from, where the answers go, and what cannot be answered."""
 
+import codecs
 import contextlib
 import io
 import sys
@@ -18,7 +19,6 @@ from clearhead.verbs.progress import LineProgress
 
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
-BOM = b"\xef\xbb\xbf"
 
 
 def input_and_output(command: F) -> F:
@@ -134,7 +134,7 @@ def _of_file(path: Path, size: int) -> Iterator[Chunk]:
     progress = LineProgress(total)
     try:
         with open_text(path) as stream:
-            for chunk in _chunks(_checked(stream, str(path)), size, f"{path} line"):
+            for chunk in _chunks(stream, size, f"{path} line"):
                 yield chunk
                 progress.advance(len(chunk.texts))
     finally:
@@ -156,7 +156,7 @@ def _chunks(stream: Any, size: int, where: str) -> Iterator[Chunk]:
     lines, first = bounded_lines(stream, where.removesuffix(" line")), 1
     while raw := list(islice(lines, size)):
         if first == 1:
-            raw[0] = raw[0].removeprefix(BOM)
+            raw[0] = raw[0].removeprefix(codecs.BOM_UTF8)
         chunk = Chunk([], first, where)
         for number, line in enumerate(raw):
             try:

@@ -1,7 +1,6 @@
 """How a text's next piece is drawn: sampling, special pieces, a least length, and phrases that never come."""
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from clearhead.decode.rules import Rule
 from clearhead.decode.sampling import OFF, History, SamplingConfig, adjust, filtered
-from clearhead.decode.whole import TAIL, Whole
+from clearhead.decode.whole import TAIL, whole_of
 from clearhead.text.characters import Characters
 from clearhead.text.phrase import Automaton
 
@@ -58,13 +57,8 @@ class Sampler:
             count = min(TAIL, history.ids.shape[1])
             tail = history.tail(count).masked_fill(~_real(history.lengths, count), -1)
             room = self.limit - (history.lengths - history.prompts) - 1
-            self._whole(logits.device).mask_(logits, tail, room)
+            whole_of(self.characters, logits.device).mask_(logits, tail, room)
         return logits
-
-    @functools.cached_property
-    def _whole(self) -> Callable[[torch.device], Whole]:
-        assert self.characters is not None
-        return functools.cache(functools.partial(Whole, self.characters))
 
     def probs(self, logits: Logits, history: History) -> Float64[Tensor, "rows vocab"]:
         """Returns what the next piece is drawn from, on the CPU; raises as ``adjust``."""

@@ -1,5 +1,6 @@
 """Whole characters in a search: no piece breaks off a character, begins in its middle, or begins one past the limit."""
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -52,6 +53,12 @@ class Whole:
             scores[special] = torch.where(stuck, before, masked)
 
 
+@functools.lru_cache(maxsize=8)
+def whole_of(characters: Characters, device: torch.device | str) -> Whole:
+    """Returns the tables of a vocabulary on a device, which are copied there once."""
+    return Whole(characters, device)
+
+
 def whole_characters(
     characters: Characters | None, limits: Sequence[int], device: torch.device | str = "cpu"
 ) -> list[Rule]:
@@ -64,7 +71,7 @@ def whole_characters(
     """
     if characters is None:
         return []
-    whole, most = Whole(characters, device), torch.tensor(list(limits), device=device)
+    whole, most = whole_of(characters, device), torch.tensor(list(limits), device=device)
 
     def rule(scores: Tensor, ids: Tensor, sentences: Tensor) -> None:
         room = (most[sentences] - ids.shape[2] - 1).repeat_interleave(ids.shape[1])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from clearhead.errors import ModelError
 from clearhead.export.ctranslate2_file import DECODER, ENCODER, TRANSFORMER, Quantization, Variables, model_bin
-from clearhead.interop.spelling import Rules, demand
+from clearhead.interop.spelling import Rules, demand, flattened
 from clearhead.models.bert import Bert, BertClassifier, BertPretraining, Pooler
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Transformer
@@ -89,8 +89,7 @@ def ctranslate2_files(
 def _check(model: Transformer | GPT | Bert) -> None:
     """Raises ModelError for a key whose value CTranslate2 cannot express."""
     config = model.config
-    flat = {**vars(config), **{f"block.{name}": value for name, value in vars(config.block).items()}}
-    demand(flat, _RULES[type(model)], "CTranslate2: model.")
+    demand(flattened(config), _RULES[type(model)], "CTranslate2: model.")
     if config.block.attention == "qk_norm" and config.block.norm_eps > 1e-4:
         raise ModelError(
             f"CTranslate2: model.block.norm_eps = {config.block.norm_eps}: is also added to queries and keys there, "

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from clearhead.errors import ModelError
 from clearhead.export.gguf_tokenizer import Vocabulary, vocabulary
-from clearhead.interop.spelling import Rules, demand
+from clearhead.interop.spelling import Rules, demand, flattened
 from clearhead.models.bert import Bert, BertClassifier, BertPretraining, Pooling
 from clearhead.models.gpt import GPT
 from clearhead.nn.attention import Attention
@@ -113,7 +113,6 @@ def write_gguf(
 def architecture_of(model: GPT | Bert) -> Architecture:
     """Returns the architecture of llama.cpp that computes ``model``; raises ModelError with the key that none has."""
     config = model.config
-    flat = {**vars(config), **{f"block.{key}": value for key, value in vars(config.block).items()}}
     architecture: Architecture = "bert"
     if isinstance(model, GPT):
         architecture = "gpt2" if config.position == "learned" else "llama"
@@ -121,7 +120,7 @@ def architecture_of(model: GPT | Bert) -> Architecture:
             architecture = "qwen3"
     heads: Rules = {"n_kv_heads": (None, config.n_heads)} if architecture in ("gpt2", "bert") else {}
     scaling: Rules = {"rotary_scaling": (None,)} if isinstance(model, GPT) else {}
-    demand(flat, {**_RULES[architecture], **heads, **scaling}, f"GGUF's {architecture}: model.")
+    demand(flattened(config), {**_RULES[architecture], **heads, **scaling}, f"GGUF's {architecture}: model.")
     return architecture
 
 

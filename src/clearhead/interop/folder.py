@@ -1,8 +1,11 @@
 """Folders in Hugging Face's layout: reads and writes config and tensors, without their libraries and without pickle."""
 
+import contextlib
 import json
+import os
 import pickle
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +69,38 @@ def write_folder(folder: Path, config: Tree, tensors: Mapping[str, Tensor], file
         if memory not in seen or not tensor.numel():
             unique[name] = tensor.detach().clone(memory_format=torch.contiguous_format)
         seen.add(memory)
+    with new_folder(folder) as temporary:
+        save_file(unique, temporary / WEIGHT_FILES[0], metadata={"format": "pt"})
+        (temporary / WEIGHT_FILES[0]).chmod(usual_mode(temporary))  # the library keeps them from everybody else
+        write_files(temporary, {CONFIG: json.dumps(config, indent=2) + "\n", **files})
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Opens a folder that becomes ``folder``, which is not there or empty, at the end; an error leaves nothing of it.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    place = folder.resolve()
+    temporary = place.with_name(f"{place.name}.{os.getpid()}.tmp")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(unique, folder / WEIGHT_FILES[0], metadata={"format": "pt"})
-        (folder / WEIGHT_FILES[0]).chmod(usual_mode(folder))  # the library keeps them from everybody else
-        for name, content in {CONFIG: json.dumps(config, indent=2) + "\n", **files}.items():
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.mkdir(parents=True)
+        yield temporary
+        if place.is_dir():
+            place.rmdir()
+        temporary.replace(place)
     except (OSError, SafetensorError) as error:
         raise DataError(f"{str(folder)!r} cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_files(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Writes files by name, some in folders of their own; raises OSError if one cannot be written."""
+    for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def _read_parts(folder: Path, index: str) -> Tensors:

@@ -14,7 +14,17 @@ from clearhead.config import Tree, parse
 from clearhead.errors import ModelError, UsageError
 from clearhead.files import read_json, read_small
 from clearhead.interop.published import SETTINGS, added_names
-from clearhead.interop.spelling import ACTIVATIONS, THEIR_ACTIVATIONS, Rules, Tensors, check, demand, tie, whole_number
+from clearhead.interop.spelling import (
+    ACTIVATIONS,
+    THEIR_ACTIVATIONS,
+    Rules,
+    Tensors,
+    check,
+    demand,
+    flattened,
+    tie,
+    whole_number,
+)
 from clearhead.models.transformer import Transformer, TransformerConfig
 from clearhead.text.adopted import Adopted
 from clearhead.text.special import SpecialIds
@@ -149,7 +159,7 @@ def marian_to_hugging_face(
         ModelError: no Marian can express our config, or a tensor is missing, unknown or of another shape.
     """
     block = config.block
-    flat = {**vars(config), **{f"block.{name}": value for name, value in vars(block).items()}}
+    flat = flattened(config)
     flat["n_kv_heads"] = config.n_kv_heads or config.n_heads
     demand(flat, {**OURS, "n_kv_heads": (config.n_heads,)}, "Hugging Face's marian: model.")
     state = dict(tensors)

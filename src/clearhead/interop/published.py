@@ -10,10 +10,9 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from clearhead.config import Tree
 from clearhead.errors import ModelError
-from clearhead.files import read_json, read_small
+from clearhead.files import MOST_OF_TEXT, read_json, read_small
 from clearhead.interop.spelling import demand
 from clearhead.text.adopted import check_file
-from clearhead.text.tokenizer import MOST_BYTES
 
 FILE, SETTINGS, NAMES, ADDED = (
     "tokenizer.json",
@@ -131,7 +130,7 @@ def _content(folder: Path, kind: str, settings: Tree) -> str:
     """Returns the ``tokenizer.json`` of a folder, or makes one from the files of older models."""
     try:
         if (folder / FILE).is_file():
-            return read_small(folder / FILE, MOST_BYTES).decode()
+            return read_small(folder / FILE, MOST_OF_TEXT).decode()
         if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
             model: Any = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
             pipeline = hf.Tokenizer(model)

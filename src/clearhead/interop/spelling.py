@@ -25,6 +25,12 @@ ACTIVATIONS = {  # their name -> ours; where they have two names for one of ours
 THEIR_ACTIVATIONS = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
 
 
+def flattened(config: Any) -> Tree:
+    """Returns our config, a dataclass with a ``block``, as a tree in which the keys of the block are ``block.KEY``."""
+    tree = as_tree(config)
+    return tree | {f"block.{own}": value for own, value in tree["block"].items()}
+
+
 @dataclass(frozen=True)
 class Spelling:
     """The names of one model family in Hugging Face's configs and files."""
@@ -62,8 +68,7 @@ class Spelling:
         Raises:
             ModelError: their format cannot express our config.
         """
-        tree = as_tree(config)
-        flat = tree | {f"block.{own}": value for own, value in tree["block"].items()}
+        flat = flattened(config)
         demand(flat, self.ours, f"Hugging Face's {self.name}: model.")
         fixed = {name: allowed[0] for name, allowed in self.theirs.items()}
         return {**fixed, "model_type": self.name, "architectures": [self.architecture]} | {

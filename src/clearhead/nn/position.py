@@ -1,6 +1,7 @@
 """Positions: sinusoidal and learned tables, added to the embeddings; rotary and ALiBi, applied in attention."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -76,10 +77,16 @@ def sinusoidal_table(max_seq_len: int, d_model: int) -> Float[Tensor, "max_seq_l
         raise ValueError(f"d_model = {d_model}: sinusoidal positions need an even number")
     rates = torch.exp(torch.arange(0, d_model, 2, dtype=torch.float64) * (-math.log(10000.0) / d_model))
     table = torch.empty(max_seq_len, d_model)
-    for start in range(0, max_seq_len, _BLOCK):  # what is computed in double precision would take five times the table
-        angles = torch.arange(start, min(start + _BLOCK, max_seq_len), dtype=torch.float64)[:, None] * rates
-        table[start : start + _BLOCK] = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)  # pos (half 2)
+    for rows, angles in _angles(max_seq_len, rates):
+        table[rows] = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)  # rows half 2 -> rows d_model
     return table
+
+
+def _angles(count: int, rates: Float[Tensor, " half"]) -> Iterator[tuple[slice, Float[Tensor, "rows half"]]]:
+    """Yields positions times ``rates`` in double precision, by blocks: all at once would take five times a table."""
+    for start in range(0, count, _BLOCK):
+        rows = slice(start, min(start + _BLOCK, count))
+        yield rows, torch.outer(torch.arange(rows.start, rows.stop, dtype=torch.float64), rates)
 
 
 class SinusoidalPosition(nn.Module):
@@ -136,9 +143,11 @@ class Rotary(nn.Module):
             raise ValueError(f"head_dim = {head_dim}: rotary positions need an even number")
         rates = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
         rates, gain = _scaled(rates, theta, scaling, max_seq_len)
-        angles = torch.outer(torch.arange(max_seq_len, dtype=torch.float64), rates).repeat(1, 2)
-        self.register_buffer("cos", (gain * angles.cos()).float(), persistent=False)
-        self.register_buffer("sin", (gain * angles.sin()).float(), persistent=False)
+        cos, sin = torch.empty(max_seq_len, head_dim), torch.empty(max_seq_len, head_dim)
+        for rows, angles in _angles(max_seq_len, rates.repeat(2)):
+            cos[rows], sin[rows] = gain * angles.cos(), gain * angles.sin()
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
 
     def forward(
         self,

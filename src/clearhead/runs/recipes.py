@@ -8,13 +8,12 @@ from pathlib import Path
 
 from clearhead.config import WRITER, Tree, merge, parse_overrides, read_toml, write_toml
 from clearhead.errors import ModelError, UsageError, nearest
-from clearhead.files import read_small
+from clearhead.files import MOST_OF_TEXT, read_small
 from clearhead.runs.directory import write_text
 from clearhead.version import VERSION
 
 RECIPE = "recipe.toml"
 HEAD = "# Written by clearhead, with checksums. After an edit of your own delete the line of recipe.toml below.\n"
-MOST_BYTES = 1 << 27  # of a recipe, a tokenizer or labels, as in ``text.tokenizer``
 _LINE = rb"^# SHA-256 (recipe\.toml|labels\.json|tokenizer/\w+\.json) ([0-9a-f]{64})\n"
 _OWN_LINE = rb"^# SHA-256 recipe\.toml [0-9a-f]{64}\n"
 
@@ -144,7 +143,7 @@ def _sha256(content: bytes) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        return read_small(path, MOST_BYTES)
+        return read_small(path, MOST_OF_TEXT)
     except OSError as error:
         raise ModelError(f"{str(path)!r} cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -14,7 +14,7 @@ import numpy as np
 
 from clearhead.config import parse
 from clearhead.errors import DataError, ModelError, UsageError
-from clearhead.files import read_small, write_whole
+from clearhead.files import MOST_OF_TEXT, read_small, write_whole
 from clearhead.ranges import Count, LearnedPieces, Rate
 from clearhead.text.adopted import Adopted
 from clearhead.text.bpe_dropout import BpeDropout
@@ -33,8 +33,6 @@ from clearhead.text.pipeline import (
 )
 from clearhead.text.special import SpecialIds, Specials, specials_of
 
-MOST_BYTES = 1 << 27
-"""Bytes that the file of a tokenizer may have; the largest that are known have a quarter of that."""
 _LOST = "\ufffd"
 
 
@@ -178,7 +176,7 @@ class Tokenizer:
     def load(cls, path: str | Path) -> "Tokenizer":
         """Reads what ``save`` wrote. Raises ModelError for a missing, damaged or foreign file."""
         try:
-            return _restore(read_small(Path(path), MOST_BYTES))
+            return _restore(read_small(Path(path), MOST_OF_TEXT))
         except OSError as error:
             raise ModelError(f"tokenizer {str(path)!r} cannot be read: {error.strerror}") from error
         except (ValueError, RecursionError, UsageError) as error:

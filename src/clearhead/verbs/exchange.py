@@ -1,19 +1,16 @@
 """Models from folders in Hugging Face's layout, and models for other libraries: ``import`` and ``export``."""
 
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from clearhead.checkpoint import Checkpoint, load_matching, model_tensors, save_checkpoint
 from clearhead.config import as_tree
-from clearhead.errors import DataError, ModelError, UsageError
+from clearhead.errors import ModelError, UsageError
 from clearhead.export import ctranslate2_file, gguf
 from clearhead.export.ctranslate2 import Exportable, ctranslate2_files
 from clearhead.export.gguf import write_gguf
-from clearhead.interop.folder import write_folder
+from clearhead.interop.folder import new_folder, write_files, write_folder
 from clearhead.interop.tokenizer import write_tokenizer
 from clearhead.models.transformer import Transformer
 from clearhead.runs.card import CardFacts, imported_card
@@ -111,11 +108,9 @@ def export_run(
     if not isinstance(family, LearnedFamily) or not isinstance(model, Exportable):
         raise ModelError(f"run {str(run)!r} is {type(model).__name__}: --to {target} takes Transformers alone")
     parts = family.parts(opened.trained_path)
-    with _whole_folder(out) as folder:
+    with new_folder(out) as folder:
         if target == "ctranslate2":
-            files = _ctranslate2(model, parts, quantize or kinds[0])
-            for name, content in files.items():
-                (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+            write_files(folder, _ctranslate2(model, parts, quantize or kinds[0]))
         elif parts.target is not None:
             raise ModelError("GGUF: llama.cpp has no such encoder-decoder; take --to ctranslate2")
         else:
@@ -141,19 +136,3 @@ def _ctranslate2(model: Exportable, parts: TextParts, quantize: str) -> dict[str
         for name, content in write_tokenizer(tokenizer, template="end").items():
             files[f"{side}_{name}"] = content
     return files
-
-
-@contextmanager
-def _whole_folder(out: Path) -> Iterator[Path]:
-    """Yields a folder that becomes ``out`` at the end; after an error nothing of it is left."""
-    folder = out.with_name(f"{out.name}.{os.getpid()}.tmp")
-    try:
-        folder.mkdir(parents=True)
-        yield folder
-        if out.is_dir():
-            out.rmdir()
-        folder.replace(out)
-    except OSError as error:
-        raise DataError(f"{str(out)!r} cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

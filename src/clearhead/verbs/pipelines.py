@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol, overload, runtime_checkable
 
-from clearhead.arguments import Count, checked
+from clearhead.arguments import checked
 from clearhead.brief import brief
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.errors import DataError, UsageError
+from clearhead.ranges import Count
 from clearhead.tasks.classify.classifier import Classifier, Given
 from clearhead.tasks.language_model.prompts import GenerationConfig
 from clearhead.tasks.language_model.writer import TextModel

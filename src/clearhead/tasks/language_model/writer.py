@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, overload
+from typing import overload
 
 import numpy as np
 import torch
-from annotated_types import Ge
 
 from clearhead.arguments import checked
 from clearhead.config import as_tree, parse
@@ -27,6 +26,7 @@ from clearhead.decode.tree import BeamTree, grow_tree
 from clearhead.decode.whole import whole_characters
 from clearhead.errors import ModelError, OnError, UsageError, attempt_each, refuse
 from clearhead.progress import silent
+from clearhead.ranges import CountOrZero
 from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter
 from clearhead.tasks.loaded import Loaded
 from clearhead.text.phrase_book import PhraseBook
@@ -186,7 +186,7 @@ class TextModel(Loaded, ABC):
 
     @checked
     def trace(
-        self, prompt: str, config: GenerationConfig, *, top: Annotated[int, Ge(0)] = 5, meter: MakeMeter | None = None
+        self, prompt: str, config: GenerationConfig, *, top: CountOrZero = 5, meter: MakeMeter | None = None
     ) -> list[TraceStep]:
         """Follows a prompt through every step of greedy generation, within the context; see ``trace_greedy``."""
         read = Prompt.of(prompt, self.tokenizer, config, context=self.context, marks=self.marks).ids

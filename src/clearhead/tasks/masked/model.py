@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
-from clearhead.arguments import Count, checked
+from clearhead.arguments import checked
 from clearhead.brief import Brief
 from clearhead.data.batching import sequential_batches
 from clearhead.data.segments import check_marks, collate_segments, marks
@@ -21,6 +21,7 @@ from clearhead.errors import DataError, ModelError, OnError, attempt_each, refus
 from clearhead.models.bert import BertPretraining
 from clearhead.models.pooling import pooled
 from clearhead.progress import silent
+from clearhead.ranges import Count
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import load_text_parts
 from clearhead.tasks.family import open_for

@@ -4,12 +4,11 @@ import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Unpack, overload
+from typing import Any, Unpack, overload
 
 import torch
-from annotated_types import Ge
 
-from clearhead.arguments import Count, checked
+from clearhead.arguments import checked
 from clearhead.config import as_tree, parse
 from clearhead.data.translation import collate_sources
 from clearhead.decode.decoding import start_decoding
@@ -18,7 +17,7 @@ from clearhead.decode.trace import MakeMeter, trace_greedy, translation_reader
 from clearhead.decode.tree import BeamTree, grow_tree
 from clearhead.engine.choose import Weights, choose
 from clearhead.errors import DataError, OnError, attempt_each, refuse
-from clearhead.ranges import CountOrZero
+from clearhead.ranges import Count, CountOrZero
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import Tokenizers, load_both_sides
 from clearhead.tasks.family import open_for
@@ -254,7 +253,7 @@ class Translator(Loaded):
 
     @checked
     @torch.inference_mode()
-    def trace(self, text: str, *, top: Annotated[int, Ge(0)] = 5, meter: MakeMeter | None = None) -> Trace:
+    def trace(self, text: str, *, top: CountOrZero = 5, meter: MakeMeter | None = None) -> Trace:
         """Follows a text through tokenizer, encoder and every greedy decoder step; ``meter``: see ``trace_greedy``."""
         ids = self._whole(text)
         if not ids:
