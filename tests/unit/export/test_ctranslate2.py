@@ -67,7 +67,7 @@ TRANSLATORS: list[dict[str, Any]] = [
     {},
     {"block": block(norm_position="post"), "position": "learned"},
     {"block": block(norm="rms", activation="swiglu", bias=False), "position": "rotary", "n_kv_heads": 2},
-    {"block": block(activation="glu", bias="all"), "position": "none", "tie": "none"},
+    {"block": block(norm="rms", activation="glu", bias="all"), "position": "none", "tie": "none"},
     {"block": block(activation="geglu", norm_position="post"), "tie": "decoder", "n_kv_heads": 1},
     {"block": block(activation="tanh"), "n_encoder_layers": 1},
     {"block": block(activation="sigmoid"), "n_decoder_layers": 1},
@@ -111,7 +111,7 @@ LANGUAGE_MODELS: list[dict[str, Any]] = [
     {"position": "alibi", "n_heads": 2, "block": block(norm_position="post")},
     {"position": "rotary", "rotary_theta": 500.0, "tie": False, "block": block(norm="rms", activation="reglu")},
     {"position": "sinusoidal"},
-    {"position": "none", "block": block(bias="all")},
+    {"position": "none", "block": block(norm="rms", bias="all")},  # layer norm would not see a wrong constant
 ]
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from clearhead.tasks.translation.joining import best_together, joined
+from clearhead.tasks.translation.joining import best_together, joined, one_each
 from clearhead.tasks.translation.result import EMPTY, Translation
 from clearhead.text.division import Division, Part
 from clearhead.text.language import read_language
@@ -43,3 +43,8 @@ def test_numbers_add_up() -> None:
     (alone,) = [joined(parts[:1], Division([Part("  ", [1])]), read_language("en"))]
     assert alone == replace(parts[0], text="  a")
     assert joined([], Division(after=" "), read_language("en")) == replace(EMPTY, text=" ")
+
+
+def test_of_those_that_read_the_same_the_first_stays() -> None:
+    first, other, same = made("a", -1.0), made("b", -2.0), made("a", -3.0)
+    assert one_each([first, other, same]) == [first, other]
