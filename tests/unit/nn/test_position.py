@@ -31,6 +31,9 @@ def test_sinusoidal_formula() -> None:
 def test_sinusoidal_is_exact_far_out() -> None:
     # angles summed in float32 would be wrong by 1e-3 here
     assert math.isclose(sinusoidal_table(100_001, 4)[100_000, 0], math.sin(100_000), abs_tol=1e-7)
+    rotary = Rotary(4, 100_001)
+    assert math.isclose(rotary.sin[100_000, 2], math.sin(100_000), abs_tol=1e-7)
+    assert math.isclose(rotary.cos[100_000, 1], math.cos(1000), abs_tol=1e-7)
 
 
 def test_tables_are_looked_up_and_only_the_learned_one_is_saved() -> None:
