@@ -34,6 +34,8 @@ Count = Annotated[int, Interval(ge=1, le=10**12)]
 """How many, such as steps of a run."""
 CountOrZero = Annotated[int, Interval(ge=0, le=10**12)]
 """How many, where 0 has a meaning of its own."""
+Epochs = Annotated[int, Interval(ge=0, le=10**4)]
+"""Passes over a text; 0 sets no limit."""
 Workers = Annotated[int, Interval(ge=0, le=256)]
 """Processes beside the training process."""
 Several = Annotated[int, Interval(ge=2, le=10**4)]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from clearhead.config import Tree, parse
+from clearhead.config import Tree, parse, shown
 from clearhead.errors import ModelError, UsageError
 from clearhead.files import read_json, read_small
 from clearhead.interop.published import SETTINGS, added_names
@@ -26,7 +26,7 @@ from clearhead.interop.spelling import (
     whole_number,
 )
 from clearhead.models.transformer import Transformer, TransformerConfig
-from clearhead.text.adopted import Adopted
+from clearhead.text.adopted import MOST_ROWS, Adopted
 from clearhead.text.special import SpecialIds
 from clearhead.text.tokenizer import Tokenizer
 
@@ -239,8 +239,8 @@ def whole_id(config: Tree, key: str) -> int:
     """Returns the id of a special piece from a ``config.json``; raises ModelError if ``key`` has no id."""
     index = config.get(key)
     index = index[0] if isinstance(index, list) and len(index) == 1 else index
-    if type(index) is not int or index < 0:
-        raise ModelError(f"config.json: {key} = {index!r}: must be an id")
+    if type(index) is not int or not 0 <= index < MOST_ROWS:
+        raise ModelError(f"config.json: {key} = {shown(index)}: must be an id")
     return index
 
 

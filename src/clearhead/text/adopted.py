@@ -78,10 +78,7 @@ class Adopted(Brief):
 
     @functools.cached_property
     def _tree(self) -> dict[str, Any]:
-        tree = json.loads(self.content)
-        if not isinstance(tree, dict):
-            raise ValueError("tokenizer.json is not a table")
-        return tree
+        return _table(self.content)
 
     def build(self) -> Built:
         """Checks the file and builds the tokenizer it describes.
@@ -91,10 +88,7 @@ class Adopted(Brief):
         """
         if self.segmenter:
             return self._build_marian()
-        try:
-            _check_parts(self._tree)
-        except RecursionError as error:
-            raise ValueError("tokenizer.json is nested too deeply") from error
+        check_file(self.content)
         try:
             pipeline = hf.Tokenizer.from_str(self.content)
         except (KeyboardInterrupt, SystemExit):
@@ -152,10 +146,17 @@ def _spelling(piece: str, decoders: set[str]) -> bytes:
 
 def check_file(content: str) -> None:
     """Raises ValueError if a ``tokenizer.json`` has a part that is not known to be safe, or is no JSON table."""
+    try:
+        _check_parts(_table(content))
+    except RecursionError as error:
+        raise ValueError("tokenizer.json is nested too deeply") from error
+
+
+def _table(content: str) -> dict[str, Any]:
     tree = json.loads(content)
     if not isinstance(tree, dict):
         raise ValueError("tokenizer.json is not a table")
-    _check_parts(tree)
+    return tree
 
 
 def _check_parts(tree: dict[str, Any]) -> None:

@@ -92,22 +92,33 @@ def _planned(tree: Tree, source: str) -> Plan | None:
         return None
 
 
-def try_steps(job: GradientJob[Any, Any], steps: int = 3) -> Trial:
-    """Takes ``steps`` training steps after one on the largest batch, and measures them."""
+def try_steps(job: GradientJob[Any, Any], steps: int = 3, *, patience: float = 10.0) -> Trial:
+    """Takes ``steps`` training steps after one on the largest batch, and measures them.
+
+    Args:
+        job: a run that has not begun.
+        steps: at least one.
+        patience: seconds for the steps; those that would begin later are not taken, and where there are none but the
+            one on the largest batch, it is the measure.
+    """
     settings, (plan, largest) = job.settings, job.first_epoch()
     work = job.work()
     first = next(work.batches(0, largest))
     batches = [first, *(batch for batch, _ in zip(work.batches(0, 0), range(steps), strict=False))]
     shapes = {field.name: getattr(first, field.name) for field in fields(first)}
-    seconds, tokens = 0.0, 0
+    seconds, tokens, measured, begun = 0.0, 0, 0, time.perf_counter()
     precision, engine = precision_of(job.state, settings), engine_of(job.state, work)
     for number, batch in enumerate(batches):
         started = time.perf_counter()
         step = settings.max_steps  # by the last step all parts learn
         step_on(job.state, [batch], work, step, grad_clip_norm=1.0, precision=precision, engine=engine)
-        if number:
-            seconds, tokens = seconds + time.perf_counter() - started, tokens + batch.target_count
-    per_step = seconds / max(len(batches) - 1, 1) * settings.grad_accum_steps
+        ended = time.perf_counter()
+        late = ended - begun > patience
+        if number or late:
+            seconds, tokens, measured = seconds + ended - started, tokens + batch.target_count, measured + 1
+        if late:
+            break
+    per_step = seconds / max(measured, 1) * settings.grad_accum_steps
     return Trial(
         batches_per_epoch=len(plan),
         padding_efficiency=plan.efficiency,

@@ -10,7 +10,12 @@ import torch
 
 from clearhead.errors import ModelError
 from clearhead.interop.folder import read_config, read_tensors
-from clearhead.interop.marian import marian_from_hugging_face, marian_to_hugging_face, read_marian_tokenizers
+from clearhead.interop.marian import (
+    marian_from_hugging_face,
+    marian_to_hugging_face,
+    read_marian_tokenizers,
+    whole_id,
+)
 from clearhead.models.transformer import Transformer
 from clearhead.text.special import SpecialIds
 from tests.foreign import sentencepiece, write_marian
@@ -113,3 +118,10 @@ def test_tokenizers_that_ours_cannot_be(tmp_path: Path) -> None:
     (folder / "source.spm").unlink()
     with pytest.raises(ModelError, match=r"has no tokenizer: source\.spm, target\.spm, vocab\.json, or tok"):
         read_marian_tokenizers(folder, config, len(numbers))
+
+
+@pytest.mark.parametrize("index", [-1, 1 << 22, 10**99, "3", True, None, [1, 2]])
+def test_what_is_no_id_is_refused_in_a_line(index: Any) -> None:
+    assert whole_id({"pad_token_id": [3]}, "pad_token_id") == 3
+    with pytest.raises(ModelError, match=r"config.json: pad_token_id = .{1,200}: must be an id"):
+        whole_id({"pad_token_id": index}, "pad_token_id")

@@ -168,6 +168,13 @@ def test_what_would_give_other_ids_is_refused_by_name(
         read(write(tmp_path, kind, settings, **files))
 
 
+def test_a_file_that_is_nested_too_deeply(tmp_path: Path) -> None:
+    write(tmp_path, "gpt2", {})
+    (tmp_path / "tokenizer.json").write_text('{"model": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    with pytest.raises(ModelError, match=r"tokenizer.json is nested too deeply"):
+        read(tmp_path)
+
+
 def test_pieces_without_a_row(tmp_path: Path) -> None:
     """A special piece for which the model has no row never comes; an added one would be lost in silence."""
     ours = read(write(tmp_path, "gpt2", {"pad_token": "<extra>"}, rows=300))

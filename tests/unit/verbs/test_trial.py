@@ -34,6 +34,14 @@ def test_sizes_are_those_of_the_run(toy_data: Path) -> None:
     assert torch.is_grad_enabled()
 
 
+def test_a_step_that_takes_too_long_is_the_measure(toy_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr("clearhead.verbs.trial.time.perf_counter", lambda: float(next(clock)))
+    job = prepare_job(RECIPE, "here", toy_data)
+    assert try_steps(job, steps=3, patience=1.5).seconds_per_step == 1, "begun at 0, the largest batch from 1 to 2"
+    assert next(clock) == 3
+
+
 def test_a_classifier_is_tried_with_all_its_layers_learning(toy_classifier: Path, labelled: Path) -> None:
     tree = merge(CLASSIFY, {"start": str(toy_classifier), "finetune": {"unfreeze_every": 3}})
     job = prepare_job(tree, "here", labelled)

@@ -40,8 +40,11 @@ class ClassifyJob(GradientJob[BertClassifier, LabelledBatch]):
         settings, epochs = self.recipe.train, self.recipe.finetune.epochs
         if not epochs:
             return settings
-        steps = sum(-(-len(self.dataset(epoch)) // settings.grad_accum_steps) for epoch in range(epochs))
-        every = settings.evaluate_every or -(-steps // epochs)
+        steps = epoch = 0
+        while epoch < epochs and steps < settings.max_steps:
+            steps += -(-len(self.dataset(epoch)) // settings.grad_accum_steps)
+            epoch += 1
+        every = settings.evaluate_every or -(-steps // epoch)
         return replace(settings, max_steps=min(settings.max_steps, steps), evaluate_every=every)
 
     @property

@@ -13,7 +13,7 @@ from clearhead.errors import UsageError
 from clearhead.models.bert import BertClassifier, BertConfig, Pooling
 from clearhead.nn.lora import LoraConfig
 from clearhead.optim.build import RateOf
-from clearhead.ranges import CountOrZero, Rate, ShareAboveZero
+from clearhead.ranges import CountOrZero, Epochs, Rate, ShareAboveZero
 from clearhead.runs.text_parts import ModelSizes
 from clearhead.tasks.gradient_recipe import WarmRecipe, adapt_layers, with_lora_moved
 from clearhead.tasks.masked.recipe import masked_tokenizer
@@ -36,7 +36,7 @@ class ClassifyLossConfig:
 class FinetuneConfig:
     """How the trained encoder that ``start`` names is fine-tuned on the labels."""
 
-    epochs: CountOrZero = 0
+    epochs: Epochs = 0
     """Passes over the training lines; train.max_steps may end the run sooner. With train.evaluate_every = 0 the model
     is evaluated after each pass. 0: train.max_steps alone sets the length."""
     frozen: bool = False

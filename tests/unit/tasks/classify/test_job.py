@@ -64,6 +64,9 @@ def test_epochs_are_counted_in_steps_exactly(accumulated: int, labelled: Path) -
         labelled, finetune={"epochs": 3}, train={**settings, "max_steps": 4, "evaluate_every": 2}
     ).settings
     assert (capped.max_steps, capped.evaluate_every) == (4, 2)
+    endless = prepared(labelled, finetune={"epochs": 10_000}, train={**settings, "max_steps": 4}).settings
+    assert endless.max_steps == 4
+    assert min(steps) <= endless.evaluate_every <= max(steps), "after a pass, whatever the passes that are not counted"
     plain = prepared(labelled, finetune={"epochs": 0}, train={"max_steps": 7}).settings
     assert (plain.max_steps, plain.evaluate_every) == (7, 0)
 
