@@ -11,6 +11,7 @@ os.environ.pop("LANGUAGE", None)
 os.environ["LANG"] = "C.UTF-8"
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,9 @@ SHARED = {
 
 # what is put together in these rooms is checked, piece by piece, in others
 UNCHECKED = ("e2e/", "reliability/", "unit/cli/", "unit/verbs/")
+# what runs a model many times over is checked in the first case of a test; others check the models themselves
+CHECKED_ONCE = tuple(f"unit/{room}/" for room in ("decode", "engine", "inspect", "tasks", "training"))
+CASE = pytest.StashKey[int]()
 QUICK = tuple(f"unit/{room}/" for room in ("data", "decode", "drawing", "models", "nn", "optim", "text"))
 
 
@@ -50,13 +54,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Checks shapes at each call, but in tests that train long, and in rooms whose modules have no shapes to check."""
     room = item.path.relative_to(ROOT / "tests").as_posix()
     unchecked = room.startswith(UNCHECKED) or item.get_closest_marker("unchecked") is not None
-    jaxtyping.config.update("jaxtyping_disable", unchecked)
+    repeated = room.startswith(CHECKED_ONCE) and item.stash[CASE] > 0
+    jaxtyping.config.update("jaxtyping_disable", unchecked or repeated)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what ``make quick`` runs besides the thin trainings: unit tests of the lower rooms that need no run."""
+    """Counts the cases of each test, and marks what ``make test`` leaves out and what ``make quick`` runs."""
+    cases: Counter[str] = Counter()
     for item in items:
-        room = item.path.relative_to(ROOT / "tests").as_posix()
+        name, room = item.nodeid.partition("[")[0], item.path.relative_to(ROOT / "tests").as_posix()
+        item.stash[CASE] = cases[name]
+        cases[name] += 1
+        mark = item.get_closest_marker("long_but")
+        if mark and item.stash[CASE] % mark.kwargs["every"]:
+            item.add_marker("long")
         if room.startswith(QUICK) and not SHARED.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("quick")
 

@@ -75,6 +75,7 @@ def test_an_imported_marian_translates_as_its_own_library(tmp_path: Path) -> Non
         read_model(write_gpt2(tmp_path / "gpt2"), src="en")
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("kind", ["byte_bpe", "unigram"])
 def test_an_exported_translator_translates_there_as_here(kind: str, tmp_path: Path) -> None:
     from transformers import AutoTokenizer

@@ -28,6 +28,7 @@ def mount(folder: Path, size: int) -> list[str]:
     return ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
 
 
+@pytest.mark.long
 def test_a_full_disk_costs_the_new_checkpoint_and_never_the_last_good_one(tmp_path: Path) -> None:
     try:
         tried = subprocess.run([*APART, *mount(tmp_path, 65_536)], capture_output=True, text=True, check=False)

@@ -87,6 +87,7 @@ def test_a_line_that_cannot_be_classified_costs_no_other_line(
     assert [tree.get("error", "")[:11] for tree in trees] == ["", "the text is", "two texts, ", ""]
 
 
+@pytest.mark.long
 def test_as_a_user_runs_it(toy_classifier: Path) -> None:
     """In a process of its own: bytes in and out, nothing else on stdout or stderr."""
     said = in_process("classify", toy_classifier, stdin=b"great\nawful\n")

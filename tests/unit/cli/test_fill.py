@@ -89,6 +89,7 @@ def test_runs_of_other_kinds(toy_masked_run: Path, toy_lm_run: Path, capsys: pyt
     assert_one_line(clearhead(capsys, "generate", toy_masked_run, "x"), 4, "for the task masked", "use clearhead fill")
 
 
+@pytest.mark.long
 def test_as_a_user_runs_it(toy_masked_run: Path) -> None:
     said = in_process("fill", toy_masked_run, "--top-k", "1", stdin=f"{TEXT}\n{TEXT}\n".encode())
     assert (said.code, said.err, said.out.count("\n")) == (0, "", 2)

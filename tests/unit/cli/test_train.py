@@ -66,6 +66,7 @@ def test_a_run_directory_holds_all_that_a_verb_needs(
     assert str(out) in (out / "README.md").read_text()
 
 
+@pytest.mark.long
 def test_resume_starts_what_has_no_checkpoint_and_goes_on_where_one_is(
     recipe: Path, toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,6 +87,7 @@ def test_resume_starts_what_has_no_checkpoint_and_goes_on_where_one_is(
     assert stepped == [1, 2, 3, 4]
 
 
+@pytest.mark.long
 def test_a_run_of_which_only_the_recipe_was_written_is_started(
     recipe: Path, toy_data: Path, toy_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +98,7 @@ def test_a_run_of_which_only_the_recipe_was_written_is_started(
     assert start(capsys, recipe, toy_data, "--out", out, "--resume", *SHORT).code == 0
 
 
+@pytest.mark.long
 def test_resume_refuses_another_recipe_and_takes_the_same(
     toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,6 +125,7 @@ def test_what_exists_is_never_overwritten(
     assert_one_line(start(capsys, recipe, toy_data, "--resume"), 2, "name the run with --out")
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize(("number", "code", "workers"), [(signal.SIGINT, 130, 0), (signal.SIGTERM, 143, 2)])
 def test_a_signal_saves_and_says_how_to_go_on(
     number: signal.Signals,
@@ -283,6 +287,7 @@ def test_the_command_that_goes_on_goes_on_from_the_latest() -> None:
         assert without_checkpoint(["train", *words, "--out", "x"]) == ["train", "--out", "x"]
 
 
+@pytest.mark.long
 def test_going_back_to_an_older_checkpoint(
     recipe: Path, toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -377,6 +382,7 @@ def test_what_cannot_be_repeated(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.long
 def test_a_run_that_began_elsewhere_goes_on_by_the_same_recipe(
     toy_classifier: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -307,6 +307,7 @@ def test_wikitext_articles(shared_data: Path, split: str, articles: int, paragra
     assert not paragraphs or len(lines) - legends == paragraphs
 
 
+@pytest.mark.long
 def test_poems_are_lines(shared_data: Path) -> None:
     for split, count in (("train", 64_600), ("valid", 3_583)):
         documents = read(shared_data / "tang-poetry", split, separator="line")

@@ -122,6 +122,7 @@ def close(part: int, whole: int, share: float, *, cluster: float = 1.0) -> bool:
     return abs(part - share * whole) < 4 * math.sqrt(whole * share * (1 - share) * cluster)
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize("next_sentence", [True, False])
 @pytest.mark.parametrize("kind", ["byte_bpe", "wordpiece", "unigram", "char"])
 def test_rows_are_the_text(folder: Path, kind: Any, next_sentence: bool) -> None:

@@ -366,6 +366,7 @@ def test_sizes_must_fit(lines: TokenStream) -> None:
         training_windows(lines, context=16, batch_tokens=15, seed=0, epoch=0)
 
 
+@pytest.mark.long
 def test_tiny_shakespeare_exactly_once(shared_data: Path, tmp_path: Path) -> None:
     train, valid = (
         read_documents(shared_data / "tiny-shakespeare", split=split, config=DocumentsConfig())

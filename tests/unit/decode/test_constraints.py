@@ -66,6 +66,7 @@ def test_full_width_equals_brute_force(required: list[str], avoided: list[str], 
     assert 0 < len(complete) < len(ways)
 
 
+@pytest.mark.long_but(every=4)
 @pytest.mark.parametrize("beam", [2, 3, 5, 8])
 def test_every_hypothesis_meets_its_phrases_at_any_width(beam: int) -> None:
     required, avoided = [["++-", "---"], ["-+-+-"], ["+-"]], [["+++"], [], ["--"]]

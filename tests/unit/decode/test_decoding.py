@@ -48,6 +48,7 @@ def decode(kind: Any, model: Any, beam: int, rows: list[list[int]]) -> list[list
     return beam_search(decoding, config, limits=limits, bos_id=BOS, eos_id=EOS, rules=[forbid([0, 1, 3])])
 
 
+@pytest.mark.long_but(every=6)
 @pytest.mark.parametrize("beam", [1, 4])
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])
 @pytest.mark.parametrize("position", POSITIONS)
@@ -61,6 +62,7 @@ def test_cached_equals_recomputed_piece_for_piece(position: str, kv_heads: int, 
             assert one.log_probs == pytest.approx(other.log_probs, abs=1e-5)
 
 
+@pytest.mark.long_but(every=4)
 @pytest.mark.parametrize("beam", [1, 3])
 @pytest.mark.parametrize("name", ["cached", "recomputed", *RNNS])
 def test_mixed_lengths_give_what_each_gives_alone(name: str, beam: int) -> None:

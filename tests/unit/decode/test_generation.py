@@ -97,6 +97,7 @@ VARIANTS = {
 } | {"lstm": small_rnn, "gru": partial(small_rnn, cell="gru"), "ngram": small_ngram}
 
 
+@pytest.mark.long_but(every=6)
 @pytest.mark.parametrize("config", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_cached_in_a_batch_equals_uncached_alone_piece_for_piece(
@@ -186,6 +187,7 @@ def near(model: Model, **other: Any) -> Model:
     return draft
 
 
+@pytest.mark.long_but(every=4)
 @pytest.mark.parametrize("drafted", [1, 3, 6])
 @pytest.mark.parametrize("sizes", [{}, {"max_seq_len": 3}, {"max_seq_len": 64, "position": "rotary"}], ids=str)
 def test_a_draft_changes_no_greedy_text(sizes: dict[str, Any], drafted: int) -> None:
@@ -204,6 +206,7 @@ def test_a_draft_changes_no_greedy_text(sizes: dict[str, Any], drafted: int) -> 
 DRAFTS = {"lstm": small_rnn, "gru": partial(small_rnn, cell="gru"), "ngram": small_ngram}
 
 
+@pytest.mark.long_but(every=4)
 @pytest.mark.unchecked
 @pytest.mark.parametrize("drafted", [1, 4, 40])
 @pytest.mark.parametrize("kind", DRAFTS)
@@ -301,6 +304,7 @@ PIECES = [
 ]
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize("config", [SamplingConfig(temperature=0.0), SamplingConfig(temperature=2.0, seed=1)], ids=str)
 def test_texts_of_bytes_are_whole_also_at_the_limit(config: SamplingConfig) -> None:
     """Drawn, greedy, and written ahead by a draft; prompts of one piece, which the state is not read from."""

@@ -34,6 +34,7 @@ def expected(model: GPT, window: list[int]) -> Tensor:
     return model(torch.tensor([window]))[0, -1]
 
 
+@pytest.mark.long_but(every=4)
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("position", POSITIONS)
 @torch.inference_mode()
@@ -94,6 +95,7 @@ def whole(model: Any, text: list[int]) -> Tensor:
     return [model(torch.tensor([[piece]]), cache=cache)[0, -1] for piece in text][-1]
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize("kind", UNLIMITED)
 @torch.inference_mode()
 def test_without_a_window_each_row_has_the_logits_of_its_whole_text(kind: str) -> None:
@@ -149,6 +151,7 @@ def test_documents_counted_apart_begin_from_nothing_behind_an_end_mark(smoothing
 MODELS: dict[str, Any] = {name: partial(small_gpt, position=name, max_seq_len=6) for name in POSITIONS} | UNLIMITED
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize("kind", MODELS)
 def test_beams_over_prompts_equal_brute_force(kind: str) -> None:
     vocab, limit, beam, prompts = 4, 4, 3**3 * 4, [[3, 2], [2], [3, 3, 2, 0, 3]]

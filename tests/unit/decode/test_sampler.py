@@ -27,6 +27,7 @@ def allowed(sampler: Sampler, ids: tuple[int, ...], prompt: list[int]) -> bool:
     return True
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize(
     ("prompt", "before"),
     [
@@ -72,6 +73,7 @@ def test_a_history_has_its_rows_on_the_left() -> None:
     assert (history.lengths.tolist(), history.prompts.tolist()) == ([2, 0, 1], [1, 0, 1])
 
 
+@pytest.mark.long
 def test_a_beam_follows_the_same_rules() -> None:
     """Every hypothesis is one that may be drawn, and none of them is missing from a beam of full width."""
     limit, prompts = 3, [[3], [EOS, 5, 2], []]

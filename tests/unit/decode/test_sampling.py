@@ -266,6 +266,7 @@ def test_numbers_follow_from_their_integers_alone() -> None:
     assert 0.0 <= uniform_of(2**64 - 1, 0, 0) < 1.0
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize("axis", ["seed", "sample", "position"])
 def test_numbers_are_even_and_unrelated_along_each_axis(axis: str) -> None:
     count = 4000

@@ -73,6 +73,7 @@ def test_full_width_equals_brute_force_on_a_transformer() -> None:
     same(found, [one[:2] for one in brute_force(Model([0], 1, vocab=vocab), limit, 1.0)[:30]])
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize("n_best", [1, 3])
 @pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0, 2.0])
 def test_stopping_early_changes_no_hypothesis_that_is_returned(penalty: float, n_best: int) -> None:

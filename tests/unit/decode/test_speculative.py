@@ -75,6 +75,7 @@ def test_without_a_draft_the_target_draws() -> None:
         assert accept(none, rows([0.3, 0.7]), torch.zeros(0, dtype=torch.long), numbers) == [piece]
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("draft_temperature", [0.0, 1.0])
 def test_greedy_output_is_the_targets_own(draft_temperature: float) -> None:
     chance = torch.Generator().manual_seed(2)

@@ -37,6 +37,7 @@ def test_parts_make_the_text(kind: TokenizerKind, text: str) -> None:
     assert "".join(parts(tokenizer, ids)) == tokenizer.decode(ids)
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
 @settings(max_examples=200, deadline=None)
@@ -47,6 +48,7 @@ def test_parts_of_any_pieces_make_their_text(kind: TokenizerKind, data: st.DataO
     assert "".join(parts(tokenizer, ids)) == tokenizer.decode(ids)
 
 
+@pytest.mark.long_but(every=5)
 @pytest.mark.parametrize("kind", KINDS)
 def test_parts_of_long_random_pieces_make_their_text(kind: TokenizerKind) -> None:
     tokenizer, chance = TRAINED[kind], random.Random(0)

@@ -105,6 +105,7 @@ def test_a_text_is_that_of_greedy_generation(model) -> None:
             assert sum(value for _, value in step.top) <= 1 + 1e-6
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])
 def test_a_translation_moves_the_bytes_of_the_formula(kv_heads: int) -> None:
     steps = trace(small(n_kv_heads=kv_heads), meter=CacheTraffic)

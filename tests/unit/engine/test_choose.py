@@ -56,6 +56,7 @@ def texts(run: Path) -> tuple[bool, list[str]]:
     return model.writer is not model.model, [one.text for one in written]
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch was built without oneDNN")
 @pytest.mark.parametrize(("fixture", "write"), [("toy_run", translations), ("toy_lm_run", texts)])
 def test_without_a_kernel_the_model_itself_writes_the_same(

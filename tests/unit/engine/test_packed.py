@@ -34,6 +34,7 @@ GPTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize(("sizes", "block"), VARIANTS)
 def test_logits_are_those_of_the_model(sizes: dict[str, Any], block: dict[str, Any]) -> None:
     model = small(block=BlockConfig(**block), **sizes)

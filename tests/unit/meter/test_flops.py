@@ -87,6 +87,7 @@ for x in (torch.ones(2, 8), -torch.ones(2, 8)):
 """
 
 
+@pytest.mark.long
 def test_a_branch_may_be_a_module() -> None:
     """In a process of its own, since the checks of shapes that tests have on cannot be traced."""
     done = subprocess.run([sys.executable, "-c", BRANCHES], capture_output=True, text=True, check=True)

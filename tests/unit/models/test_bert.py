@@ -62,6 +62,7 @@ def alone(model: nn.Module, rows: list[list[int]]) -> list[Any]:
     return [model(row_ids, segments=segments_of(torch.ones_like(row_ids, dtype=torch.bool))) for row_ids in ids]
 
 
+@pytest.mark.long_but(every=4)
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("attention", ["scaled_dot_product", "qk_norm"])
@@ -77,6 +78,7 @@ def test_padded_equals_alone(side: str, position: str, attention: str) -> None:
         assert_near(logits.nsp, torch.cat([row.nsp for row in expected]))
 
 
+@pytest.mark.long_but(every=4)
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("place", ["pre", "post"])
 @pytest.mark.parametrize("norm", NORMS)
@@ -247,6 +249,7 @@ def test_the_output_layer_of_hidden_pieces_is_the_table_and_a_bias() -> None:
     assert model.mlm_head.out_proj.bias.shape == (VOCAB,)
 
 
+@pytest.mark.long
 def test_every_combination_trains() -> None:
     ids = torch.tensor(random_rows([6, 6]))
     for norm, position, attention, place in product(NORMS, POSITIONS, ("qk_norm", "additive"), ("pre", "post")):

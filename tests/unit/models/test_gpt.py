@@ -61,6 +61,7 @@ def test_a_future_piece_changes_nothing_before_it(kv_heads: int, position: str) 
         assert ((after[:, at:] - before[:, at:]).abs().amax(-1) > 1e-3).all()
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize("kv_heads", HEADS)
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("attention", ATTENTIONS)
@@ -84,6 +85,7 @@ def test_every_norm_can_be_cached_and_padded(norm: str, place: str) -> None:
         assert_near(together[row, mask[row]], model(torch.tensor([content]))[0])
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize("kv_heads", HEADS)
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("attention", ATTENTIONS)

@@ -84,6 +84,7 @@ def check_padding(model: Transformer, lengths: list[tuple[int, int]], side: str,
         assert_near(in_other, alone, limit)
 
 
+@pytest.mark.long_but(every=5)
 @pytest.mark.parametrize(("norm", "position", "attention"), CASES)
 @torch.no_grad()
 def test_padded_equals_alone(norm: str, position: str, attention: str) -> None:

@@ -28,6 +28,7 @@ def read(model: Any) -> Any:
     return model.generate("我", SHORT), model.log_probs("我")
 
 
+@pytest.mark.long
 def test_a_copy_computes_the_same(
     toy_run: Path, toy_lm_run: Path, toy_masked_run: Path, toy_classifier: Path, toy_baselines: dict[str, Path]
 ) -> None:

@@ -41,6 +41,7 @@ def prepared(text: Path, start: Path, **changes: Any) -> LanguageModelJob:
     return prepare_job(merge(TREE, {"start": str(start), **changes}), "here", text)
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("write", [write_gpt2, write_llama])
 def test_a_foreign_model_is_trained_further(write: Any, text: Path, tmp_path: Path) -> None:
     folder = write(tmp_path / "theirs")

@@ -18,7 +18,7 @@ from tests.small import small
 from tests.toy import LANGUAGE_MODEL, MASKED, RECIPE, write_articles, write_documents, write_recipe
 from tests.two_processes import together, under_torchrun
 
-pytestmark = pytest.mark.timeout(1800)  # some ten processes, each of which loads torch
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.long]  # some ten processes, each of which loads torch
 STEPS = {"max_steps": 6, "checkpoint_every": 3, "evaluate_every": 3, "rank_timeout": float(HANGS)}
 RECIPES: dict[str, dict[str, Any]] = {
     "ddp": merge(RECIPE, {"train": STEPS}),
@@ -119,7 +119,6 @@ def test_scores_are_judged_once_and_files_written_once(folders: dict[str, Path])
     assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
 
 
-@pytest.mark.long
 def test_the_dead_are_named_and_torchrun_goes_on_from_the_last_checkpoint(
     tmp_path: Path, toy_data: Path, folders: dict[str, Path]
 ) -> None:

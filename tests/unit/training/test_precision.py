@@ -29,6 +29,7 @@ def kinds(model: nn.Module, wanted: type[nn.Module]) -> set[torch.dtype]:
     return types
 
 
+@pytest.mark.long_but(every=4)
 @pytest.mark.parametrize("name", HALVES)
 @pytest.mark.parametrize("norm", get_args(NormName))
 @pytest.mark.parametrize("position", ["pre", "post"])

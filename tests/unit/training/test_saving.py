@@ -155,6 +155,7 @@ def test_a_full_disk_is_told_and_the_last_or_the_third_failure_ends_it(
     assert names(tmp_path) == [4]
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
 def test_every_write_of_a_save_may_fail(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The n-th call that touches the disk fails, for every n: the last good checkpoint loads each time."""

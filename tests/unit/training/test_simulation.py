@@ -25,6 +25,7 @@ def loss(model: nn.Module, rows: int = ROWS) -> Tensor:
     return linear_cross_entropy(model.hidden(ids).flatten(0, 1), model.lm_head.weight, ids.flatten(), LossConfig())[0]
 
 
+@pytest.mark.long
 def test_states_are_four_bytes_a_number() -> None:
     found = simulate(build, loss, MachineConfig(), OptimConfig(ema_decay=0.9))
     numbers = sum(one.numel() for one in build().parameters())
@@ -48,6 +49,7 @@ def test_the_peak_is_that_of_a_real_step() -> None:
     assert abs(found.peak_bytes / live.peak - 1) < 0.01
 
 
+@pytest.mark.long
 def test_products_are_six_for_each_weight_and_position() -> None:
     found = simulate(build, loss, MachineConfig(), OptimConfig())
     matrices = sum(one.numel() for one in build().parameters() if one.ndim == 2) - WIDTH * CONFIG.d_model
@@ -68,6 +70,7 @@ def test_what_saves_memory_saves_it() -> None:
     assert more.peak_bytes > simulate(build, loss, MachineConfig(), OptimConfig()).peak_bytes
 
 
+@pytest.mark.long
 def test_where_no_step_can_be_simulated_its_states_are_known() -> None:
     optim = OptimConfig(ema_decay=0.9)
     whole = simulate(build, loss, MachineConfig(), optim)

@@ -40,6 +40,7 @@ def step_on(model: Transformer, batches: list[Batch], clip: float = 0.0) -> tupl
     return found.loss, found.grad_norm
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
 @pytest.mark.parametrize("cuts", [[3, 5], [1, 2, 6], list(range(1, 7))])
 def test_unequal_micro_batches_are_one_batch(dtype: torch.dtype, tolerance: float, cuts: list[int]) -> None:
@@ -116,6 +117,7 @@ def test_a_gradient_alone_that_is_not_finite_is_enough() -> None:
     assert optimizers.state_tensors() == {}
 
 
+@pytest.mark.long
 def test_float16_finds_its_scale_and_then_learns_as_float32_does() -> None:
     half, full = small(), small()
     optimizers = [build_optimizers(model, OptimConfig(name="sgd"), lr=0.1) for model in (half, full)]

@@ -21,6 +21,7 @@ from tests.toy import CLASSIFY, LANGUAGE_MODEL, MASKED, RECIPE
 WIDE = merge(LANGUAGE_MODEL, {"train": {"batch_tokens": 48 * 64}})
 
 
+@pytest.mark.long_but(every=4)
 @pytest.mark.parametrize("tree", [RECIPE, LANGUAGE_MODEL, MASKED, CLASSIFY], ids=lambda tree: str(tree["name"]))
 def test_every_family_is_forecast(tree: dict[str, object]) -> None:
     found = plan(tree, "here", Devices(rate=1e9))
@@ -63,11 +64,13 @@ def test_layers_that_are_not_there_cannot_be_adapted(toy_lm_run: Path, toy_maske
             plan(tree, "here", Devices())
 
 
+@pytest.mark.long
 def test_more_hidden_pieces_take_more_of_the_output_layer() -> None:
     few, many = (plan(merge(MASKED, {"masked": {"mask_fraction": share}}), "here", Devices()) for share in (0.1, 0.5))
     assert many.memory["activations"] > few.memory["activations"]
 
 
+@pytest.mark.long
 def test_devices_share_rows_and_fsdp_shares_states_too() -> None:
     one, ddp = (plan(WIDE, "here", Devices(count)) for count in (1, 4))
     fsdp = plan(merge(WIDE, {"train": {"parallel": "fsdp"}}), "here", Devices(4))
@@ -96,6 +99,7 @@ def test_what_would_fit_is_said_and_does() -> None:
     assert "nothing of train.*" in plan(WIDE, "here", Devices(memory=1000)).advice[0]
 
 
+@pytest.mark.long
 def test_a_run_is_forecast_beside_what_is_free_and_nothing_random_is_drawn(
     toy_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +139,7 @@ def test_a_run_is_forecast_beside_what_is_free_and_nothing_random_is_drawn(
         assert found.process > found.memory["peak"] + 50 * 2**20, "PyTorch is there too"
 
 
+@pytest.mark.long
 def test_a_run_that_goes_on_holds_its_optimizer_already(toy_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = prepare_job(RECIPE, "here", toy_data)
     monkeypatch.setattr(planning, "free_memory", lambda device: 10**9)
@@ -147,6 +152,7 @@ def test_a_run_that_goes_on_holds_its_optimizer_already(toy_data: Path, monkeypa
     assert (restored.available or 0) - (fresh.available or 0) == sum(slot.nbytes for slot in slots)
 
 
+@pytest.mark.long
 def test_masked_rows_are_no_wider_than_a_batch(toy_masked_run: Path) -> None:
     tree = {"task": "masked", "start": str(toy_masked_run), "train": {"batch_tokens": 20}}
     found = plan(tree, "here", Devices())
@@ -189,6 +195,7 @@ def test_a_tensor_made_of_a_number_is_forecast(monkeypatch: pytest.MonkeyPatch) 
     assert planned.memory["parameters"] == planned.memory["gradients"]
 
 
+@pytest.mark.long
 def test_a_model_that_needs_content_is_trained_all_the_same(toy_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layer, "build_norm", lambda name, d_model, **rest: Choosy(d_model))
     job = prepare_job(RECIPE, "here", toy_data)
@@ -212,6 +219,7 @@ def test_what_cannot_be_built_without_content_is_said_by_plan(monkeypatch: pytes
         plan(RECIPE, "here", Devices())
 
 
+@pytest.mark.long
 def test_a_deep_model_and_a_large_batch_are_reckoned_from_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     tree = merge(WIDE, {"model": {"n_layers": 6}})
     whole = plan(tree, "here", Devices())

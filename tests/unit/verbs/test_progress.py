@@ -109,6 +109,7 @@ def test_the_logger_gets_the_same_lines_by_how_much_they_matter(
     assert {record.name for record in caplog.records} == {"clearhead"}
 
 
+@pytest.mark.long
 def test_a_terminal_that_is_closed_loses_nothing(toy_data: Path, tmp_path: Path) -> None:
     """Neither by its signal nor by what cannot be printed any more."""
     recipe = write_recipe(tmp_path / "toy.toml")

@@ -235,6 +235,7 @@ def test_what_a_users_module_draws_is_the_same_in_every_run_resumed_or_not(toy_d
         assert [record[key] for record in first if key in record] == [record[key] for record in second if key in record]
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_corpus_that_changes_and_vanishes_in_mid_run_changes_nothing(
     workers: int, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -67,6 +67,7 @@ def test_the_curve_rises_and_falls(toy_data: Path) -> None:
     assert 7 <= top <= 10
 
 
+@pytest.mark.long
 def test_a_model_without_room_is_planned_and_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "memory_limit", lambda device: 10_000)
     tried = dry_run(write_recipe(tmp_path / "toy.toml", RECIPE), tmp_path / "no such text", [])

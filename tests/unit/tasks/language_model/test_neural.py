@@ -42,6 +42,7 @@ def test_it_has_learned_its_text(model: LanguageModel) -> None:
     assert model.step == 150
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("settings", [{"n": 2}, {"beam": 3, "n": 2}], ids=str)
 def test_a_prompt_gives_the_same_whatever_stands_beside_it(
     settings: dict[str, Any], model: LanguageModel, monkeypatch: pytest.MonkeyPatch
@@ -203,6 +204,7 @@ def test_bad_words_never_come(beam: int, model: LanguageModel) -> None:
         model.generate(["x"], config(bad_words=("",)))
 
 
+@pytest.mark.long
 def test_a_draft_changes_no_greedy_text(
     model: LanguageModel, toy_lm_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

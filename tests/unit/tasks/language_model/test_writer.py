@@ -42,6 +42,7 @@ def test_they_have_learned_their_text(kind: str, models: dict[str, TextModel]) -
     assert models[kind].context is None
 
 
+@pytest.mark.long_but(every=4)
 @pytest.mark.parametrize("settings", [{"n": 2}, {"beam": 3, "n": 2}], ids=str)
 @pytest.mark.parametrize("kind", BASELINES)
 def test_a_prompt_gives_the_same_whatever_stands_beside_it(
@@ -59,6 +60,7 @@ def test_a_prompt_gives_the_same_whatever_stands_beside_it(
         assert one.log_probs == pytest.approx(other.log_probs, abs=1e-4)
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("kind", BASELINES)
 def test_limits_phrases_and_stop_strings(kind: str, models: dict[str, TextModel]) -> None:
     model, parts = models[kind], list[str]()
@@ -97,6 +99,7 @@ def test_what_a_text_was_drawn_with_is_its_probability(kind: str, models: dict[s
     assert model.log_probs("") == []
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("kind", BASELINES)
 def test_no_prompt_is_too_long(kind: str, models: dict[str, TextModel]) -> None:
     """Several times the longest call of the recurrent model; what stands first may still be seen."""
@@ -128,6 +131,7 @@ def told(model: Any, ids: list[int]) -> list[float]:
     return found
 
 
+@pytest.mark.long_but(every=5)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_draft_of_any_kind_changes_no_greedy_text(kind: str, models: dict[str, TextModel]) -> None:
     expected = models[kind].generate(PROMPTS[:4], config(max_new=60), sampling=GREEDY)

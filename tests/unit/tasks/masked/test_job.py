@@ -79,6 +79,7 @@ def test_both_tasks_are_learned(text: Path, tmp_path: Path) -> None:
     assert "mlm_accuracy 0." in card
 
 
+@pytest.mark.long
 def test_a_resumed_run_is_the_uninterrupted_one(run: Path, text: Path, tmp_path: Path) -> None:
     train_run(prepared(text, train={"max_steps": 7}), tmp_path)
     train_run(resumed(tmp_path, text, max_steps=12), tmp_path)

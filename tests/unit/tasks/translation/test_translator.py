@@ -33,6 +33,7 @@ def lines(toy_data: Path) -> list[str]:
     return (toy_data / "train.zh").read_text(encoding="utf-8").splitlines()[:6]
 
 
+@pytest.mark.long
 def test_a_text_gives_the_same_whatever_stands_beside_it(
     translator: Translator, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +173,7 @@ def test_n_best_of_several_sentences_are_the_best_combinations(translator: Trans
     assert len({one.text for one in together}) == 4
 
 
+@pytest.mark.long
 def test_prefix_and_phrases_hold_for_the_text(translator: Translator, lines: list[str]) -> None:
     text = "".join(line.rstrip("。？") + "。" for line in lines) * 3
     for beam in (1, 3):
@@ -239,6 +241,7 @@ def has_word(text: str, word: str) -> bool:
     return re.search(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", text) is not None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("beam", [1, 3])
 def test_required_and_avoided_phrases(beam: int, translator: Translator, lines: list[str]) -> None:
     free = translator.translate(lines, beam=beam)
@@ -252,6 +255,7 @@ def test_required_and_avoided_phrases(beam: int, translator: Translator, lines: 
     assert translator.translate(lines, beam=beam, require=[[]] * 6, avoid=[[]] * 6) == free
 
 
+@pytest.mark.long
 def test_phrases_of_one_text_are_nothing_to_another(translator: Translator, lines: list[str]) -> None:
     require, avoid = [["tomorrow"], [], ["in the box", "I"], [], ["I"], []], [[], [], [], ["the"], [], ["the", "a"]]
     together = translator.n_best(lines, SearchConfig(4, 3), require=require, avoid=avoid)

@@ -60,6 +60,7 @@ def test_an_encoder_sees_marks_and_says_what_is_hidden(family: str, request: pyt
     assert all(head.worth is not None for one in view.maps for head in one.heads)
 
 
+@pytest.mark.long
 def test_everything_watched_writes_the_same(toy_run: Path, toy_lm_run: Path, toy_masked_run: Path) -> None:
     """Greedy, beam and sampled, with all taps hooked; unwatched the packed copies write, watched the eager models."""
     translator, writer, bert = (opened(run, None).trained for run in (toy_run, toy_lm_run, toy_masked_run))
