@@ -35,7 +35,7 @@ demo: $(VENV)/.demo
 PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 quick: $(VENV)/.test
-	$(PYTEST) -m quick tests/unit tests/e2e
+	$(PYTEST) -m quick $(addprefix tests/unit/,data decode drawing models nn optim text) tests/e2e/test_thin.py
 
 test: check
 	$(PYTEST) -m "not long" --ignore tests/architecture

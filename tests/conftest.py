@@ -41,7 +41,7 @@ UNCHECKED = ("e2e/", "reliability/", "unit/cli/", "unit/verbs/")
 # what runs a model many times over is checked in the first case of a test; others check the models themselves
 CHECKED_ONCE = tuple(f"unit/{room}/" for room in ("decode", "engine", "inspect", "tasks", "training"))
 CASE = pytest.StashKey[int]()
-QUICK = tuple(f"unit/{room}/" for room in ("data", "decode", "drawing", "models", "nn", "optim", "text"))
+SLOW = SHARED | {"shared_data"}
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -59,7 +59,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Counts the cases of each test, and marks what ``make test`` leaves out and what ``make quick`` runs."""
+    """Counts the cases of each test, and marks what ``make test`` leaves out, and what ``make quick`` may run."""
     cases: Counter[str] = Counter()
     for item in items:
         name, room = item.nodeid.partition("[")[0], item.path.relative_to(ROOT / "tests").as_posix()
@@ -68,7 +68,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         mark = item.get_closest_marker("long_but")
         if mark and item.stash[CASE] % mark.kwargs["every"]:
             item.add_marker("long")
-        if room.startswith(QUICK) and not SHARED.intersection(getattr(item, "fixturenames", ())):
+        repeated = room.startswith(CHECKED_ONCE) and item.stash[CASE] > 0
+        if not (repeated or SLOW.intersection(getattr(item, "fixturenames", ())) or item.get_closest_marker("long")):
             item.add_marker("quick")
 
 

@@ -32,7 +32,6 @@ def text_for(task: str, folder: Path) -> Path:
             return toy.write_documents(folder, [english for _, english in pairs])
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("task", TREES)
 def test_three_steps_and_an_answer(task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe, run = toy.write_recipe(tmp_path / "recipe.toml", TREES[task]), tmp_path / "run"

@@ -105,6 +105,7 @@ def test_what_a_classifier_confuses(
         assert_one_line(clearhead(capsys, "evaluate", *words, "--output", output), 3, "cannot be written")
 
 
+@pytest.mark.long
 def test_numbers_have_no_confusion(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = [f"{len(line)}\t{line.partition(chr(9))[2]}" for line in labelled_lines(40)]
     data, tree = write_labelled(tmp_path / "data", lines, lines[:9]), merge(CLASSIFY, {"data": {"kind": "number"}})

@@ -7,6 +7,7 @@ import pytest
 from tests.toy import assert_one_line, clearhead
 
 
+@pytest.mark.long
 def test_text_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["plan", "demo", "--devices", "2", "--rate", "0.5", "--memory", "100MB"]
     said = clearhead(capsys, *words)

@@ -114,6 +114,7 @@ def test_cached_in_a_batch_equals_uncached_alone_piece_for_piece(
     assert len({tuple(found.ids) for found in together}) > 100
 
 
+@pytest.mark.long
 def test_packed_and_plain_weights_write_the_same() -> None:
     model = small_gpt(n_kv_heads=2, position="rotary", max_seq_len=CONTEXT)
     for config in (GREEDY, SAMPLED):

@@ -64,6 +64,7 @@ def test_scores_of_every_node_are_those_of_the_model(seed: int) -> None:
         assert node.score == pytest.approx(float(expected), abs=1e-4)
 
 
+@pytest.mark.long
 def test_each_fate_is_told_as_it_was() -> None:
     seen = set()
     for seed in range(12):

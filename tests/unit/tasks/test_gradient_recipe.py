@@ -45,6 +45,7 @@ def test_older_recipes_have_lora_inside_a_table_and_are_told(
     assert caplog.messages == [f"here: the key {table}.lora is lora now"]
 
 
+@pytest.mark.long
 def test_an_older_run_with_lora_loads_and_goes_on_to_the_bit(
     labelled: Path, toy_classifier: Path, tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ def test_a_model_larger_than_the_machine_is_refused_with_both_figures(monkeypatc
         check_room(family.build, recipe, SIZES, torch.device("cpu"))
 
 
+@pytest.mark.long
 def test_the_largest_that_a_recipe_may_say_takes_no_time_and_no_memory() -> None:
     largest = {"d_model": 2**20, "n_heads": 2**10, "n_kv_heads": 1, "d_ff": 2**20, "n_layers": 2**11}
     tree = merge(LANGUAGE_MODEL, {"model": {**largest, "max_seq_len": 2**24}, "train": {"batch_tokens": 2**30}})

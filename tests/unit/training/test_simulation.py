@@ -36,6 +36,7 @@ def test_states_are_four_bytes_a_number() -> None:
     assert 0 < found.layer_bytes * 3 == found.layers_bytes < found.parameter_bytes
 
 
+@pytest.mark.long
 def test_the_peak_is_that_of_a_real_step() -> None:
     with Live({}) as live:
         model = build().train()

@@ -277,6 +277,7 @@ def test_what_is_unmet_is_told(translator: Translator, lines: list[str], monkeyp
     assert (cut.complete, cut.unmet) == (False, ["tomorrow the apple"])
 
 
+@pytest.mark.long
 def test_a_long_phrase_has_room(translator: Translator) -> None:
     phrase = " ".join(["the apple"] * 4)
     (one,) = translator.translate(["我"], require=[phrase], beam=2)
