@@ -1,4 +1,4 @@
-"""Translators from and to folders in Hugging Face's layout: Marian's shape."""
+"""Translators from and to folders in Hugging Face's layout: Marian's shape, and Blenderbot's if pre-norm."""
 
 import json
 from dataclasses import replace
@@ -8,6 +8,7 @@ from clearhead.config import Tree
 from clearhead.data.corpus import DataConfig
 from clearhead.errors import ModelError, UsageError
 from clearhead.files import read_json
+from clearhead.interop.blenderbot import blenderbot_to_hugging_face
 from clearhead.interop.folder import read_tensors
 from clearhead.interop.generation import generation_config, generation_file, not_taken, with_generation
 from clearhead.interop.marian import (
@@ -59,13 +60,13 @@ def read_marian(folder: Path, config: Tree, *, src: str, tgt: str) -> Imported:
 
 
 def write_marian(translator: Translator, run: str) -> HuggingFaceFiles:
-    """Returns a translator in Marian's shape; see ``Family.to_hugging_face``."""
+    """Returns a translator as Hugging Face's classes load it; see ``Family.to_hugging_face``."""
     src, tgt, recipe = translator.tokenizers.src, translator.tokenizers.tgt, translator.recipe
     if not isinstance(translator.model, Transformer):
         raise ModelError(f"run {run!r} is {translator_sizes(recipe.model)}: Hugging Face has no class for it")
-    config, tensors = marian_to_hugging_face(
-        translator.model.config, translator.model.state_dict(), vocab_size=tgt.vocab_size, ids=tgt.ids
-    )
+    shape = translator.model.config
+    convert = blenderbot_to_hugging_face if shape.block.norm_position == "pre" else marian_to_hugging_face
+    config, tensors = convert(shape, translator.model.state_dict(), vocab_size=tgt.vocab_size, ids=tgt.ids)
     longest = translator.model.config.max_seq_len
     generation = generation_config(tgt.ids, bos_id=tgt.ids.bos, max_length=longest, start_id=tgt.ids.bos)
     if src is not tgt:
