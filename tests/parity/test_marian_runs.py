@@ -12,7 +12,8 @@ from clearhead.errors import ModelError, UsageError
 from clearhead.tasks.catalog import read_model
 from clearhead.tasks.translation.scoring import evaluate_translator
 from clearhead.tasks.translation.translator import Translator
-from clearhead.verbs.exchange import export_run, import_run
+from clearhead.verbs.exchange import import_run
+from clearhead.verbs.exports.run import export_run
 from clearhead.verbs.train import train
 from tests import toy
 from tests.foreign import write_gpt2, write_marian

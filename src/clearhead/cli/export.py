@@ -40,6 +40,6 @@ def command(run: Path, **options: Any) -> None:
     clearhead export RUN --to hf --out exported/
     clearhead export RUN --to ctranslate2 --quantize int8 --out fast/
     """
-    from clearhead.verbs.exchange import export_run
+    from clearhead.verbs.exports.run import export_run
 
     click.echo(str(export_run(run, **options)))

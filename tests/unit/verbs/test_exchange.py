@@ -18,7 +18,8 @@ from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.prompts import GenerationConfig, Prompt
 from clearhead.tasks.masked.model import MaskedModel
 from clearhead.text.tokenizer import Tokenizer
-from clearhead.verbs.exchange import export_run, import_run
+from clearhead.verbs.exchange import import_run
+from clearhead.verbs.exports.run import export_run
 from clearhead.verbs.train import train
 from tests import toy
 from tests.foreign import write_bert, write_gpt2, write_llama

@@ -1,0 +1,111 @@
+"""The formats that a run can be exported to, an entry each."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from clearhead.errors import ModelError, UsageError
+from clearhead.export import ctranslate2_file, gguf
+from clearhead.export.ctranslate2 import Exportable, ctranslate2_files
+from clearhead.export.gguf import write_gguf
+from clearhead.interop.folder import write_files, write_model
+from clearhead.interop.tokenizer import write_tokenizer
+from clearhead.models.transformer import Transformer
+from clearhead.runs.opened import SavedRun
+from clearhead.runs.text_parts import TextParts
+from clearhead.tasks.catalog import AnyFamily, family_of_run
+from clearhead.tasks.family import LearnedFamily, Trained
+
+Target = Literal["hf", "ctranslate2", "gguf"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The loaded run that is exported."""
+
+    run: SavedRun
+    family: AnyFamily
+    trained: Trained
+
+    @classmethod
+    def open(cls, run: Path, *, checkpoint: str = "best") -> "Source":
+        """Loads a run on the CPU; raises ModelError if it has no such checkpoint, or a damaged one."""
+        opened = SavedRun.open(run, checkpoint=checkpoint)
+        family = family_of_run(opened)
+        return cls(opened, family, family.load(opened, device="cpu"))
+
+    def transformer(self, target: str) -> Exportable:
+        """Returns the model; raises ModelError if it is no Transformer."""
+        model = self.trained.model
+        if not isinstance(self.family, LearnedFamily) or not isinstance(model, Exportable):
+            raise ModelError(
+                f"run {str(self.run.path)!r} is {type(model).__name__}: --to {target} takes Transformers alone"
+            )
+        return model
+
+    @property
+    def parts(self) -> TextParts:
+        """Its tokenizers and labels."""
+        assert isinstance(self.family, LearnedFamily)
+        return self.family.parts(self.run.trained_path)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way to write a model."""
+
+    quantizations: tuple[str, ...]
+    """How weights can be stored, the default first; empty where there is one way."""
+    write: Callable[[Source, Path, str], None]
+    """Writes the model of a source into a folder, its weights stored as said; raises ModelError for a model that the
+    format cannot represent."""
+
+    def stored(self, target: str, quantize: str | None) -> str:
+        """Returns how weights are to be stored; raises UsageError if the format does not store them so."""
+        if quantize is None:
+            return self.quantizations[0] if self.quantizations else "float32"
+        if not self.quantizations:
+            raise UsageError(f"--quantize {quantize!r}: must be left out with --to {target}")
+        if quantize not in self.quantizations:
+            known = ", ".join(self.quantizations)
+            raise UsageError(f"--quantize {quantize!r}: must be one of {known} with --to {target}")
+        return quantize
+
+
+def _write_hugging_face(source: Source, folder: Path, quantize: str) -> None:
+    write_model(folder, *source.family.to_hugging_face(source.trained, str(source.run.path)))
+
+
+def _write_gguf(source: Source, folder: Path, quantize: str) -> None:
+    model, parts, name = source.transformer("gguf"), source.parts, source.trained.recipe.name
+    if isinstance(model, Transformer):
+        raise ModelError("GGUF: llama.cpp has no such encoder-decoder; take --to ctranslate2")
+    write_gguf(folder / f"{name}.gguf", model, parts.tokenizer, name=name, quantize=cast(Any, quantize))
+
+
+def _write_ctranslate2(source: Source, folder: Path, quantize: str) -> None:
+    """Writes the files that CTranslate2 reads, and the tokenizers that give it pieces."""
+    model, parts = source.transformer("ctranslate2"), source.parts
+    crossed = parts.target is not None
+    src, tgt = parts.tokenizer, parts.target or parts.tokenizer
+    pieces = {
+        side: [tokenizer.piece(index) for index in range(tokenizer.vocab_size)]
+        for side, tokenizer in ({"source": src, "target": tgt} if crossed else {"": tgt}).items()
+    }
+    files: dict[str, str | bytes] = {**ctranslate2_files(model, pieces, ids=tgt.ids, quantize=cast(Any, quantize))}
+    if src is tgt:
+        files |= write_tokenizer(tgt, template="end" if crossed else "plain")
+    else:
+        for side, tokenizer in (("source", src), ("target", tgt)):
+            for name, content in write_tokenizer(tokenizer, template="end").items():
+                files[f"{side}_{name}"] = content
+    write_files(folder, files)
+
+
+FORMATS: Mapping[Target, Format] = {
+    "hf": Format((), _write_hugging_face),
+    "ctranslate2": Format(get_args(ctranslate2_file.Quantization), _write_ctranslate2),
+    "gguf": Format(get_args(gguf.Quantization), _write_gguf),
+}
+"""By the word of ``--to``."""
