@@ -21,7 +21,7 @@ def test_a_run_becomes_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 def test_what_cannot_be_written(toy_run: Path, toy_lm_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = toy_run.parent / "exported"
-    assert_one_line(clearhead(capsys, "export", toy_run, "--to", "hf", "--out", out), 4, "must be 'post'")
+    assert_one_line(clearhead(capsys, "export", toy_run, "--to", "gguf", "--out", out), 4, "no such encoder-decoder")
     assert_one_line(clearhead(capsys, "export", toy_lm_run, "--to", "hf", "--out", out), 4, "must be 'rms'")
     assert_one_line(clearhead(capsys, "export", toy_lm_run, "--to", "tf", "--out", out), 2, "tf")
     assert not out.exists()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from clearhead.errors import ModelError, UsageError
+from clearhead.errors import UsageError
 from clearhead.export import ctranslate2_file, gguf
 from clearhead.export.ctranslate2 import Exportable, ctranslate2_files
 from clearhead.export.gguf import write_gguf
@@ -36,12 +36,9 @@ class Source:
         return cls(opened, family, family.load(opened, device="cpu"))
 
     def transformer(self, target: str) -> Exportable:
-        """Returns the model; raises ModelError if it is no Transformer."""
+        """Returns the model, which is a Transformer: others are refused before, by ``targets.check_target``."""
         model = self.trained.model
-        if not isinstance(self.family, LearnedFamily) or not isinstance(model, Exportable):
-            raise ModelError(
-                f"run {str(self.run.path)!r} is {type(model).__name__}: --to {target} takes Transformers alone"
-            )
+        assert isinstance(model, Exportable), target
         return model
 
     @property
@@ -79,8 +76,7 @@ def _write_hugging_face(source: Source, folder: Path, quantize: str) -> None:
 
 def _write_gguf(source: Source, folder: Path, quantize: str) -> None:
     model, parts, name = source.transformer("gguf"), source.parts, source.trained.recipe.name
-    if isinstance(model, Transformer):
-        raise ModelError("GGUF: llama.cpp has no such encoder-decoder; take --to ctranslate2")
+    assert not isinstance(model, Transformer), "refused before"
     write_gguf(folder / f"{name}.gguf", model, parts.tokenizer, name=name, quantize=cast(Any, quantize))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from clearhead.errors import UsageError
 from clearhead.interop.folder import new_folder
 from clearhead.verbs.exports.formats import FORMATS, Source, Target
+from clearhead.verbs.exports.targets import check_target
 
 
 def export_run(
@@ -28,6 +29,7 @@ def export_run(
         raise UsageError(f"folder {str(out)!r} is taken: name another with --out")
     stored = FORMATS[target].stored(target, quantize)
     source = Source.open(run, checkpoint=checkpoint)
+    check_target(target, source.family, source.trained.recipe)
     with new_folder(out) as folder:
         FORMATS[target].write(source, folder, stored)
     return out

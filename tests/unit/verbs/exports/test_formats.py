@@ -1,11 +1,9 @@
-"""Formats of export: how each stores weights, and that a source which is no Transformer is refused."""
-
-from pathlib import Path
+"""Formats of export: how each stores weights."""
 
 import pytest
 
-from clearhead.errors import ModelError, UsageError
-from clearhead.verbs.exports.formats import FORMATS, Source
+from clearhead.errors import UsageError
+from clearhead.verbs.exports.formats import FORMATS
 
 
 def test_the_first_way_to_store_weights_is_the_default() -> None:
@@ -14,8 +12,3 @@ def test_the_first_way_to_store_weights_is_the_default() -> None:
     for target, rule in (("hf", "must be left out with --to hf"), ("gguf", "must be one of f32, f16, q8_0")):
         with pytest.raises(UsageError, match=f"--quantize 'int8': {rule}"):
             FORMATS[target].stored(target, "int8")  # type: ignore[index]
-
-
-def test_counts_are_no_transformer(toy_baselines: dict[str, Path]) -> None:
-    with pytest.raises(ModelError, match="is Ngram: --to gguf takes Transformers alone"):
-        Source.open(toy_baselines["ngram"]).transformer("gguf")
