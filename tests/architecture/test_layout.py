@@ -20,7 +20,7 @@ BUDGETS = {
     ("export",): 900,
     ("training",): 2650,  # generators, workers that leave signals alone, history that is never rewritten
     ("decode",): 2250,  # whole characters
-    ("interop",): 1950,  # with rotations, generation settings and sentence-transformers of published folders
+    ("interop",): 2150,  # with rotations, QK norm, generation settings and sentence-transformers of published folders
     ("inspect",): 3450,
     ("runs",): 870,  # what a run holds is checked here for every verb
     ("engine",): 520,

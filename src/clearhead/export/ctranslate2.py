@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clearhead.errors import ModelError
 from clearhead.export.ctranslate2_file import DECODER, ENCODER, TRANSFORMER, Quantization, Variables, model_bin
+from clearhead.interop.qk_norm import stretched_linear
 from clearhead.interop.spelling import Rules, demand, flattened
 from clearhead.models.bert import Bert, BertClassifier, BertPretraining, Pooler
 from clearhead.models.gpt import GPT
@@ -88,13 +88,7 @@ def ctranslate2_files(
 
 def _check(model: Transformer | GPT | Bert) -> None:
     """Raises ModelError for a key whose value CTranslate2 cannot express."""
-    config = model.config
-    demand(flattened(config), _RULES[type(model)], "CTranslate2: model.")
-    if config.block.attention == "qk_norm" and config.block.norm_eps > 1e-4:
-        raise ModelError(
-            f"CTranslate2: model.block.norm_eps = {config.block.norm_eps}: is also added to queries and keys there, "
-            "which must be at most 0.0001 to be near enough"
-        )
+    demand(flattened(model.config), _RULES[type(model)], "CTranslate2: model.")
 
 
 def _translator(model: Transformer) -> Variables:
@@ -169,6 +163,8 @@ def _stack(scope: str, layers: Iterable[nn.Module], norm: nn.Module, config: Any
 def _attention(scope: str, attention: Attention, config: Any) -> Variables:
     crossed = isinstance(attention, CrossAttention)
     joint = [attention.q_proj, attention.k_proj, attention.v_proj]
+    if attention.qk_norm:
+        joint[:2] = [stretched_linear(layer, config.block.norm_eps) for layer in joint[:2]]
     products = [joint[:1], joint[1:], [attention.o_proj]] if crossed else [joint, [attention.o_proj]]
     variables = Variables()
     for number, layers in enumerate(products):

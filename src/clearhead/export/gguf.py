@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from clearhead.errors import ModelError
 from clearhead.export.gguf_tokenizer import Vocabulary, vocabulary
+from clearhead.interop.qk_norm import stretched_linear
 from clearhead.interop.spelling import Rules, demand, flattened
 from clearhead.models.bert import Bert, BertClassifier, BertPretraining, Pooling
 from clearhead.models.gpt import GPT
@@ -139,11 +140,13 @@ def tensors_of(model: GPT | Bert, architecture: Architecture, words: Vocabulary)
         tensors["output.weight"] = _widened(model.lm_head.weight, words)
     for number, layer in enumerate(model.layers):
         assert isinstance(layer, Layer)
-        tensors |= {f"blk.{number}.{own}": tensor for own, tensor in _layer(layer, architecture)}
+        tensors |= {
+            f"blk.{number}.{own}": tensor for own, tensor in _layer(layer, architecture, model.config.block.norm_eps)
+        }
     return tensors
 
 
-def _layer(layer: Layer, architecture: Architecture) -> Iterator[tuple[str, Tensor]]:
+def _layer(layer: Layer, architecture: Architecture, eps: float) -> Iterator[tuple[str, Tensor]]:
     attn, mlp = layer.attn, layer.mlp
     assert mlp is not None, "refused before"
     if architecture == "gpt2":
@@ -151,7 +154,7 @@ def _layer(layer: Layer, architecture: Architecture) -> Iterator[tuple[str, Tens
     else:
         yield from _linear("attn_v", attn.v_proj)
         for own, linear, heads in (("attn_q", attn.q_proj, attn.n_heads), ("attn_k", attn.k_proj, attn.n_kv_heads)):
-            for name, tensor in _linear(own, linear):
+            for name, tensor in _linear(own, stretched_linear(linear, eps) if attn.qk_norm else linear):
                 yield name, _in_pairs(tensor, heads) if architecture == "llama" else tensor
     if architecture == "qwen3":
         yield from ((f"attn_{own}_norm.weight", torch.ones(attn.head_dim)) for own in "qk")
