@@ -20,7 +20,7 @@ def test_nothing_is_left_of_a_folder_that_could_not_be_written(
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "write_bytes", full)
-        with pytest.raises(DataError, match="cannot be written: .*No space left on device"):
+        with pytest.raises(DataError, match=r"cannot be written: .*No space left on device"):
             export_run(toy_run, out, target="ctranslate2")
     assert list(tmp_path.iterdir()) == []
     out.mkdir()
