@@ -20,9 +20,7 @@ BUDGETS = {
     ("export",): 900,
     ("training",): 2650,  # generators, workers that leave signals alone, history that is never rewritten
     ("decode",): 2250,  # whole characters
-    (
-        "interop",
-    ): 2300,  # with rotations, QK norm, Blenderbot, generation settings and sentence-transformers of published folders
+    ("interop",): 2300,  # with rotations, QK norm, Blenderbot, generation settings and sentence-transformers
     ("inspect",): 3450,
     ("runs",): 870,  # what a run holds is checked here for every verb
     ("engine",): 520,

@@ -18,6 +18,7 @@ from clearhead.progress import Progress, silent
 from clearhead.ranges import Beam, Length, LengthPenalty
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import ModelSizes, TextParts, load_text_parts
+from clearhead.tasks.evidence import Evidence
 from clearhead.tasks.imported import Imported
 from clearhead.tasks.room import check_room
 from clearhead.tasks.sample import Sample
@@ -311,6 +312,19 @@ class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
     @abstractmethod
     def inputs(self, batch: B) -> dict[str, Tensor]:
         """Returns the keyword arguments of the model's ``forward``."""
+
+    @abstractmethod
+    def evidence(self, trained: T, data: Path | None, count: int) -> Evidence:
+        """Returns what an exported model is compared on: the first lines of the valid split.
+
+        Args:
+            trained: the run.
+            data: its text, as for ``evaluate``; None takes random pieces.
+            count: how many lines.
+
+        Raises:
+            DataError: the text cannot be used, or none of it fits the model.
+        """
 
     @abstractmethod
     def read_folder(self, folder: Path, config: Tree, *, src: str = "", tgt: str = "") -> Imported:

@@ -12,6 +12,7 @@ from clearhead.errors import ModelError
 from clearhead.progress import Progress, silent
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import ModelSizes, TextParts
+from clearhead.tasks.evidence import Evidence
 from clearhead.tasks.family import ComparedScores, EvaluationOptions, Family, HuggingFaceFiles, LearnedFamily
 from clearhead.tasks.imported import Imported
 from clearhead.tasks.language_model.exchange import check_language_model, read_gpt, write_gpt
@@ -34,6 +35,7 @@ from clearhead.tasks.language_model.scoring import (
     LanguageEvaluation,
     compare_language_model,
     evaluate_language_model,
+    language_evidence,
 )
 from clearhead.tasks.sample import Sample
 from clearhead.training.device import Device
@@ -122,6 +124,10 @@ class LanguageModelFamily(LearnedFamily[LanguageModelRecipe, LanguageModel, Net,
     def to_hugging_face(self, trained: LanguageModel, run: str) -> HuggingFaceFiles:
         """See ``Family``."""
         return write_gpt(trained, run)
+
+    def evidence(self, trained: LanguageModel, data: Path | None, count: int) -> Evidence:
+        """See ``LearnedFamily``."""
+        return language_evidence(trained, data, count)
 
     def read_folder(self, folder: Path, config: Tree, *, src: str = "", tgt: str = "") -> Imported:
         """See ``LearnedFamily``."""
