@@ -1,5 +1,6 @@
 """Two runtimes side by side on the same rows: how far outputs differ, whether the pieces written are the same."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from clearhead.export.runtime import Row, Runtime
 
 BOUND, LEAST = 1e-5, 10.0
 """Float32 may differ by this share of the largest output, or of ``LEAST``, through another order of sums."""
-Judge = Callable[[int, Tensor], Sequence[float]]
+Judge = Callable[[int, Tensor], Sequence[int | float]]
 """What counts for the quality of a model in the logits of the row of this number."""
 
 
@@ -46,7 +47,7 @@ class Difference:
 @torch.inference_mode()
 def compare_outputs(
     ours: Ours, theirs: Runtime, rows: Sequence[Row], judge: Judge | None = None
-) -> tuple[Difference, list[Sequence[float]], list[Sequence[float]]]:
+) -> tuple[Difference, list[Sequence[int | float]], list[Sequence[int | float]]]:
     """Computes all rows on both sides, a few at once.
 
     Args:
@@ -61,8 +62,8 @@ def compare_outputs(
     ours = ours.giving(theirs.gives)
     max_abs, largest, divergence, positions, worst = 0.0, 0.0, 0.0, 0, 0
     distributions = theirs.gives == "logits"
-    before: list[Sequence[float]] = [()] * len(rows)
-    after: list[Sequence[float]] = [()] * len(rows)
+    before: list[Sequence[int | float]] = [()] * len(rows)
+    after: list[Sequence[int | float]] = [()] * len(rows)
     seconds = [0.0, 0.0]
     for batch in batches(rows):
         part = [rows[number] for number in batch]
@@ -71,10 +72,10 @@ def compare_outputs(
         for number, own, other in zip(batch, own_part, other_part, strict=True):
             if own.shape != other.shape:
                 raise ValueError(f"outputs of shape {list(other.shape)}, ours {list(own.shape)}")
-            difference = float((own - other).abs().max()) if own.numel() else 0.0
-            if not difference <= max_abs:  # not a number is the worst
+            difference = _largest(own - other)
+            if difference > max_abs:
                 max_abs, worst = difference, number
-            largest = max(largest, float(own.abs().max()) if own.numel() else 0.0)
+            largest = max(largest, _largest(own))
             positions += len(own)
             distributions = distributions and own.shape[-1] > 1
             divergence += _divergence(own, other) if distributions else 0.0
@@ -88,6 +89,11 @@ def compare_outputs(
 def _timed(runtime: Runtime, rows: Sequence[Row]) -> tuple[list[Tensor], float]:
     started = time.perf_counter()
     return runtime.outputs(rows), time.perf_counter() - started
+
+
+def _largest(values: Tensor) -> float:
+    """Returns the largest number without its sign; what is no number is larger than all others."""
+    return float(values.nan_to_num(math.inf, math.inf, -math.inf).abs().max()) if values.numel() else 0.0
 
 
 def _same(outputs: Tensor) -> Tensor:

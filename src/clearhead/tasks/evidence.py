@@ -30,7 +30,7 @@ class Evidence:
     """Pieces that are in no text."""
     metric: Metric | None = None
     """How quality is measured; None for random pieces."""
-    targets: list[list[float]] = field(default_factory=list)
+    targets: Sequence[Sequence[int | float]] = ()
     """For each row the piece that is right at each position, or ``NO_TARGET``; of a classifier its class or number."""
     prompts: list[Row] = field(default_factory=list)
     """What is read for greedy texts; empty where the model writes none."""
@@ -55,7 +55,7 @@ class Evidence:
         """Identifies the text: SHA-256 of its lines."""
         return hashlib.sha256("\n".join(self.texts).encode("utf-8", "surrogatepass")).hexdigest()
 
-    def judge(self, number: int, logits: Tensor) -> Sequence[float]:
+    def judge(self, number: int, logits: Tensor) -> Sequence[int | float]:
         """Returns what the logits of a row count for ``metric``."""
         if isinstance(self.metric, Pearson):
             return self.targets[number][0], float(logits[0, 0])

@@ -128,7 +128,7 @@ def masked_evidence(model: MaskedModel, data: Path | None, count: int) -> Eviden
             raise DataError(f"data {str(data)!r}: the valid split has no line to compare on")
     else:
         ids = random_ids(tokenizer.vocab_size, len(special.never) + 1, room)
-    rows, targets = list[Row](), list[list[float]]()
+    rows, targets = list[Row](), list[list[int]]()
     for line in ids:
         kept = line[:room]
         hidden = (

@@ -96,7 +96,7 @@ def compare(source: Source, folder: Path, target: Target, evidence: Evidence) ->
     return result
 
 
-def _counts(rows: Sequence[Sequence[float]]) -> Counts:
+def _counts(rows: Sequence[Sequence[int | float]]) -> Counts:
     return np.array(rows, np.float64)
 
 

@@ -111,8 +111,14 @@ def _compared(source: Source, folder: Path, target: Target, certify: Certify, no
     try:
         return compare(source, folder, target, evidence)
     except ImportError as error:
-        note(f"--to {target}: not run, since {error.name} is missing: pip install 'clearhead[{FORMATS[target].extra}]'")
+        note(not_run(target, error))
         return None
+
+
+def not_run(target: Target, error: ImportError) -> str:
+    """Says that a folder was not run, and what to install."""
+    extra = FORMATS[target].extra
+    return f"--to {target}: not run, since {error.name or extra} is missing: pip install 'clearhead[{extra}]'"
 
 
 def line_of(predicate: Tree) -> str:
@@ -128,7 +134,7 @@ def line_of(predicate: Tree) -> str:
     if predicate["tokens"]:
         parts.append(f"{predicate['tokens']['equal']} of {predicate['tokens']['of']} greedy texts are the same")
     if quality:
-        low, high = quality["interval95"]
+        low, high = (value + 0.0 for value in quality["interval95"])
         change = f"{quality['before']:.2f} to {quality['after']:.2f}"
         parts.append(f"{quality['metric']} {change} (95 % of the loss: {low:.2f} to {high:.2f} {quality['unit']})")
     return f"{'; '.join(parts)} (run by {runtime['name']} {runtime['version']})"

@@ -10,7 +10,7 @@ from clearhead.export.certificate import NAME, SIGNATURE, check_files, read_cert
 from clearhead.progress import silent
 from clearhead.verbs.exports.certify import compare, evidence_of, source_of, verdict_of
 from clearhead.verbs.exports.formats import FORMATS, Source, Target
-from clearhead.verbs.exports.run import Note
+from clearhead.verbs.exports.run import Note, not_run
 from clearhead.verbs.exports.sign import check_signature
 
 # what a message calls the parts of a source, in the order in which they are looked at
@@ -102,7 +102,7 @@ def _compare_again(folder: Path, predicate: Tree, source: Source, data: Path | N
     try:
         compared = compare(source, folder, target, evidence)
     except ImportError as error:
-        note(f"--to {target}: not run, since {error.name} is missing: pip install 'clearhead[{FORMATS[target].extra}]'")
+        note(not_run(target, error))
         return ""
     try:
         verdict = verdict_of(target, stored, compared, _most_loss(predicate))
