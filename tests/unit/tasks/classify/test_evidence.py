@@ -14,7 +14,10 @@ from clearhead.tasks.classify.evidence import classifier_evidence
 
 
 def test_numbers_keep_their_unit(toy_classifier: Path, labelled: Path, tmp_path: Path) -> None:
-    lines = [f"{at / 2}\t{line.split(chr(9))[1]}" for at, line in enumerate((labelled / "valid.tsv").read_text().splitlines(keepends=True))]
+    lines = [
+        f"{at / 2}\t{line.split(chr(9))[1]}"
+        for at, line in enumerate((labelled / "valid.tsv").read_text().splitlines(keepends=True))
+    ]
     (tmp_path / "valid.tsv").write_text("".join(lines))
     loaded = Classifier.load(toy_classifier)
     config = loaded.recipe.model
