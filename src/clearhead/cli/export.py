@@ -44,6 +44,12 @@ from clearhead.ranges import CountOrZero, MostLoss
     help="How much worse --quantize may make it: points of BLEU or accuracy, % of perplexity.  [default: 0.5, 0.5, 1]",
 )
 @click.option(
+    "--allow-token-differences",
+    "other_pieces",
+    is_flag=True,
+    help="Keep a folder whose tokenizer cuts some texts into other pieces.",
+)
+@click.option(
     "--sign", type=click.Path(path_type=Path), metavar="KEY", help="Sign with this key; with --verify: check by it."
 )
 @click.option("--verify", type=click.Path(path_type=Path), metavar="FOLDER", help="Check a folder that was exported.")
@@ -81,7 +87,7 @@ def _export(run: Path | None, options: dict[str, Any]) -> None:
     if missing := [name for name, value in given.items() if value is None]:
         raise click.UsageError(f"Missing {' and '.join(missing)}.")
     assert run is not None
-    certify = Certify(options["data"], options["lines"], options["max_loss"])
+    certify = Certify(options["data"], options["lines"], options["max_loss"], options["other_pieces"])
     words = {"checkpoint": options["checkpoint"], "certify": certify, "sign": options["sign"], "note": say}
     if options["target"] != "all":
         named = {name: options[name] for name in ("target", "quantize")}

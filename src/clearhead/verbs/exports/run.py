@@ -34,6 +34,8 @@ class Certify:
     max_loss: MostLoss | None = None
     """How much worse weights that are stored smaller may make the model: points of BLEU, accuracy or correlation, or
     percent of perplexity; None is 0.5, or 1 of perplexity."""
+    other_pieces: bool = False
+    """Whether the folder is kept where its tokenizer cuts some texts into other pieces."""
 
 
 DEFAULT = Certify()
@@ -92,7 +94,7 @@ def export_source(
     with new_folder(out) as folder:
         FORMATS[target].write(source, folder, stored)
         compared = _compared(source, folder, target, certify, note) if certify.lines else None
-        verdict = verdict_of(target, stored, compared, certify.max_loss)
+        verdict = verdict_of(target, stored, compared, certify.max_loss, other_pieces=certify.other_pieces)
         predicate = {**predicate_of(source, folder, target, stored, compared), "verdict": verdict}
         write_certificate(folder, predicate)
         if sign is not None:
