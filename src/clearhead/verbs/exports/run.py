@@ -11,9 +11,10 @@ from clearhead.config import Tree
 from clearhead.data.corpus import NoSplitError
 from clearhead.errors import ClearheadError, ModelError, UsageError
 from clearhead.export.certificate import write_certificate
-from clearhead.interop.folder import new_folder
+from clearhead.interop.folder import new_folder, write_files
 from clearhead.progress import silent
 from clearhead.ranges import CountOrZero, MostLoss
+from clearhead.verbs.exports.cards import card_of
 from clearhead.verbs.exports.certify import Compared, compare, evidence_of, predicate_of, verdict_of
 from clearhead.verbs.exports.formats import FORMATS, Source, Target
 from clearhead.verbs.exports.sign import check_key, sign_folder
@@ -95,6 +96,7 @@ def export_source(
         FORMATS[target].write(source, folder, stored)
         compared = _compared(source, folder, target, certify, note) if certify.lines else None
         verdict = verdict_of(target, stored, compared, certify.max_loss, other_pieces=certify.other_pieces)
+        write_files(folder, {"README.md": card_of(source, target, stored, compared)})
         predicate = {**predicate_of(source, folder, target, stored, compared), "verdict": verdict}
         write_certificate(folder, predicate)
         if sign is not None:
