@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from clearhead.export.ours import Model
-from clearhead.export.runtime import Outputs, Row, Runtime
+from clearhead.export.runtime import NO_HEADS, Outputs, Row, Runtime
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Transformer
 
@@ -56,6 +56,7 @@ class CTranslate2(Runtime):
                 self._reader, self.gives = ctranslate2.Generator(str(folder), **threads), "logits"
             case _:
                 self._reader, self.gives = ctranslate2.Encoder(str(folder), **threads), "states"
+                self.notes = (NO_HEADS,)
 
     def outputs(self, rows: Sequence[Row]) -> list[Tensor]:
         """See ``Runtime``."""

@@ -45,6 +45,8 @@ class HuggingFace(Runtime):
         with _quiet():
             self._model: Any = kinds[type(model)].from_pretrained(folder, dtype=torch.float32).eval()
             self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
+        if isinstance(model, BertPretraining) and model.nsp_head is not None:
+            self.notes = ("the next-sentence head was not compared",)
         self._crossed, self._one = isinstance(model, Transformer), isinstance(model, BertClassifier)
 
     @torch.inference_mode()

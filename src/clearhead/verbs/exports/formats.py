@@ -105,8 +105,9 @@ def _write_hugging_face(source: Source, folder: Path, quantize: str) -> None:
 
 def _write_gguf(source: Source, folder: Path, quantize: str) -> None:
     model, parts, name = source.transformer("gguf"), source.parts, source.trained.recipe.name
-    if isinstance(model, Transformer):
+    if parts.target is not None:
         raise ModelError("GGUF: llama.cpp has no such encoder-decoder; take --to ctranslate2")
+    assert not isinstance(model, Transformer)
     write_gguf(folder / f"{name}.gguf", model, parts.tokenizer, name=name, quantize=cast(Any, quantize))
 
 
