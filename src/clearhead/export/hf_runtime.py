@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -96,7 +97,8 @@ class HuggingFace(Runtime):
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str] | None:
         """See ``Runtime``."""
-        texts: list[str] = self._tokenizer.batch_decode([list(row) for row in ids], skip_special_tokens=True)
+        with _quiet():
+            texts: list[str] = self._tokenizer.batch_decode([list(row) for row in ids], skip_special_tokens=True)
         return texts
 
 
@@ -124,7 +126,9 @@ def _quiet() -> Iterator[None]:
     theirs.set_verbosity(logging.CRITICAL)
     theirs.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         theirs.set_verbosity(level)
         if bars:
