@@ -107,9 +107,8 @@ def _export(run: Path | None, options: dict[str, Any]) -> None:
 def _verify(run: Path | None, options: dict[str, Any]) -> None:
     from clearhead.verbs.exports.verify import verify_folder
 
-    for name in ("target", "quantize", "out", "max_loss"):
+    for option, name in (("--to", "target"), ("--quantize", "quantize"), ("--out", "out"), ("--max-loss", "max_loss")):
         if options[name] is not None:
-            word = "--to" if name == "target" else f"--{name.replace('_', '-')}"
-            raise click.UsageError(f"{word}: must be left out with --verify")
+            raise click.UsageError(f"{option}: must be left out with --verify")
     words = {"checkpoint": options["checkpoint"], "data": options["data"], "sign": options["sign"], "note": say}
     click.echo(verify_folder(options["verify"], run, **words))

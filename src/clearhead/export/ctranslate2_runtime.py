@@ -1,5 +1,6 @@
 """Runs a folder of CTranslate2's by its own package, on one thread."""
 
+import logging
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from clearhead.export.ours import Model
-from clearhead.export.runtime import Outputs, Row, Runtime
+from clearhead.export.runtime import NO_HEADS, Outputs, Row, Runtime
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Transformer
 
@@ -43,6 +44,7 @@ class CTranslate2(Runtime):
         import ctranslate2
 
         self.version = version("ctranslate2")
+        ctranslate2.set_log_level(logging.ERROR)  # it warns where a processor computes halves as whole numbers
         threads = {"inter_threads": 1, "intra_threads": 1}
         self.source, self.target = (list(each) for each in pieces)
         self._ids = {piece: index for index, piece in enumerate(self.target)}
@@ -56,6 +58,7 @@ class CTranslate2(Runtime):
                 self._reader, self.gives = ctranslate2.Generator(str(folder), **threads), "logits"
             case _:
                 self._reader, self.gives = ctranslate2.Encoder(str(folder), **threads), "states"
+                self.notes = (NO_HEADS,)
 
     def outputs(self, rows: Sequence[Row]) -> list[Tensor]:
         """See ``Runtime``."""

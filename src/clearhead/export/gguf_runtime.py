@@ -18,6 +18,7 @@ from clearhead.errors import ModelError
 from clearhead.export.gguf import Exportable, Tensors, architecture_of, tensors_of
 from clearhead.export.gguf_tokenizer import Vocabulary, vocabulary
 from clearhead.export.ours import Ours
+from clearhead.export.runtime import NO_HEADS
 from clearhead.models.bert import BertClassifier, BertPretraining
 from clearhead.models.gpt import GPT
 from clearhead.text.tokenizer import Tokenizer
@@ -65,7 +66,7 @@ class Gguf(Ours):
         _read_back(own, stored, vocabulary(tokenizer))
         super().__init__(own, ends=ends, never=never, scale=scale)
         if not isinstance(own, GPT):  # there are no heads in the file
-            self.gives = "states"
+            self.gives, self.notes = "states", (NO_HEADS,)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]] | None:
         """See ``Runtime``: by GPT-2's rule of words, where the file says that; others only llama.cpp can follow."""

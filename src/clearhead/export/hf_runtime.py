@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -45,6 +46,8 @@ class HuggingFace(Runtime):
         with _quiet():
             self._model: Any = kinds[type(model)].from_pretrained(folder, dtype=torch.float32).eval()
             self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
+        if isinstance(model, BertPretraining) and model.nsp_head is not None:
+            self.notes = ("the next-sentence head was not compared",)
         self._crossed, self._one = isinstance(model, Transformer), isinstance(model, BertClassifier)
 
     @torch.inference_mode()
@@ -94,7 +97,8 @@ class HuggingFace(Runtime):
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str] | None:
         """See ``Runtime``."""
-        texts: list[str] = self._tokenizer.batch_decode([list(row) for row in ids], skip_special_tokens=True)
+        with _quiet():
+            texts: list[str] = self._tokenizer.batch_decode([list(row) for row in ids], skip_special_tokens=True)
         return texts
 
 
@@ -122,7 +126,9 @@ def _quiet() -> Iterator[None]:
     theirs.set_verbosity(logging.CRITICAL)
     theirs.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         theirs.set_verbosity(level)
         if bars:

@@ -24,6 +24,9 @@ class Row:
     """Which text of a pair each piece is of, for an encoder."""
 
 
+NO_HEADS = "hidden states were compared: the folder has no heads, and quality is that of clearhead's on them"
+
+
 class Runtime(ABC):
     """A library that has loaded an exported model and computes with it."""
 
@@ -32,6 +35,8 @@ class Runtime(ABC):
     version: str
     gives: Outputs
     """What ``outputs`` returns."""
+    notes: tuple[str, ...] = ()
+    """What of the model this library does not show."""
 
     @abstractmethod
     def outputs(self, rows: Sequence[Row]) -> list[Tensor]:

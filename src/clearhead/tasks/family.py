@@ -314,13 +314,14 @@ class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
         """Returns the keyword arguments of the model's ``forward``."""
 
     @abstractmethod
-    def evidence(self, trained: T, data: Path | None, count: int) -> Evidence:
-        """Returns what an exported model is compared on: the first lines of the valid split.
+    def evidence(self, trained: T, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
+        """Returns what an exported model is compared on: the first lines of a split.
 
         Args:
             trained: the run.
             data: its text, as for ``evaluate``; None takes random pieces.
             count: how many lines.
+            split: train, valid or test.
 
         Raises:
             DataError: the text cannot be used, or none of it fits the model.

@@ -64,9 +64,7 @@ class TokenizerConfig:
         if self.dropout and self.kind not in ("byte_bpe", "bpe"):
             raise ValueError(f"dropout = {self.dropout}: kind must be byte_bpe or bpe for BPE-dropout, not {self.kind}")
         if self.words != "clearhead" and self.kind != "byte_bpe":
-            raise ValueError(
-                f"words = {self.words!r}: kind must be byte_bpe for another rule of words, not {self.kind}"
-            )
+            raise ValueError(f"words = {self.words!r}: kind must be byte_bpe, not {self.kind}")
         least = len(specials_of(self.specials)[0]) + len(BYTE_CHARS)
         if self.kind == "byte_bpe" and self.vocab_size < least:
             size = self.vocab_size

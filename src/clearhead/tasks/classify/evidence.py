@@ -1,9 +1,11 @@
 """Lines on which an exported classifier is compared."""
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
+from clearhead.data.documents import Split
 from clearhead.data.labelled import read_labelled
 from clearhead.data.segments import lay_out, marks
 from clearhead.evaluate.paired import Accuracy, Pearson
@@ -13,8 +15,8 @@ from clearhead.tasks.classify.recipe import encode
 from clearhead.tasks.evidence import Evidence, random_ids
 
 
-def classifier_evidence(trained: Classifier, data: Path | None, count: int) -> Evidence:
-    """Returns lines of the valid split on which an exported model is compared; see ``LearnedFamily.evidence``."""
+def classifier_evidence(trained: Classifier, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
+    """Returns lines of a split on which an exported model is compared; see ``LearnedFamily.evidence``."""
     tokenizer, special, labels = trained.tokenizer, trained.tokenizer.ids, trained.labels
     scale = (1.0, 0.0) if labels.classes else (labels.deviation, labels.mean)
     if data is None:
@@ -23,7 +25,7 @@ def classifier_evidence(trained: Classifier, data: Path | None, count: int) -> E
         )
         rows = [Row([special.cls, *ids, special.sep]) for ids in drawn]
         return Evidence(rows=rows, ends=[special.eos], never=[], scale=scale)
-    text = read_labelled(data, split="valid", config=trained.recipe.data, train=labels)
+    text = read_labelled(data, split=cast(Split, split), config=trained.recipe.data, train=labels)
     text = text.subset(range(min(count, len(text))))
     encoded = encode(text, trained.recipe, tokenizer).rows
     laid = lay_out(encoded.ids, encoded.spans, special=special, pair=encoded.pair)

@@ -154,9 +154,9 @@ class ClassifyFamily(LearnedFamily[ClassifyRecipe, Classifier, BertClassifier, L
         """See ``Family``."""
         return write_classifier(trained, run)
 
-    def evidence(self, trained: Classifier, data: Path | None, count: int) -> Evidence:
+    def evidence(self, trained: Classifier, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
         """See ``LearnedFamily``."""
-        return classifier_evidence(trained, data, count)
+        return classifier_evidence(trained, data, count, split=split)
 
     def read_folder(self, folder: Path, config: Tree, *, src: str = "", tgt: str = "") -> Imported:
         """See ``LearnedFamily``."""

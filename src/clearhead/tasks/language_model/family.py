@@ -125,9 +125,9 @@ class LanguageModelFamily(LearnedFamily[LanguageModelRecipe, LanguageModel, Net,
         """See ``Family``."""
         return write_gpt(trained, run)
 
-    def evidence(self, trained: LanguageModel, data: Path | None, count: int) -> Evidence:
+    def evidence(self, trained: LanguageModel, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
         """See ``LearnedFamily``."""
-        return language_evidence(trained, data, count)
+        return language_evidence(trained, data, count, split=split)
 
     def read_folder(self, folder: Path, config: Tree, *, src: str = "", tgt: str = "") -> Imported:
         """See ``LearnedFamily``."""

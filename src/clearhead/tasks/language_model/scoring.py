@@ -161,18 +161,18 @@ def _window_losses(model: Scored, windows: Int[ndarray, "count width_and_one"]) 
     return torch.cat(parts).numpy()
 
 
-def language_evidence(model: LanguageModel, data: Path | None, count: int) -> Evidence:
-    """Returns lines of the valid split on which an exported model is compared; see ``LearnedFamily.evidence``.
+def language_evidence(model: LanguageModel, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
+    """Returns lines of a split on which an exported model is compared; see ``LearnedFamily.evidence``.
 
     Each line is read alone, as the beginning of a text, and cut at ``ROOM`` pieces.
     """
     tokenizer, context = model.tokenizer, model.recipe.model.max_seq_len
     ids, texts, dropped = list[list[int]](), list[str](), 0
     if data is not None:
-        texts = first_lines(split_documents(data, "valid", model.recipe.data), count)
+        texts = first_lines(split_documents(data, split, model.recipe.data), count)
         kept = [(text, row) for text, row in zip(texts, tokenizer.encode_batch(texts), strict=True) if len(row) > 1]
         if not kept:
-            raise DataError(f"data {str(data)!r}: the valid split has no line to compare on")
+            raise DataError(f"data {str(data)!r}: the {split} split has no line to compare on")
         dropped = len(texts) - len(kept)
         texts, ids = [text for text, _ in kept], [row for _, row in kept]
     else:

@@ -137,9 +137,9 @@ class MaskedFamily(LearnedFamily[MaskedRecipe, MaskedModel, BertPretraining, Mas
         """See ``Family``."""
         return write_bert(trained, run)
 
-    def evidence(self, trained: MaskedModel, data: Path | None, count: int) -> Evidence:
+    def evidence(self, trained: MaskedModel, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
         """See ``LearnedFamily``."""
-        return masked_evidence(trained, data, count)
+        return masked_evidence(trained, data, count, split=split)
 
     def read_folder(self, folder: Path, config: Tree, *, src: str = "", tgt: str = "") -> Imported:
         """See ``LearnedFamily``."""

@@ -114,18 +114,18 @@ def compare_masked(model: MaskedModel, data: Path, split: str) -> ComparedScores
     return ComparedScores(compared, None)
 
 
-def masked_evidence(model: MaskedModel, data: Path | None, count: int) -> Evidence:
-    """Returns lines of the valid split on which an exported model is compared; see ``LearnedFamily.evidence``.
+def masked_evidence(model: MaskedModel, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
+    """Returns lines of a split on which an exported model is compared; see ``LearnedFamily.evidence``.
 
     Of each line every seventh piece is masked.
     """
     tokenizer, special = model.tokenizer, model.tokenizer.ids
     room, texts = min(ROOM, model.recipe.model.max_seq_len - marks(pair=False)), list[str]()
     if data is not None:
-        texts = first_lines(split_documents(data, "valid", model.recipe.data), count)
+        texts = first_lines(split_documents(data, split, model.recipe.data), count)
         ids = tokenizer.encode_batch(texts)
         if not any(ids):
-            raise DataError(f"data {str(data)!r}: the valid split has no line to compare on")
+            raise DataError(f"data {str(data)!r}: the {split} split has no line to compare on")
     else:
         ids = random_ids(tokenizer.vocab_size, len(special.never) + 1, room)
     rows, targets = list[Row](), list[list[int]]()

@@ -137,9 +137,9 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
         """See ``Family``."""
         return write_marian(trained, run)
 
-    def evidence(self, trained: Translator, data: Path | None, count: int) -> Evidence:
+    def evidence(self, trained: Translator, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
         """See ``LearnedFamily``."""
-        return translation_evidence(trained, data, count)
+        return translation_evidence(trained, data, count, split=split)
 
     def read_folder(self, folder: Path, config: Tree, *, src: str = "", tgt: str = "") -> Imported:
         """See ``LearnedFamily``."""

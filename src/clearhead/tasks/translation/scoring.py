@@ -197,20 +197,20 @@ def greedy_bleu(
     return score_translations(texts, [tgt for _, tgt in lines], tokenize=recipe.bleu_tokenize).bleu
 
 
-def translation_evidence(translator: Translator, data: Path | None, count: int) -> Evidence:
-    """Returns lines of the valid split on which an exported translator is compared; see ``LearnedFamily.evidence``."""
+def translation_evidence(translator: Translator, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
+    """Returns lines of a split on which an exported translator is compared; see ``LearnedFamily.evidence``."""
     src, tgt = translator.tokenizers.src, translator.tokenizers.tgt
     special, room = tgt.ids, translator.recipe.model.max_seq_len - 1
     lines: list[tuple[str, str]] = []
     dropped = 0
     if data is not None:
-        lines = read_lines(split_files(translator, data, "valid"), count)
+        lines = read_lines(split_files(translator, data, split), count)
         sources, targets = src.encode_batch([line for line, _ in lines]), tgt.encode_batch([line for _, line in lines])
         kept = [
             at for at, pair in enumerate(zip(sources, targets, strict=True)) if pair[0] and max(map(len, pair)) <= room
         ]
         if not kept:
-            raise DataError(f"data {str(data)!r}: no line of the valid split fits the model's {room + 1} positions")
+            raise DataError(f"data {str(data)!r}: no line of the {split} split fits the model's {room + 1} positions")
         dropped = len(lines) - len(kept)
         lines, sources, targets = [lines[at] for at in kept], [sources[at] for at in kept], [targets[at] for at in kept]
     else:

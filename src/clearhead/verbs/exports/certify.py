@@ -15,7 +15,6 @@ from clearhead.export.certificate import digest_of, digests, rounded, sha256, to
 from clearhead.export.compare import Difference, Same, compare_outputs
 from clearhead.export.ours import Ours
 from clearhead.export.runtime import Row, Runtime
-from clearhead.models.bert import BertPretraining
 from clearhead.tasks.evidence import Evidence
 from clearhead.tasks.family import LearnedFamily
 from clearhead.verbs.exports.formats import FORMATS, Source, Target
@@ -215,15 +214,11 @@ def _counted(part: Same | None) -> Tree | None:
 def _limits(source: Source, target: Target, compared: Compared | None) -> list[str]:
     config = source.model.config
     limits = [f"at most {config.max_seq_len} pieces and marks", *FORMATS[target].notes]
-    if isinstance(source.model, BertPretraining) and source.model.nsp_head is not None:
-        limits.append("the next-sentence head was not compared")
     if compared is None:
         return [*limits, "the folder was not run"]
     if compared.tokenization is None and not compared.evidence.drawn:
         limits.append("the tokenizer was not run")
-    if compared.runtime.gives == "states":
-        limits.append("hidden states were compared: the folder has no heads; quality is that of clearhead's on them")
-    return limits
+    return [*limits, *compared.runtime.notes]
 
 
 def evidence_of(source: Source, data: Path | None, count: int) -> Evidence:

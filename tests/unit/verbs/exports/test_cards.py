@@ -20,13 +20,13 @@ UNCOMPARED = Certify(lines=0)
 TEXT, SOURCE = "I ate an apple.", "我吃了一个苹果。"
 
 
-def said_by(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Runs the code of a folder's card in that folder, and returns what it prints."""
+def said_by(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str = TEXT) -> str:
+    """Runs the code of a folder's card in that folder, on its own text or on ``text``, and returns what it prints."""
     (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     output = io.StringIO()
     with monkeypatch.context() as patched, contextlib.redirect_stdout(output):
         patched.chdir(folder)
-        exec(code, {})
+        exec(code.replace(TEXT, text), {})
     return output.getvalue().strip()
 
 
@@ -47,13 +47,15 @@ def test_a_translators_code_translates(
 def test_a_language_models_code_writes(toy_lm_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed: it reads what is written")
     folder = export_run(toy_lm_run, tmp_path / "out", target="ctranslate2", certify=UNCOMPARED)
-    (ours,) = LanguageModel.load(toy_lm_run).generate(
-        [TEXT], GenerationConfig(max_new=40), sampling=SamplingConfig(temperature=0.0)
-    )
-    said = said_by(folder, monkeypatch)
-    print(repr(said), repr(ours.text))
-    assert len(said) > len(TEXT)
-    assert (TEXT + ours.text).startswith(said)
+    line = next((toy_lm_run.parent / "data").glob("*valid*")).read_text(encoding="utf-8").splitlines()[0]
+    prompts = [TEXT, line[: len(line) // 2].strip()]
+    greedy = SamplingConfig(temperature=0.0)
+    ours = LanguageModel.load(toy_lm_run).generate(prompts, GenerationConfig(max_new=12), sampling=greedy)
+    assert any(each.text for each in ours)
+    for prompt, each in zip(prompts, ours, strict=True):
+        said = said_by(folder, monkeypatch, prompt)
+        assert said.startswith(prompt)
+        assert (prompt + each.text).startswith(said) or said.startswith(prompt + each.text)
 
 
 def test_a_language_models_code_writes_with_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

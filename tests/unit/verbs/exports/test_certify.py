@@ -84,15 +84,12 @@ def test_another_tokenizer_or_other_texts_are_not_written(
     def other_text(self: Any, ids: Any) -> Any:
         return [text.upper() for text in decode(self, ids) or []]
 
-    changes = (
-        ("encode", other_ids, "pieces there"),
-        ("greedy", other_pieces, "greedy text"),
-        ("decode", other_text, "reads"),
-    )
-    for name, change, rule in changes:
+    changed = {"encode": other_ids, "greedy": other_pieces, "decode": other_text}
+    rules = {"encode": "pieces there", "greedy": "greedy text", "decode": "reads"}
+    for name, change in changed.items():
         with monkeypatch.context() as patched:
             patched.setattr(CTranslate2, name, change)
-            with pytest.raises(ModelError, match=rule):
+            with pytest.raises(ModelError, match=rules[name]):
                 export_run(toy_run, tmp_path / "out", **words)
     with monkeypatch.context() as patched:  # which quantized weights do not excuse either
         patched.setattr(CTranslate2, "encode", other_ids)
