@@ -59,8 +59,8 @@ def command(run: Path | None, **options: Any) -> None:
 
     hf writes config.json, model.safetensors and tokenizer.json for AutoTokenizer and AutoModelForCausalLM; of a masked
     language model for AutoModelForPreTraining and AutoModelForMaskedLM; of a classifier for
-    AutoModelForSequenceClassification; of a translator for MarianMTModel. A model that no class of Hugging Face can
-    represent is refused, with the key that it lacks.
+    AutoModelForSequenceClassification; of a translator for AutoModelForSeq2SeqLM. A model that no class of Hugging
+    Face can represent is refused, with the key that it lacks.
 
     ctranslate2 writes the folder that CTranslate2 loads, of any Transformer that it can compute, with the tokenizer;
     gguf one file for llama.cpp, of a language model or an encoder.
