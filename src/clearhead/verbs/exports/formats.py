@@ -1,5 +1,6 @@
 """The formats that a run can be exported to, an entry each: how it is written, and what runs it."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +123,17 @@ def _write_ctranslate2(source: Source, folder: Path, quantize: str) -> None:
         for side, tokenizer in (("source", src), ("target", tgt)):
             for name, content in write_tokenizer(tokenizer, template="end").items():
                 files[f"{side}_{name}"] = content
-    write_files(folder, files)
+    write_files(folder, {name: _unlimited(name, content) for name, content in files.items()})
+
+
+def _unlimited(name: str, content: str | bytes) -> str | bytes:
+    """Takes padding and a limit of length out of an adopted ``tokenizer.json``: its library would follow both."""
+    if not name.endswith("tokenizer.json") or not isinstance(content, str):
+        return content
+    tree = json.loads(content)
+    if tree.get("padding") is None and tree.get("truncation") is None:
+        return content
+    return json.dumps({**tree, "padding": None, "truncation": None}, ensure_ascii=False)
 
 
 def _pieces(tokenizer: Tokenizer) -> list[str]:

@@ -1,9 +1,14 @@
-"""Formats of export: how each stores weights."""
+"""Formats of export: how each stores weights, and that a source which is no Transformer is refused."""
+
+import json
+from pathlib import Path
 
 import pytest
 
-from clearhead.errors import UsageError
-from clearhead.verbs.exports.formats import FORMATS
+from clearhead.errors import ModelError, UsageError
+from clearhead.verbs.exchange import import_run
+from clearhead.verbs.exports.formats import FORMATS, Source
+from tests.foreign import write_gpt2
 
 
 def test_the_first_way_to_store_weights_is_the_default() -> None:
@@ -12,3 +17,24 @@ def test_the_first_way_to_store_weights_is_the_default() -> None:
     for target, rule in (("hf", "must be left out with --to hf"), ("gguf", "must be one of f32, f16, q8_0")):
         with pytest.raises(UsageError, match=f"--quantize 'int8': {rule}"):
             FORMATS[target].stored(target, "int8")  # type: ignore[index]
+
+
+def test_counts_are_no_transformer(toy_baselines: dict[str, Path]) -> None:
+    with pytest.raises(ModelError, match="is Ngram: --to gguf takes Transformers alone"):
+        Source.open(toy_baselines["ngram"]).transformer("gguf")
+
+
+def test_an_adopted_tokenizer_neither_pads_nor_cuts_where_its_library_reads_it(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer
+
+    theirs = write_gpt2(tmp_path / "theirs")
+    own = Tokenizer.from_file(str(theirs / "tokenizer.json"))
+    plain = own.encode("an apple and a pear").ids
+    own.enable_padding(length=64)
+    own.enable_truncation(2)
+    own.save(str(theirs / "tokenizer.json"))
+    source, out = Source.open(import_run(theirs, tmp_path / "run")[0]), tmp_path / "out"
+    out.mkdir()
+    FORMATS["ctranslate2"].write(source, out, "float32")
+    assert Tokenizer.from_file(str(out / "tokenizer.json")).encode("an apple and a pear").ids == plain
+    assert json.loads((theirs / "tokenizer.json").read_text())["padding"] is not None
