@@ -89,8 +89,8 @@ def write_tokenizer(tokenizer: Tokenizer, *, template: Template, masks: bool = F
         pieces, _ = specials_of(tokenizer.config.specials)
         content, names = _written(tokenizer, pieces, template), _names(tokenizer)
     settings: Tree = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, **names}
-    if template == "segments":
-        settings["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
+    segments = ["token_type_ids"] if template == "segments" else []  # theirs gives them to every model unless told
+    settings["model_input_names"] = ["input_ids", *segments, "attention_mask"]
     settings["split_special_tokens"] = splits and not masks
     return {FILE: content, SETTINGS: json.dumps(settings, ensure_ascii=False, indent=2) + "\n"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.errors import ModelError
-from clearhead.interop.generation import ends_of, not_taken, with_generation, write_generation
+from clearhead.interop.generation import ends_of, generation_config, generation_file, not_taken, with_generation
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.prompts import GenerationConfig
 from clearhead.text.special import SpecialIds
@@ -51,10 +51,22 @@ def test_ids_of_generation_come_first(tmp_path: Path) -> None:
 
 
 def test_what_is_written() -> None:
-    written = json.loads(write_generation(SpecialIds(), bos_id=1, ends=(3, 8), max_length=9)["generation_config.json"])
-    assert written == {"bos_token_id": 1, "eos_token_id": [2, 3, 8], "pad_token_id": 0, "max_length": 9} | {
-        "suppress_tokens": [0, 1]
+    tree = generation_config(SpecialIds(), bos_id=1, ends=(3, 8), max_length=9)
+    assert tree == {"bos_token_id": 1, "eos_token_id": [2, 3, 8], "pad_token_id": 0, "max_length": 9} | {
+        "do_sample": False,
+        "num_beams": 1,
+        "suppress_tokens": [0, 1],
     }
+    crossed = generation_config(SpecialIds(), bos_id=1, max_length=9, start_id=1)
+    assert crossed["decoder_start_token_id"] == 1
+    assert crossed["suppress_tokens"] == [0, 1, 3]
+
+
+def test_what_we_write_is_taken_whole(tmp_path: Path) -> None:
+    tree = generation_config(SpecialIds(), bos_id=1, max_length=9, start_id=1) | {"suppress_tokens": None}
+    (name, content), *_ = generation_file(tree).items()
+    (tmp_path / name).write_text(content)
+    assert not_taken(tmp_path) == ()
 
 
 def test_each_end_mark_ends_a_text_as_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from clearhead.config import Tree
 from clearhead.errors import ModelError
 from clearhead.interop.folder import read_tensors
-from clearhead.interop.generation import not_taken, write_generation
+from clearhead.interop.generation import generation_config, generation_file, not_taken
 from clearhead.interop.gpt import gpt_from_hugging_face, gpt_to_hugging_face
 from clearhead.interop.tokenizer import check_template, read_tokenizer, write_tokenizer
 from clearhead.models.gpt import GPT
@@ -44,6 +44,6 @@ def write_gpt(trained: LanguageModel, run: str) -> HuggingFaceFiles:
         pad_id=sizes.pad_id,
     )
     ids, begin, longest = tokenizer.ids, tokenizer.begin, trained.model.config.max_seq_len
-    settings = write_generation(ids, bos_id=begin, ends=tokenizer.ends, max_length=longest)
+    generation = generation_config(ids, bos_id=begin, ends=tokenizer.ends, max_length=longest)
     files = write_tokenizer(tokenizer, template="begin" if trained.marks else "plain")
-    return config, tensors, {**files, **settings}
+    return config, tensors, {**files, **generation_file(generation)}

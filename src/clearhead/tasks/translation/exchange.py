@@ -9,7 +9,7 @@ from clearhead.data.corpus import DataConfig
 from clearhead.errors import ModelError, UsageError
 from clearhead.files import read_json
 from clearhead.interop.folder import read_tensors
-from clearhead.interop.generation import not_taken, with_generation, write_generation
+from clearhead.interop.generation import generation_config, generation_file, not_taken, with_generation
 from clearhead.interop.marian import (
     FILES,
     MARKS,
@@ -67,11 +67,11 @@ def write_marian(translator: Translator, run: str) -> HuggingFaceFiles:
         translator.model.config, translator.model.state_dict(), vocab_size=tgt.vocab_size, ids=tgt.ids
     )
     longest = translator.model.config.max_seq_len
-    settings_of = write_generation(tgt.ids, bos_id=tgt.ids.bos, max_length=longest, start_id=tgt.ids.bos)
+    generation = generation_config(tgt.ids, bos_id=tgt.ids.bos, max_length=longest, start_id=tgt.ids.bos)
     if src is not tgt:
         spm = write_marian_tokenizers(src, tgt, languages=(recipe.src, recipe.tgt))
-        return config, tensors, {**spm, **settings_of}
-    files = write_tokenizer(tgt, template="end") | settings_of
+        return config, tensors, {**spm, **generation_file(generation)}
+    files = write_tokenizer(tgt, template="end") | generation_file(generation)
     languages = {"source_lang": recipe.src, "target_lang": recipe.tgt}
     settings = json.dumps(json.loads(files[SETTINGS]) | languages, ensure_ascii=False, indent=2)
     return config, tensors, {**files, SETTINGS: settings + "\n"}
