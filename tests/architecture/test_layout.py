@@ -17,7 +17,7 @@ BUDGETS = {
     ("verbs",): 3350,  # progress, signals, what a resumed run is told
     ("tasks",): 6450,  # parts of texts joined, room for a model, length limits, phrases of one part
     ("evaluate",): 400,
-    ("export",): 900,
+    ("export",): 2150,  # graphs of ONNX, written from the modules, compared and made smaller
     ("training",): 2650,  # generators, workers that leave signals alone, history that is never rewritten
     ("decode",): 2250,  # whole characters
     ("interop",): 1950,  # with rotations, generation settings and sentence-transformers of published folders

@@ -1,18 +1,21 @@
 """Models from folders in Hugging Face's layout, and models for other libraries: ``import`` and ``export``."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from clearhead.checkpoint import Checkpoint, load_matching, model_tensors, save_checkpoint
 from clearhead.config import as_tree
 from clearhead.errors import ModelError, UsageError
-from clearhead.export import ctranslate2_file, gguf
+from clearhead.export import ctranslate2_file, gguf, onnx
 from clearhead.export.ctranslate2 import Exportable, ctranslate2_files
 from clearhead.export.gguf import write_gguf
+from clearhead.export.onnx import write_onnx
 from clearhead.interop.folder import new_folder, write_files, write_folder
 from clearhead.interop.tokenizer import write_tokenizer
 from clearhead.models.transformer import Transformer
+from clearhead.progress import silent
 from clearhead.runs.card import CardFacts, imported_card
 from clearhead.runs.directory import create_run, new_run, write_text
 from clearhead.runs.opened import SavedRun
@@ -22,12 +25,14 @@ from clearhead.runs.text_parts import TextParts
 from clearhead.tasks.catalog import AnyLearnedFamily, family_of_run, read_model
 from clearhead.tasks.family import LearnedFamily
 from clearhead.tasks.imported import Imported
+from clearhead.tasks.language_model.writer import has_marks
 from clearhead.tasks.room import build_here
 from clearhead.training.generators import seed_generators
 
-Target = Literal["hf", "ctranslate2", "gguf"]
+Target = Literal["hf", "onnx", "ctranslate2", "gguf"]
 QUANTIZATIONS: Mapping[Target, tuple[str, ...]] = {
     "hf": (),
+    "onnx": get_args(onnx.Quantization),
     "ctranslate2": get_args(ctranslate2_file.Quantization),
     "gguf": get_args(gguf.Quantization),
 }
@@ -74,20 +79,30 @@ def _facts(family: AnyLearnedFamily, imported: Imported) -> CardFacts:
 
 
 def export_run(
-    run: Path, out: Path, *, target: Target = "hf", quantize: str | None = None, checkpoint: str = "best"
+    run: Path,
+    out: Path,
+    *,
+    target: Target = "hf",
+    quantize: str | None = None,
+    opset: int | None = None,
+    checkpoint: str = "best",
+    say: Callable[[str], object] = silent,
 ) -> Path:
     """Writes the model of a run as a folder for another library.
 
     Args:
         run: its directory.
         out: a folder that does not exist yet or is empty; it is there when all of it is written.
-        target: hf, for Hugging Face's classes; ctranslate2; or gguf, for llama.cpp.
+        target: hf, for Hugging Face's classes; onnx, for ONNX Runtime, Optimum and transformers.js; ctranslate2; or
+            gguf, for llama.cpp.
         quantize: how the weights are stored, a word of ``QUANTIZATIONS`` for the target; None is its first one.
+        opset: version of ONNX's operators, 18 or 23, which is taken where it is None.
         checkpoint: best, latest, or the name of a checkpoint.
+        say: called with a line for each graph of ONNX.
 
     Raises:
         ModelError: the other library has no such model; the message names the key.
-        UsageError: ``out`` is taken, or the target does not store weights so.
+        UsageError: ``out`` is taken, the target does not store weights so, or has no such opset.
         DataError: the folder cannot be written.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -97,6 +112,7 @@ def export_run(
         if kinds:
             raise UsageError(f"--quantize {quantize!r}: must be one of {', '.join(kinds)} with --to {target}")
         raise UsageError(f"--quantize {quantize!r}: must be left out with --to {target}")
+    version = onnx.checked_opset(opset, target)
     opened = SavedRun.open(run, checkpoint=checkpoint)
     family = family_of_run(opened)
     trained = family.load(opened, device="cpu")
@@ -111,6 +127,9 @@ def export_run(
     with new_folder(out) as folder:
         if target == "ctranslate2":
             write_files(folder, _ctranslate2(model, parts, quantize or kinds[0]))
+        elif target == "onnx":
+            marks = functools.partial(has_marks, opened.path)
+            write_onnx(folder, model, parts, marks=marks, quantize=cast(Any, quantize), opset=version, say=say)
         elif parts.target is not None:
             raise ModelError("GGUF: llama.cpp has no such encoder-decoder; take --to ctranslate2")
         else:
