@@ -5,9 +5,8 @@ first or the last position, show on this grid and not on one example.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -24,10 +23,12 @@ from clearhead.nn.mask import padding_mask, positions_of
 BOUND = 1e-4
 """The largest difference, of numbers up to 10; of larger ones the same share."""
 _BATCHES, _LENGTHS, _PAST, _NEW = (1, 2, 5), (1, 2, 7), (0, 1, 5), (1, 2)
+_TEXT = _PAST[-1] + _NEW[-1]
 _LONGEST = 512  # of a longer model the end of the table is not reached: scores grow with the square
 Case = tuple[str, Tensor, Tensor]
 """What was computed, there and here."""
-Arrays = dict[str, np.ndarray[Any, Any]]
+Past = dict[str, Tensor]
+"""Results of a step, or the keys and values that the next one takes, by name."""
 
 
 class Session:
@@ -52,7 +53,7 @@ class Session:
         self.inputs = {value.name: value for value in self._loaded.get_inputs()}
         self.outputs = [value.name for value in self._loaded.get_outputs()]
 
-    def run(self, **given: Tensor) -> dict[str, Tensor]:
+    def run(self, **given: Tensor) -> "Past":
         """Returns all outputs by name; an input that is not given is an empty cache."""
         feeds = {name: value.numpy() for name, value in given.items()}
         rows = len(given["input_ids"])
@@ -98,58 +99,61 @@ def _cases(model: Exportable, sessions: Mapping[str, Session], unit: Unit, draw:
 
 def _translator(model: Transformer, encoder: Session, decoder: Session, draw: torch.Generator) -> Iterator[Case]:
     limit, sources = model.config.max_seq_len, model.encoder.embedding.tokens.num_embeddings
-    for rows, length in itertools.product(_BATCHES, _lengths(limit)):
-        if length > max(_LENGTHS) and rows != 2:
-            continue
+    for rows, length in _shapes(limit):
         ids, mask = _ids(sources, rows, length, draw), _padded(rows, length)
         states = encoder.run(input_ids=ids, attention_mask=mask.long())["last_hidden_state"]
         memory = model.encoder(ids, mask)
         yield f"encoder, {rows} rows of {length} pieces", states[mask], memory[mask]
+        written = _ids(model.vocab_size, rows, max(length, min(limit, _TEXT)), draw)
         cross, seen = model.decoder.keys_values(memory), padding_mask(mask)
-        for before, new in itertools.product(_PAST, _NEW) if length < limit - 1 else [(0, _lengths(limit)[-1])]:
-            if before + new > limit:
-                continue
-            written = _ids(model.vocab_size, rows, before + new, draw)
-            here = model.lm_head(model.decoder(written, cross, memory_mask=seen))[:, before:]
-            given = {"encoder_hidden_states": states, "encoder_attention_mask": mask.long()}
-            there = _continued(decoder, written, before, given)
-            yield f"decoder, {rows} rows of {length} pieces, {before} and {new} written", there, here
+        logits = model.lm_head(model.decoder(written, cross, memory_mask=seen))
+        given = {"encoder_hidden_states": states, "encoder_attention_mask": mask.long()}
 
+        def read(first: int, end: int, past: Past, ids: Tensor = written, given: Past = given) -> Past:
+            branch = torch.tensor([bool(past)])
+            return decoder.run(input_ids=ids[:, first:end], use_cache_branch=branch, **given, **past)
 
-def _continued(decoder: Session, written: Tensor, before: int, given: dict[str, Tensor]) -> Tensor:
-    """Returns the logits of all but the first ``before`` pieces, which are read first and then cached."""
-    past: dict[str, Tensor] = {}
-    if before:
-        step = decoder.run(input_ids=written[:, :before], use_cache_branch=torch.tensor([False]), **given)
-        past = _past(step)
-    rest = decoder.run(input_ids=written[:, before:], use_cache_branch=torch.tensor([before > 0]), **given, **past)
-    return rest["logits"]
+        for first, there in _in_parts(written.shape[1], read):
+            here = logits[:, first : first + there.shape[1]]
+            yield f"decoder, {rows} rows of {length} pieces, {first} and {there.shape[1]} written", there, here
 
 
 def _language_model(model: GPT, session: Session, draw: torch.Generator) -> Iterator[Case]:
-    limit = model.config.max_seq_len
-    grid = [(rows, before, new) for rows in _BATCHES for before in _PAST for new in _NEW]
-    grid += [(2, 0, length) for length in _lengths(limit)]
-    for (rows, before, new), side in itertools.product(grid, ("left", "right")):
-        if before + new > limit or (before and side == "right"):
-            continue
-        ids, mask = _ids(model.vocab_size, rows, before + new, draw), _padded(rows, before + new, side)
-        here = model(ids, mask=mask)[:, before:]
-        places, past = positions_of(mask), dict[str, Tensor]()
-        if before:
-            first = {"attention_mask": mask[:, :before].long(), "position_ids": places[:, :before]}
-            past = _past(session.run(input_ids=ids[:, :before], **first))
-        rest = {"attention_mask": mask.long(), "position_ids": places[:, before:]}
-        there = session.run(input_ids=ids[:, before:], **rest, **past)["logits"]
-        real = mask[:, before:]
-        yield f"{rows} rows with padding {side}, {before} and {new} pieces", there[real], here[real]
+    for (rows, length), side in itertools.product(_shapes(model.config.max_seq_len), ("left", "right")):
+        ids, mask = _ids(model.vocab_size, rows, length, draw), _padded(rows, length, side)
+        places, logits = positions_of(mask), model(ids, mask=mask)
+
+        def read(
+            first: int, end: int, past: Past, ids: Tensor = ids, mask: Tensor = mask, places: Tensor = places
+        ) -> Past:
+            given = {"attention_mask": mask[:, :end].long(), "position_ids": places[:, first:end]}
+            return session.run(input_ids=ids[:, first:end], **given, **past)
+
+        for first, there in _in_parts(length, read):
+            part = slice(first, first + there.shape[1])
+            what = f"{rows} rows with padding {side}, {first} and {there.shape[1]} pieces"
+            yield what, there[mask[:, part]], logits[:, part][mask[:, part]]
+
+
+def _in_parts(length: int, read: Callable[[int, int, Past], Past]) -> Iterator[tuple[int, Tensor]]:
+    """Yields logits of parts of a text that stand behind cached pieces: where a part begins, and its logits.
+
+    Args:
+        length: of the text, which is read as a whole in the end.
+        read: returns all results for the pieces from one position up to another, behind a cache.
+    """
+    for first in _PAST:
+        past = _past(read(0, first, {})) if 0 < first < length else {}
+        for new in _NEW:
+            if first + new <= length:
+                yield first, read(first, first + new, past)["logits"]
+    yield 0, read(0, length, {})["logits"]
 
 
 def _bert(
     model: Bert | BertPretraining | BertClassifier, session: Session, unit: Unit, draw: torch.Generator
 ) -> Iterator[Case]:
-    lengths = _lengths(model.config.max_seq_len)
-    for rows, length, side in itertools.product(_BATCHES, lengths, ("right", "left")):
+    for (rows, length), side in itertools.product(_shapes(model.config.max_seq_len), ("right", "left")):
         ids, mask = _ids(model.vocab_size, rows, length, draw), _padded(rows, length, side)
         segments = torch.randint(model.config.n_segments, ids.shape, generator=draw)
         results = session.run(input_ids=ids, attention_mask=mask.long(), token_type_ids=segments)
@@ -167,9 +171,10 @@ def _bert(
             yield what, results["logits"][mask], model.mlm_head(states[mask])
 
 
-def _lengths(limit: int) -> list[int]:
-    """Returns the lengths of texts to compare, the longest last: nearly as long as the model can read."""
-    return [length for length in _LENGTHS if length < limit - 1] + [max(1, min(limit - 1, _LONGEST))]
+def _shapes(limit: int) -> list[tuple[int, int]]:
+    """Returns numbers of rows and lengths to compare; two rows are nearly as long as the model can read."""
+    lengths = [length for length in _LENGTHS if length < limit]
+    return [*itertools.product(_BATCHES, lengths or [1]), (2, max(1, min(limit - 1, _LONGEST)))]
 
 
 def _ids(vocab_size: int, rows: int, length: int, draw: torch.Generator) -> Tensor:
@@ -183,6 +188,6 @@ def _padded(rows: int, length: int, side: str = "right") -> Tensor:
     return places < counts[:, None] if side == "right" else places >= length - counts[:, None]
 
 
-def _past(results: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _past(results: Past) -> Past:
     """Returns what a step gave as keys and values, under the names by which the next one takes them."""
     return {name.replace("present", "past_key_values"): value for name, value in results.items() if "present" in name}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
@@ -115,7 +116,7 @@ class Graph:
             ir_version=helper.find_min_ir_version_for(opsets),
         )
 
-    def _held(self, content: np.ndarray[Any, Any], stem: str) -> str:
+    def _held(self, content: NDArray[Any], stem: str) -> str:
         content = np.ascontiguousarray(content).reshape(content.shape)  # which gives a number without axes one
         digest = _digest(content)
         if digest not in self._known:
@@ -138,5 +139,5 @@ def _all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
             yield from _all_nodes(attribute.g)
 
 
-def _digest(content: np.ndarray[Any, Any]) -> bytes:
+def _digest(content: NDArray[Any]) -> bytes:
     return hashlib.sha256(repr((content.dtype.str, content.shape)).encode() + content.tobytes()).digest()
