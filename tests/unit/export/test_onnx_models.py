@@ -8,7 +8,6 @@ import pytest
 from clearhead.models.bert import BertKind
 from clearhead.nn.attention import AttentionName
 from clearhead.nn.layer import BlockConfig
-from clearhead.nn.norm import NormName
 from clearhead.nn.position import PositionName, RotaryScalingConfig, RotaryScalingName
 from tests.graphs import OPSETS, assert_same_there, loaded, small_bert
 from tests.small import small, small_gpt
@@ -27,7 +26,6 @@ MIXED = BlockConfig(norm="rms", activation="swiglu", attention="qk_norm", bias=F
         for kv_heads, opset in zip((4, 2), OPSETS if number % 2 else OPSETS[::-1], strict=True)
     ]
     + [({"block": BlockConfig(attention=name), "n_kv_heads": 2}, 18) for name in get_args(AttentionName)[1:]]
-    + [({"block": BlockConfig(norm=name, norm_groups=2)}, 23) for name in get_args(NormName) if name != "instance"]
     + [({"tie": "decoder", "block": BlockConfig(norm_position="post", bias="all")}, 23), ({"tie": "none"}, 18)]
     + [({"block": MIXED, "position": "rotary", "n_kv_heads": 1, "n_decoder_layers": 1}, 23)],
 )
