@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from clearhead.export.onnx_check import Session, check_grid
-from clearhead.export.onnx_models import Exportable, Unit, build, graphs_of
+from clearhead.export.onnx.check import Session, check_grid
+from clearhead.export.onnx.models import Exportable, Unit, build, graphs_of
 from clearhead.models.bert import Bert, BertClassifier, BertConfig, BertPretraining, build_bert
 from clearhead.nn.layer import BlockConfig
 from tests.small import VOCAB, shake

@@ -8,10 +8,11 @@ from typing import Any, Literal, cast, get_args
 from clearhead.checkpoint import Checkpoint, load_matching, model_tensors, save_checkpoint
 from clearhead.config import as_tree
 from clearhead.errors import ModelError, UsageError
-from clearhead.export import ctranslate2_file, gguf, onnx
+from clearhead.export import ctranslate2_file, gguf
 from clearhead.export.ctranslate2 import Exportable, ctranslate2_files
 from clearhead.export.gguf import write_gguf
-from clearhead.export.onnx import write_onnx
+from clearhead.export.onnx import write as onnx
+from clearhead.export.onnx.write import write_onnx
 from clearhead.interop.folder import new_folder, write_files, write_folder
 from clearhead.interop.tokenizer import write_tokenizer
 from clearhead.models.transformer import Transformer

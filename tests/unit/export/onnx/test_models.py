@@ -12,7 +12,7 @@ from clearhead.nn.position import PositionName, RotaryScalingConfig, RotaryScali
 from tests.graphs import OPSETS, assert_same_there, loaded, small_bert
 from tests.small import small, small_gpt
 
-onnx_models = pytest.importorskip("clearhead.export.onnx_models", reason="onnx is not installed")
+onnx_models = pytest.importorskip("clearhead.export.onnx.models", reason="onnx is not installed")
 pytestmark = pytest.mark.unchecked
 TINY: dict[str, Any] = {"max_seq_len": 9, "n_encoder_layers": 1}
 MIXED = BlockConfig(norm="rms", activation="swiglu", attention="qk_norm", bias=False)

@@ -10,7 +10,7 @@ import onnx
 from onnx import ModelProto
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from clearhead.export.onnx import Quantization
+from clearhead.export.onnx.write import Quantization
 
 _TABLE = "tokens.weight"  # of pieces; those of positions and rotations stay as they are
 _BLOCK = 32

@@ -7,7 +7,7 @@ from torch import nn
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-from clearhead.export.onnx_graph import FLOAT, Graph  # noqa: E402
+from clearhead.export.onnx.graph import FLOAT, Graph  # noqa: E402
 
 
 class Tied(nn.Module):

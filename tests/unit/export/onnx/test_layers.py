@@ -14,8 +14,8 @@ from clearhead.nn.norm import NormName
 from clearhead.nn.position import PositionName
 from tests.graphs import OPSETS, assert_same_there, small_bert
 
-onnx_graph = pytest.importorskip("clearhead.export.onnx_graph", reason="onnx is not installed")
-onnx_layers = pytest.importorskip("clearhead.export.onnx_layers", reason="onnx is not installed")
+onnx_graph = pytest.importorskip("clearhead.export.onnx.graph", reason="onnx is not installed")
+onnx_layers = pytest.importorskip("clearhead.export.onnx.layers", reason="onnx is not installed")
 pytestmark = pytest.mark.unchecked
 
 

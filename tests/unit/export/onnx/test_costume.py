@@ -16,7 +16,7 @@ from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 from tests.graphs import small_bert
 from tests.small import VOCAB, small, small_gpt
 
-onnx_costume = pytest.importorskip("clearhead.export.onnx_costume", reason="onnx is not installed")
+onnx_costume = pytest.importorskip("clearhead.export.onnx.costume", reason="onnx is not installed")
 
 
 def tokenizer(kind: Any = "char", **words: Any) -> Tokenizer:

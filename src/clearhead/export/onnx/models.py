@@ -12,8 +12,8 @@ from typing import cast
 from onnx import ModelProto
 from torch import nn
 
-from clearhead.export.onnx_graph import BOOL, FLOAT, INT64, Graph
-from clearhead.export.onnx_layers import (
+from clearhead.export.onnx.graph import BOOL, FLOAT, INT64, Graph
+from clearhead.export.onnx.layers import (
     KeysValues,
     Mask,
     Rotation,

@@ -10,9 +10,9 @@ import torch
 from tests.graphs import loaded, small_bert
 from tests.small import assert_near, small
 
-onnx_quantized = pytest.importorskip("clearhead.export.onnx_quantized", reason="onnxruntime is not installed")
-onnx_models = pytest.importorskip("clearhead.export.onnx_models", reason="onnx is not installed")
-onnx_check = pytest.importorskip("clearhead.export.onnx_check", reason="onnxruntime is not installed")
+onnx_quantized = pytest.importorskip("clearhead.export.onnx.quantized", reason="onnxruntime is not installed")
+onnx_models = pytest.importorskip("clearhead.export.onnx.models", reason="onnx is not installed")
+onnx_check = pytest.importorskip("clearhead.export.onnx.check", reason="onnxruntime is not installed")
 pytestmark = pytest.mark.unchecked
 
 

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from clearhead.data.segments import collate_segments
 from clearhead.errors import ModelError, UsageError
-from clearhead.export import onnx as written
+from clearhead.export.onnx import write as written
 from clearhead.models.gpt import GPT
 from clearhead.tasks.classify.classifier import Classifier
 from clearhead.tasks.language_model.neural import LanguageModel
@@ -221,7 +221,7 @@ def test_each_graph_is_said(toy_classifier: Path, tmp_path: Path) -> None:
 def test_a_graph_that_differs_is_not_kept(
     toy_classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clearhead.export import onnx_models
+    from clearhead.export.onnx import models as onnx_models
 
     monkeypatch.setattr(onnx_models, "_counted", lambda graph, given: graph.op("Sub", given, given))
     with pytest.raises(ModelError, match="differs from clearhead's own result"):

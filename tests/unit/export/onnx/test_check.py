@@ -12,9 +12,9 @@ from clearhead.models.transformer import Transformer
 from tests.graphs import loaded, small_bert
 from tests.small import small, small_gpt
 
-onnx_check = pytest.importorskip("clearhead.export.onnx_check", reason="onnxruntime is not installed")
-onnx_models = pytest.importorskip("clearhead.export.onnx_models", reason="onnx is not installed")
-onnx_layers = pytest.importorskip("clearhead.export.onnx_layers", reason="onnx is not installed")
+onnx_check = pytest.importorskip("clearhead.export.onnx.check", reason="onnxruntime is not installed")
+onnx_models = pytest.importorskip("clearhead.export.onnx.models", reason="onnx is not installed")
+onnx_layers = pytest.importorskip("clearhead.export.onnx.layers", reason="onnx is not installed")
 pytestmark = pytest.mark.unchecked
 UNIT = onnx_models.Unit()
 

@@ -2,7 +2,7 @@
 
 The graphs are written from the modules themselves and not traced: in a moment, with the names that loaders look for,
 and the same whatever machine writes them. A grid of shapes and padding is compared in ONNX Runtime before a file is
-kept, see ``onnx_check``.
+kept, see ``check``.
 """
 
 from collections.abc import Callable
@@ -57,10 +57,10 @@ def write_onnx(
         OSError: a file cannot be written.
     """
     check_packages()
-    from clearhead.export.onnx_check import Session, check_grid
-    from clearhead.export.onnx_costume import check_representable, files_beside
-    from clearhead.export.onnx_models import Unit, build, graphs_of
-    from clearhead.export.onnx_quantized import quantized
+    from clearhead.export.onnx.check import Session, check_grid
+    from clearhead.export.onnx.costume import check_representable, files_beside
+    from clearhead.export.onnx.models import Unit, build, graphs_of
+    from clearhead.export.onnx.quantized import quantized
 
     check_representable(model)
     files = files_beside(model, parts, marks)

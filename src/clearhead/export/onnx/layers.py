@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from clearhead.errors import ModelError
-from clearhead.export.onnx_graph import BOOL, FLOAT, Graph
+from clearhead.export.onnx.graph import BOOL, FLOAT, Graph
 from clearhead.nn.activation import GeluTanh
 from clearhead.nn.attention import Additive, Attention, CrossAttention, ScaledDotProduct
 from clearhead.nn.embedding import Embedding, SegmentedEmbedding
