@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from clearhead.tasks.translation.result import Trace, Translation
     from clearhead.tasks.translation.translator import Translator
     from clearhead.training.writers import Writer
+    from clearhead.verbs.exports.run import Certify, export_all, export_run
+    from clearhead.verbs.exports.verify import verify_folder
     from clearhead.verbs.load import load
     from clearhead.verbs.pipelines import pipeline
     from clearhead.verbs.train import TrainResult, train
@@ -37,6 +39,7 @@ logging.getLogger("clearhead").addHandler(logging.NullHandler())
 
 __all__ = [
     "Candidate",
+    "Certify",
     "Classification",
     "Classifier",
     "ClassifierEvaluation",
@@ -59,11 +62,14 @@ __all__ = [
     "UsageError",
     "Writer",
     "__version__",
+    "export_all",
+    "export_run",
     "inspect",
     "load",
     "pipeline",
     "train",
     "types",
+    "verify_folder",
 ]
 
 _HOMES = {
@@ -90,6 +96,10 @@ _HOMES = {
     "Translator": "clearhead.tasks.translation.translator",
     "TrainResult": "clearhead.verbs.train",
     "train": "clearhead.verbs.train",
+    "Certify": "clearhead.verbs.exports.run",
+    "export_all": "clearhead.verbs.exports.run",
+    "export_run": "clearhead.verbs.exports.run",
+    "verify_folder": "clearhead.verbs.exports.verify",
     "load": "clearhead.verbs.load",
     "pipeline": "clearhead.verbs.pipelines",
 }

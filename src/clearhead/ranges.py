@@ -48,6 +48,8 @@ BeamOrZero = Annotated[int, Interval(ge=0, le=1000)]
 """The same, where 0 searches nothing."""
 Texts = Annotated[int, Interval(ge=1, le=10**4)]
 """Texts of a prompt, or lines at a time."""
+MostLoss = Annotated[float, Interval(ge=0.0, le=100.0)]
+"""How much worse a model may get: points of a score, or percent of a perplexity."""
 Rate = Annotated[float, Interval(ge=0.0, lt=1.0)]
 """Dropout, and the decay of an average."""
 Share = Annotated[float, Interval(ge=0.0, le=1.0)]

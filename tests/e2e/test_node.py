@@ -1,6 +1,6 @@
-"""Exported runs in JavaScript: transformers.js translates, writes, fills and judges as clearhead does.
+"""Exported runs in JavaScript, where transformers.js and llama.cpp translate, write, fill and judge as clearhead does.
 
-The package is installed with npm on first use, into the folder that CLEARHEAD_NODE names or one in the user's cache.
+The packages are installed with npm on first use, into the folder that CLEARHEAD_NODE names or one in the user's cache.
 """
 
 import json
@@ -14,14 +14,16 @@ from typing import Any
 import pytest
 import torch
 
+from clearhead.config import merge
 from clearhead.tasks.classify.classifier import Classifier
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.masked.model import MaskedModel
 from clearhead.tasks.translation.translator import Translator
-from clearhead.verbs.exchange import export_run
+from clearhead.verbs.exports.run import Certify, export_run
+from tests import toy
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = "@huggingface/transformers@4.3.2"
+TRANSFORMERS, LLAMA = "@huggingface/transformers@4.3.2", "node-llama-cpp@3.22.1"
 # reads {folder, task, texts, options} and prints what the pipeline gives; of a language model the ids
 SCRIPT = """
 import { env, pipeline } from "@huggingface/transformers";
@@ -42,22 +44,42 @@ if (task === "text-generation") {
 }
 console.log("RESULT" + JSON.stringify(results));
 """
+# reads {model, texts, count}; prints the ids of each text, and the ids that llama.cpp writes behind them
+LLAMA_SCRIPT = """
+import { getLlama, LlamaLogLevel } from "node-llama-cpp";
+const { path, texts, begin, count } = JSON.parse(process.argv[2]);
+const llama = await getLlama({ gpu: false, build: "never", logLevel: LlamaLogLevel.error });
+const model = await llama.loadModel({ modelPath: path });
+const results = [];
+for (const text of texts) {
+  const ids = [begin, ...model.tokenize(text).map(Number)];
+  const context = await model.createContext({ contextSize: 48, threads: 1 });
+  for await (const id of context.getSequence().evaluate([...ids], { temperature: 0 })) {
+    ids.push(Number(id));
+    if (ids.length > count) break;
+  }
+  results.push(ids);
+  await context.dispose();
+}
+console.log("RESULT" + JSON.stringify(results));
+process.exit(0);
+"""
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 
-def installed() -> Path:
-    """Returns the folder whose scripts find the package; skips with the reason where it cannot be had."""
+def installed(package: str) -> Path:
+    """Returns the folder whose scripts find a package; skips with the reason where it cannot be had."""
     for program in ("node", "npm"):
         if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed: it runs transformers.js")
+            pytest.skip(f"{program} is not installed: it runs {package}")
     folder = Path(os.environ.get("CLEARHEAD_NODE") or Path.home() / ".cache" / "clearhead-node")
-    if not (folder / "node_modules" / PACKAGE.rpartition("@")[0]).is_dir():
+    if not (folder / "node_modules" / package.rpartition("@")[0]).is_dir():
         folder.mkdir(parents=True, exist_ok=True)
-        # scripts of the package would fetch files for GPUs
-        command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", PACKAGE]
+        # scripts of the packages would fetch files for GPUs, or build
+        command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", package]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=600)
         if done.returncode:
-            pytest.skip(f"npm cannot install {PACKAGE}: {' '.join(done.stderr.split())[:200]}")
+            pytest.skip(f"npm cannot install {package}: {' '.join(done.stderr.split())[:200]}")
     return folder
 
 
@@ -70,13 +92,13 @@ def workplace(
     toy_classifier: Path,
 ) -> Path:
     """A folder with exported runs under the names of the documents, and a script that uses them."""
-    node, folder = installed(), tmp_path_factory.mktemp("node")
+    node, folder = installed(TRANSFORMERS), tmp_path_factory.mktemp("node")
     (folder / "node_modules").symlink_to(node / "node_modules")
     (folder / "pipeline.mjs").write_text(SCRIPT, encoding="utf-8")
-    export_run(toy_run, folder / "web", target="onnx", quantize="q8")
-    export_run(toy_lm_run, folder / "gpt-onnx", target="onnx", quantize="q4")
-    export_run(toy_masked_run, folder / "bert-onnx", target="onnx")
-    export_run(toy_classifier, folder / "reviews-onnx", target="onnx", opset=18)
+    export_run(toy_run, folder / "web", target="onnx", certify=Certify(lines=0), quantize="q8")
+    export_run(toy_lm_run, folder / "gpt-onnx", target="onnx", certify=Certify(lines=0), quantize="q4")
+    export_run(toy_masked_run, folder / "bert-onnx", target="onnx", certify=Certify(lines=0))
+    export_run(toy_classifier, folder / "reviews-onnx", target="onnx", certify=Certify(lines=0), opset=18)
     return folder
 
 
@@ -137,3 +159,28 @@ def test_the_documents_scripts_run(workplace: Path) -> None:
     for number, block in enumerate(scripts):
         (workplace / f"{number}.mjs").write_text(block, encoding="utf-8")
         assert "_text" in script(workplace, f"{number}.mjs")
+
+
+def test_llama_cpp_writes_on(tmp_path: Path) -> None:
+    """A model of Llama's shape, which is exported as a GGUF file."""
+    (tmp_path / "node_modules").symlink_to(installed(LLAMA) / "node_modules")
+    (tmp_path / "llama.mjs").write_text(LLAMA_SCRIPT, encoding="utf-8")
+    data = toy.write_documents(tmp_path / "data", [f"{zh} {en}" for zh, en in toy.demo_lines(48)])
+    shape = {
+        "tokenizer": {"kind": "bpe"},
+        "model": {"block": {"norm": "rms", "activation": "swiglu", "bias": False, "attention": "qk_norm"}},
+        "train": {"max_steps": 60, "checkpoint_every": 0},
+    }
+    run = toy.learn(tmp_path, merge(toy.LANGUAGE_MODEL, shape), data)
+    out = export_run(run, tmp_path / "gguf", target="gguf", certify=Certify(lines=0))
+    (path,) = out.glob("*.gguf")
+    loaded, texts = LanguageModel.load(run), ["我们", "He", "I ate an"]
+    order = {"path": str(path), "texts": texts, "begin": loaded.tokenizer.begin, "count": 24}
+    for text, ids in zip(
+        texts, json.loads(script(tmp_path, "llama.mjs", json.dumps(order)).partition("RESULT")[2]), strict=True
+    ):
+        prompt = [loaded.tokenizer.begin, *loaded.tokenizer.encode(text)]
+        assert ids[: len(prompt)] == prompt
+        with torch.inference_mode():
+            logits = loaded.model(torch.tensor([ids]))[0]
+        assert ids[len(prompt) :] == logits[len(prompt) - 1 : -1].argmax(-1).tolist()

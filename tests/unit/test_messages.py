@@ -44,6 +44,7 @@ SPEAKERS = {
     "config.py": {"_unknown_keys", "_explain"},
     "ranges.py": {"unusable"},
     "data/corpus.py": {"lines"},
+    "verbs/exports/certify.py": {"difference", "line"},
 }
 # a layer's own checks are for who builds one by hand; a config has refused the same numbers before
 EXEMPT = "nn/"

@@ -62,6 +62,12 @@ def write_folder(folder: Path, config: Tree, tensors: Mapping[str, Tensor], file
     Raises:
         DataError: it cannot be written.
     """
+    with new_folder(folder) as temporary:
+        write_model(temporary, config, tensors, files)
+
+
+def write_model(folder: Path, config: Tree, tensors: Mapping[str, Tensor], files: Mapping[str, str | bytes]) -> None:
+    """Writes config, tensors and further files into a folder; raises OSError or SafetensorError if that fails."""
     # a tied table, which is there under several names, is written once: the config says that it is tied
     unique, seen = dict[str, Tensor](), set[tuple[Any, ...]]()
     for name, tensor in tensors.items():
@@ -69,10 +75,9 @@ def write_folder(folder: Path, config: Tree, tensors: Mapping[str, Tensor], file
         if memory not in seen or not tensor.numel():
             unique[name] = tensor.detach().clone(memory_format=torch.contiguous_format)
         seen.add(memory)
-    with new_folder(folder) as temporary:
-        save_file(unique, temporary / WEIGHT_FILES[0], metadata={"format": "pt"})
-        (temporary / WEIGHT_FILES[0]).chmod(usual_mode(temporary))  # the library keeps them from everybody else
-        write_files(temporary, {CONFIG: json.dumps(config, indent=2) + "\n", **files})
+    save_file(unique, folder / WEIGHT_FILES[0], metadata={"format": "pt"})
+    (folder / WEIGHT_FILES[0]).chmod(usual_mode(folder))  # the library keeps them from everybody else
+    write_files(folder, {CONFIG: json.dumps(config, indent=2) + "\n", **files})
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from clearhead.text.special import ABSENT, SpecialIds
 FILE = "generation_config.json"
 _IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 # what their classes take where config.json names no end mark
-_DEFAULT_ENDS = {"gpt2": 50256, "llama": 2}
+_DEFAULT_ENDS = {"gpt2": 50256, "llama": 2, "qwen3": None}
 # keys that say nothing about which texts come: ids, versions, and what our own verbs have options for anyway
 _SILENT = {*_IDS, "transformers_version", "_from_model_config", "forced_eos_token_id", "use_cache", "max_length"}
 _PLAIN = {"do_sample": False, "num_beams": 1}  # how our verbs write too, unless they are told otherwise
@@ -33,9 +33,9 @@ def ends_of(folder: Path, config: Tree, vocab_size: int) -> tuple[int, ...]:
     Raises:
         ModelError: one of them is no id.
     """
-    default = _DEFAULT_ENDS.get(str(config.get("model_type")))
-    said = with_generation(folder, config).get("eos_token_id", default)
-    if default is None or said is None:
+    kind = str(config.get("model_type"))
+    said = with_generation(folder, config).get("eos_token_id", _DEFAULT_ENDS.get(kind))
+    if kind not in _DEFAULT_ENDS or said is None:
         return ()
     ends = said if isinstance(said, list) else [said]
     for index in ends:

@@ -1,5 +1,6 @@
-"""GPT-2 and Llama of Hugging Face: converts ``config.json`` and tensors to our GPT and back."""
+"""GPT-2, Llama and Qwen3 of Hugging Face: converts ``config.json`` and tensors to our GPT and back."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from clearhead.config import Tree, parse
 from clearhead.errors import ModelError, UsageError
+from clearhead.interop.qk_norm import stretch, stretched, without_gains
 from clearhead.interop.rope import read_rope, write_rope
 from clearhead.interop.spelling import (
     ACTIVATIONS,
@@ -104,7 +106,15 @@ LLAMA = Spelling(
     ours={"position": ("rotary",), "block.norm": ("rms",), "block.activation": ("swiglu",), **_PLAIN_BLOCK},
     theirs={"hidden_act": ("silu", "swish"), "pretraining_tp": (1, None)},
 )
-FAMILIES = {family.name: family for family in (GPT2, LLAMA)}
+QWEN3 = dataclasses.replace(  # Llama with normalized queries and keys
+    LLAMA,
+    name="qwen3",
+    architecture="Qwen3ForCausalLM",
+    defaults={**LLAMA.defaults, "head_dim": 128},
+    ours={**LLAMA.ours, "block.attention": ("qk_norm",), "block.bias": (False,)},
+    theirs={"hidden_act": ("silu", "swish"), "use_sliding_window": (False,)},
+)
+FAMILIES = {family.name: family for family in (GPT2, LLAMA, QWEN3)}
 
 
 class GPTReport(NamedTuple):
@@ -116,7 +126,7 @@ class GPTReport(NamedTuple):
 
 
 def gpt_from_hugging_face(config: Tree, tensors: Mapping[str, Tensor]) -> tuple[GPTConfig, Tensors, GPTReport]:
-    """Converts a GPT-2 or a Llama to our GPT.
+    """Converts a GPT-2, a Llama or a Qwen3 to our GPT.
 
     Args:
         config: its ``config.json``; missing keys have Hugging Face's defaults.
@@ -138,9 +148,13 @@ def gpt_from_hugging_face(config: Tree, tensors: Mapping[str, Tensor]) -> tuple[
     if ours.tie:
         tie(learned, head=_HEAD, table=family.modules["embedding.tokens"] + ".weight")
     blank = _blank(ours, vocab_size)
-    check(learned, family.respell(blank))
-    left = tuple(name for name in prefixed if name not in learned)
-    return ours, family.unspell(learned, blank), GPTReport(vocab_size, tuple(learned), left)
+    needed = family.respell(blank) | (_gains(ours) if family is QWEN3 else {})
+    check(learned, needed)
+    left, loaded = tuple(name for name in prefixed if name not in learned), tuple(learned)
+    tensors = family.unspell(without_gains(learned) if family is QWEN3 else learned, blank)
+    if family is QWEN3:
+        tensors = stretched(tensors, 1 / stretch(ours.block.norm_eps))
+    return ours, tensors, GPTReport(vocab_size, loaded, left)
 
 
 def gpt_to_hugging_face(
@@ -152,7 +166,7 @@ def gpt_to_hugging_face(
     eos_id: int | list[int] | None = None,
     pad_id: int | None = None,
 ) -> tuple[Tree, Tensors]:
-    """Converts our GPT to a Llama if its positions are rotary, else to a GPT-2.
+    """Converts our GPT to a Llama if its positions are rotary, to a Qwen3 if it has QK norm too, else to a GPT-2.
 
     Args:
         config: our config. Dropout rates that theirs lacks are left out; they do not change a trained model.
@@ -166,23 +180,48 @@ def gpt_to_hugging_face(
         A ``config.json``, and a ``state_dict``; a tied output layer is in it, as the same tensor as the table.
 
     Raises:
-        ModelError: no GPT-2 or Llama can express our config, or a tensor is missing, unknown or of another shape.
+        ModelError: no class can express our config, or a tensor is missing, unknown or of another shape.
     """
-    family = LLAMA if config.position == "rotary" else GPT2
+    check_gpt(config)
+    family = _family_of(config)
     tree = family.write(config)
-    kv_heads = config.n_kv_heads or config.n_heads
     if family is GPT2:
-        demand({"n_kv_heads": kv_heads}, {"n_kv_heads": (config.n_heads,)}, "Hugging Face's gpt2: model.")
         tree["activation_function"] = THEIR_ACTIVATIONS[config.block.activation]
         tree["embd_pdrop"] = config.dropout if config.embed_dropout is None else config.embed_dropout
     else:
-        tree |= {"num_key_value_heads": kv_heads, "mlp_bias": config.block.bias, **write_rope(config)}
+        tree |= {"num_key_value_heads": config.n_kv_heads or config.n_heads, **write_rope(config)}
+        tree |= {"head_dim": config.d_model // config.n_heads} if family is QWEN3 else {"mlp_bias": config.block.bias}
     state = dict(tensors)
     if config.tie:
         tie(state, head=_HEAD, table=_TABLE)
     check(state, _blank(config, vocab_size))
     ids = {"bos_token_id": bos_id, "eos_token_id": eos_id, "pad_token_id": pad_id}
-    return tree | {"vocab_size": vocab_size, **ids}, family.respell(state)
+    tree |= {"vocab_size": vocab_size, **ids}
+    if family is QWEN3:
+        return tree, family.respell(stretched(state, stretch(config.block.norm_eps))) | _gains(config)
+    return tree, family.respell(state)
+
+
+def check_gpt(config: GPTConfig) -> None:
+    """Raises ModelError, with the key, if no GPT-2, Llama or Qwen3 computes what our GPT of ``config`` does."""
+    family = _family_of(config)
+    family.check(config)
+    if family is GPT2:
+        heads = config.n_kv_heads or config.n_heads
+        demand({"n_kv_heads": heads}, {"n_kv_heads": (config.n_heads,)}, "Hugging Face's gpt2: model.")
+
+
+def _family_of(config: GPTConfig) -> Spelling:
+    if config.position != "rotary":
+        return GPT2
+    return QWEN3 if config.block.attention == "qk_norm" else LLAMA
+
+
+def _gains(config: GPTConfig) -> Tensors:
+    """Returns what Qwen3 multiplies normalized queries and keys with: 1."""
+    gain = torch.ones(config.d_model // config.n_heads)
+    stems = [f"model.layers.{number}.self_attn" for number in range(config.n_layers)]
+    return {f"{stem}.{part}_norm.weight": gain.clone() for stem in stems for part in "qk"}
 
 
 def _our_config(family: Spelling, config: Tree) -> GPTConfig:
@@ -192,14 +231,19 @@ def _our_config(family: Spelling, config: Tree) -> GPTConfig:
         values["activation_function"] = ACTIVATIONS[values["activation_function"]]
         if values["n_inner"] is None and isinstance(values.get("n_embd"), int):
             values["n_inner"] = 4 * values["n_embd"]
+    elif family is QWEN3:
+        demand(values, {"attention_bias": (False,)}, "config.json: ")
+        for kind in values.get("layer_types") or []:
+            demand({"layer_types": kind}, {"layer_types": ("full_attention",)}, "config.json: ")
     else:
         demand(values, {"mlp_bias": (values["attention_bias"],)}, "config.json: ")
     try:  # a dropout rate that theirs lacks is 0
-        tree = {"dropout": 0.0} | family.read(values) | (read_rope(values) if family is LLAMA else {})
+        tree = {"dropout": 0.0} | family.read(values) | (read_rope(values) if family is not GPT2 else {})
         ours = parse(GPTConfig, tree, source="config.json")
     except UsageError as error:
         raise ModelError(str(error)) from error
-    demand(values, {"head_dim": (None, ours.d_model // ours.n_heads)}, "config.json: ")
+    default = (ours.d_model // ours.n_heads,) if family is QWEN3 else (None, ours.d_model // ours.n_heads)
+    demand(values, {"head_dim": default}, "config.json: ")
     return ours
 
 

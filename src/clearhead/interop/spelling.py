@@ -68,12 +68,16 @@ class Spelling:
         Raises:
             ModelError: their format cannot express our config.
         """
+        self.check(config)
         flat = flattened(config)
-        demand(flat, self.ours, f"Hugging Face's {self.name}: model.")
         fixed = {name: allowed[0] for name, allowed in self.theirs.items()}
         return {**fixed, "model_type": self.name, "architectures": [self.architecture]} | {
             name: flat[own] for own, name in self.fields.items()
         }
+
+    def check(self, config: Any) -> None:
+        """Raises ModelError, with the key, if their format cannot express our config."""
+        demand(flattened(config), self.ours, f"Hugging Face's {self.name}: model.")
 
     def respell(self, ours: Mapping[str, Tensor]) -> Tensors:
         """Returns our tensors under their names and in their shapes, sharing memory with ours where possible."""

@@ -83,7 +83,7 @@ def prepare_job(tree: Tree, source: str, data: Path, *, run: Path | None = None,
 
 
 def read_model(folder: Path, *, src: str = "", tgt: str = "") -> tuple[AnyLearnedFamily, Imported]:
-    """Reads a model and its tokenizer: GPT-2, a Llama-shaped model, Marian, or BERT with any of its heads.
+    """Reads a model and its tokenizer: GPT-2, a Llama or Qwen3, Marian, or BERT with any of its heads.
 
     Args:
         folder: in Hugging Face's layout.
@@ -112,7 +112,9 @@ def read_model(folder: Path, *, src: str = "", tgt: str = "") -> tuple[AnyLearne
 
 
 def _task_of_folder(folder: Path, config: Tree) -> Task:
-    demand({"model_type": None, **config}, {"model_type": ("bert", "gpt2", "llama", "marian")}, "config.json: ")
+    demand(
+        {"model_type": None, **config}, {"model_type": ("bert", "gpt2", "llama", "qwen3", "marian")}, "config.json: "
+    )
     if config["model_type"] == "marian":
         return "translation"
     if config["model_type"] != "bert":

@@ -18,6 +18,7 @@ from clearhead.progress import Progress, silent
 from clearhead.ranges import Beam, Length, LengthPenalty
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import ModelSizes, TextParts, load_text_parts
+from clearhead.tasks.evidence import Evidence
 from clearhead.tasks.imported import Imported
 from clearhead.tasks.room import check_room
 from clearhead.tasks.sample import Sample
@@ -206,6 +207,10 @@ class Family(ABC, Generic[R, T]):
         """Computes the scores that runs with the same goal can be compared by; raises as ``evaluate`` does."""
 
     @abstractmethod
+    def check_hugging_face(self, recipe: R) -> None:
+        """Raises ModelError, with the key, if no class of Hugging Face's is a model of ``recipe``; needs no weights."""
+
+    @abstractmethod
     def to_hugging_face(self, trained: T, run: str) -> HuggingFaceFiles:
         """Returns the model as Hugging Face's classes load it; ``run`` is its directory, for errors.
 
@@ -307,6 +312,20 @@ class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
     @abstractmethod
     def inputs(self, batch: B) -> dict[str, Tensor]:
         """Returns the keyword arguments of the model's ``forward``."""
+
+    @abstractmethod
+    def evidence(self, trained: T, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
+        """Returns what an exported model is compared on: the first lines of a split.
+
+        Args:
+            trained: the run.
+            data: its text, as for ``evaluate``; None takes random pieces.
+            count: how many lines.
+            split: train, valid or test.
+
+        Raises:
+            DataError: the text cannot be used, or none of it fits the model.
+        """
 
     @abstractmethod
     def read_folder(self, folder: Path, config: Tree, *, src: str = "", tgt: str = "") -> Imported:

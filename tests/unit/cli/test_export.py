@@ -15,13 +15,14 @@ def test_a_run_becomes_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[st
     said = clearhead(capsys, "export", run, "--to", "hf", "--out", tmp_path / "out")
     assert (said.code, said.out) == (0, f"{tmp_path / 'out'}\n")
     names = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names | {"certificate.json"}
+    assert said.err.startswith("hf: not compared; on 8 rows of random pieces outputs differ by ")
     assert_one_line(clearhead(capsys, "export", run, "--to", "hf", "--out", tmp_path / "out"), 2, "is taken")
 
 
 def test_what_cannot_be_written(toy_run: Path, toy_lm_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = toy_run.parent / "exported"
-    assert_one_line(clearhead(capsys, "export", toy_run, "--to", "hf", "--out", out), 4, "must be 'post'")
+    assert_one_line(clearhead(capsys, "export", toy_run, "--to", "gguf", "--out", out), 4, "no such encoder-decoder")
     assert_one_line(clearhead(capsys, "export", toy_lm_run, "--to", "hf", "--out", out), 4, "must be 'rms'")
     assert_one_line(clearhead(capsys, "export", toy_lm_run, "--to", "tf", "--out", out), 2, "tf")
     assert not out.exists()
@@ -87,8 +88,8 @@ def test_an_onnx_folder_shows_its_graphs_and_has_an_opset(
     words = ["export", toy_classifier, "--to", "onnx", "--out", tmp_path / "out"]
     said = clearhead(capsys, *words, "--opset", 18, "--quantize", "q8")
     assert (said.code, said.out) == (0, f"{tmp_path / 'out'}\n")
-    assert [line.split(":")[0] for line in said.err.splitlines()][::2] == ["model.onnx", "model_quantized.onnx"]
-    names = {"config.json", "tokenizer.json", "tokenizer_config.json", "onnx"}
+    assert [line.split(":")[0] for line in said.err.splitlines()][:4:2] == ["model.onnx", "model_quantized.onnx"]
+    names = {"config.json", "tokenizer.json", "tokenizer_config.json", "onnx", "certificate.json", "README.md"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     for more, rule in (
         (["--opset", 9], "--opset 9: must be 18 or 23"),
@@ -96,3 +97,44 @@ def test_an_onnx_folder_shows_its_graphs_and_has_an_opset(
     ):
         assert_one_line(clearhead(capsys, *words[:-1], tmp_path / "no", *more), 2, rule)
     assert not (tmp_path / "no").exists()
+
+
+def test_everything_that_can_hold_a_model_and_a_check_of_it(
+    toy_lm_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = toy_lm_run.parent / "data", tmp_path / "out"
+    said = clearhead(capsys, "export", toy_lm_run, "--to", "all", "--data", data, "--certify", 3, "--out", out)
+    assert (said.code, said.out) == (0, f"{out / 'onnx'}\n{out / 'ctranslate2'}\n")
+    assert "ctranslate2: equal; on 3 lines" in said.err
+    assert "onnx: equal; on 3 lines" in said.err
+    for target in ("hf", "gguf"):
+        assert f"not to {target}: " in said.err
+    assert {path.name for path in out.iterdir()} == {"onnx", "ctranslate2"}
+    said = clearhead(capsys, "export", "--verify", out / "ctranslate2", toy_lm_run, "--data", data)
+    assert said.code == 0
+    assert said.out.endswith("computes from them what the run does, on 3 lines\n")
+    (out / "ctranslate2" / "more").touch()
+    assert_one_line(clearhead(capsys, "export", "--verify", out / "ctranslate2"), 4, "more' is not in the certificate")
+
+
+def test_what_goes_nowhere_and_options_that_do_not_go_together(
+    toy_baselines: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = toy_baselines["ngram"], tmp_path / "out"
+    said = clearhead(capsys, "export", run, "--to", "all", "--out", out)
+    assert_one_line(said, 4, "goes to no format: hf: ", "; gguf: ")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "run").mkdir()
+    for words, code, rule in (
+        ([run, "--to", "hf"], 2, "Missing --out"),
+        (["--to", "hf", "--out", out], 2, "Missing RUN"),
+        ([run, "--to", "all", "--quantize", "int8", "--out", out], 2, "--quantize: must be left out with --to all"),
+        ([run, "--to", "hf", "--out", out, "--max-loss", "101"], 2, "--max-loss"),
+        ([run, "--to", "hf", "--out", out, "--certify", "-1"], 2, "--certify"),
+        ([tmp_path / "run", "--to", "hf", "--out", out], 4, "has no recipe.toml"),
+        (["--verify", tmp_path / "run", "--out", out], 2, "--out: must be left out with --verify"),
+        (["--verify", tmp_path / "run"], 4, "has no certificate.json"),
+        (["--verify", tmp_path / "no"], 4, "no such directory"),
+    ):
+        assert_one_line(clearhead(capsys, "export", *words), code, rule)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

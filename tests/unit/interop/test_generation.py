@@ -13,7 +13,8 @@ from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.prompts import GenerationConfig
 from clearhead.text.special import SpecialIds
 from clearhead.text.tokenizer import Tokenizer
-from clearhead.verbs.exchange import export_run, import_run
+from clearhead.verbs.exchange import import_run
+from clearhead.verbs.exports.run import export_run
 from tests.foreign import write_gpt2
 
 GPT2 = {"model_type": "gpt2", "eos_token_id": 3}

@@ -11,7 +11,8 @@ from clearhead.errors import ModelError
 from clearhead.interop.sentence import read_sentence, write_sentence
 from clearhead.models.pooling import EmbeddingConfig
 from clearhead.tasks.masked.model import MaskedModel
-from clearhead.verbs.exchange import export_run, import_run
+from clearhead.verbs.exchange import import_run
+from clearhead.verbs.exports.run import export_run
 from tests.foreign import write_bert, write_gpt2
 
 TYPES = ["sentence_transformers.models.Transformer", "sentence_transformers.models.Pooling"]

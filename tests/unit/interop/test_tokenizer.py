@@ -104,6 +104,24 @@ def test_words_are_joined_there_as_here() -> None:
         assert theirs.decode(ids) == ours.decode(ids)
 
 
+def test_gpt2s_rule_of_words_goes_along(tmp_path: Path) -> None:
+    """As transformers cuts, and there and back; the file of a tokenizer by our own rule is as it was."""
+    from transformers import AutoTokenizer
+
+    lines = [*LINES, "I don't; they'll: 5 tests", "e\u0301 we’ve"]
+    ours = Tokenizer.train(lines * 2, TokenizerConfig(vocab_size=320, words="gpt2"))
+    for name, content in write_tokenizer(ours, template="plain").items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    assert AutoTokenizer.from_pretrained(tmp_path)(lines)["input_ids"] == ours.encode_batch(lines)
+    assert read_tokenizer(tmp_path, {}, ours.vocab_size).encode_batch(lines) == ours.encode_batch(lines)
+    ours.save(tmp_path / "own.json")
+    again = Tokenizer.load(tmp_path / "own.json")
+    assert (again.config.words, again.encode_batch(lines)) == ("gpt2", ours.encode_batch(lines))
+    plain = Tokenizer.train(lines * 2, TokenizerConfig(vocab_size=320))
+    assert plain.encode_batch(lines) != ours.encode_batch(lines)
+    assert b"words" not in plain.content()
+
+
 def test_an_end_mark_before_every_text() -> None:
     ours = Tokenizer.train(LINES, TokenizerConfig(vocab_size=300))
     theirs = Theirs.from_str(write_tokenizer(ours, template="begin")["tokenizer.json"])

@@ -18,7 +18,8 @@ from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.prompts import GenerationConfig, Prompt
 from clearhead.tasks.masked.model import MaskedModel
 from clearhead.text.tokenizer import Tokenizer
-from clearhead.verbs.exchange import export_run, import_run
+from clearhead.verbs.exchange import import_run
+from clearhead.verbs.exports.run import export_run
 from clearhead.verbs.train import train
 from tests import toy
 from tests.foreign import write_bert, write_gpt2, write_llama
@@ -33,6 +34,7 @@ LLAMA_SHAPE: dict[str, Any] = {
     "model": {"block": {"norm": "rms", "activation": "swiglu", "bias": False}},
     "train": {"max_steps": 40, "checkpoint_every": 0},
 }
+QWEN3_SHAPE = merge(LLAMA_SHAPE, {"model": {"rotary_theta": 500.0, "block": {"attention": "qk_norm"}}})
 
 
 def theirs(folder: Path, prompts: list[str]) -> tuple[list[list[int]], list[torch.Tensor]]:
@@ -86,7 +88,7 @@ def test_an_imported_model_writes_what_its_own_library_writes(
     assert {key: written[key] for key in same} == {key: original[key] for key in same}
 
 
-@pytest.mark.parametrize("change", [GPT2_SHAPE, LLAMA_SHAPE], ids=["gpt2", "llama"])
+@pytest.mark.parametrize("change", [GPT2_SHAPE, LLAMA_SHAPE, QWEN3_SHAPE], ids=["gpt2", "llama", "qwen3"])
 def test_an_exported_model_writes_there_what_it_writes_here(change: dict[str, Any], tmp_path: Path) -> None:
     lines = [f"{zh} {en}" for zh, en in toy.demo_lines(40)]
     data = toy.write_documents(tmp_path / "data", lines)
@@ -94,6 +96,8 @@ def test_an_exported_model_writes_there_what_it_writes_here(change: dict[str, An
     run = train(recipe, data=data, out=tmp_path / "run").run
     folder = export_run(run, tmp_path / "exported")
     assert_same(run, folder, [line[:9] for line in lines[:4]])
+    again, _ = import_run(folder, tmp_path / "again")
+    assert_same(again, folder, [line[:9] for line in lines[:4]])
     with pytest.raises(UsageError, match="is taken: name another with --out"):
         export_run(run, folder)
 

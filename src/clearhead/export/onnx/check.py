@@ -143,7 +143,7 @@ def _in_parts(length: int, read: Callable[[int, int, Past], Past]) -> Iterator[t
         read: returns all results for the pieces from one position up to another, behind a cache.
     """
     for first in _PAST:
-        past = _past(read(0, first, {})) if 0 < first < length else {}
+        past = past_of(read(0, first, {})) if 0 < first < length else {}
         for new in _NEW:
             if first + new <= length:
                 yield first, read(first, first + new, past)["logits"]
@@ -188,6 +188,6 @@ def _padded(rows: int, length: int, side: str = "right") -> Tensor:
     return places < counts[:, None] if side == "right" else places >= length - counts[:, None]
 
 
-def _past(results: Past) -> Past:
+def past_of(results: Past) -> Past:
     """Returns what a step gave as keys and values, under the names by which the next one takes them."""
     return {name.replace("present", "past_key_values"): value for name, value in results.items() if "present" in name}

@@ -11,11 +11,9 @@ from typing import Any
 
 from clearhead.config import Tree
 from clearhead.data.labelled import Labels
-from clearhead.errors import ModelError
 from clearhead.export.onnx.models import Exportable
 from clearhead.interop.folder import CONFIG
 from clearhead.interop.generation import generation_config, generation_file
-from clearhead.interop.spelling import demand
 from clearhead.interop.tokenizer import write_tokenizer
 from clearhead.models.bert import Bert, BertClassifier, BertPretraining, ClassifierKind
 from clearhead.models.gpt import GPT
@@ -29,8 +27,6 @@ _CLASSES: dict[ClassifierKind, str] = {
     "regression": "BertForSequenceClassification",
     "token": "BertForTokenClassification",
 }
-# for others Hugging Face's tokenizers treat the space at a mask differently, and unigram cannot have one in a text
-_MASKED = {"kind": ("byte_bpe", "wordpiece", "char", "adopted")}
 
 
 def files_beside(model: Exportable, parts: TextParts, marks: Callable[[], bool]) -> Mapping[str, str]:
@@ -43,9 +39,6 @@ def files_beside(model: Exportable, parts: TextParts, marks: Callable[[], bool])
         model: what is in the graphs.
         parts: its tokenizers and labels.
         marks: says of a language model whether a begin mark stands before a text, where its tokenizer does not.
-
-    Raises:
-        ModelError: no tokenizer of theirs reads masks like ours.
     """
     source, target = parts.tokenizer, parts.target or parts.tokenizer
     ids, files = target.ids, {CONFIG: json.dumps(costume(model, target, parts.labels), ensure_ascii=False, indent=2)}
@@ -63,7 +56,6 @@ def files_beside(model: Exportable, parts: TextParts, marks: Callable[[], bool])
             files |= generation_file(generation_config(ids, bos_id=begin, ends=target.ends, max_length=limit))
             return files | write_tokenizer(target, template="begin" if target.begins or marks() else "plain")
         case BertPretraining():
-            demand({"kind": target.config.kind}, _MASKED, "ONNX: tokenizers of theirs, with masks: tokenizer.")
             return files | write_tokenizer(target, template="segments", masks=True)
         case Bert() | BertClassifier():
             return files | write_tokenizer(target, template="segments")
@@ -91,20 +83,6 @@ def costume(model: Exportable, tokenizer: Tokenizer, labels: Labels | None) -> T
             return {"architectures": [name], **_bert(model), **special}
         case BertClassifier():
             return {"architectures": [_CLASSES[model.kind]], **_bert(model), **special, **_labels(model, labels)}
-
-
-def check_representable(model: Exportable) -> None:
-    """Raises ModelError if a decoder's cache cannot do what the model does; the message names the key."""
-    if isinstance(model, Transformer) and not model.cacheable:
-        norm = model.config.block.norm
-        raise ModelError(f"ONNX: model.block.norm = {norm!r}: looks at other positions, so no cache can be used")
-    if isinstance(model, GPT) and model.cache_limit < model.config.max_seq_len:
-        scaling = model.config.rotary_scaling
-        assert scaling is not None
-        raise ModelError(
-            f"ONNX: model.rotary_scaling.kind = {scaling.kind!r}: computes texts of more than {model.cache_limit} "
-            "pieces anew, which no cache can do"
-        )
 
 
 def _marian(model: Transformer) -> Tree:

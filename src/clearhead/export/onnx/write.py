@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from clearhead.errors import ModelError, UsageError
 from clearhead.interop.folder import write_files
-from clearhead.models.bert import Bert, BertClassifier, BertPretraining
-from clearhead.models.gpt import GPT
-from clearhead.models.transformer import Transformer
+from clearhead.interop.spelling import demand
+from clearhead.models.bert import Bert, BertClassifier, BertConfig, BertPretraining
+from clearhead.models.gpt import GPT, GPTConfig
+from clearhead.models.transformer import Transformer, TransformerConfig
+from clearhead.nn.norm import build_norm
 from clearhead.progress import silent
 from clearhead.runs.text_parts import TextParts
 
@@ -27,6 +29,8 @@ Opset = Literal[18, 23]
 Exportable = Transformer | GPT | Bert | BertPretraining | BertClassifier
 FOLDER = "onnx"  # where transformers.js looks
 SUFFIX = {"float32": "", "q8": "_quantized", "q4": "_q4"}
+# for others Hugging Face's tokenizers treat the space at a mask differently, and unigram cannot have one in a text
+_MASKED = {"kind": ("byte_bpe", "wordpiece", "char", "adopted")}
 _LARGEST = 1_800_000_000  # bytes of a file of protobuf, which cannot have 2 GB
 
 
@@ -58,11 +62,11 @@ def write_onnx(
     """
     check_packages()
     from clearhead.export.onnx.check import Session, check_grid
-    from clearhead.export.onnx.costume import check_representable, files_beside
+    from clearhead.export.onnx.costume import files_beside
     from clearhead.export.onnx.models import Unit, build, graphs_of
     from clearhead.export.onnx.quantized import quantized
 
-    check_representable(model)
+    check_onnx(model.config, parts.tokenizer.config.kind if isinstance(model, BertPretraining) else None)
     files = files_beside(model, parts, marks)
     unit = Unit() if parts.labels is None else Unit(parts.labels.mean, parts.labels.deviation)
     (folder / FOLDER).mkdir()
@@ -91,6 +95,30 @@ def checked_opset(opset: int | None, target: str = "onnx") -> Opset:
     if opset is not None and opset not in known:
         raise UsageError(f"--opset {opset}: must be {' or '.join(map(str, known))}")
     return cast(Opset, opset or known[-1])
+
+
+def check_onnx(config: TransformerConfig | GPTConfig | BertConfig, masks: str | None = None) -> None:
+    """Checks that a model of ``config`` can be written.
+
+    Args:
+        config: its sizes and parts.
+        masks: of a model that fills masks, the kind of its tokenizer.
+
+    Raises:
+        ModelError: a cache cannot do what the model does, or no tokenizer of theirs reads masks like ours; the message
+            names the key.
+    """
+    norm = config.block.norm
+    if isinstance(config, TransformerConfig) and not build_norm(norm, 1, groups=1).position_wise:
+        raise ModelError(f"ONNX: model.block.norm = {norm!r}: looks at other positions, so no cache can be used")
+    if isinstance(config, GPTConfig) and config.cache_limit < config.max_seq_len:
+        assert config.rotary_scaling is not None
+        raise ModelError(
+            f"ONNX: model.rotary_scaling.kind = {config.rotary_scaling.kind!r}: computes texts of more than "
+            f"{config.cache_limit} pieces anew, which no cache can do"
+        )
+    if masks is not None:
+        demand({"kind": masks}, _MASKED, "ONNX: tokenizers of theirs, with masks: tokenizer.")
 
 
 def check_packages() -> None:

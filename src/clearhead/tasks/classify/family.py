@@ -16,7 +16,8 @@ from clearhead.progress import Progress, silent
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import ModelSizes, TextParts, load_labelled_parts
 from clearhead.tasks.classify.classifier import Classifier, ClassifierEvaluation
-from clearhead.tasks.classify.exchange import read_classifier, write_classifier
+from clearhead.tasks.classify.evidence import classifier_evidence
+from clearhead.tasks.classify.exchange import check_classifier, read_classifier, write_classifier
 from clearhead.tasks.classify.job import ClassifyJob, read_lines
 from clearhead.tasks.classify.objective import Objective, monitored
 from clearhead.tasks.classify.recipe import (
@@ -28,6 +29,7 @@ from clearhead.tasks.classify.recipe import (
     rate_of,
 )
 from clearhead.tasks.classify.warm_start import EncoderStart, open_encoder
+from clearhead.tasks.evidence import Evidence
 from clearhead.tasks.family import ComparedScores, EvaluationOptions, HuggingFaceFiles, LearnedFamily
 from clearhead.tasks.imported import Imported
 from clearhead.tasks.sample import Sample
@@ -144,9 +146,17 @@ class ClassifyFamily(LearnedFamily[ClassifyRecipe, Classifier, BertClassifier, L
         """See ``Family``."""
         return ComparedScores({**monitored(trained.evaluate(data, split).scores, trained.labels)}, None)
 
+    def check_hugging_face(self, recipe: ClassifyRecipe) -> None:
+        """See ``Family``."""
+        check_classifier(recipe)
+
     def to_hugging_face(self, trained: Classifier, run: str) -> HuggingFaceFiles:
         """See ``Family``."""
         return write_classifier(trained, run)
+
+    def evidence(self, trained: Classifier, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
+        """See ``LearnedFamily``."""
+        return classifier_evidence(trained, data, count, split=split)
 
     def read_folder(self, folder: Path, config: Tree, *, src: str = "", tgt: str = "") -> Imported:
         """See ``LearnedFamily``."""

@@ -14,9 +14,12 @@ from torch.nn import functional
 
 from clearhead.data.documents import split_documents
 from clearhead.data.stream import TokenStream, prepare_stream
-from clearhead.errors import UsageError
+from clearhead.errors import DataError, UsageError
 from clearhead.evaluate.language_model import LanguageModelScores, score_language_model
+from clearhead.evaluate.paired import Perplexity
+from clearhead.export.runtime import Row
 from clearhead.runs.cache import scored_folder
+from clearhead.tasks.evidence import ROOM, Evidence, first_lines, random_ids
 from clearhead.tasks.family import ComparedScores, Evaluation
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.ngram import NgramLanguageModel
@@ -26,6 +29,7 @@ from clearhead.tasks.language_model.recipe import total_loss
 Scored = LanguageModel | NgramLanguageModel
 POSITION_WINDOW = 64  # pieces that each model reads from nothing, for the loss by position
 BORDERS = (0, 4, 16, POSITION_WINDOW)  # pieces read, between which the loss by position is a mean
+PROMPT, WRITTEN = 5, 24  # pieces of a line that a greedy text begins with, and pieces that it goes on by
 DECODED = 128  # pieces of the text that a language model is timed on
 
 
@@ -155,3 +159,37 @@ def _window_losses(model: Scored, windows: Int[ndarray, "count width_and_one"]) 
         losses = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         parts.append(losses.view(len(ids), -1).cpu())
     return torch.cat(parts).numpy()
+
+
+def language_evidence(model: LanguageModel, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
+    """Returns lines of a split on which an exported model is compared; see ``LearnedFamily.evidence``.
+
+    Each line is read alone, as the beginning of a text, and cut at ``ROOM`` pieces.
+    """
+    tokenizer, context = model.tokenizer, model.recipe.model.max_seq_len
+    ids, texts, dropped = list[list[int]](), list[str](), 0
+    if data is not None:
+        texts = first_lines(split_documents(data, split, model.recipe.data), count)
+        kept = [(text, row) for text, row in zip(texts, tokenizer.encode_batch(texts), strict=True) if len(row) > 1]
+        if not kept:
+            raise DataError(f"data {str(data)!r}: the {split} split has no line to compare on")
+        dropped = len(texts) - len(kept)
+        texts, ids = [text for text, _ in kept], [row for _, row in kept]
+    else:
+        ids = random_ids(tokenizer.vocab_size, len(tokenizer.ids.never) + 1, context - 1)
+    first = [tokenizer.begin] if model.marks else []
+    read = [[*first, *row][: min(context, ROOM + len(first))] for row in ids]
+    rows = [Row(row[:-1]) for row in read]
+    prompts = [Row(row.ids[: PROMPT + len(first)]) for row in rows]
+    return Evidence(
+        rows=rows,
+        ends=[tokenizer.ids.eos, *tokenizer.ends],
+        never=[index for index in tokenizer.ids.never if index not in tokenizer.ends],
+        metric=Perplexity() if texts else None,
+        targets=[list(row[1:]) for row in read],
+        prompts=prompts,
+        limits=[max(1, min(WRITTEN, context - len(prompt.ids))) for prompt in prompts],
+        texts=texts,
+        ids=ids if texts else [],
+        dropped=dropped,
+    )

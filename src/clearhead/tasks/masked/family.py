@@ -12,9 +12,10 @@ from clearhead.models.bert import BertPretraining
 from clearhead.progress import Progress
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import ModelSizes, TextParts
+from clearhead.tasks.evidence import Evidence
 from clearhead.tasks.family import ComparedScores, EvaluationOptions, HuggingFaceFiles, LearnedFamily
 from clearhead.tasks.imported import Imported
-from clearhead.tasks.masked.exchange import read_bert, write_bert
+from clearhead.tasks.masked.exchange import check_masked, read_bert, write_bert
 from clearhead.tasks.masked.job import MaskedJob
 from clearhead.tasks.masked.model import MaskedModel
 from clearhead.tasks.masked.recipe import (
@@ -26,11 +27,15 @@ from clearhead.tasks.masked.recipe import (
     parse_masked,
     read_texts,
 )
-from clearhead.tasks.masked.scoring import MaskedEvaluation, compare_masked, evaluate_masked
+from clearhead.tasks.masked.scoring import (
+    HIDE_EVERY,
+    MaskedEvaluation,
+    compare_masked,
+    evaluate_masked,
+    masked_evidence,
+)
 from clearhead.tasks.sample import Sample
 from clearhead.training.device import Device
-
-HIDE_EVERY = 7  # in an inspected row every seventh piece is masked: about the 15 % of training
 
 
 class MaskedFamily(LearnedFamily[MaskedRecipe, MaskedModel, BertPretraining, MaskedBatch]):
@@ -124,9 +129,17 @@ class MaskedFamily(LearnedFamily[MaskedRecipe, MaskedModel, BertPretraining, Mas
         """See ``Family``."""
         return compare_masked(trained, data, split)
 
+    def check_hugging_face(self, recipe: MaskedRecipe) -> None:
+        """See ``Family``."""
+        check_masked(recipe)
+
     def to_hugging_face(self, trained: MaskedModel, run: str) -> HuggingFaceFiles:
         """See ``Family``."""
         return write_bert(trained, run)
+
+    def evidence(self, trained: MaskedModel, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
+        """See ``LearnedFamily``."""
+        return masked_evidence(trained, data, count, split=split)
 
     def read_folder(self, folder: Path, config: Tree, *, src: str = "", tgt: str = "") -> Imported:
         """See ``LearnedFamily``."""

@@ -11,13 +11,20 @@ from torch.nn import functional
 from clearhead.data.documents import split_documents
 from clearhead.data.loading import load
 from clearhead.data.masked import MaskedBatches
+from clearhead.data.segments import marks
+from clearhead.errors import DataError
 from clearhead.evaluate.masked import MaskedScores
+from clearhead.evaluate.paired import Perplexity
+from clearhead.export.runtime import Row
 from clearhead.models.bert import BertPretraining
 from clearhead.runs.cache import scored_folder
+from clearhead.tasks.evidence import ROOM, Evidence, first_lines, random_ids
 from clearhead.tasks.family import ComparedScores, Evaluation
 from clearhead.tasks.masked.model import MaskedModel
 from clearhead.tasks.masked.recipe import encode, nsp_targets
+from clearhead.text.special import ABSENT, NO_TARGET
 
+HIDE_EVERY = 7  # pieces of a line, of which one is masked: about the share of training
 LOGITS = 512  # masked positions whose logits are in memory at once
 
 
@@ -105,3 +112,38 @@ def compare_masked(model: MaskedModel, data: Path, split: str) -> ComparedScores
         "NSP accuracy": scores.nsp_accuracy,
     }
     return ComparedScores(compared, None)
+
+
+def masked_evidence(model: MaskedModel, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
+    """Returns lines of a split on which an exported model is compared; see ``LearnedFamily.evidence``.
+
+    Of each line every seventh piece is masked.
+    """
+    tokenizer, special = model.tokenizer, model.tokenizer.ids
+    room, texts = min(ROOM, model.recipe.model.max_seq_len - marks(pair=False)), list[str]()
+    if data is not None:
+        texts = first_lines(split_documents(data, split, model.recipe.data), count)
+        ids = tokenizer.encode_batch(texts)
+        if not any(ids):
+            raise DataError(f"data {str(data)!r}: the {split} split has no line to compare on")
+    else:
+        ids = random_ids(tokenizer.vocab_size, len(special.never) + 1, room)
+    rows, targets = list[Row](), list[list[int]]()
+    for line in ids:
+        kept = line[:room]
+        hidden = (
+            set(range(min(HIDE_EVERY // 2, len(kept) - 1), len(kept), HIDE_EVERY)) if special.mask != ABSENT else ()
+        )
+        shown = [special.mask if at in hidden else piece for at, piece in enumerate(kept)]
+        rows.append(Row([special.cls, *shown, special.sep]))
+        wanted = [piece if at in hidden else NO_TARGET for at, piece in enumerate(kept)]
+        targets.append([NO_TARGET, *wanted, NO_TARGET])
+    return Evidence(
+        rows=rows,
+        ends=[special.eos],
+        never=[],
+        metric=Perplexity() if texts and special.mask != ABSENT else None,
+        targets=targets,
+        texts=texts,
+        ids=ids if texts else [],
+    )

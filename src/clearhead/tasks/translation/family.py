@@ -11,10 +11,11 @@ from clearhead.data.translation import Batch, collate
 from clearhead.progress import Progress
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import ModelSizes, TextParts, load_both_sides
+from clearhead.tasks.evidence import Evidence
 from clearhead.tasks.family import ComparedScores, EvaluationOptions, HuggingFaceFiles, LearnedFamily
 from clearhead.tasks.imported import Imported
 from clearhead.tasks.sample import Sample
-from clearhead.tasks.translation.exchange import read_marian, write_marian
+from clearhead.tasks.translation.exchange import check_translator, read_marian, write_marian
 from clearhead.tasks.translation.job import TranslationJob, ValidPairs, read_pairs
 from clearhead.tasks.translation.recipe import (
     WORDS,
@@ -25,7 +26,12 @@ from clearhead.tasks.translation.recipe import (
     translation_loss,
     translator_sizes,
 )
-from clearhead.tasks.translation.scoring import TranslationEvaluation, compare_translator, evaluate_translator
+from clearhead.tasks.translation.scoring import (
+    TranslationEvaluation,
+    compare_translator,
+    evaluate_translator,
+    translation_evidence,
+)
 from clearhead.tasks.translation.translator import Translator
 from clearhead.training.device import Device
 
@@ -123,9 +129,17 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
         """See ``Family``."""
         return compare_translator(trained, data, split, beam=options.beam, tokenize=options.tokenize)
 
+    def check_hugging_face(self, recipe: TranslationRecipe) -> None:
+        """See ``Family``."""
+        check_translator(recipe)
+
     def to_hugging_face(self, trained: Translator, run: str) -> HuggingFaceFiles:
         """See ``Family``."""
         return write_marian(trained, run)
+
+    def evidence(self, trained: Translator, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
+        """See ``LearnedFamily``."""
+        return translation_evidence(trained, data, count, split=split)
 
     def read_folder(self, folder: Path, config: Tree, *, src: str = "", tgt: str = "") -> Imported:
         """See ``LearnedFamily``."""

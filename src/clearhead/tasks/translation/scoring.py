@@ -13,10 +13,14 @@ import torch
 from clearhead.data.corpus import DataConfig, ParallelFiles, read_parallel
 from clearhead.data.store import NoPairsError, prepare
 from clearhead.decode.search import SearchConfig
+from clearhead.errors import DataError
+from clearhead.evaluate.paired import Bleu
 from clearhead.evaluate.translation import TranslationScores, score_translations
+from clearhead.export.runtime import Row
 from clearhead.files import write_output
 from clearhead.runs.cache import scored_folder
 from clearhead.runs.text_parts import Tokenizers
+from clearhead.tasks.evidence import Evidence, random_ids
 from clearhead.tasks.family import ComparedScores, Evaluation
 from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.recipe import Net, TranslationRecipe, mean_loss
@@ -191,3 +195,37 @@ def greedy_bleu(
         translation.text for translation in translator.translate([src for src, _ in lines], beam=1, split="overlong")
     ]
     return score_translations(texts, [tgt for _, tgt in lines], tokenize=recipe.bleu_tokenize).bleu
+
+
+def translation_evidence(translator: Translator, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
+    """Returns lines of a split on which an exported translator is compared; see ``LearnedFamily.evidence``."""
+    src, tgt = translator.tokenizers.src, translator.tokenizers.tgt
+    special, room = tgt.ids, translator.recipe.model.max_seq_len - 1
+    lines: list[tuple[str, str]] = []
+    dropped = 0
+    if data is not None:
+        lines = read_lines(split_files(translator, data, split), count)
+        sources, targets = src.encode_batch([line for line, _ in lines]), tgt.encode_batch([line for _, line in lines])
+        kept = [
+            at for at, pair in enumerate(zip(sources, targets, strict=True)) if pair[0] and max(map(len, pair)) <= room
+        ]
+        if not kept:
+            raise DataError(f"data {str(data)!r}: no line of the {split} split fits the model's {room + 1} positions")
+        dropped = len(lines) - len(kept)
+        lines, sources, targets = [lines[at] for at in kept], [sources[at] for at in kept], [targets[at] for at in kept]
+    else:
+        sources, targets = (
+            random_ids(side.vocab_size, len(special.never) + 1, room, draw=draw) for draw, side in enumerate((src, tgt))
+        )
+    rows = [Row([*ids, special.eos], [special.bos, *target]) for ids, target in zip(sources, targets, strict=True)]
+    return Evidence(
+        rows=rows,
+        ends=[special.eos],
+        never=list(special.never),
+        metric=Bleu([line for _, line in lines], translator.recipe.bleu_tokenize) if lines else None,
+        prompts=rows,
+        limits=[min(translator.lengths.pieces(len(ids)), room) for ids in sources],
+        texts=[line for line, _ in lines],
+        ids=sources if lines else [],
+        dropped=dropped,
+    )

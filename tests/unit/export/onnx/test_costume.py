@@ -4,13 +4,8 @@ import json
 from typing import Any
 
 import pytest
-import torch
 
 from clearhead.data.labelled import Labels
-from clearhead.errors import ModelError
-from clearhead.models.gpt import GPT
-from clearhead.nn.layer import BlockConfig
-from clearhead.nn.position import RotaryScalingConfig
 from clearhead.runs.text_parts import TextParts
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 from tests.graphs import small_bert
@@ -96,25 +91,3 @@ def test_classes_have_their_names_and_numbers_one_of_their_own() -> None:
     assert config["label2id"] == {"no": 0, "perhaps": 1, "yes": 2}
     config = beside(small_bert("regression"), TextParts(own, labels=Labels((), pairs=False)))["config.json"]
     assert (config["problem_type"], config["id2label"]) == ("regression", {"0": "LABEL_0"})
-
-
-def test_masks_that_their_tokenizers_read_otherwise_are_refused() -> None:
-    with pytest.raises(ModelError, match=r"with masks: tokenizer.kind = 'bpe': must be 'byte_bpe' or"):
-        beside(small_bert("masked"), TextParts(tokenizer("bpe", specials="masked")))
-
-
-def test_what_no_cache_can_do_is_refused_by_its_key() -> None:
-    for model, rule in (
-        (small(block=BlockConfig(norm="instance")), r"ONNX: model.block.norm = 'instance': looks at other positions"),
-        (dynamic(original=8), r"model.rotary_scaling.kind = 'dynamic': computes texts of more than 8 pieces anew"),
-    ):
-        with pytest.raises(ModelError, match=rule):
-            onnx_costume.check_representable(model)
-    for fine in (small(), dynamic(original=16), small_bert("encoder", block=BlockConfig(norm="instance"))):
-        onnx_costume.check_representable(fine)
-
-
-def dynamic(original: int) -> GPT:
-    torch.manual_seed(0)
-    scaling = RotaryScalingConfig("dynamic", factor=2.0, original_max_seq_len=original)
-    return small_gpt(position="rotary", rotary_scaling=scaling)

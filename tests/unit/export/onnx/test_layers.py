@@ -25,14 +25,14 @@ def test_every_activation(activation: Any, opset: int, tmp_path: Path) -> None:
     assert_same_there(small_bert("masked", block=BlockConfig(activation=activation)), tmp_path, opset)
 
 
-@pytest.mark.parametrize(("place", "opset"), zip(("pre", "post"), OPSETS, strict=True))
+@pytest.mark.parametrize(("place", "opset"), [("pre", 18), ("post", 23)])
 @pytest.mark.parametrize("norm", get_args(NormName))
 def test_every_norm(norm: Any, place: Any, opset: int, tmp_path: Path) -> None:
     block = BlockConfig(norm=norm, norm_position=place, norm_groups=4)
     assert_same_there(small_bert("sequence", block=block), tmp_path, opset)
 
 
-@pytest.mark.parametrize(("kv_heads", "opset"), zip((4, 2), OPSETS, strict=True))
+@pytest.mark.parametrize(("kv_heads", "opset"), [(4, 18), (2, 23)])
 @pytest.mark.parametrize("attention", get_args(AttentionName))
 def test_every_attention(attention: Any, kv_heads: int, opset: int, tmp_path: Path) -> None:
     model = small_bert("encoder", block=BlockConfig(attention=attention), n_kv_heads=kv_heads)

@@ -3,6 +3,7 @@
 import builtins
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,23 @@ from clearhead.data.segments import collate_segments
 from clearhead.errors import ModelError, UsageError
 from clearhead.export.onnx import write as written
 from clearhead.models.gpt import GPT
+from clearhead.nn.layer import BlockConfig
+from clearhead.nn.position import RotaryScalingConfig
 from clearhead.tasks.classify.classifier import Classifier
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.masked.model import MaskedModel
 from clearhead.tasks.translation.translator import Translator
-from clearhead.verbs.exchange import export_run
+from clearhead.verbs.exports.run import Certify, export_run
+from tests.graphs import small_bert
 from tests.once import make_once
-from tests.small import assert_near
+from tests.small import assert_near, small, small_gpt
 
 runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: it reads what is written here")
 pytest.importorskip("onnx", reason="onnx is not installed")
 Ids = list[list[int]]
 Arrays = dict[str, NDArray[Any]]
 NEVER, BOS, EOS = [0, 1, 3], 1, 2
+UNCOMPARED = Certify(lines=0)
 pytestmark = pytest.mark.unchecked
 
 
@@ -41,9 +46,9 @@ def folders(
     runs = {"lm": toy_lm_run, "masked": toy_masked_run, "classifier": toy_classifier}
 
     def make(folder: Path) -> None:
-        export_run(toy_run, folder / "translator", target="onnx", quantize="q8", opset=18)
+        export_run(toy_run, folder / "translator", target="onnx", quantize="q8", opset=18, certify=UNCOMPARED)
         for name, run in runs.items():
-            export_run(run, folder / name, target="onnx")
+            export_run(run, folder / name, target="onnx", certify=UNCOMPARED)
 
     folder = make_once(suite, "onnx_folders", make)
     return {name: folder / name for name in ("translator", *runs)}
@@ -204,14 +209,40 @@ def test_nothing_says_where_it_was_made(folders: dict[str, Path]) -> None:
 
 
 def test_the_same_run_gives_the_same_bytes(folders: dict[str, Path], toy_classifier: Path, tmp_path: Path) -> None:
-    again = export_run(toy_classifier, tmp_path / "again", target="onnx")
+    again = export_run(toy_classifier, tmp_path / "again", target="onnx", certify=UNCOMPARED)
     for path in folders["classifier"].rglob("*.*"):
+        if path.name == "certificate.json":  # which says when it was made
+            continue
         assert path.read_bytes() == (again / path.relative_to(folders["classifier"])).read_bytes()
+
+
+def test_masks_that_their_tokenizers_read_otherwise_are_refused() -> None:
+    config = small_bert("masked").config
+    with pytest.raises(ModelError, match=r"with masks: tokenizer.kind = 'bpe': must be 'byte_bpe' or"):
+        written.check_onnx(config, "bpe")
+    written.check_onnx(config, "wordpiece")
+
+
+def test_what_no_cache_can_do_is_refused_by_its_key() -> None:
+    for model, rule in (
+        (small(block=BlockConfig(norm="instance")), r"ONNX: model.block.norm = 'instance': looks at other positions"),
+        (dynamic(original=8), r"model.rotary_scaling.kind = 'dynamic': computes texts of more than 8 pieces anew"),
+    ):
+        with pytest.raises(ModelError, match=rule):
+            written.check_onnx(model.config)
+    for fine in (small(), dynamic(original=16), small_bert("encoder", block=BlockConfig(norm="instance"))):
+        written.check_onnx(fine.config)
+
+
+def dynamic(original: int) -> GPT:
+    torch.manual_seed(0)
+    scaling = RotaryScalingConfig("dynamic", factor=2.0, original_max_seq_len=original)
+    return small_gpt(position="rotary", rotary_scaling=scaling)
 
 
 def test_each_graph_is_said(toy_classifier: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    export_run(toy_classifier, tmp_path / "out", target="onnx", quantize="q4", say=said.append)
+    export_run(toy_classifier, tmp_path / "out", target="onnx", quantize="q4", certify=UNCOMPARED, note=said.append)
     assert said[0] == "model.onnx: opset 23"
     assert said[1].startswith("compared in ONNX Runtime over lengths and padding: differs by at most ")
     assert said[2:] == ["model_q4.onnx: q4"]
@@ -225,7 +256,7 @@ def test_a_graph_that_differs_is_not_kept(
 
     monkeypatch.setattr(onnx_models, "_counted", lambda graph, given: graph.op("Sub", given, given))
     with pytest.raises(ModelError, match="differs from clearhead's own result"):
-        export_run(toy_classifier, tmp_path / "out", target="onnx")
+        export_run(toy_classifier, tmp_path / "out", target="onnx", certify=UNCOMPARED)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -242,7 +273,7 @@ def test_a_package_that_is_missing_is_one_line(
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ModelError, match=rf"needs the package {package}; pip install 'clearhead\[onnx\]'"):
-        export_run(toy_classifier, tmp_path / "out", target="onnx")
+        export_run(toy_classifier, tmp_path / "out", target="onnx", certify=UNCOMPARED)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -258,9 +289,28 @@ def test_weights_beyond_a_file_of_protobuf_stand_beside_it(
     toy_classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(written, "_LARGEST", 20_000)
-    out = export_run(toy_classifier, tmp_path / "out", target="onnx", quantize="q8")
+    out = export_run(toy_classifier, tmp_path / "out", target="onnx", quantize="q8", certify=UNCOMPARED)
     assert {path.name for path in (out / "onnx").iterdir()} == {"model.onnx", "model.onnx_data", QUANTIZED}
     assert session(out / "onnx/model.onnx").get_outputs()[0].name == "logits"
 
 
 DECODER, QUANTIZED = "decoder_model_merged", "model_quantized.onnx"
+
+
+@pytest.mark.parametrize(("page", "name", "kind"), [("bert", "bert", "masked"), ("classify", "reviews", "classifier")])
+def test_the_documents_code_runs(
+    page: str,
+    name: str,
+    kind: str,
+    folders: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = (Path(__file__).parents[4] / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    (block,) = (each for each in re.findall(r"```python\n(.*?)```", text, re.S) if "onnxruntime" in each)
+    (tmp_path / f"{name}-onnx").symlink_to(folders[kind])
+    monkeypatch.chdir(tmp_path)
+    exec(block, {})
+    said = capsys.readouterr().out.strip()
+    assert said in ("good", "bad") if kind == "classifier" else said.startswith("(1, ")

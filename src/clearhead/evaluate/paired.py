@@ -1,0 +1,138 @@
+"""Two models on the same lines: scores made of what each line counts for, and an interval of their difference."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from clearhead.text.language import BleuTokenize
+
+SAMPLES = 1000
+Counts = Float[ndarray, "lines counts"]
+
+
+class Metric(ABC):
+    """A score of a model on many lines that follows from the sum of what each line counts for."""
+
+    name: ClassVar[str]
+    unit: ClassVar[str]
+    """What a loss of quality is measured in."""
+    most_loss: ClassVar[float]
+    """The loss that a smaller artefact may have where nobody says."""
+
+    @property
+    def signature(self) -> str | None:
+        """The settings of the metric in its library's words; None where there are none."""
+        return None
+
+    @abstractmethod
+    def score(self, counts: Counts) -> float:
+        """Returns the score of lines with these counts."""
+
+    def loss(self, before: float, after: float) -> float:
+        """Returns by how much ``after`` is worse, in ``unit``; below 0 where it is better."""
+        return before - after
+
+
+class Bleu(Metric):
+    """BLEU of translations (Papineni et al. 2002), by sacreBLEU; a line counts its matched and all n-grams."""
+
+    name, unit, most_loss = "BLEU", "points", 0.5
+
+    def __init__(self, references: Sequence[str], tokenize: BleuTokenize) -> None:
+        from sacrebleu.metrics.bleu import BLEU
+
+        self.references = list(references)
+        # of single lines only the counts are used; effective_order keeps the library from warning of their scores
+        self._bleu: Any = BLEU(tokenize=tokenize, force=tokenize == "none", effective_order=True)
+        self._signed: Any = BLEU(tokenize=tokenize, force=tokenize == "none")
+
+    @property
+    def signature(self) -> str | None:
+        """See ``Metric``."""
+        self._signed.corpus_score([""], [[""]])
+        return str(self._signed.get_signature())
+
+    def counts(self, translations: Sequence[str]) -> Counts:
+        """Returns what each line counts for: n-grams matched and in all, length of the line and of its reference."""
+        scored = [
+            self._bleu.sentence_score(text, [reference])
+            for text, reference in zip(translations, self.references, strict=True)
+        ]
+        return np.array([[*one.counts, *one.totals, one.sys_len, one.ref_len] for one in scored], np.float64)
+
+    def score(self, counts: Counts) -> float:
+        """See ``Metric``."""
+        totals = [int(value) for value in counts.sum(axis=0)]
+        order = (len(totals) - 2) // 2
+        right, every, (length, reference) = totals[:order], totals[order:-2], totals[-2:]
+        return float(self._bleu.compute_bleu(right, every, length, reference, smooth_method="exp").score)
+
+
+class Perplexity(Metric):
+    """exp of the mean negative log-likelihood; a line counts its sum and the number of its pieces."""
+
+    name, unit, most_loss = "perplexity", "%", 1.0
+
+    def score(self, counts: Counts) -> float:
+        """See ``Metric``."""
+        total, pieces = counts.sum(axis=0)
+        return math.exp(min(total / max(pieces, 1), 700))
+
+    def loss(self, before: float, after: float) -> float:
+        """See ``Metric``: how much larger, as a share."""
+        return 100 * (after / before - 1)
+
+
+class Accuracy(Metric):
+    """Percentage of right answers; a line counts those and all answers."""
+
+    name, unit, most_loss = "accuracy", "points", 0.5
+
+    def score(self, counts: Counts) -> float:
+        """See ``Metric``."""
+        right, every = counts.sum(axis=0)
+        return float(100 * right / max(every, 1))
+
+
+class Pearson(Metric):
+    """Correlation of numbers with those predicted, in percent; a line counts its label and its prediction."""
+
+    name, unit, most_loss = "Pearson", "points", 0.5
+
+    def score(self, counts: Counts) -> float:
+        """See ``Metric``."""
+        if (counts.std(axis=0) == 0).any():
+            return 0.0
+        return float(100 * np.corrcoef(counts.T)[0, 1])
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A score before and after, on the same lines."""
+
+    before: float
+    after: float
+    loss: float
+    """See ``Metric.loss``."""
+    interval: tuple[float, float]
+    """95 % of the losses that samples of the lines have."""
+
+
+def paired(metric: Metric, before: Counts, after: Counts, *, samples: int = SAMPLES) -> Quality:
+    """Scores both, and draws lines with replacement for an interval (paired bootstrap, Koehn 2004)."""
+    first, second = metric.score(before), metric.score(after)
+    losses = [metric.loss(first, second)]
+    rng, lines = np.random.default_rng(0), len(before)
+    if (before == after).all():
+        return Quality(first, second, losses[0], (losses[0], losses[0]))
+    for _ in range(samples):
+        drawn = rng.integers(lines, size=lines)
+        losses.append(metric.loss(metric.score(before[drawn]), metric.score(after[drawn])))
+    low, high = np.percentile(losses[1:], [2.5, 97.5]).tolist()
+    return Quality(first, second, losses[0], (low, high))
