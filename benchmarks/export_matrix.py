@@ -39,20 +39,28 @@ def main() -> int:
     results = read(options.out)
     for words in options.runs:
         name, run, data = words.split("=", 2)
-        source = None
-        for target, entry in FORMATS.items():
-            for stored in entry.quantizations or ("float32",):
-                if any((cell["model"], cell["format"], cell["stored"]) == (name, target, stored) for cell in results):
-                    continue
-                source = source or Source.open(Path(run))
-                cell = {"model": name, "format": target, "stored": stored, "what": what(source)}
-                cell |= measured(source, Path(data), target, stored, options.lines)
-                results.append(cell)
-                with options.out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(cell, ensure_ascii=False) + "\n")
-                print(f"{name} {target} {stored}: {cell['verdict']}", file=sys.stderr, flush=True)
+        results += fill(name, Path(run), Path(data), results, options)
     print("\n".join(table(results)))
     return 0
+
+
+def fill(name: str, run: Path, data: Path, known: list[dict[str, Any]], options: Any) -> list[dict[str, Any]]:
+    """Measures the cells of a run that are not there yet, and appends each to the file at once."""
+    there = {(cell["format"], cell["stored"]) for cell in known if cell["model"] == name}
+    cells = [(target, stored) for target, entry in FORMATS.items() for stored in entry.quantizations or ("float32",)]
+    missing = [cell for cell in cells if cell not in there]
+    if not missing:
+        return []
+    source, measured_now = Source.open(run), list[dict[str, Any]]()
+    evidence, split = lines_of(source, data, options.lines)
+    for target, stored in missing:
+        cell = {"model": name, "format": target, "stored": stored, "what": what(source), "split": split}
+        cell |= measured(source, evidence, target, stored)
+        measured_now.append(cell)
+        with options.out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(cell, ensure_ascii=False) + "\n")
+        print(f"{name} {target} {stored}: {cell['verdict']}", file=sys.stderr, flush=True)
+    return measured_now
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -64,9 +72,8 @@ def what(source: Source) -> str:
     return f"{source.family.sizes(source.trained.recipe)}, {parameters / 1e6:.1f} M"
 
 
-def measured(source: Source, data: Path, target: Target, stored: str, lines: int) -> dict[str, Any]:
+def measured(source: Source, evidence: Evidence, target: Target, stored: str) -> dict[str, Any]:
     """One cell: refused and why, or what a certificate says of it, and speeds."""
-    evidence, split = lines_of(source, data, lines)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         try:
@@ -81,7 +88,7 @@ def measured(source: Source, data: Path, target: Target, stored: str, lines: int
     verdict, why = ("equal", "") if compared.equal else ("close", "")
     if same is not None and not same.all:  # export does not keep such
         verdict, why = "refused", f"{same.equal:,} of {same.of:,} texts have the same pieces"
-    return {"verdict": verdict, "why": why, "split": split, "predicate": predicate, "here": here, "there": there}
+    return {"verdict": verdict, "why": why, "predicate": predicate, "here": here, "there": there}
 
 
 def lines_of(source: Source, data: Path, lines: int) -> tuple[Evidence, str]:

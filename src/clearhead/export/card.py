@@ -58,8 +58,8 @@ _CTRANSLATE2: Mapping[Tag, str] = {
     "translation": f"""{_PIECES}options = {{"min_decoding_length": 0, "max_input_length": 0, "disable_unk": True}}
 results = ctranslate2.Translator(".").translate_batch([pieces], beam_size=1, max_decoding_length=LENGTH, **options)
 print(target.decode([target.token_to_id(piece) for piece in results[0].hypotheses[0]]))""",
-    "text-generation": f"""{_PIECES}options = {{"max_length": 20, "sampling_topk": 1, "include_prompt_in_result": False}}
-results = ctranslate2.Generator(".").generate_batch([[BEGIN*pieces]], **options)
+    "text-generation": f"""{_PIECES}options = {{"max_length": 20, "sampling_topk": 1}}
+results = ctranslate2.Generator(".").generate_batch([[BEGIN*pieces]], include_prompt_in_result=False, **options)
 print(target.decode([source.token_to_id(piece) for piece in pieces] + results[0].sequences_ids[0]))""",
     "fill-mask": _ENCODED,
     "text-classification": _ENCODED,

@@ -73,6 +73,8 @@ def test_none_at_all(tmp_path: Path) -> None:
     "settings", [{}, {"normalization": "nfkc", "lowercase": True}, {"normalization": "halfwidth"}], ids=str
 )
 def test_ours_gives_the_same_ids_there(kind: TokenizerKind, settings: dict[str, Any], tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
     config = TokenizerConfig(kind=kind, vocab_size=400, min_frequency=1, **settings)
     ours = Tokenizer.train(TEXTS * 2, config)
     files = write_tokenizer(ours, template="plain")
@@ -86,6 +88,10 @@ def test_ours_gives_the_same_ids_there(kind: TokenizerKind, settings: dict[str, 
     assert settings_file["eos_token"].strip() == "</s>"
     for name, content in files.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    assert loaded(TEXTS)["input_ids"] == ours.encode_batch(TEXTS)
+    shown = [ours.decode(ids).replace("\ufffd", "") for ids in ours.encode_batch(TEXTS)]
+    assert loaded.batch_decode(ours.encode_batch(TEXTS), skip_special_tokens=True) == shown
     back = read_tokenizer(tmp_path, {}, ours.vocab_size)
     assert back.ids == ours.ids
     assert back.encode_batch(TEXTS) == ours.encode_batch(TEXTS)

@@ -4,9 +4,9 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-from clearhead.arguments import checked
+from clearhead.arguments import checked, fitting
 from clearhead.config import Tree
 from clearhead.data.corpus import NoSplitError
 from clearhead.errors import ClearheadError, ModelError, UsageError
@@ -29,7 +29,7 @@ Note = Callable[[str], Any]
 class Certify:
     """How an exported folder is compared with its run."""
 
-    data: Path | None = None
+    data: str | Path | None = None
     """A text file or a folder of them, as for ``evaluate``; None compares on random pieces."""
     lines: CountOrZero = 200
     """Lines of the valid split; 0 compares nothing."""
@@ -38,6 +38,15 @@ class Certify:
     percent of perplexity; None is 0.5, or 1 of perplexity."""
     other_pieces: bool = False
     """Whether the folder is kept where its tokenizer cuts some texts into other pieces."""
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(Certify, include_extras=True).items():
+            object.__setattr__(self, name, fitting(getattr(self, name), kind, name))
+
+    @property
+    def text(self) -> Path | None:
+        """``data`` as a path."""
+        return None if self.data is None else Path(self.data)
 
 
 DEFAULT = Certify()
@@ -53,7 +62,7 @@ def export_run(  # noqa: PLR0913 - all that decides what is written and kept, by
     opset: int | None = None,
     checkpoint: str = "best",
     certify: Certify = DEFAULT,
-    sign: Path | None = None,
+    sign: str | Path | None = None,
     note: Note = silent,
 ) -> Path:
     """Writes the model of a run as a folder for another library, and beside it ``certificate.json``.
@@ -77,7 +86,7 @@ def export_run(  # noqa: PLR0913 - all that decides what is written and kept, by
             used.
         DataError: the folder cannot be written, or the text not read.
     """
-    run, out = Path(run), Path(out)
+    run, out, sign = Path(run), Path(out), None if sign is None else Path(sign)
     check_out(out)
     stored = FORMATS[target].stored(target, quantize)
     if sign is not None:
@@ -115,7 +124,7 @@ def export_source(
 
 def _compared(source: Source, folder: Path, target: Target, certify: Certify, note: Note) -> Compared | None:
     try:
-        evidence = evidence_of(source, certify.data, certify.lines)
+        evidence = evidence_of(source, certify.text, certify.lines)
     except NoSplitError as error:
         note(f"{error}; compared on random pieces instead")
         evidence = evidence_of(source, None, certify.lines)
@@ -157,7 +166,7 @@ def export_all(
     *,
     checkpoint: str = "best",
     certify: Certify = DEFAULT,
-    sign: Path | None = None,
+    sign: str | Path | None = None,
     note: Note = silent,
 ) -> dict[Target, Path | ClearheadError]:
     """Writes a run in every format that can hold it, each in a folder of its name in ``out``.
@@ -171,7 +180,7 @@ def export_all(
         ModelError: no format can hold it, or the run cannot be loaded.
         UsageError: see ``export_run``.
     """
-    run, out = Path(run), Path(out)
+    run, out, sign = Path(run), Path(out), None if sign is None else Path(sign)
     check_out(out)
     if sign is not None:
         check_key(sign)

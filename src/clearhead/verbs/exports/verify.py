@@ -23,8 +23,8 @@ def verify_folder(
     run: str | Path | None = None,
     *,
     checkpoint: str = "best",
-    data: Path | None = None,
-    sign: Path | None = None,
+    data: str | Path | None = None,
+    sign: str | Path | None = None,
     note: Note = silent,
 ) -> str:
     """Checks a folder that was exported; returns what was checked, in one line.
@@ -48,7 +48,7 @@ def verify_folder(
     check_files(folder, subject)
     done = [f"{len(subject)} files are as they were exported"]
     if sign is not None:
-        check_signature(folder, sign)
+        check_signature(folder, Path(sign))
         done.append("the signature is of that key")
     elif (folder / SIGNATURE).is_file():
         note(f"{SIGNATURE} was not checked: name the public key with --sign")
@@ -56,7 +56,7 @@ def verify_folder(
     if source is None:
         return f"{folder}: {'; '.join(done)}"
     done.append(f"they come from run {str(source.run.path)!r}")
-    compared = _compare_again(folder, predicate, source, data, note)
+    compared = _compare_again(folder, predicate, source, None if data is None else Path(data), note)
     if compared:
         done.append(compared)
     return f"{folder}: {'; '.join(done)}"
