@@ -22,6 +22,8 @@ _COSTUME = (
 _CUT = (
     "Without max_input_length=0 CTranslate2 cuts a source at 1,024 pieces; an empty translation needs a minimum of 0."
 )
+_GRAPHS = "The class in config.json says which inputs and outputs the graphs have; what they compute is in them alone."
+_JAVASCRIPT = "transformers.js takes the folder too: give it one text at a time, and max_new_tokens that fit."
 
 
 def card_of(source: Source, target: Target, stored: str, compared: Compared | None) -> str:
@@ -39,6 +41,8 @@ def card_of(source: Source, target: Target, stored: str, compared: Compared | No
         notes.append(_CUT)
     if crossed and target == "hf" and model.config.block.norm_position == "pre":
         notes.append(_COSTUME)
+    if target == "onnx":
+        notes += [_GRAPHS, _JAVASCRIPT] if tag in ("translation", "text-generation") else [_GRAPHS]
     return artefact_card(
         ArtefactFacts(
             name=recipe.name,

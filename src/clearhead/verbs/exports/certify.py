@@ -13,6 +13,7 @@ from clearhead.errors import ModelError
 from clearhead.evaluate.paired import Bleu, Counts, Quality, paired
 from clearhead.export.certificate import digest_of, digests, rounded, sha256, tools
 from clearhead.export.compare import Difference, Same, compare_outputs
+from clearhead.export.onnx.write import checked_opset
 from clearhead.export.ours import Ours
 from clearhead.export.runtime import Row, Runtime
 from clearhead.tasks.evidence import Evidence
@@ -164,9 +165,10 @@ def predicate_of(source: Source, folder: Path, target: Target, stored: str, comp
     entry, checkpoint = FORMATS[target], source.run.checkpoint
     weights = checkpoint / ("ema.safetensors" if (checkpoint / "ema.safetensors").is_file() else "model.safetensors")
     size = sum((folder / name).stat().st_size for name in digests(folder))
+    opset: Tree = {"opset": checked_opset(source.opset)} if target == "onnx" else {}
     tree: Tree = {
         "source": source_of(source),
-        "format": {"name": target, "quantize": None if stored in entry.exact else stored},
+        "format": {"name": target, "quantize": None if stored in entry.exact else stored} | opset,
         "tool": tools(compared.runtime.name if compared else None),
         "runtime": {"name": compared.runtime.name, "version": compared.runtime.version} if compared else None,
         "inputs": {"split": None, "count": 0},

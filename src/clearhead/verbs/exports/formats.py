@@ -1,5 +1,6 @@
 """The formats that a run can be exported to, an entry each: how it is written, and what runs it."""
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,19 +14,24 @@ from clearhead.export.ctranslate2_runtime import CTranslate2
 from clearhead.export.gguf import write_gguf
 from clearhead.export.gguf_runtime import Gguf
 from clearhead.export.hf_runtime import HuggingFace
+from clearhead.export.onnx import write as onnx
+from clearhead.export.onnx.runtime import OnnxRuntime
+from clearhead.export.onnx.write import checked_opset, write_onnx
 from clearhead.export.ours import Model, Ours
 from clearhead.export.runtime import Runtime
 from clearhead.interop.folder import write_files, write_model
 from clearhead.interop.tokenizer import write_tokenizer
 from clearhead.models.transformer import Transformer
+from clearhead.progress import silent
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import TextParts
 from clearhead.tasks.catalog import AnyFamily, family_of_run
 from clearhead.tasks.evidence import Evidence
 from clearhead.tasks.family import LearnedFamily, Trained
+from clearhead.tasks.language_model.writer import has_marks
 from clearhead.text.tokenizer import Tokenizer
 
-Target = Literal["hf", "ctranslate2", "gguf"]
+Target = Literal["hf", "onnx", "ctranslate2", "gguf"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,10 @@ class Source:
     run: SavedRun
     family: AnyFamily
     trained: Trained
+    opset: int | None = None
+    """Version of ONNX's operators; None is the newest that is written."""
+    say: Callable[[str], Any] = silent
+    """Called with a line for each graph of ONNX."""
 
     @classmethod
     def open(cls, run: Path, *, checkpoint: str = "best") -> "Source":
@@ -101,6 +111,12 @@ def _write_hugging_face(source: Source, folder: Path, quantize: str) -> None:
     write_model(folder, *source.family.to_hugging_face(source.trained, str(source.run.path)))
 
 
+def _write_onnx(source: Source, folder: Path, quantize: str) -> None:
+    words: dict[str, Any] = {"quantize": quantize, "opset": checked_opset(source.opset), "say": source.say}
+    marks = functools.partial(has_marks, source.run.path)
+    write_onnx(folder, source.transformer("onnx"), source.parts, marks=marks, **words)
+
+
 def _write_gguf(source: Source, folder: Path, quantize: str) -> None:
     model, parts, name = source.transformer("gguf"), source.parts, source.trained.recipe.name
     assert not isinstance(model, Transformer), "refused before"
@@ -158,8 +174,13 @@ def _run_hugging_face(source: Source, folder: Path, evidence: Evidence) -> Runti
     return HuggingFace(folder, source.model)
 
 
+def _run_onnx(source: Source, folder: Path, evidence: Evidence) -> Runtime:
+    return OnnxRuntime(folder, source.transformer("onnx"), ends=evidence.ends, never=evidence.never)
+
+
 FORMATS: Mapping[Target, Format] = {
     "hf": Format((), _write_hugging_face, _run_hugging_face, "hf"),
+    "onnx": Format(get_args(onnx.Quantization), _write_onnx, _run_onnx, "onnx"),
     "ctranslate2": Format(
         get_args(ctranslate2_file.Quantization),
         _write_ctranslate2,

@@ -7,6 +7,7 @@ from clearhead.config import Tree
 from clearhead.errors import ModelError
 from clearhead.export.ctranslate2 import check_ctranslate2
 from clearhead.export.gguf import check_gguf
+from clearhead.export.onnx.write import check_onnx
 from clearhead.models.bert import BertConfig
 from clearhead.models.gpt import GPTConfig
 from clearhead.models.transformer import TransformerConfig
@@ -19,6 +20,9 @@ Check = Callable[[AnyFamily, Any], None]
 
 TARGETS: Mapping[Target, Check] = {
     "hf": lambda family, recipe: family.check_hugging_face(recipe),
+    "onnx": lambda family, recipe: check_onnx(
+        _transformer(recipe, "onnx"), recipe.tokenizer.kind if family.verb == "fill" else None
+    ),
     "ctranslate2": lambda family, recipe: check_ctranslate2(_transformer(recipe, "ctranslate2")),
     "gguf": lambda family, recipe: check_gguf(_transformer(recipe, "gguf"), recipe.tokenizer),
 }
