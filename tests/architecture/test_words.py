@@ -41,6 +41,7 @@ ALSO = {
             ("engine/choose.py", "engine/int8.py", "engine/linear.py", "engine/packed.py"),
             "a product with relu behind it, which kernels have",
         ),
+        "export/onnx/layers.py": RUNTIME,
         "inspect/curves.py": "softmax has no curve of one number",
     },
     "attention": {

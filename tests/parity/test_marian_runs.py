@@ -1,4 +1,4 @@
-"""Parity: a run and the Marian that it came from, or became, write the same pieces."""
+"""Parity: a run and the Marian or Blenderbot that it came from, or became, write the same pieces."""
 
 import json
 from pathlib import Path
@@ -22,9 +22,9 @@ from tests.small import assert_near
 
 def assert_same_translator(run: Path, folder: Path, texts: list[str]) -> None:
     """Ids of each text, greedily, are the same here and there, and so are the probabilities that they have."""
-    from transformers import MarianMTModel
+    from transformers import AutoModelForSeq2SeqLM
 
-    found, model = Translator.load(run), MarianMTModel.from_pretrained(folder).eval()
+    found, model = Translator.load(run), AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
     tokenizer = found.tokenizers.tgt
     ours = found.translate(texts, beam=1)
     refused = [[tokenizer.ids.unk], [tokenizer.ids.pad]]
@@ -98,6 +98,27 @@ def test_an_exported_translator_translates_there_as_here(kind: str, tmp_path: Pa
     assert [one.text for one in ours] == [one.text for one in theirs]
 
 
-def test_no_class_of_theirs_is_a_pre_norm_translator(toy_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"Hugging Face's marian: model.block.norm_position = 'pre': must be 'post'"):
-        export_run(toy_run, tmp_path / "out")
+def test_a_pre_norm_translator_translates_there_as_here(toy_run: Path, toy_data: Path, tmp_path: Path) -> None:
+    """Loaded as their users load it, and asked without any argument; every line of the valid and the test split."""
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    folder = export_run(toy_run, tmp_path / "out")
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForSeq2SeqLM.from_pretrained(folder)
+    assert type(model).__name__ == "BlenderbotForConditionalGeneration"
+    texts = [line for split in ("valid", "test") for line in (toy_data / f"{split}.zh").read_text("utf-8").splitlines()]
+    found = Translator.load(toy_run)
+    batch = tokenizer(texts, return_tensors="pt", padding=True)
+    assert [*batch] == ["input_ids", "attention_mask"]
+    theirs = tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True)
+    assert theirs == [one.text for one in found.translate(texts, beam=1, limit=63)]
+    assert len({*theirs}) > 4
+    assert_same_translator(toy_run, folder, texts[:3])
+
+
+def test_a_translator_that_no_class_of_theirs_is(tmp_path: Path) -> None:
+    words = {"train": {"max_steps": 1, "checkpoint_every": 0}, "model": {"position": "rotary"}}
+    data = toy.write_corpus(tmp_path / "data", toy.demo_lines(20))
+    run = train(toy.write_recipe(tmp_path / "mt.toml", merge(toy.RECIPE, words)), data=data, out=tmp_path / "run").run
+    with pytest.raises(ModelError, match=r"Hugging Face's blenderbot: model.position = 'rotary': must be 'sinusoidal'"):
+        export_run(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -14,15 +14,17 @@ from clearhead.ranges import CountOrZero, MostLoss
 @click.option(
     "--to",
     "target",
-    type=click.Choice(["hf", "ctranslate2", "gguf", "all"]),
-    help="hf: Hugging Face's layout; gguf: llama.cpp's; all: each that can hold the model, in a folder of its name.",
+    type=click.Choice(["hf", "onnx", "ctranslate2", "gguf", "all"]),
+    help="hf: Hugging Face's layout; onnx: ONNX Runtime's; gguf: llama.cpp's; all: each that can hold the model, in a "
+    "folder of its name.",
 )
 @click.option(
     "--quantize",
     metavar="KIND",
-    help="ctranslate2: float32, float16, bfloat16, int8, int8_float32; gguf: f32, f16, q8_0, q4_0, q5_0.  [default: "
-    "float32]",
+    help="onnx: float32, q8, q4; ctranslate2: float32, float16, bfloat16, int8, int8_float32; gguf: f32, f16, q8_0, "
+    "q4_0, q5_0.  [default: float32]",
 )
+@click.option("--opset", type=int, help="onnx: version of the operators, 18 or 23.  [default: 23]")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write.")
 @click.option(
     "--data",
@@ -44,6 +46,12 @@ from clearhead.ranges import CountOrZero, MostLoss
     help="How much worse --quantize may make it: points of BLEU or accuracy, % of perplexity.  [default: 0.5, 0.5, 1]",
 )
 @click.option(
+    "--allow-token-differences",
+    "other_pieces",
+    is_flag=True,
+    help="Keep a folder whose tokenizer cuts some texts into other pieces.",
+)
+@click.option(
     "--sign", type=click.Path(path_type=Path), metavar="KEY", help="Sign with this key; with --verify: check by it."
 )
 @click.option("--verify", type=click.Path(path_type=Path), metavar="FOLDER", help="Check a folder that was exported.")
@@ -56,6 +64,10 @@ def command(run: Path | None, **options: Any) -> None:
     AutoModelForSequenceClassification; of a translator for MarianMTModel. A model that no class of Hugging Face can
     represent is refused, with the key that it lacks.
 
+    onnx writes graphs for ONNX Runtime, Optimum and transformers.js, with a cache, tokenizer and settings; q8 and q4
+    write a smaller form beside them. Every Transformer has one, whatever it is made of, but translators with instance
+    norm and language models with dynamic rotary positions.
+
     ctranslate2 writes the folder that CTranslate2 loads, of any Transformer that it can compute, with the tokenizer;
     gguf one file for llama.cpp, of a language model or an encoder.
 
@@ -65,6 +77,7 @@ def command(run: Path | None, **options: Any) -> None:
 
     \b
     clearhead export RUN --to hf --data DIR --out exported/
+    clearhead export RUN --to onnx --quantize q8 --out web/
     clearhead export RUN --to ctranslate2 --quantize int8 --data DIR --out fast/
     clearhead export --verify fast/ RUN --data DIR
     """
@@ -81,14 +94,15 @@ def _export(run: Path | None, options: dict[str, Any]) -> None:
     if missing := [name for name, value in given.items() if value is None]:
         raise click.UsageError(f"Missing {' and '.join(missing)}.")
     assert run is not None
-    certify = Certify(options["data"], options["lines"], options["max_loss"])
+    certify = Certify(options["data"], options["lines"], options["max_loss"], options["other_pieces"])
     words = {"checkpoint": options["checkpoint"], "certify": certify, "sign": options["sign"], "note": say}
     if options["target"] != "all":
-        named = {name: options[name] for name in ("target", "quantize")}
+        named = {name: options[name] for name in ("target", "quantize", "opset")}
         click.echo(str(export_run(run, options["out"], **named, **words)))
         return
-    if options["quantize"] is not None:
-        raise click.UsageError("--quantize: must be left out with --to all")
+    for option, name in (("--quantize", "quantize"), ("--opset", "opset")):
+        if options[name] is not None:
+            raise click.UsageError(f"{option}: must be left out with --to all")
     written = export_all(run, options["out"], **words)
     for result in written.values():
         if isinstance(result, Path):
@@ -101,7 +115,8 @@ def _export(run: Path | None, options: dict[str, Any]) -> None:
 def _verify(run: Path | None, options: dict[str, Any]) -> None:
     from clearhead.verbs.exports.verify import verify_folder
 
-    for option, name in (("--to", "target"), ("--quantize", "quantize"), ("--out", "out"), ("--max-loss", "max_loss")):
+    taken = {"target": "--to", "quantize": "--quantize", "opset": "--opset", "out": "--out", "max_loss": "--max-loss"}
+    for name, option in taken.items():
         if options[name] is not None:
             raise click.UsageError(f"{option}: must be left out with --verify")
     words = {"checkpoint": options["checkpoint"], "data": options["data"], "sign": options["sign"], "note": say}

@@ -170,7 +170,9 @@ def show_dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: 
     """Reports on a run that is prepared and tried but not trained; of what has no steps, on recipe and text alone."""
     from clearhead.config import as_tree, write_toml
     from clearhead.messages import localized
+    from clearhead.tasks.catalog import family_of
     from clearhead.training.job import GradientJob
+    from clearhead.verbs.exports.targets import refusals, target_lines
     from clearhead.verbs.trial import dry_run, lr_curve
 
     tried = dry_run(recipe, data, overrides, progress=show_encoding)
@@ -181,8 +183,12 @@ def show_dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: 
         for line in [tried.refused, *(memory.lines() if memory else [])]:
             click.echo(localized(line), err=True)
         return
+    reasons = refusals(family_of(job.recipe.task), job.recipe)
     if as_json:
-        measured = {**(asdict(trial) if trial else {}), **({"memory": memory.memory} if memory else {})}
+        measured = {"not_exported_to": reasons} | {
+            **(asdict(trial) if trial else {}),
+            **({"memory": memory.memory} if memory else {}),
+        }
         print_json({"recipe": as_tree(job.recipe), "data": job.reports()["train"].as_dict(), **measured})
         return
     click.echo(write_toml(as_tree(job.recipe)))
@@ -190,7 +196,7 @@ def show_dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: 
     lines = ["one pass over the text: there are no steps to try"]
     if trial and isinstance(job, GradientJob):
         lines = [f"learning rate over the run: {lr_curve(job)}", *trial.lines()]
-    for line in lines:
+    for line in [*lines, *target_lines(reasons)]:
         click.echo(line, err=True)
 
 

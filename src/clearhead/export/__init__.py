@@ -1,1 +1,1 @@
-"""Models for other runtimes: a file a format, by model class; no run and no family."""
+"""Models for other runtimes: a file or folder a format, by model class; no run and no family."""

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from clearhead.export.ctranslate2_file import DECODER, ENCODER, TRANSFORMER, Quantization, Variables, model_bin
 from clearhead.interop.qk_norm import stretched_linear
 from clearhead.interop.spelling import Rules, demand, flattened
-from clearhead.models.bert import Bert, BertClassifier, BertPretraining, Pooler
-from clearhead.models.gpt import GPT
-from clearhead.models.transformer import Transformer
+from clearhead.models.bert import Bert, BertClassifier, BertConfig, BertPretraining, Pooler
+from clearhead.models.gpt import GPT, GPTConfig
+from clearhead.models.transformer import Transformer, TransformerConfig
 from clearhead.nn.attention import Attention, CrossAttention
 from clearhead.nn.embedding import Embedding, SegmentedEmbedding
 from clearhead.nn.layer import Layer
@@ -39,16 +39,17 @@ _EVERY: Rules = {
     "block.mlp": (True,),
 }
 _PLACES = ("sinusoidal", "learned", "rotary", "none")
+Config = TransformerConfig | GPTConfig | BertConfig
 # cross-attention there never normalizes queries and keys; encoders there know no ALiBi
-_RULES: dict[type[nn.Module], Rules] = {
-    Transformer: {**_EVERY, "block.attention": ("scaled_dot_product",), "position": _PLACES},
-    GPT: {
+_RULES: dict[type, Rules] = {
+    TransformerConfig: {**_EVERY, "block.attention": ("scaled_dot_product",), "position": _PLACES},
+    GPTConfig: {
         **_EVERY,
         "rotary_scaling": (None,),
         "block.attention": ("scaled_dot_product", "qk_norm"),
         "position": (*_PLACES, "alibi"),
     },
-    Bert: {**_EVERY, "block.attention": ("scaled_dot_product", "qk_norm"), "position": _PLACES},
+    BertConfig: {**_EVERY, "block.attention": ("scaled_dot_product", "qk_norm"), "position": _PLACES},
 }
 
 
@@ -67,7 +68,7 @@ def ctranslate2_files(
         ModelError: CTranslate2 cannot compute this model; the message names the key.
     """
     encoder = model.bert if isinstance(model, BertPretraining | BertClassifier) else model
-    _check(encoder)
+    check_ctranslate2(encoder.config)
     epsilon = encoder.config.block.norm_eps
     written = pieces["" if "" in pieces else "target"]
     names = {role: written[index if index != ABSENT else ids.eos] for role, index in vars(ids).items()}
@@ -86,9 +87,9 @@ def ctranslate2_files(
     return {"model.bin": content, "config.json": _json(marks), **files}
 
 
-def _check(model: Transformer | GPT | Bert) -> None:
-    """Raises ModelError for a key whose value CTranslate2 cannot express."""
-    demand(flattened(model.config), _RULES[type(model)], "CTranslate2: model.")
+def check_ctranslate2(config: Config) -> None:
+    """Raises ModelError, with the key, if CTranslate2 cannot compute what a model of ``config`` does."""
+    demand(flattened(config), _RULES[type(config)], "CTranslate2: model.")
 
 
 def _translator(model: Transformer) -> Variables:

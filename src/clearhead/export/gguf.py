@@ -18,15 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from clearhead.errors import ModelError
-from clearhead.export.gguf_tokenizer import Vocabulary, vocabulary
+from clearhead.export.gguf_tokenizer import Vocabulary, check_vocabulary, vocabulary
 from clearhead.interop.qk_norm import stretched_linear
 from clearhead.interop.spelling import Rules, demand, flattened
-from clearhead.models.bert import Bert, BertClassifier, BertPretraining, Pooling
-from clearhead.models.gpt import GPT
+from clearhead.models.bert import Bert, BertClassifier, BertConfig, BertPretraining, Pooling
+from clearhead.models.gpt import GPT, GPTConfig
+from clearhead.models.transformer import TransformerConfig
 from clearhead.nn.attention import Attention
 from clearhead.nn.layer import Layer
 from clearhead.nn.mlp import GatedMLP
-from clearhead.text.tokenizer import Tokenizer
+from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 Quantization = Literal["f32", "f16", "q8_0", "q4_0", "q5_0"]
 Architecture = Literal["gpt2", "llama", "qwen3", "bert"]
@@ -88,7 +89,7 @@ def write_gguf(
             package gguf is not installed.
     """
     encoder = model.bert if isinstance(model, BertPretraining | BertClassifier) else model
-    architecture = architecture_of(encoder)
+    architecture = architecture_of(encoder.config)
     words = vocabulary(tokenizer)
     try:
         import gguf
@@ -111,16 +112,23 @@ def write_gguf(
     writer.close()
 
 
-def architecture_of(model: GPT | Bert) -> Architecture:
-    """Returns the architecture of llama.cpp that computes ``model``; raises ModelError with the key that none has."""
-    config = model.config
+def check_gguf(config: GPTConfig | BertConfig | TransformerConfig, tokenizer: TokenizerConfig) -> None:
+    """Raises ModelError, with the key, if llama.cpp has no such model, or does not read with such a tokenizer."""
+    if isinstance(config, TransformerConfig):
+        raise ModelError("GGUF: llama.cpp has no such encoder-decoder; take --to ctranslate2")
+    architecture_of(config)
+    check_vocabulary(tokenizer)
+
+
+def architecture_of(config: GPTConfig | BertConfig) -> Architecture:
+    """Returns the architecture of llama.cpp that computes the same; raises ModelError with the key that none has."""
     architecture: Architecture = "bert"
-    if isinstance(model, GPT):
+    if isinstance(config, GPTConfig):
         architecture = "gpt2" if config.position == "learned" else "llama"
         if architecture == "llama" and config.block.attention == "qk_norm":
             architecture = "qwen3"
     heads: Rules = {"n_kv_heads": (None, config.n_heads)} if architecture in ("gpt2", "bert") else {}
-    scaling: Rules = {"rotary_scaling": (None,)} if isinstance(model, GPT) else {}
+    scaling: Rules = {"rotary_scaling": (None,)} if isinstance(config, GPTConfig) else {}
     demand(flattened(config), {**_RULES[architecture], **heads, **scaling}, f"GGUF's {architecture}: model.")
     return architecture
 

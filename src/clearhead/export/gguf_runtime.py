@@ -133,4 +133,4 @@ def _filled(model: Exportable, numbers: Tensor) -> Exportable:
 
 def _tensors(model: Exportable, words: Vocabulary) -> Tensors:
     encoder = model.bert if isinstance(model, BertPretraining | BertClassifier) else model
-    return tensors_of(encoder, architecture_of(encoder), words)
+    return tensors_of(encoder, architecture_of(encoder.config), words)

@@ -18,7 +18,7 @@ from clearhead.interop.spelling import Rules, demand
 from clearhead.text.adopted import Adopted
 from clearhead.text.pipeline import CONTINUATION, SPACE
 from clearhead.text.special import ABSENT, Specials
-from clearhead.text.tokenizer import Tokenizer
+from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6  # types of pieces in ``llama_token_type``
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -40,13 +40,8 @@ class Vocabulary:
     settings: dict[str, int | bool] = field(default_factory=dict)
 
 
-def vocabulary(tokenizer: Tokenizer) -> Vocabulary:
-    """Returns the vocabulary with which llama.cpp gives our ids.
-
-    Raises:
-        ModelError: none of its models reads text as ``tokenizer`` does; the message names the key.
-    """
-    config, source, ids = tokenizer.config, tokenizer.source, tokenizer.ids
+def check_vocabulary(config: TokenizerConfig) -> None:
+    """Raises ModelError, with the key, if no model of llama.cpp reads text as a tokenizer of ``config`` does."""
     words = config.kind == "wordpiece"  # which llama.cpp always lower-cases
     rules: Rules = {
         "kind": ("byte_bpe", "bpe", "char", "wordpiece"),
@@ -55,6 +50,16 @@ def vocabulary(tokenizer: Tokenizer) -> Vocabulary:
         "specials": ("masked",) if words else get_args(Specials),
     }
     demand(vars(config), rules, "GGUF: tokenizer.")
+
+
+def vocabulary(tokenizer: Tokenizer) -> Vocabulary:
+    """Returns the vocabulary with which llama.cpp gives our ids.
+
+    Raises:
+        ModelError: none of its models reads text as ``tokenizer`` does; the message names the key.
+    """
+    config, source, ids = tokenizer.config, tokenizer.source, tokenizer.ids
+    check_vocabulary(config)
     assert not isinstance(source, Adopted), "refused by its kind"
     pieces = [tokenizer.piece(index) for index in range(tokenizer.vocab_size)]
     special = {index for index in vars(ids).values() if index != ABSENT}

@@ -158,15 +158,35 @@ class Ours(Runtime):
         else:
             texts = RowsDecoding(model, [row.ids for row in rows])
             logits, advance = texts.logits, texts.advance
-        written: list[list[int]] = [[] for _ in rows]
-        going = [limit > 0 for limit in limits]
-        while any(going):
-            best = logits.index_fill(1, torch.tensor(self.never, dtype=torch.long), float("-inf")).argmax(dim=1)
-            for number, piece in enumerate(best.tolist()):
-                going[number] = going[number] and piece not in self.ends
-                if going[number]:
-                    written[number].append(piece)
-                    going[number] = len(written[number]) < limits[number]
-            if any(going):
-                logits = advance(best)
-        return written
+        return written_greedily(logits, advance, limits, ends=self.ends, never=self.never)
+
+
+def written_greedily(
+    logits: Tensor,
+    advance: Callable[[Tensor], Tensor],
+    limits: Sequence[int],
+    *,
+    ends: Sequence[int],
+    never: Sequence[int],
+) -> list[list[int]]:
+    """Returns texts of the most probable pieces.
+
+    Args:
+        logits: [rows, vocab], of the first piece of each.
+        advance: reads a piece of each, [rows], and returns the logits of the next.
+        limits: most pieces of each, end mark included.
+        ends: pieces that end a text.
+        never: pieces that are in no text.
+    """
+    written: list[list[int]] = [[] for _ in limits]
+    going = [limit > 0 for limit in limits]
+    while any(going):
+        best = logits.index_fill(1, torch.tensor(never, dtype=torch.long), float("-inf")).argmax(dim=1)
+        for number, piece in enumerate(best.tolist()):
+            going[number] = going[number] and piece not in ends
+            if going[number]:
+                written[number].append(piece)
+                going[number] = len(written[number]) < limits[number]
+        if any(going):
+            logits = advance(best)
+    return written

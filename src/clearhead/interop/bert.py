@@ -191,9 +191,8 @@ def bert_to_hugging_face(
     Raises:
         ModelError: no BERT can express our config, or a tensor is missing, unknown or of another shape.
     """
+    check_bert(config)
     tree = BERT.write(config)
-    heads = {"n_kv_heads": config.n_kv_heads or config.n_heads}
-    demand(heads, {"n_kv_heads": (config.n_heads,)}, "Hugging Face's bert: model.")
     state, output = dict(tensors), tensors.get("head.out_proj.weight")
     if kind in ("pretraining", "masked"):
         tie(state, head="mlm_head.out_proj.weight", table="bert.embedding.tokens.weight")
@@ -207,6 +206,13 @@ def bert_to_hugging_face(
     sizes = {"vocab_size": vocab_size, "pad_token_id": pad_id}
     activation = {"hidden_act": THEIR_ACTIVATIONS[config.block.activation]}
     return tree | _head_config(kind, labels, n_labels) | sizes | activation, theirs
+
+
+def check_bert(config: BertConfig) -> None:
+    """Raises ModelError, with the key, if no BERT computes what our encoder of ``config`` does."""
+    BERT.check(config)
+    heads = {"n_kv_heads": config.n_kv_heads or config.n_heads}
+    demand(heads, {"n_kv_heads": (config.n_heads,)}, "Hugging Face's bert: model.")
 
 
 def _our_config(config: Tree) -> BertConfig:

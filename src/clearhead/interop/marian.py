@@ -33,7 +33,7 @@ from clearhead.text.tokenizer import Tokenizer
 SIDES = ("encoder", "decoder")
 TABLES = ("model.shared.weight", "lm_head.weight", *(f"model.{side}.embed_tokens.weight" for side in SIDES))
 OUR_TABLES = ("encoder.embedding.tokens.weight", "decoder.embedding.tokens.weight", "lm_head.weight")
-_BIAS, _OUR_BIAS = "final_logits_bias", "lm_head.bias"
+BIAS, OUR_BIAS = "final_logits_bias", "lm_head.bias"
 POSITIONS = tuple(f"model.{side}.embed_positions.weight" for side in SIDES)
 MODULES = {
     **{f"attn.{name}_proj": f"self_attn.{name}_proj" for name in "qkv"},
@@ -122,20 +122,20 @@ def marian_from_hugging_face(
     same = {"decoder_ffn_dim": values["encoder_ffn_dim"], "decoder_attention_heads": values["encoder_attention_heads"]}
     demand(values, {name: (value,) for name, value in same.items()}, "config.json: ")
     demand(values, {"decoder_vocab_size": (None, vocab_size)}, "config.json: ")
-    our_config = _our_config(values, biased=_BIAS in tensors)
+    our_config = _our_config(values, biased=BIAS in tensors)
     theirs = {name: tensor for name, tensor in tensors.items() if name not in POSITIONS}
     table = next((name for name in TABLES if name in theirs), TABLES[0])
     for name in TABLES:
         tie(theirs, head=name, table=table)
-    blank = _blank(our_config, vocab_size)
+    blank = blank_transformer(our_config, vocab_size)
     expected = {_their_name(own): tensor for own, tensor in blank.items() if own not in OUR_TABLES}
-    if _BIAS in expected:
-        expected[_BIAS] = expected[_BIAS][None]
+    if BIAS in expected:
+        expected[BIAS] = expected[BIAS][None]
     check(theirs, expected | dict.fromkeys(TABLES, blank["lm_head.weight"]))
-    order, names = _order(our_config.d_model), [own for own in blank if own not in (*OUR_TABLES, _OUR_BIAS)]
+    order, names = _order(our_config.d_model), [own for own in blank if own not in (*OUR_TABLES, OUR_BIAS)]
     ours = {own: _reordered(own, theirs[_their_name(own)], order) for own in names}
-    if _BIAS in theirs:
-        ours[_OUR_BIAS] = theirs[_BIAS][0].clone()
+    if BIAS in theirs:
+        ours[OUR_BIAS] = theirs[BIAS][0].clone()
     ours |= dict.fromkeys(OUR_TABLES, theirs[TABLES[0]][:, order])
     loaded = tuple(name for name in tensors if name in theirs)
     return our_config, ours, MarianReport(vocab_size, loaded, left=tuple(tensors.keys() - theirs.keys()))
@@ -158,25 +158,28 @@ def marian_to_hugging_face(
     Raises:
         ModelError: no Marian can express our config, or a tensor is missing, unknown or of another shape.
     """
-    block = config.block
-    flat = flattened(config)
-    flat["n_kv_heads"] = config.n_kv_heads or config.n_heads
-    demand(flat, {**OURS, "n_kv_heads": (config.n_heads,)}, "Hugging Face's marian: model.")
-    state = dict(tensors)
+    check_marian(config)
+    state, flat = dict(tensors), flattened(config)
     for name in OUR_TABLES:
         tie(state, head=name, table=OUR_TABLES[0])
-    check(state, _blank(config, vocab_size))
-    order, names = _order(config.d_model).argsort(), [own for own in state if own not in (*OUR_TABLES, _OUR_BIAS)]
+    check(state, blank_transformer(config, vocab_size))
+    order, names = _order(config.d_model).argsort(), [own for own in state if own not in (*OUR_TABLES, OUR_BIAS)]
     theirs = {_their_name(own): _reordered(own, state[own], order) for own in names}
-    bias = state[_OUR_BIAS] if _OUR_BIAS in state else torch.zeros(vocab_size)
-    theirs = {TABLES[0]: state[OUR_TABLES[0]][:, order], _BIAS: bias[None], **theirs}
+    bias = state[OUR_BIAS] if OUR_BIAS in state else torch.zeros(vocab_size)
+    theirs = {TABLES[0]: state[OUR_TABLES[0]][:, order], BIAS: bias[None], **theirs}
     tree: Tree = {name: flat[own] for own, name in FIELDS.items()}
     tree |= {name: allowed[0] for name, allowed in THEIRS.items() if name != "activation_function"}
     tree |= {"architectures": ["MarianMTModel"], "vocab_size": vocab_size, "decoder_vocab_size": vocab_size}
     tree |= {"decoder_ffn_dim": config.d_ff, "decoder_attention_heads": config.n_heads}
-    tree["activation_function"] = THEIR_ACTIVATIONS[block.activation]
+    tree["activation_function"] = THEIR_ACTIVATIONS[config.block.activation]
     marks = {key: getattr(ids, role) for role, key in MARKS.items()}
     return tree | marks | {"bos_token_id": None, "forced_eos_token_id": None}, theirs
+
+
+def check_marian(config: TransformerConfig) -> None:
+    """Raises ModelError, with the key, if no Marian computes what our encoder-decoder of ``config`` does."""
+    flat = flattened(config) | {"n_kv_heads": config.n_kv_heads or config.n_heads}
+    demand(flat, {**OURS, "n_kv_heads": (config.n_heads,)}, "Hugging Face's marian: model.")
 
 
 def read_marian_tokenizers(folder: Path, config: Tree, vocab_size: int) -> tuple[Tokenizer, Tokenizer]:
@@ -258,8 +261,8 @@ def _our_config(values: Mapping[str, Any], *, biased: bool) -> TransformerConfig
 
 def _their_name(own: str) -> str:
     """Returns their name of one of our tensors."""
-    if own == _OUR_BIAS:
-        return _BIAS
+    if own == OUR_BIAS:
+        return BIAS
     side, _, number, rest = own.split(".", 3)
     module, _, kind = rest.rpartition(".")
     return f"model.{side}.layers.{number}.{MODULES[module]}.{kind}"
@@ -281,7 +284,7 @@ def _reordered(own: str, tensor: Tensor, order: Tensor) -> Tensor:
     return tensor[:, order] if tensor.dim() == 2 else tensor
 
 
-def _blank(config: TransformerConfig, vocab_size: int) -> Tensors:
+def blank_transformer(config: TransformerConfig, vocab_size: int) -> Tensors:
     """Returns our ``state_dict`` on the meta device: names and shapes without values."""
     with torch.device("meta"):
         return Transformer(config, src_vocab_size=vocab_size, vocab_size=vocab_size).state_dict()

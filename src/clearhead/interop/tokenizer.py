@@ -125,7 +125,7 @@ def _written(tokenizer: Tokenizer, specials: tuple[str, ...], template: Template
     config, source = tokenizer.config, tokenizer.source
     assert not isinstance(source, Adopted)
     assert config.kind != "adopted"
-    pipeline = build(config.kind, source, specials)
+    pipeline = build(config.kind, source, specials, config.words)
     pipeline.normalizer = normalizers.Sequence(_normalizers(config))
     match config.kind:
         case "byte_bpe":

@@ -64,6 +64,13 @@ class GPTConfig(PositionConfig):
                 f"model.block.norm = {self.block.norm!r}: looks at other positions, so a GPT could not use its cache"
             )
 
+    @property
+    def cache_limit(self) -> int:
+        """The longest text that can go on from a cache; a longer one is computed anew, see ``DynamicRotary``."""
+        scaling, limit = self.rotary_scaling, self.max_seq_len
+        dynamic = scaling is not None and scaling.kind == "dynamic"
+        return min(limit, scaling.original_max_seq_len or limit) if scaling and dynamic else limit
+
 
 class GPT(nn.Module):
     """Maps ids to logits of the next piece.
@@ -102,10 +109,8 @@ class GPT(nn.Module):
 
     @property
     def cache_limit(self) -> int:
-        """The longest text that can go on from a cache; a longer one is computed anew, see ``DynamicRotary``."""
-        scaling, limit = self.config.rotary_scaling, self.config.max_seq_len
-        dynamic = scaling is not None and scaling.kind == "dynamic"
-        return min(limit, scaling.original_max_seq_len or limit) if scaling and dynamic else limit
+        """See ``GPTConfig.cache_limit``."""
+        return self.config.cache_limit
 
     def hidden(
         self,

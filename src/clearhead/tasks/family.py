@@ -207,6 +207,10 @@ class Family(ABC, Generic[R, T]):
         """Computes the scores that runs with the same goal can be compared by; raises as ``evaluate`` does."""
 
     @abstractmethod
+    def check_hugging_face(self, recipe: R) -> None:
+        """Raises ModelError, with the key, if no class of Hugging Face's is a model of ``recipe``; needs no weights."""
+
+    @abstractmethod
     def to_hugging_face(self, trained: T, run: str) -> HuggingFaceFiles:
         """Returns the model as Hugging Face's classes load it; ``run`` is its directory, for errors.
 

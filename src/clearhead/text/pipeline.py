@@ -17,6 +17,7 @@ from clearhead.text.normalize import HAN, KANA, UNSPACED, WIDE_PUNCTUATION
 from clearhead.text.special import SPECIAL_IDS
 
 TokenizerKind = Literal["char", "byte_bpe", "bpe", "wordpiece", "unigram"]
+WordRule = Literal["clearhead", "gpt2"]
 SPACE, CONTINUATION = "▁", "##"
 
 # Words of byte_bpe: GPT-2's rule, but combining marks count as letters, and an apostrophe inside a word is part of
@@ -73,7 +74,9 @@ class Learned:
             raise ValueError("there must be one finite score a piece")
 
 
-def build(kind: TokenizerKind, learned: Learned, specials: Sequence[str]) -> hf.Tokenizer:
+def build(
+    kind: TokenizerKind, learned: Learned, specials: Sequence[str], words: WordRule = "clearhead"
+) -> hf.Tokenizer:
     """Builds the pipeline, never from a file of the library's, in which a hostile pattern could crash the process."""
     hidden = _hidden(specials)
     ids = {piece: index for index, piece in enumerate([*hidden, *learned.pieces])}
@@ -92,15 +95,22 @@ def build(kind: TokenizerKind, learned: Learned, specials: Sequence[str]) -> hf.
             scores = [0.0] * len(hidden) + learned.scores
             model = models.Unigram(list(zip(ids, scores, strict=True)), unk_id=SPECIAL_IDS.unk, byte_fallback=False)
     pipeline = hf.Tokenizer(model)
-    pipeline.pre_tokenizer = _words(kind)
+    pipeline.pre_tokenizer = _words(kind, words)
     return pipeline
 
 
 def learn(
-    lines: Iterable[str], kind: TokenizerKind, *, specials: Sequence[str], vocab_size: int, min_frequency: int
+    lines: Iterable[str],
+    kind: TokenizerKind,
+    *,
+    specials: Sequence[str],
+    vocab_size: int,
+    min_frequency: int,
+    words: WordRule = "clearhead",
 ) -> Learned:
     """Learns pieces from normalized lines. Except in byte_bpe, a character below ``min_frequency`` gets no piece."""
-    fit = functools.partial(_fit, kind=kind, hidden=_hidden(specials), size=vocab_size, least=min_frequency)
+    sizes: dict[str, Any] = {"size": vocab_size, "least": min_frequency, "rule": words}
+    fit = functools.partial(_fit, kind=kind, hidden=_hidden(specials), **sizes)
     if kind == "byte_bpe":
         return fit(lines, alphabet=BYTE_CHARS)
     # A generator yields its lines once, but the alphabet is needed first: the library would break ties at random.
@@ -147,9 +157,16 @@ def _continuations(alphabet: list[str]) -> list[str]:
 
 
 def _fit(
-    lines: Iterable[str], *, kind: TokenizerKind, hidden: list[str], size: int, least: int, alphabet: list[str]
+    lines: Iterable[str],
+    *,
+    kind: TokenizerKind,
+    hidden: list[str],
+    size: int,
+    least: int,
+    rule: WordRule,
+    alphabet: list[str],
 ) -> Learned:
-    """Trains the library's model on ``lines``; ``least`` is the minimal frequency."""
+    """Trains the library's model on ``lines``; ``least`` is the minimal frequency, ``rule`` that of the words."""
     sizes: dict[str, Any] = {"vocab_size": size, "min_frequency": least, "show_progress": False}
     model: models.Model = models.BPE()
     trainer: trainers.Trainer
@@ -165,7 +182,7 @@ def _fit(
     else:
         trainer = trainers.BpeTrainer(special_tokens=hidden, initial_alphabet=alphabet, **sizes)
     pipeline = hf.Tokenizer(model)
-    pipeline.pre_tokenizer = _words(kind)
+    pipeline.pre_tokenizer = _words(kind, rule)
     pipeline.train_from_iterator(lines, trainer)
     tree = json.loads(pipeline.to_str())["model"]
     if kind != "unigram":
@@ -177,8 +194,10 @@ def _fit(
     return Learned([piece for piece, _ in best], scores=[float(score) for _, score in best])
 
 
-def _words(kind: TokenizerKind) -> pre_tokenizers.PreTokenizer:
-    """Returns the rule that cuts text into words; no piece crosses their borders."""
+def _words(kind: TokenizerKind, rule: WordRule = "clearhead") -> pre_tokenizers.PreTokenizer:
+    """Returns the rule that cuts text into words; no piece crosses their borders. ``rule`` is that of byte_bpe."""
+    if rule == "gpt2":  # the library has it: 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+        return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     match kind:
         case "char":
             return pre_tokenizers.Split(hf.Regex(_CHARACTER), "isolated")

@@ -27,6 +27,7 @@ from clearhead.text.pipeline import (
     SPACE,
     Learned,
     TokenizerKind,
+    WordRule,
     build,
     learn,
     piece_bytes,
@@ -52,6 +53,8 @@ class TokenizerConfig:
     """Applied to all text before anything else."""
     lowercase: bool = False
     """Lower-cases all text."""
+    words: WordRule = "clearhead"
+    """How byte_bpe cuts text into words: clearhead keeps don't whole; gpt2 is GPT-2's rule, which llama.cpp follows."""
     dropout: Rate = 0.0
     """BPE-dropout: probability that a merge is left out; in training only."""
     min_frequency: Count = 2
@@ -60,6 +63,8 @@ class TokenizerConfig:
     def __post_init__(self) -> None:
         if self.dropout and self.kind not in ("byte_bpe", "bpe"):
             raise ValueError(f"dropout = {self.dropout}: kind must be byte_bpe or bpe for BPE-dropout, not {self.kind}")
+        if self.words != "clearhead" and self.kind != "byte_bpe":
+            raise ValueError(f"words = {self.words!r}: kind must be byte_bpe, not {self.kind}")
         least = len(specials_of(self.specials)[0]) + len(BYTE_CHARS)
         if self.kind == "byte_bpe" and self.vocab_size < least:
             size = self.vocab_size
@@ -119,7 +124,7 @@ class Tokenizer:
         source.check(config.kind)
         specials, self._ids = specials_of(config.specials)
         self._special = frozenset(range(len(specials)))
-        self._pipeline = build(config.kind, source, specials)
+        self._pipeline = build(config.kind, source, specials, config.words)
         self._pieces = [*specials, *source.pieces]
         if config.kind in ("byte_bpe", "bpe"):
             ids = {piece: index for index, piece in enumerate(source.pieces, len(specials))}
@@ -150,7 +155,7 @@ class Tokenizer:
                 seen = seen or bool(text)
                 yield text
 
-        sizes = {"vocab_size": config.vocab_size, "min_frequency": config.min_frequency}
+        sizes: Any = {"vocab_size": config.vocab_size, "min_frequency": config.min_frequency, "words": config.words}
         learned = learn(prepared(), config.kind, specials=specials_of(config.specials)[0], **sizes)
         if not seen:
             raise DataError("there is no text to train the tokenizer on: no lines, or all of them empty")
@@ -187,7 +192,7 @@ class Tokenizer:
     def save(self, path: str | Path) -> None:
         """Writes the tokenizer as one JSON file. Raises ModelError if that fails."""
         try:
-            write_whole(Path(path), self._content())
+            write_whole(Path(path), self.content())
         except OSError as error:
             raise ModelError(f"tokenizer {str(path)!r} cannot be written: {error.strerror}") from error
 
@@ -198,9 +203,9 @@ class Tokenizer:
 
     def size(self) -> str:
         """Returns the number of pieces as text; if the corpus gave fewer than configured, says so."""
-        count, most = self.vocab_size, self.config.vocab_size
-        more = f" (of {most:,} asked for: the text gives no more)" if count < most else ""
-        return f"{count:,} pieces{more}"
+        most = self.config.vocab_size
+        more = f" (of {most:,} asked for: the text gives no more)" if self.vocab_size < most else ""
+        return f"{self.vocab_size:,} pieces{more}"
 
     @property
     def ids(self) -> SpecialIds:
@@ -230,7 +235,7 @@ class Tokenizer:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the saved file, in hexadecimal."""
-        return hashlib.sha256(self._content()).hexdigest()
+        return hashlib.sha256(self.content()).hexdigest()
 
     @functools.cached_property
     def characters(self) -> Characters | None:
@@ -325,7 +330,7 @@ class Tokenizer:
         return "".join(c if c.isprintable() else _hex(c.encode()) for c in text.replace(" ", SPACE))
 
     def _check(self, ids: Iterable[int]) -> list[int]:
-        checked = [int(i) for i in ids]
+        checked = [*map(int, ids)]
         if checked and not 0 <= min(checked) <= max(checked) < self.vocab_size:
             wrong = min(checked) if min(checked) < 0 else max(checked)
             raise DataError(f"id {wrong} is outside the vocabulary, 0 to {self.vocab_size - 1}")
@@ -333,30 +338,27 @@ class Tokenizer:
 
     def content(self) -> bytes:
         """Returns the JSON file that ``save`` writes."""
-        return self._content()
-
-    def _content(self) -> bytes:
         adopted = self.source if isinstance(self.source, Adopted) else None
-        learned = self.source if isinstance(self.source, Learned) else Learned([])
+        learned = Learned([]) if isinstance(self.source, Adopted) else self.source
         tree = dataclasses.asdict(_Saved("clearhead-tokenizer", 1, self.config, learned, adopted))
         # keys at their default are left out: files and fingerprints stay as they were before the key existed
         if adopted is None:
             del tree["adopted"]
         elif not adopted.segmenter:
             del tree["adopted"]["segmenter"], tree["adopted"]["numbers"]
-        if adopted is not None and adopted.splits:
-            del tree["adopted"]["splits"]
-        if adopted is not None and not adopted.ends:
-            del tree["adopted"]["ends"]
-        if self.config.specials == "sequence":
-            del tree["config"]["specials"]
+        for key, default in (("splits", True), ("ends", ())):
+            if adopted is not None and getattr(adopted, key) == default:
+                del tree["adopted"][key]
+        for key, default in (("specials", "sequence"), ("words", "clearhead")):
+            if tree["config"][key] == default:
+                del tree["config"][key]
         return json.dumps(tree, ensure_ascii=False, separators=(",", ":")).encode()
 
     def __repr__(self) -> str:
         return f"Tokenizer({self.config.kind!r}, {self.vocab_size:,} pieces)"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self._content(),)
+        return _restore, (self.content(),)
 
 
 def _restore(content: bytes) -> Tokenizer:

@@ -22,7 +22,7 @@ def test_a_run_becomes_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 def test_what_cannot_be_written(toy_run: Path, toy_lm_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = toy_run.parent / "exported"
-    assert_one_line(clearhead(capsys, "export", toy_run, "--to", "hf", "--out", out), 4, "must be 'post'")
+    assert_one_line(clearhead(capsys, "export", toy_run, "--to", "gguf", "--out", out), 4, "no such encoder-decoder")
     assert_one_line(clearhead(capsys, "export", toy_lm_run, "--to", "hf", "--out", out), 4, "must be 'rms'")
     assert_one_line(clearhead(capsys, "export", toy_lm_run, "--to", "tf", "--out", out), 2, "tf")
     assert not out.exists()
@@ -72,12 +72,31 @@ def test_weights_are_stored_as_asked_and_only_as_the_target_can(
     assert {path.name for path in tmp_path.iterdir()} == {"float32", "int8"}, "nothing half written is left"
 
 
+@pytest.mark.parametrize("target", ["ctranslate2", "onnx"])
 def test_what_is_no_transformer_is_refused(
-    toy_baselines: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    target: str, toy_baselines: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for run in toy_baselines.values():
-        said = clearhead(capsys, "export", run, "--to", "ctranslate2", "--out", tmp_path / "no")
-        assert_one_line(said, 4, "--to ctranslate2 takes Transformers alone")
+        said = clearhead(capsys, "export", run, "--to", target, "--out", tmp_path / "no")
+        assert_one_line(said, 4, f"--to {target} takes Transformers alone")
+
+
+def test_an_onnx_folder_shows_its_graphs_and_has_an_opset(
+    toy_classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: it reads what is written")
+    words = ["export", toy_classifier, "--to", "onnx", "--out", tmp_path / "out"]
+    said = clearhead(capsys, *words, "--opset", 18, "--quantize", "q8")
+    assert (said.code, said.out) == (0, f"{tmp_path / 'out'}\n")
+    assert [line.split(":")[0] for line in said.err.splitlines()][:4:2] == ["model.onnx", "model_quantized.onnx"]
+    names = {"config.json", "tokenizer.json", "tokenizer_config.json", "onnx", "certificate.json", "README.md"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    for more, rule in (
+        (["--opset", 9], "--opset 9: must be 18 or 23"),
+        (["--quantize", "int8"], "--quantize 'int8': must be one of float32, q8, q4 with --to onnx"),
+    ):
+        assert_one_line(clearhead(capsys, *words[:-1], tmp_path / "no", *more), 2, rule)
+    assert not (tmp_path / "no").exists()
 
 
 def test_everything_that_can_hold_a_model_and_a_check_of_it(
@@ -85,11 +104,12 @@ def test_everything_that_can_hold_a_model_and_a_check_of_it(
 ) -> None:
     data, out = toy_lm_run.parent / "data", tmp_path / "out"
     said = clearhead(capsys, "export", toy_lm_run, "--to", "all", "--data", data, "--certify", 3, "--out", out)
-    assert (said.code, said.out) == (0, f"{out / 'ctranslate2'}\n")
+    assert (said.code, said.out) == (0, f"{out / 'onnx'}\n{out / 'ctranslate2'}\n")
     assert "ctranslate2: equal; on 3 lines" in said.err
+    assert "onnx: equal; on 3 lines" in said.err
     for target in ("hf", "gguf"):
         assert f"not to {target}: " in said.err
-    assert [path.name for path in out.iterdir()] == ["ctranslate2"]
+    assert {path.name for path in out.iterdir()} == {"onnx", "ctranslate2"}
     said = clearhead(capsys, "export", "--verify", out / "ctranslate2", toy_lm_run, "--data", data)
     assert said.code == 0
     assert said.out.endswith("computes from them what the run does, on 3 lines\n")

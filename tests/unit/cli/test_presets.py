@@ -12,9 +12,22 @@ from tests.toy import clearhead
 
 def test_each_is_listed_with_its_size_and_time(capsys: pytest.CaptureFixture[str]) -> None:
     said = clearhead(capsys, "presets")
-    listed = [line.split(maxsplit=1) for line in said.out.splitlines() if line and not line.startswith("files:")]
+    lines = [line for line in said.out.splitlines() if line and not line.startswith("files:")]
+    listed = [line.split(maxsplit=1) for line in lines if not line.startswith(" ")]
     assert [line[0] for line in listed] == preset_names()
     assert all(len(line) == 2 for line in listed), "a preset without a line on what it is for"
+    after = {name: lines[at + 1 : at + 5] for at, line in enumerate(lines) for name in line.split()[:1]}
+    assert after["gpt-modern"][0].strip() == "can be exported to: hf, ctranslate2, gguf"
+    assert after["demo"][:2] == [
+        " " * 19 + line
+        for line in (
+            "can be exported to: hf, ctranslate2",
+            "not to gguf: GGUF: llama.cpp has no such encoder-decoder; take --to ctranslate2",
+        )
+    ]
+    assert after["ngram"][0].strip() == "can be exported to: none"
+    assert "model.position = 'rotary'" in after["bert-mini"][1]
+    assert after["gpt-finetune"][0].strip() == "can be exported as the run that it begins with"
     tree = json.loads(clearhead(capsys, "presets", "--json").out)
     assert list(tree["presets"]) == preset_names()
 

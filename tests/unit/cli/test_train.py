@@ -175,9 +175,11 @@ def test_a_dry_run_writes_no_run(
     assert tree["memory"]["peak"] > tree["memory"]["parameters"] == 4 * tree["parameters"]
     assert tree["data"]["pairs"] == PAIRS
     assert tree["recipe"]["model"]["d_model"] == 64
+    assert (tree["not_exported_to"]["hf"], "encoder-decoder" in tree["not_exported_to"]["gguf"]) == (None, True)
     plain = start(capsys, recipe, toy_data, "--dry-run")
     assert "[model]" in plain.out
     assert "learning rate over the run:" in plain.err
+    assert plain.err.splitlines()[-2] == "can be exported to: hf, ctranslate2"
     assert list(folder.iterdir()) == []
     words = ["--resume", "--checkpoint", "best", "--allow-change", "data", "--compare-scratch", "--tensorboard"]
     left = "leave out --resume, --allow-change, --compare-scratch, --tensorboard, --checkpoint"

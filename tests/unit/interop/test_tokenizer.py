@@ -73,6 +73,8 @@ def test_none_at_all(tmp_path: Path) -> None:
     "settings", [{}, {"normalization": "nfkc", "lowercase": True}, {"normalization": "halfwidth"}], ids=str
 )
 def test_ours_gives_the_same_ids_there(kind: TokenizerKind, settings: dict[str, Any], tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
     config = TokenizerConfig(kind=kind, vocab_size=400, min_frequency=1, **settings)
     ours = Tokenizer.train(TEXTS * 2, config)
     files = write_tokenizer(ours, template="plain")
@@ -86,6 +88,10 @@ def test_ours_gives_the_same_ids_there(kind: TokenizerKind, settings: dict[str, 
     assert settings_file["eos_token"].strip() == "</s>"
     for name, content in files.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    assert loaded(TEXTS)["input_ids"] == ours.encode_batch(TEXTS)
+    shown = [ours.decode(ids).replace("\ufffd", "") for ids in ours.encode_batch(TEXTS)]
+    assert loaded.batch_decode(ours.encode_batch(TEXTS), skip_special_tokens=True) == shown
     back = read_tokenizer(tmp_path, {}, ours.vocab_size)
     assert back.ids == ours.ids
     assert back.encode_batch(TEXTS) == ours.encode_batch(TEXTS)
@@ -102,6 +108,24 @@ def test_words_are_joined_there_as_here() -> None:
     texts = [ours.encode(line) for line in lines]
     for ids in [*texts, *(ids[1:] for ids in texts), *([index] for index in range(4, ours.vocab_size))]:
         assert theirs.decode(ids) == ours.decode(ids)
+
+
+def test_gpt2s_rule_of_words_goes_along(tmp_path: Path) -> None:
+    """As transformers cuts, and there and back; the file of a tokenizer by our own rule is as it was."""
+    from transformers import AutoTokenizer
+
+    lines = [*LINES, "I don't; they'll: 5 tests", "e\u0301 we’ve"]
+    ours = Tokenizer.train(lines * 2, TokenizerConfig(vocab_size=320, words="gpt2"))
+    for name, content in write_tokenizer(ours, template="plain").items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    assert AutoTokenizer.from_pretrained(tmp_path)(lines)["input_ids"] == ours.encode_batch(lines)
+    assert read_tokenizer(tmp_path, {}, ours.vocab_size).encode_batch(lines) == ours.encode_batch(lines)
+    ours.save(tmp_path / "own.json")
+    again = Tokenizer.load(tmp_path / "own.json")
+    assert (again.config.words, again.encode_batch(lines)) == ("gpt2", ours.encode_batch(lines))
+    plain = Tokenizer.train(lines * 2, TokenizerConfig(vocab_size=320))
+    assert plain.encode_batch(lines) != ours.encode_batch(lines)
+    assert b"words" not in plain.content()
 
 
 def test_an_end_mark_before_every_text() -> None:

@@ -72,3 +72,20 @@ def test_byte_characters_are_the_librarys() -> None:
 def test_what_does_not_fit_is_refused(kind: TokenizerKind, learned: Learned) -> None:
     with pytest.raises(ValueError, match=r"must be|surrogates"):
         learned.check(kind)
+
+
+def test_words_by_gpt2s_rule_are_those_of_their_library() -> None:
+    """Apostrophes, digits, marks, spaces and other scripts: the pieces of words and the ids of transformers."""
+    from transformers import GPT2Tokenizer
+
+    texts = ["I don't, they'll; we’ve 12 tests!", "  two  spaces\tand\n\nlines ", "Ａ，。「我」 Straße ÀÉ e\u0301", ""]
+    learned = learn(texts * 3, "byte_bpe", specials=SPECIALS, vocab_size=400, min_frequency=2, words="gpt2")
+    ours = build("byte_bpe", learned, SPECIALS, "gpt2")
+    plain = build("byte_bpe", learned, SPECIALS)
+    vocab = {piece: index for index, piece in enumerate([*SPECIALS, *learned.pieces])}
+    theirs = GPT2Tokenizer(vocab=vocab, merges=learned.merges)
+    for text in texts:
+        assert ours.encode(text, add_special_tokens=False).ids == theirs(text)["input_ids"]
+        assert ours.decode(ours.encode(text).ids) == plain.decode(plain.encode(text).ids)
+    assert [word for word, _ in ours.pre_tokenizer.pre_tokenize_str("don't")] == ["don", "'t"]
+    assert [word for word, _ in plain.pre_tokenizer.pre_tokenize_str("don't")] == ["don't"]

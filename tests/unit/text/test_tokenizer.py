@@ -218,6 +218,8 @@ def test_dropout_is_reproducible_and_keeps_the_text() -> None:
 def test_configs_that_cannot_work_are_refused() -> None:
     with pytest.raises(ValueError, match="kind must be byte_bpe or bpe"):
         TokenizerConfig(kind="char", dropout=0.1)
+    with pytest.raises(ValueError, match="words = 'gpt2': kind must be byte_bpe"):
+        TokenizerConfig(kind="bpe", words="gpt2")
     with pytest.raises(ValueError, match="260"):
         TokenizerConfig(vocab_size=100)
     with pytest.raises(UsageError, match="dropout"):
@@ -253,7 +255,7 @@ def damaged(content: str) -> dict[str, str]:
     }
 
 
-CONTENT = TRAINED["byte_bpe"]._content().decode()
+CONTENT = TRAINED["byte_bpe"].content().decode()
 
 
 @pytest.mark.parametrize("case", damaged(CONTENT))
@@ -267,7 +269,7 @@ def test_damaged_files_are_refused_by_name(case: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_damage_never_raises_anything_else(kind: TokenizerKind, tmp_path: Path) -> None:
-    content, draw, path = TRAINED[kind]._content(), random.Random(0), tmp_path / "t.json"
+    content, draw, path = TRAINED[kind].content(), random.Random(0), tmp_path / "t.json"
     for _ in range(60):
         edited = bytearray(content)
         for _ in range(draw.choice((1, 1, 5))):

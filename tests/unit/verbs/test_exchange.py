@@ -194,9 +194,15 @@ PAIR = ("a well-known apple", "don't you?")
 
 def assert_same_classifier(run: Path, folder: Path, given: list[str | tuple[str, str]]) -> None:
     """Ids, segments and logits, or numbers, of texts or pairs are the same here and there."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, pipeline
 
     found, tokenizer = Classifier.load(run), AutoTokenizer.from_pretrained(folder)
+    if found.labels.classes:  # as their users ask: a text, or a pair by name
+        asked = [one if isinstance(one, str) else {"text": one[0], "text_pair": one[1]} for one in given]
+        judged = pipeline("text-classification", str(folder), device="cpu")(asked)
+        for theirs, ours in zip(judged, found.classify(given), strict=True):
+            assert theirs["label"] == max(ours.probabilities, key=lambda name: ours.probabilities[name])
+            assert theirs["score"] == pytest.approx(max(ours.probabilities.values()), abs=1e-4)
     rows = [dict(tokenizer(*((one,) if isinstance(one, str) else one))) for one in given]
     expected = [one["logits"][0] for one in their_logits(folder, "AutoModelForSequenceClassification", rows)]
     for row, logits, one in zip(rows, expected, found.classify(given), strict=True):

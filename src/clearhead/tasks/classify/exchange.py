@@ -7,7 +7,7 @@ from torch import Tensor
 from clearhead.config import Tree
 from clearhead.data.labelled import LabelledConfig, Labels
 from clearhead.errors import ModelError
-from clearhead.interop.bert import bert_from_hugging_face, bert_to_hugging_face
+from clearhead.interop.bert import bert_from_hugging_face, bert_to_hugging_face, check_bert
 from clearhead.interop.folder import read_tensors
 from clearhead.interop.spelling import demand
 from clearhead.interop.tokenizer import check_template, read_tokenizer, write_tokenizer
@@ -32,9 +32,15 @@ def read_classifier(folder: Path, config: Tree) -> Imported:
     return Imported(recipe, classifier_sizes(model), parts, tensors, report.loaded, report.left)
 
 
+def check_classifier(recipe: ClassifyRecipe) -> None:
+    """Raises ModelError, with the key, if no class of Hugging Face's is a classifier of ``recipe``."""
+    demand({"pooling": recipe.finetune.pooling}, {"pooling": ("first",)}, "Hugging Face's bert: finetune.")
+    check_bert(recipe.model)
+
+
 def write_classifier(trained: Classifier, run: str) -> HuggingFaceFiles:
     """Returns a classifier as Hugging Face's classes load it; see ``Family.to_hugging_face``."""
-    demand({"pooling": trained.recipe.finetune.pooling}, {"pooling": ("first",)}, "Hugging Face's bert: finetune.")
+    check_classifier(trained.recipe)
     tokenizer, model, sizes = trained.tokenizer, trained.model, TextParts(trained.tokenizer).sizes
     assert model.kind != "token"
     config, tensors = bert_to_hugging_face(

@@ -6,14 +6,14 @@ from clearhead.config import Tree
 from clearhead.errors import ModelError
 from clearhead.interop.folder import read_tensors
 from clearhead.interop.generation import generation_config, generation_file, not_taken
-from clearhead.interop.gpt import gpt_from_hugging_face, gpt_to_hugging_face
+from clearhead.interop.gpt import check_gpt, gpt_from_hugging_face, gpt_to_hugging_face
 from clearhead.interop.tokenizer import check_template, read_tokenizer, write_tokenizer
-from clearhead.models.gpt import GPT
+from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.runs.text_parts import TextParts
 from clearhead.tasks.family import HuggingFaceFiles
 from clearhead.tasks.imported import Imported, described
 from clearhead.tasks.language_model.neural import LanguageModel
-from clearhead.tasks.language_model.recipe import GPTRecipe, language_model_sizes
+from clearhead.tasks.language_model.recipe import GPTRecipe, LanguageModelRecipe, language_model_sizes
 
 
 def read_gpt(folder: Path, config: Tree) -> Imported:
@@ -29,11 +29,17 @@ def read_gpt(folder: Path, config: Tree) -> Imported:
     )
 
 
+def check_language_model(recipe: LanguageModelRecipe) -> None:
+    """Raises ModelError, with the key, if no class of Hugging Face's is a language model of ``recipe``."""
+    if not isinstance(recipe.model, GPTConfig):
+        raise ModelError(f"task = {recipe.task!r}: Hugging Face has no class for it")
+    check_gpt(recipe.model)
+
+
 def write_gpt(trained: LanguageModel, run: str) -> HuggingFaceFiles:
     """Returns a GPT as Hugging Face's classes load it; see ``Family.to_hugging_face``."""
-    if not isinstance(trained.model, GPT):
-        shown = language_model_sizes(trained.recipe.model)
-        raise ModelError(f"run {run!r} is {shown}: Hugging Face has no class for it")
+    check_language_model(trained.recipe)
+    assert isinstance(trained.model, GPT)
     tokenizer, sizes = trained.tokenizer, TextParts(trained.tokenizer).sizes
     config, tensors = gpt_to_hugging_face(
         trained.model.config,

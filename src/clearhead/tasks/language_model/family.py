@@ -1,6 +1,7 @@
 """Language models as families: those that learn by gradients (GPTs, recurrent ones), and n-gram counts."""
 
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from clearhead.runs.text_parts import ModelSizes, TextParts
 from clearhead.tasks.evidence import Evidence
 from clearhead.tasks.family import ComparedScores, EvaluationOptions, Family, HuggingFaceFiles, LearnedFamily
 from clearhead.tasks.imported import Imported
-from clearhead.tasks.language_model.exchange import read_gpt, write_gpt
+from clearhead.tasks.language_model.exchange import check_language_model, read_gpt, write_gpt
 from clearhead.tasks.language_model.job import LanguageModelJob
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.ngram import NGRAM_WORDS, NgramLanguageModel, NgramRecipe, ngram_sizes, parse_ngram
@@ -116,6 +117,10 @@ class LanguageModelFamily(LearnedFamily[LanguageModelRecipe, LanguageModel, Net,
         """See ``Family``."""
         return compare_language_model(trained, data, split)
 
+    def check_hugging_face(self, recipe: LanguageModelRecipe) -> None:
+        """See ``Family``."""
+        check_language_model(recipe)
+
     def to_hugging_face(self, trained: LanguageModel, run: str) -> HuggingFaceFiles:
         """See ``Family``."""
         return write_gpt(trained, run)
@@ -174,9 +179,13 @@ class NgramFamily(Family[NgramRecipe, NgramLanguageModel]):
         """See ``Family``."""
         return compare_language_model(trained, data, split)
 
+    def check_hugging_face(self, recipe: NgramRecipe) -> NoReturn:
+        """See ``Family``."""
+        raise ModelError(f"task = {recipe.task!r}: Hugging Face has no class for it")
+
     def to_hugging_face(self, trained: NgramLanguageModel, run: str) -> HuggingFaceFiles:
         """See ``Family``."""
-        raise ModelError(f"run {run!r} is {ngram_sizes(trained.recipe.model)}: Hugging Face has no class for it")
+        return self.check_hugging_face(trained.recipe)
 
 
 LANGUAGE_MODEL = LanguageModelFamily()

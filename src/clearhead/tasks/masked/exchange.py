@@ -5,7 +5,7 @@ from pathlib import Path
 from clearhead.config import Tree
 from clearhead.data.pairs import MaskedConfig
 from clearhead.errors import ModelError
-from clearhead.interop.bert import bert_from_hugging_face, bert_to_hugging_face
+from clearhead.interop.bert import bert_from_hugging_face, bert_to_hugging_face, check_bert
 from clearhead.interop.folder import read_tensors
 from clearhead.interop.published import read_settings
 from clearhead.interop.sentence import read_sentence, write_sentence
@@ -46,10 +46,16 @@ def read_bert(folder: Path, config: Tree) -> Imported:
     return Imported(recipe, masked_sizes(model), parts, tensors, report.loaded, report.left, report.missing)
 
 
+def check_masked(recipe: MaskedRecipe) -> None:
+    """Raises ModelError, with the key, if no class of Hugging Face's is a masked language model of ``recipe``."""
+    demand({"kind": recipe.tokenizer.kind}, KINDS, "Hugging Face's tokenizers, with masks: tokenizer.")
+    check_bert(recipe.model)
+
+
 def write_bert(trained: MaskedModel, run: str) -> HuggingFaceFiles:
     """Returns a BERT with its heads as Hugging Face's classes load it; see ``Family.to_hugging_face``."""
+    check_masked(trained.recipe)
     tokenizer, sizes = trained.tokenizer, TextParts(trained.tokenizer).sizes
-    demand({"kind": tokenizer.config.kind}, KINDS, "Hugging Face's tokenizers, with masks: tokenizer.")
     config, tensors = bert_to_hugging_face(
         trained.model.config,
         trained.model.state_dict(),

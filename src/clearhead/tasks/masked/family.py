@@ -15,7 +15,7 @@ from clearhead.runs.text_parts import ModelSizes, TextParts
 from clearhead.tasks.evidence import Evidence
 from clearhead.tasks.family import ComparedScores, EvaluationOptions, HuggingFaceFiles, LearnedFamily
 from clearhead.tasks.imported import Imported
-from clearhead.tasks.masked.exchange import read_bert, write_bert
+from clearhead.tasks.masked.exchange import check_masked, read_bert, write_bert
 from clearhead.tasks.masked.job import MaskedJob
 from clearhead.tasks.masked.model import MaskedModel
 from clearhead.tasks.masked.recipe import (
@@ -128,6 +128,10 @@ class MaskedFamily(LearnedFamily[MaskedRecipe, MaskedModel, BertPretraining, Mas
     def compared(self, trained: MaskedModel, data: Path, split: str, options: EvaluationOptions) -> ComparedScores:
         """See ``Family``."""
         return compare_masked(trained, data, split)
+
+    def check_hugging_face(self, recipe: MaskedRecipe) -> None:
+        """See ``Family``."""
+        check_masked(recipe)
 
     def to_hugging_face(self, trained: MaskedModel, run: str) -> HuggingFaceFiles:
         """See ``Family``."""

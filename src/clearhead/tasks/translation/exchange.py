@@ -1,4 +1,4 @@
-"""Translators from and to folders in Hugging Face's layout: Marian's shape."""
+"""Translators from and to folders in Hugging Face's layout: Marian's shape, and Blenderbot's if pre-norm."""
 
 import json
 from dataclasses import replace
@@ -8,12 +8,14 @@ from clearhead.config import Tree
 from clearhead.data.corpus import DataConfig
 from clearhead.errors import ModelError, UsageError
 from clearhead.files import read_json
+from clearhead.interop.blenderbot import blenderbot_to_hugging_face, check_blenderbot
 from clearhead.interop.folder import read_tensors
 from clearhead.interop.generation import generation_config, generation_file, not_taken, with_generation
 from clearhead.interop.marian import (
     FILES,
     MARKS,
     OUR_TABLES,
+    check_marian,
     marian_from_hugging_face,
     marian_to_hugging_face,
     read_marian_tokenizers,
@@ -22,11 +24,11 @@ from clearhead.interop.marian import (
 )
 from clearhead.interop.published import FILE, SETTINGS
 from clearhead.interop.tokenizer import read_tokenizer, write_tokenizer
-from clearhead.models.transformer import Transformer
+from clearhead.models.transformer import Transformer, TransformerConfig
 from clearhead.runs.text_parts import TextParts
 from clearhead.tasks.family import HuggingFaceFiles
 from clearhead.tasks.imported import Imported, described
-from clearhead.tasks.translation.recipe import TransformerRecipe, translator_sizes
+from clearhead.tasks.translation.recipe import TransformerRecipe, TranslationRecipe, translator_sizes
 from clearhead.tasks.translation.translator import Translator
 from clearhead.text.adopted import Adopted
 from clearhead.text.tokenizer import Tokenizer
@@ -58,14 +60,25 @@ def read_marian(folder: Path, config: Tree, *, src: str, tgt: str) -> Imported:
     return Imported(*facts, untaken=not_taken(folder))
 
 
+def check_translator(recipe: TranslationRecipe) -> None:
+    """Raises ModelError, with the key, if no class of Hugging Face's is a translator of ``recipe``."""
+    shape = recipe.model
+    if not isinstance(shape, TransformerConfig):
+        raise ModelError(f"task = {recipe.task!r}: Hugging Face has no class for it")
+    if shape.block.norm_position == "pre":
+        check_blenderbot(shape)
+    else:
+        check_marian(shape)
+
+
 def write_marian(translator: Translator, run: str) -> HuggingFaceFiles:
-    """Returns a translator in Marian's shape; see ``Family.to_hugging_face``."""
+    """Returns a translator as Hugging Face's classes load it; see ``Family.to_hugging_face``."""
     src, tgt, recipe = translator.tokenizers.src, translator.tokenizers.tgt, translator.recipe
-    if not isinstance(translator.model, Transformer):
-        raise ModelError(f"run {run!r} is {translator_sizes(recipe.model)}: Hugging Face has no class for it")
-    config, tensors = marian_to_hugging_face(
-        translator.model.config, translator.model.state_dict(), vocab_size=tgt.vocab_size, ids=tgt.ids
-    )
+    check_translator(recipe)
+    assert isinstance(translator.model, Transformer)
+    shape = translator.model.config
+    convert = blenderbot_to_hugging_face if shape.block.norm_position == "pre" else marian_to_hugging_face
+    config, tensors = convert(shape, translator.model.state_dict(), vocab_size=tgt.vocab_size, ids=tgt.ids)
     longest = translator.model.config.max_seq_len
     generation = generation_config(tgt.ids, bos_id=tgt.ids.bos, max_length=longest, start_id=tgt.ids.bos)
     if src is not tgt:

@@ -15,7 +15,7 @@ from clearhead.tasks.evidence import Evidence
 from clearhead.tasks.family import ComparedScores, EvaluationOptions, HuggingFaceFiles, LearnedFamily
 from clearhead.tasks.imported import Imported
 from clearhead.tasks.sample import Sample
-from clearhead.tasks.translation.exchange import read_marian, write_marian
+from clearhead.tasks.translation.exchange import check_translator, read_marian, write_marian
 from clearhead.tasks.translation.job import TranslationJob, ValidPairs, read_pairs
 from clearhead.tasks.translation.recipe import (
     WORDS,
@@ -128,6 +128,10 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
     def compared(self, trained: Translator, data: Path, split: str, options: EvaluationOptions) -> ComparedScores:
         """See ``Family``."""
         return compare_translator(trained, data, split, beam=options.beam, tokenize=options.tokenize)
+
+    def check_hugging_face(self, recipe: TranslationRecipe) -> None:
+        """See ``Family``."""
+        check_translator(recipe)
 
     def to_hugging_face(self, trained: Translator, run: str) -> HuggingFaceFiles:
         """See ``Family``."""

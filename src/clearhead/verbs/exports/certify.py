@@ -13,6 +13,7 @@ from clearhead.errors import ModelError
 from clearhead.evaluate.paired import Bleu, Counts, Quality, paired
 from clearhead.export.certificate import digest_of, digests, rounded, sha256, tools
 from clearhead.export.compare import Difference, Same, compare_outputs
+from clearhead.export.onnx.write import checked_opset
 from clearhead.export.ours import Ours
 from clearhead.export.runtime import Row, Runtime
 from clearhead.tasks.evidence import Evidence
@@ -51,9 +52,7 @@ class Compared:
         return f"line {self.evidence.texts[number][:40]!r}"
 
     def difference(self) -> str:
-        """Says in a few words what differs first; empty where nothing does."""
-        if self.tokenization is not None and self.tokenization.first_difference is not None:
-            return f"text {self.evidence.texts[self.tokenization.first_difference][:40]!r} has other pieces there"
+        """Says in a few words what is computed otherwise first; empty where nothing is."""
         if not self.outputs.equal:
             shown = f"{self.outputs.max_abs:.2g}, more than {self.outputs.bound:.2g}"
             return f"{self.line(self.outputs.worst)}: outputs differ by {shown}"
@@ -166,9 +165,10 @@ def predicate_of(source: Source, folder: Path, target: Target, stored: str, comp
     entry, checkpoint = FORMATS[target], source.run.checkpoint
     weights = checkpoint / ("ema.safetensors" if (checkpoint / "ema.safetensors").is_file() else "model.safetensors")
     size = sum((folder / name).stat().st_size for name in digests(folder))
+    opset: Tree = {"opset": checked_opset(source.opset)} if target == "onnx" else {}
     tree: Tree = {
         "source": source_of(source),
-        "format": {"name": target, "quantize": None if stored in entry.exact else stored},
+        "format": {"name": target, "quantize": None if stored in entry.exact else stored} | opset,
         "tool": tools(compared.runtime.name if compared else None),
         "runtime": {"name": compared.runtime.name, "version": compared.runtime.version} if compared else None,
         "inputs": {"split": None, "count": 0},
@@ -230,20 +230,36 @@ def evidence_of(source: Source, data: Path | None, count: int) -> Evidence:
     return evidence
 
 
-def verdict_of(target: Target, stored: str, compared: Compared | None, max_loss: float | None) -> str:
-    """Returns equal, close or not compared.
+def check_pieces(target: Target, compared: Compared) -> None:
+    """Raises ModelError if the tokenizer that was written cuts a text into other pieces than ours."""
+    same = compared.tokenization
+    if same is None or same.first_difference is None:
+        return
+    text, advice = compared.evidence.texts[same.first_difference][:40], ""
+    if target == "gguf":
+        advice = "a tokenizer trained with tokenizer.words = 'gpt2' has the same there; "
+    raise ModelError(
+        f"--to {target}: {same.of - same.equal} of {same.of} texts have other pieces there, such as {text!r}: not "
+        f"written; {advice}--allow-token-differences keeps it"
+    )
+
+
+def verdict_of(
+    target: Target, stored: str, compared: Compared | None, max_loss: float | None, *, other_pieces: bool = False
+) -> str:
+    """Returns equal, close or not compared; ``other_pieces`` lets the tokenizer differ, which is close at best.
 
     Raises:
         ModelError: a format that loses nothing differs, or a smaller one loses too much.
     """
     if compared is None:
         return NOT_COMPARED
+    if not other_pieces:
+        check_pieces(target, compared)
+    alike = compared.tokenization is None or compared.tokenization.all
     differs = compared.difference()
     if stored in FORMATS[target].exact and differs:
         raise ModelError(f"--to {target}: {differs}: not written, since float32 must be equal")
-    same = compared.tokenization
-    if same is not None and not same.all:
-        raise ModelError(f"--to {target}: {differs}: not written")
     if compared.evidence.drawn:
         return NOT_COMPARED
     metric, quality = compared.evidence.metric, compared.quality
@@ -256,4 +272,4 @@ def verdict_of(target: Target, stored: str, compared: Compared | None, max_loss:
                 f"--to {target} with --quantize {stored}: {metric.name} gets worse by {lost}, "
                 f"more than --max-loss {most:g}: not written"
             )
-    return "equal" if not differs else "close"
+    return "equal" if alike and not differs else "close"

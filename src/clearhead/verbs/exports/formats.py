@@ -1,31 +1,37 @@
 """The formats that a run can be exported to, an entry each: how it is written, and what runs it."""
 
 import json
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from clearhead.errors import ModelError, UsageError
+from clearhead.errors import UsageError
 from clearhead.export import ctranslate2_file, gguf
 from clearhead.export.ctranslate2 import Exportable, ctranslate2_files
 from clearhead.export.ctranslate2_runtime import CTranslate2
 from clearhead.export.gguf import write_gguf
 from clearhead.export.gguf_runtime import Gguf
 from clearhead.export.hf_runtime import HuggingFace
+from clearhead.export.onnx import write as onnx
+from clearhead.export.onnx.runtime import OnnxRuntime
+from clearhead.export.onnx.write import checked_opset, write_onnx
 from clearhead.export.ours import Model, Ours
 from clearhead.export.runtime import Runtime
 from clearhead.interop.folder import write_files, write_model
 from clearhead.interop.tokenizer import write_tokenizer
 from clearhead.models.transformer import Transformer
+from clearhead.progress import silent
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import TextParts
 from clearhead.tasks.catalog import AnyFamily, family_of_run
 from clearhead.tasks.evidence import Evidence
 from clearhead.tasks.family import LearnedFamily, Trained
+from clearhead.tasks.language_model.writer import has_marks
 from clearhead.text.tokenizer import Tokenizer
 
-Target = Literal["hf", "ctranslate2", "gguf"]
+Target = Literal["hf", "onnx", "ctranslate2", "gguf"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,10 @@ class Source:
     run: SavedRun
     family: AnyFamily
     trained: Trained
+    opset: int | None = None
+    """Version of ONNX's operators; None is the newest that is written."""
+    say: Callable[[str], Any] = silent
+    """Called with a line for each graph of ONNX."""
 
     @classmethod
     def open(cls, run: Path, *, checkpoint: str = "best") -> "Source":
@@ -44,12 +54,9 @@ class Source:
         return cls(opened, family, family.load(opened, device="cpu"))
 
     def transformer(self, target: str) -> Exportable:
-        """Returns the model; raises ModelError if it is no Transformer."""
+        """Returns the model, which is a Transformer: others are refused before, by ``targets.check_target``."""
         model = self.trained.model
-        if not isinstance(self.family, LearnedFamily) or not isinstance(model, Exportable):
-            raise ModelError(
-                f"run {str(self.run.path)!r} is {type(model).__name__}: --to {target} takes Transformers alone"
-            )
+        assert isinstance(model, Exportable), target
         return model
 
     @property
@@ -104,11 +111,15 @@ def _write_hugging_face(source: Source, folder: Path, quantize: str) -> None:
     write_model(folder, *source.family.to_hugging_face(source.trained, str(source.run.path)))
 
 
+def _write_onnx(source: Source, folder: Path, quantize: str) -> None:
+    words: dict[str, Any] = {"quantize": quantize, "opset": checked_opset(source.opset), "say": source.say}
+    marks = functools.partial(has_marks, source.run.path)
+    write_onnx(folder, source.transformer("onnx"), source.parts, marks=marks, **words)
+
+
 def _write_gguf(source: Source, folder: Path, quantize: str) -> None:
     model, parts, name = source.transformer("gguf"), source.parts, source.trained.recipe.name
-    if parts.target is not None:
-        raise ModelError("GGUF: llama.cpp has no such encoder-decoder; take --to ctranslate2")
-    assert not isinstance(model, Transformer)
+    assert not isinstance(model, Transformer), "refused before"
     write_gguf(folder / f"{name}.gguf", model, parts.tokenizer, name=name, quantize=cast(Any, quantize))
 
 
@@ -163,8 +174,13 @@ def _run_hugging_face(source: Source, folder: Path, evidence: Evidence) -> Runti
     return HuggingFace(folder, source.model)
 
 
+def _run_onnx(source: Source, folder: Path, evidence: Evidence) -> Runtime:
+    return OnnxRuntime(folder, source.transformer("onnx"), ends=evidence.ends, never=evidence.never)
+
+
 FORMATS: Mapping[Target, Format] = {
     "hf": Format((), _write_hugging_face, _run_hugging_face, "hf"),
+    "onnx": Format(get_args(onnx.Quantization), _write_onnx, _run_onnx, "onnx"),
     "ctranslate2": Format(
         get_args(ctranslate2_file.Quantization),
         _write_ctranslate2,

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -11,12 +11,15 @@ from clearhead.config import Tree
 from clearhead.data.corpus import NoSplitError
 from clearhead.errors import ClearheadError, ModelError, UsageError
 from clearhead.export.certificate import write_certificate
-from clearhead.interop.folder import new_folder
+from clearhead.export.onnx.write import checked_opset
+from clearhead.interop.folder import new_folder, write_files
 from clearhead.progress import silent
 from clearhead.ranges import CountOrZero, MostLoss
+from clearhead.verbs.exports.cards import card_of
 from clearhead.verbs.exports.certify import Compared, compare, evidence_of, predicate_of, verdict_of
 from clearhead.verbs.exports.formats import FORMATS, Source, Target
 from clearhead.verbs.exports.sign import check_key, sign_folder
+from clearhead.verbs.exports.targets import check_target
 
 Note = Callable[[str], Any]
 """Called with a line that a user should read."""
@@ -33,6 +36,8 @@ class Certify:
     max_loss: MostLoss | None = None
     """How much worse weights that are stored smaller may make the model: points of BLEU, accuracy or correlation, or
     percent of perplexity; None is 0.5, or 1 of perplexity."""
+    other_pieces: bool = False
+    """Whether the folder is kept where its tokenizer cuts some texts into other pieces."""
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(Certify, include_extras=True).items():
@@ -48,12 +53,13 @@ DEFAULT = Certify()
 
 
 @checked
-def export_run(
+def export_run(  # noqa: PLR0913 - all that decides what is written and kept, by name
     run: str | Path,
     out: str | Path,
     *,
     target: Target = "hf",
     quantize: str | None = None,
+    opset: int | None = None,
     checkpoint: str = "best",
     certify: Certify = DEFAULT,
     sign: str | Path | None = None,
@@ -64,17 +70,20 @@ def export_run(
     Args:
         run: its directory.
         out: a folder that does not exist yet or is empty; it is there when all of it is written.
-        target: hf, for Hugging Face's classes; ctranslate2; or gguf, for llama.cpp.
+        target: hf, for Hugging Face's classes; onnx, for ONNX Runtime, Optimum and transformers.js; ctranslate2; or
+            gguf, for llama.cpp.
         quantize: how the weights are stored, a word of ``FORMATS[target]``; None is its first one.
+        opset: version of ONNX's operators, 18 or 23; None is 23.
         checkpoint: best, latest, or the name of a checkpoint.
         certify: how the folder is compared with the run before it is kept.
         sign: a private key, in a PEM file, with which the folder is signed.
-        note: called with what was compared, in one line.
+        note: called with what was compared, in one line, and with a line for each graph of ONNX.
 
     Raises:
         ModelError: the other library has no such model; or what was written differs from the run, or is worse by more
             than ``certify.max_loss``, and is not kept.
-        UsageError: ``out`` is taken, the target does not store weights so, or the key cannot be used.
+        UsageError: ``out`` is taken, the target does not store weights so or has no such opset, or the key cannot be
+            used.
         DataError: the folder cannot be written, or the text not read.
     """
     run, out, sign = Path(run), Path(out), None if sign is None else Path(sign)
@@ -82,7 +91,9 @@ def export_run(
     stored = FORMATS[target].stored(target, quantize)
     if sign is not None:
         check_key(sign)
-    export_source(Source.open(run, checkpoint=checkpoint), out, target, stored, certify=certify, sign=sign, note=note)
+    checked_opset(opset, target)
+    source = replace(Source.open(run, checkpoint=checkpoint), opset=opset, say=note)
+    export_source(source, out, target, stored, certify=certify, sign=sign, note=note)
     return out
 
 
@@ -96,10 +107,12 @@ def export_source(
     source: Source, out: Path, target: Target, stored: str, *, certify: Certify, sign: Path | None, note: Note
 ) -> Tree:
     """Writes a loaded run as ``export_run`` does, weights stored as said; returns the predicate of the certificate."""
+    check_target(target, source.family, source.trained.recipe)
     with new_folder(out) as folder:
         FORMATS[target].write(source, folder, stored)
         compared = _compared(source, folder, target, certify, note) if certify.lines else None
-        verdict = verdict_of(target, stored, compared, certify.max_loss)
+        verdict = verdict_of(target, stored, compared, certify.max_loss, other_pieces=certify.other_pieces)
+        write_files(folder, {"README.md": card_of(source, target, stored, compared)})
         predicate = {**predicate_of(source, folder, target, stored, compared), "verdict": verdict}
         write_certificate(folder, predicate)
         if sign is not None:

@@ -93,9 +93,12 @@ def test_another_tokenizer_or_other_texts_are_not_written(
                 export_run(toy_run, tmp_path / "out", **words)
     with monkeypatch.context() as patched:  # which quantized weights do not excuse either
         patched.setattr(CTranslate2, "encode", other_ids)
-        with pytest.raises(ModelError, match="has other pieces there: not written"):
+        with pytest.raises(ModelError, match=r"1 of 5 texts have other pieces there, such as .*: not written; --allow"):
             export_run(toy_run, tmp_path / "out", quantize="int8", **words)
-    assert list(tmp_path.iterdir()) == []
+        assert list(tmp_path.iterdir()) == []
+        allowed = {**words, "certify": Certify(toy_data, 5, other_pieces=True)}
+        said = certificate(export_run(toy_run, tmp_path / "out", **allowed))
+    assert (said["verdict"], said["tokenization"]["equal"]) == ("close", 4)
 
 
 def test_smaller_weights_may_lose_a_little(toy_lm_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

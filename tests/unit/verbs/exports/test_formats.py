@@ -1,27 +1,22 @@
-"""Formats of export: how each stores weights, and that a source which is no Transformer is refused."""
+"""Formats of export: how each stores weights, and what it leaves out of an adopted tokenizer."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from clearhead.errors import ModelError, UsageError
+from clearhead.errors import UsageError
 from clearhead.verbs.exchange import import_run
 from clearhead.verbs.exports.formats import FORMATS, Source
 from tests.foreign import write_gpt2
 
 
 def test_the_first_way_to_store_weights_is_the_default() -> None:
-    assert [FORMATS[target].stored(target, None) for target in FORMATS] == ["float32", "float32", "f32"]
+    assert [FORMATS[target].stored(target, None) for target in FORMATS] == ["float32", "float32", "float32", "f32"]
     assert FORMATS["gguf"].stored("gguf", "q8_0") == "q8_0"
     for target, rule in (("hf", "must be left out with --to hf"), ("gguf", "must be one of f32, f16, q8_0")):
         with pytest.raises(UsageError, match=f"--quantize 'int8': {rule}"):
             FORMATS[target].stored(target, "int8")  # type: ignore[index]
-
-
-def test_counts_are_no_transformer(toy_baselines: dict[str, Path]) -> None:
-    with pytest.raises(ModelError, match="is Ngram: --to gguf takes Transformers alone"):
-        Source.open(toy_baselines["ngram"]).transformer("gguf")
 
 
 def test_an_adopted_tokenizer_neither_pads_nor_cuts_where_its_library_reads_it(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from clearhead.verbs.exports.run import Certify, export_all, export_run
 
 
 def test_nothing_is_left_of_a_folder_that_could_not_be_written(
-    toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy_run: Path, toy_lm_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    with pytest.raises(ModelError, match="must be 'post'"):
-        export_run(toy_run, out)
+    with pytest.raises(ModelError, match="must be 'rms'"):
+        export_run(toy_lm_run, out)
 
     def full(self: Path, content: bytes) -> int:
         raise OSError(28, "No space left on device")

@@ -86,7 +86,7 @@ def test_another_tokenizer_under_a_certificate_that_fits_it(folder: Path, toy_ru
     tree["model"]["merges"] = tree["model"]["merges"][:20]
     (folder / "tokenizer.json").write_text(json.dumps(tree))
     reseal(folder)
-    with pytest.raises(ModelError, match="has other pieces there"):
+    with pytest.raises(ModelError, match=r"of \d+ texts have other pieces there"):
         verify_folder(folder, toy_run, data=toy_data)
 
 

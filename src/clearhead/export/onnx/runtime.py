@@ -1,0 +1,173 @@
+"""Runs an ONNX folder by ONNX Runtime alone: all positions at once, and greedy texts piece by piece with the cache."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clearhead.export.onnx.write import FOLDER, SUFFIX, Exportable
+from clearhead.export.ours import batches, padded, written_greedily
+from clearhead.export.runtime import Outputs, Row, Runtime
+from clearhead.models.bert import Bert, BertClassifier
+from clearhead.models.gpt import GPT
+from clearhead.models.transformer import Transformer
+from clearhead.nn.mask import positions_of
+
+
+class OnnxRuntime(Runtime):
+    """The graphs of a folder, in their smallest form.
+
+    Args:
+        folder: the folder.
+        model: what was written there, for its class.
+        ends: pieces that end a text.
+        never: pieces that are in no text.
+
+    Raises:
+        ImportError: ONNX Runtime is not installed.
+        ModelError: it refuses a graph.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, folder: Path, model: Exportable, *, ends: Sequence[int], never: Sequence[int]) -> None:
+        from clearhead.export.onnx.check import Session
+
+        self.version = version("onnxruntime")
+        self.folder, self.ends, self.never = folder, list(ends), list(never)
+        self.gives: Outputs = "states" if isinstance(model, Bert) else "logits"
+        self._crossed, self._writes = isinstance(model, Transformer), isinstance(model, Transformer | GPT)
+        self._one = isinstance(model, BertClassifier) and model.kind != "token"
+        names = ("encoder_model", "decoder_model_merged") if self._crossed else ("model",)
+        paths = {suffix: [folder / FOLDER / f"{name}{suffix}.onnx" for name in names] for suffix in SUFFIX.values()}
+        smallest = [files for files in paths.values() if all(path.is_file() for path in files)][-1]
+        self._first, self._last = (Session(path) for path in (smallest[0], smallest[-1]))
+
+    @torch.inference_mode()
+    def outputs(self, rows: Sequence[Row]) -> list[Tensor]:
+        """See ``Runtime``."""
+        computed: dict[int, Tensor] = {}
+        for batch in batches(rows):
+            part = [rows[number] for number in batch]
+            for number, row, values in zip(batch, part, self._computed(part), strict=True):
+                computed[number] = values[None] if self._one else values[: len(row.target or row.ids)]
+        return [computed[number] for number in range(len(rows))]
+
+    def _computed(self, rows: Sequence[Row]) -> Tensor:
+        ids, mask = padded([row.ids for row in rows])
+        given = {"input_ids": ids, "attention_mask": mask.long()}
+        if self._crossed:
+            target, _ = padded([row.target or [] for row in rows])
+            return self._last.run(input_ids=target, use_cache_branch=torch.tensor([False]), **self._memory(given))[
+                "logits"
+            ]
+        if self._writes:
+            return self._last.run(**given, position_ids=positions_of(mask))["logits"]
+        segments, _ = padded([row.segments or [0] * len(row.ids) for row in rows])
+        name = "last_hidden_state" if self.gives == "states" else "logits"
+        return self._last.run(**given, token_type_ids=segments)[name]
+
+    def _memory(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Returns what the decoder reads of the sources."""
+        states = self._first.run(**given)["last_hidden_state"]
+        return {"encoder_hidden_states": states, "encoder_attention_mask": given["attention_mask"]}
+
+    @torch.inference_mode()
+    def greedy(self, rows: Sequence[Row], limits: Sequence[int]) -> list[list[int]] | None:
+        """See ``Runtime``."""
+        if not self._writes:
+            return None
+        written: list[list[int]] = [[] for _ in rows]
+        for batch in batches(rows):
+            part, most = [rows[number] for number in batch], [limits[number] for number in batch]
+            text: Translating | Writing
+            if self._crossed:
+                ids, mask = padded([row.ids for row in part])
+                text = Translating(self._last, self._memory({"input_ids": ids, "attention_mask": mask.long()}))
+                logits = text.advance(torch.tensor([(row.target or [0])[0] for row in part]))
+            else:
+                text = Writing(self._last, [row.ids for row in part])
+                logits = text.logits
+            texts = written_greedily(logits, text.advance, most, ends=self.ends, never=self.never)
+            for number, ids_of_text in zip(batch, texts, strict=True):
+                written[number] = ids_of_text
+        return written
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]] | None:
+        """See ``Runtime``."""
+        tokenizer = _tokenizer(self.folder, "source_")
+        return [encoding.ids for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str] | None:
+        """See ``Runtime``."""
+        texts: list[str] = _tokenizer(self.folder, "target_").decode_batch([list(row) for row in ids])
+        return texts
+
+
+class Translating:
+    """Translations under way: ``advance`` reads a piece of each and returns the logits of the next.
+
+    Args:
+        decoder: the session of the merged decoder.
+        memory: what it reads of the sources.
+    """
+
+    def __init__(self, decoder: Any, memory: dict[str, Tensor]) -> None:
+        self._decoder, self._memory = decoder, memory
+        self._past: dict[str, Tensor] = {}
+
+    def advance(self, pieces: Tensor) -> Tensor:
+        """Reads ``pieces`` [rows]; returns logits [rows, vocab]."""
+        branch = torch.tensor([bool(self._past)])
+        given = {"input_ids": pieces[:, None], "use_cache_branch": branch}
+        results = self._decoder.run(**given, **self._memory, **self._past)
+        self._past = _past(results)
+        logits: Tensor = results["logits"][:, -1]
+        return logits
+
+
+class Writing:
+    """Texts under way behind prompts, which are padded on the left: ``logits`` are those of the first new piece.
+
+    Args:
+        model: the session.
+        prompts: pieces of each text.
+    """
+
+    def __init__(self, model: Any, prompts: Sequence[Sequence[int]]) -> None:
+        self._model = model
+        longest = max(map(len, prompts))
+        ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in prompts])
+        self._mask = torch.arange(longest) >= longest - torch.tensor([[len(row)] for row in prompts])
+        self._past: dict[str, Tensor] = {}
+        self.logits = self._read(ids)
+
+    def advance(self, pieces: Tensor) -> Tensor:
+        """Reads ``pieces`` [rows]; returns logits [rows, vocab]."""
+        self._mask = torch.cat([self._mask, torch.ones_like(self._mask[:, :1])], dim=1)
+        return self._read(pieces[:, None])
+
+    def _read(self, ids: Tensor) -> Tensor:
+        places = positions_of(self._mask)[:, -ids.shape[1] :]
+        given = {"input_ids": ids, "attention_mask": self._mask.long(), "position_ids": places}
+        results = self._model.run(**given, **self._past)
+        self._past = _past(results)
+        logits: Tensor = results["logits"][:, -1]
+        return logits
+
+
+def _past(results: dict[str, Tensor]) -> dict[str, Tensor]:
+    from clearhead.export.onnx.check import past_of
+
+    return past_of(results)
+
+
+def _tokenizer(folder: Path, side: str) -> Any:
+    """Returns the tokenizer of one side, or of both."""
+    from tokenizers import Tokenizer
+
+    own = folder / f"{side}tokenizer.json"
+    return Tokenizer.from_file(str(own if own.is_file() else folder / "tokenizer.json"))

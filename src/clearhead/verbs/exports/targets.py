@@ -1,0 +1,72 @@
+"""Where a model can be exported to, by its recipe alone: the list before training, and what an export asks first."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from clearhead.config import Tree
+from clearhead.errors import ModelError
+from clearhead.export.ctranslate2 import check_ctranslate2
+from clearhead.export.gguf import check_gguf
+from clearhead.export.onnx.write import check_onnx
+from clearhead.models.bert import BertConfig
+from clearhead.models.gpt import GPTConfig
+from clearhead.models.transformer import TransformerConfig
+from clearhead.tasks.catalog import AnyFamily, family_of_recipe
+from clearhead.tasks.family import LearnedFamily
+from clearhead.verbs.exports.formats import Target
+
+Check = Callable[[AnyFamily, Any], None]
+"""(family, recipe) -> nothing, or a ModelError with the key of the recipe that the target forbids."""
+
+TARGETS: Mapping[Target, Check] = {
+    "hf": lambda family, recipe: family.check_hugging_face(recipe),
+    "onnx": lambda family, recipe: check_onnx(
+        _transformer(recipe, "onnx"), recipe.tokenizer.kind if family.verb == "fill" else None
+    ),
+    "ctranslate2": lambda family, recipe: check_ctranslate2(_transformer(recipe, "ctranslate2")),
+    "gguf": lambda family, recipe: check_gguf(_transformer(recipe, "gguf"), recipe.tokenizer),
+}
+
+
+def check_target(target: Target, family: AnyFamily, recipe: Any) -> None:
+    """Raises ModelError, with the key, if a run of ``recipe`` cannot be exported to ``target``."""
+    TARGETS[target](family, recipe)
+
+
+def refusals(family: AnyFamily, recipe: Any) -> dict[str, str | None]:
+    """Returns for each target why a run of ``recipe`` cannot be exported to it; None if it can."""
+    reasons: dict[str, str | None] = {}
+    for target in TARGETS:
+        try:
+            check_target(target, family, recipe)
+            reasons[target] = None
+        except ModelError as error:
+            reasons[target] = str(error)
+    return reasons
+
+
+def refusals_of(tree: Tree, source: str) -> dict[str, str | None] | None:
+    """Returns ``refusals`` of a recipe as it is written; None if the run that it begins with gives its sizes.
+
+    Raises:
+        UsageError: the recipe is wrong.
+    """
+    family = family_of_recipe(tree, source)
+    if family.warm and "d_model" not in tree.get("model", {}):
+        return None
+    recipe: Any = family.sketch(tree, source) if isinstance(family, LearnedFamily) else family.parse(tree, source)
+    return refusals(family, recipe)
+
+
+def target_lines(reasons: Mapping[str, str | None]) -> list[str]:
+    """Returns ``refusals`` as text: a line of targets that take the model, and a line for each that does not."""
+    taken = [target for target, reason in reasons.items() if reason is None]
+    lines = [f"can be exported to: {', '.join(taken) or 'none'}"]
+    return lines + [f"not to {target}: {reason}" for target, reason in reasons.items() if reason]
+
+
+def _transformer(recipe: Any, target: Target) -> Any:
+    """Returns the config of a recipe's model; raises ModelError if it is no Transformer."""
+    if not isinstance(recipe.model, TransformerConfig | GPTConfig | BertConfig):
+        raise ModelError(f"task = {recipe.task!r}: --to {target} takes Transformers alone")
+    return recipe.model
