@@ -101,7 +101,7 @@ def check_onnx(config: object, masks: str | None = None) -> None:
     """Checks that a model of ``config`` can be written.
 
     Args:
-        config: its sizes and parts.
+        config: its sizes and parts; only those of a Transformer can be.
         masks: of a model that fills masks, the kind of its tokenizer.
 
     Raises:

@@ -17,7 +17,9 @@ Check = Callable[[AnyFamily, Any], None]
 
 TARGETS: Mapping[Target, Check] = {
     "hf": lambda family, recipe: family.check_hugging_face(recipe),
-    "onnx": lambda family, recipe: check_onnx(recipe.model, recipe.tokenizer.kind if family.verb == "fill" else None),
+    "onnx": lambda family, recipe: check_onnx(
+        recipe.model, recipe.tokenizer.kind if family.tag == "fill-mask" else None
+    ),
     "ctranslate2": lambda family, recipe: check_ctranslate2(recipe.model),
     "gguf": lambda family, recipe: check_gguf(recipe.model, recipe.tokenizer),
 }

@@ -1,4 +1,4 @@
-"""Formats of export: how each stores weights, and that a source which is no Transformer is refused."""
+"""Formats of export: how each stores weights, and what it leaves out of an adopted tokenizer."""
 
 import json
 from pathlib import Path
