@@ -1,7 +1,7 @@
 """The formats that a run can be exported to, an entry each: how it is written, and what runs it."""
 
-import json
 import functools
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
