@@ -386,7 +386,6 @@ def test_tiny_shakespeare_exactly_once(shared_data: Path, tmp_path: Path) -> Non
 
 @pytest.mark.long
 def test_wikitext_exactly_once(shared_data: Path, tmp_path: Path) -> None:
-    """As one text, which is encoded in parts; and its 1160 blocks of lines, isolated."""
     text = (shared_data / "wikitext-2" / "valid.txt").read_bytes().decode()
     tokenizer = Tokenizer.train([text], TokenizerConfig(vocab_size=1000))
     configs = [DocumentsConfig(separator=separator) for separator in ("file", "blank_line")]
