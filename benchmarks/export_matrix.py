@@ -153,7 +153,7 @@ def row(cell: dict[str, Any]) -> str:
     scores, interval = "-", "-"
     if quality:
         scores = f"{quality['metric']} {quality['before']:.2f}, {quality['after']:.2f}"
-        low, high = (value + 0.0 for value in quality["interval95"])
+        low, high = (round(value, 2) + 0.0 for value in quality["interval95"])  # never -0.00
         interval = f"{low:.2f} to {high:.2f} {quality['unit']}"
     size = f"{said['bytes']['after'] / 1e6:.2f}"
     speed = f"{cell['here']:,.0f}, {cell['there']:,.0f}"

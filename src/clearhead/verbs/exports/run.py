@@ -154,7 +154,7 @@ def line_of(predicate: Tree) -> str:
     if predicate["tokens"]:
         parts.append(f"{predicate['tokens']['equal']} of {predicate['tokens']['of']} greedy texts are the same")
     if quality:
-        low, high = (value + 0.0 for value in quality["interval95"])
+        low, high = (round(value, 2) + 0.0 for value in quality["interval95"])  # never -0.00
         change = f"{quality['before']:.2f} to {quality['after']:.2f}"
         parts.append(f"{quality['metric']} {change} (95 % of the loss: {low:.2f} to {high:.2f} {quality['unit']})")
     return f"{'; '.join(parts)} (run by {runtime['name']} {runtime['version']})"
