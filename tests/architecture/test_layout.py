@@ -17,7 +17,7 @@ BUDGETS = {
     ("verbs",): 4150,  # exports with certificate, check, signature; progress, signals, what a resumed run is told
     ("tasks",): 6450,  # parts of texts joined, room for a model, length limits, phrases of one part
     ("evaluate",): 550,  # scores by line, for paired intervals
-    ("export",): 3100,  # what runs each format, comparison, certificate; graphs of ONNX, written from the modules
+    ("export",): 3500,  # what runs each format, comparison, certificate; graphs of ONNX, written from the modules
     ("training",): 2650,  # generators, workers that leave signals alone, history that is never rewritten
     ("decode",): 2250,  # whole characters
     ("interop",): 2300,  # with rotations, QK norm, Blenderbot, generation settings and sentence-transformers

@@ -46,12 +46,14 @@ ALSO = {
     },
     "attention": {
         **ABROAD,
+        "interop/blenderbot.py": THEIRS,
         "nn/layer.py": DEFAULT,
         "models/checks.py": "additive scores have no rotation",
         "models/rnn.py": "attention of a recurrent decoder, a set of its own",
     },
     "position": {
         **ABROAD,
+        "interop/blenderbot.py": THEIRS,
         "nn/embedding.py": DEFAULT,
         "models/bert.py": DEFAULT,
         "models/gpt.py": DEFAULT,

@@ -61,8 +61,8 @@ def command(run: Path | None, **options: Any) -> None:
 
     hf writes config.json, model.safetensors and tokenizer.json for AutoTokenizer and AutoModelForCausalLM; of a masked
     language model for AutoModelForPreTraining and AutoModelForMaskedLM; of a classifier for
-    AutoModelForSequenceClassification; of a translator for MarianMTModel. A model that no class of Hugging Face can
-    represent is refused, with the key that it lacks.
+    AutoModelForSequenceClassification; of a translator for AutoModelForSeq2SeqLM. A model that no class of Hugging
+    Face can represent is refused, with the key that it lacks.
 
     onnx writes graphs for ONNX Runtime, Optimum and transformers.js, with a cache, tokenizer and settings; q8 and q4
     write a smaller form beside them. Every Transformer has one, whatever it is made of, but translators with instance

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clearhead.errors import ModelError
 from clearhead.export.ctranslate2_file import DECODER, ENCODER, TRANSFORMER, Quantization, Variables, model_bin
 from clearhead.interop.qk_norm import stretched_linear
 from clearhead.interop.spelling import Rules, demand, flattened
@@ -87,8 +88,10 @@ def ctranslate2_files(
     return {"model.bin": content, "config.json": _json(marks), **files}
 
 
-def check_ctranslate2(config: Config) -> None:
+def check_ctranslate2(config: object) -> None:
     """Raises ModelError, with the key, if CTranslate2 cannot compute what a model of ``config`` does."""
+    if not isinstance(config, Config):
+        raise ModelError("--to ctranslate2 takes Transformers alone")
     demand(flattened(config), _RULES[type(config)], "CTranslate2: model.")
 
 

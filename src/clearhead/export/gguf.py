@@ -112,10 +112,12 @@ def write_gguf(
     writer.close()
 
 
-def check_gguf(config: GPTConfig | BertConfig | TransformerConfig, tokenizer: TokenizerConfig) -> None:
+def check_gguf(config: object, tokenizer: TokenizerConfig) -> None:
     """Raises ModelError, with the key, if llama.cpp has no such model, or does not read with such a tokenizer."""
     if isinstance(config, TransformerConfig):
         raise ModelError("GGUF: llama.cpp has no such encoder-decoder; take --to ctranslate2")
+    if not isinstance(config, GPTConfig | BertConfig):
+        raise ModelError("--to gguf takes Transformers alone")
     architecture_of(config)
     check_vocabulary(tokenizer)
 

@@ -130,6 +130,8 @@ class Family(ABC, Generic[R, T]):
     """Whether a recipe may be trained several times, for the mean and the standard deviation of its scores."""
     noun: ClassVar[str]
     """What a model of this family is called."""
+    tag: ClassVar[str]
+    """What its models are for, in Hugging Face's word."""
     compare_note: ClassVar[str]
     """Explains the scores of ``compared`` to their reader."""
 

@@ -109,8 +109,8 @@ def learn(
     words: WordRule = "clearhead",
 ) -> Learned:
     """Learns pieces from normalized lines. Except in byte_bpe, a character below ``min_frequency`` gets no piece."""
-    sizes: dict[str, Any] = {"size": vocab_size, "least": min_frequency, "rule": words}
-    fit = functools.partial(_fit, kind=kind, hidden=_hidden(specials), **sizes)
+    hidden = _hidden(specials)
+    fit = functools.partial(_fit, kind=kind, hidden=hidden, size=vocab_size, least=min_frequency, rule=words)
     if kind == "byte_bpe":
         return fit(lines, alphabet=BYTE_CHARS)
     # A generator yields its lines once, but the alphabet is needed first: the library would break ties at random.

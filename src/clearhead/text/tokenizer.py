@@ -346,12 +346,10 @@ class Tokenizer:
             del tree["adopted"]
         elif not adopted.segmenter:
             del tree["adopted"]["segmenter"], tree["adopted"]["numbers"]
-        for key, default in (("splits", True), ("ends", ())):
-            if adopted is not None and getattr(adopted, key) == default:
-                del tree["adopted"][key]
-        for key, default in (("specials", "sequence"), ("words", "clearhead")):
-            if tree["config"][key] == default:
-                del tree["config"][key]
+        defaults: list[tuple[str, str, object]] = [("config", "specials", "sequence"), ("config", "words", "clearhead")]
+        for part, key, default in [*defaults, ("adopted", "splits", True), ("adopted", "ends", ())]:
+            if tree.get(part, {}).get(key) == default:
+                del tree[part][key]
         return json.dumps(tree, ensure_ascii=False, separators=(",", ":")).encode()
 
     def __repr__(self) -> str:

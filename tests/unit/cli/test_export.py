@@ -15,7 +15,7 @@ def test_a_run_becomes_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[st
     said = clearhead(capsys, "export", run, "--to", "hf", "--out", tmp_path / "out")
     assert (said.code, said.out) == (0, f"{tmp_path / 'out'}\n")
     names = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == names | {"certificate.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names | {"certificate.json", "README.md"}
     assert said.err.startswith("hf: not compared; on 8 rows of random pieces outputs differ by ")
     assert_one_line(clearhead(capsys, "export", run, "--to", "hf", "--out", tmp_path / "out"), 2, "is taken")
 

@@ -97,17 +97,19 @@ def checked_opset(opset: int | None, target: str = "onnx") -> Opset:
     return cast(Opset, opset or known[-1])
 
 
-def check_onnx(config: TransformerConfig | GPTConfig | BertConfig, masks: str | None = None) -> None:
+def check_onnx(config: object, masks: str | None = None) -> None:
     """Checks that a model of ``config`` can be written.
 
     Args:
-        config: its sizes and parts.
+        config: its sizes and parts; only those of a Transformer can be.
         masks: of a model that fills masks, the kind of its tokenizer.
 
     Raises:
         ModelError: a cache cannot do what the model does, or no tokenizer of theirs reads masks like ours; the message
             names the key.
     """
+    if not isinstance(config, TransformerConfig | GPTConfig | BertConfig):
+        raise ModelError("--to onnx takes Transformers alone")
     norm = config.block.norm
     if isinstance(config, TransformerConfig) and not build_norm(norm, 1, groups=1).position_wise:
         raise ModelError(f"ONNX: model.block.norm = {norm!r}: looks at other positions, so no cache can be used")

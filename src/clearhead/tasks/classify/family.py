@@ -44,6 +44,7 @@ class ClassifyFamily(LearnedFamily[ClassifyRecipe, Classifier, BertClassifier, L
     warm = True
     repeatable = True
     noun = "classifier"
+    tag = "text-classification"
     further = "train classify --from {} --data DIR"
     compare_note = "scores of the labels that the file has; loss is that of training, without smoothing and weights"
     batch = LabelledBatch

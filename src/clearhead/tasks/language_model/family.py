@@ -50,6 +50,7 @@ class LanguageModelFamily(LearnedFamily[LanguageModelRecipe, LanguageModel, Net,
     words = WORDS
     warm = True
     noun = "language model"
+    tag = "text-generation"
     further = "train gpt-finetune --from {} --data FILE"
     compare_note = NOTE
     batch = StreamBatch
@@ -139,6 +140,7 @@ class NgramFamily(Family[NgramRecipe, NgramLanguageModel]):
 
     words = NGRAM_WORDS
     noun = "language model"
+    tag = "text-generation"
     compare_note = NOTE
 
     def parse(self, tree: Tree, source: str) -> NgramRecipe:

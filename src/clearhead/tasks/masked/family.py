@@ -45,6 +45,7 @@ class MaskedFamily(LearnedFamily[MaskedRecipe, MaskedModel, BertPretraining, Mas
     warm = True
     embeds = True
     noun = "masked language model"
+    tag = "fill-mask"
     example = '"... [MASK] ..."'
     further = "train bert-further --from {} --data FILE"
     compare_note = "loss and accuracy of masked pieces: a piece is one of the run's own vocabulary"

@@ -41,6 +41,7 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
 
     words = WORDS
     noun = "translator"
+    tag = "translation"
     further = "evaluate {} --data DIR --split test"
     compare_note = "BLEU by length: thirds of the split by characters of the source"
     batch = Batch

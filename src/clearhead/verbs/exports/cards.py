@@ -2,19 +2,12 @@
 
 from typing import Any
 
-from clearhead.export.card import ArtefactFacts, Score, Tag, artefact_card
-from clearhead.models.bert import BertClassifier, BertPretraining
-from clearhead.models.transformer import Transformer
+from clearhead.export.card import ArtefactFacts, Score, artefact_card
 from clearhead.verbs.exports.certify import Compared
 from clearhead.verbs.exports.formats import Source, Target
 
-_TAGS: dict[str, Tag] = {
-    "translate": "translation",
-    "generate": "text-generation",
-    "fill": "fill-mask",
-    "classify": "text-classification",
-}
-_HEADLESS = ("ctranslate2", "gguf")  # where an encoder is written without what stands on it
+_HEADLESS = {"ctranslate2": ("fill-mask", "text-classification"), "gguf": ("fill-mask", "text-classification")}
+"""Where an encoder is written without what stands on it."""
 _COSTUME = (
     "Its class, BlenderbotForConditionalGeneration, was made for conversations; it is here since it computes what this "
     "pre-norm translator does."
@@ -29,9 +22,9 @@ _JAVASCRIPT = "transformers.js takes the folder too: give it one text at a time,
 def card_of(source: Source, target: Target, stored: str, compared: Compared | None) -> str:
     """Returns the ``README.md`` of a folder; scores are there where lines of text were compared."""
     recipe: Any = source.trained.recipe
-    model, parts, crossed = source.model, source.parts, isinstance(source.model, Transformer)
-    tag = _TAGS[source.family.verb]
-    if isinstance(model, BertPretraining | BertClassifier) and target in _HEADLESS:
+    model, parts, crossed = source.model, source.parts, source.parts.target is not None
+    tag: Any = source.family.tag
+    if tag in _HEADLESS.get(target, ()):
         tag = "feature-extraction"
     begin = parts.tokenizer.piece(parts.tokenizer.begin) if getattr(source.trained, "marks", False) else ""
     apart = crossed and parts.target is not parts.tokenizer

@@ -8,9 +8,6 @@ from clearhead.errors import ModelError
 from clearhead.export.ctranslate2 import check_ctranslate2
 from clearhead.export.gguf import check_gguf
 from clearhead.export.onnx.write import check_onnx
-from clearhead.models.bert import BertConfig
-from clearhead.models.gpt import GPTConfig
-from clearhead.models.transformer import TransformerConfig
 from clearhead.tasks.catalog import AnyFamily, family_of_recipe
 from clearhead.tasks.family import LearnedFamily
 from clearhead.verbs.exports.formats import Target
@@ -21,10 +18,10 @@ Check = Callable[[AnyFamily, Any], None]
 TARGETS: Mapping[Target, Check] = {
     "hf": lambda family, recipe: family.check_hugging_face(recipe),
     "onnx": lambda family, recipe: check_onnx(
-        _transformer(recipe, "onnx"), recipe.tokenizer.kind if family.verb == "fill" else None
+        recipe.model, recipe.tokenizer.kind if family.tag == "fill-mask" else None
     ),
-    "ctranslate2": lambda family, recipe: check_ctranslate2(_transformer(recipe, "ctranslate2")),
-    "gguf": lambda family, recipe: check_gguf(_transformer(recipe, "gguf"), recipe.tokenizer),
+    "ctranslate2": lambda family, recipe: check_ctranslate2(recipe.model),
+    "gguf": lambda family, recipe: check_gguf(recipe.model, recipe.tokenizer),
 }
 
 
@@ -63,10 +60,3 @@ def target_lines(reasons: Mapping[str, str | None]) -> list[str]:
     taken = [target for target, reason in reasons.items() if reason is None]
     lines = [f"can be exported to: {', '.join(taken) or 'none'}"]
     return lines + [f"not to {target}: {reason}" for target, reason in reasons.items() if reason]
-
-
-def _transformer(recipe: Any, target: Target) -> Any:
-    """Returns the config of a recipe's model; raises ModelError if it is no Transformer."""
-    if not isinstance(recipe.model, TransformerConfig | GPTConfig | BertConfig):
-        raise ModelError(f"task = {recipe.task!r}: --to {target} takes Transformers alone")
-    return recipe.model

@@ -35,7 +35,7 @@ def reseal(folder: Path, **predicate: Any) -> None:
 
 
 def test_a_folder_is_what_it_was(folder: Path, toy_run: Path, toy_data: Path) -> None:
-    assert verify_folder(folder) == f"{folder}: 5 files are as they were exported"
+    assert verify_folder(folder) == f"{folder}: 6 files are as they were exported"
     text = verify_folder(folder, toy_run, data=toy_data)
     assert f"they come from run {str(toy_run)!r}" in text
     assert text.endswith("ctranslate2 computes from them what the run does, on 4 lines")
