@@ -196,7 +196,7 @@ def show_dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: 
     lines = ["one pass over the text: there are no steps to try"]
     if trial and isinstance(job, GradientJob):
         lines = [f"learning rate over the run: {lr_curve(job)}", *trial.lines()]
-    for line in [*lines, *target_lines(reasons)]:
+    for line in [*target_lines(reasons), *lines]:
         click.echo(line, err=True)
 
 

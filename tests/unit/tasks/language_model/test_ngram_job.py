@@ -68,7 +68,7 @@ def test_a_dry_run_has_no_steps(text: Path, tmp_path: Path, capsys: pytest.Captu
     said = clearhead(capsys, "train", recipe, "--data", text, "--dry-run")
     assert (said.code, said.err.splitlines()[-1]) == (0, "one pass over the text: there are no steps to try")
     tree = json.loads(clearhead(capsys, "train", recipe, "--data", text, "--dry-run", "--json").out)
-    assert set(tree) == {"recipe", "data"}
+    assert set(tree) == {"data", "not_exported_to", "recipe"}
 
 
 def test_a_signal_leaves_nothing_counted(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
