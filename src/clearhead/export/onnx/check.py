@@ -129,7 +129,7 @@ def _language_model(model: GPT, session: Session, draw: torch.Generator) -> Iter
             given = {"attention_mask": mask[:, :end].long(), "position_ids": places[:, first:end]}
             return session.run(input_ids=ids[:, first:end], **given, **past)
 
-        for first, there in _in_parts(length, read):
+        for first, there in _in_parts(length, read) if side == "left" else [(0, read(0, length, {})["logits"])]:
             part = slice(first, first + there.shape[1])
             what = f"{rows} rows with padding {side}, {first} and {there.shape[1]} pieces"
             yield what, there[mask[:, part]], logits[:, part][mask[:, part]]
