@@ -42,6 +42,8 @@ Several = Annotated[int, Interval(ge=2, le=10**4)]
 """Runs or checkpoints of which one alone makes no sense."""
 Folds = Annotated[int, Interval(ge=0, le=10**4)]
 """Parts that lines are cut into, or the number of one of them; 0 cuts none."""
+Version = Annotated[int, Interval(ge=1, le=1000)]
+"""Of a format."""
 Seed = Annotated[int, Interval(ge=0, lt=2**64)]
 """Start of random numbers."""
 Beam = Annotated[int, Interval(ge=1, le=1000)]

@@ -119,7 +119,7 @@ ELSEWHERE = (("[!r]*", "train.compile=true", "it compiles for a minute: tests/un
 LOOKED_INTO = ("norm", "norm_position", "activation", "position", "attention", "cell")  # words for plan and inspect
 FORECAST = ("translation", "language_model", "masked", "classify")
 # Families whose every word takes half a minute; the others hold most words in `make test` already.
-SLOW = ("translation", "masked", "classify")
+SLOW = ("translation", "language_model", "masked", "classify")
 SOME_LONG = [pytest.param(task, marks=pytest.mark.long) if task in SLOW else task for task in TINY]
 Case = dict[str, str]
 

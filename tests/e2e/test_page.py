@@ -148,6 +148,7 @@ def test_every_picture_has_words_and_they_can_be_read(browser: Browser) -> None:
     assert browser.complaints() == []
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("width", [360, 500])
 def test_a_narrow_screen_does_not_scroll_sideways_and_can_be_used(page: Path, width: int, tmp_path: Path) -> None:
     with browsing(width, 740) as one:

@@ -203,6 +203,7 @@ def test_there_and_back_nothing_changes(kind: str, words: dict[str, Any]) -> Non
     assert differ <= {"n_inner", "dtype", "_name_or_path"}  # n_inner: null means 4 * n_embd
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize(("kind", "words"), MODELS)
 @torch.no_grad()
 def test_greedy_continuation_with_the_cache(kind: str, words: dict[str, Any]) -> None:

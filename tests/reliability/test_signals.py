@@ -13,7 +13,7 @@ from tests.limits import HANGS
 from tests.toy import await_steps, clearhead, endless, environment, write_recipe
 
 
-@pytest.mark.long_but(every=2)
+@pytest.mark.long
 @pytest.mark.parametrize(("number", "code", "workers"), [(signal.SIGINT, 130, 0), (signal.SIGTERM, 143, 2)])
 def test_a_signal_saves_and_says_how_to_go_on(
     number: signal.Signals,

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from clearhead.cli.options import CHECKPOINT, ranged, say
-from clearhead.ranges import CountOrZero, MostLoss
+from clearhead.ranges import CountOrZero, MostLoss, Version
 
 
 @click.command("export")
@@ -24,7 +24,7 @@ from clearhead.ranges import CountOrZero, MostLoss
     help="onnx: float32, q8, q4; ctranslate2: float32, float16, bfloat16, int8, int8_float32; gguf: f32, f16, q8_0, "
     "q4_0, q5_0.  [default: float32]",
 )
-@click.option("--opset", type=int, help="onnx: version of the operators, 18 or 23.  [default: 23]")
+@click.option("--opset", type=ranged(Version), help="onnx: version of the operators, 18 or 23.  [default: 23]")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write.")
 @click.option(
     "--data",

@@ -211,12 +211,14 @@ def test_an_error_amid_a_text_has_a_line_of_its_own(
         assert (said.code, said.out) == (code, f"{PROMPT}不骑\n")
 
 
+@pytest.mark.long
 def test_as_a_user_runs_it(toy_lm_run: Path) -> None:
     """In a process of its own: bytes in and out, nothing else on stdout or stderr."""
     said = in_process("generate", toy_lm_run, "--max-new", "5", stdin=f"{PROMPT}\n\n".encode())
     assert (said.code, said.err, said.out.count("\n")) == (0, "", 2)
 
 
+@pytest.mark.long
 def test_pieces_appear_as_they_are_written_and_ctrl_c_ends_them(toy_lm_run: Path) -> None:
     """Each read is whole characters, and comes long before the text could be complete."""
     words = ["generate", toy_lm_run, "--max-new", "1000000", "--min-length", "1000000", "--temperature", "2", PROMPT]

@@ -184,6 +184,7 @@ def test_other_shells_get_their_script(shell: str) -> None:
     assert f"_CLEARHEAD_COMPLETE={shell}_complete" in done.stdout
 
 
+@pytest.mark.long
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     said = clearhead(capsys, "translate", "nowhere", "x")
     assert said == (4, "", "clearhead: run 'nowhere': no such directory\n")
@@ -194,6 +195,7 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert "ModelError: run 'nowhere'" in done.stderr
 
 
+@pytest.mark.long
 def test_a_reader_that_leaves_is_no_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)

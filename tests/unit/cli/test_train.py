@@ -136,7 +136,7 @@ def test_a_dry_run_writes_no_run(
     plain = start(capsys, recipe, toy_data, "--dry-run")
     assert "[model]" in plain.out
     assert "learning rate over the run:" in plain.err
-    assert "\ncan be exported to: hf, ctranslate2\nnot to gguf: " in plain.err
+    assert "\ncan be exported to: hf, onnx, ctranslate2\nnot to gguf: " in plain.err
     assert list(folder.iterdir()) == []
     words = ["--resume", "--checkpoint", "best", "--allow-change", "data", "--compare-scratch", "--tensorboard"]
     left = "leave out --resume, --allow-change, --compare-scratch, --tensorboard, --checkpoint"
@@ -317,6 +317,7 @@ def test_seeds_and_a_comparison_with_no_pretraining(
     assert_one_line(several(capsys, labelled, tmp_path, *words), 2, "is taken by something else")
 
 
+@pytest.mark.long
 def test_folds_hold_out_every_line_once(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = several(capsys, labelled, tmp_path, "--folds", 3, "--json")
     assert set(json.loads(said.out)["runs"]) == {f"fold-{fold}-seed-0" for fold in range(3)}

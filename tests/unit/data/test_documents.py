@@ -279,6 +279,7 @@ def test_config_refuses(tree: dict[str, Any]) -> None:
         parse(DocumentsConfig, tree, source="recipe")
 
 
+@pytest.mark.long
 def test_tiny_shakespeare_is_cut_as_everywhere(shared_data: Path) -> None:
     text = (shared_data / "tiny-shakespeare" / "input.txt").read_bytes().decode()
     (train,), (valid,) = (read(shared_data / "tiny-shakespeare", split) for split in ("train", "valid"))

@@ -26,6 +26,7 @@ def nodes_of(root: Any) -> set[Any]:
     return found
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_graph_is_autograds(family: str) -> None:
     model, batch = families()[family]

@@ -137,6 +137,7 @@ def decode_in_steps(model: Transformer, src: Tensor, src_mask: Tensor, tgt: Tens
     return model.lm_head(torch.cat(parts, dim=1))
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])
 @pytest.mark.parametrize("position", POSITIONS)
 @torch.no_grad()
@@ -153,6 +154,7 @@ def test_instance_norm_cannot_be_cached() -> None:
     assert not variant("instance", "none").cacheable
 
 
+@pytest.mark.long_but(every=5)
 @pytest.mark.parametrize(("norm", "position", "attention"), CASES)
 @torch.no_grad()
 def test_a_future_piece_changes_nothing_before_it(norm: str, position: str, attention: str) -> None:

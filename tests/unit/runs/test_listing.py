@@ -11,6 +11,7 @@ from clearhead.errors import ModelError
 from clearhead.runs.listing import other_problems, saved_checkpoints
 
 
+@pytest.mark.long
 def test_sizes_are_those_of_the_tensors(toy_run: Path) -> None:
     found = saved_checkpoints(toy_run, verify=True)
     assert [one.step for one in found] == [40, 80, 120]

@@ -32,6 +32,7 @@ def digested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+@pytest.mark.long_but(every=4)
 @pytest.mark.parametrize("name", RUNS)
 def test_what_a_load_reads_is_digested_once_and_nothing_else(
     name: str, digested: list[str], request: pytest.FixtureRequest

@@ -88,6 +88,7 @@ def test_an_imported_model_writes_what_its_own_library_writes(
     assert {key: written[key] for key in same} == {key: original[key] for key in same}
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize("change", [GPT2_SHAPE, LLAMA_SHAPE, QWEN3_SHAPE], ids=["gpt2", "llama", "qwen3"])
 def test_an_exported_model_writes_there_what_it_writes_here(change: dict[str, Any], tmp_path: Path) -> None:
     lines = [f"{zh} {en}" for zh, en in toy.demo_lines(40)]
@@ -241,6 +242,7 @@ def test_an_imported_classifier_judges_as_its_own_library(words: dict[str, Any],
     assert_same_classifier(run, back, [*PROMPTS])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pairs", [False, True], ids=["texts", "pairs"])
 def test_an_exported_classifier_judges_there_as_here(pairs: bool, tmp_path: Path) -> None:
     lines = toy.labelled_lines(40, pairs=pairs)
@@ -280,6 +282,7 @@ def test_no_class_of_theirs_pools_the_mean(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
 def test_masks_of_tokenizers_that_theirs_cannot_be(kind: str, tmp_path: Path) -> None:
     """A text that follows a mask would be other pieces there; texts without masks, a classifier's, are the same."""
@@ -300,6 +303,7 @@ def test_masks_of_tokenizers_that_theirs_cannot_be(kind: str, tmp_path: Path) ->
     )
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("kind", ["byte_bpe", "wordpiece"])
 def test_an_exported_bert_says_there_what_it_says_here(kind: str, tmp_path: Path) -> None:
     data = toy.write_articles(tmp_path / "data", [english for _, english in toy.demo_lines(40)])
@@ -325,6 +329,7 @@ def test_no_class_of_theirs_is_pre_norm(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 def test_a_published_sentence_encoder_embeds_as_there(shared_data: Path, tmp_path: Path) -> None:
     """all-MiniLM-L6-v2 on real sentences: the ids and the vectors of its library, which have length 1."""

@@ -72,6 +72,7 @@ def run(folder: Path, data: Path, probe: Probe, *, resume: bool = False) -> Trai
     return train(recipe, data=data, out=folder, resume=resume, writers=[probe])
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("stop_at", [2, 5])
 def test_a_run_that_was_stopped_by_a_signal_ends_like_one_that_was_not(
     stop_at: int, toy_data: Path, tmp_path: Path, order: list[list[int]]

@@ -136,6 +136,7 @@ def test_lora_trains_little_and_is_merged_when_loaded(labelled: Path, toy_classi
     torch.testing.assert_close(loaded.eval()(ids), job.state.model.eval()(ids), rtol=0, atol=1e-5)
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize("stop", [2, 5, 8])
 def test_unfreezing_resumes_bit_for_bit(stop: int, labelled: Path, toy_classifier: Path, tmp_path: Path) -> None:
     """Before, at and after steps at which layers open_run to learn; Adam's moments open_run with them."""
@@ -164,6 +165,7 @@ def test_unfreezing_resumes_bit_for_bit(stop: int, labelled: Path, toy_classifie
         assert [name for name in tensors if not torch.equal(tensors[name], b.tensors[stem][name])] == []
 
 
+@pytest.mark.long
 def test_word_dropout_is_of_training_alone_and_resumes_bit_for_bit(
     labelled: Path, toy_classifier: Path, tmp_path: Path
 ) -> None:
@@ -192,6 +194,7 @@ def resumes_bit_for_bit(tree: Tree, labelled: Path, tmp_path: Path) -> None:
         assert [name for name in tensors if not torch.equal(tensors[name], b.tensors[stem][name])] == []
 
 
+@pytest.mark.long
 def test_bpe_dropout_is_of_training_alone_and_resumes_bit_for_bit(labelled: Path, tmp_path: Path) -> None:
     bpe = {"kind": "byte_bpe", "vocab_size": 320}
     tree = merge(CLASSIFY, {"tokenizer": {**bpe, "dropout": 0.3}, "finetune": {"epochs": 0}, "train": {"max_steps": 8}})
@@ -220,6 +223,7 @@ def test_a_vocabulary_that_is_taken_over_may_fall_into_other_pieces(
         prepared(labelled, start=str(toy_classifier), tokenizer={"dropout": 0.3})
 
 
+@pytest.mark.long
 def test_pairs_and_numbers_train_too(tmp_path: Path) -> None:
     data = write_labelled(tmp_path / "pairs", labelled_lines(20, pairs=True), labelled_lines(6, pairs=True))
     batch = next(prepared(data).work().batches(0, 0))

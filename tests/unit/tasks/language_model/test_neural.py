@@ -42,7 +42,7 @@ def test_it_has_learned_its_text(model: LanguageModel) -> None:
     assert model.step == 150
 
 
-@pytest.mark.long_but(every=2)
+@pytest.mark.long
 @pytest.mark.parametrize("settings", [{"n": 2}, {"beam": 3, "n": 2}], ids=str)
 def test_a_prompt_gives_the_same_whatever_stands_beside_it(
     settings: dict[str, Any], model: LanguageModel, monkeypatch: pytest.MonkeyPatch
@@ -231,6 +231,7 @@ def test_a_draft_changes_no_greedy_text(
     assert model.generate(["我"], config(max_new=9, n=3), **settings) == texts
 
 
+@pytest.mark.long
 def test_a_beam_finds_texts_at_least_as_probable_as_the_greedy_one(model: LanguageModel) -> None:
     for prompt in PROMPTS[:3]:
         (greedy,) = model.generate([prompt], config(max_new=60), sampling=GREEDY)

@@ -86,6 +86,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(run: Path, text: Path, tmp_path:
     assert equal(weights(run), weights(tmp_path))
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_workers_change_nothing(run: Path, text: Path, tmp_path: Path) -> None:
     train_run(prepared(text, data={"workers": 2}), tmp_path)

@@ -109,7 +109,7 @@ def test_its_commands_run(toy_run: Path, toy_data: Path, capsys: pytest.CaptureF
         assert clearhead(capsys, *words).code == 0, command
 
 
-@pytest.mark.long_but(every=2)
+@pytest.mark.long
 @pytest.mark.parametrize("attention", ["none", "additive"])
 def test_a_recurrent_run_is_trained_resumed_and_used_by_the_same_verbs(
     attention: str, toy_data: Path, tmp_path: Path

@@ -49,6 +49,7 @@ def untrained(folder: Path, name: str) -> Path:
     return run
 
 
+@pytest.mark.long_but(every=4)
 @pytest.mark.parametrize("name", preset_names())
 def test_what_is_listed_is_what_export_does(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     counted = name == "ngram"
