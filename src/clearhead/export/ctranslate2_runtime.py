@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from clearhead.export.ours import Model
-from clearhead.export.runtime import NO_HEADS, Outputs, Row, Runtime
+from clearhead.export.runtime import NO_HEADS, FileRuntime, Outputs, Row
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Transformer
 
 
-class CTranslate2(Runtime):
+class CTranslate2(FileRuntime):
     """A model that CTranslate2 has loaded.
 
     Args:
@@ -95,21 +95,3 @@ class CTranslate2(Runtime):
         else:
             return None
         return [[self._ids[piece] for piece in pieces][:limit] for pieces, limit in zip(written, limits, strict=True)]
-
-    def encode(self, texts: Sequence[str]) -> list[list[int]] | None:
-        """See ``Runtime``."""
-        tokenizer = _tokenizer(self.folder, "source_")
-        return [one.ids for one in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
-
-    def decode(self, ids: Sequence[Sequence[int]]) -> list[str] | None:
-        """See ``Runtime``."""
-        texts: list[str] = _tokenizer(self.folder, "target_").decode_batch([list(row) for row in ids])
-        return texts
-
-
-def _tokenizer(folder: Path, side: str) -> Any:
-    """Returns the tokenizer of one side, or of both."""
-    from tokenizers import Tokenizer
-
-    own = folder / f"{side}tokenizer.json"
-    return Tokenizer.from_file(str(own if own.is_file() else folder / "tokenizer.json"))

@@ -3,7 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -61,3 +62,27 @@ class Runtime(ABC):
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str] | None:
         """Returns texts by the tokenizer beside the model; None without one."""
         return None
+
+
+class FileRuntime(Runtime):
+    """A library without tokenizers: texts are cut and joined by the ``tokenizer.json`` beside the model."""
+
+    folder: Path
+    """Where the model is; where each side has its own pieces, with ``source_`` and ``target_tokenizer.json``."""
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """See ``Runtime``."""
+        encodings = self._tokenizer("source_").encode_batch(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """See ``Runtime``."""
+        texts: list[str] = self._tokenizer("target_").decode_batch([list(row) for row in ids])
+        return texts
+
+    def _tokenizer(self, side: str) -> Any:
+        """Returns the tokenizer of one side, or of both."""
+        from tokenizers import Tokenizer
+
+        own = self.folder / f"{side}tokenizer.json"
+        return Tokenizer.from_file(str(own if own.is_file() else self.folder / "tokenizer.json"))

@@ -21,9 +21,9 @@ from clearhead.interop.marian import (
     POSITIONS,
     SIDES,
     TABLES,
-    blank_transformer,
+    checked_state,
 )
-from clearhead.interop.spelling import THEIR_ACTIVATIONS, Rules, Tensors, check, demand, flattened, tie
+from clearhead.interop.spelling import THEIR_ACTIVATIONS, Rules, Tensors, demand, flattened
 from clearhead.models.transformer import TransformerConfig
 from clearhead.nn.position import sinusoidal_table
 from clearhead.text.special import SpecialIds
@@ -78,10 +78,7 @@ def blenderbot_to_hugging_face(
         ModelError: no Blenderbot can express our config, or a tensor is missing, unknown or of another shape.
     """
     check_blenderbot(config)
-    state, flat = dict(tensors), flattened(config)
-    for name in OUR_TABLES:
-        tie(state, head=name, table=OUR_TABLES[0])
-    check(state, blank_transformer(config, vocab_size))
+    state, flat = checked_state(config, tensors, vocab_size), flattened(config)
     bias = state.pop(OUR_BIAS, torch.zeros(vocab_size))
     theirs = {TABLES[0]: state[OUR_TABLES[0]], BIAS: bias[None]}
     theirs |= {name: _places(config, state, side) for name, side in zip(POSITIONS, SIDES, strict=True)}

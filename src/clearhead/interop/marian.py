@@ -159,10 +159,7 @@ def marian_to_hugging_face(
         ModelError: no Marian can express our config, or a tensor is missing, unknown or of another shape.
     """
     check_marian(config)
-    state, flat = dict(tensors), flattened(config)
-    for name in OUR_TABLES:
-        tie(state, head=name, table=OUR_TABLES[0])
-    check(state, blank_transformer(config, vocab_size))
+    state, flat = checked_state(config, tensors, vocab_size), flattened(config)
     order, names = _order(config.d_model).argsort(), [own for own in state if own not in (*OUR_TABLES, OUR_BIAS)]
     theirs = {_their_name(own): _reordered(own, state[own], order) for own in names}
     bias = state[OUR_BIAS] if OUR_BIAS in state else torch.zeros(vocab_size)
@@ -174,6 +171,19 @@ def marian_to_hugging_face(
     tree["activation_function"] = THEIR_ACTIVATIONS[config.block.activation]
     marks = {key: getattr(ids, role) for role, key in MARKS.items()}
     return tree | marks | {"bos_token_id": None, "forced_eos_token_id": None}, theirs
+
+
+def checked_state(config: TransformerConfig, tensors: Mapping[str, Tensor], vocab_size: int) -> Tensors:
+    """Returns the ``state_dict`` of an encoder-decoder whose tied table may be there under one name only.
+
+    Raises:
+        ModelError: a tensor is missing, unknown or of another shape.
+    """
+    state = dict(tensors)
+    for name in OUR_TABLES:
+        tie(state, head=name, table=OUR_TABLES[0])
+    check(state, blank_transformer(config, vocab_size))
+    return state
 
 
 def check_marian(config: TransformerConfig) -> None:

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from clearhead.export.onnx.write import FOLDER, SUFFIX, Exportable
 from clearhead.export.ours import batches, padded, written_greedily
-from clearhead.export.runtime import Outputs, Row, Runtime
+from clearhead.export.runtime import FileRuntime, Outputs, Row
 from clearhead.models.bert import Bert, BertClassifier
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Transformer
 from clearhead.nn.mask import positions_of
 
 
-class OnnxRuntime(Runtime):
+class OnnxRuntime(FileRuntime):
     """The graphs of a folder, in their smallest form.
 
     Args:
@@ -96,16 +96,6 @@ class OnnxRuntime(Runtime):
                 written[number] = ids_of_text
         return written
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]] | None:
-        """See ``Runtime``."""
-        tokenizer = _tokenizer(self.folder, "source_")
-        return [encoding.ids for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
-
-    def decode(self, ids: Sequence[Sequence[int]]) -> list[str] | None:
-        """See ``Runtime``."""
-        texts: list[str] = _tokenizer(self.folder, "target_").decode_batch([list(row) for row in ids])
-        return texts
-
 
 class Translating:
     """Translations under way: ``advance`` reads a piece of each and returns the logits of the next.
@@ -163,11 +153,3 @@ def _past(results: dict[str, Tensor]) -> dict[str, Tensor]:
     from clearhead.export.onnx.check import past_of
 
     return past_of(results)
-
-
-def _tokenizer(folder: Path, side: str) -> Any:
-    """Returns the tokenizer of one side, or of both."""
-    from tokenizers import Tokenizer
-
-    own = folder / f"{side}tokenizer.json"
-    return Tokenizer.from_file(str(own if own.is_file() else folder / "tokenizer.json"))
