@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from clearhead.errors import ModelError
 from clearhead.export.ctranslate2_file import DECODER, ENCODER, TRANSFORMER, Quantization, Variables, model_bin
+from clearhead.export.runtime import Exportable
 from clearhead.interop.qk_norm import stretched_linear
 from clearhead.interop.spelling import Rules, demand, flattened
 from clearhead.models.bert import Bert, BertClassifier, BertConfig, BertPretraining, Pooler
@@ -27,7 +28,6 @@ from clearhead.nn.position import LearnedPosition, SinusoidalPosition
 from clearhead.text.special import ABSENT, SpecialIds
 
 Files = dict[str, bytes]
-Exportable = Transformer | GPT | Bert | BertPretraining | BertClassifier
 
 # by their numbers in CTranslate2's enum of activations
 _NUMBERS = {"relu": 0, "gelu_tanh": 1, "silu": 2, "gelu": 3, "tanh": 5, "sigmoid": 6}

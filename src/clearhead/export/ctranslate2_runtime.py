@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clearhead.export.ours import Model
-from clearhead.export.runtime import NO_HEADS, FileRuntime, Outputs, Row
+from clearhead.export.runtime import NO_HEADS, Exportable, FileRuntime, Outputs, Row
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Transformer
 
@@ -35,7 +34,7 @@ class CTranslate2(FileRuntime):
     def __init__(
         self,
         folder: Path,
-        model: Model,
+        model: Exportable,
         *,
         pieces: tuple[Sequence[str], Sequence[str]],
         ends: Sequence[int],

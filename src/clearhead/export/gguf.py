@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from clearhead.errors import ModelError
 from clearhead.export.gguf_tokenizer import Vocabulary, check_vocabulary, vocabulary
+from clearhead.export.runtime import OneStack
 from clearhead.interop.qk_norm import stretched_linear
 from clearhead.interop.spelling import Rules, demand, flattened
 from clearhead.models.bert import Bert, BertClassifier, BertConfig, BertPretraining, Pooling
@@ -31,7 +32,6 @@ from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 Quantization = Literal["f32", "f16", "q8_0", "q4_0", "q5_0"]
 Architecture = Literal["gpt2", "llama", "qwen3", "bert"]
-Exportable = GPT | Bert | BertPretraining | BertClassifier
 Tensors = dict[str, Tensor]
 Keys = dict[str, int | float | bool | str]
 
@@ -72,7 +72,13 @@ _RULES: Mapping[Architecture, Rules] = {
 
 
 def write_gguf(
-    path: Path, model: Exportable, tokenizer: Tokenizer, *, name: str, quantize: Quantization, pooling: Pooling = "mean"
+    path: Path,
+    model: OneStack,
+    tokenizer: Tokenizer,
+    *,
+    name: str,
+    quantize: Quantization,
+    pooling: Pooling = "mean",
 ) -> None:
     """Writes a model as one GGUF file.
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from clearhead.errors import ModelError
-from clearhead.export.gguf import Exportable, Tensors, architecture_of, tensors_of
+from clearhead.export.gguf import Tensors, architecture_of, tensors_of
 from clearhead.export.gguf_tokenizer import Vocabulary, vocabulary
 from clearhead.export.ours import Ours
-from clearhead.export.runtime import NO_HEADS
+from clearhead.export.runtime import NO_HEADS, OneStack
 from clearhead.models.bert import BertClassifier, BertPretraining
 from clearhead.models.gpt import GPT
 from clearhead.text.tokenizer import Tokenizer
@@ -46,7 +46,7 @@ class Gguf(Ours):
     def __init__(
         self,
         path: Path,
-        model: Exportable,
+        model: OneStack,
         tokenizer: Tokenizer,
         *,
         ends: Sequence[int],
@@ -83,7 +83,7 @@ class Gguf(Ours):
 
 
 @torch.no_grad()
-def _read_back(model: Exportable, stored: Tensors, words: Vocabulary) -> None:
+def _read_back(model: OneStack, stored: Tensors, words: Vocabulary) -> None:
     """Puts stored tensors into a model, each number where ``tensors_of`` takes it from.
 
     The writer only gathers, repeats and stretches numbers. So it is asked where it would put the numbers 0, 1, 2, ...
@@ -121,7 +121,7 @@ def _whole(stored: Tensor, factor: Tensor) -> Tensor:
     return (stored.double() / factor).float()
 
 
-def _filled(model: Exportable, numbers: Tensor) -> Exportable:
+def _filled(model: OneStack, numbers: Tensor) -> OneStack:
     """Returns a copy of a model in float64 with these numbers as its weights."""
     filled = copy.deepcopy(model).double()
     at = 0
@@ -131,6 +131,6 @@ def _filled(model: Exportable, numbers: Tensor) -> Exportable:
     return filled
 
 
-def _tensors(model: Exportable, words: Vocabulary) -> Tensors:
+def _tensors(model: OneStack, words: Vocabulary) -> Tensors:
     encoder = model.bert if isinstance(model, BertPretraining | BertClassifier) else model
     return tensors_of(encoder, architecture_of(encoder.config), words)

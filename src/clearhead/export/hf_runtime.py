@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clearhead.export.ours import Model, padded
-from clearhead.export.runtime import Outputs, Row, Runtime
+from clearhead.export.ours import padded
+from clearhead.export.runtime import Exportable, Outputs, Row, Runtime
 from clearhead.models.bert import BertClassifier, BertPretraining
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Transformer
@@ -33,7 +33,7 @@ class HuggingFace(Runtime):
     name = "transformers"
     gives: Outputs = "logits"
 
-    def __init__(self, folder: Path, model: Model) -> None:
+    def __init__(self, folder: Path, model: Exportable) -> None:
         import transformers
 
         self.version = version("transformers")

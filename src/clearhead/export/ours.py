@@ -10,12 +10,11 @@ from torch import Tensor
 from clearhead.decode.decoding import start_decoding
 from clearhead.decode.rows import RowsDecoding
 from clearhead.engine.choose import choose
-from clearhead.export.runtime import Outputs, Row, Runtime
+from clearhead.export.runtime import Exportable, Outputs, Row, Runtime
 from clearhead.models.bert import Bert, BertClassifier, BertPretraining
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Transformer
 
-Model = Transformer | GPT | Bert | BertPretraining | BertClassifier
 BATCH = 1024
 """Pieces, padding included, that are read at once: the logits of a large vocabulary take 100 kB each."""
 
@@ -59,7 +58,7 @@ class Ours(Runtime):
     version = str(torch.__version__)
 
     def __init__(
-        self, model: Model, *, ends: Sequence[int], never: Sequence[int], scale: tuple[float, float] = (1.0, 0.0)
+        self, model: Exportable, *, ends: Sequence[int], never: Sequence[int], scale: tuple[float, float] = (1.0, 0.0)
     ) -> None:
         self.model, self.ends, self.never, self.scale = model, list(ends), list(never), scale
         self.gives: Outputs = "states" if isinstance(model, Bert) else "logits"

@@ -8,6 +8,13 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from clearhead.models.bert import Bert, BertClassifier, BertPretraining
+from clearhead.models.gpt import GPT
+from clearhead.models.transformer import Transformer
+
+OneStack = GPT | Bert | BertPretraining | BertClassifier
+Exportable = Transformer | OneStack
+"""Classes of models that other libraries compute; recurrent ones and counts have no format here."""
 Outputs = Literal["logits", "log_probs", "states"]
 """What a runtime gives for a row: the logits of every position, or of its classes; the log-probability of each piece
 that comes next in the row; or the last hidden state of every position."""

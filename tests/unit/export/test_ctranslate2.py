@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from clearhead.errors import ModelError
-from clearhead.export.ctranslate2 import Exportable, ctranslate2_files
+from clearhead.export.ctranslate2 import ctranslate2_files
 from clearhead.export.ctranslate2_file import Quantization
+from clearhead.export.runtime import Exportable
 from clearhead.models.bert import Bert, BertConfig
 from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.models.transformer import Transformer, TransformerConfig

@@ -8,8 +8,8 @@ import torch
 
 from clearhead.export.compare import compare_outputs
 from clearhead.export.ctranslate2 import ctranslate2_files
-from clearhead.export.ours import Model, Ours
-from clearhead.export.runtime import Row
+from clearhead.export.ours import Ours
+from clearhead.export.runtime import Exportable, Row
 from clearhead.models.bert import Bert, BertConfig
 from clearhead.nn.layer import BlockConfig
 from clearhead.text.special import SPECIAL_IDS
@@ -30,7 +30,7 @@ def bert() -> Bert:
     return model.eval()
 
 
-MODELS: dict[str, Model] = {
+MODELS: dict[str, Exportable] = {
     "log_probs": small(seed=3, block=BlockConfig(**BLOCK)),
     "logits": small_gpt(seed=3),
     "states": bert(),

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from clearhead.errors import ModelError
-from clearhead.export.gguf import Exportable, Quantization, architecture_of, write_gguf
+from clearhead.export.gguf import Quantization, architecture_of, write_gguf
+from clearhead.export.runtime import OneStack
 from clearhead.models.bert import Bert, BertConfig, Pooling
 from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.nn.layer import BlockConfig
@@ -130,7 +131,7 @@ def test_a_bert_has_its_pooling_and_its_words_as_there(lowered: Tokenizer, tmp_p
     }
 
 
-REFUSED: list[tuple[Exportable, str]] = [
+REFUSED: list[tuple[OneStack, str]] = [
     (gpt(80, position="sinusoidal"), "GGUF's llama: model.position = 'sinusoidal': must be 'rotary'"),
     (gpt(80, position="rotary"), "GGUF's llama: model.block.norm = 'layer': must be 'rms'"),
     (
@@ -145,7 +146,7 @@ REFUSED: list[tuple[Exportable, str]] = [
 
 @pytest.mark.parametrize(("model", "rule"), REFUSED, ids=range(len(REFUSED)))
 def test_what_it_cannot_compute_is_refused_by_its_key(
-    model: Exportable, rule: str, tokenizer: Tokenizer, tmp_path: Path
+    model: OneStack, rule: str, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match=rule):
         write_gguf(tmp_path / "model.gguf", model, tokenizer, name="small", quantize="f32")

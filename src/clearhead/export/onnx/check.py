@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from clearhead.errors import ModelError
-from clearhead.export.onnx.models import Exportable, Unit
+from clearhead.export.onnx.models import Unit
+from clearhead.export.runtime import Exportable
 from clearhead.models.bert import Bert, BertClassifier, BertPretraining
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Transformer

@@ -11,7 +11,7 @@ from typing import Any
 
 from clearhead.config import Tree
 from clearhead.data.labelled import Labels
-from clearhead.export.onnx.models import Exportable
+from clearhead.export.runtime import Exportable
 from clearhead.interop.folder import CONFIG
 from clearhead.interop.generation import generation_config, generation_file
 from clearhead.interop.tokenizer import write_tokenizer

@@ -32,13 +32,13 @@ from clearhead.export.onnx.layers import (
     span,
     with_bias,
 )
+from clearhead.export.runtime import Exportable
 from clearhead.models.bert import Bert, BertClassifier, BertPretraining, MlmHead, Pooler, mean_of
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Decoder, Transformer
 from clearhead.nn.layer import DecoderLayer, Layer
 
 BATCH = "batch_size"  # transformers.js makes an empty cache by this name of its first axis
-Exportable = Transformer | GPT | Bert | BertPretraining | BertClassifier
 Build = Callable[[Graph], None]
 
 

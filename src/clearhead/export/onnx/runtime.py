@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clearhead.export.onnx.write import FOLDER, SUFFIX, Exportable
+from clearhead.export.onnx.write import FOLDER, SUFFIX
 from clearhead.export.ours import batches, padded, written_greedily
-from clearhead.export.runtime import FileRuntime, Outputs, Row
+from clearhead.export.runtime import Exportable, FileRuntime, Outputs, Row
 from clearhead.models.bert import Bert, BertClassifier
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Transformer

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from clearhead.errors import ModelError, UsageError
+from clearhead.export.runtime import Exportable
 from clearhead.interop.folder import write_files
 from clearhead.interop.spelling import demand
-from clearhead.models.bert import Bert, BertClassifier, BertConfig, BertPretraining
-from clearhead.models.gpt import GPT, GPTConfig
-from clearhead.models.transformer import Transformer, TransformerConfig
+from clearhead.models.bert import BertConfig, BertPretraining
+from clearhead.models.gpt import GPTConfig
+from clearhead.models.transformer import TransformerConfig
 from clearhead.nn.norm import build_norm
 from clearhead.progress import silent
 from clearhead.runs.text_parts import TextParts
@@ -26,7 +27,6 @@ Quantization = Literal["float32", "q8", "q4"]
 """How weights are stored, by the words of transformers.js; those of 8 and 4 bits stand beside the float32 ones."""
 Opset = Literal[18, 23]
 """Version of ONNX's operators: 23 has attention as one of them, 18 is for runtimes of before 2025."""
-Exportable = Transformer | GPT | Bert | BertPretraining | BertClassifier
 FOLDER = "onnx"  # where transformers.js looks
 SUFFIX = {"float32": "", "q8": "_quantized", "q4": "_q4"}
 # for others Hugging Face's tokenizers treat the space at a mask differently, and unigram cannot have one in a text

@@ -9,7 +9,7 @@ from typing import Any, Literal, cast, get_args
 
 from clearhead.errors import UsageError
 from clearhead.export import ctranslate2_file, gguf
-from clearhead.export.ctranslate2 import Exportable, ctranslate2_files
+from clearhead.export.ctranslate2 import ctranslate2_files
 from clearhead.export.ctranslate2_runtime import CTranslate2
 from clearhead.export.gguf import write_gguf
 from clearhead.export.gguf_runtime import Gguf
@@ -17,8 +17,8 @@ from clearhead.export.hf_runtime import HuggingFace
 from clearhead.export.onnx import write as onnx
 from clearhead.export.onnx.runtime import OnnxRuntime
 from clearhead.export.onnx.write import checked_opset, write_onnx
-from clearhead.export.ours import Model, Ours
-from clearhead.export.runtime import Runtime
+from clearhead.export.ours import Ours
+from clearhead.export.runtime import Exportable, Runtime
 from clearhead.interop.folder import write_files, write_model
 from clearhead.interop.tokenizer import write_tokenizer
 from clearhead.models.transformer import Transformer
@@ -60,10 +60,10 @@ class Source:
         return model
 
     @property
-    def model(self) -> Model:
+    def model(self) -> Exportable:
         """The model, of one of the classes that can be exported."""
         model = self.trained.model
-        assert isinstance(model, Model)
+        assert isinstance(model, Exportable)
         return model
 
     def ours(self, evidence: Evidence) -> Ours:
