@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize(("kills", "places"), [(3, 1), pytest.param(60, 20, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize(("kills", "places"), [(60, 20)])
 def test_killed_runs_end_as_those_that_were_not(kills: int, places: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.reliability.campaign", "--folder", str(tmp_path)]
     command += ["--kills", str(kills), "--places", str(places)]

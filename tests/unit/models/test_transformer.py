@@ -219,7 +219,8 @@ def test_watched_equals_fused_and_hooks_leave_nothing(position: str) -> None:
     assert torch.equal(model(src, tgt, src_mask=mask), before)
 
 
-@pytest.mark.parametrize("norm", [*NORMS[:1], *(pytest.param(norm, marks=pytest.mark.long) for norm in NORMS[1:])])
+@pytest.mark.long
+@pytest.mark.parametrize("norm", NORMS)
 def test_every_combination_trains(norm: str) -> None:
     places: Iterator[str] = cycle(PLACES)
     src, tgt = padded(random_rows([2, 4])), padded(random_rows([3, 3], 1))
