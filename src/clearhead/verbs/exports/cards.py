@@ -16,7 +16,7 @@ _CUT = (
     "Without max_input_length=0 CTranslate2 cuts a source at 1,024 pieces; an empty translation needs a minimum of 0."
 )
 _GRAPHS = "The class in config.json says which inputs and outputs the graphs have; what they compute is in them alone."
-_JAVASCRIPT = "transformers.js takes the folder too: give it one text at a time, and a max_new_tokens within that length."
+_JAVASCRIPT = "transformers.js takes the folder too: one text at a time, with a max_new_tokens within that length."
 
 
 def card_of(source: Source, target: Target, stored: str, compared: Compared | None) -> str:
