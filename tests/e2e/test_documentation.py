@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.foreign import write_bert, write_gpt2
+from tests.keys import write_keys
 from tests.toy import labelled_lines, write_labelled
 from tests.warm import warm_programs
 
@@ -56,6 +57,7 @@ def workplace(tmp_path: Path) -> Path:
     (folder / "reviews.txt").write_text("a gripping film\nnothing happens\n", "utf-8")
     write_gpt2(folder / "gpt2")
     write_bert(folder / "bert")
+    write_keys(folder, "key")
     return folder
 
 

@@ -2,33 +2,19 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from clearhead.errors import ModelError, UsageError
 from clearhead.verbs.exports.run import Certify, export_run
 from clearhead.verbs.exports.sign import check_key, check_signature, sign_folder
-
-
-def keys(folder: Path, name: str) -> tuple[Path, Path]:
-    """Writes a key pair on P-256."""
-    from cryptography.hazmat.primitives import serialization as forms
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    private: Any = ec.generate_private_key(ec.SECP256R1())
-    own = private.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.NoEncryption())
-    shared = private.public_key().public_bytes(forms.Encoding.PEM, forms.PublicFormat.SubjectPublicKeyInfo)
-    paths = folder / f"{name}.pem", folder / f"{name}.pub"
-    for path, content in zip(paths, (own, shared), strict=True):
-        path.write_bytes(content)
-    return paths
+from tests.keys import write_keys
 
 
 def test_a_signed_folder_is_that_of_its_key_alone(tmp_path: Path) -> None:
     pytest.importorskip("model_signing", reason="model-signing is not installed: it signs")
-    private, public = keys(tmp_path, "mine")
-    _, other = keys(tmp_path, "other")
+    private, public = write_keys(tmp_path, "mine")
+    _, other = write_keys(tmp_path, "other")
     folder = tmp_path / "out"
     (folder / "inner").mkdir(parents=True)
     (folder / "certificate.json").write_text("{}")
