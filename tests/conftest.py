@@ -49,13 +49,17 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if isinstance(val, bytes) else None
 
 
+def repeats(item: pytest.Item, room: str) -> bool:
+    """Whether a case runs a model as the first case of its test did."""
+    return room.startswith(CHECKED_ONCE) and item.stash[CASE] > 0
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Checks shapes at each call, but in tests that train long, and in rooms whose modules have no shapes to check."""
     room = item.path.relative_to(ROOT / "tests").as_posix()
     unchecked = room.startswith(UNCHECKED) or item.get_closest_marker("unchecked") is not None
-    repeated = room.startswith(CHECKED_ONCE) and item.stash[CASE] > 0
-    jaxtyping.config.update("jaxtyping_disable", unchecked or repeated)
+    jaxtyping.config.update("jaxtyping_disable", unchecked or repeats(item, room))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -68,8 +72,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         mark = item.get_closest_marker("long_but")
         if mark and item.stash[CASE] % mark.kwargs["every"]:
             item.add_marker("long")
-        repeated = room.startswith(CHECKED_ONCE) and item.stash[CASE] > 0
-        if not (repeated or SLOW.intersection(getattr(item, "fixturenames", ())) or item.get_closest_marker("long")):
+        if not (
+            repeats(item, room)
+            or SLOW.intersection(getattr(item, "fixturenames", ()))
+            or item.get_closest_marker("long")
+        ):
             item.add_marker("quick")
 
 

@@ -146,11 +146,20 @@ def load_weights(path: Path) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
     Raises:
         ModelError: see ``load_checkpoint``.
     """
-    stem = "ema" if "ema.safetensors" in _read_manifest(path) else "model"
+    stem = weights_file(path).stem
     saved = load_checkpoint(path, (stem,))
     if stem not in saved.tensors:
         raise ModelError(f"checkpoint {str(path)!r} has no weights: neither ema.safetensors nor model.safetensors")
     return saved.tensors[stem], saved.state
+
+
+def weights_file(path: Path) -> Path:
+    """Returns the file of the weights that a checkpoint is used with, as its manifest names it.
+
+    Raises:
+        ModelError: see ``load_checkpoint``.
+    """
+    return path / ("ema.safetensors" if "ema.safetensors" in _read_manifest(path) else "model.safetensors")
 
 
 def verify_checkpoint(path: Path, *, offer: bool = True) -> dict[str, tuple[int, str]]:

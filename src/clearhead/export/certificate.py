@@ -42,13 +42,18 @@ def digest_of(path: Path) -> str:
         raise ModelError(f"{str(path)!r} cannot be read: {error.strerror}") from error
 
 
-def digests(folder: Path) -> dict[str, str]:
-    """Returns the digest of every file in a folder but the certificate and its signature, by path inside."""
+def exported_files(folder: Path) -> list[str]:
+    """Returns every file in a folder but the certificate and its signature, by path inside."""
     files: list[str] = []
     for place, folders, names in os.walk(folder):
         links = [name for name in folders if Path(place, name).is_symlink()]  # which are not walked into
         files += [Path(place, name).relative_to(folder).as_posix() for name in [*names, *links]]
-    return {name: digest_of(folder / name) for name in sorted(files) if name not in (NAME, SIGNATURE)}
+    return sorted(name for name in files if name not in (NAME, SIGNATURE))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Returns the digest of each of these files."""
+    return {name: digest_of(folder / name) for name in exported_files(folder)}
 
 
 def tools(runtime: str | None) -> Tree:

@@ -2,7 +2,8 @@
 
 import copy
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from clearhead.models.bert import Bert, BertClassifier, BertPretraining
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Transformer
 
+R = TypeVar("R")
 BATCH = 1024
 """Pieces, padding included, that are read at once: the logits of a large vocabulary take 100 kB each."""
 
@@ -30,6 +32,14 @@ def batches(rows: Sequence[Row]) -> Iterator[list[int]]:
         batch.append(number)
     if batch:
         yield batch
+
+
+def in_batches(rows: Sequence[Row], compute: Callable[[list[int]], Iterable[R]]) -> list[R]:
+    """Returns a result for each row; ``compute`` makes those of some rows of like length, which it gets by number."""
+    results: dict[int, R] = {}
+    for batch in batches(rows):
+        results |= zip(batch, compute(batch), strict=True)
+    return [results[number] for number in range(len(rows))]
 
 
 def padded(rows: Sequence[Sequence[int]], fill: int = 0) -> tuple[Tensor, Tensor]:
@@ -73,12 +83,12 @@ class Ours(Runtime):
     def outputs(self, rows: Sequence[Row]) -> list[Tensor]:
         """See ``Runtime``."""
         compute: Callable[[Sequence[Row]], Tensor] = self._states if self.gives == "states" else self._logits
-        computed: dict[int, Tensor] = {}
-        for batch in batches(rows):
+
+        def own(batch: list[int]) -> list[Tensor]:
             part = [rows[number] for number in batch]
-            for number, row, values in zip(batch, part, compute(part), strict=True):
-                computed[number] = self._own(row, values)
-        return [computed[number] for number in range(len(rows))]
+            return [self._own(row, values) for row, values in zip(part, compute(part), strict=True)]
+
+        return in_batches(rows, own)
 
     def _own(self, row: Row, values: Tensor) -> Tensor:
         """Cuts the padding off the outputs of a row, or picks the log-probabilities of its pieces."""
@@ -139,12 +149,7 @@ class Ours(Runtime):
         """See ``Runtime``: no rule but that special pieces are not written."""
         if not isinstance(self.model, Transformer | GPT):
             return None
-        written: list[list[int]] = [[] for _ in rows]
-        for batch in batches(rows):
-            part, most = [rows[number] for number in batch], [limits[number] for number in batch]
-            for number, ids in zip(batch, self._written(part, most), strict=True):
-                written[number] = ids
-        return written
+        return in_batches(rows, lambda batch: self._written([rows[at] for at in batch], [limits[at] for at in batch]))
 
     @torch.inference_mode()
     def _written(self, rows: Sequence[Row], limits: Sequence[int]) -> list[list[int]]:

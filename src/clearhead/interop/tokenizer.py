@@ -95,6 +95,29 @@ def write_tokenizer(tokenizer: Tokenizer, *, template: Template, masks: bool = F
     return {FILE: content, SETTINGS: json.dumps(settings, ensure_ascii=False, indent=2) + "\n"}
 
 
+def write_tokenizers(
+    source: Tokenizer, target: Tokenizer, *, template: Template, masks: bool = False
+) -> dict[str, str]:
+    """Returns the same for libraries that follow ``tokenizer.json`` as it stands, of one side or of both.
+
+    Padding and a limit of length, which an adopted file may ask for, are taken out. Two vocabularies have two
+    tokenizers, ``source_`` and ``target_``.
+    """
+    sides = {"": target} if source is target else {"source_": source, "target_": target}
+    return {
+        side + name: _unlimited(content) if name == FILE else content
+        for side, tokenizer in sides.items()
+        for name, content in write_tokenizer(tokenizer, template=template, masks=masks).items()
+    }
+
+
+def _unlimited(content: str) -> str:
+    tree = json.loads(content)
+    if tree.get("padding") is None and tree.get("truncation") is None:
+        return content
+    return json.dumps({**tree, "padding": None, "truncation": None}, ensure_ascii=False)
+
+
 def _names(tokenizer: Tokenizer) -> dict[str, str]:
     ids = {role: getattr(tokenizer.ids, role) for role in ROLES}
     prefix = " " if tokenizer.config.kind == "unigram" else ""  # see _written

@@ -213,8 +213,8 @@ class Family(ABC, Generic[R, T]):
         """Raises ModelError, with the key, if no class of Hugging Face's is a model of ``recipe``; needs no weights."""
 
     @abstractmethod
-    def to_hugging_face(self, trained: T, run: str) -> HuggingFaceFiles:
-        """Returns the model as Hugging Face's classes load it; ``run`` is its directory, for errors.
+    def to_hugging_face(self, trained: T) -> HuggingFaceFiles:
+        """Returns the model as Hugging Face's classes load it.
 
         Raises:
             ModelError: no class of Hugging Face represents the model; the message names the recipe key that differs.

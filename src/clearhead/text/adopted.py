@@ -78,7 +78,7 @@ class Adopted(Brief):
 
     @functools.cached_property
     def _tree(self) -> dict[str, Any]:
-        return _table(self.content)
+        return _checked_table(self.content)
 
     def build(self) -> Built:
         """Checks the file and builds the tokenizer it describes.
@@ -88,7 +88,7 @@ class Adopted(Brief):
         """
         if self.segmenter:
             return self._build_marian()
-        check_file(self.content)
+        tree = self._tree
         try:
             pipeline = hf.Tokenizer.from_str(self.content)
         except (KeyboardInterrupt, SystemExit):
@@ -104,11 +104,11 @@ class Adopted(Brief):
         pieces = [f"<no piece {index}>" for index in range(self.vocab_size)]
         for piece, index in vocabulary.items():
             pieces[index] = piece
-        added = self._tree.get("added_tokens") or []
+        added = tree.get("added_tokens") or []
         special = {token["id"] for token in added if token.get("special")} | {*dataclasses.astuple(self.ids)}
         special |= set(range(self.vocab_size)) - set(vocabulary.values())
         special.discard(ABSENT)
-        decoders = {str(part.get("type")) for part in _parts(self._tree.get("decoder"), "decoder")}
+        decoders = {str(part.get("type")) for part in _parts(tree.get("decoder"), "decoder")}
         spellings: list[bytes] = []
         if decoders & {"ByteLevel", "ByteFallback"}:
             spellings = [_spelling(piece, decoders) for piece in pieces]
@@ -146,16 +146,17 @@ def _spelling(piece: str, decoders: set[str]) -> bytes:
 
 def check_file(content: str) -> None:
     """Raises ValueError if a ``tokenizer.json`` has a part that is not known to be safe, or is no JSON table."""
+    _checked_table(content)
+
+
+def _checked_table(content: str) -> dict[str, Any]:
     try:
-        _check_parts(_table(content))
+        tree = json.loads(content)
+        if not isinstance(tree, dict):
+            raise ValueError("tokenizer.json is not a table")
+        _check_parts(tree)
     except RecursionError as error:
         raise ValueError("tokenizer.json is nested too deeply") from error
-
-
-def _table(content: str) -> dict[str, Any]:
-    tree = json.loads(content)
-    if not isinstance(tree, dict):
-        raise ValueError("tokenizer.json is not a table")
     return tree
 
 

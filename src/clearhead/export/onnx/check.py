@@ -15,6 +15,7 @@ from torch import Tensor
 
 from clearhead.errors import ModelError
 from clearhead.export.onnx.models import Unit
+from clearhead.export.onnx.runtime import Past, past_of
 from clearhead.export.runtime import Exportable
 from clearhead.models.bert import Bert, BertClassifier, BertPretraining
 from clearhead.models.gpt import GPT
@@ -28,8 +29,6 @@ _TEXT = _PAST[-1] + _NEW[-1]
 _LONGEST = 512  # of a longer model the end of the table is not reached: scores grow with the square
 Case = tuple[str, Tensor, Tensor]
 """What was computed, there and here."""
-Past = dict[str, Tensor]
-"""Results of a step, or the keys and values that the next one takes, by name."""
 
 
 class Session:
@@ -54,7 +53,7 @@ class Session:
         self.inputs = {value.name: value for value in self._loaded.get_inputs()}
         self.outputs = [value.name for value in self._loaded.get_outputs()]
 
-    def run(self, **given: Tensor) -> "Past":
+    def run(self, **given: Tensor) -> Past:
         """Returns all outputs by name; an input that is not given is an empty cache."""
         feeds = {name: value.numpy() for name, value in given.items()}
         rows = len(given["input_ids"])
@@ -187,8 +186,3 @@ def _padded(rows: int, length: int, side: str = "right") -> Tensor:
     counts = torch.tensor([max(1, length - row) for row in range(rows)])
     places = torch.arange(length)
     return places < counts[:, None] if side == "right" else places >= length - counts[:, None]
-
-
-def past_of(results: Past) -> Past:
-    """Returns what a step gave as keys and values, under the names by which the next one takes them."""
-    return {name.replace("present", "past_key_values"): value for name, value in results.items() if "present" in name}

@@ -14,7 +14,7 @@ from clearhead.data.labelled import Labels
 from clearhead.export.runtime import Exportable
 from clearhead.interop.folder import CONFIG
 from clearhead.interop.generation import generation_config, generation_file
-from clearhead.interop.tokenizer import write_tokenizer
+from clearhead.interop.tokenizer import write_tokenizers
 from clearhead.models.bert import Bert, BertClassifier, BertPretraining, ClassifierKind
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Transformer
@@ -32,8 +32,7 @@ _CLASSES: dict[ClassifierKind, str] = {
 def files_beside(model: Exportable, parts: TextParts, marks: Callable[[], bool]) -> Mapping[str, str]:
     """Returns what stands beside the graphs, by name.
 
-    Two vocabularies have two tokenizers, ``source_`` and ``target_``: no class of theirs holds both, so loaders of
-    theirs find none rather than a wrong one.
+    No class of theirs holds two vocabularies, so loaders of theirs find no tokenizer there rather than a wrong one.
 
     Args:
         model: what is in the graphs.
@@ -46,19 +45,15 @@ def files_beside(model: Exportable, parts: TextParts, marks: Callable[[], bool])
         case Transformer():
             limit = model.config.max_seq_len
             files |= generation_file(generation_config(ids, bos_id=ids.bos, max_length=limit, start_id=ids.bos))
-            if source is target:
-                return files | write_tokenizer(target, template="end")
-            sides = {"source": source, "target": target}
-            written = {side: write_tokenizer(tokenizer, template="end") for side, tokenizer in sides.items()}
-            return files | {f"{side}_{name}": text for side in sides for name, text in written[side].items()}
+            return files | write_tokenizers(source, target, template="end")
         case GPT():
             limit, begin = model.config.max_seq_len, target.begin
             files |= generation_file(generation_config(ids, bos_id=begin, ends=target.ends, max_length=limit))
-            return files | write_tokenizer(target, template="begin" if target.begins or marks() else "plain")
+            return files | write_tokenizers(target, target, template="begin" if target.begins or marks() else "plain")
         case BertPretraining():
-            return files | write_tokenizer(target, template="segments", masks=True)
+            return files | write_tokenizers(target, target, template="segments", masks=True)
         case Bert() | BertClassifier():
-            return files | write_tokenizer(target, template="segments")
+            return files | write_tokenizers(target, target, template="segments")
 
 
 def costume(model: Exportable, tokenizer: Tokenizer, labels: Labels | None) -> Tree:

@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 
 from clearhead.export.onnx.write import FOLDER, SUFFIX
-from clearhead.export.ours import batches, padded, written_greedily
+from clearhead.export.ours import in_batches, padded, written_greedily
 from clearhead.export.runtime import Exportable, FileRuntime, Outputs, Row
 from clearhead.models.bert import Bert, BertClassifier
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Transformer
 from clearhead.nn.mask import positions_of
+
+Past = dict[str, Tensor]
+"""Results of a step, or the keys and values that the next one takes, by name."""
 
 
 class OnnxRuntime(FileRuntime):
@@ -49,12 +52,15 @@ class OnnxRuntime(FileRuntime):
     @torch.inference_mode()
     def outputs(self, rows: Sequence[Row]) -> list[Tensor]:
         """See ``Runtime``."""
-        computed: dict[int, Tensor] = {}
-        for batch in batches(rows):
+
+        def own(batch: list[int]) -> list[Tensor]:
             part = [rows[number] for number in batch]
-            for number, row, values in zip(batch, part, self._computed(part), strict=True):
-                computed[number] = values[None] if self._one else values[: len(row.target or row.ids)]
-        return [computed[number] for number in range(len(rows))]
+            return [
+                values[None] if self._one else values[: len(row.target or row.ids)]
+                for row, values in zip(part, self._computed(part), strict=True)
+            ]
+
+        return in_batches(rows, own)
 
     def _computed(self, rows: Sequence[Row]) -> Tensor:
         ids, mask = padded([row.ids for row in rows])
@@ -80,21 +86,18 @@ class OnnxRuntime(FileRuntime):
         """See ``Runtime``."""
         if not self._writes:
             return None
-        written: list[list[int]] = [[] for _ in rows]
-        for batch in batches(rows):
-            part, most = [rows[number] for number in batch], [limits[number] for number in batch]
-            text: Translating | Writing
-            if self._crossed:
-                ids, mask = padded([row.ids for row in part])
-                text = Translating(self._last, self._memory({"input_ids": ids, "attention_mask": mask.long()}))
-                logits = text.advance(torch.tensor([(row.target or [0])[0] for row in part]))
-            else:
-                text = Writing(self._last, [row.ids for row in part])
-                logits = text.logits
-            texts = written_greedily(logits, text.advance, most, ends=self.ends, never=self.never)
-            for number, ids_of_text in zip(batch, texts, strict=True):
-                written[number] = ids_of_text
-        return written
+        return in_batches(rows, lambda batch: self._written([rows[at] for at in batch], [limits[at] for at in batch]))
+
+    def _written(self, rows: Sequence[Row], limits: Sequence[int]) -> list[list[int]]:
+        text: Translating | Writing
+        if self._crossed:
+            ids, mask = padded([row.ids for row in rows])
+            text = Translating(self._last, self._memory({"input_ids": ids, "attention_mask": mask.long()}))
+            logits = text.advance(torch.tensor([(row.target or [0])[0] for row in rows]))
+        else:
+            text = Writing(self._last, [row.ids for row in rows])
+            logits = text.logits
+        return written_greedily(logits, text.advance, limits, ends=self.ends, never=self.never)
 
 
 class Translating:
@@ -107,14 +110,14 @@ class Translating:
 
     def __init__(self, decoder: Any, memory: dict[str, Tensor]) -> None:
         self._decoder, self._memory = decoder, memory
-        self._past: dict[str, Tensor] = {}
+        self._past: Past = {}
 
     def advance(self, pieces: Tensor) -> Tensor:
         """Reads ``pieces`` [rows]; returns logits [rows, vocab]."""
         branch = torch.tensor([bool(self._past)])
         given = {"input_ids": pieces[:, None], "use_cache_branch": branch}
         results = self._decoder.run(**given, **self._memory, **self._past)
-        self._past = _past(results)
+        self._past = past_of(results)
         logits: Tensor = results["logits"][:, -1]
         return logits
 
@@ -132,7 +135,7 @@ class Writing:
         longest = max(map(len, prompts))
         ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in prompts])
         self._mask = torch.arange(longest) >= longest - torch.tensor([[len(row)] for row in prompts])
-        self._past: dict[str, Tensor] = {}
+        self._past: Past = {}
         self.logits = self._read(ids)
 
     def advance(self, pieces: Tensor) -> Tensor:
@@ -144,12 +147,11 @@ class Writing:
         places = positions_of(self._mask)[:, -ids.shape[1] :]
         given = {"input_ids": ids, "attention_mask": self._mask.long(), "position_ids": places}
         results = self._model.run(**given, **self._past)
-        self._past = _past(results)
+        self._past = past_of(results)
         logits: Tensor = results["logits"][:, -1]
         return logits
 
 
-def _past(results: dict[str, Tensor]) -> dict[str, Tensor]:
-    from clearhead.export.onnx.check import past_of
-
-    return past_of(results)
+def past_of(results: Past) -> Past:
+    """Returns what a step gave as keys and values, under the names by which the next one takes them."""
+    return {name.replace("present", "past_key_values"): value for name, value in results.items() if "present" in name}

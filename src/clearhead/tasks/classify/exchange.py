@@ -38,7 +38,7 @@ def check_classifier(recipe: ClassifyRecipe) -> None:
     check_bert(recipe.model)
 
 
-def write_classifier(trained: Classifier, run: str) -> HuggingFaceFiles:
+def write_classifier(trained: Classifier) -> HuggingFaceFiles:
     """Returns a classifier as Hugging Face's classes load it; see ``Family.to_hugging_face``."""
     check_classifier(trained.recipe)
     tokenizer, model, sizes = trained.tokenizer, trained.model, TextParts(trained.tokenizer).sizes

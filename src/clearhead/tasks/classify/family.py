@@ -151,9 +151,9 @@ class ClassifyFamily(LearnedFamily[ClassifyRecipe, Classifier, BertClassifier, L
         """See ``Family``."""
         check_classifier(recipe)
 
-    def to_hugging_face(self, trained: Classifier, run: str) -> HuggingFaceFiles:
+    def to_hugging_face(self, trained: Classifier) -> HuggingFaceFiles:
         """See ``Family``."""
-        return write_classifier(trained, run)
+        return write_classifier(trained)
 
     def evidence(self, trained: Classifier, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
         """See ``LearnedFamily``."""

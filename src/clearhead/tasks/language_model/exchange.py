@@ -36,7 +36,7 @@ def check_language_model(recipe: LanguageModelRecipe) -> None:
     check_gpt(recipe.model)
 
 
-def write_gpt(trained: LanguageModel, run: str) -> HuggingFaceFiles:
+def write_gpt(trained: LanguageModel) -> HuggingFaceFiles:
     """Returns a GPT as Hugging Face's classes load it; see ``Family.to_hugging_face``."""
     check_language_model(trained.recipe)
     assert isinstance(trained.model, GPT)

@@ -122,9 +122,9 @@ class LanguageModelFamily(LearnedFamily[LanguageModelRecipe, LanguageModel, Net,
         """See ``Family``."""
         check_language_model(recipe)
 
-    def to_hugging_face(self, trained: LanguageModel, run: str) -> HuggingFaceFiles:
+    def to_hugging_face(self, trained: LanguageModel) -> HuggingFaceFiles:
         """See ``Family``."""
-        return write_gpt(trained, run)
+        return write_gpt(trained)
 
     def evidence(self, trained: LanguageModel, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
         """See ``LearnedFamily``."""
@@ -185,7 +185,7 @@ class NgramFamily(Family[NgramRecipe, NgramLanguageModel]):
         """See ``Family``."""
         raise ModelError(f"task = {recipe.task!r}: Hugging Face has no class for it")
 
-    def to_hugging_face(self, trained: NgramLanguageModel, run: str) -> HuggingFaceFiles:
+    def to_hugging_face(self, trained: NgramLanguageModel) -> HuggingFaceFiles:
         """See ``Family``."""
         return self.check_hugging_face(trained.recipe)
 

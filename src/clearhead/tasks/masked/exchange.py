@@ -52,7 +52,7 @@ def check_masked(recipe: MaskedRecipe) -> None:
     check_bert(recipe.model)
 
 
-def write_bert(trained: MaskedModel, run: str) -> HuggingFaceFiles:
+def write_bert(trained: MaskedModel) -> HuggingFaceFiles:
     """Returns a BERT with its heads as Hugging Face's classes load it; see ``Family.to_hugging_face``."""
     check_masked(trained.recipe)
     tokenizer, sizes = trained.tokenizer, TextParts(trained.tokenizer).sizes

@@ -134,9 +134,9 @@ class MaskedFamily(LearnedFamily[MaskedRecipe, MaskedModel, BertPretraining, Mas
         """See ``Family``."""
         check_masked(recipe)
 
-    def to_hugging_face(self, trained: MaskedModel, run: str) -> HuggingFaceFiles:
+    def to_hugging_face(self, trained: MaskedModel) -> HuggingFaceFiles:
         """See ``Family``."""
-        return write_bert(trained, run)
+        return write_bert(trained)
 
     def evidence(self, trained: MaskedModel, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
         """See ``LearnedFamily``."""

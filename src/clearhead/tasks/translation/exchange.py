@@ -71,7 +71,7 @@ def check_translator(recipe: TranslationRecipe) -> None:
         check_marian(shape)
 
 
-def write_marian(translator: Translator, run: str) -> HuggingFaceFiles:
+def write_marian(translator: Translator) -> HuggingFaceFiles:
     """Returns a translator as Hugging Face's classes load it; see ``Family.to_hugging_face``."""
     src, tgt, recipe = translator.tokenizers.src, translator.tokenizers.tgt, translator.recipe
     check_translator(recipe)

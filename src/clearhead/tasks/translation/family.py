@@ -134,9 +134,9 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
         """See ``Family``."""
         check_translator(recipe)
 
-    def to_hugging_face(self, trained: Translator, run: str) -> HuggingFaceFiles:
+    def to_hugging_face(self, trained: Translator) -> HuggingFaceFiles:
         """See ``Family``."""
-        return write_marian(trained, run)
+        return write_marian(trained)
 
     def evidence(self, trained: Translator, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
         """See ``LearnedFamily``."""

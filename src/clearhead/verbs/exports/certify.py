@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from clearhead.checkpoint import weights_file
 from clearhead.config import Tree
 from clearhead.errors import ModelError
 from clearhead.evaluate.paired import Bleu, Counts, Quality, paired
-from clearhead.export.certificate import digest_of, digests, rounded, sha256, tools
+from clearhead.export.certificate import digest_of, exported_files, rounded, sha256, tools
 from clearhead.export.compare import Difference, Same, compare_outputs
 from clearhead.export.onnx.write import checked_opset
 from clearhead.export.ours import Ours
@@ -87,8 +88,6 @@ def compare(source: Source, folder: Path, target: Target, evidence: Evidence) ->
     )
     if evidence.prompts:
         result = _with_texts(result, source, ours)
-    elif metric is not None:
-        result = replace(result, quality=paired(metric, _counts(before), _counts(after)))
     if metric is not None and result.quality is None:
         result = replace(result, quality=paired(metric, _counts(before), _counts(after)))
     return result
@@ -153,7 +152,7 @@ def source_of(source: Source) -> Tree:
     return {
         "run": source.run.path.resolve().name,
         "checkpoint": checkpoint.name,
-        "weights": "ema" if (checkpoint / "ema.safetensors").is_file() else "model",
+        "weights": weights_file(checkpoint).stem,
         "manifest_sha256": digest_of(checkpoint / "manifest.json"),
         "recipe_sha256": digest_of(source.run.path / "recipe.toml"),
         "tokenizer_sha256": sha256(b"".join(tokenizers)),
@@ -163,8 +162,7 @@ def source_of(source: Source) -> Tree:
 def predicate_of(source: Source, folder: Path, target: Target, stored: str, compared: Compared | None) -> Tree:
     """Returns the predicate of a certificate but its verdict."""
     entry, checkpoint = FORMATS[target], source.run.checkpoint
-    weights = checkpoint / ("ema.safetensors" if (checkpoint / "ema.safetensors").is_file() else "model.safetensors")
-    size = sum((folder / name).stat().st_size for name in digests(folder))
+    size = sum((folder / name).stat().st_size for name in exported_files(folder))
     opset: Tree = {"opset": checked_opset(source.opset)} if target == "onnx" else {}
     tree: Tree = {
         "source": source_of(source),
@@ -175,7 +173,7 @@ def predicate_of(source: Source, folder: Path, target: Target, stored: str, comp
     }
     if compared is not None:
         tree |= _comparison(compared)
-    tree["bytes"] = {"before": weights.stat().st_size, "after": size}
+    tree["bytes"] = {"before": weights_file(checkpoint).stat().st_size, "after": size}
     tree["limits"] = [*_limits(source, target, compared)]
     return tree
 

@@ -1,7 +1,6 @@
 """The formats that a run can be exported to, an entry each: how it is written, and what runs it."""
 
 import functools
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from clearhead.export.onnx.write import checked_opset, write_onnx
 from clearhead.export.ours import Ours
 from clearhead.export.runtime import Exportable, Runtime
 from clearhead.interop.folder import write_files, write_model
-from clearhead.interop.tokenizer import write_tokenizer
+from clearhead.interop.tokenizer import write_tokenizers
 from clearhead.models.transformer import Transformer
 from clearhead.progress import silent
 from clearhead.runs.opened import SavedRun
@@ -53,15 +52,9 @@ class Source:
         family = family_of_run(opened)
         return cls(opened, family, family.load(opened, device="cpu"))
 
-    def transformer(self, target: str) -> Exportable:
-        """Returns the model, which is a Transformer: others are refused before, by ``targets.check_target``."""
-        model = self.trained.model
-        assert isinstance(model, Exportable), target
-        return model
-
     @property
     def model(self) -> Exportable:
-        """The model, of one of the classes that can be exported."""
+        """The model, which can be exported: others are refused before, by ``targets.check_target``."""
         model = self.trained.model
         assert isinstance(model, Exportable)
         return model
@@ -108,48 +101,32 @@ class Format:
 
 
 def _write_hugging_face(source: Source, folder: Path, quantize: str) -> None:
-    write_model(folder, *source.family.to_hugging_face(source.trained, str(source.run.path)))
+    write_model(folder, *source.family.to_hugging_face(source.trained))
 
 
 def _write_onnx(source: Source, folder: Path, quantize: str) -> None:
     words: dict[str, Any] = {"quantize": quantize, "opset": checked_opset(source.opset), "say": source.say}
     marks = functools.partial(has_marks, source.run.path)
-    write_onnx(folder, source.transformer("onnx"), source.parts, marks=marks, **words)
+    write_onnx(folder, source.model, source.parts, marks=marks, **words)
 
 
 def _write_gguf(source: Source, folder: Path, quantize: str) -> None:
-    model, parts, name = source.transformer("gguf"), source.parts, source.trained.recipe.name
+    model, parts, name = source.model, source.parts, source.trained.recipe.name
     assert not isinstance(model, Transformer), "refused before"
     write_gguf(folder / f"{name}.gguf", model, parts.tokenizer, name=name, quantize=cast(Any, quantize))
 
 
 def _write_ctranslate2(source: Source, folder: Path, quantize: str) -> None:
     """Writes the files that CTranslate2 reads, and the tokenizers that give it pieces."""
-    model, parts = source.transformer("ctranslate2"), source.parts
+    model, parts = source.model, source.parts
     crossed = parts.target is not None
     src, tgt = parts.tokenizer, parts.target or parts.tokenizer
     pieces = {
         side: _pieces(tokenizer)
         for side, tokenizer in ({"source": src, "target": tgt} if crossed else {"": tgt}).items()
     }
-    files: dict[str, str | bytes] = {**ctranslate2_files(model, pieces, ids=tgt.ids, quantize=cast(Any, quantize))}
-    if src is tgt:
-        files |= write_tokenizer(tgt, template="end" if crossed else "plain")
-    else:
-        for side, tokenizer in (("source", src), ("target", tgt)):
-            for name, content in write_tokenizer(tokenizer, template="end").items():
-                files[f"{side}_{name}"] = content
-    write_files(folder, {name: _unlimited(name, content) for name, content in files.items()})
-
-
-def _unlimited(name: str, content: str | bytes) -> str | bytes:
-    """Takes padding and a limit of length out of an adopted ``tokenizer.json``: its library would follow both."""
-    if not name.endswith("tokenizer.json") or not isinstance(content, str):
-        return content
-    tree = json.loads(content)
-    if tree.get("padding") is None and tree.get("truncation") is None:
-        return content
-    return json.dumps({**tree, "padding": None, "truncation": None}, ensure_ascii=False)
+    files = ctranslate2_files(model, pieces, ids=tgt.ids, quantize=cast(Any, quantize))
+    write_files(folder, {**files, **write_tokenizers(src, tgt, template="end" if crossed else "plain")})
 
 
 def _pieces(tokenizer: Tokenizer) -> list[str]:
@@ -164,7 +141,7 @@ def _run_ctranslate2(source: Source, folder: Path, evidence: Evidence) -> Runtim
 
 def _run_gguf(source: Source, folder: Path, evidence: Evidence) -> Runtime:
     (path,) = folder.glob("*.gguf")
-    model = source.transformer("gguf")
+    model = source.model
     assert not isinstance(model, Transformer)
     words: dict[str, Any] = {"ends": evidence.ends, "never": evidence.never, "scale": evidence.scale}
     return Gguf(path, model, source.parts.tokenizer, **words)
@@ -175,7 +152,7 @@ def _run_hugging_face(source: Source, folder: Path, evidence: Evidence) -> Runti
 
 
 def _run_onnx(source: Source, folder: Path, evidence: Evidence) -> Runtime:
-    return OnnxRuntime(folder, source.transformer("onnx"), ends=evidence.ends, never=evidence.never)
+    return OnnxRuntime(folder, source.model, ends=evidence.ends, never=evidence.never)
 
 
 FORMATS: Mapping[Target, Format] = {

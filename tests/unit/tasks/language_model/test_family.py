@@ -21,7 +21,7 @@ def test_all_kinds_can_be_compared(toy_baselines: dict[str, Path]) -> None:
 def test_counts_are_no_model_of_theirs(toy_baselines: dict[str, Path]) -> None:
     trained = NGRAM.load(SavedRun.open(toy_baselines["ngram"]))
     with pytest.raises(ModelError, match=r"^task = 'ngram': Hugging Face has no class for it"):
-        NGRAM.to_hugging_face(trained, "x")
+        NGRAM.to_hugging_face(trained)
 
 
 def test_documents_are_apart_where_the_recipe_says_so() -> None:

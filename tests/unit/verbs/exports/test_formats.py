@@ -7,7 +7,7 @@ import pytest
 
 from clearhead.errors import UsageError
 from clearhead.verbs.exchange import import_run
-from clearhead.verbs.exports.formats import FORMATS, Source
+from clearhead.verbs.exports.formats import FORMATS, Source, Target
 from tests.foreign import write_gpt2
 
 
@@ -19,7 +19,8 @@ def test_the_first_way_to_store_weights_is_the_default() -> None:
             FORMATS[target].stored(target, "int8")  # type: ignore[index]
 
 
-def test_an_adopted_tokenizer_neither_pads_nor_cuts_where_its_library_reads_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["ctranslate2", "onnx"])
+def test_an_adopted_tokenizer_neither_pads_nor_cuts_where_its_library_reads_it(target: Target, tmp_path: Path) -> None:
     from tokenizers import Tokenizer
 
     theirs = write_gpt2(tmp_path / "theirs")
@@ -30,6 +31,6 @@ def test_an_adopted_tokenizer_neither_pads_nor_cuts_where_its_library_reads_it(t
     own.save(str(theirs / "tokenizer.json"))
     source, out = Source.open(import_run(theirs, tmp_path / "run")[0]), tmp_path / "out"
     out.mkdir()
-    FORMATS["ctranslate2"].write(source, out, "float32")
+    FORMATS[target].write(source, out, "float32")
     assert Tokenizer.from_file(str(out / "tokenizer.json")).encode("an apple and a pear").ids == plain
     assert json.loads((theirs / "tokenizer.json").read_text())["padding"] is not None
