@@ -8,7 +8,6 @@ Names are loaded when first used, so that importing the package loads no torch.
 """
 
 import importlib
-import logging
 from typing import TYPE_CHECKING, Any
 
 from clearhead.version import VERSION
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
     from clearhead.verbs.train import TrainResult, train
 
 __version__ = VERSION
-
-# a library prints nothing by itself: without a handler, Python would print its warnings
-logging.getLogger("clearhead").addHandler(logging.NullHandler())
 
 __all__ = [
     "Candidate",

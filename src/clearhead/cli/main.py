@@ -13,6 +13,7 @@ import click
 from clearhead import __version__
 from clearhead.drawing.screen import guard_terminal
 from clearhead.errors import ClearheadError, nearest
+from clearhead.log import LOG
 
 VERBS = {
     "train": "Train a model from raw text.",
@@ -85,12 +86,12 @@ class _Screen(logging.Handler):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits with its code: 0, 2 usage, 3 data, 4 model, 130 interrupted, 1 anything else."""
-    log, screen = logging.getLogger("clearhead"), _Screen(logging.WARNING)
-    log.addHandler(screen)
+    screen = _Screen(logging.WARNING)
+    LOG.addHandler(screen)
     try:
         _main(arguments)
     finally:
-        log.removeHandler(screen)
+        LOG.removeHandler(screen)
 
 
 def _main(arguments: Sequence[str] | None) -> None:

@@ -1,6 +1,5 @@
 """The keys that the recipes of all gradient-trained models share, and how the keys of older recipes are read."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,12 +8,11 @@ from torch import nn
 
 from clearhead.config import Tree, merge
 from clearhead.errors import UsageError
+from clearhead.log import LOG
 from clearhead.nn.lora import LoraConfig, add_lora
 from clearhead.optim.build import OptimConfig
 from clearhead.text.tokenizer import TokenizerConfig
 from clearhead.training.config import TrainConfig, ValidationConfig
-
-LOG = logging.getLogger("clearhead")
 
 
 @dataclass(frozen=True)

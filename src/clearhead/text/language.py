@@ -1,7 +1,6 @@
 """What the code of a language says about its text: the tokenizer of BLEU, its sentence ends, how parts are joined."""
 
 import functools
-import logging
 import re
 import unicodedata
 from collections import Counter
@@ -9,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from clearhead.log import LOG
+
 if TYPE_CHECKING:
     import langcodes
 
 BleuTokenize = Literal["13a", "none", "zh", "char", "intl"]
 """The tokenizers of sacreBLEU (Post 2018, arXiv:1804.08771) that need no further package."""
-
-LOG = logging.getLogger("clearhead")
 
 _HAN = frozenset("Hani Hans Hant Hanb".split())
 # Han and what is written like it, in squares and with wide marks: no space after a sentence either.

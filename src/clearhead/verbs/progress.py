@@ -8,6 +8,7 @@ from typing import Any, assert_never
 import click
 
 from clearhead.drawing.screen import console, discard
+from clearhead.log import LOG
 from clearhead.messages import localized
 from clearhead.training.events import (
     Counted,
@@ -21,8 +22,6 @@ from clearhead.training.events import (
     Skipped,
     Stepped,
 )
-
-LOG = logging.getLogger("clearhead")
 
 
 def line_of(event: Event) -> str:

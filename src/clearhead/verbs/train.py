@@ -14,6 +14,7 @@ from clearhead.brief import Brief
 from clearhead.checkpoint import tidy, verify_checkpoint
 from clearhead.config import Tree, differences, merge, table
 from clearhead.errors import DataError, UsageError
+from clearhead.log import LOG
 from clearhead.messages import localized
 from clearhead.progress import Progress, silent
 from clearhead.runs.directory import check_free, create_run, new_run, write_text
@@ -28,7 +29,7 @@ from clearhead.training.events import Event, Finished, Noted
 from clearhead.training.job import GradientJob, Job
 from clearhead.training.saving import finish_writing
 from clearhead.training.writers import JsonLinesWriter, Writer, draw_curves, history_notes
-from clearhead.verbs.progress import LOG, LogWriter, ProgressWriter
+from clearhead.verbs.progress import LogWriter, ProgressWriter
 from clearhead.verbs.resumed import rate_note, with_paths_of
 from clearhead.verbs.signals import stop_on_signals
 
