@@ -26,7 +26,7 @@ def test_a_bert_without_an_output_layer_is_no_classifier(tmp_path: Path) -> None
 
 
 def test_the_head_is_written_with_its_labels(toy_classifier: Path) -> None:
-    config, tensors, files = write_classifier(Classifier.load(toy_classifier, device="cpu"), "x")
+    config, tensors, files = write_classifier(Classifier.load(toy_classifier, device="cpu"))
     assert set(config["id2label"].values()) == {"bad", "good"}
     assert any(name.startswith("classifier.") for name in tensors)
     assert "tokenizer.json" in files

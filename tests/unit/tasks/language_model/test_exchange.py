@@ -14,7 +14,7 @@ from tests.foreign import write_gpt2
 def test_a_recurrent_model_is_said_to_be_one(toy_baselines: dict[str, Path]) -> None:
     recurrent = LanguageModel.load(toy_baselines["rnn_language_model"], device="cpu")
     with pytest.raises(ModelError, match=r"^task = 'rnn_language_model': Hugging Face has no class for it"):
-        write_gpt(recurrent, "x")
+        write_gpt(recurrent)
 
 
 def test_a_tied_table_is_read_once(tmp_path: Path) -> None:

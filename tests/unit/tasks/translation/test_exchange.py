@@ -19,8 +19,8 @@ def test_a_recurrent_translator_is_said_to_be_one(toy_run: Path) -> None:
     device = Translator.load(toy_run, device="cpu").device
     recurrent = Translator(recipe, parts.both, build_translator(recipe, parts.sizes), device)
     with pytest.raises(ModelError, match=r"^task = 'rnn_translation': Hugging Face has no class for it"):
-        write_marian(recurrent, "x")
-    assert write_marian(Translator.load(toy_run, device="cpu"), "x")[0]["model_type"] == "blenderbot"
+        write_marian(recurrent)
+    assert write_marian(Translator.load(toy_run, device="cpu"))[0]["model_type"] == "blenderbot"
 
 
 def test_languages_must_be_known(tmp_path: Path) -> None:
