@@ -103,10 +103,14 @@ def test_no_list_of_all_words_is_kept_by_hand(name: str) -> None:
 
 
 def test_the_reference_of_recipes_is_what_the_code_says() -> None:
-    page = source.script("recipe_keys").page()
+    script = source.script("recipe_keys")
+    page = script.page()
     for words, _ in SETS.values():
         assert f"One of {', '.join(f'`{word}`' for word in get_args(words))}." in page
     for task in get_args(Task):
         assert f"| `task` | `{task}` |" in page, "its recipe is missing in scripts/recipe_keys"
     reference = (source.ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
     assert reference == page, "docs/recipe.md is stale: run .venv/bin/python scripts/recipe_keys --write"
+    exports = (source.ROOT / "presets" / "exports.json").read_text(encoding="utf-8")
+    stale = "presets/exports.json is stale: run .venv/bin/python scripts/recipe_keys --write"
+    assert exports == script.exports(), stale

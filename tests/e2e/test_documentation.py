@@ -135,10 +135,3 @@ def test_links_lead_somewhere() -> None:
     for page in [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), (page.name, target)
-
-
-def test_recipe_page_is_in_step_with_the_code() -> None:
-    done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "recipe_keys", "--check"], text=True, capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr

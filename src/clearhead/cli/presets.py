@@ -12,17 +12,15 @@ def command(as_json: bool) -> None:
 
     A preset is a TOML file; copy one, or change it with --set.
     """
-    from clearhead.runs.recipes import preset_names, presets_folder, read_recipe
-    from clearhead.verbs.exports.targets import refusals_of, target_lines
+    from clearhead.runs.recipes import preset_names, preset_refusals, presets_folder, read_recipe, refusal_lines
 
-    recipes = {name: read_recipe(name) for name in preset_names()}
-    reasons = {name: refusals_of(recipe, name) for name, recipe in recipes.items()}
+    recipes, reasons = {name: read_recipe(name) for name in preset_names()}, preset_refusals()
     if as_json:
         print_json({"folder": str(presets_folder()), "presets": recipes, "not_exported_to": reasons})
         return
     for name, recipe in recipes.items():
         click.echo(f"{name:18} {recipe.get('about', '')}")
         lines = ["can be exported as the run that it begins with"]
-        for line in lines if (known := reasons[name]) is None else target_lines(known):
+        for line in lines if (known := reasons[name]) is None else refusal_lines(known):
             click.echo(f"{'':18} {line}")
     click.echo(f"\nfiles: {presets_folder()}")

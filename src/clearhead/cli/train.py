@@ -170,9 +170,10 @@ def show_dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: 
     """Reports on a run that is prepared and tried but not trained; of what has no steps, on recipe and text alone."""
     from clearhead.config import as_tree, write_toml
     from clearhead.messages import localized
+    from clearhead.runs.recipes import refusal_lines
     from clearhead.tasks.catalog import family_of
     from clearhead.training.job import GradientJob
-    from clearhead.verbs.exports.targets import refusals, target_lines
+    from clearhead.verbs.exports.targets import refusals
     from clearhead.verbs.trial import dry_run, lr_curve
 
     tried = dry_run(recipe, data, overrides, progress=show_encoding)
@@ -196,7 +197,7 @@ def show_dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: 
     lines = ["one pass over the text: there are no steps to try"]
     if trial and isinstance(job, GradientJob):
         lines = [f"learning rate over the run: {lr_curve(job)}", *trial.lines()]
-    for line in [*target_lines(reasons), *lines]:
+    for line in [*refusal_lines(reasons), *lines]:
         click.echo(line, err=True)
 
 

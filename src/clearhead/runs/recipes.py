@@ -1,6 +1,7 @@
 """Reads recipes from presets, files and overrides; saves and loads the resolved recipe of a run."""
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +14,9 @@ from clearhead.runs.directory import write_text
 from clearhead.version import VERSION
 
 RECIPE = "recipe.toml"
+EXPORTS = "exports.json"
+Refusals = dict[str, str | None]
+"""For each format why a run cannot be exported to it; None if it can."""
 HEAD = "# Written by clearhead, with checksums. After an edit of your own delete the line of recipe.toml below.\n"
 _LINE = rb"^# SHA-256 (recipe\.toml|labels\.json|tokenizer/\w+\.json) ([0-9a-f]{64})\n"
 _OWN_LINE = rb"^# SHA-256 recipe\.toml [0-9a-f]{64}\n"
@@ -28,6 +32,19 @@ def presets_folder() -> Path:
 def preset_names() -> list[str]:
     """Returns the names of all presets, sorted."""
     return sorted(path.stem for path in presets_folder().glob("*.toml"))
+
+
+def preset_refusals() -> dict[str, Refusals | None]:
+    """Returns the refusals of each preset; None where the run that it begins with decides. Written by recipe_keys."""
+    refusals: dict[str, Refusals | None] = json.loads((presets_folder() / EXPORTS).read_text(encoding="utf-8"))
+    return refusals
+
+
+def refusal_lines(refusals: Refusals) -> list[str]:
+    """Returns refusals as text: a line of formats that take the model, and a line for each that does not."""
+    taken = [target for target, reason in refusals.items() if reason is None]
+    lines = [f"can be exported to: {', '.join(taken) or 'none'}"]
+    return lines + [f"not to {target}: {reason}" for target, reason in refusals.items() if reason]
 
 
 def read_recipe(recipe: str | Path, overrides: Iterable[str] = (), *, start: str = "") -> Tree:

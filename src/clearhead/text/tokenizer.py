@@ -111,26 +111,28 @@ class Tokenizer:
         self.config, self.source = config, source
         self._bytes: list[bytes] = []
         """The bytes that each piece adds to a text, if pieces are bytes; else empty."""
+        self.special: frozenset[int]
+        """Ids that add nothing to a text: those of the special pieces, and rows of the table that have no piece."""
         self._strips = False
         self._dropout: BpeDropout | None = None
         self._numbers: dict[str, int] | None = None
         """Id of each piece, if the pipeline's own ids are not used."""
         if isinstance(source, Adopted):
-            self._pipeline, self._pieces, self._bytes, self._special, self._strips, self._numbers = source.build()
+            self._pipeline, self._pieces, self._bytes, self.special, self._strips, self._numbers = source.build()
             self._ids = source.ids
             return
         if config.kind == "adopted":
             raise ValueError("kind is adopted, but no adopted tokenizer is given")
         source.check(config.kind)
         specials, self._ids = specials_of(config.specials)
-        self._special = frozenset(range(len(specials)))
+        self.special = frozenset(range(len(specials)))
         self._pipeline = build(config.kind, source, specials, config.words)
         self._pieces = [*specials, *source.pieces]
         if config.kind in ("byte_bpe", "bpe"):
             ids = {piece: index for index, piece in enumerate(source.pieces, len(specials))}
             self._dropout = BpeDropout(ids, source.merges, p=config.dropout, unk=self._ids.unk)
         if config.kind == "byte_bpe":
-            self._bytes = [_LOST.encode() if index == self._ids.unk else b"" for index in sorted(self._special)]
+            self._bytes = [_LOST.encode() if index == self._ids.unk else b"" for index in sorted(self.special)]
             self._bytes += [piece_bytes(piece) for piece in source.pieces]
 
     @classmethod
@@ -278,7 +280,7 @@ class Tokenizer:
         shown = [
             _LOST if i == self._ids.unk else self._pieces[i]
             for i in checked
-            if i == self._ids.unk or i not in self._special
+            if i == self._ids.unk or i not in self.special
         ]
         if self.config.kind == "wordpiece":
             return _join_words(shown)
@@ -306,7 +308,7 @@ class Tokenizer:
 
     def spelling(self, index: int) -> bytes:
         """Returns the bytes that a piece adds to a text, a leading space included; none for special pieces."""
-        if index in self._special:
+        if index in self.special:
             return b""
         if self._bytes:
             return self._bytes[index]
@@ -325,7 +327,7 @@ class Tokenizer:
 
     def _readable(self, index: int) -> str:
         text = self._pieces[index]
-        if self._bytes and index not in self._special:
+        if self._bytes and index not in self.special:
             text = self._bytes[index].decode("utf-8", "clearhead.hex")
         return "".join(c if c.isprintable() else _hex(c.encode()) for c in text.replace(" ", SPACE))
 

@@ -8,6 +8,7 @@ from clearhead.errors import ModelError
 from clearhead.export.ctranslate2 import check_ctranslate2
 from clearhead.export.gguf import check_gguf
 from clearhead.export.onnx.write import check_onnx
+from clearhead.runs.recipes import Refusals
 from clearhead.tasks.catalog import AnyFamily, family_of_recipe
 from clearhead.tasks.family import LearnedFamily
 from clearhead.verbs.exports.formats import Target
@@ -30,9 +31,9 @@ def check_target(target: Target, family: AnyFamily, recipe: Any) -> None:
     TARGETS[target](family, recipe)
 
 
-def refusals(family: AnyFamily, recipe: Any) -> dict[str, str | None]:
+def refusals(family: AnyFamily, recipe: Any) -> Refusals:
     """Returns for each target why a run of ``recipe`` cannot be exported to it; None if it can."""
-    reasons: dict[str, str | None] = {}
+    reasons: Refusals = {}
     for target in TARGETS:
         try:
             check_target(target, family, recipe)
@@ -42,7 +43,7 @@ def refusals(family: AnyFamily, recipe: Any) -> dict[str, str | None]:
     return reasons
 
 
-def refusals_of(tree: Tree, source: str) -> dict[str, str | None] | None:
+def refusals_of(tree: Tree, source: str) -> Refusals | None:
     """Returns ``refusals`` of a recipe as it is written; None if the run that it begins with gives its sizes.
 
     Raises:
@@ -53,10 +54,3 @@ def refusals_of(tree: Tree, source: str) -> dict[str, str | None] | None:
         return None
     recipe: Any = family.sketch(tree, source) if isinstance(family, LearnedFamily) else family.parse(tree, source)
     return refusals(family, recipe)
-
-
-def target_lines(reasons: Mapping[str, str | None]) -> list[str]:
-    """Returns ``refusals`` as text: a line of targets that take the model, and a line for each that does not."""
-    taken = [target for target, reason in reasons.items() if reason is None]
-    lines = [f"can be exported to: {', '.join(taken) or 'none'}"]
-    return lines + [f"not to {target}: {reason}" for target, reason in reasons.items() if reason]

@@ -13,13 +13,13 @@ from clearhead.errors import ModelError
 from clearhead.runs.directory import create_run
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.pointers import point_to
-from clearhead.runs.recipes import preset_names, read_recipe, save_recipe
+from clearhead.runs.recipes import preset_names, read_recipe, refusal_lines, save_recipe
 from clearhead.runs.text_parts import TextParts
 from clearhead.tasks.catalog import family_of_recipe, family_of_run
 from clearhead.tasks.family import LearnedFamily
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.verbs.exports.run import Certify, export_run
-from clearhead.verbs.exports.targets import TARGETS, check_target, refusals, refusals_of, target_lines
+from clearhead.verbs.exports.targets import TARGETS, check_target, refusals, refusals_of
 from tests import toy
 
 SIZES = {"d_model": 32, "d_ff": 48, "n_heads": 4, "n_layers": 1, "n_encoder_layers": 1, "n_decoder_layers": 1}
@@ -69,11 +69,11 @@ def test_what_is_listed_is_what_export_does(name: str, tmp_path: Path, request: 
 
 
 def test_lines_name_the_targets_and_the_reasons() -> None:
-    assert target_lines({"hf": None, "gguf": "model.x = 1: must be 2", "onnx": None}) == [
+    assert refusal_lines({"hf": None, "gguf": "model.x = 1: must be 2", "onnx": None}) == [
         "can be exported to: hf, onnx",
         "not to gguf: model.x = 1: must be 2",
     ]
-    assert target_lines({"hf": "no"})[0] == "can be exported to: none"
+    assert refusal_lines({"hf": "no"})[0] == "can be exported to: none"
 
 
 def test_a_recipe_that_begins_with_a_run_has_its_sizes() -> None:
