@@ -43,9 +43,9 @@ def command(run: Path, text: str | None, out: Path | None, **options: Any) -> No
     """
     import numpy as np
 
-    from clearhead.tasks.masked.model import MaskedModel
+    from clearhead.verbs.load import load
 
-    model = MaskedModel.load(run, checkpoint=options["checkpoint"], device=options["device"])
+    model = load(run, task="fill-mask", checkpoint=options["checkpoint"], device=options["device"])
     done, cut, kept = 0, [0, 0], []
 
     def count(number: int, pieces: int) -> None:

@@ -32,9 +32,9 @@ def command(run: Path, text: str | None, top_k: int, **options: Any) -> None:
     clearhead fill RUN "The capital of France is [MASK]."
     clearhead fill RUN --top-k 3 --json < lines.txt
     """
-    from clearhead.tasks.masked.model import MaskedModel
+    from clearhead.verbs.load import load
 
-    model = MaskedModel.load(run, checkpoint=options["checkpoint"], device=options["device"])
+    model = load(run, task="fill-mask", checkpoint=options["checkpoint"], device=options["device"])
     where = {"source": options["source"], "output": options["output"]}
     with answering([] if text is None else [text], size=LINES, doing="filling", **where) as chunks:
         for chunk in chunks:
