@@ -1,6 +1,7 @@
 """Reads recipes: TOML (or a mapping) to frozen dataclasses; reports all errors at once, with the nearest right keys."""
 
 import dataclasses
+import functools
 import json
 import re
 import tomllib
@@ -8,11 +9,14 @@ import typing
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from clearhead.errors import UsageError, nearest
 from clearhead.ranges import DEEPEST, TOO_DEEP, too_deep, unusable
 from clearhead.version import VERSION
+
+if TYPE_CHECKING:
+    import pydantic
 
 T = TypeVar("T")
 Tree = dict[str, Any]
@@ -129,10 +133,19 @@ def parse(cls: type[T], tree: Mapping[str, Any], *, source: str) -> T:
             # strict, since TOML has types, and a string instead of a number is a mistake; through JSON, because strict
             # pydantic accepts a JSON list as a tuple, but not a Python list
             whole = json.dumps(_over_defaults(cls, tree), default=_plain)
-            return pydantic.TypeAdapter(cls).validate_json(whole, strict=True)
+            adapter: pydantic.TypeAdapter[T] = _adapter(cast(Any, cls))
+            return adapter.validate_json(whole, strict=True)
         except pydantic.ValidationError as error:
             problems = [_explain(item) for item in error.errors(include_url=False)]
     raise UsageError(f"{source}: " + "; ".join(problems) + newer)
+
+
+@functools.cache
+def _adapter(cls: type[Any]) -> "pydantic.TypeAdapter[Any]":
+    """What checks and builds a dataclass; made once, as that takes as long as many uses."""
+    import pydantic
+
+    return pydantic.TypeAdapter(cls)
 
 
 def _plain(value: object) -> int | float | str:

@@ -171,7 +171,7 @@ def said(call: Callable[..., object], *arguments: object) -> str:
         call(*arguments)
     except Exception as error:
         return " ".join(getattr(error, "format_message", error.__str__)().split())
-    raise AssertionError(f"{arguments} did not fail")
+    raise AssertionError(f"{repr(arguments)[:200]} did not fail")
 
 
 def pydantic_says() -> Iterator[str]:
@@ -218,8 +218,10 @@ def python_says() -> Iterator[str]:
         yield said(tomllib.loads, text)
     for text in ["", "{", "1 2", '{"a": 1 "b"', "[1 2"]:
         yield said(json.loads, text)
-    for text in ['"a', '"a"b', "a" * 200_000]:
+    limit = csv.field_size_limit(100)  # which our reader of long fields may have moved
+    for text in ['"a', '"a"b', "a" * 101]:
         yield said(lambda text: list(csv.reader([text], strict=True)), text)
+    csv.field_size_limit(limit)
     for content in (b"plain", gzip.compress(b"text")[:-3]):
         yield said(gzip.decompress, content)
 

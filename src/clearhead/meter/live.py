@@ -2,7 +2,8 @@
 
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -65,20 +66,17 @@ class Live(OperatorMode):
         if key in self._storages:
             return
         size = storage.nbytes()
-        self._storages[key] = weakref.ref(storage, self._forget(key)), size, label
+        self._storages[key] = weakref.ref(storage, partial(self._forget, key)), size, label
         self.now[label] += size
         self.total += size
         if self.total > self.peak:
             self.peak, self.at_peak = self.total, dict(self.now)
             self.peak_phase, self.peak_operator = self.phase, operator
 
-    def _forget(self, key: int) -> Callable[[Any], None]:
-        def forget(reference: Any) -> None:
-            _, size, label = self._storages.pop(key)
-            self.now[label] -= size
-            self.total -= size
-
-        return forget
+    def _forget(self, key: int, reference: Any) -> None:
+        _, size, label = self._storages.pop(key)
+        self.now[label] -= size
+        self.total -= size
 
 
 def storage_of(tensor: Tensor) -> int:

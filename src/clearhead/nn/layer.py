@@ -2,6 +2,7 @@
 
 from abc import ABC
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, TypeVar
 
 from jaxtyping import Bool, Float, Int
@@ -53,6 +54,23 @@ class BlockConfig:
     """Whether layers have a feed-forward network; false is for experiments."""
 
 
+def _attention(
+    kind: type[A], block: BlockConfig, d_model: int, heads: tuple[int, int | None], rotary: Rotary | None
+) -> A:
+    """Returns attention over (queries, keys and values) ``heads``, of the core that the block names."""
+    n_heads, n_kv_heads = heads
+    core = build_core(block.attention, n_heads, d_model // n_heads, dropout=block.attn_dropout)
+    return kind(
+        d_model,
+        n_heads=n_heads,
+        n_kv_heads=n_kv_heads,
+        core=core,
+        bias=bool(block.bias),
+        rotary=rotary,
+        qk_norm=normalizes_queries_and_keys(block.attention),
+    )
+
+
 def _norms(block: BlockConfig, d_model: int, *, causal: bool) -> tuple[nn.Module, nn.Module]:
     """Returns the modules before a sublayer and after its residual sum: one is the norm, the other does nothing."""
     norm = build_norm(block.norm, d_model, eps=block.norm_eps, groups=block.norm_groups, causal=causal)
@@ -99,22 +117,8 @@ class Layer(nn.Module, ABC):
         super().__init__()
         parts = block or BlockConfig()
 
-        def attention(kind: type[A], rotary: Rotary | None) -> A:
-            core = build_core(parts.attention, n_heads, d_model // n_heads, dropout=parts.attn_dropout)
-            return kind(
-                d_model,
-                n_heads=n_heads,
-                n_kv_heads=n_kv_heads,
-                core=core,
-                bias=bool(parts.bias),
-                rotary=rotary,
-                qk_norm=normalizes_queries_and_keys(parts.attention),
-            )
-
-        def residual() -> Residual:
-            return Residual(dropout=dropout, drop_path=drop_path, skip=parts.residual)
-
-        self.attn = attention(SelfAttention, rotary)
+        residual = partial(Residual, dropout=dropout, drop_path=drop_path, skip=parts.residual)
+        self.attn = _attention(SelfAttention, parts, d_model, (n_heads, n_kv_heads), rotary)
         self.attn_norm, self.attn_post_norm = _norms(parts, d_model, causal=self.causal)
         self.attn_residual = residual()
         self.mlp: MLP | GatedMLP | None = None
@@ -123,7 +127,7 @@ class Layer(nn.Module, ABC):
             self.mlp_norm, self.mlp_post_norm = _norms(parts, d_model, causal=self.causal)
             self.mlp_residual = residual()
         if self.crossed:
-            self.cross_attn = attention(CrossAttention, None)
+            self.cross_attn = _attention(CrossAttention, parts, d_model, (n_heads, n_kv_heads), None)
             self.cross_attn_norm, self.cross_attn_post_norm = _norms(parts, d_model, causal=self.causal)
             self.cross_attn_residual = residual()
 

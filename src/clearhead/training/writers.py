@@ -222,7 +222,8 @@ def draw_curves(metrics: Path, picture: Path) -> bool:
     if not steps:
         return False
     scores = [record for record in records if record["event"] == "evaluated"]
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(8, 5))  # a layout that looks for its margins takes longer than all the rest
+    figure.subplots_adjust(left=0.1, right=0.98, top=0.97, bottom=0.1, hspace=0.08)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     loss = [s["loss"] for s in steps]
     smooth = [sum(loss[max(0, i - 49) : i + 1]) / min(i + 1, 50) for i in range(len(loss))]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +134,20 @@ def test_a_writer_ends_a_run_in_any_thread(toy_data: Path, tmp_path: Path) -> No
     assert [event.step for event in probe.events if isinstance(event, Stepped)] == list(range(3, 10))
 
 
+@pytest.fixture
+def ctrl_c_raises() -> Iterator[None]:
+    """What Python does with SIGINT by default; a shell lets what it starts in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_a_second_ctrl_c_raises_at_once(toy_data: Path, tmp_path: Path) -> None:
-    before = signal.getsignal(signal.SIGINT)
     probe = Interrupting(signal.SIGINT, signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "run", toy_data, probe)
-    assert (probe.closed, signal.getsignal(signal.SIGINT)) == (1, before)
+    assert (probe.closed, signal.getsignal(signal.SIGINT)) == (1, signal.default_int_handler)
     assert not (tmp_path / "run" / "lock").exists()
     assert run(tmp_path / "run", toy_data, Interrupting(signal.SIGHUP), resume=True).signal == signal.SIGHUP
 
