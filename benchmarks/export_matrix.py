@@ -24,6 +24,7 @@ from clearhead.export.runtime import Runtime
 from clearhead.tasks.evidence import Evidence
 from clearhead.verbs.exports.certify import compare, predicate_of
 from clearhead.verbs.exports.formats import FORMATS, Source, Target
+from clearhead.verbs.exports.targets import check_target
 
 ROUNDS = 5
 TIMED = 40  # lines
@@ -77,6 +78,7 @@ def measured(source: Source, evidence: Evidence, target: Target, stored: str) ->
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         try:
+            check_target(target, source.family, source.trained.recipe)
             FORMATS[target].write(source, folder, stored)
         except ModelError as error:
             return {"verdict": "refused", "why": str(error)}

@@ -361,6 +361,7 @@ def refusals() -> list[tuple[str, tuple[str, ...], str]]:
     return found
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize("task", TINY)
 def test_what_is_refused_is_refused_in_one_line_that_says_the_rule(task: str, bench: Bench, tmp_path: Path) -> None:
     wrong = []

@@ -71,6 +71,7 @@ def browser(request: pytest.FixtureRequest, page: Path) -> Iterator[Browser]:
         yield one
 
 
+@pytest.mark.long_but(every=2)
 def test_it_draws_and_nothing_leaves_it(browser: Browser, opened: Opened, tmp_path: Path) -> None:
     assert [one for one in browser.requests() if not one.startswith(("file:", "data:"))] == []
     assert browser.complaints() == []
@@ -148,7 +149,7 @@ def test_every_picture_has_words_and_they_can_be_read(browser: Browser) -> None:
     assert browser.complaints() == []
 
 
-@pytest.mark.long_but(every=2)
+@pytest.mark.long
 @pytest.mark.parametrize("width", [360, 500])
 def test_a_narrow_screen_does_not_scroll_sideways_and_can_be_used(page: Path, width: int, tmp_path: Path) -> None:
     with browsing(width, 740) as one:

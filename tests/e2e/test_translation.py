@@ -51,6 +51,7 @@ def tatoeba(shared_data: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_every_verb_works_on_real_text(tatoeba: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     sizes = ["tokenizer.vocab_size=600", "model.d_model=32", "model.d_ff=32", "train.device=cpu"]

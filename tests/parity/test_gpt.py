@@ -217,6 +217,7 @@ def test_greedy_continuation_with_the_cache(kind: str, words: dict[str, Any]) ->
     assert len(set(ours.flatten().tolist())) > 2
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("words", ROPES, ids=lambda words: json.dumps(words)[:60])
 @torch.no_grad()
 def test_scaled_rotations_on_long_texts(words: dict[str, Any]) -> None:

@@ -99,6 +99,7 @@ def test_an_exported_translator_translates_there_as_here(kind: str, tmp_path: Pa
     assert [one.text for one in ours] == [one.text for one in theirs]
 
 
+@pytest.mark.long
 def test_a_pre_norm_translator_translates_there_as_here(toy_run: Path, toy_data: Path, tmp_path: Path) -> None:
     """Loaded as their users load it, and asked without any argument; every line of the valid and the test split."""
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer

@@ -52,6 +52,7 @@ def assert_same_kept(logits: Tensor, settings: dict[str, Any]) -> None:
     torch.testing.assert_close(found.softmax(-1), expected.double().softmax(-1), rtol=0, atol=1e-6)
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("scale", [0.5, 3.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_kept_sets(scale: float, dtype: torch.dtype) -> None:

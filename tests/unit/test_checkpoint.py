@@ -87,6 +87,7 @@ def test_damage_of_what_is_not_read_is_seen_by_verify_alone(path: Path, name: st
         verify_checkpoint(path)
 
 
+@pytest.mark.long
 def test_every_flipped_bit_of_the_manifest_is_seen(path: Path) -> None:
     file = path / "manifest.json"
     whole = file.read_bytes()

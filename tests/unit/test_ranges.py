@@ -134,6 +134,7 @@ def nested(depth: int, within: Any = 1) -> Any:
     return within
 
 
+@pytest.mark.long
 def test_depth_is_counted_without_calling_itself() -> None:
     assert not too_deep(nested(DEEPEST))
     assert unusable(nested(DEEPEST)) == []

@@ -89,6 +89,7 @@ def test_a_line_that_is_not_utf8_is_named(
 WAYS = [[], ["--json"], ["--n-best", "2"], ["--alternatives"], ["--alignment", "--json"]]
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("words", WAYS, ids=["-".join(words) or "plain" for words in WAYS])
 def test_a_line_that_cannot_be_translated_costs_no_other_line(
     words: list[str], toy_run: Path, lines: list[str], capsys: pytest.CaptureFixture[str]

@@ -201,6 +201,7 @@ def test_report_counts_unknown_lengths_and_normalization() -> None:
     assert CorpusReport.from_dict(report.as_dict()) == report
 
 
+@pytest.mark.long
 @settings(max_examples=200, deadline=None)
 @given(
     pairs=st.lists(st.tuples(*[st.text(alphabet="ab .。!", max_size=9)] * 2), max_size=30),

@@ -298,6 +298,7 @@ def test_wikitext_counts_are_the_published_ones(shared_data: Path) -> None:
     assert not any(text.isspace() or "\n \n" in text for text in paragraphs)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("split", "articles", "paragraphs"), [("train", 600, 17_556), ("valid", 60, 0)])
 def test_wikitext_articles(shared_data: Path, split: str, articles: int, paragraphs: int) -> None:
     documents = list(read(shared_data / "wikitext-2", split, separator="heading", markup="wikitext"))

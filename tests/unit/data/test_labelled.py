@@ -228,6 +228,7 @@ def test_config_refuses() -> None:
             parse(LabelledConfig, tree, source="recipe")
 
 
+@pytest.mark.long_but(every=5)
 @pytest.mark.parametrize(
     ("name", "train", "valid", "classes", "pairs"),
     [

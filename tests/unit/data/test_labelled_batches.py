@@ -289,6 +289,7 @@ def test_sizes_must_fit() -> None:
         encode_texts(["a"], None, tokenizer=plain, max_seq_len=9)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["sick", pytest.param("toutiao-titles", marks=pytest.mark.long)])
 def test_real_sets_use_every_piece(shared_data: Path, name: str) -> None:
     text: Any = read_labelled(shared_data / name, split="train", config=LabelledConfig())

@@ -234,6 +234,7 @@ def test_each_epoch_hides_anew(text: MaskedText) -> None:
     assert all(hidden), "of the same rows other pieces are hidden"
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_any_workers_and_any_start_give_the_same(text: MaskedText, workers: int) -> None:
     batches = text.training(batch_tokens=400, seed=5, epoch=2)
@@ -263,6 +264,7 @@ def test_a_tokenizer_without_marks_is_refused(text: MaskedText) -> None:
         text.training(batch_tokens=20, seed=0, epoch=0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "whole_word"), [("byte_bpe", False), pytest.param("wordpiece", True, marks=pytest.mark.long)]
 )

@@ -89,6 +89,7 @@ def test_batches_hold_the_pairs_of_the_plan(store: PairStore, plan: BatchPlan, t
     assert sorted(seen) == list(range(len(LINES)))
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("dropout", [False, True])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_any_workers_and_any_start_give_the_same(

@@ -44,6 +44,7 @@ def search(
     return beam_search(given, config, limits=limits, bos_id=BOS, eos_id=EOS, rules=rules, constraints=constraints)
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     ("required", "avoided"),
@@ -66,7 +67,7 @@ def test_full_width_equals_brute_force(required: list[str], avoided: list[str], 
     assert 0 < len(complete) < len(ways)
 
 
-@pytest.mark.long_but(every=4)
+@pytest.mark.long
 @pytest.mark.parametrize("beam", [2, 3, 5, 8])
 def test_every_hypothesis_meets_its_phrases_at_any_width(beam: int) -> None:
     required, avoided = [["++-", "---"], ["-+-+-"], ["+-"]], [["+++"], [], ["--"]]

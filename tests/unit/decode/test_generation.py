@@ -207,7 +207,7 @@ def test_a_draft_changes_no_greedy_text(sizes: dict[str, Any], drafted: int) -> 
 DRAFTS = {"lstm": small_rnn, "gru": partial(small_rnn, cell="gru"), "ngram": small_ngram}
 
 
-@pytest.mark.long_but(every=4)
+@pytest.mark.long_but(every=12)
 @pytest.mark.unchecked
 @pytest.mark.parametrize("drafted", [1, 4, 40])
 @pytest.mark.parametrize("kind", DRAFTS)

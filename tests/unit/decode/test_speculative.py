@@ -41,6 +41,7 @@ def generate(draft: Tensor, target: Tensor, sample: int) -> tuple[int, ...]:
     return tuple(text[1 : LENGTH + 1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("closeness", "count"),
     [(0.0, 800), *(pytest.param(share, 3000, marks=pytest.mark.long) for share in (0.0, 0.7, 1.0))],

@@ -117,6 +117,7 @@ def test_a_translation_moves_the_bytes_of_the_formula(kv_heads: int) -> None:
     assert {(step.measured_read, step.measured_written) for step in unwatched} == {(None, None)}
 
 
+@pytest.mark.long
 def test_no_step_breaks_a_character_off() -> None:
     """The model's pieces are bytes and halves; the best of those that may come is chosen, and the rest shown."""
     pieces = [

@@ -76,6 +76,7 @@ TRANSLATORS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.long_but(every=4)
 @torch.no_grad()
 @pytest.mark.parametrize("words", TRANSLATORS, ids=range(len(TRANSLATORS)))
 def test_a_translator_scores_and_translates_there_as_here(words: dict[str, Any], tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def test_within_inference_mode_there_are_gradients() -> None:
         assert model.weight.grad is not None
 
 
+@pytest.mark.long
 def test_compiled_models_are_refused() -> None:
     model = nn.Sequential(nn.Linear(2, 2))
     with pytest.raises(ModelError, match="'OptimizedModule' is compiled, where hooks are ignored; inspect the eager"):

@@ -43,7 +43,7 @@ def test_the_ledger_is_what_the_profiler_measures(family: str) -> None:
     assert sum(view.at_peak.values()) == view.peak
 
 
-@pytest.mark.long_but(every=4)
+@pytest.mark.long_but(every=12)
 @pytest.mark.parametrize("name", get_args(OptimizerName))
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_moment_adds_up_and_nothing_moves(family: str, name: Any) -> None:

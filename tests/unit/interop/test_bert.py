@@ -49,6 +49,7 @@ def equal(state: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
     return state.keys() == expected.keys() and all(torch.equal(state[name], expected[name]) for name in state)
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_there_and_back_nothing_changes(kind: BertKind) -> None:
     foreign_config, tensors = foreign(kind)
@@ -145,6 +146,7 @@ def test_labels_and_problems(words: dict[str, Any], kind: str, labels: tuple[str
     assert (report.kind, report.labels) == (kind, labels)
 
 
+@pytest.mark.long_but(every=4)
 @pytest.mark.parametrize(
     ("was", "kind", "left", "missing"),
     [
@@ -236,6 +238,7 @@ def test_tied_tensors_must_be_the_same() -> None:
         bert_to_hugging_face(OURS, state, kind="masked", vocab_size=VOCAB)
 
 
+@pytest.mark.long_but(every=5)
 @pytest.mark.parametrize(
     ("words", "message"),
     [

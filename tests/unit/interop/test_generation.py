@@ -70,6 +70,7 @@ def test_what_we_write_is_taken_whole(tmp_path: Path) -> None:
     assert not_taken(tmp_path) == ()
 
 
+@pytest.mark.long
 def test_each_end_mark_ends_a_text_as_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Greedy and by beam; with the marks in one file or the other, and again in the export."""
     from transformers import AutoModelForCausalLM, AutoTokenizer

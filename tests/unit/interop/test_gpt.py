@@ -184,6 +184,7 @@ def test_old_files_and_bare_models(name: str, stem: str) -> None:
     assert sorted(report.loaded) == sorted(tensors)
 
 
+@pytest.mark.long_but(every=6)
 @pytest.mark.parametrize(
     ("name", "words", "message"),
     [

@@ -105,6 +105,7 @@ SETTINGS: list[tuple[str, dict[str, Any] | None, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.long_but(every=6)
 @pytest.mark.parametrize("old", [False, True], ids=["tokenizer.json", "old"])
 @pytest.mark.parametrize(("kind", "settings", "files"), SETTINGS, ids=lambda value: json.dumps(value)[:50])
 def test_ids_are_those_of_auto_tokenizer(

@@ -38,6 +38,7 @@ def assert_same_vectors(run: Path, folder: Path) -> None:
     np.testing.assert_allclose(MaskedModel.load(run).embed(TEXTS, overlong="truncate"), expected, atol=1e-5)
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("pooling", "types", "expected"),

@@ -35,6 +35,7 @@ def gpt_plan() -> None:
 both = pytest.mark.parametrize("count", [gpt_view, gpt_plan], ids=["view", "plan"])
 
 
+@pytest.mark.long_but(every=2)
 @both
 def test_an_operator_that_pytorch_has_under_another_name_ends_loudly(
     count: Callable[[], None], monkeypatch: pytest.MonkeyPatch

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections import OrderedDict, UserDict
 
+import pytest
 import torch
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
@@ -29,6 +30,7 @@ def test_it_changes_nothing() -> None:
     assert not _get_current_dispatch_mode_stack()
 
 
+@pytest.mark.long
 def test_the_compiler_is_not_loaded() -> None:
     """It takes longer than the view."""
     said = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=True)

@@ -78,6 +78,7 @@ NAMES: list[tuple[str, Callable[[], object], str]] = [
 ]
 
 
+@pytest.mark.long_but(every=4)
 @pytest.mark.parametrize(("name", "need", "purpose"), NAMES, ids=[name for name, _, _ in NAMES])
 def test_without_a_name_there_is_one_clear_line(
     name: str, need: Callable[[], object], purpose: str, monkeypatch: pytest.MonkeyPatch

@@ -85,7 +85,7 @@ def test_every_norm_can_be_cached_and_padded(norm: str, place: str) -> None:
         assert_near(together[row, mask[row]], model(torch.tensor([content]))[0])
 
 
-@pytest.mark.long_but(every=3)
+@pytest.mark.long_but(every=9)
 @pytest.mark.parametrize("kv_heads", HEADS)
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("attention", ATTENTIONS)

@@ -134,6 +134,7 @@ def test_equals_dictionaries(smoothing: Smoothing, order: int) -> None:
     assert model.size == sum(map(len, oracle.counts.values()))
 
 
+@pytest.mark.long_but(every=6)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
@@ -189,6 +190,7 @@ def test_a_file_comes_back(smoothing: Smoothing, tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["model.npz"]
 
 
+@pytest.mark.long
 def test_damaged_files_are_one_line(tmp_path: Path) -> None:
     path = tmp_path / "model"
     with pytest.raises(ModelError, match="missing or damaged"):
@@ -239,6 +241,7 @@ def test_wrong_arguments() -> None:
     assert model.log_probs(tokens[:0]).shape == (0,)
 
 
+@pytest.mark.long
 def test_tiny_shakespeare(shared_data: Path) -> None:
     text = (shared_data / "tiny-shakespeare" / "input.txt").read_text(encoding="utf-8")
     names, ids = np.unique(np.array(list(text)), return_inverse=True)

@@ -84,7 +84,7 @@ def check_padding(model: Transformer, lengths: list[tuple[int, int]], side: str,
         assert_near(in_other, alone, limit)
 
 
-@pytest.mark.long_but(every=5)
+@pytest.mark.long_but(every=15)
 @pytest.mark.parametrize(("norm", "position", "attention"), CASES)
 @torch.no_grad()
 def test_padded_equals_alone(norm: str, position: str, attention: str) -> None:
@@ -93,6 +93,7 @@ def test_padded_equals_alone(norm: str, position: str, attention: str) -> None:
         check_padding(model, [(1, 2), (6, 5), (3, 1)], side, 2, tolerance(norm))
 
 
+@pytest.mark.long
 @settings(max_examples=15, deadline=None)
 @given(
     case=st.sampled_from(CASES),
@@ -154,7 +155,7 @@ def test_instance_norm_cannot_be_cached() -> None:
     assert not variant("instance", "none").cacheable
 
 
-@pytest.mark.long_but(every=5)
+@pytest.mark.long_but(every=15)
 @pytest.mark.parametrize(("norm", "position", "attention"), CASES)
 @torch.no_grad()
 def test_a_future_piece_changes_nothing_before_it(norm: str, position: str, attention: str) -> None:
@@ -169,6 +170,7 @@ def test_a_future_piece_changes_nothing_before_it(norm: str, position: str, atte
         assert not torch.allclose(after[:, at:], before[:, at:])
 
 
+@pytest.mark.long_but(every=5)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @torch.no_grad()

@@ -36,6 +36,7 @@ def test_what_is_no_run_is_said_with_the_nearest_one(tmp_path: Path) -> None:
         load_recipe(tmp_path / "toy-001")
 
 
+@pytest.mark.long
 def test_a_flipped_bit_of_a_recipe_is_seen_and_an_edit_is_told_what_to_do(tmp_path: Path) -> None:
     run, tree = tmp_path / "run", {"name": "x", "train": {"lr": 0.125}}
     (run / "checkpoints" / "step-00000005").mkdir(parents=True)

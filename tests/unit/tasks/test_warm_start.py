@@ -77,6 +77,7 @@ def test_lora_on_a_foreign_model(text: Path, tmp_path: Path) -> None:
     assert torch.equal(job.model.eval()(ids), plain.model.eval()(ids))
 
 
+@pytest.mark.long
 def test_lora_on_a_foreign_bert_trains_products_and_heads_and_is_merged(tmp_path: Path) -> None:
     folder, data = write_bert(tmp_path / "theirs", "BertModel"), tmp_path / "text.txt"
     data.write_text("".join(f"He eats an apple.\nDon't you, {number}?\n\n" for number in range(60)), encoding="utf-8")

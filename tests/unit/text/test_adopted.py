@@ -28,6 +28,7 @@ LLAMA = SpecialIds(pad=ABSENT, unk=0, bos=1, eos=2)
 BYTES = adopt(byte_level(), GPT2)
 
 
+@pytest.mark.long
 @given(st.text())
 @settings(max_examples=200)
 def test_bytes_come_back_as_they_were(text: str) -> None:

@@ -40,6 +40,7 @@ def test_distribution_is_the_papers() -> None:
         assert abs(counts[split] - expected[split]) < 5 * (expected[split] + counts[split] + 10) ** 0.5, split
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("count", [400, pytest.param(3000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", ["byte_bpe", "bpe"])
 def test_without_dropping_it_equals_encode_on_real_text(kind: TokenizerKind, count: int, shared_data: Path) -> None:

@@ -29,6 +29,7 @@ def demands(
     return book.demands(require, avoid, count=count, prefix=prefix, room=room)
 
 
+@pytest.mark.long_but(every=5)
 @pytest.mark.parametrize("kind", ["byte_bpe", "bpe", "char", "wordpiece", "unigram"])
 def test_phrases_are_found_as_words_of_every_kind_of_pieces(kind: TokenizerKind) -> None:
     tokenizer = tokenizer_of(kind)

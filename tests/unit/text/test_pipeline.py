@@ -37,6 +37,7 @@ def test_pieces_do_not_bridge_characters_without_one() -> None:
     assert not any("bc" in piece for piece in learned.pieces)
 
 
+@pytest.mark.long_but(every=4)
 @pytest.mark.parametrize("kind", ["char", "byte_bpe", "bpe", "wordpiece"])
 def test_same_text_same_pieces_in_another_process(kind: TokenizerKind) -> None:
     # another process has other hash seeds, which is where the library's chance comes from

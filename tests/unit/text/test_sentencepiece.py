@@ -49,6 +49,7 @@ def test_what_cannot_be_read_or_cut_is_named(content: bytes, message: str) -> No
         read_sentencepiece(content).build()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_real_text_is_cut_as_its_own_library_cuts_it(language: str, shared_data: Path) -> None:
     library = pytest.importorskip("sentencepiece", reason="sentencepiece is not installed")

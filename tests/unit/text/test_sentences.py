@@ -69,6 +69,7 @@ def test_nothing_is_lost(text: str) -> None:
     assert all(parts)
 
 
+@pytest.mark.long_but(every=5)
 @pytest.mark.parametrize(
     "text",
     [

@@ -100,6 +100,7 @@ def test_text_never_becomes_a_special_piece(kind: TokenizerKind, text: str) -> N
     assert tokenizer.decode(ids).replace(" ", "") == text.replace(" ", "")
 
 
+@pytest.mark.long_but(every=5)
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
 def test_any_ids_decode(kind: TokenizerKind, data: st.DataObject) -> None:
@@ -143,6 +144,7 @@ def test_unknown_text_is_counted_and_shown(kind: TokenizerKind) -> None:
     assert tokenizer.decode(ids) == "我\ufffd"
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize("kind", ["byte_bpe", "bpe", "unigram"])
 def test_very_long_text(kind: TokenizerKind) -> None:
     tokenizer = TRAINED[kind]
@@ -189,6 +191,7 @@ def test_saved_and_loaded_is_the_same(kind: TokenizerKind, tmp_path: Path) -> No
     assert loaded.vocab_size == tokenizer.vocab_size
 
 
+@pytest.mark.long_but(every=4)
 @pytest.mark.parametrize("kind", ["char", "byte_bpe", "bpe", "wordpiece"])
 def test_training_twice_gives_the_same_file(kind: TokenizerKind, shared_data: Path, tmp_path: Path) -> None:
     lines = (shared_data / "tatoeba-zh-en" / "train.zh").read_text("utf-8").split("\n")[:1500] + LINES

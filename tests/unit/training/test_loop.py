@@ -193,7 +193,7 @@ def test_patience_is_counted_across_a_resume_and_bleu_counts_upward(tmp_path: Pa
     assert second.state.best_step == 4
 
 
-@pytest.mark.long_but(every=2)
+@pytest.mark.long
 @pytest.mark.parametrize("stop_at", [4, 9])
 def test_an_evaluation_that_an_interruption_left_out_is_made_up_for(stop_at: int, tmp_path: Path) -> None:
     """Best score, patience and scores are those of the run that was not stopped, at a due step and at the last."""
@@ -242,7 +242,7 @@ class Slow(Toy):
         return list(train_loop(self.state, work, folder, train, should_stop=lambda: self.stopped, **options))
 
 
-@pytest.mark.long_but(every=2)
+@pytest.mark.long
 @pytest.mark.parametrize("stop_at", [3, 9])
 def test_a_signal_during_an_evaluation_gives_it_up_until_training_goes_on(stop_at: int, tmp_path: Path) -> None:
     """At a due step and at the last; one more signal in the evaluation that is made up for leaves all as it is."""

@@ -88,7 +88,7 @@ def test_an_imported_model_writes_what_its_own_library_writes(
     assert {key: written[key] for key in same} == {key: original[key] for key in same}
 
 
-@pytest.mark.long_but(every=3)
+@pytest.mark.long
 @pytest.mark.parametrize("change", [GPT2_SHAPE, LLAMA_SHAPE, QWEN3_SHAPE], ids=["gpt2", "llama", "qwen3"])
 def test_an_exported_model_writes_there_what_it_writes_here(change: dict[str, Any], tmp_path: Path) -> None:
     lines = [f"{zh} {en}" for zh, en in toy.demo_lines(40)]

@@ -135,14 +135,16 @@ def test_a_writer_ends_a_run_in_any_thread(toy_data: Path, tmp_path: Path) -> No
 
 
 @pytest.fixture
-def ctrl_c_raises() -> Iterator[None]:
-    """What Python does with SIGINT by default; a shell lets what it starts in the background ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def in_a_terminal() -> Iterator[None]:
+    """Signals do what they do by default; a shell lets what it starts in the background ignore SIGINT, nohup SIGHUP."""
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in defaults.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("ctrl_c_raises")
+@pytest.mark.usefixtures("in_a_terminal")
 def test_a_second_ctrl_c_raises_at_once(toy_data: Path, tmp_path: Path) -> None:
     probe = Interrupting(signal.SIGINT, signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
@@ -215,6 +217,7 @@ class Jitter(torch.nn.Module):
         return x * (1 + 0.1 * random.gauss(0, 1) + 0.1 * float(np.random.standard_normal()))
 
 
+@pytest.mark.long
 def test_what_a_users_module_draws_is_the_same_in_every_run_resumed_or_not(toy_data: Path, tmp_path: Path) -> None:
     """Nobody has seeded these generators before, and the interruption comes in the midst of an evaluation."""
     recipe = write_recipe(tmp_path / "toy.toml", merge(SMALL, {"train": {"evaluate_every": 3}}))
@@ -318,6 +321,7 @@ def test_another_text_is_refused_until_it_is_allowed(text: Path, tmp_path: Path)
     )
 
 
+@pytest.mark.long
 def test_the_best_is_chosen_anew_on_another_valid_text(text: Path, tmp_path: Path) -> None:
     recipe, run = write_recipe(tmp_path / "toy.toml", SMALL), tmp_path / "run"
     before = train(recipe, data=text, out=run)
@@ -353,6 +357,7 @@ def test_keys_that_differ_are_told_and_others_need_to_be_allowed(toy_data: Path,
         train(recipe, data=toy_data, out=tmp_path / "new", allow_changes=["train.lr"])
 
 
+@pytest.mark.long
 def test_a_damaged_checkpoint_offers_the_one_before_and_going_back_leads_to_the_same_end(
     toy_data: Path, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ TINY: dict[str, Any] = {"max_seq_len": 9, "n_encoder_layers": 1}
 MIXED = BlockConfig(norm="rms", activation="swiglu", attention="qk_norm", bias=False)
 
 
+@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize(
     ("words", "opset"),
     [
@@ -32,6 +33,7 @@ def test_a_translator(words: dict[str, Any], opset: int, tmp_path: Path) -> None
     assert_same_there(small(**{**TINY, **words}), tmp_path, opset)
 
 
+@pytest.mark.long_but(every=4)
 @pytest.mark.parametrize(
     ("words", "opset"),
     [

@@ -89,6 +89,7 @@ def test_a_frozen_encoder_keeps_its_bytes(toy_classifier: Path, labelled: Path, 
     assert not job.state.model.bert.layers[0].training, "without dropout"
 
 
+@pytest.mark.long
 def test_a_frozen_encoder_keeps_its_statistics_too(labelled: Path, tmp_path: Path) -> None:
     first = prepared(labelled, model={"block": {"norm": "batch"}}, finetune={"epochs": 1})
     train_run(first, new(tmp_path / "first"))
@@ -99,6 +100,7 @@ def test_a_frozen_encoder_keeps_its_statistics_too(labelled: Path, tmp_path: Pat
     assert {name.split(".")[1] for name in changed(job, before)} == {"pooler", "out_proj"}
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_layers_move_at_their_own_rates(optimizer: str, labelled: Path, toy_classifier: Path, tmp_path: Path) -> None:
     """One step of a rate so small that nothing else matters: each layer moves half as far as the one above it."""
@@ -136,7 +138,7 @@ def test_lora_trains_little_and_is_merged_when_loaded(labelled: Path, toy_classi
     torch.testing.assert_close(loaded.eval()(ids), job.state.model.eval()(ids), rtol=0, atol=1e-5)
 
 
-@pytest.mark.long_but(every=3)
+@pytest.mark.long
 @pytest.mark.parametrize("stop", [2, 5, 8])
 def test_unfreezing_resumes_bit_for_bit(stop: int, labelled: Path, toy_classifier: Path, tmp_path: Path) -> None:
     """Before, at and after steps at which layers open_run to learn; Adam's moments open_run with them."""

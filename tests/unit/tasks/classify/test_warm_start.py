@@ -102,6 +102,7 @@ def test_fresh_takes_sizes_and_vocabulary_alone(toy_classifier: Path, labelled: 
     assert all(parameter.requires_grad for parameter in job.state.model.parameters()), "all of it learns"
 
 
+@pytest.mark.long
 def test_rows_may_be_shorter_and_other_sizes_are_refused(toy_classifier: Path, labelled: Path) -> None:
     whole, cut = prepared(labelled, toy_classifier), prepared(labelled, toy_classifier, model={"max_seq_len": 9})
     assert max(batch.ids.shape[1] for batch in cut.batches(0, 0)) == 9
@@ -120,6 +121,7 @@ def test_rows_may_be_shorter_and_other_sizes_are_refused(toy_classifier: Path, l
                 prepared(labelled, toy_classifier, finetune={"fresh": fresh}, **{table: {key: value}})
 
 
+@pytest.mark.long
 def test_sizes_of_a_preset_are_not_what_somebody_wrote(toy_classifier: Path, labelled: Path, tmp_path: Path) -> None:
     start, short = f"start={str(toy_classifier)!r}", "model.max_seq_len=9"
     more = ["train.max_steps=1", "finetune.epochs=0", "train.warmup_steps=0", "train.device=cpu"]
@@ -156,6 +158,7 @@ def test_sizes_of_a_preset_are_not_what_somebody_wrote(toy_classifier: Path, lab
         pass
 
 
+@pytest.mark.long
 def test_a_classifier_gives_its_pooling_too(labelled: Path, tmp_path: Path) -> None:
     (tmp_path / "mean").mkdir()
     train_run(prepare_job(merge(CLASSIFY, {"finetune": {"pooling": "mean"}}), "here", labelled), tmp_path / "mean")

@@ -86,6 +86,7 @@ def found(run: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_a_recurrent_run_is_resumed_scored_and_trained_further(text: Path, tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("whole", "run")]
     for folder, steps in zip(folders, (12, 7), strict=True):

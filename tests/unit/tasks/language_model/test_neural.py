@@ -65,6 +65,7 @@ def test_a_prompt_gives_the_same_whatever_stands_beside_it(
     assert first[0].ids == together[0].ids, "how many there are does not change the first"
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("beam", [0, 3])
 def test_batches_are_bounded(beam: int, model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
@@ -153,6 +154,7 @@ def test_log_probs_are_those_of_the_model_with_all_pieces_given(settings: dict[s
         assert (one.reason == "end") is (one.ids[-1] == EOS)
 
 
+@pytest.mark.long
 def test_packed_and_plain_weights_say_the_same(model: LanguageModel) -> None:
     plain = replace(model, weights=None)
     for sampling in (GREEDY, WARM):

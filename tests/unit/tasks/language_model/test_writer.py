@@ -131,7 +131,7 @@ def told(model: Any, ids: list[int]) -> list[float]:
     return found
 
 
-@pytest.mark.long_but(every=5)
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_draft_of_any_kind_changes_no_greedy_text(kind: str, models: dict[str, TextModel]) -> None:
     expected = models[kind].generate(PROMPTS[:4], config(max_new=60), sampling=GREEDY)

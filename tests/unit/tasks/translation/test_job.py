@@ -143,6 +143,7 @@ def test_a_recurrent_run_is_trained_resumed_and_used_by_the_same_verbs(
         assert [len(one.alignment or []) for one in found] == [len(one.pieces) for one in found]
 
 
+@pytest.mark.long
 def test_a_recurrent_translator_learns(toy_data: Path, tmp_path: Path) -> None:
     tree = recurrent({"d_model": 32, "n_layers": 1, "attention": "none"}, max_steps=40)
     train_run(prepare_job(tree, "here", toy_data), tmp_path)

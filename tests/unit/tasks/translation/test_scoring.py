@@ -55,6 +55,7 @@ def test_the_loss_is_the_mean_over_target_pieces(translator: Translator, toy_dat
     assert math.isfinite(found.loss)
 
 
+@pytest.mark.long
 def test_bleu_while_training_is_that_of_greedy_translations(translator: Translator, toy_data: Path) -> None:
     tree = {**RECIPE, "validation": {"monitor": "bleu", "max_sentences": 5}}
     job = prepare_job(tree, "here", toy_data)

@@ -221,6 +221,7 @@ def test_a_prefix_that_the_vocabulary_cannot_spell_is_refused(translator: Transl
         spelling.translate(lines[:1], prefix="☃")
 
 
+@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("beam", [1, 3])
 def test_a_prefix_lengthens_the_limit(
     beam: int, translator: Translator, lines: list[str], monkeypatch: pytest.MonkeyPatch
@@ -266,6 +267,7 @@ def test_phrases_of_one_text_are_nothing_to_another(translator: Translator, line
         assert not any(has_word(one.text, phrase) for one in ranked for phrase in never)
 
 
+@pytest.mark.long
 def test_what_is_unmet_is_told(translator: Translator, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     sentence = lines[0].rstrip("。？") + "。"
     required = translator.translate([sentence])[0].text.split()[0]
@@ -300,6 +302,7 @@ def bytewise(translator: Translator) -> Translator:
     return Translator(recipe, parts.both, model.eval(), torch.device("cpu"), lengths=LengthLimit(0.5, 7))
 
 
+@pytest.mark.long
 def test_what_is_written_is_whole(bytewise: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Greedy and beam, n-best, a prefix, a required phrase, alternatives, trace and tree: no half character."""
     texts = ["an apple", "I"]

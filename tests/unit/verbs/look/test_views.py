@@ -19,7 +19,7 @@ from clearhead.verbs.look.views import VIEWS, trained_rate
 WRITING = ("steps", "beam")  # what a BERT cannot do
 
 
-@pytest.mark.long_but(every=5)
+@pytest.mark.long_but(every=10)
 @pytest.mark.parametrize(
     ("what", "family"),
     [
