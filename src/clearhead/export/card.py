@@ -50,6 +50,7 @@ _PIECES = """import ctranslate2
 from tokenizers import Tokenizer
 
 source, target = Tokenizer.from_file("SOURCE"), Tokenizer.from_file("TARGET")
+source.encode_special_tokens = SPLITS  # whether the name of a special piece in a text is text
 pieces = source.encode("TEXT", add_special_tokens=False).tokens
 """
 _ENCODED = f"""{_PIECES}states = ctranslate2.Encoder(".").forward_batch([["[CLS]", *pieces, "[SEP]"]])
@@ -112,6 +113,8 @@ class ArtefactFacts:
     """The piece that a language model reads before a text; empty for none."""
     tokenizers: tuple[str, str] = ("tokenizer.json", "tokenizer.json")
     """Names of the tokenizer's files, of source and target."""
+    splits: bool = True
+    """Whether the name of a special piece in a text is text."""
     notes: Sequence[str] = ()
     """What a user should know, a sentence each."""
     score: Score | None = None
@@ -153,6 +156,7 @@ def loading_code(facts: ArtefactFacts) -> str:
     source, target = facts.tokenizers
     example = _EXAMPLES.get(facts.languages[0], _EXAMPLE) if facts.languages else _EXAMPLE
     values = {"TEXT": example, "LENGTH": str(facts.length - 1), "BEGIN": begin, "SOURCE": source, "TARGET": target}
+    values["SPLITS"] = str(facts.splits)
     for word, value in {**values, "NAME": facts.name}.items():
         code = code.replace(word, value)
     return code

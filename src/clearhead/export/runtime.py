@@ -1,5 +1,6 @@
 """What an exported model is compared through: the rows that it reads, and what runs it."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,8 +89,11 @@ class FileRuntime(Runtime):
         return texts
 
     def _tokenizer(self, side: str) -> Any:
-        """Returns the tokenizer of one side, or of both."""
+        """Returns the tokenizer of one side, or of both; names of special pieces in a text as its settings say."""
         from tokenizers import Tokenizer
 
-        own = self.folder / f"{side}tokenizer.json"
-        return Tokenizer.from_file(str(own if own.is_file() else self.folder / "tokenizer.json"))
+        side = side if (self.folder / f"{side}tokenizer.json").is_file() else ""
+        tokenizer = Tokenizer.from_file(str(self.folder / f"{side}tokenizer.json"))
+        settings = json.loads((self.folder / f"{side}tokenizer_config.json").read_text(encoding="utf-8"))
+        tokenizer.encode_special_tokens = bool(settings.get("split_special_tokens"))
+        return tokenizer

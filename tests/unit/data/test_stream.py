@@ -219,7 +219,6 @@ TOKENIZERS = {
 }
 
 
-@pytest.mark.long_but(every=3)
 @pytest.mark.parametrize("isolated", [False, True])
 @pytest.mark.parametrize(("context", "batch_tokens"), [(1, 1), (7, 7), (16, 70), (64, 200), (1000, 5000)])
 def test_every_token_is_a_target_once_an_epoch(
@@ -306,7 +305,6 @@ def check_row(
         assert target == EOS or owner[target] == first + number
 
 
-@pytest.mark.long_but(every=2)
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("isolated", [False, True])
 def test_any_workers_and_any_start_give_the_same(lines: TokenStream, workers: int, isolated: bool) -> None:

@@ -136,12 +136,11 @@ def test_a_writer_ends_a_run_in_any_thread(toy_data: Path, tmp_path: Path) -> No
 
 @pytest.fixture
 def in_a_terminal() -> Iterator[None]:
-    """Signals do what they do by default; a shell lets what it starts in the background ignore SIGINT, nohup SIGHUP."""
-    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
-    before = {number: signal.signal(number, handler) for number, handler in defaults.items()}
+    """A shell lets what it starts in the background ignore SIGINT, and nohup SIGHUP."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    signal.signal(signal.SIGINT, before[0])
+    signal.signal(signal.SIGHUP, before[1])
 
 
 @pytest.mark.usefixtures("in_a_terminal")

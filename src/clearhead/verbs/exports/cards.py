@@ -16,7 +16,10 @@ _CUT = (
     "Without max_input_length=0 CTranslate2 cuts a source at 1,024 pieces; an empty translation needs a minimum of 0."
 )
 _GRAPHS = "The class in config.json says which inputs and outputs the graphs have; what they compute is in them alone."
-_JAVASCRIPT = "transformers.js takes the folder too: one text at a time, with a max_new_tokens within that length."
+_JAVASCRIPT = (
+    "transformers.js takes the folder too: one text at a time, with a max_new_tokens within that length. It reads the "
+    "name of a special piece in a text as that piece."
+)
 
 
 def card_of(source: Source, target: Target, stored: str, compared: Compared | None) -> str:
@@ -47,6 +50,7 @@ def card_of(source: Source, target: Target, stored: str, compared: Compared | No
             length=model.config.max_seq_len,
             begin=begin,
             tokenizers=names,
+            splits=parts.tokenizer.splits,
             notes=notes,
             score=_score(compared),
         )

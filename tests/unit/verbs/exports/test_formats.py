@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from clearhead.errors import UsageError
+from clearhead.tasks.family import LearnedFamily
 from clearhead.verbs.exchange import import_run
 from clearhead.verbs.exports.formats import FORMATS, Source, Target
 from tests.foreign import write_gpt2
@@ -34,3 +35,17 @@ def test_an_adopted_tokenizer_neither_pads_nor_cuts_where_its_library_reads_it(t
     FORMATS[target].write(source, out, "float32")
     assert Tokenizer.from_file(str(out / "tokenizer.json")).encode("an apple and a pear").ids == plain
     assert json.loads((theirs / "tokenizer.json").read_text())["padding"] is not None
+
+
+@pytest.mark.parametrize("target", ["onnx", "ctranslate2"])
+def test_the_name_of_a_special_piece_in_a_text_is_text_there_too(
+    target: Target, toy_lm_run: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip({"onnx": "onnxruntime"}.get(target, target))
+    source, text = Source.open(toy_lm_run), "He <unk> it </s> and <pad>."
+    assert isinstance(source.family, LearnedFamily)
+    evidence = source.family.evidence(source.trained, None, 2)
+    (tmp_path / "out").mkdir()
+    FORMATS[target].write(source, tmp_path / "out", FORMATS[target].stored(target, None))
+    there = FORMATS[target].run(source, tmp_path / "out", evidence)
+    assert there.encode([text]) == [source.parts.tokenizer.encode(text)]
