@@ -216,7 +216,6 @@ class Jitter(torch.nn.Module):
         return x * (1 + 0.1 * random.gauss(0, 1) + 0.1 * float(np.random.standard_normal()))
 
 
-@pytest.mark.long
 def test_what_a_users_module_draws_is_the_same_in_every_run_resumed_or_not(toy_data: Path, tmp_path: Path) -> None:
     """Nobody has seeded these generators before, and the interruption comes in the midst of an evaluation."""
     recipe = write_recipe(tmp_path / "toy.toml", merge(SMALL, {"train": {"evaluate_every": 3}}))
@@ -320,7 +319,6 @@ def test_another_text_is_refused_until_it_is_allowed(text: Path, tmp_path: Path)
     )
 
 
-@pytest.mark.long
 def test_the_best_is_chosen_anew_on_another_valid_text(text: Path, tmp_path: Path) -> None:
     recipe, run = write_recipe(tmp_path / "toy.toml", SMALL), tmp_path / "run"
     before = train(recipe, data=text, out=run)
