@@ -82,9 +82,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for encoded data in place of the user's, for this process and those that it starts."""
+    """Folders for encoded data and for what is remembered in place of the user's, also for processes started here."""
     folder = tmp_path_factory.mktemp("cache")
     os.environ["CLEARHEAD_CACHE"] = str(folder)
+    os.environ["CLEARHEAD_STATE"] = str(tmp_path_factory.mktemp("state"))
     return folder
 
 

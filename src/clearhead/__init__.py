@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from clearhead.decode.sampling import SamplingConfig
     from clearhead.decode.search import SearchConfig
     from clearhead.errors import ClearheadError, DataError, ModelError, SettingError, UsageError
+    from clearhead.lessons.page import lesson
     from clearhead.tasks.classify.classifier import Classification, Classifier, ClassifierEvaluation
     from clearhead.tasks.language_model.neural import LanguageModel
     from clearhead.tasks.language_model.ngram import NgramLanguageModel
@@ -61,6 +62,7 @@ __all__ = [
     "export_all",
     "export_run",
     "inspect",
+    "lesson",
     "load",
     "pipeline",
     "train",
@@ -96,6 +98,7 @@ _HOMES = {
     "export_all": "clearhead.verbs.exports.run",
     "export_run": "clearhead.verbs.exports.run",
     "verify_folder": "clearhead.verbs.exports.verify",
+    "lesson": "clearhead.lessons.page",
     "load": "clearhead.verbs.load",
     "pipeline": "clearhead.verbs.pipelines",
 }

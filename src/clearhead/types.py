@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from clearhead.inspect.saved import CheckpointView
     from clearhead.inspect.slots import OptimizerView
     from clearhead.inspect.strides import LayoutView
+    from clearhead.lessons.page import LessonPage
     from clearhead.loss import LossConfig
     from clearhead.models.bert import BertClassifier, BertConfig, BertPretraining, PretrainingLogits
     from clearhead.models.gpt import GPT, GPTConfig
@@ -112,6 +113,7 @@ __all__ = [
     "LanguageModelRecipe",
     "LayoutView",
     "LengthLimit",
+    "LessonPage",
     "LoraConfig",
     "LossConfig",
     "MaskedConfig",
@@ -188,6 +190,7 @@ _NAMES = {
     "clearhead.inspect.saved": "CheckpointView",
     "clearhead.inspect.slots": "OptimizerView",
     "clearhead.inspect.strides": "LayoutView",
+    "clearhead.lessons.page": "LessonPage",
     "clearhead.loss": "LossConfig",
     "clearhead.models.bert": "BertClassifier BertConfig BertPretraining PretrainingLogits",
     "clearhead.models.gpt": "GPT GPTConfig",

@@ -8,6 +8,8 @@ import pytest
 
 from clearhead.cli.inspect import LINES
 from clearhead.cli.main import VERBS
+from clearhead.lessons.catalog import LESSONS
+from clearhead.lessons.lesson import Lesson
 from tests.architecture import source
 from tests.architecture.test_words import SETS
 
@@ -85,6 +87,11 @@ def test_a_word_touches_its_file_and_its_test(what: str) -> None:
 
 def test_every_verb_has_its_row() -> None:
     assert sorted(verb.strip("`") for verb, _ in rows("docs/cli.md", "| verb ")) == sorted(VERBS)
+
+
+def test_every_lesson_has_its_row() -> None:
+    listed = {cells[0].strip("`"): cells[1] for cells in rows("docs/lessons.md", "| lesson ")}
+    assert listed == {name: Lesson(name).words("en")["title"] for name in LESSONS}
 
 
 def test_every_view_has_its_name_on_the_page() -> None:

@@ -32,6 +32,8 @@ VERBS = {
     "export": "Write the model of a run for other libraries.",
     "checkpoints": "List the checkpoints of a run: steps, scores, sizes; check that they are whole.",
     "average": "Average the last checkpoints of a run into one.",
+    "lesson": "Answer the open questions of a student, by programs that measure.",
+    "quiz": "Ask questions about Transformers, with numbers drawn anew.",
     "presets": "List the recipes that come with clearhead.",
     "doctor": "Say what this machine offers.",
     "demo": "Train a small Chinese-English translator and talk to it.",

@@ -63,11 +63,19 @@ def discard(stream: Any) -> None:
         os.close(nowhere)
 
 
+def forgive() -> None:
+    """Lets stdout and stderr show ``?`` for what their encoding lacks: for what is looked at, not for texts to use."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure") and not (stream.encoding or "").lower().startswith("utf"):
+            stream.reconfigure(errors="replace")
+
+
 def console(*, stderr: bool = False, **settings: Any) -> "Console":
     """Returns a console of rich, whose own control sequences reach the terminal, and those in its texts do not."""
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
+    forgive()
     guarded = sys.stderr if stderr else sys.stdout
     stream = guarded.stream if isinstance(guarded, TerminalStream) else guarded
 

@@ -9,7 +9,7 @@ import pytest
 from rich.text import Text
 
 from clearhead.cli.main import cli
-from clearhead.drawing.screen import TerminalStream, console, guard_terminal, visible
+from clearhead.drawing.screen import TerminalStream, console, forgive, guard_terminal, visible
 
 pytestmark = pytest.mark.unchecked  # a screen of these tests is no TextIO
 HOSTILE = "a\x1b]0;title\x07\x1b[2Jb\x9b31m\x7f\r\b"
@@ -96,3 +96,13 @@ def test_a_pipe_gets_every_byte(capsys: pytest.CaptureFixture[str]) -> None:
     with click.Context(cli, **cli.context_settings), pytest.raises(SystemExit):
         hostile.main([], parent=click.get_current_context())
     assert capsys.readouterr().out == HOSTILE + "\n"
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("ascii", "? d_k, ??"), ("utf-8", "√ d_k, 注意")])
+def test_what_an_encoding_lacks_is_a_question_mark(encoding: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    forgive()
+    sys.stdout.write("√ d_k, 注意")
+    sys.stdout.flush()
+    assert written.getvalue().decode(encoding) == shown

@@ -1,0 +1,1 @@
+"""The open questions of a student of Transformers, each answered by a program that measures and checks."""
