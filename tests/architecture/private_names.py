@@ -27,6 +27,7 @@ OWNERS: dict[str, Any] = {
     "Formula": flop_registry[torch.ops.aten.mm],
 }
 """What an object may be whose kind a syntax tree does not tell; the first that has a name is its owner."""
+OWN_OPERATORS = "torch.ops.clearhead_"  # which are registered here
 OWNED = {"_version": "Tensor"}  # modules have another of that name
 
 
@@ -37,6 +38,8 @@ def used() -> dict[str, set[str]]:
     for path in source.modules(source.PACKAGE):
         room = path.relative_to(source.PACKAGE).parts[0].removesuffix(".py")
         for name in uses(source.tree(path), ours):
+            if name.startswith(OWN_OPERATORS):
+                continue
             names.setdefault(name, set()).add(room)
     return names
 

@@ -73,7 +73,7 @@ def run(*, context: int = 12, documents: int = 200, seed: int = 0) -> OverLong:
         first[name] = [" ".join(tokenizer.pieces(row) + ["·"] * (context - len(row))) for row in rows[:SHOWN]]
     in_order = [number for row in policies["pack"] for number in row] == stream.ids.tolist()
     torch.manual_seed(seed)
-    config = GPTConfig(d_model=32, n_heads=2, n_layers=2, max_seq_len=2 * context, position="rotary", dropout=0.0)
+    config = GPTConfig(d_model=32, d_ff=64, n_heads=2, n_layers=2, max_seq_len=2 * context, position="rotary")
     model = GPT(config, vocab_size=tokenizer.vocab_size).eval()
     shares = {str(policy): of_pairs(pairs, tokenizer, policy) for policy in POLICIES}
     return OverLong(first, costs, in_order, changes(model, batch), shares)

@@ -20,7 +20,7 @@ from clearhead.nn.position import PositionName, build_position, build_rotary, bu
 from clearhead.progress import Progress, silent
 
 LIMITS = {"length": (8, 32), "steps": (1, 500)}
-SHORT = {"steps": 110}
+SHORT = {"steps": 80}
 KINDS: tuple[PositionName, ...] = get_args(PositionName)
 D_MODEL, N_HEADS, VOCAB, REACH = 32, 4, 16, 32  # REACH: distances that are drawn
 SIZES: dict[str, Any] = {"d_model": D_MODEL, "d_ff": 2 * D_MODEL, "n_heads": N_HEADS, "dropout": 0.0}
@@ -42,21 +42,21 @@ class Positions:
     """Share of pieces that are told right: within the trained length, up to twice as far, and from three times on."""
 
 
-def run(*, length: int = 16, steps: int = 200, seed: int = 0, progress: Progress = silent) -> Positions:
+def run(*, length: int = 16, steps: int = 120, seed: int = 0, progress: Progress = silent) -> Positions:
     """Permutes pieces, draws positions, and trains a GPT with each kind to name the piece before."""
     torch.manual_seed(seed)
-    tables = {name: matrix(name, 2 * REACH) for name in KINDS if name != "none"}
+    tables: dict[str, Tensor] = {name: matrix(name, 2 * REACH) for name in KINDS if name != "none"}
     curves = {name: curve(table, 0) for name, table in tables.items()}
     shifts = {name: zip(curve(table, 20), curves[name], strict=True) for name, table in tables.items()}
-    encoders = {
+    encoders: dict[str, torch.nn.Module] = {
         name: Transformer(TransformerConfig(position=name, **SIZES), src_vocab_size=VOCAB, vocab_size=VOCAB).encoder
         for name in KINDS
     }
     moved = {name: permuted(encoder, length) for name, encoder in encoders.items()}
     causal = permuted(GPT(GPTConfig(position="none", n_layers=2, **SIZES), vocab_size=VOCAB), length)
-    hits = {}
+    hits = dict[str, list[float]]()
     for number, name in enumerate(KINDS):
-        hits[name] = beyond(name, length, steps)
+        hits[name] = beyond(name, length, steps, seed)
         progress(number + 1, len(KINDS))
     shifted = {name: max(abs(there - here) for there, here in pairs) for name, pairs in shifts.items()}
     return Positions(moved, causal, curves, shifted, hits)
@@ -93,9 +93,12 @@ def curve(table: Tensor, start: int) -> list[float]:
     return table[at, start : at + 1].flip(0).tolist()
 
 
-def beyond(name: PositionName, length: int, steps: int) -> list[float]:
+def beyond(name: PositionName, length: int, steps: int, seed: int) -> list[float]:
     """Trains a GPT on texts of one length to name the piece before each; returns how often it is right, by place."""
+    torch.manual_seed(seed)
     model = GPT(GPTConfig(position=name, n_layers=1, max_seq_len=4 * length, **SIZES), vocab_size=VOCAB)
+    if name == "sinusoidal":
+        model.embedding.scale = 50.0  # rows of 0.02 would drown in sines of 1
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.02)
     for _ in range(steps):
         ids = torch.randint(VOCAB, (8, length))
@@ -120,7 +123,7 @@ def check(measured: Positions) -> Claims:
         and shifted["learned"] > 0.1,
         "turn": all(abs(added - turned) < 1e-4 for added, turned in pairs) and measured.curves["rotary"][4] < 0.9,
         "learned": hits["learned"][0] > 0.8 and hits["learned"][1] < 0.3,
-        "rotary": hits["rotary"][1] > 0.6 > 0.4 > hits["rotary"][2],
+        "rotary": hits["rotary"][1] > 0.6 and hits["rotary"][2] < 0.4,
         "alibi": hits["alibi"][2] > 0.3 and hits["alibi"][2] > hits["alibi"][0] - 0.25,
     }
 
