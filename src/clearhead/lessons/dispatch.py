@@ -137,7 +137,9 @@ def facts(measured: Dispatch) -> dict[str, str]:
 
 def show(measured: Dispatch, say: Say) -> list[Part]:
     """Returns tables of the calls, of the network's operators, and of what the tensor saw."""
-    calls = [(kind, *(of.keys or [say("none")]), sizes(of.shape) if of.shape else "") for kind, of in measured.calls.items()]
+    calls = [
+        (kind, *(of.keys or [say("none")]), sizes(of.shape) if of.shape else "") for kind, of in measured.calls.items()
+    ]
     kernels = [(name, kernel or say("calls")) for name, kernel in measured.kernels.items()]
     seen = [(say("forward"), ", ".join(measured.forward)), (say("backward"), ", ".join(measured.backward))]
     return [

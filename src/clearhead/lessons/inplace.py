@@ -69,7 +69,7 @@ LEAF, SAVED, UNSAVED, EARLY, LATE, HIDDEN = CASES
 
 @dataclass(frozen=True)
 class Outcome:
-    """One program: was the write accepted, which error came, how far is the gradient off, which lines saved and wrote."""
+    """One program: was the write accepted, which error came, how far the gradient is off, who saved and who wrote."""
 
     written: bool
     error: str

@@ -6,13 +6,15 @@ equal otherwise are compared. For quality each position fetches a part from each
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch.nn.functional import pad
 from torch.utils.benchmark import Timer
 
 from clearhead.drawing.report import Curves, Part, Table, amount
 from clearhead.inspect.traffic import CacheTraffic
+from clearhead.lessons.heads import SEQ, batch
 from clearhead.lessons.lesson import Claims, Say
 from clearhead.meter.watch import watching
 from clearhead.models.gpt import GPT, GPTConfig
@@ -21,8 +23,8 @@ from clearhead.progress import Progress, silent
 
 LIMITS = {"steps": (20, 500), "length": (2, 1024)}
 SHORT = {"steps": 130, "length": 64}
-D_MODEL, ROWS, SEQ, THINGS, PART, VOCAB, REPEATS = 32, 8, 16, 4, 4, 50, 5
-KINDS = {"MHA": 4, "GQA": 2, "MQA": 1}  # heads of keys and values, for four heads of queries
+D_MODEL, N_HEADS, VOCAB, REPEATS = 64, 8, 50, 5
+KINDS = {"MHA": 8, "GQA": 2, "MQA": 1}  # heads of keys and values, for eight heads of queries
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,11 @@ class Kind:
     """A model with so many heads of keys and values."""
 
     kv_heads: int
-    parameters: int
-    """Of one attention."""
+    parameters: int  # of one attention
     read: int
-    """Bytes that the last step of a text reads from the cache."""
     written: int
     seconds: float
-    """Of that step."""
+    """Of the last step of a text: bytes from and to the cache, and time."""
     copies: float
     """Largest difference from multi-head attention whose heads hold copies of the shared keys and values."""
     losses: list[float]
@@ -56,7 +56,7 @@ def run(*, steps: int = 150, length: int = 256, seed: int = 0, progress: Progres
     kinds = {}
     for number, (name, kv_heads) in enumerate(KINDS.items()):
         torch.manual_seed(seed)
-        attend = SelfAttention(D_MODEL, n_heads=THINGS, n_kv_heads=kv_heads)
+        attend = SelfAttention(D_MODEL, n_heads=N_HEADS, n_kv_heads=kv_heads)
         parameters = sum(parameter.numel() for parameter in attend.parameters())
         copies, moved = copied(attend), writing(kv_heads, length)
         kinds[name] = Kind(kv_heads, parameters, *moved, copies, training(attend, steps))
@@ -67,8 +67,8 @@ def run(*, steps: int = 150, length: int = 256, seed: int = 0, progress: Progres
 @torch.no_grad()
 def writing(kv_heads: int, length: int) -> tuple[int, int, float]:
     """Returns the bytes that the last step of a text reads and writes, and its seconds."""
-    config = GPTConfig(n_heads=THINGS, n_kv_heads=kv_heads, n_layers=4, max_seq_len=length, dropout=0.0)
-    model, ids = GPT(config, vocab_size=VOCAB).eval(), torch.randint(VOCAB, (1, length))
+    sizes: dict[str, Any] = {"d_model": 128, "n_heads": N_HEADS, "n_kv_heads": kv_heads, "max_seq_len": length}
+    model, ids = GPT(GPTConfig(**sizes), vocab_size=VOCAB).eval(), torch.randint(VOCAB, (1, length))
     cache = model.new_cache(1, capacity=length)
     model(ids[:, :-1], cache=cache)
     with CacheTraffic(cache) as traffic:
@@ -85,29 +85,23 @@ def writing(kv_heads: int, length: int) -> tuple[int, int, float]:
 @torch.no_grad()
 def copied(attend: SelfAttention) -> float:
     """Gives each head of queries a copy of the keys and values that it shares; returns how far outputs are apart."""
-    full, x = SelfAttention(D_MODEL, n_heads=THINGS), torch.randn(2, SEQ, D_MODEL)
+    full, x = SelfAttention(D_MODEL, n_heads=N_HEADS), torch.randn(2, SEQ, D_MODEL)
     states = attend.state_dict()
     for name in ("k_proj.weight", "k_proj.bias", "v_proj.weight", "v_proj.bias"):
         by_head = states[name].unflatten(0, (attend.n_kv_heads, attend.head_dim))
-        states[name] = by_head.repeat_interleave(THINGS // attend.n_kv_heads, dim=0).flatten(0, 1)
+        states[name] = by_head.repeat_interleave(N_HEADS // attend.n_kv_heads, dim=0).flatten(0, 1)
     full.load_state_dict(states)
     with watching({"weights": attend.core.tap}):  # so that heads are shared by clearhead's own lines
         return float((attend(x) - full(x)).abs().max())
 
 
-def batch() -> tuple[Tensor, Tensor]:
-    """Returns what is read, content and place, and what is wanted: parts of the content of four other positions."""
-    content, place = torch.randn(ROWS, SEQ, THINGS * PART), 3 * torch.eye(SEQ).expand(ROWS, -1, -1)
-    wanted = [part.roll(-(2 * at + 1), dims=1) for at, part in enumerate(content.chunk(THINGS, dim=-1))]
-    return torch.cat([content, place], dim=-1), torch.cat(wanted, dim=-1)
-
-
 def training(attend: SelfAttention, steps: int) -> list[float]:
-    """Returns the loss at each step."""
+    """Returns the loss at each step of the task of the lesson on heads."""
     optimizer, losses = torch.optim.Adam(attend.parameters(), lr=0.02), []
     for _ in range(steps):
         x, wanted = batch()
-        loss = (attend(x)[..., : THINGS * PART] - wanted).square().mean()
+        given = attend(pad(x, (0, D_MODEL - x.shape[-1])))[..., : wanted.shape[-1]]
+        loss = (given - wanted).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -122,13 +116,11 @@ def end(kind: Kind) -> float:
 
 def check(measured: Grouped) -> Claims:
     """Returns whether each sentence of the answer holds."""
-    mha, gqa, mqa = measured.kinds.values()
+    mha, gqa, mqa = kinds = list(measured.kinds.values())
+    every_step_writes = all(its.written * measured.length == its.read for its in kinds)
     return {
-        "copies": all(kind.copies < 1e-5 for kind in measured.kinds.values()),
-        "bytes": all(
-            kind.read * THINGS == mha.read * kind.kv_heads == kind.written * THINGS * measured.length
-            for kind in measured.kinds.values()
-        ),
+        "copies": all(its.copies < 1e-5 for its in kinds),
+        "bytes": all(its.read * N_HEADS == mha.read * its.kv_heads for its in kinds) and every_step_writes,
         "fewer": mha.parameters > gqa.parameters > mqa.parameters > 0.5 * mha.parameters,
         "same": end(mha) < 0.1 and end(gqa) < 0.1,
         "worse": 0.3 < end(mqa) < 0.7,
@@ -145,18 +137,10 @@ def facts(measured: Grouped) -> dict[str, str]:
 
 def show(measured: Grouped, say: Say) -> list[Part]:
     """Returns a row for each kind, bars of what is read, and the curves of training."""
-    rows = [
-        (
-            name,
-            str(its.kv_heads),
-            f"{its.parameters:,}",
-            amount(its.read),
-            f"{its.written:,} B",
-            f"{its.seconds * 1e3:.2f}",
-            f"{end(its):.3f}",
-        )
-        for name, its in measured.kinds.items()
-    ]
+    rows = []
+    for name, its in measured.kinds.items():
+        moved = (amount(its.read), f"{its.written:,} B", f"{its.seconds * 1e3:.2f}")
+        rows.append((name, str(its.kv_heads), f"{its.parameters:,}", *moved, f"{end(its):.3f}"))
     names = ("kv_heads", "parameters", "read", "written", "seconds", "loss")
     steps = [float(at + 1) for at in range(len(measured.kinds["MHA"].losses))]
     curves = {name: its.losses for name, its in measured.kinds.items()}
