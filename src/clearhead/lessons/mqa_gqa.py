@@ -22,7 +22,7 @@ from clearhead.nn.attention import SelfAttention
 from clearhead.progress import Progress, silent
 
 LIMITS = {"steps": (20, 500), "length": (2, 1024)}
-SHORT = {"steps": 130, "length": 64}
+SHORT = {"steps": 120, "length": 32}
 D_MODEL, N_HEADS, VOCAB, REPEATS = 64, 8, 50, 5
 KINDS = {"MHA": 8, "GQA": 2, "MQA": 1}  # heads of keys and values, for eight heads of queries
 

@@ -20,7 +20,7 @@ from clearhead.nn.position import PositionName, build_position, build_rotary, bu
 from clearhead.progress import Progress, silent
 
 LIMITS = {"length": (8, 32), "steps": (1, 500)}
-SHORT = {"steps": 80}
+SHORT = {"steps": 65}
 KINDS: tuple[PositionName, ...] = get_args(PositionName)
 D_MODEL, N_HEADS, VOCAB, REACH = 32, 4, 16, 32  # REACH: distances that are drawn
 SIZES: dict[str, Any] = {"d_model": D_MODEL, "d_ff": 2 * D_MODEL, "n_heads": N_HEADS, "dropout": 0.0}

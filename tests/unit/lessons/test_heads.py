@@ -19,7 +19,7 @@ def test_heads_that_all_ask_the_same_are_one_head(toy_run: Path, monkeypatch: py
         return right(self, q[:, :1].expand_as(q), k[:, :1].expand_as(k), v, **more)
 
     monkeypatch.setattr(ScaledDotProduct, "forward", alike)
-    assert {"enough", "more"} <= failing("heads", trained=toy_run) <= {"enough", "more", "unequal"}
+    assert failing("heads", trained=toy_run) == {"enough", "more"}
 
 
 def test_heads_that_are_not_switched_off_have_no_worth(toy_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
