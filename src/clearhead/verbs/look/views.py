@@ -132,12 +132,14 @@ def schedule_of(opened: Opened) -> View:
 
 def rank_of(opened: Opened) -> View:
     """See ``inspect.ranks.rank``."""
-    return rank(opened.model, lambda: call(opened.model, opened.inputs))
+    inputs = opened.inputs  # of a text the model itself writes some, which the view should not see
+    return rank(opened.model, lambda: call(opened.model, inputs))
 
 
 def norm_of(opened: Opened) -> View:
     """See ``inspect.norms.norm``; gamma and beta are those of every checkpoint that the run still has."""
-    return norm(opened.model, lambda: call(opened.model, opened.inputs), checkpoints=_weights(opened))
+    inputs = opened.inputs  # see ``rank_of``
+    return norm(opened.model, lambda: call(opened.model, inputs), checkpoints=_weights(opened))
 
 
 def _weights(opened: Opened) -> Iterator[tuple[int, Mapping[str, Tensor]]]:

@@ -49,6 +49,14 @@ def test_looking_changes_nothing(what: str, family: str, request: pytest.Fixture
     assert not any(module._forward_hooks for module in opened.model.modules())
 
 
+@pytest.mark.parametrize("what", ["attention", "layout", "norm", "rank"])
+def test_what_the_model_writes_for_the_view_is_not_looked_at(what: str, toy_run: Path) -> None:
+    """A translator's inputs are a text and its own translation, which is made when they are first asked for."""
+    first, again = (Opened.open(toy_run, "他喜欢书。", checkpoint="best", device="cpu") for _ in range(2))
+    assert again.inputs["tgt_ids"].shape[0] == 1
+    assert VIEWS[what](first).as_dict() == VIEWS[what](again).as_dict()
+
+
 def test_gradients_of_a_finished_run_are_at_the_last_rate_that_trained(toy_classifier: Path) -> None:
     """The linear schedule ends at 0, at the last step; the rate before that is in the metrics."""
     steps = [record for record in read_metrics(toy_classifier / "metrics.jsonl") if record["event"] == "stepped"]
