@@ -8,14 +8,14 @@ import click
 
 from clearhead.cli.options import JSON, print_json, ranged
 from clearhead.drawing.screen import forgive
-from clearhead.ranges import Seed
+from clearhead.ranges import Rows, Seed
 
 LETTERS = "abcd"
 
 
 @click.command("quiz")
 @click.argument("theme", required=False)
-@click.option("--questions", type=click.IntRange(1, 100), default=5, show_default=True, help="How many are asked.")
+@click.option("--questions", type=ranged(Rows), default=5, show_default=True, help="How many are asked.")
 @click.option("--seed", type=ranged(Seed), help="Of the questions; else others each time.")
 @click.option("--lang", type=click.Choice(["en", "zh"]), help="Language; else that of LANG.")
 @JSON

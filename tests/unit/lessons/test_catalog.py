@@ -6,14 +6,15 @@ from clearhead.lessons.lesson import lessons_of
 from clearhead.lessons.page import frame
 from tests.unit.lessons.test_lesson import ROOT, path_of
 
-FRAMEWORK = {"__init__", "catalog", "lesson", "page", "taken"}
+FRAMEWORK = {"catalog", "lesson", "page", "quiz", "taken"}
 
 
 def test_every_lesson_is_there() -> None:
     folder = ROOT / "lessons"
     assert [name for name in LESSONS if not path_of(name).is_file()] == []
-    assert {path.stem.replace("_", "-") for path in folder.glob("*.py")} == set(LESSONS) | FRAMEWORK
-    assert {path.stem for path in (folder / "words").glob("*.toml")} == set(LESSONS) | {"page"}
+    files = {path.stem.replace("_", "-") for path in folder.glob("*.py") if path.stem != "__init__"}
+    assert files == set(LESSONS) | FRAMEWORK
+    assert {path.stem for path in (folder / "words").glob("*.toml")} == set(LESSONS) | {"page", "quiz"}
 
 
 def test_every_theme_has_its_name() -> None:
