@@ -1,4 +1,4 @@
-"""Wrapping of long names: a word wider than its line is cut after a slash, dot or underscore, or before a capital."""
+"""Wrapping: words too wide for a line are cut after slash, dot, underscore or before a capital; Chinese anywhere."""
 
 import html
 import re
@@ -11,6 +11,9 @@ from rich.text import Text
 
 JOINTS = (r"[^/]*/+|[^/]+", r"[^.]*\.+|[^.]+", r"[^_]*_+|[^_]+", r"[^A-Z]+|[A-Z]+[^A-Z]*")
 """Patterns of the parts of a word: cut after slashes; parts still too long after dots, underscores, before capitals."""
+_CJK = r"\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"
+_UNITS = re.compile(rf"[（《“]*(?:[{_CJK}]|[^\s{_CJK}（《“]+)[，。；：？！、）》”…]*\s*|\s+|.")
+"""What a line of Chinese consists of: characters and words of other scripts, each with its punctuation."""
 LONG = 20  # longer words on a page may be cut, in characters
 
 
@@ -20,7 +23,8 @@ class Words(Text):
     def wrap(self, *args: Any, **options: Any) -> Lines:
         """Wraps the text as ``rich.text.Text`` does, after cutting words that are too wide for a line."""
         width = options["width"] if "width" in options else args[1]
-        cuts = [] if options.get("no_wrap") else cuts_of(self.plain, width)
+        find = chinese_cuts if re.search(f"[{_CJK}]", self.plain) else cuts_of
+        cuts = [] if options.get("no_wrap") else find(self.plain, width)
         if not cuts:
             return super().wrap(*args, **options)
         return Text("\n", style=self.style).join(self.divide(cuts)).wrap(*args, **options)
@@ -35,6 +39,17 @@ def cuts_of(text: str, width: int) -> list[int]:
             at += len(line)
             cuts.append(at)
         cuts.pop()  # the end of the word is not a cut
+    return cuts
+
+
+def chinese_cuts(text: str, width: int) -> list[int]:
+    """Returns the places at which to break a text with Chinese in it, so that lines are ``width`` columns at most."""
+    cuts, used = [], 0
+    for unit in _UNITS.finditer(text):
+        if used and used + cell_len(unit[0].rstrip()) > width:
+            cuts.append(unit.start())
+            used = 0
+        used = 0 if "\n" in unit[0] else used + cell_len(unit[0])
     return cuts
 
 

@@ -36,6 +36,12 @@ def test_nothing_is_lost_and_no_line_is_too_long(text: str, width: int) -> None:
     assert all(cell_len(line.rstrip()) <= width for line in wrapped)
 
 
+def test_chinese_is_broken_between_characters_and_keeps_its_punctuation() -> None:
+    text = "- 每个编号取出词嵌入表的一行并缩放，再加上该位置的向量（sinusoidal）。"
+    assert lines(Words(text), 24) == ["- 每个编号取出词嵌入表的", "一行并缩放，再加上该位置", "的向量（sinusoidal）。"]
+    assert lines(Words("一步一步，到 I ate an apple：好"), 12) == ["一步一步，到", "I ate an", "apple：好"]
+
+
 def test_style_stays() -> None:
     text = Words(NAME, style="bold")
     wrapped = text.wrap(Console(), 12, overflow="fold")
