@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.long
 def test_killed_runs_end_as_those_that_were_not(tmp_path: Path) -> None:
-    kills, places = 60, 20
+    kills, places = 40, 20
     command = [sys.executable, "-m", "tests.reliability.campaign", "--folder", str(tmp_path)]
     command += ["--kills", str(kills), "--places", str(places)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -116,6 +116,7 @@ def test_a_terminal_that_is_closed_loses_nothing(toy_data: Path, tmp_path: Path)
     child, terminal = pty.fork()
     if not child:
         os.chdir(tmp_path)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, under which tests may run, has it ignored
         os.execve(sys.executable, endless(recipe, toy_data), environment())
     run = tmp_path / "runs" / "toy-001"
     await_steps(run / "metrics.jsonl", lambda: os.read(terminal, 2**16))
