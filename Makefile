@@ -22,7 +22,7 @@ INSTALL = echo "installing clearhead[$(1)] into $(VENV) ..." && \
 
 help:
 	@echo "make demo      train a small zh->en Transformer on the embedded corpus and talk to it"
-	@echo "make test      the checks, then the test suite: some ten minutes on two cores"
+	@echo "make test      the checks, then the test suite: some eight minutes on two cores, ten without caches"
 	@echo "make test-all  that, then the long forms of some tests: half an hour at the most"
 	@echo "make quick     the unit tests that train nothing, and a few steps of each family: two minutes"
 	@echo "make check     the checks alone (format, lint, types, layers, spelling, architecture)"
