@@ -35,9 +35,9 @@ def command(run: Path, text: str | None, pair: str | None, **options: Any) -> No
     """
     if pair is not None and text is None:
         raise UsageError("--pair: needs TEXT; in a line of stdin a tab divides the two")
-    from clearhead.verbs.load import load
+    from clearhead.tasks.classify.classifier import Classifier
 
-    classifier = load(run, task="text-classification", checkpoint=options["checkpoint"], device=options["device"])
+    classifier = Classifier.load(run, checkpoint=options["checkpoint"], device=options["device"])
     if pair is not None and classifier.labels.pairs is False:
         raise UsageError(f"--pair: run {str(run)!r} was trained on single texts")
     if pair is None and text is not None and classifier.labels.pairs:

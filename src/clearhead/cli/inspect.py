@@ -2,14 +2,12 @@
 
 import logging
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json
+from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, said_every
 from clearhead.drawing.screen import console
 from clearhead.errors import UsageError, nearest
 
@@ -72,7 +70,7 @@ def command(run: Path, what: str, text: str | None, batch: str | None, as_json: 
 
     shape = None if batch is None else Shape.parse(batch)
     page, picture = options.pop("page"), options.pop("picture")
-    view = view_of(what, run, text, shape=shape, progress=_said(), **options)
+    view = view_of(what, run, text, shape=shape, progress=said_every(SECONDS), **options)
     if page:
         save_page(view, page)
     if picture:
@@ -84,16 +82,3 @@ def command(run: Path, what: str, text: str | None, batch: str | None, as_json: 
     else:
         screen = console()
         screen.print(view.renderable(screen.width))
-
-
-def _said() -> Callable[[int, int], None]:
-    """Says on stderr how far a view is, every few seconds."""
-    last = time.monotonic()
-
-    def say(done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= SECONDS and done < total:
-            last = time.monotonic()
-            click.echo(f"{done} of {total}", err=True)
-
-    return say

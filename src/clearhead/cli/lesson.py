@@ -1,13 +1,12 @@
 """``clearhead lesson``: the open questions of a student, answered by programs that run."""
 
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from clearhead.cli.options import JSON, print_json
+from clearhead.cli.options import JSON, LANG, language_of, print_json, said_every
 from clearhead.drawing.screen import console, forgive
 from clearhead.errors import UsageError
 
@@ -19,7 +18,7 @@ SECONDS = 2.0  # between reports of progress
 @click.option("--run", type=click.Path(path_type=Path), help="Your trained run; else that of the demo.")
 @click.option("--set", "changes", multiple=True, metavar="KNOB=VALUES", help="Turn a knob; may be repeated.")
 @click.option("--guess", metavar="TEXT", help="What you expect, instead of being asked.")
-@click.option("--lang", type=click.Choice(["en", "zh"]), help="Language; else that of LANG.")
+@LANG
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write one self-contained page to this file.")
 @click.option("--notebook", type=click.Path(path_type=Path), help="Write a Jupyter notebook to this file.")
 @JSON
@@ -31,23 +30,20 @@ def command(name: str | None, changes: tuple[str, ...], as_json: bool, **options
     clearhead lesson scale
     clearhead lesson scale --set d_k=8,64,512 --html scale.html
     """
-    import os
-
     from clearhead.lessons.lesson import Lesson
     from clearhead.lessons.taken import mark, taken
-    from clearhead.messages import wants_chinese
 
-    language: Any = options["lang"] or ("zh" if wants_chinese(os.environ) else "en")
+    language = language_of(options["lang"])
     if name is None:
         _list(language, taken(), as_json)
         return
     opened = Lesson(name)
-    opened.settings(changes)
+    settings = opened.settings(changes)
     run = _run_of(opened, options["run"])
     guess = options.pop("guess") or ""
     if not guess and _asks(as_json, options):
         guess = _guess(opened.words(language), language)
-    _show(opened, run, language, {"changes": changes, "guess": guess, "as_json": as_json, **options})
+    _show(opened, run, language, {"settings": settings, "guess": guess, "as_json": as_json, **options})
     mark(name)
 
 
@@ -104,8 +100,8 @@ def _show(opened: Any, run: Path | None, language: Any, options: dict[str, Any])
     from clearhead.drawing.page import save_page
     from clearhead.lessons.page import lesson, save_notebook
 
-    settings = opened.settings(options["changes"])
-    page = lesson(opened.name, run, language=language, settings=settings, guess=options["guess"], progress=_said())
+    given = {"settings": options["settings"], "guess": options["guess"], "progress": said_every(SECONDS)}
+    page = lesson(opened.name, run, language=language, **given)
     if options["page"]:
         save_page(page, options["page"])
     if options["notebook"]:
@@ -118,16 +114,3 @@ def _show(opened: Any, run: Path | None, language: Any, options: dict[str, Any])
         screen = console()
         screen.rule(page.title, align="left")
         screen.print(page.renderable(min(screen.width, 100)))
-
-
-def _said() -> Any:
-    """Says on stderr how far a lesson is that trains, every few seconds."""
-    last = time.monotonic()
-
-    def say(done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= SECONDS and done < total:
-            last = time.monotonic()
-            click.echo(f"{done} of {total}", err=True)
-
-    return say

@@ -3,6 +3,8 @@
 import math
 import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -45,6 +47,7 @@ def ranged(kind: Any) -> click.ParamType[Any]:
 
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
+LANG = click.option("--lang", type=click.Choice(["en", "zh"]), help="Language; else that of LANG.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 CHECKPOINT = click.option(
@@ -79,6 +82,26 @@ def say(line: str, *, err: bool = True) -> None:
         click.echo(line, err=err)
     except OSError:
         discard(sys.stderr if err else sys.stdout)
+
+
+def language_of(lang: str | None) -> Any:
+    """Returns en or zh: what ``--lang`` says, else what the environment prefers."""
+    from clearhead.messages import wants_chinese
+
+    return lang or ("zh" if wants_chinese(os.environ) else "en")
+
+
+def said_every(seconds: float) -> Callable[[int, int], None]:
+    """Returns what says on stderr how far something is, every so many seconds."""
+    last = time.monotonic()
+
+    def say(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds and done < total:
+            last = time.monotonic()
+            click.echo(f"{done} of {total}", err=True)
+
+    return say
 
 
 def print_json(tree: Any) -> None:

@@ -1,12 +1,11 @@
 """``clearhead quiz``: questions with numbers drawn anew; the answers are measured when they are asked."""
 
-import os
 import random
 from typing import Any
 
 import click
 
-from clearhead.cli.options import JSON, print_json, ranged
+from clearhead.cli.options import JSON, LANG, language_of, print_json, ranged
 from clearhead.drawing.screen import forgive
 from clearhead.ranges import Rows, Seed
 
@@ -17,7 +16,7 @@ LETTERS = "abcd"
 @click.argument("theme", required=False)
 @click.option("--questions", type=ranged(Rows), default=5, show_default=True, help="How many are asked.")
 @click.option("--seed", type=ranged(Seed), help="Of the questions; else others each time.")
-@click.option("--lang", type=click.Choice(["en", "zh"]), help="Language; else that of LANG.")
+@LANG
 @JSON
 def command(theme: str | None, questions: int, seed: int | None, lang: Any, as_json: bool) -> None:
     """Ask questions, of a THEME of the lessons or of all; answer with a letter. What was wrong is asked again.
@@ -30,9 +29,8 @@ def command(theme: str | None, questions: int, seed: int | None, lang: Any, as_j
     """
     from clearhead.lessons.quiz import ask
     from clearhead.lessons.taken import remember, to_repeat
-    from clearhead.messages import wants_chinese
 
-    language = lang or ("zh" if wants_chinese(os.environ) else "en")
+    language = language_of(lang)
     if not as_json:
         forgive()
     rng, again, right = random.Random(seed), [] if as_json else to_repeat(), 0

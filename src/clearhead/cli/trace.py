@@ -29,9 +29,9 @@ def command(run: Path, text: str, top: int, as_json: bool, device: str, checkpoi
     \b
     clearhead trace RUN "我吃了一个苹果。"
     """
-    from clearhead.verbs.load import load
+    from clearhead.tasks.translation.translator import Translator
 
-    trace = load(run, task="translation", checkpoint=checkpoint, device=device).trace(text, top=top)
+    trace = Translator.load(run, checkpoint=checkpoint, device=device).trace(text, top=top)
     if as_json:
         print_json(trace_tree(trace))
         return

@@ -70,9 +70,9 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
     """
     if options["alternatives"] and (options["require"] or options["avoid"] or options["limit"]):
         raise UsageError("--alternatives: goes with none of --require, --avoid and --limit")
-    from clearhead.verbs.load import load
+    from clearhead.tasks.translation.translator import Translator
 
-    translator = load(run, task="translation", checkpoint=options["checkpoint"], device=options["device"])
+    translator = Translator.load(run, checkpoint=options["checkpoint"], device=options["device"])
     asked = [] if text == ("-",) else [line for argument in text for line in argument.split("\n")]
     where = {"source": options["source"], "output": options["output"]}
     with answering(asked, size=options["buffer"], doing="translating", **where) as chunks:

@@ -12,7 +12,6 @@ A ``llama`` vocabulary must have a piece for each byte, or an unknown character 
 whose rows are those of the unknown piece.
 """
 
-import json
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -133,11 +132,10 @@ def _adopted_model(source: Adopted) -> str:
     """Returns the model of llama.cpp that reads as an adopted tokenizer does; raises ModelError if there is none."""
     if source.segmenter:
         raise ModelError("GGUF: a tokenizer of Marian's files has no model in llama.cpp")
-    tree = json.loads(source.content)
     flat = {
         f"{part}.{name}": value
         for part in ("normalizer", "pre_tokenizer", "model")
-        for name, value in (tree.get(part) or {}).items()
+        for name, value in (source.tree.get(part) or {}).items()
     }
     model = "bert" if flat.get("model.type") == "WordPiece" else "gpt2"
     demand({name: flat.get(name) for name in _ADOPTED[model]}, _ADOPTED[model], "GGUF: tokenizer.json: ")
@@ -148,7 +146,7 @@ def _merges(source: Learned | Adopted) -> list[tuple[str, str]]:
     """Returns the pairs of pieces that are joined, the first first."""
     if not isinstance(source, Adopted):
         return source.merges
-    merges = json.loads(source.content)["model"]["merges"]  # "a b" until 2024, ["a", "b"] since
+    merges = source.tree["model"]["merges"]  # "a b" until 2024, ["a", "b"] since
     return [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in merges]
 
 

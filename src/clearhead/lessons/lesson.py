@@ -12,7 +12,6 @@ A module of this room is a lesson if it has
 Its words are in ``words/NAME.toml``, English and Chinese side by side.
 """
 
-import dataclasses
 import functools
 import importlib
 import inspect
@@ -33,6 +32,12 @@ Say = Callable[[str], str]
 """Gives the label of a key in the reader's language."""
 GIVEN = ("trained", "progress")  # arguments of ``run`` that are no knobs
 SEEDS = (0, 2**31 - 1)
+
+
+@functools.cache
+def read_words(name: str) -> dict[str, Any]:
+    """Returns the words of a lesson, of the page around all, or of the quiz, with a table for each language."""
+    return tomllib.loads((Path(__file__).with_name("words") / f"{name}.toml").read_text(encoding="utf-8"))
 
 
 class Lesson:
@@ -123,11 +128,10 @@ class Lesson:
         """Returns the numbers that sentences name."""
         return cast(dict[str, str], self.module.facts(measured))
 
-    @functools.cached_property
+    @property
     def text(self) -> dict[str, Any]:
         """Its words: ``asked``, ``code``, ``command``, and a table for each language."""
-        path = Path(__file__).with_name("words") / f"{self.name}.toml"
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return read_words(self.name)
 
     def words(self, language: Language) -> dict[str, Any]:
         """Returns its words in one language: title, question, guess, answer, practice, labels."""
@@ -169,8 +173,3 @@ class Lesson:
 def lessons_of(theme: str) -> Iterator[str]:
     """Yields the names of the lessons of a theme, in order."""
     yield from (name for name, its in LESSONS.items() if its == theme)
-
-
-def as_tree(measured: Any) -> dict[str, Any]:
-    """Returns what a lesson measured as plain values, for JSON."""
-    return dataclasses.asdict(measured)

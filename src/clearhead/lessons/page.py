@@ -1,8 +1,6 @@
 """A lesson as a reader sees it: question, measurement, answer, code; in a terminal, as a page, as a notebook."""
 
-import functools
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,18 +10,16 @@ from clearhead.arguments import checked
 from clearhead.drawing.report import Note, Part, TextPart, View
 from clearhead.drawing.wording import escaped
 from clearhead.files import write_output
-from clearhead.lessons.lesson import Claims, Language, Lesson
+from clearhead.lessons.lesson import Claims, Language, Lesson, read_words
 from clearhead.progress import Progress, silent
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-@functools.cache
 def frame(language: Language) -> dict[str, str]:
     """Returns the words around all lessons: headings and names of themes."""
-    path = Path(__file__).with_name("words") / "page.toml"
-    words: dict[str, str] = tomllib.loads(path.read_text(encoding="utf-8"))[language]
+    words: dict[str, str] = read_words("page")[language]
     return words
 
 

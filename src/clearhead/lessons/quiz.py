@@ -5,10 +5,8 @@ modules, and puts wrong ones beside it that a usual mistake would give. Words ar
 """
 
 import random
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +14,7 @@ from torch import Tensor, nn
 
 from clearhead.errors import UsageError, nearest
 from clearhead.lessons.catalog import THEMES
-from clearhead.lessons.lesson import Language
+from clearhead.lessons.lesson import Language, read_words
 from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.nn.cache import KVCache
 from clearhead.text.pipeline import TokenizerKind
@@ -52,9 +50,8 @@ class Question:
 
 def words(language: Language) -> dict[str, Any]:
     """Returns the words of all questions in a language."""
-    path = Path(__file__).with_name("words") / "quiz.toml"
-    tree: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))[language]
-    return tree
+    table: dict[str, Any] = read_words("quiz")[language]
+    return table
 
 
 def mixed(

@@ -77,7 +77,8 @@ class Adopted(Brief):
     """Further ids that end a text."""
 
     @functools.cached_property
-    def _tree(self) -> dict[str, Any]:
+    def tree(self) -> dict[str, Any]:
+        """The parts of ``content``, checked; raises ValueError for one that is not in ``KNOWN_PARTS``."""
         return _checked_table(self.content)
 
     def build(self) -> Built:
@@ -88,7 +89,7 @@ class Adopted(Brief):
         """
         if self.segmenter:
             return self._build_marian()
-        tree = self._tree
+        tree = self.tree
         try:
             pipeline = hf.Tokenizer.from_str(self.content)
         except (KeyboardInterrupt, SystemExit):

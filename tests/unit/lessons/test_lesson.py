@@ -3,6 +3,7 @@
 import ast
 import re
 import string
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from clearhead.errors import ModelError, UsageError
 from clearhead.lessons.catalog import LESSONS
-from clearhead.lessons.lesson import SEEDS, Lesson, as_tree
+from clearhead.lessons.lesson import SEEDS, Lesson
 from tests.lessons import measured, short
 
 ROOT = Path(__file__).resolve().parents[3] / "src" / "clearhead"
@@ -115,7 +116,7 @@ def test_what_was_measured_is_plain(name: str, request: pytest.FixtureRequest) -
             all(map(plain, value)) if isinstance(value, list | tuple) else isinstance(value, str | int | float | None)
         )
 
-    assert plain(as_tree(measured(name, 0, run_for(name, request))))
+    assert plain(asdict(measured(name, 0, run_for(name, request))))
 
 
 def test_an_unknown_lesson_or_knob_is_one_line() -> None:
