@@ -1,29 +1,74 @@
-"""Errors in the user's language: a catalogue of templates translates the English of the code into Chinese."""
+"""The user's language: a catalogue of templates translates the English of the code where it is shown.
+
+The code says everything in English, as plain strings and f-strings. What is shown to a person goes through
+``localized``, which finds the template that a text was made from, and fills the values into its translation. So JSON,
+logs and results stay the same in all languages. ``zh.po`` is in gettext's format; ``scripts/words`` extracts what the
+code says and keeps the file in step.
+"""
 
 import functools
+import json
 import os
 import re
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-CATALOGUE = Path(__file__).with_name("errors_zh.toml")
-SLOT = re.compile(r"\{(\w+)(:text)?\}")  # {name}: a value, kept as it is; {name:text}: a text, translated too
+Language = Literal["en", "zh"]
+CATALOGUE = Path(__file__).with_name("zh.po")
+SLOT = re.compile(r"\{(\w+)(:text|:list|:number)?\}")
+"""{name} is a value and {name:number} a number, which stay; {name:text} is a text, translated too; {name:list} are
+several texts between commas.
+"""
 MARK = re.compile("; |: ")
 MOST_MARKS = 200  # a message with more marks is not from clearhead
 _FIRST_MARKS = 4  # marks at which a text is divided; the part to the right is divided again
 _VALUE = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^'"].*?"""  # if it begins with a quote, it ends with one
+_NUMBER = r"[-+]?[\d,.:/]+(?:e[-+]?\d+)?(?: ?%)?|-?inf|nan|-"
+_CHOSEN: ContextVar[Language | None] = ContextVar("language", default=None)
+
+
+class Prose(str):
+    """A text of the program among values, such as a cell of a table, which is shown in the reader's language."""
+
+    __slots__ = ()
+
+
+def spoken_language(environ: Mapping[str, str] = os.environ) -> Language:
+    """Returns the language in which to speak: what ``speaking`` chose, else what ``environ`` prefers."""
+    return _CHOSEN.get() or ("zh" if wants_chinese(environ) else "en")
+
+
+@contextmanager
+def speaking(chosen: Language | None) -> Iterator[None]:
+    """Speaks a language, whatever the environment prefers; with None nothing changes."""
+    token = _CHOSEN.set(chosen or _CHOSEN.get())
+    try:
+        yield
+    finally:
+        _CHOSEN.reset(token)
 
 
 def localized(message: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Returns the message of an error in Chinese if ``environ`` asks for it, else unchanged.
+    """Returns a text of the program in the user's language; parts without a template in the catalogue stay English."""
+    return message if spoken_language(environ) == "en" else translated(message)
 
-    Parts for which the catalogue has no template stay English.
-    """
+
+def localized_lines(text: str) -> str:
+    """Returns a text of several lines in the user's language; what a line is indented by stays."""
+    lines = (re.fullmatch(r"(\s*)(.*)", line) for line in text.split("\n"))
+    return "\n".join(match[1] + localized(match[2]) for match in lines if match)
+
+
+def translated(message: str) -> str:
+    """Returns a text in Chinese, as far as the catalogue has templates for it; what it is indented by stays."""
+    if message.startswith("  "):
+        return (len(message) - len(message.lstrip(" "))) * " " + translated(message.lstrip(" "))
     marks = [mark.end() for mark in MARK.finditer(message)]
-    if not wants_chinese(environ) or len(marks) > MOST_MARKS:
+    if len(marks) > MOST_MARKS:
         return message
     # from the right, so that what follows a mark is already in the cache of ``_read``, and recursion stays shallow
     for end in reversed(marks):
@@ -57,8 +102,8 @@ class _Template(NamedTuple):
     pattern: re.Pattern[str]
     plain: list[str]
     """The text before, between and after the slots."""
-    texts: set[str]
-    """Names of the slots that hold texts, which are translated too."""
+    texts: dict[str, str | None]
+    """For each slot what it holds: None, ``:text``, ``:list`` or ``:number``."""
     chinese: str
 
 
@@ -69,12 +114,9 @@ def _read(text: str) -> _Reading:
     for template in _templates():
         # this rules most templates out quickly, before a pattern tries every way to divide a long text
         if all(map(text.__contains__, template.plain)) and (match := template.pattern.fullmatch(text)):
-            slots = {
-                name: _read(content) if name in template.texts else _Reading(0, content)
-                for name, content in match.groupdict().items()
-            }
+            slots = {name: _in_slot(content, template.texts[name]) for name, content in match.groupdict().items()}
             known = sum(map(len, template.plain)) + sum(slot.known for slot in slots.values())
-            chinese = template.chinese.format(**{name: slot.chinese for name, slot in slots.items()})
+            chinese = SLOT.sub(lambda slot: slots[slot[1]].chinese, template.chinese)  # noqa: B023
             readings.append(_Reading(known, chinese))
     for mark in islice(MARK.finditer(text), _FIRST_MARKS):
         left, right = _read(text[: mark.start()]), _read(text[mark.end() :])
@@ -83,16 +125,37 @@ def _read(text: str) -> _Reading:
     return max(readings, key=lambda reading: reading.known)
 
 
+def entries(text: str) -> dict[str, str]:
+    """Returns the entries of a catalogue in gettext's format that are translated, English to the other language.
+
+    This reads what ``scripts/words`` writes. Python's own ``gettext`` reads compiled files only, and lists no entries,
+    which a text made from a template has to be compared with.
+    """
+    pairs = re.findall(r'^msgid (".*"(?:\n".*")*)\nmsgstr (".*"(?:\n".*")*)$', text, re.MULTILINE)
+    joined = (["".join(map(json.loads, part.splitlines())) for part in pair] for pair in pairs)
+    return {english: chinese for english, chinese in joined if english and chinese}
+
+
+def _in_slot(content: str, kind: str | None) -> _Reading:
+    """Returns the reading of what fills a slot."""
+    match kind:
+        case ":text":
+            return _read(content)
+        case ":list":
+            items = list(map(_read, content.split(", ")))
+            return _Reading(sum(item.known for item in items), "，".join(item.chinese for item in items))
+    return _Reading(0, content)
+
+
 @functools.cache
 def _templates() -> list[_Template]:
-    tables = tomllib.loads(CATALOGUE.read_text(encoding="utf-8")).values()
-    return [_template(*pair) for table in tables for pair in table.items()]
+    return [_template(*pair) for pair in entries(CATALOGUE.read_text(encoding="utf-8")).items()]
 
 
 def _template(english: str, chinese: str) -> _Template:
-    parts = SLOT.split(english)  # plain text; then for every slot its name, ":text" or None, and plain text
+    parts = SLOT.split(english)  # plain text; then for every slot its name, its kind or None, and plain text
     plain, slots = parts[::3], list(zip(parts[1::3], parts[2::3], strict=True))
-    groups = [f"(?P<{name}>{'.*?' if is_text else _VALUE})" for name, is_text in slots]
+    kinds = {None: _VALUE, ":number": _NUMBER}
+    groups = [f"(?P<{name}>{kinds.get(kind, '.*?')})" for name, kind in slots]
     pattern = "".join(re.escape(between) + group for between, group in zip(plain, [*groups, ""], strict=True))
-    texts = {name for name, is_text in slots if is_text}
-    return _Template(re.compile(pattern), plain, texts, SLOT.sub(r"{\1}", chinese))
+    return _Template(re.compile(pattern), plain, dict(slots), chinese)

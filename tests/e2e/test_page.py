@@ -129,6 +129,28 @@ def test_the_tree_says_paths_that_sum_up(browser: Browser) -> None:
     assert browser.run(STATUS, "#beam .said").count("  +  ") == told.count("  +  ") - 1
 
 
+def test_the_page_speaks_both_languages(page: Path) -> None:
+    heading, rows = (
+        "return document.querySelector('h1').textContent",
+        "document.querySelectorAll('#attention td').length",
+    )
+    with browsing(1280, 900) as one:
+        one.open(page)
+        english, cells, told = one.run(heading), one.run(f"return {rows}"), one.run(STATUS, SAID)
+        figures = one.run("return document.querySelectorAll('figure.live canvas, figure.live svg').length")
+        one.click("#language")
+        assert one.run("return document.documentElement.lang") == "zh"
+        left = one.run(
+            "return [...document.querySelectorAll('[data-zh]')].filter((x) => x.textContent !== x.dataset.zh).length"
+        )
+        assert left == 0
+        assert any("\u4e00" <= letter <= "\u9fff" for letter in one.run(STATUS, "#beam .said"))
+        assert one.run(f"return {rows}") == cells
+        assert one.run("return document.querySelectorAll('figure.live canvas, figure.live svg').length") == figures
+        one.click("#language")
+        assert (one.run(heading), one.run(STATUS, SAID)) == (english, told)
+
+
 def test_curves_are_switched_off_and_on(browser: Browser) -> None:
     shown = "return getComputedStyle(document.querySelector('#rank .line')).display !== 'none'"
     assert browser.run(shown) is True

@@ -1,4 +1,4 @@
-"""Errors in Chinese: every message of the code has a template, every template a message; values come through."""
+"""What is said, in Chinese: every text of the code has a template, every template a text; values come through."""
 
 import ast
 import csv
@@ -15,123 +15,56 @@ from typing import Annotated
 
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
+from babel.messages.catalog import Catalog
 
 from clearhead.cli.main import cli
 from clearhead.config import parse
-from clearhead.messages import CATALOGUE, MOST_MARKS, SLOT, _template, localized, wants_chinese
+from clearhead.messages import CATALOGUE, MOST_MARKS, SLOT, _template, entries, localized, speaking, wants_chinese
 from tests.architecture import source
 
 CHINESE = {"LANG": "zh_CN.UTF-8"}
-TABLES = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
-FOREIGN = {"click", "pydantic", "python"}  # what others say
-OURS = {text for table, entries in TABLES.items() if table not in FOREIGN for text in entries}
-
-# calls whose arguments are messages, and functions whose texts become parts of messages
-CALLS = {
-    "UsageError",
-    "SettingError",
-    "DataError",
-    "ModelError",
-    "TooLargeError",
-    "ClearheadError",
-    "ValueError",
-    "fail",
-    "_leave",
-    "_refuse",
-}
-SPEAKERS = {
-    "errors.py": {"nearest"},
-    "config.py": {"_unknown_keys", "_explain"},
-    "ranges.py": {"unusable"},
-    "data/corpus.py": {"lines"},
-    "verbs/exports/certify.py": {"difference", "line"},
-}
-# a layer's own checks are for who builds one by hand; a config has refused the same numbers before
-EXEMPT = "nn/"
-NAMES = {"clearhead", "valid"}  # which stay
+WORDS = source.script("words")
+ENTRIES = {str(message.id): message for message in WORDS.catalogue() if message.id}
+FOREIGN = ("click", "pydantic", "python")  # who else says what we show
 
 
-def plain(text: str) -> str:
-    """A template without the names of its slots, or a text of the code without the mark in front."""
-    return SLOT.sub("{}", text).strip().removeprefix("; ")
+def said_by(speaker: str) -> dict[str, str]:
+    """The entries of what another library says."""
+    comment = f"{WORDS.FOREIGN}{speaker}"
+    return {text: str(message.string) for text, message in ENTRIES.items() if comment in message.user_comments}
 
 
-def template(node: ast.AST) -> str:
-    """An expression as a text with ``{}`` for what is filled in."""
-    match node:
-        case ast.Constant(value=str(text)):
-            return text
-        case ast.JoinedStr(values=parts):
-            return "".join(map(template, parts))
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return template(left) + template(right)
-    return "{}"
+SYMBOLS = ("γ", "β")
+OURS = set(ENTRIES).difference(*map(said_by, FOREIGN))
 
 
-def texts(node: ast.AST, assigned: dict[str, list[str]]) -> Iterator[str]:
-    """Yields the texts that an expression may be, and those that may stand in their slots."""
-    match node:
-        case ast.Constant(value=str()) | ast.JoinedStr() | ast.BinOp(op=ast.Add()):
-            yield template(node)
-            for slot in ast.walk(node):
-                if isinstance(slot, ast.FormattedValue):
-                    yield from texts(slot.value, assigned)
-        case ast.IfExp(body=body, orelse=orelse):
-            yield from [*texts(body, assigned), *texts(orelse, assigned)]
-        case ast.BoolOp(values=values):
-            yield from (text for value in values for text in texts(value, assigned))
-        case ast.Name(id=name):
-            yield from assigned.get(name, [])
-
-
-def assignments(function: ast.AST) -> dict[str, list[str]]:
-    """The texts that a function gives to its variables."""
-    raised: dict[str, list[str]] = {}
-    for node in ast.walk(function):
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                raised.setdefault(name, []).extend(texts(value, {}))
-            case ast.AugAssign(target=ast.Name(id=name), value=value):
-                raised.setdefault(name, []).extend("{}" + text for text in texts(value, {}))
-    return raised
-
-
-def messages(path: Path) -> Iterator[str]:
-    """Yields what the errors of a module say, as templates."""
-    speakers = SPEAKERS.get(path.relative_to(source.PACKAGE).as_posix(), set())
-    for function in source.functions(path):
-        assigned = assignments(function)
-        for node in ast.walk(function):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in CALLS:
-                yield from (text for argument in node.args for text in texts(argument, assigned))
-            elif isinstance(node, ast.JoinedStr) and function.name in speakers:
-                yield from texts(node, assigned)
-
-
-def test_every_error_has_its_chinese() -> None:
-    known = set(map(plain, OURS))
-    missing = {
-        text
-        for path in source.modules(source.PACKAGE)
-        if not path.relative_to(source.PACKAGE).as_posix().startswith(EXEMPT)
-        for text in map(plain, messages(path))
-        if text not in known | NAMES and re.search("[A-Za-z]{2}", text)
-    }
-    assert sorted(missing) == []
-
-
-def everything(path: Path) -> Iterator[str]:
-    """Yields all texts of a module."""
-    for node in ast.walk(source.tree(path)):
-        if isinstance(node, ast.AugAssign):
-            yield from ("{}" + text for text in texts(node.value, {}))
-        else:
-            yield template(node)
+def test_everything_that_is_said_has_its_chinese() -> None:
+    assert WORDS.missing() == [], "run .venv/bin/python scripts/words --write, and translate what it adds"
 
 
 def test_no_entry_is_dead() -> None:
-    alive = {plain(text) for path in source.modules(source.PACKAGE) for text in everything(path)}
-    assert sorted(text for text in OURS if plain(text) not in alive) == []
+    assert WORDS.dead() == [], "run .venv/bin/python scripts/words --write"
+
+
+def test_the_catalogue_is_as_the_script_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / "zh.po"
+    copy.write_bytes(CATALOGUE.read_bytes())
+    monkeypatch.setattr(WORDS, "CATALOGUE", copy)
+    WORDS.write()
+    assert copy.read_bytes() == CATALOGUE.read_bytes()
+
+
+def test_python_reads_what_babel_reads() -> None:
+    read = entries(CATALOGUE.read_text(encoding="utf-8"))
+    assert read == {text: message.string for text, message in ENTRIES.items()}
+
+
+def test_a_text_that_is_new_is_missing_and_one_that_went_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    fewer = Catalog(locale="zh")
+    fewer.add("nobody says {this}", "没有人说 {this}")
+    monkeypatch.setattr(WORDS, "catalogue", lambda: fewer)
+    assert "interrupted" in WORDS.missing()
+    assert WORDS.dead() == ["nobody says {this}"]
 
 
 def test_the_collector_finds_what_may_be_said() -> None:
@@ -143,16 +76,18 @@ def f(name):
 """
     function = ast.parse(code).body[0]
     call = next(node for node in ast.walk(function) if isinstance(node, ast.Call))
-    messages = set(texts(call.args[0], assignments(function)))
-    assert messages == {"a {}; b: {} {}{}", "at least {}", "none", "{}, or so", "nobody"}
+    messages = set(WORDS.texts(call.args[0], WORDS.assignments(function)))
+    whole = "a {name}; b: {rule:text} {value:text}{value2}"
+    assert messages == {whole, "at least {name}", "none", "{value}, or so", "nobody"}
 
 
 def test_both_languages_have_the_same_slots() -> None:
-    for english, chinese in ((english, chinese) for table in TABLES.values() for english, chinese in table.items()):
+    for english, message in ENTRIES.items():
+        chinese = str(message.string)
         assert sorted(SLOT.findall(english)) == sorted(SLOT.findall(chinese)), english
-        assert len(set(SLOT.findall(english))) == len(SLOT.findall(english)), english
-        assert re.search("[：（\u4e00-\u9fff]", chinese), english
-    assert len(set(map(plain, OURS))) == len(OURS)
+        assert len({name for name, _ in SLOT.findall(english)}) == len(SLOT.findall(english)), english
+        assert re.search("[：（\u4e00-\u9fff]", chinese) or chinese in (english, *SYMBOLS), english
+    assert len(set(map(WORDS.plain, OURS))) == len(OURS)
 
 
 @dataclass(frozen=True)
@@ -229,7 +164,7 @@ def python_says() -> Iterator[str]:
 def test_what_others_say_really_comes_and_is_translated() -> None:
     for table, found in (("click", click_says()), ("pydantic", pydantic_says()), ("python", python_says())):
         lines = list(found)
-        patterns = {english: _template(english, "").pattern.pattern for english in TABLES[table]}
+        patterns = {english: _template(english, "").pattern.pattern for english in said_by(table)}
         assert [text for text, pattern in patterns.items() if not any(re.search(pattern, line) for line in lines)] == []
         for line in lines:
             unquoted = re.sub("'.*'", "", localized(line, CHINESE))
@@ -311,3 +246,13 @@ def test_long_lines_take_no_time() -> None:
 )
 def test_the_language_is_the_users(environ: dict[str, str], chinese: bool) -> None:
     assert wants_chinese(environ) is chinese
+
+
+def test_a_language_that_is_chosen_wins() -> None:
+    with speaking("zh"):
+        assert localized("interrupted", {"LANG": "en_US.UTF-8"}) == "已中断"
+        with speaking(None):
+            assert localized("interrupted", {"LANG": "C"}) == "已中断"
+        with speaking("en"):
+            assert localized("interrupted", CHINESE) == "interrupted"
+    assert localized("interrupted", {"LANG": "C"}) == "interrupted"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from clearhead.cli.options import RUN, ranged
+from clearhead.cli.options import RUN, ranged, tell
 from clearhead.ranges import Several
 
 
@@ -43,4 +43,4 @@ def command(run: Path, last: int) -> None:
         "averaged": [checkpoint.name for checkpoint in checkpoints[-last:]],
     }
     save_checkpoint(path, Checkpoint({"model": average_checkpoints(checkpoints[-last:])}, state))
-    click.echo(f"{path.name}: the mean of {', '.join(state['averaged'])}")
+    tell(f"{path.name}: the mean of {', '.join(state['averaged'])}")

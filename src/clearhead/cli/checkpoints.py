@@ -5,8 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clearhead.cli.options import JSON, RUN, print_json
+from clearhead.cli.options import JSON, RUN, print_json, tell
+from clearhead.drawing.screen import columns
+from clearhead.drawing.wording import columns_of, padded
 from clearhead.errors import ModelError
+from clearhead.messages import localized
 
 if TYPE_CHECKING:
     from clearhead.runs.listing import SavedCheckpoint
@@ -26,28 +29,41 @@ def command(run: Path, verify: bool, as_json: bool) -> None:
     clearhead checkpoints RUN
     clearhead checkpoints RUN --verify --json
     """
-    from clearhead.messages import localized
     from clearhead.runs.listing import other_problems, saved_checkpoints
 
     checkpoints = saved_checkpoints(run, verify=verify)
     if as_json:
         print_json([checkpoint.as_dict() for checkpoint in checkpoints])
     else:
-        for line in _table(checkpoints):
+        for line in _lines(checkpoints):
             click.echo(line)
     problems = [checkpoint.problem for checkpoint in checkpoints if checkpoint.problem]
     problems += other_problems(run, verify=verify)
     for problem in problems[1:]:
-        click.echo(f"clearhead: {localized(problem)}", err=True)
+        tell(f"clearhead: {problem}", err=True)
     if problems:
         raise ModelError(problems[0])
 
 
-def _table(checkpoints: "list[SavedCheckpoint]") -> list[str]:
+def _lines(checkpoints: "list[SavedCheckpoint]") -> list[str]:
+    """Returns a line for each; on a screen that is too narrow for it, a table whose cells wrap."""
     if not checkpoints:
-        return ["no checkpoints"]
+        return [localized("no checkpoints")]
+    rows = _rows(checkpoints)
+    widths = [max(columns_of(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    room = columns()
+    if room is None or max(map(columns_of, lines)) <= room:
+        return lines
+    from clearhead.drawing.report import Table, text_of
+
+    where = checkpoints[0].path.parent
+    return text_of(Table(f"checkpoints in {where}", tuple(rows[0]), list(map(tuple, rows[1:]))), room)
+
+
+def _rows(checkpoints: "list[SavedCheckpoint]") -> list[list[str]]:
     parts = list(dict.fromkeys(part for checkpoint in checkpoints for part in checkpoint.sizes))
-    rows = [["checkpoint", "step", "score", *parts, "all", ""]]
+    rows = [[localized("checkpoint"), localized("step"), localized("score"), *map(_word, parts), localized("all"), ""]]
     for checkpoint in checkpoints:
         sizes = [_size(checkpoint.sizes.get(part)) for part in parts]
         marks = list(checkpoint.marks)
@@ -57,10 +73,22 @@ def _table(checkpoints: "list[SavedCheckpoint]") -> list[str]:
             marks.append("whole")
         step = "-" if checkpoint.step is None else f"{checkpoint.step:,}"
         rows.append(
-            [checkpoint.path.name, step, _score(checkpoint.scores), *sizes, _size(checkpoint.bytes), ", ".join(marks)]
+            [
+                checkpoint.path.name,
+                step,
+                _score(checkpoint.scores),
+                *sizes,
+                _size(checkpoint.bytes),
+                ", ".join(map(localized, marks)),
+            ]
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return rows
+
+
+def _word(part: str) -> str:
+    """Returns what a part of a checkpoint is called; names of an optimizer's state are PyTorch's."""
+    kind, _, slot = part.partition(" ")
+    return f"{localized(kind)} {slot}".rstrip()
 
 
 def _score(scores: dict[str, Any]) -> str:

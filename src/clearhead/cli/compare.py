@@ -8,6 +8,7 @@ import click
 
 from clearhead.cli.options import BEAM, DEVICE, JSON, TOKENIZE, print_json
 from clearhead.drawing.screen import console
+from clearhead.messages import localized
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,7 +46,7 @@ def command(runs: tuple[Path, ...], data: Path, split: str, as_json: bool, **opt
     if not screen.is_terminal:
         screen = console(markup=False, width=PLAIN_WIDTH)
     screen.print(render(comparison, plain=not screen.is_terminal))
-    screen.print(comparison.note)
+    screen.print(localized(comparison.note))
 
 
 def render(comparison: "Comparison", *, plain: bool) -> "Table":
@@ -58,12 +59,12 @@ def render(comparison: "Comparison", *, plain: bool) -> "Table":
     table = Table(comparison.split, box=None if plain else HEAVY_HEAD, pad_edge=not plain)
     for run in runs:
         table.add_column(Text(run.run), justify="right", overflow="fold")
-    table.add_row("model", *(Text(run.model) for run in runs))
+    table.add_row(localized("model"), *(Text(run.model) for run in runs))
     for name in runs[0].scores:
-        table.add_row(name, *(_shown(run.scores.get(name), 3) for run in runs))
-    table.add_row("parameters", *(f"{run.parameters:,}" for run in runs))
-    table.add_row("training tokens/s", *(_shown(run.train_tokens_per_second) for run in runs))
-    table.add_row("decoding tokens/s", *(_shown(run.decode_tokens_per_second) for run in runs))
+        table.add_row(localized(name), *(_shown(run.scores.get(name), 3) for run in runs))
+    table.add_row(localized("parameters"), *(f"{run.parameters:,}" for run in runs))
+    table.add_row(localized("training tokens/s"), *(_shown(run.train_tokens_per_second) for run in runs))
+    table.add_row(localized("decoding tokens/s"), *(_shown(run.decode_tokens_per_second) for run in runs))
     return table
 
 

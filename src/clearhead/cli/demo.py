@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from clearhead.cli.options import ranged
+from clearhead.cli.options import ranged, tell
 from clearhead.drawing.screen import console
 from clearhead.ranges import Seed
 
@@ -38,11 +38,12 @@ def command(out: Path | None, seed: int, overrides: tuple[str, ...]) -> int:
     for part in render(translator.trace(SENTENCE)):
         screen.print(part)
     click.echo(f"\n{SENTENCE} -> {translator.translate([SENTENCE])[0].text}")
-    click.echo(
+    tell(
         f"{evaluation.sentences} held-out sentences: {evaluation.scores.exact_match:.1f} % translated exactly, "
         f"BLEU {evaluation.scores.bleu:.1f} ({evaluation.scores.bleu_signature})"
     )
-    click.echo(f"\nrun directory: {result.run}\n\nTry next:")
+    for line in ("", f"run directory: {result.run}", "", "Try next:"):
+        tell(line)
     click.echo(f'  clearhead translate {result.run} "她昨天没买书。"')
     click.echo(f'  clearhead trace {result.run} "你喜欢苹果吗？"')
     return 0

@@ -3,6 +3,9 @@
 import click
 
 from clearhead.cli.options import JSON, print_json
+from clearhead.drawing.screen import folded
+from clearhead.drawing.wording import padded
+from clearhead.messages import localized
 
 
 @click.command("doctor")
@@ -17,8 +20,12 @@ def command(as_json: bool) -> None:
         return
     for name, value in machine.items():
         if isinstance(value, dict):
-            click.echo(f"{name}:")
+            click.echo(f"{localized(name)}:")
             for inner, text in value.items():
-                click.echo(f"  {inner:14} {text}")
+                _tell(f"  {padded(localized(inner), 14)}", str(text))
         else:
-            click.echo(f"{name:16} {value}")
+            _tell(padded(localized(name), 16), str(value))
+
+
+def _tell(name: str, text: str) -> None:
+    click.echo(folded(f"{name} {localized(text)}", len(name) + 1))

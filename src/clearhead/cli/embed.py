@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from clearhead.cli.lines import answering, input_option
-from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json
+from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, tell
 from clearhead.errors import DataError
 from clearhead.files import replacing
 
@@ -62,8 +62,7 @@ def command(run: Path, text: str | None, out: Path | None, **options: Any) -> No
             for _, line, vector, error in chunk.with_errors(vectors.tolist()):
                 _print(line, vector, error, options["as_json"])
         if cut[0]:
-            line = f"{cut[0]:,} of {done:,} texts were too long: their last {cut[1]:,} pieces were left out"
-            click.echo(line, err=True)
+            tell(f"{cut[0]:,} of {done:,} texts were too long: their last {cut[1]:,} pieces were left out", err=True)
         if out:
             _save(out, np.concatenate(kept or [np.zeros((0, model.recipe.model.d_model), np.float32)]))
 

@@ -6,7 +6,18 @@ from typing import Any
 
 import click
 
-from clearhead.cli.options import BEAM, CHECKPOINT, DEVICE, JSON, LENGTH_PENALTY, RUN, TOKENIZE, print_json, ranged
+from clearhead.cli.options import (
+    BEAM,
+    CHECKPOINT,
+    DEVICE,
+    JSON,
+    LENGTH_PENALTY,
+    RUN,
+    TOKENIZE,
+    print_json,
+    ranged,
+    tell,
+)
 from clearhead.ranges import Length
 
 
@@ -53,8 +64,8 @@ def command(run: Path, data: Path, split: str, **options: Any) -> None:
         print_json({"run": str(run), "step": step, **evaluation.as_dict()})
     else:
         for line in evaluation.lines(step):
-            click.echo(line)
+            tell(line)
     if options["output"]:  # behind the scores, which are there where it cannot be written
         evaluation.write(options["output"])
     for warning in [] if options["as_json"] else evaluation.warnings():
-        click.echo(warning, err=True)
+        tell(warning, err=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from clearhead.cli.options import CHECKPOINT, ranged, say
+from clearhead.cli.options import CHECKPOINT, ranged, say, tell
 from clearhead.ranges import CountOrZero, MostLoss, Version
 
 
@@ -120,4 +120,4 @@ def _verify(run: Path | None, options: dict[str, Any]) -> None:
         if options[name] is not None:
             raise click.UsageError(f"{option}: must be left out with --verify")
     words = {"checkpoint": options["checkpoint"], "data": options["data"], "sign": options["sign"], "note": say}
-    click.echo(verify_folder(options["verify"], run, **words))
+    tell(verify_folder(options["verify"], run, **words))

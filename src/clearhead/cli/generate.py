@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from clearhead.cli.lines import answering, input_and_output, warn_of_file_name
-from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, ranged
+from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, ranged, tell
 from clearhead.errors import DataError
 from clearhead.ranges import (
     BeamOrZero,
@@ -157,10 +157,10 @@ def _warn(generations: list[Any], config: Any) -> None:
 def _warn_of(generation: Any, config: Any) -> None:
     prompt = f"clearhead: {generation.prompt[:40]!r}"
     if config.stop and generation.reason == "length":
-        click.echo(f"{prompt}: no stop string came within --max-new {config.max_new}", err=True)
+        tell(f"{prompt}: no stop string came within --max-new {config.max_new}", err=True)
     if generation.cut_better:
-        click.echo(f"{prompt}: --max-new {config.max_new} cut off a better ranked text", err=True)
+        tell(f"{prompt}: --max-new {config.max_new} cut off a better ranked text", err=True)
     if generation.dropped:
-        click.echo(f"{prompt}: too long, its first {generation.dropped} pieces were left out", err=True)
+        tell(f"{prompt}: too long, its first {generation.dropped} pieces were left out", err=True)
     if generation.unknown:
-        click.echo(f"{prompt}: {generation.unknown} pieces are not in the model's vocabulary", err=True)
+        tell(f"{prompt}: {generation.unknown} pieces are not in the model's vocabulary", err=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from clearhead.cli.options import JSON, print_json
+from clearhead.cli.options import JSON, print_json, tell
 
 
 @click.command("import")
@@ -31,7 +31,7 @@ def command(folder: Path, out: Path | None, src: str, tgt: str, as_json: bool) -
 
     run, imported = import_run(folder, out, src=src, tgt=tgt)
     for line in imported.lines():
-        click.echo(line, err=True)
+        tell(line, err=True)
     if as_json:
         print_json({"run": str(run), "loaded": len(imported.loaded), "left": imported.left, "new": imported.new})
     else:

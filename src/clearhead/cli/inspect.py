@@ -26,11 +26,23 @@ LINES = {
     "attention": "of TEXT, every layer and head: weights, entropy, type, what is lost without it",
     "steps": "of TEXT, each step of writing, and what its K-V cache moves",
     "beam": "of TEXT, the tree of the search: every hypothesis, when and why it died",
+    "embedding": "of TEXT, what goes into each stack: row, position, segment and their sum",
+    "query": "of TEXT, one query of one head in numbers: q, k, v, scores, mask, weights, sum",
+    "softmax": "of TEXT, the weights of that query, and their derivatives by the scores",
     "rank": "how alike hidden states become, with and without skips, MLPs, norms",
     "norm": "what norms do, in training and inference; gamma and beta over training",
+    "parts": "norms, heads, shared keys and values, cache; of runs given by --beside too",
+    "hooks": "all kinds of hooks of a module, in the order in which a step calls them",
+    "accumulate": "gradients of unequal batches against one batch; zeros against none",
     "all": "of TEXT, what a page has: --html writes one file that opens anywhere",
 }
 """What there is to see."""
+CHOICES = {
+    **dict.fromkeys(("attention", "layer", "head", "query"), ("query", "softmax")),
+    "module": ("hooks",),
+    "beside": ("parts",),
+}
+"""The views that each of these options is for."""
 
 
 class Listing(click.Command):
@@ -47,6 +59,14 @@ class Listing(click.Command):
 @click.argument("what")
 @click.argument("text", required=False)
 @click.option("--batch", metavar="ROWSxLENGTH", help="Random pieces, where there is no TEXT: 2x32 by default.")
+@click.option(
+    "--attention", type=click.Choice(["encoder", "decoder", "cross"]), help="query, softmax: where; cross if there is."
+)
+@click.option("--layer", type=int, help="query, softmax: layer, from 0, or from -1 for the last; the last.")
+@click.option("--head", type=int, help="query, softmax: head, from 0; the first.")
+@click.option("--query", type=int, help="query, softmax: position, from 0, or from -1 for the last; the last.")
+@click.option("--module", help="hooks: name of the module, as in the view model; the first linear layer.")
+@click.option("--beside", multiple=True, type=click.Path(path_type=Path), help="parts: another run; may be repeated.")
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write one self-contained page to this file.")
 @click.option("--png", "picture", type=click.Path(path_type=Path), help="Write a picture to this file.")
 @JSON
@@ -65,12 +85,20 @@ def command(run: Path, what: str, text: str | None, batch: str | None, as_json: 
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler writes to stderr when it starts and stops
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a font of another weight will do
     from clearhead.drawing.page import save_page, save_picture
+    from clearhead.inspect.attend.numbers import Pick
     from clearhead.tasks.sample import Shape
+    from clearhead.verbs.look.opened import Choice
     from clearhead.verbs.look.views import view_of
 
     shape = None if batch is None else Shape.parse(batch)
+    chosen = {name: options.pop(name) for name in CHOICES}
+    for name, value in chosen.items():
+        if value not in (None, ()) and what not in CHOICES[name]:
+            raise UsageError(f"--{name}: is for {' and '.join(CHOICES[name])}, not for the view {what!r}")
+    module, beside = chosen.pop("module"), chosen.pop("beside")
+    choice = Choice(Pick(**chosen), module, beside)
     page, picture = options.pop("page"), options.pop("picture")
-    view = view_of(what, run, text, shape=shape, progress=said_every(SECONDS), **options)
+    view = view_of(what, run, text, shape=shape, choice=choice, progress=said_every(SECONDS), **options)
     if page:
         save_page(view, page)
     if picture:

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from clearhead.cli.options import JSON, LANG, language_of, print_json, said_every
+from clearhead.cli.options import JSON, print_json, said_every
 from clearhead.drawing.screen import console, forgive
 from clearhead.errors import UsageError
+from clearhead.messages import spoken_language
 
 SECONDS = 2.0  # between reports of progress
 
@@ -18,7 +19,6 @@ SECONDS = 2.0  # between reports of progress
 @click.option("--run", type=click.Path(path_type=Path), help="Your trained run; else that of the demo.")
 @click.option("--set", "changes", multiple=True, metavar="KNOB=VALUES", help="Turn a knob; may be repeated.")
 @click.option("--guess", metavar="TEXT", help="What you expect, instead of being asked.")
-@LANG
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write one self-contained page to this file.")
 @click.option("--notebook", type=click.Path(path_type=Path), help="Write a Jupyter notebook to this file.")
 @JSON
@@ -33,7 +33,7 @@ def command(name: str | None, changes: tuple[str, ...], as_json: bool, **options
     from clearhead.lessons.lesson import Lesson
     from clearhead.lessons.taken import mark, taken
 
-    language = language_of(options["lang"])
+    language = spoken_language()
     if name is None:
         _list(language, taken(), as_json)
         return

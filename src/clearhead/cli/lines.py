@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import click
 
+from clearhead.cli.options import tell
 from clearhead.errors import DataError, UsageError
 from clearhead.files import bounded_lines, replacing
-from clearhead.messages import localized
 from clearhead.verbs.progress import LineProgress
 
 R = TypeVar("R")
@@ -54,7 +54,7 @@ class Chunk:
 
     def say(self, number: int, message: str) -> None:
         """Says something about a line on stderr."""
-        click.echo(f"clearhead: {self.where} {self.first + number}: {localized(' '.join(message.split()))}", err=True)
+        tell(f"clearhead: {self.where} {self.first + number}: {' '.join(message.split())}", err=True)
 
     def with_errors(self, answers: Iterable[R]) -> Iterator[tuple[int, str, R, str]]:
         """Yields for each line its number in the chunk, its text, its answer, and why there is none."""
@@ -110,7 +110,7 @@ def warn_of_file_name(text: str, option: str = "--input") -> None:
     with contextlib.suppress(OSError, ValueError):
         if Path(text).is_file():
             line = f"{text!r} is a file, and its name is taken for the text; to read the file give {option} {text}"
-            click.echo(f"clearhead: {localized(line)}", err=True)
+            tell(f"clearhead: {line}", err=True)
 
 
 def _of_arguments(texts: list[str]) -> Iterator[Chunk]:
@@ -121,7 +121,7 @@ def _of_arguments(texts: list[str]) -> Iterator[Chunk]:
 
 def _of_stdin(size: int, doing: str) -> Iterator[Chunk]:
     if sys.stdin.isatty():
-        click.echo(localized(f"{doing} what you type, line by line; Ctrl-D ends"), err=True)
+        tell(f"{doing} what you type, line by line; Ctrl-D ends", err=True)
         size = 1
     yield from _chunks(_checked(sys.stdin.buffer, "stdin"), size, "stdin line")
 

@@ -11,9 +11,12 @@ from typing import Any
 import click
 
 from clearhead import __version__
+from clearhead.cli.help import Context
+from clearhead.cli.options import LANG, chosen_language
 from clearhead.drawing.screen import guard_terminal
 from clearhead.errors import ClearheadError, nearest
 from clearhead.log import LOG
+from clearhead.messages import localized, speaking
 
 VERBS = {
     "train": "Train a model from raw text.",
@@ -43,6 +46,8 @@ VERBS = {
 class Verbs(click.Group):
     """A group whose verbs are imported when they run, so that ``--help`` is instant."""
 
+    context_class = Context
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Verbs in the order a user meets them."""
         return list(VERBS)
@@ -53,6 +58,9 @@ class Verbs(click.Group):
             return None
         module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
         command: click.Command = importlib.import_module(f"clearhead.cli.{module}").command
+        command.context_class = Context
+        if LANG not in command.params:
+            command.params.append(LANG)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -71,7 +79,7 @@ class Verbs(click.Group):
 SETTINGS = {"help_option_names": ["-h", "--help"], "color": True}
 
 
-@click.group(cls=Verbs, name="clearhead", context_settings=SETTINGS)
+@click.group(cls=Verbs, name="clearhead", params=[LANG], context_settings=SETTINGS)
 @click.version_option(__version__, message="clearhead %(version)s")
 def cli() -> None:
     """From raw text to a trained, understood and shipped Transformer."""
@@ -81,8 +89,6 @@ class _Screen(logging.Handler):
     """Shows the library's warnings on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        from clearhead.messages import localized
-
         click.echo(f"clearhead: {localized(record.getMessage())}", err=True)
 
 
@@ -101,6 +107,11 @@ def _main(arguments: Sequence[str] | None) -> None:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     guard_terminal()
+    with speaking(chosen_language(words)):
+        _run(words, debug=debug)
+
+
+def _run(words: list[str], *, debug: bool) -> None:
     try:
         code = cli.main(words, prog_name="clearhead", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -125,8 +136,6 @@ def _main(arguments: Sequence[str] | None) -> None:
 
 
 def _leave(message: str, code: int, advice: str = "") -> None:
-    from clearhead.messages import localized
-
     rank = os.environ.get("RANK", "0") if "TORCHELASTIC_RUN_ID" in os.environ else "0"
     who = "clearhead" if rank == "0" else f"clearhead, process {rank}"
     click.echo(f"{who}: {localized(' '.join(message.split()))}{localized(advice)}", err=True)

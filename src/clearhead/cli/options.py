@@ -4,13 +4,15 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 
-from clearhead.drawing.screen import discard
+from clearhead.drawing.screen import discard, folded
+from clearhead.messages import localized, speaking
 from clearhead.ranges import Beam, LengthPenalty, range_of
 from clearhead.text.language import BleuTokenize
 
@@ -47,7 +49,15 @@ def ranged(kind: Any) -> click.ParamType[Any]:
 
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
-LANG = click.option("--lang", type=click.Choice(["en", "zh"]), help="Language; else that of LANG.")
+LANG = click.Option(
+    ["--lang"],
+    type=click.Choice(["en", "zh"]),
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, _, chosen: ctx.with_resource(speaking(chosen)),
+    help="Language of what is shown; else that of LANG.",
+)
+"""An option of every verb, which ``Verbs`` adds; ``chosen_language`` knows it before anything is parsed."""
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 CHECKPOINT = click.option(
@@ -76,19 +86,28 @@ def is_first() -> bool:
     return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
 
 
+def chosen_language(words: Sequence[str]) -> Any:
+    """Returns the language that the words of a command line ask for, or None; a wrong one is the parser's to refuse."""
+    ours = list(takewhile(lambda word: word != "--", words))
+    for at, word in enumerate(ours):
+        name, _, value = word.partition("=")
+        value = value or (ours[at + 1] if name == word and at + 1 < len(ours) else "")
+        if name == "--lang" and value in ("en", "zh"):
+            return value
+    return None
+
+
+def tell(line: str = "", *, err: bool = False) -> None:
+    """Prints a line of the program itself, in the reader's language."""
+    click.echo(localized(line) if err else folded(localized(line)), err=err)
+
+
 def say(line: str, *, err: bool = True) -> None:
     """Prints a line of a verb that must come to its end, though its terminal may be closed or its pipe unread."""
     try:
-        click.echo(line, err=err)
+        tell(line, err=err)
     except OSError:
         discard(sys.stderr if err else sys.stdout)
-
-
-def language_of(lang: str | None) -> Any:
-    """Returns en or zh: what ``--lang`` says, else what the environment prefers."""
-    from clearhead.messages import wants_chinese
-
-    return lang or ("zh" if wants_chinese(os.environ) else "en")
 
 
 def said_every(seconds: float) -> Callable[[int, int], None]:
@@ -99,7 +118,7 @@ def said_every(seconds: float) -> Callable[[int, int], None]:
         nonlocal last
         if time.monotonic() - last >= seconds and done < total:
             last = time.monotonic()
-            click.echo(f"{done} of {total}", err=True)
+            tell(f"{done} of {total}", err=True)
 
     return say
 

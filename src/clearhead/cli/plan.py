@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from clearhead.cli.options import JSON, print_json, ranged
+from clearhead.cli.options import JSON, print_json, ranged, tell
 from clearhead.ranges import Devices, Speed, Vocabulary
 
 
@@ -54,9 +54,9 @@ def command(recipe: str, devices: int, memory: str | None, as_json: bool, **opti
         print_json({**asdict(planned), "rate": rate, "rate_measured": options["rate"] is None})
         return
     for line in planned.lines():
-        click.echo(line)
+        tell(line)
     if options["rate"] is None:
-        click.echo(
+        tell(
             f"time: at {rate / 1e9:,.0f} GFLOP/s, which plain products reach on this machine; a step takes longer, "
             "--rate says what your devices reach"
         )

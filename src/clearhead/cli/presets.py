@@ -2,7 +2,11 @@
 
 import click
 
-from clearhead.cli.options import JSON, print_json
+from clearhead.cli.options import JSON, print_json, tell
+from clearhead.drawing.screen import folded
+from clearhead.messages import localized
+
+NAMES = 18  # columns of their names
 
 
 @click.command("presets")
@@ -19,8 +23,11 @@ def command(as_json: bool) -> None:
         print_json({"folder": str(presets_folder()), "presets": recipes, "not_exported_to": reasons})
         return
     for name, recipe in recipes.items():
-        click.echo(f"{name:18} {recipe.get('about', '')}")
-        lines = ["can be exported as the run that it begins with"]
-        for line in lines if (known := reasons[name]) is None else refusal_lines(known):
-            click.echo(f"{'':18} {line}")
-    click.echo(f"\nfiles: {presets_folder()}")
+        known = reasons[name]
+        lines = [localized("can be exported as the run that it begins with")]
+        if known is not None:
+            lines = list(map(localized, refusal_lines(known)))
+        for start, line in zip([name, *[""] * len(lines)], [localized(recipe.get("about", "")), *lines], strict=True):
+            click.echo(folded(f"{start:{NAMES}} {line}", NAMES + 1))
+    tell()
+    tell(f"files: {presets_folder()}")

@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
-from clearhead.cli.options import JSON, LANG, language_of, print_json, ranged
+from clearhead.cli.options import JSON, print_json, ranged
 from clearhead.drawing.screen import forgive
+from clearhead.messages import spoken_language
 from clearhead.ranges import Rows, Seed
 
 LETTERS = "abcd"
@@ -16,9 +17,8 @@ LETTERS = "abcd"
 @click.argument("theme", required=False)
 @click.option("--questions", type=ranged(Rows), default=5, show_default=True, help="How many are asked.")
 @click.option("--seed", type=ranged(Seed), help="Of the questions; else others each time.")
-@LANG
 @JSON
-def command(theme: str | None, questions: int, seed: int | None, lang: Any, as_json: bool) -> None:
+def command(theme: str | None, questions: int, seed: int | None, as_json: bool) -> None:
     """Ask questions, of a THEME of the lessons or of all; answer with a letter. What was wrong is asked again.
 
     With --json the questions are printed with their answers, and nothing is asked.
@@ -30,7 +30,7 @@ def command(theme: str | None, questions: int, seed: int | None, lang: Any, as_j
     from clearhead.lessons.quiz import ask
     from clearhead.lessons.taken import remember, to_repeat
 
-    language = language_of(lang)
+    language = spoken_language()
     if not as_json:
         forgive()
     rng, again, right = random.Random(seed), [] if as_json else to_repeat(), 0

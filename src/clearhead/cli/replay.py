@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from clearhead.cli.options import JSON, RUN, print_json
+from clearhead.cli.options import JSON, RUN, print_json, tell
 
 
 @click.command("replay")
@@ -25,4 +25,4 @@ def command(run: Path, as_json: bool) -> None:
         )
         return
     for line in finding.lines():
-        click.echo(line)
+        tell(line)

@@ -8,6 +8,7 @@ import click
 
 from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, ranged
 from clearhead.drawing.screen import console
+from clearhead.messages import localized
 from clearhead.ranges import Count
 
 if TYPE_CHECKING:
@@ -63,15 +64,18 @@ def render(trace: "Trace") -> "list[RenderableType]":
     from rich.text import Text
 
     plain = Text
-    source = Table(title=plain("1. text to pieces to ids"), title_justify="left", show_header=False)
-    source.add_row("piece", *(plain(piece) for piece in trace.source_pieces))
+    source = Table(title=plain(localized("1. text to pieces to ids")), title_justify="left", show_header=False)
+    source.add_row(localized("piece"), *(plain(piece) for piece in trace.source_pieces))
     source.add_row("id", *(str(i) for i in trace.source_ids))
-    shapes = Table("module", "shape of its output", title="2. encoder", title_justify="left")
+    columns = (localized("module"), localized("shape of its output"))
+    shapes = Table(*columns, title=localized("2. encoder"), title_justify="left")
     for name, shape in trace.shapes.items():
-        shapes.add_row(name, " x ".join(str(size) for size in shape))
-    steps = Table(title="3. decoder, one row a step", title_justify="left")
-    for column in ("step", "input so far", "most probable next pieces", "chosen", "cache read"):
-        steps.add_column(column, justify="right" if column == "cache read" else "left")
+        shapes.add_row(localized(name), " x ".join(str(size) for size in shape))
+    steps = Table(title=localized("3. decoder, one row a step"), title_justify="left")
+    for name in (localized("step"), localized("input so far"), localized("most probable next pieces")):
+        steps.add_column(name)
+    steps.add_column(localized("chosen"))
+    steps.add_column(localized("cache read"), justify="right")
     for number, step in enumerate(trace.steps, 1):
         best = "  ".join(f"{trace.pieces[piece]} {value:.1%}" for piece, value in step.top)
         so_far = " ".join(trace.pieces[piece] for piece in step.input_ids)

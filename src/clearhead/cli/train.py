@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clearhead.cli.options import is_first, print_json, ranged, say
+from clearhead.cli.options import is_first, print_json, ranged, say, tell
 from clearhead.errors import UsageError
 from clearhead.ranges import Several
 
@@ -139,7 +139,7 @@ def follow(opened: "OpenedRun", memory: "Plan | None", *, tensorboard: bool = Fa
     writers: list[Writer] = []
     if is_first():
         report(job, memory)
-        click.echo(f"run directory: {run}", err=True)
+        tell(f"run directory: {run}", err=True)
         writers.append(ProgressWriter(job.max_steps, job.targets))
     if tensorboard and is_first():
         step, evaluated = job.progress.step, job.progress.step == job.progress.evaluated_step
@@ -158,18 +158,14 @@ def forecast_of(job: "Job") -> "Plan | None":
 
 def report(job: "Job", memory: "Plan | None") -> None:
     """Says on stderr what was read and built, and what memory it will take."""
-    from clearhead.messages import localized
-
-    for line in [*job.reports()["train"].lines(), job.headline(), *map(localized, job.warnings())]:
-        click.echo(line, err=True)
-    for line in memory.memory_lines() if memory else []:
-        click.echo(localized(line), err=True)
+    lines = [*job.reports()["train"].lines(), job.headline(), *job.warnings()]
+    for line in lines + (memory.memory_lines() if memory else []):
+        tell(line, err=True)
 
 
 def show_dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: bool) -> None:
     """Reports on a run that is prepared and tried but not trained; of what has no steps, on recipe and text alone."""
     from clearhead.config import as_tree, write_toml
-    from clearhead.messages import localized
     from clearhead.runs.recipes import refusal_lines
     from clearhead.tasks.catalog import family_of
     from clearhead.training.job import GradientJob
@@ -182,7 +178,7 @@ def show_dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: 
         if as_json:
             print_json({"refused": tried.refused, **({"memory": memory.memory} if memory else {})})
         for line in [tried.refused, *(memory.lines() if memory else [])]:
-            click.echo(localized(line), err=True)
+            tell(line, err=True)
         return
     reasons = refusals(family_of(job.recipe.task), job.recipe)
     if as_json:
@@ -198,13 +194,13 @@ def show_dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: 
     if trial and isinstance(job, GradientJob):
         lines = [f"learning rate over the run: {lr_curve(job)}", *trial.lines()]
     for line in [*refusal_lines(reasons), *lines]:
-        click.echo(line, err=True)
+        tell(line, err=True)
 
 
 def show_encoding(done: int, total: int) -> None:
     """Says on stderr how much of a large text is encoded; a small one is done before anyone could read it."""
     if total > 200_000:
-        click.echo(f"encoded {done / total:.0%} of the text", err=True)
+        tell(f"encoded {done / total:.0%} of the text", err=True)
 
 
 def _check_dry(options: dict[str, Any]) -> None:
@@ -239,5 +235,6 @@ def _show_several(summary: "Summary", *, as_json: bool) -> None:
     if as_json:
         print_json({**asdict(summary), "folder": str(summary.folder)})
         return
-    for line in [*summary.lines(), str(summary.folder)]:
-        click.echo(line)
+    for line in summary.lines():
+        tell(line)
+    click.echo(str(summary.folder))

@@ -1,31 +1,55 @@
 """Figures that the script of a page draws from embedded data, each with plain HTML for readers without the script."""
 
-import html
 import json
 import re
 from importlib import resources
 from typing import Any
+
+from clearhead.drawing.wording import worded
+from clearhead.messages import Prose, translated
 
 CLASS = "clearhead"
 """The element that holds a view among other things."""
 LIVE = '<figure class="live"'
 
 
-def live(kind: str, title: str, data: Any, still: str) -> str:
+def live(kind: str, title: str, data: dict[str, Any], still: str) -> str:
     """Returns the HTML of a figure: its data as JSON, and ``still``, which readers without the script see.
 
     Args:
         kind: which drawing function of the page's script to use.
         title: caption of the figure, and its name for screen readers.
-        data: JSON values that the script draws.
+        data: JSON values that the script draws; ``Prose`` among them is shown in the reader's language.
         still: HTML for readers without the script.
     """
-    # "</script>" in the data must not end the element
-    encoded = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    encoded = embedded(data | {"words": {text: translated(text) for text in prose_in(data)}})
     return (
-        f'{LIVE} data-kind="{kind}"><figcaption>{html.escape(title)}</figcaption>'
+        f'{LIVE} data-kind="{kind}"><figcaption>{worded(title)}</figcaption>'
         f'<script type="application/json">{encoded}</script><div class="still">{still}</div></figure>'
     )
+
+
+def embedded(data: Any) -> str:
+    """Returns JSON for an element ``script``, which no text in it can end."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def prose_in(data: Any) -> list[str]:
+    """Returns the texts of the program among the values of a figure."""
+    match data:
+        case Prose():
+            return [data]
+        case dict():
+            return [text for value in data.values() for text in prose_in(value)]
+        case list() | tuple():
+            return [text for value in data for text in prose_in(value)]
+    return []
+
+
+def script_words() -> dict[str, str]:
+    """Returns what the script of a page says, with its translation."""
+    templates = re.findall(r'\bsay\(\s*"([^"]+)"', resource("page.js"))
+    return {text: translated(text) for text in templates}
 
 
 def resource(name: str) -> str:

@@ -12,6 +12,8 @@ from torch import Tensor
 from clearhead.brief import Brief
 from clearhead.drawing.figure import live
 from clearhead.drawing.report import Part
+from clearhead.drawing.wording import Words, escaped, worded
+from clearhead.messages import Prose, localized
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,10 +60,10 @@ class AttentionPicture(Brief, Part):
             "panels": [
                 {
                     "name": panel.name,
-                    "kind": panel.kind,
+                    "kind": Prose(panel.kind),
                     "queries": list(panel.queries),
                     "keys": list(panel.keys),
-                    "captions": list(panel.captions),
+                    "captions": list(map(Prose, panel.captions)),
                     "weights": [_encoded(weights) for weights in panel.weights],
                 }
                 for panel in self.panels
@@ -89,8 +91,8 @@ class AttentionPicture(Brief, Part):
         axes.set_yticks([row * (side + 8) + side / 2 for row in range(len(self.panels))])
         axes.set_yticklabels([panel.name for panel in self.panels], fontsize=7)
         axes.set_xticks([column * (side + 8) + side / 2 for column in range(most)])
-        axes.set_xticklabels([f"head {column}" for column in range(most)], fontsize=7)
-        axes.set_title(f"{self.title} (queries down, keys across)", loc="left")
+        axes.set_xticklabels([localized(f"head {column}") for column in range(most)], fontsize=7)
+        axes.set_title(localized(f"{self.title} (queries down, keys across)"), loc="left")
 
 
 def _shaded(panel: Panel, width: int) -> "RenderableType":
@@ -103,9 +105,9 @@ def _shaded(panel: Panel, width: int) -> "RenderableType":
     names = min(max(map(cell_len, panel.queries), default=1), 14)
     fit = max((width - names - 2) // 2, 1)
     weights = panel.weights[panel.shown][:, :fit]
-    title = f"{panel.name}, {panel.captions[panel.shown]}; rows look at columns"
+    title = f"{panel.name}, {localized(panel.captions[panel.shown])}{localized('; rows look at columns')}"
     if len(panel.keys) > fit:
-        title += f"; the first {fit} of {len(panel.keys)} keys"
+        title += localized(f"; the first {fit} of {len(panel.keys)} keys")
     grid = Grid(box=None, show_header=False, padding=0)
     grid.add_column(no_wrap=True, justify="right", min_width=names, max_width=names, overflow="crop")
     grid.add_column(no_wrap=True)
@@ -116,7 +118,7 @@ def _shaded(panel: Panel, width: int) -> "RenderableType":
     for line in range(max(map(len, keys), default=0)):
         letters = "".join(_two(key[line]) if line < len(key) else "  " for key in keys)
         grid.add_row("", Text(" " + letters, style="dim"))
-    return Group(Text(title, style="bold"), grid)
+    return Group(Words(title, style="bold"), grid)
 
 
 def _two(letter: str) -> str:
@@ -135,7 +137,7 @@ def _table(panel: Panel) -> str:
         + "</tr>"
         for name, row in zip(panel.queries, panel.weights[panel.shown].tolist(), strict=True)
     )
-    caption = html.escape(f"{panel.name}, {panel.captions[panel.shown]}, in per cent: rows look at columns")
+    caption = f"{escaped(panel.name)}, {worded(panel.captions[panel.shown])}{worded('; in per cent, rows look at columns')}"
     table = f"<table><caption>{caption}</caption><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>"
     return f"<div class=wide>{table}</div>"
 

@@ -2,7 +2,14 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const DARK = matchMedia("(prefers-color-scheme: dark)");
+const WORDS = JSON.parse(document.getElementById("words")?.textContent ?? "{}");
 const percent = (share) => `${Math.round(share * 1000) / 10} %`;
+
+/** A text of the program in the reader's language, with its {slots} filled; a figure brings words of its own. */
+function say(text, values = {}, words = {}) {
+  const chinese = document.documentElement.lang === "zh" ? (words[text] ?? WORDS[text] ?? text) : text;
+  return chinese.replace(/\{(\w+)\}/g, (slot, name) => values[name] ?? slot);
+}
 
 /** Makes an element with attributes and children; text is text, never markup. */
 function make(tag, attributes = {}, ...children) {
@@ -63,10 +70,10 @@ function unpack(text) {
 
 /** Attention: a grid of all heads to choose from, and the chosen one in full with its pieces. */
 function attention(figure, data) {
-  const panels = data.panels.map((panel) => ({ ...panel, heads: panel.weights.map(unpack) }));
+  const panels = data.panels.map((panel) => ({ ...panel, words: data.words, heads: panel.weights.map(unpack) }));
   const large = make("div", { class: "map" });
   const said = make("p", { class: "said", "aria-live": "polite" });
-  const choices = make("div", { class: "heads", role: "group", "aria-label": "heads of all layers" });
+  const choices = make("div", { class: "heads", role: "group", "aria-label": say("heads of all layers") });
   const buttons = [];
   const repaint = [];
   const most = Math.max(...panels.map((panel) => panel.heads.length));
@@ -76,14 +83,14 @@ function attention(figure, data) {
     for (const one of buttons) one.setAttribute("aria-pressed", String(one === button));
     chosen = [panel, head];
     large.replaceChildren(...whole(panel, head, said));
-    said.textContent = `${panel.name}, ${panel.captions[head]}`;
+    said.textContent = `${panel.name}, ${say(panel.captions[head], {}, panel.words)}`;
   }
 
   panels.forEach((panel, number) => {
-    const row = make("div", { class: "row" }, make("span", { class: "name" }, ...breakable(`${panel.name} (${panel.kind})`)));
+    const row = make("div", { class: "row" }, make("span", { class: "name" }, ...breakable(`${panel.name} (${say(panel.kind, {}, panel.words)})`)));
     panel.heads.forEach((weights, head) => {
       const small = make("canvas", { "aria-hidden": "true" });
-      const label = `${panel.name}, ${panel.captions[head]}`;
+      const label = `${panel.name}, ${say(panel.captions[head], {}, panel.words)}`;
       const button = make(
         "button",
         { type: "button", title: label, "aria-label": label, "aria-pressed": "false", tabindex: buttons.length ? -1 : 0 },
@@ -118,7 +125,8 @@ function whole(panel, head, said) {
   const canvas = make("canvas", { role: "img", tabindex: 0 });
   paint(canvas, weights, queries, keys);
   const top = weights.length ? strongest(panel, weights) : "";
-  canvas.setAttribute("aria-label", `${panel.name}, ${panel.captions[head]}. ${top} Arrow keys read single weights.`);
+  const caption = `${panel.name}, ${say(panel.captions[head], {}, panel.words)}`;
+  canvas.setAttribute("aria-label", `${caption}. ${top} ${say("Arrow keys read single weights.")}`);
   const marker = make("div", { class: "marker", hidden: true });
   const down = make("div", { class: "queries" }, ...panel.queries.map((piece) => make("span", {}, piece)));
   const across = make("div", { class: "keys" }, ...panel.keys.map((piece) => make("span", {}, piece)));
@@ -126,7 +134,8 @@ function whole(panel, head, said) {
 
   function tell() {
     const share = weights[row * keys + column] / 255;
-    said.textContent = `${panel.queries[row]} looks at ${panel.keys[column]}: ${percent(share)} (row ${row + 1}, column ${column + 1})`;
+    const values = { query: panel.queries[row], key: panel.keys[column], share: percent(share), row: row + 1, column: column + 1 };
+    said.textContent = say("{query} looks at {key}: {share} (row {row}, column {column})", values);
     marker.hidden = false;
     marker.style.left = `${(100 * column) / keys}%`;
     marker.style.top = `${(100 * row) / queries}%`;
@@ -169,7 +178,8 @@ function strongest(panel, weights) {
   const found = panel.queries.slice(0, 40).map((piece, row) => {
     let best = 0;
     for (let at = 1; at < keys; at++) if (weights[row * keys + at] > weights[row * keys + best]) best = at;
-    return `${piece} most at ${panel.keys[best]}, ${percent(weights[row * keys + best] / 255)}`;
+    const share = percent(weights[row * keys + best] / 255);
+    return say("{query} looks most at {key}, {share}", { query: piece, key: panel.keys[best], share });
   });
   return `${found.join("; ")}.`;
 }
@@ -186,11 +196,11 @@ function beam(figure, data) {
     width: left + steps * wide,
     height: top + ranks * high + 6,
     role: "group",
-    "aria-label": `tree of ${nodes.length} candidates in ${steps} steps; the results are in the tables above`,
+    "aria-label": say("tree of {count} candidates in {steps} steps; the results are in the tables above", { count: nodes.length, steps }),
   });
   const said = make("p", { class: "said", "aria-live": "polite" });
   for (let step = 1; step <= steps; step++) {
-    svg.append(draw("text", { x: left + (step - 1) * wide, y: 12, class: "axis" }, `step ${step}`));
+    svg.append(draw("text", { x: left + (step - 1) * wide, y: 12, class: "axis" }, say("step {step}", { step })));
   }
   const boxes = [];
   const links = nodes.map((node) => {
@@ -210,11 +220,16 @@ function beam(figure, data) {
     const own = new Set(path(at));
     const node = nodes[at];
     const pieces = [...own].map((one) => `${nodes[one].piece} ${nodes[one].log_prob.toFixed(4)}`);
-    const end = node.died === null ? "" : ` in step ${node.died}`;
     const place = returned.indexOf(at);
-    said.textContent =
-      `${pieces.join("  +  ")}  =  ${node.score.toFixed(4)}; with the length penalty ${node.rank_score.toFixed(4)}; ` +
-      `candidate ${node.rank} of its step: ${place < 0 ? why[node.fate] + end : `result ${place + 1}`}`;
+    const fate = say(why[node.fate], {}, data.words);
+    const end = node.died === null ? fate : say("{fate} in step {step}", { fate, step: node.died });
+    said.textContent = say("{sum}  =  {score}; with the length penalty {ranked}; candidate {rank} of its step: {end}", {
+      sum: pieces.join("  +  "),
+      score: node.score.toFixed(4),
+      ranked: node.rank_score.toFixed(4),
+      rank: node.rank,
+      end: place < 0 ? end : say("result {place}", { place: place + 1 }),
+    });
     boxes.forEach((box, number) => {
       box.classList.toggle("on", own.has(number));
       box.setAttribute("aria-pressed", String(number === at));
@@ -230,7 +245,13 @@ function beam(figure, data) {
     const shape = draw("rect", { x, y, width: wide - 18, height: 19, rx: 4 });
     const letters = [...node.piece];
     const text = draw("text", { x: x + 5, y: y + 13.5 }, letters.length > 9 ? `${letters.slice(0, 8).join("")}…` : node.piece);
-    const label = `step ${node.step}, candidate ${node.rank}: ${node.piece}, score ${node.score.toFixed(2)}, ${why[node.fate]}`;
+    const label = say("step {step}, candidate {rank}: {piece}, score {score}, {fate}", {
+      step: node.step,
+      rank: node.rank,
+      piece: node.piece,
+      score: node.score.toFixed(2),
+      fate: say(why[node.fate], {}, data.words),
+    });
     const box = draw(
       "g",
       {
@@ -265,7 +286,7 @@ function beam(figure, data) {
     event.preventDefault();
     boxes[next].focus();
   });
-  figure.append(said, make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "beam tree" }, svg));
+  figure.append(said, make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": say("beam tree") }, svg));
   choose(returned[0] ?? 0);
 }
 
@@ -278,8 +299,12 @@ function curves(figure, data) {
   const [wide, tall, left, bottom] = [Math.max(280, Math.min(560, figure.clientWidth || 560)), 240, 44, 30];
   const x = (at) => left + (at * (wide - left - 10)) / (last || 1);
   const y = (value) => 10 + (1 - value / high) * (tall - bottom - 10);
-  const ends = data.lines.map((line) => `${line.name} from ${spoken(line.values[0])} to ${spoken(line.values[last])}`);
-  const svg = draw("svg", { viewBox: `0 0 ${wide} ${tall}`, role: "img", class: "curves", "aria-label": `${data.axis} 0 to ${last}: ${ends.join("; ")}` });
+  const axis = say(data.axis, {}, data.words);
+  for (const line of data.lines) line.label = say(line.name, {}, data.words);
+  const ends = data.lines.map((line) =>
+    say("{line} from {first} to {last}", { line: line.label, first: spoken(line.values[0]), last: spoken(line.values[last]) }),
+  );
+  const svg = draw("svg", { viewBox: `0 0 ${wide} ${tall}`, role: "img", class: "curves", "aria-label": `${axis} 0 ... ${last}: ${ends.join("; ")}` });
   for (let tick = 0; tick <= 4; tick++) {
     const value = (high * tick) / 4;
     svg.append(draw("line", { x1: left, x2: wide - 10, y1: y(value), y2: y(value), class: "tick" }));
@@ -289,33 +314,33 @@ function curves(figure, data) {
   for (let at = 0; at <= last; at += every) {
     svg.append(draw("text", { x: x(at), y: tall - 10, class: "axis", "text-anchor": "middle" }, String(at)));
   }
-  const said = make("p", { class: "said", "aria-live": "polite" }, `${data.axis}; 0 is what goes in`);
-  const switches = make("div", { class: "switches", role: "group", "aria-label": "curves" });
+  const said = make("p", { class: "said", "aria-live": "polite" }, say("{axis}; 0 is what goes in", { axis }));
+  const switches = make("div", { class: "switches", role: "group", "aria-label": say("curves") });
   for (const line of data.lines) {
     const group = draw("g", { class: "line", style: `--hue: ${line.hue}` });
     const runs = line.values.map((value, at) => (value === null ? null : `${x(at).toFixed(1)},${y(value).toFixed(1)}`));
     for (const part of parts(runs)) group.append(draw("polyline", { points: part.join(" ") }));
     line.values.forEach((value, at) => {
       if (value === null) return;
-      const text = `${line.name}, ${data.axis} ${at}: ${spoken(value)}`;
+      const text = `${line.label}, ${axis} ${at}: ${spoken(value)}`;
       const dot = draw("circle", { cx: x(at), cy: y(value), r: 4 }, draw("title", {}, text));
       dot.addEventListener("pointerenter", () => (said.textContent = text));
       group.append(dot);
     });
     svg.append(group);
-    const button = make("button", { type: "button", "aria-pressed": "true", style: `--hue: ${line.hue}` }, line.name);
+    const button = make("button", { type: "button", "aria-pressed": "true", style: `--hue: ${line.hue}` }, line.label);
     button.addEventListener("click", () => {
       const on = button.getAttribute("aria-pressed") !== "true";
       button.setAttribute("aria-pressed", String(on));
       group.classList.toggle("off", !on);
-      said.textContent = `${line.name}: ${line.values.map(spoken).join(", ")}`;
+      said.textContent = `${line.label}: ${line.values.map(spoken).join(", ")}`;
     });
     switches.append(button);
   }
   figure.append(switches, svg, said);
 }
 
-const spoken = (value) => (value === null || value === undefined ? "overflow" : value.toPrecision(3));
+const spoken = (value) => (value === null || value === undefined ? say("overflow") : value.toPrecision(3));
 
 /** Cuts a list at its nulls. */
 function parts(values) {
@@ -326,9 +351,27 @@ function parts(values) {
 
 const KINDS = { attention, beam, curves };
 
-for (const figure of document.querySelectorAll("figure.live")) {
-  const data = JSON.parse(figure.querySelector('script[type="application/json"]').textContent);
-  figure.querySelector(".still").hidden = true;
-  KINDS[figure.dataset.kind](figure, data);
+/** Draws every figure in the reader's language. */
+function drawAll() {
+  for (const figure of document.querySelectorAll("figure.live")) {
+    const data = JSON.parse(figure.querySelector('script[type="application/json"]').textContent);
+    const still = figure.querySelector(".still");
+    still.hidden = true;
+    while (still.nextSibling) still.nextSibling.remove();
+    KINDS[figure.dataset.kind](figure, data);
+  }
 }
+
+/** Shows the page in the other language: its words, its figures, and which of the blocks that are in one language. */
+function speak(language) {
+  document.documentElement.lang = language;
+  for (const word of document.querySelectorAll("[data-en][data-zh]")) word.textContent = word.dataset[language];
+  for (const block of document.querySelectorAll("[data-language]")) block.hidden = block.dataset.language !== language;
+  const button = document.getElementById("language");
+  if (button) button.textContent = language === "zh" ? "English" : "中文";
+  drawAll();
+}
+
+document.getElementById("language")?.addEventListener("click", () => speak(document.documentElement.lang === "zh" ? "en" : "zh"));
+drawAll();
 document.documentElement.dataset.ready = "true";

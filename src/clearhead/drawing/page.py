@@ -6,10 +6,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from clearhead.drawing.figure import LIVE, resource
+from clearhead.drawing.figure import LIVE, embedded, resource, script_words
 from clearhead.drawing.report import View
 from clearhead.errors import UsageError
 from clearhead.files import write_output
+from clearhead.messages import localized, spoken_language
 
 CHINESE_FONTS = (
     *(
@@ -24,15 +25,22 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 
 
 def page(view: View) -> str:
-    """Returns one self-contained HTML page; it has a script if the view has figures that react to the pointer."""
-    title, body = html.escape(view.title), view.html()
+    """Returns one self-contained HTML page; its script draws figures, and switches the language."""
+    body, language = view.html(), spoken_language()
+    style = f"<style>{resource('page.css')}</style>"
     head = (
         f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>'
-        f"<style>{resource('page.css')}</style>"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(localized(view.title))}</title>{style}"
     )
-    live = f'<script type="module">{resource("page.js")}</script>' if LIVE in body else ""
-    return f'<!doctype html><html lang="en"><head>{head}</head><body><main>{body}</main>{live}</body></html>'
+    other = '<button id="language" type="button">' + {"en": "中文", "zh": "English"}[language] + "</button>"
+    has_both = "data-zh=" in body or "data-language=" in body
+    script = (
+        f'<script type="application/json" id="words">{embedded(script_words())}</script>'
+        f'<script type="module">{resource("page.js")}</script>'
+    )
+    around = f"{other if has_both else ''}<main>{body}</main>{script if has_both or LIVE in body else ''}"
+    return f'<!doctype html><html lang="{language}"><head>{head}</head><body>{around}</body></html>'
 
 
 def save_page(view: View, file: Path) -> None:

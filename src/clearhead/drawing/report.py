@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from clearhead.brief import Brief
 from clearhead.drawing.figure import among_others
-from clearhead.drawing.wording import Words, escaped
+from clearhead.drawing.wording import Words, cell, escaped, worded
+from clearhead.messages import Prose, localized
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,11 +85,11 @@ class Note(TextPart):
 
     def renderable(self, width: int) -> "RenderableType":
         """See ``Part``."""
-        return Words(self.text, style=MARKED if self.marked else "")
+        return Words(localized(self.text), style=MARKED if self.marked else "")
 
     def html(self) -> str:
         """See ``Part``."""
-        return f"<p{' class=marked' if self.marked else ''}>{escaped(self.text)}</p>"
+        return f"<p{' class=marked' if self.marked else ''}>{worded(self.text)}</p>"
 
 
 class Title(Note):
@@ -115,9 +116,10 @@ class Table(TextPart):
         from rich.text import Text
 
         grid = Grid(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-        names = [name.removeprefix(">") for name in self.columns]
+        names = [localized(name.removeprefix(">")) for name in self.columns]
+        shown = [tuple(map(cell, row)) for row in self.rows]
         right = [name.startswith(">") for name in self.columns]
-        longest = [max(map(cell_len, column)) for column in zip(names, *self.rows, strict=True)]
+        longest = [max(map(cell_len, column)) for column in zip(names, *shown, strict=True)]
         least = [min(size, 8) for size in longest]  # no column is squeezed out by the others
         # the first column has names, which wrap only if there is no other way
         others = sum((longest if right[number] else least)[number] + 2 for number in range(1, len(names)))
@@ -125,23 +127,23 @@ class Table(TextPart):
             justify: Literal["right", "left"] = "right" if right[number] else "left"
             whole = right[number] or (number == 0 and longest[0] <= min(width - others, width * 0.45))
             grid.add_column(Text(name), justify=justify, overflow="fold", no_wrap=whole, min_width=least[number])
-        for number, row in enumerate(self.rows):
+        for number, row in enumerate(shown):
             grid.add_row(*map(Words, row), style=MARKED if number in self.marked else "")
         return Group(
-            Words(self.title, style="bold"), grid
+            Words(localized(self.title), style="bold"), grid
         )  # a title of the grid itself would wrap at the width of the grid
 
     def html(self) -> str:
         """See ``Part``."""
         numbers = [' class="number"' if name.startswith(">") else "" for name in self.columns]
-        head = "".join(f"<th scope=col>{html.escape(name.removeprefix('>'))}</th>" for name in self.columns)
+        head = "".join(f"<th scope=col>{worded(name.removeprefix('>'))}</th>" for name in self.columns)
         body = "".join(
             f"<tr{' class=marked' if number in self.marked else ''}>"
-            + "".join(f"<td{kind}>{escaped(cell)}</td>" for kind, cell in zip(numbers, row, strict=True))
+            + "".join(f"<td{kind}>{_cell(text)}</td>" for kind, text in zip(numbers, row, strict=True))
             + "</tr>"
             for number, row in enumerate(self.rows)
         )
-        caption = f"<caption>{escaped(self.title)}</caption>"
+        caption = f"<caption>{worded(self.title)}</caption>"
         table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         return f"<div class=wide>{table}</div>"
 
@@ -160,13 +162,14 @@ class Bars(Part):
         from rich.cells import cell_len
         from rich.text import Text
 
-        names, texts = max(map(cell_len, self.values), default=0), max(map(cell_len, self.texts), default=0)
+        shown = list(map(cell, self.values))
+        names, texts = max(map(cell_len, shown), default=0), max(map(cell_len, self.texts), default=0)
         room, most = max(width - min(names, width // 2) - texts - 4, 4), max(self.values.values(), default=0) or 1.0
         grid = _grid(self.title)
         grid.add_column(overflow="fold")
         grid.add_column(no_wrap=True)
         grid.add_column(justify="right", no_wrap=True)
-        for (name, value), text in zip(self.values.items(), self.texts, strict=True):
+        for name, value, text in zip(shown, self.values.values(), self.texts, strict=True):
             grid.add_row(Words(name), Text("█" * round(value / most * room), style="cyan"), Text(text))
         return grid
 
@@ -174,11 +177,11 @@ class Bars(Part):
         """See ``Part``."""
         most = max(self.values.values(), default=0) or 1.0
         rows = "".join(
-            f'<tr><th scope=row>{escaped(name)}</th><td class=bar><div style="width:{value / most:.1%}"></div></td>'
+            f'<tr><th scope=row>{_cell(name)}</th><td class=bar><div style="width:{value / most:.1%}"></div></td>'
             f'<td class="number">{html.escape(text)}</td></tr>'
             for (name, value), text in zip(self.values.items(), self.texts, strict=True)
         )
-        table = f"<table class=bars><caption>{html.escape(self.title)}</caption><tbody>{rows}</tbody></table>"
+        table = f"<table class=bars><caption>{worded(self.title)}</caption><tbody>{rows}</tbody></table>"
         return f"<div class=wide>{table}</div>"
 
     @property
@@ -188,11 +191,11 @@ class Bars(Part):
 
     def draw(self, axes: "Axes") -> None:
         """See ``Part``."""
-        bars = axes.barh(list(self.values), list(self.values.values()), color=HUES[0])
+        bars = axes.barh(list(map(cell, self.values)), list(self.values.values()), color=HUES[0])
         axes.bar_label(bars, labels=self.texts, padding=3, fontsize=8)
         axes.invert_yaxis()
         axes.margins(x=0.15)
-        axes.set_title(self.title, loc="left")
+        axes.set_title(localized(self.title), loc="left")
         axes.set_xticks([])
 
 
@@ -211,13 +214,13 @@ class Curves(Part):
         from rich.cells import cell_len
         from rich.text import Text
 
-        names = max(map(cell_len, self.lines), default=0)
+        names = max((cell_len(cell(name)) for name in self.lines), default=0)
         room = max(min(width - names - 30, len(self.x)), 8)
         grid = _grid(self.title)
         for name, values in self.lines.items():
             low, high = _ends(values)
-            grid.add_row(Words(name), Text(spark(values, room), style="cyan"), Text(f"{low:.4g} to {high:.4g}"))
-        grid.add_row("", Text(f"{self.axis} {self.x[0]:g} to {self.x[-1]:g}", style="dim"), "")
+            grid.add_row(Words(cell(name)), Text(spark(values, room), style="cyan"), Text(_from_to(low, high)))
+        grid.add_row("", Text(f"{localized(self.axis)} {_from_to(self.x[0], self.x[-1])}", style="dim"), "")
         return grid
 
     def html(self) -> str:
@@ -234,13 +237,13 @@ class Curves(Part):
             if is_finite
         )
         names = "".join(
-            f'<span style="color:{hue}">{html.escape(name)}</span> '
+            f'<span style="color:{hue}">{_cell(name)}</span> '
             for hue, name in zip(HUES * len(self.lines), self.lines, strict=False)
         )
-        label = html.escape(f"{self.title}: {', '.join(self.lines)}; {low:.3g} to {high:.3g}")
-        span = html.escape(f"{self.axis} {first:g} to {last:g}; {low:.3g} to {high:.3g}")
+        label = html.escape(f"{localized(self.title)}: {', '.join(map(cell, self.lines))}; {_from_to(low, high)}")
+        span = f"{worded(self.axis)} {worded(f'{first:g} to {last:g}')}; {worded(f'{low:.3g} to {high:.3g}')}"
         picture = f'<svg viewBox="0 0 600 200" role="img" aria-label="{label}">{drawn}</svg>'
-        return f"<figure><figcaption>{html.escape(self.title)}: {names}({span})</figcaption>{picture}</figure>"
+        return f"<figure><figcaption>{worded(self.title)}: {names}({span})</figcaption>{picture}</figure>"
 
     def draw(self, axes: "Axes") -> None:
         """See ``Part``."""
@@ -248,9 +251,9 @@ class Curves(Part):
 
         for number, (name, values) in enumerate(self.lines.items()):
             stroke = ("-", "--", ":")[number // len(HUES) % 3]  # tells curves of the same hue apart
-            axes.plot(self.x, values, label=name, color=HUES[number % len(HUES)], linestyle=stroke)
-        axes.set_title(self.title, loc="left")
-        axes.set_xlabel(self.axis)
+            axes.plot(self.x, values, label=cell(name), color=HUES[number % len(HUES)], linestyle=stroke)
+        axes.set_title(localized(self.title), loc="left")
+        axes.set_xlabel(localized(self.axis))
         if all(at == round(at) for at in self.x):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(self.lines) <= MOST_INSIDE:
@@ -295,7 +298,7 @@ class View(Brief, ABC):
     def html(self) -> str:
         """Returns the view as HTML without its style, which ``page`` and a notebook add."""
         body = "".join(part.html() for part in self.parts())
-        return f'<section class="clearhead-view"><h2>{html.escape(self.title)}</h2>{body}</section>'
+        return f'<section class="clearhead-view"><h2>{worded(self.title)}</h2>{body}</section>'
 
     def _repr_html_(self) -> str:
         return among_others(self.html())
@@ -310,7 +313,16 @@ def _grid(title: str) -> "Grid":
     from rich.text import Text
 
     look: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "box": None, "show_header": False}
-    return Grid(title=Text(title), padding=(0, 2, 0, 0), pad_edge=False, **look)
+    return Grid(title=Text(localized(title)), padding=(0, 2, 0, 0), pad_edge=False, **look)
+
+
+def _from_to(low: float, high: float) -> str:
+    return localized(f"{low:.4g} to {high:.4g}")
+
+
+def _cell(text: str) -> str:
+    """Returns a cell as HTML."""
+    return worded(text) if isinstance(text, Prose) else escaped(text)
 
 
 def text_of(part: Part | View, width: int) -> list[str]:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
@@ -68,6 +69,30 @@ def forgive() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure") and not (stream.encoding or "").lower().startswith("utf"):
             stream.reconfigure(errors="replace")
+
+
+def columns() -> int | None:
+    """Returns how many columns a line may take: those of the terminal, or of COLUMNS; None where lines are piped."""
+    wanted = os.environ.get("COLUMNS", "")
+    if wanted.isdigit() and int(wanted):
+        return int(wanted)
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def folded(line: str, under: int = 0) -> str:
+    """Returns a line as several that fit on the screen, indented by ``under`` from the second on; piped, it stays one.
+
+    What is wider than a narrow terminal leaves is not folded.
+    """
+    width = columns()
+    if width is None or width < under + 20 or 2 * len(line) <= width:
+        return line
+    from rich.console import Console
+
+    from clearhead.drawing.wording import Words
+
+    rows = Words(line[under:]).wrap(Console(width=width), width - under)
+    return line[:under] + f"\n{' ' * under}".join(row.plain.rstrip() for row in rows)
 
 
 def console(*, stderr: bool = False, **settings: Any) -> "Console":

@@ -1,10 +1,10 @@
 """Several views as one view, for a page that shows a run from all sides."""
 
-import html
 from dataclasses import dataclass
 from typing import Any
 
 from clearhead.drawing.report import Note, Part, Title, View
+from clearhead.drawing.wording import worded
 
 
 @dataclass(frozen=True)
@@ -34,5 +34,5 @@ class Together(View):
         """See ``View``."""
         links = "".join(f'<a href="#{name}">{name}</a>' for name in self.views)
         body = "".join(f'<div id="{name}">{view.html()}</div>' for name, view in self.views.items())
-        missing = "".join(f"<p>{html.escape(f'{name}: {reason}')}</p>" for name, reason in self.missing.items())
-        return f"<h1>{html.escape(self.name)}</h1><nav>{links}</nav>{body}{missing}"
+        missing = "".join(f"<p>{worded(f'{name}: {reason}')}</p>" for name, reason in self.missing.items())
+        return f"<h1>{worded(self.name)}</h1><nav>{links}</nav>{body}{missing}"

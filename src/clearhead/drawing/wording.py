@@ -1,4 +1,4 @@
-"""Wrapping: words too wide for a line are cut after slash, dot, underscore or before a capital; Chinese anywhere."""
+"""Texts of the program in the reader's language, and how they wrap: long words at their joints, Chinese anywhere."""
 
 import html
 import re
@@ -8,6 +8,8 @@ from typing import Any
 from rich.cells import cell_len, chop_cells
 from rich.containers import Lines
 from rich.text import Text
+
+from clearhead.messages import Prose, localized, translated
 
 JOINTS = (r"[^/]*/+|[^/]+", r"[^.]*\.+|[^.]+", r"[^_]*_+|[^_]+", r"[^A-Z]+|[A-Z]+[^A-Z]*")
 """Patterns of the parts of a word: cut after slashes; parts still too long after dots, underscores, before capitals."""
@@ -28,6 +30,16 @@ class Words(Text):
         if not cuts:
             return super().wrap(*args, **options)
         return Text("\n", style=self.style).join(self.divide(cuts)).wrap(*args, **options)
+
+
+def columns_of(text: str) -> int:
+    """Returns how many columns of a terminal a text takes; a Chinese character takes two."""
+    return cell_len(text)
+
+
+def padded(text: str, width: int) -> str:
+    """Returns a text filled with spaces to ``width`` columns."""
+    return text + " " * (width - cell_len(text))
 
 
 def cuts_of(text: str, width: int) -> list[int]:
@@ -65,6 +77,20 @@ def escaped(text: str) -> str:
     """Returns text as HTML in which long words may be cut at their joints."""
     words = re.split(r"(\s+)", text)
     return "".join("<wbr>".join(map(html.escape, parts_of(word, LONG, len))) for word in words)
+
+
+def worded(text: str) -> str:
+    """Returns a text of the program as HTML in the user's language; a page's switch shows it in the other one."""
+    chinese = translated(text)
+    if chinese == text:
+        return escaped(text)
+    both = f'data-en="{html.escape(text)}" data-zh="{html.escape(chinese)}"'
+    return f"<span {both}>{escaped(localized(text))}</span>"
+
+
+def cell(text: str) -> str:
+    """Returns what a cell of a table shows: ``Prose`` in the user's language, values as they are."""
+    return localized(text) if isinstance(text, Prose) else text
 
 
 def _filled(parts: list[str], width: int) -> list[str]:

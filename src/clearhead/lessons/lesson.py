@@ -18,14 +18,14 @@ import inspect
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from clearhead.drawing.report import Part
 from clearhead.errors import ModelError, UsageError, nearest
 from clearhead.lessons.catalog import LESSONS
+from clearhead.messages import Language
 from clearhead.progress import Progress, silent
 
-Language = Literal["en", "zh"]
 Claims = dict[str, bool]
 """Whether each sentence of an answer holds, by its key."""
 Say = Callable[[str], str]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,8 @@ from clearhead.arguments import checked
 from clearhead.drawing.report import Note, Part, TextPart, View
 from clearhead.drawing.wording import escaped
 from clearhead.files import write_output
-from clearhead.lessons.lesson import Claims, Language, Lesson, read_words
+from clearhead.lessons.lesson import Claims, Lesson, read_words
+from clearhead.messages import Language, speaking, spoken_language
 from clearhead.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -95,6 +96,17 @@ class LessonPage(View):
         parts += [Heading(around["code"]), Code(lesson.text["code"].strip())]
         return [*parts, Heading(around["yours"]), Code(lesson.text["command"])]
 
+    def html(self) -> str:
+        """See ``View``; both languages, of which a page shows one."""
+        languages: tuple[Language, ...] = ("en", "zh")
+        blocks = []
+        for language in languages:
+            with speaking(language):
+                block = View.html(replace(self, language=language))
+            hidden = "" if language == self.language else " hidden"
+            blocks.append(f'<div data-language="{language}"{hidden}>{block}</div>')
+        return "".join(blocks)
+
     def as_dict(self) -> dict[str, Any]:
         """See ``View``."""
         answer = {key: self._words["answer"][key] for key in self.claims}
@@ -114,7 +126,7 @@ def lesson(
     name: str,
     run: str | Path | None = None,
     *,
-    language: Language = "en",
+    language: Language | None = None,
     settings: Mapping[str, Any] | None = None,
     guess: str = "",
     progress: Progress = silent,
@@ -124,7 +136,7 @@ def lesson(
     Args:
         name: of the lesson; ``clearhead lesson`` lists them.
         run: a trained run, of a lesson that looks into one.
-        language: en or zh.
+        language: en or zh; else that of LANG.
         settings: knobs that are turned, such as ``{"d_k": (8, 64, 512)}``.
         guess: of the reader, to be shown beside what was measured.
         progress: called as (done, total) by lessons that train.
@@ -138,7 +150,7 @@ def lesson(
     measured = opened.measure(turned, trained=None if run is None else Path(run), progress=progress)
     claims = opened.check(measured)
     used = str(run) if run is not None and opened.needs_run else ""
-    return LessonPage(name, language, {**opened.knobs(), **turned}, measured, claims, guess, used)
+    return LessonPage(name, language or spoken_language(), {**opened.knobs(), **turned}, measured, claims, guess, used)
 
 
 def save_notebook(page: LessonPage, file: Path) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from clearhead.messages import localized_lines
+
 
 @dataclass(frozen=True)
 class CardFacts:
@@ -44,7 +46,7 @@ def trained_card(
     """
     shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items()) or "not evaluated yet"
     curves = ", `loss.png` the curves" if (run / "loss.png").exists() else ""
-    return f"""# {run.name}
+    return localized_lines(f"""# {run.name}
 
 {facts.what}, trained with clearhead. {about}
 
@@ -64,12 +66,12 @@ Use it:
 {_indented(f"clearhead {command.format(run)}" for command in facts.commands)}
 
 `recipe.toml` is the whole recipe, `metrics.jsonl` every step{curves}.
-"""
+""")
 
 
 def imported_card(run: Path, facts: CardFacts, lines: Sequence[str]) -> str:
     """Returns the card of a model imported from a folder; ``lines`` list what was read from it."""
-    return f"""# {run.name}
+    return localized_lines(f"""# {run.name}
 
 {facts.what} that was not trained here but imported.
 
@@ -78,7 +80,7 @@ def imported_card(run: Path, facts: CardFacts, lines: Sequence[str]) -> str:
 Use it:
 
 {_indented(f"clearhead {command.format(run)}" for command in facts.commands)}
-"""
+""")
 
 
 def _indented(lines: Iterable[str]) -> str:

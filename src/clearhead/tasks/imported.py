@@ -40,8 +40,9 @@ class Imported:
         lines = [f"model: {self.sizes}, {self.parts.tokenizer.vocab_size:,} pieces", "; ".join(counts)]
         if self.parts.labels is not None:
             classes = self.parts.labels.classes
-            shown = f"{len(classes)} classes: {', '.join(classes[:8])}" if classes else "a number"
-            lines.append(f"labels: {shown}{' and more' if len(classes) > 8 else ''}")
+            more = ", ..." if len(classes) > 8 else ""
+            shown = f"{len(classes)} classes: {', '.join(classes[:8])}{more}" if classes else "a number"
+            lines.append(f"labels: {shown}")
         if self.untaken:
             lines.append(f"not taken over from generation_config.json: {', '.join(self.untaken)}")
         return lines

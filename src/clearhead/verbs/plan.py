@@ -82,8 +82,7 @@ class Plan:
         lines = [
             f"{self.recipe}: {self.parameters:,} parameters; a batch of {self.rows:,} rows x {self.width:,}, "
             f"{self.tokens_per_step:,} positions a step",
-            f"{self.devices} device{'s' * (self.devices > 1)}"
-            f"{f' ({self.parallel})' * (self.devices > 1)}, each: {memory}",
+            f"{self.devices} devices ({self.parallel}), each: {memory}" if self.devices > 1 else f"1 device: {memory}",
         ]
         if self.flops_per_step is not None:
             seconds = f", {self.seconds_per_step:,.3f} s of products" if self.seconds_per_step is not None else ""
@@ -306,8 +305,11 @@ def _advice(recipe: Recipe, example: Example, devices: Devices, rows: int, memor
         changed = _simulated(recipe, example, rows // parts, grad_accum_steps=train.grad_accum_steps * parts)
         peak = _on_each(changed, devices, train)["peak"]
         if peak <= devices.memory:
-            keys = f"train.batch_tokens={train.batch_tokens // parts} --set train.grad_accum_steps="
-            advice.append(f"--set {keys}{train.grad_accum_steps * parts}: {in_units(peak)}, fits, the same step")
+            tokens, steps = train.batch_tokens // parts, train.grad_accum_steps * parts
+            advice.append(
+                f"--set train.batch_tokens={tokens} --set train.grad_accum_steps={steps}: {in_units(peak)}, fits, "
+                "the same step"
+            )
             break
         parts *= 2
     return advice or ["nothing of train.* makes it fit: a smaller model, or more devices with train.parallel = 'fsdp'"]

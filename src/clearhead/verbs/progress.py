@@ -42,13 +42,13 @@ def line_of(event: Event) -> str:
             return f"{event.tokens:,} tokens counted, {event.tokens / event.seconds:,.0f} tokens/s"
         case Evaluated():
             scores = ", ".join(f"{name} {value:.4f}" for name, value in event.scores.items())
-            return f"step {event.step}: valid {scores}{' (best)' if event.best else ''}"
+            return "; ".join([f"step {event.step}: valid {scores}", *["best"] * event.best])
         case Finished():
             return f"step {event.step}: finished, {event.reason.replace('_', ' ')}"
         case NotSaved():
-            return f"step {event.step}: {localized(event.problem)}{localized('; training goes on')}"
+            return f"step {event.step}: {event.problem}; training goes on"
         case Noted():
-            return localized(event.line)
+            return event.line
         case Stepped() | Saved():
             return ""
     assert_never(event)
@@ -95,7 +95,8 @@ class LogWriter:
         """Logs one event."""
         if isinstance(event, Stepped):
             if told := self._steps.take(event):
-                LOG.info("step %d/%d  %s  %s left", event.step, self._max_steps, *told)
+                numbers, left = told
+                LOG.info(f"step {event.step}/{self._max_steps}  {numbers}  {left} left")
         elif line := line_of(event):
             LOG.log(logging.WARNING if isinstance(event, Skipped | Diverging | NotSaved) else logging.INFO, "%s", line)
 
@@ -144,13 +145,14 @@ class ProgressWriter:
         if self._task is None:
             self._task = self._bar.add_task("training", total=self._max_steps, left="")
             self._bar.start()
-        self._bar.update(self._task, completed=step, description=numbers, left=left)
+        words = {"description": localized(numbers), "left": localized(f"{left} left")}
+        self._bar.update(self._task, completed=step, **words)
 
     def _say(self, line: str) -> None:
         if self._bar is not None and self._task is not None:
-            self._bar.console.print(line, highlight=False)
+            self._bar.console.print(localized(line), highlight=False)
         else:
-            click.echo(line, err=True)
+            click.echo(localized(line), err=True)
 
 
 class LineProgress:
@@ -171,12 +173,14 @@ class LineProgress:
         self._shown, rate = now, self._done / max(now - self._begun, 1e-9)
         left = _clock(max(self._total - self._done, 0) / rate)
         if self._bar is None:
-            click.echo(f"{self._done:,}/{self._total:,} lines  {rate:,.1f} lines/s  {left} left", err=True)
+            said = f"{self._done:,}/{self._total:,} lines  {rate:,.1f} lines/s  {left} left"
+            click.echo(localized(said), err=True)
             return
         if self._task is None:
             self._task = self._bar.add_task("", total=self._total, left="")
             self._bar.start()
-        self._bar.update(self._task, completed=self._done, description=f"{rate:,.1f} lines/s", left=left)
+        words = {"description": localized(f"{rate:,.1f} lines/s"), "left": localized(f"{left} left")}
+        self._bar.update(self._task, completed=self._done, **words)
 
     def close(self) -> None:
         """Takes the bar away."""
@@ -191,7 +195,7 @@ def _bar() -> Any:
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TextColumn("{task.description}"),
-        TextColumn("{task.fields[left]} left"),
+        TextColumn("{task.fields[left]}"),
         console=console(stderr=True, markup=False),
         transient=True,
     )

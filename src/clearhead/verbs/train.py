@@ -15,7 +15,6 @@ from clearhead.checkpoint import tidy, verify_checkpoint
 from clearhead.config import Tree, differences, merge, table
 from clearhead.errors import DataError, UsageError
 from clearhead.log import LOG
-from clearhead.messages import localized
 from clearhead.progress import Progress, silent
 from clearhead.runs.directory import check_free, create_run, new_run, write_text
 from clearhead.runs.lock import locked
@@ -377,5 +376,5 @@ def _log_report(job: Job, run: Path) -> None:
     """Logs what was read and built, before the first step."""
     for line in [*job.reports()["train"].lines(), job.headline(), f"run directory: {run}"]:
         LOG.info("%s", line)
-    for line in map(localized, job.warnings()):
+    for line in job.warnings():
         LOG.warning("%s", line)

@@ -131,11 +131,13 @@ def test_an_error_speaks_the_users_language(
         assert clearhead(capsys, *words) == (code, "", f"clearhead: {line}\n")
 
 
-def test_help_reads_no_catalogue() -> None:
-    code = f"import sys; sys.argv[1:] = ['--help']; {LOADED.format(names='clearhead.messages tomllib')}"
-    env = environment() | {"LANG": "zh_CN.UTF-8"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=env)
-    assert done.stdout.endswith("\n[]\n"), done
+def test_help_reads_the_catalogue_for_chinese_only() -> None:
+    ask = "from clearhead import messages; import sys; print(messages._templates.cache_info().currsize)"
+    code = f"import sys; sys.argv[1:] = ['--help']\ntry:\n    import clearhead.__main__ as m; m.main()\nfinally:\n    {ask}"
+    for language, read in (("en_US.UTF-8", "0"), ("zh_CN.UTF-8", "1")):
+        env = environment() | {"LANG": language}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=env)
+        assert done.stdout.splitlines()[-1] == read, done
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.text import Text
 
-from clearhead.drawing.wording import Words, cuts_of, escaped, parts_of
+from clearhead.drawing.wording import Words, cell, columns_of, cuts_of, escaped, padded, parts_of, worded
+from clearhead.messages import Prose, speaking
 
 NAME = "decoder.layers.0.cross_attn.q_proj"
 
@@ -60,3 +61,23 @@ def test_on_a_page() -> None:
 
 def test_where_a_word_fits_there_is_no_cut() -> None:
     assert cuts_of(f"{NAME} {NAME}", 40) == []
+
+
+def test_a_text_of_the_program_is_on_a_page_in_both_languages() -> None:
+    said = '<span data-en="interrupted" data-zh="已中断">{}</span>'
+    assert worded("interrupted") == said.format("interrupted")
+    with speaking("zh"):
+        assert worded("interrupted") == said.format("已中断")
+    assert worded("<no template>") == "&lt;no template&gt;"
+
+
+def test_a_cell_is_translated_only_where_it_is_of_the_program() -> None:
+    with speaking("zh"):
+        assert cell(Prose("interrupted")) == "已中断"
+        assert cell("interrupted") == "interrupted"
+    assert cell(Prose("interrupted")) == "interrupted"
+
+
+def test_padding_counts_the_columns_of_chinese() -> None:
+    assert padded("步", 5) == "步   "
+    assert columns_of(padded("step", 8)) == columns_of(padded("步数", 8)) == 8

@@ -43,7 +43,7 @@ def test_evaluations_and_the_end_are_said(capsys: pytest.CaptureFixture[str]) ->
     writer.write(Finished(6, "early_stop"))
     writer.close()
     assert capsys.readouterr().err.splitlines() == [
-        "step 3: valid loss 1.5000 (best)",
+        "step 3: valid loss 1.5000; best",
         "step 6: valid loss 2.0000, bleu 1.0000",
         "step 6: finished, early stop",
     ]
@@ -76,7 +76,7 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     writer.write(Evaluated(3, {"loss": 1.5}, best=True, seconds=1.0))
     writer.close()
     assert "3/3" in screen.getvalue()
-    assert "valid loss 1.5000 (best)" in screen.getvalue()
+    assert "valid loss 1.5000; best" in screen.getvalue()
 
 
 def test_the_logger_gets_the_same_lines_by_how_much_they_matter(
@@ -102,7 +102,7 @@ def test_the_logger_gets_the_same_lines_by_how_much_they_matter(
         ("INFO", "step 1/9  loss 1.000  lr 1.00e-03  200 tokens/s  0:04 left"),
         ("INFO", "step 2/9  loss 2.000  lr 1.00e-03  200 tokens/s  0:03 left"),
         ("WARNING", "step 3 skipped: loss nan, gradient norm 2.0, not finite (2 in a row)"),
-        ("INFO", "step 3: valid loss 1.5000 (best)"),
+        ("INFO", "step 3: valid loss 1.5000; best"),
         ("WARNING", "step 3: the disk is full; training goes on"),
         ("INFO", "step 3: finished, early stop"),
     ]

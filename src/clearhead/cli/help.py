@@ -1,0 +1,77 @@
+"""Help in the reader's language: what click formats is translated on its way to the screen."""
+
+import re
+from collections.abc import Iterable
+from itertools import pairwise
+
+import click
+
+from clearhead.drawing.wording import chinese_cuts, columns_of
+from clearhead.messages import localized, spoken_language
+
+EXTRA = r"(?:^|  )\[(.*?)\](?=$|  \[)"  # what stands behind the text of an option, in square brackets
+COLUMN = 28  # widest first column of a list, in columns of the terminal
+
+
+class Formatter(click.HelpFormatter):
+    """Translates headings, paragraphs and lists; Chinese is wrapped by the columns that it takes."""
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        """See ``click.HelpFormatter``."""
+        super().write_usage(prog, args, "用法：" if spoken_language() == "zh" else prefix)
+
+    def write_heading(self, heading: str) -> None:
+        """See ``click.HelpFormatter``."""
+        if spoken_language() == "en":
+            super().write_heading(heading)
+        else:
+            self.write(f"{'':>{self.current_indent}}{localized(heading)}：\n")
+
+    def write_text(self, text: str) -> None:
+        """See ``click.HelpFormatter``; a block behind a backspace keeps its lines."""
+        if spoken_language() == "en" and text.isascii():
+            super().write_text(text)
+            return
+        blocks = re.split(r"\n\s*\n", text)
+        indent = " " * self.current_indent
+        shown = [
+            [f"{indent}{line}" for line in block.split("\n")[1:]]
+            if block.startswith("\b")
+            else _wrapped(localized(" ".join(block.split())), self.width, indent)
+            for block in blocks
+        ]
+        self.write("\n\n".join("\n".join(lines) for lines in shown) + "\n")
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = COLUMN, col_spacing: int = 2) -> None:
+        """See ``click.HelpFormatter``."""
+        if spoken_language() == "en":
+            super().write_dl(rows, col_max, col_spacing)
+            return
+        rows = list(rows)
+        widest = min(max((columns_of(name) for name, _ in rows), default=0), col_max) + col_spacing
+        for name, text in rows:
+            first = " " * self.current_indent + name
+            place = self.current_indent + widest
+            lines = _wrapped(_described(text), self.width, " " * place)
+            if lines and columns_of(name) <= widest - col_spacing:
+                lines[0] = first + " " * (place - columns_of(first)) + lines[0].lstrip()
+                first = ""
+            self.write("".join(f"{line}\n" for line in [first, *lines] if line))
+
+
+class Context(click.Context):
+    """A context whose help is formatted as this module says."""
+
+    formatter_class = Formatter
+
+
+def _described(text: str) -> str:
+    """Returns the line on an option in Chinese; what click adds stands in square brackets behind it."""
+    help_text, *extras = re.split(EXTRA, text)
+    return "  ".join([localized(help_text), *(f"[{localized(extra)}]" for extra in filter(None, extras))]).strip()
+
+
+def _wrapped(text: str, width: int, indent: str) -> list[str]:
+    """Returns a paragraph as indented lines of at most ``width`` columns."""
+    cuts = [0, *chinese_cuts(text, max(width - len(indent), 11)), len(text)]
+    return [indent + text[start:end].strip() for start, end in pairwise(cuts)]
