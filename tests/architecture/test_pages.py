@@ -10,6 +10,7 @@ from clearhead.cli.inspect import LINES
 from clearhead.cli.main import VERBS
 from clearhead.lessons.catalog import LESSONS
 from clearhead.lessons.lesson import Lesson
+from clearhead.version import VERSION
 from tests.architecture import source
 from tests.architecture.test_words import SETS
 
@@ -23,6 +24,10 @@ OF_SETS = {
     "an optimizer": "optimizer",
 }
 TICKED = re.compile(r"`([^`]+)`")
+LINK = re.compile(r"\]\(([^)]+)\)")
+REPOSITORY = "https://github.com/clearhead/clearhead"
+OURS = (f"{REPOSITORY}/blob/main/", "https://raw.githubusercontent.com/clearhead/clearhead/main/")
+"""Where pages and images of the repository are seen from elsewhere."""
 
 
 def text_of(page: str) -> str:
@@ -46,7 +51,7 @@ def additions() -> dict[str, tuple[int, list[str]]]:
     table = rows("CONTRIBUTING.md", "| you add ")
     names = {what: TICKED.findall(which) for what, _, which in table}
     paths = {
-        what: [name for name in ticked if name.endswith((".py", ".toml", ".md", ".txt"))]
+        what: [name for name in ticked if name.endswith((".py", ".toml", ".md", ".txt", ".po"))]
         for what, ticked in names.items()
     }
     return {what: (int(count), paths[what]) for what, count, _ in table}
@@ -115,3 +120,45 @@ def test_files_and_modules_that_pages_name_are_there() -> None:
                 is_there = (folder / f"{module}.py").exists() or module in source.text(folder / "__init__.py")
                 wrong += [f"{page.name}: {name}"] * (not is_there)
     assert wrong == []
+
+
+def own_files(targets: list[str]) -> list[str]:
+    """Returns the files of this repository that absolute links name, without anchors."""
+    return [
+        target.removeprefix(place).partition("#")[0] for target in targets for place in OURS if target.startswith(place)
+    ]
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_a_page_for_elsewhere_has_absolute_links_to_files_that_are_there(page: str) -> None:
+    """PyPI shows the text of README.md alone, where a relative link or image leads nowhere."""
+    targets = LINK.findall(text_of(page))
+    assert [target for target in targets if not target.startswith(("https://", "#"))] == []
+    files = own_files(targets)
+    assert len(files) >= 15
+    assert [file for file in files if not (source.ROOT / file).exists()] == []
+    images = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text_of(page))
+    assert images
+    assert [image for image in images if not image.startswith(OURS[1])] == [], "a page of GitHub is no image"
+    strange = [target for target in targets if "clearhead/clearhead" in target and not target.startswith(OURS)]
+    assert strange == []
+
+
+def test_what_is_said_of_the_project_names_one_repository() -> None:
+    project = tomllib.loads(text_of("pyproject.toml"))["project"]
+    assert set(project["urls"]) == {"Homepage", "Documentation", "Source", "Issues", "Changelog"}
+    assert [url for url in project["urls"].values() if not url.startswith(REPOSITORY)] == []
+    branch = re.compile(rf"{REPOSITORY}/(?:blob|tree)/main/(.+)")
+    files = [match[1] for url in project["urls"].values() if (match := branch.fullmatch(url))]
+    assert files
+    assert [file for file in files if not (source.ROOT / file).exists()] == []
+    citation = dict(re.findall(r"^([a-z-]+): (.+)$", text_of("CITATION.cff"), re.M))
+    assert (citation["repository-code"], citation["license"]) == (REPOSITORY, project["license"])
+    assert citation["version"] == VERSION
+    assert f"  - name: {project['authors'][0]['name']}\n" in text_of("CITATION.cff")
+
+
+def test_every_extra_is_explained_where_one_installs() -> None:
+    extras = set(tomllib.loads(text_of("pyproject.toml"))["project"]["optional-dependencies"]) - {"bench"}
+    for page, head in (("README.md", "| extra |"), ("README.zh-CN.md", "| 可选组件 |")):
+        assert {name for names, _ in rows(page, head) for name in TICKED.findall(names)} == extras
