@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from clearhead.drawing.heatmap import AttentionPicture
     from clearhead.drawing.report import Part, View
     from clearhead.evaluate.classification import ClassificationScores, ClassScores, RegressionScores
+    from clearhead.inspect.attend.beside import PartsView
+    from clearhead.inspect.attend.inputs import EmbeddingView
+    from clearhead.inspect.attend.numbers import Pick, QueryView
+    from clearhead.inspect.attend.slopes import SoftmaxView
     from clearhead.inspect.curves import ActivationsView, ScheduleView
     from clearhead.inspect.dispatch import OpsView
     from clearhead.inspect.flow import GradientsView, Stepper
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
     from clearhead.inspect.ranks import RankView
     from clearhead.inspect.saved import CheckpointView
     from clearhead.inspect.slots import OptimizerView
+    from clearhead.inspect.step.accumulation import AccumulateView
+    from clearhead.inspect.step.order import HooksView
     from clearhead.inspect.strides import LayoutView
     from clearhead.lessons.page import LessonPage
     from clearhead.loss import LossConfig
@@ -76,6 +82,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GPT",
+    "AccumulateView",
     "ActivationsView",
     "Adopted",
     "AttentionPicture",
@@ -100,12 +107,14 @@ __all__ = [
     "Diverging",
     "DocumentsConfig",
     "EmbeddingConfig",
+    "EmbeddingView",
     "Evaluated",
     "Fill",
     "FinetuneConfig",
     "Finished",
     "GPTConfig",
     "GradientsView",
+    "HooksView",
     "KVCache",
     "LabelledConfig",
     "LabelledReport",
@@ -132,8 +141,11 @@ __all__ = [
     "OptimConfig",
     "OptimizerView",
     "Part",
+    "PartsView",
+    "Pick",
     "Prediction",
     "PretrainingLogits",
+    "QueryView",
     "RNNConfig",
     "RNNLanguageModel",
     "RNNState",
@@ -145,6 +157,7 @@ __all__ = [
     "SavedRun",
     "ScheduleView",
     "Skipped",
+    "SoftmaxView",
     "SpecialIds",
     "Stepped",
     "Stepper",
@@ -178,6 +191,10 @@ _NAMES = {
     "clearhead.drawing.heatmap": "AttentionPicture",
     "clearhead.drawing.report": "Part View",
     "clearhead.evaluate.classification": "ClassificationScores ClassScores RegressionScores",
+    "clearhead.inspect.attend.beside": "PartsView",
+    "clearhead.inspect.attend.inputs": "EmbeddingView",
+    "clearhead.inspect.attend.numbers": "Pick QueryView",
+    "clearhead.inspect.attend.slopes": "SoftmaxView",
     "clearhead.inspect.curves": "ActivationsView ScheduleView",
     "clearhead.inspect.dispatch": "OpsView",
     "clearhead.inspect.flow": "GradientsView Stepper",
@@ -189,6 +206,8 @@ _NAMES = {
     "clearhead.inspect.ranks": "RankView",
     "clearhead.inspect.saved": "CheckpointView",
     "clearhead.inspect.slots": "OptimizerView",
+    "clearhead.inspect.step.accumulation": "AccumulateView",
+    "clearhead.inspect.step.order": "HooksView",
     "clearhead.inspect.strides": "LayoutView",
     "clearhead.lessons.page": "LessonPage",
     "clearhead.loss": "LossConfig",

@@ -16,6 +16,7 @@ from typing import Annotated
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
 from babel.messages.catalog import Catalog
+from click.testing import CliRunner
 
 from clearhead.cli.main import cli
 from clearhead.config import parse
@@ -129,6 +130,10 @@ def click_says() -> Iterator[str]:
     lines += ["translate r --alignment=1", "trace r x --top 0", "trace r x --top x", "evaluate r --length-penalty x"]
     for line in [*lines, "translate r --overlong x"]:
         yield said(lambda words: cli.main(words, standalone_mode=False), line.split())
+    for words in (["--help"], ["translate", "--help"], ["export", "--help"]):
+        shown = " ".join(CliRunner().invoke(cli, words).output.split())
+        yield from re.findall(r"Options(?=:)|Show this message and exit\.|Show the version and exit\.", shown)
+        yield from re.findall(r"(?<=\[)(default: \d+|required)(?=\])", shown)
 
 
 def python_says() -> Iterator[str]:
@@ -183,6 +188,9 @@ def test_what_others_say_really_comes_and_is_translated() -> None:
         ("a; b: c/train.zh is empty", "a; b: c/train.zh 是空文件"),
         ("{} is empty", "{} 是空文件"),
         ("missing is empty", "missing 是空文件"),
+        # what a line is indented by stays, and a number may be padded
+        ("     leaf", "     叶子"),
+        (f"speed  {7:6.0f}   target pieces per second", f"速度   {7:6.0f}   目标词元/秒"),
         ("d/a cannot be read: Is a directory", "无法读取 d/a：是一个目录"),
         ("x/model.safetensors: tensor 'a' is missing", "x/model.safetensors：张量 'a' 缺失"),
         # the whole sentence of a config comes behind where it stood

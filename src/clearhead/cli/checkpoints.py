@@ -1,5 +1,6 @@
 """``clearhead checkpoints``: what a run keeps, of what size, and whether it is whole."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,11 +58,14 @@ def _lines(checkpoints: "list[SavedCheckpoint]") -> list[str]:
         return lines
     from clearhead.drawing.report import Table, text_of
 
-    where = checkpoints[0].path.parent
-    return text_of(Table(f"checkpoints in {where}", tuple(rows[0]), list(map(tuple, rows[1:]))), room)
+    where, (head, *narrow) = checkpoints[0].path.parent, _rows(checkpoints, narrow=True)
+    return text_of(Table(f"checkpoints in {where}", tuple(head), list(map(tuple, narrow))), room)
 
 
-def _rows(checkpoints: "list[SavedCheckpoint]") -> list[list[str]]:
+def _rows(checkpoints: "list[SavedCheckpoint]", *, narrow: bool = False) -> list[list[str]]:
+    """Returns the cells of all lines; ``narrow``: with the optimizer's state as one."""
+    if narrow:
+        checkpoints = [replace(checkpoint, sizes=_summed(checkpoint.sizes)) for checkpoint in checkpoints]
     parts = list(dict.fromkeys(part for checkpoint in checkpoints for part in checkpoint.sizes))
     rows = [[localized("checkpoint"), localized("step"), localized("score"), *map(_word, parts), localized("all"), ""]]
     for checkpoint in checkpoints:
@@ -83,6 +87,13 @@ def _rows(checkpoints: "list[SavedCheckpoint]") -> list[list[str]]:
             ]
         )
     return rows
+
+
+def _summed(sizes: dict[str, int]) -> dict[str, int]:
+    kinds = {part.partition(" ")[0]: 0 for part in sizes}
+    for part, size in sizes.items():
+        kinds[part.partition(" ")[0]] += size
+    return kinds
 
 
 def _word(part: str) -> str:

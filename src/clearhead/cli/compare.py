@@ -33,7 +33,7 @@ def command(runs: tuple[Path, ...], data: Path, split: str, as_json: bool, **opt
     loss by position; BERTs by loss and accuracy of masked pieces and accuracy of pairs.
 
     \b
-    clearhead compare runs/transformer runs/rnn-attention runs/rnn-seq2seq --data DIR --split test
+    clearhead compare runs/transformer runs/rnn-attention --data DIR --split test
     clearhead compare runs/gpt runs/rnn-lm runs/ngram --data FILE --split valid
     """
     from clearhead.verbs.compare import compare_runs
@@ -59,7 +59,7 @@ def render(comparison: "Comparison", *, plain: bool) -> "Table":
     table = Table(comparison.split, box=None if plain else HEAVY_HEAD, pad_edge=not plain)
     for run in runs:
         table.add_column(Text(run.run), justify="right", overflow="fold")
-    table.add_row(localized("model"), *(Text(run.model) for run in runs))
+    table.add_row(localized("model"), *(Text(localized(run.model)) for run in runs))
     for name in runs[0].scores:
         table.add_row(localized(name), *(_shown(run.scores.get(name), 3) for run in runs))
     table.add_row(localized("parameters"), *(f"{run.parameters:,}" for run in runs))

@@ -20,7 +20,7 @@ def command(as_json: bool) -> None:
         return
     for name, value in machine.items():
         if isinstance(value, dict):
-            click.echo(f"{localized(name)}:")
+            click.echo(localized(f"{name}: ").rstrip())
             for inner, text in value.items():
                 _tell(f"  {padded(localized(inner), 14)}", str(text))
         else:

@@ -49,7 +49,7 @@ def command(run: Path, data: Path, split: str, **options: Any) -> None:
 
     \b
     clearhead evaluate RUN --data DIR --split test
-    clearhead evaluate RUN --data DIR --split test_2016.lc.norm.tok --tokenize none
+    clearhead evaluate RUN --data DIR --split test_2016.tok --tokenize none
     clearhead evaluate GPT --data FILE --split valid --stride 64
     clearhead evaluate BERT --data FILE --split valid
     clearhead evaluate CLASSIFIER --data DIR --split valid --output confusion.png

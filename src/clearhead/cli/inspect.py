@@ -28,7 +28,7 @@ LINES = {
     "beam": "of TEXT, the tree of the search: every hypothesis, when and why it died",
     "embedding": "of TEXT, what goes into each stack: row, position, segment and their sum",
     "query": "of TEXT, one query of one head in numbers: q, k, v, scores, mask, weights, sum",
-    "softmax": "of TEXT, the weights of that query, and their derivatives by the scores",
+    "jacobian": "of TEXT, the softmax of that query, and how weights move with scores",
     "rank": "how alike hidden states become, with and without skips, MLPs, norms",
     "norm": "what norms do, in training and inference; gamma and beta over training",
     "parts": "norms, heads, shared keys and values, cache; of runs given by --beside too",
@@ -38,7 +38,7 @@ LINES = {
 }
 """What there is to see."""
 CHOICES = {
-    **dict.fromkeys(("attention", "layer", "head", "query"), ("query", "softmax")),
+    **dict.fromkeys(("attention", "layer", "head", "query"), ("query", "jacobian")),
     "module": ("hooks",),
     "beside": ("parts",),
 }
@@ -60,12 +60,14 @@ class Listing(click.Command):
 @click.argument("text", required=False)
 @click.option("--batch", metavar="ROWSxLENGTH", help="Random pieces, where there is no TEXT: 2x32 by default.")
 @click.option(
-    "--attention", type=click.Choice(["encoder", "decoder", "cross"]), help="query, softmax: where; cross if there is."
+    "--attention",
+    type=click.Choice(["encoder", "decoder", "cross"]),
+    help="query, jacobian: which attention.  [default: cross, where there is]",
 )
-@click.option("--layer", type=int, help="query, softmax: layer, from 0, or from -1 for the last; the last.")
-@click.option("--head", type=int, help="query, softmax: head, from 0; the first.")
-@click.option("--query", type=int, help="query, softmax: position, from 0, or from -1 for the last; the last.")
-@click.option("--module", help="hooks: name of the module, as in the view model; the first linear layer.")
+@click.option("--layer", type=int, help="query, jacobian: layer, from 0; -1 is the last.  [default: -1]")
+@click.option("--head", type=int, help="query, jacobian: head, from 0; -1 is the last.  [default: 0]")
+@click.option("--query", type=int, help="query, jacobian: position, from 0; -1 is the last.  [default: -1]")
+@click.option("--module", help="hooks: its name in the view model.  [default: the first linear layer]")
 @click.option("--beside", multiple=True, type=click.Path(path_type=Path), help="parts: another run; may be repeated.")
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write one self-contained page to this file.")
 @click.option("--png", "picture", type=click.Path(path_type=Path), help="Write a picture to this file.")

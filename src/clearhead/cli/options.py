@@ -118,7 +118,7 @@ def said_every(seconds: float) -> Callable[[int, int], None]:
         nonlocal last
         if time.monotonic() - last >= seconds and done < total:
             last = time.monotonic()
-            tell(f"{done} of {total}", err=True)
+            tell(f"{done:,} of {total:,}", err=True)
 
     return say
 

@@ -54,8 +54,8 @@ def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
 
     \b
     clearhead train translate-tiny --data DIR --src en --tgt de
-    clearhead train translate-small --data DIR --src zh --tgt en --set train.max_steps=2000
-    clearhead train gpt-char-cpu --data input.txt
+    clearhead train translate-small --data DIR --src zh --tgt en
+    clearhead train gpt-char-cpu --data input.txt --set train.max_steps=2000
     clearhead train gpt-finetune --from RUN --data poems.txt
     clearhead train bert-mini --data DIR
     clearhead train classify --from RUN --data DIR --seeds 3 --compare-scratch
@@ -190,10 +190,13 @@ def show_dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: 
         return
     click.echo(write_toml(as_tree(job.recipe)))
     report(job, memory)
-    lines = ["one pass over the text: there are no steps to try"]
-    if trial and isinstance(job, GradientJob):
-        lines = [f"learning rate over the run: {lr_curve(job)}", *trial.lines()]
-    for line in [*refusal_lines(reasons), *lines]:
+    for line in refusal_lines(reasons):
+        tell(line, err=True)
+    if not trial or not isinstance(job, GradientJob):
+        tell("one pass over the text: there are no steps to try", err=True)
+        return
+    tell(f"learning rate over the run: {lr_curve(job)}", err=True)
+    for line in trial.lines():
         tell(line, err=True)
 
 

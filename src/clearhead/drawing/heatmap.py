@@ -137,7 +137,9 @@ def _table(panel: Panel) -> str:
         + "</tr>"
         for name, row in zip(panel.queries, panel.weights[panel.shown].tolist(), strict=True)
     )
-    caption = f"{escaped(panel.name)}, {worded(panel.captions[panel.shown])}{worded('; in per cent, rows look at columns')}"
+    caption = (
+        f"{escaped(panel.name)}, {worded(panel.captions[panel.shown])}{worded('; in per cent, rows look at columns')}"
+    )
     table = f"<table><caption>{caption}</caption><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>"
     return f"<div class=wide>{table}</div>"
 

@@ -10,6 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clearhead.inspect.attend.beside import parts
+    from clearhead.inspect.attend.inputs import embedding
+    from clearhead.inspect.attend.numbers import query
+    from clearhead.inspect.attend.slopes import jacobian
     from clearhead.inspect.curves import activations, schedule
     from clearhead.inspect.dispatch import ops
     from clearhead.inspect.flow import gradients
@@ -21,36 +25,50 @@ if TYPE_CHECKING:
     from clearhead.inspect.ranks import rank
     from clearhead.inspect.saved import checkpoint
     from clearhead.inspect.slots import optimizer
+    from clearhead.inspect.step.accumulation import accumulate
+    from clearhead.inspect.step.order import hooks
     from clearhead.inspect.strides import layout
 
 __all__ = [
+    "accumulate",
     "activations",
     "attention",
     "autograd",
     "checkpoint",
+    "embedding",
     "gradients",
+    "hooks",
+    "jacobian",
     "layout",
     "memory",
     "model",
     "norm",
     "ops",
     "optimizer",
+    "parts",
+    "query",
     "rank",
     "schedule",
 ]
 
 _HOMES = {
+    "accumulate": "step.accumulation",
     "activations": "curves",
     "attention": "heads",
     "autograd": "graph",
     "checkpoint": "saved",
+    "embedding": "attend.inputs",
     "gradients": "flow",
+    "hooks": "step.order",
+    "jacobian": "attend.slopes",
     "layout": "strides",
     "memory": "ledger",
     "model": "modules",
     "norm": "norms",
     "ops": "dispatch",
     "optimizer": "slots",
+    "parts": "attend.beside",
+    "query": "attend.numbers",
     "rank": "ranks",
     "schedule": "curves",
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,29 @@ def call(model: nn.Module, batch: Batch) -> Any:
     if isinstance(batch, Mapping):
         return model(**batch)
     return model(*batch) if isinstance(batch, tuple | list) else model(batch)
+
+
+def copied(batch: Batch) -> Batch:
+    """Returns a batch with copies of its tensors, which a model may write into; they have no graph behind them."""
+    copies: dict[int, Tensor] = {}
+
+    def copy(value: Any) -> Any:
+        match value:
+            case Tensor():
+                if id(value) not in copies:  # a tensor that is there twice stays one
+                    copies[id(value)] = value.detach().clone().requires_grad_(value.requires_grad)
+                return copies[id(value)]
+            case Mapping():
+                return {name: copy(its) for name, its in value.items()}
+            case tuple() if hasattr(value, "_fields"):  # a named one
+                return type(value)(*map(copy, value))
+            case tuple() | list():
+                return type(value)(map(copy, value))
+        if is_dataclass(value) and not isinstance(value, type):
+            return replace(value, **{field.name: copy(getattr(value, field.name)) for field in fields(value)})
+        return value
+
+    return copy(batch)
 
 
 def mean_output(model: nn.Module, batch: Batch) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from clearhead.arguments import checked
 from clearhead.drawing.report import Curves, Note, Part, Table, View
 from clearhead.inspect.call import Batch, call, untouched
+from clearhead.messages import Prose
 from clearhead.meter.scope import Scope
 from clearhead.nn.activation import Elementwise, GeluTanh, build_activation
 from clearhead.optim.schedule import ScheduleName, lr_factor
@@ -79,7 +80,7 @@ class ActivationsView(View):
             columns = ("module", "activation", ">dead units", ">outputs at 0", ">mean slope")
             parts.append(Table("in the model, on this batch", columns, rows, marked))
         for name, values in self.values.items():
-            parts.append(Curves(name, "x", self.x, {"value": values, "slope": self.slopes[name]}))
+            parts.append(Curves(name, "x", self.x, {Prose("value"): values, Prose("slope"): self.slopes[name]}))
         parts.append(Note("glu, reglu, geglu and swiglu multiply sigmoid, relu, gelu and silu by a second projection"))
         return parts
 
@@ -166,7 +167,7 @@ class ScheduleView(View):
         """See ``View``."""
         parts: list[Part] = []
         if self.own:
-            parts.append(Curves(f"this run: {self.own}", "step", self.step, {"rate": self.rates[self.own]}))
+            parts.append(Curves(f"this run: {self.own}", "step", self.step, {Prose("rate"): self.rates[self.own]}))
         return [*parts, Curves("all, from the same settings", "step", self.step, self.rates)]
 
 

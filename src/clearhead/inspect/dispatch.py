@@ -16,6 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 from clearhead.arguments import checked
 from clearhead.drawing.report import Note, Part, Table, View, amount
 from clearhead.inspect.call import Batch, Loss, call, device_of, untouched
+from clearhead.messages import Prose
 from clearhead.meter.flops import FlopCount
 from clearhead.meter.limits import Limits, measure_limits
 from clearhead.meter.operators import OperatorMode, tensors_of
@@ -39,7 +40,8 @@ class Operator:
     """Share of the seconds of all operators."""
     device: str
     kernel: str
-    """Dispatch key of the kernel that ran, empty for an operator that only calls others; on a GPU its kernels too."""
+    """Dispatch key of the kernel that ran, on a GPU its kernels too. An operator without one ``calls others``; one that
+    the dispatcher did not show ran ``inside others``, whose kernels call it."""
     flops: int
     bytes: int
     """Of its tensors, each read or written once; 0 for a view."""
@@ -75,9 +77,9 @@ class OpsView(View):
                 f"{operator.calls:,}",
                 f"{1e3 * operator.seconds:.3f}",
                 f"{operator.share:.1%}",
-                operator.kernel,
+                Prose(operator.kernel),
                 amount(operator.flops, "FLOP") if operator.flops else "",
-                "" if operator.of_limit is None else f"{operator.of_limit:.0%} {operator.bound}",
+                _nearness(operator),
             )
             for operator in self.operators[:SHOWN]
         ]
@@ -87,15 +89,22 @@ class OpsView(View):
             rest = sum(operator.seconds for operator in self.operators[SHOWN:])
             parts.append(Note(f"{len(self.operators) - SHOWN} more operators, {1e3 * rest:.3f} ms"))
         flops = sum(operator.flops for operator in self.operators)
-        limit = f"{amount(self.limits.flops, 'FLOP/s')} and {amount(self.limits.bytes, 'B/s')}"
+        most = f"{amount(self.limits.flops, 'FLOP/s')}, {amount(self.limits.bytes, 'B/s')}"
         rate = flops / self.wall
         parts.append(
             Note(f"{1e3 * self.seconds:.3f} ms in operators; unwatched {1e3 * self.wall:.3f} ms, Python included")
         )
         parts.append(
-            Note(f"{amount(rate, 'FLOP/s')}: {rate / self.limits.flops:.0%} of this machine, measured: {limit}")
+            Note(f"{amount(rate, 'FLOP/s')}: {rate / self.limits.flops:.0%} of this machine, measured: {most}")
         )
         return parts
+
+
+def _nearness(operator: Operator) -> str:
+    if operator.of_limit is None:
+        return ""
+    share = operator.of_limit
+    return Prose(f"{share:.0%} compute") if operator.bound == "compute" else Prose(f"{share:.0%} memory")
 
 
 @checked
@@ -176,8 +185,21 @@ def _kernel(operator: str, device: str) -> str:
     table = private_in("torch._C", "_dispatch_dump_table", PURPOSE)(operator)
     registered = re.search(rf"^{device.upper()}: .*?Register(\w+?)_?\d*\.cpp", table, re.M)
     if registered is None:
-        return "its own"
-    return "any device" if registered[1].startswith("Composite") else registered[1]
+        return Prose("its own")
+    return Prose("any device") if registered[1].startswith("Composite") else registered[1]
+
+
+def _unshown(name: str) -> str:
+    """Returns the kernel of an operator of which the dispatcher showed no call, by its name without an overload."""
+    namespace, _, short = name.partition("::")
+    packet = getattr(getattr(torch.ops, namespace), short, None)
+    if packet is None:
+        return ""
+    operator = getattr(packet, packet.overloads()[0])
+    table = private_in("torch._C", "_dispatch_dump_table", PURPOSE)(operator.name())
+    if re.search(r"^CPU: .*?CompositeImplicit", table, re.M):
+        return Prose("calls others")
+    return Prose(f"{_kernel(operator.name(), 'cpu')}, inside others")
 
 
 def _times(profiles: Sequence[Any], seen: dict[str, _Seen], *, on_gpu: bool) -> dict[str, tuple[int, float]]:
@@ -204,7 +226,7 @@ def _view(
     total = sum(seconds for _, seconds in timed.values())
     operators = []
     for name, (count, seconds) in sorted(timed.items(), key=lambda item: -item[1][1]):
-        known = seen.get(name, _Seen("", ""))
+        known = seen[name] if name in seen else _Seen("", _unshown(name))
         shares = {
             "compute": flops.get(name, 0) / seconds / limits.flops if seconds else 0.0,
             "memory": known.bytes / seconds / limits.bytes if seconds else 0.0,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from clearhead.arguments import checked
 from clearhead.drawing.report import Curves, Note, Part, Table, View
 from clearhead.inspect.call import Batch, Loss, mean_output, no_progress, untouched
+from clearhead.messages import Prose
 
 VANISHING, EXPLODING = 1e-4, 1e4
 """A layer is marked if the root mean square of its gradient, over the median of all layers, is beyond these."""
@@ -71,7 +72,7 @@ class GradientsView(View):
                 f"{layer.norms[-1]:.1e}" if layer.norms else "",
                 f"{layer.updates[-1]:.1e}" if layer.updates else "",
                 f"{layer.dead_units}/{layer.units}" if layer.dead_units else "",
-                layer.mark,
+                Prose(layer.mark),
             )
             for layer in self.layers
         ]
@@ -90,7 +91,7 @@ class GradientsView(View):
         ]
         if len(by_layer) > 1:
             depth = [float(number) for number in range(len(by_layer))]
-            parts.append(Curves("log10 of the gradient's norm", "layer", depth, {"last step": by_layer}))
+            parts.append(Curves("log10 of the gradient's norm", "layer", depth, {Prose("last step"): by_layer}))
         return parts
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from clearhead.arguments import checked
 from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
 from clearhead.errors import ModelError
-from clearhead.inspect.call import VIEWS, Batch, Loss, device_of, mean_output, untouched
+from clearhead.inspect.call import VIEWS, Batch, Loss, copied, device_of, mean_output, untouched
+from clearhead.messages import Prose
 from clearhead.meter.live import storage_of
 from clearhead.meter.operators import OperatorMode, tensors_of
 from clearhead.meter.scope import Scope
@@ -110,13 +111,10 @@ class AutogradView(View):
         if len(self.nodes) > SHOWN:
             parts.append(Note(f"{len(self.nodes) - SHOWN} more nodes, all of them in --json"))
         parts.append(self._operators())
-        leaves = (
-            f"{len(self.kept)} leaves keep their gradient in .grad; those of all other tensors are freed on the way"
-        )
-        parts.append(Note(f"{len(self.nodes)} nodes, {amount(self.saved_bytes)} saved; {leaves}"))
-        for names, word in ((self.unreached, "not reached, no gradient"), (self.frozen, "requires_grad is False")):
-            parts += [Note(f"{word}: {name}", marked=word[0] == "n") for name in names]
-        return parts
+        parts.append(Note(f"{len(self.nodes)} nodes, {amount(self.saved_bytes)} saved"))
+        parts.append(Note(f"{len(self.kept)} leaves keep their gradient in .grad; all others are freed on the way"))
+        parts += [Note(f"not reached, no gradient: {name}", marked=True) for name in self.unreached]
+        return parts + [Note(f"requires_grad is False: {name}") for name in self.frozen]
 
     def _tree(self) -> Table:
         rows = []
@@ -125,8 +123,9 @@ class AutogradView(View):
             kept = sum(tensor.bytes for tensor in node.saved if not tensor.parameter)
             name = "  " * node.depth + f"#{node.number} {node.operator}"
             shape = ", ".join(sizes(shape) for shape in node.shapes)
-            rows.append((name, node.module, shape, to, amount(kept) if kept else ""))
-            rows += [("  " * node.depth + "   leaf", leaf, "", ".grad", "") for leaf in node.leaves]
+            module = Prose(node.module) if node.module == "loss" else node.module
+            rows.append((name, module, shape, to, amount(kept) if kept else ""))
+            rows += [(Prose("leaf".rjust(7 + 2 * node.depth)), leaf, "", ".grad", "") for leaf in node.leaves]
         return Table("from the loss to the leaves", ("node", "module", "gradient of", "goes to", ">saved"), rows)
 
     def _operators(self) -> Table:
@@ -157,7 +156,7 @@ def autograd(model: nn.Module, batch: Batch, *, loss: Loss = mean_output) -> Aut
     with untouched(model, training=True):
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             watch = _Watch(model)
-            value = watch.forward(batch, loss)
+            value = watch.forward(copied(batch), loss)
         if value.grad_fn is None:
             return AutogradView([], 0, [], *_by_gradient(model), error="the loss does not depend on any parameter")
         nodes = watch.graph(value.grad_fn)
@@ -176,7 +175,7 @@ def _with_lines(first: "_Watch", model: nn.Module, batch: Batch, loss: Loss) -> 
     """Repeats a forward that had conflicts and records all writes; recording always would slow down every view."""
     watch = _Watch(model)
     with watch.writes:
-        value = watch.forward(batch, loss)
+        value = watch.forward(copied(batch), loss)  # the first forward may have written into its own copy
     watch.graph(value.grad_fn)
     return watch.conflicts if len(watch.conflicts) == len(first.conflicts) else first.conflicts
 

@@ -17,6 +17,7 @@ from clearhead.drawing.heatmap import AttentionPicture, Panel
 from clearhead.drawing.report import Note, Part, Table, View
 from clearhead.errors import ModelError
 from clearhead.inspect.call import check_eager, no_progress, untouched
+from clearhead.messages import Prose
 from clearhead.meter.watch import watching
 from clearhead.nn.attention import Attention, AttentionCore, CrossAttention
 from clearhead.nn.layer import Layer
@@ -115,14 +116,12 @@ class AttentionView(View):
         columns = ("module, head", "type", ">share", ">entropy", ">loss without", ">divergence")
         rows: list[tuple[str, ...]] = []
         for attn_map in self.maps:
-            rows.append((f"{attn_map.name} ({attn_map.kind})", *[""] * 5))
+            rows.append((attn_map.name, Prose(attn_map.kind), *[""] * 4))
             rows += [_row(head) for head in attn_map.heads]
-        used = columns if self.loss is not None else columns[:4]
-        title = "heads; entropy, loss and divergence in nats"
-        if self.loss is not None:
-            title += f"; loss of the whole model {self.loss:.3f}"
-        parts.append(Table(title, used, [row[: len(used)] for row in rows]))
-        return parts
+        if self.loss is None:
+            return [*parts, Table("heads; entropy in nats", columns[:4], [row[:4] for row in rows])]
+        title = f"heads; entropy, loss and divergence in nats; loss of the whole model {self.loss:.3f}"
+        return [*parts, Table(title, columns, rows)]
 
     def picture(self) -> AttentionPicture:
         """Returns all heads; where there is room for one map of each kind only, it is the one with the best head."""
@@ -361,13 +360,13 @@ def _places(queries: int, keys: int, kind: Kind) -> dict[HeadType, Tensor]:
 
 def _row(head: Head) -> tuple[str, ...]:
     worth = ("", "") if head.worth is None else (f"{head.worth.loss:+z.3f}", f"{head.worth.divergence:.3f}")
-    return (f"  {head.head}", head.type, f"{head.share:.0%}", f"{head.entropy:.2f}", *worth)
+    return (f"  {head.head}", Prose(head.type), f"{head.share:.0%}", f"{head.entropy:.2f}", *worth)
 
 
 def _caption(head: Head) -> str:
-    worth = "" if head.worth is None else f", loss {head.worth.loss:+z.3f} without it"
     share = "" if head.type in ("off", "one key") else f" {head.share:.0%}"
-    return f"head {head.head}: {head.type}{share}, entropy {head.entropy:.2f}{worth}"
+    worth = "" if head.worth is None else f"; loss {head.worth.loss:+z.3f} without it"
+    return f"head {head.head}: {head.type}{share}; entropy {head.entropy:.2f}{worth}"
 
 
 def _best(attn_map: AttentionMap) -> int:

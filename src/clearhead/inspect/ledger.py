@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from clearhead.arguments import checked
 from clearhead.drawing.report import Bars, Note, Part, Table, View, amount
 from clearhead.inspect.call import Batch, Loss, device_of, mean_output, untouched
+from clearhead.messages import Prose
 from clearhead.meter.live import Live, bytes_of, storage_of
 from clearhead.meter.operators import tensors_of
 from clearhead.meter.scope import Scope
@@ -61,16 +62,15 @@ class MemoryView(View):
 
     def parts(self) -> list[Part]:
         """See ``View``."""
-        ledger = Bars(
-            "ledger", {k: float(v) for k, v in self.entries.items()}, tuple(map(amount, self.entries.values()))
-        )
+        entries = {_word(name): float(size) for name, size in self.entries.items()}
+        ledger = Bars("ledger", entries, tuple(map(amount, self.entries.values())))
         rows = [
-            (moment.name, amount(moment.ledger), amount(moment.measured), f"{moment.gap:.2%}")
+            (Prose(moment.name), amount(moment.ledger), amount(moment.measured), f"{moment.gap:.2%}")
             for moment in self.moments
         ]
         moments = Table("does it add up?", ("moment", ">ledger", ">measured", ">missing"), rows)
         peak = sorted(((size, name) for name, size in self.at_peak.items() if size), reverse=True)
-        top = Table("at the peak", ("what", ">bytes"), [(name, amount(size)) for size, name in peak])
+        top = Table("at the peak", ("what", ">bytes"), [(_word(name), amount(size)) for size, name in peak])
         return [ledger, moments, Note(f"peak {amount(self.peak)}, {self.peak_at}"), top, self._by_module()]
 
     def _by_module(self) -> Table:
@@ -80,12 +80,19 @@ class MemoryView(View):
             alike[pattern] += size
             times[pattern] += 1
         rows = [
-            (name, str(times[name]), amount(size), f"{size / total:.1%}") for name, size in alike.most_common(SHOWN)
+            (Prose(name) if name == "loss" else name, str(times[name]), amount(size), f"{size / total:.1%}")
+            for name, size in alike.most_common(SHOWN)
         ]
         if len(alike) > SHOWN:
             rest = sum(size for _, size in alike.most_common()[SHOWN:])
-            rows.append((f"{len(alike) - SHOWN} more", "", amount(rest), f"{rest / total:.1%}"))
+            rows.append((Prose(f"{len(alike) - SHOWN:,} more"), "", amount(rest), f"{rest / total:.1%}"))
         return Table("saved activations", ("module", ">times", ">bytes", ">share"), rows)
+
+
+def _word(entry: str) -> Prose:
+    """Returns what an entry is called; names of an optimizer's state are PyTorch's."""
+    slot = entry.removeprefix("optimizer ")
+    return Prose(entry) if slot == entry else Prose(f"optimizer's {slot}")
 
 
 @checked

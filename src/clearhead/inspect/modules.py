@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from clearhead.arguments import checked
 from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
 from clearhead.inspect.call import Batch, call, own_buffers, own_parameters, untouched
+from clearhead.messages import Prose
 from clearhead.meter.flops import FlopCount
 from clearhead.meter.operators import tensors_of
 from clearhead.meter.scope import Scope, Visit
@@ -105,21 +106,22 @@ class ModelView(View):
 
     def parts(self) -> list[Part]:
         """See ``View``."""
-        counted = f"{self.parameters:,} parameters, {self.trainable:,} trainable; with buffers {amount(self.bytes)}"
-        work = f"; {amount(self.flops_per_token, 'FLOP')} a token forward" if self.tokens else ""
-        return [self._tree(), Note(counted + work), *self._buffers(), *self._remarks()]
+        parts: list[Part] = [self._tree()]
+        parts.append(
+            Note(f"{self.parameters:,} parameters, {self.trainable:,} trainable; with buffers {amount(self.bytes)}")
+        )
+        if self.tokens:
+            parts.append(Note(f"{amount(self.flops_per_token, 'FLOP')} a token forward"))
+        return [*parts, *self._buffers(), *self._remarks()]
 
     def _tree(self) -> Table:
         rows = []
         for module, more in _folded(self.modules):
-            name = (
-                "  " * module.depth
-                + (module.name.rpartition(".")[2] or self.name)
-                + (f" (and {more} alike)" if more else "")
-            )
+            name = "  " * module.depth + (module.name.rpartition(".")[2] or self.name)
+            name = Prose(f"{name} (and {more} alike)") if more else name
             kind = module.kind if module.name else ""
             own = f"{module.parameters:,}" if module.parameters else ""
-            size = "shared" if module.shared else "tied" if module.tied else own
+            size = Prose("shared") if module.shared else Prose("tied") if module.tied else own
             rows.append((name, kind, module.output, size, amount(module.flops, "FLOP") if module.flops else ""))
         return Table("modules", ("module", "kind", "output", ">parameters", ">forward"), rows)
 
@@ -129,7 +131,7 @@ class ModelView(View):
                 f"{module.name}.{buffer.name}".removeprefix("."),
                 sizes(buffer.shape),
                 amount(buffer.bytes),
-                "in state_dict" if buffer.persistent else "not in state_dict",
+                Prose("in state_dict") if buffer.persistent else Prose("not in state_dict"),
             )
             for module in self.modules
             for buffer in module.buffers
@@ -140,11 +142,10 @@ class ModelView(View):
         kinds = sorted({kind for module in self.modules for kind in module.dtypes})
         places = sorted({place for module in self.modules for place in module.devices})
         modes = sorted({"train" if module.training else "eval" for module in self.modules})
-        shown = [
-            f"{word} {', '.join(values) or 'none'}"
-            for word, values in (("dtype", kinds), ("device", places), ("mode", modes))
-        ]
-        parts: list[Part] = [Note("; ".join(shown))]
+        if kinds:
+            parts: list[Part] = [Note(f"dtype {', '.join(kinds)}; device {', '.join(places)}; mode {', '.join(modes)}")]
+        else:
+            parts = [Note(f"no parameters or buffers; mode {', '.join(modes)}")]
         if any(module.parameters and not module.calls for module in self.modules) and self.tokens:
             parts.append(Note("without output: was not called itself; the module around it may use its weights"))
         for module in self.modules:

@@ -14,6 +14,7 @@ from clearhead.errors import ModelError
 from clearhead.inspect.call import untouched
 from clearhead.nn.norm import BatchNorm, Norm
 
+TINY = 1e-12  # an output of zeros is not divided by
 APART = 0.01  # a norm is marked if training and inference differ by more than this share of the output
 
 
@@ -60,8 +61,8 @@ class NormInfo:
     gamma: Spread
     beta: Spread | None
     difference: float
-    """Root mean square of the output in training less that in inference, as a share of that in inference. Only for a
-    batch norm it is not 0."""
+    """Root mean square of the output in training less that in inference, as a share of that in inference. Of the norms
+    of clearhead, only a batch norm's is not 0."""
     running: Running | None = None
 
 
@@ -179,14 +180,13 @@ def norm(
 
 
 def _info(name: str, module: Norm, x: Tensor, mask: Tensor | None, output: Tensor) -> NormInfo:
-    """Describes one norm on one batch; a batch norm is copied to see its output in training mode."""
+    """Describes one norm on one batch; it is copied to see its output in training mode."""
     real, shown = (x.flatten(0, -2), output.flatten(0, -2)) if mask is None else (x[mask], output[mask])
-    training, running = 0.0, None
+    trained = copy.deepcopy(module).train().forward(x, mask)  # not called, since its hook would come back here
+    trained = trained.flatten(0, -2) if mask is None else trained[mask]
+    apart = (trained - shown).square().mean().sqrt() / shown.square().mean().sqrt().clamp(min=TINY)
+    training, running = float(apart), None
     if isinstance(module, BatchNorm):
-        if len(real) > 1:
-            trained = copy.deepcopy(module).train().forward(x, mask)  # not called, since its hook would come back here
-            trained = trained.flatten(0, -2) if mask is None else trained[mask]
-            training = float((trained - shown).square().mean().sqrt() / shown.square().mean().sqrt())
         mean, var = real.mean(dim=0), real.var(dim=0, correction=0)
         apart = (module.running_mean - mean) / (module.running_var + module.eps).sqrt()
         running = Running(

@@ -15,6 +15,7 @@ from clearhead.drawing.figure import live
 from clearhead.drawing.report import HUES, Curves, Note, Part, Table, View
 from clearhead.errors import ModelError
 from clearhead.inspect.call import untouched
+from clearhead.messages import Prose
 from clearhead.nn.layer import Layer
 from clearhead.nn.norm import Norm
 
@@ -56,10 +57,10 @@ class RankCurves(Curves):
     def html(self) -> str:
         """See ``Part``."""
         lines = [
-            {"name": curve.variant, "values": curve.distances, "hue": hue}
+            {"name": Prose(curve.variant), "values": curve.distances, "hue": hue}
             for curve, hue in zip(self.curves, HUES, strict=False)
         ]
-        return live("curves", self.title, {"axis": self.axis, "lines": lines}, super().html())
+        return live("curves", self.title, {"axis": Prose(self.axis), "lines": lines}, super().html())
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,10 @@ class RankView(View):
             own = [curve for curve in self.curves if curve.stack == stack]
             depth = len(own[0].distances)
             title = f"{stack}: distance from rank 1, {pieces} positions"
-            lines = {curve.variant: [at for at in curve.distances if at is not None] for curve in own}
+            lines = {Prose(curve.variant): [at for at in curve.distances if at is not None] for curve in own}
             lines = {name: values for name, values in lines.items() if len(values) == depth}  # the table has the rest
             parts.append(RankCurves(title, "after layer", list(map(float, range(depth))), lines, own))
-            rows = [(curve.variant, *(_figure(value) for value in curve.distances)) for curve in own]
+            rows = [(Prose(curve.variant), *(_figure(value) for value in curve.distances)) for curve in own]
             parts.append(Table(f"{stack}, after layer", ("variant", *(f">{at}" for at in range(depth))), rows))
         return parts
 
@@ -205,4 +206,4 @@ def _composite(x: Tensor) -> Tensor:
 
 
 def _figure(value: float | None) -> str:
-    return "overflow" if value is None else f"{value:.3g}"
+    return Prose("overflow") if value is None else f"{value:.3g}"

@@ -13,8 +13,25 @@ from clearhead.arguments import checked
 from clearhead.checkpoint import checkpoints_of
 from clearhead.drawing.report import Note, Part, Table, View, amount
 from clearhead.errors import ModelError
+from clearhead.messages import Prose
 
 WEIGHTS, OPTIMIZER = ("model", "ema"), "optimizer"
+HOLDS = {
+    "model.safetensors": "weights",
+    "ema.safetensors": "moving average of the weights",
+    "optimizer.safetensors": "state of the optimizer",
+    "manifest.json": "size and SHA-256 of every file",
+    "state.json": "where training is",
+    "recipe.toml": "sizes, parts, optimizer, schedule, seed: all that was chosen",
+    "config.json": "sizes and parts in Hugging Face's words",
+    "README.md": "the model card",
+    "loss.png": "the curves of training",
+    "metrics.jsonl": "every step and evaluation",
+    "data-report.json": "what was read, used and dropped",
+    "labels.json": "what the outputs stand for",
+    "tokenizer": "tokenizer",
+}
+"""What a file holds, by its name."""
 LONGEST_HEADER = 1 << 20  # bytes; the keys of longer JSON files are not listed
 
 
@@ -65,10 +82,10 @@ class CheckpointView(View):
         """See ``View``."""
         parts: list[Part] = []
         for form in self.forms:
-            rows = [(file.name, amount(file.bytes), str(file.tensors or ""), file.holds) for file in form.files]
+            rows = [(file.name, amount(file.bytes), str(file.tensors or ""), Prose(file.holds)) for file in form.files]
             columns = ("file", ">bytes", ">tensors", "holds")
-            parts.append(Table(f"{form.path}: {form.form}, {amount(form.bytes)}", columns, rows))
-            parts.append(Note(f"enough to {form.enough_for}"))
+            parts.append(Table(f"{form.path}: {form.form}; {amount(form.bytes)}", columns, rows))
+            parts.append(Note(f"enough for: {form.enough_for}"))
         if self.missing:
             parts.append(Note(f"in none, made anew from the config: {', '.join(self.missing)}"))
         return parts
@@ -95,7 +112,7 @@ def _forms(folder: Path) -> Iterator[SavedForm]:
     checkpoints = checkpoints_of(folder)
     if checkpoints or ((folder / "recipe.toml").is_file() and not (folder / "manifest.json").is_file()):
         yield SavedForm(
-            str(folder), "run", _files(folder), "read text as the model does; its weights are in the checkpoints"
+            str(folder), "run", _files(folder), "reading text as the model does; its weights are in the checkpoints"
         )
         for path in checkpoints:
             yield from _forms(path)
@@ -105,14 +122,16 @@ def _forms(folder: Path) -> Iterator[SavedForm]:
     if not any(file.tensors for file in files):
         raise ModelError(f"folder {str(folder)!r}: holds no weights, neither a run, a checkpoint nor an exported model")
     if "state.json" in names and f"{OPTIMIZER}.safetensors" in names:
-        yield SavedForm(str(folder), "full checkpoint", files, "go on with training, bit by bit, and to use the model")
+        yield SavedForm(
+            str(folder), "full checkpoint", files, "going on with training, bit by bit, and using the model"
+        )
     elif "state.json" in names:
         yield SavedForm(
-            str(folder), "weights only", files, "use the model with the run's recipe, not to go on training"
+            str(folder), "weights only", files, "using the model with the run's recipe, not for going on with training"
         )
     else:
         yield SavedForm(
-            str(folder), "exported", files, "use the model elsewhere: weights with their config, no training state"
+            str(folder), "exported", files, "using the model elsewhere: weights with their config, no training state"
         )
 
 
@@ -127,18 +146,7 @@ def _file(folder: Path, relative: Path) -> SavedFile:
     size = path.stat().st_size
     if path.suffix == ".safetensors":
         return _tensors(path, name, size)
-    words = {
-        "manifest.json": "size and SHA-256 of every file",
-        "state.json": "where training is",
-        "recipe.toml": "sizes, parts, optimizer, schedule, seed: all that was chosen",
-        "config.json": "sizes and parts in Hugging Face's words",
-        "README.md": "the model card",
-        "loss.png": "the curves of training",
-        "metrics.jsonl": "every step and evaluation",
-        "data-report.json": "what was read, used and dropped",
-        "labels.json": "what the outputs stand for",
-    }
-    holds = words.get(path.name, "tokenizer" if "token" in name else "")
+    holds = HOLDS.get(path.name, HOLDS["tokenizer"] if "token" in name else "")
     if path.name == "state.json" and size < LONGEST_HEADER:
         holds += f": {', '.join(_keys(path))}"
     return SavedFile(name, size, 0, 0, {}, holds)
@@ -162,8 +170,7 @@ def _tensors(path: Path, name: str, size: int) -> SavedFile:
                 kinds[key.partition("/")[0] if path.stem == OPTIMIZER else "tensors"] += 1
     except (SafetensorError, OSError) as error:
         raise ModelError(f"checkpoint file {str(path)!r} is damaged: {error}") from error
-    words = {"model": "weights", "ema": "moving average of the weights", OPTIMIZER: "state of the optimizer: "}
-    holds = words.get(path.stem, "weights")
+    holds = HOLDS.get(name, HOLDS["model.safetensors"])
     if path.stem == OPTIMIZER:
-        holds += ", ".join(f"{kind} of {count}" for kind, count in kinds.items())
+        holds += ": " + ", ".join(f"{kind} x {count}" for kind, count in kinds.items())
     return SavedFile(name, size, sum(kinds.values()), numbers, dict(kinds), holds)

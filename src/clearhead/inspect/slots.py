@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from clearhead.arguments import checked
 from clearhead.drawing.report import Bars, Curves, Note, Part, Table, View, amount
+from clearhead.messages import Prose
 
 POINTS = 120  # of the curve ahead
 
@@ -68,7 +69,7 @@ class OptimizerView(View):
             (
                 group.optimizer,
                 f"{group.lr:.3g}",
-                f"{group.weight_decay:g}" if group.weight_decay else "none",
+                f"{group.weight_decay:g}" if group.weight_decay else Prose("none"),
                 str(len(group.names)),
                 f"{group.parameters:,}",
                 ", ".join(group.names[:2]) + (", ..." if len(group.names) > 2 else ""),
@@ -82,7 +83,7 @@ class OptimizerView(View):
             by_name[slot.name] = by_name.get(slot.name, 0) + slot.bytes
         state = sum(by_name.values())
         if by_name:
-            values = {"weights": float(self.weights), **{name: float(size) for name, size in by_name.items()}}
+            values = {Prose("weights"): float(self.weights), **{name: float(size) for name, size in by_name.items()}}
             parts.append(Bars("state by name", values, tuple(amount(size) for size in values.values())))
             share = state / self.weights if self.weights else 0.0
             parts.append(
@@ -93,7 +94,7 @@ class OptimizerView(View):
         if self.ema_half_life:
             parts.append(Note(f"moving average: decay {self.ema_decay:g}, half-life {self.ema_half_life:,.0f} steps"))
         if self.ahead:
-            parts.append(Curves("learning rate ahead", "step", self.ahead["step"], {"rate": self.ahead["lr"]}))
+            parts.append(Curves("learning rate ahead", "step", self.ahead["step"], {Prose("rate"): self.ahead["lr"]}))
         return parts
 
 

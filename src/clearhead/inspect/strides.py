@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from clearhead.arguments import checked
 from clearhead.drawing.report import Note, Part, Table, View, amount, sizes
 from clearhead.inspect.call import VIEWS, Batch, call, untouched
+from clearhead.messages import Prose
 from clearhead.meter.live import storage_of
 from clearhead.meter.operators import OperatorMode, tensors_of
 from clearhead.meter.scope import Scope
@@ -70,7 +71,7 @@ class LayoutView(View):
         for step in self.steps:
             what = step.function if step.function in step.operator else f"{step.function}: {step.operator}"
             lies = f"{step.before} -> {_lies(step.shape, step.stride)}"
-            key = (what, step.line, lies, "copy" if step.copied else "view" if step.same_storage else "new")
+            key = (what, step.line, lies, _kind(step))
             copied[key] += step.copied
             times[key] += 1
         order = sorted(times, key=lambda key: -copied[key])
@@ -163,6 +164,10 @@ class _Layout(OperatorMode):
                     copied=copied,
                 )
             )
+
+
+def _kind(step: LayoutStep) -> Prose:
+    return Prose("copy") if step.copied else Prose("view") if step.same_storage else Prose("new")
 
 
 def _lies(shape: list[int], stride: list[int]) -> str:

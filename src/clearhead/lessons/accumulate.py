@@ -6,6 +6,7 @@ that were set to zeros or to None: so it is for a layer that has no part in a ba
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from clearhead.drawing.report import Bars, Part, Table, amount
 from clearhead.inspect.ledger import SAVED, memory
+from clearhead.inspect.step.accumulation import gradient_of, idle_step
 from clearhead.lessons.lesson import Claims, Say
 from clearhead.loss import squared_error
 from clearhead.nn.mlp import MLP
@@ -83,21 +85,19 @@ def stepped(batches: list[Batch], lr: float, decay: float, seed: int) -> list[Te
     model = network(seed)
     optimizers = build_optimizers(model, OptimConfig(name="sgd", weight_decay=decay), lr)
 
-    def loss_of(batch: Batch) -> tuple[Tensor, int]:
-        return squared_error(model(batch.x), batch.targets)
-
     for _ in range(STEPS):
-        train_step(model, batches, loss_of, optimizers, grad_clip_norm=1.0)
+        train_step(model, batches, partial(loss_of, model), optimizers, grad_clip_norm=1.0)
     return [parameter.detach() for parameter in model.parameters()]
+
+
+def loss_of(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    """Returns the sum of the squared errors of a batch, and how many there are."""
+    return squared_error(model(batch.x), batch.targets)
 
 
 def gradient(batches: list[Batch], seed: int) -> Tensor:
     """Returns the gradient after ``backward`` on the mean loss of each batch in turn, as a plain loop does."""
-    model = network(seed)
-    for batch in batches:
-        total, count = squared_error(model(batch.x), batch.targets)
-        (total / count).backward()
-    return torch.cat([parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None])
+    return torch.cat([part.flatten() for part in gradient_of(network(seed), batches, loss_of).values()])
 
 
 def idled(kind: str, lr: float, decay: float, seed: int) -> tuple[int, float]:
@@ -110,11 +110,7 @@ def idled(kind: str, lr: float, decay: float, seed: int) -> tuple[int, float]:
         optimizers.zero_grad()
     else:
         optimizers.parts[0].zero_grad(set_to_none=False)
-    held = sum(parameter.grad.nbytes for parameter in model.parameters() if parameter.grad is not None)
-    before = [parameter.detach().clone() for parameter in model.parameters()]
-    optimizers.step()
-    changes = [(now.detach() - old).abs().max() for now, old in zip(model.parameters(), before, strict=True)]
-    return held, float(max(changes))
+    return idle_step(model, optimizers.step)
 
 
 def check(measured: Accumulate) -> Claims:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from clearhead.drawing.report import Curves, Part, Table
+from clearhead.inspect.attend.slopes import derivatives, softmax_slopes
 from clearhead.inspect.curves import ActivationsView, Units, activations
 from clearhead.lessons.lesson import Claims, Say
 from clearhead.nn.activation import ActivationName, Elementwise, Gated, build_activation
@@ -58,8 +59,8 @@ def run(*, size: int = 6, shift: float = 2.0, seed: int = 0) -> Activations:
     x, pieces = torch.randn(1, size), torch.randn(1, PIECES, D_MODEL)
     couplings = {name: coupling(name, x) for name in get_args(Elementwise)}
     softmax = build_activation("softmax")
-    p, slopes = softmax(x)[0], jacobian("softmax", x)
-    formula = float((slopes - (torch.diag(p) - torch.outer(p, p))).abs().max())
+    p, slopes = softmax(x)[0], derivatives(softmax, x)
+    formula = float((slopes - softmax_slopes(p)).abs().max())
     rest = max(float(slopes.sum(1).abs().max()), float((softmax(x + 3) - softmax(x)).abs().max()))
     view = activations()
     units = {name: units_of(name, pieces, shift) for name in view.values}
@@ -68,16 +69,11 @@ def run(*, size: int = 6, shift: float = 2.0, seed: int = 0) -> Activations:
     return Activations(size, shift, couplings, formula, rest, view, units, gates, doubled)
 
 
-def jacobian(name: ActivationName, x: Tensor) -> Any:
-    """Returns the derivatives [outputs, inputs] of an activation of x [1, size]."""
-    return torch.autograd.functional.jacobian(build_activation(name), x)[0, :, 0]
-
-
 def coupling(name: ActivationName, x: Tensor) -> Coupling:
     """Moves one input and counts the outputs that move; looks for derivatives beside the diagonal."""
     activation, other = build_activation(name), x.clone()
     other[0, 0] = 1 + x[0, 0].abs()  # above 0, where no activation is flat
-    slopes = jacobian(name, x)
+    slopes = derivatives(activation, x)
     beside = float((slopes - torch.diag(torch.diag(slopes))).abs().max())
     return Coupling(int((activation(other) != activation(x)).sum()), beside)
 

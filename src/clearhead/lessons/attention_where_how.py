@@ -5,7 +5,6 @@ An attention asks with queries, is answered by keys, and takes values away (Vasw
 number by number and compared with what the module itself gives. Then follows all that the three kinds look at.
 """
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from clearhead.drawing.report import Part, Table
+from clearhead.inspect.attend.numbers import Worked, worked_out
 from clearhead.inspect.heads import attention_maps
 from clearhead.lessons.lesson import Claims, Say
 from clearhead.meter.watch import watching
@@ -79,13 +79,12 @@ def run(*, trained: Path, head: int = 0, query: int = 1) -> WhereHow:
         reordered = attention_maps(model, lambda: model.encoder(opened.inputs["src_ids"].roll(1, dims=1)))
         states = gave[f"{names[2]}_norm"][0]  # what the queries of the cross-attention are made of
         query = min(query, len(states) - 1)
-        scores, weights, values = worked_out(attend, states[query], gave["encoder"][0], head)
-    mixed = [sum(w * value for w, value in zip(weights, feature, strict=True)) for feature in zip(*values, strict=True)]
-    module = gave[f"{names[2]}.core"][0, head, query].tolist()
-    pairs = zip([*weights, *mixed], [*places["cross"].weights[query], *module], strict=True)
-    off = max(abs(ours - its) for ours, its in pairs)
+        by_hand, values = from_states(attend, states[query], gave["encoder"][0], head)
+    module, its = gave[f"{names[2]}.core"][0, head, query], maps[names[2]].weights[head, query]
+    off = max(float((by_hand.mixed - module).abs().max()), float((by_hand.weights - its).abs().max()))
     moved = float((maps[names[0]].weights - reordered[0].weights).abs().max())
-    return WhereHow(query, scores, weights, [v[0] for v in values], [mixed[0], module[0]], off, places, moved)
+    scores, weights, sums = by_hand.scores.tolist(), by_hand.weights.tolist(), [by_hand.mixed[0], module[0]]
+    return WhereHow(query, scores, weights, values[:, 0].tolist(), list(map(float, sums)), off, places, moved)
 
 
 def made_of(states: Tensor, attend: Attention, keys_values: Tensor) -> bool:
@@ -94,14 +93,11 @@ def made_of(states: Tensor, attend: Attention, keys_values: Tensor) -> bool:
     return projected.shape == keys_values.shape and torch.allclose(projected, keys_values, atol=1e-5)
 
 
-def worked_out(attend: Attention, state: Tensor, memory: Tensor, head: int) -> tuple[list[float], list[float], Rows]:
-    """Returns the scores and weights of one query by arithmetic with plain numbers, and the values."""
+def from_states(attend: Attention, state: Tensor, memory: Tensor, head: int) -> tuple[Worked, Tensor]:
+    """Works one query out as the view ``query`` does, from a state and the memory; returns the values, too."""
     size, shared = attend.head_dim, head // (attend.n_heads // attend.n_kv_heads)
-    q = of_head(attend.q_proj, state, head, size).tolist()
-    keys, values = (of_head(proj, memory, shared, size).tolist() for proj in (attend.k_proj, attend.v_proj))
-    scores = [sum(a * b for a, b in zip(q, k, strict=True)) / math.sqrt(size) for k in keys]
-    powers = [math.exp(score - max(scores)) for score in scores]
-    return scores, [power / sum(powers) for power in powers], values
+    keys, values = (of_head(proj, memory, shared, size) for proj in (attend.k_proj, attend.v_proj))
+    return worked_out(of_head(attend.q_proj, state, head, size), keys, values), values
 
 
 def of_head(proj: nn.Linear, states: Tensor, head: int, size: int) -> Tensor:

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook
 
 from clearhead.drawing.report import Part, Table
+from clearhead.inspect.step.order import OF_SAVING, OF_STEP, hooks
 from clearhead.lessons.lesson import Claims, Say
 from clearhead.nn.attention import SelfAttention
 
@@ -26,9 +26,8 @@ DOUBLING: dict[str, Hook] = {
     "weight: post_accumulate_grad_hook": lambda weight: setattr(weight, "grad", 2 * weight.grad),  # returns nothing
     "full_backward_hook": lambda module, of_inputs, of_outputs: (2 * of_inputs[0],),
 }
-GLOBAL, STEP = "forward_hook of all modules", ("optimizer: step_pre_hook", "optimizer: step_post_hook")
-SAVING = ("state_dict_pre_hook", "state_dict_post_hook", "load_state_dict_pre_hook", "load_state_dict_post_hook")
-ORDER = ["forward_pre_hook", GLOBAL, *list(DOUBLING)[1:], *STEP, *SAVING]
+STEP = [f"optimizer: {kind}" for kind in OF_STEP]
+ORDER = ["forward_pre_hook", "forward_hook of all modules", *list(DOUBLING)[1:], *STEP, *OF_SAVING]
 
 
 @dataclass(frozen=True)
@@ -87,23 +86,9 @@ def ratios(tensors: list[Tensor], others: list[Tensor]) -> list[float]:
 
 
 def order_of(layer: nn.Linear, x: Tensor) -> list[str]:
-    """Registers all kinds, and returns the order in which they are called in a step, in saving and in loading."""
-    called = list[str]()
-
-    def noting(kind: str) -> Callable[..., None]:
-        return lambda *given: called.append(kind)
-
-    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
-    for kind in (*DOUBLING, *STEP, *SAVING):
-        register(kind, noting(kind), {"": layer, "weight": layer.weight, "optimizer": optimizer})
-    everywhere = register_module_forward_hook(noting(GLOBAL))
-    try:
-        layer(x.clone().requires_grad_()).sum().backward()
-    finally:
-        everywhere.remove()
-    optimizer.step()
-    layer.load_state_dict(layer.state_dict())
-    return called
+    """Returns in which order kinds are called in a step, in saving and in loading, as the view ``hooks`` sees it."""
+    view = hooks(layer, x.clone().requires_grad_(), loss=lambda layer, x: layer(x).sum(), module="")
+    return [fired.kind for fired in view.fired if fired.kind in ORDER]
 
 
 def compiled(layer: nn.Linear, x: Tensor) -> dict[str, float]:

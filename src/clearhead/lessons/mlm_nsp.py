@@ -7,10 +7,10 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from clearhead.data.demo_corpus import demo_pairs
 from clearhead.data.documents import TextReport
@@ -18,6 +18,7 @@ from clearhead.data.masked import MaskedBatch, Masker, masked_text
 from clearhead.data.pairs import MaskedConfig, Pairs
 from clearhead.data.sentences import SentenceStore
 from clearhead.drawing.report import Part, Table
+from clearhead.inspect.attend.inputs import embedded
 from clearhead.lessons.lesson import Claims, Say
 from clearhead.models.bert import Bert, BertConfig
 from clearhead.text.special import SpecialIds
@@ -101,16 +102,15 @@ def truth(pairs: Pairs, store: Sentences) -> dict[str, int]:
 @torch.no_grad()
 def taken_apart(bert: Bert, batch: MaskedBatch) -> tuple[float, dict[str, float]]:
     """Computes the input of BERT from its tables; then changes what is summed, one part at a time."""
-    embedding, position = bert.embedding, cast(nn.Module, bert.embedding.position)
-    places = position(torch.arange(batch.ids.shape[1])[None])
-    rows = embedding.tokens(batch.ids) + places + embedding.segments(batch.segments)
-    difference = embedding(batch.ids, segments=batch.segments) - embedding.norm(rows)
+    embedding, rows = bert.embedding, zip(batch.ids.split(1), batch.segments.split(1), strict=True)
+    reads = [partial(embedding, ids, segments=segments) for ids, segments in rows]
+    difference = max(embedded(bert, read)[0].apart for read in reads)
     ids, states = torch.arange(bert.vocab_size)[:, None], []
     for other, *place in [(0, 0, 0), *CHANGES.values()]:
         at, segment = (torch.full_like(ids, number) for number in place)
         states.append(embedding(ids.roll(other, 0), positions=at, segments=segment))
     alike = [float(torch.cosine_similarity(states[0], changed, -1).mean()) for changed in states[1:]]
-    return float(difference.abs().max()), dict(zip(CHANGES, alike, strict=True))
+    return difference, dict(zip(CHANGES, alike, strict=True))
 
 
 def check(measured: Pretraining) -> Claims:

@@ -2,7 +2,8 @@
 
 The text becomes ids, ids become vectors, a position is added to each, the encoder turns them into the memory, and the
 decoder writes piece by piece: at each step it reads what there is so far and gives every piece of its vocabulary a
-probability (Vaswani et al., 2017, figure 1). The steps are those of ``clearhead inspect RUN steps``.
+probability (Vaswani et al., 2017, figure 1). The steps are those of ``clearhead inspect RUN steps``, the vectors those
+of ``embedding``.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import cast
 import torch
 
 from clearhead.drawing.report import Part, Table
+from clearhead.inspect.attend.inputs import embedded
 from clearhead.lessons.lesson import Claims, Say
 from clearhead.meter.watch import watching
 from clearhead.models.transformer import Transformer
@@ -83,12 +85,11 @@ def run(*, trained: Path, top: int = 3) -> Steps:
     model, tokenizers = cast(Transformer, translator.model), translator.tokenizers
     trace = translator.trace(SENTENCE, top=top)
     ids, read = torch.tensor([trace.source_ids]), torch.tensor([trace.steps[-1].input_ids])
-    with watching({"input": model.encoder.embedding, "memory": model.encoder}) as seen:
+    with watching({"memory": model.encoder}) as seen:
         at_once = model(ids, read)[0].softmax(-1)
-    embedding, (summed,), memory = model.encoder.embedding, seen["input"][0], seen["memory"][0]
-    rows, places = embedding.tokens(ids)[0] * embedding.scale, torch.zeros_like(summed)
-    if embedding.position is not None:  # else positions act in attention
-        places = embedding.position(torch.arange(ids.shape[1])[None])[0]
+    source, memory = embedded(model, lambda: model(ids, read))[0], seen["memory"][0]
+    rows, summed = source.parts["row"], source.output
+    places = source.parts.get("position", torch.zeros_like(rows))  # else positions act in attention
     vectors = zip(*(part[:, :FEATURES].tolist() for part in (rows, places, summed, memory[0])), strict=True)
     pieces = zip(trace.source_pieces, trace.source_ids, vectors, strict=True)
     steps, apart = [], 0.0
@@ -102,7 +103,7 @@ def run(*, trained: Path, top: int = 3) -> Steps:
     return Steps(
         back=tokenizers.src.decode(trace.source_ids),
         source=[Piece(piece, number, *its) for piece, number, its in pieces],
-        added=float((summed - rows - places).abs().max()),
+        added=source.apart,
         memory=list(memory.shape),
         vocabulary=at_once.shape[1],
         steps=steps,

@@ -46,9 +46,10 @@ def trained_card(
     """
     shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items()) or "not evaluated yet"
     curves = ", `loss.png` the curves" if (run / "loss.png").exists() else ""
+    what = f"{facts.what}, trained with clearhead. {about}" if about else f"{facts.what}, trained with clearhead."
     return localized_lines(f"""# {run.name}
 
-{facts.what}, trained with clearhead. {about}
+{what}
 
 | | |
 |---|---|

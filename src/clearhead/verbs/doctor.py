@@ -57,8 +57,10 @@ def _precisions() -> dict[str, str]:
     base = rates[torch.float32]
     reports = {}
     for kind, rate in rates.items():
-        advice = "" if kind == torch.float32 else (", worth trying" if rate > 1.2 * base else ", slower: do not use")
-        reports[str(kind).removeprefix("torch.")] = f"{rate:,.0f} GFLOP/s on {device}{advice}"
+        report = f"{rate:,.0f} GFLOP/s on {device}"
+        if kind != torch.float32:
+            report = f"{report}; worth trying" if rate > 1.2 * base else f"{report}; slower, do not use it"
+        reports[str(kind).removeprefix("torch.")] = report
     return reports
 
 

@@ -48,6 +48,29 @@ def test_what_cannot_be_seen(toy_lm_run: Path, capsys: pytest.CaptureFixture[str
     assert_one_line(said, 2, "device 'cuda:9': not usable here")
 
 
+def test_choices_belong_to_their_views(toy_lm_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--attention", "decoder", "--layer", "0", "--head", "-1", "--query", "1")
+    view = json.loads(clearhead(capsys, "inspect", toy_lm_run, "query", "apple pie", *options, "--json").out)
+    assert (view["name"], view["query"]) == ("layers.0.attn", 1)
+    assert view["mask"][2] is None, "minus infinity is no number of JSON"
+    text = clearhead(capsys, "inspect", toy_lm_run, "query", "apple pie", *options)
+    assert text.out.startswith(f"query 1 {view['asks']!r} of head {view['head']} in layers.0.attn\n")
+    beside = json.loads(clearhead(capsys, "inspect", toy_lm_run, "parts", "--beside", toy_lm_run, "--json").out)
+    assert len(beside["runs"]) == 1
+    for what, option, value, rest in (
+        ("model", "--head", "0", "is for query and jacobian"),
+        ("query", "--beside", "x", "is for parts"),
+        ("parts", "--module", "x", "is for hooks"),
+    ):
+        said = clearhead(capsys, "inspect", toy_lm_run, what, option, value)
+        assert_one_line(said, 2, f"{option}: {rest}, not for the view {what!r}")
+    said = clearhead(capsys, "inspect", toy_lm_run, "hooks", "--module", "lm_haed")
+    assert_one_line(said, 2, "module 'lm_haed': a GPT has none of this name; did you mean 'lm_head'?")
+    assert_one_line(
+        clearhead(capsys, "inspect", toy_lm_run, "parts", "--beside", "no"), 4, "run 'no': no such directory"
+    )
+
+
 def test_a_run_lists_its_own_files_and_each_checkpoint(toy_lm_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     view = json.loads(clearhead(capsys, "inspect", toy_lm_run, "checkpoint", "--json").out)
     run, *checkpoints = view["forms"]

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 import pytest
+from rich.cells import cell_len
 from rich.text import Text
 
 from clearhead.cli.main import cli
-from clearhead.drawing.screen import TerminalStream, console, forgive, guard_terminal, visible
+from clearhead.drawing.screen import TerminalStream, console, folded, forgive, guard_terminal, visible
 
 pytestmark = pytest.mark.unchecked  # a screen of these tests is no TextIO
 HOSTILE = "a\x1b]0;title\x07\x1b[2Jb\x9b31m\x7f\r\b"
@@ -106,3 +107,15 @@ def test_what_an_encoding_lacks_is_a_question_mark(encoding: str, shown: str, mo
     sys.stdout.write("√ d_k, 注意")
     sys.stdout.flush()
     assert written.getvalue().decode(encoding) == shown
+
+
+def test_a_line_is_folded_to_the_screen_and_a_pipe_gets_it_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    english, chinese = "name  " + "word " * 20, "名称  " + "很长的一行，" * 10
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert folded(english, 6) == english
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = folded(english, 6).split("\n")
+    assert [line.split()[-1] for line in lines] == ["word"] * len(lines)
+    assert [line[:6] for line in lines] == ["name  ", *["      "] * (len(lines) - 1)]
+    for line in [*lines, *folded(chinese).split("\n")]:
+        assert 30 < cell_len(line) <= 40 or line in (lines[-1], folded(chinese).split("\n")[-1])

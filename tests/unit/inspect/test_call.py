@@ -1,16 +1,30 @@
 """Calls by position and by name; everything is put back afterwards, also after an error."""
 
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
 import pytest
 import torch
 from torch import nn
 
 from clearhead.errors import ModelError
-from clearhead.inspect.call import call, check_eager, mean_output, untouched
+from clearhead.inspect.call import call, check_eager, copied, mean_output, untouched
 
 
 class Sum(nn.Module):
     def forward(self, a: torch.Tensor, b: torch.Tensor | None = None) -> dict[str, object]:
         return {"sum": a if b is None else a + b, "name": "x"}
+
+
+class Pair(NamedTuple):
+    x: torch.Tensor
+    size: int
+
+
+@dataclass(frozen=True)
+class Laid:
+    x: torch.Tensor
+    name: str
 
 
 @pytest.mark.parametrize("batch", [torch.ones(2), (torch.ones(2),), [torch.ones(2)], {"a": torch.ones(2)}])
@@ -22,6 +36,22 @@ def test_several_arguments() -> None:
     assert call(Sum(), (torch.ones(1), torch.ones(1)))["sum"].tolist() == [2.0]
     assert call(Sum(), {"a": torch.ones(1), "b": torch.ones(1)})["sum"].tolist() == [2.0]
     assert float(mean_output(Sum(), torch.tensor([1.0, 3.0]))) == 2.0
+
+
+def test_copies_have_the_form_of_the_batch_and_nothing_in_common_with_it() -> None:
+    leaf = torch.ones(2, requires_grad=True)
+    batch: dict[str, Any] = {"named": Pair(leaf, 3), "list": [leaf, None], "laid": Laid(2 * leaf, "text")}
+    copy = copied(batch)
+    assert isinstance(copy["named"], Pair)
+    assert (copy["named"].size, copy["list"][1], copy["laid"].name) == (3, None, "text")
+    assert copy["named"].x is copy["list"][0], "one tensor is copied once"
+    assert copy["list"][0].requires_grad
+    assert copy["laid"].x.is_leaf
+    with torch.no_grad():
+        copy["list"][0].zero_()
+        copy["laid"].x.zero_()
+    assert leaf.tolist() == [1.0, 1.0]
+    assert batch["laid"].x.tolist() == [2.0, 2.0]
 
 
 def test_no_floating_output() -> None:

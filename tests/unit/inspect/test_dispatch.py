@@ -45,6 +45,16 @@ def test_calls_kernels_bytes_and_limits() -> None:
     assert "relu" in "\n".join(view.lines(80))
 
 
+def test_every_operator_says_where_its_kernel_is() -> None:
+    """One that only calls others has none; one that a kernel calls has one, which the dispatcher does not show."""
+    model, batch = families()["gpt"]
+    kernels = {one.name: one.kernel for one in ops(model, batch, repeats=1).operators}
+    assert all(kernels.values())
+    assert {kernels["aten::linear"], kernels["aten::layer_norm"]} == {"calls others"}
+    assert kernels["aten::as_strided"] == "CPU, inside others"
+    assert kernels["aten::addmm"] == "CPU"
+
+
 def test_a_step_has_the_way_back_too() -> None:
     model, batch = families()["gpt"]
     names = {one.name for one in ops(model, batch, loss=mean_output, repeats=1).operators}

@@ -87,6 +87,29 @@ def test_an_in_place_conflict_names_both_lines() -> None:
     assert view.lines(200)[0].startswith("in-place conflict: SigmoidBackward0 saved 2x3 at ")
 
 
+class WritesIntoItsBatch(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lin, self.scale = nn.Linear(3, 3), nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.sigmoid(self.lin(x))
+        x.mul_(self.scale)
+        return (x * y).sum()
+
+
+def test_a_model_that_writes_into_its_batch_is_given_a_copy_each_time() -> None:
+    """The lines of a conflict are found by a second forward, which would meet the graph of the first in the batch."""
+    batch = torch.ones(2, 3)
+    first = WritesIntoItsBatch.forward.__code__.co_firstlineno
+    view = autograd(WritesIntoItsBatch(), batch)
+    (conflict,) = view.conflicts
+    assert conflict.saved_by == "AddmmBackward0"
+    assert conflict.overwritten_at.endswith(f"test_graph.py:{first + 2} forward")
+    assert torch.equal(batch, torch.ones(2, 3))
+    assert batch.grad_fn is None
+
+
 def test_what_gets_no_gradient_is_named() -> None:
     view = autograd(InPlace(), torch.ones(2, 3))
     assert view.unreached == ["unused.weight", "unused.bias"]

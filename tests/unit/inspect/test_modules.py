@@ -91,7 +91,7 @@ def test_alike_layers_are_one_in_the_terminal_and_all_in_json() -> None:
 def test_a_model_without_anything() -> None:
     view = look(nn.Identity(), torch.ones(2))
     assert (view.parameters, view.flops) == (0, 0)
-    assert any("dtype none" in line for line in view.lines(80))
+    assert any("no parameters or buffers" in line for line in view.lines(80))
 
 
 def test_errors_of_the_model_come_through_and_hooks_are_gone() -> None:

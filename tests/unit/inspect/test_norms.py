@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from clearhead.errors import ModelError
 from clearhead.inspect.norms import norm
 from clearhead.nn.layer import BlockConfig
+from clearhead.nn.norm import LayerNorm
 from tests.small import padded, random_rows, small, small_gpt
 
 IDS, MASK = padded(random_rows([7, 3]))
@@ -20,6 +21,19 @@ def test_other_norms_compute_in_training_what_they_do_in_inference(name: str) ->
     assert (name == "rms") == all(one.beta is None for one in view.norms)
     assert all(one.running is None for one in view.norms)
     assert any("compute the same" in line for line in view.lines(80))
+
+
+def test_a_norm_that_computes_something_else_in_training_is_measured() -> None:
+    """Whatever its class: the difference is never taken to be 0."""
+
+    class Noisy(LayerNorm):
+        def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+            return 2 * super().forward(x, mask) if self.training else super().forward(x, mask)
+
+    model = Noisy(16, eps=1e-5)
+    view = norm(model, lambda: model(torch.randn(2, 3, 16)))
+    assert view.norms[0].difference == pytest.approx(1.0)
+    assert not any("compute the same" in line for line in view.lines(80))
 
 
 def test_a_batch_norm_is_apart_by_its_statistics_and_they_do_not_move() -> None:

@@ -33,7 +33,7 @@ def test_a_full_checkpoint(full: Path) -> None:
     assert by_name["optimizer.safetensors"].kinds == {"exp_avg": 2, "step": 1}
     assert by_name["state.json"].holds == "where training is: step, epoch"
     text = "\n".join(checkpoint(full, missing=("cos",)).lines(80))
-    assert "enough to go on with training" in text
+    assert "enough for: going on with training" in text
     assert "in none, made anew from the config: cos" in text
 
 

@@ -103,11 +103,11 @@ class TranslationJob(GradientJob[Net, Batch]):
     def facts(self) -> CardFacts:
         """See ``Job``."""
         recipe, both = self.recipe, self.parts.both
-        pieces = f"{both.src.vocab_size:,} source and {both.tgt.vocab_size:,} target pieces"
+        sizes = (both.src.vocab_size, both.tgt.vocab_size)
         return CardFacts(
             what=f"A translation model from `{recipe.src}` to `{recipe.tgt}`",
             sizes=translator_sizes(recipe.model),
-            vocabulary=f"{recipe.tokenizer.kind}, {pieces}",
+            vocabulary=f"{recipe.tokenizer.kind}, {sizes[0]:,} source and {sizes[1]:,} target pieces",
             commands=['translate {} "..."', "evaluate {} --data DIR --split valid", 'trace {} "..."'],
         )
 

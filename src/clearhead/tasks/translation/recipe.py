@@ -140,10 +140,14 @@ def build_translator(recipe: TranslationRecipe, sizes: ModelSizes) -> Net:
 def translator_sizes(config: TransformerConfig | RNNConfig) -> str:
     """Describes a model in a few words."""
     if isinstance(config, RNNConfig):
-        kind = f"recurrent encoder-decoder ({config.cell}, attention {config.attention})"
-        return f"{kind}, {config.n_layers} + {config.n_layers} layers, d_model {config.d_model}"
-    layers = f"{config.n_encoder_layers} + {config.n_decoder_layers} layers"
-    return f"encoder-decoder Transformer, {layers}, d_model {config.d_model}"
+        return (
+            f"recurrent encoder-decoder ({config.cell}, attention {config.attention}), "
+            f"{config.n_layers} + {config.n_layers} layers, d_model {config.d_model}"
+        )
+    return (
+        f"encoder-decoder Transformer, {config.n_encoder_layers} + {config.n_decoder_layers} layers, "
+        f"d_model {config.d_model}"
+    )
 
 
 def translation_loss(model: Net, batch: Batch, config: LossConfig) -> tuple[Tensor, int]:

@@ -73,11 +73,14 @@ class TranslationEvaluation(Evaluation):
 
     def warnings(self) -> list[str]:
         """See ``Evaluation``."""
-        counts = {
-            "reached the length limit without an end": self.incomplete,
-            "are complete, and the length limit cut off a better ranked one": self.cut_better,
-        }
-        return [f"{count} translations {what}" for what, count in counts.items() if count]
+        said = []
+        if self.incomplete:
+            said.append(f"{self.incomplete:,} translations reached the length limit without an end")
+        if self.cut_better:
+            said.append(
+                f"{self.cut_better:,} translations are complete, and the length limit cut off a better ranked one"
+            )
+        return said
 
     def write(self, path: Path) -> None:
         """See ``Evaluation``: the translations, a line each."""

@@ -1,6 +1,6 @@
 """A trained run opened to be looked into, whatever its family: its model, and what that is called with."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from clearhead.checkpoint import load_model_tensors
 from clearhead.errors import DataError, ModelError
+from clearhead.inspect.attend.numbers import Pick
 from clearhead.optim.build import build_optimizers
 from clearhead.progress import Progress, silent
 from clearhead.runs.opened import SavedRun
@@ -24,6 +25,18 @@ from clearhead.training.state import TrainState
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What some views look at, where they do not show everything."""
+
+    pick: Pick = field(default_factory=Pick)
+    """Of ``query`` and ``jacobian``: which query of which head."""
+    module: str | None = None
+    """Of ``hooks``: whose; None: the first linear layer."""
+    beside: tuple[Path, ...] = ()
+    """Of ``parts``: the other runs."""
+
+
+@dataclass(frozen=True)
 class Opened:
     """A run with everything that a view may need."""
 
@@ -34,6 +47,7 @@ class Opened:
     """What the model reads."""
     progress: Progress = silent
     """Called by a view that takes long, with how much is done and of how much."""
+    choice: Choice = Choice()
 
     @classmethod
     def open(
@@ -43,6 +57,7 @@ class Opened:
         *,
         shape: Shape | None = None,
         progress: Progress = silent,
+        choice: Choice = Choice(),
         checkpoint: str,
         device: str,
     ) -> "Opened":
@@ -53,6 +68,7 @@ class Opened:
             text: what the model reads; None: random pieces.
             shape: how many random pieces.
             progress: see ``progress``.
+            choice: what some views look at.
             checkpoint: best, latest, or a checkpoint's name.
             device: see ``pick_device``.
 
@@ -66,7 +82,7 @@ class Opened:
         family = family_of_run(run)
         if not isinstance(family, LearnedFamily):
             raise ModelError(f"run {str(path)!r}: an n-gram model has counts and no modules to look into")
-        return cls(run, family, family.load(run, device=device), Sample(text, shape or Shape()), progress)
+        return cls(run, family, family.load(run, device=device), Sample(text, shape or Shape()), progress, choice)
 
     @property
     def text(self) -> str | None:

@@ -9,6 +9,9 @@ from torch import Tensor
 from clearhead.data.segments import collate_segments, marks
 from clearhead.data.translation import Batch
 from clearhead.errors import ModelError, UsageError
+from clearhead.inspect.attend.inputs import EmbeddingView, embedding
+from clearhead.inspect.attend.numbers import QueryView, query
+from clearhead.inspect.attend.slopes import SoftmaxView, jacobian
 from clearhead.inspect.call import call
 from clearhead.inspect.heads import AttentionView, Kind, Prediction, Texts, attention
 from clearhead.tasks.classify.classifier import Classifier
@@ -73,6 +76,26 @@ def attention_of(opened: Opened) -> AttentionView:
     reading = reading_of(opened, "attention")
     view = attention(opened.model, reading.read, names=reading.names, predict=reading.predict, progress=opened.progress)
     return AttentionView(view.maps, view.texts, view.loss, reading.aligned, reading.note)
+
+
+def embedding_of(opened: Opened) -> EmbeddingView:
+    """See ``inspect.attend.inputs.embedding``."""
+    reading = reading_of(opened, "embedding")
+    pieces = [reading.names(kind, 0, 0).queries for kind in ("self", "causal")]  # of an encoder and of a decoder
+    return embedding(opened.model, reading.read, pieces=pieces)
+
+
+def query_of(opened: Opened) -> QueryView:
+    """See ``inspect.attend.numbers.query``: the query that is chosen."""
+    reading = reading_of(opened, "query")
+    return query(opened.model, reading.read, pick=opened.choice.pick, names=reading.names)
+
+
+def jacobian_of(opened: Opened) -> SoftmaxView:
+    """See ``inspect.attend.slopes.jacobian``: of the scores of the query that is chosen."""
+    reading = reading_of(opened, "jacobian")
+    asked = query(opened.model, reading.read, pick=opened.choice.pick, names=reading.names)
+    return jacobian(asked.scores, names=asked.keys, where=asked.title)
 
 
 def _translation(opened: Opened, trained: Translator) -> Reading:

@@ -9,8 +9,10 @@ from clearhead.decode.trace import TraceStep
 from clearhead.decode.tree import BeamTree, Fate
 from clearhead.drawing.figure import live
 from clearhead.drawing.report import HUES, Note, Part, Table, View, amount
+from clearhead.drawing.wording import Words, worded
 from clearhead.errors import ModelError
 from clearhead.inspect.traffic import CacheTraffic
+from clearhead.messages import Prose, localized
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.prompts import GenerationConfig
 from clearhead.tasks.translation.translator import Translator
@@ -84,12 +86,12 @@ class BeamTreePicture(Part):
         """See ``Part``: hypotheses that were kept; runs without a fork share a line."""
         from rich.console import Group
         from rich.padding import Padding
-        from rich.text import Text
 
-        grown: list[RenderableType] = [Text(self.title, style="bold")]
-        for line, at in self._lines():
+        grown: list[RenderableType] = [Words(localized(self.title), style="bold")]
+        for line, end, at in self._lines():
             best, text = self.nodes[at]["best"], line.lstrip()
-            shown = Text(text, style="bold green" if best == 1 else "green" if best else "")
+            ends = f" [{localized(end)}]" if end else ""
+            shown = Words(text + ends, style="bold green" if best == 1 else "green" if best else "")
             grown.append(Padding(shown, (0, 0, 0, min(len(line) - len(text), width // 2))))
         return Group(*grown)
 
@@ -97,9 +99,13 @@ class BeamTreePicture(Part):
         """See ``Part``."""
         from html import escape
 
-        still = "\n".join(line for line, _ in self._lines())
-        data = {"nodes": list(self.nodes), "returned": list(self.returned), "why": WHY}
-        return live("beam", self.title, data, f"<pre>{escape(still)}</pre>")
+        still = "\n".join(escape(line) + (f" [{worded(end)}]" if end else "") for line, end, _ in self._lines())
+        data = {
+            "nodes": list(self.nodes),
+            "returned": list(self.returned),
+            "why": {fate: Prose(why) for fate, why in WHY.items()},
+        }
+        return live("beam", self.title, data, f"<pre>{still}</pre>")
 
     @property
     def height(self) -> float:
@@ -116,17 +122,17 @@ class BeamTreePicture(Part):
             if node["best"]:
                 axes.annotate(node["piece"], (node["step"], node["rank"]), fontsize=7, rotation=40, va="bottom")
         axes.invert_yaxis()
-        axes.set_title(self.title, loc="left")
-        axes.set_xlabel("step")
-        axes.set_ylabel("place among candidates")
+        axes.set_title(localized(self.title), loc="left")
+        axes.set_xlabel(localized("step"))
+        axes.set_ylabel(localized("place among candidates"))
 
-    def _lines(self) -> list[tuple[str, int]]:
-        """Each line with the last node on it."""
+    def _lines(self) -> list[tuple[str, str, int]]:
+        """Each line, what became of it at its end, and the last node on it."""
         children: dict[int | None, list[int]] = {}
         for number, node in enumerate(self.nodes):
             if node["fate"] not in ("not kept", "late end"):
                 children.setdefault(node["parent"], []).append(number)
-        lines: list[tuple[str, int]] = []
+        lines: list[tuple[str, str, int]] = []
         waiting = [(child, "") for child in reversed(children.get(None, []))]
         while waiting:
             at, indent = waiting.pop()
@@ -135,8 +141,8 @@ class BeamTreePicture(Part):
                 at = children[at][0]
                 pieces.append(self.nodes[at]["piece"])
             last = self.nodes[at]
-            ends = "" if last["fate"] == "went on" else f" [{_fate(last)}]"
-            lines.append((f"{indent}{' '.join(pieces)}  {last['score']:.2f}{ends}", at))
+            end = "" if last["fate"] == "went on" else _fate(last)
+            lines.append((f"{indent}{' '.join(pieces)}  {last['score']:.2f}", end, at))
             waiting += [(child, indent + "  ") for child in reversed(children.get(at, []))]
         return lines
 
@@ -163,7 +169,7 @@ class BeamView(View):
     def parts(self) -> list[Part]:
         """See ``View``."""
         counts = {fate: sum(node["fate"] == fate for node in self.nodes) for fate in WHY}
-        said = ", ".join(f"{count} {fate}" for fate, count in counts.items() if count)
+        said = ", ".join(f"{fate} {count}" for fate, count in counts.items() if count)
         parts: list[Part] = [Note(f"{len(self.nodes)} candidates: {said}")]
         for place, end in enumerate(self.returned, 1):
             path = [self.nodes[node] for node in self._path(end)]
@@ -171,7 +177,8 @@ class BeamView(View):
                 (str(node["step"]), node["piece"], f"{node['log_prob']:.4f}", f"{node['score']:.4f}") for node in path
             ]
             last = path[-1]
-            name = f"result {place}: score {last['score']:.4f}, with the length penalty {last['rank_score']:.4f}"
+            score, ranked = last["score"], last["rank_score"]
+            name = f"result {place}: score {score:.4f}, with the length penalty {ranked:.4f}"
             parts.append(Table(name, (">step", "piece", ">log p", ">sum"), rows))
         parts.append(BeamTreePicture("the tree: score, and what became of it", self.nodes, self.returned))
         return parts
@@ -195,7 +202,9 @@ def steps_of(opened: Opened) -> StepsView:
     match opened.trained:
         case Translator() as translator:
             trace = translator.trace(text, meter=CacheTraffic)
-            return StepsView(text, trace.translation, trace.steps, trace.pieces, _cache_of(opened, "self and source"))
+            return StepsView(
+                text, trace.translation, trace.steps, trace.pieces, _cache_of(opened, Prose("self and source"))
+            )
         case LanguageModel() as model:
             tokenizer = model.tokenizer
             steps = replace(model, weights=None).trace(text, GenerationConfig(max_new=NEW), meter=CacheTraffic)
@@ -204,7 +213,7 @@ def steps_of(opened: Opened) -> StepsView:
             }
             names = dict(zip(sorted(used), tokenizer.pieces(sorted(used)), strict=True))
             written = tokenizer.decode([step.chosen for step in steps])
-            return StepsView(text, written, steps, names, _cache_of(opened, "prompt and text"))
+            return StepsView(text, written, steps, names, _cache_of(opened, Prose("prompt and text")))
     raise _writes_nothing("steps")
 
 
@@ -274,8 +283,8 @@ def _cache_of(opened: Opened, positions: str) -> str:
 
 
 def _fate(node: dict[str, Any]) -> str:
-    when = "" if node["died"] is None else f", step {node['died']}"
-    return f"{WHY[node['fate']]}{when}"
+    why = WHY[node["fate"]]
+    return why if node["died"] is None else f"{why}; step {node['died']}"
 
 
 def _figure(value: int | None) -> str:

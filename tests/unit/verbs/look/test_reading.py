@@ -8,11 +8,12 @@ import torch
 
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.errors import DataError, UsageError
+from clearhead.inspect.attend.numbers import Pick
 from clearhead.inspect.heads import sites_of
 from clearhead.meter.watch import watching
 from clearhead.tasks.language_model.prompts import GenerationConfig
-from clearhead.verbs.look.opened import Opened
-from clearhead.verbs.look.reading import attention_of
+from clearhead.verbs.look.opened import Choice, Opened
+from clearhead.verbs.look.reading import attention_of, embedding_of, jacobian_of, query_of
 from tests.small import assert_near
 
 TEXT = "他喜欢书。"
@@ -58,6 +59,45 @@ def test_an_encoder_sees_marks_and_says_what_is_hidden(family: str, request: pyt
     assert (pieces[0], pieces[-1]) == ("[CLS]", "[SEP]")
     assert view.loss is not None
     assert all(head.worth is not None for one in view.maps for head in one.heads)
+
+
+def test_what_goes_in_has_the_pieces_of_each_side(toy_run: Path, toy_masked_run: Path) -> None:
+    run = opened(toy_run)
+    attended, (source, target) = attention_of(run), embedding_of(run).inputs
+    assert (source.pieces, target.pieces) == (
+        list(attended.texts[0].keys),
+        list(attended.texts[-1].queries),
+    )
+    assert (source.name, target.name) == ("encoder.embedding", "decoder.embedding")
+    assert max(source.apart, target.apart) < 1e-5
+    (bert,) = embedding_of(opened(toy_masked_run, "he likes books")).inputs
+    assert list(bert.parts) == ["row", "position", "segment"]
+    assert (bert.pieces[0], bert.pieces[-1]) == ("[CLS]", "[SEP]")
+    assert bert.apart < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("family", "pick"),
+    [
+        ("toy_run", Pick("cross", 0, 1, 2)),
+        ("toy_run", Pick("encoder")),
+        ("toy_lm_run", Pick(layer=0, head=1, query=3)),
+        ("toy_masked_run", Pick()),
+        ("toy_classifier", Pick()),
+    ],
+)
+def test_a_query_is_the_row_that_the_view_of_attention_shows(
+    family: str, pick: Pick, request: pytest.FixtureRequest
+) -> None:
+    run = replace(opened(request.getfixturevalue(family)), choice=Choice(pick))
+    view, attended = query_of(run), attention_of(run)
+    at = [its.name for its in attended.maps].index(view.name)
+    assert view.weights == pytest.approx(attended.maps[at].weights[view.head, view.query].tolist(), abs=1e-5)
+    assert (view.asks, view.keys) == (attended.texts[at].queries[view.query], list(attended.texts[at].keys))
+    softmaxed = jacobian_of(run)
+    assert softmaxed.weights == pytest.approx(view.weights)
+    assert softmaxed.names == view.keys
+    assert view.title in softmaxed.title
 
 
 @pytest.mark.long

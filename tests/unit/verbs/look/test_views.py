@@ -9,12 +9,17 @@ import torch
 
 from clearhead.checkpoint import checkpoints_of
 from clearhead.config import merge, read_toml, write_toml
+from clearhead.errors import UsageError
+from clearhead.inspect.attend.beside import PartsView
 from clearhead.inspect.curves import ScheduleView
 from clearhead.inspect.flow import GradientsView
 from clearhead.inspect.slots import OptimizerView
+from clearhead.inspect.step.accumulation import AccumulateView
+from clearhead.inspect.step.order import HooksView
+from clearhead.tasks.sample import Shape
 from clearhead.training.writers import read_metrics
-from clearhead.verbs.look.opened import Opened
-from clearhead.verbs.look.views import VIEWS, trained_rate
+from clearhead.verbs.look.opened import Choice, Opened
+from clearhead.verbs.look.views import VIEWS, names_of, trained_rate, view_of
 
 WRITING = ("steps", "beam")  # what a BERT cannot do
 
@@ -26,7 +31,7 @@ WRITING = ("steps", "beam")  # what a BERT cannot do
         (what, family)
         for what in VIEWS
         for family in ("toy_run", "toy_lm_run", "toy_masked_run")
-        if not (what in WRITING and family == "toy_masked_run")
+        if not (what in WRITING and family == "toy_masked_run") and what != "accumulate"
     ],
 )
 def test_looking_changes_nothing(what: str, family: str, request: pytest.FixtureRequest) -> None:
@@ -91,3 +96,60 @@ def test_the_schedule_is_that_of_the_run_where_its_text_decides_on_its_length(to
     assert isinstance(groups, OptimizerView)
     assert {group.lr for group in groups.groups} == {rates[-1]}
     assert groups.ahead == {}
+
+
+@pytest.mark.parametrize("family", ["toy_run", "toy_lm_run", "toy_masked_run", "toy_classifier", "toy_pair_classifier"])
+def test_batches_of_every_family_add_up_to_one(family: str, request: pytest.FixtureRequest) -> None:
+    view = view_of("accumulate", request.getfixturevalue(family), checkpoint="best", device="cpu")
+    assert isinstance(view, AccumulateView)
+    assert len(view.targets) == 3
+    assert view.targets[1] == 2 * view.targets[0]
+    assert view.targets[2] == 5 * view.targets[0]
+    assert max(view.apart, view.worst_apart) < 1e-5
+    assert view.moved["none"] == 0.0
+    assert "at the run's highest learning rate" in view.note
+
+
+def test_batches_need_rows(toy_lm_run: Path) -> None:
+    where: dict[str, str] = {"checkpoint": "best", "device": "cpu"}
+    view = view_of("accumulate", toy_lm_run, shape=Shape(3, 8), **where)
+    assert isinstance(view, AccumulateView)
+    assert view.targets == [8, 16]
+    with pytest.raises(UsageError, match="--batch '2x8': view 'accumulate' needs 3 rows, to divide them unequally"):
+        view_of("accumulate", toy_lm_run, shape=Shape(2, 8), **where)
+    with pytest.raises(UsageError, match=r"view 'accumulate': takes rows of random pieces.*leave the TEXT out"):
+        view_of("accumulate", toy_lm_run, "apple", **where)
+
+
+def test_runs_stand_beside_each_other(toy_run: Path, toy_lm_run: Path, toy_baselines: dict[str, Path]) -> None:
+    recurrent = toy_baselines["rnn_language_model"]
+    choice = Choice(beside=(toy_lm_run, recurrent))
+    opened = Opened.open(toy_run, "他喜欢书。", choice=choice, checkpoint="best", device="cpu")
+    view = VIEWS["parts"](opened)
+    assert isinstance(view, PartsView)
+    assert list(view.runs) == names_of([toy_run, toy_lm_run, recurrent]), "two of them have the name run"
+    alone = VIEWS["parts"](Opened.open(toy_lm_run, "他喜欢书。", checkpoint="best", device="cpu"))
+    assert isinstance(alone, PartsView)
+    assert list(view.runs.values())[1] == alone.runs[toy_lm_run.name]
+    twice = VIEWS["parts"](Opened.open(toy_run, choice=Choice(beside=(toy_run,)), checkpoint="best", device="cpu"))
+    assert isinstance(twice, PartsView)
+    assert list(twice.runs) == [toy_run.name], "one run beside itself is one run"
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["runs/a", "runs/b"], ["a", "b"]),
+        (["one/a", "two/a", "b"], ["one/a", "two/a", "b"]),
+        (["x/one/a", "y/one/a"], ["x/one/a", "y/one/a"]),
+    ],
+)
+def test_names_tell_runs_apart(paths: list[str], names: list[str]) -> None:
+    assert names_of(list(map(Path, paths))) == names
+
+
+def test_hooks_are_those_of_the_module_that_is_chosen(toy_lm_run: Path) -> None:
+    choice = Choice(module="layers.1.attn.o_proj")
+    view = VIEWS["hooks"](Opened.open(toy_lm_run, choice=choice, checkpoint="best", device="cpu"))
+    assert isinstance(view, HooksView)
+    assert (view.module, view.kind, view.silent) == ("layers.1.attn.o_proj", "Linear", [])
