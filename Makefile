@@ -1,7 +1,7 @@
 # make demo | make test: each does all the set-up itself in .venv and is quick the second time.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo quick test test-all check clean
+.PHONY: help demo quick test test-all check docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,6 +26,7 @@ help:
 	@echo "make test-all  that, then the long forms of some tests: half an hour at the most"
 	@echo "make quick     the unit tests that train nothing, and a few steps of each family: two minutes"
 	@echo "make check     the checks alone (format, lint, types, layers, spelling, architecture)"
+	@echo "make docs      the documentation site, English and Chinese, into site/: needs no network once installed"
 	@echo "make clean     remove .venv, caches and builds (never runs/)"
 
 demo: $(VENV)/.demo
@@ -43,6 +44,9 @@ test: check
 test-all: test
 	$(PYTEST) -m long
 
+docs: $(VENV)/.docs
+	@$(BIN)/python scripts/site
+
 check: $(VENV)/.test
 	@$(BIN)/python scripts/check
 
@@ -58,6 +62,9 @@ $(VENV)/.demo: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 $(VENV)/.test: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	@$(call INSTALL,test)
 
+$(VENV)/.docs: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+	@$(call INSTALL,docs)
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
-	find src tests benchmarks examples -name __pycache__ -type d -exec rm -rf {} + 2>/dev/null || true
+	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find src tests benchmarks examples website -name __pycache__ -type d -exec rm -rf {} + 2>/dev/null || true
