@@ -25,7 +25,7 @@ INSTRUCTIONS: dict[str, dict[str, list[str]]] = {
         "avx2": "-DCH_AVX2 -mavx2 -mfma -mf16c".split(),
         "avx512": "-DCH_AVX512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c".split(),
     },
-    "aarch64": {"neon": ["-DCH_NEON", "-march=armv8.2-a+dotprod"]},
+    "aarch64": {"neon": ["-DCH_NEON"]},
 }
 """By processor, besides what is portable: the flags of each set of instructions."""
 ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}

@@ -168,7 +168,8 @@ def rounded_to_bytes(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
     """Rounds each row to whole numbers from -127 to 127 times a scale of its own; returns numbers and scales."""
     scale = np.abs(weight).max(axis=1) / np.float32(127)
     factor = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
-    return np.rint(weight * factor[:, None]).clip(-127, 127).astype(np.int8), scale
+    steps = np.nan_to_num(weight * factor[:, None])  # a scale that is NaN says enough
+    return np.rint(steps).clip(-127, 127).astype(np.int8), scale
 
 
 def _spread(array: Floats, axis: int, groups: Groups) -> Floats:

@@ -3,7 +3,7 @@
 import ctypes
 import functools
 import os
-from ctypes import POINTER, Structure, c_char_p, c_float, c_int, c_int32, c_void_p
+from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int, c_int32, c_void_p
 from typing import Any, Literal, get_args
 
 from clearhead.engine import build
@@ -67,6 +67,28 @@ class Model(Structure):
     ]
 
 
+class Search(Structure):
+    """``ch_search``."""
+
+    _fields_ = [
+        *((name, c_int32) for name in ("beam", "bos", "eos", "at_least", "forbidden_count", "never_first_count")),
+        *((name, c_void_p) for name in ("forbidden", "limits", "prefixes", "prefix_lengths")),
+        *((name, c_void_p) for name in ("after", "allowed", "never_first")),
+        ("states", c_int32),
+        ("rooms", c_int32),
+        ("length_penalty", c_double),
+    ]
+
+
+class Found(Structure):
+    """``ch_found``."""
+
+    _fields_ = [
+        ("stride", c_int32),
+        *((name, c_void_p) for name in ("ids", "log_probs", "lengths", "complete", "cut_better")),
+    ]
+
+
 SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "ch_error": (c_char_p, []),
     "ch_layout": (None, [POINTER(c_int32)]),
@@ -81,6 +103,10 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "ch_back": (c_int, [c_void_p, c_void_p]),
     "ch_keep": (c_int, [c_void_p, c_void_p, c_int]),
     "ch_encode": (c_int, [c_void_p, c_void_p, c_int, c_void_p]),
+    "ch_translate": (
+        c_int,
+        [POINTER(Model), c_char_p, c_int, c_void_p, c_void_p, c_int, POINTER(Search), POINTER(Found)],
+    ),
     "ch_kernels_of": (c_void_p, [c_char_p]),
 }
 
@@ -153,8 +179,8 @@ def _opened() -> tuple[ctypes.CDLL | None, str]:
             function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError) as error:
         return None, f"the native library cannot be loaded: {str(error).splitlines()[0]}"
-    sizes = (c_int32 * 4)()
+    sizes = (c_int32 * 5)()
     opened.ch_layout(sizes)
-    if list(sizes) != [ABI, *map(ctypes.sizeof, (Linear, Layer, Model))]:
+    if list(sizes) != [ABI, *map(ctypes.sizeof, (Linear, Layer, Model, Search))]:
         return None, f"the native library has another interface than these modules; {REBUILD}"
     return opened, ""

@@ -155,6 +155,18 @@ def test_norms_softmax_and_rankings(kernels: Kernels, size: int) -> None:
 
 
 @NATIVE
+@pytest.mark.parametrize("at", [0, 5, 20])
+def test_what_is_no_number_stays_none(kernels: Kernels, at: int) -> None:
+    x, y, rounded = np.ones(32, np.float32), np.zeros(16, np.float32), np.zeros(32, np.uint8)
+    x[at] = np.nan
+    assert math.isnan(kernels.log_sum_exp(x.ctypes.data, 21))
+    assert math.isnan(kernels.quantize(x.ctypes.data, 32, rounded.ctypes.data))
+    for activation in ("relu", "gelu", "silu", "tanh"):
+        kernels.gate(ACTIVATIONS[activation], x.ctypes.data, 16, y.ctypes.data)
+        assert math.isnan(y[at % 16])
+
+
+@NATIVE
 def test_of_equals_the_first_is_best(kernels: Kernels) -> None:
     x = np.array([0, 2, 1] * 20, np.float32)
     x[5] = -math.inf

@@ -76,7 +76,7 @@ typedef struct {
 typedef struct ch_rows ch_rows;
 
 CH_PUBLIC const char *ch_error(void);                 /* why the last call of this thread failed */
-CH_PUBLIC void ch_layout(int32_t sizes[4]);           /* CH_ABI and the sizes of ch_linear, ch_layer, ch_model */
+CH_PUBLIC void ch_layout(int32_t sizes[5]);           /* CH_ABI, and sizes of ch_linear, ch_layer, ch_model, ch_search */
 CH_PUBLIC int ch_has(const char *instructions);       /* whether this library and machine have them: portable, avx2 ... */
 
 /* Rows: each is a text, with its keys and values in a cache. `instructions` says which kernels compute. */
@@ -96,6 +96,38 @@ CH_PUBLIC int ch_back(ch_rows *rows, const int32_t *counts); /* takes the last c
 
 /* Row i goes on from what row kept[i] held; a row may be kept twice, and one that is not kept is gone. */
 CH_PUBLIC int ch_keep(ch_rows *rows, const int32_t *kept, int count);
+
+/* How sources are translated by greedy or beam search, without a caller between the steps; see decode/search.py. */
+typedef struct {
+    int32_t beam, bos, eos;
+    int32_t at_least;           /* the end mark does not come before so many pieces */
+    int32_t forbidden_count;
+    int32_t never_first_count;
+    const int32_t *forbidden;   /* pieces that never come */
+    const int32_t *limits;      /* [sources], most pieces of each, end mark included; at least 1 */
+    const int32_t *prefixes;    /* pieces that translations begin with, one source after another, or NULL */
+    const int32_t *prefix_lengths; /* [sources] */
+    /* Whole characters, see text/characters.py; after is NULL where every piece is of whole ones. State 0 is between
+     * characters; `rooms` counts how many pieces may come after a piece, up to where more make no difference. */
+    const int32_t *after;       /* [states][vocab], the state after a piece */
+    const uint8_t *allowed;     /* [rooms][states][vocab], whether a piece may follow */
+    const int32_t *never_first; /* pieces that may not follow state 0 whatever the room */
+    int32_t states, rooms;
+    double length_penalty;
+} ch_search;
+
+/* The best hypothesis of each source. */
+typedef struct {
+    int32_t stride;     /* at least the largest limit */
+    int32_t *ids;       /* [sources][stride], without the end mark */
+    float *log_probs;   /* [sources][stride], with that of the end mark */
+    int32_t *lengths;   /* [sources], pieces without the end mark; -1: no hypothesis was found */
+    int32_t *complete;  /* [sources], whether the end mark came */
+    int32_t *cut_better;/* [sources], whether the limit cut off another one with a better rank score */
+} ch_found;
+
+CH_PUBLIC int ch_translate(const ch_model *model, const char *instructions, int threads, const int32_t *ids,
+                           const int32_t *lengths, int sources, const ch_search *search, const ch_found *found);
 
 /* The states of the encoder of one source, [length][width], for tests. */
 CH_PUBLIC int ch_encode(ch_rows *rows, const int32_t *ids, int length, float *states);

@@ -25,11 +25,12 @@ void *ch_allocate(size_t bytes) {
     return block;
 }
 
-void ch_layout(int32_t sizes[4]) {
+void ch_layout(int32_t sizes[5]) {
     sizes[0] = CH_ABI;
     sizes[1] = (int32_t)sizeof(ch_linear);
     sizes[2] = (int32_t)sizeof(ch_layer);
     sizes[3] = (int32_t)sizeof(ch_model);
+    sizes[4] = (int32_t)sizeof(ch_search);
 }
 
 #if defined(__x86_64__)

@@ -8,7 +8,7 @@
 /* ------------------------------------------------------------------------------------------------- functions of one vector */
 
 INLINE vf vf_exp(vf x) { /* e^x within 2 units in the last place; -87.3 and below give 1e-38 */
-    x = vf_min(vf_max(x, vf_set(-87.33f)), vf_set(88.37f));
+    x = vf_min(vf_set(88.37f), vf_max(vf_set(-87.33f), x)); /* x last: NaN stays NaN */
     vf n = vf_round(vf_mul(x, vf_set(1.44269504f)));
     vf r = vf_fma(n, vf_set(-0.693359375f), x); /* ln 2 in two parts: the first has few digits, so that this is exact */
     r = vf_fma(n, vf_set(2.12194440e-4f), r);
@@ -45,7 +45,7 @@ INLINE vf vf_erf(vf x) { /* Abramowitz and Stegun 7.1.26: off by at most 1.5e-7 
 
 INLINE vf vf_activate(vf x, int activation) {
     switch (activation) {
-    case CH_RELU: return vf_max(x, vf_set(0.0f));
+    case CH_RELU: return vf_max(vf_set(0.0f), x);
     case CH_GELU: return vf_mul(vf_mul(vf_set(0.5f), x), vf_add(vf_set(1.0f), vf_erf(vf_mul(x, vf_set(0.70710678f)))));
     case CH_GELU_TANH: { /* x sigmoid(2 u), 2 u = 2 sqrt(2 / pi) (x + 0.044715 x^3) */
         vf slope = vf_fma(vf_mul(x, x), vf_set(0.07135481627f), vf_set(1.59576912f));
@@ -169,15 +169,18 @@ static void product(const ch_product *job, int first, int last) {
 }
 
 static float quantize(const float *x, int n, uint8_t *bytes) {
-    vf most = vf_set(0.0f);
-    for (int i = 0; i < n; i += LANES) most = vf_max(vf_abs(vf_load(x + i)), most);
+    vf most = vf_set(0.0f), odd = vf_set(0.0f); /* odd becomes NaN where an input is NaN or infinite */
+    for (int i = 0; i < n; i += LANES) {
+        most = vf_max(vf_abs(vf_load(x + i)), most);
+        odd = vf_fma(vf_load(x + i), vf_set(0.0f), odd);
+    }
     float largest = vf_largest(most);
     vf factor = vf_set(largest > 0.0f ? 127.0f / largest : 0.0f), bound = vf_set(127.0f);
     for (int i = 0; i < n; i += LANES) {
         vf whole = vf_round(vf_mul(vf_load(x + i), factor));
         vf_store_bytes(bytes + i, vf_max(vf_min(whole, bound), vf_sub(vf_set(0.0f), bound)));
     }
-    return largest / 127.0f;
+    return largest / 127.0f + vf_sum(odd);
 }
 
 /* --------------------------------------------------------------------------------------------------------------------- norms */
@@ -343,3 +346,7 @@ static void attend(const ch_attention *a, const float *q, float *y, float *score
 const ch_kernels TABLE = {
     NAME, product, quantize, normalize, unit_rms, attend, gate, softmax, log_sum_exp, top,
 };
+
+#if defined(CH_NEON) && defined(__clang__)
+#pragma clang attribute pop
+#endif

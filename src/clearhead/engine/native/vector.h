@@ -3,6 +3,7 @@
  * vf: LANES floats. vi: LANES sums of 32 bits. vq: 4 weights of 8 bits for each of LANES outputs.
  * TILES: which tiles of rows x panels the registers hold, by rows; MOST_PARTS: vectors of the widest; see kernels.c.
  * BYTE_OFFSET: what is added to inputs of 8 bits.
+ * vf_max and vf_min of a number and NaN are the second of them, so that NaN can be kept or dropped.
  * A fused multiply-add is written as such (vf_fma): the compiler is told to make none of its own, so that a result
  * never depends on how a loop was unrolled. */
 #ifndef VECTOR_H
@@ -149,6 +150,11 @@ INLINE vx vx_set(const uint8_t *p) {
 INLINE vi vi_dot(vi sum, vx x, vq q) { return _mm512_dpbusd_epi32(sum, x, q); }
 
 #elif defined(CH_NEON)
+#if defined(__clang__) /* dot products are asked for here: compilers spell the flag in different ways */
+#pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
+#else
+#pragma GCC target("arch=armv8.2-a+dotprod")
+#endif
 #include <arm_neon.h>
 #define TABLE ch_kernels_neon
 #define NAME "neon"
