@@ -1,6 +1,6 @@
 """Native models of small ones, by every set of instructions that the machine has: what several tests share."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import strategies as st
@@ -11,6 +11,8 @@ from clearhead.engine.image import Image, Weights
 from clearhead.engine.rows import NativeModel
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Transformer
+from clearhead.nn.activation import Elementwise, Gated
+from clearhead.nn.position import PositionName
 
 FAULT = library.fault()
 NATIVE = pytest.mark.skipif(bool(FAULT), reason=FAULT or "there is a native engine")
@@ -31,13 +33,12 @@ def configs(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
         "d_ff": draw(st.sampled_from([1, 7, 16, 33])),
         "n_heads": heads,
         "n_kv_heads": draw(st.sampled_from([n for n in range(1, heads + 1) if heads % n == 0])),
-        "position": draw(st.sampled_from(["sinusoidal", "learned", "rotary", "alibi", "none"])),
+        "position": draw(st.sampled_from(get_args(PositionName))),
     }
-    activations = "relu gelu gelu_tanh silu sigmoid tanh softmax glu reglu geglu swiglu".split()
     block = {
         "norm": draw(st.sampled_from(["layer", "rms"])),
         "norm_position": draw(st.sampled_from(["pre", "post"])),
-        "activation": draw(st.sampled_from(activations)),
+        "activation": draw(st.sampled_from([word for kind in (Elementwise, Gated) for word in get_args(kind)])),
         "attention": draw(st.sampled_from(["scaled_dot_product", "qk_norm"])),
         "bias": draw(st.sampled_from([True, False, "all"])),
         "residual": draw(st.sampled_from([True, True, False])),

@@ -1,11 +1,12 @@
 """From our models to the parts that the native engine is told: which of them it covers, and their weights as arrays."""
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from clearhead.engine.image import Floats, LayerParts, LinearPart, ModelParts, NormPart, group
+from clearhead.engine.library import Activation, NormKind
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Decoder, Encoder, Transformer
 from clearhead.nn.activation import GeluTanh
@@ -19,14 +20,14 @@ from clearhead.nn.norm import LayerNorm, NoNorm, RMSNorm
 from clearhead.nn.position import Alibi, LearnedPosition, Rotary, SinusoidalPosition
 from clearhead.nn.residual import Residual
 
-ACTIVATIONS: dict[type[nn.Module], str] = {
-    nn.ReLU: "relu",
-    nn.GELU: "gelu",
-    GeluTanh: "gelu_tanh",
-    nn.SiLU: "silu",
-    nn.Sigmoid: "sigmoid",
-    nn.Tanh: "tanh",
-    nn.Softmax: "softmax",
+ACTIVATIONS: dict[type[nn.Module], Activation] = {
+    nn.ReLU: Activation.RELU,
+    nn.GELU: Activation.GELU,
+    GeluTanh: Activation.GELU_TANH,
+    nn.SiLU: Activation.SILU,
+    nn.Sigmoid: Activation.SIGMOID,
+    nn.Tanh: Activation.TANH,
+    nn.Softmax: Activation.SOFTMAX,
 }
 MODULES = (
     *(Transformer, GPT, Encoder, Decoder, EncoderLayer, CausalLayer, DecoderLayer, nn.ModuleList, Embedding),
@@ -65,7 +66,7 @@ def described(model: Transformer | GPT) -> ModelParts:
         "max_len": config.max_seq_len,
         "gated": int(isinstance(layer.mlp, GatedMLP)),
         "residual": int(block.residual),
-        "qk_norm": int(layer.attn.qk_norm),
+        "unit_heads": int(layer.attn.qk_norm),
     }
     embedding, states = _decoder(model).embedding, group(config.d_model)
     tables = _tables(model)
@@ -79,7 +80,7 @@ def described(model: Transformer | GPT) -> ModelParts:
         encoder = [_layer(cast(TorchLayer, each)) for each in model.encoder.layers]
     return ModelParts(
         sizes=sizes,
-        activation="none" if layer.mlp is None else ACTIVATIONS[type(layer.mlp.activation)],
+        activation=Activation.NONE if layer.mlp is None else ACTIVATIONS[type(layer.mlp.activation)],
         embedding_scale=embedding.scale,
         decoder=[_layer(cast(TorchLayer, each)) for each in _decoder(model).layers],
         lm_head=_linear([model.lm_head], outputs=(1, 1), inputs=states),
@@ -131,7 +132,7 @@ def _norms(modules: dict[str, nn.Module]) -> dict[str, NormPart]:
     for name, norm in modules.items():
         if isinstance(norm, LayerNorm | RMSNorm):
             bias = None if norm.bias is None else _array(norm.bias)
-            kind: Any = "layer" if isinstance(norm, LayerNorm) else "rms"
+            kind = NormKind.LAYER if isinstance(norm, LayerNorm) else NormKind.RMS
             parts[name] = NormPart(kind, _array(norm.weight), bias, norm.eps)
     return parts
 
@@ -165,8 +166,9 @@ def _layer(layer: TorchLayer) -> LayerParts:
 
 def _linear(parts: list[nn.Linear], *, outputs: tuple[int, int], inputs: tuple[int, int]) -> LinearPart:
     """Layers of one input as one, their outputs side by side."""
-    weight = parts[0].weight if len(parts) == 1 else torch.cat([part.weight for part in parts])
-    biases = [part.bias for part in parts if part.bias is not None]
+    weights: list[Tensor] = [part.weight for part in parts]
+    biases: list[Tensor] = [part.bias for part in parts if part.bias is not None]
+    weight = weights[0] if len(weights) == 1 else torch.cat(weights)
     return LinearPart(_array(weight), _array(torch.cat(biases)) if biases else None, outputs, inputs)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.engine.library import ACTIVATIONS, KINDS, NORMS, TABLES, Layer, Linear, Model, Norm
+from clearhead.engine.library import KINDS, TABLES, Activation, Layer, Linear, Model, Norm, NormKind
 
 PANEL = 16
 Floats = NDArray[np.float32]
@@ -42,7 +42,7 @@ class LinearPart:
 class NormPart:
     """A layer or RMS norm."""
 
-    kind: Literal["layer", "rms"]
+    kind: NormKind
     gain: Floats
     bias: Floats | None
     eps: float
@@ -61,8 +61,8 @@ class ModelParts:
     """A whole model, before it is packed."""
 
     sizes: Mapping[str, int]
-    """d_model, d_ff, heads, kv_heads, vocab, src_vocab, max_len, gated, residual, qk_norm."""
-    activation: str
+    """d_model, d_ff, heads, kv_heads, vocab, src_vocab, max_len, gated, residual, unit_heads."""
+    activation: Activation
     embedding_scale: float
     decoder: list[LayerParts]
     lm_head: LinearPart
@@ -88,7 +88,7 @@ class Image:
         head_dim = sizes["d_model"] // sizes["heads"]
         self.width, self.vocab = padded(sizes["d_model"]), sizes["vocab"]
         sizes |= {"width": self.width, "inner": padded(sizes["d_ff"]), "head_dim": head_dim, "head": padded(head_dim)}
-        self.model = Model(**sizes, activation=ACTIVATIONS[parts.activation], embedding_scale=parts.embedding_scale)
+        self.model = Model(**sizes, activation=parts.activation, embedding_scale=parts.embedding_scale)
         self.model.encoder_layers, self.model.decoder_layers = len(parts.encoder), len(parts.decoder)
         self._layers = self._stack(parts.encoder), self._stack(parts.decoder)
         if parts.encoder:
@@ -121,7 +121,7 @@ class Image:
 
     def _norm(self, part: NormPart) -> Norm:
         bias = None if part.bias is None else self._kept(part.bias)
-        return Norm(gain=self._kept(part.gain), bias=bias, eps=part.eps, kind=NORMS[part.kind])
+        return Norm(gain=self._kept(part.gain), bias=bias, eps=part.eps, kind=part.kind)
 
     def _linear(self, part: LinearPart) -> Linear:
         weight = _spread(_spread(part.weight, 0, part.outputs), 1, part.inputs)

@@ -4,6 +4,7 @@ import ctypes
 import functools
 import os
 from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int, c_int32, c_void_p
+from enum import IntEnum
 from typing import Any, Literal, get_args
 
 from clearhead.engine import build
@@ -16,8 +17,18 @@ VARIABLE = "CLEARHEAD_ENGINE"
 REBUILD = "`python -m clearhead.engine.build` builds it"
 
 KINDS = {"float32": 0, "int8": 1}
-NORMS = {"none": 0, "layer": 1, "rms": 2}
-ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "silu": 4, "sigmoid": 5, "tanh": 6, "softmax": 7}
+
+
+class NormKind(IntEnum):
+    """``ch_norm_kind``."""
+
+    NONE, LAYER, RMS = range(3)
+
+
+class Activation(IntEnum):
+    """``ch_activation``."""
+
+    NONE, RELU, GELU, GELU_TANH, SILU, SIGMOID, TANH, SOFTMAX = range(8)
 
 
 class Linear(Structure):
@@ -46,7 +57,7 @@ class Layer(Structure):
 
 SIZES = (
     *("d_model", "width", "d_ff", "inner", "heads", "kv_heads", "head_dim", "head", "vocab", "src_vocab", "max_len"),
-    *("encoder_layers", "decoder_layers", "activation", "gated", "residual", "qk_norm", "src_panels", "tgt_panels"),
+    *("encoder_layers", "decoder_layers", "activation", "gated", "residual", "unit_heads", "src_panels", "tgt_panels"),
 )
 TABLES = ("src_table", "tgt_table", "src_positions", "tgt_positions", "cos", "sin", "left", "right")
 

@@ -1,5 +1,7 @@
 """What the native engine covers, in one line where it does not; all the rest is in the parity tests of rows."""
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from torch import nn
 from clearhead.engine.describe import covered, described
 from clearhead.models.gpt import GPT
 from clearhead.nn.layer import BlockConfig
-from clearhead.nn.position import RotaryScalingConfig
+from clearhead.nn.position import PositionName, RotaryScalingConfig
 from tests.small import small, small_gpt, small_rnn
 
 
@@ -19,7 +21,7 @@ def test_models_of_known_parts_are_covered() -> None:
     blocks = [{"norm": "rms", "activation": "softmax"}, {"activation": "geglu", "mlp": False}, {"attention": "qk_norm"}]
     for block in blocks:
         assert covered(small(block=BlockConfig(**block))) == ""
-    for position in ("sinusoidal", "learned", "rotary", "alibi", "none"):
+    for position in get_args(PositionName):
         assert covered(small_gpt(position=position)) == ""
 
 

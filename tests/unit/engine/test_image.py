@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clearhead.engine.image import Image, LinearPart, ModelParts, group, padded, rounded_to_bytes
-from clearhead.engine.library import Linear
+from clearhead.engine.library import Activation, Linear
 
 SIZES = {"d_model": 20, "d_ff": 3, "heads": 2, "kv_heads": 2, "vocab": 18, "src_vocab": 18, "max_len": 1}
 
@@ -16,7 +16,7 @@ def image_of(weights: Any, bias: bool = False) -> tuple[NDArray[np.float32], Ima
     weight = np.arange(18 * 20, dtype=np.float32).reshape(18, 20) - 100
     own = np.arange(18, dtype=np.float32) if bias else None
     part = LinearPart(weight, own, (1, 1), group(20))
-    return weight, Image(ModelParts(SIZES, "relu", 2.0, [], part), weights)
+    return weight, Image(ModelParts(SIZES, Activation.RELU, 2.0, [], part), weights)
 
 
 def read(address: int, dtype: Any, *shape: int) -> NDArray[Any]:
@@ -77,7 +77,7 @@ def test_a_tied_table_is_the_output_layer_itself_where_that_is_exact() -> None:
 
 def test_heads_are_padded_one_by_one() -> None:
     weight = np.arange(20 * 20, dtype=np.float32).reshape(20, 20)
-    image = Image(ModelParts(SIZES, "relu", 1.0, [], LinearPart(weight, weight[0], group(10), group(10))))
+    image = Image(ModelParts(SIZES, Activation.RELU, 1.0, [], LinearPart(weight, weight[0], group(10), group(10))))
     packed = read(image.model.lm_head.weight, np.float32, 2, 32, 16)
     assert packed[1, 16:26, 3].tolist() == weight[13, 10:].tolist()
     assert read(image.model.lm_head.bias, np.float32, 32).tolist() == [*range(10), *[0] * 6, *range(10, 20), *[0] * 6]

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from clearhead.engine import build, library
 from clearhead.engine.image import Image, LinearPart, ModelParts, group, rounded_to_bytes
-from clearhead.engine.library import ACTIVATIONS, Linear, Norm
+from clearhead.engine.library import Activation, Linear, Norm
 from clearhead.errors import ModelError, UsageError
 from tests.native import KERNELS, NATIVE
 
@@ -81,7 +81,9 @@ def randoms(*shape: int) -> NDArray[np.float32]:
 def image_of(part: LinearPart, weights: Any) -> Image:
     sizes = {"d_model": 16, "d_ff": 16, "heads": 1, "kv_heads": 1, "vocab": 1, "src_vocab": 1, "max_len": 1}
     return Image(
-        ModelParts(sizes, "none", 1.0, [], part, tables={"src_table": randoms(1, 16), "tgt_table": randoms(1, 16)}),
+        ModelParts(
+            sizes, Activation.NONE, 1.0, [], part, tables={"src_table": randoms(1, 16), "tgt_table": randoms(1, 16)}
+        ),
         weights,
     )
 
@@ -110,7 +112,9 @@ def test_products(kernels: Kernels, sizes: tuple[int, int], weights: Any) -> Non
         for name, reference in REFERENCES.items():
             y = np.zeros((rows, linear.outputs), np.float32)
             arrays = [array.ctypes.data for array in (x, rounded, scale, y, residual)]
-            job = Product(ctypes.pointer(linear), *arrays, rows, linear.inputs, linear.outputs, ACTIVATIONS[name])
+            job = Product(
+                ctypes.pointer(linear), *arrays, rows, linear.inputs, linear.outputs, Activation[name.upper()]
+            )
             kernels.product(job, 0, linear.outputs // 16)
             sums = exact(x[:, :inputs], weight, weights) + torch.from_numpy(bias)
             expected = reference(sums) + torch.from_numpy(residual[:, :outputs])
@@ -162,7 +166,7 @@ def test_what_is_no_number_stays_none(kernels: Kernels, at: int) -> None:
     assert math.isnan(kernels.log_sum_exp(x.ctypes.data, 21))
     assert math.isnan(kernels.quantize(x.ctypes.data, 32, rounded.ctypes.data))
     for activation in ("relu", "gelu", "silu", "tanh"):
-        kernels.gate(ACTIVATIONS[activation], x.ctypes.data, 16, y.ctypes.data)
+        kernels.gate(Activation[activation.upper()], x.ctypes.data, 16, y.ctypes.data)
         assert math.isnan(y[at % 16])
 
 
@@ -180,7 +184,7 @@ def test_of_equals_the_first_is_best(kernels: Kernels) -> None:
 def test_gates_over_all_of_their_range(kernels: Kernels, activation: str) -> None:
     x = np.concatenate([np.linspace(-120, 120, 160), np.linspace(-4, 4, 160)]).astype(np.float32)
     both, y = np.concatenate([x, np.ones_like(x)]), np.zeros_like(x)
-    kernels.gate(ACTIVATIONS[activation], both.ctypes.data, len(x), y.ctypes.data)
+    kernels.gate(Activation[activation.upper()], both.ctypes.data, len(x), y.ctypes.data)
     torch.testing.assert_close(torch.from_numpy(y), REFERENCES[activation](torch.from_numpy(x)), rtol=1e-6, atol=1e-6)
 
 

@@ -60,7 +60,8 @@ typedef struct {
     int32_t head_dim, head;           /* features of a head, true and padded */
     int32_t vocab, src_vocab, max_len;
     int32_t encoder_layers, decoder_layers;
-    int32_t activation, gated, residual, qk_norm;
+    int32_t activation, gated, residual;
+    int32_t unit_heads;               /* whether queries and keys are divided by their root mean square */
     int32_t src_panels, tgt_panels;   /* whether a table is the packed weight of the output layer */
     float embedding_scale;
     float reserved;

@@ -62,7 +62,7 @@ static void rotate(const ch_model *m, float *q, int position) {
 static void prepare_heads(ch_rows *rows, float *q, int heads, int position, int rotary) {
     const ch_model *m = rows->model;
     for (int h = 0; h < heads; h++, q += m->head) {
-        if (m->qk_norm) rows->kernels->unit_rms(q, m->head_dim);
+        if (m->unit_heads) rows->kernels->unit_rms(q, m->head_dim);
         if (rotary && m->cos) rotate(m, q, position);
     }
 }
@@ -93,7 +93,7 @@ static void project_joint(ch_rows *rows, const ch_layer *layer, const ch_tokens 
     int wide = joint_width(m);
     const float *in = normalized(rows, &layer->attn, room->x, tokens->count, room->y);
     linear(rows, &layer->qkv, in, m->width, tokens->count, room->z, wide, CH_NONE, NULL);
-    if (m->qk_norm || m->cos)
+    if (m->unit_heads || m->cos)
         for (int t = 0; t < tokens->count; t++)
             prepare_heads(rows, room->z + (size_t)t * wide, m->heads + m->kv_heads, tokens->position[t], 1);
 }

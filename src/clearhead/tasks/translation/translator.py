@@ -366,7 +366,8 @@ class Translator(Loaded):
         """Translates encoded sources in batches of like length; an empty one gives an empty translation."""
         translations: list[list[Translation]] = [[EMPTY]] * len(sources)
         for rows, beam in batches_to_decode(sources, demands, config.beam):
-            own, forced, asked = ([each[row] for row in rows] for each in (sources, prefixes, demands))
+            own, forced = ([each[row] for row in rows] for each in (sources, prefixes))
+            asked = [demands[row] for row in rows]
             fixed = [len(prefix) + demand.pieces for prefix, demand in zip(forced, asked, strict=True)]
             sizes = [*map(len, own)]
             limits = [self._limit(size, count, config.limit) for size, count in zip(sizes, fixed, strict=True)]
