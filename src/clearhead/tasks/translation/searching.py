@@ -10,11 +10,10 @@ from clearhead.decode.decoding import start_decoding
 from clearhead.decode.native import native_search
 from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
 from clearhead.engine.rows import NativeModel
-from clearhead.engine.search import NativeSearch
 from clearhead.runs.text_parts import Tokenizers
 from clearhead.tasks.translation.recipe import Net
 from clearhead.tasks.translation.result import Translation
-from clearhead.tasks.translation.search_rules import never, phrase_constraints, search_rules
+from clearhead.tasks.translation.search_rules import native_search_of, phrase_constraints, search_rules
 from clearhead.text.phrase_book import Demand
 from clearhead.text.tokenizer import Tokenizer
 
@@ -54,15 +53,7 @@ def search_batch(
     ids = tokenizer.ids
     if isinstance(writer, NativeModel) and config.n_best == 1 and _is_plain(batch):
         sources = [[*source, ids.eos] for source in batch.sources]
-        search = NativeSearch(
-            ids.bos,
-            ids.eos,
-            config.beam,
-            config.length_penalty,
-            forbidden=never(ids),
-            prefixes=batch.prefixes if any(batch.prefixes) else (),
-            characters=tokenizer.characters,
-        )
+        search = native_search_of(tokenizer, config, batch.prefixes)
         return native_search(writer, sources, config, search, limits=batch.limits, threads=torch.get_num_threads())
     src_ids, src_mask = collate_sources(batch.sources, special=ids)
     src_mask = None if src_mask is None else src_mask.to(device)
