@@ -90,22 +90,42 @@ def build(spec: dict) -> tuple[Run, dict]:
 
 
 def clearhead(spec: dict):
-    """Sets up our search and decoding step as ``clearhead translate`` runs them."""
+    """Sets up our search as ``clearhead translate`` runs it, by the engine and with the weights of the case."""
+    from clearhead.decode.search import SearchConfig
+    from clearhead.engine.choose import choose
+
+    config = SearchConfig(beam=spec["beam"])
+    model = our_model()
+    writer = choose(model, spec["weights"], spec["engine"]).prepare() or model
+    return (native if spec["engine"] == "native" else by_steps)(writer, config, sources(spec["batch"]))
+
+
+def native(writer, config, src):
+    """Returns a translation of ``src`` in one call of the native engine."""
+    import torch
+
+    from clearhead.decode.native import native_search
+    from clearhead.engine.search import NativeSearch
+
+    rules = {"forbidden": [PAD], "at_least": TGT_LEN}
+    search = NativeSearch(PAD, EOS, config.beam, config.length_penalty, **rules)
+    options = {"limits": [TGT_LEN] * len(src), "threads": torch.get_num_threads()}
+    return lambda: [ranked[0].ids for ranked in native_search(writer, src, config, search, **options)]
+
+
+def by_steps(writer, config, src):
+    """Returns a translation of ``src`` by a search in Python that asks the model for each step."""
     import torch
 
     from clearhead.decode.decoding import start_decoding
     from clearhead.decode.rules import at_least, forbid
-    from clearhead.decode.search import SearchConfig, beam_search
-    from clearhead.engine.choose import choose
+    from clearhead.decode.search import beam_search
 
-    model, src_ids = our_model(), torch.tensor(sources(spec["batch"]))
-    model = choose(model).prepare() or model
-    config, rules = SearchConfig(beam=spec["beam"]), [forbid([PAD]), at_least(TGT_LEN, EOS)]
-    limits = [TGT_LEN] * spec["batch"]
+    src_ids, rules, limits = torch.tensor(src), [forbid([PAD]), at_least(TGT_LEN, EOS)], [TGT_LEN] * len(src)
 
     def translate() -> list[list[int]]:
         with torch.inference_mode():
-            decoding = start_decoding(model, src_ids, None, beam=spec["beam"])
+            decoding = start_decoding(writer, src_ids, None, beam=config.beam)
         hypotheses = beam_search(decoding, config, limits=limits, bos_id=PAD, eos_id=EOS, rules=rules)
         return [ranked[0].ids for ranked in hypotheses]
 
@@ -191,7 +211,16 @@ def cases_of(beam: int, batch: int) -> list[Case]:
     """Returns the cases of one cell; with a single sentence there is work for one worker only."""
     cell = f"{'greedy' if beam == 1 else f'beam{beam}'}-batch{batch}"
     base = {"beam": beam, "batch": batch}
-    every = [Case(cell, name, base | {"peer": name}) for name in ("clearhead", "hf")]
+    ours = {
+        "clearhead": ("native", "float32"),
+        "clearhead-int8": ("native", "int8"),
+        "clearhead-torch": ("torch", "float32"),
+    }
+    every = [
+        Case(cell, name, base | {"peer": "clearhead", "engine": engine, "weights": weights})
+        for name, (engine, weights) in ours.items()
+    ]
+    every.append(Case(cell, "hf", base | {"peer": "hf"}))
     for compute in ("float32", "int8"):
         for workers in (1, 2) if batch > 1 else (1,):
             spec = base | {"peer": "ctranslate2", "compute": compute, "workers": workers}

@@ -24,7 +24,7 @@ BUDGETS = {
     ("interop",): 2300,  # with rotations, QK norm, Blenderbot, generation settings and sentence-transformers
     ("inspect",): 5000,  # with attention in numbers, runs side by side, and what happens in a step
     ("runs",): 870,  # what a run holds is checked here for every verb
-    ("engine",): 520,
+    ("engine",): 1650,  # the native engine: its build, interface, packing, description of models, rows and searches
     ("checkpoint",): 370,
     ("data",): 3450,
     ("models",): 1400,

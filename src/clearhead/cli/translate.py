@@ -50,6 +50,20 @@ from clearhead.ranges import Beam, CountOrZero, Texts
     show_default=True,
     help="Lines read from stdin before translating.",
 )
+@click.option(
+    "--weights",
+    type=click.Choice(["float32", "int8"]),
+    default="float32",
+    show_default=True,
+    help="int8 is faster on a CPU, and nearly the same model.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "native", "torch"]),
+    default="auto",
+    show_default=True,
+    help="What decodes on a CPU: the native engine where it covers the model, that or an error, or PyTorch.",
+)
 @input_and_output
 @JSON
 @DEVICE
@@ -72,7 +86,8 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
         raise UsageError("--alternatives: goes with none of --require, --avoid and --limit")
     from clearhead.tasks.translation.translator import Translator
 
-    translator = Translator.load(run, checkpoint=options["checkpoint"], device=options["device"])
+    where = {key: options[key] for key in ("checkpoint", "device", "weights", "engine")}
+    translator = Translator.load(run, **where)
     asked = [] if text == ("-",) else [line for argument in text for line in argument.split("\n")]
     where = {"source": options["source"], "output": options["output"]}
     with answering(asked, size=options["buffer"], doing="translating", **where) as chunks:

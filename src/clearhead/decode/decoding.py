@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from clearhead.engine.decoding import NativeDecoding
+from clearhead.engine.rows import NativeModel
 from clearhead.models.rnn import RNNTranslator
 from clearhead.models.transformer import Transformer
 from clearhead.nn.cache import KVCache
@@ -150,7 +152,7 @@ class RNNDecoding:
 
 
 def start_decoding(
-    model: Transformer | RNNTranslator,
+    model: Transformer | RNNTranslator | NativeModel,
     src_ids: Int[Tensor, "batch src"],
     src_mask: Bool[Tensor, "batch src"] | None,
     *,
@@ -158,6 +160,8 @@ def start_decoding(
     capacity: int = 32,
 ) -> Decoding:
     """Returns the fastest step that the model allows; arguments as in ``CachedDecoding``."""
+    if isinstance(model, NativeModel):
+        return NativeDecoding(model, src_ids, src_mask, beam=beam)
     if isinstance(model, RNNTranslator):
         return RNNDecoding(model, src_ids, src_mask, beam=beam)
     if model.cacheable:

@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from clearhead.decode.decoding import Rows, rows_of
+from clearhead.engine.decoding import NativeTextRows
+from clearhead.engine.rows import NativeModel
 from clearhead.models.gpt import GPT
 from clearhead.models.ngram import Ngram
 from clearhead.models.rnn import RNNLanguageModel
@@ -258,6 +260,17 @@ class NgramRowsDecoding:
     def _next(self) -> Logits:
         probs = [torch.from_numpy(self.model.next_probs(text)) for text in self.texts]
         return torch.stack(probs).log().float()
+
+
+def start_texts(model: GPT | RNNLanguageModel | NativeModel, prompts: Sequence[Sequence[int]]) -> TextRows:
+    """Starts the texts of ``prompts``, by the fastest step that the model allows."""
+    match model:
+        case NativeModel():
+            return NativeTextRows(model, prompts)
+        case GPT():
+            return RowsDecoding(model, prompts)
+        case RNNLanguageModel():
+            return RNNRowsDecoding(model, prompts)
 
 
 class PromptedDecoding:

@@ -1,6 +1,7 @@
 """The one way to ask for fast weights: says what computes a model's decoding here, and prepares it.
 
-The kernels are private to PyTorch, and another version or build may have them not at all, under another name or with
+The native engine decodes what it covers (``native_fault``). A copy of the model decodes the rest, packed by PyTorch.
+Its kernels are private to PyTorch, and another version or build may have them not at all, under another name or with
 other arguments. So each kind is tried on a small layer first (``fault_of``). Where float32 fails the model decodes by
 its own layers, with the same pieces; where int8 fails there is nothing equal to fall back on, and an error says why.
 """
@@ -11,17 +12,23 @@ from typing import Generic, Literal, TypeVar, cast
 import torch
 from torch import nn
 
+from clearhead.engine import library
+from clearhead.engine.describe import covered, described
+from clearhead.engine.image import Image
 from clearhead.engine.int8 import Int8Linear
 from clearhead.engine.linear import FastLinear
 from clearhead.engine.onednn import PackedLinear
 from clearhead.engine.packed import pack
+from clearhead.engine.rows import NativeModel
 from clearhead.errors import UsageError
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Transformer
 
 Weights = Literal["float32", "int8"]
-Engine = Literal["packed", "torch"]
-"""What computes the steps: a packed copy of the model, or the model itself."""
+Engine = Literal["native", "packed", "torch"]
+"""What computes the steps: the native engine, a copy of the model packed by PyTorch, or the model itself."""
+EngineName = Literal["auto", "native", "torch"]
+"""What may be asked for: the native engine where it covers the model, that or an error, or PyTorch."""
 M = TypeVar("M", bound=nn.Module)
 
 KINDS: dict[Weights, tuple[type[FastLinear], float]] = {"float32": (PackedLinear, 1e-5), "int8": (Int8Linear, 0.05)}
@@ -36,26 +43,34 @@ class Choice(Generic[M]):
     weights: Weights
     engine: Engine
     why: str = ""
-    """Why the model itself computes; empty with the engine ``packed``."""
+    """Why the model itself computes; empty with the other engines."""
 
-    def prepare(self) -> M | None:
-        """Returns a copy of the model that decodes faster; None where the model itself decodes."""
+    def prepare(self) -> M | NativeModel | None:
+        """Returns what decodes faster; None where the model itself decodes."""
+        if self.engine == "native":
+            return NativeModel(Image(described(cast(Transformer | GPT, self.model)), self.weights))
         if self.engine == "torch" or not isinstance(self.model, Transformer | GPT):
             return None
         linear, _ = KINDS[self.weights]
         return cast(M, pack(self.model, linear))
 
 
-def choose(model: M, weights: Weights = "float32") -> Choice[M]:
+def choose(model: M, weights: Weights = "float32", engine: EngineName = "auto") -> Choice[M]:
     """Says what decodes with ``model``; makes nothing yet, so that who never decodes has one copy of the weights.
 
     Args:
         model: on its device, in evaluation mode.
         weights: as a CPU is to hold them. With float32 the model itself is the way back; int8 has none.
+        engine: what is to compute.
 
     Raises:
-        UsageError: ``weights`` is int8, and the model or the machine cannot have it.
+        UsageError: ``weights`` is int8 or ``engine`` is native, and the model or the machine cannot have it.
     """
+    fault = "" if engine == "torch" else native_fault(model)
+    if engine != "torch" and not fault:
+        return Choice(model, weights, "native")
+    if engine == "native":
+        raise UsageError(f"engine = 'native': {fault}")
     if not _is_packable(model):
         if weights != "float32":
             raise UsageError(f"weights = {weights!r}: generation with such is for a GPT in float32 on a CPU")
@@ -65,6 +80,11 @@ def choose(model: M, weights: Weights = "float32") -> Choice[M]:
     if fault and weights != "float32":
         raise UsageError(f"weights = {weights!r}: the PyTorch installed here cannot compute with such ({fault})")
     return Choice(model, weights, "torch" if fault else "packed", fault)
+
+
+def native_fault(model: nn.Module) -> str:
+    """Says in a few words why the native engine does not compute with ``model`` here; nothing where it does."""
+    return covered(model) or library.fault()
 
 
 def fault_of(linear: type[FastLinear], *, tolerance: float) -> str:

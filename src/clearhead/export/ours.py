@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from clearhead.decode.decoding import start_decoding
-from clearhead.decode.rows import RowsDecoding
+from clearhead.decode.rows import start_texts
 from clearhead.engine.choose import choose
+from clearhead.engine.rows import NativeModel
 from clearhead.export.runtime import Exportable, Outputs, Row, Runtime
 from clearhead.models.bert import Bert, BertClassifier, BertPretraining
 from clearhead.models.gpt import GPT
@@ -140,8 +141,8 @@ class Ours(Runtime):
         return logits
 
     @functools.cached_property
-    def _writer(self) -> Transformer | GPT:
-        """The model that writes: a copy with packed weights, as our verbs take it."""
+    def _writer(self) -> Transformer | GPT | NativeModel:
+        """What writes, as our verbs take it: the model packed, or itself."""
         assert isinstance(self.model, Transformer | GPT)
         return choose(self.model).prepare() or self.model
 
@@ -153,14 +154,16 @@ class Ours(Runtime):
 
     @torch.inference_mode()
     def _written(self, rows: Sequence[Row], limits: Sequence[int]) -> list[list[int]]:
-        model = self._writer
-        if isinstance(model, Transformer):
+        writer = self._writer
+        if isinstance(self.model, Transformer):
+            assert not isinstance(writer, GPT)
             ids, mask = padded([row.ids for row in rows])
-            decoding = start_decoding(model, ids, mask)
+            decoding = start_decoding(writer, ids, mask)
             first = torch.tensor([(row.target or [0])[0] for row in rows])
             logits, advance = decoding.advance(first), decoding.advance
         else:
-            texts = RowsDecoding(model, [row.ids for row in rows])
+            assert not isinstance(writer, Transformer)
+            texts = start_texts(writer, [row.ids for row in rows])
             logits, advance = texts.logits, texts.advance
         return written_greedily(logits, advance, limits, ends=self.ends, never=self.never)
 

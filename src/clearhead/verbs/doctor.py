@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from clearhead.engine import library
 from clearhead.engine.choose import KINDS, fault_of
 from clearhead.meter.limits import gemm_rate
 from clearhead.runs.cache import cache_folder
@@ -31,6 +32,7 @@ def examine() -> dict[str, Any]:
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "devices": _devices(),
         "precision": _precisions(),
+        "native engine": _native_engine(),
         "decoding": _engines(),
         "free disk": {
             "here": f"{shutil.disk_usage('.').free / 1e9:.1f} GB",
@@ -64,8 +66,16 @@ def _precisions() -> dict[str, str]:
     return reports
 
 
+def _native_engine() -> str:
+    """Says which kernels the native engine has here, or why PyTorch computes in its place."""
+    fault = library.fault()
+    if fault:
+        return f"none, PyTorch decodes: {fault}"
+    return f"{library.instructions()} (has {', '.join(library.available())})"
+
+
 def _engines() -> dict[str, str]:
-    """Tries the kernels that decode on a CPU, for each kind of weights; says why where PyTorch's own layers decode."""
+    """Tries PyTorch's kernels for decoding on a CPU, for each kind of weights; says why where its own layers decode."""
     faults = {weights: fault_of(linear, tolerance=tolerance) for weights, (linear, tolerance) in KINDS.items()}
     without = {"float32": "by PyTorch's own layers, slower", "int8": "not possible"}
     return {weights: f"{without[weights]}: {fault}" if fault else "fast kernels" for weights, fault in faults.items()}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -12,15 +12,25 @@ from clearhead.engine.choose import KINDS, Choice, Weights, choose, fault_of
 from clearhead.engine.int8 import Int8Linear
 from clearhead.engine.linear import FastLinear
 from clearhead.engine.onednn import PackedLinear
+from clearhead.engine.rows import NativeModel
 from clearhead.errors import UsageError
+from clearhead.nn.layer import BlockConfig
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.prompts import GenerationConfig
 from clearhead.tasks.translation.translator import Translator
+from tests.native import NATIVE
 from tests.small import small, small_gpt, small_rnn
 
 FLOAT_KERNELS = ["_reorder_linear_weight", "_linear_pointwise", "_linear_pointwise.binary"]
 INT8_KERNELS = ["linear_prepack", "linear_dynamic", "linear_relu_dynamic"]
+pytestmark = pytest.mark.usefixtures("without_native")
 PROMPTS = ["我", "她们在", "他们在学校"]
+
+
+@pytest.fixture
+def without_native(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves decoding to PyTorch, as where there is no native library."""
+    monkeypatch.setenv("CLEARHEAD_ENGINE", "off")
 
 
 class Without:
@@ -141,6 +151,24 @@ def test_the_copy_has_the_weights_that_were_asked_for(weights: Weights, linear: 
         choice = choose(model, weights)
         packed = choice.prepare()
         assert (choice.engine, choice.why) == ("packed", "")
-        assert packed is not None
+        assert isinstance(packed, torch.nn.Module)
         assert packed is not model
         assert {type(module) for module in packed.modules() if isinstance(module, FastLinear)} == {linear}
+
+
+@NATIVE
+def test_the_native_engine_computes_what_it_covers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLEARHEAD_ENGINE")
+    for weights in get_args(Weights):
+        choice = choose(small(), weights)
+        native = choice.prepare()
+        assert (choice.engine, choice.why) == ("native", "")
+        assert isinstance(native, NativeModel)
+        assert native.image.weights == weights
+    assert choose(small(), engine="torch").engine == "packed"
+    assert choose(small(block=BlockConfig(norm="batch"))).engine == "packed"
+    with pytest.raises(UsageError, match=r"^engine = 'native': BatchNorm is computed by PyTorch$"):
+        choose(small(block=BlockConfig(norm="batch")), engine="native")
+    monkeypatch.setenv("CLEARHEAD_ENGINE", "off")
+    with pytest.raises(UsageError, match=r"^engine = 'native': CLEARHEAD_ENGINE is off$"):
+        choose(small(), engine="native")

@@ -9,7 +9,8 @@ import torch
 from clearhead import __version__
 from clearhead.engine.int8 import Int8Linear
 from clearhead.engine.onednn import PackedLinear
-from clearhead.verbs.doctor import _engines, examine
+from clearhead.verbs.doctor import _engines, _native_engine, examine
+from tests.native import KERNELS
 
 
 def test_why_there_are_no_fast_kernels_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,6 +25,11 @@ def test_why_there_are_no_fast_kernels_is_said(monkeypatch: pytest.MonkeyPatch) 
     }
 
 
+def test_why_there_is_no_native_engine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEARHEAD_ENGINE", "off")
+    assert _native_engine() == "none, PyTorch decodes: CLEARHEAD_ENGINE is off"
+
+
 def test_everything_is_looked_at(cache: Path) -> None:
     found = examine()
     assert (found["clearhead"], found["torch"]) == (__version__, torch.__version__)
@@ -34,5 +40,6 @@ def test_everything_is_looked_at(cache: Path) -> None:
     assert float(found["free disk"]["here"].split()[0]) == pytest.approx(free, rel=0.1)
     assert str(cache) in found["free disk"]["cache"]
     assert "cpu" in found["devices"]
+    assert found["native engine"].startswith((KERNELS[-1], "none, PyTorch decodes: "))
     assert found["decoding"] == {"float32": "fast kernels", "int8": "fast kernels"}
     assert found["extras"].keys() == {"plots", "tensorboard", "interop"}

@@ -9,8 +9,9 @@ import torch
 from torch.nn import functional
 
 from clearhead.arguments import checked
-from clearhead.decode.rows import RNNRowsDecoding, RowsDecoding, TextRows
-from clearhead.engine.choose import Weights, choose
+from clearhead.decode.rows import TextRows, start_texts
+from clearhead.engine.choose import EngineName, Weights, choose
+from clearhead.engine.rows import NativeModel
 from clearhead.models.gpt import GPT
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import TextParts, load_text_parts
@@ -44,11 +45,19 @@ class LanguageModel(TextModel):
     """Whether it has seen where documents begin: then a prompt begins one."""
     weights: Weights | None = None
     """How a CPU holds them for generation, in a packed copy that the first text makes; None takes ``model`` itself."""
+    engine: EngineName = "auto"
+    """What generates on a CPU."""
 
     @classmethod
     @checked
     def load(
-        cls, run: str | Path, *, checkpoint: str = "best", device: Device = "auto", weights: Weights = "float32"
+        cls,
+        run: str | Path,
+        *,
+        checkpoint: str = "best",
+        device: Device = "auto",
+        weights: Weights = "float32",
+        engine: EngineName = "auto",
     ) -> "LanguageModel":
         """Loads a run's weights (their moving average where one was kept).
 
@@ -57,23 +66,26 @@ class LanguageModel(TextModel):
             checkpoint: best, latest, or a checkpoint's name.
             device: see ``pick_device``.
             weights: int8 reads a quarter of the bytes for each piece, on a CPU; the texts differ a little.
+            engine: what is to generate; see ``choose``.
 
         Raises:
             ModelError: not the run of a language model, no checkpoint yet, or a damaged one.
-            UsageError: ``weights`` is int8, which the model or this machine cannot have.
+            UsageError: ``weights`` or ``engine`` is what the model or this machine cannot have.
         """
-        return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device, weights=weights)
+        return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device, weights=weights, engine=engine)
 
     @classmethod
-    def from_run(cls, run: SavedRun, *, device: Device = "auto", weights: Weights = "float32") -> "LanguageModel":
+    def from_run(
+        cls, run: SavedRun, *, device: Device = "auto", weights: Weights = "float32", engine: EngineName = "auto"
+    ) -> "LanguageModel":
         """Loads a run that is open; see ``load``."""
         recipe, tokenizer = parse_language_model(run.tree, run.source), load_text_parts(run.trained_path).tokenizer
         target, model = pick_device(device), build_here(build_language_model, recipe, TextParts(tokenizer).sizes)
         step = run.load_into(model)
         model = model.to(target).eval()
-        packed = choose(model, weights).engine == "packed"
+        packed = choose(model, weights, engine).engine != "torch"
         marks = tokenizer.begins or has_marks(run.path)
-        return cls(recipe, tokenizer, model, target, step, marks, weights if packed else None)
+        return cls(recipe, tokenizer, model, target, step, marks, weights if packed else None, engine)
 
     @property
     def context(self) -> int | None:
@@ -81,15 +93,14 @@ class LanguageModel(TextModel):
         return self.recipe.model.max_seq_len if isinstance(self.model, GPT) else None
 
     @functools.cached_property
-    def writer(self) -> Net:
-        """The model that generates: ``model``, or its packed copy."""
-        packed = None if self.weights is None else choose(self.model, self.weights).prepare()
+    def writer(self) -> Net | NativeModel:
+        """The model that generates: ``model``, or what it is packed to."""
+        packed = None if self.weights is None else choose(self.model, self.weights, self.engine).prepare()
         return self.model if packed is None else packed
 
     def begin(self, prompts: Sequence[Sequence[int]]) -> TextRows:
         """See ``TextModel``."""
-        writer = self.writer
-        return RowsDecoding(writer, prompts) if isinstance(writer, GPT) else RNNRowsDecoding(writer, prompts)
+        return start_texts(self.writer, prompts)
 
     @checked
     @torch.inference_mode()

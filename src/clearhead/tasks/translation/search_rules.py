@@ -6,7 +6,9 @@ import torch
 
 from clearhead.decode.constraints import Constraints, avoid
 from clearhead.decode.rules import Rule, forbid, force_prefix
+from clearhead.decode.search import SearchConfig
 from clearhead.decode.whole import whole_characters
+from clearhead.engine.search import NativeSearch
 from clearhead.text.phrase_book import Demand
 from clearhead.text.special import SpecialIds
 from clearhead.text.tokenizer import Tokenizer
@@ -41,6 +43,19 @@ def search_rules(
         avoided = [[demand.avoided] if demand.avoided else [] for demand in demands]
         rules.append(avoid(avoided, device))
     return rules + whole_characters(tokenizer.characters, limits, device)
+
+
+def native_search_of(tokenizer: Tokenizer, config: SearchConfig, prefixes: Sequence[Sequence[int]]) -> NativeSearch:
+    """Returns the same search, without phrases, for the native engine."""
+    return NativeSearch(
+        tokenizer.ids.bos,
+        tokenizer.ids.eos,
+        config.beam,
+        config.length_penalty,
+        forbidden=never(tokenizer.ids),
+        prefixes=prefixes if any(prefixes) else (),
+        characters=tokenizer.characters,
+    )
 
 
 def phrase_constraints(demands: Sequence[Demand], *, eos_id: int, device: torch.device) -> Constraints | None:

@@ -12,10 +12,11 @@ from clearhead.arguments import checked
 from clearhead.config import as_tree, parse
 from clearhead.data.translation import collate_sources
 from clearhead.decode.decoding import start_decoding
-from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
+from clearhead.decode.search import SearchConfig
 from clearhead.decode.trace import MakeMeter, trace_greedy, translation_reader
 from clearhead.decode.tree import BeamTree, grow_tree
-from clearhead.engine.choose import Weights, choose
+from clearhead.engine.choose import EngineName, Weights, choose
+from clearhead.engine.rows import NativeModel
 from clearhead.errors import DataError, OnError, attempt_each, refuse
 from clearhead.ranges import Count, CountOrZero
 from clearhead.runs.opened import SavedRun
@@ -30,7 +31,8 @@ from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.parts import Job, divided, translate_parts
 from clearhead.tasks.translation.recipe import WORDS, Net, TranslationRecipe, build_translator, parse_translation
 from clearhead.tasks.translation.result import EMPTY, SearchOptions, Trace, TranslateOptions, Translation
-from clearhead.tasks.translation.search_rules import phrase_constraints, search_rules
+from clearhead.tasks.translation.search_rules import search_rules
+from clearhead.tasks.translation.searching import Batch, search_batch, translation_of
 from clearhead.text.division import Division
 from clearhead.text.language import read_language
 from clearhead.text.normalize import denormalize
@@ -54,37 +56,52 @@ class Translator(Loaded):
     """How a CPU holds them for decoding, in a packed copy that the first text makes; None takes ``model`` itself."""
     lengths: LengthLimit = field(default_factory=LengthLimit)
     """How long translations may be."""
+    engine: EngineName = "auto"
+    """What decodes on a CPU."""
 
     @classmethod
     @checked
-    def load(cls, run: str | Path, *, checkpoint: str = "best", device: Device = "auto") -> "Translator":
+    def load(
+        cls,
+        run: str | Path,
+        *,
+        checkpoint: str = "best",
+        device: Device = "auto",
+        weights: Weights = "float32",
+        engine: EngineName = "auto",
+    ) -> "Translator":
         """Loads a run's weights (their moving average where one was kept).
 
         Args:
             run: a run directory.
             checkpoint: best, latest, or a checkpoint's name.
             device: see ``pick_device``.
+            weights: as a CPU is to hold them for decoding; see ``choose``.
+            engine: what is to decode; see ``choose``.
 
         Raises:
             ModelError: it is not the run of a translator, or has no checkpoint yet, or the checkpoint is damaged.
+            UsageError: ``weights`` or ``engine`` is what the model or this machine cannot have.
         """
-        return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device)
+        return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device, weights=weights, engine=engine)
 
     @classmethod
-    def from_run(cls, run: SavedRun, *, device: Device = "auto") -> "Translator":
+    def from_run(
+        cls, run: SavedRun, *, device: Device = "auto", weights: Weights = "float32", engine: EngineName = "auto"
+    ) -> "Translator":
         """Loads a run that is open; see ``load``."""
         recipe, parts = parse_translation(run.tree, run.source), load_both_sides(run.trained_path)
         target, model = pick_device(device), build_here(build_translator, recipe, parts.sizes)
         step = run.load_into(model)
         model = model.to(target).eval()
-        packed = choose(model).engine == "packed"
+        packed = choose(model, weights, engine).engine != "torch"
         lengths = LengthLimit.read(run.path)
-        return cls(recipe, parts.both, model, target, step, "float32" if packed else None, lengths)
+        return cls(recipe, parts.both, model, target, step, weights if packed else None, lengths, engine)
 
     @functools.cached_property
-    def writer(self) -> Net:
-        """The model that decodes: ``model``, or its packed copy."""
-        return (None if self.weights is None else choose(self.model, self.weights).prepare()) or self.model
+    def writer(self) -> Net | NativeModel:
+        """The model that decodes: ``model``, or what it is packed to."""
+        return (None if self.weights is None else choose(self.model, self.weights, self.engine).prepare()) or self.model
 
     @overload
     def translate(self, texts: str, **options: Unpack[TranslateOptions]) -> Translation: ...  # type: ignore[overload-overlap]
@@ -348,46 +365,26 @@ class Translator(Loaded):
     ) -> list[list[Translation]]:
         """Translates encoded sources in batches of like length; an empty one gives an empty translation."""
         translations: list[list[Translation]] = [[EMPTY]] * len(sources)
-        for batch, beam in batches_to_decode(sources, demands, config.beam):
-            src_ids, src_mask = collate_sources([sources[row] for row in batch], special=self._ids)
-            src_mask = None if src_mask is None else src_mask.to(self.device)
-            forced, asked = [prefixes[row] for row in batch], [demands[row] for row in batch]
+        for rows, beam in batches_to_decode(sources, demands, config.beam):
+            own, forced = ([each[row] for row in rows] for each in (sources, prefixes))
+            asked = [demands[row] for row in rows]
             fixed = [len(prefix) + demand.pieces for prefix, demand in zip(forced, asked, strict=True)]
-            sizes = [len(sources[row]) for row in batch]
+            sizes = [*map(len, own)]
             limits = [self._limit(size, count, config.limit) for size, count in zip(sizes, fixed, strict=True)]
-            with torch.inference_mode():
-                decoding = start_decoding(self.writer, src_ids.to(self.device), src_mask, beam=beam)
-            hypotheses = beam_search(
-                decoding,
+            hypotheses = search_batch(
+                self.writer,
+                Batch(own, forced, asked, limits),
                 replace(config, beam=beam),
-                limits=limits,
-                bos_id=self._ids.bos,
-                eos_id=self._ids.eos,
-                rules=search_rules(
-                    self.tokenizers.tgt, limits=limits, prefixes=forced, demands=asked, device=self.device
-                ),
-                constraints=phrase_constraints(asked, eos_id=self._ids.eos, device=self.device),
+                tokenizer=self.tokenizers.tgt,
                 text_of=self._line,
                 device=self.device,
             )
-            for row, ranked in zip(batch, hypotheses, strict=True):
-                translations[row] = [self._translation(hypothesis, sources[row]) for hypothesis in ranked]
+            for row, ranked in zip(rows, hypotheses, strict=True):
+                translations[row] = [
+                    translation_of(each, sources[row], tokenizers=self.tokenizers, text=self._line(each.ids))
+                    for each in ranked
+                ]
         return translations
-
-    def _translation(self, hypothesis: Hypothesis, source: list[int]) -> Translation:
-        ids = hypothesis.ids + [self._ids.eos] * hypothesis.complete
-        return Translation(
-            text=self._line(hypothesis.ids),
-            score=hypothesis.score,
-            rank_score=hypothesis.rank_score,
-            pieces=self.tokenizers.tgt.pieces(ids),
-            log_probs=hypothesis.log_probs,
-            source_pieces=self.tokenizers.src.pieces([*source, self._ids.eos]),
-            complete=hypothesis.complete,
-            cut_better=hypothesis.cut_better,
-            source_ids=source,
-            target_ids=ids,
-        )
 
     @checked
     def aligned(self, translation: Translation) -> Translation:

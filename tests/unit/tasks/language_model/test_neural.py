@@ -99,6 +99,7 @@ def test_rows_of_short_texts_are_bounded_too(model: LanguageModel, monkeypatch: 
 
 def test_weights_are_packed_by_the_first_text(toy_lm_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who only scores has one copy of them; a wrong wish is refused at once all the same."""
+    monkeypatch.setenv("CLEARHEAD_ENGINE", "off")
     packed: list[type] = []
 
     def record(gpt: Any, linear: Any) -> Any:

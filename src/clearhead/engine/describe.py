@@ -1,0 +1,176 @@
+"""From our models to the parts that the native engine is told: which of them it covers, and their weights as arrays."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from clearhead.engine.image import Floats, LayerParts, LinearPart, ModelParts, NormPart, group
+from clearhead.engine.library import Activation, NormKind
+from clearhead.models.gpt import GPT
+from clearhead.models.transformer import Decoder, Encoder, Transformer
+from clearhead.nn.activation import GeluTanh
+from clearhead.nn.attention import Attention, CrossAttention, ScaledDotProduct, SelfAttention
+from clearhead.nn.dropout import Dropout
+from clearhead.nn.embedding import Embedding
+from clearhead.nn.layer import CausalLayer, DecoderLayer, EncoderLayer
+from clearhead.nn.layer import Layer as TorchLayer
+from clearhead.nn.mlp import MLP, GatedMLP
+from clearhead.nn.norm import LayerNorm, NoNorm, RMSNorm
+from clearhead.nn.position import Alibi, LearnedPosition, Rotary, SinusoidalPosition
+from clearhead.nn.residual import Residual
+
+ACTIVATIONS: dict[type[nn.Module], Activation] = {
+    nn.ReLU: Activation.RELU,
+    nn.GELU: Activation.GELU,
+    GeluTanh: Activation.GELU_TANH,
+    nn.SiLU: Activation.SILU,
+    nn.Sigmoid: Activation.SIGMOID,
+    nn.Tanh: Activation.TANH,
+    nn.Softmax: Activation.SOFTMAX,
+}
+MODULES = (
+    *(Transformer, GPT, Encoder, Decoder, EncoderLayer, CausalLayer, DecoderLayer, nn.ModuleList, Embedding),
+    *(nn.Embedding, SinusoidalPosition, LearnedPosition, Rotary, Alibi, SelfAttention, CrossAttention),
+    *(ScaledDotProduct, nn.Identity, Dropout, Residual, MLP, GatedMLP, nn.Linear, LayerNorm, RMSNorm, NoNorm),
+    *ACTIVATIONS,
+)
+"""What a covered model is made of; a class derived from one of them may compute something else."""
+
+
+def covered(model: nn.Module) -> str:
+    """Says in a few words why the native engine does not compute with ``model``; nothing where it does."""
+    if type(model) not in (Transformer, GPT):
+        return f"a {type(model).__name__} computes by PyTorch"
+    if model.training:
+        return "a model in training mode computes by PyTorch"
+    for weight in model.parameters():
+        if weight.device.type != "cpu" or weight.dtype != torch.float32:
+            return f"weights of {str(weight.dtype).removeprefix('torch.')} on {weight.device.type} compute by PyTorch"
+    foreign = [type(module).__name__ for module in model.modules() if type(module) not in MODULES]
+    return f"{foreign[0]} is computed by PyTorch" if foreign else ""
+
+
+@torch.no_grad()
+def described(model: Transformer | GPT) -> ModelParts:
+    """Returns the parts of a model that is ``covered``; its weights are shared, not copied, where that is possible."""
+    config, block = model.config, model.config.block
+    layer = cast(TorchLayer, _decoder(model).layers[0])
+    sizes = {
+        "d_model": config.d_model,
+        "d_ff": config.d_ff,
+        "heads": config.n_heads,
+        "kv_heads": config.n_kv_heads or config.n_heads,
+        "vocab": model.vocab_size,
+        "src_vocab": model.vocab_size,
+        "max_len": config.max_seq_len,
+        "gated": int(isinstance(layer.mlp, GatedMLP)),
+        "residual": int(block.residual),
+        "unit_heads": int(layer.attn.qk_norm),
+    }
+    embedding, states = _decoder(model).embedding, group(config.d_model)
+    tables = _tables(model)
+    encoder: list[LayerParts] = []
+    if isinstance(model, Transformer):
+        source = model.encoder.embedding
+        sizes["src_vocab"] = source.tokens.num_embeddings
+        tables |= _places("src", source)
+        if source.tokens.weight is not model.lm_head.weight:
+            tables["src_table"] = _array(source.tokens.weight)
+        encoder = [_layer(cast(TorchLayer, each)) for each in model.encoder.layers]
+    return ModelParts(
+        sizes=sizes,
+        activation=Activation.NONE if layer.mlp is None else ACTIVATIONS[type(layer.mlp.activation)],
+        embedding_scale=embedding.scale,
+        decoder=[_layer(cast(TorchLayer, each)) for each in _decoder(model).layers],
+        lm_head=_linear([model.lm_head], outputs=(1, 1), inputs=states),
+        encoder=encoder,
+        norms=_final_norms(model),
+        tables=tables,
+    )
+
+
+def _decoder(model: Transformer | GPT) -> Decoder | GPT:
+    return model.decoder if isinstance(model, Transformer) else model
+
+
+def _tables(model: Transformer | GPT) -> dict[str, Floats]:
+    """The target's embeddings, unless they are the output layer's, and what depends on positions."""
+    stack = _decoder(model)
+    tables = _places("tgt", stack.embedding)
+    if stack.embedding.tokens.weight is not model.lm_head.weight:
+        tables["tgt_table"] = _array(stack.embedding.tokens.weight)
+    rotary = cast(TorchLayer, stack.layers[0]).attn.rotary
+    if rotary is not None:
+        tables |= {"cos": _array(rotary.cos), "sin": _array(rotary.sin)}
+    if stack.score_bias is not None:
+        slopes = stack.score_bias.slopes
+        tables |= {"left": _array(slopes), "right": _array(slopes.flip(0))}
+    return tables
+
+
+def _places(side: str, embedding: Embedding) -> dict[str, Floats]:
+    """What the embedding adds for positions."""
+    match embedding.position:
+        case SinusoidalPosition(table=table):
+            return {f"{side}_positions": _array(table)}
+        case LearnedPosition(weight=weight):
+            return {f"{side}_positions": _array(weight)}
+        case _:
+            return {}
+
+
+def _final_norms(model: Transformer | GPT) -> dict[str, NormPart]:
+    norms: dict[str, nn.Module] = {"decoder_norm": _decoder(model).norm}
+    if isinstance(model, Transformer):
+        norms["encoder_norm"] = model.encoder.norm
+    return _norms(norms)
+
+
+def _norms(modules: dict[str, nn.Module]) -> dict[str, NormPart]:
+    parts = {}
+    for name, norm in modules.items():
+        if isinstance(norm, LayerNorm | RMSNorm):
+            bias = None if norm.bias is None else _array(norm.bias)
+            kind = NormKind.LAYER if isinstance(norm, LayerNorm) else NormKind.RMS
+            parts[name] = NormPart(kind, _array(norm.weight), bias, norm.eps)
+    return parts
+
+
+def _layer(layer: TorchLayer) -> LayerParts:
+    attn = layer.attn
+    states, heads = group(attn.q_proj.in_features), group(attn.head_dim)
+    norms: dict[str, nn.Module] = {"attn": layer.attn_norm, "attn_post": layer.attn_post_norm}
+    linears = {
+        "qkv": _linear([attn.q_proj, attn.k_proj, attn.v_proj], outputs=heads, inputs=states),
+        "attn_out": _linear([attn.o_proj], outputs=states, inputs=heads),
+    }
+    if isinstance(layer, DecoderLayer):
+        cross: Attention = layer.cross_attn
+        norms |= {"cross": layer.cross_attn_norm, "cross_post": layer.cross_attn_post_norm}
+        linears |= {
+            "cross_q": _linear([cross.q_proj], outputs=heads, inputs=states),
+            "cross_kv": _linear([cross.k_proj, cross.v_proj], outputs=heads, inputs=states),
+            "cross_out": _linear([cross.o_proj], outputs=states, inputs=heads),
+        }
+    if layer.mlp is not None:
+        inner = group(layer.mlp.down_proj.in_features)
+        ups = [layer.mlp.gate_proj, layer.mlp.up_proj] if isinstance(layer.mlp, GatedMLP) else [layer.mlp.up_proj]
+        norms |= {"mlp": layer.mlp_norm, "mlp_post": layer.mlp_post_norm}
+        linears |= {
+            "up": _linear(ups, outputs=inner, inputs=states),
+            "down": _linear([layer.mlp.down_proj], outputs=states, inputs=inner),
+        }
+    return LayerParts(_norms(norms), linears)
+
+
+def _linear(parts: list[nn.Linear], *, outputs: tuple[int, int], inputs: tuple[int, int]) -> LinearPart:
+    """Layers of one input as one, their outputs side by side."""
+    weights: list[Tensor] = [part.weight for part in parts]
+    biases: list[Tensor] = [part.bias for part in parts if part.bias is not None]
+    weight = weights[0] if len(weights) == 1 else torch.cat(weights)
+    return LinearPart(_array(weight), _array(torch.cat(biases)) if biases else None, outputs, inputs)
+
+
+def _array(tensor: Tensor) -> Floats:
+    return cast(Floats, tensor.detach().numpy())

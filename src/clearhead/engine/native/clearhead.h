@@ -1,0 +1,136 @@
+/* The interface of the native engine: a model as sizes and pointers to packed weights, and rows of text that grow by it.
+ *
+ * Nothing here knows Python or PyTorch. Who calls owns the weights and keeps them while rows of the model live; they may
+ * be mapped from a file. Functions that can fail return 0, or -1 with the reason in ch_error().
+ *
+ * Weights are packed in PANELS of 16 outputs:
+ *   float32   weight[outputs / 16][inputs][16]        all 16 weights of an input stand together, one cache line
+ *   int8      weight[outputs / 16][inputs / 4][16][4] 4 inputs of each of 16 outputs, also 64 bytes
+ * Sizes that are no multiple of 16 are padded with zeros, of states, of heads and of weights alike, so that no kernel
+ * has a remainder to care for. Only norms, softmax and ranking know the true sizes.
+ */
+#ifndef CLEARHEAD_H
+#define CLEARHEAD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CH_PANEL 16
+#define CH_ABI 1 /* counts changes of what stands in this file */
+
+#if defined(__GNUC__)
+#define CH_PUBLIC __attribute__((visibility("default")))
+#else
+#define CH_PUBLIC
+#endif
+
+enum ch_kind { CH_FLOAT32, CH_INT8 };
+enum ch_norm_kind { CH_NO_NORM, CH_LAYER_NORM, CH_RMS_NORM };
+enum ch_activation { CH_NONE, CH_RELU, CH_GELU, CH_GELU_TANH, CH_SILU, CH_SIGMOID, CH_TANH, CH_SOFTMAX };
+
+/* y = x weight + bias, both sizes multiples of CH_PANEL */
+typedef struct {
+    const void *weight;   /* packed; NULL: the layer has no such part */
+    const float *bias;    /* [outputs] or NULL */
+    const float *scale;   /* int8: [outputs], of each output's weights */
+    const int32_t *sums;  /* int8: [outputs], sum of each output's weights, for kernels with unsigned inputs */
+    int32_t inputs, outputs, kind, reserved;
+} ch_linear;
+
+typedef struct {
+    const float *gain, *bias; /* [d_model] each; bias may be NULL */
+    float eps;
+    int32_t kind;
+} ch_norm;
+
+/* A layer of any stack. Pre-norm layers have the norms `attn`, `cross`, `mlp`; post-norm ones those that end in _post. */
+typedef struct {
+    ch_norm attn, attn_post, cross, cross_post, mlp, mlp_post;
+    ch_linear qkv;       /* queries of all heads, then keys, then values, each head padded to `head` */
+    ch_linear attn_out;
+    ch_linear cross_q, cross_kv, cross_out; /* of decoders that read a memory */
+    ch_linear up;        /* gated: the gate, then up */
+    ch_linear down;
+} ch_layer;
+
+typedef struct {
+    int32_t d_model, width;           /* features of a state, true and padded */
+    int32_t d_ff, inner;              /* features inside the feed-forward network, true and padded */
+    int32_t heads, kv_heads;          /* of queries; of keys and values */
+    int32_t head_dim, head;           /* features of a head, true and padded */
+    int32_t vocab, src_vocab, max_len;
+    int32_t encoder_layers, decoder_layers;
+    int32_t activation, gated, residual;
+    int32_t unit_heads;               /* whether queries and keys are divided by their root mean square */
+    int32_t src_panels, tgt_panels;   /* whether a table is the packed weight of the output layer */
+    float embedding_scale;
+    float reserved;
+    const ch_layer *encoder, *decoder;
+    ch_norm encoder_norm, decoder_norm;
+    ch_linear lm_head;
+    const float *src_table, *tgt_table;         /* [vocab][width], or the packed output layer */
+    const float *src_positions, *tgt_positions; /* [max_len][width], or NULL: nothing is added */
+    const float *cos, *sin;                     /* [max_len][head_dim] of rotary positions, or NULL */
+    const float *left, *right;                  /* [heads]: penalties a position of distance (ALiBi), or NULL */
+} ch_model;
+
+typedef struct ch_rows ch_rows;
+
+CH_PUBLIC const char *ch_error(void);                 /* why the last call of this thread failed */
+CH_PUBLIC void ch_layout(int32_t sizes[5]);           /* CH_ABI, and sizes of ch_linear, ch_layer, ch_model, ch_search */
+CH_PUBLIC int ch_has(const char *instructions);       /* whether this library and machine have them: portable, avx2 ... */
+
+/* Rows: each is a text, with its keys and values in a cache. `instructions` says which kernels compute. */
+CH_PUBLIC ch_rows *ch_rows_new(const ch_model *model, const char *instructions, int threads);
+CH_PUBLIC void ch_rows_free(ch_rows *rows);
+CH_PUBLIC int ch_rows_count(const ch_rows *rows);
+CH_PUBLIC int ch_rows_length(const ch_rows *rows, int row); /* pieces of a row in the cache */
+
+/* Adds `copies` rows for each source: ids[lengths[0] + lengths[1] + ...]; a model without an encoder takes none. */
+CH_PUBLIC int ch_join_sources(ch_rows *rows, const int32_t *ids, const int32_t *lengths, int sources, int copies);
+CH_PUBLIC int ch_join_empty(ch_rows *rows, int count); /* adds rows without a source, for decoder-only models */
+
+/* Appends counts[row] pieces to each row, ids[counts[0] + counts[1] + ...]. Writes logits, [..][padded vocab], of what
+ * follows each piece (`all`), or the last piece of each row that got one. */
+CH_PUBLIC int ch_extend(ch_rows *rows, const int32_t *ids, const int32_t *counts, int all, float *logits);
+CH_PUBLIC int ch_back(ch_rows *rows, const int32_t *counts); /* takes the last counts[row] pieces of each row back */
+
+/* Row i goes on from what row kept[i] held; a row may be kept twice, and one that is not kept is gone. */
+CH_PUBLIC int ch_keep(ch_rows *rows, const int32_t *kept, int count);
+
+/* How sources are translated by greedy or beam search, without a caller between the steps; see decode/search.py. */
+typedef struct {
+    int32_t beam, bos, eos;
+    int32_t at_least;           /* the end mark does not come before so many pieces */
+    int32_t forbidden_count;
+    int32_t never_first_count;
+    const int32_t *forbidden;   /* pieces that never come */
+    const int32_t *limits;      /* [sources], most pieces of each, end mark included; at least 1 */
+    const int32_t *prefixes;    /* pieces that translations begin with, one source after another, or NULL */
+    const int32_t *prefix_lengths; /* [sources] */
+    /* Whole characters, see text/characters.py; after is NULL where every piece is of whole ones. State 0 is between
+     * characters; `rooms` counts how many pieces may come after a piece, up to where more make no difference. */
+    const int32_t *after;       /* [states][vocab], the state after a piece */
+    const uint8_t *allowed;     /* [rooms][states][vocab], whether a piece may follow */
+    const int32_t *never_first; /* pieces that may not follow state 0 whatever the room */
+    int32_t states, rooms;
+    double length_penalty;
+} ch_search;
+
+/* The best hypothesis of each source. */
+typedef struct {
+    int32_t stride;     /* at least the largest limit */
+    int32_t *ids;       /* [sources][stride], without the end mark */
+    float *log_probs;   /* [sources][stride], with that of the end mark */
+    int32_t *lengths;   /* [sources], pieces without the end mark; -1: no hypothesis was found */
+    int32_t *complete;  /* [sources], whether the end mark came */
+    int32_t *cut_better;/* [sources], whether the limit cut off another one with a better rank score */
+} ch_found;
+
+CH_PUBLIC int ch_translate(const ch_model *model, const char *instructions, int threads, const int32_t *ids,
+                           const int32_t *lengths, int sources, const ch_search *search, const ch_found *found);
+
+/* The states of the encoder of one source, [length][width], for tests. */
+CH_PUBLIC int ch_encode(ch_rows *rows, const int32_t *ids, int length, float *states);
+
+#endif

@@ -1,0 +1,246 @@
+/* The layers: from pieces to states and logits, for any number of tokens at a time. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "rows.h"
+
+/* y = then(x w + bias) + residual; rounds the rows first where the weights are of 8 bits. */
+static void linear(ch_rows *rows, const ch_linear *w, const float *x, int x_stride, int n, float *y, int y_stride,
+                   int then, const float *residual) {
+    ch_room *room = &rows->room;
+    if (w->kind == CH_INT8)
+        for (int r = 0; r < n; r++)
+            room->byte_scale[r] = rows->kernels->quantize(x + (size_t)r * x_stride, w->inputs, room->bytes + (size_t)r * w->inputs);
+    ch_product job = {w, x, room->bytes, room->byte_scale, y, residual, n, x_stride, y_stride, then};
+    rows->kernels->product(&job, 0, w->outputs / CH_PANEL);
+}
+
+/* Returns the normalized states, in y, or x itself where there is no norm. */
+static const float *normalized(ch_rows *rows, const ch_norm *norm, const float *x, int n, float *y) {
+    const ch_model *m = rows->model;
+    if (norm->kind == CH_NO_NORM) return x;
+    for (int r = 0; r < n; r++)
+        rows->kernels->normalize(norm, x + (size_t)r * m->width, m->d_model, m->width, y + (size_t)r * m->width);
+    return y;
+}
+
+/* Writes the row of the table that stands for a piece; in packed panels its features are 16 numbers apart. */
+static void embed_piece(const ch_model *m, const float *table, int panels, int32_t id, float *x) {
+    if (!panels) {
+        const float *row = table + (size_t)id * m->width;
+        for (int i = 0; i < m->width; i++) x[i] = row[i] * m->embedding_scale;
+        return;
+    }
+    const float *column = table + (size_t)(id / CH_PANEL) * m->width * CH_PANEL + id % CH_PANEL;
+    for (int i = 0; i < m->width; i++) x[i] = column[(size_t)i * CH_PANEL] * m->embedding_scale;
+}
+
+static void embed(ch_rows *rows, const ch_tokens *tokens, int source) {
+    const ch_model *m = rows->model;
+    const float *positions = source ? m->src_positions : m->tgt_positions;
+    for (int t = 0; t < tokens->count; t++) {
+        float *x = rows->room.x + (size_t)t * m->width;
+        embed_piece(m, source ? m->src_table : m->tgt_table, source ? m->src_panels : m->tgt_panels, tokens->ids[t], x);
+        if (!positions) continue;
+        const float *at = positions + (size_t)tokens->position[t] * m->width;
+        for (int i = 0; i < m->width; i++) x[i] += at[i];
+    }
+}
+
+/* Rotates the pairs (i, i + head_dim / 2) of one head. */
+static void rotate(const ch_model *m, float *q, int position) {
+    int half = m->head_dim / 2;
+    const float *cos = m->cos + (size_t)position * m->head_dim, *sin = m->sin + (size_t)position * m->head_dim;
+    for (int i = 0; i < half; i++) {
+        float low = q[i], high = q[i + half];
+        q[i] = low * cos[i] - high * sin[i];
+        q[i + half] = high * cos[i + half] + low * sin[i + half];
+    }
+}
+
+/* Normalizes and rotates `heads` heads of a token, as the model has it. */
+static void prepare_heads(ch_rows *rows, float *q, int heads, int position, int rotary) {
+    const ch_model *m = rows->model;
+    for (int h = 0; h < heads; h++, q += m->head) {
+        if (m->unit_heads) rows->kernels->unit_rms(q, m->head_dim);
+        if (rotary && m->cos) rotate(m, q, position);
+    }
+}
+
+/* What queries, keys and values of self-attention take together, per token. */
+static int joint_width(const ch_model *m) { return (m->heads + 2 * m->kv_heads) * m->head; }
+
+static ch_attention attention_of(const ch_model *m) {
+    ch_attention a = {0};
+    a.heads = m->heads;
+    a.sharing = m->heads / m->kv_heads;
+    a.head = m->head;
+    a.scale = 1.0f / __builtin_sqrtf((float)m->head_dim);
+    return a;
+}
+
+/* The end of an attention sublayer: output projection, residual sum, norm. */
+static void leave(ch_rows *rows, const ch_linear *out, const ch_norm *post, int n) {
+    const ch_model *m = rows->model;
+    ch_room *room = &rows->room;
+    linear(rows, out, room->y, m->heads * m->head, n, room->x, m->width, CH_NONE, m->residual ? room->x : NULL);
+    normalized(rows, post, room->x, n, room->x);
+}
+
+static void project_joint(ch_rows *rows, const ch_layer *layer, const ch_tokens *tokens) {
+    const ch_model *m = rows->model;
+    ch_room *room = &rows->room;
+    int wide = joint_width(m);
+    const float *in = normalized(rows, &layer->attn, room->x, tokens->count, room->y);
+    linear(rows, &layer->qkv, in, m->width, tokens->count, room->z, wide, CH_NONE, NULL);
+    if (m->unit_heads || m->cos)
+        for (int t = 0; t < tokens->count; t++)
+            prepare_heads(rows, room->z + (size_t)t * wide, m->heads + m->kv_heads, tokens->position[t], 1);
+}
+
+/* Every token attends to all of its source; keys and values are read where the product left them. */
+static void attend_source(ch_rows *rows, const ch_layer *layer, const ch_tokens *tokens) {
+    const ch_model *m = rows->model;
+    ch_room *room = &rows->room;
+    int wide = joint_width(m);
+    project_joint(rows, layer, tokens);
+    ch_attention a = attention_of(m);
+    a.position_stride = wide;
+    a.head_stride = m->head;
+    a.left = m->left;
+    a.right = m->right;
+    for (int t = 0; t < tokens->count; t++) {
+        a.position = tokens->position[t];
+        a.keys = room->z + (size_t)(t - a.position) * wide + (size_t)m->heads * m->head;
+        a.values = a.keys + (size_t)m->kv_heads * m->head;
+        a.length = tokens->length[t];
+        rows->kernels->attend(&a, room->z + (size_t)t * wide, room->y + (size_t)t * m->heads * m->head, room->scores);
+    }
+    leave(rows, &layer->attn_out, &layer->attn_post, tokens->count);
+}
+
+/* Copies a token's keys and values [kv_heads][head] to its place in the cache. */
+static void store(ch_rows *rows, int layer, const ch_tokens *tokens, int t) {
+    const ch_model *m = rows->model;
+    size_t slot = ch_slot_size(rows), part = slot * rows->slot_room;
+    const float *from = rows->room.z + (size_t)t * joint_width(m) + (size_t)m->heads * m->head;
+    float *to = rows->cache + 2 * layer * part + (size_t)rows->own[tokens->row[t]] * slot + (size_t)tokens->position[t] * m->head;
+    for (int kind = 0; kind < 2; kind++, to += part)
+        for (int h = 0; h < m->kv_heads; h++, from += m->head)
+            memcpy(to + (size_t)h * rows->capacity * m->head, from, m->head * sizeof(float));
+}
+
+/* Every token attends to its row's cache up to itself. */
+static void attend_past(ch_rows *rows, int index, const ch_tokens *tokens) {
+    const ch_model *m = rows->model;
+    const ch_layer *layer = &m->decoder[index];
+    ch_room *room = &rows->room;
+    size_t part = ch_slot_size(rows) * rows->slot_room;
+    project_joint(rows, layer, tokens);
+    for (int t = 0; t < tokens->count; t++) store(rows, index, tokens, t);
+    ch_attention a = attention_of(m);
+    a.keys = rows->cache + 2 * index * part;
+    a.values = a.keys + part;
+    a.slot_stride = ch_slot_size(rows);
+    a.position_stride = m->head;
+    a.head_stride = (size_t)rows->capacity * m->head;
+    a.left = m->left;
+    a.right = m->right;
+    for (int t = 0; t < tokens->count; t++) {
+        a.slots = rows->slots + (size_t)tokens->row[t] * rows->capacity;
+        a.position = tokens->position[t];
+        a.length = a.position + 1;
+        rows->kernels->attend(&a, room->z + (size_t)t * joint_width(m), room->y + (size_t)t * m->heads * m->head, room->scores);
+    }
+    leave(rows, &layer->attn_out, &layer->attn_post, tokens->count);
+}
+
+static void attend_memory(ch_rows *rows, int index, const ch_tokens *tokens) {
+    const ch_model *m = rows->model;
+    const ch_layer *layer = &m->decoder[index];
+    ch_room *room = &rows->room;
+    int queries = m->heads * m->head;
+    const float *in = normalized(rows, &layer->cross, room->x, tokens->count, room->y);
+    linear(rows, &layer->cross_q, in, m->width, tokens->count, room->z, queries, CH_NONE, NULL);
+    ch_attention a = attention_of(m);
+    a.position_stride = m->head;
+    for (int t = 0; t < tokens->count; t++) {
+        const ch_memory *memory = rows->memory[tokens->row[t]];
+        size_t part = (size_t)m->kv_heads * memory->length * m->head;
+        float *q = room->z + (size_t)t * queries;
+        prepare_heads(rows, q, m->heads, 0, 0);
+        a.keys = memory->cache + 2 * index * part;
+        a.values = a.keys + part;
+        a.head_stride = (size_t)memory->length * m->head;
+        a.length = memory->length;
+        rows->kernels->attend(&a, q, room->y + (size_t)t * queries, room->scores);
+    }
+    leave(rows, &layer->cross_out, &layer->cross_post, tokens->count);
+}
+
+static void feed_forward(ch_rows *rows, const ch_layer *layer, int n) {
+    const ch_model *m = rows->model;
+    ch_room *room = &rows->room;
+    int up = layer->up.outputs, inside = !m->gated && m->activation != CH_SOFTMAX;
+    if (!layer->up.weight) return;
+    const float *in = normalized(rows, &layer->mlp, room->x, n, room->y);
+    linear(rows, &layer->up, in, m->width, n, room->f, up, inside ? m->activation : CH_NONE, NULL);
+    for (int r = 0; r < n && !inside; r++) {
+        float *f = room->f + (size_t)r * up;
+        if (m->gated) {
+            rows->kernels->gate(m->activation, f, m->inner, f);
+            continue;
+        }
+        rows->kernels->softmax(f, m->d_ff);
+        memset(f + m->d_ff, 0, (up - m->d_ff) * sizeof(float));
+    }
+    linear(rows, &layer->down, room->f, up, n, room->x, m->width, CH_NONE, m->residual ? room->x : NULL);
+    normalized(rows, &layer->mlp_post, room->x, n, room->x);
+}
+
+void ch_run_decoder(ch_rows *rows, const ch_tokens *tokens) {
+    const ch_model *m = rows->model;
+    embed(rows, tokens, 0);
+    for (int index = 0; index < m->decoder_layers; index++) {
+        attend_past(rows, index, tokens);
+        if (m->decoder[index].cross_q.weight) attend_memory(rows, index, tokens);
+        feed_forward(rows, &m->decoder[index], tokens->count);
+    }
+    normalized(rows, &m->decoder_norm, rows->room.x, tokens->count, rows->room.x);
+}
+
+void ch_logits(ch_rows *rows, const float *states, int count, float *logits) {
+    const ch_linear *head = &rows->model->lm_head;
+    linear(rows, head, states, rows->model->width, count, logits, head->outputs, CH_NONE, NULL);
+}
+
+void ch_encode_tokens(ch_rows *rows, const ch_tokens *tokens) {
+    const ch_model *m = rows->model;
+    embed(rows, tokens, 1);
+    for (int index = 0; index < m->encoder_layers; index++) {
+        attend_source(rows, &m->encoder[index], tokens);
+        feed_forward(rows, &m->encoder[index], tokens->count);
+    }
+    normalized(rows, &m->encoder_norm, rows->room.x, tokens->count, rows->room.x);
+}
+
+size_t ch_memory_size(const ch_model *m, int length) {
+    return sizeof(ch_memory) + (size_t)m->decoder_layers * 2 * m->kv_heads * length * m->head * sizeof(float);
+}
+
+void ch_fill_memories(ch_rows *rows, ch_memory **memories, int count, int tokens) {
+    const ch_model *m = rows->model;
+    ch_room *room = &rows->room;
+    int wide = 2 * m->kv_heads * m->head;
+    for (int index = 0; index < m->decoder_layers; index++) {
+        linear(rows, &m->decoder[index].cross_kv, room->x, m->width, tokens, room->z, wide, CH_NONE, NULL);
+        for (int t = 0; t < tokens; t++) prepare_heads(rows, room->z + (size_t)t * wide, m->kv_heads, 0, 0);
+        const float *from = room->z;
+        for (int s = 0; s < count; from += (size_t)memories[s]->length * wide, s++) {
+            float *to = memories[s]->cache + (size_t)index * memories[s]->length * wide;
+            for (int h = 0; h < 2 * m->kv_heads; h++)
+                for (int t = 0; t < memories[s]->length; t++, to += m->head)
+                    memcpy(to, from + (size_t)t * wide + (size_t)h * m->head, m->head * sizeof(float));
+        }
+    }
+}

@@ -1,0 +1,169 @@
+"""Whole native loops find the hypotheses of ``beam_search``, in any company and by any number of threads."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clearhead.decode.decoding import CachedDecoding
+from clearhead.decode.native import native_search
+from clearhead.decode.rules import at_least, forbid, force_prefix
+from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
+from clearhead.decode.whole import whole_characters
+from clearhead.engine.search import NativeSearch
+from clearhead.errors import ModelError
+from clearhead.models.transformer import Transformer
+from clearhead.text.characters import characters_of
+from tests.native import KERNELS, NATIVE, native
+from tests.small import padded, random_rows, small
+
+pytestmark = NATIVE
+BOS, EOS = 1, 2
+
+
+def model_of(vocab: int, sharp: float, seed: int) -> Transformer:
+    """Returns a model that ends after some pieces; the sharper, the less do hypotheses compete."""
+    model = small(vocab_size=vocab, seed=seed)
+    model.lm_head.weight.data *= sharp
+    return model
+
+
+def by_steps(
+    model: Transformer, sources: list[list[int]], config: SearchConfig, limits: list[int], **rules: Any
+) -> Any:
+    src, mask = padded(sources)
+    prefixes, forbidden = rules.get("prefixes") or [[]] * len(sources), rules.get("forbidden", ())
+    applied = [forbid(forbidden), at_least(rules.get("at_least", 0), EOS), force_prefix(prefixes)]
+    with torch.inference_mode():
+        decoding = CachedDecoding(model, src, mask, beam=config.beam)
+    return beam_search(decoding, config, limits=limits, bos_id=BOS, eos_id=EOS, rules=applied)
+
+
+def whole(
+    model: Transformer,
+    sources: list[list[int]],
+    config: SearchConfig,
+    limits: list[int],
+    kernels: str | None = None,
+    threads: int = 1,
+    **rules: Any,
+) -> list[list[Hypothesis]]:
+    search = NativeSearch(BOS, EOS, config.beam, config.length_penalty, **rules)
+    return native_search(native(model, kernels), sources, config, search, limits=limits, threads=threads)
+
+
+def same(actual: list[list[Hypothesis]], expected: list[list[Hypothesis]]) -> None:
+    for found, wanted in zip(actual, expected, strict=True):
+        assert [(each.ids, each.complete, each.cut_better) for each in found] == [
+            (each.ids, each.complete, each.cut_better) for each in wanted
+        ]
+        for one, other in zip(found, wanted, strict=True):
+            assert one.log_probs == pytest.approx(other.log_probs, abs=1e-4)
+            assert one.rank_score == pytest.approx(other.rank_score, abs=1e-4)
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize("kernels", KERNELS)
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    st.sampled_from([1, 2, 3, 5, 8]),
+    st.sampled_from([0.0, 0.6, 1.0, 2.0]),
+    st.sampled_from([7, 13]),
+    st.sampled_from([0.5, 1.0, 3.0]),
+    st.integers(0, 5),
+    st.data(),
+)
+def test_hypotheses_are_those_of_beam_search(
+    kernels: str, beam: int, penalty: float, vocab: int, sharp: float, seed: int, data: st.DataObject
+) -> None:
+    model, draw = model_of(vocab, sharp, seed), torch.Generator().manual_seed(seed)
+    sources = [torch.randint(3, vocab, (length,), generator=draw).tolist() for length in (4, 1, 7, 2)]
+    limits = data.draw(st.lists(st.integers(1, 12), min_size=4, max_size=4))
+    rules = data.draw(
+        st.fixed_dictionaries(
+            {
+                "forbidden": st.sampled_from([(), (0,), (0, 1, 3)]),
+                "at_least": st.integers(0, 4),
+                "prefixes": st.sampled_from([(), [[], [4, 5], [3], []]]),
+            }
+        )
+    )
+    config = SearchConfig(beam=beam, length_penalty=penalty)
+    same(whole(model, sources, config, limits, kernels, **rules), by_steps(model, sources, config, limits, **rules))
+
+
+@pytest.mark.unchecked
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.sampled_from([1, 2, 5]), st.integers(0, 20), st.lists(st.integers(1, 9), min_size=3, max_size=3))
+def test_characters_are_whole(beam: int, seed: int, limits: list[int]) -> None:
+    spellings = [
+        b"",
+        b"",
+        b"",
+        b"a",
+        b"\xe6",
+        b"\x88",
+        b"\x91",
+        b"\xe6\x88",
+        b"\xf0\x9f",
+        b"\x98\x80",
+        b"b\xc3",
+        b"\xa9",
+    ]
+    characters = characters_of(spellings)
+    assert characters is not None
+    model, sources = model_of(len(spellings), 2.0, seed), [[4, 5], [7], [3, 3, 3]]
+    config = SearchConfig(beam=beam)
+    src, mask = padded(sources)
+    with torch.inference_mode():
+        decoding = CachedDecoding(model, src, mask, beam=beam)
+    rules = [forbid((0, 1)), *whole_characters(characters, limits)]
+    expected = beam_search(decoding, config, limits=limits, bos_id=BOS, eos_id=EOS, rules=rules)
+    found = whole(model, sources, config, limits, forbidden=(0, 1), characters=characters)
+    same(found, expected)
+    for ranked in found:
+        b"".join(spellings[piece] for piece in ranked[0].ids).decode()
+
+
+@pytest.mark.parametrize("beam", [1, 5])
+def test_company_and_threads_change_nothing(beam: int) -> None:
+    model, config = model_of(13, 1.0, 0), SearchConfig(beam=beam)
+    sources = random_rows([5, 2, 9, 1, 4] * 8, seed=4)
+    limits = [length % 11 + 1 for length in range(40)]
+    together = whole(model, sources, config, limits)
+    assert len({tuple(ranked[0].ids) for ranked in together}) > 10
+    for threads in (2, 4):
+        assert whole(model, sources, config, limits, threads=threads) == together
+    for number in (0, 7, 39):
+        assert whole(model, [sources[number]], config, [limits[number]]) == [together[number]]
+
+
+def test_what_cannot_be_is_one_line() -> None:
+    model, config = model_of(13, 1.0, 0), SearchConfig(beam=2)
+    with pytest.raises(ModelError, match=r"^limit = 65: must be from 1 to 64$"):
+        whole(model, [[4]], config, [65])
+    with pytest.raises(ModelError, match=r"^limit = 0: must be from 1 to 1$"):
+        whole(model, [[4]], config, [0])
+    with pytest.raises(ModelError, match=r"^piece 13: must be from 0 to 12$"):
+        whole(model, [[4], [13]], config, [5, 5])
+    with pytest.raises(ModelError, match=r"^piece -1: must be from 0 to 12$"):
+        whole(model, [[4]], config, [5], forbidden=[-1])
+    model.lm_head.weight.data[3] = float("nan")
+    with pytest.raises(ModelError, match=r"^NaN among the logits$"):
+        whole(model, [[4]] * 40, config, [5] * 40, threads=2)
+    rounded = native(model, None, "int8")
+    with pytest.raises(ModelError, match=r"^NaN among the logits$"):
+        native_search(rounded, [[3]], config, NativeSearch(BOS, EOS, 2), limits=[5])
+    with pytest.raises(ValueError, match=r"^n_best, beam and length_penalty = \(2, 2, 1.0\): must be 1 and"):
+        native_search(native(model), [[4]], SearchConfig(beam=2, n_best=2), NativeSearch(BOS, EOS, 2), limits=[5])
+
+
+def test_where_no_piece_is_left_there_is_no_hypothesis() -> None:
+    model = model_of(7, 1.0, 0)
+    assert whole(model, [[4]], SearchConfig(beam=2), [5], forbidden=list(range(7))) == [[]]
+
+
+def test_no_sources() -> None:
+    assert whole(model_of(7, 1.0, 0), [], SearchConfig(beam=2), []) == []
