@@ -68,7 +68,13 @@ class Context(click.Context):
 def _described(text: str) -> str:
     """Returns the line on an option in Chinese; what click adds stands in square brackets behind it."""
     help_text, *extras = re.split(EXTRA, text)
-    return "  ".join([localized(help_text), *(f"[{localized(extra)}]" for extra in filter(None, extras))]).strip()
+    return "  ".join([localized(help_text), *(f"[{_extra(extra)}]" for extra in filter(None, extras))]).strip()
+
+
+def _extra(text: str) -> str:
+    """Returns what stands in square brackets in Chinese; a default of a single word is a value, which stays."""
+    value = re.match(r"default: (\S+)(?=$|; )", text)
+    return localized("default") + "：" + text.removeprefix("default: ") if value else localized(text)
 
 
 def _wrapped(text: str, width: int, indent: str) -> list[str]:

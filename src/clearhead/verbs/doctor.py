@@ -16,7 +16,16 @@ from clearhead.runs.cache import cache_folder
 from clearhead.training.device import pick_device
 from clearhead.version import VERSION
 
-EXTRAS = {"plots": "matplotlib", "tensorboard": "tensorboard", "interop": "transformers"}
+EXTRAS = {
+    "plots": "matplotlib",
+    "tensorboard": "tensorboard",
+    "onnx": "onnxruntime",
+    "ctranslate2": "ctranslate2",
+    "gguf": "gguf",
+    "hf": "transformers",
+    "sign": "model_signing",
+}
+"""For each extra a package of it."""
 
 
 def examine() -> dict[str, Any]:
@@ -59,10 +68,10 @@ def _precisions() -> dict[str, str]:
     base = rates[torch.float32]
     reports = {}
     for kind, rate in rates.items():
-        report = f"{rate:,.0f} GFLOP/s on {device}"
+        report = [f"{rate:,.0f} GFLOP/s on {device}"]
         if kind != torch.float32:
-            report = f"{report}; worth trying" if rate > 1.2 * base else f"{report}; slower, do not use it"
-        reports[str(kind).removeprefix("torch.")] = report
+            report.append("worth trying" if rate > 1.2 * base else "slower, do not use it")
+        reports[str(kind).removeprefix("torch.")] = "; ".join(report)
     return reports
 
 
@@ -90,4 +99,4 @@ def product_rate(precision: str, device: torch.device) -> float:
 def _version(module: str) -> str:
     if importlib.util.find_spec(module) is None:
         return "not installed"
-    return importlib.metadata.version(module)
+    return importlib.metadata.version(module.replace("_", "-"))

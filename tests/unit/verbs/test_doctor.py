@@ -1,6 +1,7 @@
 """What a machine offers: devices by name, and a look at everything."""
 
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from clearhead import __version__
 from clearhead.engine.int8 import Int8Linear
 from clearhead.engine.onednn import PackedLinear
 from clearhead.verbs.doctor import _engines, _native_engine, examine
+from tests.architecture.source import ROOT
 from tests.native import KERNELS
 
 
@@ -42,4 +44,6 @@ def test_everything_is_looked_at(cache: Path) -> None:
     assert "cpu" in found["devices"]
     assert found["native engine"].startswith((KERNELS[-1], "none, PyTorch decodes: "))
     assert found["decoding"] == {"float32": "fast kernels", "int8": "fast kernels"}
-    assert found["extras"].keys() == {"plots", "tensorboard", "interop"}
+    assert found["extras"].keys() == {"plots", "tensorboard", "onnx", "ctranslate2", "gguf", "hf", "sign"}
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert found["extras"].keys() == declared.keys() - {"test", "bench", "docs"}

@@ -105,7 +105,7 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
         if sample.text is None:
             return collate(sources, sample.rows(both.tgt, room, draw=1), special=both.tgt.ids)
         translation = trained.translate([sample.text], beam=1, split="never")[0]
-        targets = translation.target_ids[: -1 if translation.complete else None]
+        targets = translation.target_ids[: -1 if translation.complete else room]  # the begin mark takes a place too
         return collate(sources, [targets], special=both.tgt.ids)
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
