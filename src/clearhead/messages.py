@@ -27,7 +27,7 @@ MARK = re.compile("; |: ")
 MOST_MARKS = 200  # a message with more marks is not from clearhead
 _FIRST_MARKS = 4  # marks at which a text is divided; the part to the right is divided again
 _VALUE = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^'"].*?"""  # if it begins with a quote, it ends with one
-_NUMBER = r"[-+]?[\d,.:/]+(?:e[-+]?\d+)?(?: ?%)?|-?inf|nan|-"
+_NUMBER = r" *[-+]?[\d,.:/]+(?:e[-+]?\d+)?(?: ?%)?|-?inf|nan|-"
 _CHOSEN: ContextVar[Language | None] = ContextVar("language", default=None)
 
 

@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import click
 
-from clearhead.drawing.wording import chinese_cuts, columns_of
 from clearhead.messages import localized, spoken_language
 
 EXTRA = r"(?:^|  )\[(.*?)\](?=$|  \[)"  # what stands behind the text of an option, in square brackets
@@ -47,6 +46,8 @@ class Formatter(click.HelpFormatter):
         if spoken_language() == "en":
             super().write_dl(rows, col_max, col_spacing)
             return
+        from clearhead.drawing.wording import columns_of
+
         rows = list(rows)
         widest = min(max((columns_of(name) for name, _ in rows), default=0), col_max) + col_spacing
         for name, text in rows:
@@ -79,5 +80,7 @@ def _extra(text: str) -> str:
 
 def _wrapped(text: str, width: int, indent: str) -> list[str]:
     """Returns a paragraph as indented lines of at most ``width`` columns."""
+    from clearhead.drawing.wording import chinese_cuts  # loads rich, which English help does without
+
     cuts = [0, *chinese_cuts(text, max(width - len(indent), 11)), len(text)]
     return [indent + text[start:end].strip() for start, end in pairwise(cuts)]

@@ -13,6 +13,7 @@ from clearhead.brief import Brief
 from clearhead.errors import UsageError
 from clearhead.files import write_output
 
+COLUMNS = "precision  recall  F1      lines"
 BINS = 15  # number of bins of the expected calibration error, as in Guo et al. 2017
 
 
@@ -56,12 +57,12 @@ class ClassificationScores(Brief):
 
     def text(self) -> list[str]:
         """Returns the scores as text, line by line, for a terminal."""
-        calibration = f"calibration error {self.calibration_error:.4f} ({self.bins} bins), Brier {self.brier:.4f}"
         width = max(_width(scores.label) for scores in self.classes)
         text = [
             f"accuracy {self.accuracy:.4f}, macro-F1 {self.macro_f1:.4f}, Matthews {self.matthews:.4f}",
-            f"{calibration}, {self.nll:.4f} nats a line",
-            f"{_pad('', width)}  precision  recall  F1      lines",
+            f"calibration error {self.calibration_error:.4f} ({self.bins} bins), Brier {self.brier:.4f}, "
+            f"{self.nll:.4f} nats a line",
+            COLUMNS.rjust(width + 2 + len(COLUMNS)),
         ]
         for scores in self.classes:
             shares = f"{scores.precision:.4f}     {scores.recall:.4f}  {scores.f1:.4f}"

@@ -62,7 +62,7 @@ class MemoryView(View):
 
     def parts(self) -> list[Part]:
         """See ``View``."""
-        entries = {_word(name): float(size) for name, size in self.entries.items()}
+        entries: dict[str, float] = {_word(name): float(size) for name, size in self.entries.items()}
         ledger = Bars("ledger", entries, tuple(map(amount, self.entries.values())))
         rows = [
             (Prose(moment.name), amount(moment.ledger), amount(moment.measured), f"{moment.gap:.2%}")

@@ -88,8 +88,10 @@ class RankView(View):
             own = [curve for curve in self.curves if curve.stack == stack]
             depth = len(own[0].distances)
             title = f"{stack}: distance from rank 1, {pieces} positions"
-            lines = {Prose(curve.variant): [at for at in curve.distances if at is not None] for curve in own}
-            lines = {name: values for name, values in lines.items() if len(values) == depth}  # the table has the rest
+            known = {curve.variant: [at for at in curve.distances if at is not None] for curve in own}
+            lines: dict[str, list[float]] = {
+                Prose(name): values for name, values in known.items() if len(values) == depth
+            }  # the table has the rest
             parts.append(RankCurves(title, "after layer", list(map(float, range(depth))), lines, own))
             rows = [(Prose(curve.variant), *(_figure(value) for value in curve.distances)) for curve in own]
             parts.append(Table(f"{stack}, after layer", ("variant", *(f">{at}" for at in range(depth))), rows))

@@ -14,9 +14,12 @@ from torch import Tensor, nn
 
 from clearhead.errors import UsageError, nearest
 from clearhead.lessons.catalog import THEMES
-from clearhead.lessons.lesson import Language, read_words
+from clearhead.lessons.lesson import read_words
+from clearhead.messages import Language
 from clearhead.models.gpt import GPT, GPTConfig
+from clearhead.nn.attention import ScaledDotProduct, SelfAttention
 from clearhead.nn.cache import KVCache
+from clearhead.optim.schedule import lr_factor
 from clearhead.text.pipeline import TokenizerKind
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
@@ -121,7 +124,7 @@ def what_moves(rng: random.Random) -> Question:
     after = model.state_dict()
     moved = [key for name, key in names.items() if not torch.equal(before[name], after[name])]
     still: list[object] = [key for key in names.values() if key not in moved]
-    kind = "moves_forward" if in_forward else "moves_step"
+    kind = "what_moves_forward" if in_forward else "what_moves_step"
     if in_forward:
         return mixed(kind, {}, moved[0], still, rng)
     return mixed(kind, {}, still[0], [*moved], rng)  # asked is what does not move
@@ -204,12 +207,123 @@ def lost_characters(rng: random.Random) -> Question:
     return mixed("lost_characters", {"text": text}, rng.choice(whole), [k for k in kinds if k not in whole], rng)
 
 
+def attention_parameters(rng: random.Random) -> Question:
+    """How many numbers a self-attention with grouped queries learns."""
+    heads, head_dim = rng.choice([4, 8]), rng.choice([4, 8, 16])
+    kv_heads, d_model = rng.choice([kv for kv in (1, 2, 4) if kv < heads]), heads * head_dim
+    layer = SelfAttention(d_model, n_heads=heads, n_kv_heads=kv_heads, bias=False)
+    count, square = sum(parameter.numel() for parameter in layer.parameters()), d_model * d_model
+    values = {"d_model": d_model, "heads": heads, "kv_heads": kv_heads}
+    wrong: list[object] = [4 * square, 3 * square, 2 * square, count - square, square * heads]
+    return mixed("attention_parameters", values, count, wrong, rng)
+
+
+def causal_reach(rng: random.Random) -> Question:
+    """How many outputs of a causal self-attention change with one input."""
+    length, place = rng.randint(6, 12), rng.randint(2, 5)
+    layer, x = SelfAttention(8, n_heads=2), torch.randn(1, length, 8)
+    other = x.clone()
+    other[0, place - 1] += 1.0
+    with torch.no_grad():
+        moved = layer(x, causal=True) != layer(other, causal=True)
+    wrong: list[object] = [place, length, 1, length - place, place - 1]
+    values = {"length": length, "place": place}
+    return mixed("causal_reach", values, int(moved.any(-1).sum()), wrong, rng)
+
+
+def masked_weight(rng: random.Random) -> Question:
+    """The weight of a key whose score all others share, some of them masked."""
+    keys, masked = rng.randint(5, 10), rng.randint(1, 3)
+    core, seen = ScaledDotProduct(), list[Tensor]()
+    core.tap.register_forward_hook(lambda module, inputs, weights: seen.append(weights))
+    q, k = torch.ones(1, 1, 1, 4), torch.ones(1, 1, keys, 4)
+    core(q, k, k, mask=torch.arange(keys)[None, None, None] < keys - masked)
+    wrong: list[object] = [round(1 / keys, 3), round(1 / masked, 3), round(masked / keys, 3), 1.0]
+    values = {"keys": keys, "masked": masked}
+    return mixed("masked_weight", values, round(float(seen[0][0, 0, 0, 0]), 3), wrong, rng)
+
+
+def detached_gradient(rng: random.Random) -> Question:
+    """The gradient of a product, one factor of which is detached."""
+    at, times = rng.randint(2, 6), rng.randint(2, 5)
+    x = torch.tensor(float(at), requires_grad=True)
+    ((times * x).detach() * x).backward()
+    assert x.grad is not None
+    wrong: list[object] = [2 * times * at, times, 0, at, times * at * at]
+    return mixed("detached_gradient", {"at": at, "times": times}, int(x.grad), wrong, rng)
+
+
+def rate_at(rng: random.Random) -> Question:
+    """The learning rate at a step: in the warmup, or behind it where it falls as 1/sqrt(step)."""
+    warmup, peak = rng.choice([100, 400, 1000]), rng.choice([1e-3, 2e-3, 4e-3])
+    share = rng.choice([0.25, 0.5, 4, 16])
+    step = round(share * warmup)
+    rate = peak * lr_factor("inverse_sqrt", step, warmup_steps=warmup, max_steps=100 * warmup)
+    wrong: list[object] = [f"{peak * other:.6g}" for other in (1.0, 0.0625, 0.125, 0.75, 0.25, 0.5)]
+    values = {"warmup": warmup, "peak": f"{peak:g}", "step": step}
+    return mixed("rate_at", values, f"{rate:.6g}", wrong, rng)
+
+
+def perplexity_of(rng: random.Random) -> Question:
+    """The perplexity of two pieces from their probabilities."""
+    first, second = rng.sample([2, 8, 32, 128], 2)
+    parts = torch.tensor([[1 / first, 1 - 1 / first], [1 / second, 1 - 1 / second]])
+    loss = nn.functional.cross_entropy(parts.log(), torch.tensor([0, 0]))
+    wrong: list[object] = [(first + second) // 2, first * second, first + second, max(first, second)]
+    return mixed("perplexity_of", {"first": first, "second": second}, round(float(loss.exp())), wrong, rng)
+
+
+def autocast_dtype(rng: random.Random) -> Question:
+    """Which operator gives bfloat16 under autocast on a CPU."""
+    x, target = torch.randn(4, 4), torch.tensor([0, 1, 2, 3])
+    with torch.autocast("cpu", torch.bfloat16):
+        results = {
+            "nn.Linear(4, 4)(x)": nn.Linear(4, 4)(x),
+            "x @ x": x @ x,
+            "torch.bmm(x[None], x[None])": torch.bmm(x[None], x[None]),
+            "x + x": x + x,
+            "x.exp()": x.exp(),
+            "cross_entropy(x, target)": nn.functional.cross_entropy(x, target),
+            "x.sum()": x.sum(),
+        }
+    half = [call for call, result in results.items() if result.dtype == torch.bfloat16]
+    return mixed("autocast_dtype", {}, rng.choice(half), [call for call in results if call not in half], rng)
+
+
+def norm_numbers(rng: random.Random) -> Question:
+    """How many numbers the state dict of a norm holds."""
+    size = rng.choice([16, 24, 64, 96])
+    norms = {"BatchNorm1d": nn.BatchNorm1d(size), "LayerNorm": nn.LayerNorm(size), "RMSNorm": nn.RMSNorm(size)}
+    kind = rng.choice(list(norms))
+    held = sum(value.numel() for value in norms[kind].state_dict().values())
+    wrong: list[object] = [size, 2 * size, 3 * size, 4 * size + 1, 0]
+    return mixed("norm_numbers", {"kind": kind, "size": size}, held, wrong, rng)
+
+
+def positions_computed(rng: random.Random) -> Question:
+    """How many positions a GPT computes to write some pieces, with and without a cache."""
+    prompt, pieces, cached = rng.randint(4, 9), rng.randint(3, 6), rng.random() < 0.5
+    config, computed = GPTConfig(d_model=8, d_ff=8, n_heads=2, n_layers=1, max_seq_len=16), list[int]()
+    model = GPT(config, vocab_size=11).eval()
+    model.layers[0].register_forward_hook(lambda module, inputs, output: computed.append(output.shape[1]))
+    ids, cache = torch.arange(prompt)[None] % 11, model.new_cache(1) if cached else None
+    with torch.no_grad():
+        for number in range(pieces):
+            logits = model(ids[:, -1:] if cached and number else ids, cache=cache)
+            ids = torch.cat([ids, logits[:, -1:].argmax(-1)], dim=1)
+    whole, once = sum(range(prompt, prompt + pieces)), prompt + pieces - 1
+    values = {"prompt": prompt, "pieces": pieces}
+    wrong: list[object] = [whole, once, prompt + pieces, prompt * pieces, pieces]
+    return mixed("positions_computed_cached" if cached else "positions_computed", values, sum(computed), wrong, rng)
+
+
 POOL: dict[str, list[Callable[[random.Random], Question]]] = {
-    "layers": [what_moves],
-    "training": [adam_bytes, smoothed_floor, padded_mean],
-    "inference": [cache_bytes],
-    "text": [lost_characters],
-    "pytorch": [which_copies, which_hook, what_moves],
+    "layers": [what_moves, norm_numbers],
+    "training": [adam_bytes, smoothed_floor, padded_mean, rate_at, autocast_dtype],
+    "attention": [attention_parameters, causal_reach, masked_weight],
+    "inference": [cache_bytes, positions_computed],
+    "text": [lost_characters, perplexity_of],
+    "pytorch": [which_copies, which_hook, what_moves, detached_gradient],
 }
 """The functions that ask about a theme."""
 

@@ -133,7 +133,8 @@ def test_an_error_speaks_the_users_language(
 
 def test_help_reads_the_catalogue_for_chinese_only() -> None:
     ask = "from clearhead import messages; import sys; print(messages._templates.cache_info().currsize)"
-    code = f"import sys; sys.argv[1:] = ['--help']\ntry:\n    import clearhead.__main__ as m; m.main()\nfinally:\n    {ask}"
+    run = "try:\n    import clearhead.__main__ as m; m.main()\nfinally:\n    "
+    code = f"import sys; sys.argv[1:] = ['--help']\n{run}{ask}"
     for language, read in (("en_US.UTF-8", "0"), ("zh_CN.UTF-8", "1")):
         env = environment() | {"LANG": language}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=env)

@@ -115,13 +115,13 @@ def accumulate(
     held, moved = _idle(model, whole, loss, optimizer)
     most = {name: float((summed[name] - its).abs().max()) for name, its in one.items()}
     worst = max(most, key=most.__getitem__)
-    flat, added, meaned = (torch.cat([part.flatten() for part in its.values()]) for its in (one, summed, means))
+    flat, added, averaged = (torch.cat([part.flatten() for part in its.values()]) for its in (one, summed, means))
     return AccumulateView(
         targets=targets,
         apart=_share(added - flat, flat),
         worst=worst,
         worst_apart=most[worst] / float(flat.abs().max().clamp(min=1e-30)),
-        means=_share(meaned / len(batches) - flat, flat),
+        means=_share(averaged / len(batches) - flat, flat),
         saved=saved,
         held=held,
         moved=moved,
