@@ -32,7 +32,7 @@ HOW_TO = (
 API = ("clearhead", "inspect", "models", "data", "runs", "views")
 WRITTEN = (
     *("index.md", "tutorial.md", *HOW_TO, "cli.md", "recipe.md", "lessons.md"),
-    *("padding.md", "reliability.md", "results.md", "log.md"),
+    *("engine.md", "padding.md", "reliability.md", "results.md", "log.md"),
 )
 """Pages that a person wrote, in each language."""
 
@@ -58,7 +58,7 @@ def tree() -> Tree:
                 ("api", [f"api/{name}.md" for name in API]),
             ],
         ),
-        ("explanations", ["architecture.md", "padding.md", "reliability.md"]),
+        ("explanations", ["architecture.md", "engine.md", "padding.md", "reliability.md"]),
         ("figures", ["gallery.md", "results.md", "log.md"]),
         ("project", ["contributing.md", "changelog.md"]),
     ]

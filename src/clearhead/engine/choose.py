@@ -74,7 +74,7 @@ def choose(model: M, weights: Weights = "float32", engine: EngineName = "auto") 
     if not _is_packable(model):
         if weights != "float32":
             raise UsageError(f"weights = {weights!r}: generation with such is for a GPT in float32 on a CPU")
-        return Choice(model, weights, "torch", "only a Transformer or GPT in float32 on a CPU is packed")
+        return Choice(model, weights, "torch", "only a Transformer or GPT of our modules, in float32 on a CPU, is packed")
     linear, tolerance = KINDS[weights]
     fault = fault_of(linear, tolerance=tolerance)
     if fault and weights != "float32":
@@ -108,7 +108,10 @@ def fault_of(linear: type[FastLinear], *, tolerance: float) -> str:
 
 
 def _is_packable(model: nn.Module) -> bool:
+    """Whether a copy can be packed: a model of ours, with no module of another's in it, in float32 on a CPU."""
     if not isinstance(model, Transformer | GPT):
+        return False
+    if any(type(module).__module__.partition(".")[0] not in ("clearhead", "torch") for module in model.modules()):
         return False
     weight = next(model.parameters())
     return weight.device.type == "cpu" and weight.dtype == torch.float32

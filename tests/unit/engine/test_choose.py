@@ -138,7 +138,7 @@ def test_what_cannot_be_packed_decodes_by_itself() -> None:
     for model in (small().double(), small().to("meta"), recurrent):
         choice: Choice[torch.nn.Module] = choose(model)
         assert (choice.engine, choice.prepare()) == ("torch", None)
-        assert choice.why == "only a Transformer or GPT in float32 on a CPU is packed"
+        assert choice.why == "only a Transformer or GPT of our modules, in float32 on a CPU, is packed"
         with pytest.raises(UsageError, match=r"^weights = 'int8': generation with such is for a GPT in float32 on"):
             choose(model, "int8")
 
@@ -172,3 +172,21 @@ def test_the_native_engine_computes_what_it_covers(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("CLEARHEAD_ENGINE", "off")
     with pytest.raises(UsageError, match=r"^engine = 'native': CLEARHEAD_ENGINE is off$"):
         choose(small(), engine="native")
+
+
+class Doubled(torch.nn.Module):
+    """A feed-forward network that is none of the library's."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+
+def test_a_module_of_ones_own_is_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_gpt().eval()
+    assert choose(model).engine == "packed"
+    model.layers[0].mlp = Doubled()
+    assert choose(model).engine == "torch"
+    monkeypatch.delenv("CLEARHEAD_ENGINE")
+    assert choose(model).engine == "torch"
+    with pytest.raises(UsageError, match="Doubled is computed by PyTorch"):
+        choose(model, engine="native")
