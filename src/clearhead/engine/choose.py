@@ -74,7 +74,9 @@ def choose(model: M, weights: Weights = "float32", engine: EngineName = "auto") 
     if not _is_packable(model):
         if weights != "float32":
             raise UsageError(f"weights = {weights!r}: generation with such is for a GPT in float32 on a CPU")
-        return Choice(model, weights, "torch", "only a Transformer or GPT of our modules, in float32 on a CPU, is packed")
+        return Choice(
+            model, weights, "torch", "only a Transformer or GPT of our modules, in float32 on a CPU, is packed"
+        )
     linear, tolerance = KINDS[weights]
     fault = fault_of(linear, tolerance=tolerance)
     if fault and weights != "float32":
