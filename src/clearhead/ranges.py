@@ -38,6 +38,8 @@ Epochs = Annotated[int, Interval(ge=0, le=10**4)]
 """Passes over a text; 0 sets no limit."""
 Workers = Annotated[int, Interval(ge=0, le=256)]
 """Processes beside the training process."""
+Place = Annotated[int, Interval(ge=-(2**20), lt=2**20)]
+"""Number in a list from 0, or from -1 for the last one backwards."""
 Several = Annotated[int, Interval(ge=2, le=10**4)]
 """Runs or checkpoints of which one alone makes no sense."""
 Folds = Annotated[int, Interval(ge=0, le=10**4)]

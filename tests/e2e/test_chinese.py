@@ -8,8 +8,10 @@ from typing import get_args
 import pytest
 from rich.cells import cell_len
 
+from clearhead.cli import checkpoints
 from clearhead.cli.inspect import LINES
 from clearhead.cli.main import VERBS
+from clearhead.drawing import screen
 from clearhead.drawing.report import View
 from clearhead.errors import ModelError
 from clearhead.messages import Language, speaking
@@ -61,6 +63,8 @@ def said(capsys: pytest.CaptureFixture[str], *words: object) -> dict[Language, l
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal of 80 columns."""
     monkeypatch.setenv("COLUMNS", str(WIDTH))
+    for module in (screen, checkpoints):
+        monkeypatch.setattr(module, "columns", lambda: WIDTH)
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, said_every
+from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, ranged, said_every
 from clearhead.drawing.screen import console
 from clearhead.errors import UsageError, nearest
+from clearhead.ranges import Place
 
 SECONDS = 5.0
 LINES = {
@@ -64,9 +65,9 @@ class Listing(click.Command):
     type=click.Choice(["encoder", "decoder", "cross"]),
     help="query, jacobian: which attention.  [default: cross, where there is]",
 )
-@click.option("--layer", type=int, help="query, jacobian: layer, from 0; -1 is the last.  [default: -1]")
-@click.option("--head", type=int, help="query, jacobian: head, from 0; -1 is the last.  [default: 0]")
-@click.option("--query", type=int, help="query, jacobian: position, from 0; -1 is the last.  [default: -1]")
+@click.option("--layer", type=ranged(Place), help="query, jacobian: layer, from 0; -1 is the last.  [default: -1]")
+@click.option("--head", type=ranged(Place), help="query, jacobian: head, from 0; -1 is the last.  [default: 0]")
+@click.option("--query", type=ranged(Place), help="query, jacobian: position, from 0; -1 is the last.  [default: -1]")
 @click.option("--module", help="hooks: its name in the view model.  [default: the first linear layer]")
 @click.option("--beside", multiple=True, type=click.Path(path_type=Path), help="parts: another run; may be repeated.")
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write one self-contained page to this file.")

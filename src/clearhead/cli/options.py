@@ -103,9 +103,12 @@ def tell(line: str = "", *, err: bool = False) -> None:
 
 
 def say(line: str, *, err: bool = True) -> None:
-    """Prints a line of a verb that must come to its end, though its terminal may be closed or its pipe unread."""
+    """Prints a line of a verb that must come to its end, though its terminal may be closed or its pipe unread.
+
+    On stderr it is of the program and in the reader's language; on stdout it is a value, such as a path.
+    """
     try:
-        tell(line, err=err)
+        click.echo(localized(line) if err else line, err=err)
     except OSError:
         discard(sys.stderr if err else sys.stdout)
 

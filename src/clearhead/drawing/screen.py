@@ -72,10 +72,7 @@ def forgive() -> None:
 
 
 def columns() -> int | None:
-    """Returns how many columns a line may take: those of the terminal, or of COLUMNS; None where lines are piped."""
-    wanted = os.environ.get("COLUMNS", "")
-    if wanted.isdigit() and int(wanted):
-        return int(wanted)
+    """Returns how many columns a line may take on the terminal; None where lines are piped, which stay whole."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 

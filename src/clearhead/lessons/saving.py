@@ -68,7 +68,7 @@ def run(*, d_model: int = 32, seed: int = 0) -> Saved:
         forms = {Path(form.path).name: form for form in checkpoint(scratch / "full", scratch / "model").forms}
     drop_checkpoint(folder)  # nothing is kept
     heads = {name.split(".")[0] for name in mine.state_dict()}
-    resumes = {name: "go on with training" in form.enough_for for name, form in forms.items()}
+    resumes = {name: form.enough_for.startswith("going on with training") for name, form in forms.items()}
     sizes |= {name: form.bytes for name, form in forms.items()}
     return Saved({name: name in heads for name in KINDS}, sizes, errors, differences, resumes)
 

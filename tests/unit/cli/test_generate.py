@@ -79,7 +79,17 @@ def test_every_option_reaches_the_model(
     assert seen["draft"].step == 150
     assert clearhead(capsys, "generate", toy_lm_run, "--beam", 5, "x").code == 0
     assert (seen["config"], seen["sampling"]) == ((GenerationConfig(beam=5),), SamplingConfig())
-    elsewhere = {"--draft", "--checkpoint", "--beam", "--json", "--device", "--weights", "--input", "--output"}
+    elsewhere = {
+        "--draft",
+        "--checkpoint",
+        "--beam",
+        "--json",
+        "--device",
+        "--weights",
+        "--input",
+        "--output",
+        "--lang",
+    }
     options = {option.opts[0] for option in generate.command.params if isinstance(option, click.Option)}
     assert options == elsewhere | {word for word in given.split() if word.startswith("--")}
 

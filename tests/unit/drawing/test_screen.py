@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from clearhead.cli.main import cli
+from clearhead.drawing import screen
 from clearhead.drawing.screen import TerminalStream, console, folded, forgive, guard_terminal, visible
 
 pytestmark = pytest.mark.unchecked  # a screen of these tests is no TextIO
@@ -29,8 +30,8 @@ class Terminal(io.StringIO):
 def two_terminals(monkeypatch: pytest.MonkeyPatch) -> tuple[Terminal, Terminal]:
     """Puts terminals in place of stdout and stderr; called in the test, since pytest sets its own before each phase."""
     screens = Terminal(), Terminal()
-    for name, screen in zip(("stdout", "stderr"), screens, strict=True):
-        monkeypatch.setattr(sys, name, screen)
+    for name, terminal in zip(("stdout", "stderr"), screens, strict=True):
+        monkeypatch.setattr(sys, name, terminal)
     return screens
 
 
@@ -111,9 +112,9 @@ def test_what_an_encoding_lacks_is_a_question_mark(encoding: str, shown: str, mo
 
 def test_a_line_is_folded_to_the_screen_and_a_pipe_gets_it_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     english, chinese = "name  " + "word " * 20, "名称  " + "很长的一行，" * 10
-    monkeypatch.delenv("COLUMNS", raising=False)
-    assert folded(english, 6) == english
     monkeypatch.setenv("COLUMNS", "40")
+    assert folded(english, 6) == english
+    monkeypatch.setattr(screen, "columns", lambda: 40)
     lines = folded(english, 6).split("\n")
     assert [line.split()[-1] for line in lines] == ["word"] * len(lines)
     assert [line[:6] for line in lines] == ["name  ", *["      "] * (len(lines) - 1)]
