@@ -58,9 +58,8 @@ def localized(message: str, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def localized_lines(text: str) -> str:
-    """Returns a text of several lines in the user's language; what a line is indented by stays."""
-    lines = (re.fullmatch(r"(\s*)(.*)", line) for line in text.split("\n"))
-    return "\n".join(match[1] + localized(match[2]) for match in lines if match)
+    """Returns a text of several lines in the user's language."""
+    return "\n".join(map(localized, text.split("\n")))
 
 
 def translated(message: str) -> str:
@@ -102,7 +101,7 @@ class _Template(NamedTuple):
     pattern: re.Pattern[str]
     plain: list[str]
     """The text before, between and after the slots."""
-    texts: dict[str, str | None]
+    kinds: dict[str, str | None]
     """For each slot what it holds: None, ``:text``, ``:list`` or ``:number``."""
     chinese: str
 
@@ -114,7 +113,7 @@ def _read(text: str) -> _Reading:
     for template in _templates():
         # this rules most templates out quickly, before a pattern tries every way to divide a long text
         if all(map(text.__contains__, template.plain)) and (match := template.pattern.fullmatch(text)):
-            slots = {name: _in_slot(content, template.texts[name]) for name, content in match.groupdict().items()}
+            slots = {name: _in_slot(content, template.kinds[name]) for name, content in match.groupdict().items()}
             known = sum(map(len, template.plain)) + sum(slot.known for slot in slots.values())
             chinese = SLOT.sub(lambda slot: slots[slot[1]].chinese, template.chinese)  # noqa: B023
             readings.append(_Reading(known, chinese))
@@ -147,9 +146,25 @@ def _in_slot(content: str, kind: str | None) -> _Reading:
     return _Reading(0, content)
 
 
+def translated_template(template: str) -> str:
+    """Returns a template in Chinese, with the same ``{slots}``, for who fills them elsewhere; unchanged if unknown."""
+    return _by_template().get(template, template)
+
+
+@functools.cache
+def _by_template() -> dict[str, str]:
+    bare = functools.partial(SLOT.sub, r"{\1}")
+    return {bare(english): bare(chinese) for english, chinese in _entries().items()}
+
+
+@functools.cache
+def _entries() -> dict[str, str]:
+    return entries(CATALOGUE.read_text(encoding="utf-8"))
+
+
 @functools.cache
 def _templates() -> list[_Template]:
-    return [_template(*pair) for pair in entries(CATALOGUE.read_text(encoding="utf-8")).items()]
+    return [_template(*pair) for pair in _entries().items()]
 
 
 def _template(english: str, chinese: str) -> _Template:

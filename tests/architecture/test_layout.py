@@ -22,7 +22,7 @@ BUDGETS = {
     ("training",): 2650,  # generators, workers that leave signals alone, history that is never rewritten
     ("decode",): 2250,  # whole characters
     ("interop",): 2300,  # with rotations, QK norm, Blenderbot, generation settings and sentence-transformers
-    ("inspect",): 5000,  # with attention in numbers, runs side by side, and what happens in a step
+    ("inspect",): 4900,  # with attention in numbers, runs side by side, and what happens in a step
     ("runs",): 870,  # what a run holds is checked here for every verb
     ("engine",): 1650,  # the native engine: its build, interface, packing, description of models, rows and searches
     ("checkpoint",): 370,
@@ -32,7 +32,7 @@ BUDGETS = {
     ("meter",): 740,  # formulas of operators that PyTorch leaves out, and what is said where it lacks a private name
     ("text",): 2100,  # languages, sentence ends and parts of texts, bytes that are no text, whole characters
     ("nn",): 1700,  # with the four ways to slow rotary positions down for long texts
-    ("drawing",): 960,  # what goes to a terminal
+    ("drawing",): 1150,  # what goes to a terminal; a matrix as a heat map
 }
 MOST_FILES = 16  # in a folder; past that it is two rooms
 LISTS = {"cli", "lessons"}  # one file an entry: these may be longer

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.cells import cell_len
 
 from clearhead.cli.options import JSON, RUN, print_json, tell
 from clearhead.drawing.screen import columns
-from clearhead.drawing.wording import columns_of, padded
+from clearhead.drawing.wording import padded
 from clearhead.errors import ModelError
 from clearhead.messages import localized
 
@@ -51,10 +52,10 @@ def _lines(checkpoints: "list[SavedCheckpoint]") -> list[str]:
     if not checkpoints:
         return [localized("no checkpoints")]
     rows = _rows(checkpoints)
-    widths = [max(columns_of(row[column]) for row in rows) for column in range(len(rows[0]))]
+    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     room = columns()
-    if room is None or max(map(columns_of, lines)) <= room:
+    if room is None or max(map(cell_len, lines)) <= room:
         return lines
     from clearhead.drawing.report import Table, text_of
 

@@ -1,15 +1,36 @@
-"""Help in the reader's language: what click formats is translated on its way to the screen."""
+"""The reader's language: the option that chooses it, and help, which is translated on its way to the screen."""
 
 import re
-from collections.abc import Iterable
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from itertools import pairwise, takewhile
+from typing import Any
 
 import click
 
-from clearhead.messages import localized, spoken_language
+from clearhead.messages import localized, speaking, spoken_language
 
 EXTRA = r"(?:^|  )\[(.*?)\](?=$|  \[)"  # what stands behind the text of an option, in square brackets
 COLUMN = 28  # widest first column of a list, in columns of the terminal
+LANG = click.Option(
+    ["--lang"],
+    type=click.Choice(["en", "zh"]),
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, _, chosen: ctx.with_resource(speaking(chosen)),
+    help="Language of what is shown; else that of LANG.",
+)
+"""An option of every verb, which ``Verbs`` adds; ``chosen_language`` knows it before anything is parsed."""
+
+
+def chosen_language(words: Sequence[str]) -> Any:
+    """Returns the language that the words of a command line ask for, or None; a wrong one is the parser's to refuse."""
+    ours = list(takewhile(lambda word: word != "--", words))
+    for at, word in enumerate(ours):
+        name, _, value = word.partition("=")
+        value = value or (ours[at + 1] if name == word and at + 1 < len(ours) else "")
+        if name == "--lang" and value in ("en", "zh"):
+            return value
+    return None
 
 
 class Formatter(click.HelpFormatter):
@@ -46,16 +67,16 @@ class Formatter(click.HelpFormatter):
         if spoken_language() == "en":
             super().write_dl(rows, col_max, col_spacing)
             return
-        from clearhead.drawing.wording import columns_of
+        from rich.cells import cell_len
 
         rows = list(rows)
-        widest = min(max((columns_of(name) for name, _ in rows), default=0), col_max) + col_spacing
+        widest = min(max((cell_len(name) for name, _ in rows), default=0), col_max) + col_spacing
         for name, text in rows:
             first = " " * self.current_indent + name
             place = self.current_indent + widest
             lines = _wrapped(_described(text), self.width, " " * place)
-            if lines and columns_of(name) <= widest - col_spacing:
-                lines[0] = first + " " * (place - columns_of(first)) + lines[0].lstrip()
+            if lines and cell_len(name) <= widest - col_spacing:
+                lines[0] = first + " " * (place - cell_len(first)) + lines[0].lstrip()
                 first = ""
             self.write("".join(f"{line}\n" for line in [first, *lines] if line))
 

@@ -11,8 +11,7 @@ from typing import Any
 import click
 
 from clearhead import __version__
-from clearhead.cli.help import Context
-from clearhead.cli.options import LANG, chosen_language
+from clearhead.cli.help import LANG, Context, chosen_language
 from clearhead.drawing.screen import guard_terminal
 from clearhead.errors import ClearheadError, nearest
 from clearhead.log import LOG

@@ -4,15 +4,14 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
-from itertools import takewhile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 
 from clearhead.drawing.screen import discard, folded
-from clearhead.messages import localized, speaking
+from clearhead.messages import localized
 from clearhead.ranges import Beam, LengthPenalty, range_of
 from clearhead.text.language import BleuTokenize
 
@@ -49,15 +48,6 @@ def ranged(kind: Any) -> click.ParamType[Any]:
 
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
-LANG = click.Option(
-    ["--lang"],
-    type=click.Choice(["en", "zh"]),
-    is_eager=True,
-    expose_value=False,
-    callback=lambda ctx, _, chosen: ctx.with_resource(speaking(chosen)),
-    help="Language of what is shown; else that of LANG.",
-)
-"""An option of every verb, which ``Verbs`` adds; ``chosen_language`` knows it before anything is parsed."""
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 CHECKPOINT = click.option(
@@ -84,17 +74,6 @@ LENGTH_PENALTY = click.option(
 def is_first() -> bool:
     """Whether this is the process that speaks: the only one, or the first of those that torchrun started."""
     return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
-
-
-def chosen_language(words: Sequence[str]) -> Any:
-    """Returns the language that the words of a command line ask for, or None; a wrong one is the parser's to refuse."""
-    ours = list(takewhile(lambda word: word != "--", words))
-    for at, word in enumerate(ours):
-        name, _, value = word.partition("=")
-        value = value or (ours[at + 1] if name == word and at + 1 < len(ours) else "")
-        if name == "--lang" and value in ("en", "zh"):
-            return value
-    return None
 
 
 def tell(line: str = "", *, err: bool = False) -> None:

@@ -6,7 +6,7 @@ from importlib import resources
 from typing import Any
 
 from clearhead.drawing.wording import worded
-from clearhead.messages import Prose, translated
+from clearhead.messages import Prose, translated, translated_template
 
 CLASS = "clearhead"
 """The element that holds a view among other things."""
@@ -46,10 +46,14 @@ def prose_in(data: Any) -> list[str]:
     return []
 
 
+def script_says() -> list[str]:
+    """Returns what the script of a page says, as templates."""
+    return re.findall(r'\bsay\(\s*"([^"]+)"', resource("page.js"))
+
+
 def script_words() -> dict[str, str]:
-    """Returns what the script of a page says, with its translation."""
-    templates = re.findall(r'\bsay\(\s*"([^"]+)"', resource("page.js"))
-    return {text: translated(text) for text in templates}
+    """Returns the same with its translation."""
+    return {text: translated_template(text) for text in script_says()}
 
 
 def resource(name: str) -> str:

@@ -112,13 +112,18 @@ def _shaded(panel: Panel, width: int) -> "RenderableType":
     grid.add_column(no_wrap=True, justify="right", min_width=names, max_width=names, overflow="crop")
     grid.add_column(no_wrap=True)
     for name, row in zip(panel.queries, weights.tolist(), strict=True):
-        cells = "".join(2 * SHADES[min(round(value * (len(SHADES) - 1) + 0.25), len(SHADES) - 1)] for value in row)
+        cells = "".join(2 * shade(value) for value in row)
         grid.add_row(Text(name), Text(" " + cells, style="cyan"))
     keys = [list(key[:8]) for key in panel.keys[:fit]]
     for line in range(max(map(len, keys), default=0)):
         letters = "".join(_two(key[line]) if line < len(key) else "  " for key in keys)
         grid.add_row("", Text(" " + letters, style="dim"))
     return Group(Words(title, style="bold"), grid)
+
+
+def shade(share: float) -> str:
+    """Returns a block that is as dark as a share from 0 to 1."""
+    return SHADES[min(round(share * (len(SHADES) - 1) + 0.25), len(SHADES) - 1)]
 
 
 def _two(letter: str) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from clearhead.brief import Brief
 from clearhead.drawing.figure import among_others
-from clearhead.drawing.wording import Words, cell, escaped, worded
-from clearhead.messages import Prose, localized
+from clearhead.drawing.wording import Words, cell, cell_html, worded
+from clearhead.messages import localized
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -139,7 +139,7 @@ class Table(TextPart):
         head = "".join(f"<th scope=col>{worded(name.removeprefix('>'))}</th>" for name in self.columns)
         body = "".join(
             f"<tr{' class=marked' if number in self.marked else ''}>"
-            + "".join(f"<td{kind}>{_cell(text)}</td>" for kind, text in zip(numbers, row, strict=True))
+            + "".join(f"<td{kind}>{cell_html(text)}</td>" for kind, text in zip(numbers, row, strict=True))
             + "</tr>"
             for number, row in enumerate(self.rows)
         )
@@ -177,7 +177,7 @@ class Bars(Part):
         """See ``Part``."""
         most = max(self.values.values(), default=0) or 1.0
         rows = "".join(
-            f'<tr><th scope=row>{_cell(name)}</th><td class=bar><div style="width:{value / most:.1%}"></div></td>'
+            f'<tr><th scope=row>{cell_html(name)}</th><td class=bar><div style="width:{value / most:.1%}"></div></td>'
             f'<td class="number">{html.escape(text)}</td></tr>'
             for (name, value), text in zip(self.values.items(), self.texts, strict=True)
         )
@@ -237,7 +237,7 @@ class Curves(Part):
             if is_finite
         )
         names = "".join(
-            f'<span style="color:{hue}">{_cell(name)}</span> '
+            f'<span style="color:{hue}">{cell_html(name)}</span> '
             for hue, name in zip(HUES * len(self.lines), self.lines, strict=False)
         )
         label = html.escape(f"{localized(self.title)}: {', '.join(map(cell, self.lines))}; {_from_to(low, high)}")
@@ -318,11 +318,6 @@ def _grid(title: str) -> "Grid":
 
 def _from_to(low: float, high: float) -> str:
     return localized(f"{low:.4g} to {high:.4g}")
-
-
-def _cell(text: str) -> str:
-    """Returns a cell as HTML."""
-    return worded(text) if isinstance(text, Prose) else escaped(text)
 
 
 def text_of(part: Part | View, width: int) -> list[str]:

@@ -32,13 +32,8 @@ class Words(Text):
         return Text("\n", style=self.style).join(self.divide(cuts)).wrap(*args, **options)
 
 
-def columns_of(text: str) -> int:
-    """Returns how many columns of a terminal a text takes; a Chinese character takes two."""
-    return cell_len(text)
-
-
 def padded(text: str, width: int) -> str:
-    """Returns a text filled with spaces to ``width`` columns."""
+    """Returns a text filled with spaces to ``width`` columns of a terminal; a Chinese character takes two."""
     return text + " " * (width - cell_len(text))
 
 
@@ -91,6 +86,11 @@ def worded(text: str) -> str:
 def cell(text: str) -> str:
     """Returns what a cell of a table shows: ``Prose`` in the user's language, values as they are."""
     return localized(text) if isinstance(text, Prose) else text
+
+
+def cell_html(text: str) -> str:
+    """Returns the same as HTML."""
+    return worded(text) if isinstance(text, Prose) else escaped(text)
 
 
 def _filled(parts: list[str], width: int) -> list[str]:

@@ -315,11 +315,8 @@ def without_head(core: AttentionCore, head: int) -> Iterator[None]:
     def zero(module: nn.Module, args: object, output: Tensor) -> Tensor:
         return output.index_fill(1, torch.tensor([head], device=output.device), 0.0)  # batch heads queries head_dim
 
-    handle = core.register_forward_hook(zero)
-    try:
+    with core.register_forward_hook(zero):
         yield
-    finally:
-        handle.remove()
 
 
 def _head(number: int, weights: Tensor, kind: Kind, *, off: bool) -> Head:

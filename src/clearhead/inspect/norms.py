@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,13 +163,10 @@ def norm(
 
         return see
 
-    with untouched(model, training=False), torch.no_grad():
-        handles = [module.register_forward_hook(look(name)) for name, module in norms.items()]
-        try:
-            read()
-        finally:
-            for handle in handles:
-                handle.remove()
+    with untouched(model, training=False), torch.no_grad(), ExitStack() as hooks:
+        for name, module in norms.items():
+            hooks.enter_context(module.register_forward_hook(look(name)))
+        read()
     history: dict[str, list[Moment]] = {name: [] for name in infos}
     for step, weights in checkpoints:
         for name, moments in history.items():

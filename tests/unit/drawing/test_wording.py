@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.text import Text
 
-from clearhead.drawing.wording import Words, cell, columns_of, cuts_of, escaped, padded, parts_of, worded
+from clearhead.drawing.wording import Words, cell, cuts_of, escaped, padded, parts_of, worded
 from clearhead.messages import Prose, speaking
 
 NAME = "decoder.layers.0.cross_attn.q_proj"
@@ -80,4 +80,4 @@ def test_a_cell_is_translated_only_where_it_is_of_the_program() -> None:
 
 def test_padding_counts_the_columns_of_chinese() -> None:
     assert padded("步", 5) == "步   "
-    assert columns_of(padded("step", 8)) == columns_of(padded("步数", 8)) == 8
+    assert cell_len(padded("step", 8)) == cell_len(padded("步数", 8)) == 8

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,9 @@ from torch import Tensor, nn
 
 from clearhead.arguments import checked
 from clearhead.brief import Brief
+from clearhead.drawing.grid import Heatmap
 from clearhead.drawing.report import Note, Part, Table, View
 from clearhead.errors import ModelError
-from clearhead.inspect.attend.grid import Heatmap
 from clearhead.inspect.call import untouched
 from clearhead.messages import Prose
 from clearhead.nn.embedding import Embedding, SegmentedEmbedding
@@ -69,12 +70,10 @@ def embedded(model: nn.Module, read: Callable[[], object]) -> list[Embedded]:
         calls.append(_taken_apart(of[turn % len(of)], module, args[0] if args else given["ids"], given, output[0]))
 
     modules = {id(module): module for module in model.modules() if id(module) in names}
-    handles = [module.register_forward_hook(see, with_kwargs=True) for module in modules.values()]
-    try:
+    with ExitStack() as hooks:
+        for module in modules.values():
+            hooks.enter_context(module.register_forward_hook(see, with_kwargs=True))
         read()
-    finally:
-        for handle in handles:
-            handle.remove()
     if not calls:
         raise ModelError(f"embedding: a {type(model).__name__} has none of clearhead's that ran")
     return calls

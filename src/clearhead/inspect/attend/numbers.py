@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
@@ -11,9 +13,9 @@ from torch import Tensor, nn
 
 from clearhead.arguments import checked
 from clearhead.brief import Brief
+from clearhead.drawing.grid import Heatmap, number
 from clearhead.drawing.report import Note, Part, Table, View
 from clearhead.errors import ModelError, UsageError
-from clearhead.inspect.attend.grid import Heatmap, number
 from clearhead.inspect.call import untouched
 from clearhead.inspect.heads import Kind, Site, Texts, sites_of
 from clearhead.messages import Prose
@@ -271,19 +273,17 @@ def _seen(model: nn.Module, site: Site, read: Callable[[], object], *, tap: bool
         met = (q, k, v, _added(q, k, given), mixed[0])
         calls.append(tuple(part.cpu() for part in met))  # where double precision is everywhere
 
-    handles = [site.core.register_forward_hook(see, with_kwargs=True)]
+    def keep(kept: list[Tensor], module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        kept.append(output[0].cpu())
+
     module = model.get_submodule(site.name)
-    if isinstance(module, Attention):
-        handles.append(module.register_forward_hook(lambda module, args, output: outputs.append(output[0].cpu())))
-    if tap:
-        handles.append(
-            site.core.tap.register_forward_hook(lambda module, args, output: weights.append(output[0].cpu()))
-        )
-    try:
+    with ExitStack() as hooks:
+        hooks.enter_context(site.core.register_forward_hook(see, with_kwargs=True))
+        if isinstance(module, Attention):
+            hooks.enter_context(module.register_forward_hook(partial(keep, outputs)))
+        if tap:
+            hooks.enter_context(site.core.tap.register_forward_hook(partial(keep, weights)))
         read()
-    finally:
-        for handle in handles:
-            handle.remove()
     if not calls:
         raise ModelError(f"attention {site.name!r}: did not run")
     q, added, mixed = (torch.cat([call[part] for call in calls], dim=1) for part in (0, 3, 4))

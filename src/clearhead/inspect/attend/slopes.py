@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from clearhead.arguments import checked
+from clearhead.drawing.grid import Heatmap, number
 from clearhead.drawing.report import Note, Part, Table, View
 from clearhead.errors import UsageError
-from clearhead.inspect.attend.grid import Heatmap, number
 
 MOST = 64  # keys whose derivatives are kept: those with the largest weights
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from clearhead.brief import Brief
+from clearhead.drawing.heatmap import shade
 from clearhead.drawing.report import Note, Part
-from clearhead.drawing.wording import Words, cell, worded
-from clearhead.messages import Prose, localized
+from clearhead.drawing.wording import Words, cell, cell_html, worded
+from clearhead.messages import localized
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from rich.console import RenderableType
 
-SHADES = " ░▒▓█"
 ABOVE, BELOW = "50,102,168", "180,85,45"
 """Colours of numbers above and below 0."""
 NAME = 14  # columns of a terminal that the name of a row has
@@ -82,7 +82,7 @@ class Heatmap(Brief, Part):
             else ""
         )
         body = "".join(
-            f"<tr><th scope=row>{worded(name) if isinstance(name, Prose) else html.escape(name)}</th>"
+            f"<tr><th scope=row>{cell_html(name)}</th>"
             + "".join(_cell(x, self.most, style, written=written) for x in row[:ON_PAGE])
             + "</tr>"
             for name, row in zip(self.rows, self.values, strict=True)
@@ -130,7 +130,7 @@ def number(x: float) -> str:
 
 def _shade(share: float) -> str:
     """Returns two columns for a share from -1 to 1."""
-    mark = SHADES[min(round(abs(share) * (len(SHADES) - 1) + 0.25), len(SHADES) - 1)] if math.isfinite(share) else "?"
+    mark = shade(abs(share)) if math.isfinite(share) else "?"
     return f"-{mark}" if share < 0 and mark != " " else 2 * mark
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from clearhead.drawing.grid import Heatmap, number
 from clearhead.drawing.page import save_picture
 from clearhead.drawing.report import Part, View, text_of
-from clearhead.inspect.attend.grid import Heatmap, number
 
 SIGNED = Heatmap("signs", ["up", "down"], ["a", "b", "c"], [[1.0, 0.0, 0.25], [-2.0, float("-inf"), -0.0001]])
 
