@@ -1,0 +1,132 @@
+/* Products with packed weights: a part of kernels.c.
+ *
+ * A tile is R rows by P panels, held in registers. R and P are constants of each copy, so that all loops over them are
+ * unrolled. Every sum over the inputs runs from the first input to the last in one accumulator per output, whatever
+ * the number of rows in a tile: so the result of a row is the same, bit for bit, alone and in company. */
+#ifndef PRODUCT_H
+#define PRODUCT_H
+
+#include "elementwise.h"
+
+/* The end of a product: bias, activation and residual of a tile whose raw sums [rows][panels * 16] are given. */
+static void finish(const ch_product *job, int row, int rows, int panel, int panels, const float *raw) {
+    const float *bias = job->w->bias ? job->w->bias + panel * CH_PANEL : NULL;
+    for (int r = 0; r < rows; r++, raw += panels * CH_PANEL) {
+        size_t at = (size_t)(row + r) * job->y_stride + (size_t)panel * CH_PANEL;
+        for (int k = 0; k < panels * CH_PANEL; k += LANES) {
+            vf sum = vf_load(raw + k);
+            if (bias) sum = vf_add(sum, vf_load(bias + k));
+            if (job->then) sum = vf_activate(sum, job->then);
+            if (job->residual) sum = vf_add(sum, vf_load(job->residual + at + k));
+            vf_store(job->y + at + k, sum);
+        }
+    }
+}
+
+#define EACH_ROW _Pragma("GCC unroll 16") for (int r = 0; r < R; r++)
+#define EACH_PART _Pragma("GCC unroll 32") for (int k = 0; k < P * PARTS; k++)
+
+INLINE void f32_tile(const ch_product *job, int row, int panel, const int R, const int P) {
+    const int inputs = job->w->inputs;
+    const size_t panel_size = (size_t)inputs * CH_PANEL, stride = job->x_stride;
+    const float *w = (const float *)job->w->weight + panel * panel_size;
+    const float *x = job->x + row * stride;
+    vf sums[TILE_ROWS][MOST_PARTS]; /* R and P * PARTS of them are used */
+    EACH_ROW EACH_PART sums[r][k] = vf_set(0.0f);
+    for (int i = 0; i < inputs; i++) {
+        vf weights[MOST_PARTS];
+        EACH_PART weights[k] = vf_load(w + (k / PARTS) * panel_size + (size_t)i * CH_PANEL + (k % PARTS) * LANES);
+        EACH_ROW {
+            vf input = vf_set(x[r * stride + i]);
+            EACH_PART sums[r][k] = vf_fma(input, weights[k], sums[r][k]);
+        }
+    }
+    float raw[TILE_ROWS * MOST_PARTS * LANES];
+    EACH_ROW EACH_PART vf_store(raw + (r * P * PARTS + k) * LANES, sums[r][k]);
+    finish(job, row, R, panel, P, raw);
+}
+
+INLINE void i8_tile(const ch_product *job, int row, int panel, const int R, const int P) {
+    const int inputs = job->w->inputs;
+    const size_t panel_size = (size_t)inputs * CH_PANEL;
+    const int8_t *w = (const int8_t *)job->w->weight + panel * panel_size;
+    const uint8_t *x = job->bytes + (size_t)row * inputs;
+    vi sums[TILE_ROWS][MOST_PARTS];
+    EACH_ROW EACH_PART sums[r][k] = vi_zero();
+    for (int i = 0; i < inputs; i += 4) {
+        EACH_PART {
+            vq weights = vq_load(w + (k / PARTS) * panel_size + (size_t)i * CH_PANEL + (k % PARTS) * LANES * 4);
+            EACH_ROW sums[r][k] = vi_dot(sums[r][k], vx_set(x + (size_t)r * inputs + i), weights);
+        }
+    }
+    float raw[TILE_ROWS * MOST_PARTS * LANES];
+    EACH_ROW EACH_PART {
+        int output = panel * CH_PANEL + k * LANES;
+        vf scale = vf_mul(vf_set(job->byte_scale[row + r]), vf_load(job->w->scale + output));
+        vf sum = vi_float(vi_without_offset(sums[r][k], job->w->sums + output));
+        vf_store(raw + (r * P * PARTS + k) * LANES, vf_mul(sum, scale));
+    }
+    finish(job, row, R, panel, P, raw);
+}
+
+typedef void tile_function(const ch_product *job, int row, int panel);
+
+#define WIDE(R, P)                                                                                                   \
+    static void f32_wide_##R(const ch_product *job, int row, int panel) { f32_tile(job, row, panel, R, P); }          \
+    static void i8_wide_##R(const ch_product *job, int row, int panel) { i8_tile(job, row, panel, R, P); }
+#define NARROW(R, P)                                                                                                 \
+    static void f32_narrow_##R(const ch_product *job, int row, int panel) { f32_tile(job, row, panel, R, 1); }        \
+    static void i8_narrow_##R(const ch_product *job, int row, int panel) { i8_tile(job, row, panel, R, 1); }
+TILES(WIDE)
+TILES(NARROW)
+#define PANELS_OF(R, P) P,
+#define F32_WIDE(R, P) f32_wide_##R,
+#define F32_NARROW(R, P) f32_narrow_##R,
+#define I8_WIDE(R, P) i8_wide_##R,
+#define I8_NARROW(R, P) i8_narrow_##R,
+static const int panels_of[] = {0, TILES(PANELS_OF)};
+static tile_function *const f32_wide[] = {NULL, TILES(F32_WIDE)};
+static tile_function *const f32_narrow[] = {NULL, TILES(F32_NARROW)};
+static tile_function *const i8_wide[] = {NULL, TILES(I8_WIDE)};
+static tile_function *const i8_narrow[] = {NULL, TILES(I8_NARROW)};
+
+/* Rows of the next tile when so many are left: full tiles, and the last two of like size. */
+static int tile_rows(int left) {
+    if (left <= TILE_ROWS) return left;
+    return left < 2 * TILE_ROWS ? (left + 1) / 2 : TILE_ROWS;
+}
+
+/* All rows meet a group of panels while those are in the second-level cache. */
+#define GROUP 4
+
+static void product(const ch_product *job, int first, int last) {
+    int q = job->w->kind == CH_INT8;
+    tile_function *const *wide = q ? i8_wide : f32_wide, *const *narrow = q ? i8_narrow : f32_narrow;
+    int group = job->rows <= TILE_ROWS ? last - first : GROUP;
+    for (int from = first; from < last; from += group) {
+        int to = from + group < last ? from + group : last;
+        for (int row = 0, n; row < job->rows; row += n) {
+            n = tile_rows(job->rows - row);
+            int panel = from;
+            for (; panel + panels_of[n] <= to; panel += panels_of[n]) wide[n](job, row, panel);
+            for (; panel < to; panel++) narrow[n](job, row, panel);
+        }
+    }
+}
+
+static float quantize(const float *x, int n, uint8_t *bytes) {
+    vf most = vf_set(0.0f), odd = vf_set(0.0f); /* odd becomes NaN where an input is NaN or infinite */
+    for (int i = 0; i < n; i += LANES) {
+        most = vf_max(vf_abs(vf_load(x + i)), most);
+        odd = vf_fma(vf_load(x + i), vf_set(0.0f), odd);
+    }
+    float largest = vf_largest(most);
+    vf factor = vf_set(largest > 0.0f ? 127.0f / largest : 0.0f), bound = vf_set(127.0f);
+    for (int i = 0; i < n; i += LANES) {
+        vf whole = vf_round(vf_mul(vf_load(x + i), factor));
+        vf_store_bytes(bytes + i, vf_max(vf_min(whole, bound), vf_sub(vf_set(0.0f), bound)));
+    }
+    return largest / 127.0f + vf_sum(odd);
+}
+
+#endif
