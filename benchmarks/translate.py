@@ -91,7 +91,7 @@ def build(spec: dict) -> tuple[Run, dict]:
 
 def clearhead(spec: dict):
     """Sets up our search as ``clearhead translate`` runs it, by the engine and with the weights of the case."""
-    from clearhead.decode.search import SearchConfig
+    from clearhead.decode.hypotheses import SearchConfig
     from clearhead.engine.choose import choose
 
     config = SearchConfig(beam=spec["beam"])

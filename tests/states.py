@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from clearhead.checkpoint import checkpoints_of
+from clearhead.manifest import checkpoints_of
 from clearhead.optim.build import OptimConfig, build_ema, build_optimizers
 from clearhead.training.events import Saved
 from clearhead.training.saving import Saver

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from clearhead.decode.search import penalty_of
+from clearhead.decode.hypotheses import penalty_of
 
 BOS, EOS = 0, 1
 Ids = tuple[int, ...]

@@ -14,8 +14,8 @@ from clearhead.version import VERSION
 
 if TYPE_CHECKING:
     from clearhead import inspect, types
+    from clearhead.decode.hypotheses import SearchConfig
     from clearhead.decode.sampling import SamplingConfig
-    from clearhead.decode.search import SearchConfig
     from clearhead.errors import ClearheadError, DataError, ModelError, SettingError, UsageError
     from clearhead.lessons.page import lesson
     from clearhead.tasks.classify.classifier import Classification, Classifier, ClassifierEvaluation
@@ -73,7 +73,7 @@ __all__ = [
 _HOMES = {
     "Writer": "clearhead.training.writers",
     "SettingError": "clearhead.errors",
-    "SearchConfig": "clearhead.decode.search",
+    "SearchConfig": "clearhead.decode.hypotheses",
     "NgramLanguageModel": "clearhead.tasks.language_model.ngram",
     "Candidate": "clearhead.tasks.masked.model",
     "ClearheadError": "clearhead.errors",

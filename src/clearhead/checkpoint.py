@@ -16,13 +16,12 @@ from torch import Tensor, nn
 
 from clearhead.brief import Brief
 from clearhead.errors import DataError, ModelError
-from clearhead.files import read_small, remove, sync, usual_mode
+from clearhead.files import remove, sync, usual_mode
+from clearhead.manifest import MANIFEST, STEP, read_manifest, read_state, weights_file
 from clearhead.nn.shards import is_shard, part_like
 
 MOST_HEADER = 1 << 24  # bytes of the header of a tensor file, which has about a hundred a tensor
 FORMAT = 2  # format 1 has only tensors and numbers: no files, random generators or optimizer settings
-MANIFEST = "manifest.json"
-STEP = "step-" + "[0-9]" * 8
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def load_checkpoint(path: Path, stems: tuple[str, ...] | None = None, *, verify:
             checkpoint that is intact.
     """
     with _naming_an_older_one(path):
-        manifest = _read_manifest(path)
+        manifest = read_manifest(path)
         present = [Path(name).stem for name in manifest if name.endswith(".safetensors")]
         wanted = present if stems is None else [stem for stem in stems if stem in present]
         files = list(manifest) if stems is None else [*(f"{stem}.safetensors" for stem in wanted), "state.json"]
@@ -153,15 +152,6 @@ def load_weights(path: Path) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
     return saved.tensors[stem], saved.state
 
 
-def weights_file(path: Path) -> Path:
-    """Returns the file of the weights that a checkpoint is used with, as its manifest names it.
-
-    Raises:
-        ModelError: see ``load_checkpoint``.
-    """
-    return path / ("ema.safetensors" if "ema.safetensors" in _read_manifest(path) else "model.safetensors")
-
-
 def verify_checkpoint(path: Path, *, offer: bool = True) -> dict[str, tuple[int, str]]:
     """Checks every file of a checkpoint against its manifest, and returns the manifest: path -> size and SHA-256.
 
@@ -173,7 +163,7 @@ def verify_checkpoint(path: Path, *, offer: bool = True) -> dict[str, tuple[int,
         ModelError: see ``load_checkpoint``.
     """
     with _naming_an_older_one(path) if offer else contextlib.nullcontext():
-        manifest = _read_manifest(path)
+        manifest = read_manifest(path)
         _check_files(path, manifest)
         return manifest
 
@@ -187,14 +177,6 @@ def _naming_an_older_one(path: Path) -> Iterator[None]:
         older = next(_intact_before(path), None)
         hint = f"; the earlier {older.name} is intact: choose it with --checkpoint" if older else ""
         raise ModelError(f"{error}{hint}") from error
-
-
-def _read_manifest(path: Path) -> dict[str, tuple[int, str]]:
-    """Returns size and SHA-256 of each file of a checkpoint, by its path inside."""
-    manifest = _read_json(path / MANIFEST)
-    if "state.json" not in manifest or not all(_is_entry(entry) for entry in manifest.values()):
-        raise ModelError(f"checkpoint file {str(path / MANIFEST)!r} is damaged: not a list of sizes and checksums")
-    return {name: (size, digest) for name, (size, digest) in manifest.items()}
 
 
 def _check_files(path: Path, manifest: Mapping[str, tuple[int, str]]) -> None:
@@ -216,11 +198,6 @@ def _intact_before(path: Path) -> Iterator[Path]:
             with contextlib.suppress(ModelError):
                 verify_checkpoint(older, offer=False)
                 yield older
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """Reads the state of a checkpoint as it is in the file, unchecked; raises ModelError if that is no JSON table."""
-    return _read_json(path / "state.json")
 
 
 def tensor_sizes(path: Path) -> dict[str, int]:
@@ -330,15 +307,6 @@ def average_checkpoints(paths: list[Path]) -> dict[str, Tensor]:
     return {name: (tensor / len(paths)).float() for name, tensor in total.items()}
 
 
-def checkpoints_of(run: Path) -> list[Path]:
-    """Returns the checkpoints of a run by step, oldest first."""
-    return sorted((run / "checkpoints").glob(STEP))
-
-
-def _is_entry(entry: Any) -> bool:
-    return isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], int) and isinstance(entry[1], str)
-
-
 def _verify(file: Path, size: int, digest: str) -> None:
     try:
         if not file.is_file():
@@ -354,15 +322,3 @@ def _verify(file: Path, size: int, digest: str) -> None:
 def _digest(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        tree = json.loads(read_small(file))
-    except OSError as error:
-        raise ModelError(f"checkpoint file {str(file)!r} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"checkpoint file {str(file)!r} is damaged: {str(error)[:200]}") from error
-    if not isinstance(tree, dict):
-        raise ModelError(f"checkpoint file {str(file)!r} is damaged: not a table")
-    return tree

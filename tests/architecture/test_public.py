@@ -77,7 +77,7 @@ def test_every_class_in_a_public_signature_is_public() -> None:
 
 
 def test_the_walk_finds_what_is_hidden() -> None:
-    from clearhead.decode.search import Hypothesis, SearchConfig
+    from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 
     class Public:
         def ask(self, config: list[SearchConfig] | None) -> dict[str, tuple[Hypothesis, ...]]:

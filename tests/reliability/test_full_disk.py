@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from clearhead.checkpoint import checkpoints_of, load_checkpoint, verify_checkpoint
+from clearhead.checkpoint import load_checkpoint, verify_checkpoint
 from clearhead.errors import DataError
+from clearhead.manifest import checkpoints_of
 from clearhead.optim.build import OptimConfig, build_optimizers
 from clearhead.runs.pointers import find_checkpoint
 from clearhead.training.events import NotSaved, Saved

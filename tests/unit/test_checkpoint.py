@@ -13,7 +13,6 @@ from clearhead import checkpoint
 from clearhead.checkpoint import (
     Checkpoint,
     average_checkpoints,
-    checkpoints_of,
     drop_checkpoint,
     load_checkpoint,
     load_matching,
@@ -26,6 +25,7 @@ from clearhead.checkpoint import (
     verify_checkpoint,
 )
 from clearhead.errors import DataError, ModelError
+from clearhead.manifest import checkpoints_of
 from tests.small import random_rows, small
 
 FILES = {"recipe.toml": b"name = 'x'\n", "tokenizer/joint.json": b"{}"}

@@ -21,14 +21,9 @@ def command(run: Path, last: int) -> None:
     clearhead average RUN --last 5
     clearhead evaluate RUN --data DIR --checkpoint average-5
     """
-    from clearhead.checkpoint import (
-        Checkpoint,
-        average_checkpoints,
-        checkpoints_of,
-        load_checkpoint,
-        save_checkpoint,
-    )
+    from clearhead.checkpoint import Checkpoint, average_checkpoints, load_checkpoint, save_checkpoint
     from clearhead.errors import UsageError
+    from clearhead.manifest import checkpoints_of
     from clearhead.runs.recipes import load_recipe
 
     load_recipe(run)

@@ -99,7 +99,7 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
 
 def _translated(translator: Any, chunk: Chunk, options: dict[str, Any]) -> list[list[Any]]:
     """Returns the translations of each line, best first; none where a line cannot be translated."""
-    from clearhead.decode.search import SearchConfig
+    from clearhead.decode.hypotheses import SearchConfig
 
     n_best, penalty = options["n_best"], options["length_penalty"]
     beam = max(options["beam"], n_best)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from clearhead.decode.search import Hypothesis, SearchConfig, penalty_of
+from clearhead.decode.hypotheses import Hypothesis, SearchConfig, penalty_of
 from clearhead.engine.rows import NativeModel
 from clearhead.engine.search import NativeHypothesis, NativeSearch, translate
 

@@ -9,8 +9,9 @@ import torch
 
 from clearhead.brief import Brief
 from clearhead.decode.decoding import Decoding
+from clearhead.decode.hypotheses import Hypothesis, SearchConfig, TextOf, penalty_of
 from clearhead.decode.rules import Rule
-from clearhead.decode.search import Expansion, Hypothesis, SearchConfig, TextOf, penalty_of, search_steps
+from clearhead.decode.search import Expansion, search_steps
 
 Fate = Literal[
     "went on", "finished", "pushed out", "same text", "late end", "not kept", "outranked", "overtaken", "limit"

@@ -10,9 +10,9 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from clearhead.arguments import checked
-from clearhead.checkpoint import checkpoints_of
 from clearhead.drawing.report import Note, Part, Table, View, amount
 from clearhead.errors import ModelError
+from clearhead.manifest import checkpoints_of
 from clearhead.messages import Prose
 
 WEIGHTS, OPTIMIZER = ("model", "ema"), "optimizer"

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clearhead.checkpoint import checkpoints_of, read_state, tensor_sizes, verify_checkpoint
+from clearhead.checkpoint import tensor_sizes, verify_checkpoint
 from clearhead.errors import ModelError
+from clearhead.manifest import checkpoints_of, read_state
 from clearhead.runs.pointers import find_checkpoint
 from clearhead.runs.recipes import check_beside, load_recipe
 

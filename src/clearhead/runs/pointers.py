@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from clearhead.checkpoint import checkpoints_of
 from clearhead.errors import DataError, ModelError
 from clearhead.files import write_whole
+from clearhead.manifest import checkpoints_of
 
 LONGEST = 60
 """Characters of a wrong name that a message shows."""

@@ -4,8 +4,9 @@ import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from clearhead.checkpoint import Checkpoint, checkpoints_of, drop_checkpoint, save_checkpoint, tidy, verify_checkpoint
+from clearhead.checkpoint import Checkpoint, drop_checkpoint, save_checkpoint, tidy, verify_checkpoint
 from clearhead.errors import ClearheadError, DataError, ModelError
+from clearhead.manifest import checkpoints_of
 from clearhead.runs.pointers import find_checkpoint, point_to
 from clearhead.training.distributed import ranks
 from clearhead.training.events import NotSaved, Saved

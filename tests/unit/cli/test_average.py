@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from clearhead.checkpoint import checkpoints_of, load_checkpoint
+from clearhead.checkpoint import load_checkpoint
+from clearhead.manifest import checkpoints_of
 from tests.toy import assert_one_line, clearhead
 
 

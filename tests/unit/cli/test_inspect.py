@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from clearhead.checkpoint import checkpoints_of
 from clearhead.cli.inspect import LINES
+from clearhead.manifest import checkpoints_of
 from clearhead.verbs.look.views import VIEWS
 from tests.foreign import write_gpt2
 from tests.toy import assert_one_line, clearhead

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from clearhead.decode.constraints import Constraints, avoid, take_turns
+from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.decode.rules import force_prefix
-from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
+from clearhead.decode.search import beam_search
 from clearhead.text.phrase import Automaton, Spellings
 from tests.table import BOS, EOS, Ids, Table, brute_force
 

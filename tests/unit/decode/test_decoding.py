@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from clearhead.decode.decoding import CachedDecoding, RecomputedDecoding, RNNDecoding, rows_of, start_decoding
+from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.decode.rules import forbid
-from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
+from clearhead.decode.search import beam_search
 from clearhead.models.rnn import RNNConfig, RNNTranslator
 from clearhead.nn.layer import BlockConfig
 from clearhead.nn.position import PositionName

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearhead.decode.decoding import CachedDecoding
+from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.decode.native import native_search
 from clearhead.decode.rules import at_least, forbid, force_prefix
-from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
+from clearhead.decode.search import beam_search
 from clearhead.decode.whole import whole_characters
 from clearhead.engine.search import NativeSearch
 from clearhead.errors import ModelError

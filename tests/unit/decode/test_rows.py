@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from clearhead.decode.hypotheses import SearchConfig
 from clearhead.decode.rows import NgramRowsDecoding, PromptedDecoding, RowsDecoding
-from clearhead.decode.search import SearchConfig, beam_search
+from clearhead.decode.search import beam_search
 from clearhead.engine.onednn import PackedLinear
 from clearhead.engine.packed import pack
 from clearhead.models.gpt import GPT

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from clearhead.decode.hypotheses import SearchConfig
 from clearhead.decode.sampler import Sampler, history_of
 from clearhead.decode.sampling import OFF, SamplingConfig, adjust
-from clearhead.decode.search import SearchConfig, beam_search
+from clearhead.decode.search import beam_search
 from clearhead.text.phrase import Spellings
 from tests.table import Table
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from clearhead.decode.decoding import Decoding, start_decoding
+from clearhead.decode.hypotheses import Hypothesis, SearchConfig, penalty_of
 from clearhead.decode.rules import Rule, force_prefix
-from clearhead.decode.search import Hypothesis, SearchConfig, beam_search, penalty_of, search_steps
+from clearhead.decode.search import beam_search, search_steps
 from clearhead.models.transformer import Transformer
 from tests.small import padded, random_rows, small
 from tests.table import BOS, EOS, Ids, Table, brute_force

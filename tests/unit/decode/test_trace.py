@@ -8,11 +8,12 @@ import torch
 
 from clearhead.decode.decoding import CachedDecoding
 from clearhead.decode.generation import generate
+from clearhead.decode.hypotheses import SearchConfig
 from clearhead.decode.rows import Begin
 from clearhead.decode.rules import forbid
 from clearhead.decode.sampler import Sampler
 from clearhead.decode.sampling import SamplingConfig
-from clearhead.decode.search import SearchConfig, beam_search
+from clearhead.decode.search import beam_search
 from clearhead.decode.trace import MakeMeter, TraceStep, text_reader, trace_greedy, translation_reader
 from clearhead.decode.whole import whole_characters
 from clearhead.inspect.traffic import CacheTraffic

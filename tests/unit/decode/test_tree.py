@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from clearhead.decode.decoding import Decoding, start_decoding
+from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.decode.rules import forbid
-from clearhead.decode.search import Hypothesis, SearchConfig, beam_search, search_steps
+from clearhead.decode.search import beam_search, search_steps
 from clearhead.decode.tree import BeamTree, TreeBuilder, grow_tree
 from tests.small import small
 

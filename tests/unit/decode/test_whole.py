@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from clearhead.decode.decoding import Decoding
+from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.decode.rules import Rule, forbid
-from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
+from clearhead.decode.search import beam_search
 from clearhead.decode.whole import TAIL, Whole, whole_characters
 from clearhead.text.characters import Characters, characters_of
 from tests.table import BOS, EOS, Table

@@ -7,10 +7,11 @@ import torch
 
 from clearhead.decode.decoding import CachedDecoding, Decoding
 from clearhead.decode.generation import generate, speculate
+from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.decode.rows import PromptedDecoding, RowsDecoding, TextRows
 from clearhead.decode.sampler import Sampler
 from clearhead.decode.sampling import SamplingConfig
-from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
+from clearhead.decode.search import beam_search
 from clearhead.engine.decoding import NativeDecoding, NativeTextRows
 from clearhead.nn.layer import BlockConfig
 from tests.native import NATIVE, native

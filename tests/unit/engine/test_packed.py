@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from clearhead.decode.decoding import CachedDecoding
-from clearhead.decode.search import SearchConfig, beam_search
+from clearhead.decode.hypotheses import SearchConfig
+from clearhead.decode.search import beam_search
 from clearhead.engine.linear import FastLinear
 from clearhead.engine.onednn import PackedLinear
 from clearhead.engine.packed import pack

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from clearhead.checkpoint import checkpoints_of, load_checkpoint
+from clearhead.checkpoint import load_checkpoint
 from clearhead.config import merge
+from clearhead.manifest import checkpoints_of
 from clearhead.runs.pointers import find_checkpoint
 from clearhead.training.distributed import Engine, LossModule, Ranks, joined, ranks, wanted
 from clearhead.training.writers import read_metrics

@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from clearhead.checkpoint import checkpoints_of, model_tensors
+from clearhead.checkpoint import model_tensors
 from clearhead.data.translation import Batch, collate
 from clearhead.errors import ModelError
+from clearhead.manifest import checkpoints_of
 from clearhead.optim.build import OptimConfig, build_ema, build_optimizers
 from clearhead.runs.pointers import find_checkpoint
 from clearhead.training import saving

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from clearhead import checkpoint, files
-from clearhead.checkpoint import checkpoints_of, load_checkpoint, verify_checkpoint
+from clearhead.checkpoint import load_checkpoint, verify_checkpoint
 from clearhead.errors import DataError
+from clearhead.manifest import checkpoints_of
 from clearhead.optim.build import OptimConfig, build_optimizers
 from clearhead.runs.pointers import find_checkpoint
 from clearhead.training import saving

@@ -12,7 +12,7 @@ import torch
 
 from clearhead.data.corpus import DataConfig, ParallelFiles, read_parallel
 from clearhead.data.store import NoPairsError, prepare
-from clearhead.decode.search import SearchConfig
+from clearhead.decode.hypotheses import SearchConfig
 from clearhead.errors import DataError
 from clearhead.evaluate.paired import Bleu
 from clearhead.evaluate.translation import TranslationScores, score_translations

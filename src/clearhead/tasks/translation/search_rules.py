@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 
 from clearhead.decode.constraints import Constraints, avoid
+from clearhead.decode.hypotheses import SearchConfig
 from clearhead.decode.rules import Rule, forbid, force_prefix
-from clearhead.decode.search import SearchConfig
 from clearhead.decode.whole import whole_characters
 from clearhead.engine.search import NativeSearch
 from clearhead.text.phrase_book import Demand

@@ -7,8 +7,9 @@ import torch
 
 from clearhead.data.translation import collate_sources
 from clearhead.decode.decoding import start_decoding
+from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.decode.native import native_search
-from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
+from clearhead.decode.search import beam_search
 from clearhead.engine.rows import NativeModel
 from clearhead.runs.text_parts import Tokenizers
 from clearhead.tasks.translation.recipe import Net

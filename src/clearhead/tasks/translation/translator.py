@@ -12,7 +12,7 @@ from clearhead.arguments import checked
 from clearhead.config import as_tree, parse
 from clearhead.data.translation import collate_sources
 from clearhead.decode.decoding import start_decoding
-from clearhead.decode.search import SearchConfig
+from clearhead.decode.hypotheses import SearchConfig
 from clearhead.decode.trace import MakeMeter, trace_greedy, translation_reader
 from clearhead.decode.tree import BeamTree, grow_tree
 from clearhead.engine.choose import EngineName, Weights, choose

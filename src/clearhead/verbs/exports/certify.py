@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from clearhead.checkpoint import weights_file
 from clearhead.config import Tree
 from clearhead.errors import ModelError
 from clearhead.evaluate.paired import Bleu, Counts, Quality, paired
@@ -17,6 +16,7 @@ from clearhead.export.compare import Difference, Same, compare_outputs
 from clearhead.export.onnx.write import checked_opset
 from clearhead.export.ours import Ours
 from clearhead.export.runtime import Row, Runtime
+from clearhead.manifest import weights_file
 from clearhead.tasks.evidence import Evidence
 from clearhead.tasks.family import LearnedFamily
 from clearhead.verbs.exports.formats import FORMATS, Source, Target

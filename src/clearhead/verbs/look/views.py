@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clearhead.checkpoint import checkpoints_of, load_weights
+from clearhead.checkpoint import load_weights
 from clearhead.drawing.report import View
 from clearhead.drawing.together import Together
 from clearhead.errors import ClearheadError, DataError, UsageError
@@ -28,6 +28,7 @@ from clearhead.inspect.slots import optimizer
 from clearhead.inspect.step.accumulation import accumulate
 from clearhead.inspect.step.order import hooks
 from clearhead.inspect.strides import layout
+from clearhead.manifest import checkpoints_of
 from clearhead.optim.build import build_ema
 from clearhead.tasks.sample import Sample, Shape
 from clearhead.text.tokenizer import Tokenizer

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from clearhead.decode.search import SearchConfig
+from clearhead.decode.hypotheses import SearchConfig
 from clearhead.decode.trace import TraceStep
 from clearhead.decode.tree import BeamTree, Fate
 from clearhead.drawing.figure import live

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from clearhead.decode.search import Hypothesis, SearchConfig
+from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.engine.rows import NativeModel
 from clearhead.tasks.translation import searching
 from clearhead.tasks.translation.searching import Batch, search_batch, translation_of

@@ -11,7 +11,7 @@ import torch
 
 from clearhead.config import merge
 from clearhead.data.translation import collate
-from clearhead.decode.search import SearchConfig
+from clearhead.decode.hypotheses import SearchConfig
 from clearhead.errors import DataError, ModelError
 from clearhead.runs.text_parts import TextParts
 from clearhead.tasks.translation import batches, search_rules

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from clearhead.checkpoint import checkpoints_of
 from clearhead.config import merge, read_toml, write_toml
 from clearhead.errors import UsageError
 from clearhead.inspect.attend.beside import PartsView
@@ -16,6 +15,7 @@ from clearhead.inspect.flow import GradientsView
 from clearhead.inspect.slots import OptimizerView
 from clearhead.inspect.step.accumulation import AccumulateView
 from clearhead.inspect.step.order import HooksView
+from clearhead.manifest import checkpoints_of
 from clearhead.tasks.sample import Shape
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.look.opened import Choice, Opened
