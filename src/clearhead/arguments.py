@@ -1,5 +1,6 @@
 """Checks the arguments of public functions against their annotations, so that a wrong one gives one clear line."""
 
+import dataclasses
 import functools
 import inspect
 import os
@@ -16,6 +17,7 @@ from clearhead.ranges import range_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 NOT_A_LIST = (str, bytes, bytearray, Mapping, AbstractSet)
 """What can be iterated over, but is no list: its items are not texts in an order."""
 
@@ -84,6 +86,19 @@ def fitting(value: Any, kind: Any, name: str) -> Any:
         return _fit(value, kind, name)
     except _WrongArgumentError as wrong:
         raise UsageError(f"{wrong.where} = {brief(wrong.value)}: must be {wrong.rule}") from None
+
+
+def fitted(config: T) -> T:
+    """Returns a dataclass whose fields are as their annotations ask for them.
+
+    Raises:
+        UsageError: one does not fit.
+    """
+    kinds = get_type_hints(type(config), include_extras=True)
+    fields: Any = dataclasses.fields(config)  # type: ignore[arg-type]
+    return type(config)(
+        **{field.name: fitting(getattr(config, field.name), kinds[field.name], field.name) for field in fields}
+    )
 
 
 @functools.cache

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from clearhead.checkpoint import Checkpoint
     from clearhead.data.corpus import DataConfig
     from clearhead.data.documents import DocumentsConfig
-    from clearhead.data.labelled import LabelledConfig, Labels
+    from clearhead.data.labelled import LabelledConfig
     from clearhead.data.labelled_batches import LabelledReport
+    from clearhead.data.labels.labels import Labels
     from clearhead.data.pairs import MaskedConfig
     from clearhead.data.stream import TokenStream
     from clearhead.decode.rows import TextRows

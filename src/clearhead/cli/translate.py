@@ -84,16 +84,16 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
     """
     if options["alternatives"] and (options["require"] or options["avoid"] or options["limit"]):
         raise UsageError("--alternatives: goes with none of --require, --avoid and --limit")
-    from clearhead.tasks.translation.translator import Translator
+    from clearhead.verbs.quick import open_translator
 
     where = {key: options[key] for key in ("checkpoint", "device", "weights", "engine")}
-    translator = Translator.load(run, **where)
+    translator = open_translator(run, **where, looks_inside=options["alternatives"] or options["alignment"])
     asked = [] if text == ("-",) else [line for argument in text for line in argument.split("\n")]
     where = {"source": options["source"], "output": options["output"]}
     with answering(asked, size=options["buffer"], doing="translating", **where) as chunks:
         for chunk in chunks:
             for number, line, ranked, error in chunk.with_errors(_translated(translator, chunk, options)):
-                _warn(chunk, number, ranked, translator.recipe.src)
+                _warn(chunk, number, ranked, translator.sides.src)
                 _print(line, ranked, error, options)
 
 
@@ -129,18 +129,18 @@ def _print(line: str, ranked: list[Any], error: str, options: dict[str, Any]) ->
         click.echo(ranked[0].text if ranked else "")
 
 
-def _warn_of_source(chunk: Chunk, number: int, line: str, translation: Any, language: str) -> None:
+def _warn_of_source(chunk: Chunk, number: int, line: str, translation: Any, language: Any) -> None:
     """Says on stderr that a line can hardly be in the language that the model reads."""
-    from clearhead.text.language import other_script, read_language
+    from clearhead.text.language import other_script
 
     unknown, count = translation.unknown, len(translation.source_pieces) - translation.parts
     if 2 * unknown > count > 0:
         chunk.say(number, f"{unknown} of its {count} pieces are not in the model's vocabulary")
-    elif script := other_script(line, read_language(language).code):
-        chunk.say(number, f"most of it is in {script} letters, and the model reads {language}")
+    elif script := other_script(line, language):
+        chunk.say(number, f"most of it is in {script} letters, and the model reads {language.code}")
 
 
-def _warn(chunk: Chunk, number: int, ranked: list[Any], language: str) -> None:
+def _warn(chunk: Chunk, number: int, ranked: list[Any], language: Any) -> None:
     """Says on stderr what a reader of the plain output could not see."""
     for translation in ranked:
         _warn_of(chunk, number, translation)

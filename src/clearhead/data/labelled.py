@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from clearhead.brief import Brief
 from clearhead.data.corpus import NoSplitError
 from clearhead.data.documents import Split, json_record, read_lines, string_field
 from clearhead.data.labels.classes import check_classes, check_missing, check_no_header, is_number, known_class, short
+from clearhead.data.labels.labels import Labels
 from clearhead.errors import DataError, UsageError, nearest
 from clearhead.ranges import Folds, HeldOut, Workers
 from clearhead.text.overlong import OverlongLine
@@ -62,20 +62,6 @@ class LabelledConfig:
         names = [self.label_field, self.text_field, self.pair_field]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"label_field, text_field, pair_field: must differ, {twice!r} is there twice")
-
-
-@dataclass(frozen=True)
-class Labels(Brief):
-    """What the lines of all splits have in common, taken from the training lines."""
-
-    classes: tuple[str, ...]
-    """Class labels by class number; empty if labels are numbers."""
-    pairs: bool | None
-    """Whether a line has two texts; None if unknown, for a model from elsewhere that does not say."""
-    mean: float = 0.0
-    """Mean of the labels, if they are numbers."""
-    deviation: float = 1.0
-    """Standard deviation of the labels, if they are numbers; 1 if all are equal."""
 
 
 class Line(NamedTuple):

@@ -6,6 +6,7 @@ other arguments. So each kind is tried on a small layer first (``fault_of``). Wh
 its own layers, with the same pieces; where int8 fails there is nothing equal to fall back on, and an error says why.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar, cast
 
@@ -45,10 +46,18 @@ class Choice(Generic[M]):
     why: str = ""
     """Why the model itself computes; empty with the other engines."""
 
-    def prepare(self) -> M | NativeModel | None:
-        """Returns what decodes faster; None where the model itself decodes."""
+    def image(self) -> Image:
+        """Returns the weights as the native engine packs them."""
+        return Image(described(cast(Transformer | GPT, self.model)), self.weights)
+
+    def prepare(self, image: Callable[["Choice[M]"], Image] = image) -> M | NativeModel | None:
+        """Returns what decodes faster; None where the model itself decodes.
+
+        Args:
+            image: gives the packed weights, if they are kept somewhere.
+        """
         if self.engine == "native":
-            return NativeModel(Image(described(cast(Transformer | GPT, self.model)), self.weights))
+            return NativeModel(image(self))
         if self.engine == "torch" or not isinstance(self.model, Transformer | GPT):
             return None
         linear, _ = KINDS[self.weights]

@@ -90,7 +90,7 @@ class Image:
         sizes |= {"width": self.width, "inner": padded(sizes["d_ff"]), "head_dim": head_dim, "head": padded(head_dim)}
         self.model = Model(**sizes, activation=parts.activation, embedding_scale=parts.embedding_scale)
         self.model.encoder_layers, self.model.decoder_layers = len(parts.encoder), len(parts.decoder)
-        self._layers = self._stack(parts.encoder), self._stack(parts.decoder)
+        self._layers: tuple[ctypes.Array[Layer], ...] = (self._stack(parts.encoder), self._stack(parts.decoder))
         if parts.encoder:
             self.model.encoder = self._layers[0]
         self.model.decoder = self._layers[1]
@@ -99,6 +99,16 @@ class Image:
         self.model.lm_head = self._linear(parts.lm_head)
         for name in TABLES:
             self._table(name, parts)
+
+    @classmethod
+    def of(
+        cls, model: Model, stacks: "tuple[ctypes.Array[Layer], ...]", arrays: list[NDArray[Any]], weights: Weights
+    ) -> "Image":
+        """Returns a model that is packed already, whose pointers lead into ``stacks`` and ``arrays``."""
+        image = cls.__new__(cls)
+        image.model, image._layers, image.arrays, image.weights = model, stacks, arrays, weights
+        image.width, image.vocab = model.width, model.vocab
+        return image
 
     @property
     def logits(self) -> int:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from clearhead.config import parse
-from clearhead.data.labelled import Labels
+from clearhead.data.labels.labels import Labels
 from clearhead.errors import ModelError, UsageError
 from clearhead.files import read_json
 from clearhead.runs.directory import json_bytes, save_json

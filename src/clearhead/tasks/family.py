@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from clearhead.checkpoint import LoadReport
 from clearhead.config import Tree
-from clearhead.data.labelled import Labels
+from clearhead.data.labels.labels import Labels
 from clearhead.errors import ModelError, UsageError
 from clearhead.interop.spelling import Tensors
 from clearhead.optim.build import RateOf, same_rate

@@ -61,6 +61,8 @@ class Language:
     """Whether the code is that of a language; else ``note`` says what it was taken for."""
     note: str = ""
     """One line about what was assumed; empty if known."""
+    script: str = ""
+    """Its script by ISO 15924: ``Hans``, ``Latn``; empty if that is not known."""
 
 
 @functools.cache
@@ -99,6 +101,7 @@ def _language(tag: "langcodes.Language", note: str = "") -> Language:
         "" if script in _SQUARE else " ",
         known=not note,
         note=note,
+        script=script,
     )
 
 
@@ -148,17 +151,12 @@ def _meant(code: str) -> "langcodes.Language | None":
     return None if likely.language in (None, "en") else langcodes.Language.get(likely.language or "")
 
 
-def other_script(text: str, language: str) -> str:
+def other_script(text: str, language: Language) -> str:
     """Returns the script of most letters of ``text`` if ``language`` is not written in it, as ``LATIN``; else "".
 
     A text of fewer than three letters, of scripts or of a language that are not known here, gives an empty string.
     """
-    import langcodes
-
-    try:
-        script = langcodes.Language.get(language).maximize().script or ""
-    except ValueError:
-        return ""
+    script = language.script
     letters = [character for character in text[: 4 * LETTERS] if character.isalpha()][:LETTERS]
     names = Counter(unicodedata.name(letter, "").split(" ")[0].split("-")[0] for letter in letters)
     if len(letters) < 3 or not script or script not in {*_SCRIPTS.values(), *_PARTS}:

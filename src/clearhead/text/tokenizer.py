@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from clearhead.config import parse
+from clearhead.config import parse, rebuilt
 from clearhead.errors import DataError, ModelError, UsageError
 from clearhead.files import MOST_OF_TEXT, read_small, write_whole
 from clearhead.ranges import Count, LearnedPieces, Rate
@@ -190,6 +190,12 @@ class Tokenizer:
             raise ModelError(
                 f"tokenizer {str(path)!r} is damaged, or not written by clearhead: {str(error)[:200]}"
             ) from error
+
+    @classmethod
+    def restored(cls, content: bytes) -> "Tokenizer":
+        """Builds the tokenizer that gave ``content``, which is known to be whole: see ``rebuilt``."""
+        saved = rebuilt(_Saved, json.loads(content))
+        return cls(saved.config, saved.adopted or saved.learned)
 
     def save(self, path: str | Path) -> None:
         """Writes the tokenizer as one JSON file. Raises ModelError if that fails."""

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from clearhead.config import Tree
-from clearhead.data.labelled import Labels
+from clearhead.data.labels.labels import Labels
 from clearhead.errors import UsageError
 from clearhead.models.rnn import RNNConfig
 from clearhead.runs.text_parts import ModelSizes

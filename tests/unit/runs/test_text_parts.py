@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from clearhead.data.corpus import read_parallel
-from clearhead.data.labelled import Labels
+from clearhead.data.labels.labels import Labels
 from clearhead.errors import ModelError
 from clearhead.runs.text_parts import (
     ModelSizes,

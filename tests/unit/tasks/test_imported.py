@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clearhead.data.labelled import Labels
+from clearhead.data.labels.labels import Labels
 from clearhead.errors import ModelError
 from clearhead.tasks.catalog import read_model
 from tests.foreign import write_bert, write_gpt2

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from clearhead.config import merge
-from clearhead.data.labelled import Labels
+from clearhead.data.labels.labels import Labels
 from clearhead.runs.text_parts import ModelSizes
 from clearhead.tasks import room
 from clearhead.tasks.catalog import AnyLearnedFamily, family_of_recipe, prepare_job

@@ -111,4 +111,4 @@ def test_the_module_loads_no_langcodes() -> None:
     ],
 )
 def test_a_text_in_another_script_than_its_language(text: str, language: str, script: str) -> None:
-    assert other_script(text, language) == script
+    assert other_script(text, read_language(language)) == script

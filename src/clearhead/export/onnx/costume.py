@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from clearhead.config import Tree
-from clearhead.data.labelled import Labels
+from clearhead.data.labels.labels import Labels
 from clearhead.export.runtime import Exportable
 from clearhead.interop.folder import CONFIG
 from clearhead.interop.generation import generation_config, generation_file

@@ -9,8 +9,9 @@ from typing import Any, cast, get_args, overload
 from clearhead.arguments import checked
 from clearhead.brief import Brief
 from clearhead.data.documents import Split
-from clearhead.data.labelled import LabelledText, Labels, Line, read_labelled
+from clearhead.data.labelled import LabelledText, Line, read_labelled
 from clearhead.data.labelled_batches import LabelledReport, LabelledRows
+from clearhead.data.labels.labels import Labels
 from clearhead.errors import DataError, OnError, UsageError, attempt_each, refuse
 from clearhead.evaluate.classification import ClassificationScores, confusion_text, draw_confusion
 from clearhead.models.bert import BertClassifier

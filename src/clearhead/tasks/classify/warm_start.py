@@ -9,7 +9,7 @@ from torch import nn
 
 from clearhead.checkpoint import LoadReport, model_tensors
 from clearhead.config import Tree, merge
-from clearhead.data.labelled import Labels
+from clearhead.data.labels.labels import Labels
 from clearhead.errors import ModelError
 from clearhead.interop.bert import BertReport, bert_from_hugging_face
 from clearhead.interop.folder import read_config, read_tensors

@@ -3,16 +3,18 @@
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clearhead.config import parse
-from clearhead.data.corpus import CorpusReport
 from clearhead.errors import ModelError, UsageError
 from clearhead.files import read_json
 from clearhead.ranges import Count, Ratio
+
+if TYPE_CHECKING:
+    from clearhead.data.corpus import CorpusReport
 
 SHARE = 0.99  # of the longer half of the sources have no more pieces out for each piece in than ``ratio``, before room
 FIT = 0.999  # of all pairs fit, before room
@@ -67,7 +69,7 @@ class LengthLimit:
 class PairsReport:
     """What became of the lines of the training text, and the length limit that follows from them."""
 
-    corpus: CorpusReport
+    corpus: "CorpusReport"
     limit: LengthLimit
     most: int
     """Positions of the model, which bound every translation too."""
@@ -75,7 +77,7 @@ class PairsReport:
     """References that do not fit."""
 
     @classmethod
-    def of(cls, corpus: CorpusReport, lengths: tuple[Lengths, Lengths], most: int) -> "PairsReport":
+    def of(cls, corpus: "CorpusReport", lengths: tuple[Lengths, Lengths], most: int) -> "PairsReport":
         """Reports on pairs with these lengths for a model with ``most`` positions."""
         src, tgt = lengths
         limit = LengthLimit.of(src, tgt)

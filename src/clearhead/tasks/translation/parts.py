@@ -3,14 +3,26 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from clearhead.tasks.translation.recipe import TranslationRecipe
 from clearhead.tasks.translation.result import Translation
 from clearhead.text.division import Division, divide
-from clearhead.text.language import read_language
+from clearhead.text.language import Language
 from clearhead.text.overlong import OverlongSource, SplitSource
 from clearhead.text.phrase_book import Demand
 from clearhead.text.sentences import split_sentences
 from clearhead.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The two languages of a translator, and how much of them it reads and writes at a time."""
+
+    src: Language
+    tgt: Language
+    longest: int
+    """Most pieces of a part of the source."""
+    positions: int
+    """Most pieces of a source or a translation, marks included."""
+
 
 Decode = Callable[[list[list[int]], list[list[int]], list[Demand]], list[list[Translation]]]
 """(sources, prefixes, demands) -> translations of each source, best first."""
@@ -47,7 +59,7 @@ class Job:
 def divided(
     text: str,
     tokenizer: Tokenizer,
-    recipe: TranslationRecipe,
+    sides: Sides,
     *,
     split: SplitSource,
     overlong: OverlongSource,
@@ -58,9 +70,9 @@ def divided(
     Raises:
         DataError: see ``divide``.
     """
-    if split == "sentences" and len(split_sentences(prefix, read_language(recipe.tgt).sentencex)) > 1:
+    if split == "sentences" and len(split_sentences(prefix, sides.tgt.sentencex)) > 1:
         split = "overlong"
-    language, limit = read_language(recipe.src), recipe.data.max_len
+    language, limit = sides.src, sides.longest
     return divide(text, tokenizer.encode, limit=limit, language=language, split=split, overlong=overlong)
 
 

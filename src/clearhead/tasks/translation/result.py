@@ -1,13 +1,15 @@
 """What a translator returns: a translation, and one sentence followed through the model."""
 
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from clearhead.brief import Brief
-from clearhead.decode.trace import TraceStep
 from clearhead.errors import OnError
 from clearhead.text.overlong import OverlongSource, SplitSource
 from clearhead.text.phrase_book import Phrases
+
+if TYPE_CHECKING:
+    from clearhead.decode.trace import TraceStep
 
 
 class SearchOptions(TypedDict, total=False):
@@ -83,6 +85,6 @@ class Trace(Brief):
     source_ids: list[int]
     shapes: dict[str, list[int]]
     """The output shapes of the embedding and each encoder layer, and the shapes of the decoder's inputs."""
-    steps: list[TraceStep]
+    steps: "list[TraceStep]"
     pieces: dict[int, str]
     """Readable form of every target id in ``steps``."""

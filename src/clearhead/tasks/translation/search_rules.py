@@ -5,18 +5,11 @@ from collections.abc import Sequence
 import torch
 
 from clearhead.decode.constraints import Constraints, avoid
-from clearhead.decode.hypotheses import SearchConfig
 from clearhead.decode.rules import Rule, forbid, force_prefix
 from clearhead.decode.whole import whole_characters
-from clearhead.engine.search import NativeSearch
+from clearhead.tasks.translation.native import never
 from clearhead.text.phrase_book import Demand
-from clearhead.text.special import SpecialIds
 from clearhead.text.tokenizer import Tokenizer
-
-
-def never(ids: SpecialIds) -> list[int]:
-    """Returns the pieces that are in no translation."""
-    return [ids.pad, ids.bos, ids.unk]
 
 
 def search_rules(
@@ -43,19 +36,6 @@ def search_rules(
         avoided = [[demand.avoided] if demand.avoided else [] for demand in demands]
         rules.append(avoid(avoided, device))
     return rules + whole_characters(tokenizer.characters, limits, device)
-
-
-def native_search_of(tokenizer: Tokenizer, config: SearchConfig, prefixes: Sequence[Sequence[int]]) -> NativeSearch:
-    """Returns the same search, without phrases, for the native engine."""
-    return NativeSearch(
-        tokenizer.ids.bos,
-        tokenizer.ids.eos,
-        config.beam,
-        config.length_penalty,
-        forbidden=never(tokenizer.ids),
-        prefixes=prefixes if any(prefixes) else (),
-        characters=tokenizer.characters,
-    )
 
 
 def phrase_constraints(demands: Sequence[Demand], *, eos_id: int, device: torch.device) -> Constraints | None:

@@ -1,35 +1,18 @@
-"""The search for translations of a batch of sources: one native call where that knows all rules, else by steps."""
+"""The search for translations of a batch of sources, step by step, with every rule that there is."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 
 from clearhead.data.translation import collate_sources
 from clearhead.decode.decoding import start_decoding
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig
-from clearhead.decode.native import native_search
 from clearhead.decode.search import beam_search
 from clearhead.engine.rows import NativeModel
-from clearhead.runs.text_parts import Tokenizers
+from clearhead.tasks.translation.native import Batch
 from clearhead.tasks.translation.recipe import Net
-from clearhead.tasks.translation.result import Translation
-from clearhead.tasks.translation.search_rules import native_search_of, phrase_constraints, search_rules
-from clearhead.text.phrase_book import Demand
+from clearhead.tasks.translation.search_rules import phrase_constraints, search_rules
 from clearhead.text.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Encoded sources that are translated together."""
-
-    sources: list[list[int]]
-    """Pieces without end marks, one or more each."""
-    prefixes: list[list[int]]
-    """What each translation begins with."""
-    demands: list[Demand]
-    limits: list[int]
-    """Most pieces of each, end mark included."""
 
 
 def search_batch(
@@ -52,10 +35,6 @@ def search_batch(
         device: of the search.
     """
     ids = tokenizer.ids
-    if isinstance(writer, NativeModel) and config.n_best == 1 and _is_plain(batch):
-        sources = [[*source, ids.eos] for source in batch.sources]
-        search = native_search_of(tokenizer, config, batch.prefixes)
-        return native_search(writer, sources, config, search, limits=batch.limits, threads=torch.get_num_threads())
     src_ids, src_mask = collate_sources(batch.sources, special=ids)
     src_mask = None if src_mask is None else src_mask.to(device)
     with torch.inference_mode():
@@ -72,26 +51,3 @@ def search_batch(
         text_of=text_of,
         device=device,
     )
-
-
-def translation_of(hypothesis: Hypothesis, source: list[int], *, tokenizers: Tokenizers, text: str) -> Translation:
-    """Returns the translation that a hypothesis stands for; ``text`` is what its pieces spell."""
-    source_end, end = tokenizers.src.ids.eos, tokenizers.tgt.ids.eos
-    ids = hypothesis.ids + [end] * hypothesis.complete
-    return Translation(
-        text=text,
-        score=hypothesis.score,
-        rank_score=hypothesis.rank_score,
-        pieces=tokenizers.tgt.pieces(ids),
-        log_probs=hypothesis.log_probs,
-        source_pieces=tokenizers.src.pieces([*source, source_end]),
-        complete=hypothesis.complete,
-        cut_better=hypothesis.cut_better,
-        source_ids=source,
-        target_ids=ids,
-    )
-
-
-def _is_plain(batch: Batch) -> bool:
-    """Whether nothing is asked for but prefixes: the native call knows no phrases."""
-    return not any(each.required or each.avoided for each in batch.demands)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from clearhead.data.labelled import Labels
+from clearhead.data.labels.labels import Labels
 from clearhead.runs.text_parts import TextParts
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 from tests.graphs import small_bert

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from clearhead.data.labelled import Labels
+from clearhead.data.labels.labels import Labels
 from clearhead.evaluate.paired import Pearson
 from clearhead.models.bert import BertClassifier
 from clearhead.tasks.classify.classifier import Classifier

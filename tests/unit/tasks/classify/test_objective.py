@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from clearhead.data.labelled import LabelledConfig, Labels, read_labelled
+from clearhead.data.labelled import LabelledConfig, read_labelled
 from clearhead.data.labelled_batches import LabelledBatch
+from clearhead.data.labels.labels import Labels
 from clearhead.errors import UsageError
 from clearhead.loss import weighted_cross_entropy
 from clearhead.models.bert import BertClassifier

@@ -9,7 +9,7 @@ import torch
 
 from clearhead.checkpoint import Checkpoint, load_checkpoint, model_tensors, save_checkpoint
 from clearhead.config import as_tree, merge, write_toml
-from clearhead.data.labelled import Labels
+from clearhead.data.labels.labels import Labels
 from clearhead.errors import ModelError, UsageError
 from clearhead.models.bert import BertConfig, BertPretraining
 from clearhead.runs.pointers import find_checkpoint, point_to

@@ -14,7 +14,7 @@ from clearhead.data.translation import collate
 from clearhead.decode.hypotheses import SearchConfig
 from clearhead.errors import DataError, ModelError
 from clearhead.runs.text_parts import TextParts
-from clearhead.tasks.translation import batches, search_rules
+from clearhead.tasks.translation import batches, native, search_rules
 from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.recipe import build_translator, parse_translation
 from clearhead.tasks.translation.result import EMPTY
@@ -91,11 +91,17 @@ def test_alignment_points_to_source_pieces(translator: Translator, lines: list[s
     assert translator.aligned(translator.translate([""])[0]).alignment is None
 
 
+def no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end mark never comes."""
+    for module in (native, search_rules):
+        monkeypatch.setattr(module, "never", lambda ids: [0, 1, 2, 3])
+
+
 def test_a_translation_at_the_models_length_is_aligned(
     translator: Translator, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Translator, "_limit", lambda self, source, fixed, most=0: self.recipe.model.max_seq_len)
-    monkeypatch.setattr(search_rules, "never", lambda ids: [0, 1, 2, 3])  # the end mark never comes
+    no_end(monkeypatch)
     (one,) = translator.translate(lines[:1], beam=1, alignment=True)
     assert not one.complete
     assert len(one.pieces) == len(one.alignment or []) == 64
@@ -226,8 +232,7 @@ def test_a_prefix_that_the_vocabulary_cannot_spell_is_refused(translator: Transl
 def test_a_prefix_lengthens_the_limit(
     beam: int, translator: Translator, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # the end mark too never comes: only the limit ends anything
-    monkeypatch.setattr(search_rules, "never", lambda ids: [0, 1, 2, 3])
+    no_end(monkeypatch)  # only the limit ends anything
     tokenizers = translator.tokenizers
     source, prefix = "我", " ".join(["the apple"] * 4)
     count = len(tokenizers.tgt.encode(prefix))

@@ -8,7 +8,7 @@ import pytest
 
 from clearhead.checkpoint import Checkpoint, model_tensors, save_checkpoint
 from clearhead.config import as_tree, merge
-from clearhead.data.labelled import Labels
+from clearhead.data.labels.labels import Labels
 from clearhead.errors import ModelError
 from clearhead.runs.directory import create_run
 from clearhead.runs.opened import SavedRun

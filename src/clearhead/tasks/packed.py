@@ -1,0 +1,73 @@
+"""Packed weights of a run in a file: written by who has the model in PyTorch, mapped by all who come later."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clearhead.brief import Brief
+from clearhead.config import Tree
+from clearhead.engine.file import FORMAT, LAYOUT, ModelFile, open_model, write_model
+from clearhead.engine.image import Image
+from clearhead.engine.library import fault
+from clearhead.errors import ClearheadError, DataError, ModelError
+from clearhead.files import remove
+from clearhead.runs.packed import make_room, packed_path
+
+if TYPE_CHECKING:
+    from clearhead.engine.choose import Choice, Weights
+
+
+@dataclass(frozen=True)
+class Packing(Brief):
+    """What stands in the file of a run's packed weights, and where it is kept."""
+
+    run: Path
+    checkpoint: str
+    about: Tree
+    """What its users must know: JSON values."""
+    files: Mapping[str, bytes]
+    """Small files of the run, by their path in it."""
+
+    def image(self, choice: "Choice[Any]") -> Image:
+        """Returns the packed weights of a model: those of the file, which is written first if there is none.
+
+        Where no file can be written they are in this process's own memory.
+        """
+        path = kept_path(self.run, self.checkpoint, choice.weights)
+        if path is not None and path.is_file() and (file := _whole(path)) is not None:
+            return file.image
+        image = choice.image()
+        if path is None:
+            return image
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_model(path, image, self.about, self.files)
+            make_room(path.parent)
+            return open_model(path).image
+        except (OSError, DataError, ModelError):
+            return image
+
+
+def kept(run: Path, checkpoint: str, weights: "Weights") -> ModelFile | None:
+    """Returns the packed weights of a run's checkpoint if they are kept and the native engine computes here."""
+    with contextlib.suppress(ClearheadError):
+        path = kept_path(run, checkpoint, weights)
+        if not fault() and path is not None and path.is_file():
+            return _whole(path)
+    return None
+
+
+def kept_path(run: Path, checkpoint: str, weights: str) -> Path | None:
+    """See ``packed_path``."""
+    return packed_path(run, checkpoint, kind=f"{weights} {FORMAT}.{LAYOUT}")
+
+
+def _whole(path: Path) -> ModelFile | None:
+    """Opens a file; one that is damaged is deleted, as it can be made anew."""
+    try:
+        return open_model(path)
+    except ModelError:
+        remove(path)
+        return None

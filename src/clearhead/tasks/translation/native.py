@@ -1,0 +1,85 @@
+"""A batch of sources translated by one call of the native engine, which knows all rules but phrases; no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clearhead.decode.hypotheses import Hypothesis, SearchConfig
+from clearhead.decode.native import native_search
+from clearhead.engine.rows import NativeModel
+from clearhead.engine.search import NativeSearch
+from clearhead.runs.text_parts import Tokenizers
+from clearhead.tasks.translation.result import Translation
+from clearhead.text.phrase_book import Demand
+from clearhead.text.special import SpecialIds
+from clearhead.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Encoded sources that are translated together."""
+
+    sources: list[list[int]]
+    """Pieces without end marks, one or more each."""
+    prefixes: list[list[int]]
+    """What each translation begins with."""
+    demands: list[Demand]
+    limits: list[int]
+    """Most pieces of each, end mark included."""
+
+
+def is_plain(batch: Batch, config: SearchConfig) -> bool:
+    """Whether the native call knows all that is asked for: one translation each, and no phrases."""
+    return config.n_best == 1 and not any(each.required or each.avoided for each in batch.demands)
+
+
+def search_natively(
+    model: NativeModel, batch: Batch, config: SearchConfig, *, tokenizer: Tokenizer, threads: int
+) -> list[list[Hypothesis]]:
+    """Returns the best hypothesis of each source of a batch that ``is_plain``, or nothing.
+
+    Args:
+        model: an encoder-decoder.
+        batch: what is translated.
+        config: with the beam of this batch.
+        tokenizer: of the target.
+        threads: sources are dealt out among so many.
+    """
+    sources = [[*source, tokenizer.ids.eos] for source in batch.sources]
+    search = native_search_of(tokenizer, config, batch.prefixes)
+    return native_search(model, sources, config, search, limits=batch.limits, threads=threads)
+
+
+def never(ids: SpecialIds) -> list[int]:
+    """Returns the pieces that are in no translation."""
+    return [ids.pad, ids.bos, ids.unk]
+
+
+def native_search_of(tokenizer: Tokenizer, config: SearchConfig, prefixes: Sequence[Sequence[int]]) -> NativeSearch:
+    """Returns the search of translations, without phrases, for the native engine."""
+    return NativeSearch(
+        tokenizer.ids.bos,
+        tokenizer.ids.eos,
+        config.beam,
+        config.length_penalty,
+        forbidden=never(tokenizer.ids),
+        prefixes=prefixes if any(prefixes) else (),
+        characters=tokenizer.characters,
+    )
+
+
+def translation_of(hypothesis: Hypothesis, source: list[int], *, tokenizers: Tokenizers, text: str) -> Translation:
+    """Returns the translation that a hypothesis stands for; ``text`` is what its pieces spell."""
+    source_end, end = tokenizers.src.ids.eos, tokenizers.tgt.ids.eos
+    ids = hypothesis.ids + [end] * hypothesis.complete
+    return Translation(
+        text=text,
+        score=hypothesis.score,
+        rank_score=hypothesis.rank_score,
+        pieces=tokenizers.tgt.pieces(ids),
+        log_probs=hypothesis.log_probs,
+        source_pieces=tokenizers.src.pieces([*source, source_end]),
+        complete=hypothesis.complete,
+        cut_better=hypothesis.cut_better,
+        source_ids=source,
+        target_ids=ids,
+    )

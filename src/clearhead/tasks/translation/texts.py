@@ -1,0 +1,258 @@
+"""Texts to translations, sentence by sentence, whatever holds the model; no torch until a search needs its steps."""
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Unpack, overload
+
+from clearhead.arguments import checked, fitted
+from clearhead.decode.hypotheses import Hypothesis, SearchConfig
+from clearhead.engine.rows import NativeModel
+from clearhead.errors import DataError, ModelError, OnError, attempt_each, refuse
+from clearhead.ranges import Count, CountOrZero
+from clearhead.runs.text_parts import Tokenizers
+from clearhead.tasks.translation.batches import BATCH_TOKENS, NATIVE_TOKENS, batches_to_decode
+from clearhead.tasks.translation.joining import finished
+from clearhead.tasks.translation.length_limit import LengthLimit
+from clearhead.tasks.translation.native import Batch, is_plain, search_natively, translation_of
+from clearhead.tasks.translation.parts import Job, Sides, divided, translate_parts
+from clearhead.tasks.translation.result import EMPTY, SearchOptions, TranslateOptions, Translation
+from clearhead.text.division import Division
+from clearhead.text.normalize import denormalize
+from clearhead.text.overlong import OverlongSource, SplitSource
+from clearhead.text.phrase_book import Demand, PhraseBook, Phrases
+from clearhead.text.special import SpecialIds
+
+if TYPE_CHECKING:
+    import torch
+
+    from clearhead.tasks.translation.recipe import Net
+
+
+class TextTranslator(ABC):
+    """What translates texts: two tokenizers, a model that decodes, and how long translations may be."""
+
+    tokenizers: Tokenizers
+    lengths: LengthLimit
+    device: "torch.device"
+
+    @property
+    @abstractmethod
+    def sides(self) -> Sides:
+        """The two languages, and how much of them the model reads and writes at a time."""
+
+    @property
+    @abstractmethod
+    def writer(self) -> "Net | NativeModel":
+        """What decodes."""
+
+    @property
+    @abstractmethod
+    def threads(self) -> int:
+        """Threads that the native engine deals sources out among."""
+
+    @overload
+    def translate(self, texts: str, **options: Unpack[TranslateOptions]) -> Translation: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def translate(self, texts: Iterable[str], **options: Unpack[TranslateOptions]) -> list[Translation]: ...
+
+    @overload
+    def translate(self, texts: str, *, n_best: int, **options: Unpack[TranslateOptions]) -> list[Translation]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def translate(
+        self, texts: Iterable[str], *, n_best: int, **options: Unpack[TranslateOptions]
+    ) -> list[list[Translation]]: ...
+
+    @checked
+    def translate(  # noqa: PLR0913 - all that a caller may want of a translation, by name
+        self,
+        texts: str | Iterable[str],
+        *,
+        n_best: Count | None = None,
+        beam: Count = 5,
+        length_penalty: float = 1.0,
+        limit: CountOrZero = 0,
+        prefix: str = "",
+        split: SplitSource = "sentences",
+        overlong: OverlongSource = "split",
+        require: Phrases = (),
+        avoid: Phrases = (),
+        alignment: bool = False,
+        on_error: OnError = refuse,
+    ) -> Any:
+        """Translates a text, or each of several in order, sentence by sentence, and keeps line breaks and wide spaces.
+
+        Args:
+            texts: a source text, or several of any mix of lengths; the result for a text does not depend on the others.
+            n_best: return a list of so many translations of each text, best first, in place of the best one; the beam
+                is at least as wide.
+            beam: hypotheses per sentence; 1 is greedy.
+            length_penalty: see ``SearchConfig``.
+            limit: see ``SearchConfig``.
+            prefix: text that every translation begins with; a text is not divided where it has several sentences.
+            split: what divides a text: ``sentences`` every sentence end, ``overlong`` those of a text above the model's
+                limit, ``never`` nothing.
+            overlong: what happens to a sentence above it: split at clauses, else at spaces, else between characters
+                (see ``cuts``), truncate (see ``dropped``) or error, as is split where nothing may divide a text.
+            require: phrases that each translation must contain, or a sequence of phrases for each text; those missing
+                are in ``unmet``. The beam is widened by their pieces.
+            avoid: phrases that no translation may contain, likewise.
+            alignment: whether to fill ``alignment``.
+            on_error: called for a text that is too long under ``error`` or has a lone surrogate; its translation is
+                then empty. Without it such a text is an error.
+
+        Returns:
+            For a string its translation, for anything else a list with the translation of each text.
+
+        Raises:
+            UsageError: an argument is wrong.
+            DataError: a text, the prefix or a phrase cannot be used.
+        """
+        config = SearchConfig(max(beam, n_best or 1), n_best or 1, length_penalty, limit)
+        lines = [texts] if isinstance(texts, str) else list(texts)
+        ranked = self.n_best(
+            lines,
+            config,
+            prefix=prefix,
+            split=split,
+            overlong=overlong,
+            require=require,
+            avoid=avoid,
+            on_error=on_error,
+        )
+        if alignment:
+            ranked = [[self.aligned(translation) for translation in each] for each in ranked]
+        results: list[Any] = ranked if n_best else [(each or [EMPTY])[0] for each in ranked]
+        return results[0] if isinstance(texts, str) else results
+
+    @overload
+    def n_best(self, texts: str, config: SearchConfig, **options: Unpack[SearchOptions]) -> list[Translation]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def n_best(
+        self, texts: Iterable[str], config: SearchConfig, **options: Unpack[SearchOptions]
+    ) -> list[list[Translation]]: ...
+
+    @checked
+    def n_best(
+        self,
+        texts: str | Iterable[str],
+        config: SearchConfig,
+        *,
+        prefix: str = "",
+        split: SplitSource = "sentences",
+        overlong: OverlongSource = "split",
+        require: Phrases = (),
+        avoid: Phrases = (),
+        on_error: OnError = refuse,
+    ) -> list[Translation] | list[list[Translation]]:
+        """Returns up to ``config.n_best`` translations of a text, or of each of several, best first.
+
+        A text that ``on_error`` is called for has none.
+
+        Those of a text with several parts are the best of all combinations of what its parts have. A required phrase
+        is put into the part whose translation loses the least by it.
+        """
+        lines, config = (
+            [texts] if isinstance(texts, str) else list(texts),
+            fitted(config),
+        )
+        start, demands = self._prefix(prefix), [Demand()] * len(lines)
+        if require or avoid:
+            room = self.sides.positions - len(start) - 1
+            demands = self._phrases.demands(require, avoid, count=len(lines), prefix=prefix, room=room)
+        divisions = attempt_each(lambda text: self._divide(text, split, overlong, prefix), lines, on_error)
+        jobs = {
+            number: Job(division, demand, start)
+            for number, (division, demand) in enumerate(zip(divisions, demands, strict=True))
+            if division
+        }
+        translate_parts(list(jobs.values()), functools.partial(self._decode, config))
+        ranked = [
+            finished(jobs[number], config.n_best, **self._joining) if number in jobs else []
+            for number in range(len(lines))
+        ]
+        return ranked[0] if isinstance(texts, str) else ranked
+
+    @functools.cached_property
+    def _phrases(self) -> PhraseBook:
+        return PhraseBook(self.tokenizers.tgt)
+
+    def _prefix(self, text: str) -> list[int]:
+        """Encodes what every translation begins with."""
+        ids, most = self.tokenizers.tgt.encode(text), self.sides.positions - 2
+        if self._ids.unk in ids:
+            raise DataError(f"prefix {text!r}: has characters that are not in the model's vocabulary")
+        if len(ids) > most:
+            raise DataError(f"prefix {text[:40]!r}: has {len(ids)} pieces, at most {most} leave room for a translation")
+        return ids
+
+    @property
+    def _ids(self) -> SpecialIds:
+        return self.tokenizers.tgt.ids
+
+    def _limit(self, source: int, fixed: int, most: int = 0) -> int:
+        """Most target pieces besides ``fixed`` ones: ``most``, or what suits the source, within the positions."""
+        return min((most or self.lengths.pieces(source)) + fixed, self.sides.positions)
+
+    def _line(self, ids: Sequence[int]) -> str:
+        """Text of target pieces on one line."""
+        tokenizer = self.tokenizers.tgt
+        text = denormalize(tokenizer.decode(ids), tokenizer.config.normalization)
+        return text.replace("\n", " ").replace("\r", " ").strip()
+
+    def _divide(self, text: str, split: SplitSource, overlong: OverlongSource, prefix: str = "") -> Division:
+        return divided(text, self.tokenizers.src, self.sides, split=split, overlong=overlong, prefix=prefix)
+
+    @property
+    def _joining(self) -> dict[str, Any]:
+        """What ``finished`` needs to know of the two languages."""
+        return {"count_unknown": self.tokenizers.src.count_unknown, "language": self.sides.tgt}
+
+    def _whole(self, text: str) -> list[int]:
+        """Encodes a text that must fit the model; an empty list for one of nothing but white space."""
+        parts = self._divide(text, "never", "error").parts
+        return parts[0].ids if parts else []
+
+    def _decode(
+        self,
+        config: SearchConfig,
+        sources: list[list[int]],
+        prefixes: list[list[int]],
+        demands: list[Demand],
+    ) -> list[list[Translation]]:
+        """Translates encoded sources in batches of like length; an empty one gives an empty translation."""
+        translations: list[list[Translation]] = [[EMPTY]] * len(sources)
+        tokens = NATIVE_TOKENS if isinstance(self.writer, NativeModel) else BATCH_TOKENS
+        for rows, beam in batches_to_decode(sources, demands, config.beam, tokens=tokens):
+            own, forced = ([each[row] for row in rows] for each in (sources, prefixes))
+            asked = [demands[row] for row in rows]
+            fixed = [len(prefix) + demand.pieces for prefix, demand in zip(forced, asked, strict=True)]
+            sizes = [*map(len, own)]
+            limits = [self._limit(size, count, config.limit) for size, count in zip(sizes, fixed, strict=True)]
+            hypotheses = self._search(Batch(own, forced, asked, limits), replace(config, beam=beam))
+            for row, ranked in zip(rows, hypotheses, strict=True):
+                translations[row] = [
+                    translation_of(each, sources[row], tokenizers=self.tokenizers, text=self._line(each.ids))
+                    for each in ranked
+                ]
+        return translations
+
+    def aligned(self, translation: Translation) -> Translation:
+        """Fills ``alignment``: for each target piece the source piece with the most attention.
+
+        Raises ModelError if the model has no attention, or what decodes does not show it.
+        """
+        raise ModelError("alignment: the native engine does not show attention; load the run itself")
+
+    def _search(self, batch: Batch, config: SearchConfig) -> list[list[Hypothesis]]:
+        """Returns up to ``config.n_best`` hypotheses of each source, best first."""
+        tokenizer = self.tokenizers.tgt
+        if isinstance(self.writer, NativeModel) and is_plain(batch, config):
+            return search_natively(self.writer, batch, config, tokenizer=tokenizer, threads=self.threads)
+        from clearhead.tasks.translation.searching import search_batch
+
+        return search_batch(self.writer, batch, config, tokenizer=tokenizer, text_of=self._line, device=self.device)

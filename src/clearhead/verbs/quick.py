@@ -1,0 +1,70 @@
+"""Opens a run in the quickest way: its packed weights without PyTorch, where these can do all that is asked."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clearhead.engine.file import ModelFile, is_model_file, open_model
+from clearhead.engine.library import fault
+from clearhead.errors import ModelError, UsageError
+from clearhead.tasks.packed import kept
+
+if TYPE_CHECKING:
+    from clearhead.engine.choose import EngineName, Weights
+    from clearhead.tasks.translation.packed import PackedTranslator
+    from clearhead.tasks.translation.translator import Translator
+
+ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd")
+"""What is there on a machine where PyTorch may find a GPU."""
+
+
+def open_translator(
+    run: Path, *, checkpoint: str, device: str, weights: "Weights", engine: "EngineName", looks_inside: bool = False
+) -> "Translator | PackedTranslator":
+    """Opens a translator, without PyTorch if it can.
+
+    Args:
+        run: a run directory, or a file of ``export --to file``.
+        checkpoint: of the run; see ``Translator.load``.
+        device: see ``Translator.load``.
+        weights: how they are held, see ``Translator.load``; a file holds them in its own way.
+        engine: what is to compute.
+        looks_inside: whether more is asked for than translations: alternatives, or attention.
+
+    Raises:
+        ModelError: see ``Translator.load``.
+        UsageError: likewise.
+    """
+    file = packed_file(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
+    if file is not None and not looks_inside:
+        from clearhead.tasks.translation.packed import PackedTranslator
+
+        return PackedTranslator.of(file)
+    from clearhead.tasks.translation.translator import Translator
+
+    return Translator.load(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
+
+
+def packed_file(
+    run: Path, *, checkpoint: str, device: str, weights: "Weights", engine: "EngineName"
+) -> ModelFile | None:
+    """Returns the packed weights of a run or file, or None where PyTorch has to compute.
+
+    Raises:
+        ModelError: a file is damaged, or the native engine does not compute here.
+        UsageError: a file is asked for what it cannot do.
+    """
+    if is_model_file(run):
+        if engine == "torch" or device not in ("auto", "cpu"):
+            asked = "engine = 'torch'" if engine == "torch" else f"device = {device!r}"
+            raise UsageError(f"{asked}: {str(run)!r} holds weights of the native engine, for a CPU")
+        if reason := fault():
+            raise ModelError(f"{str(run)!r} is for the native engine: {reason}")
+        return open_model(run)
+    if engine == "torch" or not (device == "cpu" or (device == "auto" and not _may_have_gpu())):
+        return None
+    return kept(run, checkpoint, weights)
+
+
+def _may_have_gpu() -> bool:
+    return sys.platform == "darwin" or any(Path(name).exists() for name in ACCELERATORS)
