@@ -71,6 +71,8 @@ def _fill(structure: ctypes.Structure, tree: Tree, arrays: Sequence[NDArray[Any]
                 _fill(getattr(structure, name), value, arrays)
             else:
                 setattr(structure, name, value)
+                if isinstance(value, int) and getattr(structure, name) != value:
+                    raise ValueError(f"{name} is {value}")
         elif value is not None:
             if not 0 <= value < len(arrays):
                 raise ValueError(f"{name} is array {value} of {len(arrays)}")
@@ -91,6 +93,7 @@ def check_sizes(tree: Tree, arrays: Sequence[NDArray[Any]]) -> None:
         ),
         *((tree[name] % PANEL == 0, name) for name in ("width", "inner", "head")),
         (tree["d_model"] <= width, "width"),
+        (0 <= tree["d_ff"] <= tree["inner"], "d_ff"),
         (tree["head_dim"] <= tree["head"], "head"),
         (tree["heads"] % max(tree["kv_heads"], 1) == 0, "kv_heads"),
     ]
