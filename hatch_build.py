@@ -13,7 +13,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from packaging.tags import platform_tags
 
-ROOM = Path("src/clearhead/engine")
+ROOM = Path(__file__).parent / "src/clearhead/engine"
 
 
 class NativeEngineHook(BuildHookInterface):
@@ -46,7 +46,7 @@ class NativeEngineHook(BuildHookInterface):
 
     def _build_module(self) -> ModuleType:
         """Loads ``engine/build.py`` by its path: the package's dependencies are not there yet."""
-        spec = importlib.util.spec_from_file_location("clearhead_engine_build", Path(self.root) / ROOM / "build.py")
+        spec = importlib.util.spec_from_file_location("clearhead_engine_build", ROOM / "build.py")
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)

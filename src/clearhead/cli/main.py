@@ -74,6 +74,9 @@ class Verbs(click.Group):
             formatter.write_dl(list(VERBS.items()))
 
 
+LEFT_OUT = ("torch", "pydantic", "jaxtyping", "langcodes", "sacrebleu", "safetensors", "tomlkit")
+"""What an installation has not that only runs models, see ``runtime/``."""
+
 # click would take colour codes out of what is piped, which are part of a user's text; terminals are ``screen``'s
 SETTINGS = {"help_option_names": ["-h", "--help"], "color": True}
 
@@ -131,6 +134,8 @@ def _run(words: list[str], *, debug: bool) -> None:
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, ModuleNotFoundError) and error.name in LEFT_OUT:
+            _leave(f"this takes {error.name}, which is not installed: `pip install clearhead` brings it", 1)
         _leave(f"{type(error).__name__}: {error}", 1, " (unexpected; --debug shows where)")
 
 

@@ -1,5 +1,6 @@
 """Opens a run in the quickest way: its packed weights without PyTorch, where these can do all that is asked."""
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 from clearhead.engine.file import ModelFile, is_model_file, open_model
 from clearhead.engine.library import fault
 from clearhead.errors import ModelError, UsageError
+from clearhead.runs.recipes import load_recipe
 from clearhead.tasks.packed import kept
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ def open_translator(
         from clearhead.tasks.translation.packed import PackedTranslator
 
         return PackedTranslator.of(file)
+    check_torch(run)
     from clearhead.tasks.translation.translator import Translator
 
     return Translator.load(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
@@ -64,6 +67,20 @@ def packed_file(
     if engine == "torch" or not (device == "cpu" or (device == "auto" and not _may_have_gpu())):
         return None
     return kept(run, checkpoint, weights)
+
+
+def check_torch(run: Path) -> None:
+    """Checks that a run that has to be loaded by PyTorch can be.
+
+    Raises:
+        ModelError: PyTorch is not installed, or ``run`` is not a run.
+    """
+    if importlib.util.find_spec("torch") is None:
+        load_recipe(run)
+        raise ModelError(
+            f"run {str(run)!r} takes PyTorch, which is not installed; where it is, `clearhead export RUN --to file` "
+            "writes a file that does not"
+        )
 
 
 def _may_have_gpu() -> bool:

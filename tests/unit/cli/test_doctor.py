@@ -6,7 +6,7 @@ import platform
 import pytest
 import torch
 
-from clearhead.verbs import doctor as machine
+from clearhead.verbs import torch_here as machine
 from tests.toy import clearhead
 
 

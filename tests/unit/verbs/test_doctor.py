@@ -8,23 +8,9 @@ import pytest
 import torch
 
 from clearhead import __version__
-from clearhead.engine.int8 import Int8Linear
-from clearhead.engine.onednn import PackedLinear
-from clearhead.verbs.doctor import _engines, _native_engine, examine
+from clearhead.verbs.doctor import _native_engine, examine
 from tests.architecture.source import ROOT
 from tests.native import KERNELS
-
-
-def test_why_there_are_no_fast_kernels_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(*args: object) -> None:
-        raise AttributeError("no such kernel")
-
-    monkeypatch.setattr(PackedLinear, "__init__", gone)
-    monkeypatch.setattr(Int8Linear, "__init__", gone)
-    assert _engines() == {
-        "float32": "by PyTorch's own layers, slower: AttributeError: no such kernel",
-        "int8": "not possible: AttributeError: no such kernel",
-    }
 
 
 def test_why_there_is_no_native_engine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ NATIVE_TOKENS = 1 << 17  # the same for the native engine, which deals them out 
 def batches_to_decode(
     sources: list[list[int]], demands: list[Demand], beam: int, *, tokens: int = BATCH_TOKENS
 ) -> Iterator[tuple[list[int], int]]:
-    """Yields rows of like length to decode together, longest first, with their beam; rows without a piece are in no batch.
+    """Yields rows of like length to decode together, longest first, with their beam; empty ones are in no batch.
 
     The beam is widened by the number of required pieces, so that each bank of ``Constraints`` has a place in it. Texts
     with different beams are decoded separately, so that no result depends on another text.
