@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from clearhead.decode.search import Hypothesis, SearchConfig
+from clearhead.engine.packing import Weights
 from clearhead.engine.rows import NativeModel
 from clearhead.tasks.translation import searching
 from clearhead.tasks.translation.searching import Batch, search_batch, translation_of
@@ -61,8 +62,9 @@ def test_only_what_the_call_knows_goes_to_it(translator: Translator, monkeypatch
     assert not called
 
 
-def test_int8_translates_nearly_the_same(translator: Translator, toy_run: Path) -> None:
-    rounded = Translator.load(toy_run, device="cpu", weights="int8")
+@pytest.mark.parametrize("weights", ["bfloat16", "int8", "int4"])
+def test_other_weights_translate_nearly_the_same(weights: Weights, translator: Translator, toy_run: Path) -> None:
+    rounded = Translator.load(toy_run, device="cpu", weights=weights)
     assert isinstance(rounded.writer, NativeModel)
     one, other = rounded.translate("她们在学校。"), translator.translate("她们在学校。")
     assert one.text
