@@ -132,8 +132,8 @@ def wrong_calls(models: dict[str, Any], runs: dict[str, Path]) -> dict[str, Call
         "is for the task translation, not masked: use clearhead translate": lambda: clearhead.load(
             run, task="fill-mask"
         ),
-        "weights = 'int4': must be one of": lambda: clearhead.LanguageModel.load(
-            runs["text-generation"], weights="int4"
+        "weights = 'int3': must be one of": lambda: clearhead.LanguageModel.load(
+            runs["text-generation"], weights="int3"
         ),  # type: ignore[arg-type]
         "task = None: must be one of translation, ": lambda: clearhead.pipeline(None, run),  # type: ignore[call-overload]
         "recipe = {}: must be a string or a path": lambda: train({}, data="x"),

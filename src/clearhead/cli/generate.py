@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from clearhead.cli.lines import answering, input_and_output, warn_of_file_name
-from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, ranged, tell
+from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, WEIGHTS, print_json, ranged, tell
 from clearhead.errors import DataError
 from clearhead.ranges import (
     BeamOrZero,
@@ -65,13 +65,7 @@ LINES = 64  # of stdin that are read before texts are made
     show_default=True,
     help="Prompt and --max-new above the context: refuse, slide over the text, or cut the prompt (and say so).",
 )
-@click.option(
-    "--weights",
-    type=click.Choice(["float32", "int8"]),
-    default="float32",
-    show_default=True,
-    help="int8 is several times faster on a CPU, and nearly the same model; for a GPT alone.",
-)
+@WEIGHTS
 @input_and_output
 @JSON
 @DEVICE

@@ -57,6 +57,13 @@ CHECKPOINT = click.option(
     help="best, latest or the name of one, as in RUN/checkpoints.",
 )
 BEAM = click.option("--beam", type=ranged(Beam), default=5, show_default=True, help="Hypotheses kept; 1: greedy.")
+WEIGHTS = click.option(
+    "--weights",
+    type=click.Choice(["float32", "bfloat16", "int8", "int4"]),
+    default="float32",
+    show_default=True,
+    help="As a CPU holds them. int8 is faster, and nearly the same model; int4 is half of that, and further off.",
+)
 TOKENIZE = click.option(
     "--tokenize",
     type=click.Choice(get_args(BleuTokenize)),

@@ -4,6 +4,7 @@ The native engine decodes what it covers (``native_fault``). A copy of the model
 Its kernels are private to PyTorch, and another version or build may have them not at all, under another name or with
 other arguments. So each kind is tried on a small layer first (``fault_of``). Where float32 fails the model decodes by
 its own layers, with the same pieces; where int8 fails there is nothing equal to fall back on, and an error says why.
+The native engine alone has the other kinds, bfloat16 and int4.
 """
 
 from collections.abc import Callable
@@ -20,12 +21,12 @@ from clearhead.engine.int8 import Int8Linear
 from clearhead.engine.linear import FastLinear
 from clearhead.engine.onednn import PackedLinear
 from clearhead.engine.packed import pack
+from clearhead.engine.packing import Weights as Weights  # noqa: PLC0414 - who chooses finds the word here
 from clearhead.engine.rows import NativeModel
 from clearhead.errors import UsageError
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Transformer
 
-Weights = Literal["float32", "int8"]
 Engine = Literal["native", "packed", "torch"]
 """What computes the steps: the native engine, a copy of the model packed by PyTorch, or the model itself."""
 EngineName = Literal["auto", "native", "torch"]
@@ -33,7 +34,7 @@ EngineName = Literal["auto", "native", "torch"]
 M = TypeVar("M", bound=nn.Module)
 
 KINDS: dict[Weights, tuple[type[FastLinear], float]] = {"float32": (PackedLinear, 1e-5), "int8": (Int8Linear, 0.05)}
-"""The layers that hold each kind of weights, and how far outputs of size 1 may be off: int8 rounds its inputs."""
+"""PyTorch's layers for kinds of weights, and how far outputs of size 1 may be off: int8 rounds its inputs."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +70,20 @@ def choose(model: M, weights: Weights = "float32", engine: EngineName = "auto") 
 
     Args:
         model: on its device, in evaluation mode.
-        weights: as a CPU is to hold them. With float32 the model itself is the way back; int8 has none.
+        weights: as a CPU is to hold them. With float32 the model itself is the way back; the others have none.
         engine: what is to compute.
 
     Raises:
-        UsageError: ``weights`` is int8 or ``engine`` is native, and the model or the machine cannot have it.
+        UsageError: ``weights`` is not float32 or ``engine`` is native, and the model or the machine cannot have it.
     """
     fault = "" if engine == "torch" else native_fault(model)
     if engine != "torch" and not fault:
         return Choice(model, weights, "native")
     if engine == "native":
         raise UsageError(f"engine = 'native': {fault}")
+    if weights not in KINDS:
+        why = fault or "engine is 'torch'"
+        raise UsageError(f"weights = {weights!r}: the native engine alone computes with such ({why})")
     if not _is_packable(model):
         if weights != "float32":
             raise UsageError(f"weights = {weights!r}: generation with such is for a GPT in float32 on a CPU")

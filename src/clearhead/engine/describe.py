@@ -5,8 +5,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from clearhead.engine.image import Floats, LayerParts, LinearPart, ModelParts, NormPart, group
+from clearhead.engine.image import LayerParts, LinearPart, ModelParts, NormPart, group
 from clearhead.engine.library import Activation, NormKind
+from clearhead.engine.packing import Floats
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Decoder, Encoder, Transformer
 from clearhead.nn.activation import GeluTanh
@@ -166,10 +167,11 @@ def _layer(layer: TorchLayer) -> LayerParts:
 
 def _linear(parts: list[nn.Linear], *, outputs: tuple[int, int], inputs: tuple[int, int]) -> LinearPart:
     """Layers of one input as one, their outputs side by side."""
-    weights: list[Tensor] = [part.weight for part in parts]
     biases: list[Tensor] = [part.bias for part in parts if part.bias is not None]
-    weight = weights[0] if len(weights) == 1 else torch.cat(weights)
-    return LinearPart(_array(weight), _array(torch.cat(biases)) if biases else None, outputs, inputs)
+    weights = [_array(part.weight) for part in parts]
+    return LinearPart(
+        weights[0] if len(weights) == 1 else weights, _array(torch.cat(biases)) if biases else None, outputs, inputs
+    )
 
 
 def _array(tensor: Tensor) -> Floats:

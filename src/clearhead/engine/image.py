@@ -1,18 +1,17 @@
 """A model for the native engine: its parts as arrays, and these packed as ``native/clearhead.h`` has it; no torch."""
 
 import ctypes
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clearhead.engine.library import KINDS, TABLES, Activation, Layer, Linear, Model, Norm, NormKind
+from clearhead.engine.packing import BLOCK, PACK, PANEL, Floats, Weights
 
-PANEL = 16
-Floats = NDArray[np.float32]
-Weights = Literal["float32", "int8"]
 Groups = tuple[int, int]
 """Features of a group, and how many it has with its padding: states and inner features are one group, heads several."""
 
@@ -31,8 +30,8 @@ def group(size: int) -> Groups:
 class LinearPart:
     """A linear layer: y = x weight^T + bias."""
 
-    weight: Floats
-    """[outputs, inputs]."""
+    weight: Floats | Sequence[Floats]
+    """[outputs, inputs]; of several layers of one input, whose outputs stand side by side, one after another."""
     bias: Floats | None
     outputs: Groups
     inputs: Groups
@@ -78,7 +77,7 @@ class Image:
 
     Args:
         parts: what to pack.
-        weights: how linear layers hold theirs.
+        weights: how linear layers hold theirs; with int4 the output layer, which is more sensitive, has int8.
     """
 
     def __init__(self, parts: ModelParts, weights: Weights = "float32") -> None:
@@ -96,7 +95,7 @@ class Image:
         self.model.decoder = self._layers[1]
         for name, norm in parts.norms.items():
             setattr(self.model, name, self._norm(norm))
-        self.model.lm_head = self._linear(parts.lm_head)
+        self.model.lm_head = self._linear(parts.lm_head, "int8" if weights == "int4" else weights)
         for name in TABLES:
             self._table(name, parts)
 
@@ -126,37 +125,38 @@ class Image:
             for name, norm in parts.norms.items():
                 setattr(layer, name, self._norm(norm))
             for name, linear in parts.linears.items():
-                setattr(layer, name, self._linear(linear))
+                setattr(layer, name, self._linear(linear, self.weights))
         return stack
 
     def _norm(self, part: NormPart) -> Norm:
         bias = None if part.bias is None else self._kept(part.bias)
         return Norm(gain=self._kept(part.gain), bias=bias, eps=part.eps, kind=part.kind)
 
-    def _linear(self, part: LinearPart) -> Linear:
-        weight = _spread(_spread(part.weight, 0, part.outputs), 1, part.inputs)
-        outputs, inputs = padded(len(weight)), weight.shape[1]
-        weight = np.pad(weight, ((0, outputs - len(weight)), (0, 0)))
-        linear = Linear(inputs=inputs, outputs=outputs, kind=KINDS[self.weights])
+    def _linear(self, part: LinearPart, weights: Weights) -> Linear:
+        weight = _whole(part.weight)
+        rows, columns = _places(part.outputs, len(weight)), _places(part.inputs, weight.shape[1])
+        outputs, inputs = padded(len(rows)), len(columns)
+        linear = Linear(inputs=inputs, outputs=outputs, kind=KINDS[weights])
         if part.bias is not None:
             bias = _spread(part.bias, 0, part.outputs)
             linear.bias = self._kept(np.pad(bias, (0, outputs - len(bias))))
-        if self.weights == "float32":
-            linear.weight = self._kept(weight.reshape(-1, PANEL, inputs).swapaxes(1, 2))
-            return linear
-        rounded, scale = rounded_to_bytes(weight)
-        linear.weight = self._kept(rounded.reshape(-1, PANEL, inputs // 4, 4).swapaxes(1, 2))
-        linear.scale, linear.sums = self._kept(scale), self._kept(rounded.sum(axis=1, dtype=np.int32))
+        packed: list[NDArray[Any]] = []
+        step = max(1, BLOCK // (inputs * PANEL))  # panels at a time, so that packing needs little beside the result
+        for first in range(0, outputs // PANEL, step):
+            arrays = PACK[weights](_spread_rows(weight, rows[first * PANEL : (first + step) * PANEL], columns))
+            packed = packed or [self._room((outputs // PANEL, *each.shape[1:]), each.dtype) for each in arrays]
+            for array, each in zip(packed, arrays, strict=True):
+                array[first : first + len(each)] = each
+        for name, array in zip(("weight", "scale", "sums"), packed, strict=False):
+            setattr(linear, name, array.ctypes.data)
         return linear
 
     def _table(self, name: str, parts: ModelParts) -> None:
         table = parts.tables.get(name)
-        if name in ("src_table", "tgt_table") and table is None and self.weights == "float32":
+        if name in ("src_table", "tgt_table") and table is None:
             setattr(self.model, name, self.model.lm_head.weight)
             setattr(self.model, name.replace("table", "panels"), 1)
             return
-        if name in ("src_table", "tgt_table") and table is None:
-            table = parts.lm_head.weight
         if table is None:
             return
         if name.endswith(("table", "positions")):
@@ -165,21 +165,42 @@ class Image:
 
     def _kept(self, array: NDArray[Any]) -> int:
         """Copies an array to where cache lines begin, keeps it, and returns its address."""
-        dtype: Any = array.dtype if array.dtype.itemsize == 1 or array.dtype == np.int32 else np.dtype(np.float32)
-        block = np.empty(array.size * dtype.itemsize + 64, dtype=np.uint8)
-        start = -block.ctypes.data % 64
-        kept = block[start : start + array.size * dtype.itemsize].view(dtype).reshape(array.shape)
+        kept = self._room(array.shape, np.dtype(np.float32))
         kept[...] = array
-        self.arrays.append(kept)
         return int(kept.ctypes.data)
 
+    def _room(self, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> NDArray[Any]:
+        """Returns an array that begins where a cache line does, and is kept."""
+        size = math.prod(shape) * dtype.itemsize
+        block = np.empty(size + 64, dtype=np.uint8)
+        start = -block.ctypes.data % 64
+        self.arrays.append(block[start : start + size].view(dtype).reshape(shape))
+        return self.arrays[-1]
 
-def rounded_to_bytes(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
-    """Rounds each row to whole numbers from -127 to 127 times a scale of its own; returns numbers and scales."""
-    scale = np.abs(weight).max(axis=1) / np.float32(127)
-    factor = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
-    steps = np.nan_to_num(weight * factor[:, None])  # a scale that is NaN says enough
-    return np.rint(steps).clip(-127, 127).astype(np.int8), scale
+
+def _places(groups: Groups, count: int) -> NDArray[np.intp]:
+    """Returns which of ``count`` features stands in each place of groups with padding; -1 where none does."""
+    size, whole = groups
+    place = np.arange(count // size * whole)
+    return np.where(place % whole < size, place // whole * size + place % whole, -1)
+
+
+def _whole(weight: Floats | Sequence[Floats]) -> Floats:
+    """Returns the weights of layers as those of one; of one layer its own."""
+    if isinstance(weight, np.ndarray):
+        return weight
+    return weight[0] if len(weight) == 1 else np.concatenate(weight)
+
+
+def _spread_rows(weight: Floats, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Floats:
+    """Returns some rows of a weight, up to whole panels, with zeros in the places of padding."""
+    block = np.zeros((padded(len(rows)), len(columns)), dtype=np.float32)
+    real = rows >= 0
+    if (columns >= 0).all():
+        block[: len(rows)][real] = weight[rows[real]]
+    else:
+        block[np.ix_(np.flatnonzero(real), columns >= 0)] = weight[rows[real]]
+    return block
 
 
 def _spread(array: Floats, axis: int, groups: Groups) -> Floats:

@@ -10,13 +10,13 @@ from typing import Any, Literal, get_args
 from clearhead.engine import build
 from clearhead.errors import ModelError, UsageError
 
-ABI = 1  # CH_ABI of native/clearhead.h
+ABI = 2  # CH_ABI of native/clearhead.h
 Instructions = Literal["portable", "avx2", "avx512", "neon"]
 WORDS = (*get_args(Instructions), "off")
 VARIABLE = "CLEARHEAD_ENGINE"
 REBUILD = "`python -m clearhead.engine.build` builds it"
 
-KINDS = {"float32": 0, "int8": 1}
+KINDS = {"float32": 0, "int8": 1, "bfloat16": 2, "int4": 3}
 
 
 class NormKind(IntEnum):

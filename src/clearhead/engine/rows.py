@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.engine.image import Floats, Image
+from clearhead.engine.image import Image
 from clearhead.engine.library import check, instructions, library
+from clearhead.engine.packing import Floats
 
 Ints = NDArray[np.int32]
 

@@ -18,6 +18,7 @@ from clearhead.decode.sampling import SamplingConfig
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.prompts import Generation, GenerationConfig
 from clearhead.verbs.load import load_language_model
+from tests.native import NATIVE
 from tests.toy import Said, assert_one_line, clearhead, environment, in_process
 
 PROMPT = "我妹妹"
@@ -284,7 +285,9 @@ def test_what_came_before_writes_too(
     assert_one_line(clearhead(capsys, "generate", run, "--weights", "int8", "x"), 2, "weights = 'int8': ")
 
 
-def test_weights_of_8_bits_write_too(toy_lm_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = clearhead(capsys, "generate", toy_lm_run, "--weights", "int8", "--max-new", "5", "--temperature", "0", "a")
+@NATIVE
+@pytest.mark.parametrize("weights", ["bfloat16", "int8", "int4"])
+def test_other_weights_write_too(weights: str, toy_lm_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = clearhead(capsys, "generate", toy_lm_run, "--weights", weights, "--max-new", "5", "--temperature", "0", "a")
     assert said.code == 0
     assert said.out.startswith("a")

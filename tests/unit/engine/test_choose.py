@@ -174,6 +174,18 @@ def test_the_native_engine_computes_what_it_covers(monkeypatch: pytest.MonkeyPat
         choose(small(), engine="native")
 
 
+@pytest.mark.parametrize("weights", ["bfloat16", "int4"])
+def test_pytorch_has_no_such_weights(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = rf"^weights = '{weights}': the native engine alone computes with such "
+    with pytest.raises(UsageError, match=rf"{line}\(CLEARHEAD_ENGINE is off\)$"):
+        choose(small(), weights)
+    with pytest.raises(UsageError, match=rf"{line}\(engine is 'torch'\)$"):
+        choose(small(), weights, "torch")
+    monkeypatch.delenv("CLEARHEAD_ENGINE")
+    with pytest.raises(UsageError, match=rf"{line}\(BatchNorm is computed by PyTorch\)$"):
+        choose(small(block=BlockConfig(norm="batch")), weights)
+
+
 class Doubled(torch.nn.Module):
     """A feed-forward network that is none of the library's."""
 

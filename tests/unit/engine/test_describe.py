@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -57,6 +58,7 @@ def test_modules_of_ones_own_are_left_to_pytorch() -> None:
 def test_weights_are_shared_where_they_stand_alone() -> None:
     model = small(tie="none")
     parts = described(model)
+    assert isinstance(parts.lm_head.weight, np.ndarray)
     assert parts.lm_head.weight.ctypes.data == model.lm_head.weight.data_ptr()
     assert {"src_table", "tgt_table"} < set(parts.tables)
     assert not set(described(small(tie="all")).tables) & {"src_table", "tgt_table"}

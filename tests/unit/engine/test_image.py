@@ -4,9 +4,10 @@ import ctypes
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from clearhead.engine.image import Image, LinearPart, ModelParts, group, padded, rounded_to_bytes
+from clearhead.engine.image import Image, LinearPart, ModelParts, group, padded
 from clearhead.engine.library import Activation, Linear
 
 SIZES = {"d_model": 20, "d_ff": 3, "heads": 2, "kv_heads": 2, "vocab": 18, "src_vocab": 18, "max_len": 1}
@@ -56,23 +57,27 @@ def test_bytes_stand_in_fours_and_times_their_scale_are_the_weights() -> None:
     assert not linear.bias
 
 
-def test_a_row_of_zeros_has_no_scale() -> None:
-    steps, scale = rounded_to_bytes(np.array([[0, 0], [-1, 0.5]], dtype=np.float32))
-    assert steps.tolist() == [[0, 0], [-127, 64]]
-    assert scale.tolist() == [0, np.float32(1 / 127)]
-
-
-def test_a_tied_table_is_the_output_layer_itself_where_that_is_exact() -> None:
-    _, image = image_of("float32")
+@pytest.mark.parametrize(("weights", "size"), [("float32", 4), ("bfloat16", 2), ("int8", 1), ("int4", 1)])
+def test_a_tied_table_is_the_output_layer_itself(weights: Any, size: int) -> None:
+    _, image = image_of(weights)
     model = image.model
-    assert (model.src_table, model.tgt_table, model.src_panels, model.tgt_panels) == (model.lm_head.weight,) * 2 + (
-        1,
-        1,
-    )
-    assert image.nbytes == 2 * 32 * 16 * 4
-    weight, image = image_of("int8")
-    assert (image.model.src_panels, image.model.tgt_panels) == (0, 0)
-    assert read(image.model.tgt_table, np.float32, 18, 32)[:, :20].tolist() == weight.tolist()
+    assert (model.src_table, model.tgt_table) == (model.lm_head.weight,) * 2
+    assert (model.src_panels, model.tgt_panels) == (1, 1)
+    assert image.nbytes == 32 * 32 * size + (2 * 32 * 4 if size == 1 else 0)  # scales and sums
+
+
+@pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8", "int4"])
+def test_layers_of_one_input_are_packed_as_one_in_blocks(weights: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [np.random.default_rng(seed).standard_normal((20, 20), dtype=np.float32) for seed in range(3)]
+    wholes = []
+    for block, weight in ((1 << 18, np.concatenate(parts)), (1, parts)):
+        monkeypatch.setattr("clearhead.engine.image.BLOCK", block)
+        image = Image(
+            ModelParts(SIZES, Activation.RELU, 1.0, [], LinearPart(weight, None, group(10), group(10))), weights
+        )
+        wholes.append(image.arrays)
+    for one, other in zip(*wholes, strict=True):
+        assert np.array_equal(one, other)
 
 
 def test_heads_are_padded_one_by_one() -> None:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_float, c_int, c_size_t, c_void_p
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from clearhead.engine import build, library
-from clearhead.engine.image import Image, LinearPart, ModelParts, group, rounded_to_bytes
+from clearhead.engine.image import Image, LayerParts, LinearPart, ModelParts, group
 from clearhead.engine.library import Activation, Linear, Norm
+from clearhead.engine.packing import Weights, from_bfloat16, rounded_in_groups, rounded_to_bytes
 from clearhead.errors import ModelError, UsageError
 from tests.native import KERNELS, NATIVE
 
@@ -27,6 +28,7 @@ class Product(Structure):
         ("w", POINTER(Linear)),
         *((name, c_void_p) for name in ("x", "bytes", "byte_scale", "y", "residual")),
         *((name, c_int) for name in ("rows", "x_stride", "y_stride", "then")),
+        ("offsets", c_void_p),
     ]
 
 
@@ -57,6 +59,7 @@ class Kernels(Structure):
         ("softmax", CFUNCTYPE(None, c_void_p, c_int)),
         ("log_sum_exp", CFUNCTYPE(c_float, c_void_p, c_int)),
         ("top", CFUNCTYPE(None, c_void_p, c_int, c_int, c_void_p, c_void_p)),
+        ("round_groups", CFUNCTYPE(c_float, c_void_p, c_int, c_void_p, c_void_p)),
     ]
 
 
@@ -78,14 +81,18 @@ def randoms(*shape: int) -> NDArray[np.float32]:
     return np.random.default_rng(sum(shape)).standard_normal(shape, dtype=np.float32)
 
 
-def image_of(part: LinearPart, weights: Any) -> Image:
+class Packed(Image):
+    """An image with one layer to look at."""
+
+    @property
+    def linear(self) -> Linear:
+        return self.model.decoder[0].up
+
+
+def image_of(part: LinearPart, weights: Any) -> Packed:
     sizes = {"d_model": 16, "d_ff": 16, "heads": 1, "kv_heads": 1, "vocab": 1, "src_vocab": 1, "max_len": 1}
-    return Image(
-        ModelParts(
-            sizes, Activation.NONE, 1.0, [], part, tables={"src_table": randoms(1, 16), "tgt_table": randoms(1, 16)}
-        ),
-        weights,
-    )
+    head = LinearPart(randoms(1, 16), None, (1, 1), group(16))
+    return Packed(ModelParts(sizes, Activation.NONE, 1.0, [LayerParts({}, {"up": part})], head), weights)
 
 
 REFERENCES: dict[str, Any] = {
@@ -96,35 +103,76 @@ REFERENCES: dict[str, Any] = {
 
 
 @NATIVE
-@pytest.mark.parametrize("weights", ["float32", "int8"])
+@pytest.mark.parametrize("weights", get_args(Weights))
 @pytest.mark.parametrize("sizes", [(7, 5), (16, 16), (33, 100), (256, 130)], ids=str)
 def test_products(kernels: Kernels, sizes: tuple[int, int], weights: Any) -> None:
     inputs, outputs = sizes
     weight, bias = randoms(outputs, inputs), randoms(outputs)
     image = image_of(LinearPart(weight, bias, group(outputs), group(inputs)), weights)
-    linear = image.model.lm_head
+    linear = image.linear
     for rows in range(1, 18):
         x, residual = np.zeros((rows, linear.inputs), np.float32), randoms(rows, linear.outputs)
         x[:, :inputs] = randoms(rows, inputs)
-        rounded, scale = np.zeros((rows, linear.inputs), np.uint8), np.zeros(rows, np.float32)
-        for row in range(rows):
-            scale[row] = kernels.quantize(x[row].ctypes.data, linear.inputs, rounded[row].ctypes.data)
+        rounded, scale, offsets = round_rows(kernels, weights, x)
         for name, reference in REFERENCES.items():
             y = np.zeros((rows, linear.outputs), np.float32)
             arrays = [array.ctypes.data for array in (x, rounded, scale, y, residual)]
-            job = Product(
-                ctypes.pointer(linear), *arrays, rows, linear.inputs, linear.outputs, Activation[name.upper()]
-            )
+            sizes = rows, linear.inputs, linear.outputs, Activation[name.upper()]
+            job = Product(ctypes.pointer(linear), *arrays, *sizes, offsets.ctypes.data)
             kernels.product(job, 0, linear.outputs // 16)
             sums = exact(x[:, :inputs], weight, weights) + torch.from_numpy(bias)
             expected = reference(sums) + torch.from_numpy(residual[:, :outputs])
             torch.testing.assert_close(torch.from_numpy(y[:, :outputs]), expected, rtol=1e-5, atol=2e-5)
 
 
+def round_rows(
+    kernels: Kernels, weights: str, x: NDArray[np.float32]
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int32]]:
+    """Inputs as the product of such weights reads them: bytes, scales and offsets."""
+    rows, inputs = x.shape
+    groups = -(-inputs // 32)
+    scale, offsets = np.zeros(rows, np.float32), np.zeros((rows, groups), np.int32)
+    rounded = np.full((rows, 32 * groups if weights == "int4" else inputs), 9, np.uint8)
+    for row in range(rows):
+        if weights == "int4":
+            arrays = [array[row].ctypes.data for array in (rounded, offsets)]
+            scale[row] = kernels.round_groups(x[row].ctypes.data, inputs, *arrays)
+        else:
+            scale[row] = kernels.quantize(x[row].ctypes.data, inputs, rounded[row].ctypes.data)
+    return rounded, scale, offsets
+
+
+@NATIVE
+def test_whole_numbers_of_4_bits_are_summed_exactly(kernels: Kernels) -> None:
+    """With scales of 1 every sum is a whole number, the largest that there are among them."""
+    draw = np.random.default_rng(0)
+    x = draw.integers(-127, 128, (5, 96)).astype(np.float32)
+    weight = draw.integers(-8, 8, (32, 96)).astype(np.float32)
+    x[:2], weight[:2] = [[127], [-127]], [[-8], [7]]
+    x[:, ::32], weight[:, ::32] = 127, -8
+    image = image_of(LinearPart(weight, None, group(32), group(96)), "int4")
+    rounded, scale, offsets = round_rows(kernels, "int4", x)
+    assert scale.tolist() == [1] * 5
+    assert np.array_equal(rounded.view(np.int8), x)
+    y = np.zeros((5, 32), np.float32)
+    arrays = [array.ctypes.data for array in (x, rounded, scale, y)]
+    job = Product(ctypes.pointer(image.linear), *arrays, None, 5, 96, 32, Activation.NONE, offsets.ctypes.data)
+    kernels.product(job, 0, 2)
+    assert np.array_equal(y, x @ weight.T)
+
+
 def exact(x: NDArray[np.float32], weight: NDArray[np.float32], weights: str) -> torch.Tensor:
-    """The product as it must be, of rounded inputs and weights where these are of 8 bits."""
-    if weights == "int8":
-        x, weight = (scale[:, None] * steps for steps, scale in map(rounded_to_bytes, (x, weight)))
+    """The product as it must be, of weights that are rounded as their kind has it, and inputs where those are too."""
+    match weights:
+        case "int8":
+            x, weight = (scale[:, None] * steps for steps, scale in map(rounded_to_bytes, (x, weight)))
+        case "bfloat16":
+            weight = torch.from_numpy(weight).to(torch.bfloat16).float().numpy()
+        case "int4":
+            steps, scale = rounded_to_bytes(x)
+            numbers, halves = rounded_in_groups(weight)
+            wide = (from_bfloat16(halves)[:, :, None] * numbers).reshape(len(weight), -1)
+            x, weight = scale[:, None] * steps, wide[:, : x.shape[1]]
     return (torch.from_numpy(x).double() @ torch.from_numpy(weight).double().T).float()
 
 

@@ -1,6 +1,6 @@
 """A native model computes what the model computes, whatever it is made of, and no row depends on another."""
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clearhead.engine.packing import Weights
 from clearhead.engine.rows import Rows
 from clearhead.errors import ModelError
 from clearhead.models.gpt import GPT, GPTConfig
@@ -84,7 +85,7 @@ def test_slowed_rotation(kind: Any) -> None:
         )
 
 
-@pytest.mark.parametrize("weights", ["float32", "int8"])
+@pytest.mark.parametrize("weights", get_args(Weights))
 @pytest.mark.parametrize("kernels", KERNELS)
 def test_rows_alone_are_rows_in_company(kernels: str, weights: Any) -> None:
     model = native(
@@ -116,13 +117,20 @@ def test_bytes_are_summed_exactly_by_every_set_of_instructions(kernels: str) -> 
     assert np.allclose(*(rows.extend(ints(4), ints(1)) for rows in both), rtol=1e-5, atol=1e-5)
 
 
-def test_int8_is_near_float32() -> None:
-    model = small(d_model=64, d_ff=128, n_heads=4)
-    both = [native(model, None, weights).rows() for weights in ("float32", "int8")]
-    for rows in both:
-        rows.join_sources(random_rows([9, 4]))
-    logits = [torch.from_numpy(rows.extend(ints(4, 5), ints(1, 1))) for rows in both]
-    assert_near(logits[1], logits[0], 0.03)
+@pytest.mark.parametrize(("weights", "off"), [("bfloat16", 0.01), ("int8", 0.04), ("int4", 0.3)])
+@pytest.mark.parametrize("sizes", [(64, 128, 4, 13), (18, 5, 1, 7)], ids=str)
+def test_other_numbers_are_near_float32(sizes: tuple[int, ...], weights: Any, off: float) -> None:
+    (d_model, d_ff, heads, vocab), logits = sizes, []
+    model = small(vocab_size=vocab, d_model=d_model, d_ff=d_ff, n_heads=heads)
+    for kind in ("float32", weights):
+        by_kernels = []
+        for kernels in KERNELS:
+            rows = native(model, kernels, kind).rows()
+            rows.join_sources([[4, 5, 6, 2, 3, 6, 4, 4, 5], [6, 5, 4, 2]])
+            by_kernels.append(torch.from_numpy(rows.extend(ints(4, 5), ints(1, 1))))
+        assert_near(torch.stack(by_kernels), by_kernels[0].expand(len(KERNELS), -1, -1), 1e-2)
+        logits.append(by_kernels[0])
+    assert_near(logits[1], logits[0], off)
     assert not torch.equal(*logits)
 
 

@@ -5,7 +5,11 @@
  *
  * Weights are packed in PANELS of 16 outputs:
  *   float32   weight[outputs / 16][inputs][16]        all 16 weights of an input stand together, one cache line
+ *   bfloat16  the same, each the upper half of a float32
  *   int8      weight[outputs / 16][inputs / 4][16][4] 4 inputs of each of 16 outputs, also 64 bytes
+ *   int4      weight[outputs / 16][inputs / 32][4][64] by groups of 32 inputs, each 4 lines of 64 bytes of two weights:
+ *             byte b of line k has output b / 4 of the panel, input 8 k + b % 4 of the group in its lower half and the
+ *             one 4 further in its upper half, both with 8 added; inputs are padded to whole groups
  * Sizes that are no multiple of 16 are padded with zeros, of states, of heads and of weights alike, so that no kernel
  * has a remainder to care for. Only norms, softmax and ranking know the true sizes.
  */
@@ -16,7 +20,8 @@
 #include <stdint.h>
 
 #define CH_PANEL 16
-#define CH_ABI 1 /* counts changes of what stands in this file */
+#define CH_GROUP 32 /* inputs that share a scale in int4 */
+#define CH_ABI 2 /* counts changes of what stands in this file */
 
 #if defined(__GNUC__)
 #define CH_PUBLIC __attribute__((visibility("default")))
@@ -24,7 +29,7 @@
 #define CH_PUBLIC
 #endif
 
-enum ch_kind { CH_FLOAT32, CH_INT8 };
+enum ch_kind { CH_FLOAT32, CH_INT8, CH_BFLOAT16, CH_INT4 };
 enum ch_norm_kind { CH_NO_NORM, CH_LAYER_NORM, CH_RMS_NORM };
 enum ch_activation { CH_NONE, CH_RELU, CH_GELU, CH_GELU_TANH, CH_SILU, CH_SIGMOID, CH_TANH, CH_SOFTMAX };
 
@@ -32,7 +37,7 @@ enum ch_activation { CH_NONE, CH_RELU, CH_GELU, CH_GELU_TANH, CH_SILU, CH_SIGMOI
 typedef struct {
     const void *weight;   /* packed; NULL: the layer has no such part */
     const float *bias;    /* [outputs] or NULL */
-    const float *scale;   /* int8: [outputs], of each output's weights */
+    const float *scale;   /* int8: [outputs], of each output's weights; int4: bfloat16 [outputs / 16][groups][16] */
     const int32_t *sums;  /* int8: [outputs], sum of each output's weights, for kernels with unsigned inputs */
     int32_t inputs, outputs, kind, reserved;
 } ch_linear;
@@ -62,13 +67,13 @@ typedef struct {
     int32_t encoder_layers, decoder_layers;
     int32_t activation, gated, residual;
     int32_t unit_heads;               /* whether queries and keys are divided by their root mean square */
-    int32_t src_panels, tgt_panels;   /* whether a table is the packed weight of the output layer */
+    int32_t src_panels, tgt_panels;   /* whether a table is the packed weight of the output layer, of its kind */
     float embedding_scale;
     float reserved;
     const ch_layer *encoder, *decoder;
     ch_norm encoder_norm, decoder_norm;
     ch_linear lm_head;
-    const float *src_table, *tgt_table;         /* [vocab][width], or the packed output layer */
+    const float *src_table, *tgt_table;         /* [vocab][width]; not read where it is the packed output layer */
     const float *src_positions, *tgt_positions; /* [max_len][width], or NULL: nothing is added */
     const float *cos, *sin;                     /* [max_len][head_dim] of rotary positions, or NULL */
     const float *left, *right;                  /* [heads]: penalties a position of distance (ALiBi), or NULL */

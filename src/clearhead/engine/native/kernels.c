@@ -86,7 +86,7 @@ static void top(const float *x, int n, int count, float *values, int32_t *ids) {
 }
 
 const ch_kernels TABLE = {
-    NAME, product, quantize, normalize, unit_rms, attend, gate, softmax, log_sum_exp, top,
+    NAME, product, quantize, normalize, unit_rms, attend, gate, softmax, log_sum_exp, top, round_groups,
 };
 
 #if defined(CH_NEON) && defined(__clang__)

@@ -8,11 +8,12 @@
 typedef struct {
     const ch_linear *w;
     const float *x;          /* [rows][x_stride], for float32 weights */
-    const uint8_t *bytes;    /* [rows][w->inputs], for int8 weights: what `quantize` made of x */
+    const uint8_t *bytes;    /* [rows][w->inputs], for int8 weights: what `quantize` made of x; for int4 `round_groups` */
     const float *byte_scale; /* [rows], of the bytes */
     float *y;                /* [rows][y_stride] */
     const float *residual;   /* as y, or NULL; may be y itself */
     int rows, x_stride, y_stride, then;
+    const int32_t *offsets;  /* [rows][groups], for int4 weights, of `round_groups` */
 } ch_product;
 
 /* One query position of all heads over cached keys and values. The key of head h at position p stands at
@@ -44,6 +45,9 @@ typedef struct {
     float (*log_sum_exp)(const float *x, int n);
     /* The `count` largest of x, largest first, of equals the first; -1 where there are fewer above -inf. */
     void (*top)(const float *x, int n, int count, float *values, int32_t *ids);
+    /* As `quantize`, but signed for every set of instructions, and with zeros up to whole groups of CH_GROUP. Offsets
+     * [groups] are what the 8 that is added to each int4 weight adds to the product with the group. */
+    float (*round_groups)(const float *x, int n, int8_t *bytes, int32_t *offsets);
 } ch_kernels;
 
 CH_PUBLIC const ch_kernels *ch_kernels_of(const char *instructions); /* NULL: not here, see ch_error */

@@ -69,26 +69,40 @@ INLINE void i8_tile(const ch_product *job, int row, int panel, const int R, cons
     finish(job, row, R, panel, P, raw);
 }
 
+#include "narrow.h"
+
 typedef void tile_function(const ch_product *job, int row, int panel);
 
 #define WIDE(R, P)                                                                                                   \
     static void f32_wide_##R(const ch_product *job, int row, int panel) { f32_tile(job, row, panel, R, P); }          \
-    static void i8_wide_##R(const ch_product *job, int row, int panel) { i8_tile(job, row, panel, R, P); }
+    static void i8_wide_##R(const ch_product *job, int row, int panel) { i8_tile(job, row, panel, R, P); }             \
+    static void bf16_wide_##R(const ch_product *job, int row, int panel) { bf16_tile(job, row, panel, R, P); }        \
+    static void i4_wide_##R(const ch_product *job, int row, int panel) { /* with its dots one panel takes enough */   \
+        for (int p = 0; p < P; p++) i4_narrow_##R(job, row, panel + p);                                               \
+    }
 #define NARROW(R, P)                                                                                                 \
     static void f32_narrow_##R(const ch_product *job, int row, int panel) { f32_tile(job, row, panel, R, 1); }        \
-    static void i8_narrow_##R(const ch_product *job, int row, int panel) { i8_tile(job, row, panel, R, 1); }
-TILES(WIDE)
+    static void i8_narrow_##R(const ch_product *job, int row, int panel) { i8_tile(job, row, panel, R, 1); }           \
+    static void bf16_narrow_##R(const ch_product *job, int row, int panel) { bf16_tile(job, row, panel, R, 1); }      \
+    static void i4_narrow_##R(const ch_product *job, int row, int panel) { i4_tile(job, row, panel, R, 1); }
 TILES(NARROW)
+TILES(WIDE)
 #define PANELS_OF(R, P) P,
 #define F32_WIDE(R, P) f32_wide_##R,
 #define F32_NARROW(R, P) f32_narrow_##R,
 #define I8_WIDE(R, P) i8_wide_##R,
 #define I8_NARROW(R, P) i8_narrow_##R,
+#define BF16_WIDE(R, P) bf16_wide_##R,
+#define BF16_NARROW(R, P) bf16_narrow_##R,
+#define I4_WIDE(R, P) i4_wide_##R,
+#define I4_NARROW(R, P) i4_narrow_##R,
 static const int panels_of[] = {0, TILES(PANELS_OF)};
-static tile_function *const f32_wide[] = {NULL, TILES(F32_WIDE)};
-static tile_function *const f32_narrow[] = {NULL, TILES(F32_NARROW)};
-static tile_function *const i8_wide[] = {NULL, TILES(I8_WIDE)};
-static tile_function *const i8_narrow[] = {NULL, TILES(I8_NARROW)};
+static const struct { tile_function *wide[TILE_ROWS + 1], *narrow[TILE_ROWS + 1]; } tiles[] = {
+    [CH_FLOAT32] = {{NULL, TILES(F32_WIDE)}, {NULL, TILES(F32_NARROW)}},
+    [CH_INT8] = {{NULL, TILES(I8_WIDE)}, {NULL, TILES(I8_NARROW)}},
+    [CH_BFLOAT16] = {{NULL, TILES(BF16_WIDE)}, {NULL, TILES(BF16_NARROW)}},
+    [CH_INT4] = {{NULL, TILES(I4_WIDE)}, {NULL, TILES(I4_NARROW)}},
+};
 
 /* Rows of the next tile when so many are left: full tiles, and the last two of like size. */
 static int tile_rows(int left) {
@@ -100,8 +114,7 @@ static int tile_rows(int left) {
 #define GROUP 4
 
 static void product(const ch_product *job, int first, int last) {
-    int q = job->w->kind == CH_INT8;
-    tile_function *const *wide = q ? i8_wide : f32_wide, *const *narrow = q ? i8_narrow : f32_narrow;
+    tile_function *const *wide = tiles[job->w->kind].wide, *const *narrow = tiles[job->w->kind].narrow;
     int group = job->rows <= TILE_ROWS ? last - first : GROUP;
     for (int from = first; from < last; from += group) {
         int to = from + group < last ? from + group : last;
@@ -127,6 +140,19 @@ static float quantize(const float *x, int n, uint8_t *bytes) {
         vf_store_bytes(bytes + i, vf_max(vf_min(whole, bound), vf_sub(vf_set(0.0f), bound)));
     }
     return largest / 127.0f + vf_sum(odd);
+}
+
+static float round_groups(const float *x, int n, int8_t *bytes, int32_t *offsets) {
+    int groups = groups_of(n);
+    float scale = quantize(x, n, (uint8_t *)bytes);
+    for (int i = 0; BYTE_OFFSET && i < n; i++) bytes[i] = (int8_t)(bytes[i] ^ BYTE_OFFSET); /* 128 is the sign bit */
+    memset(bytes + n, 0, groups * CH_GROUP - n);
+    for (int g = 0; g < groups; g++) {
+        int sum = 0;
+        for (int i = 0; i < CH_GROUP; i++) sum += bytes[g * CH_GROUP + i];
+        offsets[g] = 8 * sum;
+    }
+    return scale;
 }
 
 #endif

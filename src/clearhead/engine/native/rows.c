@@ -57,8 +57,9 @@ int ch_room_for(ch_rows *rows, int tokens, int positions) {
     }
     if (tokens <= room->tokens) return 0;
     size_t width = m->width, y = larger(m->width, m->heads * m->head), z = (m->heads + 2 * m->kv_heads) * m->head;
-    size_t f = (size_t)m->inner * (m->gated ? 2 : 1), widest = larger(larger(m->width, m->inner), m->heads * m->head);
-    size_t floats = (size_t)tokens * (width + y + z + f + 1);
+    size_t f = (size_t)m->inner * (m->gated ? 2 : 1), inputs = larger(larger(m->width, m->inner), m->heads * m->head);
+    size_t groups = (inputs + CH_GROUP - 1) / CH_GROUP, widest = groups * CH_GROUP;
+    size_t floats = (size_t)tokens * (width + y + z + f + 1 + groups);
     char *block = ch_allocate(floats * sizeof(float) + tokens * widest);
     if (!block) return -1;
     free(room->block);
@@ -70,6 +71,7 @@ int ch_room_for(ch_rows *rows, int tokens, int positions) {
     room->f = room->z + tokens * z;
     room->bytes = (uint8_t *)(room->f + tokens * f);
     room->byte_scale = (float *)(room->bytes + tokens * widest);
+    room->offsets = (int32_t *)(room->byte_scale + tokens);
     return 0;
 }
 

@@ -19,8 +19,9 @@ typedef struct {
     float *z;          /* [tokens][wide], queries, keys and values */
     float *f;          /* [tokens][inner, twice if gated] */
     float *scores;     /* [scores_room] */
-    uint8_t *bytes;    /* [tokens][widest input] */
+    uint8_t *bytes;    /* [tokens][widest input, in whole groups] */
     float *byte_scale; /* [tokens] */
+    int32_t *offsets;  /* [tokens][groups], see ch_product */
     void *block;       /* all of it but scores */
 } ch_room;
 

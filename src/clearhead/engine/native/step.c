@@ -4,14 +4,24 @@
 
 #include "rows.h"
 
-/* y = then(x w + bias) + residual; rounds the rows first where the weights are of 8 bits. */
+/* Rounds rows to 8 bits where the weights are of 8 or 4 bits. */
+static void round_inputs(ch_rows *rows, const ch_linear *w, const float *x, int x_stride, int n) {
+    ch_room *room = &rows->room;
+    int groups = (w->inputs + CH_GROUP - 1) / CH_GROUP;
+    for (int r = 0; r < n && w->kind == CH_INT8; r++)
+        room->byte_scale[r] = rows->kernels->quantize(x + (size_t)r * x_stride, w->inputs, room->bytes + (size_t)r * w->inputs);
+    for (int r = 0; r < n && w->kind == CH_INT4; r++) {
+        int8_t *bytes = (int8_t *)room->bytes + (size_t)r * groups * CH_GROUP;
+        room->byte_scale[r] = rows->kernels->round_groups(x + (size_t)r * x_stride, w->inputs, bytes, room->offsets + r * groups);
+    }
+}
+
+/* y = then(x w + bias) + residual */
 static void linear(ch_rows *rows, const ch_linear *w, const float *x, int x_stride, int n, float *y, int y_stride,
                    int then, const float *residual) {
     ch_room *room = &rows->room;
-    if (w->kind == CH_INT8)
-        for (int r = 0; r < n; r++)
-            room->byte_scale[r] = rows->kernels->quantize(x + (size_t)r * x_stride, w->inputs, room->bytes + (size_t)r * w->inputs);
-    ch_product job = {w, x, room->bytes, room->byte_scale, y, residual, n, x_stride, y_stride, then};
+    round_inputs(rows, w, x, x_stride, n);
+    ch_product job = {w, x, room->bytes, room->byte_scale, y, residual, n, x_stride, y_stride, then, room->offsets};
     rows->kernels->product(&job, 0, w->outputs / CH_PANEL);
 }
 
@@ -24,15 +34,34 @@ static const float *normalized(ch_rows *rows, const ch_norm *norm, const float *
     return y;
 }
 
-/* Writes the row of the table that stands for a piece; in packed panels its features are 16 numbers apart. */
+static float widened(uint16_t half) { /* of bfloat16 */
+    uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* Writes the row of the output layer's panels that stands for a piece. */
+static void embed_from_panels(const ch_model *m, int32_t id, float *x) {
+    const ch_linear *w = &m->lm_head;
+    size_t at = (size_t)(id / CH_PANEL) * m->width * CH_PANEL, k = id % CH_PANEL;
+    for (size_t i = 0; i < (size_t)m->width; i++) {
+        float weight = 0.0f;
+        if (w->kind == CH_FLOAT32) weight = ((const float *)w->weight)[at + i * CH_PANEL + k];
+        if (w->kind == CH_BFLOAT16) weight = widened(((const uint16_t *)w->weight)[at + i * CH_PANEL + k]);
+        if (w->kind == CH_INT8) weight = ((const int8_t *)w->weight)[at + i / 4 * 4 * CH_PANEL + 4 * k + i % 4] * w->scale[id];
+        x[i] = weight * m->embedding_scale;
+    }
+}
+
+/* Writes the row of the table that stands for a piece. */
 static void embed_piece(const ch_model *m, const float *table, int panels, int32_t id, float *x) {
-    if (!panels) {
-        const float *row = table + (size_t)id * m->width;
-        for (int i = 0; i < m->width; i++) x[i] = row[i] * m->embedding_scale;
+    if (panels) {
+        embed_from_panels(m, id, x);
         return;
     }
-    const float *column = table + (size_t)(id / CH_PANEL) * m->width * CH_PANEL + id % CH_PANEL;
-    for (int i = 0; i < m->width; i++) x[i] = column[(size_t)i * CH_PANEL] * m->embedding_scale;
+    const float *row = table + (size_t)id * m->width;
+    for (int i = 0; i < m->width; i++) x[i] = row[i] * m->embedding_scale;
 }
 
 static void embed(ch_rows *rows, const ch_tokens *tokens, int source) {

@@ -3,6 +3,7 @@
  * vf: LANES floats. vi: LANES sums of 32 bits. vq: 4 weights of 8 bits for each of LANES outputs.
  * TILES: which tiles of rows x panels the registers hold, by rows; MOST_PARTS: vectors of the widest; see kernels.c.
  * BYTE_OFFSET: what is added to inputs of 8 bits.
+ * v4: weights of 4 bits and 8 inputs for each of LANES outputs; vg: sums over a group of them; see clearhead.h.
  * vf_max and vf_min of a number and NaN are the second of them, so that NaN can be kept or dropped.
  * A fused multiply-add is written as such (vf_fma): the compiler is told to make none of its own, so that a result
  * never depends on how a loop was unrolled. */
@@ -91,6 +92,24 @@ INLINE vi vi_dot(vi sum, vx x, vq q) {
     __asm__ volatile("" : "+x"(sum) : : "memory");
     return sum;
 }
+INLINE vf vf_widen(const uint16_t *p) { /* of bfloat16 */
+    __m256i bits = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16));
+}
+typedef struct { __m256i low, high; } v4;
+typedef __m256i vg; /* pairs of sums of 16 bits: 16 products of at most 15 * 127 are below 2^15 */
+INLINE v4 v4_load(const uint8_t *p) {
+    __m256i both = _mm256_loadu_si256((const __m256i *)p), half = _mm256_set1_epi8(15);
+    return (v4){_mm256_and_si256(both, half), _mm256_and_si256(_mm256_srli_epi16(both, 4), half)};
+}
+INLINE vg vg_zero(void) { return _mm256_setzero_si256(); }
+INLINE vg vg_dot(vg sum, vx low, vx high, v4 w) {
+    return _mm256_add_epi16(_mm256_add_epi16(sum, _mm256_maddubs_epi16(w.low, low)), _mm256_maddubs_epi16(w.high, high));
+}
+INLINE vf vg_float(vg sum, int32_t offset) {
+    __m256i whole = _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(whole, _mm256_set1_epi32(offset)));
+}
 
 #elif defined(CH_AVX512)
 #include <immintrin.h>
@@ -148,6 +167,23 @@ INLINE vx vx_set(const uint8_t *p) {
     return _mm512_set1_epi32(four);
 }
 INLINE vi vi_dot(vi sum, vx x, vq q) { return _mm512_dpbusd_epi32(sum, x, q); }
+INLINE vf vf_widen(const uint16_t *p) { /* of bfloat16 */
+    __m512i bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
+}
+typedef struct { __m512i low, high; } v4;
+typedef __m512i vg;
+INLINE v4 v4_load(const uint8_t *p) {
+    __m512i both = _mm512_loadu_si512(p), half = _mm512_set1_epi8(15);
+    return (v4){_mm512_and_si512(both, half), _mm512_and_si512(_mm512_srli_epi16(both, 4), half)};
+}
+INLINE vg vg_zero(void) { return _mm512_setzero_si512(); }
+INLINE vg vg_dot(vg sum, vx low, vx high, v4 w) { /* here the weights are unsigned, and the inputs signed */
+    return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sum, w.low, low), w.high, high);
+}
+INLINE vf vg_float(vg sum, int32_t offset) {
+    return _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, _mm512_set1_epi32(offset)));
+}
 
 #elif defined(CH_NEON)
 #if defined(__clang__) /* dot products are asked for here: compilers spell the flag in different ways */
@@ -205,6 +241,16 @@ INLINE vx vx_set(const uint8_t *p) {
     return vreinterpretq_s8_s32(vdupq_n_s32(four));
 }
 INLINE vi vi_dot(vi sum, vx x, vq q) { return vdotq_s32(sum, x, q); }
+INLINE vf vf_widen(const uint16_t *p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); } /* of bfloat16 */
+typedef struct { int8x16_t low, high; } v4;
+typedef int32x4_t vg;
+INLINE v4 v4_load(const uint8_t *p) {
+    uint8x16_t both = vld1q_u8(p);
+    return (v4){vreinterpretq_s8_u8(vandq_u8(both, vdupq_n_u8(15))), vreinterpretq_s8_u8(vshrq_n_u8(both, 4))};
+}
+INLINE vg vg_zero(void) { return vdupq_n_s32(0); }
+INLINE vg vg_dot(vg sum, vx low, vx high, v4 w) { return vdotq_s32(vdotq_s32(sum, low, w.low), high, w.high); }
+INLINE vf vg_float(vg sum, int32_t offset) { return vcvtq_f32_s32(vsubq_s32(sum, vdupq_n_s32(offset))); }
 
 #else /* portable: vectors of four that every GCC and Clang has, made of whatever the machine has */
 #define TABLE ch_kernels_portable
@@ -258,6 +304,23 @@ INLINE vi vi_dot(vi sum, vx x, vq q) {
         for (int k = 0; k < 4; k++) sum[lane] += x.four[k] * q.p[4 * lane + k];
     return sum;
 }
+INLINE vf vf_widen(const uint16_t *p) { /* of bfloat16 */
+    vi bits = {p[0], p[1], p[2], p[3]};
+    return (vf)(bits << 16);
+}
+typedef struct { const uint8_t *p; } v4;
+typedef vi vg;
+INLINE v4 v4_load(const uint8_t *p) { return (v4){p}; }
+INLINE vg vg_zero(void) { return vi_zero(); }
+INLINE vg vg_dot(vg sum, vx low, vx high, v4 w) {
+    for (int lane = 0; lane < 4; lane++)
+        for (int k = 0; k < 4; k++) {
+            uint8_t both = w.p[4 * lane + k];
+            sum[lane] += low.four[k] * (both & 15) + high.four[k] * (both >> 4);
+        }
+    return sum;
+}
+INLINE vf vg_float(vg sum, int32_t offset) { return vi_float(sum - offset); }
 #endif
 
 #define PARTS (CH_PANEL / LANES) /* vectors of a panel */

@@ -65,7 +65,8 @@ class LanguageModel(TextModel):
             run: a run directory.
             checkpoint: best, latest, or a checkpoint's name.
             device: see ``pick_device``.
-            weights: int8 reads a quarter of the bytes for each piece, on a CPU; the texts differ a little.
+            weights: as a CPU is to hold them. bfloat16 reads half of the bytes for each piece, int8 a quarter, int4 an
+                eighth; the texts differ a little, with int4 more. See ``choose``.
             engine: what is to generate; see ``choose``.
 
         Raises:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from clearhead.engine.packing import Weights
 from clearhead.engine.rows import NativeModel
 from clearhead.tasks.translation.translator import Translator
 from tests.native import NATIVE
@@ -28,8 +29,9 @@ def test_translations_are_those_of_pytorch(translator: Translator, toy_run: Path
             assert one.log_probs == pytest.approx(other.log_probs, abs=1e-4)
 
 
-def test_int8_translates_nearly_the_same(translator: Translator, toy_run: Path) -> None:
-    rounded = Translator.load(toy_run, device="cpu", weights="int8")
+@pytest.mark.parametrize("weights", ["bfloat16", "int8", "int4"])
+def test_other_weights_translate_nearly_the_same(weights: Weights, translator: Translator, toy_run: Path) -> None:
+    rounded = Translator.load(toy_run, device="cpu", weights=weights)
     assert isinstance(rounded.writer, NativeModel)
     one, other = rounded.translate("她们在学校。"), translator.translate("她们在学校。")
     assert one.text
