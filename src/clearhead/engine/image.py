@@ -136,7 +136,8 @@ class Image:
             return linear
         rounded, scale = rounded_to_bytes(weight)
         linear.weight = self._kept(rounded.reshape(-1, PANEL, inputs // 4, 4).swapaxes(1, 2))
-        linear.scale, linear.sums = self._kept(scale), self._kept(rounded.sum(axis=1, dtype=np.int32))
+        sums = [part.sum(axis=1, dtype=np.int32) for part in (rounded, -np.minimum(rounded, 0))]
+        linear.scale, linear.sums = self._kept(scale), self._kept(np.stack(sums))
         return linear
 
     def _table(self, name: str, parts: ModelParts) -> None:
