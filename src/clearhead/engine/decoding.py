@@ -28,7 +28,7 @@ class NativeDecoding:
         *,
         beam: int = 1,
     ) -> None:
-        self.rows, self.beam = model.rows(), beam
+        self.rows, self.beam = model.rows(torch.get_num_threads()), beam
         masks = [None] * len(src_ids) if src_mask is None else src_mask
         sources = [ids if mask is None else ids[mask] for ids, mask in zip(src_ids, masks, strict=True)]
         self.rows.join_sources([source.tolist() for source in sources], copies=beam)
@@ -58,7 +58,7 @@ class NativeTextRows:
     """
 
     def __init__(self, model: NativeModel, prompts: Sequence[Sequence[int]]) -> None:
-        self.context, self.rows = model.max_len, model.rows()
+        self.context, self.rows = model.max_len, model.rows(torch.get_num_threads())
         self.texts = [list(prompt)[-self.context :] for prompt in prompts]
         self.rows.join_empty(len(prompts))
         self.logits: Float[Tensor, "rows vocab"] = torch.from_numpy(self._read(self.texts))

@@ -18,8 +18,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.engine.image import Image, Weights
+from clearhead.engine.image import Image
 from clearhead.engine.library import KINDS
+from clearhead.engine.packing import Weights
 from clearhead.engine.pointers import filled, read_tree
 from clearhead.errors import DataError, ModelError
 from clearhead.files import replacing

@@ -70,7 +70,8 @@ def _int8(block: Floats) -> Arrays:
     numbers, scale = rounded_to_bytes(block)
     panels = len(block) // PANEL
     fours = numbers.reshape(panels, PANEL, -1, 4).swapaxes(1, 2)
-    return fours, scale.reshape(panels, PANEL), numbers.sum(axis=1, dtype=np.int32).reshape(panels, PANEL)
+    sums = [part.sum(axis=1, dtype=np.int32).reshape(panels, PANEL) for part in (numbers, -np.minimum(numbers, 0))]
+    return fours, scale.reshape(panels, PANEL), np.stack(sums, axis=1)
 
 
 def _int4(block: Floats) -> Arrays:

@@ -1,13 +1,13 @@
 """The structures of a packed model as a tree of numbers, with the number of an array in place of each pointer."""
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
-from clearhead.engine.image import PANEL
 from clearhead.engine.library import KINDS, Layer, Model, NormKind
+from clearhead.engine.packing import GROUP, PANEL
 
 Tree = dict[str, Any]
 STACKS = {"encoder": "encoder_layers", "decoder": "decoder_layers"}
@@ -79,6 +79,20 @@ def _fill(structure: ctypes.Structure, tree: Tree, arrays: Sequence[NDArray[Any]
             setattr(structure, name, arrays[value].ctypes.data)
 
 
+def _int4_sizes(inputs: int, outputs: int) -> dict[str, int]:
+    groups = -(-inputs // GROUP)
+    return {"weight": outputs * groups * GROUP // 2, "scale": 2 * outputs * groups}
+
+
+SIZES: dict[int, Callable[[int, int], dict[str, int]]] = {
+    KINDS["float32"]: lambda inputs, outputs: {"weight": 4 * inputs * outputs},
+    KINDS["bfloat16"]: lambda inputs, outputs: {"weight": 2 * inputs * outputs},
+    KINDS["int8"]: lambda inputs, outputs: {"weight": inputs * outputs, "scale": 4 * outputs, "sums": 8 * outputs},
+    KINDS["int4"]: _int4_sizes,
+}
+"""By kind: (inputs, outputs) -> the bytes of each array of a linear layer."""
+
+
 def check_sizes(tree: Tree, arrays: Sequence[NDArray[Any]]) -> None:
     """Checks that sizes fit each other and that every array is as large as they say: the kernels look at none of it.
 
@@ -120,7 +134,11 @@ def check_sizes(tree: Tree, arrays: Sequence[NDArray[Any]]) -> None:
     _check_linear("lm_head", tree["lm_head"], (width, -(-tree["vocab"] // PANEL) * PANEL), arrays)
     for name in ("encoder_norm", "decoder_norm"):
         _check_norm(name, tree[name], tree, arrays)
-    places = tree["max_len"]
+    _check_tables(tree, arrays)
+
+
+def _check_tables(tree: Tree, arrays: Sequence[NDArray[Any]]) -> None:
+    places, width = tree["max_len"], tree["width"]
     tables = {
         "src_table": tree["src_vocab"] * width,
         "tgt_table": tree["vocab"] * width,
@@ -132,7 +150,11 @@ def check_sizes(tree: Tree, arrays: Sequence[NDArray[Any]]) -> None:
         "right": tree["heads"],
     }
     for name, count in tables.items():
-        _check_array(name, tree[name], 4 * count, arrays)
+        if name.endswith("table") and tree[name.replace("table", "panels")]:
+            if tree["src_vocab"] > tree["vocab"]:
+                raise ValueError(f"src_vocab is {tree['src_vocab']}")
+        else:
+            _check_array(name, tree[name], 4 * count, arrays)
 
 
 def _check_linear(name: str, part: Tree, shape: tuple[int, int], arrays: Sequence[NDArray[Any]]) -> None:
@@ -141,11 +163,13 @@ def _check_linear(name: str, part: Tree, shape: tuple[int, int], arrays: Sequenc
     inputs, outputs = part["inputs"], part["outputs"]
     if (inputs, outputs) != shape or inputs % PANEL or outputs % PANEL:
         raise ValueError(f"{name} has {inputs} inputs and {outputs} outputs, not {shape[0]} and {shape[1]}")
-    _check_array(name, part["weight"], weight_bytes(part["kind"], inputs, outputs), arrays)
-    for vector in ("bias", "scale", "sums"):
-        _check_array(f"{name}.{vector}", part[vector], 4 * outputs, arrays)
-    if part["kind"] != KINDS["float32"] and part["scale"] is None:
-        raise ValueError(f"{name} has no scales")
+    if part["kind"] not in SIZES:
+        raise ValueError(f"{name} is of kind {part['kind']}")
+    for vector, size in SIZES[part["kind"]](inputs, outputs).items():
+        if part[vector] is None:
+            raise ValueError(f"{name} has no {vector}")
+        _check_array(f"{name}.{vector}", part[vector], size, arrays)
+    _check_array(f"{name}.bias", part["bias"], 4 * outputs, arrays)
 
 
 def _check_norm(name: str, part: Tree, tree: Tree, arrays: Sequence[NDArray[Any]]) -> None:
@@ -158,8 +182,3 @@ def _check_norm(name: str, part: Tree, tree: Tree, arrays: Sequence[NDArray[Any]
 def _check_array(name: str, number: int | None, size: int, arrays: Sequence[NDArray[Any]]) -> None:
     if number is not None and arrays[number].nbytes < size:
         raise ValueError(f"{name} has {arrays[number].nbytes} bytes of {size}")
-
-
-def weight_bytes(kind: int, inputs: int, outputs: int) -> int:
-    """Returns the bytes of a packed weight."""
-    return inputs * outputs * (1 if kind == KINDS["int8"] else 4)

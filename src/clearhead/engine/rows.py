@@ -26,21 +26,25 @@ class NativeModel:
         self.image, self.kernels = image, kernels or instructions()
         self.vocab, self.max_len = image.vocab, int(image.model.max_len)
 
-    def rows(self) -> "Rows":
-        """Starts without a row."""
-        return Rows(self)
+    def rows(self, threads: int = 1) -> "Rows":
+        """Starts without a row; see ``Rows``."""
+        return Rows(self, threads)
 
 
 class Rows:
     """Rows of a ``NativeModel`` with their keys and values; no row depends on another.
 
+    Args:
+        model: what computes them.
+        threads: how many share a product that is large enough; results do not depend on it.
+
     Raises:
         ModelError: a call asks for what cannot be: pieces out of the vocabulary, a text beyond the model's positions.
     """
 
-    def __init__(self, model: NativeModel) -> None:
+    def __init__(self, model: NativeModel, threads: int = 1) -> None:
         self.model, self._library = model, library()
-        address = self._library.ch_rows_new(model.image.model, model.kernels.encode(), 1)
+        address = self._library.ch_rows_new(model.image.model, model.kernels.encode(), threads)
         check(address)
         self._address = address
         self._free = weakref.finalize(self, self._library.ch_rows_free, address)

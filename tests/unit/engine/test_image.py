@@ -48,10 +48,11 @@ def test_bytes_stand_in_fours_and_times_their_scale_are_the_weights() -> None:
     weight, image = image_of("int8")
     linear: Linear = image.model.lm_head
     packed = read(linear.weight, np.int8, 2, 8, 16, 4)
-    scale, sums = read(linear.scale, np.float32, 32), read(linear.sums, np.int32, 32)
+    scale, sums = read(linear.scale, np.float32, 32), read(linear.sums, np.int32, 2, 2, 16)
     for output in range(18):
         steps = packed[output // 16, :, output % 16].flatten()
-        assert sums[output] == steps.sum(dtype=np.int32)
+        assert sums[output // 16, 0, output % 16] == steps.sum(dtype=np.int32)
+        assert sums[output // 16, 1, output % 16] == -steps[steps < 0].sum(dtype=np.int32)
         assert np.abs(steps[:20] * scale[output] - weight[output]).max() <= scale[output] / 2 * 1.001
         assert np.abs(steps).max() == 127
     assert not linear.bias
@@ -63,7 +64,7 @@ def test_a_tied_table_is_the_output_layer_itself(weights: Any, size: int) -> Non
     model = image.model
     assert (model.src_table, model.tgt_table) == (model.lm_head.weight,) * 2
     assert (model.src_panels, model.tgt_panels) == (1, 1)
-    assert image.nbytes == 32 * 32 * size + (2 * 32 * 4 if size == 1 else 0)  # scales and sums
+    assert image.nbytes == 32 * 32 * size + (3 * 32 * 4 if size == 1 else 0)  # scales and sums
 
 
 @pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8", "int4"])

@@ -38,7 +38,8 @@ typedef struct {
     const void *weight;   /* packed; NULL: the layer has no such part */
     const float *bias;    /* [outputs] or NULL */
     const float *scale;   /* int8: [outputs], of each output's weights; int4: bfloat16 [outputs / 16][groups][16] */
-    const int32_t *sums;  /* int8: [outputs], sum of each output's weights, for kernels with unsigned inputs */
+    const int32_t *sums;  /* int8: [outputs / 16][2][16], sum of each output's weights, and of the sizes of its negative
+                           * ones: what kernels whose bytes have no sign take away or add in the end */
     int32_t inputs, outputs, kind, reserved;
 } ch_linear;
 

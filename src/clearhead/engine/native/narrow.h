@@ -20,9 +20,7 @@ INLINE void bf16_tile(const ch_product *job, int row, int panel, const int R, co
             EACH_PART sums[r][k] = vf_fma(input, weights[k], sums[r][k]);
         }
     }
-    float raw[TILE_ROWS * MOST_PARTS * LANES];
-    EACH_ROW EACH_PART vf_store(raw + (r * P * PARTS + k) * LANES, sums[r][k]);
-    finish(job, row, R, panel, P, raw);
+    FINISH_TILE
 }
 
 /* The sum over a group is of whole numbers, and exact; a scale of each output and group makes it a float. */
@@ -50,9 +48,8 @@ INLINE void i4_tile(const ch_product *job, int row, int panel, const int R, cons
             EACH_ROW sums[r][k] = vf_fma(vg_float(dots[r][k], offsets[r * groups + g]), share, sums[r][k]);
         }
     }
-    float raw[TILE_ROWS * MOST_PARTS * LANES];
-    EACH_ROW EACH_PART vf_store(raw + (r * P * PARTS + k) * LANES, vf_mul(sums[r][k], vf_set(job->byte_scale[row + r])));
-    finish(job, row, R, panel, P, raw);
+    EACH_ROW EACH_PART sums[r][k] = vf_mul(sums[r][k], vf_set(job->byte_scale[row + r]));
+    FINISH_TILE
 }
 
 #endif

@@ -8,23 +8,36 @@
 
 #include "elementwise.h"
 
-/* The end of a product: bias, activation and residual of a tile whose raw sums [rows][panels * 16] are given. */
-static void finish(const ch_product *job, int row, int rows, int panel, int panels, const float *raw) {
-    const float *bias = job->w->bias ? job->w->bias + panel * CH_PANEL : NULL;
-    for (int r = 0; r < rows; r++, raw += panels * CH_PANEL) {
-        size_t at = (size_t)(row + r) * job->y_stride + (size_t)panel * CH_PANEL;
-        for (int k = 0; k < panels * CH_PANEL; k += LANES) {
-            vf sum = vf_load(raw + k);
-            if (bias) sum = vf_add(sum, vf_load(bias + k));
-            if (job->then) sum = vf_activate(sum, job->then);
-            if (job->residual) sum = vf_add(sum, vf_load(job->residual + at + k));
-            vf_store(job->y + at + k, sum);
-        }
-    }
+/* The end of a product for some sums of one output each: bias, activation and residual. */
+INLINE void finish(const ch_product *job, int row, int output, vf sum, const int then) {
+    size_t at = (size_t)row * job->y_stride + (size_t)output;
+    if (job->w->bias) sum = vf_add(sum, vf_load(job->w->bias + output));
+    if (then) sum = vf_activate(sum, then);
+    if (job->residual) sum = vf_add(sum, vf_load(job->residual + at));
+    vf_store(job->y + at, sum);
+}
+
+/* The same for a tile [rows][panels * 16] in memory: activations are long, and stand here once. */
+static void finish_all(const ch_product *job, int row, int rows, int panel, int panels, const float *raw) {
+    for (int r = 0; r < rows; r++)
+        for (int k = 0; k < panels * CH_PANEL; k += LANES, raw += LANES)
+            finish(job, row + r, panel * CH_PANEL + k, vf_load(raw), job->then);
 }
 
 #define EACH_ROW _Pragma("GCC unroll 16") for (int r = 0; r < R; r++)
 #define EACH_PART _Pragma("GCC unroll 32") for (int k = 0; k < P * PARTS; k++)
+
+#define FINISH_AS(THEN) EACH_ROW EACH_PART finish(job, row + r, panel * CH_PANEL + k * LANES, sums[r][k], THEN);
+#define FINISH_TILE                                                                                                  \
+    if (job->then == CH_NONE) {                                                                                      \
+        FINISH_AS(CH_NONE)                                                                                           \
+    } else if (job->then == CH_RELU) {                                                                               \
+        FINISH_AS(CH_RELU)                                                                                           \
+    } else {                                                                                                         \
+        float raw[TILE_ROWS * MOST_PARTS * LANES];                                                                   \
+        EACH_ROW EACH_PART vf_store(raw + (r * P * PARTS + k) * LANES, sums[r][k]);                                  \
+        finish_all(job, row, R, panel, P, raw);                                                                      \
+    }
 
 INLINE void f32_tile(const ch_product *job, int row, int panel, const int R, const int P) {
     const int inputs = job->w->inputs;
@@ -41,32 +54,41 @@ INLINE void f32_tile(const ch_product *job, int row, int panel, const int R, con
             EACH_PART sums[r][k] = vf_fma(input, weights[k], sums[r][k]);
         }
     }
-    float raw[TILE_ROWS * MOST_PARTS * LANES];
-    EACH_ROW EACH_PART vf_store(raw + (r * P * PARTS + k) * LANES, sums[r][k]);
-    finish(job, row, R, panel, P, raw);
+    FINISH_TILE
 }
+
+#define EACH_PAIR _Pragma("GCC unroll 16") for (int from = 0; from < P * PARTS; from += pair)
+#define EACH_OF_PAIR _Pragma("GCC unroll 2") for (int k = 0; k < pair; k++)
 
 INLINE void i8_tile(const ch_product *job, int row, int panel, const int R, const int P) {
     const int inputs = job->w->inputs;
     const size_t panel_size = (size_t)inputs * CH_PANEL;
     const int8_t *w = (const int8_t *)job->w->weight + panel * panel_size;
     const uint8_t *x = job->bytes + (size_t)row * inputs;
-    vi sums[TILE_ROWS][MOST_PARTS];
-    EACH_ROW EACH_PART sums[r][k] = vi_zero();
+    const int pair = P * PARTS < 2 ? 1 : 2; /* vectors of weights that are in registers at a time */
+    vi steps[TILE_ROWS][MOST_PARTS]; /* whole numbers */
+    EACH_ROW EACH_PART steps[r][k] = vi_zero();
     for (int i = 0; i < inputs; i += 4) {
-        EACH_PART {
-            vq weights = vq_load(w + (k / PARTS) * panel_size + (size_t)i * CH_PANEL + (k % PARTS) * LANES * 4);
-            EACH_ROW sums[r][k] = vi_dot(sums[r][k], vx_set(x + (size_t)r * inputs + i), weights);
+        EACH_PAIR {
+            vq weights[2];
+            EACH_OF_PAIR {
+                const size_t part = from + k;
+                weights[k] = vq_load(w + part / PARTS * panel_size + (size_t)i * CH_PANEL + part % PARTS * LANES * 4);
+            }
+            EACH_ROW {
+                vx input = vx_set(x + (size_t)r * inputs + i);
+                EACH_OF_PAIR steps[r][from + k] = vi_dot(steps[r][from + k], input, weights[k]);
+            }
         }
     }
-    float raw[TILE_ROWS * MOST_PARTS * LANES];
+    vf sums[TILE_ROWS][MOST_PARTS];
     EACH_ROW EACH_PART {
         int output = panel * CH_PANEL + k * LANES;
+        const int32_t *of_weights = job->w->sums + 2 * (panel + k / PARTS) * CH_PANEL + k % PARTS * LANES;
         vf scale = vf_mul(vf_set(job->byte_scale[row + r]), vf_load(job->w->scale + output));
-        vf sum = vi_float(vi_without_offset(sums[r][k], job->w->sums + output));
-        vf_store(raw + (r * P * PARTS + k) * LANES, vf_mul(sum, scale));
+        sums[r][k] = vf_mul(vi_float(vi_whole(steps[r][k], of_weights, of_weights + CH_PANEL)), scale);
     }
-    finish(job, row, R, panel, P, raw);
+    FINISH_TILE
 }
 
 #include "narrow.h"

@@ -1,6 +1,8 @@
 /* Rows of text: how they come, grow, share what they have in common, and go. */
 #include "rows.h"
 
+#include "pool.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,12 +20,18 @@ ch_rows *ch_rows_new(const ch_model *model, const char *instructions, int thread
     return rows;
 }
 
+/* Before memory goes that a thread of the pool may still read. */
+static void settle(const ch_rows *rows) {
+    if (rows->threads > 1) ch_settle();
+}
+
 static void release(ch_memory *memory) {
     if (memory && --memory->users == 0) free(memory);
 }
 
 void ch_rows_free(ch_rows *rows) {
     if (!rows) return;
+    settle(rows);
     for (int r = 0; r < rows->count; r++) release(rows->memory[r]);
     free(rows->length);
     free(rows->own);
@@ -51,6 +59,7 @@ int ch_room_for(ch_rows *rows, int tokens, int positions) {
     if (positions + 16 > room->scores_room) {
         float *scores = ch_allocate((size_t)(2 * positions + 16) * sizeof(float));
         if (!scores) return -1;
+        settle(rows);
         free(room->scores);
         room->scores = scores;
         room->scores_room = 2 * positions + 16;
@@ -62,6 +71,7 @@ int ch_room_for(ch_rows *rows, int tokens, int positions) {
     size_t floats = (size_t)tokens * (width + y + z + f + 1 + groups);
     char *block = ch_allocate(floats * sizeof(float) + tokens * widest);
     if (!block) return -1;
+    settle(rows);
     free(room->block);
     room->block = block;
     room->tokens = tokens;
@@ -95,6 +105,7 @@ static int grow_cache(ch_rows *rows, int slots, int capacity) {
                    rows->cache + (layer * rows->slot_room * heads + at) * used, used * sizeof(float));
     for (int r = 0; r < rows->count; r++)
         memcpy(numbers + (size_t)r * capacity, rows->slots + (size_t)r * rows->capacity, rows->length[r] * sizeof(int32_t));
+    settle(rows);
     free(rows->cache);
     free(rows->taken);
     free(rows->slots);
@@ -115,6 +126,7 @@ int ch_reserve(ch_rows *rows, int positions) {
 
 static int more_rows(ch_rows *rows, int count) {
     if (count <= rows->row_room) return 0;
+    settle(rows);
     int *length = realloc(rows->length, count * sizeof(int));
     if (length) rows->length = length;
     int *own = realloc(rows->own, count * sizeof(int));
@@ -294,6 +306,7 @@ int ch_keep(ch_rows *rows, const int32_t *kept, int count) {
         fresh += given[from];
         given[from] = 1;
     }
+    settle(rows);
     for (int r = 0; r < old; r++) release(rows->memory[r]);
     if (!reordering) memcpy(rows->own, own, count * sizeof(int));
     memcpy(rows->length, length, count * sizeof(int));

@@ -253,6 +253,7 @@ typedef struct {
     const ch_search *search;
     const ch_found *found;
     int sources, at_once;
+    int threads;             /* of each share */
     atomic_int next, failed;
     char reason[256];
 } ch_work;
@@ -261,7 +262,7 @@ static int translate_share(ch_work *work, int first, int count) {
     ch_share share = {.kernels = work->kernels, .search = work->search, .found = work->found, .count = count};
     int longest = 0, failed = 0;
     share.sources = calloc(count, sizeof *share.sources);
-    share.rows = ch_rows_new(work->model, work->instructions, 1);
+    share.rows = ch_rows_new(work->model, work->instructions, work->threads);
     if (!share.sources || !share.rows) failed = ch_fail("no memory to search for %d sources", count);
     for (int s = 0; !failed && s < count; s++) {
         ch_source *source = &share.sources[s];
@@ -338,12 +339,11 @@ int ch_translate(const ch_model *m, const char *instructions, int threads, const
         found->lengths[s] = -1;
         found->complete[s] = found->cut_better[s] = 0;
     }
+    int at_once = sources_at_once(sources, threads, search->beam), shares = (sources + at_once - 1) / at_once;
     ch_work work = {m, instructions, kernels, ids, lengths, starts, search->prefixes ? starts + sources : NULL,
-                    search, found, sources, sources_at_once(sources, threads, search->beam), 0, 0, ""};
+                    search, found, sources, at_once, shares > 1 ? 1 : threads, 0, 0, ""};
     int started = 0;
-    while (started < threads - 1 && started + 1 < (sources + work.at_once - 1) / work.at_once &&
-           !pthread_create(&others[started], NULL, run, &work))
-        started++;
+    while (started < threads - 1 && started + 1 < shares && !pthread_create(&others[started], NULL, run, &work)) started++;
     run(&work);
     for (int k = 0; k < started; k++) pthread_join(others[k], NULL);
     free(starts);

@@ -2,7 +2,40 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pool.h"
 #include "rows.h"
+
+#define SHARED_LEAST 25e-6 /* seconds that a product must take to be shared */
+#define SHARED_CHUNK 15e-6 /* and each part of it, about */
+
+typedef struct {
+    const ch_kernels *kernels;
+    ch_product product;
+} ch_product_job;
+
+static void compute_product(const void *job, int first, int last, float *apart) {
+    const ch_product_job *whole = job;
+    ch_product part = whole->product;
+    if (apart) {
+        part.y = apart - (size_t)first * CH_PANEL;
+        part.y_stride = (last - first) * CH_PANEL;
+        part.residual = NULL;
+    }
+    whole->kernels->product(&part, first, last);
+}
+
+/* Panels of a product that a thread computes at a time, or 0 where sharing costs more than it gains. A product takes as
+ * long as its weights need to come from beyond the second-level cache, or its multiplications to be done. */
+static int panels_at_once(const ch_linear *w, int rows) {
+    static const double sizes[] = {[CH_FLOAT32] = 4, [CH_BFLOAT16] = 2, [CH_INT8] = 1, [CH_INT4] = 0.5625}; /* bytes */
+    double weights = (double)w->inputs * w->outputs, size = sizes[w->kind];
+    double coming = weights * size / 12e9, multiplying = weights * rows / (size < 2 ? 60e9 : 35e9);
+    double time = coming > multiplying ? coming : multiplying;
+    int panels = w->outputs / CH_PANEL, fours = (int)(panels / (time / SHARED_CHUNK) / 4);
+    if (time < SHARED_LEAST) return 0;
+    while (panels > 1024 * 4 * fours) fours++;
+    return 4 * fours;
+}
 
 /* Rounds rows to 8 bits where the weights are of 8 or 4 bits. */
 static void round_inputs(ch_rows *rows, const ch_linear *w, const float *x, int x_stride, int n) {
@@ -22,7 +55,14 @@ static void linear(ch_rows *rows, const ch_linear *w, const float *x, int x_stri
     ch_room *room = &rows->room;
     round_inputs(rows, w, x, x_stride, n);
     ch_product job = {w, x, room->bytes, room->byte_scale, y, residual, n, x_stride, y_stride, then, room->offsets};
-    rows->kernels->product(&job, 0, w->outputs / CH_PANEL);
+    int panels = w->outputs / CH_PANEL, at_once = rows->threads > 1 ? panels_at_once(w, n) : 0;
+    if (!at_once) {
+        rows->kernels->product(&job, 0, panels);
+        return;
+    }
+    ch_product_job whole = {rows->kernels, job};
+    ch_work_shared work = {compute_product, &whole, sizeof whole, y, residual, n, y_stride, panels, CH_PANEL, at_once};
+    ch_share(&work, rows->threads);
 }
 
 /* Returns the normalized states, in y, or x itself where there is no norm. */

@@ -1,0 +1,295 @@
+/* A pool of threads, one for the process, that share the work of a single step.
+ *
+ * Work is cut into chunks. Whoever is free claims the next one, by a compare-and-swap on a ticket that counts works and
+ * claimed chunks; the caller claims as the others do. So a thread that does not come, for its core is busy, costs nothing.
+ * One that is interrupted within a chunk costs little: the others write to memory of their own first, and hand it over
+ * if the chunk is still theirs. The caller waits for about as long as a chunk takes, and then computes it itself.
+ *
+ * Which thread computes a chunk does not change a bit of it. Threads that find nothing to do spin for a short while, and
+ * then sleep. After a fork the child has no threads but its own, and starts others when it needs them. */
+#include "pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "rows.h"
+
+#if defined(__linux__)
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+#define MOST_THREADS 64
+#define MOST_CHUNKS 1024
+#define SPIN 60e-6 /* seconds before a thread without work sleeps */
+#define CLOSED 0xffffffffu
+
+enum { OPEN, HANDED_OVER, TAKEN, DONE }; /* what became of a chunk: TAKEN by the caller, or being handed over, or done */
+
+/* A work as other threads copy it. What `work.job` points to is in `job`. */
+typedef struct {
+    ch_work_shared work;
+    unsigned char job[CH_JOB];
+    unsigned chunks;
+    int threads;
+} ch_job;
+
+typedef struct {
+    pthread_t thread;
+    int number;
+    atomic_uint turns;  /* odd while it may be within a chunk */
+    float *apart;
+    size_t room;        /* of it, in floats */
+} ch_helper;
+
+static struct {
+    atomic_int busy;             /* a caller has the pool; others compute alone meanwhile */
+    atomic_uint_fast64_t ticket; /* works << 32 | chunks claimed, or CLOSED */
+    atomic_uint_fast64_t state[MOST_CHUNKS]; /* works << 32 | what became of the chunk */
+    ch_job job;
+    atomic_int started, asleep;
+    atomic_int core;             /* that the caller is on */
+    atomic_uint bell;            /* works begun, what sleepers wait for */
+    ch_helper helpers[MOST_THREADS];
+    pthread_mutex_t lock;        /* where there is no futex */
+    pthread_cond_t rung;
+} pool = {.ticket = CLOSED, .lock = PTHREAD_MUTEX_INITIALIZER, .rung = PTHREAD_COND_INITIALIZER};
+
+static double seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static inline void pause_briefly(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* ------------------------------------------------------------------------------------------------------------------- helpers */
+
+/* Claims the next chunk of the work that `ticket` counts; returns its number, or -1. */
+static int claim(uint_fast64_t ticket, unsigned chunks) {
+    while ((uint32_t)ticket < chunks) {
+        uint_fast64_t before = ticket;
+        if (atomic_compare_exchange_weak(&pool.ticket, &ticket, ticket + 1)) return (int)(uint32_t)before;
+        if (ticket >> 32 != before >> 32) return -1;
+    }
+    return -1;
+}
+
+/* Puts what a helper computed in its place. */
+static void hand_over(const ch_work_shared *work, int first, int last, const float *apart) {
+    size_t width = (size_t)(last - first) * work->width, begin = (size_t)first * work->width;
+    for (int r = 0; r < work->rows; r++, apart += width) {
+        float *y = work->y + (size_t)r * work->stride + begin;
+        if (!work->residual) {
+            memcpy(y, apart, width * sizeof(float));
+            continue;
+        }
+        const float *residual = work->residual + (size_t)r * work->stride + begin;
+        for (size_t i = 0; i < width; i++) y[i] = apart[i] + residual[i];
+    }
+}
+
+static int ends_at(const ch_work_shared *work, int chunk) {
+    int last = (chunk + 1) * work->at_once;
+    return last < work->units ? last : work->units;
+}
+
+static int room_for(ch_helper *helper, const ch_work_shared *work) {
+    size_t wanted = (size_t)work->rows * work->at_once * work->width;
+    if (wanted <= helper->room) return 1;
+    free(helper->apart);
+    helper->apart = ch_allocate(wanted * sizeof(float));
+    helper->room = helper->apart ? wanted : 0;
+    return helper->apart != NULL;
+}
+
+/* Computes a chunk of what there is; returns whether there was one. A copy of the work is whole if the claim that follows
+ * succeeds: then nobody began another work meanwhile. */
+static int help(ch_helper *helper) {
+    uint_fast64_t ticket = atomic_load(&pool.ticket), turn = ticket >> 32 << 32, open = turn | OPEN;
+    ch_job copy = pool.job;
+    atomic_thread_fence(memory_order_acquire);
+    if ((uint32_t)ticket >= MOST_CHUNKS || (uint32_t)ticket >= copy.chunks) return 0;
+    if (atomic_load(&pool.ticket) >> 32 != ticket >> 32) return 0;
+    if (helper->number >= copy.threads - 1 || !room_for(helper, &copy.work)) return 0;
+    int chunk = claim(ticket, copy.chunks);
+    if (chunk < 0) return 0;
+    int first = chunk * copy.work.at_once, last = ends_at(&copy.work, chunk);
+    copy.work.compute(copy.job, first, last, helper->apart);
+    if (!atomic_compare_exchange_strong(&pool.state[chunk], &open, turn | HANDED_OVER)) return 1;
+    hand_over(&copy.work, first, last, helper->apart);
+    atomic_store(&pool.state[chunk], turn | DONE);
+    return 1;
+}
+
+static int is_open(void) { return (uint32_t)atomic_load(&pool.ticket) < MOST_CHUNKS; }
+
+#if defined(__linux__)
+/* A futex, for a thread that is interrupted on its way to sleep must hold no lock that a caller needs. */
+static void sleep_until(unsigned bell) { syscall(SYS_futex, &pool.bell, FUTEX_WAIT_PRIVATE, bell, NULL, NULL, 0); }
+
+static void wake_all(void) { syscall(SYS_futex, &pool.bell, FUTEX_WAKE_PRIVATE, MOST_THREADS, NULL, NULL, 0); }
+
+static int core_of_this(void) { return sched_getcpu(); }
+
+/* Leaves the core that the caller is on: while one of both runs there the other one waits. */
+static void leave_core(int core) {
+    cpu_set_t allowed;
+    if (sched_getaffinity(getpid(), sizeof allowed, &allowed)) return; /* of the first thread: that of the process */
+    CPU_CLR(core, &allowed);
+    if (CPU_COUNT(&allowed)) sched_setaffinity(0, sizeof allowed, &allowed);
+}
+#else
+static void sleep_until(unsigned bell) {
+    pthread_mutex_lock(&pool.lock);
+    while (atomic_load(&pool.bell) == bell) pthread_cond_wait(&pool.rung, &pool.lock);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+static void wake_all(void) {
+    pthread_mutex_lock(&pool.lock);
+    pthread_cond_broadcast(&pool.rung);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+static int core_of_this(void) { return -1; }
+
+static void leave_core(int core) { (void)core; }
+#endif
+
+static void sleep_until_work(void) {
+    unsigned bell = atomic_load(&pool.bell);
+    atomic_fetch_add(&pool.asleep, 1);
+    if (!is_open()) sleep_until(bell);
+    atomic_fetch_sub(&pool.asleep, 1);
+}
+
+static void *serve(void *argument) {
+    ch_helper *helper = argument;
+    for (double since = seconds();;) {
+        if (is_open() && core_of_this() == atomic_load(&pool.core)) leave_core(atomic_load(&pool.core));
+        atomic_fetch_add(&helper->turns, 1);
+        int helped = help(helper);
+        atomic_fetch_add(&helper->turns, 1);
+        if (helped) {
+            since = seconds();
+            continue;
+        }
+        for (int k = 0; k < 64 && !is_open(); k++) pause_briefly();
+        if (!is_open() && seconds() - since > SPIN) {
+            sleep_until_work();
+            since = seconds();
+        }
+    }
+    return NULL;
+}
+
+/* -------------------------------------------------------------------------------------------------------------------- callers */
+
+static void forget_threads(void) { /* in a child after a fork */
+    atomic_store(&pool.busy, 0);
+    atomic_store(&pool.started, 0);
+    atomic_store(&pool.asleep, 0);
+    atomic_store(&pool.ticket, atomic_load(&pool.ticket) | CLOSED);
+    pthread_mutex_init(&pool.lock, NULL);
+    pthread_cond_init(&pool.rung, NULL);
+    for (int k = 0; k < MOST_THREADS; k++) atomic_store(&pool.helpers[k].turns, 0);
+}
+
+static void watch_forks(void) { pthread_atfork(NULL, NULL, forget_threads); }
+
+/* Starts threads up to the number wanted, which take no signals. */
+static void start(int threads) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    int wanted = threads - 1 < MOST_THREADS ? threads - 1 : MOST_THREADS, number = atomic_load(&pool.started);
+    if (number >= wanted) return;
+    pthread_once(&once, watch_forks);
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (; number < wanted; number++) {
+        ch_helper *helper = &pool.helpers[number];
+        helper->number = number;
+        if (pthread_create(&helper->thread, NULL, serve, helper)) break;
+        pthread_detach(helper->thread);
+        atomic_store(&pool.started, number + 1);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static uint_fast64_t open_work(const ch_work_shared *work, unsigned chunks, int threads) {
+    uint_fast64_t turn = ((atomic_load(&pool.ticket) >> 32) + 1) << 32;
+    atomic_store(&pool.ticket, turn | CLOSED);
+    pool.job.work = *work;
+    memcpy(pool.job.job, work->job, work->job_size);
+    pool.job.chunks = chunks;
+    pool.job.threads = threads;
+    for (unsigned k = 0; k < chunks; k++) atomic_store_explicit(&pool.state[k], turn | OPEN, memory_order_relaxed);
+    atomic_store(&pool.core, core_of_this());
+    atomic_store(&pool.ticket, turn);
+    atomic_fetch_add(&pool.bell, 1);
+    if (atomic_load(&pool.asleep)) wake_all();
+    return turn;
+}
+
+/* Waits for a chunk that another thread claimed; takes it back where that takes longer than `patience`. */
+static void finish_chunk(const ch_work_shared *work, uint_fast64_t turn, int chunk, double patience) {
+    double since = seconds();
+    for (int spins = 0; atomic_load(&pool.state[chunk]) != (turn | DONE); spins++) {
+        uint_fast64_t open = turn | OPEN;
+        pause_briefly();
+        if (spins % 16 || seconds() - since < patience) continue;
+        if (atomic_compare_exchange_strong(&pool.state[chunk], &open, turn | TAKEN)) {
+            work->compute(work->job, chunk * work->at_once, ends_at(work, chunk), NULL);
+            return;
+        }
+        if (open != (turn | DONE)) sched_yield(); /* it is being handed over */
+    }
+}
+
+void ch_share(const ch_work_shared *work, int threads) {
+    int chunks = (work->units + work->at_once - 1) / work->at_once, free_pool = 0;
+    if (chunks < 2 || chunks > MOST_CHUNKS || work->job_size > CH_JOB || threads < 2 ||
+        !atomic_compare_exchange_strong(&pool.busy, &free_pool, 1)) {
+        work->compute(work->job, 0, work->units, NULL);
+        return;
+    }
+    start(threads);
+    uint_fast64_t turn = open_work(work, (unsigned)chunks, threads);
+    double patience = 1e-3, before = seconds(), now;
+    int chunk;
+    while ((chunk = claim(atomic_load(&pool.ticket), (unsigned)chunks)) >= 0) {
+        work->compute(work->job, chunk * work->at_once, ends_at(work, chunk), NULL);
+        atomic_store(&pool.state[chunk], turn | DONE);
+        now = seconds();
+        patience = 2 * (now - before) < patience ? 2 * (now - before) : patience; /* of the fastest: this thread may wait too */
+        before = now;
+    }
+    for (chunk = 0; chunk < chunks; chunk++)
+        if (atomic_load(&pool.state[chunk]) != (turn | DONE)) finish_chunk(work, turn, chunk, patience);
+    atomic_store(&pool.ticket, turn | CLOSED);
+    atomic_store(&pool.busy, 0);
+}
+
+void ch_settle(void) {
+    int started = atomic_load(&pool.started);
+    for (int k = 0; k < started; k++) {
+        unsigned turns = atomic_load(&pool.helpers[k].turns);
+        for (int spins = 0; turns % 2 && atomic_load(&pool.helpers[k].turns) == turns; spins++) {
+            if (spins < 1000) pause_briefly();
+            else sched_yield();
+        }
+    }
+}
