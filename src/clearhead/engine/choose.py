@@ -1,6 +1,7 @@
 """The one way to ask for fast weights: says what computes a model's decoding here, and prepares it.
 
-The native engine decodes what it covers (``native_fault``). A copy of the model decodes the rest, packed by PyTorch.
+The native engine decodes what it covers (``native_fault``), and reads texts with an encoder that it covers; another
+encoder computes by itself. A copy of the model decodes the rest, packed by PyTorch.
 Its kernels are private to PyTorch, and another version or build may have them not at all, under another name or with
 other arguments. So each kind is tried on a small layer first (``fault_of``). Where float32 fails the model decodes by
 its own layers, with the same pieces; where int8 fails there is nothing equal to fall back on, and an error says why.
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from clearhead.engine import library
-from clearhead.engine.describe import covered, described
+from clearhead.engine.describe import Covered, covered, described
 from clearhead.engine.image import Image
 from clearhead.engine.int8 import Int8Linear
 from clearhead.engine.linear import FastLinear
@@ -21,6 +22,7 @@ from clearhead.engine.onednn import PackedLinear
 from clearhead.engine.packed import pack
 from clearhead.engine.rows import NativeModel
 from clearhead.errors import UsageError
+from clearhead.models.bert import BertClassifier, BertPretraining
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Transformer
 
@@ -48,7 +50,7 @@ class Choice(Generic[M]):
     def prepare(self) -> M | NativeModel | None:
         """Returns what decodes faster; None where the model itself decodes."""
         if self.engine == "native":
-            return NativeModel(Image(described(cast(Transformer | GPT, self.model)), self.weights))
+            return NativeModel(Image(described(cast(Covered, self.model)), self.weights))
         if self.engine == "torch" or not isinstance(self.model, Transformer | GPT):
             return None
         linear, _ = KINDS[self.weights]
@@ -71,6 +73,11 @@ def choose(model: M, weights: Weights = "float32", engine: EngineName = "auto") 
         return Choice(model, weights, "native")
     if engine == "native":
         raise UsageError(f"engine = 'native': {fault}")
+    if isinstance(model, BertPretraining | BertClassifier):
+        if weights != "float32":
+            why = fault or "engine = 'torch' has an encoder's weights as they are"
+            raise UsageError(f"weights = {weights!r}: {why}")
+        return Choice(model, weights, "torch", fault)
     if not _is_packable(model):
         if weights != "float32":
             raise UsageError(f"weights = {weights!r}: generation with such is for a GPT in float32 on a CPU")

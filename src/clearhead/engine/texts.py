@@ -11,7 +11,7 @@ from clearhead.engine.image import Floats
 from clearhead.engine.library import check, library
 from clearhead.engine.rows import Ints, NativeModel
 
-PIECES = 8192
+PIECES = 4096
 """Of the texts whose states are in memory at once; see ``portions``."""
 Pooling = Literal["mean", "first", "max"]
 LEAST_NORM = np.float32(1e-12)  # as torch.nn.functional.normalize
