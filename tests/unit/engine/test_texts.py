@@ -54,7 +54,9 @@ def packed(states: torch.Tensor, rows: list[list[int]]) -> torch.Tensor:
 @pytest.mark.parametrize("kernels", KERNELS)
 @RELAXED
 @given(configs(), st.sampled_from([7, 40]), st.sampled_from([None, 1, 3]), st.sampled_from([1, 2]))
-def test_a_masked_model_of_any_parts(kernels: str, parts: Parts, vocab: int, segments: int | None, threads: int) -> None:
+def test_a_masked_model_of_any_parts(
+    kernels: str, parts: Parts, vocab: int, segments: int | None, threads: int
+) -> None:
     """Texts packed without padding have the states and logits that PyTorch gives to a padded batch of them."""
     model = small_bert(parts, vocab=vocab, n_segments=segments or 1)
     texts, marks = drawn([1, 9, 48, 3, 3, 20], vocab, segments or 1)
@@ -106,7 +108,9 @@ def test_texts_alone_are_texts_in_company(kernels: str, weights: Any) -> None:
 
 def test_int8_is_near_float32() -> None:
     texts, _ = drawn([9, 48, 3], 40, 1)
-    both = [encode(native(small_bert(), None, weights), flat(texts), sizes_of(texts)) for weights in ("float32", "int8")]
+    both = [
+        encode(native(small_bert(), None, weights), flat(texts), sizes_of(texts)) for weights in ("float32", "int8")
+    ]
     exact, rounded = (torch.from_numpy(states.packed) for states in both)
     assert_near(rounded, exact, 0.05)
     assert not torch.equal(rounded, exact)

@@ -25,7 +25,7 @@ def mask_logits(
         yield numbers, logits(model, states.packed[hidden], threads=threads), counts.tolist()
 
 
-def text_vectors(  # noqa: PLR0913 - a model, texts and how a vector is made of states
+def text_vectors(
     model: NativeModel,
     rows: Rows,
     special: SpecialIds,
