@@ -6,11 +6,9 @@ import pytest
 from hypothesis import strategies as st
 
 from clearhead.engine import library
-from clearhead.engine.describe import described
+from clearhead.engine.describe import Covered, described
 from clearhead.engine.image import Image, Weights
 from clearhead.engine.rows import NativeModel
-from clearhead.models.gpt import GPT
-from clearhead.models.transformer import Transformer
 from clearhead.nn.activation import Elementwise, Gated
 from clearhead.nn.position import PositionName
 
@@ -19,7 +17,7 @@ NATIVE = pytest.mark.skipif(bool(FAULT), reason=FAULT or "there is a native engi
 KERNELS = ["portable"] if FAULT else library.available()
 
 
-def native(model: Transformer | GPT, kernels: str | None = None, weights: Weights = "float32") -> NativeModel:
+def native(model: Covered, kernels: str | None = None, weights: Weights = "float32") -> NativeModel:
     return NativeModel(Image(described(model), weights), kernels)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from clearhead.cli.lines import Chunk, answering, input_and_output
-from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json
+from clearhead.cli.options import CHECKPOINT, DEVICE, ENGINE, JSON, RUN, WEIGHTS, print_json
 from clearhead.errors import UsageError
 
 LINES = 256  # of stdin that are read before they are classified
@@ -17,6 +17,8 @@ LINES = 256  # of stdin that are read before they are classified
 @RUN
 @click.argument("text", required=False)
 @click.option("--pair", metavar="TEXT", help="The second text, for a run that was trained on pairs.")
+@WEIGHTS
+@ENGINE
 @input_and_output
 @JSON
 @DEVICE
@@ -37,7 +39,8 @@ def command(run: Path, text: str | None, pair: str | None, **options: Any) -> No
         raise UsageError("--pair: needs TEXT; in a line of stdin a tab divides the two")
     from clearhead.tasks.classify.classifier import Classifier
 
-    classifier = Classifier.load(run, checkpoint=options["checkpoint"], device=options["device"])
+    where = {key: options[key] for key in ("checkpoint", "device", "weights", "engine")}
+    classifier = Classifier.load(run, **where)
     if pair is not None and classifier.labels.pairs is False:
         raise UsageError(f"--pair: run {str(run)!r} was trained on single texts")
     if pair is None and text is not None and classifier.labels.pairs:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from clearhead.cli.lines import answering, input_option
-from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, tell
+from clearhead.cli.options import CHECKPOINT, DEVICE, ENGINE, JSON, RUN, WEIGHTS, print_json, tell
 from clearhead.errors import DataError
 from clearhead.files import replacing
 
@@ -24,6 +24,8 @@ LINES = 1024  # of stdin that are read before they are embedded
     show_default=True,
     help="A text above the model's length: an error, or without its last pieces.",
 )
+@WEIGHTS
+@ENGINE
 @input_option
 @JSON
 @DEVICE
@@ -43,9 +45,9 @@ def command(run: Path, text: str | None, out: Path | None, **options: Any) -> No
     """
     import numpy as np
 
-    from clearhead.verbs.load import load
+    from clearhead.tasks.masked.model import MaskedModel
 
-    model = load(run, task="fill-mask", checkpoint=options["checkpoint"], device=options["device"])
+    model = MaskedModel.load(run, **{key: options[key] for key in ("checkpoint", "device", "weights", "engine")})
     done, cut, kept = 0, [0, 0], []
 
     def count(number: int, pieces: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from clearhead.cli.lines import answering, input_and_output
-from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, ranged
+from clearhead.cli.options import CHECKPOINT, DEVICE, ENGINE, JSON, RUN, WEIGHTS, print_json, ranged
 from clearhead.ranges import Count
 
 LINES = 64  # of stdin that are read before they are filled
@@ -17,6 +17,8 @@ LINES = 64  # of stdin that are read before they are filled
 @RUN
 @click.argument("text", required=False)
 @click.option("--top-k", type=ranged(Count), default=5, show_default=True, help="Candidates for a mask.")
+@WEIGHTS
+@ENGINE
 @input_and_output
 @JSON
 @DEVICE
@@ -32,9 +34,9 @@ def command(run: Path, text: str | None, top_k: int, **options: Any) -> None:
     clearhead fill RUN "The capital of France is [MASK]."
     clearhead fill RUN --top-k 3 --json < lines.txt
     """
-    from clearhead.verbs.load import load
+    from clearhead.tasks.masked.model import MaskedModel
 
-    model = load(run, task="fill-mask", checkpoint=options["checkpoint"], device=options["device"])
+    model = MaskedModel.load(run, **{key: options[key] for key in ("checkpoint", "device", "weights", "engine")})
     where = {"source": options["source"], "output": options["output"]}
     with answering([] if text is None else [text], size=LINES, doing="filling", **where) as chunks:
         for chunk in chunks:

@@ -7,7 +7,18 @@ from typing import Any
 import click
 
 from clearhead.cli.lines import Chunk, answering, input_and_output
-from clearhead.cli.options import BEAM, CHECKPOINT, DEVICE, JSON, LENGTH_PENALTY, RUN, WEIGHTS, print_json, ranged
+from clearhead.cli.options import (
+    BEAM,
+    CHECKPOINT,
+    DEVICE,
+    ENGINE,
+    JSON,
+    LENGTH_PENALTY,
+    RUN,
+    WEIGHTS,
+    print_json,
+    ranged,
+)
 from clearhead.errors import UsageError, attempt_each
 from clearhead.ranges import Beam, CountOrZero, Texts
 
@@ -51,13 +62,7 @@ from clearhead.ranges import Beam, CountOrZero, Texts
     help="Lines read from stdin before translating.",
 )
 @WEIGHTS
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "native", "torch"]),
-    default="auto",
-    show_default=True,
-    help="What decodes on a CPU: the native engine where it covers the model, that or an error, or PyTorch.",
-)
+@ENGINE
 @input_and_output
 @JSON
 @DEVICE

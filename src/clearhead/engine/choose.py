@@ -1,6 +1,7 @@
 """The one way to ask for fast weights: says what computes a model's decoding here, and prepares it.
 
-The native engine decodes what it covers (``native_fault``). A copy of the model decodes the rest, packed by PyTorch.
+The native engine decodes what it covers (``native_fault``), and reads texts with an encoder that it covers; another
+encoder computes by itself. A copy of the model decodes the rest, packed by PyTorch.
 Its kernels are private to PyTorch, and another version or build may have them not at all, under another name or with
 other arguments. So each kind is tried on a small layer first (``fault_of``). Where float32 fails the model decodes by
 its own layers, with the same pieces; where int8 fails there is nothing equal to fall back on, and an error says why.
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 
 from clearhead.engine import library
-from clearhead.engine.describe import covered, described
+from clearhead.engine.describe import Covered, covered, described
 from clearhead.engine.image import Image
 from clearhead.engine.int8 import Int8Linear
 from clearhead.engine.linear import FastLinear
@@ -24,6 +25,7 @@ from clearhead.engine.packed import pack
 from clearhead.engine.packing import Weights as Weights  # noqa: PLC0414 - who chooses finds the word here
 from clearhead.engine.rows import NativeModel
 from clearhead.errors import UsageError
+from clearhead.models.bert import BertClassifier, BertPretraining
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Transformer
 
@@ -49,7 +51,7 @@ class Choice(Generic[M]):
 
     def image(self) -> Image:
         """Returns the weights as the native engine packs them."""
-        return Image(described(cast(Transformer | GPT, self.model)), self.weights)
+        return Image(described(cast(Covered, self.model)), self.weights)
 
     def prepare(self, image: Callable[["Choice[M]"], Image] = image) -> M | NativeModel | None:
         """Returns what decodes faster; None where the model itself decodes.
@@ -81,6 +83,11 @@ def choose(model: M, weights: Weights = "float32", engine: EngineName = "auto") 
         return Choice(model, weights, "native")
     if engine == "native":
         raise UsageError(f"engine = 'native': {fault}")
+    if isinstance(model, BertPretraining | BertClassifier):
+        if weights != "float32":
+            why = fault or "engine = 'torch' has an encoder's weights as they are"
+            raise UsageError(f"weights = {weights!r}: {why}")
+        return Choice(model, weights, "torch", fault)
     if weights not in KINDS:
         why = fault or "engine is 'torch'"
         raise UsageError(f"weights = {weights!r}: the native engine alone computes with such ({why})")

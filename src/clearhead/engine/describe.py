@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from clearhead.engine.image import LayerParts, LinearPart, ModelParts, NormPart, group
 from clearhead.engine.library import Activation, NormKind
 from clearhead.engine.packing import Floats
+from clearhead.models.bert import Bert, BertClassifier, BertPretraining, LabelHead, MlmHead, NoPooler, Pooler
 from clearhead.models.gpt import GPT
 from clearhead.models.transformer import Decoder, Encoder, Transformer
 from clearhead.nn.activation import GeluTanh
 from clearhead.nn.attention import Attention, CrossAttention, ScaledDotProduct, SelfAttention
 from clearhead.nn.dropout import Dropout
-from clearhead.nn.embedding import Embedding
+from clearhead.nn.embedding import Embedding, SegmentedEmbedding
 from clearhead.nn.layer import CausalLayer, DecoderLayer, EncoderLayer
 from clearhead.nn.layer import Layer as TorchLayer
 from clearhead.nn.mlp import MLP, GatedMLP
@@ -34,14 +35,18 @@ MODULES = (
     *(Transformer, GPT, Encoder, Decoder, EncoderLayer, CausalLayer, DecoderLayer, nn.ModuleList, Embedding),
     *(nn.Embedding, SinusoidalPosition, LearnedPosition, Rotary, Alibi, SelfAttention, CrossAttention),
     *(ScaledDotProduct, nn.Identity, Dropout, Residual, MLP, GatedMLP, nn.Linear, LayerNorm, RMSNorm, NoNorm),
+    *(BertPretraining, BertClassifier, Bert, SegmentedEmbedding, Pooler, NoPooler, MlmHead, LabelHead),
     *ACTIVATIONS,
 )
 """What a covered model is made of; a class derived from one of them may compute something else."""
 
 
+Covered = Transformer | GPT | BertPretraining | BertClassifier
+
+
 def covered(model: nn.Module) -> str:
     """Says in a few words why the native engine does not compute with ``model``; nothing where it does."""
-    if type(model) not in (Transformer, GPT):
+    if type(model) not in (Transformer, GPT, BertPretraining, BertClassifier):
         return f"a {type(model).__name__} computes by PyTorch"
     if model.training:
         return "a model in training mode computes by PyTorch"
@@ -53,23 +58,49 @@ def covered(model: nn.Module) -> str:
 
 
 @torch.no_grad()
-def described(model: Transformer | GPT) -> ModelParts:
+def described(model: Covered) -> ModelParts:
     """Returns the parts of a model that is ``covered``; its weights are shared, not copied, where that is possible."""
-    config, block = model.config, model.config.block
+    return _encoder(model) if isinstance(model, BertPretraining | BertClassifier) else _writer(model)
+
+
+def _encoder(model: BertPretraining | BertClassifier) -> ModelParts:
+    """An encoder without a decoder, and the head that its product asks: of masked pieces, or of labels."""
+    bert, states = model.bert, group(model.config.d_model)
+    layer = cast(TorchLayer, bert.layers[0])
+    tables = _places("src", bert.embedding) | _distances(layer, bert.score_bias)
+    norms: dict[str, nn.Module] = {"encoder_norm": bert.norm, "embedding_norm": bert.embedding.norm}
+    transform, activation = None, Activation.NONE
+    if isinstance(model, BertPretraining):
+        head = model.mlm_head
+        transform, activation = head.proj, ACTIVATIONS[type(head.activation)]
+        norms["head_norm"] = head.norm
+        out, outputs = head.out_proj, model.vocab_size
+    else:
+        out, outputs = model.head.out_proj, model.n_labels
+        if isinstance(bert.pooler, Pooler):
+            transform, activation = bert.pooler.proj, Activation.TANH
+    if out.weight is not bert.embedding.tokens.weight:
+        tables["src_table"] = _array(bert.embedding.tokens.weight)
+    sizes = _sizes(model, layer) | {"vocab": outputs, "segment_count": model.config.n_segments}
+    return ModelParts(
+        sizes=sizes,
+        activation=_activation(layer),
+        embedding_scale=1.0,
+        decoder=[],
+        lm_head=_linear([out], outputs=(1, 1), inputs=states),
+        encoder=[_layer(cast(TorchLayer, each)) for each in bert.layers],
+        norms=_norms(norms),
+        tables=tables | {"segments": _array(bert.embedding.segments.weight)},
+        transform=None if transform is None else _linear([transform], outputs=states, inputs=states),
+        head_activation=activation,
+    )
+
+
+def _writer(model: Transformer | GPT) -> ModelParts:
+    """A model with a decoder."""
     layer = cast(TorchLayer, _decoder(model).layers[0])
-    sizes = {
-        "d_model": config.d_model,
-        "d_ff": config.d_ff,
-        "heads": config.n_heads,
-        "kv_heads": config.n_kv_heads or config.n_heads,
-        "vocab": model.vocab_size,
-        "src_vocab": model.vocab_size,
-        "max_len": config.max_seq_len,
-        "gated": int(isinstance(layer.mlp, GatedMLP)),
-        "residual": int(block.residual),
-        "unit_heads": int(layer.attn.qk_norm),
-    }
-    embedding, states = _decoder(model).embedding, group(config.d_model)
+    sizes = _sizes(model, layer)
+    embedding, states = _decoder(model).embedding, group(model.config.d_model)
     tables = _tables(model)
     encoder: list[LayerParts] = []
     if isinstance(model, Transformer):
@@ -81,7 +112,7 @@ def described(model: Transformer | GPT) -> ModelParts:
         encoder = [_layer(cast(TorchLayer, each)) for each in model.encoder.layers]
     return ModelParts(
         sizes=sizes,
-        activation=Activation.NONE if layer.mlp is None else ACTIVATIONS[type(layer.mlp.activation)],
+        activation=_activation(layer),
         embedding_scale=embedding.scale,
         decoder=[_layer(cast(TorchLayer, each)) for each in _decoder(model).layers],
         lm_head=_linear([model.lm_head], outputs=(1, 1), inputs=states),
@@ -89,6 +120,26 @@ def described(model: Transformer | GPT) -> ModelParts:
         norms=_final_norms(model),
         tables=tables,
     )
+
+
+def _sizes(model: Covered, layer: TorchLayer) -> dict[str, int]:
+    config = model.config
+    return {
+        "d_model": config.d_model,
+        "d_ff": config.d_ff,
+        "heads": config.n_heads,
+        "kv_heads": config.n_kv_heads or config.n_heads,
+        "vocab": model.vocab_size,
+        "src_vocab": model.vocab_size,
+        "max_len": config.max_seq_len,
+        "gated": int(isinstance(layer.mlp, GatedMLP)),
+        "residual": int(config.block.residual),
+        "unit_heads": int(layer.attn.qk_norm),
+    }
+
+
+def _activation(layer: TorchLayer) -> Activation:
+    return Activation.NONE if layer.mlp is None else ACTIVATIONS[type(layer.mlp.activation)]
 
 
 def _decoder(model: Transformer | GPT) -> Decoder | GPT:
@@ -101,16 +152,22 @@ def _tables(model: Transformer | GPT) -> dict[str, Floats]:
     tables = _places("tgt", stack.embedding)
     if stack.embedding.tokens.weight is not model.lm_head.weight:
         tables["tgt_table"] = _array(stack.embedding.tokens.weight)
-    rotary = cast(TorchLayer, stack.layers[0]).attn.rotary
+    return tables | _distances(cast(TorchLayer, stack.layers[0]), stack.score_bias)
+
+
+def _distances(layer: TorchLayer, score_bias: Alibi | None) -> dict[str, Floats]:
+    """What attention makes of positions: rotations, or penalties of distance."""
+    tables: dict[str, Floats] = {}
+    rotary = layer.attn.rotary
     if rotary is not None:
         tables |= {"cos": _array(rotary.cos), "sin": _array(rotary.sin)}
-    if stack.score_bias is not None:
-        slopes = stack.score_bias.slopes
+    if score_bias is not None:
+        slopes = score_bias.slopes
         tables |= {"left": _array(slopes), "right": _array(slopes.flip(0))}
     return tables
 
 
-def _places(side: str, embedding: Embedding) -> dict[str, Floats]:
+def _places(side: str, embedding: Embedding | SegmentedEmbedding) -> dict[str, Floats]:
     """What the embedding adds for positions."""
     match embedding.position:
         case SinusoidalPosition(table=table):

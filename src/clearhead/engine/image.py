@@ -60,16 +60,20 @@ class ModelParts:
     """A whole model, before it is packed."""
 
     sizes: Mapping[str, int]
-    """d_model, d_ff, heads, kv_heads, vocab, src_vocab, max_len, gated, residual, unit_heads."""
+    """d_model, d_ff, heads, kv_heads, vocab, src_vocab, max_len, gated, residual, unit_heads; of an encoder without a
+    decoder also segment_count, and vocab is what its head has outputs for."""
     activation: Activation
     embedding_scale: float
     decoder: list[LayerParts]
     lm_head: LinearPart
     encoder: list[LayerParts] = field(default_factory=list)
     norms: Mapping[str, NormPart] = field(default_factory=dict)
-    """encoder_norm, decoder_norm."""
+    """encoder_norm, decoder_norm, embedding_norm, head_norm."""
     tables: Mapping[str, Floats] = field(default_factory=dict)
     """Those of ``ch_model`` that the model has, not padded; an embedding table that is not here is ``lm_head``'s."""
+    transform: LinearPart | None = None
+    """What comes before ``lm_head``, with its activation and the norm ``head_norm``."""
+    head_activation: Activation = Activation.NONE
 
 
 class Image:
@@ -96,6 +100,9 @@ class Image:
         for name, norm in parts.norms.items():
             setattr(self.model, name, self._norm(norm))
         self.model.lm_head = self._linear(parts.lm_head, "int8" if weights == "int4" else weights)
+        if parts.transform is not None:
+            self.model.transform = self._linear(parts.transform, weights)
+        self.model.head_activation = parts.head_activation
         for name in TABLES:
             self._table(name, parts)
 
@@ -153,13 +160,15 @@ class Image:
 
     def _table(self, name: str, parts: ModelParts) -> None:
         table = parts.tables.get(name)
+        if name == "tgt_table" and parts.encoder and not parts.decoder:
+            return
         if name in ("src_table", "tgt_table") and table is None:
             setattr(self.model, name, self.model.lm_head.weight)
             setattr(self.model, name.replace("table", "panels"), 1)
             return
         if table is None:
             return
-        if name.endswith(("table", "positions")):
+        if name.endswith(("table", "positions", "segments")):
             table = _spread(table, 1, group(parts.sizes["d_model"]))
         setattr(self.model, name, self._kept(table))
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from clearhead.engine import build
 from clearhead.errors import ModelError, UsageError
 
-ABI = 2  # CH_ABI of native/clearhead.h
+ABI = 3  # CH_ABI of native/clearhead.h
 Instructions = Literal["portable", "avx2", "avx512", "neon"]
 WORDS = (*get_args(Instructions), "off")
 VARIABLE = "CLEARHEAD_ENGINE"
@@ -59,7 +59,7 @@ SIZES = (
     *("d_model", "width", "d_ff", "inner", "heads", "kv_heads", "head_dim", "head", "vocab", "src_vocab", "max_len"),
     *("encoder_layers", "decoder_layers", "activation", "gated", "residual", "unit_heads", "src_panels", "tgt_panels"),
 )
-TABLES = ("src_table", "tgt_table", "src_positions", "tgt_positions", "cos", "sin", "left", "right")
+TABLES = ("src_table", "tgt_table", "src_positions", "tgt_positions", "cos", "sin", "left", "right", "segments")
 
 
 class Model(Structure):
@@ -75,6 +75,11 @@ class Model(Structure):
         ("decoder_norm", Norm),
         ("lm_head", Linear),
         *((name, c_void_p) for name in TABLES),
+        ("embedding_norm", Norm),
+        ("transform", Linear),
+        ("head_norm", Norm),
+        ("head_activation", c_int32),
+        ("segment_count", c_int32),
     ]
 
 
@@ -118,6 +123,11 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
         c_int,
         [POINTER(Model), c_char_p, c_int, c_void_p, c_void_p, c_int, POINTER(Search), POINTER(Found)],
     ),
+    "ch_encode_texts": (
+        c_int,
+        [POINTER(Model), c_char_p, c_int, c_void_p, c_void_p, c_void_p, c_int, c_void_p],
+    ),
+    "ch_head_logits": (c_int, [POINTER(Model), c_char_p, c_int, c_void_p, c_int, c_void_p]),
     "ch_kernels_of": (c_void_p, [c_char_p]),
 }
 

@@ -132,7 +132,8 @@ def check_sizes(tree: Tree, arrays: Sequence[NDArray[Any]]) -> None:
             else:
                 _check_norm(name, part, tree, arrays)
     _check_linear("lm_head", tree["lm_head"], (width, -(-tree["vocab"] // PANEL) * PANEL), arrays)
-    for name in ("encoder_norm", "decoder_norm"):
+    _check_linear("transform", tree["transform"], (width, width), arrays)
+    for name in ("encoder_norm", "decoder_norm", "embedding_norm", "head_norm"):
         _check_norm(name, tree[name], tree, arrays)
     _check_tables(tree, arrays)
 
@@ -146,6 +147,7 @@ def _check_tables(tree: Tree, arrays: Sequence[NDArray[Any]]) -> None:
         "tgt_positions": places * width,
         "cos": places * tree["head_dim"],
         "sin": places * tree["head_dim"],
+        "segments": tree["segment_count"] * width,
         "left": tree["heads"],
         "right": tree["heads"],
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from clearhead.tasks.classify.classifier import Classifier
+from tests.native import NATIVE
 from tests.toy import Said, assert_one_line, clearhead, in_process
 
 TEXTS = ["the film was great", "awful", "a fine plot"]
@@ -92,3 +93,10 @@ def test_as_a_user_runs_it(toy_classifier: Path) -> None:
     """In a process of its own: bytes in and out, nothing else on stdout or stderr."""
     said = in_process("classify", toy_classifier, stdin=b"great\nawful\n")
     assert (said.code, said.err, [line.split("\t")[0] for line in said.out.splitlines()]) == (0, "", ["good", "bad"])
+
+
+@NATIVE
+@pytest.mark.parametrize("words", [["--engine", "torch"], ["--engine", "native"], ["--weights", "int8"]])
+def test_who_computes_can_be_chosen(words: list[str], toy_classifier: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    label, score = clearhead(capsys, "classify", toy_classifier, TEXTS[0], *words).out.split("\t")
+    assert (label, float(score) > 0.5) == ("good", True)

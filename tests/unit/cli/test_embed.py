@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from clearhead.tasks.masked.model import MaskedModel
+from tests.native import NATIVE
 from tests.toy import Said, assert_one_line, clearhead
 
 TEXTS = ["He eats an apple.", "", "我吃了一个苹果。"]
@@ -85,3 +86,14 @@ def test_what_is_too_long_is_refused_or_counted(
 def test_a_file_that_cannot_be_written(toy_masked_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = clearhead(capsys, "embed", toy_masked_run, "a", "--out", toy_masked_run / "recipe.toml" / "v.npy")
     assert_one_line(said, 3, "cannot be written")
+
+
+@NATIVE
+def test_who_computes_can_be_chosen(toy_masked_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vectors = [
+        np.array(clearhead(capsys, "embed", toy_masked_run, TEXTS[0], *words).out.split("\t"), dtype=np.float32)
+        for words in (["--engine", "torch"], ["--engine", "native"], ["--weights", "int8"])
+    ]
+    assert 0 < np.abs(vectors[1] - vectors[0]).max() < 1e-4 < np.abs(vectors[2] - vectors[0]).max() < 0.1
+    said = clearhead(capsys, "embed", toy_masked_run, TEXTS[0], "--engine", "torch", "--weights", "int8")
+    assert_one_line(said, 2, "weights = 'int8': engine = 'torch' has an encoder's weights as they are")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from clearhead.tasks.masked.model import MaskedModel
+from tests.native import NATIVE
 from tests.toy import Said, assert_one_line, clearhead, in_process
 
 TEXT = "He [MASK] an apple."
@@ -93,3 +94,13 @@ def test_runs_of_other_kinds(toy_masked_run: Path, toy_lm_run: Path, capsys: pyt
 def test_as_a_user_runs_it(toy_masked_run: Path) -> None:
     said = in_process("fill", toy_masked_run, "--top-k", "1", stdin=f"{TEXT}\n{TEXT}\n".encode())
     assert (said.code, said.err, said.out.count("\n")) == (0, "", 2)
+
+
+@NATIVE
+@pytest.mark.parametrize("words", [["--engine", "torch"], ["--engine", "native"]])
+def test_who_computes_can_be_chosen(
+    words: list[str], model: MaskedModel, toy_masked_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (found,) = model.fill([TEXT], top_k=2)
+    said = clearhead(capsys, "fill", toy_masked_run, TEXT, "--top-k", 2, *words)
+    assert [line.split("\t")[1] for line in said.out.splitlines()] == [one.piece for one in found.masks[0]]

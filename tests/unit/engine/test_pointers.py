@@ -5,19 +5,20 @@ import pytest
 from clearhead.engine.pointers import filled, read_tree
 from tests.native import NATIVE, native
 from tests.small import small, small_gpt
+from tests.unit.engine.test_texts import small_bert
 
 pytestmark = NATIVE
 
 
 def test_a_model_comes_back_from_its_tree() -> None:
-    for model in (small(), small_gpt()):
+    for model in (small(), small_gpt(), small_bert(n_segments=2)):
         image = native(model, weights="int8").image
         numbers = {int(array.ctypes.data): number for number, array in enumerate(image.arrays)}
         tree = read_tree(image.model, numbers)
         again, stacks = filled(tree, [array.reshape(-1).view("uint8") for array in image.arrays])
         assert read_tree(again, numbers) == tree
         assert len(stacks) == 2
-        assert tree["decoder"][0]["qkv"]["weight"] is not None
+        assert (tree["decoder"] or tree["encoder"])[0]["qkv"]["weight"] is not None
         assert (tree["encoder"] == []) == (tree["encoder_layers"] == 0)
 
 

@@ -21,7 +21,7 @@
 
 #define CH_PANEL 16
 #define CH_GROUP 32 /* inputs that share a scale in int4 */
-#define CH_ABI 2 /* counts changes of what stands in this file */
+#define CH_ABI 3 /* counts changes of what stands in this file */
 
 #if defined(__GNUC__)
 #define CH_PUBLIC __attribute__((visibility("default")))
@@ -78,6 +78,12 @@ typedef struct {
     const float *src_positions, *tgt_positions; /* [max_len][width], or NULL: nothing is added */
     const float *cos, *sin;                     /* [max_len][head_dim] of rotary positions, or NULL */
     const float *left, *right;                  /* [heads]: penalties a position of distance (ALiBi), or NULL */
+    const float *segments;                      /* [segment_count][width] that the encoder's input adds, or NULL */
+    ch_norm embedding_norm;                     /* of the encoder's input */
+    /* Before lm_head in an encoder without a decoder: head_norm(head_activation(state transform)), with what there is. */
+    ch_linear transform;
+    ch_norm head_norm;
+    int32_t head_activation, segment_count;
 } ch_model;
 
 typedef struct ch_rows ch_rows;
@@ -135,6 +141,15 @@ typedef struct {
 
 CH_PUBLIC int ch_translate(const ch_model *model, const char *instructions, int threads, const int32_t *ids,
                            const int32_t *lengths, int sources, const ch_search *search, const ch_found *found);
+
+/* Final states [lengths[0] + lengths[1] + ...][width] of the encoder for texts that stand one after another, each of
+ * which attends to itself alone; see texts.c. `segments` has a number for each piece, or is NULL: all are 0. */
+CH_PUBLIC int ch_encode_texts(const ch_model *model, const char *instructions, int threads, const int32_t *ids,
+                              const int32_t *segments, const int32_t *lengths, int texts, float *states);
+
+/* What the head of an encoder without a decoder makes of states [count][width]: logits [count][padded vocab]. */
+CH_PUBLIC int ch_head_logits(const ch_model *model, const char *instructions, int threads, const float *states, int count,
+                             float *logits);
 
 /* The states of the encoder of one source, [length][width], for tests. */
 CH_PUBLIC int ch_encode(ch_rows *rows, const int32_t *ids, int length, float *states);

@@ -48,6 +48,7 @@ typedef struct {
     const int *position; /* within the row or source */
     const int *length;   /* in an encoder: of the token's source, whose tokens stand together */
     int count;
+    const int *segment;  /* in an encoder whose input has segments; NULL: all are 0 */
 } ch_tokens;
 
 #define CH_CHUNK 256 /* tokens that go through the layers together */
@@ -59,6 +60,7 @@ int ch_reserve(ch_rows *rows, int positions);                               /* o
 void ch_run_decoder(ch_rows *rows, const ch_tokens *tokens);                /* leaves the states in room.x */
 void ch_logits(ch_rows *rows, const float *states, int count, float *logits);
 void ch_encode_tokens(ch_rows *rows, const ch_tokens *tokens);              /* leaves the states in room.x */
+void ch_run_head(ch_rows *rows, const float *states, int count, float *logits);
 void ch_fill_memories(ch_rows *rows, ch_memory **memories, int count, int tokens); /* from the states in room.x */
 size_t ch_memory_size(const ch_model *model, int length);
 

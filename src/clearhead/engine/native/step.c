@@ -104,16 +104,20 @@ static void embed_piece(const ch_model *m, const float *table, int panels, int32
     for (int i = 0; i < m->width; i++) x[i] = row[i] * m->embedding_scale;
 }
 
+static void add_row(const float *table, int row, int n, float *x) {
+    for (int i = 0; i < n; i++) x[i] += table[(size_t)row * n + i];
+}
+
 static void embed(ch_rows *rows, const ch_tokens *tokens, int source) {
     const ch_model *m = rows->model;
     const float *positions = source ? m->src_positions : m->tgt_positions;
     for (int t = 0; t < tokens->count; t++) {
         float *x = rows->room.x + (size_t)t * m->width;
         embed_piece(m, source ? m->src_table : m->tgt_table, source ? m->src_panels : m->tgt_panels, tokens->ids[t], x);
-        if (!positions) continue;
-        const float *at = positions + (size_t)tokens->position[t] * m->width;
-        for (int i = 0; i < m->width; i++) x[i] += at[i];
+        if (positions) add_row(positions, tokens->position[t], m->width, x);
+        if (source && m->segments) add_row(m->segments, tokens->segment ? tokens->segment[t] : 0, m->width, x);
     }
+    if (source) normalized(rows, &m->embedding_norm, rows->room.x, tokens->count, rows->room.x);
 }
 
 /* Rotates the pairs (i, i + head_dim / 2) of one head. */
@@ -281,6 +285,19 @@ void ch_run_decoder(ch_rows *rows, const ch_tokens *tokens) {
 void ch_logits(ch_rows *rows, const float *states, int count, float *logits) {
     const ch_linear *head = &rows->model->lm_head;
     linear(rows, head, states, rows->model->width, count, logits, head->outputs, CH_NONE, NULL);
+}
+
+/* Logits of states by the head of an encoder without a decoder; room.y holds what its first layer gives. */
+void ch_run_head(ch_rows *rows, const float *states, int count, float *logits) {
+    const ch_model *m = rows->model;
+    float *y = rows->room.y;
+    if (m->transform.weight) {
+        int shared = m->head_activation == CH_SOFTMAX; /* its features depend on each other */
+        linear(rows, &m->transform, states, m->width, count, y, m->width, shared ? CH_NONE : m->head_activation, NULL);
+        for (int r = 0; shared && r < count; r++) rows->kernels->softmax(y + (size_t)r * m->width, m->d_model);
+        states = normalized(rows, &m->head_norm, y, count, y);
+    }
+    ch_logits(rows, states, count, logits);
 }
 
 void ch_encode_tokens(ch_rows *rows, const ch_tokens *tokens) {

@@ -1,10 +1,14 @@
 """A trained classifier: loads a run, classifies texts or pairs, and scores itself on labelled lines."""
 
+import functools
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast, get_args, overload
+
+from jaxtyping import Float
+from numpy import ndarray
 
 from clearhead.arguments import checked
 from clearhead.brief import Brief
@@ -12,11 +16,14 @@ from clearhead.data.documents import Split
 from clearhead.data.labelled import LabelledText, Line, read_labelled
 from clearhead.data.labelled_batches import LabelledReport, LabelledRows
 from clearhead.data.labels.labels import Labels
+from clearhead.engine.choose import EngineName, Weights, choose
+from clearhead.engine.rows import NativeModel
 from clearhead.errors import DataError, OnError, UsageError, attempt_each, refuse
 from clearhead.evaluate.classification import ClassificationScores, confusion_text, draw_confusion
 from clearhead.models.bert import BertClassifier
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import load_labelled_parts
+from clearhead.tasks.classify.native import predict_natively
 from clearhead.tasks.classify.objective import Scores, monitored, predict, score
 from clearhead.tasks.classify.recipe import WORDS, ClassifyRecipe, build_classifier, encode, parse_classify
 from clearhead.tasks.family import Evaluation, open_for
@@ -94,30 +101,52 @@ class Classifier(Loaded):
     model: BertClassifier
     step: int = 0
     """Training step of the weights."""
+    weights: Weights | None = None
+    """How a CPU holds them for the native engine, in a packed copy that the first text makes; None: ``model`` reads."""
 
     @classmethod
     @checked
-    def load(cls, run: str | Path, *, checkpoint: str = "best", device: Device = "auto") -> "Classifier":
+    def load(
+        cls,
+        run: str | Path,
+        *,
+        checkpoint: str = "best",
+        device: Device = "auto",
+        weights: Weights = "float32",
+        engine: EngineName = "auto",
+    ) -> "Classifier":
         """Loads a run's weights (their moving average where one was kept).
 
         Args:
             run: a run directory.
             checkpoint: best, latest, or a checkpoint's name.
             device: see ``pick_device``.
+            weights: as a CPU is to hold them for reading texts; see ``choose``.
+            engine: what is to read texts; see ``choose``.
 
         Raises:
             ModelError: it is not the run of a classifier, or has no checkpoint yet, or the checkpoint is damaged.
+            UsageError: ``weights`` or ``engine`` is what the model or this machine cannot have.
         """
-        return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device)
+        return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device, weights=weights, engine=engine)
 
     @classmethod
-    def from_run(cls, run: SavedRun, *, device: Device = "auto") -> "Classifier":
+    def from_run(
+        cls, run: SavedRun, *, device: Device = "auto", weights: Weights = "float32", engine: EngineName = "auto"
+    ) -> "Classifier":
         """Loads a run that is open; see ``load``."""
         recipe, parts = parse_classify(run.tree, run.source), load_labelled_parts(run.trained_path)
         assert parts.labels is not None
         target, model = pick_device(device), build_here(build_classifier, recipe, parts.sizes)
         step = run.load_into(model)
-        return cls(recipe, parts.tokenizer, parts.labels, model.to(target).eval(), step)
+        model = model.to(target).eval()
+        is_native = choose(model, weights, engine).engine == "native"
+        return cls(recipe, parts.tokenizer, parts.labels, model, step, weights if is_native else None)
+
+    @functools.cached_property
+    def reader(self) -> BertClassifier | NativeModel:
+        """The model that reads texts: ``model``, or what it is packed to."""
+        return (None if self.weights is None else choose(self.model, self.weights, "native").prepare()) or self.model
 
     @overload
     def classify(self, given: Given, *, on_error: OnError = refuse) -> Classification: ...  # type: ignore[overload-overlap]
@@ -166,7 +195,7 @@ class Classifier(Loaded):
             source = self._encode(numbered)
         if source is None:
             return judged
-        predicted = predict(self.model, source, self.labels, batch_tokens=self.recipe.train.batch_tokens)
+        predicted = self._predict(source)
         rows = zip(numbered, predicted.tolist(), source.rows.cut.tolist(), strict=True)
         for (number, line), values, dropped in rows:
             judged[number] = self._judged(line, values, dropped)
@@ -189,7 +218,7 @@ class Classifier(Loaded):
         text = read_labelled(Path(data), split=cast(Split, split), config=self.recipe.data, train=self.labels)
         source = encode(text, self.recipe, self.tokenizer)
         started = time.perf_counter()
-        predicted = predict(self.model, source, self.labels, batch_tokens=self.recipe.train.batch_tokens)
+        predicted = self._predict(source)
         seconds = time.perf_counter() - started
         scores = score(predicted, source, self.labels)
         loss = monitored(scores, self.labels)["loss"]
@@ -199,6 +228,12 @@ class Classifier(Loaded):
         """Encodes lines; None if there are none. Raises DataError if the model cannot read one of them."""
         lines = [line for _, line in numbered]
         return encode(LabelledText(lines, (), "", 0), self.recipe, self.tokenizer) if lines else None
+
+    def _predict(self, source: LabelledRows) -> Float[ndarray, "rows columns"]:
+        """Returns for each line the probability of each class, or the number."""
+        if isinstance(self.reader, NativeModel):
+            return predict_natively(self.reader, source, self.labels, pooling=self.recipe.finetune.pooling)
+        return predict(self.reader, source, self.labels, batch_tokens=self.recipe.train.batch_tokens)
 
     def _judged(self, line: Line, values: list[float], dropped: int) -> Classification:
         shares = dict(zip(self.labels.classes, values, strict=False))

@@ -62,10 +62,15 @@ def predict(
     predicted = np.zeros((len(source.rows), len(labels.classes) or 1))
     for batch in load(evaluation_batches(source, batch_tokens=batch_tokens)):
         on_device = batch.to(device)
-        out = model(on_device.ids, mask=on_device.mask, segments=on_device.segments).double()
-        values = out.softmax(dim=1) if labels.classes else out * labels.deviation + labels.mean
-        predicted[batch.indices.numpy()] = values.cpu().numpy()
+        out = model(on_device.ids, mask=on_device.mask, segments=on_device.segments)
+        predicted[batch.indices.numpy()] = values_of(out, labels).cpu().numpy()
     return predicted
+
+
+def values_of(out: Float[Tensor, "rows columns"], labels: Labels) -> Float[Tensor, "rows columns"]:
+    """Returns the probabilities of the classes, or the numbers, that the outputs of a model stand for."""
+    out = out.double()
+    return out.softmax(dim=1) if labels.classes else out * labels.deviation + labels.mean
 
 
 def score(predicted: Float[ndarray, "rows columns"], source: LabelledRows, labels: Labels) -> Scores:

@@ -1,6 +1,7 @@
 """A trained masked language model: loads a run, predicts masked pieces, and embeds texts."""
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from clearhead.arguments import checked
 from clearhead.brief import Brief
 from clearhead.data.batching import sequential_batches
 from clearhead.data.segments import check_marks, collate_segments, marks
+from clearhead.engine.choose import EngineName, Weights, choose
+from clearhead.engine.rows import NativeModel
 from clearhead.errors import DataError, ModelError, OnError, attempt_each, refuse
 from clearhead.models.bert import BertPretraining
 from clearhead.models.pooling import pooled
@@ -26,6 +29,7 @@ from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import load_text_parts
 from clearhead.tasks.family import open_for
 from clearhead.tasks.loaded import Loaded
+from clearhead.tasks.masked.native import mask_logits, text_vectors
 from clearhead.tasks.masked.recipe import WORDS, MaskedRecipe, build_masked, parse_masked
 from clearhead.tasks.room import build_here
 from clearhead.text.overlong import OverlongText
@@ -70,31 +74,53 @@ class MaskedModel(Loaded):
     device: torch.device
     step: int = 0
     """Training step of the weights."""
+    weights: Weights | None = None
+    """How a CPU holds them for the native engine, in a packed copy that the first text makes; None: ``model`` reads."""
 
     @classmethod
     @checked
-    def load(cls, run: str | Path, *, checkpoint: str = "best", device: Device = "auto") -> "MaskedModel":
+    def load(
+        cls,
+        run: str | Path,
+        *,
+        checkpoint: str = "best",
+        device: Device = "auto",
+        weights: Weights = "float32",
+        engine: EngineName = "auto",
+    ) -> "MaskedModel":
         """Loads a run's weights (their moving average where one was kept).
 
         Args:
             run: a run directory.
             checkpoint: best, latest, or a checkpoint's name.
             device: see ``pick_device``.
+            weights: as a CPU is to hold them for reading texts; see ``choose``.
+            engine: what is to read texts; see ``choose``.
 
         Raises:
             ModelError: it is not the run of a masked language model, or has no checkpoint yet, or a damaged one.
+            UsageError: ``weights`` or ``engine`` is what the model or this machine cannot have.
         """
-        return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device)
+        return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device, weights=weights, engine=engine)
 
     @classmethod
-    def from_run(cls, run: SavedRun, *, device: Device = "auto") -> "MaskedModel":
+    def from_run(
+        cls, run: SavedRun, *, device: Device = "auto", weights: Weights = "float32", engine: EngineName = "auto"
+    ) -> "MaskedModel":
         """Loads a run that is open; see ``load``."""
         recipe, parts = parse_masked(run.tree, run.source), load_text_parts(run.trained_path)
         target = pick_device(device)
         check_marks(parts.tokenizer.ids)
         model = build_here(build_masked, recipe, parts.sizes)
         step = run.load_into(model)
-        return cls(recipe, parts.tokenizer, model.to(target).eval(), target, step)
+        model = model.to(target).eval()
+        is_native = choose(model, weights, engine).engine == "native"
+        return cls(recipe, parts.tokenizer, model, target, step, weights if is_native else None)
+
+    @functools.cached_property
+    def reader(self) -> BertPretraining | NativeModel:
+        """The model that reads texts: ``model``, or what it is packed to."""
+        return (None if self.weights is None else choose(self.model, self.weights, "native").prepare()) or self.model
 
     @overload
     def fill(self, texts: str, *, top_k: int = 5, on_error: OnError = refuse) -> Filled: ...  # type: ignore[overload-overlap]
@@ -137,13 +163,11 @@ class MaskedModel(Loaded):
         partial = torch.tensor(parts_of_characters, dtype=torch.long, device=self.device)
         read = attempt_each(self._read, texts, on_error)
         filled = [Filled(text, text, []) for text in texts]
-        for numbers, ids, real in self._batches([pair[1] if pair else None for pair in read]):
-            hidden = ids == mask
-            states = self.model.bert(ids, mask=real)[hidden]
-            shares = self.model.mlm_head(states).float().softmax(dim=1).index_fill(1, partial, -1.0)
+        for numbers, logits, counts in self._at_masks([pair[1] if pair else None for pair in read]):
+            shares = logits.softmax(dim=1).index_fill(1, partial, -1.0)
             top = shares.topk(min(top_k, self.tokenizer.vocab_size - len(partial)))
             probabilities, pieces = (values.tolist() for values in top)
-            ends = hidden.sum(dim=1).cumsum(dim=0).tolist()
+            ends = [*itertools.accumulate(counts)]
             for number, first, last in zip(numbers, [0, *ends[:-1]], ends, strict=True):
                 ranked = [list(zip(pieces[at], probabilities[at], strict=True)) for at in range(first, last)]
                 filled[number] = self._filled(texts[number], read[number][0], ranked)  # type: ignore[index]
@@ -195,10 +219,42 @@ class MaskedModel(Loaded):
                 on_cut(number, len(row) - end)
                 del row[end:]
         vectors = np.full((len(texts), self.recipe.model.d_model), np.nan, np.float32)
-        for numbers, ids, real in self._batches(rows):
-            states = self.model.bert(ids, mask=real).float()  # batch seq d_model
-            vectors[numbers] = pooled(states, real, self.recipe.embedding).cpu().numpy()
+        for numbers, found in self._vectors(rows):
+            vectors[numbers] = found
         return vectors
+
+    def _at_masks(
+        self, rows: Sequence[Sequence[int] | None]
+    ) -> Iterator[tuple[list[int], Float[Tensor, "masks vocab"], list[int]]]:
+        """Yields the numbers of rows, the logits at their masks in order, and how many masks each row has."""
+        model, special = self.reader, self.tokenizer.ids
+        if isinstance(model, NativeModel):
+            for numbers, logits, counts in mask_logits(model, rows, special, threads=torch.get_num_threads()):
+                yield numbers, torch.from_numpy(logits), counts
+            return
+        for numbers, ids, real in self._batches(rows):
+            hidden = ids == special.mask
+            states = model.bert(ids, mask=real)[hidden]
+            yield numbers, model.mlm_head(states).float(), hidden.sum(dim=1).tolist()
+
+    def _vectors(
+        self, rows: Sequence[Sequence[int] | None]
+    ) -> Iterator[tuple[list[int], Float[ndarray, "texts d_model"]]]:
+        """Yields the numbers of rows, and the vector of each."""
+        model, config = self.reader, self.recipe.embedding
+        if isinstance(model, NativeModel):
+            yield from text_vectors(
+                model,
+                rows,
+                self.tokenizer.ids,
+                pooling=config.pooling,
+                normalize=config.normalize,
+                threads=torch.get_num_threads(),
+            )
+            return
+        for numbers, ids, real in self._batches(rows):
+            states = model.bert(ids, mask=real).float()  # batch seq d_model
+            yield numbers, pooled(states, real, config).cpu().numpy()
 
     def _read(self, text: str) -> tuple[list[str], list[int]]:
         """Returns a text cut at its masks, and its ids."""
