@@ -3,7 +3,7 @@
 import ctypes
 import functools
 import os
-from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int, c_int32, c_void_p
+from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int, c_int32, c_uint64, c_void_p
 from enum import IntEnum
 from typing import Any, Literal, get_args
 
@@ -100,6 +100,28 @@ class Found(Structure):
     ]
 
 
+class Drawing(Structure):
+    """``ch_drawing`` of native/sample.h."""
+
+    _fields_ = [
+        *((name, c_double) for name in ("temperature", "top_p", "min_p", "typical_p")),
+        *((name, c_float) for name in ("repetition", "presence", "frequency", "reserved")),
+        *((name, c_int32) for name in ("top_k", "no_repeat_ngram", "eos", "at_least", "limit", "forbidden_count")),
+        *(
+            (name, c_int32)
+            for name in ("ends_count", "never_first_count", "avoided_states", "states", "rooms", "unused")
+        ),
+        *((name, c_void_p) for name in ("forbidden", "ends", "avoided", "avoided_done")),
+        *((name, c_void_p) for name in ("after", "allowed", "never_first")),
+    ]
+
+
+class History(Structure):
+    """``ch_history`` of native/sample.h."""
+
+    _fields_ = [*((name, c_void_p) for name in ("ids", "lengths", "prompts")), ("stride", c_int32), ("rows", c_int32)]
+
+
 SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "ch_error": (c_char_p, []),
     "ch_layout": (None, [POINTER(c_int32)]),
@@ -119,6 +141,11 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
         [POINTER(Model), c_char_p, c_int, c_void_p, c_void_p, c_int, POINTER(Search), POINTER(Found)],
     ),
     "ch_kernels_of": (c_void_p, [c_char_p]),
+    "ch_drawing_size": (c_int, []),
+    "ch_sampler_new": (c_void_p, [POINTER(Drawing), c_char_p, c_int]),
+    "ch_sampler_free": (None, [c_void_p]),
+    "ch_sample": (c_int, [c_void_p, c_void_p, c_int, POINTER(History), c_void_p, c_void_p, c_void_p]),
+    "ch_uniforms": (None, [c_uint64, c_void_p, c_void_p, c_uint64, c_int, c_void_p]),
 }
 
 
@@ -192,6 +219,7 @@ def _opened() -> tuple[ctypes.CDLL | None, str]:
         return None, f"the native library cannot be loaded: {str(error).splitlines()[0]}"
     sizes = (c_int32 * 5)()
     opened.ch_layout(sizes)
-    if list(sizes) != [ABI, *map(ctypes.sizeof, (Linear, Layer, Model, Search))]:
+    expected = [ABI, *map(ctypes.sizeof, (Linear, Layer, Model, Search, Drawing))]
+    if [*sizes, opened.ch_drawing_size()] != expected:
         return None, f"the native library has another interface than these modules; {REBUILD}"
     return opened, ""

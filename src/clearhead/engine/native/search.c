@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "rows.h"
+#include "sample.h"
 
 typedef struct {
     float score;    /* of the hypothesis with this piece */
@@ -50,19 +51,10 @@ typedef struct {
 
 static double penalty_of(int length, double length_penalty) { return pow((5.0 + length) / 6.0, length_penalty); }
 
-/* Takes out the pieces that would make half a character, as decode/whole.py does; where that leaves none, none. */
 static void keep_whole(const ch_share *share, const ch_source *source, int beam, float *logits) {
     const ch_search *search = share->search;
-    int room = source->limit - share->length - 1, state = source->states[beam], left = 0;
-    if (!state && room >= search->rooms - 1) {
-        for (int k = 0; k < search->never_first_count; k++) logits[search->never_first[k]] = -INFINITY;
-        return;
-    }
-    if (room >= search->rooms) room = search->rooms - 1;
-    const uint8_t *allowed = search->allowed + ((size_t)room * search->states + state) * share->vocab;
-    for (int piece = 0; piece < share->vocab; piece++) left |= allowed[piece] && logits[piece] > -INFINITY;
-    for (int piece = 0; left && piece < share->vocab; piece++)
-        if (!allowed[piece]) logits[piece] = -INFINITY;
+    ch_keep_whole(search->never_first, search->never_first_count, search->allowed, search->states, search->rooms,
+                  share->vocab, source->states[beam], source->limit - share->length - 1, logits);
 }
 
 /* Lists the best next pieces of one beam. Returns -1 where the logits are no numbers. */

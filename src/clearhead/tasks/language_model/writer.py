@@ -15,15 +15,16 @@ import torch
 from clearhead.arguments import checked
 from clearhead.config import as_tree, parse
 from clearhead.data.batching import sequential_batches
-from clearhead.decode.generation import Continuation, Reason, generate, speculate
+from clearhead.decode.generation import generate, speculate
 from clearhead.decode.rows import PromptedDecoding, TextRows
 from clearhead.decode.rules import forbid
 from clearhead.decode.sampler import Sampler
-from clearhead.decode.sampling import SamplingConfig
 from clearhead.decode.search import SearchConfig, beam_search
 from clearhead.decode.trace import MakeMeter, TraceStep, text_reader, trace_greedy
 from clearhead.decode.tree import BeamTree, grow_tree
 from clearhead.decode.whole import whole_characters
+from clearhead.engine.continuation import Continuation, Reason
+from clearhead.engine.sampling import SamplingConfig
 from clearhead.errors import ModelError, OnError, UsageError, attempt_each, refuse
 from clearhead.progress import silent
 from clearhead.ranges import CountOrZero
