@@ -57,6 +57,13 @@ CHECKPOINT = click.option(
     help="best, latest or the name of one, as in RUN/checkpoints.",
 )
 BEAM = click.option("--beam", type=ranged(Beam), default=5, show_default=True, help="Hypotheses kept; 1: greedy.")
+ENGINE = click.option(
+    "--engine",
+    type=click.Choice(["auto", "native", "torch"]),
+    default="auto",
+    show_default=True,
+    help="What decodes on a CPU: the native engine where it covers the model, that or an error, or PyTorch.",
+)
 TOKENIZE = click.option(
     "--tokenize",
     type=click.Choice(get_args(BleuTokenize)),

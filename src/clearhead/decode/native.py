@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from clearhead.decode.search import Hypothesis, SearchConfig, penalty_of
+from clearhead.decode.search import Hypothesis, SearchConfig, TextOf, penalty_of
 from clearhead.engine.rows import NativeModel
 from clearhead.engine.search import NativeHypothesis, NativeSearch, translate
 
@@ -16,28 +16,30 @@ def native_search(
     *,
     limits: Sequence[int],
     threads: int = 1,
+    text_of: TextOf | None = None,
 ) -> list[list[Hypothesis]]:
-    """Finds the best hypothesis of each source.
+    """Finds the best hypotheses of each source.
 
     Args:
         model: an encoder-decoder.
         sources: one piece or more each.
-        config: its ``n_best`` must be 1: what several hypotheses differ by, their text, is not known to the engine.
-        search: marks and rules; its beam and length penalty must be those of ``config``.
+        config: of the search.
+        search: marks and rules; its beam, n_best and length penalty must be those of ``config``.
         limits: most pieces of each translation, end mark included.
         threads: sources are dealt out among so many.
+        text_of: see ``search_steps``.
 
     Returns:
-        Per source a hypothesis, or nothing where no piece was left to choose.
+        Per source ``n_best`` hypotheses or fewer, best first.
     """
     asked = (config.n_best, config.beam, config.length_penalty)
-    if asked != (1, search.beam, search.length_penalty):
-        raise ValueError(f"n_best, beam and length_penalty = {asked}: must be 1 and what the engine searches with")
-    found = translate(model, sources, search, limits=limits, threads=threads)
-    return [[] if best is None else [_hypothesis(best, config.length_penalty)] for best in found]
+    if asked != (search.n_best, search.beam, search.length_penalty):
+        raise ValueError(f"n_best, beam and length_penalty = {asked}: must be what the engine searches with")
+    found = translate(model, sources, search, limits=limits, threads=threads, text_of=text_of)
+    return [[_hypothesis(each, config.length_penalty) for each in ranked] for ranked in found]
 
 
-def _hypothesis(best: NativeHypothesis, length_penalty: float) -> Hypothesis:
-    score = math.fsum(best.log_probs)
-    rank_score = score / penalty_of(len(best.log_probs), length_penalty)
-    return Hypothesis(best.ids, best.log_probs, score, rank_score, best.complete, best.cut_better)
+def _hypothesis(one: NativeHypothesis, length_penalty: float) -> Hypothesis:
+    score = math.fsum(one.log_probs)
+    rank_score = score / penalty_of(len(one.log_probs), length_penalty)
+    return Hypothesis(one.ids, one.log_probs, score, rank_score, one.complete, one.cut_better)

@@ -3,14 +3,26 @@
 import ctypes
 import functools
 import os
-from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int, c_int32, c_uint64, c_void_p
+from ctypes import (
+    CFUNCTYPE,
+    POINTER,
+    Structure,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int,
+    c_int32,
+    c_int64,
+    c_uint64,
+    c_void_p,
+)
 from enum import IntEnum
 from typing import Any, Literal, get_args
 
 from clearhead.engine import build
 from clearhead.errors import ModelError, UsageError
 
-ABI = 1  # CH_ABI of native/clearhead.h
+ABI = 2  # CH_ABI of native/clearhead.h
 Instructions = Literal["portable", "avx2", "avx512", "neon"]
 WORDS = (*get_args(Instructions), "off")
 VARIABLE = "CLEARHEAD_ENGINE"
@@ -78,16 +90,22 @@ class Model(Structure):
     ]
 
 
+TextOf = CFUNCTYPE(c_int64, POINTER(c_int32), c_int32)
+"""Gives pieces a number, equal ones where they read alike."""
+
+
 class Search(Structure):
     """``ch_search``."""
 
     _fields_ = [
-        *((name, c_int32) for name in ("beam", "bos", "eos", "at_least", "forbidden_count", "never_first_count")),
+        *((name, c_int32) for name in ("beam", "n_best", "bos", "eos")),
+        *((name, c_int32) for name in ("at_least", "forbidden_count", "never_first_count")),
         *((name, c_void_p) for name in ("forbidden", "limits", "prefixes", "prefix_lengths")),
         *((name, c_void_p) for name in ("after", "allowed", "never_first")),
         ("states", c_int32),
         ("rooms", c_int32),
         ("length_penalty", c_double),
+        ("text_of", TextOf),
     ]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from clearhead.decode.decoding import CachedDecoding
 from clearhead.decode.native import native_search
 from clearhead.decode.rules import at_least, forbid, force_prefix
-from clearhead.decode.search import Hypothesis, SearchConfig, beam_search
+from clearhead.decode.search import Hypothesis, SearchConfig, TextOf, beam_search
 from clearhead.decode.whole import whole_characters
 from clearhead.engine.search import NativeSearch
 from clearhead.errors import ModelError
@@ -38,7 +38,8 @@ def by_steps(
     applied = [forbid(forbidden), at_least(rules.get("at_least", 0), EOS), force_prefix(prefixes)]
     with torch.inference_mode():
         decoding = CachedDecoding(model, src, mask, beam=config.beam)
-    return beam_search(decoding, config, limits=limits, bos_id=BOS, eos_id=EOS, rules=applied)
+    text_of = rules.get("text_of")
+    return beam_search(decoding, config, limits=limits, bos_id=BOS, eos_id=EOS, rules=applied, text_of=text_of)
 
 
 def whole(
@@ -48,10 +49,12 @@ def whole(
     limits: list[int],
     kernels: str | None = None,
     threads: int = 1,
+    text_of: TextOf | None = None,
     **rules: Any,
 ) -> list[list[Hypothesis]]:
-    search = NativeSearch(BOS, EOS, config.beam, config.length_penalty, **rules)
-    return native_search(native(model, kernels), sources, config, search, limits=limits, threads=threads)
+    search = NativeSearch(BOS, EOS, config.beam, config.length_penalty, n_best=config.n_best, **rules)
+    model_here = native(model, kernels)
+    return native_search(model_here, sources, config, search, limits=limits, threads=threads, text_of=text_of)
 
 
 def same(actual: list[list[Hypothesis]], expected: list[list[Hypothesis]]) -> None:
@@ -92,6 +95,41 @@ def test_hypotheses_are_those_of_beam_search(
     )
     config = SearchConfig(beam=beam, length_penalty=penalty)
     same(whole(model, sources, config, limits, kernels, **rules), by_steps(model, sources, config, limits, **rules))
+
+
+def as_read(ids: list[int]) -> tuple[int, ...]:
+    """What a reader might see: some pieces are invisible, and two look alike."""
+    return tuple(piece // 2 for piece in ids if piece != 5)
+
+
+@pytest.mark.unchecked
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    st.sampled_from([None, as_read, as_read]),
+    st.sampled_from([2, 3, 5, 9]),
+    st.sampled_from([1, 2, 3, 9]),
+    st.sampled_from([0.0, 1.0, 2.0]),
+    st.sampled_from([7, 13]),
+    st.sampled_from([0.5, 1.0, 3.0]),
+    st.integers(0, 9),
+    st.lists(st.integers(1, 12), min_size=4, max_size=4),
+)
+def test_several_hypotheses_are_those_of_beam_search(
+    text_of: TextOf | None,
+    beam: int,
+    n_best: int,
+    penalty: float,
+    vocab: int,
+    sharp: float,
+    seed: int,
+    limits: list[int],
+) -> None:
+    model, draw = model_of(vocab, sharp, seed), torch.Generator().manual_seed(seed)
+    sources = [torch.randint(3, vocab, (length,), generator=draw).tolist() for length in (4, 1, 7, 2)]
+    config = SearchConfig(beam=beam, n_best=min(n_best, beam), length_penalty=penalty)
+    rules: dict[str, Any] = {"forbidden": (0,), "text_of": text_of}
+    found = whole(model, sources, config, limits, threads=1 + seed % 2, **rules)
+    same(found, by_steps(model, sources, config, limits, **rules))
 
 
 @pytest.mark.unchecked
@@ -156,7 +194,7 @@ def test_what_cannot_be_is_one_line() -> None:
     rounded = native(model, None, "int8")
     with pytest.raises(ModelError, match=r"^NaN among the logits$"):
         native_search(rounded, [[3]], config, NativeSearch(BOS, EOS, 2), limits=[5])
-    with pytest.raises(ValueError, match=r"^n_best, beam and length_penalty = \(2, 2, 1.0\): must be 1 and"):
+    with pytest.raises(ValueError, match=r"^n_best, beam and length_penalty = \(2, 2, 1.0\): must be what"):
         native_search(native(model), [[4]], SearchConfig(beam=2, n_best=2), NativeSearch(BOS, EOS, 2), limits=[5])
 
 

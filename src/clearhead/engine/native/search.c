@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pool.h"
 #include "rows.h"
 #include "sample.h"
 
@@ -27,8 +28,7 @@ typedef struct {
     int32_t *ids;            /* [beam][limit] */
     float *log_probs;        /* [beam][limit] */
     int *states;             /* [beam], of the character that the last piece left unfinished; 0: none */
-    int found;               /* whether there is a finished hypothesis, in ch_found */
-    double rank_score;       /* of that */
+    ch_pool pool;            /* of finished hypotheses */
 } ch_source;
 
 /* One thread's share of the sources. */
@@ -92,21 +92,25 @@ static void best_first(ch_candidate *all, int n, int count) {
 }
 
 /* Keeps the hypothesis that stands in a beam, with the log-probability of its end mark if it has one. */
-static void keep_hypothesis(ch_share *share, ch_source *source, int beam, const float *end) {
-    const ch_found *found = share->found;
-    const float *log_probs = source->log_probs + (size_t)beam * source->limit;
-    size_t at = (size_t)source->number * found->stride;
-    double score = end ? *end : 0.0;
-    for (int k = 0; k < share->length; k++) score += log_probs[k];
-    double rank_score = score / penalty_of(share->length + (end != NULL), share->search->length_penalty);
-    if (source->found && rank_score <= source->rank_score) return;
-    source->found = 1;
-    source->rank_score = rank_score;
-    memcpy(found->ids + at, source->ids + (size_t)beam * source->limit, share->length * sizeof(int32_t));
-    memcpy(found->log_probs + at, log_probs, share->length * sizeof(float));
-    if (end) found->log_probs[at + share->length] = *end;
-    found->lengths[source->number] = share->length;
-    found->complete[source->number] = end != NULL;
+static int keep_hypothesis(ch_share *share, ch_source *source, int beam, const float *end) {
+    const ch_search *search = share->search;
+    ch_finished *kept = ch_pool_next(&source->pool);
+    kept->length = share->length;
+    kept->complete = end != NULL;
+    kept->cut_better = 0;
+    memcpy(kept->ids, source->ids + (size_t)beam * source->limit, share->length * sizeof(int32_t));
+    memcpy(kept->log_probs, source->log_probs + (size_t)beam * source->limit, share->length * sizeof(float));
+    if (end) kept->log_probs[share->length] = *end;
+    double score = 0.0;
+    for (int k = 0; k < share->length + kept->complete; k++) score += kept->log_probs[k];
+    kept->rank_score = score / penalty_of(share->length + kept->complete, search->length_penalty);
+    kept->text = -1;
+    if (search->n_best > 1 && search->text_of) {
+        kept->text = search->text_of(kept->ids, kept->length);
+        if (kept->text < 0) return ch_fail("the text of a hypothesis could not be read");
+    }
+    ch_pool_add(&source->pool);
+    return 0;
 }
 
 /* Gives every beam of a source its next piece; rows of the beams that these go on from go to `parents`. */
@@ -119,7 +123,9 @@ static int extend_source(ch_share *share, ch_source *source, int first_row, int3
     if (most > total) most = total;
     best_first(all, total, most);
     for (int k = 0; k < most && k < beams; k++)
-        if (all[k].piece == share->search->eos && isfinite(all[k].score)) keep_hypothesis(share, source, all[k].parent, &all[k].log_prob);
+        if (all[k].piece == share->search->eos && isfinite(all[k].score) &&
+            keep_hypothesis(share, source, all[k].parent, &all[k].log_prob))
+            return -1;
     size_t limit = source->limit, used = share->length;
     memcpy(share->ids, source->ids, beams * limit * sizeof(int32_t));
     memcpy(share->log_probs, source->log_probs, beams * limit * sizeof(float));
@@ -143,18 +149,34 @@ static int extend_source(ch_share *share, ch_source *source, int first_row, int3
     return 0;
 }
 
-/* Whether a source is over: at its limit, without a live beam, or with none that could still win. */
+/* Whether a source is over: at its limit, without a live beam, or with none that could still be among the best. */
 static int is_over(const ch_share *share, const ch_source *source) {
+    int wanted = share->search->n_best;
     if (share->length >= source->limit || source->scores[0] == -INFINITY) return 1;
     double most = penalty_of(source->limit, share->search->length_penalty);
-    return source->found && source->scores[0] / most <= source->rank_score;
+    return source->pool.count >= wanted && source->scores[0] / most <= source->pool.ranked[wanted - 1].rank_score;
 }
 
-static void finish(ch_share *share, ch_source *source) {
+/* Writes what was found; where too few hypotheses are finished, the best live ones go with them. */
+static int finish(ch_share *share, ch_source *source) {
     const ch_found *found = share->found;
+    ch_pool *pool = &source->pool;
+    int wanted = share->search->n_best;
     double cut = source->scores[0] / penalty_of(share->length, share->search->length_penalty);
-    if (source->found) found->cut_better[source->number] = share->length >= source->limit && source->rank_score < cut;
-    else if (isfinite(source->scores[0])) keep_hypothesis(share, source, 0, NULL);
+    if (pool->count && pool->ranked[0].complete && share->length >= source->limit)
+        for (int k = 0; k < pool->count; k++) pool->ranked[k].cut_better = pool->ranked[k].rank_score < cut;
+    for (int beam = 0; beam < share->search->beam; beam++)
+        if (pool->count < wanted && isfinite(source->scores[beam]) && keep_hypothesis(share, source, beam, NULL)) return -1;
+    for (int k = 0; k < pool->count && k < wanted; k++) {
+        const ch_finished *one = &pool->ranked[k];
+        size_t at = (size_t)source->number * wanted + k;
+        memcpy(found->ids + at * found->stride, one->ids, one->length * sizeof(int32_t));
+        memcpy(found->log_probs + at * found->stride, one->log_probs, (one->length + one->complete) * sizeof(float));
+        found->lengths[at] = one->length;
+        found->complete[at] = one->complete;
+        found->cut_better[at] = one->cut_better;
+    }
+    return 0;
 }
 
 /* One step of all sources of a share: a piece for each row, then what they lead to. */
@@ -167,7 +189,7 @@ static int step(ch_share *share) {
     for (int s = 0; s < share->count; s++) {
         ch_source source = share->sources[s];
         if (is_over(share, &source)) {
-            finish(share, &source);
+            if (finish(share, &source)) return -1;
             share->sources[s] = source;
             continue;
         }
@@ -192,6 +214,7 @@ static void free_share(ch_share *share, int sources) {
         free(share->sources[s].ids);
         free(share->sources[s].log_probs);
         free(share->sources[s].states);
+        ch_pool_free(&share->sources[s].pool);
     }
     void *blocks[] = {share->sources, share->logits, share->values, share->pieces, share->candidates,
                       share->kept,    share->next,   share->ones,   share->ids,    share->log_probs, share->states};
@@ -205,6 +228,7 @@ static int make_source(ch_share *share, ch_source *source) {
     source->ids = calloc(size, sizeof(int32_t));
     source->log_probs = calloc(size, sizeof(float));
     source->states = calloc(beams, sizeof(int));
+    if (ch_pool_make(&source->pool, share->search->n_best > 1 ? (int)beams : 1, source->limit)) return -1;
     if (!source->scores || !source->ids || !source->log_probs || !source->states) return -1;
     for (size_t k = 0; k < beams; k++) source->scores[k] = k ? -INFINITY : 0.0f;
     return 0;
@@ -289,6 +313,8 @@ static int check_piece(const char *what, int32_t piece, int vocab) {
 
 static int check_search(const ch_model *m, const ch_search *search, int sources, int stride) {
     if (search->beam < 1) return ch_fail("beam = %d: must be at least 1", search->beam);
+    if (search->n_best < 1 || search->n_best > search->beam)
+        return ch_fail("n_best = %d: must be from 1 to beam = %d", search->n_best, search->beam);
     if (check_piece("bos", search->bos, m->vocab) || check_piece("eos", search->eos, m->vocab)) return -1;
     for (int k = 0; k < search->forbidden_count; k++)
         if (check_piece("piece", search->forbidden[k], m->vocab)) return -1;
@@ -327,8 +353,10 @@ int ch_translate(const ch_model *m, const char *instructions, int threads, const
         starts[sources + s] = prefix;
         ids += lengths[s];
         if (prefix) prefix += search->prefix_lengths[s];
-        found->lengths[s] = -1;
-        found->complete[s] = found->cut_better[s] = 0;
+    }
+    for (int k = 0; k < sources * search->n_best; k++) {
+        found->lengths[k] = -1;
+        found->complete[k] = found->cut_better[k] = 0;
     }
     ch_work work = {m, instructions, kernels, ids, lengths, starts, search->prefixes ? starts + sources : NULL,
                     search, found, sources, sources_at_once(sources, threads, search->beam), 0, 0, ""};

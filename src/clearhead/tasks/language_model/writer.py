@@ -23,6 +23,7 @@ from clearhead.decode.search import SearchConfig, beam_search
 from clearhead.decode.trace import MakeMeter, TraceStep, text_reader, trace_greedy
 from clearhead.decode.tree import BeamTree, grow_tree
 from clearhead.decode.whole import whole_characters
+from clearhead.engine.choose import Computed
 from clearhead.engine.continuation import Continuation, Reason
 from clearhead.engine.sampling import SamplingConfig
 from clearhead.errors import ModelError, OnError, UsageError, attempt_each, refuse
@@ -49,6 +50,11 @@ class TextModel(Loaded, ABC):
     @abstractmethod
     def context(self) -> int | None:
         """How many pieces the model can look back on; None for no limit."""
+
+    @property
+    def computed(self) -> Computed:
+        """Which engine generates here."""
+        return "torch"
 
     @abstractmethod
     def begin(self, prompts: Sequence[Sequence[int]]) -> TextRows:

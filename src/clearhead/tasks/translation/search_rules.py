@@ -55,6 +55,7 @@ def native_search_of(tokenizer: Tokenizer, config: SearchConfig, prefixes: Seque
         forbidden=never(tokenizer.ids),
         prefixes=prefixes if any(prefixes) else (),
         characters=tokenizer.characters,
+        n_best=config.n_best,
     )
 
 

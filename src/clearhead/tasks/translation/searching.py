@@ -51,10 +51,11 @@ def search_batch(
         device: of the search.
     """
     ids = tokenizer.ids
-    if isinstance(writer, NativeModel) and config.n_best == 1 and _is_plain(batch):
+    if isinstance(writer, NativeModel) and _is_plain(batch):
         sources = [[*source, ids.eos] for source in batch.sources]
         search = native_search_of(tokenizer, config, batch.prefixes)
-        return native_search(writer, sources, config, search, limits=batch.limits, threads=torch.get_num_threads())
+        threads = torch.get_num_threads()
+        return native_search(writer, sources, config, search, limits=batch.limits, threads=threads, text_of=text_of)
     src_ids, src_mask = collate_sources(batch.sources, special=ids)
     src_mask = None if src_mask is None else src_mask.to(device)
     with torch.inference_mode():

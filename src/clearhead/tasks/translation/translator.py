@@ -15,7 +15,7 @@ from clearhead.decode.decoding import start_decoding
 from clearhead.decode.search import SearchConfig
 from clearhead.decode.trace import MakeMeter, trace_greedy, translation_reader
 from clearhead.decode.tree import BeamTree, grow_tree
-from clearhead.engine.choose import EngineName, Weights, choose
+from clearhead.engine.choose import Computed, EngineName, Weights, choose
 from clearhead.engine.rows import NativeModel
 from clearhead.errors import DataError, OnError, attempt_each, refuse
 from clearhead.ranges import Count, CountOrZero
@@ -97,6 +97,11 @@ class Translator(Loaded):
         packed = choose(model, weights, engine).engine != "torch"
         lengths = LengthLimit.read(run.path)
         return cls(recipe, parts.both, model, target, step, weights if packed else None, lengths, engine)
+
+    @property
+    def computed(self) -> Computed:
+        """Which engine decodes here."""
+        return "torch" if self.weights is None else choose(self.model, self.weights, self.engine).computed
 
     @functools.cached_property
     def writer(self) -> Net | NativeModel:
