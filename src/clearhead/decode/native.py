@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from clearhead.decode.search import Hypothesis, SearchConfig, TextOf, penalty_of
 from clearhead.engine.rows import NativeModel
-from clearhead.engine.search import NativeHypothesis, NativeSearch, translate
+from clearhead.engine.sampler import SamplerSettings
+from clearhead.engine.search import NativeHypothesis, NativeSearch, continue_prompts, translate
 
 
 def native_search(
@@ -36,7 +37,37 @@ def native_search(
     if asked != (search.n_best, search.beam, search.length_penalty):
         raise ValueError(f"n_best, beam and length_penalty = {asked}: must be what the engine searches with")
     found = translate(model, sources, search, limits=limits, threads=threads, text_of=text_of)
-    return [[_hypothesis(each, config.length_penalty) for each in ranked] for ranked in found]
+    return _hypotheses(found, config.length_penalty)
+
+
+def native_text_search(
+    model: NativeModel,
+    prompts: Sequence[Sequence[int]],
+    config: SearchConfig,
+    settings: SamplerSettings,
+    *,
+    limits: Sequence[int],
+    threads: int = 1,
+    text_of: TextOf | None = None,
+) -> list[list[Hypothesis]]:
+    """Finds the best texts that follow each prompt, as ``beam_search`` with ``Sampler.rule`` does.
+
+    Args:
+        model: a decoder-only model.
+        prompts: one piece or more each.
+        config: of the search.
+        settings: penalties and bans.
+        limits: most pieces of each text, end mark included.
+        threads: prompts are dealt out among so many.
+        text_of: see ``search_steps``.
+    """
+    search = NativeSearch(settings.eos_id, settings.eos_id, config.beam, config.length_penalty, n_best=config.n_best)
+    found = continue_prompts(model, prompts, search, settings, limits=limits, threads=threads, text_of=text_of)
+    return _hypotheses(found, config.length_penalty)
+
+
+def _hypotheses(found: list[list[NativeHypothesis]], length_penalty: float) -> list[list[Hypothesis]]:
+    return [[_hypothesis(each, length_penalty) for each in ranked] for ranked in found]
 
 
 def _hypothesis(one: NativeHypothesis, length_penalty: float) -> Hypothesis:

@@ -90,6 +90,22 @@ class Model(Structure):
     ]
 
 
+class Drawing(Structure):
+    """``ch_drawing`` of native/sample.h."""
+
+    _fields_ = [
+        *((name, c_double) for name in ("temperature", "top_p", "min_p", "typical_p")),
+        *((name, c_float) for name in ("repetition", "presence", "frequency", "reserved")),
+        *((name, c_int32) for name in ("top_k", "no_repeat_ngram", "eos", "at_least", "limit", "forbidden_count")),
+        *(
+            (name, c_int32)
+            for name in ("ends_count", "never_first_count", "avoided_states", "states", "rooms", "unused")
+        ),
+        *((name, c_void_p) for name in ("forbidden", "ends", "avoided", "avoided_done")),
+        *((name, c_void_p) for name in ("after", "allowed", "never_first")),
+    ]
+
+
 TextOf = CFUNCTYPE(c_int64, POINTER(c_int32), c_int32)
 """Gives pieces a number, equal ones where they read alike."""
 
@@ -106,6 +122,7 @@ class Search(Structure):
         ("rooms", c_int32),
         ("length_penalty", c_double),
         ("text_of", TextOf),
+        ("drawing", POINTER(Drawing)),
     ]
 
 
@@ -115,22 +132,6 @@ class Found(Structure):
     _fields_ = [
         ("stride", c_int32),
         *((name, c_void_p) for name in ("ids", "log_probs", "lengths", "complete", "cut_better")),
-    ]
-
-
-class Drawing(Structure):
-    """``ch_drawing`` of native/sample.h."""
-
-    _fields_ = [
-        *((name, c_double) for name in ("temperature", "top_p", "min_p", "typical_p")),
-        *((name, c_float) for name in ("repetition", "presence", "frequency", "reserved")),
-        *((name, c_int32) for name in ("top_k", "no_repeat_ngram", "eos", "at_least", "limit", "forbidden_count")),
-        *(
-            (name, c_int32)
-            for name in ("ends_count", "never_first_count", "avoided_states", "states", "rooms", "unused")
-        ),
-        *((name, c_void_p) for name in ("forbidden", "ends", "avoided", "avoided_done")),
-        *((name, c_void_p) for name in ("after", "allowed", "never_first")),
     ]
 
 

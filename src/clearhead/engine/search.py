@@ -1,5 +1,6 @@
 """Greedy and beam search as one call of the native library; the rules that it knows, and what it finds; no torch."""
 
+import ctypes
 import itertools
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -8,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.engine.library import Found, Search, TextOf, check, library
+from clearhead.engine.library import Drawing, Found, Search, TextOf, check, library
 from clearhead.engine.rows import NativeModel
+from clearhead.engine.sampler import SamplerSettings, drawing_of
 from clearhead.text.characters import Characters
 
 
@@ -68,6 +70,47 @@ def translate(
     """
     if not sources:
         return []
+    return _searched(model, sources, search, limits, threads, text_of)
+
+
+def continue_prompts(
+    model: NativeModel,
+    prompts: Sequence[Sequence[int]],
+    search: NativeSearch,
+    settings: SamplerSettings,
+    *,
+    limits: Sequence[int],
+    threads: int = 1,
+    text_of: Callable[[list[int]], Hashable] | None = None,
+) -> list[list[NativeHypothesis]]:
+    """Returns the ``n_best`` texts that follow each prompt or fewer, best first.
+
+    Args:
+        model: a decoder-only model.
+        prompts: one piece or more each; windows slide as in ``Texts``.
+        search: how to search; it has no begin mark, prefixes or bans of its own.
+        settings: the penalties and bans of sampling, which go for a search too.
+        limits: most pieces of each text, end mark included.
+        threads: prompts are dealt out among so many.
+        text_of: see ``translate``.
+
+    Raises:
+        ModelError: pieces are not in the vocabulary, logits are NaN, or no piece is left.
+    """
+    if not prompts:
+        return []
+    return _searched(model, prompts, search, limits, threads, text_of, drawing_of(settings, model.vocab))
+
+
+def _searched(
+    model: NativeModel,
+    sources: Sequence[Sequence[int]],
+    search: NativeSearch,
+    limits: Sequence[int],
+    threads: int,
+    text_of: Callable[[list[int]], Hashable] | None,
+    drawing: tuple[Drawing, list[NDArray[Any]]] | None = None,
+) -> list[list[NativeHypothesis]]:
     numbers, found = _Numbers(text_of), _Results(len(sources), search.n_best, max(1, *limits))
     arrays = [_ints(search.forbidden), _ints(limits), _flat(search.prefixes), _ints([*map(len, search.prefixes)])]
     asked = Search(search.beam, search.n_best, search.bos_id, search.eos_id, search.at_least, len(search.forbidden))
@@ -75,6 +118,8 @@ def translate(
     asked.forbidden, asked.limits = arrays[0].ctypes.data, arrays[1].ctypes.data
     if search.prefixes:
         asked.prefixes, asked.prefix_lengths = arrays[2].ctypes.data, arrays[3].ctypes.data
+    if drawing is not None:
+        asked.drawing = ctypes.pointer(drawing[0])
     if search.characters is not None:
         never_first = _tell(asked, search.characters, model.vocab)
         asked.never_first, asked.never_first_count = never_first.ctypes.data, len(never_first)

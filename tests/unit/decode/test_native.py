@@ -1,5 +1,6 @@
 """Whole native loops find the hypotheses of ``beam_search``, in any company and by any number of threads."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,16 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearhead.decode.decoding import CachedDecoding
-from clearhead.decode.native import native_search
+from clearhead.decode.native import native_search, native_text_search
+from clearhead.decode.rows import PromptedDecoding, RowsDecoding
 from clearhead.decode.rules import at_least, forbid, force_prefix
+from clearhead.decode.sampler import Sampler
 from clearhead.decode.search import Hypothesis, SearchConfig, TextOf, beam_search
 from clearhead.decode.whole import whole_characters
+from clearhead.engine.sampling import SamplingConfig
 from clearhead.engine.search import NativeSearch
 from clearhead.errors import ModelError
 from clearhead.models.transformer import Transformer
 from clearhead.text.characters import characters_of
 from tests.native import KERNELS, NATIVE, native
-from tests.small import padded, random_rows, small
+from tests.small import padded, random_rows, small, small_gpt
 
 pytestmark = NATIVE
 BOS, EOS = 1, 2
@@ -205,3 +209,48 @@ def test_where_no_piece_is_left_there_is_no_hypothesis() -> None:
 
 def test_no_sources() -> None:
     assert whole(model_of(7, 1.0, 0), [], SearchConfig(beam=2), []) == []
+
+
+@pytest.mark.unchecked
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    st.sampled_from([1, 2, 5, 9]),
+    st.sampled_from([1, 3]),
+    st.sampled_from([None, as_read]),
+    st.sampled_from([0, 2, 3]),
+    st.sampled_from([(), (3, 4)]),
+    st.integers(0, 3),
+    st.integers(0, 20),
+    st.lists(st.integers(1, 14), min_size=4, max_size=4),
+)
+def test_texts_after_prompts_are_those_of_beam_search(
+    beam: int,
+    n_best: int,
+    text_of: TextOf | None,
+    ngram: int,
+    ends: tuple[int, ...],
+    least: int,
+    seed: int,
+    limits: list[int],
+) -> None:
+    """Windows slide; penalties and bans are those of sampling; a prompt may be longer than the context."""
+    model, config = small_gpt(seed=seed, max_seq_len=8), SearchConfig(beam=beam, n_best=min(n_best, beam))
+    for weight in model.parameters():
+        weight.data *= 0.5
+    prompts = [[5, 6], [EOS, 9, 4], [7], [4, 5, 6, 7, 8, 9, 10, 11, 12, 5]]
+    settings = SamplingConfig(no_repeat_ngram=ngram, repetition_penalty=1.2, frequency_penalty=0.1)
+    sampler = Sampler(settings, EOS, forbidden=(0, 1), min_length=least, ends=ends, limit=max(limits))
+    expected = beam_search(
+        PromptedDecoding(partial(RowsDecoding, model), prompts, beam=beam),
+        config,
+        limits=limits,
+        bos_id=EOS,
+        eos_id=EOS,
+        rules=[sampler.rule(prompts)],
+        text_of=text_of,
+    )
+    threads = 1 + seed % 2
+    found = native_text_search(native(model), prompts, config, sampler, limits=limits, threads=threads, text_of=text_of)
+    same(found, expected)
+    alone = native_text_search(native(model), prompts[3:], config, sampler, limits=limits[3:], text_of=text_of)
+    assert alone == found[3:]

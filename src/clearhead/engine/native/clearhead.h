@@ -119,6 +119,7 @@ typedef struct {
     /* With n_best above 1: gives pieces without an end mark a number, equal ones where they read alike; below 0: it
      * failed. Called by any thread. NULL: no two hypotheses read alike. */
     int64_t (*text_of)(const int32_t *ids, int32_t length);
+    const struct ch_drawing *drawing; /* penalties and bans (sample.h), of models without an encoder, or NULL */
 } ch_search;
 
 /* The best hypotheses of each source, best first. */
@@ -131,6 +132,7 @@ typedef struct {
     int32_t *cut_better;/* [sources][n_best], whether the limit cut off another one with a better rank score */
 } ch_found;
 
+/* A model without an encoder has prompts in the place of sources, and continues them: their begin mark is not read. */
 CH_PUBLIC int ch_translate(const ch_model *model, const char *instructions, int threads, const int32_t *ids,
                            const int32_t *lengths, int sources, const ch_search *search, const ch_found *found);
 

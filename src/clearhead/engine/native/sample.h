@@ -5,7 +5,7 @@
 #include "kernels.h"
 
 /* Penalties, bans and filters; what is off is 0, 1 for shares and the repetition penalty, or NULL. */
-typedef struct {
+typedef struct ch_drawing {
     double temperature, top_p, min_p, typical_p; /* temperature 0: the best piece, of equal ones the first */
     float repetition, presence, frequency, reserved;
     int32_t top_k, no_repeat_ngram;

@@ -1,4 +1,5 @@
-/* Greedy and beam search as whole loops: the same hypotheses as decode/search.py finds, one thread a share of sources.
+/* Greedy and beam search as whole loops: the same hypotheses as decode/search.py finds, one thread a share of sources,
+ * which are translated, or of prompts, which a model without an encoder continues (prompts.c).
  *
  * A source ends when no live hypothesis could still become its best: a live score can only fall, and what it will be
  * divided by is at most the penalty at the limit. Sources that end leave, and no source depends on another. */
@@ -8,46 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pool.h"
-#include "rows.h"
-#include "sample.h"
-
-typedef struct {
-    float score;    /* of the hypothesis with this piece */
-    float log_prob; /* of the piece */
-    int32_t piece;
-    int parent;     /* beam that it goes on from */
-} ch_candidate;
-
-/* A source that is being translated. */
-typedef struct {
-    int number, limit;       /* which source, and most pieces */
-    const int32_t *prefix;
-    int prefix_length;
-    float *scores;           /* [beam], best first; -inf where a beam is not in use */
-    int32_t *ids;            /* [beam][limit] */
-    float *log_probs;        /* [beam][limit] */
-    int *states;             /* [beam], of the character that the last piece left unfinished; 0: none */
-    ch_pool pool;            /* of finished hypotheses */
-} ch_source;
-
-/* One thread's share of the sources. */
-typedef struct {
-    const ch_kernels *kernels;
-    const ch_search *search;
-    const ch_found *found;
-    ch_rows *rows;
-    ch_source *sources;      /* the `count` that are not over come first */
-    int count, length, vocab, width, stride;
-    float *logits;           /* [rows][stride] */
-    float *values;           /* [width] */
-    int32_t *pieces;         /* [width] */
-    ch_candidate *candidates;/* [beam * width] */
-    int32_t *kept, *next, *ones; /* [rows] */
-    int32_t *ids;            /* [beam][longest limit], scratch */
-    float *log_probs;
-    int *states;             /* [beam], scratch */
-} ch_share;
+#include "search.h"
 
 static double penalty_of(int length, double length_penalty) { return pow((5.0 + length) / 6.0, length_penalty); }
 
@@ -57,11 +19,12 @@ static void keep_whole(const ch_share *share, const ch_source *source, int beam,
                   share->vocab, source->states[beam], source->limit - share->length - 1, logits);
 }
 
-/* Lists the best next pieces of one beam. Returns -1 where the logits are no numbers. */
-static int extend_beam(ch_share *share, const ch_source *source, int beam, float *logits, ch_candidate *out) {
+/* Lists the best next pieces of one beam, which stands in a row. */
+static int extend_beam(ch_share *share, ch_source *source, int beam, int row, ch_candidate *out) {
     const ch_search *search = share->search;
-    float log_z = share->kernels->log_sum_exp(logits, share->vocab);
-    if (isnan(log_z)) return -1;
+    float *logits = share->logits + (size_t)row * share->stride, log_z = share->kernels->log_sum_exp(logits, share->vocab);
+    if (share->sampler && source->scores[beam] > -INFINITY && ch_adjust_beam(share, source, beam, row, logits)) return -1;
+    if (isnan(log_z)) return ch_fail("NaN among the logits");
     for (int k = 0; k < search->forbidden_count; k++) logits[search->forbidden[k]] = -INFINITY;
     if (share->length < search->at_least) logits[search->eos] = -INFINITY;
     if (share->length < source->prefix_length) {
@@ -118,8 +81,7 @@ static int extend_source(ch_share *share, ch_source *source, int first_row, int3
     int beams = share->search->beam, total = beams * share->width, most = beams > 1 ? 2 * beams : 1, live = 0;
     ch_candidate *all = share->candidates;
     for (int beam = 0; beam < beams; beam++)
-        if (extend_beam(share, source, beam, share->logits + (size_t)(first_row + beam) * share->stride, all + beam * share->width))
-            return ch_fail("NaN among the logits");
+        if (extend_beam(share, source, beam, first_row + beam, all + beam * share->width)) return -1;
     if (most > total) most = total;
     best_first(all, total, most);
     for (int k = 0; k < most && k < beams; k++)
@@ -182,7 +144,9 @@ static int finish(ch_share *share, ch_source *source) {
 /* One step of all sources of a share: a piece for each row, then what they lead to. */
 static int step(ch_share *share) {
     int beams = share->search->beam, left = 0, rows = 0;
-    if (ch_extend(share->rows, share->next, share->ones, 0, share->logits)) return -1;
+    int failed = share->rows->model->encoder ? ch_extend(share->rows, share->next, share->ones, 0, share->logits)
+                                             : ch_advance_texts(share);
+    if (failed) return -1;
     for (int s = 0; s < share->count; s++)
         if (extend_source(share, &share->sources[s], s * beams, share->kept + s * beams)) return -1;
     share->length++;
@@ -214,12 +178,14 @@ static void free_share(ch_share *share, int sources) {
         free(share->sources[s].ids);
         free(share->sources[s].log_probs);
         free(share->sources[s].states);
+        free(share->sources[s].text);
         ch_pool_free(&share->sources[s].pool);
     }
     void *blocks[] = {share->sources, share->logits, share->values, share->pieces, share->candidates,
                       share->kept,    share->next,   share->ones,   share->ids,    share->log_probs, share->states};
     for (size_t k = 0; k < sizeof blocks / sizeof *blocks; k++) free(blocks[k]);
     ch_rows_free(share->rows);
+    ch_sampler_free(share->sampler);
 }
 
 static int make_source(ch_share *share, ch_source *source) {
@@ -231,7 +197,7 @@ static int make_source(ch_share *share, ch_source *source) {
     if (ch_pool_make(&source->pool, share->search->n_best > 1 ? (int)beams : 1, source->limit)) return -1;
     if (!source->scores || !source->ids || !source->log_probs || !source->states) return -1;
     for (size_t k = 0; k < beams; k++) source->scores[k] = k ? -INFINITY : 0.0f;
-    return 0;
+    return source->prompt ? ch_make_prompt(share, source) : 0;
 }
 
 static int make_room(ch_share *share, const ch_model *m, int longest) {
@@ -279,18 +245,27 @@ static int translate_share(ch_work *work, int first, int count) {
     share.sources = calloc(count, sizeof *share.sources);
     share.rows = ch_rows_new(work->model, work->instructions, 1);
     if (!share.sources || !share.rows) failed = ch_fail("no memory to search for %d sources", count);
+    if (work->search->drawing) {
+        share.sampler = ch_sampler_new(work->search->drawing, work->instructions, work->model->vocab);
+        failed = failed || !share.sampler;
+    }
     for (int s = 0; !failed && s < count; s++) {
         ch_source *source = &share.sources[s];
         source->number = first + s;
         source->limit = work->search->limits[first + s];
         source->prefix = work->prefixes ? work->prefixes[first + s] : NULL;
         source->prefix_length = work->prefixes ? work->search->prefix_lengths[first + s] : 0;
+        source->prompt = work->model->encoder ? NULL : work->source_ids[first + s];
+        source->prompt_length = work->lengths[first + s];
         longest = source->limit > longest ? source->limit : longest;
         if (make_source(&share, source)) failed = ch_fail("no memory to search for %d sources", count);
     }
     failed = failed || make_room(&share, work->model, longest);
-    failed = failed || ch_join_sources(share.rows, work->source_ids[first], work->lengths + first, count, work->search->beam);
-    failed = failed || ch_reserve(share.rows, longest);
+    if (work->model->encoder) {
+        const int32_t *ids = work->source_ids[first], *lengths = work->lengths + first;
+        failed = failed || ch_join_sources(share.rows, ids, lengths, count, work->search->beam);
+        failed = failed || ch_reserve(share.rows, longest);
+    } else failed = failed || ch_join_empty(share.rows, count);
     while (!failed && share.count) failed = step(&share);
     free_share(&share, count);
     return failed;
@@ -321,8 +296,8 @@ static int check_search(const ch_model *m, const ch_search *search, int sources,
     const int32_t *prefix = search->prefixes;
     for (int s = 0; s < sources; s++) {
         int limit = search->limits[s];
-        if (limit < 1 || limit > m->max_len || limit > stride)
-            return ch_fail("limit = %d: must be from 1 to %d", limit, m->max_len < stride ? m->max_len : stride);
+        int most = m->encoder && m->max_len < stride ? m->max_len : stride; /* windows of other models slide */
+        if (limit < 1 || limit > most) return ch_fail("limit = %d: must be from 1 to %d", limit, most);
         for (int k = 0; prefix && k < search->prefix_lengths[s]; k++, prefix++)
             if (check_piece("piece", *prefix, m->vocab)) return -1;
     }

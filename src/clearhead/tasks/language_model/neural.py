@@ -103,6 +103,11 @@ class LanguageModel(TextModel):
         packed = None if self.weights is None else choose(self.model, self.weights, self.engine).prepare()
         return self.model if packed is None else packed
 
+    @property
+    def native(self) -> NativeModel | None:
+        """See ``TextModel``."""
+        return self.writer if isinstance(self.writer, NativeModel) else None
+
     def begin(self, prompts: Sequence[Sequence[int]]) -> TextRows:
         """See ``TextModel``."""
         return start_texts(self.writer, prompts)

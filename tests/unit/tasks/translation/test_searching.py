@@ -46,7 +46,7 @@ def test_only_what_the_call_knows_goes_to_it(translator: Translator, monkeypatch
     plain = Batch([source], [[]], [Demand()], [9])
     for batch, config, expected in (
         (plain, SearchConfig(beam=2), "native_search"),
-        (plain, SearchConfig(beam=2, n_best=2), "beam_search"),
+        (plain, SearchConfig(beam=2, n_best=2), "native_search"),
         (Batch([source], [[]], asked, [9]), SearchConfig(beam=2), "beam_search"),
     ):
         search_batch(
