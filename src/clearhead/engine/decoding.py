@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from clearhead.engine.rows import Ints, NativeModel
-from clearhead.engine.texts import Texts
+from clearhead.engine.windows import Texts
 
 
 class NativeDecoding:

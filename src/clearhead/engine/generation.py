@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from clearhead.engine.continuation import Continuation, never
 from clearhead.engine.rows import Ints
 from clearhead.engine.sampler import NativeSampler, SamplerSettings, uniforms
-from clearhead.engine.texts import Texts
+from clearhead.engine.windows import Texts
 
 ROOM = 256  # pieces that the histories have room for at first beyond the prompts
 

@@ -11,7 +11,7 @@ from clearhead.decode.rows import RowsDecoding
 from clearhead.decode.sampler import Sampler
 from clearhead.engine.generation import ROOM, generate
 from clearhead.engine.sampling import SamplingConfig
-from clearhead.engine.texts import Texts
+from clearhead.engine.windows import Texts
 from clearhead.errors import ModelError
 from tests.native import NATIVE, native
 from tests.small import random_rows, small_gpt

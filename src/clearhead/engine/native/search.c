@@ -116,7 +116,7 @@ static int is_over(const ch_share *share, const ch_source *source) {
     int wanted = share->search->n_best;
     if (share->length >= source->limit || source->scores[0] == -INFINITY) return 1;
     double most = penalty_of(source->limit, share->search->length_penalty);
-    return source->pool.count >= wanted && source->scores[0] / most <= source->pool.ranked[wanted - 1].rank_score;
+    return source->finished.count >= wanted && source->scores[0] / most <= source->pool.ranked[wanted - 1].rank_score;
 }
 
 /* Writes what was found; where too few hypotheses are finished, the best live ones go with them. */

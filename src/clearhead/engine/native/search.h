@@ -2,7 +2,7 @@
 #ifndef SEARCH_H
 #define SEARCH_H
 
-#include "pool.h"
+#include "finished.h"
 #include "rows.h"
 #include "sample.h"
 

@@ -1,5 +1,5 @@
 /* The finished hypotheses of one source, ranked as they come. */
-#include "pool.h"
+#include "finished.h"
 
 #include <stdlib.h>
 #include <string.h>

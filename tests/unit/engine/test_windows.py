@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clearhead.engine.texts import Texts
+from clearhead.engine.windows import Texts
 from tests.native import NATIVE, native
 from tests.small import small_gpt
 

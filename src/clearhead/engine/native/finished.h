@@ -1,6 +1,6 @@
 /* The finished hypotheses of one source, as _Pool of decode/search.py ranks them. */
-#ifndef POOL_H
-#define POOL_H
+#ifndef FINISHED_H
+#define FINISHED_H
 
 #include "clearhead.h"
 
