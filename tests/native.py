@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from clearhead.engine import library
 from clearhead.engine.describe import Covered, described
-from clearhead.engine.image import Image, Weights
+from clearhead.engine.image import Image
+from clearhead.engine.packing import Weights
 from clearhead.engine.rows import NativeModel
 from clearhead.nn.activation import Elementwise, Gated
 from clearhead.nn.position import PositionName

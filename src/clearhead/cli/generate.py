@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from clearhead.cli.lines import answering, input_and_output, warn_of_file_name
-from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, WEIGHTS, print_json, ranged, tell
+from clearhead.cli.options import CHECKPOINT, DEVICE, ENGINE, JSON, RUN, WEIGHTS, print_json, ranged, tell
 from clearhead.errors import DataError
 from clearhead.ranges import (
     BeamOrZero,
@@ -66,6 +66,7 @@ LINES = 64  # of stdin that are read before texts are made
     help="Prompt and --max-new above the context: refuse, slide over the text, or cut the prompt (and say so).",
 )
 @WEIGHTS
+@ENGINE
 @input_and_output
 @JSON
 @DEVICE
@@ -83,7 +84,7 @@ def command(run: Path, prompt: str | None, **options: Any) -> None:
     clearhead generate RUN --json < prompts.txt
     """
     from clearhead.config import parse
-    from clearhead.decode.sampling import SamplingConfig
+    from clearhead.engine.sampling import SamplingConfig
     from clearhead.tasks.language_model.prompts import GenerationConfig
     from clearhead.verbs.load import load_language_model
 
@@ -93,9 +94,10 @@ def command(run: Path, prompt: str | None, **options: Any) -> None:
     if options["beam"]:
         options["beam"] = max(options["beam"], options["n"])
     config, settings = picked(GenerationConfig), {"sampling": picked(SamplingConfig)}
-    where = {"device": options["device"], "weights": options["weights"]}
+    where = {"device": options["device"], "weights": options["weights"], "engine": options["engine"]}
     model = load_language_model(run, checkpoint=options["checkpoint"], **where)
-    if options["draft"]:
+    if options["draft"]:  # of any kind, such as n-grams, which no engine is asked for
+        where["engine"] = "torch" if options["engine"] == "torch" else "auto"
         settings["draft"] = load_language_model(options["draft"], **where)
     files = {"source": options["source"], "output": options["output"]}
     streamed = not (options["as_json"] or any(files.values()))
@@ -107,20 +109,20 @@ def command(run: Path, prompt: str | None, **options: Any) -> None:
         for chunk in chunks:
             answers = model.generate_each(chunk.texts, config, **settings, on_error=chunk.fail)
             for _, line, generations, error in chunk.with_errors(answers):
-                _print(line, generations, error, options["as_json"])
+                _print(line, generations, error, model.computed if options["as_json"] else None)
                 _warn(generations, config)
 
 
-def _print(prompt: str, generations: list[Any], error: str, as_json: bool) -> None:
-    """Prints the texts of a prompt; an empty line where there are none."""
-    if as_json and error:
-        print_json({"prompt": prompt, "error": error})
+def _print(prompt: str, generations: list[Any], error: str, engine: str | None) -> None:
+    """Prints the texts of a prompt, as JSON if an engine is to be named; an empty line where there are none."""
+    if engine and error:
+        print_json({"prompt": prompt, "engine": engine, "error": error})
     for generation in generations:
-        if as_json:
-            print_json(asdict(generation))
+        if engine:
+            print_json({**asdict(generation), "engine": engine})
         else:
             click.echo((generation.prompt + generation.text).replace("\r", r"\r").replace("\n", r"\n"))
-    if error and not as_json:
+    if error and not engine:
         click.echo()
 
 

@@ -56,13 +56,6 @@ CHECKPOINT = click.option(
     show_default=True,
     help="best, latest or the name of one, as in RUN/checkpoints.",
 )
-WEIGHTS = click.option(
-    "--weights",
-    type=click.Choice(["float32", "int8"]),
-    default="float32",
-    show_default=True,
-    help="int8 is faster on a CPU, and nearly the same model.",
-)
 ENGINE = click.option(
     "--engine",
     type=click.Choice(["auto", "native", "torch"]),

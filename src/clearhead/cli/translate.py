@@ -93,7 +93,7 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
         for chunk in chunks:
             for number, line, ranked, error in chunk.with_errors(_translated(translator, chunk, options)):
                 _warn(chunk, number, ranked, translator.sides.src)
-                _print(line, ranked, error, options)
+                _print(line, ranked, error, options, translator)
 
 
 def _translated(translator: Any, chunk: Chunk, options: dict[str, Any]) -> list[list[Any]]:
@@ -116,11 +116,12 @@ def _translated(translator: Any, chunk: Chunk, options: dict[str, Any]) -> list[
     return [[translator.aligned(translation) for translation in translations] for translations in ranked]
 
 
-def _print(line: str, ranked: list[Any], error: str, options: dict[str, Any]) -> None:
+def _print(line: str, ranked: list[Any], error: str, options: dict[str, Any], translator: Any) -> None:
     if options["as_json"]:
         hidden = ("source_ids", "target_ids", "of_parts")
         trees = [{k: v for k, v in asdict(translation).items() if k not in hidden} for translation in ranked]
-        print_json({"source": line, "translations": trees, **({"error": error} if error else {})})
+        tree = {"source": line, "translations": trees, "engine": translator.computed}
+        print_json({**tree, **({"error": error} if error else {})})
     elif ranked and (options["n_best"] > 1 or options["alternatives"]):
         for rank, translation in enumerate(ranked, 1):
             click.echo(f"{rank}\t{translation.score:.4f}\t{translation.text}")

@@ -1,48 +1,18 @@
 """Generation: a language model's texts piece by piece, in batches or with a smaller model that writes ahead."""
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from clearhead.decode.rows import Begin, TextRows
 from clearhead.decode.sampler import Sampler, history_of
-from clearhead.decode.sampling import History, choose, draw, uniform_of, uniforms_of
+from clearhead.decode.sampling import History, choose, draw, uniforms_of
 from clearhead.decode.speculative import accept
-
-Reason = Literal["end", "length", "stop"]
-
-
-@dataclass
-class Continuation:
-    """What follows a prompt."""
-
-    ids: list[int] = field(default_factory=list)
-    """Generated pieces, with the end mark where it came."""
-    log_probs: list[float] = field(default_factory=list)
-    """Of each, by the model itself: before temperature, penalties and bans."""
-    reason: Reason = "length"
-    """Why there are no more: the end mark, the limit, or because ``stopped`` said so."""
-    drafted: int = 0
-    """Pieces that a draft model proposed."""
-    accepted: int = 0
-    """How many of them stood."""
-    cut_better: bool = False
-    """True if the limit cut off another text of a search, which has a better rank score."""
-
-    def take(
-        self, piece: int, log_prob: float, *, ends: Collection[int], limit: int, stopped: Callable[[int], bool]
-    ) -> bool:
-        """Adds a piece; returns whether the text is over."""
-        self.ids.append(piece)
-        self.log_probs.append(log_prob)
-        if piece in ends:
-            self.reason = "end"
-        elif stopped(piece):
-            self.reason = "stop"
-        return self.reason != "length" or len(self.ids) >= limit
+from clearhead.engine import generation
+from clearhead.engine.continuation import Continuation, never
+from clearhead.engine.decoding import NativeTextRows
+from clearhead.engine.sampling import uniform_of
 
 
 @torch.inference_mode()
@@ -71,8 +41,10 @@ def generate(
     texts, rows = [Continuation() for _ in prompts], list(range(len(prompts)))
     if not rows:
         return texts
-    stops = stopped or [_never] * len(rows)
-    decoding, given, most = begin(prompts), [sampler.text(prompt) for prompt in prompts], max(limits)
+    stops, decoding = stopped or [never] * len(rows), begin(prompts)
+    if isinstance(decoding, NativeTextRows):
+        return generation.generate(decoding.texts, prompts, sampler, limits=limits, samples=samples, stopped=stops)
+    given, most = [sampler.text(prompt) for prompt in prompts], max(limits)
     device = decoding.logits.device
     start = history_of(given, [len(ids) for ids in given], device=device, room=most)
     ids, starts = start.ids, start.prompts
@@ -134,7 +106,7 @@ def speculate(
         result.drafted, result.accepted = result.drafted + len(ahead), result.accepted + len(taken) - 1
         log_probs = _log_probs(logits[: len(taken)], torch.tensor(taken, device=logits.device))
         for piece, log_prob in zip(taken, log_probs, strict=True):
-            if result.take(piece, log_prob, ends=sampler.marks, limit=limit, stopped=stopped or _never):
+            if result.take(piece, log_prob, ends=sampler.marks, limit=limit, stopped=stopped or never):
                 return result
         lost, last = len(ahead) - len(taken), taken[-1]
         reader.back(lost + 1)
@@ -183,10 +155,6 @@ class _Text:
         first, seed = len(self.ids) - self.begin + ahead, self.sampler.config.seed
         numbers = [uniform_of(seed, self.sample, first + place, stream=stream) for place in range(count)]
         return torch.tensor(numbers, dtype=torch.float64)
-
-
-def _never(piece: int) -> bool:
-    return False
 
 
 def _log_probs(logits: Tensor, pieces: Tensor) -> list[float]:

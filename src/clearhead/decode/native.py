@@ -3,9 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from clearhead.decode.hypotheses import Hypothesis, SearchConfig, penalty_of
+from clearhead.decode.hypotheses import Hypothesis, SearchConfig, TextOf, penalty_of
 from clearhead.engine.rows import NativeModel
-from clearhead.engine.search import NativeHypothesis, NativeSearch, translate
+from clearhead.engine.sampler import SamplerSettings
+from clearhead.engine.search import NativeHypothesis, NativeSearch, continue_prompts, translate
 
 
 def native_search(
@@ -16,28 +17,60 @@ def native_search(
     *,
     limits: Sequence[int],
     threads: int = 1,
+    text_of: TextOf | None = None,
 ) -> list[list[Hypothesis]]:
-    """Finds the best hypothesis of each source.
+    """Finds the best hypotheses of each source.
 
     Args:
         model: an encoder-decoder.
         sources: one piece or more each.
-        config: its ``n_best`` must be 1: what several hypotheses differ by, their text, is not known to the engine.
-        search: marks and rules; its beam and length penalty must be those of ``config``.
+        config: of the search.
+        search: marks and rules; its beam, n_best and length penalty must be those of ``config``.
         limits: most pieces of each translation, end mark included.
         threads: sources are dealt out among so many.
+        text_of: see ``search_steps``.
 
     Returns:
-        Per source a hypothesis, or nothing where no piece was left to choose.
+        Per source ``n_best`` hypotheses or fewer, best first.
     """
     asked = (config.n_best, config.beam, config.length_penalty)
-    if asked != (1, search.beam, search.length_penalty):
-        raise ValueError(f"n_best, beam and length_penalty = {asked}: must be 1 and what the engine searches with")
-    found = translate(model, sources, search, limits=limits, threads=threads)
-    return [[] if best is None else [_hypothesis(best, config.length_penalty)] for best in found]
+    if asked != (search.n_best, search.beam, search.length_penalty):
+        raise ValueError(f"n_best, beam and length_penalty = {asked}: must be what the engine searches with")
+    found = translate(model, sources, search, limits=limits, threads=threads, text_of=text_of)
+    return _hypotheses(found, config.length_penalty)
 
 
-def _hypothesis(best: NativeHypothesis, length_penalty: float) -> Hypothesis:
-    score = math.fsum(best.log_probs)
-    rank_score = score / penalty_of(len(best.log_probs), length_penalty)
-    return Hypothesis(best.ids, best.log_probs, score, rank_score, best.complete, best.cut_better)
+def native_text_search(
+    model: NativeModel,
+    prompts: Sequence[Sequence[int]],
+    config: SearchConfig,
+    settings: SamplerSettings,
+    *,
+    limits: Sequence[int],
+    threads: int = 1,
+    text_of: TextOf | None = None,
+) -> list[list[Hypothesis]]:
+    """Finds the best texts that follow each prompt, as ``beam_search`` with ``Sampler.rule`` does.
+
+    Args:
+        model: a decoder-only model.
+        prompts: one piece or more each.
+        config: of the search.
+        settings: penalties and bans.
+        limits: most pieces of each text, end mark included.
+        threads: prompts are dealt out among so many.
+        text_of: see ``search_steps``.
+    """
+    search = NativeSearch(settings.eos_id, settings.eos_id, config.beam, config.length_penalty, n_best=config.n_best)
+    found = continue_prompts(model, prompts, search, settings, limits=limits, threads=threads, text_of=text_of)
+    return _hypotheses(found, config.length_penalty)
+
+
+def _hypotheses(found: list[list[NativeHypothesis]], length_penalty: float) -> list[list[Hypothesis]]:
+    return [[_hypothesis(each, length_penalty) for each in ranked] for ranked in found]
+
+
+def _hypothesis(one: NativeHypothesis, length_penalty: float) -> Hypothesis:
+    score = math.fsum(one.log_probs)
+    rank_score = score / penalty_of(len(one.log_probs), length_penalty)
+    return Hypothesis(one.ids, one.log_probs, score, rank_score, one.complete, one.cut_better)

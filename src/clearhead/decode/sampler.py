@@ -9,38 +9,16 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from clearhead.decode.rules import Rule
-from clearhead.decode.sampling import OFF, History, SamplingConfig, adjust, filtered
+from clearhead.decode.sampling import OFF, History, adjust, filtered
 from clearhead.decode.whole import TAIL, whole_of
-from clearhead.text.characters import Characters
-from clearhead.text.phrase import Automaton
+from clearhead.engine.sampler import SamplerSettings
 
 Logits = Float[Tensor, "rows vocab"]
 
 
 @dataclass(frozen=True)
-class Sampler:
-    """How the next piece is drawn, and which never come. Penalties and bans do not see end marks in a prompt."""
-
-    config: SamplingConfig
-    eos_id: int
-    """The piece that ends a text."""
-    forbidden: Sequence[int] = ()
-    """Pieces that never come."""
-    min_length: int = 0
-    """Generated pieces before ``eos_id`` may come."""
-    ends: tuple[int, ...] = ()
-    """Further pieces that end a text, as some published models have them."""
-    avoided: Automaton | None = None
-    """Recognises phrases that never come, as ``avoid`` says; a prompt may contain them."""
-    characters: Characters | None = None
-    """Of a vocabulary with parts of characters: only whole ones are written."""
-    limit: int = 1 << 30
-    """Most generated pieces of a text; no character begins that cannot be finished within it."""
-
-    @property
-    def marks(self) -> frozenset[int]:
-        """All pieces that end a text."""
-        return frozenset((self.eos_id, *self.ends))
+class Sampler(SamplerSettings):
+    """How the next piece is drawn from tensors of logits."""
 
     def adjusted(self, logits: Logits, history: History) -> Logits:
         """Returns logits of the next piece after penalties and bans; raises as ``adjust``."""
@@ -79,10 +57,6 @@ class Sampler:
             scores.copy_(adjusted.view_as(scores))
 
         return rule
-
-    def text(self, prompt: Sequence[int]) -> list[int]:
-        """Returns the prompt without end marks."""
-        return [piece for piece in prompt if piece not in self.marks]
 
     def _ends(self, history: History) -> list[list[int]]:
         """The last pieces of each row, at least as many as a phrase can have: each spells one of its bytes or more."""

@@ -9,45 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
+from clearhead.engine.sampling import SamplingConfig, uniform_of
 from clearhead.errors import ModelError, UsageError
-from clearhead.ranges import CountOrZero, Penalty, Repetition, Seed, Share, ShareAboveZero, Temperature
 
 Logits = Float[Tensor, "rows vocab"]
 OFF = float("-inf")
-
-
-@dataclass(frozen=True)
-class SamplingConfig:
-    """How the next piece is drawn."""
-
-    temperature: Temperature = 1.0
-    """Logits are divided by it; 0 is greedy: the best piece, of equal ones that with the lowest id."""
-    top_k: CountOrZero = 0
-    """Keep the k best pieces and what ties with the last of them (Fan et al. 2018, arXiv:1805.04833); 0 is off."""
-    top_p: Share = 1.0
-    """Keep the fewest best pieces with at least this probability, of equal ones those with the lowest ids (nucleus,
-    Holtzman et al. 2020, arXiv:1904.09751); 1 is off."""
-    min_p: Share = 0.0
-    """Keep pieces with at least this share of the best one's probability (Nguyen et al. 2024, arXiv:2407.01082)."""
-    typical_p: ShareAboveZero = 1.0
-    """Keep the pieces whose surprise is nearest to the entropy, up to this probability, and ties (Meister et al. 2023,
-    arXiv:2202.00666); 1 is off."""
-    repetition_penalty: Repetition = 1.0
-    """Logits of pieces in prompt or text are divided by it, negative ones multiplied (CTRL, Keskar et al. 2019,
-    arXiv:1909.05858); 1 is off."""
-    presence_penalty: Penalty = 0.0
-    """Taken off the logit of each piece that was generated, prompt not counted (OpenAI's definition); 0 is off."""
-    frequency_penalty: Penalty = 0.0
-    """Taken off as often as the piece was generated, prompt not counted (OpenAI's definition); 0 is off."""
-    no_repeat_ngram: CountOrZero = 0
-    """No run of this many pieces comes twice in prompt and text; 0 is off."""
-    seed: Seed = 0
-    """Seed of ``uniform_of``, which gives the numbers that decide."""
 
 
 @dataclass(frozen=True)
@@ -161,22 +131,6 @@ def draw(probs: Float64[Tensor, "rows vocab"], uniforms: Float64[Tensor, " rows"
     _refuse(~((total > 0) & total.isfinite()), total, "the probabilities of the next piece sum to {}")
     goal = torch.minimum(uniforms.to(probs)[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
     return (reached > goal).int().argmax(dim=-1)
-
-
-def uniform_of(seed: int, sample_index: int, position: int, *, stream: int = 0) -> float:
-    """Returns a pseudo-random number in [0, 1) that is a function of these integers alone.
-
-    It is 53 bits of Philox (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), whose key is the seed
-    and whose counter is the rest, so that a text is the same whatever batch it is made in.
-
-    Args:
-        seed: 0 to 2**64 - 1.
-        sample_index: which text of the run.
-        position: which piece of the text.
-        stream: numbers the purposes, where a position needs several numbers (see ``speculative``).
-    """
-    bits = np.random.Philox(key=seed, counter=[position, sample_index, stream, 0]).random_raw()
-    return float(int(bits) >> 11) * 2.0**-53
 
 
 def uniforms_of(seed: int, sample_indices: Sequence[int], positions: Sequence[int]) -> Float64[Tensor, " rows"]:

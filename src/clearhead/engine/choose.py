@@ -33,6 +33,8 @@ Engine = Literal["native", "packed", "torch"]
 """What computes the steps: the native engine, a copy of the model packed by PyTorch, or the model itself."""
 EngineName = Literal["auto", "native", "torch"]
 """What may be asked for: the native engine where it covers the model, that or an error, or PyTorch."""
+Computed = Literal["native", "torch"]
+"""What computes with a loaded model, as its JSON says: a packed copy is PyTorch's too."""
 M = TypeVar("M", bound=nn.Module)
 
 KINDS: dict[Weights, tuple[type[FastLinear], float]] = {"float32": (PackedLinear, 1e-5), "int8": (Int8Linear, 0.05)}
@@ -48,6 +50,11 @@ class Choice(Generic[M]):
     engine: Engine
     why: str = ""
     """Why the model itself computes; empty with the other engines."""
+
+    @property
+    def computed(self) -> Computed:
+        """What is named to the user."""
+        return "native" if self.engine == "native" else "torch"
 
     def image(self) -> Image:
         """Returns the weights as the native engine packs them."""

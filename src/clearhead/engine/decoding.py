@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from clearhead.engine.rows import Ints, NativeModel
+from clearhead.engine.windows import Texts
 
 
 class NativeDecoding:
@@ -47,72 +48,46 @@ class NativeDecoding:
 
 
 class NativeTextRows:
-    """The ``TextRows`` of a native GPT: every row has a window of its own, and no row has padding.
-
-    A row whose window is as long as the model's context drops the older half before it grows, and the rest is computed
-    anew, as in ``RowsDecoding``.
+    """The ``TextRows`` of a native GPT, in tensors.
 
     Args:
         model: a decoder-only model.
-        prompts: one piece or more each; of a prompt longer than the context its last pieces are read.
+        prompts: see ``Texts``.
     """
 
     def __init__(self, model: NativeModel, prompts: Sequence[Sequence[int]]) -> None:
-        self.context, self.rows = model.max_len, model.rows(torch.get_num_threads())
-        self.texts = [list(prompt)[-self.context :] for prompt in prompts]
-        self.rows.join_empty(len(prompts))
-        self.logits: Float[Tensor, "rows vocab"] = torch.from_numpy(self._read(self.texts))
+        self.texts = Texts(model, prompts, threads=torch.get_num_threads())
+
+    @property
+    def logits(self) -> Float[Tensor, "rows vocab"]:
+        """See ``TextRows``."""
+        return torch.from_numpy(self.texts.logits)
 
     @property
     def room(self) -> int:
-        """See ``TextRows``; a full window loses its older half before it grows."""
-        longest = max(map(len, self.texts))
-        return self.context - (longest if longest < self.context else self.context // 2)
+        """See ``TextRows``."""
+        return self.texts.room
 
     def extend(self, ids: Int[Tensor, "rows new"]) -> Float[Tensor, "rows new vocab"]:
         """See ``TextRows``."""
-        self._slide()
-        new = ids.tolist()
-        logits = torch.from_numpy(self._read(new, every=True)).view(*ids.shape, -1)
-        for text, pieces in zip(self.texts, new, strict=True):
-            text.extend(pieces)
-        self.logits = logits[:, -1]
-        return logits
+        return torch.from_numpy(self.texts.extend(_ints(ids)))
 
     def advance(self, ids: Int[Tensor, " rows"]) -> Float[Tensor, "rows vocab"]:
         """See ``TextRows``."""
-        self.extend(ids[:, None])
+        self.texts.advance(_ints(ids))
         return self.logits
 
     def back(self, count: int) -> None:
         """See ``TextRows``."""
-        self.texts = [text[: len(text) - count] for text in self.texts]
-        self.rows.back(np.full(len(self.texts), count, dtype=np.int32))
+        self.texts.back(count)
 
     def reorder(self, rows: Int[Tensor, " rows"]) -> None:
         """See ``TextRows``."""
-        self.texts = [self.texts[row].copy() for row in rows.tolist()]
-        self.rows.keep(_ints(rows))
+        self.texts.reorder(_ints(rows))
 
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
         """See ``TextRows``."""
-        self.reorder(rows)
-        self.logits = self.logits[rows]
-
-    def _slide(self) -> None:
-        full = [len(text) == self.context for text in self.texts]
-        if not any(full):
-            return
-        kept = self.context // 2
-        self.texts = [text[len(text) - kept :] if over else text for text, over in zip(self.texts, full, strict=True)]
-        self.rows.back(np.where(full, self.context, 0).astype(np.int32))
-        self._read([text if over else [] for text, over in zip(self.texts, full, strict=True)])
-
-    def _read(
-        self, texts: Sequence[Sequence[int]], *, every: bool = False
-    ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
-        ids = np.array([piece for text in texts for piece in text], dtype=np.int32)
-        return self.rows.extend(ids, np.array([*map(len, texts)], dtype=np.int32), every=every)
+        self.texts.keep(_ints(rows))
 
 
 def _ints(ids: Int[Tensor, "..."]) -> Ints:

@@ -3,14 +3,26 @@
 import ctypes
 import functools
 import os
-from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int, c_int32, c_void_p
+from ctypes import (
+    CFUNCTYPE,
+    POINTER,
+    Structure,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int,
+    c_int32,
+    c_int64,
+    c_uint64,
+    c_void_p,
+)
 from enum import IntEnum
 from typing import Any, Literal, get_args
 
 from clearhead.engine import build
 from clearhead.errors import ModelError, UsageError
 
-ABI = 3  # CH_ABI of native/clearhead.h
+ABI = 4  # CH_ABI of native/clearhead.h
 Instructions = Literal["portable", "avx2", "avx512", "neon"]
 WORDS = (*get_args(Instructions), "off")
 VARIABLE = "CLEARHEAD_ENGINE"
@@ -83,16 +95,39 @@ class Model(Structure):
     ]
 
 
+class Drawing(Structure):
+    """``ch_drawing`` of native/sample.h."""
+
+    _fields_ = [
+        *((name, c_double) for name in ("temperature", "top_p", "min_p", "typical_p")),
+        *((name, c_float) for name in ("repetition", "presence", "frequency", "reserved")),
+        *((name, c_int32) for name in ("top_k", "no_repeat_ngram", "eos", "at_least", "limit", "forbidden_count")),
+        *(
+            (name, c_int32)
+            for name in ("ends_count", "never_first_count", "avoided_states", "states", "rooms", "unused")
+        ),
+        *((name, c_void_p) for name in ("forbidden", "ends", "avoided", "avoided_done")),
+        *((name, c_void_p) for name in ("after", "allowed", "never_first")),
+    ]
+
+
+TextOf = CFUNCTYPE(c_int64, POINTER(c_int32), c_int32)
+"""Gives pieces a number, equal ones where they read alike."""
+
+
 class Search(Structure):
     """``ch_search``."""
 
     _fields_ = [
-        *((name, c_int32) for name in ("beam", "bos", "eos", "at_least", "forbidden_count", "never_first_count")),
+        *((name, c_int32) for name in ("beam", "n_best", "bos", "eos")),
+        *((name, c_int32) for name in ("at_least", "forbidden_count", "never_first_count")),
         *((name, c_void_p) for name in ("forbidden", "limits", "prefixes", "prefix_lengths")),
         *((name, c_void_p) for name in ("after", "allowed", "never_first")),
         ("states", c_int32),
         ("rooms", c_int32),
         ("length_penalty", c_double),
+        ("text_of", TextOf),
+        ("drawing", POINTER(Drawing)),
     ]
 
 
@@ -103,6 +138,12 @@ class Found(Structure):
         ("stride", c_int32),
         *((name, c_void_p) for name in ("ids", "log_probs", "lengths", "complete", "cut_better")),
     ]
+
+
+class History(Structure):
+    """``ch_history`` of native/sample.h."""
+
+    _fields_ = [*((name, c_void_p) for name in ("ids", "lengths", "prompts")), ("stride", c_int32), ("rows", c_int32)]
 
 
 SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
@@ -129,6 +170,11 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     ),
     "ch_head_logits": (c_int, [POINTER(Model), c_char_p, c_int, c_void_p, c_int, c_void_p]),
     "ch_kernels_of": (c_void_p, [c_char_p]),
+    "ch_drawing_size": (c_int, []),
+    "ch_sampler_new": (c_void_p, [POINTER(Drawing), c_char_p, c_int]),
+    "ch_sampler_free": (None, [c_void_p]),
+    "ch_sample": (c_int, [c_void_p, c_void_p, c_int, POINTER(History), c_void_p, c_void_p, c_void_p]),
+    "ch_uniforms": (None, [c_uint64, c_void_p, c_void_p, c_uint64, c_int, c_void_p]),
 }
 
 
@@ -202,6 +248,7 @@ def _opened() -> tuple[ctypes.CDLL | None, str]:
         return None, f"the native library cannot be loaded: {str(error).splitlines()[0]}"
     sizes = (c_int32 * 5)()
     opened.ch_layout(sizes)
-    if list(sizes) != [ABI, *map(ctypes.sizeof, (Linear, Layer, Model, Search))]:
+    expected = [ABI, *map(ctypes.sizeof, (Linear, Layer, Model, Search, Drawing))]
+    if [*sizes, opened.ch_drawing_size()] != expected:
         return None, f"the native library has another interface than these modules; {REBUILD}"
     return opened, ""

@@ -11,7 +11,7 @@ from clearhead.tasks.family import Task, check_task, open_for
 from clearhead.training.device import Device
 
 if TYPE_CHECKING:
-    from clearhead.engine.choose import Weights
+    from clearhead.engine.choose import EngineName, Weights
     from clearhead.tasks.classify.classifier import Classifier
     from clearhead.tasks.language_model.neural import LanguageModel
     from clearhead.tasks.language_model.ngram import NgramLanguageModel
@@ -83,13 +83,18 @@ def load(
 
 
 def load_language_model(
-    run: str | Path, *, checkpoint: str = "best", device: Device = "auto", weights: "Weights" = "float32"
+    run: str | Path,
+    *,
+    checkpoint: str = "best",
+    device: Device = "auto",
+    weights: "Weights" = "float32",
+    engine: "EngineName" = "auto",
 ) -> "LanguageModel | NgramLanguageModel":
     """Loads a neural or an n-gram language model; arguments as in ``LanguageModel.load``.
 
     Raises:
         ModelError: see ``load``.
-        UsageError: the model cannot have ``weights`` of this kind.
+        UsageError: the model cannot have ``weights`` or ``engine`` of this kind.
     """
     from clearhead.tasks.language_model.neural import LanguageModel
     from clearhead.tasks.language_model.ngram import NGRAM_WORDS, NgramLanguageModel
@@ -97,7 +102,9 @@ def load_language_model(
 
     opened = open_for((*WORDS, *NGRAM_WORDS), run, checkpoint=checkpoint)
     if opened.task not in NGRAM_WORDS:
-        return LanguageModel.from_run(opened, device=device, weights=weights)
+        return LanguageModel.from_run(opened, device=device, weights=weights, engine=engine)
     if weights != "float32":
         raise UsageError(f"weights = {weights!r}: an n-gram model has counts and no weights")
+    if engine == "native":
+        raise UsageError("engine = 'native': an n-gram model has counts and no weights")
     return NgramLanguageModel.from_run(opened)

@@ -18,7 +18,7 @@ from clearhead.decode.sampling import SamplingConfig
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.prompts import Generation, GenerationConfig
 from clearhead.verbs.load import load_language_model
-from tests.native import NATIVE
+from tests.native import FAULT, NATIVE
 from tests.toy import Said, assert_one_line, clearhead, environment, in_process
 
 PROMPT = "我妹妹"
@@ -87,6 +87,7 @@ def test_every_option_reaches_the_model(
         "--json",
         "--device",
         "--weights",
+        "--engine",
         "--input",
         "--output",
         "--lang",
@@ -125,6 +126,16 @@ def test_a_line_break_is_written_as_one_where_lines_are_counted(
     assert clearhead(capsys, "generate", *words, "a\nb").out.startswith("a\nb")
 
 
+def test_each_engine_writes_the_same(toy_lm_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = {}
+    for engine in ("torch", *(() if FAULT else ("native",))):
+        words = [toy_lm_run, "--json", "--n", "2", "--max-new", "9", "--engine", engine, PROMPT]
+        trees = [json.loads(line) for line in clearhead(capsys, "generate", *words).out.splitlines()]
+        assert {tree["engine"] for tree in trees} == {engine}
+        said[engine] = [tree["text"] for tree in trees]
+    assert len({*map(tuple, said.values())}) == 1
+
+
 def test_json_has_every_piece(model: LanguageModel, toy_lm_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = clearhead(capsys, "generate", toy_lm_run, "--json", "--n", "2", "--max-new", "9", PROMPT)
     trees = [json.loads(line) for line in said.out.splitlines()]
@@ -132,7 +143,9 @@ def test_json_has_every_piece(model: LanguageModel, toy_lm_run: Path, capsys: py
     assert [tree["text"] for tree in trees] == [one.text for one in found]
     assert PROMPT in said.out, "Chinese is written as Chinese"
     for tree, one in zip(trees, found, strict=True):
+        assert tree["engine"] == model.computed
         assert set(tree) == {
+            "engine",
             "prompt",
             "text",
             "pieces",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.native import FAULT
 from tests.toy import PAIRS, Said, assert_one_line, clearhead, in_process
 
 
@@ -100,7 +101,9 @@ def test_a_line_that_cannot_be_translated_costs_no_other_line(
     message = said.err.splitlines()[0].removeprefix("clearhead: text 2: ")
     assert (said.code, "pieces, the model takes 62" in message) == (3, True)
     source = json.dumps("我" * 70, ensure_ascii=False)
-    error = f'{{"source": {source}, "translations": [], "error": {json.dumps(message, ensure_ascii=False)}}}\n'
+    engine = json.dumps("torch" if FAULT else "native")
+    told = json.dumps(message, ensure_ascii=False)
+    error = f'{{"source": {source}, "translations": [], "engine": {engine}, "error": {told}}}\n'
     assert said.out == alone[0].out + (error if "--json" in words else "\n") + alone[1].out
 
 
@@ -125,6 +128,7 @@ def test_json_holds_the_whole_result(toy_run: Path, lines: list[str], capsys: py
     assert lines[0][0] in said.out, "Chinese is written as Chinese"
     for tree in trees:
         found = tree["translations"]
+        assert tree["engine"] == ("torch" if FAULT else "native")
         assert len(found) == 3
         assert [one["rank_score"] for one in found] == sorted((one["rank_score"] for one in found), reverse=True)
         assert len({tuple(one["pieces"]) for one in found}) == 3

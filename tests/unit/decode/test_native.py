@@ -1,5 +1,6 @@
 """Whole native loops find the hypotheses of ``beam_search``, in any company and by any number of threads."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,17 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearhead.decode.decoding import CachedDecoding
-from clearhead.decode.hypotheses import Hypothesis, SearchConfig
-from clearhead.decode.native import native_search
+from clearhead.decode.hypotheses import Hypothesis, SearchConfig, TextOf
+from clearhead.decode.native import native_search, native_text_search
+from clearhead.decode.rows import PromptedDecoding, RowsDecoding
 from clearhead.decode.rules import at_least, forbid, force_prefix
+from clearhead.decode.sampler import Sampler
 from clearhead.decode.search import beam_search
 from clearhead.decode.whole import whole_characters
+from clearhead.engine.sampling import SamplingConfig
 from clearhead.engine.search import NativeSearch
 from clearhead.errors import ModelError
 from clearhead.models.transformer import Transformer
 from clearhead.text.characters import characters_of
 from tests.native import KERNELS, NATIVE, native
-from tests.small import padded, random_rows, small
+from tests.small import padded, random_rows, small, small_gpt
 
 pytestmark = NATIVE
 BOS, EOS = 1, 2
@@ -39,7 +43,8 @@ def by_steps(
     applied = [forbid(forbidden), at_least(rules.get("at_least", 0), EOS), force_prefix(prefixes)]
     with torch.inference_mode():
         decoding = CachedDecoding(model, src, mask, beam=config.beam)
-    return beam_search(decoding, config, limits=limits, bos_id=BOS, eos_id=EOS, rules=applied)
+    text_of = rules.get("text_of")
+    return beam_search(decoding, config, limits=limits, bos_id=BOS, eos_id=EOS, rules=applied, text_of=text_of)
 
 
 def whole(
@@ -49,10 +54,12 @@ def whole(
     limits: list[int],
     kernels: str | None = None,
     threads: int = 1,
+    text_of: TextOf | None = None,
     **rules: Any,
 ) -> list[list[Hypothesis]]:
-    search = NativeSearch(BOS, EOS, config.beam, config.length_penalty, **rules)
-    return native_search(native(model, kernels), sources, config, search, limits=limits, threads=threads)
+    search = NativeSearch(BOS, EOS, config.beam, config.length_penalty, n_best=config.n_best, **rules)
+    model_here = native(model, kernels)
+    return native_search(model_here, sources, config, search, limits=limits, threads=threads, text_of=text_of)
 
 
 def same(actual: list[list[Hypothesis]], expected: list[list[Hypothesis]]) -> None:
@@ -93,6 +100,41 @@ def test_hypotheses_are_those_of_beam_search(
     )
     config = SearchConfig(beam=beam, length_penalty=penalty)
     same(whole(model, sources, config, limits, kernels, **rules), by_steps(model, sources, config, limits, **rules))
+
+
+def as_read(ids: list[int]) -> tuple[int, ...]:
+    """What a reader might see: some pieces are invisible, and two look alike."""
+    return tuple(piece // 2 for piece in ids if piece != 5)
+
+
+@pytest.mark.unchecked
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    st.sampled_from([None, as_read, as_read]),
+    st.sampled_from([2, 3, 5, 9]),
+    st.sampled_from([1, 2, 3, 9]),
+    st.sampled_from([0.0, 1.0, 2.0]),
+    st.sampled_from([7, 13]),
+    st.sampled_from([0.5, 1.0, 3.0]),
+    st.integers(0, 9),
+    st.lists(st.integers(1, 12), min_size=4, max_size=4),
+)
+def test_several_hypotheses_are_those_of_beam_search(
+    text_of: TextOf | None,
+    beam: int,
+    n_best: int,
+    penalty: float,
+    vocab: int,
+    sharp: float,
+    seed: int,
+    limits: list[int],
+) -> None:
+    model, draw = model_of(vocab, sharp, seed), torch.Generator().manual_seed(seed)
+    sources = [torch.randint(3, vocab, (length,), generator=draw).tolist() for length in (4, 1, 7, 2)]
+    config = SearchConfig(beam=beam, n_best=min(n_best, beam), length_penalty=penalty)
+    rules: dict[str, Any] = {"forbidden": (0,), "text_of": text_of}
+    found = whole(model, sources, config, limits, threads=1 + seed % 2, **rules)
+    same(found, by_steps(model, sources, config, limits, **rules))
 
 
 @pytest.mark.unchecked
@@ -157,7 +199,7 @@ def test_what_cannot_be_is_one_line() -> None:
     rounded = native(model, None, "int8")
     with pytest.raises(ModelError, match=r"^NaN among the logits$"):
         native_search(rounded, [[3]], config, NativeSearch(BOS, EOS, 2), limits=[5])
-    with pytest.raises(ValueError, match=r"^n_best, beam and length_penalty = \(2, 2, 1.0\): must be 1 and"):
+    with pytest.raises(ValueError, match=r"^n_best, beam and length_penalty = \(2, 2, 1.0\): must be what"):
         native_search(native(model), [[4]], SearchConfig(beam=2, n_best=2), NativeSearch(BOS, EOS, 2), limits=[5])
 
 
@@ -168,3 +210,48 @@ def test_where_no_piece_is_left_there_is_no_hypothesis() -> None:
 
 def test_no_sources() -> None:
     assert whole(model_of(7, 1.0, 0), [], SearchConfig(beam=2), []) == []
+
+
+@pytest.mark.unchecked
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    st.sampled_from([1, 2, 5, 9]),
+    st.sampled_from([1, 3]),
+    st.sampled_from([None, as_read]),
+    st.sampled_from([0, 2, 3]),
+    st.sampled_from([(), (3, 4)]),
+    st.integers(0, 3),
+    st.integers(0, 20),
+    st.lists(st.integers(1, 14), min_size=4, max_size=4),
+)
+def test_texts_after_prompts_are_those_of_beam_search(
+    beam: int,
+    n_best: int,
+    text_of: TextOf | None,
+    ngram: int,
+    ends: tuple[int, ...],
+    least: int,
+    seed: int,
+    limits: list[int],
+) -> None:
+    """Windows slide; penalties and bans are those of sampling; a prompt may be longer than the context."""
+    model, config = small_gpt(seed=seed, max_seq_len=8), SearchConfig(beam=beam, n_best=min(n_best, beam))
+    for weight in model.parameters():
+        weight.data *= 0.5
+    prompts = [[5, 6], [EOS, 9, 4], [7], [4, 5, 6, 7, 8, 9, 10, 11, 12, 5]]
+    settings = SamplingConfig(no_repeat_ngram=ngram, repetition_penalty=1.2, frequency_penalty=0.1)
+    sampler = Sampler(settings, EOS, forbidden=(0, 1), min_length=least, ends=ends, limit=max(limits))
+    expected = beam_search(
+        PromptedDecoding(partial(RowsDecoding, model), prompts, beam=beam),
+        config,
+        limits=limits,
+        bos_id=EOS,
+        eos_id=EOS,
+        rules=[sampler.rule(prompts)],
+        text_of=text_of,
+    )
+    threads = 1 + seed % 2
+    found = native_text_search(native(model), prompts, config, sampler, limits=limits, threads=threads, text_of=text_of)
+    same(found, expected)
+    alone = native_text_search(native(model), prompts[3:], config, sampler, limits=limits[3:], text_of=text_of)
+    assert alone == found[3:]

@@ -21,7 +21,7 @@
 
 #define CH_PANEL 16
 #define CH_GROUP 32 /* inputs that share a scale in int4 */
-#define CH_ABI 3 /* counts changes of what stands in this file */
+#define CH_ABI 4 /* counts changes of what stands in this file */
 
 #if defined(__GNUC__)
 #define CH_PUBLIC __attribute__((visibility("default")))
@@ -112,7 +112,8 @@ CH_PUBLIC int ch_keep(ch_rows *rows, const int32_t *kept, int count);
 
 /* How sources are translated by greedy or beam search, without a caller between the steps; see decode/search.py. */
 typedef struct {
-    int32_t beam, bos, eos;
+    int32_t beam, n_best;       /* hypotheses kept, and returned of each source: at most `beam` */
+    int32_t bos, eos;
     int32_t at_least;           /* the end mark does not come before so many pieces */
     int32_t forbidden_count;
     int32_t never_first_count;
@@ -127,18 +128,23 @@ typedef struct {
     const int32_t *never_first; /* pieces that may not follow state 0 whatever the room */
     int32_t states, rooms;
     double length_penalty;
+    /* With n_best above 1: gives pieces without an end mark a number, equal ones where they read alike; below 0: it
+     * failed. Called by any thread. NULL: no two hypotheses read alike. */
+    int64_t (*text_of)(const int32_t *ids, int32_t length);
+    const struct ch_drawing *drawing; /* penalties and bans (sample.h), of models without an encoder, or NULL */
 } ch_search;
 
-/* The best hypothesis of each source. */
+/* The best hypotheses of each source, best first. */
 typedef struct {
     int32_t stride;     /* at least the largest limit */
-    int32_t *ids;       /* [sources][stride], without the end mark */
-    float *log_probs;   /* [sources][stride], with that of the end mark */
-    int32_t *lengths;   /* [sources], pieces without the end mark; -1: no hypothesis was found */
-    int32_t *complete;  /* [sources], whether the end mark came */
-    int32_t *cut_better;/* [sources], whether the limit cut off another one with a better rank score */
+    int32_t *ids;       /* [sources][n_best][stride], without the end mark */
+    float *log_probs;   /* [sources][n_best][stride], with that of the end mark */
+    int32_t *lengths;   /* [sources][n_best], pieces without the end mark; -1: there is no further hypothesis */
+    int32_t *complete;  /* [sources][n_best], whether the end mark came */
+    int32_t *cut_better;/* [sources][n_best], whether the limit cut off another one with a better rank score */
 } ch_found;
 
+/* A model without an encoder has prompts in the place of sources, and continues them: their begin mark is not read. */
 CH_PUBLIC int ch_translate(const ch_model *model, const char *instructions, int threads, const int32_t *ids,
                            const int32_t *lengths, int sources, const ch_search *search, const ch_found *found);
 

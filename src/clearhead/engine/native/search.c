@@ -1,4 +1,5 @@
-/* Greedy and beam search as whole loops: the same hypotheses as decode/search.py finds, one thread a share of sources.
+/* Greedy and beam search as whole loops: the same hypotheses as decode/search.py finds, one thread a share of sources,
+ * which are translated, or of prompts, which a model without an encoder continues (prompts.c).
  *
  * A source ends when no live hypothesis could still become its best: a live score can only fall, and what it will be
  * divided by is at most the penalty at the limit. Sources that end leave, and no source depends on another. */
@@ -8,68 +9,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rows.h"
-
-typedef struct {
-    float score;    /* of the hypothesis with this piece */
-    float log_prob; /* of the piece */
-    int32_t piece;
-    int parent;     /* beam that it goes on from */
-} ch_candidate;
-
-/* A source that is being translated. */
-typedef struct {
-    int number, limit;       /* which source, and most pieces */
-    const int32_t *prefix;
-    int prefix_length;
-    float *scores;           /* [beam], best first; -inf where a beam is not in use */
-    int32_t *ids;            /* [beam][limit] */
-    float *log_probs;        /* [beam][limit] */
-    int *states;             /* [beam], of the character that the last piece left unfinished; 0: none */
-    int found;               /* whether there is a finished hypothesis, in ch_found */
-    double rank_score;       /* of that */
-} ch_source;
-
-/* One thread's share of the sources. */
-typedef struct {
-    const ch_kernels *kernels;
-    const ch_search *search;
-    const ch_found *found;
-    ch_rows *rows;
-    ch_source *sources;      /* the `count` that are not over come first */
-    int count, length, vocab, width, stride;
-    float *logits;           /* [rows][stride] */
-    float *values;           /* [width] */
-    int32_t *pieces;         /* [width] */
-    ch_candidate *candidates;/* [beam * width] */
-    int32_t *kept, *next, *ones; /* [rows] */
-    int32_t *ids;            /* [beam][longest limit], scratch */
-    float *log_probs;
-    int *states;             /* [beam], scratch */
-} ch_share;
+#include "search.h"
 
 static double penalty_of(int length, double length_penalty) { return pow((5.0 + length) / 6.0, length_penalty); }
 
-/* Takes out the pieces that would make half a character, as decode/whole.py does; where that leaves none, none. */
 static void keep_whole(const ch_share *share, const ch_source *source, int beam, float *logits) {
     const ch_search *search = share->search;
-    int room = source->limit - share->length - 1, state = source->states[beam], left = 0;
-    if (!state && room >= search->rooms - 1) {
-        for (int k = 0; k < search->never_first_count; k++) logits[search->never_first[k]] = -INFINITY;
-        return;
-    }
-    if (room >= search->rooms) room = search->rooms - 1;
-    const uint8_t *allowed = search->allowed + ((size_t)room * search->states + state) * share->vocab;
-    for (int piece = 0; piece < share->vocab; piece++) left |= allowed[piece] && logits[piece] > -INFINITY;
-    for (int piece = 0; left && piece < share->vocab; piece++)
-        if (!allowed[piece]) logits[piece] = -INFINITY;
+    ch_keep_whole(search->never_first, search->never_first_count, search->allowed, search->states, search->rooms,
+                  share->vocab, source->states[beam], source->limit - share->length - 1, logits);
 }
 
-/* Lists the best next pieces of one beam. Returns -1 where the logits are no numbers. */
-static int extend_beam(ch_share *share, const ch_source *source, int beam, float *logits, ch_candidate *out) {
+/* Lists the best next pieces of one beam, which stands in a row. */
+static int extend_beam(ch_share *share, ch_source *source, int beam, int row, ch_candidate *out) {
     const ch_search *search = share->search;
-    float log_z = share->kernels->log_sum_exp(logits, share->vocab);
-    if (isnan(log_z)) return -1;
+    float *logits = share->logits + (size_t)row * share->stride, log_z = share->kernels->log_sum_exp(logits, share->vocab);
+    if (share->sampler && source->scores[beam] > -INFINITY && ch_adjust_beam(share, source, beam, row, logits)) return -1;
+    if (isnan(log_z)) return ch_fail("NaN among the logits");
     for (int k = 0; k < search->forbidden_count; k++) logits[search->forbidden[k]] = -INFINITY;
     if (share->length < search->at_least) logits[search->eos] = -INFINITY;
     if (share->length < source->prefix_length) {
@@ -100,21 +55,25 @@ static void best_first(ch_candidate *all, int n, int count) {
 }
 
 /* Keeps the hypothesis that stands in a beam, with the log-probability of its end mark if it has one. */
-static void keep_hypothesis(ch_share *share, ch_source *source, int beam, const float *end) {
-    const ch_found *found = share->found;
-    const float *log_probs = source->log_probs + (size_t)beam * source->limit;
-    size_t at = (size_t)source->number * found->stride;
-    double score = end ? *end : 0.0;
-    for (int k = 0; k < share->length; k++) score += log_probs[k];
-    double rank_score = score / penalty_of(share->length + (end != NULL), share->search->length_penalty);
-    if (source->found && rank_score <= source->rank_score) return;
-    source->found = 1;
-    source->rank_score = rank_score;
-    memcpy(found->ids + at, source->ids + (size_t)beam * source->limit, share->length * sizeof(int32_t));
-    memcpy(found->log_probs + at, log_probs, share->length * sizeof(float));
-    if (end) found->log_probs[at + share->length] = *end;
-    found->lengths[source->number] = share->length;
-    found->complete[source->number] = end != NULL;
+static int keep_hypothesis(ch_share *share, ch_source *source, int beam, const float *end) {
+    const ch_search *search = share->search;
+    ch_finished *kept = ch_pool_next(&source->pool);
+    kept->length = share->length;
+    kept->complete = end != NULL;
+    kept->cut_better = 0;
+    memcpy(kept->ids, source->ids + (size_t)beam * source->limit, share->length * sizeof(int32_t));
+    memcpy(kept->log_probs, source->log_probs + (size_t)beam * source->limit, share->length * sizeof(float));
+    if (end) kept->log_probs[share->length] = *end;
+    double score = 0.0;
+    for (int k = 0; k < share->length + kept->complete; k++) score += kept->log_probs[k];
+    kept->rank_score = score / penalty_of(share->length + kept->complete, search->length_penalty);
+    kept->text = -1;
+    if (search->n_best > 1 && search->text_of) {
+        kept->text = search->text_of(kept->ids, kept->length);
+        if (kept->text < 0) return ch_fail("the text of a hypothesis could not be read");
+    }
+    ch_pool_add(&source->pool);
+    return 0;
 }
 
 /* Gives every beam of a source its next piece; rows of the beams that these go on from go to `parents`. */
@@ -122,12 +81,13 @@ static int extend_source(ch_share *share, ch_source *source, int first_row, int3
     int beams = share->search->beam, total = beams * share->width, most = beams > 1 ? 2 * beams : 1, live = 0;
     ch_candidate *all = share->candidates;
     for (int beam = 0; beam < beams; beam++)
-        if (extend_beam(share, source, beam, share->logits + (size_t)(first_row + beam) * share->stride, all + beam * share->width))
-            return ch_fail("NaN among the logits");
+        if (extend_beam(share, source, beam, first_row + beam, all + beam * share->width)) return -1;
     if (most > total) most = total;
     best_first(all, total, most);
     for (int k = 0; k < most && k < beams; k++)
-        if (all[k].piece == share->search->eos && isfinite(all[k].score)) keep_hypothesis(share, source, all[k].parent, &all[k].log_prob);
+        if (all[k].piece == share->search->eos && isfinite(all[k].score) &&
+            keep_hypothesis(share, source, all[k].parent, &all[k].log_prob))
+            return -1;
     size_t limit = source->limit, used = share->length;
     memcpy(share->ids, source->ids, beams * limit * sizeof(int32_t));
     memcpy(share->log_probs, source->log_probs, beams * limit * sizeof(float));
@@ -151,31 +111,49 @@ static int extend_source(ch_share *share, ch_source *source, int first_row, int3
     return 0;
 }
 
-/* Whether a source is over: at its limit, without a live beam, or with none that could still win. */
+/* Whether a source is over: at its limit, without a live beam, or with none that could still be among the best. */
 static int is_over(const ch_share *share, const ch_source *source) {
+    int wanted = share->search->n_best;
     if (share->length >= source->limit || source->scores[0] == -INFINITY) return 1;
     double most = penalty_of(source->limit, share->search->length_penalty);
-    return source->found && source->scores[0] / most <= source->rank_score;
+    return source->pool.count >= wanted && source->scores[0] / most <= source->pool.ranked[wanted - 1].rank_score;
 }
 
-static void finish(ch_share *share, ch_source *source) {
+/* Writes what was found; where too few hypotheses are finished, the best live ones go with them. */
+static int finish(ch_share *share, ch_source *source) {
     const ch_found *found = share->found;
+    ch_pool *pool = &source->pool;
+    int wanted = share->search->n_best;
     double cut = source->scores[0] / penalty_of(share->length, share->search->length_penalty);
-    if (source->found) found->cut_better[source->number] = share->length >= source->limit && source->rank_score < cut;
-    else if (isfinite(source->scores[0])) keep_hypothesis(share, source, 0, NULL);
+    if (pool->count && pool->ranked[0].complete && share->length >= source->limit)
+        for (int k = 0; k < pool->count; k++) pool->ranked[k].cut_better = pool->ranked[k].rank_score < cut;
+    for (int beam = 0; beam < share->search->beam; beam++)
+        if (pool->count < wanted && isfinite(source->scores[beam]) && keep_hypothesis(share, source, beam, NULL)) return -1;
+    for (int k = 0; k < pool->count && k < wanted; k++) {
+        const ch_finished *one = &pool->ranked[k];
+        size_t at = (size_t)source->number * wanted + k;
+        memcpy(found->ids + at * found->stride, one->ids, one->length * sizeof(int32_t));
+        memcpy(found->log_probs + at * found->stride, one->log_probs, (one->length + one->complete) * sizeof(float));
+        found->lengths[at] = one->length;
+        found->complete[at] = one->complete;
+        found->cut_better[at] = one->cut_better;
+    }
+    return 0;
 }
 
 /* One step of all sources of a share: a piece for each row, then what they lead to. */
 static int step(ch_share *share) {
     int beams = share->search->beam, left = 0, rows = 0;
-    if (ch_extend(share->rows, share->next, share->ones, 0, share->logits)) return -1;
+    int failed = share->rows->model->encoder ? ch_extend(share->rows, share->next, share->ones, 0, share->logits)
+                                             : ch_advance_texts(share);
+    if (failed) return -1;
     for (int s = 0; s < share->count; s++)
         if (extend_source(share, &share->sources[s], s * beams, share->kept + s * beams)) return -1;
     share->length++;
     for (int s = 0; s < share->count; s++) {
         ch_source source = share->sources[s];
         if (is_over(share, &source)) {
-            finish(share, &source);
+            if (finish(share, &source)) return -1;
             share->sources[s] = source;
             continue;
         }
@@ -200,11 +178,14 @@ static void free_share(ch_share *share, int sources) {
         free(share->sources[s].ids);
         free(share->sources[s].log_probs);
         free(share->sources[s].states);
+        free(share->sources[s].text);
+        ch_pool_free(&share->sources[s].pool);
     }
     void *blocks[] = {share->sources, share->logits, share->values, share->pieces, share->candidates,
                       share->kept,    share->next,   share->ones,   share->ids,    share->log_probs, share->states};
     for (size_t k = 0; k < sizeof blocks / sizeof *blocks; k++) free(blocks[k]);
     ch_rows_free(share->rows);
+    ch_sampler_free(share->sampler);
 }
 
 static int make_source(ch_share *share, ch_source *source) {
@@ -213,9 +194,10 @@ static int make_source(ch_share *share, ch_source *source) {
     source->ids = calloc(size, sizeof(int32_t));
     source->log_probs = calloc(size, sizeof(float));
     source->states = calloc(beams, sizeof(int));
+    if (ch_pool_make(&source->pool, share->search->n_best > 1 ? (int)beams : 1, source->limit)) return -1;
     if (!source->scores || !source->ids || !source->log_probs || !source->states) return -1;
     for (size_t k = 0; k < beams; k++) source->scores[k] = k ? -INFINITY : 0.0f;
-    return 0;
+    return source->prompt ? ch_make_prompt(share, source) : 0;
 }
 
 static int make_room(ch_share *share, const ch_model *m, int longest) {
@@ -264,18 +246,27 @@ static int translate_share(ch_work *work, int first, int count) {
     share.sources = calloc(count, sizeof *share.sources);
     share.rows = ch_rows_new(work->model, work->instructions, work->threads);
     if (!share.sources || !share.rows) failed = ch_fail("no memory to search for %d sources", count);
+    if (work->search->drawing) {
+        share.sampler = ch_sampler_new(work->search->drawing, work->instructions, work->model->vocab);
+        failed = failed || !share.sampler;
+    }
     for (int s = 0; !failed && s < count; s++) {
         ch_source *source = &share.sources[s];
         source->number = first + s;
         source->limit = work->search->limits[first + s];
         source->prefix = work->prefixes ? work->prefixes[first + s] : NULL;
         source->prefix_length = work->prefixes ? work->search->prefix_lengths[first + s] : 0;
+        source->prompt = work->model->encoder ? NULL : work->source_ids[first + s];
+        source->prompt_length = work->lengths[first + s];
         longest = source->limit > longest ? source->limit : longest;
         if (make_source(&share, source)) failed = ch_fail("no memory to search for %d sources", count);
     }
     failed = failed || make_room(&share, work->model, longest);
-    failed = failed || ch_join_sources(share.rows, work->source_ids[first], work->lengths + first, count, work->search->beam);
-    failed = failed || ch_reserve(share.rows, longest);
+    if (work->model->encoder) {
+        const int32_t *ids = work->source_ids[first], *lengths = work->lengths + first;
+        failed = failed || ch_join_sources(share.rows, ids, lengths, count, work->search->beam);
+        failed = failed || ch_reserve(share.rows, longest);
+    } else failed = failed || ch_join_empty(share.rows, count);
     while (!failed && share.count) failed = step(&share);
     free_share(&share, count);
     return failed;
@@ -298,14 +289,16 @@ static int check_piece(const char *what, int32_t piece, int vocab) {
 
 static int check_search(const ch_model *m, const ch_search *search, int sources, int stride) {
     if (search->beam < 1) return ch_fail("beam = %d: must be at least 1", search->beam);
+    if (search->n_best < 1 || search->n_best > search->beam)
+        return ch_fail("n_best = %d: must be from 1 to beam = %d", search->n_best, search->beam);
     if (check_piece("bos", search->bos, m->vocab) || check_piece("eos", search->eos, m->vocab)) return -1;
     for (int k = 0; k < search->forbidden_count; k++)
         if (check_piece("piece", search->forbidden[k], m->vocab)) return -1;
     const int32_t *prefix = search->prefixes;
     for (int s = 0; s < sources; s++) {
         int limit = search->limits[s];
-        if (limit < 1 || limit > m->max_len || limit > stride)
-            return ch_fail("limit = %d: must be from 1 to %d", limit, m->max_len < stride ? m->max_len : stride);
+        int most = m->encoder && m->max_len < stride ? m->max_len : stride; /* windows of other models slide */
+        if (limit < 1 || limit > most) return ch_fail("limit = %d: must be from 1 to %d", limit, most);
         for (int k = 0; prefix && k < search->prefix_lengths[s]; k++, prefix++)
             if (check_piece("piece", *prefix, m->vocab)) return -1;
     }
@@ -336,8 +329,10 @@ int ch_translate(const ch_model *m, const char *instructions, int threads, const
         starts[sources + s] = prefix;
         ids += lengths[s];
         if (prefix) prefix += search->prefix_lengths[s];
-        found->lengths[s] = -1;
-        found->complete[s] = found->cut_better[s] = 0;
+    }
+    for (int k = 0; k < sources * search->n_best; k++) {
+        found->lengths[k] = -1;
+        found->complete[k] = found->cut_better[k] = 0;
     }
     int at_once = sources_at_once(sources, threads, search->beam), shares = (sources + at_once - 1) / at_once;
     ch_work work = {m, instructions, kernels, ids, lengths, starts, search->prefixes ? starts + sources : NULL,

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from clearhead.arguments import checked
 from clearhead.decode.rows import TextRows, start_texts
-from clearhead.engine.choose import EngineName, Weights, choose
+from clearhead.engine.choose import Computed, EngineName, Weights, choose
 from clearhead.engine.rows import NativeModel
 from clearhead.models.gpt import GPT
 from clearhead.runs.opened import SavedRun
@@ -93,11 +93,21 @@ class LanguageModel(TextModel):
         """See ``TextModel``: a recurrent model goes on from its state, whatever the length."""
         return self.recipe.model.max_seq_len if isinstance(self.model, GPT) else None
 
+    @property
+    def computed(self) -> Computed:
+        """See ``TextModel``."""
+        return "torch" if self.weights is None else choose(self.model, self.weights, self.engine).computed
+
     @functools.cached_property
     def writer(self) -> Net | NativeModel:
         """The model that generates: ``model``, or what it is packed to."""
         packed = None if self.weights is None else choose(self.model, self.weights, self.engine).prepare()
         return self.model if packed is None else packed
+
+    @property
+    def native(self) -> NativeModel | None:
+        """See ``TextModel``."""
+        return self.writer if isinstance(self.writer, NativeModel) else None
 
     def begin(self, prompts: Sequence[Sequence[int]]) -> TextRows:
         """See ``TextModel``."""

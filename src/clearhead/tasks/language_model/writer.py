@@ -15,16 +15,20 @@ import torch
 from clearhead.arguments import checked
 from clearhead.config import as_tree, parse
 from clearhead.data.batching import sequential_batches
-from clearhead.decode.generation import Continuation, Reason, generate, speculate
-from clearhead.decode.hypotheses import SearchConfig
+from clearhead.decode.generation import generate, speculate
+from clearhead.decode.hypotheses import Hypothesis, SearchConfig
+from clearhead.decode.native import native_text_search
 from clearhead.decode.rows import PromptedDecoding, TextRows
 from clearhead.decode.rules import forbid
 from clearhead.decode.sampler import Sampler
-from clearhead.decode.sampling import SamplingConfig
 from clearhead.decode.search import beam_search
 from clearhead.decode.trace import MakeMeter, TraceStep, text_reader, trace_greedy
 from clearhead.decode.tree import BeamTree, grow_tree
 from clearhead.decode.whole import whole_characters
+from clearhead.engine.choose import Computed
+from clearhead.engine.continuation import Continuation, Reason
+from clearhead.engine.rows import NativeModel
+from clearhead.engine.sampling import SamplingConfig
 from clearhead.errors import ModelError, OnError, UsageError, attempt_each, refuse
 from clearhead.progress import silent
 from clearhead.ranges import CountOrZero
@@ -49,6 +53,16 @@ class TextModel(Loaded, ABC):
     @abstractmethod
     def context(self) -> int | None:
         """How many pieces the model can look back on; None for no limit."""
+
+    @property
+    def computed(self) -> Computed:
+        """Which engine generates here."""
+        return "torch"
+
+    @property
+    def native(self) -> NativeModel | None:
+        """The model packed for the native engine, where that generates."""
+        return None
 
     @abstractmethod
     def begin(self, prompts: Sequence[Sequence[int]]) -> TextRows:
@@ -274,16 +288,7 @@ class TextModel(Loaded, ABC):
         firsts, eos_id = writers[:: config.n], sampler.eos_id
         for batch in self._batches(firsts, config):
             prompts = [firsts[row].prompt.ids for row in batch]
-            ranked = beam_search(
-                PromptedDecoding(self.begin, prompts, beam=config.beam),
-                SearchConfig(config.beam, config.n),
-                limits=[config.max_new] * len(prompts),
-                bos_id=eos_id,
-                eos_id=eos_id,
-                rules=[sampler.rule(prompts)],
-                text_of=self.tokenizer.decode,
-                device=self.device,
-            )
+            ranked = self._searched(prompts, sampler, config)
             for row, texts in zip(batch, ranked, strict=True):
                 for number, text in enumerate(texts, row * config.n):
                     ids = text.ids + [eos_id] * text.complete
@@ -291,6 +296,27 @@ class TextModel(Loaded, ABC):
                     continuations[number] = Continuation(ids, text.log_probs, reason, cut_better=text.cut_better)
                     writers[number].push(*text.ids)
         return continuations
+
+    def _searched(self, prompts: list[list[int]], sampler: Sampler, config: GenerationConfig) -> list[list[Hypothesis]]:
+        """Searches for what follows a batch of prompts."""
+        search, limits, text_of = (
+            SearchConfig(config.beam, config.n),
+            [config.max_new] * len(prompts),
+            self.tokenizer.decode,
+        )
+        if (model := self.native) is not None:
+            threads = torch.get_num_threads()
+            return native_text_search(model, prompts, search, sampler, limits=limits, threads=threads, text_of=text_of)
+        return beam_search(
+            PromptedDecoding(self.begin, prompts, beam=config.beam),
+            search,
+            limits=limits,
+            bos_id=sampler.eos_id,
+            eos_id=sampler.eos_id,
+            rules=[sampler.rule(prompts)],
+            text_of=text_of,
+            device=self.device,
+        )
 
 
 def has_marks(run: Path) -> bool:

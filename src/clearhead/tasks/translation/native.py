@@ -1,6 +1,6 @@
 """A batch of sources translated by one call of the native engine, which knows all rules but phrases; no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig
@@ -27,26 +27,33 @@ class Batch:
     """Most pieces of each, end mark included."""
 
 
-def is_plain(batch: Batch, config: SearchConfig) -> bool:
-    """Whether the native call knows all that is asked for: one translation each, and no phrases."""
-    return config.n_best == 1 and not any(each.required or each.avoided for each in batch.demands)
+def is_plain(batch: Batch) -> bool:
+    """Whether the native call knows all that is asked for: it knows no phrases."""
+    return not any(each.required or each.avoided for each in batch.demands)
 
 
 def search_natively(
-    model: NativeModel, batch: Batch, config: SearchConfig, *, tokenizer: Tokenizer, threads: int
+    model: NativeModel,
+    batch: Batch,
+    config: SearchConfig,
+    *,
+    tokenizer: Tokenizer,
+    text_of: Callable[[Sequence[int]], str],
+    threads: int,
 ) -> list[list[Hypothesis]]:
-    """Returns the best hypothesis of each source of a batch that ``is_plain``, or nothing.
+    """Returns up to ``config.n_best`` hypotheses of each source of a batch that ``is_plain``, best first.
 
     Args:
         model: an encoder-decoder.
         batch: what is translated.
         config: with the beam of this batch.
         tokenizer: of the target.
+        text_of: what a reader sees of pieces, by which hypotheses differ.
         threads: sources are dealt out among so many.
     """
     sources = [[*source, tokenizer.ids.eos] for source in batch.sources]
     search = native_search_of(tokenizer, config, batch.prefixes)
-    return native_search(model, sources, config, search, limits=batch.limits, threads=threads)
+    return native_search(model, sources, config, search, limits=batch.limits, threads=threads, text_of=text_of)
 
 
 def never(ids: SpecialIds) -> list[int]:
@@ -64,6 +71,7 @@ def native_search_of(tokenizer: Tokenizer, config: SearchConfig, prefixes: Seque
         forbidden=never(tokenizer.ids),
         prefixes=prefixes if any(prefixes) else (),
         characters=tokenizer.characters,
+        n_best=config.n_best,
     )
 
 

@@ -18,6 +18,7 @@ from clearhead.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     import torch
 
+    from clearhead.engine.choose import Computed
     from clearhead.tasks.translation.recipe import TranslationRecipe
 
 
@@ -64,6 +65,11 @@ class PackedTranslator(TextTranslator, Brief):
     def writer(self) -> NativeModel:
         """See ``TextTranslator``."""
         return self.model
+
+    @property
+    def computed(self) -> "Computed":
+        """See ``TextTranslator``."""
+        return "native"
 
     @property
     def threads(self) -> int:

@@ -27,6 +27,7 @@ from clearhead.text.special import SpecialIds
 if TYPE_CHECKING:
     import torch
 
+    from clearhead.engine.choose import Computed
     from clearhead.tasks.translation.recipe import Net
 
 
@@ -46,6 +47,11 @@ class TextTranslator(ABC):
     @abstractmethod
     def writer(self) -> "Net | NativeModel":
         """What decodes."""
+
+    @property
+    @abstractmethod
+    def computed(self) -> "Computed":
+        """Which engine decodes here."""
 
     @property
     @abstractmethod
@@ -251,8 +257,9 @@ class TextTranslator(ABC):
     def _search(self, batch: Batch, config: SearchConfig) -> list[list[Hypothesis]]:
         """Returns up to ``config.n_best`` hypotheses of each source, best first."""
         tokenizer = self.tokenizers.tgt
-        if isinstance(self.writer, NativeModel) and is_plain(batch, config):
-            return search_natively(self.writer, batch, config, tokenizer=tokenizer, threads=self.threads)
+        if isinstance(self.writer, NativeModel) and is_plain(batch):
+            own: Any = {"tokenizer": tokenizer, "text_of": self._line, "threads": self.threads}
+            return search_natively(self.writer, batch, config, **own)
         from clearhead.tasks.translation.searching import search_batch
 
         return search_batch(self.writer, batch, config, tokenizer=tokenizer, text_of=self._line, device=self.device)

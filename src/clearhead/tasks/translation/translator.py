@@ -13,7 +13,7 @@ from clearhead.decode.decoding import start_decoding
 from clearhead.decode.hypotheses import SearchConfig
 from clearhead.decode.trace import MakeMeter, trace_greedy, translation_reader
 from clearhead.decode.tree import BeamTree, grow_tree
-from clearhead.engine.choose import EngineName, Weights, choose
+from clearhead.engine.choose import Computed, EngineName, Weights, choose
 from clearhead.engine.rows import NativeModel
 from clearhead.errors import DataError
 from clearhead.ranges import Count, CountOrZero
@@ -107,6 +107,11 @@ class Translator(TextTranslator, Loaded):
     def threads(self) -> int:
         """See ``TextTranslator``."""
         return torch.get_num_threads()
+
+    @property
+    def computed(self) -> Computed:
+        """See ``TextTranslator``."""
+        return "torch" if self.weights is None else choose(self.model, self.weights, self.engine).computed
 
     @functools.cached_property
     def writer(self) -> Net | NativeModel:

@@ -145,6 +145,8 @@ def test_a_draft_of_any_kind_changes_no_greedy_text(kind: str, models: dict[str,
 def test_weights_of_8_bits_are_for_a_gpt(toy_baselines: dict[str, Path]) -> None:
     with pytest.raises(UsageError, match=r"^weights = 'int8': generation with such is for a GPT in float32 on a CPU$"):
         load_language_model(toy_baselines["rnn_language_model"], device="cpu", weights="int8")
+    with pytest.raises(UsageError, match=r"^engine = 'native': an n-gram model has counts and no weights$"):
+        load_language_model(toy_baselines["ngram"], engine="native")
     with pytest.raises(UsageError, match=r"^weights = 'int8': an n-gram model has counts and no weights$"):
         load_language_model(toy_baselines["ngram"], weights="int8")
 

@@ -28,7 +28,7 @@ def test_only_what_the_call_knows_goes_to_it(translator: Translator, monkeypatch
     plain = Batch([source], [[]], [Demand()], [9])
     for batch, config, expected in (
         (plain, SearchConfig(beam=2), "search_natively"),
-        (plain, SearchConfig(beam=2, n_best=2), "search_batch"),
+        (plain, SearchConfig(beam=2, n_best=2), "search_natively"),
         (Batch([source], [[]], asked, [9]), SearchConfig(beam=2), "search_batch"),
     ):
         assert len(translator._search(batch, config)) == 1

@@ -1,0 +1,67 @@
+/* How the next piece of a text is drawn: the interface, and what adjust.c and sample.c share. See decode/sampler.py. */
+#ifndef SAMPLE_H
+#define SAMPLE_H
+
+#include "kernels.h"
+
+/* Penalties, bans and filters; what is off is 0, 1 for shares and the repetition penalty, or NULL. */
+typedef struct ch_drawing {
+    double temperature, top_p, min_p, typical_p; /* temperature 0: the best piece, of equal ones the first */
+    float repetition, presence, frequency, reserved;
+    int32_t top_k, no_repeat_ngram;
+    int32_t eos, at_least;       /* no end mark comes before so many generated pieces */
+    int32_t limit;               /* most generated pieces, for whole characters */
+    int32_t forbidden_count, ends_count, never_first_count, avoided_states, states, rooms, unused;
+    const int32_t *forbidden;    /* pieces that never come */
+    const int32_t *ends;         /* further end marks */
+    const int32_t *avoided;      /* [avoided_states][vocab], phrases that never come: the state after a piece */
+    const uint8_t *avoided_done; /* [avoided_states], whether a phrase has occurred */
+    const int32_t *after;        /* whole characters: as in ch_search */
+    const uint8_t *allowed;
+    const int32_t *never_first;
+} ch_drawing;
+
+/* A drawing with scratch memory; one thread may use it at a time. */
+typedef struct ch_sampler ch_sampler;
+
+/* Pieces of each row so far, ids[row * stride]: first those of its prompt, then what was generated. */
+typedef struct {
+    const int32_t *ids, *lengths, *prompts; /* lengths: prompt and generated ones together */
+    int32_t stride, rows;
+} ch_history;
+
+CH_PUBLIC int ch_drawing_size(void);
+CH_PUBLIC ch_sampler *ch_sampler_new(const ch_drawing *drawing, const char *instructions, int vocab);
+CH_PUBLIC void ch_sampler_free(ch_sampler *sampler);
+
+/* Draws the next piece of each row by the row's number in [0, 1), and gives its log-probability by the logits as they
+ * came. logits[row * stride], with columns beyond the vocabulary that are not read. */
+CH_PUBLIC int ch_sample(ch_sampler *sampler, const float *logits, int stride, const ch_history *history,
+                        const double *uniforms, int32_t *pieces, float *log_probs);
+
+/* Numbers in [0, 1), each a function of seed, sample, position and stream alone: numpy's Philox4x64-10. */
+CH_PUBLIC void ch_uniforms(uint64_t seed, const int64_t *samples, const int64_t *positions, uint64_t stream, int count,
+                           double *uniforms);
+
+struct ch_sampler {
+    const ch_drawing *drawing;
+    const ch_kernels *kernels;
+    int vocab;
+    float *logits;     /* [vocab], of the row at hand, adjusted */
+    int32_t *counts;   /* [vocab], all 0 between uses */
+    double *scores;    /* [vocab], of the pieces that may be drawn */
+    double *shares;    /* [vocab] */
+    int32_t *ids;      /* [vocab], which pieces these are, in order */
+    int32_t *heap;     /* [vocab] */
+    uint8_t *kept;     /* [vocab] */
+};
+
+/* Changes a row's logits by what its text holds. `row` and `length` are for the messages. */
+int ch_adjust(ch_sampler *sampler, float *logits, const int32_t *ids, int length, int prompt, int row);
+
+/* Takes out the pieces that would make half a character, as decode/whole.py does; where that leaves none, none.
+ * Returns whether a piece is left. */
+void ch_keep_whole(const int32_t *never_first, int count, const uint8_t *allowed, int states, int rooms, int vocab,
+                   int state, int room, float *logits);
+
+#endif
