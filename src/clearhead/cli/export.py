@@ -14,9 +14,9 @@ from clearhead.ranges import CountOrZero, MostLoss, Version
 @click.option(
     "--to",
     "target",
-    type=click.Choice(["hf", "onnx", "ctranslate2", "gguf", "all"]),
-    help="hf: Hugging Face's layout; onnx: ONNX Runtime's; gguf: llama.cpp's; all: each that can hold the model, in a "
-    "folder of its name.",
+    type=click.Choice(["hf", "onnx", "ctranslate2", "gguf", "file", "all"]),
+    help="hf: Hugging Face's layout; onnx: ONNX Runtime's; gguf: llama.cpp's; file: one file that clearhead runs "
+    "without PyTorch; all: each that can hold the model, in a folder of its name.",
 )
 @click.option(
     "--quantize",

@@ -20,6 +20,7 @@ from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import ModelSizes, TextParts, load_text_parts
 from clearhead.tasks.evidence import Evidence
 from clearhead.tasks.imported import Imported
+from clearhead.tasks.packed import Packing
 from clearhead.tasks.room import check_room
 from clearhead.tasks.sample import Sample
 from clearhead.tasks.warm_start import Start, open_start, start_of
@@ -62,6 +63,10 @@ class Trained(Protocol):
     @property
     def step(self) -> int:
         """The training step of its weights."""
+
+    @property
+    def packing(self) -> Packing | None:
+        """What stands beside its weights in a file; None if it was not loaded from a run."""
 
 
 R = TypeVar("R")

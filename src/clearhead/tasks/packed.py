@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clearhead.brief import Brief
-from clearhead.config import Tree
+from clearhead.config import Tree, as_tree
 from clearhead.engine.file import FORMAT, LAYOUT, ModelFile, open_model, write_model
 from clearhead.engine.image import Image
 from clearhead.engine.library import fault
@@ -48,6 +48,18 @@ class Packing(Brief):
             return open_model(path).image
         except (OSError, DataError, ModelError):
             return image
+
+
+def about_run(task: str, recipe: Any, step: int, **facts: Any) -> Tree:
+    """Returns what a file of packed weights says of a run.
+
+    Args:
+        task: the recipe's word for it.
+        recipe: all of it, as a dataclass.
+        step: training step of the weights.
+        facts: what those need who have no recipe class; JSON values.
+    """
+    return {"task": task, "name": recipe.name, "step": step, **facts, "recipe": as_tree(recipe)}
 
 
 def kept(run: Path, checkpoint: str, weights: "Weights") -> ModelFile | None:

@@ -1,10 +1,10 @@
 """A translator whose weights are mapped from a file, as the native engine packs them; no torch."""
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from clearhead.brief import Brief
-from clearhead.config import Tree, as_tree, rebuilt
+from clearhead.config import rebuilt
 from clearhead.engine.file import ModelFile
 from clearhead.engine.rows import NativeModel
 from clearhead.engine.threads import threads
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import torch
 
     from clearhead.engine.choose import Computed
-    from clearhead.tasks.translation.recipe import TranslationRecipe
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,3 @@ class PackedTranslator(TextTranslator, Brief):
         import torch
 
         return torch.device("cpu")
-
-
-def about_translator(recipe: "TranslationRecipe", sides: Sides, lengths: LengthLimit, step: int) -> Tree:
-    """Returns what a file of packed weights says of a translator."""
-    facts: dict[str, Any] = {"sides": asdict(sides), "lengths": asdict(lengths)}
-    return {"task": "translation", "name": recipe.name, "step": step, **facts, "recipe": as_tree(recipe)}

@@ -1,7 +1,7 @@
 """A trained translator: loads a run, translates texts and traces its decoding."""
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -21,12 +21,11 @@ from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import Tokenizers, load_both_sides
 from clearhead.tasks.family import open_for
 from clearhead.tasks.loaded import Loaded
-from clearhead.tasks.packed import Packing
+from clearhead.tasks.packed import Packing, about_run
 from clearhead.tasks.room import build_here
 from clearhead.tasks.translation.alignment import aligned, source_shapes
 from clearhead.tasks.translation.joining import finished, one_each
 from clearhead.tasks.translation.length_limit import LengthLimit
-from clearhead.tasks.translation.packed import about_translator
 from clearhead.tasks.translation.parts import Job, Sides
 from clearhead.tasks.translation.recipe import WORDS, Net, TranslationRecipe, build_translator, parse_translation
 from clearhead.tasks.translation.result import Trace, Translation
@@ -94,7 +93,8 @@ class Translator(TextTranslator, Loaded):
         model = model.to(target).eval()
         packed = weights if choose(model, weights, engine).engine != "torch" else None
         lengths = LengthLimit.read(run.path)
-        about = about_translator(recipe, sides_of(recipe), lengths, step)
+        facts = {"sides": asdict(sides_of(recipe)), "lengths": asdict(lengths)}
+        about = about_run("translation", recipe, step, **facts)
         packing = Packing(run.path, run.which, about, parts.contents())
         return cls(recipe, parts.both, model, target, step, packed, lengths, engine, packing)
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from clearhead.engine.choose import Weights, choose
+from clearhead.engine.file import write_model as write_file
 from clearhead.errors import UsageError
-from clearhead.export import ctranslate2_file, gguf
+from clearhead.export import ctranslate2_file, file, gguf
 from clearhead.export.ctranslate2 import ctranslate2_files
 from clearhead.export.ctranslate2_runtime import CTranslate2
 from clearhead.export.gguf import write_gguf
@@ -30,7 +32,7 @@ from clearhead.tasks.family import LearnedFamily, Trained
 from clearhead.tasks.language_model.writer import has_marks
 from clearhead.text.tokenizer import Tokenizer
 
-Target = Literal["hf", "onnx", "ctranslate2", "gguf"]
+Target = Literal["hf", "onnx", "ctranslate2", "gguf", "file"]
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,18 @@ def _write_ctranslate2(source: Source, folder: Path, quantize: str) -> None:
     write_files(folder, {**files, **write_tokenizers(src, tgt, template="end" if crossed else "plain")})
 
 
+def _write_file(source: Source, folder: Path, quantize: str) -> None:
+    choice = choose(source.model, cast(Any, quantize), "native")
+    packing = source.trained.packing
+    assert packing is not None, "it was loaded from a run"
+    write_file(folder / file.NAME, choice.image(), packing.about, packing.files)
+
+
+def _run_file(source: Source, folder: Path, evidence: Evidence) -> Runtime:
+    parts = source.parts
+    return file.NativeFile(folder, ids=(parts.target or parts.tokenizer).ids, never=evidence.never)
+
+
 def _pieces(tokenizer: Tokenizer) -> list[str]:
     return [tokenizer.piece(index) for index in range(tokenizer.vocab_size)]
 
@@ -172,5 +186,6 @@ FORMATS: Mapping[Target, Format] = {
         "gguf",
         notes=("the file was read back into clearhead's own model: llama.cpp was not run",),
     ),
+    "file": Format(get_args(Weights), _write_file, _run_file, "run", notes=("for the native engine, on a CPU",)),
 }
 """By the word of ``--to``."""

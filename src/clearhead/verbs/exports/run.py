@@ -11,6 +11,7 @@ from clearhead.config import Tree
 from clearhead.data.corpus import NoSplitError
 from clearhead.errors import ClearheadError, ModelError, UsageError
 from clearhead.export.certificate import write_certificate
+from clearhead.export.file import NAME
 from clearhead.export.onnx.write import checked_opset
 from clearhead.interop.folder import new_folder, write_files
 from clearhead.progress import silent
@@ -18,6 +19,7 @@ from clearhead.ranges import CountOrZero, MostLoss
 from clearhead.verbs.exports.cards import card_of
 from clearhead.verbs.exports.certify import Compared, compare, evidence_of, predicate_of, verdict_of
 from clearhead.verbs.exports.formats import FORMATS, Source, Target
+from clearhead.verbs.exports.one_file import check_file_name, new_file
 from clearhead.verbs.exports.sign import check_key, sign_folder
 from clearhead.verbs.exports.targets import check_target
 
@@ -69,9 +71,10 @@ def export_run(  # noqa: PLR0913 - all that decides what is written and kept, by
 
     Args:
         run: its directory.
-        out: a folder that does not exist yet or is empty; it is there when all of it is written.
-        target: hf, for Hugging Face's classes; onnx, for ONNX Runtime, Optimum and transformers.js; ctranslate2; or
-            gguf, for llama.cpp.
+        out: a folder that does not exist yet or is empty, or a file for the target ``file``; it is there when all of it
+            is written.
+        target: hf, for Hugging Face's classes; onnx, for ONNX Runtime, Optimum and transformers.js; ctranslate2;
+            gguf, for llama.cpp; or file, which clearhead itself runs without PyTorch.
         quantize: how the weights are stored, a word of ``FORMATS[target]``; None is its first one.
         opset: version of ONNX's operators, 18 or 23; None is 23.
         checkpoint: best, latest, or the name of a checkpoint.
@@ -87,9 +90,14 @@ def export_run(  # noqa: PLR0913 - all that decides what is written and kept, by
         DataError: the folder cannot be written, or the text not read.
     """
     run, out, sign = Path(run), Path(out), None if sign is None else Path(sign)
-    check_out(out)
+    if target == "file":
+        check_file_name(out)
+    else:
+        check_out(out)
     stored = FORMATS[target].stored(target, quantize)
     if sign is not None:
+        if target == "file":
+            raise UsageError("--sign: must be left out with --to file, which has no place for a signature")
         check_key(sign)
     checked_opset(opset, target)
     source = replace(Source.open(run, checkpoint=checkpoint), opset=opset, say=note)
@@ -108,11 +116,12 @@ def export_source(
 ) -> Tree:
     """Writes a loaded run as ``export_run`` does, weights stored as said; returns the predicate of the certificate."""
     check_target(target, source.family, source.trained.recipe)
-    with new_folder(out) as folder:
+    with new_file(out) if target == "file" else new_folder(out) as folder:
         FORMATS[target].write(source, folder, stored)
         compared = _compared(source, folder, target, certify, note) if certify.lines else None
         verdict = verdict_of(target, stored, compared, certify.max_loss, other_pieces=certify.other_pieces)
-        write_files(folder, {"README.md": card_of(source, target, stored, compared)})
+        if target != "file":
+            write_files(folder, {"README.md": card_of(source, target, stored, compared)})
         predicate = {**predicate_of(source, folder, target, stored, compared), "verdict": verdict}
         write_certificate(folder, predicate)
         if sign is not None:
@@ -185,11 +194,18 @@ def export_all(
     if sign is not None:
         check_key(sign)
     source, written = Source.open(run, checkpoint=checkpoint), dict[Target, Path | ClearheadError]()
-    words: dict[str, Any] = {"certify": certify, "sign": sign, "note": note}
+    words: dict[str, Any] = {"certify": certify, "note": note}
     for target, entry in FORMATS.items():
+        place = out / (NAME if target == "file" else target)
         try:
-            export_source(source, out / target, target, entry.stored(target, None), **words)
-            written[target] = out / target
+            export_source(
+                source,
+                place,
+                target,
+                entry.stored(target, None),
+                **{**words, "sign": None if target == "file" else sign},
+            )
+            written[target] = place
         except (ModelError, UsageError) as error:
             written[target] = error
     if not any(isinstance(result, Path) for result in written.values()):

@@ -6,6 +6,7 @@ from typing import Any
 from clearhead.config import Tree
 from clearhead.errors import ModelError
 from clearhead.export.ctranslate2 import check_ctranslate2
+from clearhead.export.file import check_file
 from clearhead.export.gguf import check_gguf
 from clearhead.export.onnx.write import check_onnx
 from clearhead.runs.recipes import Refusals
@@ -23,6 +24,7 @@ TARGETS: Mapping[Target, Check] = {
     ),
     "ctranslate2": lambda family, recipe: check_ctranslate2(recipe.model),
     "gguf": lambda family, recipe: check_gguf(recipe.model, recipe.tokenizer),
+    "file": lambda family, recipe: check_file(recipe.model),
 }
 
 

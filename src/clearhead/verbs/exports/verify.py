@@ -5,6 +5,7 @@ from typing import cast
 
 from clearhead.arguments import checked
 from clearhead.config import Tree
+from clearhead.engine.file import is_model_file, open_model
 from clearhead.errors import ClearheadError, DataError, ModelError
 from clearhead.export.certificate import NAME, SIGNATURE, check_files, read_certificate
 from clearhead.progress import silent
@@ -30,7 +31,7 @@ def verify_folder(
     """Checks a folder that was exported; returns what was checked, in one line.
 
     Args:
-        folder: with its ``certificate.json``.
+        folder: with its ``certificate.json``, or a file of ``--to file``, which holds its own.
         run: the run that it is said to come from; None looks for one of that name in ``runs``, and where there is
             none, checks the files alone.
         checkpoint: of the run.
@@ -44,9 +45,8 @@ def verify_folder(
         DataError: ``data`` is another text than that of the certificate.
     """
     folder = Path(folder)
-    subject, predicate = read_certificate(folder)
-    check_files(folder, subject)
-    done = [f"{len(subject)} files are as they were exported"]
+    predicate, said = _certificate(folder)
+    done = [said]
     if sign is not None:
         check_signature(folder, Path(sign))
         done.append("the signature is of that key")
@@ -60,6 +60,18 @@ def verify_folder(
     if compared:
         done.append(compared)
     return f"{folder}: {'; '.join(done)}"
+
+
+def _certificate(folder: Path) -> tuple[Tree, str]:
+    """Checks the files of a folder, or a file that was exported; returns the predicate, and what was checked."""
+    if is_model_file(folder):
+        predicate = open_model(folder).about.get("certificate")
+        if not isinstance(predicate, dict):
+            raise ModelError(f"{str(folder)!r} has no certificate: it was not exported")
+        return predicate, "it is as it was exported"
+    subject, predicate = read_certificate(folder)
+    check_files(folder, subject)
+    return predicate, f"{len(subject)} files are as they were exported"
 
 
 def _source(folder: Path, predicate: Tree, run: Path | None, checkpoint: str) -> Source | None:
