@@ -28,6 +28,8 @@
 #define MOST_THREADS 64
 #define MOST_CHUNKS 1024
 #define SPIN 60e-6 /* seconds before a thread without work sleeps */
+#define SHORT_PAUSE 2e-3 /* seconds that a caller goes on alone after another thread was late; twice as long each time, */
+#define LONG_PAUSE 30e-3 /* up to this, until none is late any more */
 #define CLOSED 0xffffffffu
 
 enum { OPEN, HANDED_OVER, TAKEN, DONE }; /* what became of a chunk: TAKEN by the caller, or being handed over, or done */
@@ -55,11 +57,12 @@ static struct {
     ch_job job;
     atomic_int started, asleep;
     atomic_int core;             /* that the caller is on */
+    double alone_until, pause;   /* of whoever has the pool */
     atomic_uint bell;            /* works begun, what sleepers wait for */
     ch_helper helpers[MOST_THREADS];
     pthread_mutex_t lock;        /* where there is no futex */
     pthread_cond_t rung;
-} pool = {.ticket = CLOSED, .lock = PTHREAD_MUTEX_INITIALIZER, .rung = PTHREAD_COND_INITIALIZER};
+} pool = {.ticket = CLOSED, .pause = SHORT_PAUSE, .lock = PTHREAD_MUTEX_INITIALIZER, .rung = PTHREAD_COND_INITIALIZER};
 
 static double seconds(void) {
     struct timespec now;
@@ -244,8 +247,8 @@ static uint_fast64_t open_work(const ch_work_shared *work, unsigned chunks, int 
     return turn;
 }
 
-/* Waits for a chunk that another thread claimed; takes it back where that takes longer than `patience`. */
-static void finish_chunk(const ch_work_shared *work, uint_fast64_t turn, int chunk, double patience) {
+/* Waits for a chunk that another thread claimed; takes it back where that takes longer than `patience`, and says so. */
+static int finish_chunk(const ch_work_shared *work, uint_fast64_t turn, int chunk, double patience) {
     double since = seconds();
     for (int spins = 0; atomic_load(&pool.state[chunk]) != (turn | DONE); spins++) {
         uint_fast64_t open = turn | OPEN;
@@ -253,10 +256,21 @@ static void finish_chunk(const ch_work_shared *work, uint_fast64_t turn, int chu
         if (spins % 16 || seconds() - since < patience) continue;
         if (atomic_compare_exchange_strong(&pool.state[chunk], &open, turn | TAKEN)) {
             work->compute(work->job, chunk * work->at_once, ends_at(work, chunk), NULL);
-            return;
+            return 1;
         }
         if (open != (turn | DONE)) sched_yield(); /* it is being handed over */
     }
+    return 0;
+}
+
+/* Whether the caller shall go on alone: a core that was busy is likely to be so for a while. */
+static void learn(int late, double now) {
+    if (!late) {
+        pool.pause = 0.75 * pool.pause > SHORT_PAUSE ? 0.75 * pool.pause : SHORT_PAUSE;
+        return;
+    }
+    pool.alone_until = now + pool.pause;
+    pool.pause = 2 * pool.pause < LONG_PAUSE ? 2 * pool.pause : LONG_PAUSE;
 }
 
 void ch_share(const ch_work_shared *work, int threads) {
@@ -266,10 +280,15 @@ void ch_share(const ch_work_shared *work, int threads) {
         work->compute(work->job, 0, work->units, NULL);
         return;
     }
+    double patience = 1e-3, before = seconds(), now;
+    if (before < pool.alone_until) {
+        atomic_store(&pool.busy, 0);
+        work->compute(work->job, 0, work->units, NULL);
+        return;
+    }
     start(threads);
     uint_fast64_t turn = open_work(work, (unsigned)chunks, threads);
-    double patience = 1e-3, before = seconds(), now;
-    int chunk;
+    int chunk, late = 0;
     while ((chunk = claim(atomic_load(&pool.ticket), (unsigned)chunks)) >= 0) {
         work->compute(work->job, chunk * work->at_once, ends_at(work, chunk), NULL);
         atomic_store(&pool.state[chunk], turn | DONE);
@@ -278,8 +297,9 @@ void ch_share(const ch_work_shared *work, int threads) {
         before = now;
     }
     for (chunk = 0; chunk < chunks; chunk++)
-        if (atomic_load(&pool.state[chunk]) != (turn | DONE)) finish_chunk(work, turn, chunk, patience);
+        if (atomic_load(&pool.state[chunk]) != (turn | DONE)) late += finish_chunk(work, turn, chunk, patience);
     atomic_store(&pool.ticket, turn | CLOSED);
+    learn(late, before);
     atomic_store(&pool.busy, 0);
 }
 
