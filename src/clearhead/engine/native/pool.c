@@ -46,7 +46,7 @@ typedef struct {
     pthread_t thread;
     int number;
     atomic_uint turns;  /* odd while it may be within a chunk */
-    float *apart;
+    float *apart;       /* scratch memory, then results */
     size_t room;        /* of it, in floats */
 } ch_helper;
 
@@ -110,7 +110,7 @@ static int ends_at(const ch_work_shared *work, int chunk) {
 }
 
 static int room_for(ch_helper *helper, const ch_work_shared *work) {
-    size_t wanted = (size_t)work->rows * work->at_once * work->width;
+    size_t wanted = (size_t)work->rows * work->at_once * work->width + work->scratch_size;
     if (wanted <= helper->room) return 1;
     free(helper->apart);
     helper->apart = ch_allocate(wanted * sizeof(float));
@@ -130,9 +130,9 @@ static int help(ch_helper *helper) {
     int chunk = claim(ticket, copy.chunks);
     if (chunk < 0) return 0;
     int first = chunk * copy.work.at_once, last = ends_at(&copy.work, chunk);
-    copy.work.compute(copy.job, first, last, helper->apart);
+    copy.work.compute(copy.job, first, last, helper->apart + copy.work.scratch_size, helper->apart);
     if (!atomic_compare_exchange_strong(&pool.state[chunk], &open, turn | HANDED_OVER)) return 1;
-    hand_over(&copy.work, first, last, helper->apart);
+    hand_over(&copy.work, first, last, helper->apart + copy.work.scratch_size);
     atomic_store(&pool.state[chunk], turn | DONE);
     return 1;
 }
@@ -255,7 +255,7 @@ static int finish_chunk(const ch_work_shared *work, uint_fast64_t turn, int chun
         pause_briefly();
         if (spins % 16 || seconds() - since < patience) continue;
         if (atomic_compare_exchange_strong(&pool.state[chunk], &open, turn | TAKEN)) {
-            work->compute(work->job, chunk * work->at_once, ends_at(work, chunk), NULL);
+            work->compute(work->job, chunk * work->at_once, ends_at(work, chunk), NULL, work->scratch);
             return 1;
         }
         if (open != (turn | DONE)) sched_yield(); /* it is being handed over */
@@ -277,20 +277,20 @@ void ch_share(const ch_work_shared *work, int threads) {
     int chunks = (work->units + work->at_once - 1) / work->at_once, free_pool = 0;
     if (chunks < 2 || chunks > MOST_CHUNKS || work->job_size > CH_JOB || threads < 2 ||
         !atomic_compare_exchange_strong(&pool.busy, &free_pool, 1)) {
-        work->compute(work->job, 0, work->units, NULL);
+        work->compute(work->job, 0, work->units, NULL, work->scratch);
         return;
     }
     double patience = 1e-3, before = seconds(), now;
     if (before < pool.alone_until) {
         atomic_store(&pool.busy, 0);
-        work->compute(work->job, 0, work->units, NULL);
+        work->compute(work->job, 0, work->units, NULL, work->scratch);
         return;
     }
     start(threads);
     uint_fast64_t turn = open_work(work, (unsigned)chunks, threads);
     int chunk, late = 0;
     while ((chunk = claim(atomic_load(&pool.ticket), (unsigned)chunks)) >= 0) {
-        work->compute(work->job, chunk * work->at_once, ends_at(work, chunk), NULL);
+        work->compute(work->job, chunk * work->at_once, ends_at(work, chunk), NULL, work->scratch);
         atomic_store(&pool.state[chunk], turn | DONE);
         now = seconds();
         patience = 2 * (now - before) < patience ? 2 * (now - before) : patience; /* of the fastest: this thread may wait too */
