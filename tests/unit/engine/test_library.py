@@ -42,6 +42,8 @@ class Attention(Structure):
         ("left", c_void_p),
         ("right", c_void_p),
         ("scale", c_float),
+        *((name, c_int) for name in ("queries", "growth", "first_head")),
+        *((name, c_size_t) for name in ("q_stride", "y_stride")),
     ]
 
 
@@ -237,26 +239,38 @@ def test_gates_over_all_of_their_range(kernels: Kernels, activation: str) -> Non
 
 
 @NATIVE
-@pytest.mark.parametrize("length", [1, 3, 4, 18])
+@pytest.mark.parametrize("queries", [1, 2, 5])
+@pytest.mark.parametrize("growth", [0, 1])
+@pytest.mark.parametrize("length", [1, 4, 18])
 @pytest.mark.parametrize("head", [16, 48, 64, 144])
-def test_attention_over_slots(kernels: Kernels, head: int, length: int) -> None:
-    heads, sharing, slots, capacity = 4, 2, 3, 20
-    q, keys, values = randoms(heads, head), randoms(slots, 2, capacity, head), randoms(slots, 2, capacity, head)
-    table = np.random.default_rng(length).integers(slots, size=length).astype(np.int32)
-    left, right, y, scores = randoms(heads), randoms(heads), np.zeros_like(q), np.zeros(length + 16, np.float32)
+def test_attention_over_slots(kernels: Kernels, head: int, length: int, growth: int, queries: int) -> None:
+    heads, sharing, slots, capacity, position = 4, 2, 3, 24, 2
+    q, keys, values = (randoms(*shape) for shape in ((queries, heads, head), *[(slots, 2, capacity, head)] * 2))
+    table = np.random.default_rng(length).integers(slots, size=capacity).astype(np.int32)
+    left, right, y, scores = randoms(heads), randoms(heads), np.zeros_like(q), np.zeros(200, np.float32)
     arrays = [array.ctypes.data for array in (keys, values, table)]
     strides = (2 * capacity * head, head, capacity * head)
     slopes = left.ctypes.data, right.ctypes.data
-    job = Attention(*arrays, *strides, heads, sharing, head, length, 2, *slopes, 0.3)
+    several = queries, growth, 0, heads * head, heads * head
+    job = Attention(*arrays, *strides, heads, sharing, head, length, position, *slopes, 0.3, *several)
     kernels.attend(job, q.ctypes.data, y.ctypes.data, scores.ctypes.data)
-    chosen = [torch.from_numpy(part[table, :, range(length)]).transpose(0, 1) for part in (keys, values)]
+    chosen = [torch.from_numpy(part[table, :, range(capacity)]).transpose(0, 1) for part in (keys, values)]
     k, v = (part.repeat_interleave(sharing, 0) for part in chosen)  # heads length head
-    back = 2 - torch.arange(length)
-    penalty = torch.from_numpy(left)[:, None] * back.clamp(min=0) + torch.from_numpy(right)[:, None] * -back.clamp(
-        max=0
-    )
-    weights = ((torch.from_numpy(q)[:, None] * k).sum(-1) * 0.3 - penalty).softmax(-1)
-    torch.testing.assert_close(torch.from_numpy(y), (weights[..., None] * v).sum(1), rtol=1e-4, atol=1e-5)
+    for i in range(queries):
+        seen = length + i * growth
+        back = position + i - torch.arange(seen)
+        penalty = torch.from_numpy(left)[:, None] * back.clamp(min=0)
+        penalty += torch.from_numpy(right)[:, None] * -back.clamp(max=0)
+        weights = ((torch.from_numpy(q[i])[:, None] * k[:, :seen]).sum(-1) * 0.3 - penalty).softmax(-1)
+        expected = (weights[..., None] * v[:, :seen]).sum(1)
+        torch.testing.assert_close(torch.from_numpy(y[i]), expected, rtol=1e-4, atol=1e-5)
+        job.queries, job.length, job.position, alone = 1, seen, position + i, np.zeros_like(y[i])
+        kernels.attend(job, q[i].ctypes.data, alone.ctypes.data, scores.ctypes.data)
+        assert np.array_equal(alone, y[i])  # no query depends on its company
+    job.first_head, job.heads, part = 1, 3, np.zeros_like(q[0])
+    kernels.attend(job, q[-1].ctypes.data, part.ctypes.data, scores.ctypes.data)
+    assert np.array_equal(part[1:3], y[-1, 1:3])
+    assert not part[[0, 3]].any()
 
 
 @NATIVE

@@ -9,55 +9,103 @@ INLINE size_t place_of(const ch_attention *a, int position) {
     return slot + (size_t)position * a->position_stride;
 }
 
-/* Scores of one head's query with all keys, four keys at a time; what is beyond the last key is written over later. */
-static void score(const ch_attention *a, const float *q, const float *keys, float *scores) {
-    for (int from = 0; from < a->length; from += 4) {
+/* Queries that go through the keys together. What a query gets does not depend on their number: every sum has an
+ * accumulator of its own, and runs over features or keys in order. */
+#define QUERIES 2
+#define MOST_VECTORS (CH_PANEL / LANES > 8 ? CH_PANEL / LANES : 8)
+#define EACH_QUERY _Pragma("GCC unroll 4") for (int i = 0; i < Q; i++)
+#define EACH_KEY _Pragma("GCC unroll 4") for (int k = 0; k < 4; k++)
+
+/* Scores of one head's queries with `length` keys, four keys at a time; what is beyond the last key is written over
+ * later. The scores of query i stand at i * room. */
+INLINE void score(const ch_attention *a, const float *q, const float *keys, int length, float *scores, int room, const int Q) {
+    for (int from = 0; from < length; from += 4) {
         const float *key[4];
-        vf sums[4];
-        for (int k = 0; k < 4; k++) {
-            key[k] = keys + place_of(a, from + k < a->length ? from + k : a->length - 1);
-            sums[k] = vf_set(0.0f);
+        vf sums[QUERIES][4];
+        EACH_KEY {
+            key[k] = keys + place_of(a, from + k < length ? from + k : length - 1);
+            EACH_QUERY sums[i][k] = vf_set(0.0f);
         }
-        for (int i = 0; i < a->head; i += LANES) {
-            vf part = vf_load(q + i);
-            for (int k = 0; k < 4; k++) sums[k] = vf_fma(part, vf_load(key[k] + i), sums[k]);
+        for (int at = 0; at < a->head; at += LANES) {
+            vf parts[4];
+            EACH_KEY parts[k] = vf_load(key[k] + at);
+            EACH_QUERY {
+                vf part = vf_load(q + i * a->q_stride + at);
+                EACH_KEY sums[i][k] = vf_fma(part, parts[k], sums[i][k]);
+            }
         }
-        vf_sums(scores + from, sums);
+        EACH_QUERY vf_sums(scores + i * room + from, sums[i]);
     }
 }
 
-/* The weighted sum of `width` features of the values, a constant number of vectors in registers. */
-INLINE void mix(const ch_attention *a, const float *weights, const float *values, float share, float *y, const int width) {
-    vf sums[width / LANES];
-#pragma GCC unroll 16
-    for (int k = 0; k < width / LANES; k++) sums[k] = vf_set(0.0f);
-    for (int p = 0; p < a->length; p++) {
+/* The weighted sums of `width` features of the values, a constant number of vectors in registers; query i has the first
+ * length + i * growth of them. */
+INLINE void mix(const ch_attention *a, const float *weights, int room, const float *values, const float *share, float *y,
+                const int width, const int Q) {
+    vf sums[QUERIES][MOST_VECTORS]; /* Q and width / LANES of them are used */
+#define EACH_VECTOR _Pragma("GCC unroll 16") for (int k = 0; k < width / LANES; k++)
+    EACH_QUERY EACH_VECTOR sums[i][k] = vf_set(0.0f);
+    int p = 0;
+    for (; p < a->length; p++) {
         const float *value = values + place_of(a, p);
-        vf weight = vf_set(weights[p]);
-#pragma GCC unroll 16
-        for (int k = 0; k < width / LANES; k++) sums[k] = vf_fma(weight, vf_load(value + k * LANES), sums[k]);
+        vf weight[QUERIES];
+        EACH_QUERY weight[i] = vf_set(weights[i * room + p]);
+        EACH_VECTOR {
+            vf part = vf_load(value + k * LANES);
+            EACH_QUERY sums[i][k] = vf_fma(weight[i], part, sums[i][k]);
+        }
     }
-#pragma GCC unroll 16
-    for (int k = 0; k < width / LANES; k++) vf_store(y + k * LANES, vf_mul(sums[k], vf_set(share)));
+    EACH_QUERY for (int last = a->length; last < a->length + i * a->growth; last++) {
+        const float *value = values + place_of(a, last);
+        vf weight = vf_set(weights[i * room + last]);
+        EACH_VECTOR sums[i][k] = vf_fma(weight, vf_load(value + k * LANES), sums[i][k]);
+    }
+    EACH_QUERY EACH_VECTOR vf_store(y + i * a->y_stride + k * LANES, vf_mul(sums[i][k], vf_set(share[i])));
 }
 
-static void penalize(const ch_attention *a, int head, float *scores) { /* ALiBi, see nn/position.py */
-    for (int p = 0; p < a->length; p++) {
-        int back = a->position - p;
+static void penalize(const ch_attention *a, int head, int position, int length, float *scores) { /* ALiBi, see nn/position.py */
+    for (int p = 0; p < length; p++) {
+        int back = position - p;
         scores[p] -= back >= 0 ? a->left[head] * (float)back : a->right[head] * (float)-back;
     }
 }
 
-static void attend(const ch_attention *a, const float *q, float *y, float *scores) {
-    for (int head = 0; head < a->heads; head++, q += a->head, y += a->head) {
-        size_t at = (size_t)(head / a->sharing) * a->head_stride;
-        score(a, q, a->keys + at, scores);
-        for (int p = 0; p < a->length; p++) scores[p] *= a->scale;
-        if (a->left) penalize(a, head, scores);
-        float share = 1.0f / exp_all(scores, a->length);
-        int i = 0;
-        for (; i + 8 * LANES <= a->head; i += 8 * LANES) mix(a, scores, a->values + at + i, share, y + i, 8 * LANES);
-        for (; i < a->head; i += CH_PANEL) mix(a, scores, a->values + at + i, share, y + i, CH_PANEL);
+/* One head of the first Q queries of `a`. */
+INLINE void attend_together(const ch_attention *a, int head, const float *q, float *y, float *scores, const int Q) {
+    size_t at = (size_t)(head / a->sharing) * a->head_stride;
+    int longest = a->length + (Q - 1) * a->growth, room = longest / 16 * 16 + 32, i = 0;
+    float share[QUERIES];
+    score(a, q, a->keys + at, longest, scores, room, Q);
+    EACH_QUERY {
+        float *of_query = scores + i * room;
+        int length = a->length + i * a->growth;
+        for (int p = 0; p < length; p++) of_query[p] *= a->scale;
+        if (a->left) penalize(a, head, a->position + i, length, of_query);
+        share[i] = 1.0f / exp_all(of_query, length);
+    }
+    const float *values = a->values + at;
+    for (; i + 8 * LANES / Q <= a->head; i += 8 * LANES / Q) mix(a, scores, room, values + i, share, y + i, 8 * LANES / Q, Q);
+    for (; i < a->head; i += CH_PANEL) mix(a, scores, room, values + i, share, y + i, CH_PANEL, Q);
+}
+
+static void attend_two(const ch_attention *a, int head, const float *q, float *y, float *scores) {
+    attend_together(a, head, q, y, scores, QUERIES);
+}
+
+static void attend_one(const ch_attention *a, int head, const float *q, float *y, float *scores) {
+    attend_together(a, head, q, y, scores, 1);
+}
+
+static void attend(const ch_attention *all, const float *q, float *y, float *scores) {
+    for (int head = all->first_head; head < all->heads; head++) {
+        ch_attention a = *all;
+        for (int i = 0, n; i < all->queries; i += n) {
+            size_t from = i * all->q_stride + (size_t)head * all->head, to = i * all->y_stride + (size_t)head * all->head;
+            n = i + QUERIES <= all->queries ? QUERIES : 1;
+            (n == 1 ? attend_one : attend_two)(&a, head, q + from, y + to, scores);
+            a.length += n * a.growth;
+            a.position += n;
+        }
     }
 }
 

@@ -16,7 +16,7 @@ typedef struct {
     const int32_t *offsets;  /* [rows][groups], for int4 weights, of `round_groups` */
 } ch_product;
 
-/* One query position of all heads over cached keys and values. The key of head h at position p stands at
+/* Queries of all heads, or of some, over cached keys and values. The key of head h at position p stands at
  * keys + slots[p] * slot_stride + p * position_stride + h * head_stride; without slots, slots[p] is 0. */
 typedef struct {
     const float *keys, *values;
@@ -28,7 +28,14 @@ typedef struct {
     int position;            /* of the query, for left and right */
     const float *left, *right;
     float scale;
+    /* The query that follows another one is a position further and has `growth` keys more: 1 in a decoder, else 0. */
+    int queries, growth;
+    int first_head;          /* heads before it are left out */
+    size_t q_stride, y_stride; /* from a query to the next */
 } ch_attention;
+
+/* Floats that `attend` needs for scores over so many keys. */
+#define CH_SCORES(length) (2 * ((size_t)(length) + 48))
 
 typedef struct {
     const char *name;
@@ -37,7 +44,7 @@ typedef struct {
     float (*quantize)(const float *x, int n, uint8_t *bytes);
     void (*normalize)(const ch_norm *norm, const float *x, int n, int padded, float *y);
     void (*unit_rms)(float *x, int n); /* divides by the root mean square */
-    /* `scores` has room for length + 16 floats. */
+    /* `scores` has room for CH_SCORES of the most keys that a query has. */
     void (*attend)(const ch_attention *a, const float *q, float *y, float *scores);
     /* y[i] = act(x[i]) * x[n + i] */
     void (*gate)(int activation, float *x, int n, float *y);

@@ -28,6 +28,8 @@
 #define MOST_THREADS 64
 #define MOST_CHUNKS 1024
 #define SPIN 60e-6 /* seconds before a thread without work sleeps */
+#define SHORT_PAUSE 2e-3 /* seconds that a caller goes on alone after another thread was late; twice as long each time, */
+#define LONG_PAUSE 30e-3 /* up to this, until none is late any more */
 #define CLOSED 0xffffffffu
 
 enum { OPEN, HANDED_OVER, TAKEN, DONE }; /* what became of a chunk: TAKEN by the caller, or being handed over, or done */
@@ -44,7 +46,7 @@ typedef struct {
     pthread_t thread;
     int number;
     atomic_uint turns;  /* odd while it may be within a chunk */
-    float *apart;
+    float *apart;       /* scratch memory, then results */
     size_t room;        /* of it, in floats */
 } ch_helper;
 
@@ -55,11 +57,12 @@ static struct {
     ch_job job;
     atomic_int started, asleep;
     atomic_int core;             /* that the caller is on */
+    double alone_until, pause;   /* of whoever has the pool */
     atomic_uint bell;            /* works begun, what sleepers wait for */
     ch_helper helpers[MOST_THREADS];
     pthread_mutex_t lock;        /* where there is no futex */
     pthread_cond_t rung;
-} pool = {.ticket = CLOSED, .lock = PTHREAD_MUTEX_INITIALIZER, .rung = PTHREAD_COND_INITIALIZER};
+} pool = {.ticket = CLOSED, .pause = SHORT_PAUSE, .lock = PTHREAD_MUTEX_INITIALIZER, .rung = PTHREAD_COND_INITIALIZER};
 
 static double seconds(void) {
     struct timespec now;
@@ -107,7 +110,7 @@ static int ends_at(const ch_work_shared *work, int chunk) {
 }
 
 static int room_for(ch_helper *helper, const ch_work_shared *work) {
-    size_t wanted = (size_t)work->rows * work->at_once * work->width;
+    size_t wanted = (size_t)work->rows * work->at_once * work->width + work->scratch_size;
     if (wanted <= helper->room) return 1;
     free(helper->apart);
     helper->apart = ch_allocate(wanted * sizeof(float));
@@ -127,9 +130,9 @@ static int help(ch_helper *helper) {
     int chunk = claim(ticket, copy.chunks);
     if (chunk < 0) return 0;
     int first = chunk * copy.work.at_once, last = ends_at(&copy.work, chunk);
-    copy.work.compute(copy.job, first, last, helper->apart);
+    copy.work.compute(copy.job, first, last, helper->apart + copy.work.scratch_size, helper->apart);
     if (!atomic_compare_exchange_strong(&pool.state[chunk], &open, turn | HANDED_OVER)) return 1;
-    hand_over(&copy.work, first, last, helper->apart);
+    hand_over(&copy.work, first, last, helper->apart + copy.work.scratch_size);
     atomic_store(&pool.state[chunk], turn | DONE);
     return 1;
 }
@@ -244,42 +247,59 @@ static uint_fast64_t open_work(const ch_work_shared *work, unsigned chunks, int 
     return turn;
 }
 
-/* Waits for a chunk that another thread claimed; takes it back where that takes longer than `patience`. */
-static void finish_chunk(const ch_work_shared *work, uint_fast64_t turn, int chunk, double patience) {
+/* Waits for a chunk that another thread claimed; takes it back where that takes longer than `patience`, and says so. */
+static int finish_chunk(const ch_work_shared *work, uint_fast64_t turn, int chunk, double patience) {
     double since = seconds();
     for (int spins = 0; atomic_load(&pool.state[chunk]) != (turn | DONE); spins++) {
         uint_fast64_t open = turn | OPEN;
         pause_briefly();
         if (spins % 16 || seconds() - since < patience) continue;
         if (atomic_compare_exchange_strong(&pool.state[chunk], &open, turn | TAKEN)) {
-            work->compute(work->job, chunk * work->at_once, ends_at(work, chunk), NULL);
-            return;
+            work->compute(work->job, chunk * work->at_once, ends_at(work, chunk), NULL, work->scratch);
+            return 1;
         }
         if (open != (turn | DONE)) sched_yield(); /* it is being handed over */
     }
+    return 0;
+}
+
+/* Whether the caller shall go on alone: a core that was busy is likely to be so for a while. */
+static void learn(int late, double now) {
+    if (!late) {
+        pool.pause = 0.75 * pool.pause > SHORT_PAUSE ? 0.75 * pool.pause : SHORT_PAUSE;
+        return;
+    }
+    pool.alone_until = now + pool.pause;
+    pool.pause = 2 * pool.pause < LONG_PAUSE ? 2 * pool.pause : LONG_PAUSE;
 }
 
 void ch_share(const ch_work_shared *work, int threads) {
     int chunks = (work->units + work->at_once - 1) / work->at_once, free_pool = 0;
     if (chunks < 2 || chunks > MOST_CHUNKS || work->job_size > CH_JOB || threads < 2 ||
         !atomic_compare_exchange_strong(&pool.busy, &free_pool, 1)) {
-        work->compute(work->job, 0, work->units, NULL);
+        work->compute(work->job, 0, work->units, NULL, work->scratch);
+        return;
+    }
+    double patience = 1e-3, before = seconds(), now;
+    if (before < pool.alone_until) {
+        atomic_store(&pool.busy, 0);
+        work->compute(work->job, 0, work->units, NULL, work->scratch);
         return;
     }
     start(threads);
     uint_fast64_t turn = open_work(work, (unsigned)chunks, threads);
-    double patience = 1e-3, before = seconds(), now;
-    int chunk;
+    int chunk, late = 0;
     while ((chunk = claim(atomic_load(&pool.ticket), (unsigned)chunks)) >= 0) {
-        work->compute(work->job, chunk * work->at_once, ends_at(work, chunk), NULL);
+        work->compute(work->job, chunk * work->at_once, ends_at(work, chunk), NULL, work->scratch);
         atomic_store(&pool.state[chunk], turn | DONE);
         now = seconds();
         patience = 2 * (now - before) < patience ? 2 * (now - before) : patience; /* of the fastest: this thread may wait too */
         before = now;
     }
     for (chunk = 0; chunk < chunks; chunk++)
-        if (atomic_load(&pool.state[chunk]) != (turn | DONE)) finish_chunk(work, turn, chunk, patience);
+        if (atomic_load(&pool.state[chunk]) != (turn | DONE)) late += finish_chunk(work, turn, chunk, patience);
     atomic_store(&pool.ticket, turn | CLOSED);
+    learn(late, before);
     atomic_store(&pool.busy, 0);
 }
 

@@ -6,9 +6,9 @@
 
 /* Work whose result is y [rows][stride]. It falls into units of `width` columns each: panels of a product, or heads.
  * `compute` writes the units first .. last - 1 of a job, a copy of what stands in `job`: either in their place (`apart`
- * is NULL), or to apart [rows][(last - first) * width], without what is to be added. */
+ * is NULL), or to apart [rows][(last - first) * width], without what is to be added. Each thread has scratch memory. */
 typedef struct {
-    void (*compute)(const void *job, int first, int last, float *apart);
+    void (*compute)(const void *job, int first, int last, float *apart, float *scratch);
     const void *job;
     size_t job_size;       /* at most CH_JOB */
     float *y;
@@ -16,9 +16,11 @@ typedef struct {
     int rows, stride;
     int units, width;
     int at_once;           /* units of a chunk */
+    float *scratch;        /* the caller's, and how many floats it has, or as many as others need */
+    size_t scratch_size;
 } ch_work_shared;
 
-#define CH_JOB 160
+#define CH_JOB 256
 
 /* Computes all of it, in the calling thread and up to threads - 1 others, if they come in time. */
 void ch_share(const ch_work_shared *work, int threads);

@@ -56,13 +56,13 @@ static int larger(int a, int b) { return a > b ? a : b; }
 int ch_room_for(ch_rows *rows, int tokens, int positions) {
     const ch_model *m = rows->model;
     ch_room *room = &rows->room;
-    if (positions + 16 > room->scores_room) {
-        float *scores = ch_allocate((size_t)(2 * positions + 16) * sizeof(float));
+    if (positions > room->scores_room) {
+        float *scores = ch_allocate(CH_SCORES(2 * positions) * sizeof(float));
         if (!scores) return -1;
         settle(rows);
         free(room->scores);
         room->scores = scores;
-        room->scores_room = 2 * positions + 16;
+        room->scores_room = 2 * positions;
     }
     if (tokens <= room->tokens) return 0;
     size_t width = m->width, y = larger(m->width, m->heads * m->head), z = (m->heads + 2 * m->kv_heads) * m->head;

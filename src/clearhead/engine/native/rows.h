@@ -18,7 +18,7 @@ typedef struct {
     float *y;          /* [tokens][wide], what a sublayer reads or attention gives */
     float *z;          /* [tokens][wide], queries, keys and values */
     float *f;          /* [tokens][inner, twice if gated] */
-    float *scores;     /* [scores_room] */
+    float *scores;     /* of attention over up to scores_room positions */
     uint8_t *bytes;    /* [tokens][widest input, in whole groups] */
     float *byte_scale; /* [tokens] */
     int32_t *offsets;  /* [tokens][groups], see ch_product */

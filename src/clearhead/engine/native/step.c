@@ -13,7 +13,8 @@ typedef struct {
     ch_product product;
 } ch_product_job;
 
-static void compute_product(const void *job, int first, int last, float *apart) {
+static void compute_product(const void *job, int first, int last, float *apart, float *scratch) {
+    (void)scratch;
     const ch_product_job *whole = job;
     ch_product part = whole->product;
     if (apart) {
@@ -61,7 +62,7 @@ static void linear(ch_rows *rows, const ch_linear *w, const float *x, int x_stri
         return;
     }
     ch_product_job whole = {rows->kernels, job};
-    ch_work_shared work = {compute_product, &whole, sizeof whole, y, residual, n, y_stride, panels, CH_PANEL, at_once};
+    ch_work_shared work = {compute_product, &whole, sizeof whole, y, residual, n, y_stride, panels, CH_PANEL, at_once, NULL, 0};
     ch_share(&work, rows->threads);
 }
 
@@ -143,13 +144,46 @@ static void prepare_heads(ch_rows *rows, float *q, int heads, int position, int 
 /* What queries, keys and values of self-attention take together, per token. */
 static int joint_width(const ch_model *m) { return (m->heads + 2 * m->kv_heads) * m->head; }
 
-static ch_attention attention_of(const ch_model *m) {
+static ch_attention attention_of(const ch_model *m, int q_stride) {
     ch_attention a = {0};
     a.heads = m->heads;
     a.sharing = m->heads / m->kv_heads;
     a.head = m->head;
     a.scale = 1.0f / __builtin_sqrtf((float)m->head_dim);
+    a.q_stride = q_stride;
+    a.y_stride = (size_t)m->heads * m->head;
     return a;
+}
+
+typedef struct {
+    const ch_kernels *kernels;
+    ch_attention attention;
+    const float *q;
+    float *y;
+} ch_attention_job;
+
+static void compute_attention(const void *job, int first, int last, float *apart, float *scratch) {
+    const ch_attention_job *whole = job;
+    ch_attention part = whole->attention;
+    part.first_head = first;
+    part.heads = last;
+    if (apart) part.y_stride = (size_t)(last - first) * part.head;
+    whole->kernels->attend(&part, whole->q, apart ? apart - (size_t)first * part.head : whole->y, scratch);
+}
+
+/* Attention of a->queries queries, from z to y; heads are shared where there is enough to compute or to read. */
+static void attend(ch_rows *rows, const ch_attention *a, const float *q, float *y) {
+    int longest = a->length + (a->queries - 1) * a->growth;
+    double numbers = 2.0 * longest * a->head * a->heads, computing = numbers * a->queries / 20e9;
+    double coming = 4 * numbers / a->sharing / 12e9;
+    if (rows->threads < 2 || (computing > coming ? computing : coming) < SHARED_LEAST) {
+        rows->kernels->attend(a, q, y, rows->room.scores);
+        return;
+    }
+    ch_attention_job whole = {rows->kernels, *a, q, y};
+    ch_work_shared work = {compute_attention, &whole, sizeof whole, y, NULL, a->queries, (int)a->y_stride, a->heads,
+                           a->head, 1, rows->room.scores, CH_SCORES(longest)};
+    ch_share(&work, rows->threads);
 }
 
 /* The end of an attention sublayer: output projection, residual sum, norm. */
@@ -177,17 +211,17 @@ static void attend_source(ch_rows *rows, const ch_layer *layer, const ch_tokens 
     ch_room *room = &rows->room;
     int wide = joint_width(m);
     project_joint(rows, layer, tokens);
-    ch_attention a = attention_of(m);
+    ch_attention a = attention_of(m, wide);
     a.position_stride = wide;
     a.head_stride = m->head;
     a.left = m->left;
     a.right = m->right;
-    for (int t = 0; t < tokens->count; t++) {
-        a.position = tokens->position[t];
-        a.keys = room->z + (size_t)(t - a.position) * wide + (size_t)m->heads * m->head;
+    for (int t = 0; t < tokens->count; t += a.queries) {
+        const float *q = room->z + (size_t)t * wide;
+        a.queries = a.length = tokens->length[t];
+        a.keys = q + (size_t)m->heads * m->head;
         a.values = a.keys + (size_t)m->kv_heads * m->head;
-        a.length = tokens->length[t];
-        rows->kernels->attend(&a, room->z + (size_t)t * wide, room->y + (size_t)t * m->heads * m->head, room->scores);
+        attend(rows, &a, q, room->y + (size_t)t * a.y_stride);
     }
     leave(rows, &layer->attn_out, &layer->attn_post, tokens->count);
 }
@@ -211,7 +245,7 @@ static void attend_past(ch_rows *rows, int index, const ch_tokens *tokens) {
     size_t part = ch_slot_size(rows) * rows->slot_room;
     project_joint(rows, layer, tokens);
     for (int t = 0; t < tokens->count; t++) store(rows, index, tokens, t);
-    ch_attention a = attention_of(m);
+    ch_attention a = attention_of(m, joint_width(m));
     a.keys = rows->cache + 2 * index * part;
     a.values = a.keys + part;
     a.slot_stride = ch_slot_size(rows);
@@ -219,11 +253,13 @@ static void attend_past(ch_rows *rows, int index, const ch_tokens *tokens) {
     a.head_stride = (size_t)rows->capacity * m->head;
     a.left = m->left;
     a.right = m->right;
-    for (int t = 0; t < tokens->count; t++) {
+    a.growth = 1;
+    for (int t = 0; t < tokens->count; t += a.queries) {
+        for (a.queries = 1; t + a.queries < tokens->count && tokens->row[t + a.queries] == tokens->row[t];) a.queries++;
         a.slots = rows->slots + (size_t)tokens->row[t] * rows->capacity;
         a.position = tokens->position[t];
         a.length = a.position + 1;
-        rows->kernels->attend(&a, room->z + (size_t)t * joint_width(m), room->y + (size_t)t * m->heads * m->head, room->scores);
+        attend(rows, &a, room->z + t * a.q_stride, room->y + t * a.y_stride);
     }
     leave(rows, &layer->attn_out, &layer->attn_post, tokens->count);
 }
@@ -235,18 +271,18 @@ static void attend_memory(ch_rows *rows, int index, const ch_tokens *tokens) {
     int queries = m->heads * m->head;
     const float *in = normalized(rows, &layer->cross, room->x, tokens->count, room->y);
     linear(rows, &layer->cross_q, in, m->width, tokens->count, room->z, queries, CH_NONE, NULL);
-    ch_attention a = attention_of(m);
+    for (int t = 0; t < tokens->count; t++) prepare_heads(rows, room->z + (size_t)t * queries, m->heads, 0, 0);
+    ch_attention a = attention_of(m, queries);
     a.position_stride = m->head;
-    for (int t = 0; t < tokens->count; t++) {
+    for (int t = 0; t < tokens->count; t += a.queries) {
         const ch_memory *memory = rows->memory[tokens->row[t]];
         size_t part = (size_t)m->kv_heads * memory->length * m->head;
-        float *q = room->z + (size_t)t * queries;
-        prepare_heads(rows, q, m->heads, 0, 0);
+        for (a.queries = 1; t + a.queries < tokens->count && rows->memory[tokens->row[t + a.queries]] == memory;) a.queries++;
         a.keys = memory->cache + 2 * index * part;
         a.values = a.keys + part;
         a.head_stride = (size_t)memory->length * m->head;
         a.length = memory->length;
-        rows->kernels->attend(&a, q, room->y + (size_t)t * queries, room->scores);
+        attend(rows, &a, room->z + t * a.q_stride, room->y + t * a.y_stride);
     }
     leave(rows, &layer->cross_out, &layer->cross_post, tokens->count);
 }
