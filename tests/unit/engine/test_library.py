@@ -42,6 +42,7 @@ class Attention(Structure):
         ("left", c_void_p),
         ("right", c_void_p),
         ("scale", c_float),
+        *((name, c_void_p) for name in ("key_bytes", "value_bytes", "key_scales", "value_scales")),
     ]
 
 
@@ -60,6 +61,8 @@ class Kernels(Structure):
         ("log_sum_exp", CFUNCTYPE(c_float, c_void_p, c_int)),
         ("top", CFUNCTYPE(None, c_void_p, c_int, c_int, c_void_p, c_void_p)),
         ("round_groups", CFUNCTYPE(c_float, c_void_p, c_int, c_void_p, c_void_p)),
+        ("round_signed", CFUNCTYPE(c_float, c_void_p, c_int, c_void_p)),
+        ("attend_bytes", CFUNCTYPE(None, POINTER(Attention), c_void_p, c_void_p, c_void_p)),
     ]
 
 
@@ -236,10 +239,22 @@ def test_gates_over_all_of_their_range(kernels: Kernels, activation: str) -> Non
     torch.testing.assert_close(torch.from_numpy(y), REFERENCES[activation](torch.from_numpy(x)), rtol=1e-6, atol=1e-6)
 
 
+def round_lines(kernels: Kernels, lines: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Each line in whole numbers of 8 bits, and their scales; as numpy rounds them."""
+    steps, scale = np.zeros(lines.shape, np.int8), np.zeros(lines.shape[:-1], np.float32)
+    for at in np.ndindex(scale.shape):
+        scale[at] = kernels.round_signed(lines[at].ctypes.data, lines.shape[-1], steps[at].ctypes.data)
+    expected, scales = rounded_to_bytes(lines.reshape(-1, lines.shape[-1]))
+    assert np.abs(steps.reshape(expected.shape) - expected).max() <= 1  # halves, by the factor's last digit
+    assert np.allclose(scale.flatten(), scales)
+    return steps, scale
+
+
 @NATIVE
+@pytest.mark.parametrize("cache", ["float32", "int8"])
 @pytest.mark.parametrize("length", [1, 3, 4, 18])
 @pytest.mark.parametrize("head", [16, 48, 64, 144])
-def test_attention_over_slots(kernels: Kernels, head: int, length: int) -> None:
+def test_attention_over_slots(kernels: Kernels, head: int, length: int, cache: str) -> None:
     heads, sharing, slots, capacity = 4, 2, 3, 20
     q, keys, values = randoms(heads, head), randoms(slots, 2, capacity, head), randoms(slots, 2, capacity, head)
     table = np.random.default_rng(length).integers(slots, size=length).astype(np.int32)
@@ -247,8 +262,16 @@ def test_attention_over_slots(kernels: Kernels, head: int, length: int) -> None:
     arrays = [array.ctypes.data for array in (keys, values, table)]
     strides = (2 * capacity * head, head, capacity * head)
     slopes = left.ctypes.data, right.ctypes.data
-    job = Attention(*arrays, *strides, heads, sharing, head, length, 2, *slopes, 0.3)
-    kernels.attend(job, q.ctypes.data, y.ctypes.data, scores.ctypes.data)
+    if cache == "float32":
+        job = Attention(*arrays, *strides, heads, sharing, head, length, 2, *slopes, 0.3)
+        kernels.attend(job, q.ctypes.data, y.ctypes.data, scores.ctypes.data)
+    else:
+        rounded = [round_lines(kernels, part) for part in (keys, values)]
+        bytes_and_scales = [array.ctypes.data for pair in zip(*rounded, strict=True) for array in pair]
+        sizes = heads, sharing, head, length, 2
+        job = Attention(None, None, table.ctypes.data, *strides, *sizes, *slopes, 0.3, *bytes_and_scales)
+        kernels.attend_bytes(job, q.ctypes.data, y.ctypes.data, scores.ctypes.data)
+        keys, values = (steps * scale[..., None] for steps, scale in rounded)
     chosen = [torch.from_numpy(part[table, :, range(length)]).transpose(0, 1) for part in (keys, values)]
     k, v = (part.repeat_interleave(sharing, 0) for part in chosen)  # heads length head
     back = 2 - torch.arange(length)
