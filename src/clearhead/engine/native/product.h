@@ -105,7 +105,9 @@ typedef void tile_function(const ch_product *job, int row, int panel);
 #define NARROW(R, P)                                                                                                 \
     static void f32_narrow_##R(const ch_product *job, int row, int panel) { f32_tile(job, row, panel, R, 1); }        \
     static void i8_narrow_##R(const ch_product *job, int row, int panel) { i8_tile(job, row, panel, R, 1); }           \
-    static void bf16_narrow_##R(const ch_product *job, int row, int panel) { bf16_tile(job, row, panel, R, 1); }      \
+    static void bf16_narrow_##R(const ch_product *job, int row, int panel) { /* what wide ones leave, seldom any */    \
+        for (int r = 0; r < R; r++) bf16_single(job, row + r, panel);                                                 \
+    }                                                                                                                \
     static void i4_narrow_##R(const ch_product *job, int row, int panel) { i4_tile(job, row, panel, R, 1); }
 TILES(NARROW)
 TILES(WIDE)
