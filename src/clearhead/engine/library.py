@@ -152,6 +152,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "ch_has": (c_int, [c_char_p]),
     "ch_rows_new": (c_void_p, [POINTER(Model), c_char_p, c_int]),
     "ch_rows_free": (None, [c_void_p]),
+    "ch_rows_cache": (c_int, [c_void_p, c_int]),
     "ch_rows_count": (c_int, [c_void_p]),
     "ch_rows_length": (c_int, [c_void_p, c_int]),
     "ch_join_sources": (c_int, [c_void_p, c_void_p, c_void_p, c_int, c_int]),

@@ -2,16 +2,17 @@
 
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clearhead.engine.image import Image
-from clearhead.engine.library import check, instructions, library
+from clearhead.engine.library import KINDS, check, instructions, library
 from clearhead.engine.packing import Floats
 
 Ints = NDArray[np.int32]
+Cache = Literal["float32", "int8"]
 
 
 class NativeModel:
@@ -26,9 +27,9 @@ class NativeModel:
         self.image, self.kernels = image, kernels or instructions()
         self.vocab, self.max_len = image.vocab, int(image.model.max_len)
 
-    def rows(self, threads: int = 1) -> "Rows":
+    def rows(self, threads: int = 1, *, cache: Cache = "float32") -> "Rows":
         """Starts without a row; see ``Rows``."""
-        return Rows(self, threads)
+        return Rows(self, threads, cache=cache)
 
 
 class Rows:
@@ -37,17 +38,21 @@ class Rows:
     Args:
         model: what computes them.
         threads: how many share a product that is large enough; results do not depend on it.
+        cache: how keys and values of what rows have written are held. int8, with a scale for each head and position, is
+            a little more than a quarter of the memory to hold and to read, for long texts; the memory of a source is
+            float32 always.
 
     Raises:
         ModelError: a call asks for what cannot be: pieces out of the vocabulary, a text beyond the model's positions.
     """
 
-    def __init__(self, model: NativeModel, threads: int = 1) -> None:
+    def __init__(self, model: NativeModel, threads: int = 1, *, cache: Cache = "float32") -> None:
         self.model, self._library = model, library()
         address = self._library.ch_rows_new(model.image.model, model.kernels.encode(), threads)
         check(address)
         self._address = address
         self._free = weakref.finalize(self, self._library.ch_rows_free, address)
+        check(self._library.ch_rows_cache(address, KINDS[cache]))
 
     def __len__(self) -> int:
         return int(self._library.ch_rows_count(self._address))

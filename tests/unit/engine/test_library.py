@@ -44,6 +44,7 @@ class Attention(Structure):
         ("scale", c_float),
         *((name, c_int) for name in ("queries", "growth", "first_head")),
         *((name, c_size_t) for name in ("q_stride", "y_stride")),
+        *((name, c_void_p) for name in ("key_bytes", "value_bytes", "key_scales", "value_scales")),
     ]
 
 
@@ -62,6 +63,8 @@ class Kernels(Structure):
         ("log_sum_exp", CFUNCTYPE(c_float, c_void_p, c_int)),
         ("top", CFUNCTYPE(None, c_void_p, c_int, c_int, c_void_p, c_void_p)),
         ("round_groups", CFUNCTYPE(c_float, c_void_p, c_int, c_void_p, c_void_p)),
+        ("round_signed", CFUNCTYPE(c_float, c_void_p, c_int, c_void_p)),
+        ("attend_bytes", CFUNCTYPE(None, POINTER(Attention), c_void_p, c_void_p, c_void_p)),
     ]
 
 
@@ -238,6 +241,17 @@ def test_gates_over_all_of_their_range(kernels: Kernels, activation: str) -> Non
     torch.testing.assert_close(torch.from_numpy(y), REFERENCES[activation](torch.from_numpy(x)), rtol=1e-6, atol=1e-6)
 
 
+def round_lines(kernels: Kernels, lines: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Each line in whole numbers of 8 bits, and their scales; as numpy rounds them."""
+    steps, scale = np.zeros(lines.shape, np.int8), np.zeros(lines.shape[:-1], np.float32)
+    for at in np.ndindex(scale.shape):
+        scale[at] = kernels.round_signed(lines[at].ctypes.data, lines.shape[-1], steps[at].ctypes.data)
+    expected, scales = rounded_to_bytes(lines.reshape(-1, lines.shape[-1]))
+    assert np.abs(steps.reshape(expected.shape) - expected).max() <= 1  # halves, by the factor's last digit
+    assert np.allclose(scale.flatten(), scales)
+    return steps, scale
+
+
 @NATIVE
 @pytest.mark.parametrize("queries", [1, 2, 5])
 @pytest.mark.parametrize("growth", [0, 1])
@@ -271,6 +285,34 @@ def test_attention_over_slots(kernels: Kernels, head: int, length: int, growth: 
     kernels.attend(job, q[-1].ctypes.data, part.ctypes.data, scores.ctypes.data)
     assert np.array_equal(part[1:3], y[-1, 1:3])
     assert not part[[0, 3]].any()
+
+
+@NATIVE
+@pytest.mark.parametrize("length", [1, 3, 4, 18])
+@pytest.mark.parametrize("head", [16, 48, 64, 144])
+def test_attention_over_keys_and_values_of_8_bits(kernels: Kernels, head: int, length: int) -> None:
+    heads, sharing, slots, capacity = 4, 2, 3, 20
+    q, keys, values = randoms(heads, head), randoms(slots, 2, capacity, head), randoms(slots, 2, capacity, head)
+    table = np.random.default_rng(length).integers(slots, size=length).astype(np.int32)
+    y, scores = np.zeros_like(q), np.zeros(200, np.float32)
+    rounded = [round_lines(kernels, part) for part in (keys, values)]
+    bytes_and_scales = [array.ctypes.data for pair in zip(*rounded, strict=True) for array in pair]
+    strides = (2 * capacity * head, head, capacity * head)
+    left, right = randoms(heads), randoms(heads)
+    several = 1, 1, 0, heads * head, heads * head
+    sizes = heads, sharing, head, length, 2, left.ctypes.data, right.ctypes.data, 0.3
+    job = Attention(None, None, table.ctypes.data, *strides, *sizes, *several, *bytes_and_scales)
+    kernels.attend_bytes(job, q.ctypes.data, y.ctypes.data, scores.ctypes.data)
+    chosen = [
+        torch.from_numpy((steps * scale[..., None])[table, :, range(length)]).transpose(0, 1)
+        for steps, scale in rounded
+    ]
+    k, v = (part.repeat_interleave(sharing, 0) for part in chosen)  # heads length head
+    back = 2 - torch.arange(length)
+    penalty = torch.from_numpy(left)[:, None] * back.clamp(min=0)
+    penalty += torch.from_numpy(right)[:, None] * -back.clamp(max=0)
+    weights = ((torch.from_numpy(q)[:, None] * k).sum(-1) * 0.3 - penalty).softmax(-1)
+    torch.testing.assert_close(torch.from_numpy(y), (weights[..., None] * v).sum(1), rtol=1e-4, atol=1e-5)
 
 
 @NATIVE

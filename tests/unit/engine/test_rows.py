@@ -8,6 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clearhead.engine.library import check, library
 from clearhead.engine.packing import Weights
 from clearhead.engine.rows import Rows
 from clearhead.errors import ModelError
@@ -85,9 +86,11 @@ def test_slowed_rotation(kind: Any) -> None:
         )
 
 
-@pytest.mark.parametrize("weights", get_args(Weights))
+@pytest.mark.parametrize(
+    ("weights", "cache"), [*((kind, "float32") for kind in get_args(Weights)), ("float32", "int8")]
+)
 @pytest.mark.parametrize("kernels", KERNELS)
-def test_rows_alone_are_rows_in_company(kernels: str, weights: Any) -> None:
+def test_rows_alone_are_rows_in_company(kernels: str, weights: Any, cache: Any) -> None:
     model = native(
         small(d_model=80, d_ff=112, n_heads=4, n_kv_heads=2, block=BlockConfig(activation="geglu")), kernels, weights
     )
@@ -95,11 +98,11 @@ def test_rows_alone_are_rows_in_company(kernels: str, weights: Any) -> None:
     pieces = (
         torch.randint(4, 13, (4, len(sources)), generator=torch.Generator().manual_seed(2)).numpy().astype(np.int32)
     )
-    company = model.rows()
+    company = model.rows(cache=cache)
     company.join_sources(sources)
     together = [company.extend(row, np.ones(len(row), dtype=np.int32)) for row in pieces]
     for count in (1, 2, 3, 5, 8, 16):
-        rows = model.rows()
+        rows = model.rows(cache=cache)
         rows.join_sources(sources[-count:])
         for row, expected in zip(pieces, together, strict=True):
             logits = rows.extend(row[-count:].copy(), np.ones(count, dtype=np.int32))
@@ -155,12 +158,36 @@ def test_rows_come_and_go_while_others_are_on_their_way() -> None:
     assert rows.lengths == [4, 5, 5]
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_shared_pasts_are_those_of_copies(seed: int) -> None:
+@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize(("heads", "d_model"), [(1, 7), (4, 80)])
+def test_a_cache_of_8_bits_is_near_one_of_floats(heads: int, d_model: int, kernels: str) -> None:
+    config = {"position": "alibi", "max_seq_len": 96, "n_heads": heads, "d_model": d_model}
+    gpt, text = small_gpt(**config), np.random.default_rng(1).integers(13, size=90).astype(np.int32)
+    for layer in gpt.layers:
+        layer.attn.q_proj.weight.data *= 0.1  # random scores are so large that a softmax jumps from key to key
+    model = native(gpt, kernels)
+    logits, at_once = [], model.rows(cache="int8")
+    for cache in ("float32", "int8"):
+        rows = model.rows(cache=cache)
+        rows.join_empty(1)
+        steps = [rows.extend(text[at : at + 1], ints(1))[0] for at in range(len(text))]
+        logits.append(torch.from_numpy(np.stack(steps)))
+    assert_near(logits[1], logits[0], 0.06)
+    assert not torch.equal(*logits)
+    at_once.join_empty(1)
+    assert np.array_equal(at_once.extend(text, ints(len(text)), every=True), logits[1])
+    with pytest.raises(ModelError, match=r"^the kind of a cache is told before the first row$"):
+        check(library().ch_rows_cache(at_once._address, 1))
+
+
+@pytest.mark.parametrize(
+    ("seed", "cache"), [(0, "float32"), (1, "float32"), (2, "float32"), (3, "float32"), (1, "int8")]
+)
+def test_shared_pasts_are_those_of_copies(seed: int, cache: Any) -> None:
     """Any order of growing, going back, copying and dropping gives what texts read anew give."""
     draw = np.random.default_rng(seed)
     model = native(small_gpt(max_seq_len=64, position="rotary"))
-    rows, texts = model.rows(), [[int(draw.integers(13))] for _ in range(4)]
+    rows, texts = model.rows(cache=cache), [[int(draw.integers(13))] for _ in range(4)]
     rows.join_empty(4)
     rows.extend(ints(*(text[0] for text in texts)), ints(1, 1, 1, 1))
     for _ in range(25):
@@ -174,7 +201,7 @@ def test_shared_pasts_are_those_of_copies(seed: int) -> None:
         new = [draw.integers(13, size=count).tolist() for count in counts]
         logits = rows.extend(ints(*(piece for pieces in new for piece in pieces)), counts)
         texts = [text + pieces for text, pieces in zip(texts, new, strict=True)]
-        grown, fresh = [text for text, count in zip(texts, counts, strict=True) if count], model.rows()
+        grown, fresh = [text for text, count in zip(texts, counts, strict=True) if count], model.rows(cache=cache)
         if grown:
             fresh.join_empty(len(grown))
             again = fresh.extend(ints(*(piece for text in grown for piece in text)), ints(*map(len, grown)))

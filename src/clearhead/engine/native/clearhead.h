@@ -95,6 +95,7 @@ CH_PUBLIC int ch_has(const char *instructions);       /* whether this library an
 /* Rows: each is a text, with its keys and values in a cache. `instructions` says which kernels compute. */
 CH_PUBLIC ch_rows *ch_rows_new(const ch_model *model, const char *instructions, int threads);
 CH_PUBLIC void ch_rows_free(ch_rows *rows);
+CH_PUBLIC int ch_rows_cache(ch_rows *rows, int kind); /* before the first row: CH_FLOAT32 or CH_INT8 keys and values */
 CH_PUBLIC int ch_rows_count(const ch_rows *rows);
 CH_PUBLIC int ch_rows_length(const ch_rows *rows, int row); /* pieces of a row in the cache */
 

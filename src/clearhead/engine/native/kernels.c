@@ -1,5 +1,6 @@
 /* The kernels, compiled once per instruction set over the operations of vector.h. */
 #include "attention.h"
+#include "attention_bytes.h"
 #include "elementwise.h"
 #include "product.h"
 
@@ -86,7 +87,8 @@ static void top(const float *x, int n, int count, float *values, int32_t *ids) {
 }
 
 const ch_kernels TABLE = {
-    NAME, product, quantize, normalize, unit_rms, attend, gate, softmax, log_sum_exp, top, round_groups,
+    NAME, product, quantize, normalize, unit_rms, attend, gate, softmax, log_sum_exp, top,
+    round_groups, round_signed, attend_bytes,
 };
 
 #if defined(CH_NEON) && defined(__clang__)

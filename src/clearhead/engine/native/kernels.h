@@ -32,6 +32,10 @@ typedef struct {
     int queries, growth;
     int first_head;          /* heads before it are left out */
     size_t q_stride, y_stride; /* from a query to the next */
+    /* Of `attend_bytes`, which takes one query, in the place of keys and values: in slots, and with a scale for each
+     * `head` of them. */
+    const int8_t *key_bytes, *value_bytes;
+    const float *key_scales, *value_scales;
 } ch_attention;
 
 /* Floats that `attend` needs for scores over so many keys. */
@@ -55,6 +59,8 @@ typedef struct {
     /* As `quantize`, but signed for every set of instructions, and with zeros up to whole groups of CH_GROUP. Offsets
      * [groups] are what the 8 that is added to each int4 weight adds to the product with the group. */
     float (*round_groups)(const float *x, int n, int8_t *bytes, int32_t *offsets);
+    float (*round_signed)(const float *x, int n, int8_t *bytes); /* the same without groups */
+    void (*attend_bytes)(const ch_attention *a, const float *q, float *y, float *scores);
 } ch_kernels;
 
 CH_PUBLIC const ch_kernels *ch_kernels_of(const char *instructions); /* NULL: not here, see ch_error */

@@ -20,8 +20,12 @@ INLINE void bf16_tile(const ch_product *job, int row, int panel, const int R, co
             EACH_PART sums[r][k] = vf_fma(input, weights[k], sums[r][k]);
         }
     }
-    FINISH_TILE
+    float raw[TILE_ROWS * MOST_PARTS * LANES]; /* one copy of the end, where FINISH_TILE has three */
+    EACH_ROW EACH_PART vf_store(raw + (r * P * PARTS + k) * LANES, sums[r][k]);
+    finish_all(job, row, R, panel, P, raw);
 }
+
+static void bf16_single(const ch_product *job, int row, int panel) { bf16_tile(job, row, panel, 1, 1); }
 
 /* The sum over a group is of whole numbers, and exact; a scale of each output and group makes it a float. */
 INLINE void i4_tile(const ch_product *job, int row, int panel, const int R, const int P) {

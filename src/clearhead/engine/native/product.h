@@ -105,7 +105,9 @@ typedef void tile_function(const ch_product *job, int row, int panel);
 #define NARROW(R, P)                                                                                                 \
     static void f32_narrow_##R(const ch_product *job, int row, int panel) { f32_tile(job, row, panel, R, 1); }        \
     static void i8_narrow_##R(const ch_product *job, int row, int panel) { i8_tile(job, row, panel, R, 1); }           \
-    static void bf16_narrow_##R(const ch_product *job, int row, int panel) { bf16_tile(job, row, panel, R, 1); }      \
+    static void bf16_narrow_##R(const ch_product *job, int row, int panel) { /* what wide ones leave, seldom any */    \
+        for (int r = 0; r < R; r++) bf16_single(job, row + r, panel);                                                 \
+    }                                                                                                                \
     static void i4_narrow_##R(const ch_product *job, int row, int panel) { i4_tile(job, row, panel, R, 1); }
 TILES(NARROW)
 TILES(WIDE)
@@ -164,10 +166,15 @@ static float quantize(const float *x, int n, uint8_t *bytes) {
     return largest / 127.0f + vf_sum(odd);
 }
 
-static float round_groups(const float *x, int n, int8_t *bytes, int32_t *offsets) {
-    int groups = groups_of(n);
+static float round_signed(const float *x, int n, int8_t *bytes) {
     float scale = quantize(x, n, (uint8_t *)bytes);
     for (int i = 0; BYTE_OFFSET && i < n; i++) bytes[i] = (int8_t)(bytes[i] ^ BYTE_OFFSET); /* 128 is the sign bit */
+    return scale;
+}
+
+static float round_groups(const float *x, int n, int8_t *bytes, int32_t *offsets) {
+    int groups = groups_of(n);
+    float scale = round_signed(x, n, bytes);
     memset(bytes + n, 0, groups * CH_GROUP - n);
     for (int g = 0; g < groups; g++) {
         int sum = 0;

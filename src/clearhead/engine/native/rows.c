@@ -38,10 +38,19 @@ void ch_rows_free(ch_rows *rows) {
     free(rows->memory);
     free(rows->slots);
     free(rows->cache);
+    free(rows->byte_cache);
+    free(rows->byte_scales);
     free(rows->taken);
     free(rows->room.block);
     free(rows->room.scores);
     free(rows);
+}
+
+int ch_rows_cache(ch_rows *rows, int kind) {
+    if (kind != CH_FLOAT32 && kind != CH_INT8) return ch_fail("a cache of kind %d: must be %d or %d", kind, CH_FLOAT32, CH_INT8);
+    if (rows->slot_room) return ch_fail("the kind of a cache is told before the first row");
+    rows->kind = kind;
+    return 0;
 }
 
 int ch_rows_count(const ch_rows *rows) { return rows->count; }
@@ -85,31 +94,39 @@ int ch_room_for(ch_rows *rows, int tokens, int positions) {
     return 0;
 }
 
+/* Copies a cache with lines of so many bytes into a larger one. */
+static void *larger_cache(const ch_rows *rows, const void *cache, size_t line, int slots, int capacity) {
+    size_t heads = (size_t)rows->model->kv_heads, layers = 2 * (size_t)rows->model->decoder_layers, used = rows->capacity * line;
+    char *copy = ch_allocate(layers * slots * heads * capacity * line);
+    for (size_t layer = 0; copy && layer < layers; layer++)
+        for (size_t at = 0; at < rows->slot_room * heads; at++)
+            memcpy(copy + (layer * slots * heads + at) * capacity * line,
+                   (const char *)cache + (layer * rows->slot_room * heads + at) * used, used);
+    return copy;
+}
+
 /* Copies caches, and numbers of slots, into larger ones. */
 static int grow_cache(ch_rows *rows, int slots, int capacity) {
-    const ch_model *m = rows->model;
-    size_t heads = (size_t)m->kv_heads, line = (size_t)m->head, layers = 2 * (size_t)m->decoder_layers;
-    float *cache = ch_allocate(layers * slots * heads * capacity * line * sizeof(float));
+    size_t head = (size_t)rows->model->head;
+    int rounded = rows->kind == CH_INT8;
+    float *cache = rounded ? NULL : larger_cache(rows, rows->cache, head * sizeof(float), slots, capacity);
+    int8_t *byte_cache = rounded ? larger_cache(rows, rows->byte_cache, head, slots, capacity) : NULL;
+    float *byte_scales = rounded ? larger_cache(rows, rows->byte_scales, sizeof(float), slots, capacity) : NULL;
     unsigned char *taken = malloc(slots);
     int32_t *numbers = malloc((size_t)larger(rows->row_room, 1) * capacity * sizeof(int32_t));
-    if (!cache || !taken || !numbers) {
-        free(cache);
-        free(taken);
-        free(numbers);
+    if ((rounded ? !byte_cache || !byte_scales : !cache) || !taken || !numbers) {
+        void *blocks[] = {cache, byte_cache, byte_scales, taken, numbers};
+        for (size_t k = 0; k < sizeof blocks / sizeof *blocks; k++) free(blocks[k]);
         return ch_fail("no memory for a cache of %d rows and %d positions", slots, capacity);
     }
-    size_t used = rows->capacity * line;
-    for (size_t layer = 0; layer < layers; layer++)
-        for (size_t at = 0; at < rows->slot_room * heads; at++)
-            memcpy(cache + (layer * slots * heads + at) * capacity * line,
-                   rows->cache + (layer * rows->slot_room * heads + at) * used, used * sizeof(float));
     for (int r = 0; r < rows->count; r++)
         memcpy(numbers + (size_t)r * capacity, rows->slots + (size_t)r * rows->capacity, rows->length[r] * sizeof(int32_t));
     settle(rows);
-    free(rows->cache);
-    free(rows->taken);
-    free(rows->slots);
+    void *old[] = {rows->cache, rows->byte_cache, rows->byte_scales, rows->taken, rows->slots};
+    for (size_t k = 0; k < sizeof old / sizeof *old; k++) free(old[k]);
     rows->cache = cache;
+    rows->byte_cache = byte_cache;
+    rows->byte_scales = byte_scales;
     rows->taken = taken;
     rows->slots = numbers;
     rows->slot_room = slots;

@@ -38,6 +38,9 @@ struct ch_rows {
     int32_t *slots;
     int slot_room, capacity;
     float *cache;         /* [layer][keys, values][slot][kv_heads][capacity][head] */
+    int8_t *byte_cache;   /* the same, where it is of 8 bits */
+    float *byte_scales;   /* [layer][keys, values][slot][kv_heads][capacity] */
+    int kind;             /* of the cache: CH_FLOAT32 or CH_INT8 */
     unsigned char *taken; /* [slot_room], scratch of find_slots */
     ch_room room;
 };

@@ -226,15 +226,35 @@ static void attend_source(ch_rows *rows, const ch_layer *layer, const ch_tokens 
     leave(rows, &layer->attn_out, &layer->attn_post, tokens->count);
 }
 
+/* Copies one head's keys or values to line `at` of the cache; rounds them where it is of 8 bits. */
+static void store_head(ch_rows *rows, const float *from, size_t at) {
+    size_t head = (size_t)rows->model->head;
+    if (rows->kind == CH_INT8) rows->byte_scales[at] = rows->kernels->round_signed(from, (int)head, rows->byte_cache + at * head);
+    else memcpy(rows->cache + at * head, from, head * sizeof(float));
+}
+
 /* Copies a token's keys and values [kv_heads][head] to its place in the cache. */
 static void store(ch_rows *rows, int layer, const ch_tokens *tokens, int t) {
     const ch_model *m = rows->model;
-    size_t slot = ch_slot_size(rows), part = slot * rows->slot_room;
+    size_t slot = (size_t)m->kv_heads * rows->capacity, part = slot * rows->slot_room; /* in lines of `head` numbers */
     const float *from = rows->room.z + (size_t)t * joint_width(m) + (size_t)m->heads * m->head;
-    float *to = rows->cache + 2 * layer * part + (size_t)rows->own[tokens->row[t]] * slot + (size_t)tokens->position[t] * m->head;
+    size_t to = 2 * layer * part + (size_t)rows->own[tokens->row[t]] * slot + tokens->position[t];
     for (int kind = 0; kind < 2; kind++, to += part)
-        for (int h = 0; h < m->kv_heads; h++, from += m->head)
-            memcpy(to + (size_t)h * rows->capacity * m->head, from, m->head * sizeof(float));
+        for (int h = 0; h < m->kv_heads; h++, from += m->head) store_head(rows, from, to + (size_t)h * rows->capacity);
+}
+
+/* Where the keys and values of a layer are, of whatever kind. */
+static void point_to_cache(const ch_rows *rows, int layer, ch_attention *a) {
+    size_t part = ch_slot_size(rows) * rows->slot_room, at = 2 * layer * part, head = (size_t)rows->model->head;
+    if (rows->kind == CH_INT8) {
+        a->key_bytes = rows->byte_cache + at;
+        a->value_bytes = a->key_bytes + part;
+        a->key_scales = rows->byte_scales + at / head;
+        a->value_scales = a->key_scales + part / head;
+        return;
+    }
+    a->keys = rows->cache + at;
+    a->values = a->keys + part;
 }
 
 /* Every token attends to its row's cache up to itself. */
@@ -242,24 +262,27 @@ static void attend_past(ch_rows *rows, int index, const ch_tokens *tokens) {
     const ch_model *m = rows->model;
     const ch_layer *layer = &m->decoder[index];
     ch_room *room = &rows->room;
-    size_t part = ch_slot_size(rows) * rows->slot_room;
     project_joint(rows, layer, tokens);
     for (int t = 0; t < tokens->count; t++) store(rows, index, tokens, t);
     ch_attention a = attention_of(m, joint_width(m));
-    a.keys = rows->cache + 2 * index * part;
-    a.values = a.keys + part;
+    point_to_cache(rows, index, &a);
     a.slot_stride = ch_slot_size(rows);
     a.position_stride = m->head;
     a.head_stride = (size_t)rows->capacity * m->head;
     a.left = m->left;
     a.right = m->right;
     a.growth = 1;
+    int bytes = rows->kind == CH_INT8;
     for (int t = 0; t < tokens->count; t += a.queries) {
-        for (a.queries = 1; t + a.queries < tokens->count && tokens->row[t + a.queries] == tokens->row[t];) a.queries++;
+        a.queries = 1;
+        while (!bytes && t + a.queries < tokens->count && tokens->row[t + a.queries] == tokens->row[t]) a.queries++;
         a.slots = rows->slots + (size_t)tokens->row[t] * rows->capacity;
         a.position = tokens->position[t];
         a.length = a.position + 1;
-        attend(rows, &a, room->z + t * a.q_stride, room->y + t * a.y_stride);
+        const float *q = room->z + t * a.q_stride;
+        float *y = room->y + t * a.y_stride;
+        if (bytes) rows->kernels->attend_bytes(&a, q, y, room->scores);
+        else attend(rows, &a, q, y);
     }
     leave(rows, &layer->attn_out, &layer->attn_post, tokens->count);
 }

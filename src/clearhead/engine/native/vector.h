@@ -98,6 +98,7 @@ INLINE vf vf_widen(const uint16_t *p) { /* of bfloat16 */
     __m256i bits = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16));
 }
+INLINE vf vf_bytes(const int8_t *p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p))); }
 typedef struct { __m256i low, high; } v4;
 typedef __m256i vg; /* pairs of sums of 16 bits: 16 products of at most 15 * 127 are below 2^15 */
 INLINE v4 v4_load(const uint8_t *p) {
@@ -174,6 +175,7 @@ INLINE vf vf_widen(const uint16_t *p) { /* of bfloat16 */
     __m512i bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
 }
+INLINE vf vf_bytes(const int8_t *p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p))); }
 typedef struct { __m512i low, high; } v4;
 typedef __m512i vg;
 INLINE v4 v4_load(const uint8_t *p) {
@@ -248,6 +250,11 @@ INLINE vx vx_set(const uint8_t *p) {
 }
 INLINE vi vi_dot(vi sum, vx x, vq q) { return vdotq_s32(sum, x, q); }
 INLINE vf vf_widen(const uint16_t *p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); } /* of bfloat16 */
+INLINE vf vf_bytes(const int8_t *p) {
+    int32_t four;
+    memcpy(&four, p, 4);
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four))))));
+}
 typedef struct { int8x16_t low, high; } v4;
 typedef int32x4_t vg;
 INLINE v4 v4_load(const uint8_t *p) {
@@ -317,6 +324,7 @@ INLINE vf vf_widen(const uint16_t *p) { /* of bfloat16 */
     vi bits = {p[0], p[1], p[2], p[3]};
     return (vf)(bits << 16);
 }
+INLINE vf vf_bytes(const int8_t *p) { return (vf){p[0], p[1], p[2], p[3]}; }
 typedef struct { const uint8_t *p; } v4;
 typedef vi vg;
 INLINE v4 v4_load(const uint8_t *p) { return (v4){p}; }
