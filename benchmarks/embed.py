@@ -2,7 +2,7 @@
 
 In the environment, TEXTS names a file with a text in each line, of which the first 1,000 are read. The weights are
 random and the same in every peer, the tokenizer is a WordPiece trained on these lines. All peers sort texts by length;
-a repeat cuts and reads all of them. The vectors of each peer's warm-up are compared with those of sentence-transformers.
+a repeat cuts and reads all of them. Vectors of each peer's warm-up are compared with those of sentence-transformers.
 """
 
 import json
