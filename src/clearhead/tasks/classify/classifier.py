@@ -28,6 +28,7 @@ from clearhead.tasks.classify.objective import Scores, monitored, predict, score
 from clearhead.tasks.classify.recipe import WORDS, ClassifyRecipe, build_classifier, encode, parse_classify
 from clearhead.tasks.family import Evaluation, open_for
 from clearhead.tasks.loaded import Loaded
+from clearhead.tasks.packed import Packing, about_run
 from clearhead.tasks.room import build_here
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.training.device import Device, pick_device
@@ -103,6 +104,8 @@ class Classifier(Loaded):
     """Training step of the weights."""
     weights: Weights | None = None
     """How a CPU holds them for the native engine, in a packed copy that the first text makes; None: ``model`` reads."""
+    packing: Packing | None = None
+    """Where the native engine's weights are kept; None: in memory alone."""
 
     @classmethod
     @checked
@@ -141,12 +144,17 @@ class Classifier(Loaded):
         step = run.load_into(model)
         model = model.to(target).eval()
         is_native = choose(model, weights, engine).engine == "native"
-        return cls(recipe, parts.tokenizer, parts.labels, model, step, weights if is_native else None)
+        about = about_run("classify", recipe, step, longest=recipe.model.max_seq_len)
+        packing = Packing(run.path, run.which, about, parts.contents())
+        return cls(recipe, parts.tokenizer, parts.labels, model, step, weights if is_native else None, packing)
 
     @functools.cached_property
     def reader(self) -> BertClassifier | NativeModel:
         """The model that reads texts: ``model``, or what it is packed to."""
-        return (None if self.weights is None else choose(self.model, self.weights, "native").prepare()) or self.model
+        if self.weights is None:
+            return self.model
+        choice = choose(self.model, self.weights, "native")
+        return (choice.prepare(self.packing.image) if self.packing else choice.prepare()) or self.model
 
     @overload
     def classify(self, given: Given, *, on_error: OnError = refuse) -> Classification: ...  # type: ignore[overload-overlap]

@@ -78,6 +78,8 @@ class NgramLanguageModel(TextModel):
     marks: bool = True
     """See ``TextModel``."""
     device = torch.device("cpu")
+    packing = None
+    """It has no weights that the native engine computes with."""
 
     @classmethod
     @checked

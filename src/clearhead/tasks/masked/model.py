@@ -4,7 +4,7 @@ import functools
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import overload
 
@@ -31,6 +31,7 @@ from clearhead.tasks.family import open_for
 from clearhead.tasks.loaded import Loaded
 from clearhead.tasks.masked.native import mask_logits, text_vectors
 from clearhead.tasks.masked.recipe import WORDS, MaskedRecipe, build_masked, parse_masked
+from clearhead.tasks.packed import Packing, about_run
 from clearhead.tasks.room import build_here
 from clearhead.text.overlong import OverlongText
 from clearhead.text.special import ABSENT, MASK
@@ -76,6 +77,8 @@ class MaskedModel(Loaded):
     """Training step of the weights."""
     weights: Weights | None = None
     """How a CPU holds them for the native engine, in a packed copy that the first text makes; None: ``model`` reads."""
+    packing: Packing | None = None
+    """Where the native engine's weights are kept; None: in memory alone."""
 
     @classmethod
     @checked
@@ -115,12 +118,17 @@ class MaskedModel(Loaded):
         step = run.load_into(model)
         model = model.to(target).eval()
         is_native = choose(model, weights, engine).engine == "native"
-        return cls(recipe, parts.tokenizer, model, target, step, weights if is_native else None)
+        facts = {"longest": recipe.model.max_seq_len, "embedding": asdict(recipe.embedding)}
+        packing = Packing(run.path, run.which, about_run("masked", recipe, step, **facts), parts.contents())
+        return cls(recipe, parts.tokenizer, model, target, step, weights if is_native else None, packing)
 
     @functools.cached_property
     def reader(self) -> BertPretraining | NativeModel:
         """The model that reads texts: ``model``, or what it is packed to."""
-        return (None if self.weights is None else choose(self.model, self.weights, "native").prepare()) or self.model
+        if self.weights is None:
+            return self.model
+        choice = choose(self.model, self.weights, "native")
+        return (choice.prepare(self.packing.image) if self.packing else choice.prepare()) or self.model
 
     @overload
     def fill(self, texts: str, *, top_k: int = 5, on_error: OnError = refuse) -> Filled: ...  # type: ignore[overload-overlap]

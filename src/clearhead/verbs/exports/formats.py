@@ -139,8 +139,8 @@ def _write_file(source: Source, folder: Path, quantize: str) -> None:
 
 
 def _run_file(source: Source, folder: Path, evidence: Evidence) -> Runtime:
-    parts = source.parts
-    return file.NativeFile(folder, ids=(parts.target or parts.tokenizer).ids, never=evidence.never)
+    ids = (source.parts.target or source.parts.tokenizer).ids
+    return file.NativeFile(folder, source.model, ids=ids, never=evidence.never, scale=evidence.scale)
 
 
 def _pieces(tokenizer: Tokenizer) -> list[str]:
