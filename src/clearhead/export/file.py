@@ -63,7 +63,7 @@ class NativeFile(Runtime):
         if self.translates:
             search = NativeSearch(self.ids.bos, self.ids.eos, forbidden=self.never)
             found = translate(self.model, [row.ids for row in rows], search, limits=limits)
-            return [[] if best is None else best.ids for best in found]
+            return [ranked[0].ids if ranked else [] for ranked in found]
         return [self._written(row, limit) for row, limit in zip(rows, limits, strict=True)]
 
     def _begun(self, row: Row) -> Rows:

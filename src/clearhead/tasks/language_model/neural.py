@@ -10,7 +10,9 @@ from torch.nn import functional
 
 from clearhead.arguments import checked
 from clearhead.decode.rows import TextRows, start_texts
-from clearhead.engine.choose import Computed, EngineName, Weights, choose
+from clearhead.engine.choose import Choice, Computed, EngineName, Weights, choose
+from clearhead.engine.image import Image
+from clearhead.engine.pages import release, trim
 from clearhead.engine.rows import NativeModel
 from clearhead.models.gpt import GPT
 from clearhead.runs.opened import SavedRun
@@ -82,7 +84,8 @@ class LanguageModel(TextModel):
         """Loads a run that is open; see ``load``."""
         recipe, tokenizer = parse_language_model(run.tree, run.source), load_text_parts(run.trained_path).tokenizer
         target, model = pick_device(device), build_here(build_language_model, recipe, TextParts(tokenizer).sizes)
-        step = run.load_into(model)
+        native = choose(model.to(target).eval(), weights, engine).engine == "native"
+        step = run.load_into(model, mapped=native)  # which packs weights of its own
         model = model.to(target).eval()
         packed = choose(model, weights, engine).engine != "torch"
         marks = tokenizer.begins or has_marks(run.path)
@@ -101,7 +104,8 @@ class LanguageModel(TextModel):
     @functools.cached_property
     def writer(self) -> Net | NativeModel:
         """The model that generates: ``model``, or what it is packed to."""
-        packed = None if self.weights is None else choose(self.model, self.weights, self.engine).prepare()
+        choice = None if self.weights is None else choose(self.model, self.weights, self.engine)
+        packed = None if choice is None else choice.prepare(self._packed)
         return self.model if packed is None else packed
 
     @property
@@ -112,6 +116,18 @@ class LanguageModel(TextModel):
     def begin(self, prompts: Sequence[Sequence[int]]) -> TextRows:
         """See ``TextModel``."""
         return start_texts(self.writer, prompts)
+
+    def _packed(self, choice: Choice[Net]) -> Image:
+        """Packs weights layer by layer, so that they are in memory once."""
+        image = choice.image(self._release)
+        self._release()
+        return image
+
+    def _release(self) -> None:
+        """Gives back the memory of weights that are read from a mapped file, and can be read again."""
+        for weight in self.model.parameters():
+            release(weight.data_ptr(), weight.nbytes)
+        trim()
 
     @checked
     @torch.inference_mode()
