@@ -49,7 +49,7 @@ def clearhead(spec: dict):
     import torch
     from safetensors.torch import load_file
 
-    from clearhead.decode.rows import RowsDecoding
+    from clearhead.decode.rows import start_texts
     from clearhead.engine.choose import choose
     from clearhead.interop.gpt import gpt_from_hugging_face
     from clearhead.models.gpt import GPT
@@ -64,7 +64,7 @@ def clearhead(spec: dict):
 
     @torch.inference_mode()
     def write() -> list[int]:
-        decoding, pieces = RowsDecoding(model, [prompt()]), []
+        decoding, pieces = start_texts(model, [prompt()]), []
         for _ in range(NEW):
             pieces.append(decoding.logits.argmax(dim=-1))
             if len(pieces) < NEW:

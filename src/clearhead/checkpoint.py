@@ -276,10 +276,7 @@ def load_matching(model: nn.Module, tensors: Mapping[str, Tensor], source: str) 
     """
     own = model_tensors(model)
     loaded = sorted(own.keys() & tensors.keys())
-    for name in loaded:
-        if own[name].shape != tensors[name].shape:
-            shape, wanted = list(tensors[name].shape), list(own[name].shape)
-            raise ModelError(f"{source}: tensor {name!r} has shape {shape}, this model needs {wanted}")
+    _check_shapes(own, tensors, source)
     with torch.no_grad():
         for name in loaded:
             own[name].copy_(part_like(own[name], tensors[name]))
@@ -292,10 +289,33 @@ def load_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor], source: 
     Raises:
         ModelError: a tensor is missing, unknown or of another shape; the message names the first one.
     """
-    own = model_tensors(model)
+    _check_names(model_tensors(model), tensors, source)
+    load_matching(model, tensors, source)
+
+
+def _check_names(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: str) -> None:
     for name in sorted(own.keys() ^ tensors.keys()):
         raise ModelError(f"{source}: tensor {name!r} is {'missing' if name in own else 'not part of this model'}")
-    load_matching(model, tensors, source)
+
+
+def _check_shapes(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: str) -> None:
+    """Checks those that both have."""
+    for name in sorted(own.keys() & tensors.keys()):
+        if own[name].shape != tensors[name].shape:
+            shape, wanted = list(tensors[name].shape), list(own[name].shape)
+            raise ModelError(f"{source}: tensor {name!r} has shape {shape}, this model needs {wanted}")
+
+
+def adopt_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """As ``load_model_tensors``, but parameters share the memory of ``tensors``, such as pages of a mapped file."""
+    own = model_tensors(model)
+    _check_names(own, tensors, source)
+    _check_shapes(own, tensors, source)
+    for name, parameter in model.named_parameters():
+        if parameter.dtype == tensors[name].dtype and parameter.device == tensors[name].device:
+            parameter.data = tensors[name]
+            del own[name]
+    load_matching(model, {name: tensors[name] for name in own}, source)
 
 
 def average_checkpoints(paths: list[Path]) -> dict[str, Tensor]:

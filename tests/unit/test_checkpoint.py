@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from clearhead import checkpoint
 from clearhead.checkpoint import (
     Checkpoint,
+    adopt_model_tensors,
     average_checkpoints,
     drop_checkpoint,
     load_checkpoint,
@@ -184,6 +185,22 @@ def test_weights_of_another_model_are_refused_and_change_nothing_before() -> Non
         assert torch.equal(linear.weight, weight)
     load_model_tensors(linear, tensors, "here")
     assert torch.equal(linear.weight, torch.ones(3, 2))
+
+
+def test_adopted_weights_are_not_copied_but_buffers_and_other_kinds_are() -> None:
+    model, tensors = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), dict[str, Tensor]()
+    for name, tensor in model_tensors(model).items():
+        tensors[name] = torch.full_like(tensor, 3)
+    tensors["1.bias"] = tensors["1.bias"].double()
+    adopt_model_tensors(model, tensors, "it")
+    assert model[0].weight.data_ptr() == tensors["0.weight"].data_ptr()
+    assert model[1].running_mean.data_ptr() != tensors["1.running_mean"].data_ptr()
+    assert model[1].bias.dtype == torch.float32
+    assert all((tensor == 3).all() for tensor in model_tensors(model).values())
+    with pytest.raises(ModelError, match=r"^it: tensor '0.weight' has shape \[2, 3\], this model needs \[2, 4\]$"):
+        adopt_model_tensors(nn.Sequential(nn.Linear(4, 2), nn.BatchNorm1d(2)), tensors, "it")
+    with pytest.raises(ModelError, match=r"^it: tensor '1.bias' is not part of this model$"):
+        adopt_model_tensors(nn.Sequential(nn.Linear(3, 2)), tensors, "it")
 
 
 def test_the_average_is_the_mean(tmp_path: Path) -> None:

@@ -10,7 +10,11 @@ from clearhead.decode.sampler import Sampler, history_of
 from clearhead.decode.sampling import History, choose, draw, uniforms_of
 from clearhead.decode.speculative import accept
 from clearhead.engine import generation
-from clearhead.engine.continuation import Continuation, never
+from clearhead.engine.continuation import (
+    Continuation,
+    Reason,  # noqa: F401 - both have been imported from here
+    never,
+)
 from clearhead.engine.decoding import NativeTextRows
 from clearhead.engine.sampling import uniform_of
 

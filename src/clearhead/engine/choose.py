@@ -56,9 +56,13 @@ class Choice(Generic[M]):
         """What is named to the user."""
         return "native" if self.engine == "native" else "torch"
 
-    def image(self) -> Image:
-        """Returns the weights as the native engine packs them."""
-        return Image(described(cast(Covered, self.model)), self.weights)
+    def image(self, done: Callable[[], object] = bool) -> Image:
+        """Returns the weights as the native engine packs them.
+
+        Args:
+            done: called whenever weights that were read may leave the memory.
+        """
+        return Image(described(cast(Covered, self.model), done), self.weights)
 
     def prepare(self, image: Callable[["Choice[M]"], Image] = image) -> M | NativeModel | None:
         """Returns what decodes faster; None where the model itself decodes.

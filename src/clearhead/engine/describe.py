@@ -1,6 +1,7 @@
 """From our models to the parts that the native engine is told: which of them it covers, and their weights as arrays."""
 
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,12 +59,17 @@ def covered(model: nn.Module) -> str:
 
 
 @torch.no_grad()
-def described(model: Covered) -> ModelParts:
-    """Returns the parts of a model that is ``covered``; its weights are shared, not copied, where that is possible."""
-    return _encoder(model) if isinstance(model, BertPretraining | BertClassifier) else _writer(model)
+def described(model: Covered, done: Callable[[], object] = bool) -> ModelParts:
+    """Returns the parts of a model that is ``covered``; its weights are shared, not copied, where that is possible.
+
+    Args:
+        model: the model.
+        done: called before the parts of each layer are made, when those of the layer before may go.
+    """
+    return _encoder(model, done) if isinstance(model, BertPretraining | BertClassifier) else _writer(model, done)
 
 
-def _encoder(model: BertPretraining | BertClassifier) -> ModelParts:
+def _encoder(model: BertPretraining | BertClassifier, done: Callable[[], object]) -> ModelParts:
     """An encoder without a decoder, and the head that its product asks: of masked pieces, or of labels."""
     bert, states = model.bert, group(model.config.d_model)
     layer = cast(TorchLayer, bert.layers[0])
@@ -88,7 +94,7 @@ def _encoder(model: BertPretraining | BertClassifier) -> ModelParts:
         embedding_scale=1.0,
         decoder=[],
         lm_head=_linear([out], outputs=(1, 1), inputs=states),
-        encoder=[_layer(cast(TorchLayer, each)) for each in bert.layers],
+        encoder=_Layers(bert.layers, done),
         norms=_norms(norms),
         tables=tables | {"segments": _array(bert.embedding.segments.weight)},
         transform=None if transform is None else _linear([transform], outputs=states, inputs=states),
@@ -96,30 +102,47 @@ def _encoder(model: BertPretraining | BertClassifier) -> ModelParts:
     )
 
 
-def _writer(model: Transformer | GPT) -> ModelParts:
+def _writer(model: Transformer | GPT, done: Callable[[], object]) -> ModelParts:
     """A model with a decoder."""
     layer = cast(TorchLayer, _decoder(model).layers[0])
     sizes = _sizes(model, layer)
     embedding, states = _decoder(model).embedding, group(model.config.d_model)
     tables = _tables(model)
-    encoder: list[LayerParts] = []
+    encoder: Sequence[LayerParts] = ()
     if isinstance(model, Transformer):
         source = model.encoder.embedding
         sizes["src_vocab"] = source.tokens.num_embeddings
         tables |= _places("src", source)
         if source.tokens.weight is not model.lm_head.weight:
             tables["src_table"] = _array(source.tokens.weight)
-        encoder = [_layer(cast(TorchLayer, each)) for each in model.encoder.layers]
+        encoder = _Layers(model.encoder.layers, done)
     return ModelParts(
         sizes=sizes,
         activation=_activation(layer),
         embedding_scale=embedding.scale,
-        decoder=[_layer(cast(TorchLayer, each)) for each in _decoder(model).layers],
+        decoder=_Layers(_decoder(model).layers, done),
         lm_head=_linear([model.lm_head], outputs=(1, 1), inputs=states),
         encoder=encoder,
         norms=_final_norms(model),
         tables=tables,
     )
+
+
+class _Layers(Sequence[LayerParts]):
+    """The parts of a stack's layers, each made when it is asked for."""
+
+    def __init__(self, layers: nn.ModuleList, done: Callable[[], object]) -> None:
+        self._layers, self._done = layers, done
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        self._done()
+        with torch.no_grad():
+            return _layer(cast(TorchLayer, self._layers[index]))
 
 
 def _sizes(model: Covered, layer: TorchLayer) -> dict[str, int]:

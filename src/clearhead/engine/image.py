@@ -64,9 +64,9 @@ class ModelParts:
     decoder also segment_count, and vocab is what its head has outputs for."""
     activation: Activation
     embedding_scale: float
-    decoder: list[LayerParts]
+    decoder: Sequence[LayerParts]
     lm_head: LinearPart
-    encoder: list[LayerParts] = field(default_factory=list)
+    encoder: Sequence[LayerParts] = ()
     norms: Mapping[str, NormPart] = field(default_factory=dict)
     """encoder_norm, decoder_norm, embedding_norm, head_norm."""
     tables: Mapping[str, Floats] = field(default_factory=dict)
@@ -126,7 +126,7 @@ class Image:
         """Bytes of all arrays."""
         return sum(array.nbytes for array in self.arrays)
 
-    def _stack(self, layers: list[LayerParts]) -> "ctypes.Array[Layer]":
+    def _stack(self, layers: Sequence[LayerParts]) -> "ctypes.Array[Layer]":
         stack = (Layer * max(1, len(layers)))()
         for layer, parts in zip(stack, layers, strict=False):
             for name, norm in parts.norms.items():

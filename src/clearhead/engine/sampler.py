@@ -65,11 +65,11 @@ def drawing_of(settings: SamplerSettings, vocab: int) -> tuple[Drawing, list[NDA
     drawing.forbidden_count, drawing.forbidden = len(settings.forbidden), kept(settings.forbidden)
     drawing.ends_count, drawing.ends = len(settings.ends), kept(settings.ends)
     if avoided is not None:
-        _check_width("phrases", avoided.table, vocab)
+        _check_width(avoided.table, vocab)
         drawing.avoided, drawing.avoided_done = kept(avoided.table), kept(avoided.done, np.bool_)
         drawing.avoided_states = len(avoided.done)
     if characters is not None:
-        _check_width("characters", characters.after, vocab)
+        _check_width(characters.after, vocab)
         never_first = np.flatnonzero(~characters.allowed[-1, 0])
         drawing.after, drawing.allowed = kept(characters.after), kept(characters.allowed, np.bool_)
         drawing.rooms, drawing.states = characters.allowed.shape[:2]
@@ -77,9 +77,10 @@ def drawing_of(settings: SamplerSettings, vocab: int) -> tuple[Drawing, list[NDA
     return drawing, arrays
 
 
-def _check_width(what: str, table: NDArray[Any], vocab: int) -> None:
+def _check_width(table: NDArray[Any], vocab: int) -> None:
+    """Checks a table of phrases or characters."""
     if table.shape[1] != vocab:
-        raise ValueError(f"{what} of {table.shape[1]} pieces: must be those of the model's {vocab}")
+        raise ValueError(f"a table of {table.shape[1]} pieces: must be of the model's {vocab}")
 
 
 class NativeSampler:

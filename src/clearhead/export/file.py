@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from clearhead.engine.texts import encode, logits
 from clearhead.errors import ModelError
 from clearhead.export.runtime import Exportable, Row, Runtime
 from clearhead.interop.spelling import Rules, demand, flattened
-from clearhead.models.bert import BertClassifier, BertConfig, BertPretraining, Pooler
+from clearhead.models.bert import BertClassifier, BertConfig, BertPretraining, Pooler, first_of
 from clearhead.models.gpt import GPTConfig
 from clearhead.models.transformer import TransformerConfig
 from clearhead.text.special import SpecialIds
@@ -90,8 +89,9 @@ class NativeFile(Runtime):
         states = encode(self.model, ids, np.array([len(ids)], dtype=np.int32), segments)
         if not isinstance(self.written, BertClassifier):
             return logits(self.model, states.packed)
-        pooling: Any = "first" if isinstance(self.written.bert.pooler, Pooler) else "mean"
-        of_text = logits(self.model, states.pooled(pooling))
+        pooler = self.written.bert.pooler
+        first = isinstance(pooler, Pooler) and pooler.pool is first_of
+        of_text = logits(self.model, states.pooled("first" if first else "mean"))
         return of_text * np.float32(self.scale[0]) + np.float32(self.scale[1])
 
     def _begun(self, row: Row) -> Rows:

@@ -8,7 +8,13 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from clearhead.brief import Brief
-from clearhead.checkpoint import Checkpoint, load_checkpoint, load_model_tensors, load_weights
+from clearhead.checkpoint import (
+    Checkpoint,
+    adopt_model_tensors,
+    load_checkpoint,
+    load_model_tensors,
+    load_weights,
+)
 from clearhead.config import Tree
 from clearhead.errors import ModelError
 from clearhead.nn.lora import merge_lora
@@ -67,16 +73,21 @@ class SavedRun(Brief):
         assert self.checkpoint
         return self.path
 
-    def load_into(self, model: nn.Module) -> int:
+    def load_into(self, model: nn.Module, *, mapped: bool = False) -> int:
         """Copies the weights, or their moving average if the run kept one, into ``model``; returns their step.
 
         Layers with LoRA are replaced by plain layers that compute the same.
+
+        Args:
+            model: of the run's recipe.
+            mapped: leaves weights in the mapped file, which the system reads where they are needed, and copies none.
 
         Raises:
             ModelError: the run has no checkpoint yet, it is damaged, or its model has another shape.
         """
         tensors, state = load_weights(self.checkpoint)
-        load_model_tensors(model, tensors, f"checkpoint {str(self.checkpoint)!r}")
+        load = adopt_model_tensors if mapped else load_model_tensors
+        load(model, tensors, f"checkpoint {str(self.checkpoint)!r}")
         merge_lora(model)
         return int(state["step"])
 

@@ -1,7 +1,7 @@
 """Packed weights of a run in a file: written by who has the model in PyTorch, mapped by all who come later."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from clearhead.engine.image import Image
 from clearhead.engine.library import fault
 from clearhead.errors import ClearheadError, DataError, ModelError
 from clearhead.files import remove
+from clearhead.progress import silent
 from clearhead.runs.packed import make_room, packed_path
 
 if TYPE_CHECKING:
@@ -30,15 +31,19 @@ class Packing(Brief):
     files: Mapping[str, bytes]
     """Small files of the run, by their path in it."""
 
-    def image(self, choice: "Choice[Any]") -> Image:
+    def image(self, choice: "Choice[Any]", release: Callable[[], object] = silent) -> Image:
         """Returns the packed weights of a model: those of the file, which is written first if there is none.
 
         Where no file can be written they are in this process's own memory.
+
+        Args:
+            choice: of the model.
+            release: called after each layer that was packed, see ``Choice.image``.
         """
         path = kept_path(self.run, self.checkpoint, choice.weights)
         if path is not None and path.is_file() and (file := _whole(path)) is not None:
             return file.image
-        image = choice.image()
+        image = choice.image(release)
         if path is None:
             return image
         try:

@@ -154,5 +154,5 @@ def test_pieces_beyond_the_vocabulary_are_one_line() -> None:
     plain = Sampler(SamplingConfig(), EOS)
     assert native(plain, logits, [[4]], [1], [0.5]) == "piece 4: must be from 0 to 3"
     assert native(Sampler(SamplingConfig(), 9), logits, [[1]], [1], [0.5]) == "piece 9: must be from 0 to 3"
-    with pytest.raises(ValueError, match=r"^characters of 14 pieces: must be those of the model's 4$"):
+    with pytest.raises(ValueError, match=r"^a table of 14 pieces: must be of the model's 4$"):
         native(Sampler(SamplingConfig(), EOS, characters=characters_of(SPELLINGS)), logits, [[1]], [1], [0.5])

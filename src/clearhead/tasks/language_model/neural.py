@@ -10,7 +10,9 @@ from torch.nn import functional
 
 from clearhead.arguments import checked
 from clearhead.decode.rows import TextRows, start_texts
-from clearhead.engine.choose import Computed, EngineName, Weights, choose
+from clearhead.engine.choose import Choice, Computed, EngineName, Weights, choose
+from clearhead.engine.image import Image
+from clearhead.engine.pages import release, trim
 from clearhead.engine.rows import NativeModel
 from clearhead.models.gpt import GPT
 from clearhead.runs.opened import SavedRun
@@ -24,6 +26,7 @@ from clearhead.tasks.language_model.recipe import (
     parse_language_model,
 )
 from clearhead.tasks.language_model.writer import TextModel, has_marks
+from clearhead.tasks.packed import Packing, about_run
 from clearhead.tasks.room import build_here
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.training.device import Device, pick_device
@@ -47,6 +50,8 @@ class LanguageModel(TextModel):
     """How a CPU holds them for generation, in a packed copy that the first text makes; None takes ``model`` itself."""
     engine: EngineName = "auto"
     """What generates on a CPU."""
+    packing: Packing | None = None
+    """Where the native engine's weights are kept; None: in memory alone."""
 
     @classmethod
     @checked
@@ -82,11 +87,14 @@ class LanguageModel(TextModel):
         """Loads a run that is open; see ``load``."""
         recipe, tokenizer = parse_language_model(run.tree, run.source), load_text_parts(run.trained_path).tokenizer
         target, model = pick_device(device), build_here(build_language_model, recipe, TextParts(tokenizer).sizes)
-        step = run.load_into(model)
+        native = choose(model.to(target).eval(), weights, engine).engine == "native"
+        step = run.load_into(model, mapped=native)  # which packs weights of its own
         model = model.to(target).eval()
         packed = choose(model, weights, engine).engine != "torch"
         marks = tokenizer.begins or has_marks(run.path)
-        return cls(recipe, tokenizer, model, target, step, marks, weights if packed else None, engine)
+        about = about_run("language_model", recipe, step, context=recipe.model.max_seq_len, marks=marks)
+        packing = Packing(run.path, run.which, about, TextParts(tokenizer).contents())
+        return cls(recipe, tokenizer, model, target, step, marks, weights if packed else None, engine, packing)
 
     @property
     def context(self) -> int | None:
@@ -101,7 +109,8 @@ class LanguageModel(TextModel):
     @functools.cached_property
     def writer(self) -> Net | NativeModel:
         """The model that generates: ``model``, or what it is packed to."""
-        packed = None if self.weights is None else choose(self.model, self.weights, self.engine).prepare()
+        choice = None if self.weights is None else choose(self.model, self.weights, self.engine)
+        packed = None if choice is None else choice.prepare(self._packed)
         return self.model if packed is None else packed
 
     @property
@@ -112,6 +121,18 @@ class LanguageModel(TextModel):
     def begin(self, prompts: Sequence[Sequence[int]]) -> TextRows:
         """See ``TextModel``."""
         return start_texts(self.writer, prompts)
+
+    def _packed(self, choice: Choice[Net]) -> Image:
+        """Packs weights layer by layer, so that they are in memory once."""
+        image = self.packing.image(choice, self._release) if self.packing else choice.image(self._release)
+        self._release()
+        return image
+
+    def _release(self) -> None:
+        """Gives back the memory of weights that are read from a mapped file, and can be read again."""
+        for weight in self.model.parameters():
+            release(weight.data_ptr(), weight.nbytes)
+        trim()
 
     @checked
     @torch.inference_mode()

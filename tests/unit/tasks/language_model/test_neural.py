@@ -19,6 +19,7 @@ from clearhead.tasks.language_model import writer as module
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.prompts import GenerationConfig
 from clearhead.tasks.translation.translator import Translator
+from tests.native import NATIVE
 
 PROMPTS = ["我", "", "他们在学校", "She ", "我昨天没买书。 I didn't buy any books yesterday. 你", "我"]
 GREEDY, WARM = SamplingConfig(temperature=0.0), SamplingConfig(temperature=0.9, top_p=0.9, seed=3)
@@ -74,7 +75,8 @@ def test_batches_are_bounded(beam: int, model: LanguageModel, monkeypatch: pytes
         seen.append(sum(min(len(ids) + 40, 48) for ids in prompts) * max(beam, 1))
         return original(gpt, prompts, *others, **settings)
 
-    name = "PromptedDecoding" if beam else "generate"
+    by_beam = "PromptedDecoding" if model.native is None else "native_text_search"
+    name = by_beam if beam else "generate"
     original = getattr(module, name)
     monkeypatch.setattr(module, name, record)
     monkeypatch.setattr(module, "BATCH_TOKENS", 300)
@@ -122,6 +124,20 @@ def test_weights_are_packed_by_the_first_text(toy_lm_run: Path, monkeypatch: pyt
         UsageError, match=r"^weights = 'int8': the PyTorch installed here cannot compute with such \(not"
     ):
         LanguageModel.load(toy_lm_run, device="cpu", weights="int8")
+
+
+@NATIVE
+def test_weights_that_the_engine_packs_stay_in_their_file(toy_lm_run: Path) -> None:
+    """Those that somebody has changed are packed as they are now, and stay as they are now."""
+    loaded, other = (LanguageModel.load(toy_lm_run, device="cpu", engine=name) for name in ("native", "torch"))
+    expected = other.generate(PROMPTS, config(max_new=9))
+    assert [one.ids for one in loaded.generate(PROMPTS, config(max_new=9))] == [one.ids for one in expected]
+    assert loaded.log_probs(PROMPTS[0]) == other.log_probs(PROMPTS[0])
+    changed = LanguageModel.load(toy_lm_run, device="cpu", engine="native")
+    best = expected[0].ids[0]
+    changed.model.lm_head.weight.data[best] = 0.0
+    assert changed.generate(PROMPTS, config(max_new=9))[0].ids[0] != best
+    assert not changed.model.lm_head.weight[best].any()
 
 
 def test_special_pieces_never_come(model: LanguageModel) -> None:
