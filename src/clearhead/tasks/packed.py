@@ -1,6 +1,7 @@
 """Packed weights of a run in a file: written by who has the model in PyTorch, mapped by all who come later."""
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,10 @@ from clearhead.progress import silent
 from clearhead.runs.packed import make_room, packed_path
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from clearhead.engine.choose import Choice, Weights
+    from clearhead.runs.opened import SavedRun
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,25 @@ class Packing(Brief):
     """What its users must know: JSON values."""
     files: Mapping[str, bytes]
     """Small files of the run, by their path in it."""
+    origin: Mapping[str, str]
+    """Digest of the model as it was loaded, for each kind of weights that is not kept yet."""
+
+    @classmethod
+    def of(
+        cls, run: "SavedRun", model: "nn.Module", weights: "Weights | None", about: Tree, files: Mapping[str, bytes]
+    ) -> "Packing":
+        """Returns what stands in the file of a run.
+
+        Args:
+            run: that is open.
+            model: with the run's weights.
+            weights: how the native engine is to hold them; None: it does not compute.
+            about: see above.
+            files: likewise.
+        """
+        path = None if weights is None else kept_path(run.path, run.which, weights)
+        missing = path is not None and not path.is_file()
+        return cls(run.path, run.which, about, files, {str(weights): digest_of(model)} if missing else {})
 
     def image(self, choice: "Choice[Any]", release: Callable[[], object] = silent) -> Image:
         """Returns the packed weights of a model: those of the file, which is written first if there is none.
@@ -40,19 +63,30 @@ class Packing(Brief):
             choice: of the model.
             release: called after each layer that was packed, see ``Choice.image``.
         """
-        path = kept_path(self.run, self.checkpoint, choice.weights)
-        if path is not None and path.is_file() and (file := _whole(path)) is not None:
+        path, now = kept_path(self.run, self.checkpoint, choice.weights), digest_of(choice.model)
+        if path is not None and path.is_file() and (file := _whole(path)) is not None and file.about["origin"] == now:
             return file.image
         image = choice.image(release)
-        if path is None:
+        if path is None or self.origin.get(choice.weights) != now:  # somebody has changed the model since
             return image
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_model(path, image, self.about, self.files)
+            write_model(path, image, {**self.about, "origin": now}, self.files)
             make_room(path.parent)
             return open_model(path).image
         except (OSError, DataError, ModelError):
             return image
+
+
+def digest_of(model: "nn.Module") -> str:
+    """Returns the SHA-256 of all weights of a model."""
+    from clearhead.checkpoint import model_tensors
+
+    checksum = hashlib.sha256()
+    for name, tensor in model_tensors(model).items():
+        checksum.update(name.encode())
+        checksum.update(tensor.contiguous().numpy().data)
+    return checksum.hexdigest()
 
 
 def about_run(task: str, recipe: Any, step: int, **facts: Any) -> Tree:

@@ -55,3 +55,15 @@ def test_without_a_place_to_keep_them_weights_are_in_memory(
     assert not path.exists()
     monkeypatch.setenv("CLEARHEAD_ENGINE", "off")
     assert kept(toy_run, "best", "float32") is None
+
+
+def test_a_model_that_somebody_has_changed_is_packed_as_it_is(toy_run: Path) -> None:
+    expected = text_of(toy_run)
+    for _ in range(2):  # whether its run's weights are kept or not
+        changed = Translator.load(toy_run, device="cpu")
+        changed.model.lm_head.weight.data.mul_(-1)
+        assert changed.translate("我吃了一个苹果。").text != expected
+        file = kept(toy_run, "best", "float32")
+        if file is not None:
+            file.path.unlink()
+    assert text_of(toy_run) == expected

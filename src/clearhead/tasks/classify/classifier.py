@@ -143,10 +143,10 @@ class Classifier(Loaded):
         target, model = pick_device(device), build_here(build_classifier, recipe, parts.sizes)
         step = run.load_into(model)
         model = model.to(target).eval()
-        is_native = choose(model, weights, engine).engine == "native"
+        native = weights if choose(model, weights, engine).engine == "native" else None
         about = about_run("classify", recipe, step, longest=recipe.model.max_seq_len)
-        packing = Packing(run.path, run.which, about, parts.contents())
-        return cls(recipe, parts.tokenizer, parts.labels, model, step, weights if is_native else None, packing)
+        packing = Packing.of(run, model, native, about, parts.contents())
+        return cls(recipe, parts.tokenizer, parts.labels, model, step, native, packing)
 
     @functools.cached_property
     def reader(self) -> BertClassifier | NativeModel:

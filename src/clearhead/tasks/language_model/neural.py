@@ -93,7 +93,7 @@ class LanguageModel(TextModel):
         packed = choose(model, weights, engine).engine != "torch"
         marks = tokenizer.begins or has_marks(run.path)
         about = about_run("language_model", recipe, step, context=recipe.model.max_seq_len, marks=marks)
-        packing = Packing(run.path, run.which, about, TextParts(tokenizer).contents())
+        packing = Packing.of(run, model, weights if native else None, about, TextParts(tokenizer).contents())
         return cls(recipe, tokenizer, model, target, step, marks, weights if packed else None, engine, packing)
 
     @property

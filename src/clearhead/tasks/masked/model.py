@@ -117,10 +117,10 @@ class MaskedModel(Loaded):
         model = build_here(build_masked, recipe, parts.sizes)
         step = run.load_into(model)
         model = model.to(target).eval()
-        is_native = choose(model, weights, engine).engine == "native"
+        native = weights if choose(model, weights, engine).engine == "native" else None
         facts = {"longest": recipe.model.max_seq_len, "embedding": asdict(recipe.embedding)}
-        packing = Packing(run.path, run.which, about_run("masked", recipe, step, **facts), parts.contents())
-        return cls(recipe, parts.tokenizer, model, target, step, weights if is_native else None, packing)
+        packing = Packing.of(run, model, native, about_run("masked", recipe, step, **facts), parts.contents())
+        return cls(recipe, parts.tokenizer, model, target, step, native, packing)
 
     @functools.cached_property
     def reader(self) -> BertPretraining | NativeModel:

@@ -91,11 +91,12 @@ class Translator(TextTranslator, Loaded):
         target, model = pick_device(device), build_here(build_translator, recipe, parts.sizes)
         step = run.load_into(model)
         model = model.to(target).eval()
-        packed = weights if choose(model, weights, engine).engine != "torch" else None
+        computes = choose(model, weights, engine).engine
         lengths = LengthLimit.read(run.path)
         facts = {"sides": asdict(sides_of(recipe)), "lengths": asdict(lengths)}
         about = about_run("translation", recipe, step, **facts)
-        packing = Packing(run.path, run.which, about, parts.contents())
+        packing = Packing.of(run, model, weights if computes == "native" else None, about, parts.contents())
+        packed = None if computes == "torch" else weights
         return cls(recipe, parts.both, model, target, step, packed, lengths, engine, packing)
 
     @property
