@@ -22,8 +22,10 @@ VOCAB, CONTEXT = 50257, 1024
 
 @contextmanager
 def neighbours() -> Iterator[int]:
-    """Starts a foreign job, a process for each core that computes for ever; yields its group, which is stopped at first."""
-    program = f"import os\nfor core in {sorted(os.sched_getaffinity(0))[1:]}:\n if not os.fork(): break\nwhile True: pass"
+    """Starts a foreign job, a process for each core that computes for ever; yields its group, stopped at first."""
+    program = (
+        f"import os\nfor core in {sorted(os.sched_getaffinity(0))[1:]}:\n if not os.fork(): break\nwhile True: pass"
+    )
     job = subprocess.Popen([sys.executable, "-c", program], start_new_session=True)
     time.sleep(0.5)
     os.killpg(job.pid, signal.SIGSTOP)
@@ -76,6 +78,25 @@ def read_speed(threads: int, gigabytes: float = 1.0) -> float:
     return best
 
 
+def measure(model, read: int, threads: int, args: argparse.Namespace) -> list[str]:
+    """Returns the cells of one line."""
+    rows = model.rows(threads)
+    rows.join_empty(1)
+    rows.extend(np.arange(32, dtype=np.int32), np.array([32], dtype=np.int32))
+    quiet, busy, memory = [], [], []
+    with neighbours() as job:
+        for _ in range(args.rounds):
+            quiet.append(decode(rows, args.seconds))
+            memory.append(read_speed(threads))
+            os.killpg(job, signal.SIGCONT)
+            busy.append(decode(rows, args.seconds))
+            os.killpg(job, signal.SIGSTOP)
+    speed, rate = max(quiet) * read, max(memory)
+    usual, beside = float(np.median(quiet)), float(np.median(busy))
+    share = f"{speed / 1e9:.1f} ({speed / rate:.0%} of {rate / 1e9:.1f})"
+    return [str(threads), f"{usual:.1f}", share, f"{beside:.1f}", f"{beside / usual:.0%}"]
+
+
 def main() -> None:
     """Prints a line for each kind of weights and number of threads."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -84,24 +105,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
     args = parser.parse_args()
-    print("| weights | threads | quiet, pieces/s | GB/s (of a read) | busy, pieces/s | kept |\n|---|---|---|---|---|---|")
+    columns = ["weights", "threads", "quiet, pieces/s", "GB/s (of a read)", "busy, pieces/s", "kept"]
+    print(" | ".join(["", *columns, ""]).strip(), "|" + "---|" * len(columns), sep="\n")
     for weights in args.weights:
         model, read = engine(weights, args.layers)
         for threads in (1, 2):
-            rows = model.rows(threads)
-            rows.join_empty(1)
-            rows.extend(np.arange(32, dtype=np.int32), np.array([32], dtype=np.int32))
-            quiet, busy, memory = [], [], []
-            with neighbours() as job:
-                for _ in range(args.rounds):
-                    quiet.append(decode(rows, args.seconds))
-                    memory.append(read_speed(threads))
-                    os.killpg(job, signal.SIGCONT)
-                    busy.append(decode(rows, args.seconds))
-                    os.killpg(job, signal.SIGSTOP)
-            best, rate, kept = max(quiet), max(memory), float(np.median(busy)) / float(np.median(quiet))
-            share = f"{best * read / 1e9:.1f} ({best * read / rate:.0%} of {rate / 1e9:.1f})"
-            print(f"| {weights} | {threads} | {np.median(quiet):.1f} | {share} | {np.median(busy):.1f} | {kept:.0%} |", flush=True)
+            print(" | ".join(["", weights, *measure(model, read, threads, args), ""]).strip(), flush=True)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from typing import Any, get_args
 
 import numpy as np
 
-from clearhead.engine.packing import Weights
 from clearhead.engine.rows import NativeModel
+from clearhead.engine.weights.packing import Weights
 from clearhead.evaluate.translation import score_translations
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.scoring import read_split

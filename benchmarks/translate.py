@@ -105,7 +105,7 @@ def native(writer, config, src):
     import torch
 
     from clearhead.decode.native import native_search
-    from clearhead.engine.search import NativeSearch
+    from clearhead.engine.loops.search import NativeSearch
 
     rules = {"forbidden": [PAD], "at_least": TGT_LEN}
     search = NativeSearch(PAD, EOS, config.beam, config.length_penalty, **rules)

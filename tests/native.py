@@ -6,10 +6,10 @@ import pytest
 from hypothesis import strategies as st
 
 from clearhead.engine import library
-from clearhead.engine.describe import Covered, described
-from clearhead.engine.image import Image
-from clearhead.engine.packing import Weights
 from clearhead.engine.rows import NativeModel
+from clearhead.engine.weights.describe import Covered, described
+from clearhead.engine.weights.image import Image
+from clearhead.engine.weights.packing import Weights
 from clearhead.nn.activation import Elementwise, Gated
 from clearhead.nn.position import PositionName
 

@@ -15,7 +15,7 @@ from clearhead.version import VERSION
 if TYPE_CHECKING:
     from clearhead import inspect, types
     from clearhead.decode.hypotheses import SearchConfig
-    from clearhead.engine.sampling import SamplingConfig
+    from clearhead.engine.loops.sampling import SamplingConfig
     from clearhead.errors import ClearheadError, DataError, ModelError, SettingError, UsageError
     from clearhead.lessons.page import lesson
     from clearhead.tasks.classify.classifier import Classification, Classifier, ClassifierEvaluation
@@ -80,7 +80,7 @@ _HOMES = {
     "DataError": "clearhead.errors",
     "ModelError": "clearhead.errors",
     "UsageError": "clearhead.errors",
-    "SamplingConfig": "clearhead.engine.sampling",
+    "SamplingConfig": "clearhead.engine.loops.sampling",
     "Classification": "clearhead.tasks.classify.classifier",
     "Classifier": "clearhead.tasks.classify.classifier",
     "ClassifierEvaluation": "clearhead.tasks.classify.classifier",

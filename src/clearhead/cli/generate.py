@@ -84,7 +84,7 @@ def command(run: Path, prompt: str | None, **options: Any) -> None:
     clearhead generate RUN --json < prompts.txt
     """
     from clearhead.config import parse
-    from clearhead.engine.sampling import SamplingConfig
+    from clearhead.engine.loops.sampling import SamplingConfig
     from clearhead.tasks.language_model.prompts import GenerationConfig
     from clearhead.verbs.load import load_language_model
 

@@ -9,14 +9,14 @@ from clearhead.decode.rows import Begin, TextRows
 from clearhead.decode.sampler import Sampler, history_of
 from clearhead.decode.sampling import History, choose, draw, uniforms_of
 from clearhead.decode.speculative import accept
-from clearhead.engine import generation
-from clearhead.engine.continuation import (
+from clearhead.engine.decoding import NativeTextRows
+from clearhead.engine.loops import generation
+from clearhead.engine.loops.continuation import (
     Continuation,
     Reason,  # noqa: F401 - both have been imported from here
     never,
 )
-from clearhead.engine.decoding import NativeTextRows
-from clearhead.engine.sampling import uniform_of
+from clearhead.engine.loops.sampling import uniform_of
 
 
 @torch.inference_mode()

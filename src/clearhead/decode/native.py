@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig, TextOf, penalty_of
+from clearhead.engine.loops.sampler import SamplerSettings
+from clearhead.engine.loops.search import NativeHypothesis, NativeSearch, continue_prompts, translate
 from clearhead.engine.rows import NativeModel
-from clearhead.engine.sampler import SamplerSettings
-from clearhead.engine.search import NativeHypothesis, NativeSearch, continue_prompts, translate
 
 
 def native_search(

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from clearhead.decode.rules import Rule
 from clearhead.decode.sampling import OFF, History, adjust, filtered
 from clearhead.decode.whole import TAIL, whole_of
-from clearhead.engine.sampler import SamplerSettings
+from clearhead.engine.loops.sampler import SamplerSettings
 
 Logits = Float[Tensor, "rows vocab"]
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
-from clearhead.engine.sampling import SamplingConfig, uniform_of
+from clearhead.engine.loops.sampling import SamplingConfig, uniform_of
 from clearhead.errors import ModelError, UsageError
 
 Logits = Float[Tensor, "rows vocab"]

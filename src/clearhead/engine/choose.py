@@ -16,14 +16,14 @@ import torch
 from torch import nn
 
 from clearhead.engine import library
-from clearhead.engine.describe import Covered, covered, described
-from clearhead.engine.image import Image
-from clearhead.engine.int8 import Int8Linear
-from clearhead.engine.linear import FastLinear
-from clearhead.engine.onednn import PackedLinear
-from clearhead.engine.packed import pack
-from clearhead.engine.packing import Weights as Weights  # noqa: PLC0414 - who chooses finds the word here
+from clearhead.engine.copies.int8 import Int8Linear
+from clearhead.engine.copies.linear import FastLinear
+from clearhead.engine.copies.onednn import PackedLinear
+from clearhead.engine.copies.packed import pack
 from clearhead.engine.rows import NativeModel
+from clearhead.engine.weights.describe import Covered, covered, described
+from clearhead.engine.weights.image import Image
+from clearhead.engine.weights.packing import Weights as Weights  # noqa: PLC0414 - who chooses finds the word here
 from clearhead.errors import UsageError
 from clearhead.models.bert import BertClassifier, BertPretraining
 from clearhead.models.gpt import GPT

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from clearhead.engine.loops.windows import Texts
 from clearhead.engine.rows import Ints, NativeModel
-from clearhead.engine.windows import Texts
 
 
 class NativeDecoding:

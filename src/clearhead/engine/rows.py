@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.engine.image import Image
 from clearhead.engine.library import KINDS, check, instructions, library
-from clearhead.engine.packing import Floats
+from clearhead.engine.weights.image import Image
+from clearhead.engine.weights.packing import Floats
 
 Ints = NDArray[np.int32]
 Cache = Literal["float32", "int8"]

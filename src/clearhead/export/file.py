@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clearhead.engine.file import open_model
-from clearhead.engine.packing import Floats
+from clearhead.engine.loops.search import NativeSearch, translate
+from clearhead.engine.loops.texts import encode, logits
 from clearhead.engine.rows import NativeModel, Rows
-from clearhead.engine.search import NativeSearch, translate
-from clearhead.engine.texts import encode, logits
+from clearhead.engine.weights.file import open_model
+from clearhead.engine.weights.packing import Floats
 from clearhead.errors import ModelError
 from clearhead.export.runtime import Exportable, Row, Runtime
 from clearhead.interop.spelling import Rules, demand, flattened

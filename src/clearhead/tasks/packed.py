@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from clearhead.brief import Brief
 from clearhead.config import Tree, as_tree
-from clearhead.engine.file import FORMAT, LAYOUT, ModelFile, open_model, write_model
-from clearhead.engine.image import Image
 from clearhead.engine.library import fault
+from clearhead.engine.weights.file import FORMAT, LAYOUT, ModelFile, open_model, write_model
+from clearhead.engine.weights.image import Image
 from clearhead.errors import ClearheadError, DataError, ModelError
 from clearhead.files import remove
 from clearhead.progress import silent

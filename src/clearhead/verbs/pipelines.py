@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol, overload, runtime_checkable
 
 from clearhead.arguments import checked
 from clearhead.brief import brief
-from clearhead.engine.sampling import SamplingConfig
+from clearhead.engine.loops.sampling import SamplingConfig
 from clearhead.errors import DataError, UsageError
 from clearhead.ranges import Count
 from clearhead.tasks.classify.classifier import Classifier, Given

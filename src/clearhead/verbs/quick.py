@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clearhead.engine.file import ModelFile, is_model_file, open_model
 from clearhead.engine.library import fault
+from clearhead.engine.weights.file import ModelFile, is_model_file, open_model
 from clearhead.errors import ModelError, UsageError
 from clearhead.runs.recipes import load_recipe
 from clearhead.tasks.packed import kept

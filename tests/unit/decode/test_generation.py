@@ -14,8 +14,8 @@ from torch import Tensor
 from clearhead.decode.generation import Continuation, generate, speculate
 from clearhead.decode.sampler import Sampler, history_of
 from clearhead.decode.sampling import SamplingConfig, choose, uniforms_of
-from clearhead.engine.onednn import PackedLinear
-from clearhead.engine.packed import pack
+from clearhead.engine.copies.onednn import PackedLinear
+from clearhead.engine.copies.packed import pack
 from clearhead.errors import ModelError
 from clearhead.models.gpt import GPT
 from clearhead.models.ngram import Ngram

@@ -16,8 +16,8 @@ from clearhead.decode.rules import at_least, forbid, force_prefix
 from clearhead.decode.sampler import Sampler
 from clearhead.decode.search import beam_search
 from clearhead.decode.whole import whole_characters
-from clearhead.engine.sampling import SamplingConfig
-from clearhead.engine.search import NativeSearch
+from clearhead.engine.loops.sampling import SamplingConfig
+from clearhead.engine.loops.search import NativeSearch
 from clearhead.errors import ModelError
 from clearhead.models.transformer import Transformer
 from clearhead.text.characters import characters_of

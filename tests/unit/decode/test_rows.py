@@ -12,8 +12,8 @@ from torch import Tensor
 from clearhead.decode.hypotheses import SearchConfig
 from clearhead.decode.rows import NgramRowsDecoding, PromptedDecoding, RowsDecoding
 from clearhead.decode.search import beam_search
-from clearhead.engine.onednn import PackedLinear
-from clearhead.engine.packed import pack
+from clearhead.engine.copies.onednn import PackedLinear
+from clearhead.engine.copies.packed import pack
 from clearhead.models.gpt import GPT
 from clearhead.models.ngram import Ngram, NgramConfig, Smoothing
 from clearhead.nn.position import PositionName

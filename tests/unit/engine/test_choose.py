@@ -9,9 +9,9 @@ import torch
 
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.engine.choose import KINDS, Choice, Weights, choose, fault_of
-from clearhead.engine.int8 import Int8Linear
-from clearhead.engine.linear import FastLinear
-from clearhead.engine.onednn import PackedLinear
+from clearhead.engine.copies.int8 import Int8Linear
+from clearhead.engine.copies.linear import FastLinear
+from clearhead.engine.copies.onednn import PackedLinear
 from clearhead.engine.rows import NativeModel
 from clearhead.errors import UsageError
 from clearhead.nn.layer import BlockConfig

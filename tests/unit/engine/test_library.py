@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from clearhead.engine import build, library
-from clearhead.engine.image import Image, LayerParts, LinearPart, ModelParts, group
 from clearhead.engine.library import Activation, Linear, Norm
-from clearhead.engine.packing import Weights, from_bfloat16, rounded_in_groups, rounded_to_bytes
+from clearhead.engine.weights.image import Image, LayerParts, LinearPart, ModelParts, group
+from clearhead.engine.weights.packing import Weights, from_bfloat16, rounded_in_groups, rounded_to_bytes
 from clearhead.errors import ModelError, UsageError
 from tests.native import KERNELS, NATIVE
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from clearhead.engine.loops.search import NativeSearch, translate
 from clearhead.engine.rows import Rows
-from clearhead.engine.search import NativeSearch, translate
 from clearhead.models.gpt import GPT, GPTConfig
 from tests.native import KERNELS, NATIVE, native
 from tests.small import random_rows, small

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clearhead.engine.library import check, library
-from clearhead.engine.packing import Weights
 from clearhead.engine.rows import Rows
+from clearhead.engine.weights.packing import Weights
 from clearhead.errors import ModelError
 from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.models.transformer import Transformer

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from clearhead.engine.int8 import Int8Linear
-from clearhead.engine.onednn import PackedLinear
+from clearhead.engine.copies.int8 import Int8Linear
+from clearhead.engine.copies.onednn import PackedLinear
 from clearhead.verbs.torch_here import _engines, product_rate
 
 

@@ -10,8 +10,8 @@ from numpy import ndarray
 from clearhead.data.labelled_batches import LabelledRows
 from clearhead.data.labels.labels import Labels
 from clearhead.data.segments import lay_out
+from clearhead.engine.loops.texts import encode, logits, portions
 from clearhead.engine.rows import NativeModel
-from clearhead.engine.texts import encode, logits, portions
 from clearhead.tasks.classify.objective import values_of
 
 

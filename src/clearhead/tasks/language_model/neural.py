@@ -11,9 +11,9 @@ from torch.nn import functional
 from clearhead.arguments import checked
 from clearhead.decode.rows import TextRows, start_texts
 from clearhead.engine.choose import Choice, Computed, EngineName, Weights, choose
-from clearhead.engine.image import Image
-from clearhead.engine.pages import release, trim
 from clearhead.engine.rows import NativeModel
+from clearhead.engine.weights.image import Image
+from clearhead.engine.weights.pages import release, trim
 from clearhead.models.gpt import GPT
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import TextParts, load_text_parts

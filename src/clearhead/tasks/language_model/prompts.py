@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from clearhead.brief import Brief
 from clearhead.decode.streaming import CONTEXT, StopStrings, TextStream
-from clearhead.engine.continuation import Continuation, Reason
+from clearhead.engine.loops.continuation import Continuation, Reason
 from clearhead.errors import DataError, SettingError
 from clearhead.ranges import BeamOrZero, Count, CountOrZero, Texts
 from clearhead.text.overlong import OverlongPrompt

@@ -26,9 +26,9 @@ from clearhead.decode.trace import MakeMeter, TraceStep, text_reader, trace_gree
 from clearhead.decode.tree import BeamTree, grow_tree
 from clearhead.decode.whole import whole_characters
 from clearhead.engine.choose import Computed
-from clearhead.engine.continuation import Continuation, Reason
+from clearhead.engine.loops.continuation import Continuation, Reason
+from clearhead.engine.loops.sampling import SamplingConfig
 from clearhead.engine.rows import NativeModel
-from clearhead.engine.sampling import SamplingConfig
 from clearhead.errors import ModelError, OnError, UsageError, attempt_each, refuse
 from clearhead.progress import silent
 from clearhead.ranges import CountOrZero

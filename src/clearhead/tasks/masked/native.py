@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from clearhead.engine.loops.texts import States, encode, logits, portions
 from clearhead.engine.rows import Ints, NativeModel
-from clearhead.engine.texts import States, encode, logits, portions
 from clearhead.text.special import SpecialIds
 
 Rows = Sequence[Sequence[int] | None]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.decode.native import native_search
+from clearhead.engine.loops.search import NativeSearch
 from clearhead.engine.rows import NativeModel
-from clearhead.engine.search import NativeSearch
 from clearhead.runs.text_parts import Tokenizers
 from clearhead.tasks.translation.result import Translation
 from clearhead.text.phrase_book import Demand

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from clearhead.brief import Brief
 from clearhead.config import rebuilt
-from clearhead.engine.file import ModelFile
 from clearhead.engine.rows import NativeModel
 from clearhead.engine.threads import threads
+from clearhead.engine.weights.file import ModelFile
 from clearhead.errors import ModelError
 from clearhead.runs.text_parts import Tokenizers
 from clearhead.tasks.translation.length_limit import LengthLimit

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from clearhead.engine.choose import Weights, choose
-from clearhead.engine.file import write_model as write_file
+from clearhead.engine.weights.file import write_model as write_file
 from clearhead.errors import UsageError
 from clearhead.export import ctranslate2_file, file, gguf
 from clearhead.export.ctranslate2 import ctranslate2_files

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clearhead.config import Tree
-from clearhead.engine.file import SUFFIX, open_model, write_model
+from clearhead.engine.weights.file import SUFFIX, open_model, write_model
 from clearhead.errors import DataError, UsageError
 from clearhead.export.certificate import NAME as CERTIFICATE
 from clearhead.export.file import NAME

@@ -5,7 +5,7 @@ from typing import cast
 
 from clearhead.arguments import checked
 from clearhead.config import Tree
-from clearhead.engine.file import is_model_file, open_model
+from clearhead.engine.weights.file import is_model_file, open_model
 from clearhead.errors import ClearheadError, DataError, ModelError
 from clearhead.export.certificate import NAME, SIGNATURE, check_files, read_certificate
 from clearhead.progress import silent

@@ -13,7 +13,7 @@ import torch
 
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.engine import choose as engine
-from clearhead.engine.packed import pack
+from clearhead.engine.copies.packed import pack
 from clearhead.errors import DataError, ModelError, UsageError
 from clearhead.tasks.language_model import writer as module
 from clearhead.tasks.language_model.neural import LanguageModel

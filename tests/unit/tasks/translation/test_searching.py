@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from clearhead.engine.packing import Weights
 from clearhead.engine.rows import NativeModel
+from clearhead.engine.weights.packing import Weights
 from clearhead.tasks.translation.translator import Translator
 from tests.native import NATIVE
 
