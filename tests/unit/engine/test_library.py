@@ -292,7 +292,8 @@ def test_attention_over_slots(kernels: Kernels, head: int, length: int, growth: 
 @pytest.mark.parametrize("head", [16, 48, 64, 144])
 def test_attention_over_keys_and_values_of_8_bits(kernels: Kernels, head: int, length: int) -> None:
     heads, sharing, slots, capacity = 4, 2, 3, 20
-    q, keys, values = randoms(heads, head), randoms(slots, 2, capacity, head), randoms(slots, 2, capacity, head)
+    q, keys = randoms(heads, head), randoms(slots, 2, capacity, head)
+    values = np.ascontiguousarray(2 * keys[::-1])  # others, with other scales
     table = np.random.default_rng(length).integers(slots, size=length).astype(np.int32)
     y, scores = np.zeros_like(q), np.zeros(200, np.float32)
     rounded = [round_lines(kernels, part) for part in (keys, values)]
