@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from clearhead.config import merge
-from clearhead.data.labelled import read_labelled
-from clearhead.data.labelled_batches import LabelledBatch, LabelledBatches, LabelledRows, sequential_batches
+from clearhead.data.labels.labelled import read_labelled
+from clearhead.data.labels.labelled_batches import LabelledBatch, LabelledBatches, LabelledRows, sequential_batches
 from clearhead.data.labels.labels import Labels
 from clearhead.models.bert import BertClassifier
 from clearhead.runs.text_parts import TextParts

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from clearhead.tasks.language_model.ngram import NgramLanguageModel
     from clearhead.tasks.language_model.prompts import Generation, GenerationConfig
     from clearhead.tasks.masked.model import Candidate, Filled, MaskedModel
-    from clearhead.tasks.translation.result import Trace, Translation
-    from clearhead.tasks.translation.translator import Translator
+    from clearhead.tasks.translation.result import Translation
+    from clearhead.tasks.translation.translator import Trace, Translator
     from clearhead.training.writers import Writer
     from clearhead.verbs.exports.run import Certify, export_all, export_run
     from clearhead.verbs.exports.verify import verify_folder
@@ -89,7 +89,7 @@ _HOMES = {
     "LanguageModel": "clearhead.tasks.language_model.neural",
     "Filled": "clearhead.tasks.masked.model",
     "MaskedModel": "clearhead.tasks.masked.model",
-    "Trace": "clearhead.tasks.translation.result",
+    "Trace": "clearhead.tasks.translation.translator",
     "Translation": "clearhead.tasks.translation.result",
     "Translator": "clearhead.tasks.translation.translator",
     "TrainResult": "clearhead.verbs.train",

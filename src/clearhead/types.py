@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from clearhead.checkpoint import Checkpoint
     from clearhead.data.corpus import DataConfig
     from clearhead.data.documents import DocumentsConfig
-    from clearhead.data.labelled import LabelledConfig
-    from clearhead.data.labelled_batches import LabelledReport
+    from clearhead.data.labels.labelled import LabelledConfig
+    from clearhead.data.labels.labelled_batches import LabelledReport
     from clearhead.data.labels.labels import Labels
     from clearhead.data.pairs import MaskedConfig
     from clearhead.data.stream import TokenStream
@@ -182,8 +182,8 @@ _NAMES = {
     "clearhead.checkpoint": "Checkpoint",
     "clearhead.data.corpus": "DataConfig",
     "clearhead.data.documents": "DocumentsConfig",
-    "clearhead.data.labelled": "LabelledConfig Labels",
-    "clearhead.data.labelled_batches": "LabelledReport",
+    "clearhead.data.labels.labelled": "LabelledConfig Labels",
+    "clearhead.data.labels.labelled_batches": "LabelledReport",
     "clearhead.data.pairs": "MaskedConfig",
     "clearhead.data.stream": "TokenStream",
     "clearhead.decode.rows": "TextRows",

@@ -26,7 +26,7 @@ SETS = {
 EVERYDAY = {"none", "layer", "batch"}  # words that say other things elsewhere
 DEFAULT, THEIRS, SIZE = "what a config has by default", "what a foreign model has", "a rule about sizes"
 RUNTIME = "what another runtime has; it refuses a new word by itself"
-OTHERS = dict.fromkeys(("export/ctranslate2.py", "export/gguf.py"), RUNTIME)
+OTHERS = dict.fromkeys(("export/ctranslate2.py", "export/file.py", "export/gguf.py"), RUNTIME)
 ABROAD = {**OTHERS, **dict.fromkeys(("interop/bert.py", "interop/gpt.py", "interop/marian.py"), THEIRS)}
 # where a word of a set may stand besides the file that defines it, and why: nowhere that a new word must be added to
 ALSO = {
@@ -38,7 +38,7 @@ ALSO = {
         "models/bert.py": DEFAULT,
         "models/gpt.py": DEFAULT,
         **dict.fromkeys(
-            ("engine/choose.py", "engine/int8.py", "engine/linear.py", "engine/packed.py"),
+            ("engine/choose.py", *(f"engine/copies/{name}.py" for name in ("int8", "linear", "packed"))),
             "a product with relu behind it, which kernels have",
         ),
         "export/onnx/layers.py": RUNTIME,

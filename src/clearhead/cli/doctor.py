@@ -12,7 +12,7 @@ from clearhead.messages import localized
 @JSON
 def command(as_json: bool) -> None:
     """Say what this machine offers: Python, torch, threads, devices, precision, disk, optional extras."""
-    from clearhead.verbs.doctor import examine
+    from clearhead.verbs.machine.doctor import examine
 
     machine = examine()
     if as_json:

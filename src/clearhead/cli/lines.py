@@ -143,7 +143,7 @@ def _of_file(path: Path, size: int) -> Iterator[Chunk]:
 
 def _checked(stream: Any, name: str) -> Any:
     """Returns a stream of bytes that is text as a whole; raises DataError if it is, for example, gzip."""
-    from clearhead.charset import not_utf8
+    from clearhead.data.charset import not_utf8
 
     readable = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)
     if problem := not_utf8(readable.peek()):

@@ -41,8 +41,8 @@ def command(recipe: str, devices: int, memory: str | None, as_json: bool, **opti
     from clearhead.config import table
     from clearhead.runs.recipes import read_recipe
     from clearhead.training.device import pick_device
+    from clearhead.verbs.machine.torch_here import product_rate
     from clearhead.verbs.plan import Devices, memory_size, plan
-    from clearhead.verbs.torch_here import product_rate
 
     tree = read_recipe(recipe, options["overrides"])
     size = memory_size(memory) if memory else None

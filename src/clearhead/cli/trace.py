@@ -14,7 +14,7 @@ from clearhead.ranges import Count
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from clearhead.tasks.translation.result import Trace
+    from clearhead.tasks.translation.translator import Trace
 
 
 @click.command("trace")

@@ -15,7 +15,7 @@ from typing import IO, Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.charset import HEAD, not_utf8
+from clearhead.data.charset import HEAD, not_utf8
 from clearhead.errors import DataError, nearest
 from clearhead.files import Unpacked, bounded_lines, check_line
 from clearhead.ranges import Length, Ratio, Workers

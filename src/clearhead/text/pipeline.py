@@ -5,6 +5,7 @@ import functools
 import json
 import math
 import os
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -218,3 +219,12 @@ def _words(kind: TokenizerKind, rule: WordRule = "clearhead") -> pre_tokenizers.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: os.environ.update(TOKENIZERS_PARALLELISM="false"))
+
+
+_NO_SPACE = re.compile(NO_SPACE)
+
+
+def join_words(pieces: list[str]) -> str:
+    """Returns the text of WordPiece's pieces: no space before a continuation, nor where the language has none."""
+    words = "".join(f" {piece}" for piece in pieces).replace(" " + CONTINUATION, "").removeprefix(" ")
+    return _NO_SPACE.sub("", words)

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -23,12 +22,12 @@ from clearhead.text.normalize import Normalization, normalize
 from clearhead.text.pipeline import (
     BYTE_CHARS,
     CONTINUATION,
-    NO_SPACE,
     SPACE,
     Learned,
     TokenizerKind,
     WordRule,
     build,
+    join_words,
     learn,
     piece_bytes,
 )
@@ -194,8 +193,7 @@ class Tokenizer:
     @classmethod
     def restored(cls, content: bytes) -> "Tokenizer":
         """Builds the tokenizer that gave ``content``, which is known to be whole: see ``rebuilt``."""
-        saved = rebuilt(_Saved, json.loads(content))
-        return cls(saved.config, saved.adopted or saved.learned)
+        return _built(rebuilt(_Saved, json.loads(content)))
 
     def save(self, path: str | Path) -> None:
         """Writes the tokenizer as one JSON file. Raises ModelError if that fails."""
@@ -289,7 +287,7 @@ class Tokenizer:
             if i == self._ids.unk or i not in self.special
         ]
         if self.config.kind == "wordpiece":
-            return _join_words(shown)
+            return join_words(shown)
         text = "".join(shown)
         return text if self.config.kind == "char" else text.replace(SPACE, " ").removeprefix(" ")
 
@@ -371,7 +369,10 @@ def _restore(content: bytes) -> Tokenizer:
     tree = json.loads(content.decode("utf-8"))
     if not isinstance(tree, dict):
         raise ValueError("it is not a JSON object")
-    saved = parse(_Saved, tree, source="its content")
+    return _built(parse(_Saved, tree, source="its content"))
+
+
+def _built(saved: _Saved) -> Tokenizer:
     return Tokenizer(saved.config, saved.adopted or saved.learned)
 
 
@@ -383,13 +384,6 @@ def _prepare(text: str, config: TokenizerConfig) -> str:
 
 _CONTINUING = frozenset(bytes([value]) for value in range(0x80, 0xC0))
 """What the bytes of a character begin with after its first one."""
-
-_NO_SPACE = re.compile(NO_SPACE)
-
-
-def _join_words(pieces: list[str]) -> str:
-    words = "".join(f" {piece}" for piece in pieces).replace(" " + CONTINUATION, "").removeprefix(" ")
-    return _NO_SPACE.sub("", words)
 
 
 def _hex(data: bytes) -> str:

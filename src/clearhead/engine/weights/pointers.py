@@ -66,17 +66,21 @@ def _fill(structure: ctypes.Structure, tree: Tree, arrays: Sequence[NDArray[Any]
     for name, value in tree.items():
         if name not in kinds:
             raise ValueError(f"{name} is not known to this version")
-        if kinds[name] is not ctypes.c_void_p:
-            if isinstance(value, dict):
-                _fill(getattr(structure, name), value, arrays)
-            else:
-                setattr(structure, name, value)
-                if isinstance(value, int) and getattr(structure, name) != value:
-                    raise ValueError(f"{name} is {value}")
+        if isinstance(value, dict):
+            _fill(getattr(structure, name), value, arrays)
+        elif kinds[name] is not ctypes.c_void_p:
+            _set_number(structure, name, value)
         elif value is not None:
             if not 0 <= value < len(arrays):
                 raise ValueError(f"{name} is array {value} of {len(arrays)}")
             setattr(structure, name, arrays[value].ctypes.data)
+
+
+def _set_number(structure: ctypes.Structure, name: str, value: int | float) -> None:
+    """Sets a field, unless the number does not fit it: ctypes would cut it."""
+    setattr(structure, name, value)
+    if isinstance(value, int) and getattr(structure, name) != value:
+        raise ValueError(f"{name} is {value}")
 
 
 def _int4_sizes(inputs: int, outputs: int) -> dict[str, int]:

@@ -13,8 +13,8 @@ from numpy import ndarray
 from clearhead.arguments import checked
 from clearhead.brief import Brief
 from clearhead.data.documents import Split
-from clearhead.data.labelled import LabelledText, Line, read_labelled
-from clearhead.data.labelled_batches import LabelledReport, LabelledRows
+from clearhead.data.labels.labelled import LabelledText, Line, read_labelled
+from clearhead.data.labels.labelled_batches import LabelledReport, LabelledRows
 from clearhead.data.labels.labels import Labels
 from clearhead.engine.choose import EngineName, Weights, choose
 from clearhead.engine.rows import NativeModel

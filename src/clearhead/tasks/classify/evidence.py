@@ -6,7 +6,7 @@ from typing import cast
 import numpy as np
 
 from clearhead.data.documents import Split
-from clearhead.data.labelled import read_labelled
+from clearhead.data.labels.labelled import read_labelled
 from clearhead.data.segments import lay_out, marks
 from clearhead.evaluate.paired import Accuracy, Pearson
 from clearhead.export.runtime import Row

@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import Tensor
 
 from clearhead.config import Tree
-from clearhead.data.labelled import LabelledConfig
+from clearhead.data.labels.labelled import LabelledConfig
 from clearhead.data.labels.labels import Labels
 from clearhead.errors import ModelError
 from clearhead.interop.bert import bert_from_hugging_face, bert_to_hugging_face, check_bert

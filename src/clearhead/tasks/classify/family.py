@@ -7,7 +7,7 @@ from torch import Tensor
 
 from clearhead.checkpoint import LoadReport
 from clearhead.config import Tree
-from clearhead.data.labelled_batches import LabelledBatch, LabelledRows
+from clearhead.data.labels.labelled_batches import LabelledBatch, LabelledRows
 from clearhead.data.segments import collate_segments
 from clearhead.errors import DataError
 from clearhead.models.bert import BertClassifier

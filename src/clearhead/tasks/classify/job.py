@@ -8,8 +8,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from clearhead.data.batching import BatchPlan, largest_batch
-from clearhead.data.labelled import read_labelled
-from clearhead.data.labelled_batches import LabelledBatch, LabelledBatches, LabelledRows, training_batches
+from clearhead.data.labels.labelled import read_labelled
+from clearhead.data.labels.labelled_batches import LabelledBatch, LabelledBatches, LabelledRows, training_batches
 from clearhead.data.labels.labels import Labels
 from clearhead.models.bert import BertClassifier
 from clearhead.runs.card import CardFacts

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
-from clearhead.data.labelled_batches import LabelledRows
+from clearhead.data.labels.labelled_batches import LabelledRows
 from clearhead.data.labels.labels import Labels
 from clearhead.data.segments import lay_out
 from clearhead.engine.loops.texts import encode, logits, portions

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor, nn
 
-from clearhead.data.labelled_batches import LabelledBatch, LabelledRows, evaluation_batches
+from clearhead.data.labels.labelled_batches import LabelledBatch, LabelledRows, evaluation_batches
 from clearhead.data.labels.labels import Labels
 from clearhead.data.loading import load
 from clearhead.evaluate.classification import (

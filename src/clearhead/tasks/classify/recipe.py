@@ -7,8 +7,8 @@ from typing import Literal
 from torch import nn
 
 from clearhead.config import Tree, parse
-from clearhead.data.labelled import LabelledConfig, LabelledText
-from clearhead.data.labelled_batches import LabelledRows, encode_labelled
+from clearhead.data.labels.labelled import LabelledConfig, LabelledText
+from clearhead.data.labels.labelled_batches import LabelledRows, encode_labelled
 from clearhead.errors import UsageError
 from clearhead.models.bert import BertClassifier, BertConfig, Pooling
 from clearhead.nn.lora import LoraConfig

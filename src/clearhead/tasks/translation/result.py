@@ -1,15 +1,12 @@
-"""What a translator returns: a translation, and one sentence followed through the model."""
+"""What a translator returns, and how it is asked."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 from clearhead.brief import Brief
 from clearhead.errors import OnError
 from clearhead.text.overlong import OverlongSource, SplitSource
 from clearhead.text.phrase_book import Phrases
-
-if TYPE_CHECKING:
-    from clearhead.decode.trace import TraceStep
 
 
 class SearchOptions(TypedDict, total=False):
@@ -73,18 +70,3 @@ class Translation(Brief):
 
 EMPTY = Translation("", 0.0, 0.0, [], [], [])
 """The translation of an empty text."""
-
-
-@dataclass(frozen=True)
-class Trace(Brief):
-    """One sentence followed through the model."""
-
-    text: str
-    translation: str
-    source_pieces: list[str]
-    source_ids: list[int]
-    shapes: dict[str, list[int]]
-    """The output shapes of the embedding and each encoder layer, and the shapes of the decoder's inputs."""
-    steps: "list[TraceStep]"
-    pieces: dict[int, str]
-    """Readable form of every target id in ``steps``."""

@@ -12,12 +12,12 @@ from clearhead.engine.rows import NativeModel
 from clearhead.errors import DataError, ModelError, OnError, attempt_each, refuse
 from clearhead.ranges import Count, CountOrZero
 from clearhead.runs.text_parts import Tokenizers
-from clearhead.tasks.translation.batches import BATCH_TOKENS, NATIVE_TOKENS, batches_to_decode
 from clearhead.tasks.translation.joining import finished
 from clearhead.tasks.translation.length_limit import LengthLimit
-from clearhead.tasks.translation.native import Batch, is_plain, search_natively, translation_of
 from clearhead.tasks.translation.parts import Job, Sides, divided, translate_parts
 from clearhead.tasks.translation.result import EMPTY, SearchOptions, TranslateOptions, Translation
+from clearhead.tasks.translation.search.batches import BATCH_TOKENS, NATIVE_TOKENS, batches_to_decode
+from clearhead.tasks.translation.search.native import Batch, is_plain, search_natively, translation_of
 from clearhead.text.division import Division
 from clearhead.text.normalize import denormalize
 from clearhead.text.overlong import OverlongSource, SplitSource
@@ -260,6 +260,6 @@ class TextTranslator(ABC):
         if isinstance(self.writer, NativeModel) and is_plain(batch):
             own: Any = {"tokenizer": tokenizer, "text_of": self._line, "threads": self.threads}
             return search_natively(self.writer, batch, config, **own)
-        from clearhead.tasks.translation.searching import search_batch
+        from clearhead.tasks.translation.search.searching import search_batch
 
         return search_batch(self.writer, batch, config, tokenizer=tokenizer, text_of=self._line, device=self.device)

@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 
 from clearhead.arguments import checked
+from clearhead.brief import Brief
 from clearhead.config import parse
 from clearhead.data.translation import collate_sources
 from clearhead.decode.decoding import start_decoding
 from clearhead.decode.hypotheses import SearchConfig
-from clearhead.decode.trace import MakeMeter, trace_greedy, translation_reader
+from clearhead.decode.trace import MakeMeter, TraceStep, trace_greedy, translation_reader
 from clearhead.decode.tree import BeamTree, grow_tree
 from clearhead.engine.choose import Computed, EngineName, Weights, choose
 from clearhead.engine.rows import NativeModel
@@ -28,13 +29,28 @@ from clearhead.tasks.translation.joining import finished, one_each
 from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.parts import Job, Sides
 from clearhead.tasks.translation.recipe import WORDS, Net, TranslationRecipe, build_translator, parse_translation
-from clearhead.tasks.translation.result import Trace, Translation
-from clearhead.tasks.translation.search_rules import search_rules
+from clearhead.tasks.translation.result import Translation
+from clearhead.tasks.translation.search.search_rules import search_rules
 from clearhead.tasks.translation.texts import TextTranslator
 from clearhead.text.language import read_language
 from clearhead.text.overlong import OverlongSource, SplitSource
 from clearhead.text.phrase_book import Demand
 from clearhead.training.device import Device, pick_device
+
+
+@dataclass(frozen=True)
+class Trace(Brief):
+    """One sentence followed through the model."""
+
+    text: str
+    translation: str
+    source_pieces: list[str]
+    source_ids: list[int]
+    shapes: dict[str, list[int]]
+    """The output shapes of the embedding and each encoder layer, and the shapes of the decoder's inputs."""
+    steps: list[TraceStep]
+    pieces: dict[int, str]
+    """Readable form of every target id in ``steps``."""
 
 
 @dataclass(frozen=True)

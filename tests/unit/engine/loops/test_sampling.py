@@ -9,7 +9,11 @@ from clearhead.engine.loops.sampling import SamplingConfig, uniform_of
 
 
 def test_they_and_the_native_loop_load_no_torch() -> None:
-    code = "import sys, clearhead, clearhead.engine.loops.generation; clearhead.SamplingConfig(); print('torch' in sys.modules)"
+    code = """
+import sys, clearhead, clearhead.engine.loops.generation
+clearhead.SamplingConfig()
+print('torch' in sys.modules)
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

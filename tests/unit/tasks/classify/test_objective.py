@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from clearhead.data.labelled import LabelledConfig, read_labelled
-from clearhead.data.labelled_batches import LabelledBatch
+from clearhead.data.labels.labelled import LabelledConfig, read_labelled
+from clearhead.data.labels.labelled_batches import LabelledBatch
 from clearhead.data.labels.labels import Labels
 from clearhead.errors import UsageError
 from clearhead.loss import weighted_cross_entropy

@@ -7,8 +7,8 @@ from typing import get_type_hints
 import pytest
 
 from clearhead.decode.trace import TraceStep
-from clearhead.tasks.translation.result import SearchOptions, Trace, TranslateOptions, Translation
-from clearhead.tasks.translation.translator import Translator
+from clearhead.tasks.translation.result import SearchOptions, TranslateOptions, Translation
+from clearhead.tasks.translation.translator import Trace, Translator
 
 
 @pytest.mark.parametrize(

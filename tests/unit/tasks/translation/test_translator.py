@@ -14,10 +14,10 @@ from clearhead.data.translation import collate
 from clearhead.decode.hypotheses import SearchConfig
 from clearhead.errors import DataError, ModelError
 from clearhead.runs.text_parts import TextParts
-from clearhead.tasks.translation import batches, native, search_rules
 from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.recipe import build_translator, parse_translation
 from clearhead.tasks.translation.result import EMPTY
+from clearhead.tasks.translation.search import batches, native, search_rules
 from clearhead.tasks.translation.translator import Translator
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 from tests.toy import RECIPE

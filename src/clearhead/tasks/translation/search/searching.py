@@ -9,9 +9,9 @@ from clearhead.decode.decoding import start_decoding
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.decode.search import beam_search
 from clearhead.engine.rows import NativeModel
-from clearhead.tasks.translation.native import Batch
 from clearhead.tasks.translation.recipe import Net
-from clearhead.tasks.translation.search_rules import phrase_constraints, search_rules
+from clearhead.tasks.translation.search.native import Batch
+from clearhead.tasks.translation.search.search_rules import phrase_constraints, search_rules
 from clearhead.text.tokenizer import Tokenizer
 
 

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearhead.data.labelled import LabelledConfig, LabelledText, Line, read_labelled
-from clearhead.data.labelled_batches import (
+from clearhead.data.labels.labelled import LabelledConfig, LabelledText, Line, read_labelled
+from clearhead.data.labels.labelled_batches import (
     LabelledBatch,
     LabelledRows,
     encode_labelled,

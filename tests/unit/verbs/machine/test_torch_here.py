@@ -5,7 +5,7 @@ import torch
 
 from clearhead.engine.copies.int8 import Int8Linear
 from clearhead.engine.copies.onednn import PackedLinear
-from clearhead.verbs.torch_here import _engines, product_rate
+from clearhead.verbs.machine.torch_here import _engines, product_rate
 
 
 def test_why_there_are_no_fast_kernels_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

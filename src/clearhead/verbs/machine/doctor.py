@@ -44,7 +44,7 @@ def examine() -> dict[str, Any]:
 def _torch() -> dict[str, Any]:
     if importlib.util.find_spec("torch") is None:
         return {"torch": "not installed: models run, and nothing trains", "threads": {"cores": os.cpu_count()}}
-    from clearhead.verbs.torch_here import examine_torch
+    from clearhead.verbs.machine.torch_here import examine_torch
 
     return examine_torch()
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig
-from clearhead.tasks.translation import searching, texts
-from clearhead.tasks.translation.native import Batch, translation_of
+from clearhead.tasks.translation import texts
+from clearhead.tasks.translation.search import searching
+from clearhead.tasks.translation.search.native import Batch, translation_of
 from clearhead.tasks.translation.translator import Translator
 from clearhead.text.phrase_book import Demand, PhraseBook
 from tests.native import NATIVE

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from clearhead.brief import Brief
 from clearhead.data.batching import BatchPlan, plan_batches, sequential_batches
-from clearhead.data.labelled import LabelledText
+from clearhead.data.labels.labelled import LabelledText
 from clearhead.data.segments import SegmentRows, check_marks, collate_segments, lay_out, marks
 from clearhead.errors import DataError, UsageError
 from clearhead.text.overlong import OverlongLine

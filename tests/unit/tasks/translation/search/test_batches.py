@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from clearhead.tasks.translation.batches import batches_to_decode
+from clearhead.tasks.translation.search.batches import batches_to_decode
 from clearhead.tasks.translation.translator import Translator
 from clearhead.text.phrase_book import Demand
 

@@ -7,7 +7,7 @@ import torch
 from clearhead.decode.constraints import Constraints, avoid
 from clearhead.decode.rules import Rule, forbid, force_prefix
 from clearhead.decode.whole import whole_characters
-from clearhead.tasks.translation.native import never
+from clearhead.tasks.translation.search.native import never
 from clearhead.text.phrase_book import Demand
 from clearhead.text.tokenizer import Tokenizer
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearhead.config import parse
-from clearhead.data.labelled import LabelledConfig, LabelledText, read_labelled, stratified_folds
+from clearhead.data.labels.labelled import LabelledConfig, LabelledText, read_labelled, stratified_folds
 from clearhead.data.labels.labels import Labels
 from clearhead.errors import DataError, UsageError
 

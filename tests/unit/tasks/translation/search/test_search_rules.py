@@ -2,7 +2,7 @@
 
 import torch
 
-from clearhead.tasks.translation.search_rules import never, phrase_constraints, search_rules
+from clearhead.tasks.translation.search.search_rules import never, phrase_constraints, search_rules
 from clearhead.text.phrase_book import PhraseBook
 from clearhead.text.special import SpecialIds
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig

@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-from clearhead.charset import not_utf8
+from clearhead.data.charset import not_utf8
 
 CHINESE = "我吃了一个苹果。\n他喝水。\nplain\n" * 9
 FRENCH = "Où est le café ?\nIl a été là, déjà, à côté.\n"

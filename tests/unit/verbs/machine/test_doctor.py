@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from clearhead import __version__
-from clearhead.verbs.doctor import _native_engine, examine
+from clearhead.verbs.machine.doctor import _native_engine, examine
 from tests.architecture.source import ROOT
 from tests.native import KERNELS
 

@@ -1,0 +1,1 @@
+"""How translations are searched for: which sources together, by which rules, by one native call or by steps."""
