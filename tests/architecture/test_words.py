@@ -26,11 +26,11 @@ SETS = {
 EVERYDAY = {"none", "layer", "batch"}  # words that say other things elsewhere
 DEFAULT, THEIRS, SIZE = "what a config has by default", "what a foreign model has", "a rule about sizes"
 RUNTIME = "what another runtime has; it refuses a new word by itself"
-OTHERS = dict.fromkeys(("export/ctranslate2.py", "export/file.py", "export/gguf.py"), RUNTIME)
+OTHERS = dict.fromkeys(("export/ctranslate2.py", "export/gguf.py"), RUNTIME)
 ABROAD = {**OTHERS, **dict.fromkeys(("interop/bert.py", "interop/gpt.py", "interop/marian.py"), THEIRS)}
 # where a word of a set may stand besides the file that defines it, and why: nowhere that a new word must be added to
 ALSO = {
-    "norm": {**OTHERS, "interop/gpt.py": THEIRS, "models/checks.py": SIZE},
+    "norm": {**OTHERS, "export/file.py": RUNTIME, "interop/gpt.py": THEIRS, "models/checks.py": SIZE},
     "activation": {
         **ABROAD,
         "interop/spelling.py": "Hugging Face's words for those that they have",
@@ -46,6 +46,7 @@ ALSO = {
     },
     "attention": {
         **ABROAD,
+        "export/file.py": RUNTIME,
         "interop/blenderbot.py": THEIRS,
         "nn/layer.py": DEFAULT,
         "models/checks.py": "additive scores have no rotation",

@@ -76,7 +76,7 @@ class PackedTranslator(TextTranslator, Brief):
         return threads()
 
     @property
-    def device(self) -> "torch.device":  # type: ignore[override]
+    def device(self) -> "torch.device":
         """Where a search by steps, which takes PyTorch, has its rules."""
         import torch
 

@@ -25,8 +25,6 @@ from clearhead.text.phrase_book import Demand, PhraseBook, Phrases
 from clearhead.text.special import SpecialIds
 
 if TYPE_CHECKING:
-    import torch
-
     from clearhead.engine.choose import Computed
     from clearhead.tasks.translation.recipe import Net
 
@@ -36,7 +34,8 @@ class TextTranslator(ABC):
 
     tokenizers: Tokenizers
     lengths: LengthLimit
-    device: "torch.device"
+    device: Any
+    """PyTorch's, of a search by steps."""
 
     @property
     @abstractmethod
