@@ -39,7 +39,7 @@ def open_translator(
         UsageError: likewise.
     """
     file = packed_file(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
-    if file is not None and not looks_inside:
+    if file is not None and not looks_inside and _fits(file, run, "translation"):
         from clearhead.tasks.translation.packed import PackedTranslator
 
         return PackedTranslator.of(file)
@@ -67,7 +67,7 @@ def open_language_model(
         UsageError: likewise.
     """
     file = packed_file(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
-    if file is not None and (file.path == run or (file.about["task"] == "language_model" and not drafted)):
+    if file is not None and (file.path == run or not drafted) and _fits(file, run, "language_model"):
         from clearhead.tasks.language_model.packed import PackedLanguageModel
 
         return PackedLanguageModel.of(file)
@@ -110,6 +110,11 @@ def check_torch(run: Path) -> None:
             f"run {str(run)!r} takes PyTorch, which is not installed; where it is, `clearhead export RUN --to file` "
             "writes a file that does not"
         )
+
+
+def _fits(file: ModelFile, run: Path, task: str) -> bool:
+    """Whether weights are for a task, or were named by the user, who is then told what they are for."""
+    return file.path == run or file.about["task"] == task
 
 
 def _may_have_gpu() -> bool:
