@@ -83,22 +83,20 @@ def command(run: Path, prompt: str | None, **options: Any) -> None:
     clearhead generate RUN --temperature 0.8 --top-p 0.9 --stop "." --n 5 "To be"
     clearhead generate RUN --json < prompts.txt
     """
-    from clearhead.config import parse
     from clearhead.engine.loops.sampling import SamplingConfig
-    from clearhead.tasks.language_model.prompts import GenerationConfig
-    from clearhead.verbs.load import load_language_model
+    from clearhead.tasks.language_model.prompts import GenerationConfig, settled
+    from clearhead.verbs.quick import open_language_model
 
     def picked(kind: Any) -> Any:
-        return parse(kind, {field.name: options[field.name] for field in fields(kind)}, source="generate")
+        return settled(kind(**{field.name: options[field.name] for field in fields(kind)}), source="generate")
 
     if options["beam"]:
         options["beam"] = max(options["beam"], options["n"])
     config, settings = picked(GenerationConfig), {"sampling": picked(SamplingConfig)}
     where = {"device": options["device"], "weights": options["weights"], "engine": options["engine"]}
-    model = load_language_model(run, checkpoint=options["checkpoint"], **where)
-    if options["draft"]:  # of any kind, such as n-grams, which no engine is asked for
-        where["engine"] = "torch" if options["engine"] == "torch" else "auto"
-        settings["draft"] = load_language_model(options["draft"], **where)
+    model = open_language_model(run, checkpoint=options["checkpoint"], **where, drafted=bool(options["draft"]))
+    if options["draft"]:
+        settings["draft"] = _draft(options["draft"], where)
     files = {"source": options["source"], "output": options["output"]}
     streamed = not (options["as_json"] or any(files.values()))
     if prompt not in (None, "-") and config.n == 1 and not config.beam and streamed:
@@ -111,6 +109,16 @@ def command(run: Path, prompt: str | None, **options: Any) -> None:
             for _, line, generations, error in chunk.with_errors(answers):
                 _print(line, generations, error, model.computed if options["as_json"] else None)
                 _warn(generations, config)
+
+
+def _draft(run: Path, where: dict[str, Any]) -> Any:
+    """Loads a draft of any kind, such as n-grams, which no engine is asked for."""
+    from clearhead.verbs.quick import check_torch
+
+    check_torch(run)
+    from clearhead.verbs.load import load_language_model
+
+    return load_language_model(run, **{**where, "engine": "torch" if where["engine"] == "torch" else "auto"})
 
 
 def _print(prompt: str, generations: list[Any], error: str, engine: str | None) -> None:

@@ -13,6 +13,7 @@ from clearhead.tasks.packed import kept
 
 if TYPE_CHECKING:
     from clearhead.engine.choose import EngineName, Weights
+    from clearhead.tasks.language_model.writer import TextModel
     from clearhead.tasks.translation.packed import PackedTranslator
     from clearhead.tasks.translation.translator import Translator
 
@@ -38,7 +39,7 @@ def open_translator(
         UsageError: likewise.
     """
     file = packed_file(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
-    if file is not None and not looks_inside:
+    if file is not None and not looks_inside and _fits(file, run, "translation"):
         from clearhead.tasks.translation.packed import PackedTranslator
 
         return PackedTranslator.of(file)
@@ -46,6 +47,34 @@ def open_translator(
     from clearhead.tasks.translation.translator import Translator
 
     return Translator.load(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
+
+
+def open_language_model(
+    run: Path, *, checkpoint: str, device: str, weights: "Weights", engine: "EngineName", drafted: bool = False
+) -> "TextModel":
+    """Opens a language model of any kind, without PyTorch if it can.
+
+    Args:
+        run: a run directory, or a file of ``export --to file``.
+        checkpoint: of the run; see ``LanguageModel.load``.
+        device: see ``LanguageModel.load``.
+        weights: how they are held, see ``LanguageModel.load``; a file holds them in its own way.
+        engine: what is to compute.
+        drafted: whether it is to have a draft, whose steps are PyTorch's.
+
+    Raises:
+        ModelError: see ``LanguageModel.load``.
+        UsageError: likewise.
+    """
+    file = packed_file(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
+    if file is not None and (file.path == run or not drafted) and _fits(file, run, "language_model"):
+        from clearhead.tasks.language_model.packed import PackedLanguageModel
+
+        return PackedLanguageModel.of(file)
+    check_torch(run)
+    from clearhead.verbs.load import load_language_model
+
+    return load_language_model(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
 
 
 def packed_file(
@@ -81,6 +110,11 @@ def check_torch(run: Path) -> None:
             f"run {str(run)!r} takes PyTorch, which is not installed; where it is, `clearhead export RUN --to file` "
             "writes a file that does not"
         )
+
+
+def _fits(file: ModelFile, run: Path, task: str) -> bool:
+    """Whether weights are for a task, or were named by the user, who is then told what they are for."""
+    return file.path == run or file.about["task"] == task
 
 
 def _may_have_gpu() -> bool:

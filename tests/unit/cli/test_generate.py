@@ -17,6 +17,7 @@ from clearhead.cli import generate
 from clearhead.decode.sampling import SamplingConfig
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.prompts import Generation, GenerationConfig
+from clearhead.tasks.language_model.writer import TextModel
 from clearhead.verbs.load import load_language_model
 from tests.native import FAULT, NATIVE
 from tests.toy import Said, assert_one_line, clearhead, environment, in_process
@@ -66,7 +67,7 @@ def test_every_option_reaches_the_model(
     )
     given += "--bad-word b --stop c --seed 9 --n 2 --overlong error --draft-pieces 6"
     monkeypatch.setattr(
-        LanguageModel,
+        TextModel,
         "generate_each",
         lambda self, prompts, *config, **settings: seen.update(settings, config=config) or [[] for _ in prompts],
     )
@@ -230,7 +231,7 @@ def test_an_error_amid_a_text_has_a_line_of_its_own(
             on_text(0, "不骑")
             raise error
 
-        monkeypatch.setattr(LanguageModel, "generate", generate)
+        monkeypatch.setattr(TextModel, "generate", generate)
         said = clearhead(capsys, "generate", toy_lm_run, PROMPT)
         assert (said.code, said.out) == (code, f"{PROMPT}不骑\n")
 

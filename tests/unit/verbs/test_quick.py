@@ -7,11 +7,14 @@ import pytest
 
 from clearhead.engine.rows import NativeModel
 from clearhead.errors import ModelError, UsageError
+from clearhead.tasks.language_model.neural import LanguageModel
+from clearhead.tasks.language_model.ngram import NgramLanguageModel
+from clearhead.tasks.language_model.packed import PackedLanguageModel
 from clearhead.tasks.packed import kept
 from clearhead.tasks.translation.packed import PackedTranslator
 from clearhead.tasks.translation.translator import Translator
 from clearhead.verbs import quick
-from clearhead.verbs.quick import open_translator, packed_file
+from clearhead.verbs.quick import open_language_model, open_translator, packed_file
 from tests.native import NATIVE
 
 pytestmark = NATIVE
@@ -55,3 +58,33 @@ def test_a_file_says_what_it_cannot_do(file: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("CLEARHEAD_ENGINE", "off")
     with pytest.raises(ModelError, match="is for the native engine: CLEARHEAD_ENGINE is off"):
         packed_file(file, **WORDS)
+
+
+def test_language_models_are_opened_likewise(
+    toy_lm_run: Path, toy_baselines: dict[str, Path], toy_run: Path, file: Path
+) -> None:
+    """Those with a draft, n-gram and recurrent ones are loaded; a run of another kind is named with its verb."""
+    assert LanguageModel.load(toy_lm_run, device="cpu").native is not None
+    packed = kept(toy_lm_run, "best", "float32")
+    assert packed is not None
+    for run in (toy_lm_run, packed.path):
+        assert isinstance(open_language_model(run, **WORDS), PackedLanguageModel)
+    assert isinstance(open_language_model(packed.path, **WORDS, drafted=True), PackedLanguageModel)
+    assert isinstance(open_language_model(toy_lm_run, **WORDS, drafted=True), LanguageModel)
+    assert isinstance(open_language_model(toy_lm_run, **{**WORDS, "engine": "torch"}), LanguageModel)
+    assert isinstance(open_language_model(toy_baselines["rnn_language_model"], **WORDS), LanguageModel)
+    assert isinstance(open_language_model(toy_baselines["ngram"], **WORDS), NgramLanguageModel)
+    with pytest.raises(ModelError, match=r"is for the task translation, not .*: use clearhead translate"):
+        open_language_model(toy_run, **WORDS)
+    with pytest.raises(ModelError, match=r"is for the task language_model, not .*: use clearhead generate"):
+        open_translator(toy_lm_run, **WORDS)
+    with pytest.raises(ModelError, match="is a model for translation, not for language_model"):
+        open_language_model(file, **WORDS)
+
+
+def test_a_run_that_takes_pytorch_says_so_where_there_is_none(
+    toy_baselines: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="takes PyTorch, which is not installed"):
+        open_language_model(toy_baselines["ngram"], **WORDS)

@@ -25,7 +25,8 @@ from clearhead.tasks.language_model.recipe import (
     build_language_model,
     parse_language_model,
 )
-from clearhead.tasks.language_model.writer import TextModel, has_marks
+from clearhead.tasks.language_model.stepped import SteppedModel
+from clearhead.tasks.language_model.writer import has_marks
 from clearhead.tasks.packed import Packing, about_run
 from clearhead.tasks.room import build_here
 from clearhead.text.tokenizer import Tokenizer
@@ -35,7 +36,7 @@ LOGITS = 128  # positions of a text whose logits are there at once
 
 
 @dataclass(frozen=True)
-class LanguageModel(TextModel):
+class LanguageModel(SteppedModel):
     """A GPT or a recurrent model with its tokenizer, ready to write; see ``load``."""
 
     recipe: LanguageModelRecipe

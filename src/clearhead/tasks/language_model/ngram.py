@@ -18,7 +18,8 @@ from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import load_text_parts
 from clearhead.tasks.family import open_for
 from clearhead.tasks.gradient_recipe import check_encoded_once
-from clearhead.tasks.language_model.writer import TextModel, has_marks
+from clearhead.tasks.language_model.stepped import SteppedModel
+from clearhead.tasks.language_model.writer import has_marks
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 FILE = "ngram.npz"
@@ -67,7 +68,7 @@ def count_ngrams(recipe: NgramRecipe, stream: TokenStream, vocab_size: int) -> N
 
 
 @dataclass(frozen=True)
-class NgramLanguageModel(TextModel):
+class NgramLanguageModel(SteppedModel):
     """An n-gram model with its tokenizer, ready to write; see ``load``."""
 
     recipe: NgramRecipe

@@ -1,4 +1,4 @@
-"""Text generation for every kind of language model: sampling, beam search and speculative decoding."""
+"""Text generation for every kind of language model, whatever computes it; no torch until its steps are needed."""
 
 import functools
 import json
@@ -7,45 +7,38 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import overload
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING, overload
 
 from clearhead.arguments import checked
-from clearhead.config import as_tree, parse
-from clearhead.data.batching import sequential_batches
-from clearhead.decode.generation import generate, speculate
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.decode.native import native_text_search
-from clearhead.decode.rows import PromptedDecoding, TextRows
-from clearhead.decode.rules import forbid
-from clearhead.decode.sampler import Sampler
-from clearhead.decode.search import beam_search
-from clearhead.decode.trace import MakeMeter, TraceStep, text_reader, trace_greedy
-from clearhead.decode.tree import BeamTree, grow_tree
-from clearhead.decode.whole import whole_characters
-from clearhead.engine.choose import Computed
 from clearhead.engine.loops.continuation import Continuation, Reason
+from clearhead.engine.loops.generation import generate
+from clearhead.engine.loops.sampler import SamplerSettings
 from clearhead.engine.loops.sampling import SamplingConfig
+from clearhead.engine.loops.windows import Texts
 from clearhead.engine.rows import NativeModel
 from clearhead.errors import ModelError, OnError, UsageError, attempt_each, refuse
 from clearhead.progress import silent
-from clearhead.ranges import CountOrZero
-from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter
-from clearhead.tasks.loaded import Loaded
+from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter, settled
 from clearhead.text.phrase_book import PhraseBook
 from clearhead.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+    from clearhead.decode.rows import TextRows
+    from clearhead.engine.choose import Computed
 
 BATCH_TOKENS, BATCH_ROWS = 8192, 64  # pieces of prompts and texts in one cache, and rows whose logits are there at once
 DEFAULT, PLAIN = GenerationConfig(), SamplingConfig()
 
 
-class TextModel(Loaded, ABC):
+class TextModel(ABC):
     """A language model with its tokenizer, ready to generate text."""
 
     tokenizer: Tokenizer
-    device: torch.device
+    device: "torch.device"
     marks: bool
     """Whether training marked where documents begin; if so, a prompt begins with that mark."""
 
@@ -55,7 +48,7 @@ class TextModel(Loaded, ABC):
         """How many pieces the model can look back on; None for no limit."""
 
     @property
-    def computed(self) -> Computed:
+    def computed(self) -> "Computed":
         """Which engine generates here."""
         return "torch"
 
@@ -64,8 +57,13 @@ class TextModel(Loaded, ABC):
         """The model packed for the native engine, where that generates."""
         return None
 
+    @property
     @abstractmethod
-    def begin(self, prompts: Sequence[Sequence[int]]) -> TextRows:
+    def threads(self) -> int:
+        """Threads that the native engine takes."""
+
+    @abstractmethod
+    def begin(self, prompts: Sequence[Sequence[int]]) -> "TextRows":
         """Starts decoding a batch of prompts, each of one piece or more."""
 
     @abstractmethod
@@ -156,10 +154,9 @@ class TextModel(Loaded, ABC):
             DataError: a prompt cannot be continued, and there is no ``on_error``.
             ModelError: the logits have NaN, or the draft has another tokenizer.
         """
-        config = parse(GenerationConfig, as_tree(config), source="generation")
-        sampling = parse(SamplingConfig, as_tree(sampling), source="sampling")
+        config, sampling = settled(config, source="generation"), settled(sampling, source="sampling")
         self._check(config, sampling, draft)
-        sampler = self._sampler(config, sampling)
+        settings = self._settings(config, sampling)
         read = attempt_each(
             lambda text: Prompt.of(text, self.tokenizer, config, context=self.context, marks=self.marks),
             prompts,
@@ -171,49 +168,18 @@ class TextModel(Loaded, ABC):
         ]
         continuations: Sequence[Continuation | None]
         if config.beam:
-            continuations = self._search(writers, sampler, config)
+            continuations = self._search(writers, settings, config)
         elif draft:
-            continuations = self._draft(draft, writers, sampler, config)
+            from clearhead.tasks.language_model.stepped import write_ahead
+
+            continuations = write_ahead(self, draft, writers, settings, config)
         else:
-            continuations = self._draw(writers, sampler, config)
+            continuations = self._draw(writers, settings, config)
         written = (
             writer.finish(continuation) if continuation else None
             for writer, continuation in zip(writers, continuations, strict=True)
         )
         return [[text for text in islice(written, config.n) if text] if prompt else [] for prompt in read]
-
-    @checked
-    def beam_tree(self, prompt: str, config: GenerationConfig) -> tuple[list[int], BeamTree]:
-        """Returns the pieces of a prompt and every hypothesis of the search that ``generate`` makes with a beam."""
-        sampler, eos_id = self._sampler(config, PLAIN), self.tokenizer.ids.eos
-        read = Prompt.of(prompt, self.tokenizer, config, context=self.context, marks=self.marks).ids
-        tree = grow_tree(
-            PromptedDecoding(self.begin, [read], beam=config.beam),
-            SearchConfig(config.beam, config.n),
-            limit=config.max_new,
-            bos_id=eos_id,
-            eos_id=eos_id,
-            rules=[sampler.rule([read])],
-            text_of=self.tokenizer.decode,
-            device=self.device,
-        )
-        return read, tree
-
-    @checked
-    def trace(
-        self, prompt: str, config: GenerationConfig, *, top: CountOrZero = 5, meter: MakeMeter | None = None
-    ) -> list[TraceStep]:
-        """Follows a prompt through every step of greedy generation, within the context; see ``trace_greedy``."""
-        read = Prompt.of(prompt, self.tokenizer, config, context=self.context, marks=self.marks).ids
-        limit = config.max_new if self.context is None else min(config.max_new, self.context - len(read) + 1)
-        sampler = self._sampler(config, PLAIN)
-        rules = [
-            forbid(list(sampler.forbidden)),
-            *whole_characters(self.tokenizer.characters, [limit], self.device),
-        ]
-        with torch.inference_mode():
-            reader = text_reader(self.begin, read[0], limit=len(read) + limit)
-        return trace_greedy(reader, read, limit=limit, ends=sampler.marks, rules=rules, top=top, meter=meter)
 
     def _check(self, config: GenerationConfig, sampling: SamplingConfig, draft: "TextModel | None") -> None:
         drawn = replace(sampling, no_repeat_ngram=0, seed=0) != PLAIN
@@ -225,14 +191,14 @@ class TextModel(Loaded, ABC):
         if draft and draft.tokenizer.fingerprint != self.tokenizer.fingerprint:
             raise ModelError("draft: has another tokenizer than the model, so its pieces mean something else")
 
-    def _sampler(self, config: GenerationConfig, sampling: SamplingConfig) -> Sampler:
+    def _settings(self, config: GenerationConfig, sampling: SamplingConfig) -> SamplerSettings:
         ids, avoided = self.tokenizer.ids, None
         if config.bad_words:
             (demand,) = self._phrases.demands((), config.bad_words, count=1, prefix="", room=0)
             avoided = demand.avoided
         ends, characters = self.tokenizer.ends, self.tokenizer.characters
         never = tuple(index for index in ids.never if index not in ends)
-        return Sampler(sampling, ids.eos, never, config.min_length, ends, avoided, characters, config.max_new)
+        return SamplerSettings(sampling, ids.eos, never, config.min_length, ends, avoided, characters, config.max_new)
 
     @functools.cached_property
     def _phrases(self) -> PhraseBook:
@@ -240,55 +206,47 @@ class TextModel(Loaded, ABC):
 
     def _batches(self, writers: list[TextWriter], config: GenerationConfig) -> Iterator[list[int]]:
         """Yields the indices of texts that are generated in one batch, longest first."""
-        lengths = np.array([len(writer.prompt.ids) for writer in writers], np.int64)
-        if self.context:  # the texts are kept too
-            lengths = np.minimum(lengths + config.max_new, self.context)
-        least = BATCH_TOKENS // BATCH_ROWS - 1  # which the plan makes one longer
-        plan = sequential_batches(np.maximum(lengths * max(config.beam, 1), least), batch_tokens=BATCH_TOKENS)
-        return (plan[index].tolist() for index in range(len(plan)))
+        lengths = [len(writer.prompt.ids) for writer in writers]
+        if (context := self.context) is not None:  # the texts are kept too
+            lengths = [min(length + config.max_new, context) for length in lengths]
+        widths = [max(length * max(config.beam, 1) + 1, BATCH_TOKENS // BATCH_ROWS) for length in lengths]
+        waiting = sorted(range(len(widths)), key=lambda number: -widths[number])
+        while waiting:
+            count = max(1, BATCH_TOKENS // widths[waiting[0]])
+            yield waiting[:count]
+            waiting = waiting[count:]
 
-    def _draw(self, writers: list[TextWriter], sampler: Sampler, config: GenerationConfig) -> list[Continuation]:
+    def _draw(
+        self, writers: list[TextWriter], settings: SamplerSettings, config: GenerationConfig
+    ) -> list[Continuation]:
         continuations = [Continuation()] * len(writers)
         for batch in self._batches(writers, config):
-            batch_writers = [writers[number] for number in batch]
-            texts = generate(
-                self.begin,
-                [writer.prompt.ids for writer in batch_writers],
-                sampler,
-                limits=[config.max_new] * len(batch_writers),
-                samples=[number % config.n for number in batch],
-                stopped=[writer.push for writer in batch_writers],
-            )
-            for number, text in zip(batch, texts, strict=True):
+            for number, text in zip(batch, self._drawn(batch, writers, settings, config), strict=True):
                 continuations[number] = text
         return continuations
 
-    def _draft(
-        self, draft: "TextModel", writers: list[TextWriter], sampler: Sampler, config: GenerationConfig
+    def _drawn(
+        self, batch: list[int], writers: list[TextWriter], settings: SamplerSettings, config: GenerationConfig
     ) -> list[Continuation]:
-        return [
-            speculate(
-                self.begin,
-                draft.begin,
-                writer.prompt.ids,
-                sampler,
-                limit=config.max_new,
-                drafted=config.draft_pieces,
-                sample=number % config.n,
-                stopped=writer.push,
-            )
-            for number, writer in enumerate(writers)
-        ]
+        """Draws a batch of texts piece by piece."""
+        prompts, stopped = [writers[number].prompt.ids for number in batch], [writers[number].push for number in batch]
+        limits, samples = [config.max_new] * len(batch), [number % config.n for number in batch]
+        if (model := self.native) is not None:
+            texts = Texts(model, prompts, threads=self.threads)
+            return generate(texts, prompts, settings, limits=limits, samples=samples, stopped=stopped)
+        from clearhead.tasks.language_model.stepped import write
+
+        return write(self, prompts, settings, limits=limits, samples=samples, stopped=stopped)
 
     def _search(
-        self, writers: list[TextWriter], sampler: Sampler, config: GenerationConfig
+        self, writers: list[TextWriter], settings: SamplerSettings, config: GenerationConfig
     ) -> list[Continuation | None]:
         """A search in a small vocabulary may find fewer than ``n`` texts of a prompt."""
         continuations: list[Continuation | None] = [None] * len(writers)
-        firsts, eos_id = writers[:: config.n], sampler.eos_id
+        firsts, eos_id = writers[:: config.n], settings.eos_id
         for batch in self._batches(firsts, config):
             prompts = [firsts[row].prompt.ids for row in batch]
-            ranked = self._searched(prompts, sampler, config)
+            ranked = self._searched(prompts, settings, config)
             for row, texts in zip(batch, ranked, strict=True):
                 for number, text in enumerate(texts, row * config.n):
                     ids = text.ids + [eos_id] * text.complete
@@ -297,26 +255,17 @@ class TextModel(Loaded, ABC):
                     writers[number].push(*text.ids)
         return continuations
 
-    def _searched(self, prompts: list[list[int]], sampler: Sampler, config: GenerationConfig) -> list[list[Hypothesis]]:
+    def _searched(
+        self, prompts: list[list[int]], settings: SamplerSettings, config: GenerationConfig
+    ) -> list[list[Hypothesis]]:
         """Searches for what follows a batch of prompts."""
-        search, limits, text_of = (
-            SearchConfig(config.beam, config.n),
-            [config.max_new] * len(prompts),
-            self.tokenizer.decode,
-        )
+        search, limits = SearchConfig(config.beam, config.n), [config.max_new] * len(prompts)
         if (model := self.native) is not None:
-            threads = torch.get_num_threads()
-            return native_text_search(model, prompts, search, sampler, limits=limits, threads=threads, text_of=text_of)
-        return beam_search(
-            PromptedDecoding(self.begin, prompts, beam=config.beam),
-            search,
-            limits=limits,
-            bos_id=sampler.eos_id,
-            eos_id=sampler.eos_id,
-            rules=[sampler.rule(prompts)],
-            text_of=text_of,
-            device=self.device,
-        )
+            text_of, threads = self.tokenizer.decode, self.threads
+            return native_text_search(model, prompts, search, settings, limits=limits, threads=threads, text_of=text_of)
+        from clearhead.tasks.language_model.stepped import search_by_steps
+
+        return search_by_steps(self, prompts, settings, search, limits=limits)
 
 
 def has_marks(run: Path) -> bool:

@@ -15,6 +15,7 @@ from clearhead.decode.sampling import SamplingConfig
 from clearhead.engine import choose as engine
 from clearhead.engine.copies.packed import pack
 from clearhead.errors import DataError, ModelError, UsageError
+from clearhead.tasks.language_model import stepped
 from clearhead.tasks.language_model import writer as module
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.prompts import GenerationConfig
@@ -75,10 +76,10 @@ def test_batches_are_bounded(beam: int, model: LanguageModel, monkeypatch: pytes
         seen.append(sum(min(len(ids) + 40, 48) for ids in prompts) * max(beam, 1))
         return original(gpt, prompts, *others, **settings)
 
-    by_beam = "PromptedDecoding" if model.native is None else "native_text_search"
+    home, by_beam = (stepped, "PromptedDecoding") if model.native is None else (module, "native_text_search")
     name = by_beam if beam else "generate"
-    original = getattr(module, name)
-    monkeypatch.setattr(module, name, record)
+    original = getattr(home, name)
+    monkeypatch.setattr(home, name, record)
     monkeypatch.setattr(module, "BATCH_TOKENS", 300)
     model.generate(PROMPTS * 2, config(max_new=40, beam=beam), sampling=SamplingConfig())
     assert max(seen) <= 300
@@ -93,8 +94,9 @@ def test_rows_of_short_texts_are_bounded_too(model: LanguageModel, monkeypatch: 
         seen.append(len(prompts))
         return original(gpt, prompts, *others, **settings)
 
-    original = module.generate
-    monkeypatch.setattr(module, "generate", generate)
+    home = stepped if model.native is None else module
+    original = home.generate
+    monkeypatch.setattr(home, "generate", generate)
     model.generate([""], config(max_new=1, n=100))
     assert seen == [64, 36]
 
@@ -227,13 +229,13 @@ def test_bad_words_never_come(beam: int, model: LanguageModel) -> None:
 def test_a_draft_changes_no_greedy_text(
     model: LanguageModel, toy_lm_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, ahead = module.speculate, set()
+    original, ahead = stepped.speculate, set()
 
     def speculate(*given: Any, drafted: int, **settings: Any) -> Any:
         ahead.add(drafted)
         return original(*given, drafted=drafted, **settings)
 
-    monkeypatch.setattr(module, "speculate", speculate)
+    monkeypatch.setattr(stepped, "speculate", speculate)
     draft = LanguageModel.load(toy_lm_run, checkpoint="step-00000050")
     assert draft.step == 50
     expected = model.generate(PROMPTS[:4], config(max_new=60), sampling=GREEDY)
