@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clearhead.engine.library import fault
 from clearhead.engine.weights.file import ModelFile, is_model_file, open_model
@@ -13,6 +13,10 @@ from clearhead.tasks.packed import kept
 
 if TYPE_CHECKING:
     from clearhead.engine.choose import EngineName, Weights
+    from clearhead.tasks.classify.classifier import Classifier
+    from clearhead.tasks.classify.packed import PackedClassifier
+    from clearhead.tasks.masked.model import MaskedModel
+    from clearhead.tasks.masked.packed import PackedMaskedModel
     from clearhead.tasks.translation.packed import PackedTranslator
     from clearhead.tasks.translation.translator import Translator
 
@@ -48,6 +52,36 @@ def open_translator(
     return Translator.load(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
 
 
+def open_masked_model(
+    run: Path, *, checkpoint: str, device: str, weights: "Weights", engine: "EngineName"
+) -> "MaskedModel | PackedMaskedModel":
+    """Opens a masked language model, without PyTorch if it can; see ``open_translator``."""
+    file = _file_for("masked", run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
+    if file is not None:
+        from clearhead.tasks.masked.packed import PackedMaskedModel
+
+        return PackedMaskedModel.of(file)
+    check_torch(run)
+    from clearhead.tasks.masked.model import MaskedModel
+
+    return MaskedModel.load(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
+
+
+def open_classifier(
+    run: Path, *, checkpoint: str, device: str, weights: "Weights", engine: "EngineName"
+) -> "Classifier | PackedClassifier":
+    """Opens a classifier, without PyTorch if it can; see ``open_translator``."""
+    file = _file_for("classify", run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
+    if file is not None:
+        from clearhead.tasks.classify.packed import PackedClassifier
+
+        return PackedClassifier.of(file)
+    check_torch(run)
+    from clearhead.tasks.classify.classifier import Classifier
+
+    return Classifier.load(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
+
+
 def packed_file(
     run: Path, *, checkpoint: str, device: str, weights: "Weights", engine: "EngineName"
 ) -> ModelFile | None:
@@ -67,6 +101,12 @@ def packed_file(
     if engine == "torch" or not (device == "cpu" or (device == "auto" and not _may_have_gpu())):
         return None
     return kept(run, checkpoint, weights)
+
+
+def _file_for(task: str, run: Path, **options: Any) -> ModelFile | None:
+    """See ``packed_file``; leaves the kept weights of a run for another task, which is told its verb, to PyTorch."""
+    file = packed_file(run, **options)
+    return file if file is None or file.about["task"] == task or is_model_file(run) else None
 
 
 def check_torch(run: Path) -> None:
