@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from clearhead.engine.loops.sampling import SamplingConfig
     from clearhead.errors import ClearheadError, DataError, ModelError, SettingError, UsageError
     from clearhead.lessons.page import lesson
-    from clearhead.tasks.classify.classifier import Classification, Classifier, ClassifierEvaluation
+    from clearhead.tasks.classify.classifier import Classifier, ClassifierEvaluation
+    from clearhead.tasks.classify.texts import Classification
     from clearhead.tasks.language_model.neural import LanguageModel
     from clearhead.tasks.language_model.ngram import NgramLanguageModel
     from clearhead.tasks.language_model.prompts import Generation, GenerationConfig
-    from clearhead.tasks.masked.model import Candidate, Filled, MaskedModel
+    from clearhead.tasks.masked.model import MaskedModel
+    from clearhead.tasks.masked.texts import Candidate, Filled
     from clearhead.tasks.translation.result import Translation
     from clearhead.tasks.translation.translator import Trace, Translator
     from clearhead.training.writers import Writer
@@ -75,19 +77,19 @@ _HOMES = {
     "SettingError": "clearhead.errors",
     "SearchConfig": "clearhead.decode.hypotheses",
     "NgramLanguageModel": "clearhead.tasks.language_model.ngram",
-    "Candidate": "clearhead.tasks.masked.model",
+    "Candidate": "clearhead.tasks.masked.texts",
     "ClearheadError": "clearhead.errors",
     "DataError": "clearhead.errors",
     "ModelError": "clearhead.errors",
     "UsageError": "clearhead.errors",
     "SamplingConfig": "clearhead.engine.loops.sampling",
-    "Classification": "clearhead.tasks.classify.classifier",
+    "Classification": "clearhead.tasks.classify.texts",
     "Classifier": "clearhead.tasks.classify.classifier",
     "ClassifierEvaluation": "clearhead.tasks.classify.classifier",
     "Generation": "clearhead.tasks.language_model.prompts",
     "GenerationConfig": "clearhead.tasks.language_model.prompts",
     "LanguageModel": "clearhead.tasks.language_model.neural",
-    "Filled": "clearhead.tasks.masked.model",
+    "Filled": "clearhead.tasks.masked.texts",
     "MaskedModel": "clearhead.tasks.masked.model",
     "Trace": "clearhead.tasks.translation.translator",
     "Translation": "clearhead.tasks.translation.result",

@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from clearhead.lessons.page import LessonPage
     from clearhead.loss import LossConfig
     from clearhead.models.bert import BertClassifier, BertConfig, BertPretraining, PretrainingLogits
+    from clearhead.models.embedding import EmbeddingConfig
     from clearhead.models.gpt import GPT, GPTConfig
     from clearhead.models.ngram import Ngram, NgramConfig
-    from clearhead.models.pooling import EmbeddingConfig
     from clearhead.models.rnn import RNNConfig, RNNLanguageModel, RNNState, RNNTranslator
     from clearhead.models.transformer import Transformer, TransformerConfig
     from clearhead.nn.cache import KVCache
@@ -215,7 +215,7 @@ _NAMES = {
     "clearhead.models.bert": "BertClassifier BertConfig BertPretraining PretrainingLogits",
     "clearhead.models.gpt": "GPT GPTConfig",
     "clearhead.models.ngram": "Ngram NgramConfig",
-    "clearhead.models.pooling": "EmbeddingConfig",
+    "clearhead.models.embedding": "EmbeddingConfig",
     "clearhead.models.rnn": "RNNConfig RNNLanguageModel RNNState RNNTranslator",
     "clearhead.models.transformer": "Transformer TransformerConfig",
     "clearhead.nn.cache": "KVCache",

@@ -37,10 +37,10 @@ def command(run: Path, text: str | None, pair: str | None, **options: Any) -> No
     """
     if pair is not None and text is None:
         raise UsageError("--pair: needs TEXT; in a line of stdin a tab divides the two")
-    from clearhead.tasks.classify.classifier import Classifier
+    from clearhead.verbs.quick import open_classifier
 
     where = {key: options[key] for key in ("checkpoint", "device", "weights", "engine")}
-    classifier = Classifier.load(run, **where)
+    classifier = open_classifier(run, **where)
     if pair is not None and classifier.labels.pairs is False:
         raise UsageError(f"--pair: run {str(run)!r} was trained on single texts")
     if pair is None and text is not None and classifier.labels.pairs:

@@ -45,9 +45,9 @@ def command(run: Path, text: str | None, out: Path | None, **options: Any) -> No
     """
     import numpy as np
 
-    from clearhead.tasks.masked.model import MaskedModel
+    from clearhead.verbs.quick import open_masked_model
 
-    model = MaskedModel.load(run, **{key: options[key] for key in ("checkpoint", "device", "weights", "engine")})
+    model = open_masked_model(run, **{key: options[key] for key in ("checkpoint", "device", "weights", "engine")})
     done, cut, kept = 0, [0, 0], []
 
     def count(number: int, pieces: int) -> None:
@@ -66,7 +66,7 @@ def command(run: Path, text: str | None, out: Path | None, **options: Any) -> No
         if cut[0]:
             tell(f"{cut[0]:,} of {done:,} texts were too long: their last {cut[1]:,} pieces were left out", err=True)
         if out:
-            _save(out, np.concatenate(kept or [np.zeros((0, model.recipe.model.d_model), np.float32)]))
+            _save(out, np.concatenate(kept or [np.zeros((0, model.d_model), np.float32)]))
 
 
 def _print(line: str, vector: list[float], error: str, as_json: bool) -> None:

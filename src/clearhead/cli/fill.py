@@ -34,9 +34,9 @@ def command(run: Path, text: str | None, top_k: int, **options: Any) -> None:
     clearhead fill RUN "The capital of France is [MASK]."
     clearhead fill RUN --top-k 3 --json < lines.txt
     """
-    from clearhead.tasks.masked.model import MaskedModel
+    from clearhead.verbs.quick import open_masked_model
 
-    model = MaskedModel.load(run, **{key: options[key] for key in ("checkpoint", "device", "weights", "engine")})
+    model = open_masked_model(run, **{key: options[key] for key in ("checkpoint", "device", "weights", "engine")})
     where = {"source": options["source"], "output": options["output"]}
     with answering([] if text is None else [text], size=LINES, doing="filling", **where) as chunks:
         for chunk in chunks:

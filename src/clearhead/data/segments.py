@@ -1,26 +1,52 @@
-"""Rows of one or two segments, ``[CLS] A [SEP]`` or ``[CLS] A [SEP] B [SEP]``, laid out for a whole batch at once."""
+"""Rows of one or two segments, ``[CLS] A [SEP]`` or ``[CLS] A [SEP] B [SEP]``: cut to a length, laid out; no torch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int
-from numpy import ndarray
+from numpy.typing import NDArray
 
-from clearhead.errors import UsageError
+from clearhead.errors import DataError, UsageError
+from clearhead.text.overlong import OverlongLine
 from clearhead.text.special import ABSENT, SpecialIds
+from clearhead.text.tokenizer import Tokenizer
+
+Integers = NDArray[np.integer[Any]]
 
 
 class SegmentRows(NamedTuple):
-    """Rows of segments as ids, padded on the right."""
+    """Rows of segments as ids, padded on the right; all arrays are [batch, seq]."""
 
-    ids: Int[ndarray, "batch seq"]
-    segments: Int[ndarray, "batch seq"]
+    ids: Integers
+    segments: Integers
     """1 in B and the mark after it, else 0."""
-    mask: Bool[ndarray, "batch seq"]
+    mask: NDArray[np.bool_]
     """True at pieces and marks, False at padding."""
-    text: Bool[ndarray, "batch seq"]
+    text: NDArray[np.bool_]
     """True at pieces, False at marks and padding."""
+
+
+@dataclass(frozen=True)
+class EncodedTexts:
+    """Texts, or pairs of texts, as ids that fit a model."""
+
+    ids: NDArray[np.int64]
+    spans: Integers
+    """[rows, 4]: begin and end of the first text in ``ids``, then of the second; with one text the last two are
+    equal."""
+    pair: bool
+    """Whether a row has two texts."""
+    cut: Integers
+    """[rows], number of pieces that each row lost to truncation."""
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    @property
+    def lengths(self) -> Integers:
+        """Number of ids in each row, marks included."""
+        return self.spans[:, 1] - self.spans[:, 0] + self.spans[:, 3] - self.spans[:, 2] + marks(pair=self.pair)
 
 
 def check_marks(special: SpecialIds) -> None:
@@ -34,12 +60,12 @@ def marks(*, pair: bool) -> int:
     return 3 if pair else 2
 
 
-def lay_out(ids: Any, spans: Int[ndarray, "batch 4"], *, special: SpecialIds, pair: bool) -> SegmentRows:
+def lay_out(ids: Any, spans: Integers, *, special: SpecialIds, pair: bool) -> SegmentRows:
     """Copies segments out of one long array of ids and puts the marks around them.
 
     Args:
         ids: the ids of all texts, for example a mapped file.
-        spans: begin and end of A in ``ids``, then of B.
+        spans: [batch, 4], begin and end of A in ``ids``, then of B.
         special: ids of the marks.
         pair: whether there is a B; if not, its columns in ``spans`` are ignored.
     """
@@ -66,3 +92,59 @@ def collate_segments(first: Sequence[Any], second: Sequence[Any] | None, *, spec
     ids = np.concatenate([np.asarray(row, np.int64) for row in rows] or [np.zeros(0, np.int64)])
     a, b = both[: len(first)], both[len(first) :] if second is not None else np.zeros((len(first), 2), np.int64)
     return lay_out(ids, np.concatenate([a, b], axis=1), special=special, pair=second is not None)
+
+
+def encode_texts(
+    first: Sequence[str], second: Sequence[str] | None, *, tokenizer: Tokenizer, max_seq_len: int
+) -> EncodedTexts:
+    """Encodes texts, or pairs of texts, and truncates rows that are too long.
+
+    The longer text of a row loses its last pieces until both are equally long, then both do, the second one first.
+
+    Raises:
+        UsageError: the tokenizer lacks [CLS] or [SEP], or ``max_seq_len`` leaves no room for a piece of each text.
+    """
+    check_marks(tokenizer.ids)
+    pair = second is not None
+    room = max_seq_len - marks(pair=pair)
+    least = marks(pair=pair) + 1 + pair
+    if max_seq_len < least:
+        raise UsageError(f"max_seq_len = {max_seq_len}: must be at least {least}, a piece of each text and the marks")
+    encoded = tokenizer.encode_batch([*first, *(second or [])])
+    lengths = np.array([len(row) for row in encoded], np.int64)
+    begins = np.cumsum(lengths) - lengths
+    a, b = lengths[: len(first)], lengths[len(first) :] if pair else np.zeros(len(first), np.int64)  # pieces of each
+    kept_a = np.minimum(a, np.maximum(room - b, room - room // 2)) if pair else np.minimum(a, room)
+    kept_b = np.minimum(b, room - kept_a)
+    for kept, whole, rows in ((kept_a, a, encoded[: len(first)]), (kept_b, b, encoded[len(first) :])):
+        for number in np.flatnonzero(kept < whole).tolist() if rows else []:
+            kept[number] = tokenizer.border(rows[number], int(kept[number]))
+    a_begin, b_begin = begins[: len(first)], begins[len(first) :] if pair else begins[: len(first)]
+    spans = np.stack([a_begin, a_begin + kept_a, b_begin, b_begin + kept_b], axis=1)
+    ids = np.array([i for row in encoded for i in row], np.int64)
+    return EncodedTexts(ids, spans, pair, a + b - kept_a - kept_b)
+
+
+def check_rows(rows: EncodedTexts, places: Sequence[str], *, max_seq_len: int, overlong: OverlongLine) -> None:
+    """Checks that no text of ``rows`` is empty, and under the policy ``error`` that none was cut.
+
+    Args:
+        rows: what ``encode_texts`` returns.
+        places: what an error calls each row.
+        max_seq_len: what they were cut to.
+        overlong: the policy.
+
+    Raises:
+        DataError: a row is wrong.
+    """
+    empty = rows.spans[:, 1] == rows.spans[:, 0]
+    if rows.pair:
+        empty |= rows.spans[:, 3] == rows.spans[:, 2]
+    if empty.any():
+        place = places[int(np.flatnonzero(empty)[0])]
+        raise DataError(f"{place}: a text gives no pieces; the tokenizer drops all of its characters")
+    if overlong == "error" and rows.cut.any():
+        number = int(np.flatnonzero(rows.cut)[0])
+        count = int(rows.lengths[number] + rows.cut[number])
+        rule = f"{count} pieces and marks, more than max_seq_len = {max_seq_len}"
+        raise DataError(f"{places[number]}: {rule}; overlong may be truncate")

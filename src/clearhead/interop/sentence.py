@@ -9,7 +9,7 @@ from clearhead.config import Tree
 from clearhead.errors import ModelError
 from clearhead.files import read_json, read_json_list
 from clearhead.interop.spelling import demand
-from clearhead.models.pooling import EmbeddingConfig
+from clearhead.models.embedding import EmbeddingConfig
 
 MODULES, SETTINGS, LIMITS = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"
 _POOLING = "1_Pooling/config.json"

@@ -1,27 +1,12 @@
 """Makes one vector of a text's hidden states: which states count, and whether the vector gets length 1."""
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
 from clearhead.models.bert import first_of, mean_of
-from clearhead.ranges import MarkedLength
-
-
-@dataclass(frozen=True)
-class EmbeddingConfig:
-    """How ``clearhead embed`` makes a vector of a text (Reimers and Gurevych 2019, arXiv:1908.10084)."""
-
-    pooling: Literal["mean", "first", "max"] = "mean"
-    """mean: of the states of all pieces, [CLS] and [SEP] included; first: the state of [CLS]; max: of each feature."""
-    normalize: bool = False
-    """Whether a vector is divided by its length."""
-    max_seq_len: MarkedLength | None = None
-    """Longest text that gets a vector, in pieces, including [CLS] and [SEP]; unset means ``model.max_seq_len``."""
+from clearhead.models.embedding import EmbeddingConfig
 
 
 def pooled(

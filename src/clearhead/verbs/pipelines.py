@@ -9,10 +9,12 @@ from clearhead.brief import brief
 from clearhead.engine.loops.sampling import SamplingConfig
 from clearhead.errors import DataError, UsageError
 from clearhead.ranges import Count
-from clearhead.tasks.classify.classifier import Classifier, Given
+from clearhead.tasks.classify.classifier import Classifier
+from clearhead.tasks.classify.texts import Given
 from clearhead.tasks.language_model.prompts import GenerationConfig
 from clearhead.tasks.language_model.writer import TextModel
-from clearhead.tasks.masked.model import Filled, MaskedModel
+from clearhead.tasks.masked.model import MaskedModel
+from clearhead.tasks.masked.texts import Filled
 from clearhead.tasks.translation.translator import Translator
 from clearhead.training.device import Device
 from clearhead.verbs.load import PipelineTask, load_language_model

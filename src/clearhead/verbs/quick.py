@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clearhead.engine.library import fault
 from clearhead.engine.weights.file import ModelFile, is_model_file, open_model
@@ -13,7 +13,11 @@ from clearhead.tasks.packed import kept
 
 if TYPE_CHECKING:
     from clearhead.engine.choose import EngineName, Weights
+    from clearhead.tasks.classify.classifier import Classifier
+    from clearhead.tasks.classify.packed import PackedClassifier
     from clearhead.tasks.language_model.writer import TextModel
+    from clearhead.tasks.masked.model import MaskedModel
+    from clearhead.tasks.masked.packed import PackedMaskedModel
     from clearhead.tasks.translation.packed import PackedTranslator
     from clearhead.tasks.translation.translator import Translator
 
@@ -38,8 +42,10 @@ def open_translator(
         ModelError: see ``Translator.load``.
         UsageError: likewise.
     """
-    file = packed_file(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
-    if file is not None and not looks_inside and _fits(file, run, "translation"):
+    file = _file_for("translation", run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
+    if looks_inside and is_model_file(run):
+        raise UsageError(f"{str(run)!r}: alternatives and alignment are PyTorch's to show; name the run itself")
+    if file is not None and not looks_inside:
         from clearhead.tasks.translation.packed import PackedTranslator
 
         return PackedTranslator.of(file)
@@ -66,8 +72,8 @@ def open_language_model(
         ModelError: see ``LanguageModel.load``.
         UsageError: likewise.
     """
-    file = packed_file(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
-    if file is not None and (file.path == run or not drafted) and _fits(file, run, "language_model"):
+    file = _file_for("language_model", run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
+    if file is not None and (file.path == run or not drafted):
         from clearhead.tasks.language_model.packed import PackedLanguageModel
 
         return PackedLanguageModel.of(file)
@@ -75,6 +81,36 @@ def open_language_model(
     from clearhead.verbs.load import load_language_model
 
     return load_language_model(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
+
+
+def open_masked_model(
+    run: Path, *, checkpoint: str, device: str, weights: "Weights", engine: "EngineName"
+) -> "MaskedModel | PackedMaskedModel":
+    """Opens a masked language model, without PyTorch if it can; see ``open_translator``."""
+    file = _file_for("masked", run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
+    if file is not None:
+        from clearhead.tasks.masked.packed import PackedMaskedModel
+
+        return PackedMaskedModel.of(file)
+    check_torch(run)
+    from clearhead.tasks.masked.model import MaskedModel
+
+    return MaskedModel.load(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
+
+
+def open_classifier(
+    run: Path, *, checkpoint: str, device: str, weights: "Weights", engine: "EngineName"
+) -> "Classifier | PackedClassifier":
+    """Opens a classifier, without PyTorch if it can; see ``open_translator``."""
+    file = _file_for("classify", run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
+    if file is not None:
+        from clearhead.tasks.classify.packed import PackedClassifier
+
+        return PackedClassifier.of(file)
+    check_torch(run)
+    from clearhead.tasks.classify.classifier import Classifier
+
+    return Classifier.load(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
 
 
 def packed_file(
@@ -98,6 +134,12 @@ def packed_file(
     return kept(run, checkpoint, weights)
 
 
+def _file_for(task: str, run: Path, **options: Any) -> ModelFile | None:
+    """See ``packed_file``; leaves the kept weights of a run for another task, which is told its verb, to PyTorch."""
+    file = packed_file(run, **options)
+    return file if file is None or file.about["task"] == task or is_model_file(run) else None
+
+
 def check_torch(run: Path) -> None:
     """Checks that a run that has to be loaded by PyTorch can be.
 
@@ -110,11 +152,6 @@ def check_torch(run: Path) -> None:
             f"run {str(run)!r} takes PyTorch, which is not installed; where it is, `clearhead export RUN --to file` "
             "writes a file that does not"
         )
-
-
-def _fits(file: ModelFile, run: Path, task: str) -> bool:
-    """Whether weights are for a task, or were named by the user, who is then told what they are for."""
-    return file.path == run or file.about["task"] == task
 
 
 def _may_have_gpu() -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from clearhead.errors import ModelError
 from clearhead.interop.sentence import read_sentence, write_sentence
-from clearhead.models.pooling import EmbeddingConfig
+from clearhead.models.embedding import EmbeddingConfig
 from clearhead.tasks.masked.model import MaskedModel
 from clearhead.verbs.exchange import import_run
 from clearhead.verbs.exports.run import export_run

@@ -1,22 +1,29 @@
 """Labelled text as ids: encoded, cut to the model's length, and put into batches by length."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from clearhead.brief import Brief
 from clearhead.data.batching import BatchPlan, plan_batches, sequential_batches
 from clearhead.data.labels.labelled import LabelledText
-from clearhead.data.segments import SegmentRows, check_marks, collate_segments, lay_out, marks
-from clearhead.errors import DataError, UsageError
+from clearhead.data.segments import (
+    EncodedTexts,
+    SegmentRows,
+    check_rows,
+    collate_segments,
+    encode_texts,
+    lay_out,
+    marks,
+)
+from clearhead.errors import UsageError
 from clearhead.text.overlong import OverlongLine
 from clearhead.text.special import ABSENT, SpecialIds
 from clearhead.text.tokenizer import Tokenizer
@@ -65,27 +72,6 @@ class LabelledReport(Brief):
 
 
 @dataclass(frozen=True)
-class EncodedTexts:
-    """Texts, or pairs of texts, as ids that fit a model."""
-
-    ids: NDArray[np.int64]
-    spans: Int[ndarray, "rows 4"]
-    """Begin and end of the first text in ``ids``, then of the second; with one text the last two are equal."""
-    pair: bool
-    """Whether a row has two texts."""
-    cut: Int[ndarray, " rows"]
-    """Number of pieces that each row lost to truncation."""
-
-    def __len__(self) -> int:
-        return len(self.spans)
-
-    @property
-    def lengths(self) -> Int[ndarray, " rows"]:
-        """Number of ids in each row, marks included."""
-        return self.spans[:, 1] - self.spans[:, 0] + self.spans[:, 3] - self.spans[:, 2] + marks(pair=self.pair)
-
-
-@dataclass(frozen=True)
 class LabelledRows:
     """Encoded lines with their labels, in the order of the file."""
 
@@ -127,37 +113,6 @@ class LabelledBatch:
         return replace(self, **changed)
 
 
-def encode_texts(
-    first: Sequence[str], second: Sequence[str] | None, *, tokenizer: Tokenizer, max_seq_len: int
-) -> EncodedTexts:
-    """Encodes texts, or pairs of texts, and truncates rows that are too long.
-
-    The longer text of a row loses its last pieces until both are equally long, then both do, the second one first.
-
-    Raises:
-        UsageError: the tokenizer lacks [CLS] or [SEP], or ``max_seq_len`` leaves no room for a piece of each text.
-    """
-    check_marks(tokenizer.ids)
-    pair = second is not None
-    room = max_seq_len - marks(pair=pair)
-    least = marks(pair=pair) + 1 + pair
-    if max_seq_len < least:
-        raise UsageError(f"max_seq_len = {max_seq_len}: must be at least {least}, a piece of each text and the marks")
-    encoded = tokenizer.encode_batch([*first, *(second or [])])
-    lengths = np.array([len(row) for row in encoded], np.int64)
-    begins = np.cumsum(lengths) - lengths
-    a, b = lengths[: len(first)], lengths[len(first) :] if pair else np.zeros(len(first), np.int64)  # pieces of each
-    kept_a = np.minimum(a, np.maximum(room - b, room - room // 2)) if pair else np.minimum(a, room)
-    kept_b = np.minimum(b, room - kept_a)
-    for kept, whole, rows in ((kept_a, a, encoded[: len(first)]), (kept_b, b, encoded[len(first) :])):
-        for number in np.flatnonzero(kept < whole).tolist() if rows else []:
-            kept[number] = tokenizer.border(rows[number], int(kept[number]))
-    a_begin, b_begin = begins[: len(first)], begins[len(first) :] if pair else begins[: len(first)]
-    spans = np.stack([a_begin, a_begin + kept_a, b_begin, b_begin + kept_b], axis=1)
-    ids = np.array([i for row in encoded for i in row], np.int64)
-    return EncodedTexts(ids, spans, pair, a + b - kept_a - kept_b)
-
-
 def encode_labelled(
     text: LabelledText, *, tokenizer: Tokenizer, max_seq_len: int, overlong: OverlongLine = "truncate"
 ) -> LabelledRows:
@@ -168,20 +123,17 @@ def encode_labelled(
     """
     second = [line.pair or "" for line in text.lines] if text.pairs else None
     rows = encode_texts([line.text for line in text.lines], second, tokenizer=tokenizer, max_seq_len=max_seq_len)
-    empty = rows.spans[:, 1] == rows.spans[:, 0]
-    if rows.pair:
-        empty |= rows.spans[:, 3] == rows.spans[:, 2]
-    if empty.any():
-        line = text.lines[int(np.flatnonzero(empty)[0])]
-        raise DataError(f"{line.where}: a text gives no pieces; the tokenizer drops all of its characters")
-    if overlong == "error" and rows.cut.any():
-        number = int(np.flatnonzero(rows.cut)[0])
-        count = int(rows.lengths[number] + rows.cut[number])
-        rule = f"{count} pieces and marks, more than max_seq_len = {max_seq_len}"
-        raise DataError(f"{text.lines[number].where}: {rule}; overlong may be truncate")
+    check_rows(rows, [line.where for line in text.lines], max_seq_len=max_seq_len, overlong=overlong)
     report = _report(text, rows, tokenizer.ids.unk)
     redraw = Redraw(text, tokenizer, max_seq_len) if tokenizer.config.dropout else None
     return LabelledRows(rows, text.labels, text.classes, tokenizer.ids, report, redraw)
+
+
+def unlabelled(rows: EncodedTexts, special: SpecialIds) -> LabelledRows:
+    """Returns rows of which nobody knows the label, for a model to say it; nothing is reported of them."""
+    unknown: Any = dict.fromkeys([each.name for each in fields(LabelledReport)], 0)
+    report = LabelledReport(**{**unknown, "file": "", "rows": len(rows), "labels": {}, "digest": ""})
+    return LabelledRows(rows, np.zeros(len(rows)), (), special, report)
 
 
 def _report(text: LabelledText, rows: EncodedTexts, unk: int) -> LabelledReport:

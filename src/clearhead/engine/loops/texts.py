@@ -34,7 +34,7 @@ class States:
         return np.cumsum(self.lengths, dtype=np.int32) - self.lengths
 
     def vectors(self, pooling: Pooling, *, normalize: bool = False) -> Floats:
-        """Returns [texts, d_model]; see ``models.pooling.EmbeddingConfig``."""
+        """Returns [texts, d_model]; see ``models.embedding.EmbeddingConfig``."""
         vectors = self.pooled(pooling)[:, : self.d_model]
         if not normalize:
             return vectors

@@ -2,55 +2,36 @@
 
 import functools
 import time
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast, get_args, overload
+from typing import Any, cast, get_args
 
-from jaxtyping import Float
-from numpy import ndarray
+import torch
 
 from clearhead.arguments import checked
 from clearhead.brief import Brief
 from clearhead.data.documents import Split
-from clearhead.data.labels.labelled import LabelledText, Line, read_labelled
-from clearhead.data.labels.labelled_batches import LabelledReport, LabelledRows
+from clearhead.data.labels.labelled import read_labelled
+from clearhead.data.labels.labelled_batches import LabelledReport, unlabelled
 from clearhead.data.labels.labels import Labels
+from clearhead.data.segments import EncodedTexts
 from clearhead.engine.choose import EngineName, Weights, choose
 from clearhead.engine.rows import NativeModel
-from clearhead.errors import DataError, OnError, UsageError, attempt_each, refuse
+from clearhead.errors import DataError, UsageError
 from clearhead.evaluate.classification import ClassificationScores, confusion_text, draw_confusion
 from clearhead.models.bert import BertClassifier
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import load_labelled_parts
-from clearhead.tasks.classify.native import predict_natively
+from clearhead.tasks.classify.native import Predicted
 from clearhead.tasks.classify.objective import Scores, monitored, predict, score
 from clearhead.tasks.classify.recipe import WORDS, ClassifyRecipe, build_classifier, encode, parse_classify
+from clearhead.tasks.classify.texts import Reading, TextClassifier
 from clearhead.tasks.family import Evaluation, open_for
 from clearhead.tasks.loaded import Loaded
 from clearhead.tasks.packed import Packing, about_run
 from clearhead.tasks.room import build_here
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.training.device import Device, pick_device
-
-Given = str | tuple[str, str]
-"""A text, or a pair of texts."""
-
-
-@dataclass(frozen=True)
-class Classification(Brief):
-    """The prediction for a text or a pair."""
-
-    text: str
-    pair: str | None
-    label: str | None
-    """The class of the highest probability; None where labels are numbers."""
-    score: float
-    """The probability of ``label``, or the predicted number."""
-    probabilities: dict[str, float]
-    """The probability of every class; empty where labels are numbers."""
-    dropped: int = 0
-    """How many pieces were cut off because the text was too long for the model."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +74,7 @@ class ClassifierEvaluation(Brief, Evaluation):
 
 
 @dataclass(frozen=True)
-class Classifier(Loaded):
+class Classifier(TextClassifier, Loaded):
     """A fine-tuned encoder with its tokenizer and labels, ready to use; see ``load``."""
 
     recipe: ClassifyRecipe
@@ -144,7 +125,7 @@ class Classifier(Loaded):
         step = run.load_into(model)
         model = model.to(target).eval()
         native = weights if choose(model, weights, engine).engine == "native" else None
-        about = about_run("classify", recipe, step, longest=recipe.model.max_seq_len)
+        about = about_run("classify", recipe, step, reading=asdict(reading_of(recipe)))
         packing = Packing.of(run, model, native, about, parts.contents())
         return cls(recipe, parts.tokenizer, parts.labels, model, step, native, packing)
 
@@ -156,58 +137,20 @@ class Classifier(Loaded):
         choice = choose(self.model, self.weights, "native")
         return (choice.prepare(self.packing.image) if self.packing else choice.prepare()) or self.model
 
-    @overload
-    def classify(self, given: Given, *, on_error: OnError = refuse) -> Classification: ...  # type: ignore[overload-overlap]
+    @property
+    def reading(self) -> Reading:
+        """See ``TextClassifier``."""
+        return reading_of(self.recipe)
 
-    @overload
-    def classify(self, given: Iterable[Given], *, on_error: OnError = refuse) -> list[Classification]: ...
+    @property
+    def threads(self) -> int:
+        """See ``TextClassifier``."""
+        return torch.get_num_threads()
 
-    @checked
-    def classify(
-        self, given: Given | Iterable[Given], *, on_error: OnError = refuse
-    ) -> Classification | list[Classification]:
-        """Classifies a text or a pair, or each of several, in order; a result does not depend on the other texts.
-
-        Args:
-            given: a text, or several; or pairs of texts, as the run was trained on. A tuple of two strings is a pair.
-            on_error: called for a text that is empty, is a pair where the run takes single texts (or the reverse), is
-                too long under the policy ``error`` of the recipe or has a lone surrogate; it then has neither label nor
-                score. Without it such a text is an error.
-
-        Returns:
-            For a text or a pair its class, for anything else a list with that of each.
-
-        Raises:
-            UsageError: ``given`` is something else.
-            DataError: a text cannot be classified, and there is no ``on_error``.
-        """
-        if isinstance(given, str | tuple):
-            return self.classify([cast(Given, given)], on_error=on_error)[0]
-        given = list(given)
-        if not given:
-            return []
-        pairs = not isinstance(given[0], str) if self.labels.pairs is None else self.labels.pairs
-        judged = [_unjudged(text) for text in given]
-        lines = attempt_each(lambda text: _line(text, pairs=pairs), given, on_error)
-        numbered = [(number, line) for number, line in enumerate(lines) if line is not None]
-        try:
-            source = self._encode(numbered)
-        except DataError:  # of one or several, which the others need not wait for
-            alone = attempt_each(
-                lambda pair: (pair[0], self._encode([pair])),
-                numbered,
-                lambda at, error: on_error(numbered[at][0], error),
-            )
-            good = {pair[0] for pair in alone if pair}
-            numbered = [pair for pair in numbered if pair[0] in good]
-            source = self._encode(numbered)
-        if source is None:
-            return judged
-        predicted = self._predict(source)
-        rows = zip(numbered, predicted.tolist(), source.rows.cut.tolist(), strict=True)
-        for (number, line), values, dropped in rows:
-            judged[number] = self._judged(line, values, dropped)
-        return judged
+    @property
+    def native(self) -> NativeModel | None:
+        """See ``TextClassifier``."""
+        return self.reader if isinstance(self.reader, NativeModel) else None
 
     @checked
     def evaluate(self, data: str | Path, split: str) -> ClassifierEvaluation:
@@ -226,40 +169,20 @@ class Classifier(Loaded):
         text = read_labelled(Path(data), split=cast(Split, split), config=self.recipe.data, train=self.labels)
         source = encode(text, self.recipe, self.tokenizer)
         started = time.perf_counter()
-        predicted = self._predict(source)
+        predicted = self._predict(source.rows)
         seconds = time.perf_counter() - started
         scores = score(predicted, source, self.labels)
         loss = monitored(scores, self.labels)["loss"]
         return ClassifierEvaluation(split, source.report, scores, loss, len(text) / seconds)
 
-    def _encode(self, numbered: Sequence[tuple[int, Line]]) -> LabelledRows | None:
-        """Encodes lines; None if there are none. Raises DataError if the model cannot read one of them."""
-        lines = [line for _, line in numbered]
-        return encode(LabelledText(lines, (), "", 0), self.recipe, self.tokenizer) if lines else None
-
-    def _predict(self, source: LabelledRows) -> Float[ndarray, "rows columns"]:
-        """Returns for each line the probability of each class, or the number."""
-        if isinstance(self.reader, NativeModel):
-            return predict_natively(self.reader, source, self.labels, pooling=self.recipe.finetune.pooling)
-        return predict(self.reader, source, self.labels, batch_tokens=self.recipe.train.batch_tokens)
-
-    def _judged(self, line: Line, values: list[float], dropped: int) -> Classification:
-        shares = dict(zip(self.labels.classes, values, strict=False))
-        label = max(shares, key=shares.__getitem__) if shares else None
-        value = values[0] if label is None else shares[label]
-        return Classification(line.text, line.pair, label, value, shares, dropped)
+    def _predict(self, rows: EncodedTexts) -> Predicted:
+        """See ``TextClassifier``."""
+        if self.native:
+            return super()._predict(rows)
+        source = unlabelled(rows, self.tokenizer.ids)
+        return predict(self.model, source, self.labels, batch_tokens=self.recipe.train.batch_tokens)
 
 
-def _unjudged(given: Given) -> Classification:
-    text, pair = (given, None) if isinstance(given, str) else given
-    return Classification(text, pair, None, float("nan"), {})
-
-
-def _line(given: Given, *, pairs: bool) -> Line:
-    text, pair = (given, None) if isinstance(given, str) else given
-    if (pair is not None) != pairs:
-        rule = "one text, but the run is for pairs" if pair is None else "two texts, but the run is for single ones"
-        raise DataError(rule)
-    if not text.strip() or (pair is not None and not pair.strip()):
-        raise DataError("the text is empty")
-    return Line(repr(text[:40]), "0", text, pair)
+def reading_of(recipe: ClassifyRecipe) -> Reading:
+    """Returns how a recipe's runs read texts."""
+    return Reading(recipe.model.max_seq_len, recipe.data.overlong, recipe.finetune.pooling)

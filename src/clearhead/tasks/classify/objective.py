@@ -18,6 +18,7 @@ from clearhead.evaluate.classification import (
     score_regression,
 )
 from clearhead.loss import cross_entropy, squared_error, weighted_cross_entropy
+from clearhead.tasks.classify.native import values_of
 
 Scores = ClassificationScores | RegressionScores
 
@@ -63,14 +64,8 @@ def predict(
     for batch in load(evaluation_batches(source, batch_tokens=batch_tokens)):
         on_device = batch.to(device)
         out = model(on_device.ids, mask=on_device.mask, segments=on_device.segments)
-        predicted[batch.indices.numpy()] = values_of(out, labels).cpu().numpy()
+        predicted[batch.indices.numpy()] = values_of(out.float().cpu().numpy(), labels)
     return predicted
-
-
-def values_of(out: Float[Tensor, "rows columns"], labels: Labels) -> Float[Tensor, "rows columns"]:
-    """Returns the probabilities of the classes, or the numbers, that the outputs of a model stand for."""
-    out = out.double()
-    return out.softmax(dim=1) if labels.classes else out * labels.deviation + labels.mean
 
 
 def score(predicted: Float[ndarray, "rows columns"], source: LabelledRows, labels: Labels) -> Scores:

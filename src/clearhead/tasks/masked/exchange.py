@@ -12,7 +12,7 @@ from clearhead.interop.sentence import read_sentence, write_sentence
 from clearhead.interop.spelling import demand
 from clearhead.interop.tokenizer import check_template, read_tokenizer, write_tokenizer
 from clearhead.models.bert import BertKind
-from clearhead.models.pooling import EmbeddingConfig
+from clearhead.models.embedding import EmbeddingConfig
 from clearhead.runs.text_parts import TextParts
 from clearhead.tasks.family import HuggingFaceFiles
 from clearhead.tasks.imported import Imported, described

@@ -17,7 +17,7 @@ from clearhead.data.sentences import prepare_sentences
 from clearhead.data.stream import train_tokenizer
 from clearhead.loss import LossConfig, linear_cross_entropy, plain_loss, widened
 from clearhead.models.bert import BertConfig, BertPretraining
-from clearhead.models.pooling import EmbeddingConfig
+from clearhead.models.embedding import EmbeddingConfig
 from clearhead.progress import Progress, silent
 from clearhead.runs.cache import cache_folder
 from clearhead.runs.text_parts import ModelSizes, TextParts

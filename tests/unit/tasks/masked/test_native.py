@@ -8,7 +8,8 @@ import pytest
 
 from clearhead.engine.rows import NativeModel
 from clearhead.errors import UsageError
-from clearhead.tasks.masked.model import Filled, MaskedModel
+from clearhead.tasks.masked.model import MaskedModel
+from clearhead.tasks.masked.texts import Filled
 from clearhead.text.special import MASK
 from tests.native import NATIVE
 
