@@ -63,8 +63,10 @@ if TYPE_CHECKING:
     from clearhead.tasks.language_model.writer import TextModel
     from clearhead.tasks.masked.recipe import MaskedRecipe
     from clearhead.tasks.translation.length_limit import LengthLimit
+    from clearhead.tasks.translation.parts import Sides
     from clearhead.tasks.translation.recipe import TranslationRecipe
     from clearhead.text.adopted import Adopted, Built
+    from clearhead.text.language import Language
     from clearhead.text.special import SpecialIds
     from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
     from clearhead.training.config import TrainConfig, ValidationConfig
@@ -120,6 +122,7 @@ __all__ = [
     "LabelledConfig",
     "LabelledReport",
     "Labels",
+    "Language",
     "LanguageModelRecipe",
     "LayoutView",
     "LengthLimit",
@@ -157,6 +160,7 @@ __all__ = [
     "Saved",
     "SavedRun",
     "ScheduleView",
+    "Sides",
     "Skipped",
     "SoftmaxView",
     "SpecialIds",
@@ -231,8 +235,10 @@ _NAMES = {
     "clearhead.tasks.language_model.writer": "TextModel",
     "clearhead.tasks.masked.recipe": "MaskedRecipe",
     "clearhead.tasks.translation.length_limit": "LengthLimit",
+    "clearhead.tasks.translation.parts": "Sides",
     "clearhead.tasks.translation.recipe": "TranslationRecipe",
     "clearhead.text.adopted": "Adopted Built",
+    "clearhead.text.language": "Language",
     "clearhead.text.special": "SpecialIds",
     "clearhead.text.tokenizer": "Tokenizer TokenizerConfig",
     "clearhead.training.config": "TrainConfig ValidationConfig",

@@ -85,8 +85,8 @@ class Classifier(TextClassifier, Loaded):
     """Training step of the weights."""
     weights: Weights | None = None
     """How a CPU holds them for the native engine, in a packed copy that the first text makes; None: ``model`` reads."""
-    packing: Packing | None = None
-    """Where the native engine's weights are kept; None: in memory alone."""
+    packing: Any = None
+    """Where the native engine's weights are kept, a ``Packing``; None: in memory alone."""
 
     @classmethod
     @checked

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -51,8 +52,8 @@ class LanguageModel(SteppedModel):
     """How a CPU holds them for generation, in a packed copy that the first text makes; None takes ``model`` itself."""
     engine: EngineName = "auto"
     """What generates on a CPU."""
-    packing: Packing | None = None
-    """Where the native engine's weights are kept; None: in memory alone."""
+    packing: Any = None
+    """Where the native engine's weights are kept, a ``Packing``; None: in memory alone."""
 
     @classmethod
     @checked
@@ -115,7 +116,7 @@ class LanguageModel(SteppedModel):
         return self.model if packed is None else packed
 
     @property
-    def native(self) -> NativeModel | None:
+    def _native(self) -> NativeModel | None:
         """See ``TextModel``."""
         return self.writer if isinstance(self.writer, NativeModel) else None
 

@@ -60,7 +60,7 @@ class PackedLanguageModel(TextModel, Brief):
         return self.longest
 
     @property
-    def native(self) -> NativeModel:
+    def _native(self) -> NativeModel:
         """See ``TextModel``."""
         return self.model
 

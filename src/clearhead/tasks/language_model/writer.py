@@ -25,8 +25,6 @@ from clearhead.text.phrase_book import PhraseBook
 from clearhead.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    import torch
-
     from clearhead.decode.rows import TextRows
     from clearhead.engine.choose import Computed
 
@@ -38,7 +36,7 @@ class TextModel(ABC):
     """A language model with its tokenizer, ready to generate text."""
 
     tokenizer: Tokenizer
-    device: "torch.device"
+    device: Any
     marks: bool
     """Whether training marked where documents begin; if so, a prompt begins with that mark."""
 
@@ -53,7 +51,7 @@ class TextModel(ABC):
         return "torch"
 
     @property
-    def native(self) -> NativeModel | None:
+    def _native(self) -> NativeModel | None:
         """The model packed for the native engine, where that generates."""
         return None
 
@@ -231,7 +229,7 @@ class TextModel(ABC):
         """Draws a batch of texts piece by piece."""
         prompts, stopped = [writers[number].prompt.ids for number in batch], [writers[number].push for number in batch]
         limits, samples = [config.max_new] * len(batch), [number % config.n for number in batch]
-        if (model := self.native) is not None:
+        if (model := self._native) is not None:
             texts = Texts(model, prompts, threads=self.threads)
             return generate(texts, prompts, settings, limits=limits, samples=samples, stopped=stopped)
         from clearhead.tasks.language_model.stepped import write
@@ -260,7 +258,7 @@ class TextModel(ABC):
     ) -> list[list[Hypothesis]]:
         """Searches for what follows a batch of prompts."""
         search, limits = SearchConfig(config.beam, config.n), [config.max_new] * len(prompts)
-        if (model := self.native) is not None:
+        if (model := self._native) is not None:
             text_of, threads = self.tokenizer.decode, self.threads
             return native_text_search(model, prompts, search, settings, limits=limits, threads=threads, text_of=text_of)
         from clearhead.tasks.language_model.stepped import search_by_steps

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,8 +47,8 @@ class MaskedModel(TextFiller, Loaded):
     """Training step of the weights."""
     weights: Weights | None = None
     """How a CPU holds them for the native engine, in a packed copy that the first text makes; None: ``model`` reads."""
-    packing: Packing | None = None
-    """Where the native engine's weights are kept; None: in memory alone."""
+    packing: Any = None
+    """Where the native engine's weights are kept, a ``Packing``; None: in memory alone."""
 
     @classmethod
     @checked

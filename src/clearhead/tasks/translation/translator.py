@@ -3,6 +3,7 @@
 import functools
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -69,8 +70,8 @@ class Translator(TextTranslator, Loaded):
     """How long translations may be."""
     engine: EngineName = "auto"
     """What decodes on a CPU."""
-    packing: Packing | None = None
-    """Where the native engine's weights are kept; None: in memory alone."""
+    packing: Any = None
+    """Where the native engine's weights are kept, a ``Packing``; None: in memory alone."""
 
     @classmethod
     @checked
