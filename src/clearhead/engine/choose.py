@@ -20,7 +20,7 @@ from clearhead.engine.copies.int8 import Int8Linear
 from clearhead.engine.copies.linear import FastLinear
 from clearhead.engine.copies.onednn import PackedLinear
 from clearhead.engine.copies.packed import pack
-from clearhead.engine.rows import NativeModel
+from clearhead.engine.rows import Computed, NativeModel
 from clearhead.engine.weights.describe import Covered, covered, described
 from clearhead.engine.weights.image import Image
 from clearhead.engine.weights.packing import Weights as Weights  # noqa: PLC0414 - who chooses finds the word here
@@ -33,8 +33,6 @@ Engine = Literal["native", "packed", "torch"]
 """What computes the steps: the native engine, a copy of the model packed by PyTorch, or the model itself."""
 EngineName = Literal["auto", "native", "torch"]
 """What may be asked for: the native engine where it covers the model, that or an error, or PyTorch."""
-Computed = Literal["native", "torch"]
-"""What computes with a loaded model, as its JSON says: a packed copy is PyTorch's too."""
 M = TypeVar("M", bound=nn.Module)
 
 KINDS: dict[Weights, tuple[type[FastLinear], float]] = {"float32": (PackedLinear, 1e-5), "int8": (Int8Linear, 0.05)}

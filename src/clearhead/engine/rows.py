@@ -12,6 +12,8 @@ from clearhead.engine.weights.image import Image
 from clearhead.engine.weights.packing import Floats
 
 Ints = NDArray[np.int32]
+Computed = Literal["native", "torch"]
+"""What computes with a loaded model, as its JSON says: a copy that PyTorch has packed is PyTorch's too."""
 Cache = Literal["float32", "int8"]
 
 

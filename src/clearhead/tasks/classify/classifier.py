@@ -148,7 +148,7 @@ class Classifier(TextClassifier, Loaded):
         return torch.get_num_threads()
 
     @property
-    def native(self) -> NativeModel | None:
+    def _native(self) -> NativeModel | None:
         """See ``TextClassifier``."""
         return self.reader if isinstance(self.reader, NativeModel) else None
 
@@ -177,7 +177,7 @@ class Classifier(TextClassifier, Loaded):
 
     def _predict(self, rows: EncodedTexts) -> Predicted:
         """See ``TextClassifier``."""
-        if self.native:
+        if self._native:
             return super()._predict(rows)
         source = unlabelled(rows, self.tokenizer.ids)
         return predict(self.model, source, self.labels, batch_tokens=self.recipe.train.batch_tokens)

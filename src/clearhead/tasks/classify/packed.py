@@ -58,6 +58,6 @@ class PackedClassifier(TextClassifier, Brief):
         return threads()
 
     @property
-    def native(self) -> NativeModel:
+    def _native(self) -> NativeModel:
         """See ``TextClassifier``."""
         return self.model

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from clearhead.arguments import checked
 from clearhead.decode.rows import TextRows, start_texts
-from clearhead.engine.choose import Choice, Computed, EngineName, Weights, choose
-from clearhead.engine.rows import NativeModel
+from clearhead.engine.choose import Choice, EngineName, Weights, choose
+from clearhead.engine.rows import Computed, NativeModel
 from clearhead.engine.weights.image import Image
 from clearhead.engine.weights.pages import release, trim
 from clearhead.models.gpt import GPT

@@ -8,7 +8,7 @@ import numpy as np
 
 from clearhead.arguments import checked
 from clearhead.brief import Brief
-from clearhead.engine.rows import Ints, NativeModel
+from clearhead.engine.rows import Computed, Ints, NativeModel
 from clearhead.engine.threads import threads
 from clearhead.engine.weights.file import ModelFile
 from clearhead.engine.weights.packing import Floats
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import torch
 
     from clearhead.decode.rows import TextRows
-    from clearhead.engine.choose import Computed
 
 LOGITS = 128  # positions of a text whose logits are there at once
 
@@ -65,7 +64,7 @@ class PackedLanguageModel(TextModel, Brief):
         return self.model
 
     @property
-    def computed(self) -> "Computed":
+    def computed(self) -> Computed:
         """See ``TextModel``."""
         return "native"
 
@@ -75,7 +74,7 @@ class PackedLanguageModel(TextModel, Brief):
         return threads()
 
     @property
-    def device(self) -> "torch.device":  # type: ignore[override]
+    def device(self) -> "torch.device":
         """Where decoding by steps, which takes PyTorch, has its tensors."""
         import torch
 

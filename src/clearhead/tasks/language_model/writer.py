@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from clearhead.arguments import checked
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig
@@ -17,7 +17,7 @@ from clearhead.engine.loops.generation import generate
 from clearhead.engine.loops.sampler import SamplerSettings
 from clearhead.engine.loops.sampling import SamplingConfig
 from clearhead.engine.loops.windows import Texts
-from clearhead.engine.rows import NativeModel
+from clearhead.engine.rows import Computed, NativeModel
 from clearhead.errors import ModelError, OnError, UsageError, attempt_each, refuse
 from clearhead.progress import silent
 from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter, settled
@@ -26,7 +26,6 @@ from clearhead.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from clearhead.decode.rows import TextRows
-    from clearhead.engine.choose import Computed
 
 BATCH_TOKENS, BATCH_ROWS = 8192, 64  # pieces of prompts and texts in one cache, and rows whose logits are there at once
 DEFAULT, PLAIN = GenerationConfig(), SamplingConfig()
@@ -46,7 +45,7 @@ class TextModel(ABC):
         """How many pieces the model can look back on; None for no limit."""
 
     @property
-    def computed(self) -> "Computed":
+    def computed(self) -> Computed:
         """Which engine generates here."""
         return "torch"
 

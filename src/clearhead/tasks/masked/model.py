@@ -121,7 +121,7 @@ class MaskedModel(TextFiller, Loaded):
         return torch.get_num_threads()
 
     @property
-    def native(self) -> NativeModel | None:
+    def _native(self) -> NativeModel | None:
         """See ``TextFiller``."""
         return self.reader if isinstance(self.reader, NativeModel) else None
 
@@ -129,7 +129,7 @@ class MaskedModel(TextFiller, Loaded):
         self, rows: Rows, count: int, never: NDArray[np.int64]
     ) -> Iterator[tuple[list[int], Ranked, list[int]]]:
         """See ``TextFiller``."""
-        if self.native:
+        if self._native:
             yield from super()._at_masks(rows, count, never)
             return
         unlikely = torch.from_numpy(never).to(self.device)
@@ -144,7 +144,7 @@ class MaskedModel(TextFiller, Loaded):
 
     def _vectors(self, rows: Rows) -> Iterator[tuple[list[int], Vectors]]:
         """See ``TextFiller``."""
-        if self.native:
+        if self._native:
             yield from super()._vectors(rows)
             return
         for numbers, ids, real in self._batches(rows):

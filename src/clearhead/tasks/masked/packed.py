@@ -66,6 +66,6 @@ class PackedMaskedModel(TextFiller, Brief):
         return threads()
 
     @property
-    def native(self) -> NativeModel:
+    def _native(self) -> NativeModel:
         """See ``TextFiller``."""
         return self.model

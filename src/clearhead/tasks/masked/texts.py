@@ -78,7 +78,7 @@ class TextFiller(ABC):
 
     @property
     @abstractmethod
-    def native(self) -> NativeModel | None:
+    def _native(self) -> NativeModel | None:
         """What reads texts; None where PyTorch does."""
 
     @overload
@@ -186,14 +186,14 @@ class TextFiller(ABC):
             count: pieces for a mask.
             never: those that are none of them.
         """
-        assert self.native is not None
-        for numbers, logits, counts in mask_logits(self.native, rows, self.tokenizer.ids, threads=self.threads):
+        assert self._native is not None
+        for numbers, logits, counts in mask_logits(self._native, rows, self.tokenizer.ids, threads=self.threads):
             yield numbers, ranked(logits, count, never), counts
 
     def _vectors(self, rows: Rows) -> Iterator[tuple[list[int], Vectors]]:
         """Yields the numbers of rows, and the vector of each."""
-        assert self.native is not None
-        yield from text_vectors(self.native, rows, self.tokenizer.ids, self.embedding, threads=self.threads)
+        assert self._native is not None
+        yield from text_vectors(self._native, rows, self.tokenizer.ids, self.embedding, threads=self.threads)
 
     def _read(self, text: str) -> tuple[list[str], list[int]]:
         """Returns a text cut at its masks, and its ids."""

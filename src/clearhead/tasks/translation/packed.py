@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from clearhead.brief import Brief
 from clearhead.config import rebuilt
-from clearhead.engine.rows import NativeModel
+from clearhead.engine.rows import Computed, NativeModel
 from clearhead.engine.threads import threads
 from clearhead.engine.weights.file import ModelFile
 from clearhead.errors import ModelError
@@ -17,8 +17,6 @@ from clearhead.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     import torch
-
-    from clearhead.engine.choose import Computed
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class PackedTranslator(TextTranslator, Brief):
         return self.model
 
     @property
-    def computed(self) -> "Computed":
+    def computed(self) -> Computed:
         """See ``TextTranslator``."""
         return "native"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from clearhead.arguments import checked, fitted
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig
-from clearhead.engine.rows import NativeModel
+from clearhead.engine.rows import Computed, NativeModel
 from clearhead.errors import DataError, ModelError, OnError, attempt_each, refuse
 from clearhead.ranges import Count, CountOrZero
 from clearhead.runs.text_parts import Tokenizers
@@ -25,7 +25,6 @@ from clearhead.text.phrase_book import Demand, PhraseBook, Phrases
 from clearhead.text.special import SpecialIds
 
 if TYPE_CHECKING:
-    from clearhead.engine.choose import Computed
     from clearhead.tasks.translation.recipe import Net
 
 
@@ -49,7 +48,7 @@ class TextTranslator(ABC):
 
     @property
     @abstractmethod
-    def computed(self) -> "Computed":
+    def computed(self) -> Computed:
         """Which engine decodes here."""
 
     @property

@@ -15,8 +15,8 @@ from clearhead.decode.decoding import start_decoding
 from clearhead.decode.hypotheses import SearchConfig
 from clearhead.decode.trace import MakeMeter, TraceStep, trace_greedy, translation_reader
 from clearhead.decode.tree import BeamTree, grow_tree
-from clearhead.engine.choose import Computed, EngineName, Weights, choose
-from clearhead.engine.rows import NativeModel
+from clearhead.engine.choose import EngineName, Weights, choose
+from clearhead.engine.rows import Computed, NativeModel
 from clearhead.errors import DataError
 from clearhead.ranges import Count, CountOrZero
 from clearhead.runs.opened import SavedRun
