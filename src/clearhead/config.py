@@ -156,13 +156,21 @@ def _rebuilt(kind: Any, value: Any) -> Any:
         return value if table is None else rebuilt(table, value)
     if not isinstance(value, list):
         return value
-    members = [part for part in (kind, *typing.get_args(kind)) if typing.get_origin(part) in (list, tuple)]
-    if not members:
-        return value
-    items = typing.get_args(members[0])[:1]
-    if items and (typing.get_origin(items[0]) or dataclasses.is_dataclass(items[0])):
-        value = [_rebuilt(items[0], item) for item in value]
-    return tuple(value) if typing.get_origin(members[0]) is tuple else value
+    sequence, item = _sequence_of(kind)
+    if item is not None:
+        value = [_rebuilt(item, each) for each in value]
+    return tuple(value) if sequence is tuple else value
+
+
+@functools.cache
+def _sequence_of(kind: Any) -> tuple[type, Any]:
+    """Returns what a field of this type holds JSON's lists as, and the type of items that are not as JSON has them."""
+    for part in (kind, *typing.get_args(kind)):
+        if (sequence := typing.get_origin(part)) in (list, tuple):
+            item = typing.get_args(part)[0] if typing.get_args(part) else None
+            deep = typing.get_origin(item) or dataclasses.is_dataclass(item)
+            return sequence, item if deep else None
+    return list, None
 
 
 @functools.cache

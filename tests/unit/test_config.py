@@ -1,5 +1,6 @@
 """Recipes: TOML to dataclasses, every mistake at once, the nearest right key, overrides, and the way back."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -7,7 +8,17 @@ from typing import Annotated, Any, Literal
 import pytest
 from annotated_types import Ge
 
-from clearhead.config import as_tree, merge, parse, parse_overrides, read_toml, table, value_at, write_toml
+from clearhead.config import (
+    as_tree,
+    merge,
+    parse,
+    parse_overrides,
+    read_toml,
+    rebuilt,
+    table,
+    value_at,
+    write_toml,
+)
 from clearhead.errors import UsageError
 
 
@@ -170,3 +181,19 @@ def test_a_value_by_its_full_key() -> None:
         None,
         None,
     ]
+
+
+@dataclass(frozen=True)
+class Lists:
+    names: list[str]
+    pairs: list[tuple[str, str]]
+    tables: tuple[Inner, ...]
+    maybe: tuple[tuple[int, ...], ...] | None = None
+    inner: Inner | None = None
+    plain: Any = None
+
+
+@pytest.mark.parametrize("more", [{}, {"maybe": ((1, 2), ()), "inner": Inner(2), "plain": [[1], "x"]}], ids=str)
+def test_a_dataclass_is_rebuilt_from_json(more: dict[str, Any]) -> None:
+    config = Lists(["a"], [("a", "b")], (Inner(), Inner(3, betas=(0.5, 0.6))), **more)
+    assert rebuilt(Lists, json.loads(json.dumps(as_tree(config)))) == config

@@ -60,8 +60,7 @@ def settled(config: Settings, *, source: str) -> Settings:
     tree = as_tree(config)
     with contextlib.suppress(UsageError, TypeError, ValueError):
         json.dumps(tree, ensure_ascii=False, allow_nan=False).encode()  # what JSON cannot hold, ``parse`` refuses
-        if not any(isinstance(value, bool) for value in tree.values()):  # which are no numbers to ``parse``
-            return fitted(config)
+        return fitted(config)
     return parse(type(config), tree, source=source)
 
 
