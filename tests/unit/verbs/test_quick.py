@@ -7,14 +7,24 @@ import pytest
 
 from clearhead.engine.rows import NativeModel
 from clearhead.errors import ModelError, UsageError
+from clearhead.tasks.classify.classifier import Classifier
+from clearhead.tasks.classify.packed import PackedClassifier
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.ngram import NgramLanguageModel
 from clearhead.tasks.language_model.packed import PackedLanguageModel
+from clearhead.tasks.masked.model import MaskedModel
+from clearhead.tasks.masked.packed import PackedMaskedModel
 from clearhead.tasks.packed import kept
 from clearhead.tasks.translation.packed import PackedTranslator
 from clearhead.tasks.translation.translator import Translator
 from clearhead.verbs import quick
-from clearhead.verbs.quick import open_language_model, open_translator, packed_file
+from clearhead.verbs.quick import (
+    open_classifier,
+    open_language_model,
+    open_masked_model,
+    open_translator,
+    packed_file,
+)
 from tests.native import NATIVE
 
 pytestmark = NATIVE
@@ -32,6 +42,28 @@ def file(toy_run: Path) -> Path:
 def test_a_packed_run_is_opened_without_pytorch(file: Path, toy_run: Path) -> None:
     for run in (toy_run, file):
         assert isinstance(open_translator(run, **WORDS), PackedTranslator)
+
+
+def test_packed_runs_that_read_texts_are_opened_without_pytorch(toy_masked_run: Path, toy_classifier: Path) -> None:
+    ways: list[tuple[Any, Any, Any, Path]] = [
+        (open_masked_model, MaskedModel, PackedMaskedModel, toy_masked_run),
+        (open_classifier, Classifier, PackedClassifier, toy_classifier),
+    ]
+    for opened, loaded, packed, run in ways:
+        assert loaded.load(run, device="cpu").native is not None
+        file = kept(run, "best", "float32")
+        assert file is not None
+        assert isinstance(opened(run, **WORDS), packed)
+        assert isinstance(opened(file.path, **WORDS), packed)
+        assert isinstance(opened(run, **{**WORDS, "engine": "torch"}), loaded)
+
+
+def test_a_packed_run_for_another_verb_is_told_it(file: Path, toy_run: Path) -> None:
+    for opened in (open_masked_model, open_classifier):
+        with pytest.raises(ModelError, match=r"is for the task translation, .*: use clearhead translate"):
+            opened(toy_run, **WORDS)
+        with pytest.raises(ModelError, match="is a model for translation, not for"):
+            opened(file, **WORDS)
 
 
 @pytest.mark.parametrize(
