@@ -1,8 +1,11 @@
 """What a user's program sees of clearhead: every class that a public signature names is public, and README is typed."""
 
+import ast
+import functools
 import importlib
 import inspect
 import re
+import sys
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,15 +40,38 @@ def classes(annotation: Any) -> Iterator[type]:
         yield annotation
 
 
+@functools.cache
+def checked_only(module: str) -> dict[str, Any]:
+    """Returns what a module imports for type checkers alone."""
+    tree = ast.parse(Path(sys.modules[module].__file__ or "").read_text(encoding="utf-8"))
+    blocks = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom) and node.module]
+    return {
+        each.asname or each.name: getattr(importlib.import_module(str(node.module)), each.name)
+        for node in imports
+        for each in node.names
+        if each.name not in FOREIGN
+    }
+
+
+def names_in(thing: Any) -> dict[str, Any]:
+    """Returns names that annotations use and Python does not know where they stand: of bases too."""
+    places = [base.__module__ for base in inspect.getmro(thing)] if isinstance(thing, type) else [thing.__module__]
+    ours = [place for place in places if place.startswith("clearhead")]
+    return {**FOREIGN, **{name: kind for place in ours for name, kind in checked_only(place).items()}}
+
+
 def annotations(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
     """Yields where a public name has an annotation, and the annotation."""
     if not isinstance(thing, type):
-        yield from ((f"{name}({part})", kind) for part, kind in typing.get_type_hints(thing, localns=FOREIGN).items())
+        yield from (
+            (f"{name}({part})", kind) for part, kind in typing.get_type_hints(thing, localns=names_in(thing)).items()
+        )
         return
     if name.removeprefix("types.") not in shown_only():
         yield from (
             (f"{name}.{part}", kind)
-            for part, kind in typing.get_type_hints(thing, localns=FOREIGN).items()
+            for part, kind in typing.get_type_hints(thing, localns=names_in(thing)).items()
             if part[0] != "_"
         )
     for part, member in vars(thing).items():

@@ -138,7 +138,7 @@ class Classifier(TextClassifier, Loaded):
         return (choice.prepare(self.packing.image) if self.packing else choice.prepare()) or self.model
 
     @property
-    def reading(self) -> Reading:
+    def _reading(self) -> Reading:
         """See ``TextClassifier``."""
         return reading_of(self.recipe)
 

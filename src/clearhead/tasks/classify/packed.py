@@ -48,7 +48,7 @@ class PackedClassifier(TextClassifier, Brief):
         )
 
     @property
-    def reading(self) -> Reading:
+    def _reading(self) -> Reading:
         """See ``TextClassifier``."""
         return self.how
 

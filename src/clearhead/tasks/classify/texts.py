@@ -59,7 +59,7 @@ class TextClassifier(ABC):
 
     @property
     @abstractmethod
-    def reading(self) -> Reading:
+    def _reading(self) -> Reading:
         """How texts are read."""
 
     @property
@@ -132,18 +132,18 @@ class TextClassifier(ABC):
         """Encodes texts; None if there are none. Raises DataError if the model cannot read one of them."""
         if not numbered:
             return None
-        first, second, limit = [text for _, text, _ in numbered], None, self.reading.longest
+        first, second, limit = [text for _, text, _ in numbered], None, self._reading.longest
         if numbered[0][2] is not None:
             second = [pair or "" for _, _, pair in numbered]
         rows = encode_texts(first, second, tokenizer=self.tokenizer, max_seq_len=limit)
         places = [repr(text[:40]) for text in first]
-        check_rows(rows, places, max_seq_len=limit, overlong=self.reading.overlong)
+        check_rows(rows, places, max_seq_len=limit, overlong=self._reading.overlong)
         return rows
 
     def _predict(self, rows: EncodedTexts) -> Predicted:
         """Returns for each row the probability of each class, or the number."""
         assert self._native is not None
-        pooling, special = self.reading.pooling, self.tokenizer.ids
+        pooling, special = self._reading.pooling, self.tokenizer.ids
         return predict_natively(self._native, rows, self.labels, special, pooling=pooling, threads=self.threads)
 
     def _judged(self, text: str, pair: str | None, values: list[float], dropped: int) -> Classification:
