@@ -33,8 +33,7 @@ class EncodedTexts:
 
     ids: NDArray[np.int64]
     spans: Integers
-    """[rows, 4]: begin and end of the first text in ``ids``, then of the second; with one text the last two are
-    equal."""
+    """[rows, 4]: begin and end of the first text in ``ids``, then of the second; of one text the last two are equal."""
     pair: bool
     """Whether a row has two texts."""
     cut: Integers
@@ -126,16 +125,10 @@ def encode_texts(
 
 
 def check_rows(rows: EncodedTexts, places: Sequence[str], *, max_seq_len: int, overlong: OverlongLine) -> None:
-    """Checks that no text of ``rows`` is empty, and under the policy ``error`` that none was cut.
-
-    Args:
-        rows: what ``encode_texts`` returns.
-        places: what an error calls each row.
-        max_seq_len: what they were cut to.
-        overlong: the policy.
+    """Checks rows of ``encode_texts``; ``places`` is what an error calls each.
 
     Raises:
-        DataError: a row is wrong.
+        DataError: a text is empty, or was cut under the policy ``error``.
     """
     empty = rows.spans[:, 1] == rows.spans[:, 0]
     if rows.pair:
