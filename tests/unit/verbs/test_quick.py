@@ -50,7 +50,7 @@ def test_packed_runs_that_read_texts_are_opened_without_pytorch(toy_masked_run: 
         (open_classifier, Classifier, PackedClassifier, toy_classifier),
     ]
     for opened, loaded, packed, run in ways:
-        assert loaded.load(run, device="cpu").native is not None
+        assert loaded.load(run, device="cpu")._native is not None
         file = kept(run, "best", "float32")
         assert file is not None
         assert isinstance(opened(run, **WORDS), packed)
@@ -96,7 +96,7 @@ def test_language_models_are_opened_likewise(
     toy_lm_run: Path, toy_baselines: dict[str, Path], toy_run: Path, file: Path
 ) -> None:
     """Those with a draft, n-gram and recurrent ones are loaded; a run of another kind is named with its verb."""
-    assert LanguageModel.load(toy_lm_run, device="cpu").native is not None
+    assert LanguageModel.load(toy_lm_run, device="cpu")._native is not None
     packed = kept(toy_lm_run, "best", "float32")
     assert packed is not None
     for run in (toy_lm_run, packed.path):
