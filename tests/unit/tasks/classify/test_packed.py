@@ -34,7 +34,7 @@ def test_classes_are_those_of_the_run(toy_classifier: Path) -> None:
     assert packed.classify(given) == classifier.classify(given)
     assert packed.classify(TEXTS[0]) == classifier.classify(TEXTS[0])
     assert (packed.name, packed.step, packed.labels) == (classifier.recipe.name, classifier.step, classifier.labels)
-    assert packed.reading == classifier.reading
+    assert packed._reading == classifier._reading
 
 
 def test_classes_of_pairs_are_those_of_the_run(toy_pair_classifier: Path) -> None:

@@ -84,7 +84,7 @@ def test_wrong_arguments_give_the_lines_of_a_language_model(model: LanguageModel
         (["x"], {"config": GenerationConfig(beam=2, stop=(".",))}, UsageError),
         (["x"], {"sampling": SamplingConfig(temperature=-1.0)}, UsageError),
         (["x"], {"draft": "x"}, UsageError),
-        (["x"], {"temprature": 1}, UsageError),
+        (["x"], {"temperatures": 1}, UsageError),
         ("x", {"config": GenerationConfig(n=2)}, UsageError),
         (3, {}, UsageError),
         (["我"], {"config": GenerationConfig(max_new=48, overlong="error")}, DataError),

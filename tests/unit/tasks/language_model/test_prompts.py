@@ -145,7 +145,7 @@ def test_more_texts_than_a_beam_has() -> None:
         *((SamplingConfig, {"temperature": value}) for value in (-1, 1001.0, math.nan, math.inf, True, "1", None)),
         *((SamplingConfig, {"seed": value}) for value in (2**64, -1, 1.0, False)),
         *((GenerationConfig, {"stop": value}) for value in ((1,), "x", ("\udcff",), None)),
-        (GenerationConfig, {"overlong": "wndow"}),
+        (GenerationConfig, {"overlong": "windows"}),
     ],
     ids=ascii,
 )
