@@ -84,7 +84,8 @@ def command(run: Path, prompt: str | None, **options: Any) -> None:
     clearhead generate RUN --json < prompts.txt
     """
     from clearhead.engine.loops.sampling import SamplingConfig
-    from clearhead.tasks.language_model.prompts import GenerationConfig, settled
+    from clearhead.tasks.language_model.prompts import GenerationConfig
+    from clearhead.tasks.settings import settled
     from clearhead.verbs.quick import open_language_model
 
     def picked(kind: Any) -> Any:

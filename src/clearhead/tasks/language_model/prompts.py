@@ -1,22 +1,15 @@
 """The settings of text generation, the encoded prompt, and the assembly of a text from its pieces."""
 
-import contextlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
-from clearhead.arguments import fitted
 from clearhead.brief import Brief
-from clearhead.config import as_tree, parse
 from clearhead.decode.streaming import CONTEXT, StopStrings, TextStream
 from clearhead.engine.loops.continuation import Continuation, Reason
-from clearhead.errors import DataError, SettingError, UsageError
+from clearhead.errors import DataError, SettingError
 from clearhead.ranges import BeamOrZero, Count, CountOrZero, Texts
 from clearhead.text.overlong import OverlongPrompt
 from clearhead.text.tokenizer import Tokenizer
-
-Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True)
@@ -45,23 +38,6 @@ class GenerationConfig:
     def __post_init__(self) -> None:
         if self.beam and self.n > self.beam:
             raise SettingError(f"n = {self.n}: must be at most beam = {self.beam}")
-
-
-def settled(config: Settings, *, source: str) -> Settings:
-    """Returns settings as ``parse`` gives them, which is loaded only for those that may be wrong, to say what is.
-
-    Args:
-        config: a dataclass of numbers and texts.
-        source: see ``parse``.
-
-    Raises:
-        UsageError: see ``parse``.
-    """
-    tree = as_tree(config)
-    with contextlib.suppress(UsageError, TypeError, ValueError):
-        json.dumps(tree, ensure_ascii=False, allow_nan=False).encode()  # what JSON cannot hold, ``parse`` refuses
-        return fitted(config)
-    return parse(type(config), tree, source=source)
 
 
 @dataclass(frozen=True)

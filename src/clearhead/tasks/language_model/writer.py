@@ -20,7 +20,8 @@ from clearhead.engine.loops.windows import Texts
 from clearhead.engine.rows import Computed, NativeModel
 from clearhead.errors import ModelError, OnError, UsageError, attempt_each, refuse
 from clearhead.progress import silent
-from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter, settled
+from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter
+from clearhead.tasks.settings import settled
 from clearhead.text.phrase_book import PhraseBook
 from clearhead.text.tokenizer import Tokenizer
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
-from clearhead.arguments import checked, fitted
+from clearhead.arguments import checked
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.engine.rows import Computed, NativeModel
 from clearhead.errors import DataError, ModelError, OnError, attempt_each, refuse
 from clearhead.ranges import Count, CountOrZero
 from clearhead.runs.text_parts import Tokenizers
+from clearhead.tasks.settings import settled
 from clearhead.tasks.translation.joining import finished
 from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.parts import Job, Sides, divided, translate_parts
@@ -162,7 +163,7 @@ class TextTranslator(ABC):
         """
         lines, config = (
             [texts] if isinstance(texts, str) else list(texts),
-            fitted(config),
+            settled(config, source="search"),
         )
         start, demands = self._prefix(prefix), [Demand()] * len(lines)
         if require or avoid:

@@ -1,16 +1,10 @@
 """Prompts as a model gets them, and texts in the making: settled parts, stop strings, half characters."""
 
-import math
-from typing import Any
-
-import numpy as np
 import pytest
 
-from clearhead.config import as_tree, parse
 from clearhead.decode.generation import Continuation, Reason
-from clearhead.engine.loops.sampling import SamplingConfig
 from clearhead.errors import DataError, UsageError
-from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter, settled
+from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 LINES = ["我吃了一个苹果。", "He eats an apple, don't you?"] * 4
@@ -133,31 +127,3 @@ def test_more_texts_than_a_beam_has() -> None:
     with pytest.raises(ValueError, match="n = 3: must be at most beam = 2"):
         GenerationConfig(n=3, beam=2)
     assert GenerationConfig(n=3).beam == 0
-
-
-@pytest.mark.parametrize(
-    ("kind", "values"),
-    [
-        (GenerationConfig, {"stop": ("。", "x"), "overlong": "error"}),
-        (GenerationConfig, {"max_new": np.int64(3), "stop": ["。"]}),
-        (SamplingConfig, {"temperature": 2, "top_k": np.int32(4)}),
-        (SamplingConfig, {"temperature": 0.5, "seed": 2**64 - 1}),
-        *((SamplingConfig, {"temperature": value}) for value in (-1, 1001.0, math.nan, math.inf, True, "1", None)),
-        *((SamplingConfig, {"seed": value}) for value in (2**64, -1, 1.0, False)),
-        *((GenerationConfig, {"stop": value}) for value in ((1,), "x", ("\udcff",), None)),
-        (GenerationConfig, {"overlong": "windows"}),
-    ],
-    ids=ascii,
-)
-def test_settings_are_settled_as_a_recipe_is_parsed(kind: Any, values: dict[str, Any]) -> None:
-    """With the same types and the same words, though the parser is asked for wrong ones alone."""
-    config, results = kind(), list[Any]()
-    for name, value in values.items():
-        object.__setattr__(config, name, value)  # a wrong one too, which the tests' checks of types refuse
-    for read in (settled, lambda config, source: parse(kind, as_tree(config), source=source)):
-        try:
-            tree = as_tree(read(config, source="here"))
-            results.append((tree, {name: type(value) for name, value in tree.items()}))
-        except UsageError as error:
-            results.append(str(error))
-    assert results[0] == results[1]
