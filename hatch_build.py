@@ -16,6 +16,12 @@ from packaging.tags import platform_tags
 ROOM = Path(__file__).parent / "src/clearhead/engine"
 
 
+# where there are such compilers; elsewhere an install goes on without the library
+COMPILER = "ziglang ; " + " or ".join(
+    f"platform_machine == {name!r}" for name in ("x86_64", "AMD64", "aarch64", "arm64")
+)
+
+
 class NativeEngineHook(BuildHookInterface):
     """Builds ``engine/native`` before the files of a wheel are collected."""
 
@@ -24,7 +30,7 @@ class NativeEngineHook(BuildHookInterface):
     def dependencies(self) -> list[str]:
         """What the build needs besides hatchling: a compiler, where the machine has none."""
         wanted = self.target_name == "wheel" and os.environ.get("CLEARHEAD_ENGINE") != "off"
-        return ["ziglang"] if wanted and not self._build_module().compiler() else []
+        return [COMPILER] if wanted and not self._build_module().compiler() else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compiles, and adds the library to a wheel that is not an editable one."""

@@ -6,7 +6,7 @@ import platform
 import pytest
 import torch
 
-from clearhead.verbs import torch_here as machine
+from clearhead.verbs.machine import torch_here as machine
 from tests.toy import clearhead
 
 

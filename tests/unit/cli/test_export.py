@@ -104,12 +104,13 @@ def test_everything_that_can_hold_a_model_and_a_check_of_it(
 ) -> None:
     data, out = toy_lm_run.parent / "data", tmp_path / "out"
     said = clearhead(capsys, "export", toy_lm_run, "--to", "all", "--data", data, "--certify", 3, "--out", out)
-    assert (said.code, said.out) == (0, f"{out / 'onnx'}\n{out / 'ctranslate2'}\n")
+    assert (said.code, said.out) == (0, f"{out / 'onnx'}\n{out / 'ctranslate2'}\n{out / 'model.clearhead'}\n")
     assert "ctranslate2: equal; on 3 lines" in said.err
     assert "onnx: equal; on 3 lines" in said.err
+    assert "file: equal; on 3 lines" in said.err
     for target in ("hf", "gguf"):
         assert f"not to {target}: " in said.err
-    assert {path.name for path in out.iterdir()} == {"onnx", "ctranslate2"}
+    assert {path.name for path in out.iterdir()} == {"onnx", "ctranslate2", "model.clearhead"}
     said = clearhead(capsys, "export", "--verify", out / "ctranslate2", toy_lm_run, "--data", data)
     assert said.code == 0
     assert said.out.endswith("computes from them what the run does, on 3 lines\n")

@@ -17,11 +17,11 @@ def test_each_is_listed_with_its_size_and_time(capsys: pytest.CaptureFixture[str
     assert [line[0] for line in listed] == preset_names()
     assert all(len(line) == 2 for line in listed), "a preset without a line on what it is for"
     after = {name: lines[at + 1 : at + 5] for at, line in enumerate(lines) for name in line.split()[:1]}
-    assert after["gpt-modern"][0].strip() == "can be exported to: hf, onnx, ctranslate2, gguf"
+    assert after["gpt-modern"][0].strip() == "can be exported to: hf, onnx, ctranslate2, gguf, file"
     assert after["demo"][:2] == [
         " " * 19 + line
         for line in (
-            "can be exported to: hf, onnx, ctranslate2",
+            "can be exported to: hf, onnx, ctranslate2, file",
             "not to gguf: GGUF: llama.cpp has no such encoder-decoder; take --to ctranslate2",
         )
     ]

@@ -136,7 +136,7 @@ def test_a_dry_run_writes_no_run(
     plain = start(capsys, recipe, toy_data, "--dry-run")
     assert "[model]" in plain.out
     assert "learning rate over the run:" in plain.err
-    assert "\ncan be exported to: hf, onnx, ctranslate2\nnot to gguf: " in plain.err
+    assert "\ncan be exported to: hf, onnx, ctranslate2, file\nnot to gguf: " in plain.err
     assert list(folder.iterdir()) == []
     words = ["--resume", "--checkpoint", "best", "--allow-change", "data", "--compare-scratch", "--tensorboard"]
     left = "leave out --resume, --allow-change, --compare-scratch, --tensorboard, --checkpoint"

@@ -66,9 +66,7 @@ def test_a_packed_run_for_another_verb_is_told_it(file: Path, toy_run: Path) -> 
             opened(file, **WORDS)
 
 
-@pytest.mark.parametrize(
-    "change", [{"engine": "torch"}, {"weights": "int8"}, {"checkpoint": "latest", "engine": "torch"}, {"inside": True}]
-)
+@pytest.mark.parametrize("change", [{"engine": "torch"}, {"checkpoint": "latest", "engine": "torch"}, {"inside": True}])
 def test_else_a_run_is_loaded(change: dict[str, Any], file: Path, toy_run: Path, tmp_path: Path) -> None:
     words = {**WORDS, **change}
     inside = words.pop("inside", False)

@@ -173,7 +173,7 @@ def _opened(path: Path, block: NDArray[np.uint8], header: Tree, start: int) -> M
     arrays: list[NDArray[Any]] = []
     for at, size in header["arrays"]:
         if at % LINE or not 0 <= at <= at + size <= len(weights):
-            raise ValueError(f"an array at {at} of {size} bytes")
+            raise ValueError(f"the header has an array at {at} of {size} bytes")
         arrays.append(weights[at : at + size])
     model, stacks = filled(header["model"], arrays)
     image = Image.of(model, stacks, arrays, header["weights"])

@@ -45,7 +45,7 @@ def filled(tree: Tree, arrays: Sequence[NDArray[Any]]) -> tuple[Model, "tuple[ct
     for name, count in STACKS.items():
         layers = tree[name]
         if tree[count] != len(layers):
-            raise ValueError(f"{count} is {tree[count]}, and there are {len(layers)}")
+            raise ValueError(f"the header has {count} = {tree[count]} and {len(layers)} layers")
         stack = (Layer * max(1, len(layers)))()
         for layer, own in zip(stack, layers, strict=False):
             _fill(layer, own, arrays)
@@ -65,14 +65,14 @@ def _fill(structure: ctypes.Structure, tree: Tree, arrays: Sequence[NDArray[Any]
     kinds = dict(_fields(structure))
     for name, value in tree.items():
         if name not in kinds:
-            raise ValueError(f"{name} is not known to this version")
+            raise ValueError(f"the header has {name}, which this version does not know")
         if isinstance(value, dict):
             _fill(getattr(structure, name), value, arrays)
         elif kinds[name] is not ctypes.c_void_p:
             _set_number(structure, name, value)
         elif value is not None:
             if not 0 <= value < len(arrays):
-                raise ValueError(f"{name} is array {value} of {len(arrays)}")
+                raise ValueError(f"the header has {name} = array {value} of {len(arrays)}")
             setattr(structure, name, arrays[value].ctypes.data)
 
 
@@ -80,7 +80,7 @@ def _set_number(structure: ctypes.Structure, name: str, value: int | float) -> N
     """Sets a field, unless the number does not fit it: ctypes would cut it."""
     setattr(structure, name, value)
     if isinstance(value, int) and getattr(structure, name) != value:
-        raise ValueError(f"{name} is {value}")
+        raise ValueError(f"the header has {name} = {value}")
 
 
 def _int4_sizes(inputs: int, outputs: int) -> dict[str, int]:
@@ -117,7 +117,7 @@ def check_sizes(tree: Tree, arrays: Sequence[NDArray[Any]]) -> None:
     ]
     for holds, name in rules:
         if not holds:
-            raise ValueError(f"{name} is {tree[name]}")
+            raise ValueError(f"the header has {name} = {tree[name]}")
     joint = heads + 2 * tree["kv_heads"] * tree["head"]
     up = tree["inner"] * (2 if tree["gated"] else 1)
     shapes = {
@@ -158,7 +158,7 @@ def _check_tables(tree: Tree, arrays: Sequence[NDArray[Any]]) -> None:
     for name, count in tables.items():
         if name.endswith("table") and tree[name.replace("table", "panels")]:
             if tree["src_vocab"] > tree["vocab"]:
-                raise ValueError(f"src_vocab is {tree['src_vocab']}")
+                raise ValueError(f"the header has src_vocab = {tree['src_vocab']}")
         else:
             _check_array(name, tree[name], 4 * count, arrays)
 
@@ -168,23 +168,25 @@ def _check_linear(name: str, part: Tree, shape: tuple[int, int], arrays: Sequenc
         return
     inputs, outputs = part["inputs"], part["outputs"]
     if (inputs, outputs) != shape or inputs % PANEL or outputs % PANEL:
-        raise ValueError(f"{name} has {inputs} inputs and {outputs} outputs, not {shape[0]} and {shape[1]}")
+        raise ValueError(
+            f"the header has {name} of {inputs} inputs and {outputs} outputs, not {shape[0]} and {shape[1]}"
+        )
     if part["kind"] not in SIZES:
-        raise ValueError(f"{name} is of kind {part['kind']}")
+        raise ValueError(f"the header has {name} of kind {part['kind']}")
     for vector, size in SIZES[part["kind"]](inputs, outputs).items():
         if part[vector] is None:
-            raise ValueError(f"{name} has no {vector}")
+            raise ValueError(f"the header has {name} without {vector}")
         _check_array(f"{name}.{vector}", part[vector], size, arrays)
     _check_array(f"{name}.bias", part["bias"], 4 * outputs, arrays)
 
 
 def _check_norm(name: str, part: Tree, tree: Tree, arrays: Sequence[NDArray[Any]]) -> None:
     if part["kind"] != NormKind.NONE and part["gain"] is None:
-        raise ValueError(f"{name} has no gain")
+        raise ValueError(f"the header has {name} without gain")
     for vector in ("gain", "bias"):
         _check_array(f"{name}.{vector}", part[vector], 4 * tree["d_model"], arrays)
 
 
 def _check_array(name: str, number: int | None, size: int, arrays: Sequence[NDArray[Any]]) -> None:
     if number is not None and arrays[number].nbytes < size:
-        raise ValueError(f"{name} has {arrays[number].nbytes} bytes of {size}")
+        raise ValueError(f"the header has {name} of {arrays[number].nbytes} bytes, not {size}")

@@ -16,7 +16,7 @@ from clearhead.progress import Progress
 from clearhead.runs.cache import cache_folder
 from clearhead.runs.card import CardFacts
 from clearhead.runs.text_parts import TextParts
-from clearhead.tasks.translation.length_limit import PairsReport
+from clearhead.tasks.translation.pairs_report import PairsReport
 from clearhead.tasks.translation.recipe import (
     Net,
     TranslationRecipe,

@@ -25,11 +25,11 @@ def test_a_model_comes_back_from_its_tree() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "match"),
     [
-        ("decoder_layers", 9, "decoder_layers is 9, and there are 2"),
-        ("tgt_table", 999, r"tgt_table is array 999 of \d+"),
+        ("decoder_layers", 9, "decoder_layers = 9 and 2 layers"),
+        ("tgt_table", 999, r"tgt_table = array 999 of \d+"),
         ("heads", 3, "heads|has|kv_heads"),
-        ("colour", 3, "colour is not known to this version"),
-        ("vocab", 10_000, "lm_head has"),
+        ("colour", 3, "colour, which this version does not know"),
+        ("vocab", 10_000, "lm_head of"),
     ],
 )
 def test_a_tree_that_does_not_fit_is_refused(key: str, value: int, match: str) -> None:

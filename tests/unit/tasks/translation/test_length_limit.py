@@ -8,7 +8,8 @@ import pytest
 
 from clearhead.data.corpus import CorpusReport
 from clearhead.errors import ModelError
-from clearhead.tasks.translation.length_limit import LengthLimit, PairsReport
+from clearhead.tasks.translation.length_limit import LengthLimit
+from clearhead.tasks.translation.pairs_report import PairsReport
 
 
 def pairs(ratio: float, count: int = 4000) -> tuple[np.ndarray, np.ndarray]:
@@ -37,18 +38,6 @@ def test_a_few_wrong_pairs_do_not_make_the_limit() -> None:
     report = PairsReport.of(CorpusReport(pairs=4002), (np.append(src, [1, 1]), np.append(tgt, [200, 250])), 256)
     assert report.over == 2
     assert report.lines()[-1].endswith("2 of 4,002 references do not fit")
-
-
-def test_positions_bound_it_too() -> None:
-    src, tgt = pairs(1.0)
-    report = PairsReport.of(
-        CorpusReport(pairs=4000, dropped={"too_long": 3}, examples={"too_long": [1]}), (src, tgt), 30
-    )
-    assert report.over == int((tgt + 1 > 30).sum()) > 0
-    assert "at most 30; " in report.lines()[-1]
-    assert report.lines()[-1].endswith(
-        f"{report.over:,} of 4,000 references do not fit, besides the 3 pairs dropped as too long"
-    )
 
 
 def test_a_run_keeps_what_training_recorded(tmp_path: Path) -> None:
