@@ -157,7 +157,7 @@ def _check_tables(tree: Tree, arrays: Sequence[NDArray[Any]]) -> None:
     }
     for name, count in tables.items():
         if name.endswith("table") and tree[name.replace("table", "panels")]:
-            if tree["src_vocab"] > tree["vocab"]:
+            if name == "src_table" and tree["src_vocab"] > tree["vocab"]:
                 raise ValueError(f"the header has src_vocab = {tree['src_vocab']}")
         else:
             _check_array(name, tree[name], 4 * count, arrays)

@@ -111,7 +111,7 @@ def test_everything_watched_writes_the_same(toy_run: Path, toy_lm_run: Path, toy
         for beam, how in ((0, SamplingConfig(temperature=0.0)), (3, SamplingConfig()), (0, sampled))
     ]
     filled = bert.fill(["he likes [MASK] ."])
-    eager, own = replace(translator, weights=None), replace(writer, weights=None)
+    eager, own, masked = (replace(each, weights=None) for each in (translator, writer, bert))
     for model in (eager.model, own.model, bert.model):
         assert len(sites_of(model)) > 0
     with watching({f"{at}.{site.name}": site.core.tap for at, model in enumerate((eager.model, own.model, bert.model))
@@ -125,7 +125,7 @@ def test_everything_watched_writes_the_same(toy_run: Path, toy_lm_run: Path, toy
         ):
             found = own.generate(texts, GenerationConfig(max_new=12, beam=beam), sampling=how)
             assert [one.ids for one in found] == [one.ids for one in expected]
-        assert [one.text for one in bert.fill(["he likes [MASK] ."])] == [one.text for one in filled]
+        assert [one.text for one in masked.fill(["he likes [MASK] ."])] == [one.text for one in filled]
     assert all(seen.values())
     for model in (eager.model, own.model, bert.model):
         assert not any(module._forward_hooks for module in model.modules())
