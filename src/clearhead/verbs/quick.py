@@ -128,7 +128,10 @@ def packed_file(
             raise UsageError(f"{asked}: {str(run)!r} holds weights of the native engine, for a CPU")
         if reason := fault():
             raise ModelError(f"{str(run)!r} is for the native engine: {reason}")
-        return open_model(run)
+        file = open_model(run)
+        if weights not in ("float32", file.weights):  # float32 is what nobody has asked for
+            raise UsageError(f"weights = {weights!r}: {str(run)!r} holds {file.weights}")
+        return file
     if engine == "torch" or not (device == "cpu" or (device == "auto" and not _may_have_gpu())):
         return None
     return kept(run, checkpoint, weights)

@@ -85,6 +85,8 @@ def test_a_file_says_what_it_cannot_do(file: Path, tmp_path: Path, monkeypatch: 
     for change, match in (({"engine": "torch"}, "engine = 'torch'"), ({"device": "cuda"}, "device = 'cuda'")):
         with pytest.raises(UsageError, match=f"{match}: .* holds weights of the native engine, for a CPU"):
             packed_file(file, **{**WORDS, **change})
+    with pytest.raises(UsageError, match=r"weights = 'int8': .* holds float32"):
+        packed_file(file, **{**WORDS, "weights": "int8"})
     monkeypatch.setenv("CLEARHEAD_ENGINE", "off")
     with pytest.raises(ModelError, match="is for the native engine: CLEARHEAD_ENGINE is off"):
         packed_file(file, **WORDS)
