@@ -8,18 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clearhead.engine.loops.search import NativeSearch, translate
 from clearhead.engine.loops.texts import encode, logits
-from clearhead.engine.rows import NativeModel, Rows
+from clearhead.engine.rows import NativeModel
 from clearhead.engine.weights.file import open_model
 from clearhead.engine.weights.packing import Floats
 from clearhead.errors import ModelError
-from clearhead.export.runtime import Exportable, Row, Runtime
+from clearhead.export.ours import Ours
+from clearhead.export.runtime import Exportable, Row
 from clearhead.interop.spelling import Rules, demand, flattened
 from clearhead.models.bert import BertClassifier, BertConfig, BertPretraining, Pooler, first_of
 from clearhead.models.gpt import GPTConfig
 from clearhead.models.transformer import TransformerConfig
-from clearhead.text.special import SpecialIds
 
 NAME = "model.clearhead"
 _RULES: Rules = {"block.norm": ("layer", "rms"), "block.attention": ("scaled_dot_product", "qk_norm")}
@@ -32,13 +31,13 @@ def check_file(config: object) -> None:
     demand(flattened(config), _RULES, "the native engine: model.")
 
 
-class NativeFile(Runtime):
+class NativeFile(Ours):
     """A file of packed weights, mapped and computed with by the native engine.
 
     Args:
         path: the file, or a folder with one of that ``NAME``.
-        model: what was written there.
-        ids: the special pieces of the target.
+        model: what was written there, for its class.
+        ends: pieces that end a text.
         never: pieces that are in no text.
         scale: see ``Ours``.
 
@@ -47,75 +46,46 @@ class NativeFile(Runtime):
     """
 
     name = "clearhead"
-    gives = "logits"
 
     def __init__(
         self,
         path: Path,
         model: Exportable,
         *,
-        ids: SpecialIds,
+        ends: Sequence[int],
         never: Sequence[int],
         scale: tuple[float, float] = (1.0, 0.0),
     ) -> None:
-        self.version, self.ids, self.never, self.scale = version("clearhead"), ids, list(never), scale
-        self.written = model
-        self.model = NativeModel(open_model(path / NAME if path.is_dir() else path).image)
+        super().__init__(model, ends=ends, never=never, scale=scale)
+        self.version = version("clearhead")
+        self.native = NativeModel(open_model(path / NAME if path.is_dir() else path).image)
 
     @property
-    def translates(self) -> bool:
-        """Whether the model has an encoder beside its decoder."""
-        return bool(self.model.image.model.encoder_layers)
+    def _writer(self) -> NativeModel:
+        """See ``Ours``."""
+        return self.native
 
     def outputs(self, rows: Sequence[Row]) -> list[Tensor]:
         """See ``Runtime``."""
-        if isinstance(self.written, BertPretraining | BertClassifier):
-            return [torch.from_numpy(self._of_head(row)) for row in rows]
-        return [torch.from_numpy(self._read(self._begun(row), row)) for row in rows]
+        compute = self._of_head if isinstance(self.model, BertPretraining | BertClassifier) else self._of_positions
+        return [torch.from_numpy(compute(row)) for row in rows]
 
-    def greedy(self, rows: Sequence[Row], limits: Sequence[int]) -> list[list[int]] | None:
-        """See ``Runtime``."""
-        if isinstance(self.written, BertPretraining | BertClassifier):
-            return None
-        if self.translates:
-            search = NativeSearch(self.ids.bos, self.ids.eos, forbidden=self.never)
-            found = translate(self.model, [row.ids for row in rows], search, limits=limits)
-            return [best[0].ids if best else [] for best in found]
-        return [self._written(row, limit) for row, limit in zip(rows, limits, strict=True)]
+    def _of_positions(self, row: Row) -> Floats:
+        """What comes next at each position of a text, or of the target of a translation."""
+        rows, ids = self.native.rows(), np.array(row.ids if row.target is None else row.target, dtype=np.int32)
+        if row.target is None:
+            rows.join_empty(1)
+        else:
+            rows.join_sources([row.ids])
+        return rows.extend(ids, np.array([len(ids)], dtype=np.int32), every=True)
 
     def _of_head(self, row: Row) -> Floats:
         """What the head says of each position, or of the text as a whole."""
         ids, segments = (np.array(each, dtype=np.int32) for each in (row.ids, row.segments or [0] * len(row.ids)))
-        states = encode(self.model, ids, np.array([len(ids)], dtype=np.int32), segments)
-        if not isinstance(self.written, BertClassifier):
-            return logits(self.model, states.packed)
-        pooler = self.written.bert.pooler
+        states = encode(self.native, ids, np.array([len(ids)], dtype=np.int32), segments)
+        if not isinstance(self.model, BertClassifier):
+            return logits(self.native, states.packed)
+        pooler = self.model.bert.pooler
         first = isinstance(pooler, Pooler) and pooler.pool is first_of
-        of_text = logits(self.model, states.pooled("first" if first else "mean"))
+        of_text = logits(self.native, states.pooled("first" if first else "mean"))
         return of_text * np.float32(self.scale[0]) + np.float32(self.scale[1])
-
-    def _begun(self, row: Row) -> Rows:
-        begun = self.model.rows()
-        if self.translates:
-            begun.join_sources([row.ids])
-        else:
-            begun.join_empty(1)
-        return begun
-
-    def _read(self, rows: Rows, row: Row) -> Floats:
-        ids = np.array(row.ids if row.target is None else row.target, dtype=np.int32)
-        return rows.extend(ids, np.array([len(ids)], dtype=np.int32), every=True)
-
-    def _written(self, row: Row, limit: int) -> list[int]:
-        rows = self._begun(row)
-        scores, written = self._read(rows, row)[-1], list[int]()
-        while len(written) < limit:
-            scores[self.never] = -np.inf
-            piece = int(scores.argmax())
-            if piece == self.ids.eos:
-                break
-            written.append(piece)
-            if len(row.ids) + len(written) >= self.model.max_len:
-                break
-            scores = rows.extend(np.array([piece], dtype=np.int32), np.ones(1, dtype=np.int32))[0]
-        return written

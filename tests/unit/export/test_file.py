@@ -15,12 +15,9 @@ from clearhead.models.gpt import GPTConfig
 from clearhead.models.rnn import RNNConfig
 from clearhead.models.transformer import TransformerConfig
 from clearhead.nn.layer import BlockConfig
-from clearhead.text.special import SpecialIds
 from tests.native import NATIVE, native
 from tests.small import small, small_gpt
 from tests.unit.engine.loops.test_texts import small_bert
-
-IDS = SpecialIds(pad=0, unk=1, bos=2, eos=3)
 
 
 def test_models_that_the_engine_does_not_compute_are_refused_by_key() -> None:
@@ -47,7 +44,7 @@ def test_outputs_and_greedy_texts_are_those_of_the_model(make: object, tmp_path:
     rows = [Row([5, 6, 7, 3]), Row([4, 3])]
     if model.__class__.__name__ == "Transformer":
         rows = [Row(row.ids, [2, 5, 6]) for row in rows]
-    ours, theirs = Ours(model, ends=[3], never=[0, 1]), NativeFile(tmp_path, model, ids=IDS, never=[0, 1])
+    ours, theirs = Ours(model, ends=[3], never=[0, 1]), NativeFile(tmp_path, model, ends=[3], never=[0, 1])
     for mine, its in zip(ours.outputs(rows), theirs.outputs(rows), strict=True):
         torch.testing.assert_close(its, mine, atol=1e-4, rtol=1e-4)
     written = theirs.greedy(rows, [5, 5])

@@ -139,8 +139,8 @@ def _write_file(source: Source, folder: Path, quantize: str) -> None:
 
 
 def _run_file(source: Source, folder: Path, evidence: Evidence) -> Runtime:
-    ids = (source.parts.target or source.parts.tokenizer).ids
-    return file.NativeFile(folder, source.model, ids=ids, never=evidence.never, scale=evidence.scale)
+    words: dict[str, Any] = {"ends": evidence.ends, "never": evidence.never, "scale": evidence.scale}
+    return file.NativeFile(folder, source.model, **words)
 
 
 def _pieces(tokenizer: Tokenizer) -> list[str]:
