@@ -26,6 +26,11 @@ class SegmentRows(NamedTuple):
     text: NDArray[np.bool_]
     """True at pieces, False at marks and padding."""
 
+    def unpadded(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+        """Returns ids and segments of all rows, one after another without padding, and how many each row has."""
+        ids, segments = (each[self.mask].astype(np.int32) for each in (self.ids, self.segments))
+        return ids, segments, self.mask.sum(axis=1, dtype=np.int32)
+
 
 @dataclass(frozen=True)
 class EncodedTexts:

@@ -9,8 +9,6 @@ from clearhead.decode.rows import Begin, TextRows
 from clearhead.decode.sampler import Sampler, history_of
 from clearhead.decode.sampling import History, choose, draw, uniforms_of
 from clearhead.decode.speculative import accept
-from clearhead.engine.decoding import NativeTextRows
-from clearhead.engine.loops import generation
 from clearhead.engine.loops.continuation import (
     Continuation,
     Reason,  # noqa: F401 - both have been imported from here
@@ -46,8 +44,6 @@ def generate(
     if not rows:
         return texts
     stops, decoding = stopped or [never] * len(rows), begin(prompts)
-    if isinstance(decoding, NativeTextRows):
-        return generation.generate(decoding.texts, prompts, sampler, limits=limits, samples=samples, stopped=stops)
     given, most = [sampler.text(prompt) for prompt in prompts], max(limits)
     device = decoding.logits.device
     start = history_of(given, [len(ids) for ids in given], device=device, room=most)

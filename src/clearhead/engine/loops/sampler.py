@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.engine.library import Drawing, History, check, instructions, library
+from clearhead.engine.library import Drawing, History, Search, check, instructions, library
 from clearhead.engine.loops.sampling import SamplingConfig
 from clearhead.engine.rows import Ints
 from clearhead.engine.weights.packing import Floats
@@ -69,12 +69,22 @@ def drawing_of(settings: SamplerSettings, vocab: int) -> tuple[Drawing, list[NDA
         drawing.avoided, drawing.avoided_done = kept(avoided.table), kept(avoided.done, np.bool_)
         drawing.avoided_states = len(avoided.done)
     if characters is not None:
-        _check_width(characters.after, vocab)
-        never_first = np.flatnonzero(~characters.allowed[-1, 0])
-        drawing.after, drawing.allowed = kept(characters.after), kept(characters.allowed, np.bool_)
-        drawing.rooms, drawing.states = characters.allowed.shape[:2]
-        drawing.never_first, drawing.never_first_count = kept(never_first), len(never_first)
+        arrays += tell_characters(drawing, characters, vocab)
     return drawing, arrays
+
+
+def tell_characters(asked: Drawing | Search, characters: Characters, vocab: int) -> list[NDArray[Any]]:
+    """Points to the tables of ``characters``; returns the arrays that are pointed to."""
+    _check_width(characters.after, vocab)
+    if characters.allowed.shape[1:] != characters.after.shape:
+        raise ValueError(f"characters of {characters.allowed.shape[2]} pieces: must be those of the model's {vocab}")
+    after = np.ascontiguousarray(characters.after, dtype=np.int32)
+    allowed = np.ascontiguousarray(characters.allowed, dtype=np.bool_)
+    never_first = np.flatnonzero(~allowed[-1, 0]).astype(np.int32)
+    asked.rooms, asked.states = allowed.shape[:2]
+    asked.after, asked.allowed, asked.never_first = (each.ctypes.data for each in (after, allowed, never_first))
+    asked.never_first_count = len(never_first)
+    return [after, allowed, never_first]
 
 
 def _check_width(table: NDArray[Any], vocab: int) -> None:

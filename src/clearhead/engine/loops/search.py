@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clearhead.engine.library import Drawing, Found, Search, TextOf, check, library
-from clearhead.engine.loops.sampler import SamplerSettings, drawing_of
+from clearhead.engine.loops.sampler import SamplerSettings, drawing_of, tell_characters
 from clearhead.engine.rows import NativeModel
 from clearhead.text.characters import Characters
 
@@ -112,7 +112,12 @@ def _searched(
     drawing: tuple[Drawing, list[NDArray[Any]]] | None = None,
 ) -> list[list[NativeHypothesis]]:
     numbers, found = _Numbers(text_of), _Results(len(sources), search.n_best, max(1, *limits))
-    arrays = [_ints(search.forbidden), _ints(limits), _flat(search.prefixes), _ints([*map(len, search.prefixes)])]
+    arrays: list[NDArray[Any]] = [
+        _ints(search.forbidden),
+        _ints(limits),
+        _flat(search.prefixes),
+        _ints([*map(len, search.prefixes)]),
+    ]
     asked = Search(search.beam, search.n_best, search.bos_id, search.eos_id, search.at_least, len(search.forbidden))
     asked.length_penalty, asked.text_of = search.length_penalty, numbers.callback
     asked.forbidden, asked.limits = arrays[0].ctypes.data, arrays[1].ctypes.data
@@ -121,8 +126,7 @@ def _searched(
     if drawing is not None:
         asked.drawing = ctypes.pointer(drawing[0])
     if search.characters is not None:
-        never_first = _tell(asked, search.characters, model.vocab)
-        asked.never_first, asked.never_first_count = never_first.ctypes.data, len(never_first)
+        arrays += tell_characters(asked, search.characters, model.vocab)
     pieces, sizes = _flat(sources), _ints([*map(len, sources)])
     where = (model.image.model, model.kernels.encode(), threads, pieces.ctypes.data, sizes.ctypes.data, len(sources))
     numbers.check(library().ch_translate(*where, asked, found.told))
@@ -178,18 +182,6 @@ class _Results:
             ]
             for source, row in enumerate(sizes)
         ]
-
-
-def _tell(asked: Search, characters: Characters, vocab: int) -> NDArray[np.int32]:
-    """Points to the tables of ``characters``, and returns the pieces that may not follow a whole one."""
-    after, allowed = characters.after, characters.allowed
-    if after.shape[1] != vocab or allowed.shape[1:] != after.shape:
-        raise ValueError(f"characters of {after.shape[1]} pieces: must be those of the model's {vocab}")
-    assert after.flags.c_contiguous
-    assert allowed.flags.c_contiguous
-    asked.after, asked.allowed = after.ctypes.data, allowed.ctypes.data
-    asked.states, asked.rooms = len(after), len(allowed)
-    return np.flatnonzero(~allowed[-1, 0]).astype(np.int32)
 
 
 def _ints(values: Sequence[int]) -> NDArray[np.int32]:

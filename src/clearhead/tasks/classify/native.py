@@ -28,8 +28,7 @@ def predict_natively(
     predicted = np.zeros((len(rows), len(labels.classes) or 1))
     for numbers in portions(rows.lengths.tolist()):
         laid = lay_out(rows.ids, rows.spans[numbers], special=special, pair=rows.pair)
-        ids, segments = (each[laid.mask].astype(np.int32) for each in (laid.ids, laid.segments))
-        lengths = laid.mask.sum(axis=1, dtype=np.int32)
+        ids, segments, lengths = laid.unpadded()
         states = encode(model, ids, lengths, segments, threads=threads)
         predicted[numbers] = values_of(logits(model, states.pooled(pooling), threads=threads), labels)
     return predicted

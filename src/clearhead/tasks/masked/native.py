@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from clearhead.data.segments import collate_segments, marks
 from clearhead.engine.loops.texts import States, encode, logits, portions
 from clearhead.engine.rows import Ints, NativeModel
 from clearhead.engine.weights.packing import Floats
@@ -64,8 +65,7 @@ def _read(
 ) -> Iterator[tuple[list[int], Ints, States]]:
     """Yields the numbers of rows of like length, their ids with marks, one after another, and the states of these."""
     given = [(number, row) for number, row in enumerate(rows) if row is not None]
-    for portion in portions([len(row) + 2 for _, row in given]):
-        chosen = [given[at] for at in portion]
-        ids = np.array([i for _, row in chosen for i in (special.cls, *row, special.sep)], dtype=np.int32)
-        lengths = np.array([len(row) + 2 for _, row in chosen], dtype=np.int32)
-        yield [number for number, _ in chosen], ids, encode(model, ids, lengths, threads=threads)
+    for portion in portions([len(row) + marks(pair=False) for _, row in given]):
+        numbers, chosen = zip(*(given[at] for at in portion), strict=True)
+        ids, _, lengths = collate_segments(chosen, None, special=special).unpadded()
+        yield list(numbers), ids, encode(model, ids, lengths, threads=threads)
