@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from clearhead.engine.library import fault
 from clearhead.engine.weights.file import ModelFile, is_model_file, open_model
@@ -25,103 +25,88 @@ ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd")
 """What is there on a machine where PyTorch may find a GPU."""
 
 
+class Where(TypedDict):
+    """How a run is opened; see ``Translator.load``. A file of ``export --to file`` holds weights in its own way."""
+
+    checkpoint: str
+    device: str
+    weights: "Weights"
+    engine: "EngineName"
+
+
 def open_translator(
-    run: Path, *, checkpoint: str, device: str, weights: "Weights", engine: "EngineName", looks_inside: bool = False
+    run: Path, *, looks_inside: bool = False, **where: Unpack[Where]
 ) -> "Translator | PackedTranslator":
     """Opens a translator, without PyTorch if it can.
 
     Args:
         run: a run directory, or a file of ``export --to file``.
-        checkpoint: of the run; see ``Translator.load``.
-        device: see ``Translator.load``.
-        weights: how they are held, see ``Translator.load``; a file holds them in its own way.
-        engine: what is to compute.
         looks_inside: whether more is asked for than translations: alternatives, or attention.
+        where: how it is opened.
 
     Raises:
         ModelError: see ``Translator.load``.
         UsageError: likewise.
     """
-    file = _file_for("translation", run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
     if looks_inside and is_model_file(run):
         raise UsageError(f"{str(run)!r}: alternatives and alignment are PyTorch's to show; name the run itself")
-    if file is not None and not looks_inside:
+    if not looks_inside and (file := _file_for("translation", run, where)):
         from clearhead.tasks.translation.packed import PackedTranslator
 
         return PackedTranslator.of(file)
     check_torch(run)
     from clearhead.tasks.translation.translator import Translator
 
-    return Translator.load(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
+    return Translator.load(run, **where)
 
 
-def open_language_model(
-    run: Path, *, checkpoint: str, device: str, weights: "Weights", engine: "EngineName", drafted: bool = False
-) -> "TextModel":
-    """Opens a language model of any kind, without PyTorch if it can.
+def open_language_model(run: Path, *, drafted: bool = False, **where: Unpack[Where]) -> "TextModel":
+    """Opens a language model of any kind, without PyTorch if it can; see ``open_translator``.
 
-    Args:
-        run: a run directory, or a file of ``export --to file``.
-        checkpoint: of the run; see ``LanguageModel.load``.
-        device: see ``LanguageModel.load``.
-        weights: how they are held, see ``LanguageModel.load``; a file holds them in its own way.
-        engine: what is to compute.
-        drafted: whether it is to have a draft, whose steps are PyTorch's.
-
-    Raises:
-        ModelError: see ``LanguageModel.load``.
-        UsageError: likewise.
+    ``drafted`` says that it is to have a draft, whose steps are PyTorch's, so that a run may as well be loaded by it.
     """
-    file = _file_for("language_model", run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
-    if file is not None and (file.path == run or not drafted):
+    if (not drafted or is_model_file(run)) and (file := _file_for("language_model", run, where)):
         from clearhead.tasks.language_model.packed import PackedLanguageModel
 
         return PackedLanguageModel.of(file)
     check_torch(run)
     from clearhead.verbs.load import load_language_model
 
-    return load_language_model(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
+    return load_language_model(run, **where)
 
 
-def open_masked_model(
-    run: Path, *, checkpoint: str, device: str, weights: "Weights", engine: "EngineName"
-) -> "MaskedModel | PackedMaskedModel":
+def open_masked_model(run: Path, **where: Unpack[Where]) -> "MaskedModel | PackedMaskedModel":
     """Opens a masked language model, without PyTorch if it can; see ``open_translator``."""
-    file = _file_for("masked", run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
-    if file is not None:
+    if file := _file_for("masked", run, where):
         from clearhead.tasks.masked.packed import PackedMaskedModel
 
         return PackedMaskedModel.of(file)
     check_torch(run)
     from clearhead.tasks.masked.model import MaskedModel
 
-    return MaskedModel.load(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
+    return MaskedModel.load(run, **where)
 
 
-def open_classifier(
-    run: Path, *, checkpoint: str, device: str, weights: "Weights", engine: "EngineName"
-) -> "Classifier | PackedClassifier":
+def open_classifier(run: Path, **where: Unpack[Where]) -> "Classifier | PackedClassifier":
     """Opens a classifier, without PyTorch if it can; see ``open_translator``."""
-    file = _file_for("classify", run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
-    if file is not None:
+    if file := _file_for("classify", run, where):
         from clearhead.tasks.classify.packed import PackedClassifier
 
         return PackedClassifier.of(file)
     check_torch(run)
     from clearhead.tasks.classify.classifier import Classifier
 
-    return Classifier.load(run, checkpoint=checkpoint, device=device, weights=weights, engine=engine)
+    return Classifier.load(run, **where)
 
 
-def packed_file(
-    run: Path, *, checkpoint: str, device: str, weights: "Weights", engine: "EngineName"
-) -> ModelFile | None:
+def packed_file(run: Path, **where: Unpack[Where]) -> ModelFile | None:
     """Returns the packed weights of a run or file, or None where PyTorch has to compute.
 
     Raises:
         ModelError: a file is damaged, or the native engine does not compute here.
         UsageError: a file is asked for what it cannot do.
     """
+    device, weights, engine = where["device"], where["weights"], where["engine"]
     if is_model_file(run):
         if engine == "torch" or device not in ("auto", "cpu"):
             asked = "engine = 'torch'" if engine == "torch" else f"device = {device!r}"
@@ -134,13 +119,13 @@ def packed_file(
         return file
     if engine == "torch" or not (device == "cpu" or (device == "auto" and not _may_have_gpu())):
         return None
-    return kept(run, checkpoint, weights)
+    return kept(run, where["checkpoint"], weights)
 
 
-def _file_for(task: str, run: Path, **options: Any) -> ModelFile | None:
+def _file_for(task: str, run: Path, where: Where) -> ModelFile | None:
     """See ``packed_file``; leaves the kept weights of a run for another task, which is told its verb, to PyTorch."""
-    file = packed_file(run, **options)
-    return file if file is None or file.about["task"] == task or is_model_file(run) else None
+    file = packed_file(run, **where)
+    return file if file is None or file.about["task"] == task or file.path == run else None
 
 
 def check_torch(run: Path) -> None:

@@ -18,9 +18,11 @@ from clearhead.tasks.language_model.job import LanguageModelJob
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.masked.family import MASKED
 from clearhead.tasks.masked.model import MaskedModel
+from clearhead.tasks.packed import kept
 from clearhead.tasks.warm_start import open_start, with_rates
 from clearhead.verbs.train import train_run
 from tests.foreign import write_bert, write_gpt2, write_llama
+from tests.native import NATIVE
 from tests.toy import resumed
 
 TREE: dict[str, Any] = {
@@ -75,6 +77,16 @@ def test_lora_on_a_foreign_model(text: Path, tmp_path: Path) -> None:
     plain = prepared(text, folder)
     ids = torch.tensor([[5, 6, 7]])
     assert torch.equal(job.model.eval()(ids), plain.model.eval()(ids))
+
+
+@NATIVE
+def test_lora_that_is_merged_is_decoded_by_the_engine(text: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    train_run(prepared(text, write_gpt2(tmp_path), lora={"rank": 2}), tmp_path / "run")
+    model = LanguageModel.load(tmp_path / "run", device="cpu", engine="native")
+    eager = LanguageModel.load(tmp_path / "run", device="cpu", engine="torch")
+    assert model.generate(["He eats"])[0].ids == eager.generate(["He eats"])[0].ids
+    assert kept(tmp_path / "run", "best", "float32") is not None
 
 
 @pytest.mark.long

@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
-import torch
-
 from clearhead.arguments import checked
 from clearhead.brief import Brief
 from clearhead.data.documents import Split
@@ -27,7 +25,7 @@ from clearhead.tasks.classify.objective import Scores, monitored, predict, score
 from clearhead.tasks.classify.recipe import WORDS, ClassifyRecipe, build_classifier, encode, parse_classify
 from clearhead.tasks.classify.texts import Reading, TextClassifier
 from clearhead.tasks.family import Evaluation, open_for
-from clearhead.tasks.loaded import Loaded
+from clearhead.tasks.loaded import Loaded, native_of, prepared
 from clearhead.tasks.packed import Packing, about_run
 from clearhead.tasks.room import build_here
 from clearhead.text.tokenizer import Tokenizer
@@ -74,7 +72,7 @@ class ClassifierEvaluation(Brief, Evaluation):
 
 
 @dataclass(frozen=True)
-class Classifier(TextClassifier, Loaded):
+class Classifier(Loaded, TextClassifier):
     """A fine-tuned encoder with its tokenizer and labels, ready to use; see ``load``."""
 
     recipe: ClassifyRecipe
@@ -132,10 +130,7 @@ class Classifier(TextClassifier, Loaded):
     @functools.cached_property
     def reader(self) -> BertClassifier | NativeModel:
         """The model that reads texts: ``model``, or what it is packed to."""
-        if self.weights is None:
-            return self.model
-        choice = choose(self.model, self.weights, "native")
-        return (choice.prepare(self.packing.image) if self.packing else choice.prepare()) or self.model
+        return prepared(self.model, self.weights, "native", self.packing)
 
     @property
     def _reading(self) -> Reading:
@@ -143,14 +138,9 @@ class Classifier(TextClassifier, Loaded):
         return reading_of(self.recipe)
 
     @property
-    def threads(self) -> int:
-        """See ``TextClassifier``."""
-        return torch.get_num_threads()
-
-    @property
     def _native(self) -> NativeModel | None:
-        """See ``TextClassifier``."""
-        return self.reader if isinstance(self.reader, NativeModel) else None
+        """See ``NativeUser``."""
+        return native_of(self.reader)
 
     @checked
     def evaluate(self, data: str | Path, split: str) -> ClassifierEvaluation:

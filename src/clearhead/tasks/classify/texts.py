@@ -1,6 +1,6 @@
 """Texts and pairs to classes or numbers, whatever holds the model; no torch."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, overload
@@ -9,9 +9,9 @@ from clearhead.arguments import checked
 from clearhead.brief import Brief
 from clearhead.data.labels.labels import Labels
 from clearhead.data.segments import EncodedTexts, check_rows, encode_texts
-from clearhead.engine.rows import NativeModel
 from clearhead.errors import DataError, OnError, attempt_each, refuse
 from clearhead.tasks.classify.native import Predicted, predict_natively
+from clearhead.tasks.native import NativeUser
 from clearhead.text.overlong import OverlongLine
 from clearhead.text.tokenizer import Tokenizer
 
@@ -51,7 +51,7 @@ class Reading:
     """Which states stand for it."""
 
 
-class TextClassifier(ABC):
+class TextClassifier(NativeUser):
     """What classifies texts: a tokenizer, labels, and a model that reads."""
 
     tokenizer: Tokenizer
@@ -61,16 +61,6 @@ class TextClassifier(ABC):
     @abstractmethod
     def _reading(self) -> Reading:
         """How texts are read."""
-
-    @property
-    @abstractmethod
-    def threads(self) -> int:
-        """Threads that the native engine deals texts out among."""
-
-    @property
-    @abstractmethod
-    def _native(self) -> NativeModel | None:
-        """What reads texts; None where PyTorch does."""
 
     @overload
     def classify(self, given: Given, *, on_error: OnError = refuse) -> Classification: ...  # type: ignore[overload-overlap]

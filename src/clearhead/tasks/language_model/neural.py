@@ -11,9 +11,8 @@ from torch.nn import functional
 
 from clearhead.arguments import checked
 from clearhead.decode.rows import TextRows, start_texts
-from clearhead.engine.choose import Choice, EngineName, Weights, choose
-from clearhead.engine.rows import Computed, NativeModel
-from clearhead.engine.weights.image import Image
+from clearhead.engine.choose import EngineName, Weights, choose, native_fault
+from clearhead.engine.rows import NativeModel
 from clearhead.engine.weights.pages import release, trim
 from clearhead.models.gpt import GPT
 from clearhead.runs.opened import SavedRun
@@ -28,6 +27,7 @@ from clearhead.tasks.language_model.recipe import (
 )
 from clearhead.tasks.language_model.stepped import SteppedModel
 from clearhead.tasks.language_model.writer import has_marks
+from clearhead.tasks.loaded import native_of, prepared
 from clearhead.tasks.packed import Packing, about_run
 from clearhead.tasks.room import build_here
 from clearhead.text.tokenizer import Tokenizer
@@ -89,46 +89,35 @@ class LanguageModel(SteppedModel):
         """Loads a run that is open; see ``load``."""
         recipe, tokenizer = parse_language_model(run.tree, run.source), load_text_parts(run.trained_path).tokenizer
         target, model = pick_device(device), build_here(build_language_model, recipe, TextParts(tokenizer).sizes)
-        native = choose(model.to(target).eval(), weights, engine).engine == "native"
-        step = run.load_into(model, mapped=native)  # which packs weights of its own
+        # the native engine packs weights of its own; of a model with LoRA it is known once that is merged
+        step = run.load_into(model, mapped=engine != "torch" and not native_fault(model.to(target).eval()))
         model = model.to(target).eval()
-        packed = choose(model, weights, engine).engine != "torch"
+        computes = choose(model, weights, engine).engine
         marks = tokenizer.begins or has_marks(run.path)
         about = about_run("language_model", recipe, step, context=recipe.model.max_seq_len, marks=marks)
-        packing = Packing.of(run, model, weights if native else None, about, TextParts(tokenizer).contents())
-        return cls(recipe, tokenizer, model, target, step, marks, weights if packed else None, engine, packing)
+        kept = weights if computes == "native" else None
+        packing = Packing.of(run, model, kept, about, TextParts(tokenizer).contents())
+        packed = None if computes == "torch" else weights
+        return cls(recipe, tokenizer, model, target, step, marks, packed, engine, packing)
 
     @property
     def context(self) -> int | None:
         """See ``TextModel``: a recurrent model goes on from its state, whatever the length."""
         return self.recipe.model.max_seq_len if isinstance(self.model, GPT) else None
 
-    @property
-    def computed(self) -> Computed:
-        """See ``TextModel``."""
-        return "torch" if self.weights is None else choose(self.model, self.weights, self.engine).computed
-
     @functools.cached_property
     def writer(self) -> Net | NativeModel:
         """The model that generates: ``model``, or what it is packed to."""
-        choice = None if self.weights is None else choose(self.model, self.weights, self.engine)
-        packed = None if choice is None else choice.prepare(self._packed)
-        return self.model if packed is None else packed
+        return prepared(self.model, self.weights, self.engine, self.packing, self._release)
 
     @property
     def _native(self) -> NativeModel | None:
-        """See ``TextModel``."""
-        return self.writer if isinstance(self.writer, NativeModel) else None
+        """See ``NativeUser``."""
+        return native_of(self.writer)
 
     def begin(self, prompts: Sequence[Sequence[int]]) -> TextRows:
         """See ``TextModel``."""
         return start_texts(self.writer, prompts)
-
-    def _packed(self, choice: Choice[Net]) -> Image:
-        """Packs weights layer by layer, so that they are in memory once."""
-        image = self.packing.image(choice, self._release) if self.packing else choice.image(self._release)
-        self._release()
-        return image
 
     def _release(self) -> None:
         """Gives back the memory of weights that are read from a mapped file, and can be read again."""

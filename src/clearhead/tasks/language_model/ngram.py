@@ -82,6 +82,10 @@ class NgramLanguageModel(SteppedModel):
     packing = None
     """It has no weights that the native engine computes with."""
 
+    @property
+    def _native(self) -> None:
+        """See ``NativeUser``: counts are no weights."""
+
     @classmethod
     @checked
     def load(cls, run: str | Path) -> "NgramLanguageModel":

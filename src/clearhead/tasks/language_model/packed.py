@@ -7,78 +7,40 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clearhead.arguments import checked
-from clearhead.brief import Brief
-from clearhead.engine.rows import Computed, Ints, NativeModel
-from clearhead.engine.threads import threads
+from clearhead.engine.rows import Ints
 from clearhead.engine.weights.file import ModelFile
 from clearhead.engine.weights.packing import Floats
-from clearhead.errors import ModelError
 from clearhead.tasks.language_model.writer import TextModel
+from clearhead.tasks.native import PackedModel
 from clearhead.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    import torch
-
     from clearhead.decode.rows import TextRows
 
 LOGITS = 128  # positions of a text whose logits are there at once
 
 
 @dataclass(frozen=True)
-class PackedLanguageModel(TextModel, Brief):
-    """Writes as ``LanguageModel`` does, without PyTorch; it has no model to look into."""
+class PackedLanguageModel(PackedModel, TextModel):
+    """Writes as ``LanguageModel`` does, without PyTorch."""
 
     tokenizer: Tokenizer
-    model: NativeModel
     longest: int
     """How many pieces the model can look back on."""
     marks: bool
     """See ``TextModel``."""
-    name: str
-    """Of the recipe."""
-    step: int
-    """Training step of the weights."""
+    task = "language_model"
 
     @classmethod
     def of(cls, file: ModelFile) -> "PackedLanguageModel":
-        """Returns the language model of a file.
-
-        Raises:
-            ModelError: the file is of another kind of model.
-        """
-        about = file.about
-        if about["task"] != "language_model":
-            raise ModelError(f"{str(file.path)!r} is a model for {about['task']}, not for language_model")
-        tokenizer = Tokenizer.restored(file.files["tokenizer/text.json"])
-        facts = about["context"], about["marks"], about["name"], about["step"]
-        return cls(tokenizer, NativeModel(file.image), *facts)
+        """Returns the language model of a file; raises ModelError for a file of another kind of model."""
+        shared, tokenizer = cls._shared(file), Tokenizer.restored(file.files["tokenizer/text.json"])
+        return cls(*shared, tokenizer, file.about["context"], file.about["marks"])
 
     @property
     def context(self) -> int:
         """See ``TextModel``."""
         return self.longest
-
-    @property
-    def _native(self) -> NativeModel:
-        """See ``TextModel``."""
-        return self.model
-
-    @property
-    def computed(self) -> Computed:
-        """See ``TextModel``."""
-        return "native"
-
-    @property
-    def threads(self) -> int:
-        """See ``TextModel``."""
-        return threads()
-
-    @property
-    def device(self) -> "torch.device":
-        """Where decoding by steps, which takes PyTorch, has its tensors."""
-        import torch
-
-        return torch.device("cpu")
 
     def begin(self, prompts: Sequence[Sequence[int]]) -> "TextRows":
         """See ``TextModel``; the steps are in tensors of PyTorch."""

@@ -23,13 +23,8 @@ from clearhead.tasks.language_model.writer import PLAIN, TextModel
 from clearhead.tasks.loaded import Loaded
 
 
-class SteppedModel(TextModel, Loaded, ABC):
+class SteppedModel(Loaded, TextModel, ABC):
     """A text model that PyTorch has loaded, and whose steps can be looked at."""
-
-    @property
-    def threads(self) -> int:
-        """See ``TextModel``."""
-        return torch.get_num_threads()
 
     @checked
     def beam_tree(self, prompt: str, config: GenerationConfig) -> tuple[list[int], BeamTree]:

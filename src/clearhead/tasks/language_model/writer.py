@@ -2,7 +2,7 @@
 
 import functools
 import json
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -17,10 +17,10 @@ from clearhead.engine.loops.generation import generate
 from clearhead.engine.loops.sampler import SamplerSettings
 from clearhead.engine.loops.sampling import SamplingConfig
 from clearhead.engine.loops.windows import Texts
-from clearhead.engine.rows import Computed, NativeModel
 from clearhead.errors import ModelError, OnError, UsageError, attempt_each, refuse
 from clearhead.progress import silent
 from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter
+from clearhead.tasks.native import NativeUser
 from clearhead.tasks.settings import settled
 from clearhead.text.phrase_book import PhraseBook
 from clearhead.text.tokenizer import Tokenizer
@@ -32,7 +32,7 @@ BATCH_TOKENS, BATCH_ROWS = 8192, 64  # pieces of prompts and texts in one cache,
 DEFAULT, PLAIN = GenerationConfig(), SamplingConfig()
 
 
-class TextModel(ABC):
+class TextModel(NativeUser):
     """A language model with its tokenizer, ready to generate text."""
 
     tokenizer: Tokenizer
@@ -44,21 +44,6 @@ class TextModel(ABC):
     @abstractmethod
     def context(self) -> int | None:
         """How many pieces the model can look back on; None for no limit."""
-
-    @property
-    def computed(self) -> Computed:
-        """Which engine generates here."""
-        return "torch"
-
-    @property
-    def _native(self) -> NativeModel | None:
-        """The model packed for the native engine, where that generates."""
-        return None
-
-    @property
-    @abstractmethod
-    def threads(self) -> int:
-        """Threads that the native engine takes."""
 
     @abstractmethod
     def begin(self, prompts: Sequence[Sequence[int]]) -> "TextRows":

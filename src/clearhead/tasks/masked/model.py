@@ -23,7 +23,7 @@ from clearhead.models.pooling import pooled
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import load_text_parts
 from clearhead.tasks.family import open_for
-from clearhead.tasks.loaded import Loaded
+from clearhead.tasks.loaded import Loaded, native_of, prepared
 from clearhead.tasks.masked.native import Ranked, Rows
 from clearhead.tasks.masked.recipe import WORDS, MaskedRecipe, build_masked, parse_masked
 from clearhead.tasks.masked.texts import TextFiller, Vectors
@@ -36,7 +36,7 @@ BATCH_TOKENS = 4096  # pieces and marks, padding included, that are read at once
 
 
 @dataclass(frozen=True)
-class MaskedModel(TextFiller, Loaded):
+class MaskedModel(Loaded, TextFiller):
     """A BERT with its tokenizer; see ``load``."""
 
     recipe: MaskedRecipe
@@ -95,10 +95,7 @@ class MaskedModel(TextFiller, Loaded):
     @functools.cached_property
     def reader(self) -> BertPretraining | NativeModel:
         """The model that reads texts: ``model``, or what it is packed to."""
-        if self.weights is None:
-            return self.model
-        choice = choose(self.model, self.weights, "native")
-        return (choice.prepare(self.packing.image) if self.packing else choice.prepare()) or self.model
+        return prepared(self.model, self.weights, "native", self.packing)
 
     @property
     def longest(self) -> int:
@@ -116,14 +113,9 @@ class MaskedModel(TextFiller, Loaded):
         return self.recipe.embedding
 
     @property
-    def threads(self) -> int:
-        """See ``TextFiller``."""
-        return torch.get_num_threads()
-
-    @property
     def _native(self) -> NativeModel | None:
-        """See ``TextFiller``."""
-        return self.reader if isinstance(self.reader, NativeModel) else None
+        """See ``NativeUser``."""
+        return native_of(self.reader)
 
     def _at_masks(
         self, rows: Rows, count: int, never: NDArray[np.int64]

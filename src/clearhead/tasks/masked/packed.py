@@ -2,48 +2,28 @@
 
 from dataclasses import dataclass
 
-from clearhead.brief import Brief
 from clearhead.config import rebuilt
-from clearhead.engine.rows import NativeModel
-from clearhead.engine.threads import threads
 from clearhead.engine.weights.file import ModelFile
-from clearhead.errors import ModelError
 from clearhead.models.embedding import EmbeddingConfig
 from clearhead.tasks.masked.texts import TextFiller
+from clearhead.tasks.native import PackedModel
 from clearhead.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
-class PackedMaskedModel(TextFiller, Brief):
-    """Fills and embeds as ``MaskedModel`` does, without PyTorch; it has no model to look into."""
+class PackedMaskedModel(PackedModel, TextFiller):
+    """Fills and embeds as ``MaskedModel`` does, without PyTorch."""
 
     tokenizer: Tokenizer
     vectors: EmbeddingConfig
     positions: int
-    model: NativeModel
-    name: str
-    """Of the recipe."""
-    step: int
-    """Training step of the weights."""
+    task = "masked"
 
     @classmethod
     def of(cls, file: ModelFile) -> "PackedMaskedModel":
-        """Returns the masked language model of a file.
-
-        Raises:
-            ModelError: the file is of another kind of model.
-        """
-        about = file.about
-        if about["task"] != "masked":
-            raise ModelError(f"{str(file.path)!r} is a model for {about['task']}, not for masked")
-        return cls(
-            Tokenizer.restored(file.files["tokenizer/text.json"]),
-            rebuilt(EmbeddingConfig, about["embedding"]),
-            about["longest"],
-            NativeModel(file.image),
-            about["name"],
-            about["step"],
-        )
+        """Returns the masked language model of a file; raises ModelError for a file of another kind of model."""
+        shared, tokenizer = cls._shared(file), Tokenizer.restored(file.files["tokenizer/text.json"])
+        return cls(*shared, tokenizer, rebuilt(EmbeddingConfig, file.about["embedding"]), file.about["longest"])
 
     @property
     def longest(self) -> int:
@@ -59,13 +39,3 @@ class PackedMaskedModel(TextFiller, Brief):
     def embedding(self) -> EmbeddingConfig:
         """See ``TextFiller``."""
         return self.vectors
-
-    @property
-    def threads(self) -> int:
-        """See ``TextFiller``."""
-        return threads()
-
-    @property
-    def _native(self) -> NativeModel:
-        """See ``TextFiller``."""
-        return self.model

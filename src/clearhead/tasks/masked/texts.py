@@ -3,7 +3,7 @@
 import functools
 import itertools
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import overload
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from clearhead.arguments import checked
 from clearhead.brief import Brief
 from clearhead.data.segments import marks
-from clearhead.engine.rows import NativeModel
 from clearhead.errors import DataError, ModelError, OnError, attempt_each, refuse
 from clearhead.models.embedding import EmbeddingConfig
 from clearhead.progress import silent
 from clearhead.ranges import Count
 from clearhead.tasks.masked.native import Ranked, Rows, mask_logits, ranked, text_vectors
+from clearhead.tasks.native import NativeUser
 from clearhead.text.overlong import OverlongText
 from clearhead.text.special import ABSENT, MASK
 from clearhead.text.tokenizer import Tokenizer
@@ -51,7 +51,7 @@ class Filled(Brief):
     """The most probable pieces for each mask, best first."""
 
 
-class TextFiller(ABC):
+class TextFiller(NativeUser):
     """What fills gaps and embeds texts: a tokenizer, a model that reads, and how long texts may be."""
 
     tokenizer: Tokenizer
@@ -70,16 +70,6 @@ class TextFiller(ABC):
     @abstractmethod
     def embedding(self) -> EmbeddingConfig:
         """How a vector is made of a text's states."""
-
-    @property
-    @abstractmethod
-    def threads(self) -> int:
-        """Threads that the native engine deals texts out among."""
-
-    @property
-    @abstractmethod
-    def _native(self) -> NativeModel | None:
-        """What reads texts; None where PyTorch does."""
 
     @overload
     def fill(self, texts: str, *, top_k: int = 5, on_error: OnError = refuse) -> Filled: ...  # type: ignore[overload-overlap]

@@ -1,17 +1,18 @@
 """Texts to translations, sentence by sentence, whatever holds the model; no torch until a search needs its steps."""
 
 import functools
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from clearhead.arguments import checked
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig
-from clearhead.engine.rows import Computed, NativeModel
+from clearhead.engine.rows import NativeModel
 from clearhead.errors import DataError, ModelError, OnError, attempt_each, refuse
 from clearhead.ranges import Count, CountOrZero
 from clearhead.runs.text_parts import Tokenizers
+from clearhead.tasks.native import NativeUser
 from clearhead.tasks.settings import settled
 from clearhead.tasks.translation.joining import finished
 from clearhead.tasks.translation.length_limit import LengthLimit
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from clearhead.tasks.translation.recipe import Net
 
 
-class TextTranslator(ABC):
+class TextTranslator(NativeUser):
     """What translates texts: two tokenizers, a model that decodes, and how long translations may be."""
 
     tokenizers: Tokenizers
@@ -46,16 +47,6 @@ class TextTranslator(ABC):
     @abstractmethod
     def writer(self) -> "Net | NativeModel":
         """What decodes."""
-
-    @property
-    @abstractmethod
-    def computed(self) -> Computed:
-        """Which engine decodes here."""
-
-    @property
-    @abstractmethod
-    def threads(self) -> int:
-        """Threads that the native engine deals sources out among."""
 
     @overload
     def translate(self, texts: str, **options: Unpack[TranslateOptions]) -> Translation: ...  # type: ignore[overload-overlap]
@@ -231,7 +222,7 @@ class TextTranslator(ABC):
     ) -> list[list[Translation]]:
         """Translates encoded sources in batches of like length; an empty one gives an empty translation."""
         translations: list[list[Translation]] = [[EMPTY]] * len(sources)
-        tokens = NATIVE_TOKENS if isinstance(self.writer, NativeModel) else BATCH_TOKENS
+        tokens = BATCH_TOKENS if self._native is None else NATIVE_TOKENS
         for rows, beam in batches_to_decode(sources, demands, config.beam, tokens=tokens):
             own, forced = ([each[row] for row in rows] for each in (sources, prefixes))
             asked = [demands[row] for row in rows]
@@ -256,9 +247,9 @@ class TextTranslator(ABC):
     def _search(self, batch: Batch, config: SearchConfig) -> list[list[Hypothesis]]:
         """Returns up to ``config.n_best`` hypotheses of each source, best first."""
         tokenizer = self.tokenizers.tgt
-        if isinstance(self.writer, NativeModel) and is_plain(batch):
+        if (model := self._native) is not None and is_plain(batch):
             own: Any = {"tokenizer": tokenizer, "text_of": self._line, "threads": self.threads}
-            return search_natively(self.writer, batch, config, **own)
+            return search_natively(model, batch, config, **own)
         from clearhead.tasks.translation.search.searching import search_batch
 
         return search_batch(self.writer, batch, config, tokenizer=tokenizer, text_of=self._line, device=self.device)

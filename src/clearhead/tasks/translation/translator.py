@@ -16,13 +16,13 @@ from clearhead.decode.hypotheses import SearchConfig
 from clearhead.decode.trace import MakeMeter, TraceStep, trace_greedy, translation_reader
 from clearhead.decode.tree import BeamTree, grow_tree
 from clearhead.engine.choose import EngineName, Weights, choose
-from clearhead.engine.rows import Computed, NativeModel
+from clearhead.engine.rows import NativeModel
 from clearhead.errors import DataError
 from clearhead.ranges import Count, CountOrZero
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import Tokenizers, load_both_sides
 from clearhead.tasks.family import open_for
-from clearhead.tasks.loaded import Loaded
+from clearhead.tasks.loaded import Loaded, native_of, prepared
 from clearhead.tasks.packed import Packing, about_run
 from clearhead.tasks.room import build_here
 from clearhead.tasks.translation.alignment import aligned, source_shapes
@@ -55,7 +55,7 @@ class Trace(Brief):
 
 
 @dataclass(frozen=True)
-class Translator(TextTranslator, Loaded):
+class Translator(Loaded, TextTranslator):
     """A model with its tokenizers, ready to translate; see ``load``."""
 
     recipe: TranslationRecipe
@@ -121,23 +121,15 @@ class Translator(TextTranslator, Loaded):
         """See ``TextTranslator``."""
         return sides_of(self.recipe)
 
-    @property
-    def threads(self) -> int:
-        """See ``TextTranslator``."""
-        return torch.get_num_threads()
-
-    @property
-    def computed(self) -> Computed:
-        """See ``TextTranslator``."""
-        return "torch" if self.weights is None else choose(self.model, self.weights, self.engine).computed
-
     @functools.cached_property
     def writer(self) -> Net | NativeModel:
         """The model that decodes: ``model``, or what it is packed to."""
-        if self.weights is None:
-            return self.model
-        choice = choose(self.model, self.weights, self.engine)
-        return (choice.prepare(self.packing.image) if self.packing else choice.prepare()) or self.model
+        return prepared(self.model, self.weights, self.engine, self.packing)
+
+    @property
+    def _native(self) -> NativeModel | None:
+        """See ``NativeUser``."""
+        return native_of(self.writer)
 
     @checked
     def alternatives(
