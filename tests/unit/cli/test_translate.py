@@ -225,7 +225,7 @@ def test_a_long_line_is_split_cut_or_refused_never_in_silence(
     assert len(found["text"]) > 300
     assert clearhead(capsys, "translate", toy_run, long, "--overlong", "error").code == 0, "its sentences fit"
     unbroken = clearhead(capsys, "translate", toy_run, "我" * 70)
-    assert unbroken.err == "clearhead: text 1: too long, cut 1 times inside of a clause\n"
+    assert "clearhead: text 1: too long, cut 1 times inside of a clause" in unbroken.err.splitlines()
     cut = clearhead(capsys, "translate", toy_run, long, "--split", "never", "--overlong", "truncate")
     assert "pieces were left out" in cut.err
     assert cut.out.count("\n") == 1
