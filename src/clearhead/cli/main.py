@@ -32,6 +32,7 @@ VERBS = {
     "inspect": "Look inside a run: modules, memory, autograd, layout, gradients and more.",
     "import": "Make a run of a model in Hugging Face's layout.",
     "export": "Write the model of a run for other libraries.",
+    "serve": "Serve models by HTTP, to clients of OpenAI, LibreTranslate and DeepL, and to people.",
     "checkpoints": "List the checkpoints of a run: steps, scores, sizes; check that they are whole.",
     "average": "Average the last checkpoints of a run into one.",
     "lesson": "Answer the open questions of a student, by programs that measure.",

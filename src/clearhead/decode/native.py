@@ -37,7 +37,7 @@ def native_search(
     if asked != (search.n_best, search.beam, search.length_penalty):
         raise ValueError(f"n_best, beam and length_penalty = {asked}: must be what the engine searches with")
     found = translate(model, sources, search, limits=limits, threads=threads, text_of=text_of)
-    return _hypotheses(found, config.length_penalty)
+    return hypotheses_of(found, config.length_penalty)
 
 
 def native_text_search(
@@ -63,10 +63,11 @@ def native_text_search(
     """
     search = NativeSearch(settings.eos_id, settings.eos_id, config.beam, config.length_penalty, n_best=config.n_best)
     found = continue_prompts(model, prompts, search, settings, limits=limits, threads=threads, text_of=text_of)
-    return _hypotheses(found, config.length_penalty)
+    return hypotheses_of(found, config.length_penalty)
 
 
-def _hypotheses(found: list[list[NativeHypothesis]], length_penalty: float) -> list[list[Hypothesis]]:
+def hypotheses_of(found: list[list[NativeHypothesis]], length_penalty: float) -> list[list[Hypothesis]]:
+    """Returns what the engine has found, with scores as ``decode.search`` has them."""
     return [[_hypothesis(each, length_penalty) for each in ranked] for ranked in found]
 
 

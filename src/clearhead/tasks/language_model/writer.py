@@ -137,14 +137,8 @@ class TextModel(NativeUser):
             DataError: a prompt cannot be continued, and there is no ``on_error``.
             ModelError: the logits have NaN, or the draft has another tokenizer.
         """
-        config, sampling = settled(config, source="generation"), settled(sampling, source="sampling")
-        self._check(config, sampling, draft)
-        settings = self._settings(config, sampling)
-        read = attempt_each(
-            lambda text: Prompt.of(text, self.tokenizer, config, context=self.context, marks=self.marks),
-            prompts,
-            on_error,
-        )
+        settings, config = self.sampler_settings(config, sampling, draft=draft)
+        read = attempt_each(lambda text: self.prompt(text, config), prompts, on_error)
         writers = [
             TextWriter(prompt, self.tokenizer, stop=config.stop, on_text=functools.partial(on_text, number))
             for number, prompt in enumerate(prompt for prompt in read if prompt for _ in range(config.n))
@@ -163,6 +157,23 @@ class TextModel(NativeUser):
             for writer, continuation in zip(writers, continuations, strict=True)
         )
         return [[text for text in islice(written, config.n) if text] if prompt else [] for prompt in read]
+
+    def prompt(self, text: str, config: GenerationConfig) -> Prompt:
+        """Encodes a prompt; raises DataError as ``Prompt.of`` does."""
+        return Prompt.of(text, self.tokenizer, config, context=self.context, marks=self.marks)
+
+    def sampler_settings(
+        self, config: GenerationConfig, sampling: SamplingConfig, *, draft: "TextModel | None" = None
+    ) -> tuple[SamplerSettings, GenerationConfig]:
+        """Checks settings, and returns how pieces are drawn, and the lengths as they are read.
+
+        Raises:
+            UsageError: a setting is wrong or conflicts with another.
+            ModelError: the draft has another tokenizer.
+        """
+        config, sampling = settled(config, source="generation"), settled(sampling, source="sampling")
+        self._check(config, sampling, draft)
+        return self._settings(config, sampling), config
 
     def _check(self, config: GenerationConfig, sampling: SamplingConfig, draft: "TextModel | None") -> None:
         drawn = replace(sampling, no_repeat_ngram=0, seed=0) != PLAIN
@@ -214,7 +225,7 @@ class TextModel(NativeUser):
         """Draws a batch of texts piece by piece."""
         prompts, stopped = [writers[number].prompt.ids for number in batch], [writers[number].push for number in batch]
         limits, samples = [config.max_new] * len(batch), [number % config.n for number in batch]
-        if (model := self._native) is not None:
+        if (model := self.native) is not None:
             texts = Texts(model, prompts, threads=self.threads)
             return generate(texts, prompts, settings, limits=limits, samples=samples, stopped=stopped)
         from clearhead.tasks.language_model.stepped import write
@@ -243,7 +254,7 @@ class TextModel(NativeUser):
     ) -> list[list[Hypothesis]]:
         """Searches for what follows a batch of prompts."""
         search, limits = SearchConfig(config.beam, config.n), [config.max_new] * len(prompts)
-        if (model := self._native) is not None:
+        if (model := self.native) is not None:
             text_of, threads = self.tokenizer.decode, self.threads
             return native_text_search(model, prompts, search, settings, limits=limits, threads=threads, text_of=text_of)
         from clearhead.tasks.language_model.stepped import search_by_steps

@@ -2,7 +2,7 @@
 
 import functools
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
@@ -29,6 +29,11 @@ from clearhead.text.special import SpecialIds
 if TYPE_CHECKING:
     from clearhead.tasks.translation.recipe import Net
 
+Searcher = Callable[[NativeModel, Batch, SearchConfig], list[list[Hypothesis]]]
+"""Returns the best hypotheses of each source of a batch that ``is_plain``."""
+StepSearcher = Callable[[Callable[[], list[list[Hypothesis]]]], list[list[Hypothesis]]]
+"""Calls a search by steps where it may run."""
+
 
 class TextTranslator(NativeUser):
     """What translates texts: two tokenizers, a model that decodes, and how long translations may be."""
@@ -37,6 +42,18 @@ class TextTranslator(NativeUser):
     lengths: LengthLimit
     device: Any
     """PyTorch's, of a search by steps."""
+    _searcher: Searcher | None = None
+    _by_steps: StepSearcher | None = None
+
+    def search_by(self, searcher: Searcher, by_steps: StepSearcher) -> None:
+        """Lets others carry out all searches from now on: a server, which batches those of all its clients.
+
+        Args:
+            searcher: of batches that the native engine knows all rules of.
+            by_steps: of all others.
+        """
+        object.__setattr__(self, "_searcher", searcher)  # of a frozen dataclass
+        object.__setattr__(self, "_by_steps", by_steps)
 
     @property
     @abstractmethod
@@ -194,7 +211,7 @@ class TextTranslator(NativeUser):
         """Most target pieces besides ``fixed`` ones: ``most``, or what suits the source, within the positions."""
         return min((most or self.lengths.pieces(source)) + fixed, self.sides.positions)
 
-    def _line(self, ids: Sequence[int]) -> str:
+    def text_of(self, ids: Sequence[int]) -> str:
         """Text of target pieces on one line."""
         tokenizer = self.tokenizers.tgt
         text = denormalize(tokenizer.decode(ids), tokenizer.config.normalization)
@@ -222,7 +239,7 @@ class TextTranslator(NativeUser):
     ) -> list[list[Translation]]:
         """Translates encoded sources in batches of like length; an empty one gives an empty translation."""
         translations: list[list[Translation]] = [[EMPTY]] * len(sources)
-        tokens = BATCH_TOKENS if self._native is None else NATIVE_TOKENS
+        tokens = BATCH_TOKENS if self.native is None else NATIVE_TOKENS
         for rows, beam in batches_to_decode(sources, demands, config.beam, tokens=tokens):
             own, forced = ([each[row] for row in rows] for each in (sources, prefixes))
             asked = [demands[row] for row in rows]
@@ -232,7 +249,7 @@ class TextTranslator(NativeUser):
             hypotheses = self._search(Batch(own, forced, asked, limits), replace(config, beam=beam))
             for row, ranked in zip(rows, hypotheses, strict=True):
                 translations[row] = [
-                    translation_of(each, sources[row], tokenizers=self.tokenizers, text=self._line(each.ids))
+                    translation_of(each, sources[row], tokenizers=self.tokenizers, text=self.text_of(each.ids))
                     for each in ranked
                 ]
         return translations
@@ -247,9 +264,17 @@ class TextTranslator(NativeUser):
     def _search(self, batch: Batch, config: SearchConfig) -> list[list[Hypothesis]]:
         """Returns up to ``config.n_best`` hypotheses of each source, best first."""
         tokenizer = self.tokenizers.tgt
-        if (model := self._native) is not None and is_plain(batch):
-            own: Any = {"tokenizer": tokenizer, "text_of": self._line, "threads": self.threads}
+        if (model := self.native) is not None and is_plain(batch):
+            if self._searcher is not None:
+                return self._searcher(model, batch, config)
+            own: Any = {"tokenizer": tokenizer, "text_of": self.text_of, "threads": self.threads}
             return search_natively(model, batch, config, **own)
-        from clearhead.tasks.translation.search.searching import search_batch
 
-        return search_batch(self.writer, batch, config, tokenizer=tokenizer, text_of=self._line, device=self.device)
+        def search() -> list[list[Hypothesis]]:
+            from clearhead.tasks.translation.search.searching import search_batch
+
+            return search_batch(
+                self.writer, batch, config, tokenizer=tokenizer, text_of=self.text_of, device=self.device
+            )
+
+        return search() if self._by_steps is None else self._by_steps(search)

@@ -127,7 +127,7 @@ class Translator(Loaded, TextTranslator):
         return prepared(self.model, self.weights, self.engine, self.packing)
 
     @property
-    def _native(self) -> NativeModel | None:
+    def native(self) -> NativeModel | None:
         """See ``NativeUser``."""
         return native_of(self.writer)
 
@@ -195,7 +195,7 @@ class Translator(Loaded, TextTranslator):
         chosen = [step.chosen for step in steps if step.chosen != self._ids.eos]
         source = src_ids[0].tolist()
         pieces = self.tokenizers.src.pieces(source)
-        return Trace(text, self._line(chosen), pieces, source, source_shapes(self.model, src_ids), steps, names)
+        return Trace(text, self.text_of(chosen), pieces, source, source_shapes(self.model, src_ids), steps, names)
 
     @checked
     def beam_tree(self, text: str, config: SearchConfig) -> tuple[list[int], BeamTree]:
@@ -214,7 +214,7 @@ class Translator(Loaded, TextTranslator):
             bos_id=special.bos,
             eos_id=special.eos,
             rules=search_rules(self.tokenizers.tgt, limits=[limit], device=self.device),
-            text_of=self._line,
+            text_of=self.text_of,
             device=self.device,
         )
         return ids, tree

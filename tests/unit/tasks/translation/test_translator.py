@@ -196,7 +196,7 @@ def test_prefix_and_phrases_hold_for_the_text(translator: Translator, lines: lis
 
 def test_output_is_one_line(translator: Translator) -> None:
     ids = translator.tokenizers.tgt.encode("one\ntwo\r\nthree ")
-    assert translator._line(ids) == "one two  three"
+    assert translator.text_of(ids) == "one two  three"
 
 
 def test_a_trace_follows_the_way_of_a_greedy_translation(translator: Translator, lines: list[str]) -> None:

@@ -1,0 +1,57 @@
+"""The ASGI application of a server: routes of the dialects, health, counts, the page."""
+
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import ASGIApp, Scope
+
+from clearhead.serve.dialects.deepl.routes import deepl_routes
+from clearhead.serve.dialects.libretranslate import LIBRETRANSLATE, libretranslate_routes
+from clearhead.serve.dialects.openai.routes import openai_routes
+from clearhead.serve.dialects.openai.shape import OPENAI
+from clearhead.serve.health import health_routes
+from clearhead.serve.http.endpoint import json_response
+from clearhead.serve.http.guard import Guard
+from clearhead.serve.http.request_error import RequestError
+from clearhead.serve.site import Site
+
+DIALECTS = {"openai": openai_routes, "libretranslate": libretranslate_routes, "deepl": deepl_routes}
+
+
+def routes_of(site: Site) -> list[BaseRoute]:
+    """Returns all routes."""
+    routes: list[BaseRoute] = [*health_routes(site)]
+    for dialect in site.settings.dialects:
+        routes += DIALECTS[dialect](site)
+    return routes
+
+
+def application(site: Site) -> ASGIApp:
+    """Returns the application."""
+    routes = routes_of(site)
+    handlers: Any = {HTTPException: _plain_error}
+    app = Starlette(routes=routes, exception_handlers=handlers)
+
+    def count(scope: Scope, status: int, seconds: float) -> None:
+        path = next((route.path for route in routes if isinstance(route, Route) and _matches(route, scope)), "other")
+        site.metrics.requests.add(scope.get("dialect", "none"), path, str(status))
+        site.metrics.seconds.see(seconds)
+
+    return Guard(app, site.settings, count)
+
+
+def _matches(route: Route, scope: Scope) -> bool:
+    return route.matches({**scope, "type": "http"})[0] is not Match.NONE
+
+
+async def _plain_error(request: Request, error: Exception) -> Response:
+    """Answers a wrong path or method in the shape of the dialect that the path is of."""
+    assert isinstance(error, HTTPException)
+    reason = RequestError(error.status_code, f"{request.method} {request.url.path[:100]}: {error.detail}")
+    shape = OPENAI if request.url.path.startswith("/v1/") else LIBRETRANSLATE
+    tree = {"message": reason.message} if request.url.path.startswith("/v2/") else shape.error(reason)
+    return json_response(tree, status=error.status_code, headers=dict(error.headers or {}))

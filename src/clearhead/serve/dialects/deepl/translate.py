@@ -1,0 +1,137 @@
+"""``/v2/translate``, ``/v2/languages``, ``/v2/usage``."""
+
+import threading
+from typing import Any
+
+from clearhead.serve.dialects.deepl.glossaries import Glossaries, Glossary
+from clearhead.serve.dialects.deepl.shape import VARIANTS, code_of
+from clearhead.serve.dialects.languages import base, name_of, sources, targets, translator_for
+from clearhead.serve.http.body import Fields
+from clearhead.serve.http.endpoint import Asked
+from clearhead.serve.http.request_error import RequestError
+from clearhead.serve.models import Served
+from clearhead.serve.site import Site
+from clearhead.serve.translating import translated
+from clearhead.tasks.translation.result import Translation
+from clearhead.text.overlong import SplitSource
+
+MOST_TEXTS = 50
+NO_LIMIT = 1_000_000_000_000
+SPLITS: dict[str, SplitSource] = {"0": "overlong", "1": "sentences", "nonewlines": "sentences"}
+
+
+class DeepL:
+    """The handlers.
+
+    Args:
+        site: with the models.
+        glossaries: that requests may name.
+    """
+
+    def __init__(self, site: Site, glossaries: Glossaries) -> None:
+        self.site, self.glossaries = site, glossaries
+        self._characters, self._lock = 0, threading.Lock()
+
+    async def translate(self, asked: Asked) -> Any:
+        """``POST /v2/translate``."""
+        fields = asked.fields
+        texts = fields.texts("text", most=MOST_TEXTS)
+        if not texts:
+            fields.refuse("text", f"must be 1 to {MOST_TEXTS} texts")
+        source, target = code_of(fields, "source_lang"), code_of(fields, "target_lang")
+        if target is None:
+            raise RequestError(400, "Value for 'target_lang' not supported.", param="target_lang")
+        _check_options(fields)
+        split = SPLITS[_word(fields, "split_sentences", "1", tuple(SPLITS))]
+        if fields.tree.get("split_sentences") == "nonewlines":
+            texts = [" ".join(text.split("\n")) for text in texts]
+        glossary = self._glossary(fields, source, target)
+        answers: list[Any] = [None] * len(texts)
+        for served, numbers in self._groups(source, target, texts):
+            own = [texts[number] for number in numbers]
+            options: dict[str, Any] = {"split": split}
+            if glossary is not None:
+                spaced = served.now.model.sides.src.joiner == " "
+                required = [glossary.required(text, spaced) for text in own]
+                if any(required):
+                    options["require"] = required
+            found = await translated(asked, served, own, n_best=1, **options)
+            code = base(served.now.model.sides.src.code).upper()
+            for number, ranked in zip(numbers, found, strict=True):
+                answers[number] = _translation(ranked[0], code, len(texts[number]))
+        with self._lock:
+            self._characters += sum(map(len, texts))
+        return {"translations": answers}
+
+    def _groups(self, source: str | None, target: str, texts: list[str]) -> list[tuple[Served, list[int]]]:
+        """Returns which translator takes which of the texts."""
+        groups: dict[str, tuple[Served, list[int]]] = {}
+        for number, text in enumerate(texts):
+            served = translator_for(self.site, source, target, text)
+            if served is None:
+                wrong = "target_lang" if not _written(self.site, target) else "source_lang"
+                raise RequestError(400, f"Value for {wrong!r} not supported.", param=wrong)
+            groups.setdefault(served.name, (served, []))[1].append(number)
+        return list(groups.values())
+
+    def _glossary(self, fields: Fields, source: str | None, target: str) -> Glossary | None:
+        if not (identity := fields.text("glossary_id", "")):
+            return None
+        glossary = self.glossaries.get(identity)
+        if source is None:
+            raise RequestError(400, "Use of a glossary requires the source_lang parameter to be specified")
+        if (glossary.source, glossary.target) != (source, target):
+            raise RequestError(400, f"The glossary is for {glossary.source} to {glossary.target}")
+        return glossary
+
+    async def languages(self, asked: Asked) -> Any:
+        """``GET /v2/languages``; clients send the type in the body too."""
+        given = asked.request.query_params.get("type") or asked.fields.text("type", "source")
+        if given not in ("source", "target"):
+            raise RequestError(400, "Value for 'type' not supported.", param="type")
+        if given == "source":
+            return [{"language": base(each.code).upper(), "name": name_of(each.code)} for each in sources(self.site)]
+        trees = []
+        for each in targets(self.site):
+            code = base(each.code)
+            for variant in VARIANTS.get(code, (code.upper(),)):
+                country = f" ({variant.partition('-')[2]})" if "-" in variant else ""
+                trees.append({"language": variant, "name": name_of(code) + country, "supports_formality": False})
+        return trees
+
+    async def usage(self, asked: Asked) -> Any:
+        """``GET /v2/usage``."""
+        return {"character_count": self._characters, "character_limit": NO_LIMIT}
+
+
+def _written(site: Site, target: str) -> bool:
+    return target in [base(each.code) for each in targets(site)]
+
+
+def _check_options(fields: Fields) -> None:
+    """Refuses what is asked for and not done."""
+    if fields.text("tag_handling", ""):
+        raise RequestError(400, "tag_handling is not supported: send plain text", param="tag_handling")
+    formality = fields.text("formality", "default")
+    if formality != "default" and not formality.startswith("prefer_"):
+        raise RequestError(400, f"formality {formality[:20]!r} is not supported", param="formality")
+
+
+def _word(fields: Fields, name: str, default: str, known: tuple[str, ...]) -> str:
+    """Reads a word that clients may send as a number or a boolean too."""
+    value = fields.tree.get(name)
+    value = default if value is None else str(int(value)) if isinstance(value, bool | int) else value
+    if value not in known:
+        fields.refuse(name, f"must be {', '.join(known)}")
+    return str(value)
+
+
+def _translation(translation: Translation, source: str, characters: int) -> dict[str, Any]:
+    tree: dict[str, Any] = {
+        "detected_source_language": source,
+        "text": translation.text,
+        "billed_characters": characters,
+    }
+    if translation.unmet:
+        tree["unmet_glossary_entries"] = translation.unmet
+    return tree

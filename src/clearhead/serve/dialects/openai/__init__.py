@@ -1,0 +1,1 @@
+"""The dialect of OpenAI: models, completions, chat completions, embeddings, and their streams."""

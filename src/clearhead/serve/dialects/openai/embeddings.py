@@ -1,0 +1,82 @@
+"""``/v1/embeddings``: vectors of texts, as numbers or in base64."""
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from clearhead.errors import DataError
+from clearhead.serve.dialects.openai.shape import head, usage
+from clearhead.serve.http.endpoint import Asked
+from clearhead.serve.http.request_error import RequestError
+from clearhead.serve.site import Site
+
+MOST_INPUTS = 2048
+AT_ONCE = 64
+"""Texts that are computed before others have their turn."""
+
+
+class Embeddings:
+    """The handler.
+
+    Args:
+        site: with the models.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    async def answer(self, asked: Asked) -> Any:
+        """Answers a request."""
+        fields = asked.fields
+        served = self.site.models.get(fields.text("model"))
+        if served.kind != "masked":
+            raise RequestError(400, f"model {served.name!r} gives no vectors", param="model", code="unsupported")
+        model, version = served.now.model, served.now
+        encoding = fields.choice("encoding_format", "float", ("float", "base64"))
+        if "dimensions" in fields and fields.whole("dimensions", model.d_model, 1, 1 << 20) != model.d_model:
+            fields.refuse("dimensions", f"must be {model.d_model}, which the model has")
+        texts = self._texts(asked, model)
+
+        def embed() -> tuple[np.ndarray[Any, Any], int]:
+            count = sum(map(len, model.tokenizer.encode_batch(texts)))
+            if count > asked.settings.max_pieces:
+                raise DataError(f"{count} pieces, at most {asked.settings.max_pieces} in a request; see --max-pieces")
+            lane = self.site.service.lane
+            parts = [texts[first : first + AT_ONCE] for first in range(0, len(texts), AT_ONCE)]
+            return np.concatenate([lane.run(lambda part=part: model.embed(part)) for part in parts]), count
+
+        vectors, count = await asked.call(embed)
+        asked.headers["X-Clearhead-Checkpoint"] = version.label
+        self.site.metrics.tokens.add("prompt", by=count)
+        counts = usage(count, 0)
+        del counts["completion_tokens"]
+        data = [
+            {"object": "embedding", "index": place, "embedding": _written(vector, encoding)}
+            for place, vector in enumerate(vectors)
+        ]
+        return {"object": "list", "data": data, "model": head("", "", served.name)["model"], "usage": counts}
+
+    def _texts(self, asked: Asked, model: Any) -> list[str]:
+        """Reads ``input``: a text, several, or pieces as numbers."""
+        given: Any = asked.fields.tree.get("input")
+        if isinstance(given, str) or (isinstance(given, list) and given and isinstance(given[0], int)):
+            given = [given]
+        if not isinstance(given, list) or not 1 <= len(given) <= MOST_INPUTS:
+            asked.fields.refuse("input", f"must be a string or a list of 1 to {MOST_INPUTS}")
+        texts = []
+        for each in given:
+            if isinstance(each, list) and all(
+                isinstance(index, int) and 0 <= index < model.tokenizer.vocab_size for index in each
+            ):
+                each = model.tokenizer.decode(each)
+            if not isinstance(each, str):
+                asked.fields.refuse("input", "each must be a string or pieces of the model as numbers")
+            texts.append(each)
+        return texts
+
+
+def _written(vector: "np.ndarray[Any, Any]", encoding: str) -> Any:
+    if encoding == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    return vector.tolist()

@@ -1,0 +1,1 @@
+"""What every dialect has in common: bodies, keys, hosts, refusals, and connections that are too slow."""

@@ -1,0 +1,40 @@
+"""Why a request gets no answer: a status, a line, and what the shapes of dialects need besides."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from clearhead.errors import ClearheadError, ModelError
+
+
+@dataclass
+class RequestError(Exception):
+    """A request that is answered with an error; each dialect has its own shape for it."""
+
+    status: int
+    message: str
+    param: str | None = None
+    """The field of the request that is wrong."""
+    code: str | None = None
+    """A word for programs."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def too_many(message: str) -> RequestError:
+    """Returns the refusal of one request too many, which may come again soon."""
+    return RequestError(429, message, code="rate_limit_exceeded", headers={"Retry-After": "1"})
+
+
+def error_of(error: Exception) -> RequestError:
+    """Returns what a client is told of an error: all of a wrong argument, nothing of what went wrong inside."""
+    match error:
+        case RequestError():
+            return error
+        case ModelError():
+            return RequestError(500, "the model could not answer this request", code="model_error")
+        case ClearheadError():
+            return RequestError(400, str(error))
+        case _:
+            return RequestError(500, "the server could not answer this request", code="internal_error")

@@ -1,0 +1,263 @@
+"""The models of a server: loaded without PyTorch where that can be, by name, and replaced while they are served."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from clearhead.errors import UsageError
+from clearhead.runs.recipes import load_recipe
+from clearhead.serve.http.request_error import RequestError
+from clearhead.serve.settings import ServeSettings
+from clearhead.serve.work.service import Service
+from clearhead.tasks.packed import kept_path
+from clearhead.verbs.quick import (
+    Where,
+    is_model_file,
+    open_classifier,
+    open_language_model,
+    open_masked_model,
+    open_translator,
+    packed_file,
+)
+
+Kind = Literal["translation", "language_model", "masked", "classify"]
+KINDS: dict[str, Kind] = {
+    "translation": "translation",
+    "rnn_translation": "translation",
+    "language_model": "language_model",
+    "rnn_language_model": "language_model",
+    "ngram": "language_model",
+    "masked": "masked",
+    "classify": "classify",
+}
+"""What serves a recipe's task."""
+PACK = "import json, sys; from clearhead.serve.models import pack; pack(*json.loads(sys.argv[1]))"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A checkpoint that is loaded."""
+
+    model: Any
+    step: int
+    stamp: object
+    """Another one where the run has changed since."""
+    created: int = field(default_factory=lambda: int(time.time()))
+    """When it was loaded, in seconds since 1970."""
+
+    @property
+    def label(self) -> str:
+        """What answers name it by."""
+        return f"step-{self.step}"
+
+
+class Served:
+    """A model under its name.
+
+    Args:
+        name: that clients ask for.
+        path: of the run or file.
+        settings: of the server.
+        service: that computes.
+    """
+
+    def __init__(self, name: str, path: Path, settings: ServeSettings, service: Service) -> None:
+        self.name, self.path, self._service = name, path, service
+        self._where = Where(checkpoint="best", device="auto", weights=settings.weights, engine="auto")
+        self.kind = kind_of(path, self._where)
+        self.version: Version | None = None
+        self._refused: object = None
+
+    @property
+    def now(self) -> Version:
+        """The checkpoint that is served."""
+        if self.version is None:
+            raise RequestError(503, "the model is being loaded", code="loading", headers={"Retry-After": "1"})
+        return self.version
+
+    def stamp(self) -> object:
+        """Returns what changes with the model."""
+        if is_model_file(self.path):
+            state = self.path.stat()
+            return state.st_ino, state.st_size, state.st_mtime_ns
+        return kept_path(self.path, self._where["checkpoint"], self._where["weights"])
+
+    def load(self) -> None:
+        """Loads it, tries it once, and puts it in the place of the one before.
+
+        Raises:
+            ClearheadError: it cannot be loaded; the one before stays.
+        """
+        stamp = self.stamp()
+        model = self._open()
+        self._warm_up(model)
+        if self.kind == "translation":
+            model.search_by(self._service.search(model), self._service.lane.run)
+        self.version = Version(model, model.step, stamp)
+
+    def reload(self) -> str | None:
+        """Loads it again if it has changed. Returns what to say of it: None where nothing has."""
+        try:
+            stamp = self.stamp()
+        except OSError as error:
+            stamp = str(error)
+        if self.version is None or stamp in (self.version.stamp, self._refused):
+            return None
+        before = self.version.label
+        try:
+            self.load()
+        except Exception as error:
+            self._refused = stamp
+            return f"model {self.name!r}: {before} stays, since what has come is not served: {error}"
+        self._refused = None
+        return f"model {self.name!r}: {self.now.label} in place of {before}"
+
+    def _open(self) -> Any:
+        if not is_model_file(self.path) and packed_file(self.path, **self._where) is None:
+            _pack_aside(self.path, self._where)
+        match self.kind:
+            case "translation":
+                return open_translator(self.path, **self._where)
+            case "language_model":
+                return open_language_model(self.path, **self._where)
+            case "masked":
+                return open_masked_model(self.path, **self._where)
+            case "classify":
+                return open_classifier(self.path, **self._where)
+
+    def _warm_up(self, model: Any) -> None:
+        """Computes one text, so that a model that cannot compute is never served."""
+        match self.kind:
+            case "translation":
+                model.translate("a", beam=1, limit=2)
+            case "language_model":
+                from clearhead.tasks.language_model.prompts import GenerationConfig
+
+                model.generate("a", GenerationConfig(max_new=2))
+            case "masked":
+                model.embed("a")
+            case "classify":
+                model.classify("a")
+
+
+def kind_of(path: Path, where: Where) -> Kind:
+    """Returns what a run or file is for.
+
+    Raises:
+        ModelError: it is none.
+        UsageError: its task is not served.
+    """
+    if is_model_file(path):
+        file = packed_file(path, **where)
+        assert file is not None
+        task = file.about["task"]
+    else:
+        task = load_recipe(path).get("task", "translation")
+    if task not in KINDS:
+        raise UsageError(f"{str(path)!r}: task = {task!r} is not served")
+    return KINDS[task]
+
+
+def pack(run: str, where: Where) -> None:
+    """Loads a run by PyTorch, so that its packed weights are kept; in a process of its own."""
+    path = Path(run)
+    kind = kind_of(path, where)
+    opened: Any = {
+        "translation": open_translator,
+        "language_model": open_language_model,
+        "masked": open_masked_model,
+        "classify": open_classifier,
+    }[kind](path, **where)
+    opened.computed  # noqa: B018 - which packs
+
+
+def _pack_aside(run: Path, where: Where) -> None:
+    """Packs a run in another process: PyTorch's memory goes with it. What fails there will fail here, and say why."""
+    words = [sys.executable, "-c", PACK, json.dumps([str(run), where])]
+    subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+
+class Models:
+    """All models of a server, by name.
+
+    Args:
+        paths: runs or files, each as ``NAME=PATH`` or as a path, whose last part is then its name.
+        settings: of the server.
+        service: that computes.
+
+    Raises:
+        UsageError: two have one name, or one has none of the dialects that are asked for.
+        ModelError: one is no model.
+    """
+
+    def __init__(self, paths: Sequence[str], settings: ServeSettings, service: Service) -> None:
+        self._models: dict[str, Served] = {}
+        for given in paths:
+            name, path = named(given)
+            if name in self._models:
+                raise UsageError(f"two models of the name {name!r}: give one another by NAME=PATH")
+            self._models[name] = Served(name, path, settings, service)
+        for each in self:
+            _check_dialects(each, settings)
+
+    def __iter__(self) -> Iterator[Served]:
+        return iter(self._models.values())
+
+    @property
+    def are_ready(self) -> bool:
+        """Whether all are loaded."""
+        return all(each.version for each in self)
+
+    def get(self, name: str) -> Served:
+        """Returns the model of a name; raises RequestError (404) if there is none."""
+        if name not in self._models:
+            raise RequestError(
+                404, f"model {name[:60]!r}: there is none of this name", param="model", code="model_not_found"
+            )
+        return self._models[name]
+
+    def of(self, *kinds: Kind) -> list[Served]:
+        """Returns the models of some kinds."""
+        return [each for each in self if each.kind in kinds]
+
+
+def named(given: str) -> tuple[str, Path]:
+    """Returns the name and path of ``NAME=PATH`` or ``PATH``."""
+    name, sign, path = given.partition("=")
+    if not sign or "/" in name or Path(given).exists():
+        name, path = "", given
+    where = Path(path)
+    name = name or (where.name.removesuffix(".clearhead") or where.resolve().name)
+    if not name.isprintable() or len(name) > 100:
+        raise UsageError(f"the name {name[:60]!r}: must have at most 100 characters that can be printed")
+    return name, where
+
+
+SERVING: dict[Kind, tuple[str, ...]] = {
+    "translation": ("openai", "libretranslate", "deepl"),
+    "language_model": ("openai",),
+    "masked": ("openai",),
+    "classify": (),
+}
+"""Which dialects speak of a kind of model; the native one, which the page uses, speaks of all."""
+VERBS: dict[Kind, str] = {
+    "translation": "translate",
+    "language_model": "generate",
+    "masked": "fill and embed",
+    "classify": "classify",
+}
+
+
+def _check_dialects(served: Served, settings: ServeSettings) -> None:
+    if settings.page or set(SERVING[served.kind]) & set(settings.dialects):
+        return
+    speaking = ", ".join(SERVING[served.kind]) or "none but the page"
+    raise UsageError(
+        f"model {served.name!r}: none of the dialects {', '.join(settings.dialects)} serves it ({speaking} does); "
+        f"clearhead {VERBS[served.kind]} is the verb for it"
+    )

@@ -1,0 +1,1 @@
+"""What computes: one thread that steps all texts, and what waits for it."""

@@ -1,0 +1,267 @@
+"""What handlers ask for computing: a call that may wait, take too long, or lose its client; or a stream of pieces."""
+
+import asyncio
+import contextvars
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from clearhead.decode.hypotheses import Hypothesis, SearchConfig
+from clearhead.decode.native import hypotheses_of
+from clearhead.engine.rows import NativeModel
+from clearhead.serve.http.request_error import too_many
+from clearhead.serve.metrics import Metrics
+from clearhead.serve.settings import ServeSettings
+from clearhead.serve.work.delivery import Delivery
+from clearhead.serve.work.engine import Engine
+from clearhead.serve.work.jobs import GivenUpError, Job
+from clearhead.serve.work.lane import CURRENT, Lane
+from clearhead.serve.work.steppers import SourceWork, TextWork, Work
+
+T = TypeVar("T")
+Receive = Callable[[], Awaitable[Any]]
+CALLERS = 64
+"""Threads of requests that are computed by a call; each mostly waits for the engine."""
+ALIVE = 15.0
+"""Seconds after which a stream says that it is still there."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The last event of a text of a stream."""
+
+    place: int
+    result: Any
+    """What came of it, or an exception."""
+
+
+class Service:
+    """Computes for requests: counts those that wait, and gives up those that nobody waits for.
+
+    Args:
+        settings: limits.
+        metrics: what is counted.
+    """
+
+    def __init__(self, settings: ServeSettings, metrics: Metrics) -> None:
+        self.settings, self.metrics = settings, metrics
+        self.threads = settings.threads or len(os.sched_getaffinity(0))
+        self.engine = Engine(rows=settings.rows, threads=self.threads, metrics=metrics)
+        self.lane = Lane()
+        self._pool = ThreadPoolExecutor(CALLERS, thread_name_prefix="caller")
+        self._jobs: set[Job] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Requests of which nothing has been computed yet."""
+        return sum(job.started is None for job in self._jobs)
+
+    @property
+    def running(self) -> int:
+        """Requests that are being computed."""
+        return len(self._jobs) - self.waiting
+
+    def admit(self) -> Job:
+        """Returns the job of a new request.
+
+        Raises:
+            RequestError: too many wait already (429).
+        """
+        if self.waiting >= self.settings.queue:
+            raise too_many(f"{self.settings.queue} requests wait already")
+        job = Job(self.settings.timeout)
+        self._jobs.add(job)
+        return job
+
+    def _dismiss(self, job: Job) -> None:
+        self._jobs.discard(job)
+        if job.reason:
+            self.metrics.cancelled.add(job.reason)
+        job.over.set()
+        self.engine.wake()
+
+    async def call(self, receive: Receive, function: Callable[[], T]) -> T:
+        """Returns what a function returns, which is called in a thread; its searches are batched with all others.
+
+        Args:
+            receive: of the request, whose body has been read: says when the client has gone.
+            function: may block.
+
+        Raises:
+            RequestError: it waited or took too long, or nobody waits for it any more.
+        """
+        job = self.admit()
+
+        def work() -> T:
+            job.check()
+            CURRENT.set(job)
+            return function()
+
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._pool, contextvars.copy_context().run, work)
+        gone = loop.create_task(until_gone(receive))
+        try:
+            while not future.done():
+                left = max(0.0, job.deadline - time.monotonic())
+                await asyncio.wait({future, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                if future.done():
+                    break
+                if gone.done():
+                    job.give_up("disconnect")
+                job.expire()
+                if job.reason:
+                    raise job.error()
+            try:
+                return future.result()
+            except GivenUpError:
+                raise job.error() from None
+        except asyncio.CancelledError:
+            job.give_up("shutdown")
+            raise
+        finally:
+            gone.cancel()
+            future.add_done_callback(_read)
+            self._dismiss(job)
+
+    def search(self, translator: Any) -> Callable[[NativeModel, Any, SearchConfig], list[list[Hypothesis]]]:
+        """Returns what searches for a translator: in a batch with all others that are searched for."""
+        from clearhead.tasks.translation.search.native import native_search_of
+
+        def searched(model: NativeModel, batch: Any, config: SearchConfig) -> list[list[Hypothesis]]:
+            tokenizer, job = translator.tokenizers.tgt, CURRENT.get()
+            gathered = _Gathered(len(batch.sources))
+            works: list[Work] = []
+            for place, (source, prefix) in enumerate(zip(batch.sources, batch.prefixes, strict=True)):
+                search = native_search_of(tokenizer, config, [prefix])
+                text_of = translator.text_of if config.n_best > 1 else None
+                ids = [*source, tokenizer.ids.eos]
+                works.append(SourceWork(job, gathered.take, ids, search, batch.limits[place], text_of, place))
+            self.engine.submit(model, works)
+            return hypotheses_of(gathered.wait(), config.length_penalty)
+
+        return searched
+
+    async def stream(
+        self, receive: Receive, make: Callable[[Job, Delivery], tuple[NativeModel, list[TextWork]]]
+    ) -> AsyncIterator[list[Any]]:
+        """Yields what texts are written, in portions; an empty one where nothing has come for ``ALIVE`` seconds.
+
+        Args:
+            receive: see ``call``.
+            make: returns the model and the texts, which send their events to the delivery.
+
+        Raises:
+            RequestError: see ``call``.
+        """
+
+        def begin(job: Job, delivery: Delivery) -> int:
+            model, works = make(job, delivery)
+            self.engine.submit(model, works)
+            return len(works)
+
+        async for events in self._streamed(receive, begin):
+            yield events
+
+    async def stream_call(
+        self, receive: Receive, write: Callable[[Job, Delivery], object], count: int
+    ) -> AsyncIterator[list[Any]]:
+        """Yields what a call on the lane writes: ``count`` texts, each of which ends with ``Ended``; see ``stream``."""
+
+        def begin(job: Job, delivery: Delivery) -> int:
+            def call() -> None:
+                try:
+                    job.check()
+                    job.start()
+                    write(job, delivery)
+                except BaseException as error:
+                    delivery.send([Ended(0, error)])
+
+            self.lane.submit(call)
+            return count
+
+        async for events in self._streamed(receive, begin):
+            yield events
+
+    async def _streamed(self, receive: Receive, begin: Callable[[Job, Delivery], int]) -> AsyncIterator[list[Any]]:
+        job = self.admit()
+        delivery = Delivery(asyncio.get_running_loop())
+        gone = delivery.loop.create_task(until_gone(receive))
+        gone.add_done_callback(lambda task: None if task.cancelled() else job.give_up("disconnect"))
+        try:
+            left = begin(job, delivery)
+            async for events in self._arriving(job, delivery):
+                for each in events:
+                    if isinstance(each, Ended):
+                        left -= 1
+                        if isinstance(each.result, BaseException):
+                            raise each.result
+                yield events
+                if not left:
+                    return
+        except GivenUpError:
+            raise job.error() from None
+        except (asyncio.CancelledError, GeneratorExit):
+            job.give_up("disconnect")
+            raise
+        finally:
+            gone.cancel()
+            self._dismiss(job)
+
+    async def _arriving(self, job: Job, delivery: Delivery) -> AsyncIterator[list[Any]]:
+        """Yields what comes for a request until its time is over."""
+        while True:
+            job.expire()
+            if job.reason:
+                raise job.error()
+            left = max(0.0, job.deadline - time.monotonic())
+            try:
+                yield await asyncio.wait_for(delivery.arrived.get(), min(left, ALIVE))
+            except TimeoutError:
+                yield []
+
+    def close(self) -> None:
+        """Gives up what runs, and ends all threads."""
+        for job in list(self._jobs):
+            job.give_up("shutdown")
+        self.engine.close()
+        self.lane.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Gathered:
+    """What comes of the sources of one search, for the thread that waits for all of them."""
+
+    def __init__(self, count: int) -> None:
+        self._results: list[Any] = [None] * count
+        self._left, self._done = count, threading.Event()
+
+    def take(self, work: Any, result: Any) -> None:
+        """Takes what came of a source; in the engine's thread."""
+        self._results[work.place] = result
+        self._left -= 1
+        if not self._left:
+            self._done.set()
+
+    def wait(self) -> list[Any]:
+        """Returns all results; raises the first exception among them."""
+        self._done.wait()
+        for result in self._results:
+            if isinstance(result, BaseException):
+                raise result
+        return self._results
+
+
+async def until_gone(receive: Receive) -> None:
+    """Returns when the client has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _read(future: "asyncio.Future[Any]") -> None:
+    """Looks at what came of a call that nobody waits for, so that asyncio does not tell of it."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,165 @@
+"""Texts of a language model as a stream: which are asked for, and what of them has been written."""
+
+import functools
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clearhead.engine.loops.sampling import SamplingConfig
+from clearhead.errors import DataError
+from clearhead.serve.http.endpoint import Asked
+from clearhead.serve.http.request_error import RequestError
+from clearhead.serve.work.delivery import Delivery
+from clearhead.serve.work.jobs import Job
+from clearhead.serve.work.service import Ended
+from clearhead.serve.work.steppers import TextWork
+from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter
+
+ANY = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Wrote:
+    """A piece of a text."""
+
+    place: int
+    """Which of the texts."""
+    text: str
+    """What can no longer change since the piece before; a piece may be part of a character."""
+    id: int
+    log_prob: float
+    top: list[tuple[int, float]]
+    """The most probable pieces and their log-probabilities."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is written."""
+
+    prompts: Sequence[str | list[int]]
+    """Texts, or pieces as ids."""
+    config: GenerationConfig
+    sampling: SamplingConfig
+    top: int = 0
+    """How many of the most probable pieces are told at each step."""
+
+
+def sampling_of(asked: Asked, *, temperature: float = 1.0) -> SamplingConfig:
+    """Reads how pieces are drawn, in OpenAI's names and those of clearhead; without a seed it is drawn."""
+    fields = asked.fields
+    return SamplingConfig(
+        temperature=fields.number("temperature", temperature, 0.0, 100.0),
+        top_k=fields.whole("top_k", 0, 0, ANY),
+        top_p=fields.number("top_p", 1.0, 0.0, 1.0),
+        min_p=fields.number("min_p", 0.0, 0.0, 1.0),
+        typical_p=fields.number("typical_p", 1.0, 1e-6, 1.0),
+        repetition_penalty=fields.number("repetition_penalty", 1.0, 0.01, 100.0),
+        presence_penalty=fields.number("presence_penalty", 0.0, -2.0, 2.0),
+        frequency_penalty=fields.number("frequency_penalty", 0.0, -2.0, 2.0),
+        no_repeat_ngram=fields.whole("no_repeat_ngram", 0, 0, ANY),
+        seed=fields.whole("seed", secrets.randbelow(ANY), 0, 2**63 - 1),
+    )
+
+
+def prompt_of(model: Any, given: str | list[int], config: GenerationConfig) -> Prompt:
+    """Encodes a prompt, or takes its pieces."""
+    if isinstance(given, str):
+        return model.prompt(given, config)
+    size = model.tokenizer.vocab_size
+    if wrong := [index for index in given if not 0 <= index < size]:
+        raise RequestError(400, f"prompt: piece {wrong[0]} must be from 0 to {size - 1}", param="prompt")
+    return Prompt(model.tokenizer.decode(given), given or [model.tokenizer.begin], 0, 0)
+
+
+async def written(asked: Asked, model: Any, wanted: Wanted) -> AsyncIterator[list[Wrote | Ended]]:
+    """Yields what is written, in portions, an empty one now and then where nothing comes.
+
+    The last event of each text is ``Ended`` with its ``Generation``.
+
+    Raises:
+        RequestError: see ``Service.stream``; or a text cannot be written.
+    """
+    if model.native is None or wanted.config.beam:
+        async for events in _written_whole(asked, model, wanted):
+            yield events
+        return
+    settings, config = model.sampler_settings(wanted.config, wanted.sampling)
+    post, tokenizer = asked.service.engine.post, model.tokenizer
+    prompts = [prompt_of(model, given, config) for given in wanted.prompts for _ in range(config.n)]
+    _check_size(asked, sum(len(prompt.ids) for prompt in prompts))
+
+    def make(job: Job, delivery: Delivery) -> tuple[Any, list[TextWork]]:
+        works = []
+        for place, prompt in enumerate(prompts):
+            parts: list[str] = []
+            writer = TextWriter(prompt, tokenizer, stop=config.stop, on_text=parts.append)
+
+            def wrote(
+                work: Any, index: int, log_prob: float, top: list[tuple[int, float]], *, place: int, parts: list[str]
+            ) -> None:
+                post.put(delivery, Wrote(place, "".join(parts), index, log_prob, top))
+                parts.clear()
+
+            def end(work: Any, result: Any, *, place: int, parts: list[str], writer: TextWriter) -> None:
+                if not isinstance(result, BaseException):
+                    result = writer.finish(result)
+                    if parts:
+                        post.put(delivery, Wrote(place, "".join(parts), -1, 0.0, []))
+                post.put(delivery, Ended(place, result))
+
+            own = {"place": place, "parts": parts}
+            works.append(
+                TextWork(
+                    job,
+                    functools.partial(end, **own, writer=writer),
+                    prompt.ids,
+                    settings,
+                    config.max_new,
+                    place % config.n,
+                    writer.push,
+                    functools.partial(wrote, **own),
+                    wanted.top,
+                )
+            )
+        return model.native, works
+
+    async for events in asked.service.stream(asked.request.receive, make):
+        yield events
+
+
+async def _written_whole(asked: Asked, model: Any, wanted: Wanted) -> AsyncIterator[list[Wrote | Ended]]:
+    """Yields what a model writes whose steps the engine does not know, from a call of its own."""
+    if not all(isinstance(prompt, str) for prompt in wanted.prompts):
+        raise RequestError(400, "prompt: this model takes no pieces, only texts", param="prompt")
+
+    def write(job: Job, delivery: Delivery) -> None:
+        def on_text(number: int, text: str) -> None:
+            job.check()
+            delivery.send([Wrote(number, text, -1, 0.0, [])])
+
+        each = model.generate_each(wanted.prompts, wanted.config, sampling=wanted.sampling, on_text=on_text)
+        delivery.send([Ended(place, text) for place, text in enumerate(text for texts in each for text in texts)])
+
+    count = len(wanted.prompts) * wanted.config.n
+    async for events in asked.service.stream_call(asked.request.receive, write, count):
+        yield events
+
+
+def _check_size(asked: Asked, pieces: int) -> None:
+    if pieces > asked.settings.max_pieces:
+        raise DataError(f"{pieces} pieces, at most {asked.settings.max_pieces} in a request; see --max-pieces")
+
+
+async def gathered(asked: Asked, model: Any, wanted: Wanted) -> tuple[list[Generation], list[list[Wrote]]]:
+    """Returns all texts, and the pieces of each."""
+    count = len(wanted.prompts) * wanted.config.n
+    texts: list[Any] = [None] * count
+    pieces: list[list[Wrote]] = [[] for _ in range(count)]
+    async for events in written(asked, model, wanted):
+        for each in events:
+            if isinstance(each, Ended):
+                texts[each.place] = each.result
+            else:
+                pieces[each.place].append(each)
+    return texts, pieces
