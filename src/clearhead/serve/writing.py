@@ -96,7 +96,7 @@ async def written(asked: Asked, model: Any, wanted: Wanted) -> AsyncIterator[lis
             writer = TextWriter(prompt, tokenizer, stop=config.stop, on_text=parts.append)
 
             def wrote(
-                work: Any, index: int, log_prob: float, top: list[tuple[int, float]], *, place: int, parts: list[str]
+                index: int, log_prob: float, top: list[tuple[int, float]], *, place: int, parts: list[str]
             ) -> None:
                 post.put(delivery, Wrote(place, "".join(parts), index, log_prob, top))
                 parts.clear()

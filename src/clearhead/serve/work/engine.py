@@ -91,7 +91,7 @@ class Engine:
     def _take(self, model: NativeModel, works: list[Work]) -> None:
         key = id(model)  # which the stepper keeps alive
         if key not in self._batches:
-            self._batches[key] = _Batch(stepper_for(model, works[0], self.threads, self.post))
+            self._batches[key] = _Batch(stepper_for(model, works[0], self.threads))
         for work in works:
             self._batches[key].waiting.setdefault(work.job, deque()).append(work)
 
@@ -116,22 +116,37 @@ class Engine:
             work.finish(result)
 
     def _join(self, batch: _Batch) -> None:
+        """Lets as many texts join as there is room for."""
+        rows, joining = len(batch.stepper), list[Work]()
+        counts = {job: len(works) for job, works in batch.running.items()}
         while batch.waiting:
-            job = min(batch.waiting, key=lambda each: (len(batch.running.get(each, ())), each.number))
+            job = min(batch.waiting, key=lambda each: (counts.get(each, 0), each.number))
             work = batch.waiting[job][0]
-            if batch.running and len(batch.stepper) + work.rows > self.rows:
-                return
+            if rows and rows + work.rows > self.rows:
+                break
             batch.waiting[job].popleft()
             if not batch.waiting[job]:
                 del batch.waiting[job]
             if job.started is None:
                 self.metrics.queued.see(job.start())
-            try:
-                batch.stepper.join(work)
-            except ClearheadError as error:
-                work.finish(error)
-            else:
-                batch.running.setdefault(job, set()).add(work)
+            rows, counts[job] = rows + work.rows, counts.get(job, 0) + 1
+            joining.append(work)
+        try:
+            batch.stepper.join(joining)
+        except ClearheadError:
+            joining = [work for work in joining if self._joins_alone(batch, work)]
+        for work in joining:
+            batch.running.setdefault(work.job, set()).add(work)
+
+    @staticmethod
+    def _joins_alone(batch: _Batch, work: Work) -> bool:
+        """Lets one text join, as one of several cannot; that one ends with its error."""
+        try:
+            batch.stepper.join([work])
+        except ClearheadError as error:
+            work.finish(error)
+            return False
+        return True
 
     def _end(self, batch: _Batch, work: Work) -> None:
         running = batch.running[work.job]

@@ -134,12 +134,11 @@ class Service:
         def searched(model: NativeModel, batch: Any, config: SearchConfig) -> list[list[Hypothesis]]:
             tokenizer, job = translator.tokenizers.tgt, CURRENT.get()
             gathered = _Gathered(len(batch.sources))
-            works: list[Work] = []
+            works, search = list[Work](), native_search_of(tokenizer, config)
             for place, (source, prefix) in enumerate(zip(batch.sources, batch.prefixes, strict=True)):
-                search = native_search_of(tokenizer, config, [prefix])
                 text_of = translator.text_of if config.n_best > 1 else None
                 ids = [*source, tokenizer.ids.eos]
-                works.append(SourceWork(job, gathered.take, ids, search, batch.limits[place], text_of, place))
+                works.append(SourceWork(job, gathered.take, ids, search, prefix, batch.limits[place], text_of, place))
             self.engine.submit(model, works)
             return hypotheses_of(gathered.wait(), config.length_penalty)
 

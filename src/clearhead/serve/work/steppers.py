@@ -1,15 +1,16 @@
 """The texts of a model that are stepped together: translations of a search, or what a language model writes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from clearhead.engine.loops.continuation import Continuation
 from clearhead.engine.loops.sampler import SamplerSettings
-from clearhead.engine.loops.search import NativeHypothesis, NativeSearch, translate
+from clearhead.engine.loops.search import NativeSearch
+from clearhead.engine.loops.searches import Searches
+from clearhead.engine.loops.writing import Writing
 from clearhead.engine.rows import NativeModel
-from clearhead.serve.work.delivery import Post
+from clearhead.errors import ModelError
 from clearhead.serve.work.jobs import Job
 
 
@@ -37,6 +38,7 @@ class SourceWork(Work):
 
     source: list[int]
     search: NativeSearch
+    prefix: list[int]
     limit: int
     text_of: Callable[[list[int]], Hashable] | None
     place: int
@@ -58,11 +60,10 @@ class TextWork(Work):
     sample: int
     stopped: Callable[[int], bool]
     """Called with each piece; True ends the text."""
-    on_piece: Callable[["TextWork", int, float, list[tuple[int, float]]], object]
-    """Called with each piece, its log-probability, and the most probable ones."""
+    on_piece: Callable[[int, float, list[tuple[int, float]]], object]
+    """Called with each piece after ``stopped``, its log-probability, and the most probable ones."""
     top: int = 0
     """How many of these are wanted."""
-    ids: list[int] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
@@ -71,101 +72,115 @@ class TextWork(Work):
 
 
 class Stepper(ABC):
-    """Texts of one model; for one thread."""
+    """Texts of one model that are stepped together; for one thread."""
 
     @abstractmethod
     def __len__(self) -> int:
         """Rows that are stepped."""
 
     @abstractmethod
-    def join(self, work: Any) -> None:
-        """Adds a text.
+    def join(self, works: Sequence[Any]) -> None:
+        """Adds texts, all or none.
 
         Raises:
-            ModelError: the model cannot compute it.
+            ModelError: the model cannot compute one of them.
         """
 
     @abstractmethod
     def leave(self, work: Any) -> None:
-        """Takes a text out."""
+        """Takes a text out, if it is there."""
 
     @abstractmethod
     def step(self) -> list[tuple[Any, Any]]:
-        """Steps all; returns those that are over, each with its result or a ModelError."""
+        """Steps all; returns those that are over, each with its result or an exception."""
 
 
 class SourceStepper(Stepper):
-    """TEMPORARY."""
+    """Sources that are being translated.
+
+    Args:
+        model: an encoder-decoder.
+        threads: that share the rows.
+    """
 
     def __init__(self, model: NativeModel, threads: int) -> None:
-        self.model, self.threads, self.works = model, threads, list[SourceWork]()
+        self._searches, self._works = Searches(model, threads), dict[int, SourceWork]()
 
     def __len__(self) -> int:
-        return sum(work.rows for work in self.works)
+        """See ``Stepper``."""
+        return len(self._searches)
 
-    def join(self, work: SourceWork) -> None:
-        self.works.append(work)
+    def join(self, works: Sequence[SourceWork]) -> None:
+        """See ``Stepper``."""
+        readers: dict[Any, list[SourceWork]] = {}
+        for work in works:
+            readers.setdefault(work.text_of, []).append(work)
+        for text_of, group in readers.items():
+            tickets = self._searches.join(
+                [work.source for work in group],
+                [work.search for work in group],
+                limits=[work.limit for work in group],
+                prefixes=[work.prefix for work in group],
+                text_of=text_of,
+            )
+            self._works |= zip(tickets, group, strict=True)
 
     def leave(self, work: SourceWork) -> None:
-        if work in self.works:
-            self.works.remove(work)
+        """See ``Stepper``."""
+        for ticket in [ticket for ticket, each in self._works.items() if each is work]:
+            self._searches.leave(ticket)
+            del self._works[ticket]
 
-    def step(self) -> list[tuple[SourceWork, list[NativeHypothesis]]]:
-        over = []
-        for work in self.works:
-            found = translate(
-                self.model, [work.source], work.search, limits=[work.limit], threads=self.threads, text_of=work.text_of
-            )
-            over.append((work, found[0]))
-        self.works = []
-        return over
+    def step(self) -> list[tuple[SourceWork, Any]]:
+        """See ``Stepper``."""
+        return [(self._works.pop(ticket), outcome) for ticket, outcome in self._searches.step()]
 
 
 class TextStepper(Stepper):
-    """TEMPORARY."""
+    """Texts that are being written.
 
-    def __init__(self, model: NativeModel, threads: int, post: Post) -> None:
-        self.model, self.threads, self.rows = model, threads, {}
+    Args:
+        model: a decoder-only model.
+        threads: that share the products.
+    """
+
+    def __init__(self, model: NativeModel, threads: int) -> None:
+        self._writing, self._works = Writing(model, threads), dict[int, TextWork]()
 
     def __len__(self) -> int:
-        return len(self.rows)
+        """See ``Stepper``."""
+        return len(self._writing)
 
-    def join(self, work: TextWork) -> None:
-        from clearhead.engine.loops.sampler import NativeSampler
-        from clearhead.engine.loops.windows import Texts
-
-        texts = Texts(self.model, [work.prompt], threads=self.threads)
-        self.rows[work] = (
-            texts,
-            NativeSampler(work.settings, self.model.vocab),
-            work.settings.text(work.prompt),
-            Continuation(),
-        )
+    def join(self, works: Sequence[TextWork]) -> None:
+        """See ``Stepper``."""
+        joined: list[int] = []
+        try:
+            for work in works:
+                own = {"limit": work.limit, "sample": work.sample, "stopped": work.stopped, "best": work.top}
+                joined.append(self._writing.join(work.prompt, work.settings, **own))
+        except ModelError:
+            self._writing.leave(*joined)
+            raise
+        self._works |= zip(joined, works, strict=True)
 
     def leave(self, work: TextWork) -> None:
-        self.rows.pop(work, None)
+        """See ``Stepper``."""
+        for ticket in [ticket for ticket, each in self._works.items() if each is work]:
+            self._writing.leave(ticket)
+            del self._works[ticket]
 
-    def step(self):
-        import numpy as np
-
-        from clearhead.engine.loops.sampler import uniforms
-
+    def step(self) -> list[tuple[TextWork, Any]]:
+        """See ``Stepper``."""
         over = []
-        for work, (texts, sampler, begin, found) in list(self.rows.items()):
-            history = np.array([begin + found.ids], dtype=np.int32)
-            one = lambda n: np.array([n], dtype=np.int32)
-            numbers = uniforms(work.settings.config.seed, [work.sample], [len(found.ids)])
-            pieces, log_probs = sampler.draw(texts.logits, history, one(history.shape[1]), one(len(begin)), numbers)
-            piece, log_prob = int(pieces[0]), float(log_probs[0])
-            work.on_piece(work, piece, log_prob, [])
-            if found.take(piece, log_prob, ends=work.settings.marks, limit=work.limit, stopped=work.stopped):
-                over.append((work, found))
-                del self.rows[work]
-            else:
-                texts.advance(pieces)
+        for written in self._writing.step():
+            work = self._works[written.ticket]
+            if written.piece >= 0:
+                work.on_piece(written.piece, written.log_prob, written.best)
+            if written.over is not None:
+                over.append((self._works.pop(written.ticket), written.over))
         return over
 
 
-def stepper_for(model: NativeModel, work: Work, threads: int, post: Post) -> Stepper:
-    """Returns what steps works of this kind."""
-    return SourceStepper(model, threads) if isinstance(work, SourceWork) else TextStepper(model, threads, post)
+def stepper_for(model: NativeModel, work: Work, threads: int) -> Stepper:
+    """Returns what steps texts of this kind."""
+    return SourceStepper(model, threads) if isinstance(work, SourceWork) else TextStepper(model, threads)
