@@ -19,6 +19,7 @@ import jaxtyping
 import pytest
 
 from tests.once import changed_files, make_once
+from tests.serving import toy_asking, toy_server, toy_site  # noqa: F401 - fixtures
 
 assert "clearhead" not in sys.modules, "clearhead was imported before its shapes could be checked"
 jaxtyping.install_import_hook("clearhead", "beartype.beartype")
@@ -41,7 +42,7 @@ UNCHECKED = ("e2e/", "reliability/", "unit/cli/", "unit/verbs/")
 # what runs a model many times over is checked in the first case of a test; others check the models themselves
 CHECKED_ONCE = tuple(f"unit/{room}/" for room in ("decode", "engine", "inspect", "tasks", "training"))
 CASE = pytest.StashKey[int]()
-SLOW = SHARED | {"shared_data"}
+SLOW = SHARED | {"shared_data", "toy_asking", "toy_server", "toy_site"}
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

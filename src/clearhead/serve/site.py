@@ -1,5 +1,6 @@
 """What the routes of all dialects share: models, and what computes."""
 
+import functools
 from dataclasses import dataclass
 
 from clearhead.serve.http.endpoint import Endpoints
@@ -20,9 +21,9 @@ class Site:
     metrics: Metrics
     keys: Keys
 
-    @property
+    @functools.cached_property
     def endpoints(self) -> Endpoints:
-        """Makes routes."""
+        """Makes routes; one for all dialects, since it counts the requests of a key."""
         return Endpoints(self.service, self.settings, self.keys)
 
     def close(self) -> None:

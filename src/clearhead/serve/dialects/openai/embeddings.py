@@ -4,6 +4,7 @@ import base64
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clearhead.errors import DataError
 from clearhead.serve.dialects.openai.shape import head, usage
@@ -38,7 +39,7 @@ class Embeddings:
             fields.refuse("dimensions", f"must be {model.d_model}, which the model has")
         texts = self._texts(asked, model)
 
-        def embed() -> tuple[np.ndarray[Any, Any], int]:
+        def embed() -> tuple[NDArray[np.float32], int]:
             count = sum(map(len, model.tokenizer.encode_batch(texts)))
             if count > asked.settings.max_pieces:
                 raise DataError(f"{count} pieces, at most {asked.settings.max_pieces} in a request; see --max-pieces")
@@ -76,7 +77,7 @@ class Embeddings:
         return texts
 
 
-def _written(vector: "np.ndarray[Any, Any]", encoding: str) -> Any:
+def _written(vector: NDArray[np.float32], encoding: str) -> Any:
     if encoding == "base64":
         return base64.b64encode(vector.astype("<f4").tobytes()).decode()
     return vector.tolist()
