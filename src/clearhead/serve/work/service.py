@@ -132,7 +132,7 @@ class Service:
         from clearhead.tasks.translation.search.native import native_search_of
 
         def searched(model: NativeModel, batch: Any, config: SearchConfig) -> list[list[Hypothesis]]:
-            tokenizer, job = translator.tokenizers.tgt, CURRENT.get()
+            tokenizer, job = translator.tokenizers.tgt, CURRENT.get(None) or Job(self.settings.timeout)
             gathered = _Gathered(len(batch.sources))
             works, search = list[Work](), native_search_of(tokenizer, config)
             for place, (source, prefix) in enumerate(zip(batch.sources, batch.prefixes, strict=True)):
