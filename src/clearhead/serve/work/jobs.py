@@ -26,7 +26,7 @@ class Job:
 
     timeout: float
     number: int = field(default_factory=lambda: next(_numbers))
-    created: float = field(default_factory=time.monotonic)
+    created: float = field(default_factory=lambda: time.monotonic())
     started: float | None = None
     """When the first of it was computed; None while it waits."""
     over: threading.Event = field(default_factory=threading.Event, repr=False)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from clearhead.engine.rows import NativeModel
 from clearhead.errors import ModelError
 from clearhead.serve.metrics import Metrics
 from clearhead.serve.work import engine as module
@@ -101,7 +102,7 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
-MODEL: Any = object()
+MODEL = object.__new__(NativeModel)
 
 
 def works(job: Job, ends: Ends, names: str, **facts: Any) -> list[Work]:
