@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from clearhead.engine.loops.continuation import Continuation, never
-from clearhead.engine.loops.sampler import SamplerSettings
+from clearhead.engine.loops.sampler import SamplerSettings, of_row
 from clearhead.engine.loops.writing import Writing
 from clearhead.engine.rows import NativeModel
 from clearhead.errors import ModelError
@@ -46,7 +46,7 @@ def generate(
                 case Continuation() as text:
                     found[rows[written.ticket]] = text
                 case ModelError() as error:
-                    raise ModelError(f"row {rows[written.ticket]}, {error}")
+                    raise ModelError(of_row(rows[written.ticket], error))
                 case Exception() as error:
                     raise error
     return found

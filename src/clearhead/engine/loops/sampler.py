@@ -164,6 +164,11 @@ class NativeSampler:
         return [(piece, number) for piece, number in zip(pieces.tolist(), log_probs.tolist(), strict=True) if piece >= 0]
 
 
+def of_row(row: int, fault: object) -> str:
+    """Says of which row a fault is, as ``decode.sampling`` does."""
+    return f"row {row}{', ' if str(fault).startswith('position') else ': '}{fault}"
+
+
 def uniforms(
     seeds: NDArray[np.uint64], samples: NDArray[np.int64], positions: NDArray[np.int64], *, stream: int = 0
 ) -> NDArray[np.float64]:

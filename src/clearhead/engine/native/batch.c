@@ -118,7 +118,7 @@ static int make_room(ch_batch *batch) {
     return 0;
 }
 
-/* Takes the rows out of those that left. */
+/* Takes the rows out of those that left, of which nothing else may be read any more. */
 static int let_go(ch_batch *batch) {
     int left = 0, kept = 0, row = 0;
     for (int s = 0; s < batch->count; s++) {
@@ -194,7 +194,7 @@ static int feed(ch_batch *batch) {
 
 static int begin_step(ch_batch *batch) {
     if (!batch->rows) batch->rows = ch_rows_new(batch->model, batch->instructions, batch->threads);
-    if (!batch->rows || make_room(batch) || let_go(batch) || take_in(batch)) return -1;
+    if (!batch->rows || let_go(batch) || make_room(batch) || take_in(batch)) return -1;
     int adjusted = 0;
     for (int s = 0; s < batch->count; s++) {
         ch_source *source = batch->sources[s];

@@ -240,7 +240,7 @@ static int sample_one(ch_sampler *sampler, const float *logits, const ch_written
     memcpy(sampler->logits, logits, sampler->vocab * sizeof *logits);
     if (ch_adjust(sampler, sampler->logits, text->ids, text->length, text->prompt)) return -1;
     *piece = draw_row(sampler, text->number);
-    if (*piece < 0) return ch_fail("position %d: the best logit is -inf, so no piece can be chosen", text->length);
+    if (*piece < 0) return ch_fail("the best logit is -inf, so no piece can be chosen");
     *log_prob = logits[*piece] - sampler->kernels->log_sum_exp(logits, sampler->vocab);
     return 0;
 }

@@ -11,7 +11,7 @@ import torch
 from clearhead.decode.sampler import Sampler, history_of
 from clearhead.decode.sampling import choose
 from clearhead.engine.library import WRITTEN
-from clearhead.engine.loops.sampler import NativeSampler, ToldSettings, uniforms
+from clearhead.engine.loops.sampler import NativeSampler, ToldSettings, of_row, uniforms
 from clearhead.engine.loops.sampling import SamplingConfig, uniform_of
 from clearhead.errors import ModelError
 from clearhead.text.characters import characters_of
@@ -84,7 +84,7 @@ def native(
     table = np.array([(told.address, ids.ctypes.data, *rest) for ids, *rest in asked], dtype=WRITTEN)
     pieces, log_probs, faults = NativeSampler(logits.shape[1], **where).draw(logits, table)
     for row, fault in faults.items():
-        return f"row {row}, {fault}"
+        return of_row(row, fault)
     return [pieces.tolist(), log_probs.tolist()]
 
 
@@ -179,7 +179,7 @@ def test_where_no_piece_is_left_the_row_is_named() -> None:
 def test_pieces_beyond_the_vocabulary_are_one_line() -> None:
     logits = np.zeros((1, 4), dtype=np.float32)
     plain = Sampler(SamplingConfig(), EOS)
-    assert native(plain, logits, [[4]], [1], [0.5]) == "row 0, piece 4: must be from 0 to 3"
+    assert native(plain, logits, [[4]], [1], [0.5]) == "row 0: piece 4: must be from 0 to 3"
     assert native(Sampler(SamplingConfig(), 9), logits, [[1]], [1], [0.5]) == "piece 9: must be from 0 to 3"
     with pytest.raises(ValueError, match=r"^a table of 14 pieces: must be of the model's 4$"):
         native(Sampler(SamplingConfig(), EOS, characters=characters_of(SPELLINGS)), logits, [[1]], [1], [0.5])

@@ -35,8 +35,8 @@ KINDS = [
 ]
 
 
-def model_of(seed: int = 0) -> Transformer:
-    model = small(seed=seed)
+def model_of(seed: int = 0, **sizes: Any) -> Transformer:
+    model = small(seed=seed, **sizes)
     model.lm_head.weight.data *= 2.0
     return model
 
@@ -102,8 +102,8 @@ def test_prompts_that_come_and_go(threads: int) -> None:
     model, expected = native(gpt), dict[int, Any]()
     searches = Searches(model, threads)
     for number in range(12):
-        penalties = SamplingConfig(no_repeat_ngram=number % 3, repetition_penalty=1.0 + number / 10)
-        drawing = Sampler(penalties, EOS, forbidden=(0,), ends=((), (3, 4))[number % 2], limit=17)
+        penalties = SamplingConfig(no_repeat_ngram=(0, 2, 3)[number % 3], repetition_penalty=1.0 + number / 10)
+        drawing = Sampler(penalties, EOS, forbidden=(0,), min_length=11, ends=((), (3, 4))[number % 2], limit=17)
         search = NativeSearch(EOS, EOS, 1 + number % 4, n_best=1 + number % 2 * (number % 4 > 0), settings=drawing)
         (prompt,) = random_rows([1 + 2 * number], seed=number)
         (ticket,) = searches.join([prompt], [search], limits=[17])
@@ -113,14 +113,14 @@ def test_prompts_that_come_and_go(threads: int) -> None:
             del expected[ticket]
         for over, outcome in searches.step(number % 3):
             assert outcome == expected.pop(over)
-    assert len(expected) > 5
+    assert len(expected) > 4
     assert ended(searches) == expected
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("beam", [1, 4])
 def test_one_that_fails_fails_alone(beam: int, threads: int) -> None:
-    model = model_of()
+    model = model_of(tie="none")
     model.encoder.embedding.tokens.weight.data[9] = float("nan")
     fast, search = native(model), NativeSearch(BOS, EOS, beam)
     sources = [[4, 5], [6, 9], [7], [9], [5, 5, 5]]
