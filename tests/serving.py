@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -227,10 +227,16 @@ class Asking:
             "server": ("127.0.0.1", 8400),
         }
         messages: list[Any] = []
-        arriving = _arriving(sent, gone_after)
+        arriving, gone = iter(enumerate(sent, 1)), asyncio.Event()
 
         async def receive() -> Any:
-            return await anext(arriving)
+            """As uvicorn does, whose connection several may listen to."""
+            for number, part in arriving:
+                return {"type": "http.request", "body": part, "more_body": number < len(sent)}
+            if gone_after is not None:
+                asyncio.get_running_loop().call_later(gone_after, gone.set)
+            await gone.wait()
+            return {"type": "http.disconnect"}
 
         async def send(message: Any) -> None:
             messages.append(message)
@@ -241,17 +247,6 @@ class Asking:
         found = {name.decode("latin-1"): value.decode("latin-1") for name, value in begin[0].get("headers", [])}
         content = b"".join(each.get("body", b"") for each in messages if each["type"] == "http.response.body")
         return Answer(begin[0]["status"], found, content)
-
-
-async def _arriving(sent: list[bytes], gone_after: float | None) -> AsyncIterator[dict[str, Any]]:
-    for number, part in enumerate(sent, 1):
-        yield {"type": "http.request", "body": part, "more_body": number < len(sent)}
-    if gone_after is None:
-        await asyncio.Event().wait()
-    else:
-        await asyncio.sleep(gone_after)
-    while True:
-        yield {"type": "http.disconnect"}
 
 
 @contextlib.contextmanager

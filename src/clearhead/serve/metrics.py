@@ -23,7 +23,7 @@ class Counter:
         self._values: dict[Labels, float] = defaultdict(float)
         self._lock = threading.Lock()
 
-    def add(self, *labels: str, by: float = 1.0) -> None:
+    def add(self, *labels: str, by: float | int = 1) -> None:
         """Adds to the number of these labels."""
         with self._lock:
             self._values[labels] += by

@@ -1,5 +1,6 @@
 """The thread that steps all texts: of every model a batch that texts join at any step, and leave when they are done."""
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -81,7 +82,10 @@ class Engine:
             for model, works in arrived:
                 self._take(model, works)
             for key, batch in list(self._batches.items()):
-                self._turn(batch, closing=closing)
+                try:
+                    self._turn(batch, closing=closing)
+                except Exception as error:  # whatever it is, it is this batch's, and the thread goes on
+                    self._fail(batch, error)
                 if batch.is_idle:
                     del self._batches[key]
             self.post.send()
@@ -90,8 +94,13 @@ class Engine:
 
     def _take(self, model: NativeModel, works: list[Work]) -> None:
         key = id(model)  # which the stepper keeps alive
-        if key not in self._batches:
-            self._batches[key] = _Batch(stepper_for(model, works[0], self.threads))
+        try:
+            if works and key not in self._batches:
+                self._batches[key] = _Batch(stepper_for(model, works[0], self.threads))
+        except Exception as error:
+            for work in works:
+                work.finish(_known(error))
+            return
         for work in works:
             self._batches[key].waiting.setdefault(work.job, deque()).append(work)
 
@@ -105,13 +114,8 @@ class Engine:
         self._join(batch)
         if not batch.running:
             return
-        self.metrics.batch.see(len(batch.stepper))
-        try:
-            over = batch.stepper.step()
-        except Exception as error:
-            self._fail(batch, error)
-            return
-        for work, result in over:
+        self.metrics.batch.see(float(len(batch.stepper)))
+        for work, result in batch.stepper.step():
             self._end(batch, work)
             work.finish(result)
 
@@ -163,10 +167,18 @@ class Engine:
             work.finish(GivenUpError())
 
     def _fail(self, batch: _Batch, error: Exception) -> None:
-        """Ends all texts of a batch whose step failed as a whole."""
-        known = error if isinstance(error, ClearheadError) else ModelError(f"{type(error).__name__}: {error}")
-        for works in list(batch.running.values()):
-            for work in list(works):
-                batch.stepper.leave(work)
-                work.finish(known)
+        """Ends all texts of a batch that cannot go on."""
+        running = [work for works in batch.running.values() for work in works]
+        waiting = [work for works in batch.waiting.values() for work in works]
         batch.running.clear()
+        batch.waiting.clear()
+        for work in running:
+            with contextlib.suppress(Exception):
+                batch.stepper.leave(work)
+        for work in [*running, *waiting]:
+            with contextlib.suppress(Exception):
+                work.finish(_known(error))
+
+
+def _known(error: Exception) -> ClearheadError:
+    return error if isinstance(error, ClearheadError) else ModelError(f"{type(error).__name__}: {error}")

@@ -189,7 +189,7 @@ class Service:
         job = self.admit()
         delivery = Delivery(asyncio.get_running_loop())
         gone = delivery.loop.create_task(until_gone(receive))
-        gone.add_done_callback(lambda task: None if task.cancelled() else job.give_up("disconnect"))
+        gone.add_done_callback(lambda task: task.cancelled() or job.give_up("disconnect"))
         try:
             left = begin(job, delivery)
             async for events in self._arriving(job, delivery):
