@@ -73,7 +73,6 @@ def test_log_probabilities_are_the_model_s(toy_asking: Asking, model: LanguageMo
     best = 0
     for token, log_prob, top in zip(told["tokens"], told["token_logprobs"], told["top_logprobs"], strict=True):
         assert 1 <= len(top) <= 3, "pieces that spell the same have one name"
-        assert all(value >= log_prob for name, value in top.items() if name != token)
         best += top.get(token) == pytest.approx(log_prob, abs=1e-6)
     assert best > 4, "greedy takes the best, but where that is no whole character"
     assert "".join(choice["text"][at:] for at in told["text_offset"][:1]) == choice["text"]

@@ -1,0 +1,194 @@
+"""Measures the server beside the engine alone and beside LibreTranslate's stack (waitress, Flask, CTranslate2).
+
+The same lines are translated by all, the beam is 5: by one call of the engine; by 32 clients of `clearhead serve`, each of
+which sends its next line when it has the answer to the last; by the same clients of the peer, whose folder is what
+`clearhead export RUN --to ctranslate2` writes. Rounds are interleaved. Then: how long one short line takes alone and
+among 32 clients; 500 clients that stream at once; the memory of the server's process.
+
+    python benchmarks/serve.py RUN LINES [--peer FOLDER] [--writer RUN] [--repeats 5]
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+CLIENTS, STREAMS, BEAM = 32, 500, 5
+
+
+async def ask(port: int, path: str, body: dict) -> tuple[int, bytes]:
+    """Sends one request on a connection of its own."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    content = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    writer.write(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+    answer = await reader.read()
+    writer.close()
+    return int(answer[9:12]), answer.partition(b"\r\n\r\n")[2]
+
+
+def body_of(line: str) -> dict:
+    return {"q": line, "source": "auto", "target": "en"}
+
+
+async def load(port: int, lines: list[str]) -> float:
+    """Returns the seconds that 32 clients take for all lines."""
+    left = iter(lines)
+
+    async def client() -> None:
+        for line in left:
+            status, answer = await ask(port, "/translate", body_of(line))
+            assert status == 200, answer
+
+    begin = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    return time.perf_counter() - begin
+
+
+async def latencies(port: int, lines: list[str], short: str, *, busy: bool) -> list[float]:
+    """Returns how long a short line took, again and again, alone or while 32 clients send theirs."""
+    found: list[float] = []
+    others = asyncio.create_task(load(port, lines)) if busy else None
+    await asyncio.sleep(0.3)
+    while len(found) < 200 and not (others and others.done()):
+        begin = time.perf_counter()
+        status, _ = await ask(port, "/translate", body_of(short))
+        found.append(time.perf_counter() - begin)
+        assert status == 200
+    if others:
+        await others
+    return found
+
+
+async def streams(port: int, model: str) -> tuple[int, float]:
+    """Returns how many of 500 streams failed, and the seconds until all were over."""
+
+    async def one(number: int) -> bool:
+        fields = {"model": model, "prompt": "The", "max_tokens": 64, "stream": True, "seed": number}
+        try:
+            status, answer = await ask(port, "/v1/completions", fields)
+        except OSError:
+            return False
+        return status == 200 and answer.rstrip().endswith(b"0") and b"[DONE]" in answer
+
+    begin = time.perf_counter()
+    good = await asyncio.gather(*map(one, range(STREAMS)))
+    return STREAMS - sum(good), time.perf_counter() - begin
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def started(words: list[str], port: int) -> subprocess.Popen:
+    """Starts a server and waits until it answers."""
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    while True:
+        try:
+            status, _ = asyncio.run(ask(port, "/translate", body_of("a")))
+            if status in (200, 400):
+                return process
+        except OSError:
+            pass
+        assert process.poll() is None, words
+        time.sleep(0.2)
+
+
+def serve_peer(run: Path, folder: Path, port: int) -> None:
+    """LibreTranslate's stack: each request is a thread of waitress, which calls a translator that they share."""
+    import ctranslate2
+    import flask
+    import waitress
+
+    from clearhead.runs.text_parts import load_both_sides
+
+    app, parts = flask.Flask("peer"), load_both_sides(run)
+    source, target = parts.tokenizer, parts.target
+    cores = len(os.sched_getaffinity(0))
+    translator = ctranslate2.Translator(
+        str(folder), inter_threads=int(os.environ.get("WORKERS", "1")), intra_threads=cores, compute_type="auto"
+    )
+
+    @app.post("/translate")
+    def translate():
+        text = flask.request.get_json()["q"]
+        pieces = source.pieces([*source.encode(text), source.ids.eos])
+        (found,) = translator.translate_batch([pieces], beam_size=BEAM)
+        return {"translatedText": target.decode([ids[piece] for piece in found.hypotheses[0] if piece in ids])}
+
+    ids = {target.piece(index): index for index in range(target.vocab_size)}
+    waitress.serve(app, host="127.0.0.1", port=port, threads=CLIENTS)
+
+
+def resident(process: subprocess.Popen) -> int:
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    anonymous = int(status.split("RssAnon:")[1].split()[0])
+    return anonymous // 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("lines", type=Path)
+    parser.add_argument("--peer", type=Path)
+    parser.add_argument("--writer", type=Path)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--count", type=int, default=640)
+    parser.add_argument("--serve-peer", type=int)
+    asked = parser.parse_args()
+    if asked.serve_peer:
+        serve_peer(asked.run, asked.peer, asked.serve_peer)
+        return
+    lines = [line for line in asked.lines.read_text().splitlines() if line.strip()][: asked.count]
+    short = min(lines, key=len)
+    servers = {}
+    ports = {"clearhead": free_port(), "peer": free_port()}
+    runs = [f"mt={asked.run}", *([f"lm={asked.writer}"] if asked.writer else [])]
+    words = [sys.executable, "-m", "clearhead", "serve", *runs, "--port", str(ports["clearhead"]), "--queue", "600"]
+    servers["clearhead"] = started(words, ports["clearhead"])
+    if asked.peer:
+        own = [sys.executable, __file__, str(asked.run), str(asked.lines), "--peer", str(asked.peer)]
+        servers["peer"] = started([*own, "--serve-peer", str(ports["peer"])], ports["peer"])
+
+    from clearhead.verbs.quick import open_translator
+
+    where = {"checkpoint": "best", "device": "cpu", "weights": "float32", "engine": "auto"}
+    translator = open_translator(asked.run, **where)
+    pieces = sum(len(each.pieces) for each in translator.translate(lines, beam=BEAM))
+    times: dict[str, list[float]] = {"engine": [], **{name: [] for name in servers}}
+    for _ in range(asked.repeats):
+        begin = time.perf_counter()
+        translator.translate(lines, beam=BEAM)
+        times["engine"].append(time.perf_counter() - begin)
+        for name in servers:
+            times[name].append(asyncio.run(load(ports[name], lines)))
+    rates = {name: pieces / statistics.median(each) for name, each in times.items()}
+    print(f"{len(lines)} lines, {pieces} pieces; median of {asked.repeats}, pieces a second:")
+    for name, rate in rates.items():
+        print(f"  {name:10} {rate:8.0f}   clearhead serve / it {rates['clearhead'] / rate:.2f}")
+    alone = asyncio.run(latencies(ports["clearhead"], lines, short, busy=False))
+    busy = asyncio.run(latencies(ports["clearhead"], lines, short, busy=True))
+    p99 = [sorted(each)[int(0.99 * (len(each) - 1))] for each in (alone, busy)]
+    print(
+        f"a short line: alone median {1000 * statistics.median(alone):.1f} ms, p99 {1000 * p99[0]:.1f}; among {CLIENTS} "
+        f"clients median {1000 * statistics.median(busy):.1f}, p99 {1000 * p99[1]:.1f} ({len(busy)} times)"
+    )
+    print(f"memory besides mapped weights: {resident(servers['clearhead'])} MB")
+    if asked.writer:
+        failed, seconds = asyncio.run(streams(ports["clearhead"], "lm"))
+        print(f"{STREAMS} streams at once: {failed} failed, {seconds:.1f} s; memory {resident(servers['clearhead'])} MB")
+    for process in servers.values():
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()
