@@ -28,12 +28,25 @@ def guarded(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield server
 
 
+OPENED: list[Any] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Closes the connections of a test's clients."""
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
 def openai_of(server: Server, key: str = "any") -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0)
+    OPENED.append(openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0))
+    return OPENED[-1]  # type: ignore[no-any-return]
 
 
 def deepl_of(server: Server, key: str = "any") -> deepl.DeepLClient:
-    return deepl.DeepLClient(key, server_url=server.url)
+    OPENED.append(deepl.DeepLClient(key, server_url=server.url))
+    return OPENED[-1]  # type: ignore[no-any-return]
 
 
 # ------------------------------------------------------------------------------------------------------------ OpenAI
@@ -249,10 +262,12 @@ def test_libretranslate_translates_and_detects(toy_server: Server) -> None:
 def test_libretranslate_raises_what_it_is_told(toy_server: Server, guarded: Server) -> None:
     with pytest.raises(urllib.error.HTTPError) as raised:
         LibreTranslateAPI(toy_server.url).translate(ZH, "zh", "zz")
+    OPENED.append(raised.value)
     assert raised.value.code == 400
     assert json.loads(raised.value.read()) == {"error": "zz is not supported"}
     with pytest.raises(urllib.error.HTTPError) as refused:
         LibreTranslateAPI(guarded.url, "nobody's-key-0000").translate(ZH, "zh", "en")
+    OPENED.append(refused.value)
     assert refused.value.code == 403
     assert LibreTranslateAPI(guarded.url, KEY).translate(ZH, "zh", "en")
     assert LibreTranslateAPI(guarded.url).languages()

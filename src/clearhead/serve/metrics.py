@@ -134,7 +134,7 @@ def _number(value: float) -> str:
     return str(int(value)) if value == int(value) else repr(value)
 
 
-def _sample(name: str, labels: Iterable[tuple[str, str]], value: float) -> str:
+def _sample(name: str, labels: Iterable[tuple[str, str]], value: float | int) -> str:
     pairs = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels)
     return f"{name}{{{pairs}}} {_number(value)}" if pairs else f"{name} {_number(value)}"
 
