@@ -92,6 +92,8 @@ Repetition = Annotated[float, Interval(ge=0.001, le=1000.0)]
 """Divides logits of what was there before."""
 Penalty = Annotated[float, Interval(ge=-2.0, le=2.0)]
 """Taken off logits, as OpenAI defines it."""
+Bias = Annotated[float, Interval(ge=-100.0, le=100.0)]
+"""Added to a logit, as OpenAI defines it."""
 Devices = Annotated[int, Interval(ge=1, le=10**6)]
 """Devices of a plan."""
 Speed = Annotated[float, Interval(gt=0.0, le=1e9)]

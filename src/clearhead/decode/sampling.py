@@ -51,12 +51,12 @@ def adjust(
     min_length: int = 0,
     bad_words: Sequence[Sequence[int]] = (),
 ) -> Logits:
-    """Applies repetition, presence and frequency penalties and then bans: n-grams, bad words, an early end.
+    """Applies biases, repetition, presence and frequency penalties and then bans: n-grams, bad words, an early end.
 
     Args:
         logits: of the next piece; not changed.
         history: the pieces of the rows so far.
-        config: penalties and the n-gram length.
+        config: biases, penalties and the n-gram length.
         eos_id: the piece that ends a text.
         min_length: generated pieces before ``eos_id`` may come.
         bad_words: sequences of pieces of which the last never follows the others; the prompt counts.
@@ -67,6 +67,9 @@ def adjust(
     """
     if not all(bad_words):
         raise UsageError("bad_words holds an empty sequence: each must be of one piece or more")
+    if config.bias:
+        pieces, added = zip(*config.bias, strict=True)
+        logits = logits.index_add(1, history.ids.new_tensor(pieces), logits.new_tensor(added).expand(len(logits), -1))
     _best(logits, history.lengths)
     banned = _banned(history, config.no_repeat_ngram, bad_words, logits.shape[1])
     banned[:, eos_id] |= history.lengths - history.prompts < min_length

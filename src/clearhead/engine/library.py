@@ -106,10 +106,10 @@ class Drawing(Structure):
         *((name, c_int32) for name in ("top_k", "no_repeat_ngram", "eos", "at_least", "limit", "forbidden_count")),
         *(
             (name, c_int32)
-            for name in ("ends_count", "never_first_count", "avoided_states", "states", "rooms", "unused")
+            for name in ("ends_count", "never_first_count", "avoided_states", "states", "rooms", "biased_count")
         ),
         *((name, c_void_p) for name in ("forbidden", "ends", "avoided", "avoided_done")),
-        *((name, c_void_p) for name in ("after", "allowed", "never_first")),
+        *((name, c_void_p) for name in ("after", "allowed", "never_first", "biased", "bias")),
     ]
 
 

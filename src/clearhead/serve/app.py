@@ -10,7 +10,8 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Scope
 
 from clearhead.serve.dialects.deepl.routes import deepl_routes
-from clearhead.serve.dialects.libretranslate import LIBRETRANSLATE, libretranslate_routes
+from clearhead.serve.dialects.libretranslate.routes import libretranslate_routes
+from clearhead.serve.dialects.libretranslate.shape import LIBRETRANSLATE
 from clearhead.serve.dialects.openai.routes import openai_routes
 from clearhead.serve.dialects.openai.shape import OPENAI
 from clearhead.serve.health import health_routes
@@ -35,6 +36,7 @@ def application(site: Site) -> ASGIApp:
     routes = routes_of(site)
     handlers: Any = {HTTPException: _plain_error}
     app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False  # ``tidy`` knows
 
     def count(scope: Scope, status: int, seconds: float) -> None:
         path = next((route.path for route in routes if isinstance(route, Route) and _matches(route, scope)), "other")

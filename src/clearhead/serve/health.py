@@ -9,13 +9,19 @@ from clearhead.serve.http.endpoint import Asked, Shape, bearer, json_response
 from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.metrics import CONTENT_TYPE
 from clearhead.serve.openapi import openapi
+from clearhead.serve.reference import STYLE, reference
 from clearhead.serve.site import Site
 
 NATIVE = Shape(
     "native",
     lambda error: {"error": error.message, "param": error.param, "code": error.code},
     lambda request, fields: bearer(request),
-    RequestError(401, "a key is needed: Authorization: Bearer KEY", code="invalid_api_key"),
+    lambda key: RequestError(
+        401,
+        "the key is none of this server's" if key else "a key is needed: Authorization: Bearer KEY",
+        code="invalid_api_key",
+        headers={"WWW-Authenticate": "Bearer"},
+    ),
 )
 
 
@@ -49,6 +55,12 @@ def health_routes(site: Site) -> list[Route]:
     async def specification(asked: Asked) -> Any:
         return openapi(site.settings.dialects)
 
+    async def page(asked: Asked) -> Any:
+        return Response(reference(openapi(site.settings.dialects)), media_type="text/html")
+
+    async def style(asked: Asked) -> Any:
+        return Response(STYLE, media_type="text/css")
+
     local = site.settings.is_local
     return [
         Route("/health", of(NATIVE, health, reads=False, free=True), methods=["GET"]),
@@ -56,4 +68,6 @@ def health_routes(site: Site) -> list[Route]:
         Route("/ready", of(NATIVE, ready, reads=False, free=True), methods=["GET"]),
         Route("/metrics", of(NATIVE, metrics, reads=False, free=local), methods=["GET"]),
         Route("/openapi.json", of(NATIVE, specification, reads=False, free=True), methods=["GET"]),
+        Route("/docs", of(NATIVE, page, reads=False, free=True), methods=["GET"]),
+        Route("/docs.css", of(NATIVE, style, reads=False, free=True), methods=["GET"]),
     ]

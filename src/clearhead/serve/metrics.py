@@ -4,13 +4,25 @@ import bisect
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Labels = tuple[str, ...]
+
+
+class Metric(Protocol):
+    """What is counted under one name."""
+
+    kind: str
+    name: str
+    about: str
+
+    def lines(self) -> Iterator[str]:
+        """Yields the samples."""
 
 
 class Counter:
@@ -101,9 +113,11 @@ class Metrics:
         memory = Gauge(
             "process_resident_memory_bytes", "Memory that is in use.", (), lambda: {(): float(resident_memory())}
         )
-        kinds = [self.requests, self.seconds, self.queued, self.first, self.tokens, self.batch, self.cancelled]
+        counters = [self.requests, self.tokens, self.cancelled]
+        histograms = [self.seconds, self.queued, self.first, self.batch]
+        kinds: list[Metric] = [*counters, *histograms, *self.gauges, memory]
         lines: list[str] = []
-        for each in [*kinds, *self.gauges, memory]:
+        for each in kinds:
             lines += [f"# HELP {each.name} {each.about}", f"# TYPE {each.name} {each.kind}", *each.lines()]
         return "\n".join(lines) + "\n"
 
@@ -117,12 +131,10 @@ def resident_memory() -> int:
 
 
 def _number(value: float) -> str:
-    return f"{value:g}" if value != int(value) else str(int(value))
+    return str(int(value)) if value == int(value) else repr(value)
 
 
-def _sample(
-    name: str, labels: "Iterator[tuple[str, str]] | Sequence[tuple[str, str]] | zip[tuple[str, str]]", value: float
-) -> str:
+def _sample(name: str, labels: Iterable[tuple[str, str]], value: float | int) -> str:
     pairs = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels)
     return f"{name}{{{pairs}}} {_number(value)}" if pairs else f"{name} {_number(value)}"
 

@@ -58,7 +58,7 @@ def sampling_of(asked: Asked, *, temperature: float = 1.0) -> SamplingConfig:
         presence_penalty=fields.number("presence_penalty", 0.0, -2.0, 2.0),
         frequency_penalty=fields.number("frequency_penalty", 0.0, -2.0, 2.0),
         no_repeat_ngram=fields.whole("no_repeat_ngram", 0, 0, ANY),
-        seed=fields.whole("seed", secrets.randbelow(ANY), 0, 2**63 - 1),
+        seed=fields.whole("seed", secrets.randbelow(ANY), -(2**63), 2**63 - 1) % 2**64,
     )
 
 

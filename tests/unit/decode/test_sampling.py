@@ -69,6 +69,14 @@ def logs(*probs: float) -> list[float]:
 # ------------------------------------------------------------------------------------------------ penalties and bans
 
 
+def test_a_bias_is_added_before_all_else() -> None:
+    logits = torch.tensor([[2.0, -2.0, 4.0, 1.0, 1.0], [0.0] * 5])
+    biased = SamplingConfig(bias=((1, 4.0), (2, -1.0), (2, -2.0)), repetition_penalty=2.0)
+    found = adjust(logits, history([[1, 2], []]), biased, eos_id=EOS)
+    assert found.tolist() == [[2.0, 1.0, 0.5, 1.0, 1.0], [0.0, 4.0, -3.0, 0.0, 0.0]]
+    assert logits.tolist()[0] == [2.0, -2.0, 4.0, 1.0, 1.0], "the input stays as it was"
+
+
 def test_by_default_nothing_changes() -> None:
     logits = torch.randn(2, VOCAB, generator=torch.Generator().manual_seed(0))
     assert torch.equal(adjust(logits, history([[1, 1], [2]]), SamplingConfig(), eos_id=EOS), logits)

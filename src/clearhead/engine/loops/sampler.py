@@ -65,6 +65,10 @@ def drawing_of(settings: SamplerSettings, vocab: int) -> tuple[Drawing, list[NDA
     drawing.at_least, drawing.limit = min(settings.min_length, MOST), min(settings.limit, MOST)
     drawing.forbidden_count, drawing.forbidden = len(settings.forbidden), kept(settings.forbidden)
     drawing.ends_count, drawing.ends = len(settings.ends), kept(settings.ends)
+    if config.bias:
+        pieces, added = zip(*config.bias, strict=True)
+        _check_pieces(pieces, vocab)
+        drawing.biased_count, drawing.biased, drawing.bias = len(pieces), kept(pieces), kept(added, np.float32)
     if avoided is not None:
         _check_width(avoided.table, vocab)
         drawing.avoided, drawing.avoided_done = kept(avoided.table), kept(avoided.done, np.bool_)
@@ -86,6 +90,12 @@ def tell_characters(asked: Drawing | Search, characters: Characters, vocab: int)
     asked.after, asked.allowed, asked.never_first = (each.ctypes.data for each in (after, allowed, never_first))
     asked.never_first_count = len(never_first)
     return [after, allowed, never_first]
+
+
+def _check_pieces(pieces: Sequence[int], vocab: int) -> None:
+    """Checks the pieces of ``bias``."""
+    if wrong := [piece for piece in pieces if not 0 <= piece < vocab]:
+        raise ValueError(f"bias of piece {wrong[0]}: must be of the model's {vocab}")
 
 
 def _check_width(table: NDArray[Any], vocab: int) -> None:

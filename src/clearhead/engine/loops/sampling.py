@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clearhead.ranges import CountOrZero, Penalty, Repetition, Seed, Share, ShareAboveZero, Temperature
+from clearhead.ranges import Bias, CountOrZero, Id, Penalty, Repetition, Seed, Share, ShareAboveZero, Temperature
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class SamplingConfig:
     """No run of this many pieces comes twice in prompt and text; 0 is off."""
     seed: Seed = 0
     """Seed of ``uniform_of``, which gives the numbers that decide."""
+    bias: tuple[tuple[Id, Bias], ...] = ()
+    """Pieces by their numbers, and what is added to the logit of each before all else (OpenAI's definition)."""
 
 
 def uniform_of(seed: int, sample_index: int, position: int, *, stream: int = 0) -> float:

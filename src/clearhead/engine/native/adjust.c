@@ -87,6 +87,7 @@ int ch_adjust(ch_sampler *sampler, float *logits, const int32_t *ids, int length
     const ch_drawing *drawing = sampler->drawing;
     int vocab = sampler->vocab, made = length - prompt, early = made < drawing->at_least;
     const char *word;
+    for (int k = 0; k < drawing->biased_count; k++) logits[drawing->biased[k]] += drawing->bias[k];
     for (int k = 0; k < drawing->forbidden_count; k++) logits[drawing->forbidden[k]] = -INFINITY;
     for (int k = 0; early && k < drawing->ends_count; k++) logits[drawing->ends[k]] = -INFINITY;
     if (!best_is_a_number(logits, vocab, &word))

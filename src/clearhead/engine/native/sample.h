@@ -11,7 +11,7 @@ typedef struct ch_drawing {
     int32_t top_k, no_repeat_ngram;
     int32_t eos, at_least;       /* no end mark comes before so many generated pieces */
     int32_t limit;               /* most generated pieces, for whole characters */
-    int32_t forbidden_count, ends_count, never_first_count, avoided_states, states, rooms, unused;
+    int32_t forbidden_count, ends_count, never_first_count, avoided_states, states, rooms, biased_count;
     const int32_t *forbidden;    /* pieces that never come */
     const int32_t *ends;         /* further end marks */
     const int32_t *avoided;      /* [avoided_states][vocab], phrases that never come: the state after a piece */
@@ -19,6 +19,8 @@ typedef struct ch_drawing {
     const int32_t *after;        /* whole characters: as in ch_search */
     const uint8_t *allowed;
     const int32_t *never_first;
+    const int32_t *biased;       /* pieces whose logits are changed; one that stands twice is changed twice */
+    const float *bias;           /* what is added to each of them */
 } ch_drawing;
 
 /* Scratch memory to draw by; one thread may use it at a time. */

@@ -22,7 +22,7 @@ def base(code: str) -> str:
 
 
 def translator_for(site: Site, source: str | None, target: str, text: str = "") -> Served | None:
-    """Returns the translator of a pair of languages; where the source is not named, the one that reads ``text`` best."""
+    """Returns the translator of a pair; where the source is not named, the one that reads ``text`` best."""
     fitting = [
         served
         for served in site.models.of("translation")
@@ -42,13 +42,22 @@ def read_share(served: Served, text: str) -> float:
     if other_script(text, model.sides.src):
         return 0.0
     pieces = model.tokenizers.src.encode(text[:2000])
-    return 1.0 - model.tokenizers.src.count_unknown(pieces) / max(1, len(pieces))
+    unknown: int = model.tokenizers.src.count_unknown(pieces)
+    return 1.0 - unknown / max(1, len(pieces))
 
 
-def detect(site: Site, text: str) -> list[Guess]:
-    """Returns the languages that a text may be in, of those that translators read, the likeliest first."""
+def detect(site: Site, text: str, target: str | None = None) -> list[Guess]:
+    """Returns the languages that a text may be in, of those that translators read, the likeliest first.
+
+    Args:
+        site: with the models.
+        text: of any length.
+        target: asks only translators to that language.
+    """
     shares: dict[str, float] = {}
     for served in site.models.of("translation"):
+        if target is not None and base(served.now.model.sides.tgt.code) != base(target):
+            continue
         code = base(served.now.model.sides.src.code)
         shares[code] = max(shares.get(code, 0.0), read_share(served, text))
     ranked = sorted(shares.items(), key=lambda pair: -pair[1])
@@ -78,8 +87,8 @@ NAMES = {
     "lt": "Lithuanian", "lv": "Latvian", "ms": "Malay", "nb": "Norwegian", "nl": "Dutch", "no": "Norwegian",
     "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian", "sk": "Slovak", "sl": "Slovenian",
     "sq": "Albanian", "sr": "Serbian", "sv": "Swedish", "sw": "Swahili", "ta": "Tamil", "te": "Telugu", "th": "Thai",
-    "tl": "Tagalog", "tr": "Turkish", "uk": "Ukrainian", "ur": "Urdu", "uz": "Uzbek", "vi": "Vietnamese", "yue": "Cantonese",
-    "zh": "Chinese",
+    "tl": "Tagalog", "tr": "Turkish", "uk": "Ukrainian", "ur": "Urdu", "uz": "Uzbek", "vi": "Vietnamese",
+    "yue": "Cantonese", "zh": "Chinese",
 }  # fmt: skip
 """English names by ISO 639; a code that is not here is its own name."""
 

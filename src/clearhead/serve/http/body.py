@@ -1,7 +1,7 @@
 """The body of a request, read within limits and checked before it is used."""
 
 import json
-import math
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 from urllib.parse import parse_qs
@@ -11,20 +11,26 @@ from starlette.requests import Request
 from clearhead.serve.http.request_error import RequestError
 
 FIELDS = 64  # of a form
+DEEPEST = 64  # lists and objects, one inside another
 FORM = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data"
+WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
+NUMBER = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 
 
 async def read_body(request: Request, most: int) -> bytes:
     """Reads a body of at most ``most`` bytes; a longer one is refused before it is read, or where it becomes longer.
 
     Raises:
-        RequestError: it is too long (413), or says two things about its length (400).
+        RequestError: it is too long (413), packed (415), or says two things about its length (400).
     """
     headers, close = request.headers, {"Connection": "close"}
     if "content-length" in headers and "transfer-encoding" in headers:
         raise RequestError(400, "Content-Length and Transfer-Encoding: only one of them may be there", headers=close)
     too_long = RequestError(413, f"the body is longer than {most} bytes", code="request_too_large", headers=close)
-    if (length := headers.get("content-length", "0")).isdigit() and int(length) > most:
+    if (packed := headers.get("content-encoding", "identity").lower()) != "identity":
+        raise RequestError(415, f"Content-Encoding {packed[:20]!r}: send the body as it is", headers=close)
+    if len(length := headers.get("content-length", "0")) > 15 or (length.isdecimal() and int(length) > most):
         raise too_long
     body = bytearray()
     async for part in request.stream():
@@ -62,10 +68,10 @@ def parse_json(body: bytes) -> Any:
     """
     try:
         tree = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
-        _check_text(tree)
+        _check_text(tree, DEEPEST)
     except RecursionError:
         raise RequestError(400, "the body is nested too deeply") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise RequestError(400, f"the body is not JSON: {error}") from None
     return tree
 
@@ -74,23 +80,28 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON value")
 
 
-def _check_text(tree: Any) -> None:
+def _check_text(tree: Any, deepest: int) -> None:
     match tree:
         case str():
-            tree.encode("utf-8")  # raises for a lone surrogate
+            if not tree.isascii():
+                tree.encode("utf-8")  # raises for a lone surrogate
+            return
         case list():
-            for each in tree:
-                _check_text(each)
+            inside = tree
         case dict():
-            for name, each in tree.items():
-                _check_text(name)
-                _check_text(each)
+            inside = [*tree, *tree.values()]
+        case _:
+            return
+    if not deepest:
+        raise RecursionError
+    for each in inside:
+        _check_text(each, deepest - 1)
 
 
 def _form(body: bytes) -> dict[str, Any]:
     try:
         pairs = parse_qs(body.decode("utf-8"), keep_blank_values=True, max_num_fields=FIELDS, errors="strict")
-    except (ValueError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise RequestError(400, f"the body is not a form: {error}") from None
     return {name: values if len(values) > 1 else values[0] for name, values in pairs.items()}
 
@@ -156,7 +167,7 @@ class Fields:
     def whole(self, name: str, default: int, low: int, high: int) -> int:
         """Returns a whole number."""
         value = self.tree.get(name)
-        if isinstance(value, str) and value.lstrip("-").isdecimal() and len(value) < 19:
+        if isinstance(value, str) and WHOLE.fullmatch(value):
             value = int(value)
         if value is None:
             return default
@@ -169,14 +180,11 @@ class Fields:
         value = self.tree.get(name)
         if value is None:
             return default
-        if isinstance(value, str):
-            try:
-                value = float(value)
-            except ValueError:
-                self.refuse(name, f"must be a number from {low} to {high}")
+        if isinstance(value, str) and NUMBER.fullmatch(value):
+            value = float(value)
         wrong = isinstance(value, bool) or not isinstance(value, int | float)
-        if wrong or math.isnan(value) or not low <= value <= high:
-            self.refuse(name, f"must be a number from {low} to {high}")
+        if wrong or not low <= value <= high:  # NaN is nowhere
+            self.refuse(name, f"must be a number from {low:g} to {high:g}")
         return float(value)
 
     def flag(self, name: str, default: bool = False) -> bool:

@@ -1,25 +1,29 @@
 """From a handler that returns a JSON value, or refuses, to a route: keys, fields, errors in a dialect's shape."""
 
-import contextlib
+import asyncio
 import json
 import logging
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from clearhead.serve.http.body import Fields, read_fields
 from clearhead.serve.http.keys import Keys
 from clearhead.serve.http.request_error import RequestError, error_of, too_many
 from clearhead.serve.settings import ServeSettings
-from clearhead.serve.work.service import Service
+from clearhead.serve.work.service import ALIVE, Service
 
 T = TypeVar("T")
 LOG = logging.getLogger("clearhead.serve")
 STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+CLIENT_GONE = 499
+"""The status of a request whose client went before the answer; only counts show it."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,8 @@ class Shape:
     """The body of an answer that is an error."""
     key: Callable[[Request, Fields], str]
     """The key that a request comes with; empty: none."""
-    no_key: RequestError
-    """What a request without a valid key is told."""
+    no_key: Callable[[str], RequestError]
+    """What a request is told whose key, or lack of one, is not valid."""
 
 
 @dataclass
@@ -43,8 +47,11 @@ class Asked:
     fields: Fields
     service: Service
     settings: ServeSettings
+    owner: int | None = None
+    """Whose key it came with; None where nobody needs one."""
     headers: dict[str, str] = field(default_factory=dict)
     """What the answer says besides."""
+    began: float = field(default_factory=time.perf_counter)
 
     async def call(self, function: Callable[[], T]) -> T:
         """See ``Service.call``."""
@@ -53,6 +60,8 @@ class Asked:
 
 Handler = Callable[[Asked], Awaitable[Any]]
 """Returns a JSON value, or a Response."""
+Reader = Callable[[Request, int], Awaitable[Fields]]
+"""Reads the fields of a request of at most so many bytes."""
 
 
 class Endpoints:
@@ -62,7 +71,9 @@ class Endpoints:
         self.service, self.settings, self.keys = service, settings, keys
         self._using: Counter[int] = Counter()
 
-    def of(self, shape: Shape, handler: Handler, *, reads: bool = True, free: bool = False) -> Any:
+    def of(
+        self, shape: Shape, handler: Handler, *, reads: bool = True, free: bool = False, reader: Reader = read_fields
+    ) -> Any:
         """Returns the endpoint of a handler.
 
         Args:
@@ -70,49 +81,71 @@ class Endpoints:
             handler: that answers.
             reads: whether the request may have a body.
             free: whether nobody needs a key.
+            reader: of the body.
         """
 
         async def endpoint(request: Request) -> Response:
             request.scope["dialect"] = shape.name
+            owner = None
             try:
-                fields = await read_fields(request, self.settings.max_body) if reads else Fields({})
-                with contextlib.nullcontext() if free else self._using_key(shape, request, fields):
-                    asked = Asked(request, fields, self.service, self.settings)
-                    answer = await handler(asked)
-                if isinstance(answer, Response):
-                    answer.headers.update(asked.headers)
-                    return answer
-                return json_response(answer, headers=asked.headers)
+                fields = await reader(request, self.settings.max_body) if reads else Fields({})
+                owner = None if free else self._take(shape, request, fields)
+                asked = Asked(request, fields, self.service, self.settings, owner)
+                answer = await handler(asked)
+                response = answer if isinstance(answer, Response) else json_response(answer)
+                response.headers.update(asked.headers)
             except ClientDisconnect:
-                return Response(status_code=400)
+                response = Response(status_code=CLIENT_GONE)
             except Exception as error:
-                return self._refused(shape, error)
+                response = self._refused(shape, error)
+            except BaseException:
+                self._release(owner)
+                raise
+            return response if owner is None else _Held(response, lambda: self._release(owner))
 
         return endpoint
 
-    @contextlib.contextmanager
-    def _using_key(self, shape: Shape, request: Request, fields: Fields) -> Iterator[None]:
-        """Checks the key of a request, and counts it while the request runs."""
+    def _take(self, shape: Shape, request: Request, fields: Fields) -> int | None:
+        """Checks the key of a request, and counts the request until it is answered to the end."""
         if not self.keys:
-            yield
-            return
-        owner = self.keys.owner(shape.key(request, fields))
+            return None
+        key = shape.key(request, fields)
+        owner = self.keys.owner(key)
         if owner is None:
-            raise shape.no_key
+            raise shape.no_key(key)
         if self._using[owner] >= self.settings.key_limit:
             raise too_many(f"{self.settings.key_limit} requests with this key run already")
         self._using[owner] += 1
-        try:
-            yield
-        finally:
+        return owner
+
+    def _release(self, owner: int | None) -> None:
+        if owner is not None:
             self._using[owner] -= 1
 
     def _refused(self, shape: Shape, error: Exception) -> Response:
         refusal = error_of(error)
         if refusal.status >= 500 and not isinstance(error, RequestError):
             LOG.error("%s: %s", type(error).__name__, error, exc_info=LOG.isEnabledFor(logging.DEBUG))
-        status = 400 if refusal.status == 499 else refusal.status
-        return json_response(shape.error(refusal), status=status, headers=dict(refusal.headers))
+        return json_response(shape.error(refusal), status=refusal.status, headers=dict(refusal.headers))
+
+
+class _Held(Response):
+    """An answer, a stream perhaps, after which something is released.
+
+    Args:
+        answer: that is sent.
+        release: called once it is sent, or its client has gone.
+    """
+
+    def __init__(self, answer: Response, release: Callable[[], object]) -> None:
+        self.answer, self.release = answer, release
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the ASGI specification."""
+        try:
+            await self.answer(scope, receive, send)
+        finally:
+            self.release()
 
 
 def json_response(tree: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -136,6 +169,36 @@ PING = ": ping\n\n"
 """A comment that keeps a connection open."""
 
 
-def stream_response(events: AsyncIterator[str]) -> StreamingResponse:
-    """Returns a stream of events."""
-    return StreamingResponse(events, media_type="text/event-stream", headers=STREAM)
+async def after(found: Coroutine[Any, Any, T], write: Callable[[T], list[str]]) -> AsyncIterator[str]:
+    """Yields the events of what is computed as a whole, and comments until it is there."""
+    task = asyncio.ensure_future(found)
+    try:
+        while not (await asyncio.wait({task}, timeout=ALIVE))[0]:
+            yield PING
+        for each in write(task.result()):
+            yield each
+    finally:
+        task.cancel()
+
+
+async def stream_response(events: AsyncIterator[str], error: Callable[[RequestError], Any]) -> StreamingResponse:
+    """Returns a stream of events, once the first is there: what goes wrong before it is an answer with its own status.
+
+    Args:
+        events: of the answer.
+        error: the shape of an error, which the stream ends with if it comes later.
+
+    Raises:
+        Exception: the first event is one.
+    """
+    first = await anext(events, "")
+
+    async def all_of_them() -> AsyncIterator[str]:
+        yield first
+        try:
+            async for each in events:
+                yield each
+        except Exception as found:
+            yield event(error(error_of(found)))
+
+    return StreamingResponse(all_of_them(), media_type="text/event-stream", headers=STREAM)

@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,8 +12,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from clearhead.serve.settings import LOOPBACK, ServeSettings
 
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+PORT = re.compile(r":\d{0,5}$", re.ASCII)
+NAMES = re.compile(r"[\w-]+( *, *[\w-]+){0,63}", re.ASCII)
+"""Of headers."""
 ALLOWED = "Authorization, Content-Type, X-Request-Id"
-EXPOSED = "X-Request-Id, X-Clearhead-Checkpoint, X-Clearhead-Parts, X-Clearhead-Unmet, Retry-After"
+EXPOSED = (
+    "X-Request-Id, X-Clearhead-Checkpoint, X-Clearhead-Parts, X-Clearhead-Dropped, X-Clearhead-Unmet, "
+    "X-Clearhead-Ignored-Messages, Retry-After"
+)
 POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
@@ -33,9 +39,8 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: ServeSettings, on_done: Counted) -> None:
         self.app, self.on_done = app, on_done
-        self.origins = frozenset(settings.allow_origin)
-        names: Iterable[str] = (*LOOPBACK, settings.host, *settings.allow_host)
-        self.hosts = frozenset(name.lower() for name in names)
+        self.origins = frozenset(origin.rstrip("/").lower() for origin in settings.allow_origin)
+        self.hosts = frozenset(name.lower() for name in (*LOOPBACK, settings.host, *settings.allow_host))
         self.any_host = settings.host in ("0.0.0.0", "::") and not settings.allow_host  # who may come from anywhere
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,43 +51,60 @@ class Guard:
         headers, began, status = Headers(scope=scope), time.perf_counter(), 500
         given = headers.get("x-request-id", "")
         number = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        origin = headers.get("origin")
+        scope["path"] = tidy(scope["path"])
 
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._add_headers(MutableHeaders(scope=message), number, origin)
+                self._add_headers(MutableHeaders(scope=message), number, headers)
             await send(message)
 
         try:
-            if not self._is_known(headers.get("host", "")):
-                await _plain(answer, 421, "Host is not one of this server's names; see --allow-host")
-            elif scope["method"] == "OPTIONS" and origin and "access-control-request-method" in headers:
-                await _plain(answer, 204 if origin in self.origins else 403, "")
+            if refusal := self._refused(headers):
+                await _plain(answer, *refusal)
+            elif scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+                await _plain(answer, 204, "")
             else:
                 await self.app(scope, receive, answer)
         finally:
             self.on_done(scope, status, time.perf_counter() - began)
 
-    def _is_known(self, host: str) -> bool:
-        """Whether a request is meant for this server: a page elsewhere may have bent a name of its own to it."""
-        name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
-        return self.any_host or name.strip("[]").lower() in self.hosts
+    def _refused(self, headers: Headers) -> tuple[int, str] | None:
+        """Returns the status and reason of a refusal, if it is one.
 
-    def _add_headers(self, headers: MutableHeaders, number: str, origin: str | None) -> None:
+        A page elsewhere may have bent a name of its own to this server, or send what needs no permission, as forms do.
+        """
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if not self.any_host and PORT.sub("", host).strip("[]").lower() not in self.hosts:
+            return 421, "Host is not one of this server's names; see --allow-host"
+        if origin is not None and origin.lower() not in self.origins and origin.partition("://")[2] != host:
+            return 403, "Origin is a page that may not ask; see --allow-origin"
+        return None
+
+    def _add_headers(self, headers: MutableHeaders, number: str, asked: Headers) -> None:
         headers["X-Request-Id"] = number
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Referrer-Policy"] = "no-referrer"
         headers["Content-Security-Policy"] = POLICY
         headers.setdefault("Cache-Control", "no-store")
-        if origin in self.origins:
-            headers["Access-Control-Allow-Origin"] = str(origin)
+        if not self.origins:
+            return
+        headers.add_vary_header("Origin")
+        if (origin := asked.get("origin", "")).lower() not in self.origins:
+            return
+        headers["Access-Control-Allow-Origin"] = origin
+        headers["Access-Control-Expose-Headers"] = EXPOSED
+        if "access-control-request-method" in asked:
+            wanted = asked.get("access-control-request-headers", "")
             headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
-            headers["Access-Control-Allow-Headers"] = ALLOWED
-            headers["Access-Control-Expose-Headers"] = EXPOSED
-        if self.origins:
-            headers.add_vary_header("Origin")
+            headers["Access-Control-Allow-Headers"] = wanted if NAMES.fullmatch(wanted) else ALLOWED
+            headers["Access-Control-Max-Age"] = "600"
+
+
+def tidy(path: str) -> str:
+    """Returns a path without a slash at its end or two in a row, which clients make of an address that ends in one."""
+    return re.sub("/{2,}", "/", path).rstrip("/") or "/"
 
 
 async def _plain(send: Callable[[Message], Any], status: int, text: str) -> None:

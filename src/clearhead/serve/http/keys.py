@@ -48,7 +48,7 @@ def read_keys(path: Path | None) -> Keys:
     if path is None:
         return Keys([])
     try:
-        lines = read_small(path).decode("utf-8").splitlines()
+        lines = read_small(path).decode("utf-8-sig").splitlines()
     except OSError as error:
         raise UsageError(f"--api-key {str(path)!r}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -181,6 +181,9 @@ class TextModel(NativeUser):
                 f"beam = {config.beam}: looks for the most probable texts, so it goes with no draft, no stop strings, "
                 "and of sampling with no_repeat_ngram alone"
             )
+        size = self.tokenizer.vocab_size
+        if wrong := [piece for piece, _ in sampling.bias if not 0 <= piece < size]:
+            raise UsageError(f"bias: piece {wrong[0]} must be from 0 to {size - 1}")
         if draft and draft.tokenizer.fingerprint != self.tokenizer.fingerprint:
             raise ModelError("draft: has another tokenizer than the model, so its pieces mean something else")
 

@@ -31,6 +31,7 @@ CHOICES: dict[str, list[Any]] = {
     "presence_penalty": [0.0, 0.5, -1.0],
     "frequency_penalty": [0.0, 0.3],
     "no_repeat_ngram": [0, 1, 2, 3],
+    "bias": [(), (), ((3, -100.0), (5, 2.5)), ((1, 100.0), (4, -0.1), (4, -0.3), (6, 3.0))],
 }
 
 

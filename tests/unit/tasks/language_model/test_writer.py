@@ -86,6 +86,19 @@ def test_limits_phrases_and_stop_strings(kind: str, models: dict[str, TextModel]
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_bias_moves_what_is_written(kind: str, models: dict[str, TextModel]) -> None:
+    model = models[kind]
+    piece = model.tokenizer.encode("She")[0]
+    always = SamplingConfig(1.5, seed=2, bias=((piece, 100.0),))
+    (found,) = model.generate(["我"], config(max_new=5), sampling=always)
+    assert found.ids == [piece] * 5
+    assert found.log_probs[0] < -0.1, "they are the model's own"
+    size = model.tokenizer.vocab_size
+    with pytest.raises(UsageError, match=f"bias: piece {size} must be from 0 to {size - 1}"):
+        model.generate(["我"], config(), sampling=SamplingConfig(bias=((size, 1.0),)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_a_text_was_drawn_with_is_its_probability(kind: str, models: dict[str, TextModel]) -> None:
     """Drawn cooler and penalized: those numbers are still the model's own."""
     model, checked = models[kind], 0

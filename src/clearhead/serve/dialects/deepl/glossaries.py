@@ -1,7 +1,8 @@
-"""Glossaries: kept in memory, by key; what they say is carried out by phrases that a translation must contain."""
+"""Glossaries, each for one key and in memory; they are carried out by phrases that a translation must contain."""
 
 import csv
 import datetime
+import functools
 import io
 import threading
 import uuid
@@ -18,6 +19,8 @@ from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.site import Site
 
 MOST, MOST_ENTRIES, MOST_NAME = 1000, 5000, 1024
+MOST_CHARACTERS = 8 << 20
+"""Of the entries of all glossaries."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,18 @@ class Glossary:
     target: str
     created: str
     entries: tuple[tuple[str, str], ...]
+    owner: int | None = None
+    """Whose key it was made with; others do not see it."""
+
+    @functools.cached_property
+    def folded(self) -> list[tuple[str, str]]:
+        """The entries, with sources that texts are searched for."""
+        return [(source.casefold(), target) for source, target in self.entries]
+
+    @property
+    def size(self) -> int:
+        """Characters of its entries."""
+        return sum(len(source) + len(target) for source, target in self.entries)
 
     @property
     def tree(self) -> dict[str, Any]:
@@ -46,19 +61,22 @@ class Glossary:
 
     def required(self, text: str, spaced: bool) -> list[str]:
         """Returns the phrases that the translation of a text must contain."""
-        return list(dict.fromkeys(target for source, target in self.entries if occurs(source, text, spaced)))
+        text = text.casefold()
+        return list(dict.fromkeys(target for source, target in self.folded if occurs(source, text, spaced)))
 
 
 def occurs(phrase: str, text: str, spaced: bool) -> bool:
-    """Whether a text contains a phrase, as whole words where the language has spaces between them."""
-    text, phrase = text.casefold(), phrase.casefold()
+    """Whether a text contains a phrase, as whole words where the language has spaces between them.
+
+    Capitals count; see ``str.casefold``.
+    """
     at = text.find(phrase)
     while at >= 0:
         end = at + len(phrase)
         inside = (at and text[at - 1].isalnum()) or (end < len(text) and text[end].isalnum())
         if not (spaced and inside):
             return True
-        at = text.find(phrase, at + 1)
+        at = text.find(phrase, end)
     return False
 
 
@@ -74,10 +92,10 @@ class Glossaries:
         self._kept: dict[str, Glossary] = {}
         self._lock = threading.Lock()
 
-    def get(self, identity: str) -> Glossary:
-        """Returns a glossary; raises RequestError (404) if there is none."""
+    def get(self, asked: Asked, identity: str) -> Glossary:
+        """Returns a glossary of who asks; raises RequestError (404) if there is none."""
         found = self._kept.get(identity)
-        if found is None:
+        if found is None or found.owner != asked.owner:
             raise RequestError(404, f"Glossary not found: {identity[:60]}")
         return found
 
@@ -94,30 +112,33 @@ class Glossaries:
         kind = fields.choice("entries_format", "tsv", ("tsv", "csv"))
         entries = _entries(fields.text("entries"), kind)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        made = Glossary(str(uuid.uuid4()), name, source, target, now, entries)
+        made = Glossary(str(uuid.uuid4()), name, source, target, now, entries, asked.owner)
         with self._lock:
-            if len(self._kept) >= MOST:
-                raise RequestError(456, f"Quota exceeded: {MOST} glossaries")
+            size = made.size + sum(each.size for each in self._kept.values())
+            if len(self._kept) >= MOST or size > MOST_CHARACTERS:
+                raise RequestError(
+                    456, f"Quota exceeded: at most {MOST} glossaries of {MOST_CHARACTERS} characters in all"
+                )
             self._kept[made.id] = made
         return json_response(made.tree, status=201)
 
     async def list(self, asked: Asked) -> Any:
         """``GET /v2/glossaries``."""
-        return {"glossaries": [glossary.tree for glossary in list(self._kept.values())]}
+        return {"glossaries": [each.tree for each in list(self._kept.values()) if each.owner == asked.owner]}
 
     async def one(self, asked: Asked) -> Any:
         """``GET /v2/glossaries/{id}``."""
-        return self.get(asked.request.path_params["id"]).tree
+        return self.get(asked, asked.request.path_params["id"]).tree
 
     async def entries(self, asked: Asked) -> Response:
         """``GET /v2/glossaries/{id}/entries``."""
-        entries = self.get(asked.request.path_params["id"]).entries
+        entries = self.get(asked, asked.request.path_params["id"]).entries
         text = "\n".join(f"{source}\t{target}" for source, target in entries)
         return Response(text, media_type="text/tab-separated-values")
 
     async def delete(self, asked: Asked) -> Response:
         """``DELETE /v2/glossaries/{id}``."""
-        identity = self.get(asked.request.path_params["id"]).id
+        identity = self.get(asked, asked.request.path_params["id"]).id
         with self._lock:
             self._kept.pop(identity, None)
         return Response(status_code=204)
@@ -142,11 +163,14 @@ def _entries(text: str, kind: str) -> tuple[tuple[str, str], ...]:
     Raises:
         RequestError: there is none, a line is no pair, a source comes twice, or there are too many.
     """
-    rows = (
-        [line.split("\t") for line in text.splitlines()]
-        if kind == "tsv"
-        else list(csv.reader(io.StringIO(text), strict=True))
-    )
+    try:
+        rows = (
+            [line.split("\t") for line in text.splitlines()]
+            if kind == "tsv"
+            else list(csv.reader(io.StringIO(text), strict=True))
+        )
+    except csv.Error as error:
+        raise RequestError(400, f"entries: are no CSV: {error}") from None
     entries: dict[str, str] = {}
     for number, row in enumerate(rows, 1):
         if not any(cell.strip() for cell in row):

@@ -11,7 +11,8 @@ from clearhead.serve.http.endpoint import Asked
 from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.site import Site
 
-ABSENT = ("/v2/document", "/v2/document/{rest:path}", "/v2/write/{rest:path}", "/v3/{rest:path}", "/v2/style_rules")
+ABSENT = ("/v2/document", "/v2/document/{rest:path}", "/v2/write/{rest:path}", "/v3/{rest:path}")
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 def deepl_routes(site: Site) -> list[Route]:
@@ -33,5 +34,5 @@ def deepl_routes(site: Site) -> list[Route]:
         Route(one, of(DEEPL, glossaries.delete, reads=False), methods=["DELETE"]),
         Route(f"{one}/entries", of(DEEPL, glossaries.entries, reads=False), methods=["GET"]),
         Route("/v2/glossary-language-pairs", of(DEEPL, glossaries.pairs, reads=False), methods=["GET"]),
-        *(Route(path, of(DEEPL, absent, reads=False), methods=["GET", "POST", "DELETE"]) for path in ABSENT),
+        *(Route(path, of(DEEPL, absent, reads=False), methods=METHODS) for path in ABSENT),
     ]

@@ -27,7 +27,7 @@ def _error(error: RequestError) -> Any:
     return {"message": error.message}
 
 
-DEEPL = Shape("deepl", _error, _key, RequestError(403, "Authorization failure, check auth_key"))
+DEEPL = Shape("deepl", _error, _key, lambda key: RequestError(403, "Authorization failure, check auth_key"))
 
 
 def code_of(fields: Fields, name: str) -> str | None:

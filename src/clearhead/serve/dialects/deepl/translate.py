@@ -1,11 +1,14 @@
 """``/v2/translate``, ``/v2/languages``, ``/v2/usage``."""
 
+import asyncio
 import threading
+from collections import Counter
 from typing import Any
 
 from clearhead.serve.dialects.deepl.glossaries import Glossaries, Glossary
 from clearhead.serve.dialects.deepl.shape import VARIANTS, code_of
 from clearhead.serve.dialects.languages import base, name_of, sources, targets, translator_for
+from clearhead.serve.dialects.lines import Lines
 from clearhead.serve.http.body import Fields
 from clearhead.serve.http.endpoint import Asked
 from clearhead.serve.http.request_error import RequestError
@@ -18,6 +21,8 @@ from clearhead.text.overlong import SplitSource
 MOST_TEXTS = 50
 NO_LIMIT = 1_000_000_000_000
 SPLITS: dict[str, SplitSource] = {"0": "overlong", "1": "sentences", "nonewlines": "sentences"}
+UNSUPPORTED = ("style_id", "custom_instructions", "translation_memory_id")
+"""Fields that would change a translation, and do not."""
 
 
 class DeepL:
@@ -30,7 +35,9 @@ class DeepL:
 
     def __init__(self, site: Site, glossaries: Glossaries) -> None:
         self.site, self.glossaries = site, glossaries
-        self._characters, self._lock = 0, threading.Lock()
+        self._characters: Counter[int | None] = Counter()
+        """By whose key they were translated."""
+        self._lock = threading.Lock()
 
     async def translate(self, asked: Asked) -> Any:
         """``POST /v2/translate``."""
@@ -38,29 +45,31 @@ class DeepL:
         texts = fields.texts("text", most=MOST_TEXTS)
         if not texts:
             fields.refuse("text", f"must be 1 to {MOST_TEXTS} texts")
+        characters = [len(text) for text in texts]
         source, target = code_of(fields, "source_lang"), code_of(fields, "target_lang")
         if target is None:
             raise RequestError(400, "Value for 'target_lang' not supported.", param="target_lang")
         _check_options(fields)
-        split = SPLITS[_word(fields, "split_sentences", "1", tuple(SPLITS))]
-        if fields.tree.get("split_sentences") == "nonewlines":
+        word = _word(fields, "split_sentences", "1", tuple(SPLITS))
+        texts = [text.replace("\r\n", "\n") for text in texts]
+        if word != "1":
             texts = [" ".join(text.split("\n")) for text in texts]
-        glossary = self._glossary(fields, source, target)
+        glossary = self._glossary(asked, source, target)
         answers: list[Any] = [None] * len(texts)
         for served, numbers in self._groups(source, target, texts):
-            own = [texts[number] for number in numbers]
-            options: dict[str, Any] = {"split": split}
+            lines = Lines([texts[number] for number in numbers])
+            options: dict[str, Any] = {"split": SPLITS[word]}
             if glossary is not None:
                 spaced = served.now.model.sides.src.joiner == " "
-                required = [glossary.required(text, spaced) for text in own]
+                required = await asyncio.to_thread(_required, glossary, lines.all, spaced)
                 if any(required):
                     options["require"] = required
-            found = await translated(asked, served, own, n_best=1, **options)
+            found = await translated(asked, served, lines.all, n_best=1, **options)
             code = base(served.now.model.sides.src.code).upper()
-            for number, ranked in zip(numbers, found, strict=True):
-                answers[number] = _translation(ranked[0], code, len(texts[number]))
+            for number, own in zip(numbers, lines.grouped(found), strict=True):
+                answers[number] = _translation([ranked[0] for ranked in own], code, characters[number])
         with self._lock:
-            self._characters += sum(map(len, texts))
+            self._characters[asked.owner] += sum(characters)
         return {"translations": answers}
 
     def _groups(self, source: str | None, target: str, texts: list[str]) -> list[tuple[Served, list[int]]]:
@@ -74,10 +83,10 @@ class DeepL:
             groups.setdefault(served.name, (served, []))[1].append(number)
         return list(groups.values())
 
-    def _glossary(self, fields: Fields, source: str | None, target: str) -> Glossary | None:
-        if not (identity := fields.text("glossary_id", "")):
+    def _glossary(self, asked: Asked, source: str | None, target: str) -> Glossary | None:
+        if not (identity := asked.fields.text("glossary_id", "")):
             return None
-        glossary = self.glossaries.get(identity)
+        glossary = self.glossaries.get(asked, identity)
         if source is None:
             raise RequestError(400, "Use of a glossary requires the source_lang parameter to be specified")
         if (glossary.source, glossary.target) != (source, target):
@@ -101,7 +110,7 @@ class DeepL:
 
     async def usage(self, asked: Asked) -> Any:
         """``GET /v2/usage``."""
-        return {"character_count": self._characters, "character_limit": NO_LIMIT}
+        return {"character_count": self._characters[asked.owner], "character_limit": NO_LIMIT}
 
 
 def _written(site: Site, target: str) -> bool:
@@ -112,6 +121,9 @@ def _check_options(fields: Fields) -> None:
     """Refuses what is asked for and not done."""
     if fields.text("tag_handling", ""):
         raise RequestError(400, "tag_handling is not supported: send plain text", param="tag_handling")
+    for name in UNSUPPORTED:
+        if fields.tree.get(name):
+            raise RequestError(400, f"{name} is not supported", param=name)
     formality = fields.text("formality", "default")
     if formality != "default" and not formality.startswith("prefer_"):
         raise RequestError(400, f"formality {formality[:20]!r} is not supported", param="formality")
@@ -126,12 +138,16 @@ def _word(fields: Fields, name: str, default: str, known: tuple[str, ...]) -> st
     return str(value)
 
 
-def _translation(translation: Translation, source: str, characters: int) -> dict[str, Any]:
+def _required(glossary: Glossary, lines: list[str], spaced: bool) -> list[list[str]]:
+    return [glossary.required(line, spaced) for line in lines]
+
+
+def _translation(lines: list[Translation], source: str, characters: int) -> dict[str, Any]:
     tree: dict[str, Any] = {
         "detected_source_language": source,
-        "text": translation.text,
+        "text": "\n".join(line.text for line in lines),
         "billed_characters": characters,
     }
-    if translation.unmet:
-        tree["unmet_glossary_entries"] = translation.unmet
+    if unmet := list(dict.fromkeys(phrase for line in lines for phrase in line.unmet)):
+        tree["unmet_glossary_entries"] = unmet
     return tree

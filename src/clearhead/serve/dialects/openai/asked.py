@@ -1,16 +1,16 @@
 """What a completion asks for: its prompts, lengths, and how texts are drawn."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from clearhead.serve.http.body import Fields
+from clearhead.serve.http.body import WHOLE, Fields
 from clearhead.serve.http.endpoint import Asked
 from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.writing import Wanted, sampling_of
 from clearhead.tasks.language_model.prompts import GenerationConfig
 
-MOST_PROMPTS, MOST_TEXTS, MOST_STOPS, MOST_LOGPROBS = 64, 8, 4, 5
+MOST_PROMPTS, MOST_TEXTS, MOST_STOPS, MOST_LOGPROBS, MOST_BIASES = 64, 8, 4, 5, 1024
 DEFAULT_NEW = 16
 
 
@@ -32,7 +32,8 @@ class Streamed:
 
 def prompts_of(fields: Fields) -> list[str | list[int]]:
     """Reads ``prompt``: a text, several, a list of pieces, or several of these."""
-    given: Any = fields.tree.get("prompt", "")
+    given: Any = fields.tree.get("prompt")
+    given = "" if given is None else given
     if isinstance(given, str) or _are_pieces(given):
         given = [given]
     if (
@@ -54,8 +55,13 @@ def _are_pieces(given: Any) -> bool:
     )
 
 
-def wanted_of(asked: Asked, prompts: Sequence[str | list[int]], *, key: str = "max_tokens") -> Wanted:
+def wanted_of(asked: Asked, prompts: Sequence[str | list[int]], vocab: int) -> Wanted:
     """Reads what is to be written after prompts.
+
+    Args:
+        asked: the request.
+        prompts: as ``prompts_of`` reads them.
+        vocab: pieces of the model.
 
     Raises:
         RequestError: a field is wrong, or asks for what there is not.
@@ -69,13 +75,12 @@ def wanted_of(asked: Asked, prompts: Sequence[str | list[int]], *, key: str = "m
     stops = [stop for stop in fields.texts("stop", most=MOST_STOPS, default=[]) if stop]
     banned = fields.texts("bad_words", most=100, default=[])
     beam = fields.whole("beam", 0, 0, 16)
-    if fields.tree.get("logit_bias"):
-        _check_bias(fields)
-    new = fields.whole(key, DEFAULT_NEW, 1, asked.settings.max_pieces)
-    config = GenerationConfig(new, 0, texts, tuple(stops), tuple(banned), "window", beam if beam >= texts else 0)
     if beam and beam < texts:
         fields.refuse("beam", f"must be at least n = {texts}")
-    return Wanted(prompts, config, sampling_of(asked), logprobs_of(fields))
+    new = fields.whole("max_tokens", DEFAULT_NEW, 1, asked.settings.max_pieces)
+    config = GenerationConfig(new, 0, texts, tuple(stops), tuple(banned), "window", beam)
+    sampling = replace(sampling_of(asked), bias=bias_of(fields, vocab))
+    return Wanted(prompts, config, sampling, logprobs_of(fields))
 
 
 def logprobs_of(fields: Fields) -> int:
@@ -83,6 +88,15 @@ def logprobs_of(fields: Fields) -> int:
     return fields.whole("logprobs", 0, 0, MOST_LOGPROBS)
 
 
-def _check_bias(fields: Fields) -> None:
-    """TEMPORARY: refuses biases."""
-    fields.refuse("logit_bias", "is not known here; ban words by bad_words")
+def bias_of(fields: Fields, vocab: int) -> tuple[tuple[int, float], ...]:
+    """Reads ``logit_bias``: pieces as numbers in strings, and what is added to their logits."""
+    given = fields.tree.get("logit_bias")
+    if given is None:
+        return ()
+    if not isinstance(given, dict) or len(given) > MOST_BIASES:
+        fields.refuse("logit_bias", f"must be an object of at most {MOST_BIASES} pieces")
+    biases = Fields(given)
+    for piece in given:
+        if not WHOLE.fullmatch(piece) or not 0 <= int(piece) < vocab:
+            fields.refuse("logit_bias", f"{piece[:20]!r} must be a piece from 0 to {vocab - 1}")
+    return tuple((int(piece), biases.number(piece, 0.0, -100.0, 100.0)) for piece in given)

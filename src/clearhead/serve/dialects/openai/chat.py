@@ -1,17 +1,19 @@
 """``/v1/chat/completions``: a translator answers the last message of a user with its translation."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 from clearhead.serve.dialects.openai.asked import Streamed
-from clearhead.serve.dialects.openai.shape import error_tree, head, usage
-from clearhead.serve.http.endpoint import Asked, event, stream_response
-from clearhead.serve.http.request_error import RequestError, error_of
-from clearhead.serve.models import Served
+from clearhead.serve.dialects.openai.shape import Answering, error_tree
+from clearhead.serve.http.body import Fields
+from clearhead.serve.http.endpoint import Asked, after, event, stream_response
+from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.site import Site
 from clearhead.serve.translating import finish_reason, translated
+from clearhead.tasks.translation.result import Translation
 
 MOST_MESSAGES = 1000
+UNSUPPORTED = ("tools", "functions", "logprobs", "logit_bias", "audio")
+"""Fields that would change what is answered, and do not."""
 
 
 class Chat:
@@ -34,63 +36,69 @@ class Chat:
                 param="model",
                 code="unsupported",
             )
-        source, ignored = _source(asked)
+        _check(asked.fields)
+        source, ignored = _source(asked.fields)
         if ignored:
             asked.headers["X-Clearhead-Ignored-Messages"] = str(ignored)
         if "max_completion_tokens" in asked.fields:
             asked.fields.tree = {**asked.fields.tree, "max_tokens": asked.fields.tree["max_completion_tokens"]}
         streamed = Streamed.of(asked.fields)
-        (ranked,) = await translated(asked, served, [source])
-        read, count = len(ranked[0].source_pieces), sum(len(each.pieces) for each in ranked)
-        self.site.metrics.tokens.add("prompt", by=read)
-        self.site.metrics.tokens.add("completion", by=count)
+        kind = "chat.completion.chunk" if streamed.on else "chat.completion"
+        answering = Answering.of(self.site, "chatcmpl", kind, served.name)
+        texts = translated(asked, served, [source])
         if streamed.on:
-            return stream_response(_stream(served, ranked, usage(read, count) if streamed.usage else None))
-        choices = [
-            {
-                "index": place,
-                "message": {"role": "assistant", "content": each.text, "refusal": None},
-                "logprobs": None,
-                "finish_reason": finish_reason(each),
-            }
-            for place, each in enumerate(ranked)
-        ]
-        return {
-            **head("chatcmpl", "chat.completion", served.name),
-            "choices": choices,
-            "usage": usage(read, count),
-        }
+            return await stream_response(after(texts, lambda found: _events(answering, found, streamed)), error_tree)
+        found = await texts
+        answering.count(found)
+        return answering.whole(
+            [
+                {
+                    "index": place,
+                    "message": {"role": "assistant", "content": each.text, "refusal": None},
+                    "logprobs": None,
+                    "finish_reason": finish_reason(each),
+                }
+                for place, each in enumerate(found[0])
+            ]
+        )
 
 
-async def _stream(served: Served, ranked: list[Any], counts: Any) -> AsyncIterator[str]:
-    first = head("chatcmpl", "chat.completion.chunk", served.name)
-    try:
-        for place, each in enumerate(ranked):
-            deltas = [({"role": "assistant", "content": ""}, None), ({"content": each.text}, None)]
-            for delta, reason in [*deltas, ({}, finish_reason(each))]:
-                choice = {"index": place, "delta": delta, "logprobs": None, "finish_reason": reason}
-                yield event({**first, "choices": [choice]})
-        if counts:
-            yield event({**first, "choices": [], "usage": counts})
-        yield "data: [DONE]\n\n"
-    except Exception as error:
-        yield event(error_tree(error_of(error)))
+def _events(answering: Answering, found: list[list[Translation]], streamed: Streamed) -> list[str]:
+    """Returns a stream's events."""
+    answering.count(found)
+    events = []
+    for place, each in enumerate(found[0]):
+        deltas = [({"role": "assistant", "content": ""}, None), ({"content": each.text}, None)]
+        for delta, reason in [*deltas, ({}, finish_reason(each))]:
+            choice = {"index": place, "delta": delta, "logprobs": None, "finish_reason": reason}
+            events.append(event(answering.part(choice)))
+    return events + answering.end(usage=streamed.usage)
 
 
-def _source(asked: Asked) -> tuple[str, int]:
+def _check(fields: Fields) -> None:
+    """Refuses what a translator cannot do."""
+    for name in UNSUPPORTED:
+        if fields.tree.get(name):
+            fields.refuse(name, "is not for a translator")
+    shape = fields.tree.get("response_format")
+    if shape is not None and (not isinstance(shape, dict) or shape.get("type") != "text"):
+        fields.refuse("response_format", "a translator answers in plain text")
+
+
+def _source(fields: Fields) -> tuple[str, int]:
     """Returns the text of the user's last message, and how many other messages there are."""
-    messages = asked.fields.tree.get("messages")
+    messages = fields.tree.get("messages")
     if not isinstance(messages, list) or not messages or len(messages) > MOST_MESSAGES:
-        asked.fields.refuse("messages", f"must be a list of 1 to {MOST_MESSAGES} messages")
+        fields.refuse("messages", f"must be a list of 1 to {MOST_MESSAGES} messages")
     if not all(isinstance(each, dict) for each in messages):
-        asked.fields.refuse("messages", "each must be an object")
+        fields.refuse("messages", "each must be an object")
     for message in reversed(messages):
         if message.get("role") == "user":
-            return _text(asked, message.get("content")), len(messages) - 1
-    asked.fields.refuse("messages", "one must have the role user")
+            return _text(message.get("content")), len(messages) - 1
+    fields.refuse("messages", "one must have the role user")
 
 
-def _text(asked: Asked, content: Any) -> str:
+def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
     if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):

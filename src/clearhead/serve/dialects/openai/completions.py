@@ -1,20 +1,42 @@
 """``/v1/completions``: texts after prompts, at once or as a stream; translations, where the model is a translator."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from clearhead.serve.dialects.openai.asked import Streamed, prompts_of, wanted_of
 from clearhead.serve.dialects.openai.logprobs import LogProbs
-from clearhead.serve.dialects.openai.shape import error_tree, head, usage
-from clearhead.serve.http.endpoint import PING, Asked, event, stream_response
-from clearhead.serve.http.request_error import RequestError, error_of
+from clearhead.serve.dialects.openai.shape import Answering, error_tree
+from clearhead.serve.http.endpoint import PING, Asked, after, event, stream_response
+from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.models import Served
 from clearhead.serve.site import Site
 from clearhead.serve.translating import finish_reason, translated
 from clearhead.serve.work.service import Ended
 from clearhead.serve.writing import Wanted, Wrote, gathered, prompt_of, written
+from clearhead.tasks.translation.result import Translation
 
-KIND = "text_completion"
+NOT_FOR_TRANSLATORS = ("echo", "suffix", "logprobs", "logit_bias")
+"""Fields that would change what a translator answers, and do not."""
+
+
+@dataclass
+class _Writing:
+    """The answer of a language model.
+
+    It has what is wanted, each text's part of the prompt that is repeated, and what tells log-probabilities.
+    """
+
+    answering: Answering
+    wanted: Wanted
+    begins: list[str]
+    told: LogProbs | None
+
+    def choice(self, place: int, text: str, pieces: Sequence[Wrote], offset: int, reason: str | None) -> dict[str, Any]:
+        """Returns a choice, or a part of one, whose text begins at ``offset``."""
+        logprobs = self.told.tree(pieces, offset) if self.told and pieces else None
+        return {"index": place, "text": text, "logprobs": logprobs, "finish_reason": reason}
 
 
 class Completions:
@@ -40,95 +62,76 @@ class Completions:
 
     async def _write(self, asked: Asked, served: Served) -> Any:
         model, prompts, streamed = served.now.model, prompts_of(asked.fields), Streamed.of(asked.fields)
-        wanted, echo = wanted_of(asked, prompts), asked.fields.flag("echo")
-        told = LogProbs(model.tokenizer, wanted.top) if asked.fields.tree.get("logprobs") is not None else None
+        wanted = wanted_of(asked, prompts, model.tokenizer.vocab_size)
+        told = LogProbs(model.tokenizer, wanted.top) if "logprobs" in asked.fields else None
         before = [prompt_of(model, prompt, wanted.config) for prompt in prompts]
+        if dropped := sum(each.dropped for each in before):
+            asked.headers["X-Clearhead-Dropped"] = str(dropped)
+        echo = asked.fields.flag("echo")
         begins = [each.text if echo else "" for each in before for _ in range(wanted.config.n)]
-        read = sum(len(each.ids) for each in before)
+        answering = Answering.of(self.site, "cmpl", "text_completion", served.name)
+        answering.read = sum(len(each.ids) for each in before)
+        writing = _Writing(answering, wanted, begins, told)
         if streamed.on:
-            return stream_response(self._stream(asked, served, wanted, begins, told, streamed, read))
+            return await stream_response(self._stream(asked, model, writing, streamed), error_tree)
         texts, pieces = await gathered(asked, model, wanted)
         choices = [
-            {
-                "index": place,
-                "text": begin + text.text,
-                "logprobs": told.tree(own, len(begin)) if told else None,
-                "finish_reason": _reason(text.reason),
-            }
+            writing.choice(place, begin + text.text, own, len(begin), _reason(text.reason))
             for place, (begin, text, own) in enumerate(zip(begins, texts, pieces, strict=True))
         ]
-        count = sum(len(text.ids) for text in texts)
-        self._count(read, count)
-        return {**head("cmpl", KIND, served.name), "choices": choices, "usage": usage(read, count)}
+        answering.written = sum(len(text.ids) for text in texts)
+        return answering.whole(choices)
 
-    async def _stream(
-        self,
-        asked: Asked,
-        served: Served,
-        wanted: Wanted,
-        begins: list[str],
-        told: LogProbs | None,
-        streamed: Streamed,
-        read: int,
-    ) -> AsyncIterator[str]:
-        first, count = head("cmpl", KIND, served.name), 0
-        offsets = [len(begin) for begin in begins]
-
-        def chunk(place: int, text: str, logprobs: Any = None, reason: str | None = None) -> str:
-            choice = {"index": place, "text": text, "logprobs": logprobs, "finish_reason": reason}
-            return event({**first, "choices": [choice]})
-
-        try:
-            for place, begin in enumerate(begins):
-                if begin:
-                    yield chunk(place, begin)
-            async for events in written(asked, served.now.model, wanted):
-                if not events:
-                    yield PING
-                for each in events:
-                    if isinstance(each, Wrote):
-                        logprobs = told.tree([each], offsets[each.place]) if told and each.id >= 0 else None
-                        offsets[each.place] += len(each.text)
-                        if each.text or logprobs:
-                            yield chunk(each.place, each.text, logprobs)
-                    elif isinstance(each, Ended):
-                        count += len(each.result.ids)
-                        yield chunk(each.place, "", None, _reason(each.result.reason))
-            self._count(read, count)
-            if streamed.usage:
-                yield event({**first, "choices": [], "usage": usage(read, count)})
-            yield "data: [DONE]\n\n"
-        except Exception as error:
-            yield event(error_tree(error_of(error)))
+    async def _stream(self, asked: Asked, model: Any, writing: _Writing, streamed: Streamed) -> AsyncIterator[str]:
+        answering, first = writing.answering, True
+        offsets = [len(begin) for begin in writing.begins]
+        async for events in written(asked, model, writing.wanted):
+            if not events:
+                yield PING
+            elif first:
+                first = False
+                self.site.metrics.first.see(time.perf_counter() - asked.began)
+                for place, begin in enumerate(writing.begins):
+                    if begin:
+                        yield event(answering.part(writing.choice(place, begin, [], 0, None)))
+            for each in events:
+                if isinstance(each, Wrote):
+                    pieces = [each] if each.id >= 0 else []
+                    choice = writing.choice(each.place, each.text, pieces, offsets[each.place], None)
+                    offsets[each.place] += len(each.text)
+                    if each.text or choice["logprobs"]:
+                        yield event(answering.part(choice))
+                elif isinstance(each, Ended):
+                    answering.written += len(each.result.ids)
+                    yield event(answering.part(writing.choice(each.place, "", [], 0, _reason(each.result.reason))))
+        for end in answering.end(usage=streamed.usage):
+            yield end
 
     async def _translate(self, asked: Asked, served: Served) -> Any:
-        prompts, streamed = prompts_of(asked.fields), Streamed.of(asked.fields)
+        fields, prompts, streamed = asked.fields, prompts_of(asked.fields), Streamed.of(asked.fields)
         if not all(isinstance(prompt, str) for prompt in prompts):
-            asked.fields.refuse("prompt", "must be texts: the model is a translator")
-        found = await translated(asked, served, [str(prompt) for prompt in prompts])
-        choices = [
-            {"index": place, "text": each.text, "logprobs": None, "finish_reason": finish_reason(each)}
-            for place, each in enumerate(each for ranked in found for each in ranked)
-        ]
-        read = sum(len(ranked[0].source_pieces) for ranked in found if ranked)
-        count = sum(len(each.pieces) for ranked in found for each in ranked)
-        self._count(read, count)
-        tree = {**head("cmpl", KIND, served.name), "choices": choices}
-        if streamed.on:
-            last = [event({**tree, "choices": [], "usage": usage(read, count)})] * streamed.usage
-            parts = [event({**tree, "choices": [choice]}) for choice in choices]
-            return stream_response(_each([*parts, *last, "data: [DONE]\n\n"]))
-        return {**tree, "usage": usage(read, count)}
+            fields.refuse("prompt", "must be texts: the model is a translator")
+        for name in NOT_FOR_TRANSLATORS:
+            if fields.tree.get(name):
+                fields.refuse(name, "is not for a translator")
+        answering = Answering.of(self.site, "cmpl", "text_completion", served.name)
 
-    def _count(self, read: int, count: int) -> None:
-        self.site.metrics.tokens.add("prompt", by=read)
-        self.site.metrics.tokens.add("completion", by=count)
+        def choices(found: list[list[Translation]]) -> list[dict[str, Any]]:
+            answering.count(found)
+            return [
+                {"index": place, "text": each.text, "logprobs": None, "finish_reason": finish_reason(each)}
+                for place, each in enumerate(each for ranked in found for each in ranked)
+            ]
+
+        def events(found: list[list[Translation]]) -> list[str]:
+            parts = [event(answering.part(choice)) for choice in choices(found)]
+            return parts + answering.end(usage=streamed.usage)
+
+        texts = translated(asked, served, [str(prompt) for prompt in prompts])
+        if streamed.on:
+            return await stream_response(after(texts, events), error_tree)
+        return answering.whole(choices(await texts))
 
 
 def _reason(reason: str) -> str:
     return "length" if reason == "length" else "stop"
-
-
-async def _each(parts: list[str]) -> AsyncIterator[str]:
-    for part in parts:
-        yield part

@@ -1,6 +1,7 @@
 """``/v1/embeddings``: vectors of texts, as numbers or in base64."""
 
 import base64
+import functools
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class Embeddings:
                 raise DataError(f"{count} pieces, at most {asked.settings.max_pieces} in a request; see --max-pieces")
             lane = self.site.service.lane
             parts = [texts[first : first + AT_ONCE] for first in range(0, len(texts), AT_ONCE)]
-            return np.concatenate([lane.run(lambda part=part: model.embed(part)) for part in parts]), count
+            return np.concatenate([lane.run(functools.partial(model.embed, part)) for part in parts]), count
 
         vectors, count = await asked.call(embed)
         asked.headers["X-Clearhead-Checkpoint"] = version.label
@@ -61,20 +62,23 @@ class Embeddings:
     def _texts(self, asked: Asked, model: Any) -> list[str]:
         """Reads ``input``: a text, several, or pieces as numbers."""
         given: Any = asked.fields.tree.get("input")
-        if isinstance(given, str) or (isinstance(given, list) and given and isinstance(given[0], int)):
+        if isinstance(given, str) or (isinstance(given, list) and given and _is_piece(given[0], model)):
             given = [given]
         if not isinstance(given, list) or not 1 <= len(given) <= MOST_INPUTS:
             asked.fields.refuse("input", f"must be a string or a list of 1 to {MOST_INPUTS}")
         texts = []
         for each in given:
-            if isinstance(each, list) and all(
-                isinstance(index, int) and 0 <= index < model.tokenizer.vocab_size for index in each
-            ):
-                each = model.tokenizer.decode(each)
-            if not isinstance(each, str):
+            if isinstance(each, list) and each and all(_is_piece(index, model) for index in each):
+                texts.append(model.tokenizer.decode(each))
+            elif isinstance(each, str):
+                texts.append(each)
+            else:
                 asked.fields.refuse("input", "each must be a string or pieces of the model as numbers")
-            texts.append(each)
         return texts
+
+
+def _is_piece(index: object, model: Any) -> bool:
+    return isinstance(index, int) and not isinstance(index, bool) and 0 <= index < model.tokenizer.vocab_size
 
 
 def _written(vector: NDArray[np.float32], encoding: str) -> Any:

@@ -1,0 +1,36 @@
+"""Texts as lines: a line is translated by itself, so that what is written has the lines of what was read."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Lines:
+    """The lines of several texts.
+
+    Args:
+        texts: whose lines end as Unix has it.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._of_texts = [text.split("\n") for text in texts]
+
+    @property
+    def all(self) -> list[str]:
+        """Those of all texts in a row."""
+        return [line for lines in self._of_texts for line in lines]
+
+    def grouped(self, each: Sequence[T]) -> list[list[T]]:
+        """Returns what there is for each line of ``all``, by text."""
+        rest = iter(each)
+        return [[next(rest) for _ in lines] for lines in self._of_texts]
+
+
+def joined(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Returns what is read of lines that have several versions each, best first: all best ones, all second ones ...
+
+    A line with fewer has its last one again.
+    """
+    count = max(map(len, lines))
+    return ["\n".join(versions[min(place, len(versions) - 1)] for versions in lines) for place in range(count)]
