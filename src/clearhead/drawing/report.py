@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 from clearhead.brief import Brief
+from clearhead.drawing.colours import HUES
 from clearhead.drawing.figure import among_others
 from clearhead.drawing.wording import Words, cell, cell_html, worded
 from clearhead.messages import localized
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 MARKED = "bold yellow"
 SPARKS = "▁▂▃▄▅▆▇█"
-HUES = ("#3266a8", "#b4552d", "#3d8b4f", "#8a4fa3", "#a8862a", "#3a8f95", "#b0406f", "#6b6b6b")
-"""Colours of curves, in order; legible on white and on black."""
 PICTURE_COLUMNS, LINE_INCHES = 125, 0.143  # width of a line of text in a picture; height of a line at 8 points
 MOST_INSIDE = 4  # with more curves than this, the legend stands outside the axes
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from clearhead.decode.hypotheses import SearchConfig
 from clearhead.decode.trace import TraceStep
 from clearhead.decode.tree import BeamTree, Fate
+from clearhead.drawing.colours import HUES
 from clearhead.drawing.figure import live
-from clearhead.drawing.report import HUES, Note, Part, Table, View, amount
+from clearhead.drawing.report import Note, Part, Table, View, amount
 from clearhead.drawing.wording import Words, worded
 from clearhead.errors import ModelError
 from clearhead.inspect.traffic import CacheTraffic
