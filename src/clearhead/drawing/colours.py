@@ -1,4 +1,4 @@
-"""Colours of figures, the same on a page, in a picture and in a notebook: the scale of attention, the hues of curves."""
+"""Colours of figures, the same on a page and in a picture: the scale of attention weights, the hues of curves."""
 
 import math
 
