@@ -117,7 +117,7 @@ def test_as_dict_holds_the_fields() -> None:
 
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_curves_in_a_terminal_share_one_scale_whose_ends_stand_at_the_axis(width: int) -> None:
-    drawn = Curves("c", "step", [0.0, 1.0, 2.0], {"small": [1.0, 1.0, 1.0], "large": [16.0, 16.0, 1.0]})
+    drawn = Curves("c", "step", [0.0, 1.0, 2.0], {"small": [1.0, 1.0, 1.5], "large": [16.0, 16.0, 1.0]})
     title, *strips, axis = text_of(drawn, width)
     assert title == "c"
     assert max(map(len, strips)) <= width
