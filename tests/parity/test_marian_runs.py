@@ -112,7 +112,8 @@ def test_a_pre_norm_translator_translates_there_as_here(toy_run: Path, toy_data:
     batch = tokenizer(texts, return_tensors="pt", padding=True)
     assert [*batch] == ["input_ids", "attention_mask"]
     theirs = tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True)
-    assert theirs == [one.text for one in found.translate(texts, beam=1, limit=63)]
+    # a line of ours has no space at its ends, which a model that has learned little may write
+    assert [text.strip() for text in theirs] == [one.text for one in found.translate(texts, beam=1, limit=63)]
     assert len({*theirs}) > 4
     assert_same_translator(toy_run, folder, texts[:3])
 

@@ -10,19 +10,23 @@ import torch
 
 from clearhead.brief import Brief
 from clearhead.drawing.heatmap import shade
+from clearhead.drawing.maps import name_ticks, shortened
 from clearhead.drawing.report import Note, Part
 from clearhead.drawing.wording import Words, cell, cell_html, worded
 from clearhead.messages import localized
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from rich.console import RenderableType
 
 ABOVE, BELOW = "50,102,168", "180,85,45"
 """Colours of numbers above and below 0."""
 NAME = 14  # columns of a terminal that the name of a row has
 ON_PAGE, WRITTEN = 128, 64  # columns of a page, and those up to which their numbers are written into the cells
-NAMED, IN_PICTURE = 24, 400  # columns of a picture that have their names, and numbers that it has room for
+NAMED, IN_PICTURE = 24, 400  # columns, and numbers, up to which a picture has the numbers in its cells
+ACROSS, MOST_LETTERS = 8.5, 100  # inches of a picture, and letters of names that stand beside each other there
+STRENGTH = 0.9  # of the colour of the largest number
 
 
 @dataclass(frozen=True)
@@ -101,24 +105,37 @@ class Heatmap(Brief, Part):
     @property
     def frame(self) -> float:
         """See ``Part``; names of columns stand upright where there are many."""
-        longest = max(map(len, self.columns), default=0) if len(self.columns) <= NAMED else 0
+        longest = max((len(shortened(column)) for column in self.columns), default=0) if self._upright else 0
         return 0.8 + 0.06 * longest
 
     def draw(self, axes: "Axes") -> None:
         """See ``Part``."""
         values = torch.tensor([list(row) for row in self.values])
-        axes.imshow(values.numpy(), cmap="RdBu", vmin=-self.most, vmax=self.most, aspect="auto")
+        picture = axes.imshow(values.numpy(), cmap=two_colours(), vmin=-self.most, vmax=self.most, aspect="auto")
         axes.set_title(localized(self.title), loc="left", fontsize=10)
         axes.set_yticks(range(len(self.rows)), labels=list(map(cell, self.rows)), fontsize=7)
-        if len(self.columns) <= NAMED:
-            axes.set_xticks(range(len(self.columns)), labels=list(self.columns), fontsize=7)
-            if sum(map(len, self.columns)) > 100:
-                axes.tick_params("x", rotation=60)
-        if values.numel() <= IN_PICTURE and len(self.columns) <= NAMED:
-            for down, row in enumerate(self.values):
-                for across, x in enumerate(row):
-                    ink = "white" if abs(x) > 0.6 * self.most else "black"
-                    axes.text(across, down, number(x), ha="center", va="center", fontsize=7, color=ink)
+        name_ticks(axes.xaxis, self.columns, ACROSS)
+        axes.tick_params("x", labelsize=7, rotation=90 if self._upright else 0)
+        if values.numel() > IN_PICTURE or len(self.columns) > NAMED:
+            bar = axes.figure.colorbar(picture, ax=axes, pad=0.01, aspect=12)
+            bar.ax.tick_params(labelsize=7)
+            return
+        for down, row in enumerate(self.values):
+            for across, x in enumerate(row):  # in black, whose contrast is 4.5 at least on either hue
+                axes.text(across, down, number(x), ha="center", va="center", fontsize=7, color="black")
+
+    @property
+    def _upright(self) -> bool:
+        """Whether the names of columns stand upright, for which they would else be too long."""
+        return sum(map(len, self.columns)) > MOST_LETTERS
+
+
+def two_colours() -> "Colormap":
+    """Returns matplotlib's form of the colours of a page: white at 0, and one hue for each sign."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    below, above = ([1 - STRENGTH * (1 - int(part) / 255) for part in hue.split(",")] for hue in (BELOW, ABOVE))
+    return LinearSegmentedColormap.from_list("signs", [below, (1.0, 1.0, 1.0), above])
 
 
 def number(x: float) -> str:
@@ -149,6 +166,6 @@ def _hue(x: float) -> str:
 
 def _cell(x: float, most: float, style: str, *, written: bool) -> str:
     share = min(abs(x) / most, 1.0) if math.isfinite(x) else 0.0
-    colour = f"{style}background:rgba({BELOW if x < 0 else ABOVE},{0.9 * share:.2f})"
+    colour = f"{style}background:rgba({BELOW if x < 0 else ABOVE},{STRENGTH * share:.2f})"
     inside, title = (number(x), "") if written else ("", f' title="{number(x)}"')
     return f'<td class=number style="{colour}"{title}>{inside}</td>'

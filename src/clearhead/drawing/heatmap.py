@@ -11,6 +11,7 @@ from torch import Tensor
 
 from clearhead.brief import Brief
 from clearhead.drawing.figure import live
+from clearhead.drawing.maps import draw_heads, heads_height
 from clearhead.drawing.report import Part
 from clearhead.drawing.wording import Words, escaped, worded
 from clearhead.messages import Prose, localized
@@ -76,23 +77,18 @@ class AttentionPicture(Brief, Part):
     @property
     def height(self) -> float:
         """See ``Part``."""
-        return 1.3 * len(self.panels)
+        return heads_height(self.panels)
+
+    @property
+    def frame(self) -> float:
+        """See ``Part``; the height has all."""
+        return 0.0
 
     def draw(self, axes: "Axes") -> None:
-        """See ``Part``; a row for each module, a square for each head."""
-        most, side = max(len(panel.weights) for panel in self.panels), 64  # heads, and pixels of a square
-        mosaic = torch.full((len(self.panels) * (side + 8), most * (side + 8)), float("nan"))
-        for row, panel in enumerate(self.panels):
-            scaled = torch.nn.functional.interpolate(panel.weights[None], (side, side))[0]
-            for column, picture in enumerate(scaled):
-                top, left = row * (side + 8), column * (side + 8)
-                mosaic[top : top + side, left : left + side] = picture
-        axes.imshow(mosaic.numpy(), cmap="viridis", vmin=0, vmax=1)
-        axes.set_yticks([row * (side + 8) + side / 2 for row in range(len(self.panels))])
-        axes.set_yticklabels([panel.name for panel in self.panels], fontsize=7)
-        axes.set_xticks([column * (side + 8) + side / 2 for column in range(most)])
-        axes.set_xticklabels([localized(f"head {column}") for column in range(most)], fontsize=7)
-        axes.set_title(localized(f"{self.title} (queries down, keys across)"), loc="left")
+        """See ``Part``; many axes take the place of the one."""
+        place = axes.figure
+        axes.remove()
+        draw_heads(place, self.title, self.panels)
 
 
 def _shaded(panel: Panel, width: int) -> "RenderableType":

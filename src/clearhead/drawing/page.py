@@ -2,24 +2,19 @@
 
 import html
 import io
-import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from clearhead.drawing.figure import LIVE, embedded, resource, script_words
-from clearhead.drawing.report import View
+from clearhead.drawing.fonts import SANS, fonts_of, spelled
+from clearhead.drawing.report import Part, View
 from clearhead.errors import UsageError
 from clearhead.files import write_output
-from clearhead.messages import localized, spoken_language
+from clearhead.messages import localized, speaking, spoken_language
 
-CHINESE_FONTS = (
-    *(
-        "Noto Sans Mono CJK SC",
-        "Noto Sans CJK SC",
-        "Noto Sans CJK JP",
-    ),  # older versions of matplotlib see only the first font of a collection
-    *("WenQuanYi Zen Hei Mono", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "SimHei", "Microsoft YaHei", "PingFang SC"),
-)
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 """Content Security Policy of a page: the browser loads nothing from elsewhere."""
 
@@ -60,25 +55,31 @@ def save_picture(view: View, file: Path) -> None:
         DataError: the file cannot be written.
     """
     try:
-        from matplotlib import font_manager, rc_context
-        from matplotlib.figure import Figure
+        from matplotlib import rc_context
     except ImportError as error:
         raise UsageError("--png: needs matplotlib; install clearhead[plots]") from error
-    parts = view.parts()
-    heights = [part.height + part.frame for part in parts]
-    installed = set(font_manager.get_font_names())
-    chinese = [name for name in CHINESE_FONTS if name in installed]
-    # matplotlib takes missing characters only from families listed here by name; of "sans-serif" it uses one
-    styles: Any = {"font.monospace": ["DejaVu Sans Mono", *chinese], "font.family": ["DejaVu Sans", *chinese]}
-    styles |= {"axes.spines.top": False, "axes.spines.right": False}
-    figure = Figure(figsize=(10, sum(heights)), layout="constrained")
-    with rc_context(styles), warnings.catch_warnings():  # matplotlib looks fonts up when it saves a picture
-        warnings.filterwarnings(
-            "ignore", r"Glyph \d+", UserWarning
-        )  # without a Chinese font, characters are empty boxes
-        places = figure.subfigures(len(parts), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for part, place in zip(parts, places, strict=True):  # each part has the height it asks for
-            part.draw(place.subplots())
-        picture = io.BytesIO()
+    parts, picture = view.parts(), io.BytesIO()
+    with rc_context({"axes.spines.top": False, "axes.spines.right": False, "font.family": SANS}):
+        figure = _drawn(parts)
+        fonts = fonts_of(figure)
+        if fonts.missing:  # in words that there are letters for, and codes for the rest
+            fonts.warn()
+            with speaking("en" if fonts.lacks_chinese else None):
+                figure = _drawn([spelled(part, fonts.missing) for part in parts])
+        fonts.dress(figure)
         figure.savefig(picture, format="png", dpi=120)
     write_output(file, picture.getvalue())
+
+
+def _drawn(parts: list[Part]) -> "Figure":
+    """Draws parts one below the other, each as high as it asks for."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    heights = [part.height + part.frame for part in parts]
+    # without space between rows, of which the engine takes a share of the whole figure, however long that is
+    figure = Figure(figsize=(10, sum(heights)), layout=ConstrainedLayoutEngine(hspace=0.0))
+    places = figure.subfigures(len(parts), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for part, place in zip(parts, places, strict=True):
+        part.draw(place.subplots())
+    return figure

@@ -10,8 +10,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 from clearhead.brief import Brief
+from clearhead.drawing.colours import HUES
 from clearhead.drawing.figure import among_others
-from clearhead.drawing.wording import Words, cell, cell_html, worded
+from clearhead.drawing.fonts import MONO
+from clearhead.drawing.strips import ends, strip
+from clearhead.drawing.wording import Words, cell, cell_html, runs, worded
 from clearhead.messages import localized
 
 if TYPE_CHECKING:
@@ -20,10 +23,10 @@ if TYPE_CHECKING:
     from rich.table import Table as Grid
 
 MARKED = "bold yellow"
-SPARKS = "▁▂▃▄▅▆▇█"
-HUES = ("#3266a8", "#b4552d", "#3d8b4f", "#8a4fa3", "#a8862a", "#3a8f95", "#b0406f", "#6b6b6b")
-"""Colours of curves, in order; legible on white and on black."""
 PICTURE_COLUMNS, LINE_INCHES = 125, 0.143  # width of a line of text in a picture; height of a line at 8 points
+FONT_POINTS = 8
+COLUMN_POINTS = 0.602 * FONT_POINTS  # width of a column, in DejaVu Sans Mono
+MOST_COLUMNS = 6  # of a terminal, for each point of a curve
 MOST_INSIDE = 4  # with more curves than this, the legend stands outside the axes
 
 
@@ -68,11 +71,13 @@ class TextPart(Part):
 
     def draw(self, axes: "Axes") -> None:
         """See ``Part``."""
-        from matplotlib import rcParams
-
         axes.axis("off")
-        text, fonts = "\n".join(text_of(self, PICTURE_COLUMNS)), rcParams["font.monospace"]
-        axes.text(0, 1, text, family=fonts, fontsize=8, va="top", transform=axes.transAxes)
+        look: Any = {"family": MONO, "xycoords": "axes fraction", "textcoords": "offset points"}
+        for row, line in enumerate(text_of(self, PICTURE_COLUMNS)):
+            for column, run, wide in runs(line):
+                at = (column * COLUMN_POINTS, -row * LINE_INCHES * 72 - FONT_POINTS)
+                # a wide letter is as wide as its font is large: so it takes two columns
+                axes.annotate(run, (0, 1), at, fontsize=2 * COLUMN_POINTS if wide else FONT_POINTS, **look)
 
 
 @dataclass(frozen=True)
@@ -191,7 +196,8 @@ class Bars(Part):
 
     def draw(self, axes: "Axes") -> None:
         """See ``Part``."""
-        bars = axes.barh(list(map(cell, self.values)), list(self.values.values()), color=HUES[0])
+        bars = axes.barh(range(len(self.values)), list(self.values.values()), color=HUES[0])
+        axes.set_yticks(range(len(self.values)), labels=list(map(cell, self.values)))
         axes.bar_label(bars, labels=self.texts, padding=3, fontsize=8)
         axes.invert_yaxis()
         axes.margins(x=0.15)
@@ -201,7 +207,7 @@ class Bars(Part):
 
 @dataclass(frozen=True)
 class Curves(Part):
-    """Lines over one axis; in a terminal, each is scaled to its own lowest and highest value."""
+    """Lines over one axis; in a terminal a strip each, all on one scale."""
 
     title: str
     axis: str
@@ -210,22 +216,32 @@ class Curves(Part):
     lines: dict[str, list[float]]
 
     def renderable(self, width: int) -> "RenderableType":
-        """See ``Part``."""
+        """See ``Part``; beside a strip stand the ends of the scale, and its own."""
         from rich.cells import cell_len
         from rich.text import Text
 
-        names = max((cell_len(cell(name)) for name in self.lines), default=0)
-        room = max(min(width - names - 30, len(self.x)), 8)
+        low, high = scale = ends([value for values in self.lines.values() for value in values])
+        axis = localized(self.axis)
+        top, bottom = (f"{end:.4g} \N{BOX DRAWINGS LIGHT VERTICAL AND LEFT}" for end in (high, low))
+        own = [_from_to(*ends(values)) for values in self.lines.values()]
+        names = min(max((cell_len(cell(name)) for name in self.lines), default=0), width // 3)
+        room = width - names - max(len(top), len(bottom)) - max(map(cell_len, [*own, axis]), default=0) - 6
+        room = max(min(room, MOST_COLUMNS * len(self.x)), 8)
         grid = _grid(self.title)
-        for name, values in self.lines.items():
-            low, high = _ends(values)
-            grid.add_row(Words(cell(name)), Text(spark(values, room), style="cyan"), Text(_from_to(low, high)))
-        grid.add_row("", Text(f"{localized(self.axis)} {_from_to(self.x[0], self.x[-1])}", style="dim"), "")
+        grid.add_column(overflow="fold", max_width=names)
+        grid.add_column(justify="right", no_wrap=True)
+        for (name, values), span in zip(self.lines.items(), own, strict=True):
+            upper, lower = strip(values, room, scale, rows=2)
+            blocks, numbers = Text(f"{upper}\n{lower}", style="cyan"), Text(f"{top}\n{bottom}", style="dim")
+            grid.add_row(Words(cell(name)), numbers, blocks, Text(f"\n{span}"))
+        first, last = f"{self.x[0]:.4g}", f"{self.x[-1]:.4g}"
+        across = first + " " * max(room - len(first) - len(last), 1) + last
+        grid.add_row("", "", Text(across, style="dim"), Text(axis, style="dim"))
         return grid
 
     def html(self) -> str:
         """See ``Part``."""
-        low, high = _ends([value for values in self.lines.values() for value in values])
+        low, high = ends([value for values in self.lines.values() for value in values])
         first, last = self.x[0], self.x[-1]
         across, up = 580 / ((last - first) or 1), 180 / ((high - low) or 1)
         drawn = "".join(
@@ -328,20 +344,6 @@ def text_of(part: Part | View, width: int) -> list[str]:
     with console.capture() as captured:
         console.print(Group(part.renderable(width)))  # rich would rebuild a bare Text, and lose how ``Words`` wraps
     return [line.rstrip() for line in captured.get().splitlines()]
-
-
-def spark(values: Sequence[float], columns: int) -> str:
-    """Returns a curve as one line of blocks, scaled to its lowest and highest value; ``?`` where it is not finite."""
-    low, high = _ends(values)
-    at = [values[round(column * (len(values) - 1) / max(columns - 1, 1))] for column in range(columns)]
-    scale = (len(SPARKS) - 1) / ((high - low) or 1.0)
-    return "".join(SPARKS[round((value - low) * scale)] if math.isfinite(value) else "?" for value in at)
-
-
-def _ends(values: Sequence[float]) -> tuple[float, float]:
-    """Returns the lowest and the highest of the finite values; 0 if there are none."""
-    finite = list(filter(math.isfinite, values))
-    return min(finite, default=0.0), max(finite, default=0.0)
 
 
 def sizes(shape: Iterable[int]) -> str:

@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 from rich.cells import cell_len, chop_cells
@@ -35,6 +36,17 @@ class Words(Text):
 def padded(text: str, width: int) -> str:
     """Returns a text filled with spaces to ``width`` columns of a terminal; a Chinese character takes two."""
     return text + " " * (width - cell_len(text))
+
+
+def runs(line: str) -> list[tuple[int, str, bool]]:
+    """Returns the parts of a line in which all letters are wide or none is: first column, text, whether it is wide."""
+    parts, column = list[tuple[int, str, bool]](), 0
+    for wide, letters in groupby(line, lambda letter: cell_len(letter) > 1):
+        run = "".join(letters)
+        if not run.isspace():
+            parts.append((column, run, wide))
+        column += cell_len(run)
+    return parts
 
 
 def cuts_of(text: str, width: int) -> list[int]:

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from clearhead.brief import Brief
+from clearhead.drawing.fonts import fonts_for, spelled
 from clearhead.errors import UsageError
 from clearhead.files import write_output
 
@@ -171,8 +172,9 @@ def draw_confusion(scores: ClassificationScores, picture: Path) -> bool:
     names = [class_scores.label for class_scores in scores.classes]
     counts = np.array(scores.confusion, np.float64)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    # matplotlib's own font has no Chinese, and a number says more than an empty box
-    labels = [name if name.isascii() else f"class {at}" for at, name in enumerate(names, 1)]
+    fonts = fonts_for({letter for name in names for letter in name})
+    fonts.warn()
+    labels = spelled(names, fonts.missing)
     size = 3 + 0.5 * len(labels)
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.subplots()
@@ -183,6 +185,7 @@ def draw_confusion(scores: ClassificationScores, picture: Path) -> bool:
     for (row, column), share in np.ndenumerate(shares):
         color = "white" if share > 0.5 else "black"
         axes.text(column, row, f"{int(counts[row, column]):,}", ha="center", va="center", color=color, fontsize=8)
+    fonts.dress(figure)
     drawn = io.BytesIO()
     figure.savefig(drawn, format=picture.suffix.removeprefix(".") or "png", dpi=120)
     write_output(picture, drawn.getvalue())

@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from clearhead.arguments import checked
+from clearhead.drawing.colours import HUES
 from clearhead.drawing.figure import live
-from clearhead.drawing.report import HUES, Curves, Note, Part, Table, View
+from clearhead.drawing.report import Curves, Note, Part, Table, View
 from clearhead.errors import ModelError
 from clearhead.inspect.call import untouched
 from clearhead.messages import Prose

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clearhead.drawing.grid import Heatmap, number
+from clearhead.drawing.grid import ABOVE, BELOW, Heatmap, number, two_colours
 from clearhead.drawing.page import save_picture
 from clearhead.drawing.report import Part, View, text_of
 
@@ -62,6 +62,25 @@ def test_a_picture_of_any_size(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     save_picture(OnlyGrids(), tmp_path / "grids.png")
     assert (tmp_path / "grids.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_has_the_colours_of_the_page_and_a_bar_where_it_has_no_numbers() -> None:
+    from matplotlib.figure import Figure
+
+    colours = two_colours()
+    for share, hue in ((-1.0, BELOW), (0.0, "255,255,255"), (1.0, ABOVE)):
+        strength = 0.9 * abs(share)
+        page = [255 - strength * (255 - int(part)) for part in hue.split(",")]
+        assert [255 * part for part in colours((share + 1) / 2)[:3]] == pytest.approx(page, abs=1)
+    few, many = Figure(), Figure()
+    SIGNED.draw(few.subplots())
+    Heatmap("wide", ["a"], list(map(str, range(300))), [[0.5] * 300]).draw(many.subplots())
+    assert len(few.axes) == 1
+    wide, bar = many.axes
+    assert bar.get_ylim() == (-0.5, 0.5)
+    names = [label.get_text() for label in wide.get_xticklabels()]
+    assert names == [str(int(at)) for at in wide.get_xticks()]
+    assert 40 < len(names) < 80
 
 
 @pytest.mark.parametrize(

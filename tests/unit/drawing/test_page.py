@@ -1,5 +1,6 @@
 """A view as one page and as a picture."""
 
+import logging
 import subprocess
 import sys
 import warnings
@@ -7,9 +8,13 @@ from pathlib import Path
 
 import pytest
 from matplotlib import font_manager
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-from clearhead.drawing.page import CHINESE_FONTS, page, save_page, save_picture
+from clearhead.drawing.fonts import CJK, fonts_for
+from clearhead.drawing.page import page, save_page, save_picture
 from clearhead.errors import DataError
+from clearhead.messages import speaking
 from tests.unit.drawing.test_report import Shown
 
 
@@ -27,14 +32,48 @@ def test_the_picture_is_a_picture(tmp_path: Path) -> None:
     assert (tmp_path / "view.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_chinese_in_a_picture_has_its_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not {*CHINESE_FONTS} & {*font_manager.get_font_names()}:
-        pytest.skip("no Chinese font is installed")
-    monkeypatch.setattr(warnings, "filterwarnings", lambda *ignored: None)
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always")
+def drawn_texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Returns a list that will hold the texts of the figures that are saved."""
+    texts = list[str]()
+    save = Figure.savefig
+
+    def kept(figure: Figure, *args: object, **options: object) -> None:
+        save(figure, *args, **options)
+        texts.extend(text.get_text() for text in figure.findobj(Text))
+
+    monkeypatch.setattr(Figure, "savefig", kept)
+    return texts
+
+
+def test_chinese_without_a_font_is_spelled_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = [entry for entry in font_manager.fontManager.ttflist if entry.name.startswith("DejaVu")]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", own)
+    monkeypatch.setattr(font_manager, "findSystemFonts", list)
+    texts = drawn_texts(monkeypatch)
+    with speaking("zh"), warnings.catch_warnings(), caplog.at_level(logging.WARNING, logger="clearhead"):
+        warnings.simplefilter("error")  # as of a character without a glyph
         save_picture(Shown(7), tmp_path / "view.png")
-    assert not [warning for warning in found if "Glyph" in str(warning.message)]
+    assert len(caplog.messages) == 1
+    assert "Noto Sans CJK" in caplog.messages[0]
+    shown = "\n".join(texts)
+    assert shown.isascii() or not CJK.search(shown)
+    for word in ("\\u6211\\u5403", "\\u6743\\u91cd", "number 7"):
+        assert word in shown
+
+
+def test_chinese_in_a_picture_has_its_letters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if fonts_for("我吃权重").missing:
+        pytest.skip("no Chinese font is installed")
+    texts = drawn_texts(monkeypatch)
+    with warnings.catch_warnings(), caplog.at_level(logging.WARNING, logger="clearhead"):
+        warnings.simplefilter("error")
+        save_picture(Shown(7), tmp_path / "view.png")
+    assert not caplog.messages
+    assert {"我吃", "权重"} <= set(texts)
 
 
 @pytest.mark.parametrize("save", [save_page, save_picture])

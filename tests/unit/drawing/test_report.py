@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from rich.cells import cell_len
 
-from clearhead.drawing.report import Bars, Curves, Note, Part, Table, View, amount, spark, text_of
+from clearhead.drawing.report import COLUMN_POINTS, Bars, Curves, Note, Part, Table, View, amount, text_of
 
 TABLE = Table("pieces", ("piece", ">count"), [("我吃", "12"), ("apple", "3"), ("<b>", "1,000")], frozenset({1}))
 BARS = Bars("bytes", {"权重": 30.0, "gradients": 60.0}, ("30 B", "60 B"))
@@ -115,10 +115,21 @@ def test_as_dict_holds_the_fields() -> None:
     assert Shown(7).as_dict() == {"number": 7}
 
 
-def test_spark_goes_from_low_to_high_and_marks_what_is_not_finite() -> None:
-    assert spark([float(n) for n in range(8)], 8) == "▁▂▃▄▅▆▇█"
-    assert spark([1.0, float("nan"), float("inf"), 2.0], 4) == "▁??█"
-    assert spark([5.0], 3) == "▁▁▁"
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_curves_in_a_terminal_share_one_scale_whose_ends_stand_at_the_axis(width: int) -> None:
+    drawn = Curves("c", "step", [0.0, 1.0, 2.0], {"small": [1.0, 1.0, 1.5], "large": [16.0, 16.0, 1.0]})
+    title, *strips, axis = text_of(drawn, width)
+    assert title == "c"
+    assert max(map(len, strips)) <= width
+    assert [strip.split("┤")[0].split()[-1] for strip in strips] == ["16", "1", "16", "1"]
+    blocks = ["".join(re.findall("[▁▂▃▄▅▆▇█]", strip)) for strip in strips]
+    assert blocks[0] == ""
+    assert set(blocks[1]) == {"▁"}
+    assert [set(block) for block in blocks[2:]] == [{"█"}, {"█", "▁"}]
+    assert len(blocks[1]) == len(blocks[3]) > len(blocks[2])
+    assert axis.split() == ["0", "2", "step"]
+    assert axis.index("0") == strips[1].index("▁")
+    assert axis.index("2") == strips[1].rindex("▁")
 
 
 @pytest.mark.parametrize(
@@ -126,3 +137,19 @@ def test_spark_goes_from_low_to_high_and_marks_what_is_not_finite() -> None:
 )
 def test_amount(count: float, text: str) -> None:
     assert amount(count) == text
+
+
+def test_columns_of_a_table_in_a_picture_keep_their_places_whatever_the_font() -> None:
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    TABLE.draw(axes)
+    starts = {text.get_text().strip(): text.xyann[0] for text in axes.texts}
+    rows = {text.get_text().strip(): text.xyann[1] for text in axes.texts}
+    assert starts["我吃"] == 0
+    lines = text_of(TABLE, 125)
+    (line,) = [line for line in lines if line.startswith("我吃")]
+    (run,) = [text for text in axes.texts if text.get_text().endswith("12")]
+    assert run.xyann[0] == pytest.approx(COLUMN_POINTS * cell_len("我吃"))
+    assert run.get_text() == line.removeprefix("我吃")
+    assert rows["我吃"] == run.xyann[1]

@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.text import Text
 
-from clearhead.drawing.wording import Words, cell, cuts_of, escaped, padded, parts_of, worded
+from clearhead.drawing.wording import Words, cell, cuts_of, escaped, padded, parts_of, runs, worded
 from clearhead.messages import Prose, speaking
 
 NAME = "decoder.layers.0.cross_attn.q_proj"
@@ -81,3 +81,10 @@ def test_a_cell_is_translated_only_where_it_is_of_the_program() -> None:
 def test_padding_counts_the_columns_of_chinese() -> None:
     assert padded("步", 5) == "步   "
     assert cell_len(padded("step", 8)) == cell_len(padded("步数", 8)) == 8
+
+
+def test_runs_are_the_wide_and_the_narrow_parts_with_their_columns() -> None:
+    line = "我吃 am  了b"
+    assert runs(line) == [(0, "我吃", True), (4, " am  ", False), (9, "了", True), (11, "b", False)]
+    assert runs("我  了") == [(0, "我", True), (4, "了", True)]
+    assert runs("") == []

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clearhead.drawing.fonts import fonts_for
 from clearhead.errors import UsageError
 from clearhead.evaluate.classification import (
     ClassificationScores,
@@ -180,3 +181,24 @@ def test_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     assert not draw_confusion(scores(), tmp_path / "other.png")
     assert not (tmp_path / "other.png").exists()
+
+
+@pytest.mark.parametrize("has_font", [True, False])
+def test_classes_have_their_names_in_the_picture_or_their_codes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_font: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    font_manager = pytest.importorskip("matplotlib.font_manager")
+    from matplotlib.axes import Axes
+
+    if not has_font:
+        own = [entry for entry in font_manager.fontManager.ttflist if entry.name.startswith("DejaVu")]
+        monkeypatch.setattr(font_manager.fontManager, "ttflist", own)
+        monkeypatch.setattr(font_manager, "findSystemFonts", list)
+    elif fonts_for("体育财经").missing:
+        pytest.skip("no Chinese font is installed")
+    shown = list[list[str]]()
+    monkeypatch.setattr(Axes, "set_yticks", lambda axes, places, labels: shown.append(labels))
+    result = score_classification(np.eye(2), np.arange(2), classes=["体育", "财经"])
+    assert draw_confusion(result, tmp_path / "confusion.png")
+    assert shown == [["体育", "财经"] if has_font else ["\\u4f53\\u80b2", "\\u8d22\\u7ecf"]]
+    assert len(caplog.messages) == (not has_font)

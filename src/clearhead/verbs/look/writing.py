@@ -8,7 +8,8 @@ from clearhead.decode.hypotheses import SearchConfig
 from clearhead.decode.trace import TraceStep
 from clearhead.decode.tree import BeamTree, Fate
 from clearhead.drawing.figure import live
-from clearhead.drawing.report import HUES, Note, Part, Table, View, amount
+from clearhead.drawing.report import Note, Part, Table, View, amount
+from clearhead.drawing.tree import draw_tree, tree_height
 from clearhead.drawing.wording import Words, worded
 from clearhead.errors import ModelError
 from clearhead.inspect.traffic import CacheTraffic
@@ -110,21 +111,12 @@ class BeamTreePicture(Part):
     @property
     def height(self) -> float:
         """See ``Part``."""
-        return 4.0
+        return tree_height(self.nodes)
 
     def draw(self, axes: "Axes") -> None:
-        """See ``Part``: the place among its step's candidates downwards, what was returned in colour."""
-        for node in self.nodes:
-            before = self.nodes[node["parent"]] if node["parent"] is not None else {"step": 0, "rank": 1}
-            hue = "#bbbbbb" if not node["best"] else HUES[(node["best"] - 1) % len(HUES)]
-            across, down = [before["step"], node["step"]], [before["rank"], node["rank"]]
-            axes.plot(across, down, color=hue, linewidth=2 if node["best"] else 0.7, zorder=3 if node["best"] else 2)
-            if node["best"]:
-                axes.annotate(node["piece"], (node["step"], node["rank"]), fontsize=7, rotation=40, va="bottom")
-        axes.invert_yaxis()
+        """See ``Part``: each candidate in a box, with what became of it."""
         axes.set_title(localized(self.title), loc="left")
-        axes.set_xlabel(localized("step"))
-        axes.set_ylabel(localized("place among candidates"))
+        draw_tree(axes, self.nodes, self.returned, WHY)
 
     def _lines(self) -> list[tuple[str, str, int]]:
         """Each line, what became of it at its end, and the last node on it."""
