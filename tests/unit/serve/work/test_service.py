@@ -19,7 +19,7 @@ TEXTS = ["我吃了一个苹果。", "她们在学校。他喝水。", "护士�
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    made = Service(ServeSettings(queue=2, timeout=0.3, threads=1), Metrics())
+    made = Service(ServeSettings(queue=2, timeout=1.0, threads=1), Metrics())
     yield made
     made.close()
 
@@ -69,11 +69,13 @@ def test_too_many_that_wait_are_refused(service: Service) -> None:
     release = threading.Event()
 
     async def main() -> None:
-        calls = [
-            asyncio.create_task(service.call(stays, lambda: service.lane.run(lambda: release.wait(20))))
-            for _ in range(3)
-        ]
-        await asyncio.sleep(0.1)
+        calls = []
+        for waiting in (0, 1, 2):  # the first runs
+            calls.append(
+                asyncio.create_task(service.call(stays, lambda: service.lane.run(lambda: release.wait(20))))
+            )
+            while service.waiting != waiting or service.running != 1:
+                await asyncio.sleep(0.001)
         with pytest.raises(RequestError) as error:
             await service.call(stays, lambda: 0)
         assert error.value.status == 429
