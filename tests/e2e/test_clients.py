@@ -71,7 +71,9 @@ def test_openai_completes(toy_server: Server) -> None:
     assert choice.finish_reason in ("stop", "length")
     told = choice.logprobs
     assert told is not None
-    assert told.tokens is not None and told.token_logprobs is not None and told.top_logprobs is not None
+    assert told.tokens is not None
+    assert told.token_logprobs is not None
+    assert told.top_logprobs is not None
     assert len(told.tokens) == len(told.token_logprobs) == whole.usage.completion_tokens  # type: ignore[union-attr]
     for token, log_prob, top in zip(told.tokens, told.token_logprobs, told.top_logprobs, strict=True):
         assert log_prob <= 0
@@ -150,12 +152,18 @@ def test_openai_embeds_in_either_form(toy_server: Server) -> None:
         (lambda c: c.completions.create(model="lm", prompt="", n=99), openai.BadRequestError, "n"),
         (lambda c: c.completions.create(model="lm", prompt="", temperature=-1), openai.BadRequestError, "temperature"),
         (lambda c: c.completions.create(model="lm", prompt="", suffix="x"), openai.BadRequestError, "suffix"),
-        (lambda c: c.completions.create(model="lm", prompt="", logit_bias={"x": 1}), openai.BadRequestError, "logit_bias"),
+        (
+            lambda c: c.completions.create(model="lm", prompt="", logit_bias={"x": 1}),
+            openai.BadRequestError,
+            "logit_bias",
+        ),
         (lambda c: c.chat.completions.create(model="lm", messages=[]), openai.BadRequestError, "model"),
         (lambda c: c.chat.completions.create(model="mt", messages=[]), openai.BadRequestError, "messages"),
     ],
 )
-def test_openai_raises_what_it_is_told(call: Any, error: type[openai.APIStatusError], param: str, toy_server: Server) -> None:
+def test_openai_raises_what_it_is_told(
+    call: Any, error: type[openai.APIStatusError], param: str, toy_server: Server
+) -> None:
     with pytest.raises(error) as raised:
         call(openai_of(toy_server))
     assert raised.value.param == param  # type: ignore[attr-defined]

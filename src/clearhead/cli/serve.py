@@ -80,7 +80,7 @@ NEEDED = ("starlette", "uvicorn", "h11")
 @click.option(
     "--reload", is_flag=True, help="Serve a run's better checkpoint as soon as it is there; SIGHUP looks at once."
 )
-@click.option("--files", is_flag=True, help="Translate files for clients of LibreTranslate; needs python-multipart.")
+@click.option("--files", is_flag=True, help="Translate files for clients of LibreTranslate.")
 @click.option("--no-page", is_flag=True, help="No page for people.")
 @click.option("--dialects", default=",".join(DIALECTS), show_default=True, help="What clients speak.")
 @click.option(

@@ -65,7 +65,8 @@ def test_the_text_is_well_formed() -> None:
     for line in text.splitlines():
         if line.startswith("# "):
             _, word, name, about = line.split(" ", 3)
-            assert word in ("HELP", "TYPE") and about
+            assert word in ("HELP", "TYPE")
+            assert about
             named[name] = about
         else:
             assert LINE.fullmatch(line), line

@@ -36,7 +36,8 @@ def test_a_text_is_read_as_far_as_it_is_known(toy_site: Any) -> None:
     assert read_share(mt, "Only English here") == 0.0
     assert read_share(mt, "") == read_share(mt, " \n") == 0.0
     (guess,) = detect(toy_site, "我们今天在家。")
-    assert guess.code == "zh" and 90 < guess.confidence <= 100
+    assert guess.code == "zh"
+    assert 90 < guess.confidence <= 100
     assert detect(toy_site, "我", "fr") == []
 
 

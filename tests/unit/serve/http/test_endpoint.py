@@ -1,4 +1,4 @@
-"""Endpoints: keys and how many requests each may have, errors in a dialect's shape, streams whose first event decides."""
+"""Endpoints: keys and how many requests each may have, errors in a dialect's shape, streams by their first event."""
 
 import asyncio
 import json
@@ -226,7 +226,9 @@ def test_who_waits_for_a_whole_is_told_that_it_is_coming(monkeypatch: pytest.Mon
         return [each async for each in after(work(fails), lambda found: [f"got {found}"])]
 
     found = asyncio.run(events(False))
-    assert found[0] == PING and found[-1] == "got 7" and len(found) >= 3
+    assert found[0] == PING
+    assert found[-1] == "got 7"
+    assert len(found) >= 3
     with pytest.raises(ZeroDivisionError):
         asyncio.run(events(True))
 

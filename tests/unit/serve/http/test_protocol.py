@@ -1,4 +1,4 @@
-"""The protocol: what comes too slowly is told so and cut off, what is sent is not lost, and nothing holds a connection."""
+"""The protocol: what is too slow is told so and cut off, what is sent is not lost, nothing holds a connection."""
 
 import asyncio
 import contextlib
@@ -44,7 +44,11 @@ class Running:
     """A server of a thread, with a place to look at its connections."""
 
     def __init__(self, limit: int | None) -> None:
-        routes = [Route("/", echo, methods=["GET", "POST"]), Route("/early", early, methods=["POST"]), Route("/much", much)]
+        routes = [
+            Route("/", echo, methods=["GET", "POST"]),
+            Route("/early", early, methods=["POST"]),
+            Route("/much", much),
+        ]
         config = uvicorn.Config(
             Starlette(routes=routes), http=protocol_within(DEADLINE), log_config=None, lifespan="off", ws="none",
             timeout_keep_alive=2, h11_max_incomplete_event_size=16_384, limit_concurrency=limit, loop="asyncio",
@@ -120,7 +124,8 @@ def test_a_slow_request_is_told_so_and_cut_off(kind: str, server: Running) -> No
     with server.connect() as connection:
         connection.sendall(at_once)
         said = slowly(connection, rest)
-    assert said.startswith(b"HTTP/1.1 408 ") and said.endswith(b"in time")
+    assert said.startswith(b"HTTP/1.1 408 ")
+    assert said.endswith(b"in time")
     assert DEADLINE <= time.monotonic() - started < 10
     server.await_connections(0)
 
@@ -164,7 +169,8 @@ def test_an_early_answer_is_read_by_who_is_still_sending(server: Running) -> Non
                 for _ in range(30):
                     connection.sendall(b"z" * 100_000)
             said = drained(connection)
-        assert said.startswith(b"HTTP/1.1 413 ") and said.endswith(b"no")
+        assert said.startswith(b"HTTP/1.1 413 ")
+        assert said.endswith(b"no")
     server.await_connections(0)
 
 
@@ -172,10 +178,12 @@ def test_who_goes_on_sending_after_a_refusal_is_cut_off(server: Running, monkeyp
     monkeypatch.setattr(protocol, "LINGER", 0.2)
     with server.connect() as connection:
         connection.sendall(b"POST /early HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000\r\n\r\n")
-        with pytest.raises(OSError):  # noqa: PT011 - reset or broken pipe
-            for _ in range(100):
+        started = time.monotonic()
+        with contextlib.suppress(OSError):  # reset, or a broken pipe
+            while time.monotonic() - started < 20:
                 connection.sendall(b"z" * 1000)
                 time.sleep(0.05)
+        assert time.monotonic() - started < 10
     server.await_connections(0)
 
 

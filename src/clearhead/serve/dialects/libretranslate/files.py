@@ -1,27 +1,26 @@
 """``/translate_file``, ``/download_file``: texts, kept in memory for minutes under names that nobody guesses."""
 
 import codecs
-import importlib.util
+import itertools
 import re
 import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import Iterator
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeVar
 
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
 
-from clearhead.errors import UsageError
 from clearhead.serve.dialects.libretranslate.markup import Markup
 from clearhead.serve.dialects.libretranslate.shape import demand
 from clearhead.serve.dialects.libretranslate.translators import Translators
 from clearhead.serve.http.body import MULTIPART, Fields, read_body, read_fields
 from clearhead.serve.http.endpoint import Asked
+from clearhead.serve.http.multipart import parts_of
 from clearhead.serve.http.request_error import RequestError
 
+T = TypeVar("T")
 KINDS = (".txt", ".html", ".srt")
 LARGEST, AROUND = 1 << 20, 1 << 16
 """Bytes of a file, and of what a request has around it."""
@@ -33,39 +32,22 @@ SUBTITLE = re.compile(r"(\d+[ \t]*\n)?[\d:,.]+[ \t]*-->[^\n]*\n(?P<text>[^\n]*\S
 OFF = RequestError(403, "Files translation are disabled on this server.")
 
 
-def check_parser() -> None:
-    """Raises UsageError where what reads files of a request is not installed."""
-    if importlib.util.find_spec("python_multipart") is None:
-        raise UsageError("--files needs python-multipart: pip install python-multipart")
-
-
 async def read_upload(request: Request, most: int) -> Fields:
     """Reads the fields of a request with a file; in place of the file stands its name, and its bytes as ``content``.
 
     Raises:
         RequestError: it is too long, or no such request.
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MULTIPART:
+    kind = request.headers.get("content-type", "")
+    if kind.partition(";")[0].strip().lower() != MULTIPART:
         return await read_fields(request, most)
-    body = await read_body(request, LARGEST + AROUND)
-    parser = MultiPartParser(request.headers, _once(body), max_files=1, max_fields=16, max_part_size=AROUND)
-    try:
-        form = await parser.parse()
-    except (MultiPartException, KeyError, ValueError) as error:
-        raise RequestError(400, f"the body is not a form: {error}") from None
     tree: dict[str, Any] = {}
-    for name, value in form.multi_items():
-        if not isinstance(value, UploadFile):
-            tree[name] = value
-        elif name == "file":
-            tree |= {"file": value.filename or "", "content": await value.read()}
-            await value.close()
+    for part in parts_of(await read_body(request, LARGEST + AROUND), kind):
+        if part.file is None:
+            tree[part.name] = part.text
+        elif part.name == "file":
+            tree |= {"file": part.file, "content": part.content}
     return Fields(tree)
-
-
-async def _once(body: bytes) -> AsyncGenerator[bytes, None]:
-    yield body
-    yield b""
 
 
 class Files:
@@ -79,8 +61,6 @@ class Files:
         self.translators, self.is_on = translators, translators.site.settings.files
         self._kept: dict[str, tuple[float, bytes]] = {}
         """By name: until when, and what."""
-        if self.is_on:
-            check_parser()
 
     async def translate(self, asked: Asked) -> Any:
         """``POST /translate_file``."""
@@ -115,22 +95,15 @@ class Files:
 
     async def _translated(self, asked: Asked, kind: str, text: str) -> str:
         pair = asked.fields.text("source"), asked.fields.text("target")
-        match kind:
-            case ".html":
-                parts, texts = [Markup(text)], [""]
-            case ".srt":
-                parts, texts = _subtitles(text)
-            case _:
-                parts, texts = [], text.split("\n")
-        if not parts:
-            lines: list[str] = []
-            for first in range(0, len(texts), AT_ONCE):
-                lines += [each[0] for each in await self.translators.plain(asked, texts[first : first + AT_ONCE], pair)]
-            return "\n".join(lines)
         found: list[str] = []
-        for first in range(0, len(parts), AT_ONCE):
-            found += [each[0] for each in await self.translators.marked(asked, parts[first : first + AT_ONCE], pair)]
-        return "".join(before + part for before, part in zip(texts, [*found, ""], strict=False))
+        if kind == ".txt":
+            for some in _batches(text.split("\n")):
+                found += [best for best, *_ in await self.translators.plain(asked, some, pair)]
+            return "\n".join(found)
+        parts, between = _subtitles(text) if kind == ".srt" else ([Markup(text)], ["", ""])
+        for several in _batches(parts):
+            found += [best for best, *_ in await self.translators.marked(asked, several, pair)]
+        return "".join(itertools.chain(*zip(between, [*found, ""], strict=True)))
 
     def _keep(self, name: str, content: bytes) -> None:
         self._forget()
@@ -141,6 +114,10 @@ class Files:
     def _forget(self) -> None:
         now = time.monotonic()
         self._kept = {name: (until, content) for name, (until, content) in self._kept.items() if until > now}
+
+
+def _batches(each: list[T]) -> Iterator[list[T]]:
+    return (each[first : first + AT_ONCE] for first in range(0, len(each), AT_ONCE))
 
 
 def decoded(content: bytes) -> str:

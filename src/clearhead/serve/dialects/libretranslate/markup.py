@@ -1,6 +1,7 @@
 """Text with markup: its tags stay as they are, and what stands between them is translated."""
 
 import html
+import itertools
 from collections.abc import Sequence
 from html.parser import HTMLParser
 
@@ -56,11 +57,8 @@ class _Reader(HTMLParser):
             self._lines.append(self._lines[-1] + len(line) + 1)
         self.feed(source)
         self.close()
-        ends = [begin for begin, _ in self._begins[1:]] + [len(source)]
-        pieces = [(source[begin:end], is_text) for (begin, is_text), end in zip(self._begins, ends, strict=True)]
-        if self._begins and self._begins[0][0]:
-            pieces.insert(0, (source[: self._begins[0][0]], False))
-        self.parts = pieces if self._begins else [(source, False)]
+        begins = [(0, False), *self._begins, (len(source), False)]
+        self.parts = [(source[begin:end], is_text) for (begin, is_text), (end, _) in itertools.pairwise(begins)]
 
     def _note(self, *, is_text: bool) -> None:
         line, column = self.getpos()

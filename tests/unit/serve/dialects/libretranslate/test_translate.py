@@ -18,7 +18,10 @@ GOOD: dict[str, Any] = {"q": "我们", "source": "zh", "target": "en"}
         ({"source": ""}, "Invalid request: missing source parameter"),
         ({"target": None}, "Invalid request: missing target parameter"),
         ({"format": "pdf"}, "pdf format is not supported"),
-        ({"q": ["a"] * (MOST_TEXTS + 1)}, f"Invalid request: request ({MOST_TEXTS + 1}) exceeds text limit ({MOST_TEXTS})"),
+        (
+            {"q": ["a"] * (MOST_TEXTS + 1)},
+            f"Invalid request: request ({MOST_TEXTS + 1}) exceeds text limit ({MOST_TEXTS})",
+        ),
         ({"q": 5}, "q = 5: must be a string or a list of strings"),
         ({"q": [["a"]]}, 'q = [["a"]]: must be a string or a list of strings'),
         ({"source": ["zh"]}, 'source = ["zh"]: is a list, must be a string'),
@@ -50,7 +53,8 @@ def test_a_long_text_is_parts_and_one_too_long_is_refused(toy_asking: Asking, to
 
 def test_languages_are_detected(toy_asking: Asking) -> None:
     (guess,) = toy_asking.post("/detect", {"q": "我们今天在家。"}).json
-    assert guess["language"] == "zh" and guess["confidence"] > 90
+    assert guess["language"] == "zh"
+    assert guess["confidence"] > 90
     answer = toy_asking.post("/translate", {**GOOD, "source": "auto"}).json
     assert answer["detectedLanguage"]["language"] == "zh"
     several = toy_asking.post("/translate", {**GOOD, "q": ["我们", "她"], "source": "auto"}).json

@@ -15,7 +15,9 @@ def translated(asking: Asking, q: Any, **more: Any) -> Any:
 
 def test_texts_and_lines_are_translated_one_by_one(toy_asking: Asking) -> None:
     a, b = translated(toy_asking, A), translated(toy_asking, B)
-    assert a and b and a != b
+    assert a
+    assert b
+    assert a != b
     assert translated(toy_asking, [A, B, "", A]) == [a, b, "", a]
     assert translated(toy_asking, f"{A}\n\n{B}\n") == f"{a}\n\n{b}"
     assert translated(toy_asking, [f"{A}\n{B}", B]) == [f"{a}\n{b}", b]
@@ -24,7 +26,8 @@ def test_texts_and_lines_are_translated_one_by_one(toy_asking: Asking) -> None:
 
 def test_markup_is_translated_between_its_tags(toy_asking: Asking) -> None:
     a, b = (translated(toy_asking, text) for text in (A, B))
-    assert "<" not in a + b and "&" not in a + b
+    assert "<" not in a + b
+    assert "&" not in a + b
     page = f"<h1 title='{A}'>{A}</h1>\n<p> {B} <!-- {A} --></p><code>{A}</code>"
     assert translated(toy_asking, page, format="html") == page.replace(f">{A}</h1>", f">{a}</h1>").replace(
         f" {B} ", f" {b} "
@@ -41,7 +44,8 @@ def test_alternatives_are_other_translations(toy_asking: Asking) -> None:
             assert len({best, *others}) == len(others) + 1 == 4
     assert translated(toy_asking, A) == toy_asking.post("/translate", asked).json["translatedText"][0]
     one = toy_asking.post("/translate", {**asked, "q": A, "alternatives": 1}).json
-    assert isinstance(one["alternatives"], list) and isinstance(one["alternatives"][0], str)
+    assert isinstance(one["alternatives"], list)
+    assert isinstance(one["alternatives"][0], str)
 
 
 def test_other_languages_are_named(toy_asking: Asking) -> None:
