@@ -68,7 +68,13 @@ class Server:
         return self.log.read_text(encoding="utf-8")
 
     def ask(
-        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, *, timeout: float = 120
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        timeout: float = 120,
     ) -> Answer:
         """Sends a request on a connection of its own; what is neither text nor bytes is sent as JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)

@@ -150,12 +150,18 @@ def test_openai_embeds_in_either_form(toy_server: Server) -> None:
         (lambda c: c.completions.create(model="lm", prompt="", n=99), openai.BadRequestError, "n"),
         (lambda c: c.completions.create(model="lm", prompt="", temperature=-1), openai.BadRequestError, "temperature"),
         (lambda c: c.completions.create(model="lm", prompt="", suffix="x"), openai.BadRequestError, "suffix"),
-        (lambda c: c.completions.create(model="lm", prompt="", logit_bias={"x": 1}), openai.BadRequestError, "logit_bias"),
+        (
+            lambda c: c.completions.create(model="lm", prompt="", logit_bias={"x": 1}),
+            openai.BadRequestError,
+            "logit_bias",
+        ),
         (lambda c: c.chat.completions.create(model="lm", messages=[]), openai.BadRequestError, "model"),
         (lambda c: c.chat.completions.create(model="mt", messages=[]), openai.BadRequestError, "messages"),
     ],
 )
-def test_openai_raises_what_it_is_told(call: Any, error: type[openai.APIStatusError], param: str, toy_server: Server) -> None:
+def test_openai_raises_what_it_is_told(
+    call: Any, error: type[openai.APIStatusError], param: str, toy_server: Server
+) -> None:
     with pytest.raises(error) as raised:
         call(openai_of(toy_server))
     assert raised.value.param == param  # type: ignore[attr-defined]

@@ -128,13 +128,18 @@ def _file_for(task: str, run: Path, where: Where) -> ModelFile | None:
     return file if file is None or file.about["task"] == task or file.path == run else None
 
 
+def has_torch() -> bool:
+    """Whether PyTorch is installed; it is not loaded to find out."""
+    return importlib.util.find_spec("torch") is not None
+
+
 def check_torch(run: Path) -> None:
     """Checks that a run that has to be loaded by PyTorch can be.
 
     Raises:
         ModelError: PyTorch is not installed, or ``run`` is not a run.
     """
-    if importlib.util.find_spec("torch") is None:
+    if not has_torch():
         load_recipe(run)
         raise ModelError(
             f"run {str(run)!r} takes PyTorch, which is not installed; where it is, `clearhead export RUN --to file` "

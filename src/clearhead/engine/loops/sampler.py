@@ -171,7 +171,9 @@ class NativeSampler:
         pieces, log_probs = np.empty(count, dtype=np.int32), np.empty(count, dtype=np.float32)
         assert logits.strides == (4,)
         self._library.ch_best(self._address, logits.ctypes.data, count, pieces.ctypes.data, log_probs.ctypes.data)
-        return [(piece, number) for piece, number in zip(pieces.tolist(), log_probs.tolist(), strict=True) if piece >= 0]
+        return [
+            (piece, number) for piece, number in zip(pieces.tolist(), log_probs.tolist(), strict=True) if piece >= 0
+        ]
 
 
 def of_row(row: int, fault: object) -> str:

@@ -24,7 +24,21 @@ from tests.small import random_rows, small, small_gpt
 
 pytestmark = NATIVE
 BOS, EOS = 1, 2
-PIECES = [b"", b"", b"", b"a", b"\xe6", b"\x88", b"\x91", b"\xe6\x88", b"\xf0\x9f", b"\x98\x80", b"b\xc3", b"\xa9", b"c"]
+PIECES = [
+    b"",
+    b"",
+    b"",
+    b"a",
+    b"\xe6",
+    b"\x88",
+    b"\x91",
+    b"\xe6\x88",
+    b"\xf0\x9f",
+    b"\x98\x80",
+    b"b\xc3",
+    b"\xa9",
+    b"c",
+]
 CHARACTERS = characters_of(PIECES)
 KINDS = [
     NativeSearch(BOS, EOS),
@@ -162,7 +176,10 @@ def test_one_that_cannot_join_keeps_all_out() -> None:
         ({"prefixes": [[], [-1]]}, "piece -1: must be from 0 to 12"),
         ({"searches": [search, replace(search, n_best=3)]}, "n_best = 3: must be from 1 to beam = 2"),
         ({"searches": [search, replace(search, eos_id=13)]}, "eos 13: must be from 0 to 12"),
-        ({"searches": [search, replace(search, settings=Sampler(SamplingConfig(), EOS))]}, "penalties: a search of a model"),
+        (
+            {"searches": [search, replace(search, settings=Sampler(SamplingConfig(), EOS))]},
+            "penalties: a search of a model",
+        ),
     ):
         given: dict[str, Any] = {"sources": [[4], [5]], "searches": [search, search], "limits": [5, 5], **wrong}
         with pytest.raises(ModelError) as error:

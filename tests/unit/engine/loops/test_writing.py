@@ -138,7 +138,9 @@ def test_a_step_without_memory_ends_all_and_the_next_ones_begin_anew(monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(writing._rows, "extend", no_memory)
-        assert [(each.ticket, str(each.over)) for each in writing.step()] == [(t, "no memory for 3 rows") for t in tickets]
+        assert [(each.ticket, str(each.over)) for each in writing.step()] == [
+            (t, "no memory for 3 rows") for t in tickets
+        ]
     assert len(writing) == 0
     ticket = writing.join([4], sampler, limit=5, sample=3)
     assert ended(writing)[-1].over == alone(model, [4], sampler, 5, 3)

@@ -44,7 +44,11 @@ class Running:
     """A server of a thread, with a place to look at its connections."""
 
     def __init__(self, limit: int | None) -> None:
-        routes = [Route("/", echo, methods=["GET", "POST"]), Route("/early", early, methods=["POST"]), Route("/much", much)]
+        routes = [
+            Route("/", echo, methods=["GET", "POST"]),
+            Route("/early", early, methods=["POST"]),
+            Route("/much", much),
+        ]
         config = uvicorn.Config(
             Starlette(routes=routes), http=protocol_within(DEADLINE), log_config=None, lifespan="off", ws="none",
             timeout_keep_alive=2, h11_max_incomplete_event_size=16_384, limit_concurrency=limit, loop="asyncio",

@@ -71,9 +71,7 @@ def test_too_many_that_wait_are_refused(service: Service) -> None:
     async def main() -> None:
         calls = []
         for waiting in (0, 1, 2):  # the first runs
-            calls.append(
-                asyncio.create_task(service.call(stays, lambda: service.lane.run(lambda: release.wait(20))))
-            )
+            calls.append(asyncio.create_task(service.call(stays, lambda: service.lane.run(lambda: release.wait(20)))))
             while service.waiting != waiting or service.running != 1:
                 await asyncio.sleep(0.001)
         with pytest.raises(RequestError) as error:

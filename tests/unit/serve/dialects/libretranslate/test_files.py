@@ -19,7 +19,8 @@ FIELDS = {"source": "zh", "target": "en"}
 
 def form_of(name: str, content: bytes, fields: dict[str, str], line: str = "\r\n") -> tuple[bytes, dict[str, str]]:
     parts = [
-        f'--edge{line}Content-Disposition: form-data; name="{key}"{line}{line}{value}{line}' for key, value in fields.items()
+        f'--edge{line}Content-Disposition: form-data; name="{key}"{line}{line}{value}{line}'
+        for key, value in fields.items()
     ]
     parts.append(f'--edge{line}Content-Disposition: form-data; name="file"; filename="{name}"{line}{line}')
     body = "".join(parts).encode() + content + f"{line}--edge--{line}".encode()
@@ -69,7 +70,9 @@ def test_subtitles_keep_their_times(toy_asking: Asking) -> None:
     assert file_of(toy_asking, "a.srt", film.format(A, B)) == film.format(a, b)
     assert file_of(toy_asking, "a.srt", f"no subtitles {A}") == f"no subtitles {A}"
     two = "7\n00:01,0 --> 00:02,0\n{}\n"
-    assert file_of(toy_asking, "a.srt", two.format("我们\n今天在家。")) == two.format(line(toy_asking, "我们 今天在家。"))
+    assert file_of(toy_asking, "a.srt", two.format("我们\n今天在家。")) == two.format(
+        line(toy_asking, "我们 今天在家。")
+    )
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,10 @@ GOOD: dict[str, Any] = {"q": "我们", "source": "zh", "target": "en"}
         ({"source": ""}, "Invalid request: missing source parameter"),
         ({"target": None}, "Invalid request: missing target parameter"),
         ({"format": "pdf"}, "pdf format is not supported"),
-        ({"q": ["a"] * (MOST_TEXTS + 1)}, f"Invalid request: request ({MOST_TEXTS + 1}) exceeds text limit ({MOST_TEXTS})"),
+        (
+            {"q": ["a"] * (MOST_TEXTS + 1)},
+            f"Invalid request: request ({MOST_TEXTS + 1}) exceeds text limit ({MOST_TEXTS})",
+        ),
         ({"q": 5}, "q = 5: must be a string or a list of strings"),
         ({"q": [["a"]]}, 'q = [["a"]]: must be a string or a list of strings'),
         ({"source": ["zh"]}, 'source = ["zh"]: is a list, must be a string'),
