@@ -74,7 +74,8 @@ class Writing:
         self._told = weakref.WeakValueDictionary[int, ToldSettings]()
         self._texts, self._last = list[_Text](), 0
         self._table: NDArray[Any] = np.zeros(0, dtype=WRITTEN)
-        self._seeds, self._samples = np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
+        self._seeds: NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)
+        self._samples: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
     def __len__(self) -> int:
         """Returns how many texts there are."""
@@ -190,7 +191,7 @@ class Writing:
         """Returns the text if it is over, or what its ``stopped`` raised."""
         try:
             over = text.written.take(piece, log_prob, ends=text.told.marks, limit=text.limit, stopped=text.stopped)
-        except Exception as error:  # noqa: BLE001 - it is of this text, and others go on
+        except Exception as error:  # it is of this text, and others go on
             return error
         return text.written if over else None
 
@@ -217,7 +218,7 @@ class Writing:
         kept: Ints = np.array(rows, dtype=np.int32)
         self._rows.keep(kept)
         self._texts = [self._texts[row] for row in rows]
-        self._table, self._seeds, self._samples = (each[kept] for each in (self._table, self._seeds, self._samples))
+        self._table, self._seeds, self._samples = self._table[kept], self._seeds[kept], self._samples[kept]
 
     def _fail(self, error: ModelError) -> list[Written]:
         """All texts end with an error."""
