@@ -170,7 +170,11 @@ INLINE vx vx_set(const uint8_t *p) {
     memcpy(&four, p, 4);
     return _mm512_set1_epi32(four);
 }
-INLINE vi vi_dot(vi sum, vx x, vq q) { return _mm512_dpbusd_epi32(sum, x, q); }
+/* As written, for compilers copy the sum of every dot product, and so run out of registers. */
+INLINE vi vi_dot(vi sum, vx x, vq q) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(q));
+    return sum;
+}
 INLINE vf vf_widen(const uint16_t *p) { /* of bfloat16 */
     __m512i bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
@@ -184,7 +188,7 @@ INLINE v4 v4_load(const uint8_t *p) {
 }
 INLINE vg vg_zero(void) { return _mm512_setzero_si512(); }
 INLINE vg vg_dot(vg sum, vx low, vx high, v4 w) { /* here the weights are unsigned, and the inputs signed */
-    return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sum, w.low, low), w.high, high);
+    return vi_dot(vi_dot(sum, w.low, low), w.high, high);
 }
 INLINE vf vg_float(vg sum, int32_t offset) {
     return _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, _mm512_set1_epi32(offset)));
