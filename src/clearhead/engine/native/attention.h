@@ -91,6 +91,7 @@ INLINE void attend_together(const ch_attention *a, int head, const float *q, flo
     }
     const float *values = a->values + at;
     for (; i + AT_ONCE(Q) <= a->head; i += AT_ONCE(Q)) mix(a, scores, room, values + i, share, y + i, AT_ONCE(Q), Q);
+    for (; i + 2 * CH_PANEL <= a->head; i += 2 * CH_PANEL) mix(a, scores, room, values + i, share, y + i, 2 * CH_PANEL, Q);
     for (; i < a->head; i += CH_PANEL) mix(a, scores, room, values + i, share, y + i, CH_PANEL, Q);
 }
 
