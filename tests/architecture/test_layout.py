@@ -24,7 +24,7 @@ BUDGETS = {
     ("interop",): 2300,  # with rotations, QK norm, Blenderbot, generation settings and sentence-transformers
     ("inspect",): 4900,  # with attention in numbers, runs side by side, and what happens in a step
     ("runs",): 1050,  # what a run holds is checked here for every verb; where its packed weights are kept
-    ("engine",): 3100,  # the native engine: build, interface, packing, one file, searches, sampling
+    ("engine",): 3300,  # the native engine: build, interface, packing, one file; searches and texts that rows join
     ("checkpoint",): 370,
     ("data",): 3550,
     ("models",): 1400,

@@ -16,6 +16,7 @@ def native_search(
     search: NativeSearch,
     *,
     limits: Sequence[int],
+    prefixes: Sequence[Sequence[int]] = (),
     threads: int = 1,
     text_of: TextOf | None = None,
 ) -> list[list[Hypothesis]]:
@@ -27,6 +28,7 @@ def native_search(
         config: of the search.
         search: marks and rules; its beam, n_best and length penalty must be those of ``config``.
         limits: most pieces of each translation, end mark included.
+        prefixes: what each translation begins with; empty: none does.
         threads: sources are dealt out among so many.
         text_of: see ``search_steps``.
 
@@ -36,7 +38,7 @@ def native_search(
     asked = (config.n_best, config.beam, config.length_penalty)
     if asked != (search.n_best, search.beam, search.length_penalty):
         raise ValueError(f"n_best, beam and length_penalty = {asked}: must be what the engine searches with")
-    found = translate(model, sources, search, limits=limits, threads=threads, text_of=text_of)
+    found = translate(model, sources, search, limits=limits, prefixes=prefixes, threads=threads, text_of=text_of)
     return _hypotheses(found, config.length_penalty)
 
 

@@ -19,10 +19,12 @@ from ctypes import (
 from enum import IntEnum
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from clearhead.engine import build
 from clearhead.errors import ModelError, UsageError
 
-ABI = 4  # CH_ABI of native/clearhead.h
+ABI = 5  # CH_ABI of native/clearhead.h
 Instructions = Literal["portable", "avx2", "avx512", "neon"]
 WORDS = (*get_args(Instructions), "off")
 VARIABLE = "CLEARHEAD_ENGINE"
@@ -119,12 +121,9 @@ class Search(Structure):
     """``ch_search``."""
 
     _fields_ = [
-        *((name, c_int32) for name in ("beam", "n_best", "bos", "eos")),
-        *((name, c_int32) for name in ("at_least", "forbidden_count", "never_first_count")),
-        *((name, c_void_p) for name in ("forbidden", "limits", "prefixes", "prefix_lengths")),
-        *((name, c_void_p) for name in ("after", "allowed", "never_first")),
-        ("states", c_int32),
-        ("rooms", c_int32),
+        *((name, c_int32) for name in ("beam", "n_best", "bos", "eos", "at_least")),
+        *((name, c_int32) for name in ("forbidden_count", "never_first_count", "states", "rooms", "reserved")),
+        *((name, c_void_p) for name in ("forbidden", "after", "allowed", "never_first")),
         ("length_penalty", c_double),
         ("text_of", TextOf),
         ("drawing", POINTER(Drawing)),
@@ -136,14 +135,26 @@ class Found(Structure):
 
     _fields_ = [
         ("stride", c_int32),
+        ("n_best", c_int32),
         *((name, c_void_p) for name in ("ids", "log_probs", "lengths", "complete", "cut_better")),
     ]
 
 
-class History(Structure):
-    """``ch_history`` of native/sample.h."""
-
-    _fields_ = [*((name, c_void_p) for name in ("ids", "lengths", "prompts")), ("stride", c_int32), ("rows", c_int32)]
+ASKED = np.dtype(
+    [
+        *((name, np.uint64) for name in ("search", "ids", "prefix")),
+        *((name, np.int32) for name in ("length", "prefix_length", "limit", "reserved")),
+    ]
+)
+"""``ch_asked``, with addresses."""
+WRITTEN = np.dtype(
+    [
+        *((name, np.uint64) for name in ("drawing", "ids")),
+        ("number", np.float64),
+        *((name, np.int32) for name in ("length", "prompt")),
+    ]
+)
+"""``ch_written`` of native/sample.h, with addresses."""
 
 
 SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
@@ -161,21 +172,28 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "ch_back": (c_int, [c_void_p, c_void_p]),
     "ch_keep": (c_int, [c_void_p, c_void_p, c_int]),
     "ch_encode": (c_int, [c_void_p, c_void_p, c_int, c_void_p]),
-    "ch_translate": (
-        c_int,
-        [POINTER(Model), c_char_p, c_int, c_void_p, c_void_p, c_int, POINTER(Search), POINTER(Found)],
-    ),
+    "ch_translate": (c_int, [POINTER(Model), c_char_p, c_int, c_void_p, c_int, POINTER(Found)]),
+    "ch_searches_new": (c_void_p, [POINTER(Model), c_char_p, c_int]),
+    "ch_searches_free": (None, [c_void_p]),
+    "ch_searches_rows": (c_int, [c_void_p]),
+    "ch_searches_join": (c_int, [c_void_p, c_void_p, c_int, c_void_p]),
+    "ch_searches_step": (c_int, [c_void_p, c_int, c_void_p, c_int]),
+    "ch_searches_take": (c_int, [c_void_p, c_int64, POINTER(Found)]),
+    "ch_searches_leave": (c_int, [c_void_p, c_int64]),
+    "ch_searches_look": (c_int, [c_void_p, c_int64, c_void_p]),
     "ch_encode_texts": (
         c_int,
         [POINTER(Model), c_char_p, c_int, c_void_p, c_void_p, c_void_p, c_int, c_void_p],
     ),
     "ch_head_logits": (c_int, [POINTER(Model), c_char_p, c_int, c_void_p, c_int, c_void_p]),
     "ch_kernels_of": (c_void_p, [c_char_p]),
-    "ch_drawing_size": (c_int, []),
-    "ch_sampler_new": (c_void_p, [POINTER(Drawing), c_char_p, c_int]),
+    "ch_sizes_of_drawing": (None, [POINTER(c_int32)]),
+    "ch_check_drawing": (c_int, [POINTER(Drawing), c_int]),
+    "ch_sampler_new": (c_void_p, [c_char_p, c_int]),
     "ch_sampler_free": (None, [c_void_p]),
-    "ch_sample": (c_int, [c_void_p, c_void_p, c_int, POINTER(History), c_void_p, c_void_p, c_void_p]),
-    "ch_uniforms": (None, [c_uint64, c_void_p, c_void_p, c_uint64, c_int, c_void_p]),
+    "ch_sample": (c_int, [c_void_p, c_void_p, c_int, c_void_p, c_int, c_void_p, c_void_p]),
+    "ch_best": (None, [c_void_p, c_void_p, c_int, c_void_p, c_void_p]),
+    "ch_uniforms": (None, [c_void_p, c_void_p, c_void_p, c_uint64, c_int, c_void_p]),
 }
 
 
@@ -247,9 +265,10 @@ def _opened() -> tuple[ctypes.CDLL | None, str]:
             function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError) as error:
         return None, f"the native library cannot be loaded: {str(error).splitlines()[0]}"
-    sizes = (c_int32 * 5)()
+    sizes, of_drawing = (c_int32 * 6)(), (c_int32 * 2)()
     opened.ch_layout(sizes)
-    expected = [ABI, *map(ctypes.sizeof, (Linear, Layer, Model, Search, Drawing))]
-    if [*sizes, opened.ch_drawing_size()] != expected:
+    opened.ch_sizes_of_drawing(of_drawing)
+    expected = [ABI, *map(ctypes.sizeof, (Linear, Layer, Model, Search)), ASKED.itemsize]
+    if [*sizes, *of_drawing] != [*expected, ctypes.sizeof(Drawing), WRITTEN.itemsize]:
         return None, f"the native library has another interface than these modules; {REBUILD}"
     return opened, ""

@@ -57,9 +57,9 @@ def whole(
     text_of: TextOf | None = None,
     **rules: Any,
 ) -> list[list[Hypothesis]]:
+    given: Any = {"limits": limits, "prefixes": rules.pop("prefixes", ()), "threads": threads, "text_of": text_of}
     search = NativeSearch(BOS, EOS, config.beam, config.length_penalty, n_best=config.n_best, **rules)
-    model_here = native(model, kernels)
-    return native_search(model_here, sources, config, search, limits=limits, threads=threads, text_of=text_of)
+    return native_search(native(model, kernels), sources, config, search, **given)
 
 
 def same(actual: list[list[Hypothesis]], expected: list[list[Hypothesis]]) -> None:
@@ -187,7 +187,7 @@ def test_what_cannot_be_is_one_line() -> None:
     model, config = model_of(13, 1.0, 0), SearchConfig(beam=2)
     with pytest.raises(ModelError, match=r"^limit = 65: must be from 1 to 64$"):
         whole(model, [[4]], config, [65])
-    with pytest.raises(ModelError, match=r"^limit = 0: must be from 1 to 1$"):
+    with pytest.raises(ModelError, match=r"^limit = 0: must be at least 1$"):
         whole(model, [[4]], config, [0])
     with pytest.raises(ModelError, match=r"^piece 13: must be from 0 to 12$"):
         whole(model, [[4], [13]], config, [5, 5])

@@ -1,5 +1,6 @@
 """Drawing the next piece by the native library: from the same numbers what ``decode.sampler`` draws; no torch."""
 
+import ctypes
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.engine.library import Drawing, History, Search, check, instructions, library
+from clearhead.engine.library import WRITTEN, Drawing, Search, check, instructions, library
 from clearhead.engine.loops.sampling import SamplingConfig
 from clearhead.engine.rows import Ints
 from clearhead.engine.weights.packing import Floats
@@ -93,57 +94,88 @@ def _check_width(table: NDArray[Any], vocab: int) -> None:
         raise ValueError(f"a table of {table.shape[1]} pieces: must be of the model's {vocab}")
 
 
-class NativeSampler:
-    """Draws pieces as ``settings`` say; for one thread.
+class ToldSettings:
+    """Settings as the library reads them, with all that this points to.
 
     Args:
-        settings: how.
+        settings: how pieces are drawn.
+        vocab: pieces of the model.
+
+    Raises:
+        ModelError: a piece of the settings is not in the vocabulary.
+    """
+
+    def __init__(self, settings: SamplerSettings, vocab: int) -> None:
+        self.settings, self.marks = settings, settings.marks
+        self._drawing, self._arrays = drawing_of(settings, vocab)
+        check(library().ch_check_drawing(self._drawing, vocab))
+        self.address = ctypes.addressof(self._drawing)
+
+
+class NativeSampler:
+    """Draws pieces of texts, each as its own settings say; for one thread.
+
+    Args:
         vocab: pieces of the model.
         kernels: the set of instructions that computes; None: see ``instructions``.
     """
 
-    def __init__(self, settings: SamplerSettings, vocab: int, kernels: str | None = None) -> None:
-        self.settings, self.vocab, self._library = settings, vocab, library()
-        self._drawing, self._arrays = drawing_of(settings, vocab)
-        address = self._library.ch_sampler_new(self._drawing, (kernels or instructions()).encode(), vocab)
+    def __init__(self, vocab: int, kernels: str | None = None) -> None:
+        self.vocab, self._library = vocab, library()
+        address = self._library.ch_sampler_new((kernels or instructions()).encode(), vocab)
         check(address)
         self._address = address
         self._free = weakref.finalize(self, self._library.ch_sampler_free, address)
 
-    def draw(
-        self, logits: Floats, history: Ints, lengths: Ints, prompts: Ints, uniforms: NDArray[np.float64]
-    ) -> tuple[Ints, Floats]:
-        """Returns the next piece of each row, and its log-probability by the logits as they came.
+    def draw(self, logits: Floats, texts: NDArray[Any]) -> tuple[Ints, Floats, dict[int, str]]:
+        """Draws the next piece of each text.
 
         Args:
-            logits: [rows, vocab], of the next piece.
-            history: [rows, longest], pieces so far, from column 0 on.
-            lengths: [rows], how many there are.
-            prompts: [rows], how many of them are the prompt's.
-            uniforms: [rows], numbers in [0, 1) that decide.
+            logits: [texts, vocab], of the next piece.
+            texts: [texts], of ``WRITTEN``.
 
-        Raises:
-            ModelError: NaN or +inf among the logits, or no piece is left (names row and position).
+        Returns:
+            Pieces, log-probabilities by the logits as they came, and by number of a text why it has no piece: NaN or
+            +inf among its logits, or no piece is left.
         """
-        rows = len(logits)
-        pieces, log_probs = np.empty(rows, dtype=np.int32), np.empty(rows, dtype=np.float32)
-        assert logits.shape[1] == self.vocab
+        count, faults, first = len(texts), dict[int, str](), 0
+        pieces, log_probs = np.empty(count, dtype=np.int32), np.empty(count, dtype=np.float32)
+        assert logits.shape == (count, self.vocab)
         assert logits.strides[1] == logits.itemsize == 4
-        assert history.flags.c_contiguous
-        assert all(len(each) == rows for each in (history, lengths, prompts, uniforms))
-        assert all(each.dtype == np.int32 and each.flags.c_contiguous for each in (history, lengths, prompts))
-        assert uniforms.dtype == np.float64
-        assert uniforms.flags.c_contiguous
-        where = (each.ctypes.data for each in (history, lengths, prompts))
-        asked = History(*where, history.shape[1], rows)
-        given = (logits.ctypes.data, logits.strides[0] // 4, asked, uniforms.ctypes.data)
-        check(self._library.ch_sample(self._address, *given, pieces.ctypes.data, log_probs.ctypes.data))
-        return pieces, log_probs
+        assert texts.dtype == WRITTEN
+        assert texts.flags.c_contiguous
+        stride = logits.strides[0] // 4
+        while first < count:
+            rest = [each[first:].ctypes.data for each in (texts, pieces, log_probs)]
+            drawn = self._library.ch_sample(
+                self._address, logits[first:].ctypes.data, stride, rest[0], count - first, *rest[1:]
+            )
+            first += drawn
+            if first < count:
+                faults[first], pieces[first] = self._library.ch_error().decode(), -1
+                first += 1
+        return pieces, log_probs, faults
+
+    def best(self, logits: Floats, count: int) -> list[tuple[int, float]]:
+        """Returns the ``count`` best pieces by logits [vocab], best first, with their log-probabilities."""
+        pieces, log_probs = np.empty(count, dtype=np.int32), np.empty(count, dtype=np.float32)
+        assert logits.strides == (4,)
+        self._library.ch_best(self._address, logits.ctypes.data, count, pieces.ctypes.data, log_probs.ctypes.data)
+        pairs = zip(pieces.tolist(), log_probs.tolist(), strict=True)
+        return [(piece, number) for piece, number in pairs if piece >= 0]
 
 
-def uniforms(seed: int, samples: Sequence[int], positions: Sequence[int], *, stream: int = 0) -> NDArray[np.float64]:
-    """Returns ``uniform_of`` for each pair of a sample and a position."""
-    rows, places = np.array(samples, dtype=np.int64), np.array(positions, dtype=np.int64)
-    numbers = np.empty(len(rows), dtype=np.float64)
-    library().ch_uniforms(seed, rows.ctypes.data, places.ctypes.data, stream, len(rows), numbers.ctypes.data)
+def of_row(row: int, fault: object) -> str:
+    """Says of which row a fault is, as ``decode.sampling`` does."""
+    return f"row {row}{', ' if str(fault).startswith('position') else ': '}{fault}"
+
+
+def uniforms(
+    seeds: NDArray[np.uint64], samples: NDArray[np.int64], positions: NDArray[np.int64], *, stream: int = 0
+) -> NDArray[np.float64]:
+    """Returns ``uniform_of`` for each seed with its sample and position."""
+    numbers = np.empty(len(seeds), dtype=np.float64)
+    assert all(each.flags.c_contiguous and each.itemsize == 8 for each in (seeds, samples, positions))
+    where = (each.ctypes.data for each in (seeds, samples, positions))
+    library().ch_uniforms(*where, stream, len(seeds), numbers.ctypes.data)
     return numbers

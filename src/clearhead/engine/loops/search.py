@@ -1,23 +1,28 @@
-"""Greedy and beam search as one call of the native library; the rules that it knows, and what it finds; no torch."""
+"""Greedy and beam search as one call of the native library; how it is told what to search for; no torch."""
 
 import ctypes
 import itertools
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.engine.library import Drawing, Found, Search, TextOf, check, library
+from clearhead.engine.library import ASKED, Found, Search, TextOf, check, library
 from clearhead.engine.loops.sampler import SamplerSettings, drawing_of, tell_characters
 from clearhead.engine.rows import NativeModel
 from clearhead.text.characters import Characters
 
+ReadAs = Callable[[list[int]], Hashable]
+"""What a reader sees of pieces."""
+UNREAD = "the text of a hypothesis could not be read"
+"""What the library says where ``text_of`` raised."""
+
 
 @dataclass(frozen=True)
 class NativeSearch:
-    """How sources are translated; the meaning of each field is that of ``decode.search.SearchConfig``."""
+    """How a source is translated; the meaning of each field is that of ``decode.search.SearchConfig``."""
 
     bos_id: int
     eos_id: int
@@ -27,11 +32,11 @@ class NativeSearch:
     """Pieces that never come."""
     at_least: int = 0
     """The end mark does not come before so many pieces."""
-    prefixes: Sequence[Sequence[int]] = field(default=())
-    """What each translation begins with; empty: none does."""
     characters: Characters | None = None
     """Which pieces may follow, so that characters are whole; None where every piece is of whole ones."""
     n_best: int = 1
+    settings: SamplerSettings | None = None
+    """Penalties and bans of sampling, which a search for what follows a prompt has too; None for translations."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +57,19 @@ def translate(
     search: NativeSearch,
     *,
     limits: Sequence[int],
+    prefixes: Sequence[Sequence[int]] = (),
     threads: int = 1,
-    text_of: Callable[[list[int]], Hashable] | None = None,
+    text_of: ReadAs | None = None,
 ) -> list[list[NativeHypothesis]]:
     """Returns the ``n_best`` hypotheses of each source or fewer, best first; none where no piece was left to choose.
 
     Args:
-        model: an encoder-decoder.
+        model: an encoder-decoder; or a decoder-only model, whose sources are prompts (see ``continue_prompts``).
         sources: one piece or more each.
         search: how to search.
         limits: most pieces of each translation, end mark included.
-        threads: sources are dealt out among so many.
+        prefixes: what each translation begins with; empty: none does.
+        threads: sources are dealt out among so many, each of which takes the next ones when some of its own are over.
         text_of: by what two hypotheses of a source differ, if several are returned; None: by their pieces.
 
     Raises:
@@ -70,7 +77,14 @@ def translate(
     """
     if not sources:
         return []
-    return _searched(model, sources, search, limits, threads, text_of)
+    told, found = ToldSearch(search, model.vocab, text_of), Results(len(sources), search.n_best, max(1, *limits))
+    asked, _ids = asked_of(sources, [told] * len(sources), limits, prefixes)
+    where = model.image.model, model.kernels.encode(), threads
+    status = library().ch_translate(*where, asked.ctypes.data, len(sources), found.told)
+    if told.error is not None:
+        raise told.error
+    check(status)
+    return found.hypotheses()
 
 
 def continue_prompts(
@@ -81,14 +95,14 @@ def continue_prompts(
     *,
     limits: Sequence[int],
     threads: int = 1,
-    text_of: Callable[[list[int]], Hashable] | None = None,
+    text_of: ReadAs | None = None,
 ) -> list[list[NativeHypothesis]]:
     """Returns the ``n_best`` texts that follow each prompt or fewer, best first.
 
     Args:
         model: a decoder-only model.
         prompts: one piece or more each; windows slide as in ``Texts``.
-        search: how to search; it has no begin mark, prefixes or bans of its own.
+        search: how to search; its begin mark is not read.
         settings: the penalties and bans of sampling, which go for a search too.
         limits: most pieces of each text, end mark included.
         threads: prompts are dealt out among so many.
@@ -97,74 +111,73 @@ def continue_prompts(
     Raises:
         ModelError: pieces are not in the vocabulary, logits are NaN, or no piece is left.
     """
-    if not prompts:
-        return []
-    return _searched(model, prompts, search, limits, threads, text_of, drawing_of(settings, model.vocab))
+    asked = replace(search, settings=settings)
+    return translate(model, prompts, asked, limits=limits, threads=threads, text_of=text_of)
 
 
-def _searched(
-    model: NativeModel,
-    sources: Sequence[Sequence[int]],
-    search: NativeSearch,
-    limits: Sequence[int],
-    threads: int,
-    text_of: Callable[[list[int]], Hashable] | None,
-    drawing: tuple[Drawing, list[NDArray[Any]]] | None = None,
-) -> list[list[NativeHypothesis]]:
-    numbers, found = _Numbers(text_of), _Results(len(sources), search.n_best, max(1, *limits))
-    arrays: list[NDArray[Any]] = [
-        _ints(search.forbidden),
-        _ints(limits),
-        _flat(search.prefixes),
-        _ints([*map(len, search.prefixes)]),
-    ]
-    asked = Search(search.beam, search.n_best, search.bos_id, search.eos_id, search.at_least, len(search.forbidden))
-    asked.length_penalty, asked.text_of = search.length_penalty, numbers.callback
-    asked.forbidden, asked.limits = arrays[0].ctypes.data, arrays[1].ctypes.data
-    if search.prefixes:
-        asked.prefixes, asked.prefix_lengths = arrays[2].ctypes.data, arrays[3].ctypes.data
-    if drawing is not None:
-        asked.drawing = ctypes.pointer(drawing[0])
-    if search.characters is not None:
-        arrays += tell_characters(asked, search.characters, model.vocab)
-    pieces, sizes = _flat(sources), _ints([*map(len, sources)])
-    where = (model.image.model, model.kernels.encode(), threads, pieces.ctypes.data, sizes.ctypes.data, len(sources))
-    numbers.check(library().ch_translate(*where, asked, found.told))
-    return found.hypotheses()
+class ToldSearch:
+    """A search as the library reads it, with all that this points to.
 
+    Args:
+        search: how to search.
+        vocab: pieces of the model.
+        text_of: see ``translate``.
+    """
 
-class _Numbers:
-    """Numbers of texts for the library: equal ones for equal texts."""
-
-    def __init__(self, text_of: Callable[[list[int]], Hashable] | None) -> None:
-        self._text_of, self._numbers, self._next = text_of, dict[Hashable, int](), itertools.count()
-        self._error: BaseException | None = None
-        self.callback = TextOf() if text_of is None else TextOf(self._number)
+    def __init__(self, search: NativeSearch, vocab: int, text_of: ReadAs | None) -> None:
+        self.search, self._text_of = search, text_of
+        self._numbers, self._next = dict[Hashable, int](), itertools.count()
+        self.error: BaseException | None = None
+        """What ``text_of`` raised."""
+        self._forbidden = _ints(search.forbidden)
+        told = Search(search.beam, search.n_best, search.bos_id, search.eos_id, search.at_least, len(search.forbidden))
+        told.forbidden, told.length_penalty = self._forbidden.ctypes.data, search.length_penalty
+        told.text_of = self._callback = TextOf() if text_of is None else TextOf(self._number)
+        if search.characters is not None:
+            self._tables = tell_characters(told, search.characters, vocab)
+        if search.settings is not None:
+            drawing, self._arrays = drawing_of(search.settings, vocab)
+            told.drawing = ctypes.pointer(drawing)
+        self._told, self.address = told, ctypes.addressof(told)
 
     def _number(self, ids: Any, length: int) -> int:
+        """Numbers texts for the library: equal ones for equal texts."""
         assert self._text_of is not None
         try:
             return self._numbers.setdefault(self._text_of(ids[:length]), next(self._next))
         except BaseException as error:  # which must not be lost in the library
-            self._error = error
+            self.error = error
             return -1
 
-    def check(self, status: int) -> None:
-        """Raises what ``text_of`` raised, or as ``library.check`` does."""
-        if self._error is not None:
-            raise self._error
-        check(status)
+
+def asked_of(
+    sources: Sequence[Sequence[int]],
+    searches: Sequence[ToldSearch],
+    limits: Sequence[int],
+    prefixes: Sequence[Sequence[int]] = (),
+) -> tuple[NDArray[Any], list[NDArray[np.int32]]]:
+    """Returns sources and how each is searched for, as the library reads it, and the arrays that this points to."""
+    if not len(sources) == len(searches) == len(limits) == len(prefixes or sources):
+        counts = f"{len(searches)} searches, {len(limits)} limits"
+        raise ValueError(f"{counts}: must be one for each of {len(sources)} sources")
+    asked = np.zeros(len(sources), dtype=ASKED)
+    asked["search"], asked["limit"] = [search.address for search in searches], limits
+    ids, asked["length"], asked["ids"] = _laid_out(sources)
+    if not prefixes:
+        return asked, [ids]
+    begins, asked["prefix_length"], asked["prefix"] = _laid_out(prefixes)
+    return asked, [ids, begins]
 
 
-class _Results:
-    """Room for the hypotheses of all sources."""
+class Results:
+    """Room for the hypotheses of sources."""
 
     def __init__(self, sources: int, n_best: int, stride: int) -> None:
         shape = sources, n_best
         self.ids, self.log_probs = np.zeros((*shape, stride), np.int32), np.zeros((*shape, stride), np.float32)
         self.lengths, self.complete, self.cut_better = (np.zeros(shape, np.int32) for _ in range(3))
         arrays = self.ids, self.log_probs, self.lengths, self.complete, self.cut_better
-        self.told = Found(stride, *(array.ctypes.data for array in arrays))
+        self.told = Found(stride, n_best, *(array.ctypes.data for array in arrays))
 
     def hypotheses(self) -> list[list[NativeHypothesis]]:
         """Returns what the library has written."""
@@ -188,5 +201,8 @@ def _ints(values: Sequence[int]) -> NDArray[np.int32]:
     return np.array(values, dtype=np.int32)
 
 
-def _flat(rows: Sequence[Sequence[int]]) -> NDArray[Any]:
-    return _ints([piece for row in rows for piece in row])
+def _laid_out(rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint64]]:
+    """Returns pieces one after another, how many each row has, and where it begins in memory."""
+    ids, lengths = _ints([piece for row in rows for piece in row]), _ints([*map(len, rows)])
+    starts = np.cumsum(lengths, dtype=np.uint64) - lengths.astype(np.uint64)
+    return ids, lengths, np.uint64(ids.ctypes.data) + starts * np.uint64(ids.itemsize)

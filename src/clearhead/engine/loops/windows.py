@@ -8,6 +8,11 @@ from clearhead.engine.rows import Ints, NativeModel
 from clearhead.engine.weights.packing import Floats
 
 
+def newer_half(window: list[int], context: int) -> list[int]:
+    """Returns what a full window keeps, to be read anew."""
+    return window[len(window) - context // 2 :]
+
+
 class Texts:
     """Texts that grow, one a row, and what comes next in each; no row depends on another, and no row has padding.
 
@@ -68,8 +73,8 @@ class Texts:
         full = [len(window) == self.context for window in self.windows]
         if not any(full):
             return
-        kept, pairs = self.context // 2, list(zip(self.windows, full, strict=True))
-        self.windows = [window[len(window) - kept :] if over else window for window, over in pairs]
+        pairs = zip(self.windows, full, strict=True)
+        self.windows = [newer_half(window, self.context) if over else window for window, over in pairs]
         self.rows.back(np.where(full, self.context, 0).astype(np.int32))
         self._read([window if over else [] for window, over in zip(self.windows, full, strict=True)])
 

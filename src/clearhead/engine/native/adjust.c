@@ -83,21 +83,21 @@ static void keep_whole(const ch_drawing *drawing, float *logits, int vocab, cons
                   vocab, state, drawing->limit - made - 1, logits);
 }
 
-int ch_adjust(ch_sampler *sampler, float *logits, const int32_t *ids, int length, int prompt, int row) {
+int ch_adjust(ch_sampler *sampler, float *logits, const int32_t *ids, int length, int prompt) {
     const ch_drawing *drawing = sampler->drawing;
     int vocab = sampler->vocab, made = length - prompt, early = made < drawing->at_least;
     const char *word;
     for (int k = 0; k < drawing->forbidden_count; k++) logits[drawing->forbidden[k]] = -INFINITY;
     for (int k = 0; early && k < drawing->ends_count; k++) logits[drawing->ends[k]] = -INFINITY;
     if (!best_is_a_number(logits, vocab, &word))
-        return ch_fail("row %d, position %d: the best logit is %s, so no piece can be chosen", row, length, word);
+        return ch_fail("position %d: the best logit is %s, so no piece can be chosen", length, word);
     if (drawing->repetition != 1) penalize_seen(sampler, logits, ids, length);
     if (drawing->presence != 0 || drawing->frequency != 0) penalize_generated(sampler, logits, ids + prompt, made);
     if (drawing->no_repeat_ngram > 0 && drawing->no_repeat_ngram <= length)
         ban_runs(logits, ids, length, drawing->no_repeat_ngram);
     if (early) logits[drawing->eos] = -INFINITY;
     if (!best_is_a_number(logits, vocab, &word))
-        return ch_fail("row %d, position %d: every piece is banned or impossible", row, length);
+        return ch_fail("position %d: every piece is banned or impossible", length);
     if (drawing->avoided) ban_phrases(drawing, logits, vocab, ids, length);
     if (drawing->after) keep_whole(drawing, logits, vocab, ids, length, made);
     return 0;

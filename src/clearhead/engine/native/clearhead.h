@@ -21,7 +21,7 @@
 
 #define CH_PANEL 16
 #define CH_GROUP 32 /* inputs that share a scale in int4 */
-#define CH_ABI 4 /* counts changes of what stands in this file */
+#define CH_ABI 5 /* counts changes of what stands in this file */
 
 #if defined(__GNUC__)
 #define CH_PUBLIC __attribute__((visibility("default")))
@@ -89,7 +89,7 @@ typedef struct {
 typedef struct ch_rows ch_rows;
 
 CH_PUBLIC const char *ch_error(void);                 /* why the last call of this thread failed */
-CH_PUBLIC void ch_layout(int32_t sizes[5]);           /* CH_ABI, and sizes of ch_linear, ch_layer, ch_model, ch_search */
+CH_PUBLIC void ch_layout(int32_t sizes[6]); /* CH_ABI, and sizes of ch_linear, ch_layer, ch_model, ch_search, ch_asked */
 CH_PUBLIC int ch_has(const char *instructions);       /* whether this library and machine have them: portable, avx2 ... */
 
 /* Rows: each is a text, with its keys and values in a cache. `instructions` says which kernels compute. */
@@ -111,23 +111,21 @@ CH_PUBLIC int ch_back(ch_rows *rows, const int32_t *counts); /* takes the last c
 /* Row i goes on from what row kept[i] held; a row may be kept twice, and one that is not kept is gone. */
 CH_PUBLIC int ch_keep(ch_rows *rows, const int32_t *kept, int count);
 
-/* How sources are translated by greedy or beam search, without a caller between the steps; see decode/search.py. */
+/* How a source is translated, or a prompt continued, by greedy or beam search, without a caller between the steps; see
+ * decode/search.py. What it points to must stay until the sources are over that are searched for by it. */
 typedef struct {
-    int32_t beam, n_best;       /* hypotheses kept, and returned of each source: at most `beam` */
-    int32_t bos, eos;
+    int32_t beam, n_best;       /* hypotheses kept, and returned: at most `beam` */
+    int32_t bos, eos;           /* the begin mark is not read for prompts */
     int32_t at_least;           /* the end mark does not come before so many pieces */
     int32_t forbidden_count;
     int32_t never_first_count;
+    int32_t states, rooms, reserved;
     const int32_t *forbidden;   /* pieces that never come */
-    const int32_t *limits;      /* [sources], most pieces of each, end mark included; at least 1 */
-    const int32_t *prefixes;    /* pieces that translations begin with, one source after another, or NULL */
-    const int32_t *prefix_lengths; /* [sources] */
     /* Whole characters, see text/characters.py; after is NULL where every piece is of whole ones. State 0 is between
      * characters; `rooms` counts how many pieces may come after a piece, up to where more make no difference. */
     const int32_t *after;       /* [states][vocab], the state after a piece */
     const uint8_t *allowed;     /* [rooms][states][vocab], whether a piece may follow */
     const int32_t *never_first; /* pieces that may not follow state 0 whatever the room */
-    int32_t states, rooms;
     double length_penalty;
     /* With n_best above 1: gives pieces without an end mark a number, equal ones where they read alike; below 0: it
      * failed. Called by any thread. NULL: no two hypotheses read alike. */
@@ -135,9 +133,18 @@ typedef struct {
     const struct ch_drawing *drawing; /* penalties and bans (sample.h), of models without an encoder, or NULL */
 } ch_search;
 
+/* A source to translate; for a model without an encoder a prompt to continue. */
+typedef struct {
+    const ch_search *search;
+    const int32_t *ids, *prefix;    /* the prefix: what translations begin with */
+    int32_t length, prefix_length;  /* pieces of each; a source has 1 at least */
+    int32_t limit, reserved;        /* most pieces that are written, end mark included; at least 1 */
+} ch_asked;
+
 /* The best hypotheses of each source, best first. */
 typedef struct {
     int32_t stride;     /* at least the largest limit */
+    int32_t n_best;     /* at least the largest one that is asked for */
     int32_t *ids;       /* [sources][n_best][stride], without the end mark */
     float *log_probs;   /* [sources][n_best][stride], with that of the end mark */
     int32_t *lengths;   /* [sources][n_best], pieces without the end mark; -1: there is no further hypothesis */
@@ -145,9 +152,25 @@ typedef struct {
     int32_t *cut_better;/* [sources][n_best], whether the limit cut off another one with a better rank score */
 } ch_found;
 
-/* A model without an encoder has prompts in the place of sources, and continues them: their begin mark is not read. */
-CH_PUBLIC int ch_translate(const ch_model *model, const char *instructions, int threads, const int32_t *ids,
-                           const int32_t *lengths, int sources, const ch_search *search, const ch_found *found);
+/* Searches for all of them, in the calling thread and threads of its own. */
+CH_PUBLIC int ch_translate(const ch_model *model, const char *instructions, int threads, const ch_asked *asked,
+                           int sources, const ch_found *found);
+
+/* Searches that sources join and leave between any two steps; see running.c. One thread may use it at a time. A source has
+ * a ticket, a number above 0. What `asked` points to must stay until its ticket is taken or has left. */
+typedef struct ch_searches ch_searches;
+CH_PUBLIC ch_searches *ch_searches_new(const ch_model *model, const char *instructions, int threads);
+CH_PUBLIC void ch_searches_free(ch_searches *searches);
+CH_PUBLIC int ch_searches_rows(const ch_searches *searches); /* of the sources that are not over */
+CH_PUBLIC int ch_searches_join(ch_searches *searches, const ch_asked *asked, int sources, int64_t *tickets);
+/* Up to so many steps of every source. Writes the tickets of those that are over, `most` at the most, and returns how
+ * many; tickets that are not taken come again. */
+CH_PUBLIC int ch_searches_step(ch_searches *searches, int steps, int64_t *over, int most);
+/* What was found for one that is over, which is gone then; -1 with the reason where its search failed. */
+CH_PUBLIC int ch_searches_take(ch_searches *searches, int64_t ticket, const ch_found *found);
+CH_PUBLIC int ch_searches_leave(ch_searches *searches, int64_t ticket); /* at any time, over or not */
+/* Writes the pieces of the best hypothesis of a ticket that is not over, [limit]; returns how many it has. */
+CH_PUBLIC int ch_searches_look(const ch_searches *searches, int64_t ticket, int32_t *ids);
 
 /* Final states [lengths[0] + lengths[1] + ...][width] of the encoder for texts that stand one after another, each of
  * which attends to itself alone; see texts.c. `segments` has a number for each piece, or is NULL: all are 0. */

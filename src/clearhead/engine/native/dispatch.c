@@ -1,5 +1,6 @@
 /* Which kernels this processor can run, and the reason of the last failure. */
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,12 +26,13 @@ void *ch_allocate(size_t bytes) {
     return block;
 }
 
-void ch_layout(int32_t sizes[5]) {
+void ch_layout(int32_t sizes[6]) {
     sizes[0] = CH_ABI;
     sizes[1] = (int32_t)sizeof(ch_linear);
     sizes[2] = (int32_t)sizeof(ch_layer);
     sizes[3] = (int32_t)sizeof(ch_model);
     sizes[4] = (int32_t)sizeof(ch_search);
+    sizes[5] = (int32_t)sizeof(ch_asked);
 }
 
 #if defined(__x86_64__)
@@ -76,11 +78,18 @@ static const struct { const char *name; const ch_kernels *kernels; int (*here)(v
 
 #define CHOICES ((int)(sizeof choices / sizeof choices[0]))
 
+/* Whether a choice can run here, asked once: in a virtual machine the question takes microseconds. */
+static int is_here(int k) {
+    static atomic_int answers[CHOICES]; /* 0: not asked yet; 1: no; 2: yes */
+    int answer = atomic_load(&answers[k]);
+    if (!answer) atomic_store(&answers[k], answer = choices[k].here && choices[k].here() ? 2 : 1);
+    return answer == 2;
+}
+
 const ch_kernels *ch_kernels_of(const char *name) {
     if (!strcmp(name, "portable")) return &ch_kernels_portable;
     for (int k = 0; k < CHOICES; k++)
-        if (choices[k].here && (!strcmp(name, choices[k].name) || !strcmp(name, "auto")) && choices[k].here())
-            return choices[k].kernels;
+        if ((!strcmp(name, choices[k].name) || !strcmp(name, "auto")) && is_here(k)) return choices[k].kernels;
     if (!strcmp(name, "auto")) return &ch_kernels_portable;
     ch_fail("this processor has no %s, or the library was built without", name);
     return NULL;

@@ -1,9 +1,11 @@
-/* A pool of threads, one for the process, that share the work of a single step.
+/* A pool of threads, one for the process, that share the work of a single step, or of the steps of several searches.
  *
  * Work is cut into chunks. Whoever is free claims the next one, by a compare-and-swap on a ticket that counts works and
  * claimed chunks; the caller claims as the others do. So a thread that does not come, for its core is busy, costs nothing.
  * One that is interrupted within a chunk costs little: the others write to memory of their own first, and hand it over
  * if the chunk is still theirs. The caller waits for about as long as a chunk takes, and then computes it itself.
+ *
+ * Work that changes what is its own (ch_together) cannot be taken back: a chunk is a whole step there, and the caller waits.
  *
  * Which thread computes a chunk does not change a bit of it. Threads that find nothing to do spin for a short while, and
  * then sleep. After a fork the child has no threads but its own, and starts others when it needs them. */
@@ -59,6 +61,8 @@ static struct {
     atomic_int core;             /* that the caller is on */
     double alone_until, pause;   /* of whoever has the pool */
     atomic_uint bell;            /* works begun, what sleepers wait for */
+    atomic_uint ended;           /* whole chunks that others have ended, what a caller waits for */
+    atomic_int waiting;          /* whether one sleeps for it */
     ch_helper helpers[MOST_THREADS];
     pthread_mutex_t lock;        /* where there is no futex */
     pthread_cond_t rung;
@@ -77,6 +81,44 @@ static inline void pause_briefly(void) {
     __asm__ volatile("yield");
 #endif
 }
+
+/* ------------------------------------------------------------------------------------------------------------------- waiting */
+
+#if defined(__linux__)
+/* A futex, for a thread that is interrupted on its way to sleep must hold no lock that a caller needs. */
+static void sleep_while(atomic_uint *count, unsigned value) {
+    syscall(SYS_futex, count, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+static void wake_all(atomic_uint *count) { syscall(SYS_futex, count, FUTEX_WAKE_PRIVATE, MOST_THREADS, NULL, NULL, 0); }
+
+static int core_of_this(void) { return sched_getcpu(); }
+
+/* Leaves the core that the caller is on: while one of both runs there the other one waits. */
+static void leave_core(int core) {
+    cpu_set_t allowed;
+    if (sched_getaffinity(getpid(), sizeof allowed, &allowed)) return; /* of the first thread: that of the process */
+    CPU_CLR(core, &allowed);
+    if (CPU_COUNT(&allowed)) sched_setaffinity(0, sizeof allowed, &allowed);
+}
+#else
+static void sleep_while(atomic_uint *count, unsigned value) {
+    pthread_mutex_lock(&pool.lock);
+    while (atomic_load(count) == value) pthread_cond_wait(&pool.rung, &pool.lock);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+static void wake_all(atomic_uint *count) {
+    (void)count;
+    pthread_mutex_lock(&pool.lock);
+    pthread_cond_broadcast(&pool.rung);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+static int core_of_this(void) { return -1; }
+
+static void leave_core(int core) { (void)core; }
+#endif
 
 /* ------------------------------------------------------------------------------------------------------------------- helpers */
 
@@ -118,6 +160,13 @@ static int room_for(ch_helper *helper, const ch_work_shared *work) {
     return helper->apart != NULL;
 }
 
+/* The caller waits for it, and frees nothing meanwhile: nobody else need wait for this thread (ch_settle). */
+static void compute_whole(ch_helper *helper, const ch_job *job, int first, int last) {
+    atomic_fetch_add(&helper->turns, 1);
+    job->work.compute(job->job, first, last, NULL, NULL);
+    atomic_fetch_add(&helper->turns, 1);
+}
+
 /* Computes a chunk of what there is; returns whether there was one. A copy of the work is whole if the claim that follows
  * succeeds: then nobody began another work meanwhile. */
 static int help(ch_helper *helper) {
@@ -130,6 +179,13 @@ static int help(ch_helper *helper) {
     int chunk = claim(ticket, copy.chunks);
     if (chunk < 0) return 0;
     int first = chunk * copy.work.at_once, last = ends_at(&copy.work, chunk);
+    if (copy.work.whole) {
+        compute_whole(helper, &copy, first, last);
+        atomic_store(&pool.state[chunk], turn | DONE);
+        atomic_fetch_add(&pool.ended, 1);
+        if (atomic_load(&pool.waiting)) wake_all(&pool.ended);
+        return 1;
+    }
     copy.work.compute(copy.job, first, last, helper->apart + copy.work.scratch_size, helper->apart);
     if (!atomic_compare_exchange_strong(&pool.state[chunk], &open, turn | HANDED_OVER)) return 1;
     hand_over(&copy.work, first, last, helper->apart + copy.work.scratch_size);
@@ -139,43 +195,10 @@ static int help(ch_helper *helper) {
 
 static int is_open(void) { return (uint32_t)atomic_load(&pool.ticket) < MOST_CHUNKS; }
 
-#if defined(__linux__)
-/* A futex, for a thread that is interrupted on its way to sleep must hold no lock that a caller needs. */
-static void sleep_until(unsigned bell) { syscall(SYS_futex, &pool.bell, FUTEX_WAIT_PRIVATE, bell, NULL, NULL, 0); }
-
-static void wake_all(void) { syscall(SYS_futex, &pool.bell, FUTEX_WAKE_PRIVATE, MOST_THREADS, NULL, NULL, 0); }
-
-static int core_of_this(void) { return sched_getcpu(); }
-
-/* Leaves the core that the caller is on: while one of both runs there the other one waits. */
-static void leave_core(int core) {
-    cpu_set_t allowed;
-    if (sched_getaffinity(getpid(), sizeof allowed, &allowed)) return; /* of the first thread: that of the process */
-    CPU_CLR(core, &allowed);
-    if (CPU_COUNT(&allowed)) sched_setaffinity(0, sizeof allowed, &allowed);
-}
-#else
-static void sleep_until(unsigned bell) {
-    pthread_mutex_lock(&pool.lock);
-    while (atomic_load(&pool.bell) == bell) pthread_cond_wait(&pool.rung, &pool.lock);
-    pthread_mutex_unlock(&pool.lock);
-}
-
-static void wake_all(void) {
-    pthread_mutex_lock(&pool.lock);
-    pthread_cond_broadcast(&pool.rung);
-    pthread_mutex_unlock(&pool.lock);
-}
-
-static int core_of_this(void) { return -1; }
-
-static void leave_core(int core) { (void)core; }
-#endif
-
 static void sleep_until_work(void) {
     unsigned bell = atomic_load(&pool.bell);
     atomic_fetch_add(&pool.asleep, 1);
-    if (!is_open()) sleep_until(bell);
+    if (!is_open()) sleep_while(&pool.bell, bell);
     atomic_fetch_sub(&pool.asleep, 1);
 }
 
@@ -205,6 +228,7 @@ static void forget_threads(void) { /* in a child after a fork */
     atomic_store(&pool.busy, 0);
     atomic_store(&pool.started, 0);
     atomic_store(&pool.asleep, 0);
+    atomic_store(&pool.waiting, 0);
     atomic_store(&pool.ticket, atomic_load(&pool.ticket) | CLOSED);
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.rung, NULL);
@@ -243,7 +267,7 @@ static uint_fast64_t open_work(const ch_work_shared *work, unsigned chunks, int 
     atomic_store(&pool.core, core_of_this());
     atomic_store(&pool.ticket, turn);
     atomic_fetch_add(&pool.bell, 1);
-    if (atomic_load(&pool.asleep)) wake_all();
+    if (atomic_load(&pool.asleep)) wake_all(&pool.bell);
     return turn;
 }
 
@@ -300,6 +324,44 @@ void ch_share(const ch_work_shared *work, int threads) {
         if (atomic_load(&pool.state[chunk]) != (turn | DONE)) late += finish_chunk(work, turn, chunk, patience);
     atomic_store(&pool.ticket, turn | CLOSED);
     learn(late, before);
+    atomic_store(&pool.busy, 0);
+}
+
+static int all_done(uint_fast64_t turn, int chunks) {
+    for (int chunk = 0; chunk < chunks; chunk++)
+        if (atomic_load(&pool.state[chunk]) != (turn | DONE)) return 0;
+    return 1;
+}
+
+/* Waits for chunks that others have begun: awake for a short while, then asleep. */
+static void wait_for_others(uint_fast64_t turn, int chunks) {
+    for (double since = seconds();;) {
+        unsigned ended = atomic_load(&pool.ended);
+        if (all_done(turn, chunks)) return;
+        for (int k = 0; k < 64 && atomic_load(&pool.ended) == ended; k++) pause_briefly();
+        if (seconds() - since < SPIN) continue;
+        atomic_store(&pool.waiting, 1);
+        sleep_while(&pool.ended, ended);
+        atomic_store(&pool.waiting, 0);
+    }
+}
+
+void ch_together(void (*compute)(const void *job, int first, int last, float *apart, float *scratch), const void *job,
+                 size_t job_size, int count) {
+    ch_work_shared work = {.compute = compute, .job = job, .job_size = job_size, .units = count, .at_once = 1, .whole = 1};
+    int chunk, free_pool = 0;
+    if (count < 2 || count > MOST_CHUNKS || job_size > CH_JOB || !atomic_compare_exchange_strong(&pool.busy, &free_pool, 1)) {
+        compute(job, 0, count, NULL, NULL);
+        return;
+    }
+    start(count);
+    uint_fast64_t turn = open_work(&work, (unsigned)count, count);
+    while ((chunk = claim(atomic_load(&pool.ticket), (unsigned)count)) >= 0) {
+        compute(job, chunk, chunk + 1, NULL, NULL);
+        atomic_store(&pool.state[chunk], turn | DONE);
+    }
+    wait_for_others(turn, count);
+    atomic_store(&pool.ticket, turn | CLOSED);
     atomic_store(&pool.busy, 0);
 }
 

@@ -94,14 +94,15 @@ int ch_room_for(ch_rows *rows, int tokens, int positions) {
     return 0;
 }
 
-/* Copies a cache with lines of so many bytes into a larger one. */
+/* Copies what rows hold of a cache with lines of so many bytes into a larger one. */
 static void *larger_cache(const ch_rows *rows, const void *cache, size_t line, int slots, int capacity) {
-    size_t heads = (size_t)rows->model->kv_heads, layers = 2 * (size_t)rows->model->decoder_layers, used = rows->capacity * line;
+    size_t heads = (size_t)rows->model->kv_heads, layers = 2 * (size_t)rows->model->decoder_layers, used = 0;
+    for (int r = 0; r < rows->count; r++) used = rows->length[r] * line > used ? rows->length[r] * line : used;
     char *copy = ch_allocate(layers * slots * heads * capacity * line);
     for (size_t layer = 0; copy && layer < layers; layer++)
         for (size_t at = 0; at < rows->slot_room * heads; at++)
             memcpy(copy + (layer * slots * heads + at) * capacity * line,
-                   (const char *)cache + (layer * rows->slot_room * heads + at) * used, used);
+                   (const char *)cache + (layer * rows->slot_room * heads + at) * rows->capacity * line, used);
     return copy;
 }
 
@@ -141,6 +142,17 @@ int ch_reserve(ch_rows *rows, int positions) {
     return grow_cache(rows, larger(rows->slot_room, 1), wanted);
 }
 
+/* Where rows come bit by bit, a cache that must grow grows by half. */
+int ch_reserve_slots(ch_rows *rows, int count) {
+    if (count <= rows->slot_room) return 0;
+    return grow_cache(rows, larger(count, rows->slot_room + rows->slot_room / 2), larger(rows->capacity, 32));
+}
+
+void ch_rows_threads(ch_rows *rows, int threads) {
+    if (threads < rows->threads) settle(rows);
+    rows->threads = threads;
+}
+
 static int more_rows(ch_rows *rows, int count) {
     if (count <= rows->row_room) return 0;
     settle(rows);
@@ -167,8 +179,7 @@ static void mark_taken(ch_rows *rows) {
 
 /* Finds slots for the rows whose own is -1: such as no row owns or reads. */
 static int find_slots(ch_rows *rows) {
-    int wanted = larger(rows->count, rows->slot_room);
-    if (wanted > rows->slot_room && grow_cache(rows, wanted, larger(rows->capacity, 32))) return -1;
+    if (ch_reserve_slots(rows, rows->count)) return -1;
     for (;;) {
         int slot = 0, missing = 0;
         mark_taken(rows);
@@ -179,7 +190,7 @@ static int find_slots(ch_rows *rows) {
             else missing++;
         }
         if (!missing) return 0;
-        if (grow_cache(rows, rows->slot_room + missing, rows->capacity)) return -1;
+        if (ch_reserve_slots(rows, rows->slot_room + missing)) return -1;
     }
 }
 
@@ -205,16 +216,16 @@ int ch_join_empty(ch_rows *rows, int count) {
     return add_rows(rows, NULL, count, 1);
 }
 
-static int check_ids(const int32_t *ids, size_t count, int vocab) {
+int ch_check_ids(const int32_t *ids, size_t count, int vocab) {
     for (size_t i = 0; i < count; i++)
         if (ids[i] < 0 || ids[i] >= vocab) return ch_fail("piece %d: must be from 0 to %d", ids[i], vocab - 1);
     return 0;
 }
 
-static int check_source(const ch_model *m, const int32_t *ids, int length) {
+int ch_check_source(const ch_model *m, const int32_t *ids, int length) {
     if (length < 1 || length > m->max_len)
         return ch_fail("a sequence of %d pieces: must be at least 1 and at most max_seq_len = %d", length, m->max_len);
-    return check_ids(ids, length, m->src_vocab);
+    return ch_check_ids(ids, length, m->src_vocab);
 }
 
 /* Encodes some sources, and lists what the tokens of `ch_tokens` are. */
@@ -261,7 +272,7 @@ int ch_join_sources(ch_rows *rows, const int32_t *ids, const int32_t *lengths, i
     if (copies < 1) return ch_fail("copies = %d: must be at least 1", copies);
     const int32_t *at = ids;
     for (int s = 0; s < sources; at += lengths[s++])
-        if (check_source(m, at, lengths[s])) return -1;
+        if (ch_check_source(m, at, lengths[s])) return -1;
     int before = rows->count;
     for (int done = 0, taken; done < sources; done += taken) {
         int total = 0;
@@ -281,7 +292,7 @@ int ch_join_sources(ch_rows *rows, const int32_t *ids, const int32_t *lengths, i
 int ch_encode(ch_rows *rows, const int32_t *ids, int length, float *states) {
     const ch_model *m = rows->model;
     if (!m->encoder) return ch_fail("a model without an encoder has no sources");
-    if (check_source(m, ids, length) || encode(rows, ids, &length, 1, length)) return -1;
+    if (ch_check_source(m, ids, length) || encode(rows, ids, &length, 1, length)) return -1;
     memcpy(states, rows->room.x, (size_t)length * m->width * sizeof(float));
     return 0;
 }
@@ -386,7 +397,7 @@ static int wanted_states(ch_rows *rows, const ch_tokens *tokens, int all) {
 int ch_extend(ch_rows *rows, const int32_t *ids, const int32_t *counts, int all, float *logits) {
     const ch_model *m = rows->model;
     int total, longest, row = 0, done = 0, n;
-    if (check_counts(rows, counts, &total, &longest) || check_ids(ids, total, m->vocab)) return -1;
+    if (check_counts(rows, counts, &total, &longest) || ch_check_ids(ids, total, m->vocab)) return -1;
     if (ch_reserve(rows, longest) || ch_room_for(rows, total < CH_CHUNK ? total : CH_CHUNK, longest)) return -1;
     int rows_of[CH_CHUNK], positions[CH_CHUNK], *ends = malloc((size_t)larger(rows->count, 1) * sizeof(int));
     if (!ends) return ch_fail("no memory for %d rows", rows->count);

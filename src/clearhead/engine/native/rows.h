@@ -60,6 +60,10 @@ int ch_fail(const char *format, ...) __attribute__((format(printf, 1, 2))); /* k
 void *ch_allocate(size_t bytes);                                            /* aligned to 64; NULL with a reason */
 int ch_room_for(ch_rows *rows, int tokens, int positions);
 int ch_reserve(ch_rows *rows, int positions);                               /* of the longest row */
+int ch_reserve_slots(ch_rows *rows, int count);                             /* for so many rows in all */
+void ch_rows_threads(ch_rows *rows, int threads);                           /* that share a product from now on */
+int ch_check_ids(const int32_t *ids, size_t count, int vocab);
+int ch_check_source(const ch_model *model, const int32_t *ids, int length);
 void ch_run_decoder(ch_rows *rows, const ch_tokens *tokens);                /* leaves the states in room.x */
 void ch_logits(ch_rows *rows, const float *states, int count, float *logits);
 void ch_encode_tokens(ch_rows *rows, const ch_tokens *tokens);              /* leaves the states in room.x */

@@ -8,7 +8,10 @@
 
 #include "rows.h"
 
-int ch_drawing_size(void) { return (int)sizeof(ch_drawing); }
+void ch_sizes_of_drawing(int32_t sizes[2]) {
+    sizes[0] = (int32_t)sizeof(ch_drawing);
+    sizes[1] = (int32_t)sizeof(ch_written);
+}
 
 /* ------------------------------------------------------------------------------------------------------------------- numbers */
 
@@ -35,12 +38,12 @@ static uint64_t philox(uint64_t seed, const uint64_t counter[4]) {
     return c[0];
 }
 
-void ch_uniforms(uint64_t seed, const int64_t *samples, const int64_t *positions, uint64_t stream, int count,
+void ch_uniforms(const uint64_t *seeds, const int64_t *samples, const int64_t *positions, uint64_t stream, int count,
                  double *uniforms) {
     for (int k = 0; k < count; k++) {
         /* numpy counts on before the first block */
         uint64_t counter[4] = {(uint64_t)positions[k] + 1, (uint64_t)samples[k], stream, 0};
-        uniforms[k] = (double)(philox(seed, counter) >> 11) * 0x1p-53;
+        uniforms[k] = (double)(philox(seeds[k], counter) >> 11) * 0x1p-53;
     }
 }
 
@@ -188,24 +191,21 @@ void ch_sampler_free(ch_sampler *sampler) {
     free(sampler);
 }
 
-static int check_pieces(const int32_t *pieces, int count, int vocab) {
-    for (int k = 0; k < count; k++)
-        if (pieces[k] < 0 || pieces[k] >= vocab) return ch_fail("piece %d: must be from 0 to %d", pieces[k], vocab - 1);
-    return 0;
+int ch_check_drawing(const ch_drawing *drawing, int vocab) {
+    return ch_check_ids(drawing->forbidden, drawing->forbidden_count, vocab) ||
+           ch_check_ids(drawing->ends, drawing->ends_count, vocab) || ch_check_ids(&drawing->eos, 1, vocab) ? -1 : 0;
 }
 
-ch_sampler *ch_sampler_new(const ch_drawing *drawing, const char *instructions, int vocab) {
+ch_sampler *ch_sampler_new(const char *instructions, int vocab) {
     const ch_kernels *kernels = ch_kernels_of(instructions);
-    if (!kernels || check_pieces(drawing->forbidden, drawing->forbidden_count, vocab) ||
-        check_pieces(drawing->ends, drawing->ends_count, vocab) || check_pieces(&drawing->eos, 1, vocab))
-        return NULL;
+    if (!kernels) return NULL;
     ch_sampler *sampler = calloc(1, sizeof *sampler);
     if (!sampler) {
         ch_fail("no memory to draw from %d pieces", vocab);
         return NULL;
     }
     size_t n = vocab;
-    *sampler = (ch_sampler){.drawing = drawing, .kernels = kernels, .vocab = vocab};
+    *sampler = (ch_sampler){.kernels = kernels, .vocab = vocab};
     sampler->logits = malloc(n * sizeof *sampler->logits);
     sampler->counts = calloc(n, sizeof *sampler->counts);
     sampler->scores = malloc(n * sizeof *sampler->scores);
@@ -232,20 +232,30 @@ static int draw_row(ch_sampler *sampler, double number) {
     return draw(sampler, filter(sampler, list_pieces(sampler, logits, logits[best])), number);
 }
 
-int ch_sample(ch_sampler *sampler, const float *logits, int stride, const ch_history *history, const double *uniforms,
-              int32_t *pieces, float *log_probs) {
-    for (int row = 0; row < history->rows; row++, logits += stride) {
-        const int32_t *ids = history->ids + (size_t)row * history->stride;
-        int length = history->lengths[row], prompt = history->prompts[row];
-        if (prompt < 0 || length < prompt || length > history->stride)
-            return ch_fail("row %d: %d pieces, %d of them a prompt: must be within %d", row, length, prompt, history->stride);
-        if (check_pieces(ids, length, sampler->vocab)) return -1;
-        memcpy(sampler->logits, logits, sampler->vocab * sizeof *logits);
-        if (ch_adjust(sampler, sampler->logits, ids, length, prompt, row)) return -1;
-        int piece = draw_row(sampler, uniforms[row]);
-        if (piece < 0) return ch_fail("row %d: the best logit is -inf, so no piece can be chosen", row);
-        pieces[row] = piece;
-        log_probs[row] = logits[piece] - sampler->kernels->log_sum_exp(logits, sampler->vocab);
-    }
+static int sample_one(ch_sampler *sampler, const float *logits, const ch_written *text, int32_t *piece, float *log_prob) {
+    if (text->prompt < 0 || text->length < text->prompt)
+        return ch_fail("%d pieces, %d of them a prompt: must be fewer", text->length, text->prompt);
+    if (ch_check_ids(text->ids, text->length, sampler->vocab)) return -1;
+    sampler->drawing = text->drawing;
+    memcpy(sampler->logits, logits, sampler->vocab * sizeof *logits);
+    if (ch_adjust(sampler, sampler->logits, text->ids, text->length, text->prompt)) return -1;
+    *piece = draw_row(sampler, text->number);
+    if (*piece < 0) return ch_fail("the best logit is -inf, so no piece can be chosen");
+    *log_prob = logits[*piece] - sampler->kernels->log_sum_exp(logits, sampler->vocab);
     return 0;
+}
+
+int ch_sample(ch_sampler *sampler, const float *logits, int stride, const ch_written *texts, int count, int32_t *pieces,
+              float *log_probs) {
+    int drawn = 0;
+    while (drawn < count &&
+           !sample_one(sampler, logits + (size_t)drawn * stride, &texts[drawn], &pieces[drawn], &log_probs[drawn]))
+        drawn++;
+    return drawn;
+}
+
+void ch_best(const ch_sampler *sampler, const float *logits, int count, int32_t *pieces, float *log_probs) {
+    float log_z = sampler->kernels->log_sum_exp(logits, sampler->vocab);
+    sampler->kernels->top(logits, sampler->vocab, count, log_probs, pieces);
+    for (int k = 0; k < count; k++) log_probs[k] -= log_z;
 }

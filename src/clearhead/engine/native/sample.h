@@ -21,30 +21,37 @@ typedef struct ch_drawing {
     const int32_t *never_first;
 } ch_drawing;
 
-/* A drawing with scratch memory; one thread may use it at a time. */
+/* Scratch memory to draw by; one thread may use it at a time. */
 typedef struct ch_sampler ch_sampler;
 
-/* Pieces of each row so far, ids[row * stride]: first those of its prompt, then what was generated. */
+/* A text that gets a piece, by its own drawing. */
 typedef struct {
-    const int32_t *ids, *lengths, *prompts; /* lengths: prompt and generated ones together */
-    int32_t stride, rows;
-} ch_history;
+    const ch_drawing *drawing;
+    const int32_t *ids;     /* its pieces so far: first those of its prompt, then what was generated */
+    double number;          /* in [0, 1), decides which piece is drawn */
+    int32_t length, prompt; /* pieces; how many of them are the prompt's */
+} ch_written;
 
-CH_PUBLIC int ch_drawing_size(void);
-CH_PUBLIC ch_sampler *ch_sampler_new(const ch_drawing *drawing, const char *instructions, int vocab);
+CH_PUBLIC void ch_sizes_of_drawing(int32_t sizes[2]); /* of ch_drawing and ch_written */
+CH_PUBLIC int ch_check_drawing(const ch_drawing *drawing, int vocab); /* whether its pieces are in the vocabulary */
+CH_PUBLIC ch_sampler *ch_sampler_new(const char *instructions, int vocab);
 CH_PUBLIC void ch_sampler_free(ch_sampler *sampler);
 
-/* Draws the next piece of each row by the row's number in [0, 1), and gives its log-probability by the logits as they
- * came. logits[row * stride], with columns beyond the vocabulary that are not read. */
-CH_PUBLIC int ch_sample(ch_sampler *sampler, const float *logits, int stride, const ch_history *history,
-                        const double *uniforms, int32_t *pieces, float *log_probs);
+/* Draws the next piece of each text, and gives its log-probability by the logits as they came. logits[text * stride], with
+ * columns beyond the vocabulary that are not read. Returns how many pieces were drawn: where fewer than there are texts,
+ * ch_error() says why the next one has none. */
+CH_PUBLIC int ch_sample(ch_sampler *sampler, const float *logits, int stride, const ch_written *texts, int count,
+                        int32_t *pieces, float *log_probs);
+
+/* The `count` best pieces by the logits of one text as they came, best first, with their log-probabilities. */
+CH_PUBLIC void ch_best(const ch_sampler *sampler, const float *logits, int count, int32_t *pieces, float *log_probs);
 
 /* Numbers in [0, 1), each a function of seed, sample, position and stream alone: numpy's Philox4x64-10. */
-CH_PUBLIC void ch_uniforms(uint64_t seed, const int64_t *samples, const int64_t *positions, uint64_t stream, int count,
-                           double *uniforms);
+CH_PUBLIC void ch_uniforms(const uint64_t *seeds, const int64_t *samples, const int64_t *positions, uint64_t stream,
+                           int count, double *uniforms);
 
 struct ch_sampler {
-    const ch_drawing *drawing;
+    const ch_drawing *drawing; /* of the row at hand */
     const ch_kernels *kernels;
     int vocab;
     float *logits;     /* [vocab], of the row at hand, adjusted */
@@ -56,8 +63,8 @@ struct ch_sampler {
     uint8_t *kept;     /* [vocab] */
 };
 
-/* Changes a row's logits by what its text holds. `row` and `length` are for the messages. */
-int ch_adjust(ch_sampler *sampler, float *logits, const int32_t *ids, int length, int prompt, int row);
+/* Changes logits by the drawing, and by what the text holds: `length` pieces, `prompt` of them a prompt's. */
+int ch_adjust(ch_sampler *sampler, float *logits, const int32_t *ids, int length, int prompt);
 
 /* Takes out the pieces that would make half a character, as decode/whole.py does; where that leaves none, none.
  * Returns whether a piece is left. */

@@ -3,11 +3,10 @@
  * Texts go through the layers in parts of whole texts, without padding. Texts of a part are of like length, and the
  * longest parts are claimed first, so that threads end at about the same time. Which texts share a part changes no
  * result: every product and every sum is of one token, or of one text. */
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "deal.h"
 #include "rows.h"
 
 #define PART_TOKENS 256  /* tokens of a part: enough for whole tiles, few enough that states stay in the cache */
@@ -15,40 +14,21 @@
 
 /* ------------------------------------------------------------------------------------------------------------------ threads */
 
-/* What the threads of one call share; each claims the next part until there are none. */
 typedef struct {
     const ch_model *model;
     const char *instructions;
     int (*compute)(ch_rows *rows, const void *job, int part);
     const void *job;
-    int parts;
-    atomic_int next, failed;
-    char reason[256];
-} ch_deal;
+} ch_reading;
 
-static void *claim(void *argument) {
-    ch_deal *deal = argument;
-    ch_rows *rows = ch_rows_new(deal->model, deal->instructions, 1);
+/* What a thread does: it has scratch memory of its own. */
+static int compute_parts(void *argument, ch_parts *parts) {
+    const ch_reading *reading = argument;
+    ch_rows *rows = ch_rows_new(reading->model, reading->instructions, 1);
     int failed = rows ? 0 : -1;
-    while (!failed && !atomic_load(&deal->failed)) {
-        int part = atomic_fetch_add(&deal->next, 1);
-        if (part >= deal->parts) break;
-        failed = deal->compute(rows, deal->job, part);
-    }
-    if (failed && !atomic_exchange(&deal->failed, 1)) strncpy(deal->reason, ch_error(), sizeof deal->reason - 1);
+    for (int part; !failed && (part = ch_claim(parts)) >= 0;) failed = reading->compute(rows, reading->job, part);
     ch_rows_free(rows);
-    return NULL;
-}
-
-static int deal_out(ch_deal *deal, int threads) {
-    int wanted = threads < deal->parts ? threads : deal->parts, started = 0;
-    pthread_t *others = malloc((wanted > 1 ? wanted : 1) * sizeof *others);
-    if (!others) return ch_fail("no memory for %d threads", wanted);
-    while (started < wanted - 1 && !pthread_create(&others[started], NULL, claim, deal)) started++;
-    claim(deal);
-    for (int k = 0; k < started; k++) pthread_join(others[k], NULL);
-    free(others);
-    return atomic_load(&deal->failed) ? ch_fail("%s", deal->reason) : 0;
+    return failed;
 }
 
 /* -------------------------------------------------------------------------------------------------------------------- texts */
@@ -73,10 +53,7 @@ static int longest_first(const void *a, const void *b) {
 }
 
 static int check_text(const ch_model *m, const int32_t *ids, const int32_t *segments, int length) {
-    if (length < 1 || length > m->max_len)
-        return ch_fail("a sequence of %d pieces: must be at least 1 and at most max_seq_len = %d", length, m->max_len);
-    for (int i = 0; i < length; i++)
-        if (ids[i] < 0 || ids[i] >= m->src_vocab) return ch_fail("piece %d: must be from 0 to %d", ids[i], m->src_vocab - 1);
+    if (ch_check_source(m, ids, length)) return -1;
     int last = m->segments ? m->segment_count - 1 : 0;
     for (int i = 0; segments && i < length; i++)
         if (segments[i] < 0 || segments[i] > last) return ch_fail("segment %d: must be from 0 to %d", segments[i], last);
@@ -150,8 +127,8 @@ int ch_encode_texts(const ch_model *m, const char *instructions, int threads, co
         qsort(sorted, texts, sizeof *sorted, longest_first);
         ch_texts job = {m, ids, segments, states, sorted, part_start};
         int parts = cut(sorted, texts, part_tokens(total, threads), part_start);
-        ch_deal deal = {m, instructions, encode_part, &job, parts, 0, 0, ""};
-        failed = deal_out(&deal, threads);
+        ch_reading reading = {m, instructions, encode_part, &job};
+        failed = ch_deal(parts, threads, compute_parts, &reading);
     }
     free(sorted);
     free(part_start);
@@ -181,6 +158,6 @@ int ch_head_logits(const ch_model *m, const char *instructions, int threads, con
     if (!ch_kernels_of(instructions)) return -1;
     if (count < 1) return 0;
     ch_head_job job = {m, states, logits, count};
-    ch_deal deal = {m, instructions, head_part, &job, (count + PART_STATES - 1) / PART_STATES, 0, 0, ""};
-    return deal_out(&deal, threads);
+    ch_reading reading = {m, instructions, head_part, &job};
+    return ch_deal((count + PART_STATES - 1) / PART_STATES, threads, compute_parts, &reading);
 }

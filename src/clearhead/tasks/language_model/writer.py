@@ -16,7 +16,6 @@ from clearhead.engine.loops.continuation import Continuation, Reason
 from clearhead.engine.loops.generation import generate
 from clearhead.engine.loops.sampler import SamplerSettings
 from clearhead.engine.loops.sampling import SamplingConfig
-from clearhead.engine.loops.windows import Texts
 from clearhead.errors import ModelError, OnError, UsageError, attempt_each, refuse
 from clearhead.progress import silent
 from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter
@@ -215,8 +214,8 @@ class TextModel(NativeUser):
         prompts, stopped = [writers[number].prompt.ids for number in batch], [writers[number].push for number in batch]
         limits, samples = [config.max_new] * len(batch), [number % config.n for number in batch]
         if (model := self._native) is not None:
-            texts = Texts(model, prompts, threads=self.threads)
-            return generate(texts, prompts, settings, limits=limits, samples=samples, stopped=stopped)
+            drawn: dict[str, Any] = {"limits": limits, "samples": samples, "stopped": stopped}
+            return generate(model, prompts, settings, **drawn, threads=self.threads)
         from clearhead.tasks.language_model.stepped import write
 
         return write(self, prompts, settings, limits=limits, samples=samples, stopped=stopped)

@@ -10,7 +10,8 @@ import torch
 
 from clearhead.decode.sampler import Sampler, history_of
 from clearhead.decode.sampling import choose
-from clearhead.engine.loops.sampler import NativeSampler, uniforms
+from clearhead.engine.library import WRITTEN
+from clearhead.engine.loops.sampler import NativeSampler, ToldSettings, of_row, uniforms
 from clearhead.engine.loops.sampling import SamplingConfig, uniform_of
 from clearhead.errors import ModelError
 from clearhead.text.characters import characters_of
@@ -73,17 +74,18 @@ def native(
     numbers: list[float],
     **where: Any,
 ) -> list[list[float]] | str:
-    history = np.zeros((len(texts), max(map(len, texts), default=0) + 1), dtype=np.int32)
-    for row, text in zip(history, texts, strict=True):
-        row[: len(text)] = text
-    lengths = np.array([*map(len, texts)], dtype=np.int32)
+    """Returns pieces and log-probabilities, or what the first fault is."""
     try:
-        drawn = NativeSampler(sampler, logits.shape[1], **where).draw(
-            logits, history, lengths, np.array(prompts, dtype=np.int32), np.array(numbers)
-        )
+        told = ToldSettings(sampler, logits.shape[1])
     except ModelError as error:
         return str(error)
-    return [each.tolist() for each in drawn]
+    histories = [np.array([*text, 0], dtype=np.int32) for text in texts]
+    asked = zip(histories, numbers, map(len, texts), prompts, strict=True)
+    table = np.array([(told.address, ids.ctypes.data, *rest) for ids, *rest in asked], dtype=WRITTEN)
+    pieces, log_probs, faults = NativeSampler(logits.shape[1], **where).draw(logits, table)
+    for row, fault in faults.items():
+        return of_row(row, fault)
+    return [pieces.tolist(), log_probs.tolist()]
 
 
 @pytest.mark.unchecked
@@ -126,10 +128,13 @@ def test_numbers_are_those_of_numpy_bit_for_bit() -> None:
     chance = np.random.default_rng(0)
     seeds = [0, 1, 2**32, 2**64 - 1, *chance.integers(0, 2**63, 20).tolist()]
     samples, places = chance.integers(0, 10**6, 8).tolist(), [0, 1, 2**31, 2**40, *range(4)]
-    for seed in seeds:
-        for stream in (0, 1, 2):
-            expected = [uniform_of(seed, *pair, stream=stream) for pair in zip(samples, places, strict=True)]
-            assert uniforms(seed, samples, places, stream=stream).tolist() == expected
+    asked = [(seed, sample, place) for seed in seeds for sample, place in zip(samples, places, strict=True)]
+    columns = [np.array(each, dtype=np.uint64) for each in zip(*asked, strict=True)]
+    for stream in (0, 1, 2):
+        expected = [uniform_of(*each, stream=stream) for each in asked]
+        assert (
+            uniforms(columns[0], *(each.astype(np.int64) for each in columns[1:]), stream=stream).tolist() == expected
+        )
 
 
 @pytest.mark.parametrize(("wrong", "word"), [("nan", "nan"), ("inf", "inf")])
@@ -143,6 +148,30 @@ def test_logits_that_are_no_numbers_are_named(wrong: str, word: str) -> None:
     assert 3 not in left_out[0]
 
 
+def test_rows_without_a_number_leave_the_others_theirs() -> None:
+    logits = np.random.default_rng(1).standard_normal((4, 7)).astype(np.float32)
+    told, ids = ToldSettings(Sampler(SamplingConfig(), EOS), 7), np.array([4, 5, 9], dtype=np.int32)
+    table = np.array([(told.address, ids.ctypes.data, 0.3, length, 1) for length in (2, 2, 3, 2)], dtype=WRITTEN)
+    alone = NativeSampler(7).draw(logits[3:], table[3:])
+    logits[0, 2] = float("nan")
+    pieces, log_probs, faults = NativeSampler(7).draw(logits, table)
+    assert faults == {
+        0: "position 2: the best logit is nan, so no piece can be chosen",
+        2: "piece 9: must be from 0 to 6",
+    }
+    assert pieces.tolist()[::2] == [-1, -1]
+    assert (pieces[3], log_probs[3]) == (alone[0][0], alone[1][0])
+
+
+def test_the_best_pieces_and_their_probabilities() -> None:
+    logits = np.array([1.0, 4.0, -np.inf, 4.0, 2.0], dtype=np.float32)
+    best = NativeSampler(5).best(logits, 5)
+    assert [piece for piece, _ in best] == [1, 3, 4, 0]
+    assert [number for _, number in best] == pytest.approx(
+        [float(torch.from_numpy(logits).log_softmax(-1)[piece]) for piece, _ in best], abs=1e-6
+    )
+
+
 def test_where_no_piece_is_left_the_row_is_named() -> None:
     logits = np.zeros((1, 4), dtype=np.float32)
     banned = Sampler(SamplingConfig(no_repeat_ngram=1), EOS, forbidden=(0, 1), min_length=1)
@@ -152,7 +181,7 @@ def test_where_no_piece_is_left_the_row_is_named() -> None:
 def test_pieces_beyond_the_vocabulary_are_one_line() -> None:
     logits = np.zeros((1, 4), dtype=np.float32)
     plain = Sampler(SamplingConfig(), EOS)
-    assert native(plain, logits, [[4]], [1], [0.5]) == "piece 4: must be from 0 to 3"
+    assert native(plain, logits, [[4]], [1], [0.5]) == "row 0: piece 4: must be from 0 to 3"
     assert native(Sampler(SamplingConfig(), 9), logits, [[1]], [1], [0.5]) == "piece 9: must be from 0 to 3"
     with pytest.raises(ValueError, match=r"^a table of 14 pieces: must be of the model's 4$"):
         native(Sampler(SamplingConfig(), EOS, characters=characters_of(SPELLINGS)), logits, [[1]], [1], [0.5])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.decode.native import native_search
@@ -52,8 +53,9 @@ def search_natively(
         threads: sources are dealt out among so many.
     """
     sources = [[*source, tokenizer.ids.eos] for source in batch.sources]
-    search = native_search_of(tokenizer, config, batch.prefixes)
-    return native_search(model, sources, config, search, limits=batch.limits, threads=threads, text_of=text_of)
+    given: Any = {"limits": batch.limits, "prefixes": batch.prefixes if any(batch.prefixes) else ()}
+    search = native_search_of(tokenizer, config)
+    return native_search(model, sources, config, search, **given, threads=threads, text_of=text_of)
 
 
 def never(ids: SpecialIds) -> list[int]:
@@ -61,7 +63,7 @@ def never(ids: SpecialIds) -> list[int]:
     return [ids.pad, ids.bos, ids.unk]
 
 
-def native_search_of(tokenizer: Tokenizer, config: SearchConfig, prefixes: Sequence[Sequence[int]]) -> NativeSearch:
+def native_search_of(tokenizer: Tokenizer, config: SearchConfig) -> NativeSearch:
     """Returns the search of translations, without phrases, for the native engine."""
     return NativeSearch(
         tokenizer.ids.bos,
@@ -69,7 +71,6 @@ def native_search_of(tokenizer: Tokenizer, config: SearchConfig, prefixes: Seque
         config.beam,
         config.length_penalty,
         forbidden=never(tokenizer.ids),
-        prefixes=prefixes if any(prefixes) else (),
         characters=tokenizer.characters,
         n_best=config.n_best,
     )
