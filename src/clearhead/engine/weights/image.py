@@ -117,6 +117,12 @@ class Image:
         image.width, image.vocab = model.width, model.vocab
         return image
 
+    def holding(self, cache: int) -> "Image":
+        """Returns the same weights with keys and values of another kind."""
+        model = Model.from_buffer_copy(self.model)
+        model.cache = cache
+        return Image.of(model, self._layers, self.arrays, self.weights)
+
     @property
     def logits(self) -> int:
         """Columns of logits, with their padding."""
