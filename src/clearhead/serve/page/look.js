@@ -38,7 +38,7 @@ export function look(model, state) {
     const notes = [data.note, data.cache].filter(Boolean).map((note) => make("p", {}, say(note, {}, data.words)));
     if (data.counts) {
       const told = Object.entries(data.counts).map(([fate, count]) => `${say(data.why[fate], {}, data.words)}: ${count}`);
-      notes.push(make("p", { class: "quiet" }, say("{count} candidates: {fates}", { count: data.nodes.length, fates: told.join(" · ") })));
+      notes.push(make("p", { class: "quiet" }, say("{nodes} candidates: {said}", { nodes: data.nodes.length, said: told.join(" · ") })));
     }
     body.replaceChildren(...notes, figure);
     ({ attention, trace: steps, beam })[name](figure, data);
