@@ -130,7 +130,7 @@ def resident_memory() -> int:
         return 0
 
 
-def _number(value: float) -> str:
+def _number(value: float | int) -> str:
     return str(int(value)) if value == int(value) else repr(value)
 
 

@@ -1,5 +1,6 @@
 """How a server is run."""
 
+import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -59,4 +60,7 @@ class ServeSettings:
     @property
     def is_local(self) -> bool:
         """Whether only this machine can reach the server."""
-        return self.host in LOOPBACK or self.host.startswith("127.")
+        try:
+            return self.host in LOOPBACK or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False  # a name
