@@ -185,7 +185,9 @@ def main() -> None:
     print(f"memory besides mapped weights: {resident(servers['clearhead'])} MB")
     if asked.writer:
         failed, seconds = asyncio.run(streams(ports["clearhead"], "lm"))
-        print(f"{STREAMS} streams at once: {failed} failed, {seconds:.1f} s; memory {resident(servers['clearhead'])} MB")
+        print(
+            f"{STREAMS} streams at once: {failed} failed, {seconds:.1f} s; memory {resident(servers['clearhead'])} MB"
+        )
     for process in servers.values():
         process.terminate()
         process.wait()

@@ -21,7 +21,15 @@ from tests.limits import HANGS
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # what the protocol calls a reference to an element
 NARROWEST = 500  # a window; what is narrower is a phone's screen
-KEYS = {"right": "\ue014", "left": "\ue012", "up": "\ue013", "down": "\ue015", "tab": "\ue004", "enter": "\ue007", "escape": "\ue00c"}
+KEYS = {
+    "right": "\ue014",
+    "left": "\ue012",
+    "up": "\ue013",
+    "down": "\ue015",
+    "tab": "\ue004",
+    "enter": "\ue007",
+    "escape": "\ue00c",
+}
 
 
 class Browser:

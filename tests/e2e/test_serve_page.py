@@ -39,7 +39,9 @@ def visit(browser: Browser, server: Server, model: str, tab: str = "") -> None:
     browser.visit(f"{server.url}/#{tab}")
     browser.run("localStorage.clear(); document.documentElement.dataset.ready = 'false'; location.reload()")
     browser.visit(f"{server.url}/#{tab}")
-    choose = "const s = document.querySelector('#head select'); s.value = arguments[0]; s.dispatchEvent(new Event('change'))"
+    choose = (
+        "const s = document.querySelector('#head select'); s.value = arguments[0]; s.dispatchEvent(new Event('change'))"
+    )
     browser.run(choose, model)
     if tab:
         browser.click(f"#tab-{tab}")
@@ -47,7 +49,9 @@ def visit(browser: Browser, server: Server, model: str, tab: str = "") -> None:
 
 def put(browser: Browser, selector: str, text: str) -> None:
     """Types as a hand does: the field has the text, and says so."""
-    script = "const f = document.querySelector(arguments[0]); f.value = arguments[1]; f.dispatchEvent(new Event('input'))"
+    script = (
+        "const f = document.querySelector(arguments[0]); f.value = arguments[1]; f.dispatchEvent(new Event('input'))"
+    )
     browser.run(script, selector, text)
 
 
@@ -57,7 +61,9 @@ def until(browser: Browser, condition: str) -> Any:
         if found := browser.run(f"return ({condition}) || null"):
             return found
         time.sleep(0.05)
-    raise AssertionError(f"{condition} never held: {browser.complaints()}; {browser.run('return document.body.innerText')}")
+    raise AssertionError(
+        f"{condition} never held: {browser.complaints()}; {browser.run('return document.body.innerText')}"
+    )
 
 
 def texts(browser: Browser, selector: str) -> list[str]:
@@ -160,7 +166,9 @@ def test_it_writes_stops_and_branches(browser: Browser, server: Server) -> None:
     browser.run("const s = document.querySelector('.slider input'); s.value = 0; s.dispatchEvent(new Event('input'))")
     browser.click("button.main")
     until(browser, "document.querySelector('.status').textContent.includes('·') && !document.querySelector('.stop')")
-    events = server.post("/api/generate", {"model": "lm", "prompt": "我们", "temperature": 0, "max_new": 64, "top": 8}).events
+    events = server.post(
+        "/api/generate", {"model": "lm", "prompt": "我们", "temperature": 0, "max_new": 64, "top": 8}
+    ).events
     own = "".join(event["text"] for event in events)
     assert browser.run("return document.querySelector('.output').textContent") == "我们" + own
     browser.run("document.querySelectorAll('.wrote')[0].focus()")
@@ -183,7 +191,9 @@ DONE = "!document.querySelector('button.stop')"
 
 def test_a_stream_can_be_stopped(browser: Browser, server: Server) -> None:
     visit(browser, server, "lm")
-    sliders = "const s = document.querySelectorAll('.slider input')[5]; s.value = 512; s.dispatchEvent(new Event('input'))"
+    sliders = (
+        "const s = document.querySelectorAll('.slider input')[5]; s.value = 512; s.dispatchEvent(new Event('input'))"
+    )
     browser.run(sliders)
     put(browser, "textarea", "她")
     browser.run("document.querySelector('button.main').click(); document.querySelector('button.main').click()")
@@ -256,7 +266,10 @@ def test_what_was_asked_is_copied(browser: Browser, server: Server) -> None:
     [
         ("copy.js:curlOf('fill', {text: \"it's\"}, 'http://a/')", None),
         ("copy.js:pythonValue({a: [true, null, 1.5, 'x\"y']})", '{"a": [True, None, 1.5, "x\\"y"]}'),
-        ("api.js:eventsOf('data: {\"a\":1}\\n\\n: ping\\n\\ndata: [DONE]\\n\\ndata: {')", {"events": [{"a": 1}], "rest": "data: {"}),
+        (
+            "api.js:eventsOf('data: {\"a\":1}\\n\\n: ping\\n\\ndata: [DONE]\\n\\ndata: {')",
+            {"events": [{"a": 1}], "rest": "data: {"},
+        ),
         (
             "glossary.js:demands([{source: '比', target: ' a ', avoid: false}, {source: 'x', target: 'b', avoid: false},"
             " {source: '', target: 'c', avoid: true}], '比萨')",
@@ -286,13 +299,19 @@ def test_hostile_texts_stay_texts(toy_run: Path, toy_masked_run: Path, toy_lm_ru
         put(browser, ".glossary tr:last-child td:nth-child(3) input", HOSTILE)
         put(browser, "textarea", f"他喝水。{HOSTILE}")
         until(browser, "document.querySelectorAll('.word').length > 3")
-        until(browser, "document.querySelector('.target').textContent.includes('onerror') || document.querySelector('.notice')")
+        until(
+            browser,
+            "document.querySelector('.target').textContent.includes('onerror') || document.querySelector('.notice')",
+        )
         browser.click(".word", 1)
         until(browser, "document.querySelector('[role=option]')")
         visit(browser, server, name, "look")
         put(browser, "textarea", HOSTILE)
         browser.click("button.main")
-        until(browser, "document.querySelectorAll('.look .body > *').length > 3 && !document.querySelector('.main:disabled')")
+        until(
+            browser,
+            "document.querySelectorAll('.look .body > *').length > 3 && !document.querySelector('.main:disabled')",
+        )
         visit(browser, server, "bert")
         put(browser, "textarea", f"{HOSTILE} [MASK]")
         until(browser, "document.querySelector('.result .target')")
@@ -334,7 +353,14 @@ def test_a_phone_shows_all_of_it(server: Server, tab: str, dark: bool) -> None:
         put(one, "textarea", TEXT[:10])
         if tab != "mt":
             one.click("button.main")
-        until(one, {"mt": "document.querySelector('.word')", "lm": "document.querySelector('.wrote')", "look": "document.querySelector('#beam .node')"}[tab])
+        until(
+            one,
+            {
+                "mt": "document.querySelector('.word')",
+                "lm": "document.querySelector('.wrote')",
+                "look": "document.querySelector('#beam .node')",
+            }[tab],
+        )
         assert one.run("return document.documentElement.scrollWidth") <= 390
         assert one.run(OUTSIDE) == []
 

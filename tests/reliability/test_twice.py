@@ -1,4 +1,4 @@
-"""Ten thousand lines translated twice, in another order, in other company and by other threads: the same bit for bit."""
+"""Ten thousand lines translated twice, in another order, other company and by other threads: the same bit for bit."""
 
 import random
 from collections.abc import Sequence

@@ -46,7 +46,7 @@ def make_room(folder: Path, most: int = MOST) -> None:
 
 
 def unused_longest(paths: Iterable[Path], most: int) -> list[Path]:
-    """Returns those files and folders that were not used for the longest time, without which ``most`` bytes are left."""
+    """Returns the files and folders that were unused for the longest time, without which ``most`` bytes are left."""
     kept = []
     for path in paths:
         with contextlib.suppress(OSError):

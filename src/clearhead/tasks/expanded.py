@@ -1,7 +1,7 @@
 """A file of ``export --to file`` as a run directory again, in the cache, for what takes the run; no torch until then.
 
-Packed float32 weights are those of the run in another order. So is all else in the file: recipe, tokenizers, labels, and
-what its text has told. Steps, scores and optimizers are not.
+Packed float32 weights are those of the run in another order. So is all else in the file: recipe, tokenizers, labels,
+and what its text has told. Steps, scores and optimizers are not.
 """
 
 import contextlib

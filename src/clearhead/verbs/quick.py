@@ -26,8 +26,11 @@ ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd")
 
 
 class Where(TypedDict):
-    """How a run is opened; see ``Translator.load``. A file of ``export --to file`` holds weights in its own way, and one
-    of float32 weights becomes a run where more is asked for, see ``tasks.expanded``."""
+    """How a run is opened; see ``Translator.load``.
+
+    A file of ``export --to file`` holds weights in its own way, and one of float32 weights becomes a run where more is
+    asked for, see ``tasks.expanded``.
+    """
 
     checkpoint: str
     device: str

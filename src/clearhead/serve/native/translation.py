@@ -26,7 +26,7 @@ def translate(model: TextTranslator, fields: Fields, aligner: "Translator | None
     count = fields.whole("n_best", 1, 1, MOST_BEST)
     beam = max(fields.whole("beam", BEAM, 1, MOST_BEAM), count)
     config = SearchConfig(beam, count, fields.number("length_penalty", 1.0, 0.0, 10.0))
-    phrases = {name: fields.texts(name, most=MOST_PHRASES, default=[]) for name in ("require", "avoid")}
+    phrases: Any = {name: fields.texts(name, most=MOST_PHRASES, default=[]) for name in ("require", "avoid")}
     ranked = model.n_best(fields.text("text"), config, prefix=fields.text("prefix", ""), **phrases)
     return {"translations": [told(each, model, aligner) for each in ranked]}
 
@@ -58,8 +58,8 @@ def told(translation: Translation, model: TextTranslator, aligner: "Translator |
         between.append(translation.text[at : max(begin, at)])
         at = max(begin, at) + len(part.text)
         parts.append(_part(part, model, aligner))
-    for part, before in zip(parts, between, strict=True):
-        part["before"] = before
+    for tree, before in zip(parts, between, strict=True):
+        tree["before"] = before
     return {
         "text": translation.text,
         "score": translation.score,

@@ -36,8 +36,8 @@ class GenerationConfig:
     draft_pieces: Texts = 4
     """How many pieces a draft model proposes at a time (speculative decoding)."""
     cache: Cache = "float32"
-    """How the native engine holds the keys and values of a text; int8 is a little more than a quarter of the memory, and
-    near float32."""
+    """How the native engine holds the keys and values of a text; int8 is a little more than a quarter of the memory,
+    and near float32."""
 
     def __post_init__(self) -> None:
         if self.beam and self.n > self.beam:
