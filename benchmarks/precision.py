@@ -47,7 +47,7 @@ def bleu(translator: Translator, data: Path, split: str, beam: int) -> tuple[flo
 
 def perplexity(model: LanguageModel, data: Path, split: str, pieces: int, cache: Any) -> tuple[float, float]:
     """Returns the perplexity of a piece, and pieces read per second."""
-    packed, stream = native(model), read_split(model, data, split)
+    packed, stream = native(model).holding(cache), read_split(model, data, split)
     ids = np.append(stream.begin, stream.ids[: pieces or None]).astype(np.int32)
     context = model.recipe.model.max_seq_len
     half = context // 2
@@ -57,7 +57,7 @@ def perplexity(model: LanguageModel, data: Path, split: str, pieces: int, cache:
         windows = [ids[start : start + context] for start in starts[first : first + ROWS]]
         targets = [ids[start + 1 : start + 1 + context] for start in starts[first : first + ROWS]]
         windows = [window[: len(wanted)] for window, wanted in zip(windows, targets, strict=True)]
-        rows = packed.rows(cache=cache)
+        rows = packed.rows()
         rows.join_empty(len(windows))
         counts = np.array([*map(len, windows)], dtype=np.int32)
         logits = rows.extend(np.concatenate(windows), counts, every=True).astype(np.float64)

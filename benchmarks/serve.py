@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 CLIENTS, STREAMS, BEAM = 32, 500, 5
+MOST = 120  # pieces that the peer writes at most, within its positions
 
 
 async def ask(port: int, path: str, body: dict) -> tuple[int, bytes]:
@@ -121,7 +122,7 @@ def serve_peer(run: Path, folder: Path, port: int) -> None:
     def translate():
         text = flask.request.get_json()["q"]
         pieces = source.pieces([*source.encode(text), source.ids.eos])
-        (found,) = translator.translate_batch([pieces], beam_size=BEAM)
+        (found,) = translator.translate_batch([pieces], beam_size=BEAM, max_decoding_length=MOST)
         return {"translatedText": target.decode([ids[piece] for piece in found.hypotheses[0] if piece in ids])}
 
     ids = {target.piece(index): index for index in range(target.vocab_size)}
@@ -184,7 +185,9 @@ def main() -> None:
     print(f"memory besides mapped weights: {resident(servers['clearhead'])} MB")
     if asked.writer:
         failed, seconds = asyncio.run(streams(ports["clearhead"], "lm"))
-        print(f"{STREAMS} streams at once: {failed} failed, {seconds:.1f} s; memory {resident(servers['clearhead'])} MB")
+        print(
+            f"{STREAMS} streams at once: {failed} failed, {seconds:.1f} s; memory {resident(servers['clearhead'])} MB"
+        )
     for process in servers.values():
         process.terminate()
         process.wait()

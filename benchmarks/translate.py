@@ -1,7 +1,8 @@
 """Measures output tokens/s of translating with an encoder-decoder of random weights, the same in all peers.
 
-A repeat translates a batch of sentences of 16 source pieces into exactly 24 target pieces each; in every peer the end
-mark is forbidden before that. The output of each peer's warm-up is compared, piece by piece, with Hugging Face's.
+Models have the sizes of `small` (3 + 3 layers, 256) or `base` (6 + 6 layers, 512). A repeat translates a batch of
+sentences of 16 source pieces into exactly 24 target pieces each; in every peer the end mark is forbidden before that.
+The output of each peer's warm-up is compared, piece by piece, with Hugging Face's.
 """
 
 import math
@@ -13,7 +14,7 @@ from pathlib import Path
 from driver import Case, Row, Run, main
 from train_translation import SIZES, marian
 
-SIZE = SIZES["small"]
+SHAPES = {"small": SIZES["small"], "base": {"d": 512, "h": 8, "ff": 2048, "n": 6}}
 # Marian's ids: padding is last and starts the decoder, with a row of zeros
 EOS, UNK, PAD = 0, 1, 8000
 SRC_LEN, TGT_LEN = 16, 24
@@ -32,7 +33,7 @@ RENAMED = {
 }
 
 
-def our_model():
+def our_model(size: str):
     """Builds our Transformer of 2017 (post-norm), with the features of positions in Marian's order."""
     import torch
 
@@ -40,8 +41,9 @@ def our_model():
     from clearhead.nn.layer import BlockConfig
 
     torch.manual_seed(1)
-    layers = {"n_encoder_layers": SIZE["n"], "n_decoder_layers": SIZE["n"]}
-    sizes = {"d_model": SIZE["d"], "d_ff": SIZE["ff"], "n_heads": SIZE["h"], "max_seq_len": 64}
+    shape = SHAPES[size]
+    layers = {"n_encoder_layers": shape["n"], "n_decoder_layers": shape["n"]}
+    sizes = {"d_model": shape["d"], "d_ff": shape["ff"], "n_heads": shape["h"], "max_seq_len": 64}
     config = TransformerConfig(**sizes, **layers, block=BlockConfig(norm_position="post"))
     model = Transformer(config, src_vocab_size=PAD + 1, vocab_size=PAD + 1, pad_id=PAD).eval()
     with torch.no_grad():
@@ -53,21 +55,21 @@ def our_model():
     return model
 
 
-def save_marian(folder: Path) -> None:
+def save_marian(folder: Path, size: str) -> None:
     """Writes our weights as a Hugging Face Marian."""
     from transformers import GenerationConfig
 
     marks = {"pad_token_id": PAD, "eos_token_id": EOS, "decoder_start_token_id": PAD}
-    peer = marian(SIZE, vocab_size=PAD + 1, **marks)
+    peer = marian(SHAPES[size], vocab_size=PAD + 1, **marks)
     weights = {
         reduce(lambda name, pair: name.replace(*pair), RENAMED.items(), name): weight
-        for name, weight in our_model().state_dict().items()
+        for name, weight in our_model(size).state_dict().items()
     }
     missing, unexpected = peer.load_state_dict(weights, strict=False)  # tied and fixed tables are missing
     wrong = unexpected + [name for name in missing if "layers" in name]
     assert not wrong, wrong
     peer.generation_config = GenerationConfig(**marks, bad_words_ids=[[PAD]])  # as Marian's models have it
-    peer.save_pretrained(folder / "marian")
+    peer.save_pretrained(folder / size / "marian")
 
 
 def sources(batch: int) -> list[list[int]]:
@@ -82,7 +84,8 @@ def build(spec: dict) -> tuple[Run, dict]:
     written = translate()
     assert all(len(ids) == TGT_LEN for ids in written), {len(ids) for ids in written}
     facts = {"written": written, "distinct": len({piece for ids in written for piece in ids})}
-    d, ff, n = SIZE["d"], SIZE["ff"], SIZE["n"]
+    shape = SHAPES[spec["size"]]
+    d, ff, n = shape["d"], shape["ff"], shape["n"]
     per_source = n * (6 * d * d + 2 * d * ff)  # encoder, and the decoder's projections of the memory
     per_target = n * (6 * d * d + 2 * d * ff) + d * PAD
     facts["gflop"] = 2 * (per_source * SRC_LEN / TGT_LEN + per_target * spec["beam"]) / 1e9
@@ -95,7 +98,7 @@ def clearhead(spec: dict):
     from clearhead.engine.choose import choose
 
     config = SearchConfig(beam=spec["beam"])
-    model = our_model()
+    model = our_model(spec["size"])
     writer = choose(model, spec["weights"], spec["engine"]).prepare() or model
     return (native if spec["engine"] == "native" else by_steps)(writer, config, sources(spec["batch"]))
 
@@ -137,7 +140,7 @@ def hugging_face(spec: dict):
     import torch
     from transformers import MarianMTModel
 
-    model = MarianMTModel.from_pretrained(Path(spec["folder"]) / "marian").eval()
+    model = MarianMTModel.from_pretrained(Path(spec["folder"]) / spec["size"] / "marian").eval()
     src_ids = torch.tensor(sources(spec["batch"]))
     real = torch.ones_like(src_ids)
     length = {"min_new_tokens": TGT_LEN, "max_new_tokens": TGT_LEN}
@@ -151,10 +154,11 @@ def hugging_face(spec: dict):
 
 
 def ctranslate2(spec: dict):
-    """Sets up CTranslate2 with the same weights; two workers share a batch, each with half of the threads."""
+    """Sets up CTranslate2 with the same weights, with one thread, with all, or with two workers that share a batch."""
     from ctranslate2 import Translator
 
-    converted, threads = convert(Path(spec["folder"])), int(os.environ["OMP_NUM_THREADS"])
+    converted, threads = convert(Path(spec["folder"]) / spec["size"]), int(os.environ["OMP_NUM_THREADS"])
+    threads = spec.get("threads", threads)
     workers = {"inter_threads": spec["workers"], "intra_threads": max(1, threads // spec["workers"])}
     translator = Translator(str(converted), compute_type=spec["compute"], **workers)
     pieces = [[f"t{piece}" if piece else "</s>" for piece in ids] for ids in sources(spec["batch"])]
@@ -207,10 +211,10 @@ def compare(rows: list[Row]) -> None:
             row["facts"]["same"] = f"{sum(a == b for a, b in pairs) / len(pairs):.1%}"
 
 
-def cases_of(beam: int, batch: int) -> list[Case]:
+def cases_of(beam: int, batch: int, size: str = "small") -> list[Case]:
     """Returns the cases of one cell; with a single sentence there is work for one worker only."""
-    cell = f"{'greedy' if beam == 1 else f'beam{beam}'}-batch{batch}"
-    base = {"beam": beam, "batch": batch}
+    cell = f"{'' if size == 'small' else size + '-'}{'greedy' if beam == 1 else f'beam{beam}'}-batch{batch}"
+    base = {"beam": beam, "batch": batch, "size": size}
     ours = {
         "clearhead": ("native", "float32"),
         "clearhead-int8": ("native", "int8"),
@@ -222,21 +226,29 @@ def cases_of(beam: int, batch: int) -> list[Case]:
     ]
     every.append(Case(cell, "hf", base | {"peer": "hf"}))
     for compute in ("float32", "int8"):
-        for workers in (1, 2) if batch > 1 else (1,):
-            spec = base | {"peer": "ctranslate2", "compute": compute, "workers": workers}
-            every.append(Case(cell, f"ctranslate2-{compute}-{workers}worker", spec, "ct2"))
+        spec = base | {"peer": "ctranslate2", "compute": compute}
+        # threads that wait for each other at every product can be slower than one
+        shapes = {"1worker": {"workers": 1}} | ({"2worker": {"workers": 2}} if batch > 1 else {})
+        shapes |= {"1thread": {"workers": 1, "threads": 1}} if batch == 1 else {}
+        every += [Case(cell, f"ctranslate2-{compute}-{name}", spec | shape, "ct2") for name, shape in shapes.items()]
     return every
+
+
+def save_all(folder: Path) -> None:
+    """Writes a Marian of each shape."""
+    for size in SHAPES:
+        save_marian(folder, size)
 
 
 if __name__ == "__main__":
     rows = main(
         __file__,
         build,
-        [case for beam in (1, 5) for batch in (1, 16, 64) for case in cases_of(beam, batch)],
+        [case for beam in (1, 5) for batch in (1, 16, 64) for case in cases_of(beam, batch)] + cases_of(5, 1, "base"),
         groups="cells",
         unit="output tokens/s",
         columns={"pieces as hf": "same", "different pieces": "distinct"},
-        prepare=save_marian,
+        prepare=save_all,
         finish=compare,
     )
     medians = {(row["group"], row["case"]): row["median"] for row in rows if "median" in row}

@@ -21,7 +21,15 @@ from tests.limits import HANGS
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # what the protocol calls a reference to an element
 NARROWEST = 500  # a window; what is narrower is a phone's screen
-KEYS = {"right": "\ue014", "left": "\ue012", "up": "\ue013", "down": "\ue015", "tab": "\ue004", "enter": "\ue007"}
+KEYS = {
+    "right": "\ue014",
+    "left": "\ue012",
+    "up": "\ue013",
+    "down": "\ue015",
+    "tab": "\ue004",
+    "enter": "\ue007",
+    "escape": "\ue00c",
+}
 
 
 class Browser:
@@ -54,7 +62,11 @@ class Browser:
 
     def open(self, file: Path) -> None:
         """Opens a page from disk and waits until its script is done."""
-        self._post("url", {"url": file.resolve().as_uri()})
+        self.visit(file.resolve().as_uri())
+
+    def visit(self, address: str) -> None:
+        """Opens a page and waits until its script is done."""
+        self._post("url", {"url": address})
         for _ in range(3000):
             if self.run("return document.documentElement.dataset.ready") == "true":
                 return

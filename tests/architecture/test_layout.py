@@ -24,7 +24,7 @@ BUDGETS = {
     ("interop",): 2300,  # with rotations, QK norm, Blenderbot, generation settings and sentence-transformers
     ("inspect",): 4900,  # with attention in numbers, runs side by side, and what happens in a step
     ("runs",): 1050,  # what a run holds is checked here for every verb; where its packed weights are kept
-    ("engine",): 3100,  # the native engine: build, interface, packing, one file, searches, sampling
+    ("engine",): 3300,  # the native engine: build, interface, packing, one file; searches and texts that rows join
     ("checkpoint",): 370,
     ("data",): 3550,
     ("models",): 1400,
@@ -32,7 +32,7 @@ BUDGETS = {
     ("meter",): 740,  # formulas of operators that PyTorch leaves out, and what is said where it lacks a private name
     ("text",): 2100,  # languages, sentence ends and parts of texts, bytes that are no text, whole characters
     ("nn",): 1700,  # with the four ways to slow rotary positions down for long texts
-    ("drawing",): 1650,  # pictures: fonts by their tables, all heads with their pieces, the tree of a beam; colours
+    ("drawing",): 1850,  # pictures: fonts by their tables, all heads, the tree of a beam; pages of modules; colours
 }
 MOST_FILES = 16  # in a folder; past that it is two rooms
 LISTS = {"cli", "lessons"}  # one file an entry: these may be longer

@@ -2,32 +2,43 @@
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
+from clearhead.drawing.colours import DARK, LIGHT, colour
+from clearhead.drawing.heatmap import AttentionPicture, Panel
 from clearhead.drawing.page import save_page
+from clearhead.drawing.report import Curves, Note, Part, Table, View
+from clearhead.drawing.together import Together
 from clearhead.verbs.look.opened import Opened
 from clearhead.verbs.look.views import all_of
+from clearhead.verbs.look.writing import BeamTreePicture, StepsTable
 from tests.browser import Browser, browsing
 
 TEXT = "他喜欢书。"
-LARGE, SAID = ".map canvas", "#attention .said"
+LARGE, SAID, FACTS = ".map canvas", "#attention .said", "#attention .facts"
 PIXELS = "return document.querySelector('.map canvas').toDataURL()"
 STATUS = "return document.querySelector(arguments[0]).textContent"
-# what is written over the page's ground must stand out from it (WCAG 2, contrast of 4.5)
+# what is written must stand out from what is below it (WCAG 2, contrast of 4.5)
 CONTRAST = """
 const luminance = (colour) => {
   const [r, g, b] = colour.match(/[\\d.]+/g).map((v) => v / 255)
     .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 };
-const ground = luminance(getComputedStyle(document.body).backgroundColor);
+const ground = (one) => {
+  const below = getComputedStyle(one).backgroundColor;
+  return /, 0\\)$|transparent/.test(below) ? ground(one.parentElement) : luminance(below);
+};
 const written = "h1, h2, p, td, th, caption, figcaption, .node text, .axis, .heads .name";
-return [...document.querySelectorAll(written)].map((one) => {
+return [...document.querySelectorAll(written)].filter((one) => one.textContent.trim()).map((one) => {
   const style = getComputedStyle(one);
   const ink = luminance(one.namespaceURI.endsWith("svg") ? style.fill : style.color);
-  return [(Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05), one.tagName, one.textContent.slice(0, 20)];
+  const under = ground(one);
+  return [(Math.max(ink, under) + 0.05) / (Math.min(ink, under) + 0.05), one.tagName, one.textContent.slice(0, 20)];
 }).sort((a, b) => a[0] - b[0])[0];
 """
 
@@ -50,6 +61,19 @@ CUT = """(one) => {
   const range = document.createRange();
   return nodes.some((node) => (range.selectNodeContents(node), range.getClientRects().length > 1));
 }).map((one) => one.textContent)"""
+
+
+@dataclass(frozen=True)
+class Parts(View):
+    name: str
+    shown: list[Part]
+
+    @property
+    def title(self) -> str:
+        return self.name
+
+    def parts(self) -> list[Part]:
+        return self.shown
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +113,11 @@ def test_it_draws_and_nothing_leaves_it(browser: Browser, opened: Opened, tmp_pa
 
 
 def test_a_click_on_a_head_changes_the_picture(browser: Browser) -> None:
-    before, told = browser.run(PIXELS), browser.run(STATUS, SAID)
+    before, told = browser.run(PIXELS), browser.run(STATUS, FACTS)
     browser.click(".heads button", 2)
     assert browser.run(PIXELS) != before
-    assert browser.run(STATUS, SAID) != told
+    assert browser.run(STATUS, FACTS) != told
+    assert "entropy" in browser.run(STATUS, FACTS)
     pressed = browser.run("return [...document.querySelectorAll('.heads button')].map((one) => one.ariaPressed)")
     assert (pressed.index("true"), pressed.count("true")) == (2, 1)
 
@@ -151,6 +176,118 @@ def test_the_page_speaks_both_languages(page: Path) -> None:
         assert (one.run(heading), one.run(STATUS, SAID)) == (english, told)
 
 
+def test_arcs_and_map_have_the_colours_of_the_one_scale(browser: Browser) -> None:
+    browser.click(".heads button", 0)
+    stops = DARK if browser.run("return matchMedia('(prefers-color-scheme: dark)').matches") else LIGHT
+    scale = {colour(byte / 255, stops) for byte in range(256)}
+    painted = browser.run(
+        "return ['.map canvas', '.legend canvas'].map((one) => document.querySelector(one))"
+        ".map((one) => [...one.getContext('2d').getImageData(0, 0, one.width, one.height).data])"
+    )
+    for data in painted:
+        assert {"#" + bytes(data[at : at + 3]).hex() for at in range(0, len(data), 4)} <= scale
+    marks = browser.run("return [...document.querySelectorAll('.legend .ticks span')].map((one) => one.textContent)")
+    assert marks == ["0%", "1%", "5%", "10%", "25%", "50%", "100%"]
+    lines = browser.run("return [...document.querySelectorAll('.arcs path')].map((one) => one.getAttribute('stroke'))")
+    drawn = {"#" + bytes(map(int, line[4:-1].split())).hex() for line in lines}
+    assert drawn
+    assert drawn <= scale
+
+
+def test_the_steps_go_forward_and_back_by_key_and_by_slider(browser: Browser, opened: Opened) -> None:
+    trace = opened.trained.trace(TEXT)
+    chosen = [trace.pieces[step.chosen].replace("▁", " ") for step in trace.steps]
+    count, taken = "#steps .count", "#steps .piece.next"
+    browser.run("document.querySelector('#steps .steps').focus()")
+    browser.press("right", "right")
+    assert browser.run(STATUS, count) == f"step 3 of {len(chosen)}"
+    assert browser.run(STATUS, taken) == chosen[2]
+    assert browser.run(STATUS, "#steps .bars .chosen .name").replace("▁", " ") == chosen[2]
+    browser.press("left")
+    assert browser.run(STATUS, taken) == chosen[1]
+    assert f"{trace.steps[1].bytes_read:,} B" in browser.run(STATUS, "#steps .facts")
+    browser.click("#steps .player button", 3)
+    assert browser.run(STATUS, count) == f"step {len(chosen)} of {len(chosen)}"
+    browser.click("#steps .player button", 0)
+    assert browser.run(STATUS, taken) == chosen[0]
+
+
+def test_words_of_the_trade_explain_themselves(browser: Browser) -> None:
+    browser.run("document.querySelector('#attention .facts [data-term=\"loss without\"]').focus()")
+    assert browser.run("return document.getElementById('tip').hidden") is False
+    assert browser.run(STATUS, "#tip").startswith("loss without: how much the loss rises")
+    browser.press("tab")
+    assert "divergence" in browser.run(STATUS, "#tip")
+
+
+def test_the_tree_says_why_a_hypothesis_died(browser: Browser) -> None:
+    lost = "[...document.querySelectorAll('#beam .node.lost')]"
+    browser.run(f"{lost}[0].dispatchEvent(new MouseEvent('click', {{bubbles: true}}))")
+    assert browser.run(STATUS, "#beam .fate") == "not kept: the beam was full in step 1"
+    browser.click("#beam .check input")
+    assert browser.run(f"return {lost}.length") == 0
+    browser.click("#beam .check input")
+    assert browser.run(f"return {lost}.length") > 0
+
+
+def test_the_theme_can_be_changed(page: Path) -> None:
+    ground = "return getComputedStyle(document.body).backgroundColor"
+    with browsing() as one:
+        one.open(page)
+        before, map_before = one.run(ground), one.run(PIXELS)
+        one.click("#theme")
+        assert one.run(ground) != before
+        assert one.run(PIXELS) != map_before
+        one.click("#theme")
+        assert (one.run(ground), one.run(PIXELS)) == (before, map_before)
+
+
+def test_the_window_is_used(browser: Browser) -> None:
+    """Figures and tables take more than three quarters of its width, those that stand side by side together."""
+    used = browser.run("""
+        const boxes = [...document.querySelectorAll(":is(#attention, #steps, #beam) .pair, #rank figure.live")];
+        const rights = {};
+        for (const box of boxes.map((one) => one.getBoundingClientRect())) {
+          const row = Math.round((box.top + scrollY) / 10);
+          rights[row] = Math.max(rights[row] ?? 0, box.right);
+        }
+        return Math.max(...Object.values(rights)) / innerWidth;
+    """)
+    assert used > 0.75
+
+
+def test_hostile_text_stays_text(opened: Opened, tmp_path: Path) -> None:
+    hostile = "<img src=x onerror=document.body.dataset.hit=1></script><script>document.body.dataset.hit=2</script>"
+    nodes = [dict.fromkeys(("parent", "died")) | {"step": 1, "piece": hostile, "log_prob": -1.0, "score": -1.0}]
+    nodes[0] |= {"rank_score": -1.0, "rank": 1, "fate": "finished", "best": 1}
+    step = {"input": [hostile], "top": [[hostile, 1.0]], "chosen": hostile, "read": 1, "written": 1}
+    step |= dict.fromkeys(("measured_read", "measured_written"))
+    weights = torch.tensor([[[1.0]]])
+    panel = Panel(hostile, "self", [hostile], [hostile], weights, [hostile], 0)
+    view = Parts(
+        hostile,
+        [
+            Note(hostile),
+            Table(hostile, (hostile,), [(hostile,)]),
+            AttentionPicture(hostile, [panel], [0]),
+            BeamTreePicture(hostile, nodes, [0]),
+            StepsTable(hostile, (hostile,), [(hostile,)], scene={"steps": [step]}),
+            Curves(hostile, hostile, [0.0, 1.0], {hostile: [0.0, 1.0]}),
+        ],
+    )
+    file = tmp_path / "hostile.html"
+    save_page(Together(hostile, {"a": view}, {"b": hostile}), file)
+    with browsing() as one:
+        one.open(file)
+        for selector in (".heads button", "#language", "#theme"):
+            one.click(selector)
+        assert one.run("return [document.body.dataset.hit ?? 'none', document.querySelectorAll('img').length]") == [
+            "none",
+            0,
+        ]
+        assert hostile in one.run("return document.body.innerText")
+
+
 def test_curves_are_switched_off_and_on(browser: Browser) -> None:
     shown = "return getComputedStyle(document.querySelector('#rank .line')).display !== 'none'"
     assert browser.run(shown) is True
@@ -162,7 +299,7 @@ def test_curves_are_switched_off_and_on(browser: Browser) -> None:
 
 def test_every_picture_has_words_and_they_can_be_read(browser: Browser) -> None:
     silent = browser.run(
-        "return [...document.querySelectorAll('svg, canvas:not([aria-hidden])')]"
+        "return [...document.querySelectorAll('svg:not([aria-hidden]), canvas:not([aria-hidden])')]"
         ".filter((one) => !one.getAttribute('aria-label')).length"
     )
     assert silent == 0

@@ -32,6 +32,9 @@ def command(run: Path, verify: bool, as_json: bool) -> None:
     clearhead checkpoints RUN --verify --json
     """
     from clearhead.runs.listing import other_problems, saved_checkpoints
+    from clearhead.tasks.expanded import run_directory
+
+    run = run_directory(run)
 
     checkpoints = saved_checkpoints(run, verify=verify)
     if as_json:

@@ -65,6 +65,13 @@ LINES = 64  # of stdin that are read before texts are made
     show_default=True,
     help="Prompt and --max-new above the context: refuse, slide over the text, or cut the prompt (and say so).",
 )
+@click.option(
+    "--cache",
+    type=click.Choice(["float32", "int8"]),
+    default="float32",
+    show_default=True,
+    help="How keys and values are held; int8 is a quarter of the memory.",
+)
 @WEIGHTS
 @ENGINE
 @input_and_output

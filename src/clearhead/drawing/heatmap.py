@@ -4,12 +4,13 @@ import base64
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from clearhead.brief import Brief
+from clearhead.drawing.colours import colour, ink
 from clearhead.drawing.figure import live
 from clearhead.drawing.maps import draw_heads, heads_height
 from clearhead.drawing.report import Part
@@ -37,6 +38,8 @@ class Panel:
     """One caption for each head."""
     shown: int
     """Number of the head that a terminal and a notebook show."""
+    facts: Sequence[dict[str, Any]] = ()
+    """Of each head its type, share, entropy, loss and divergence, by name; empty where they are not known."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,11 @@ class AttentionPicture(Brief, Part):
 
     def html(self) -> str:
         """See ``Part``; tables of the shown heads, which the script of a page replaces by a figure of all heads."""
-        data = {
+        return live("attention", self.title, self.scene(), "".join(_table(self.panels[at]) for at in self.focus))
+
+    def scene(self) -> dict[str, Any]:
+        """Returns what the scripts of a page draw."""
+        return {
             "panels": [
                 {
                     "name": panel.name,
@@ -65,6 +72,7 @@ class AttentionPicture(Brief, Part):
                     "queries": list(panel.queries),
                     "keys": list(panel.keys),
                     "captions": list(map(Prose, panel.captions)),
+                    "facts": list(panel.facts) or None,
                     "weights": [_encoded(weights) for weights in panel.weights],
                 }
                 for panel in self.panels
@@ -72,7 +80,6 @@ class AttentionPicture(Brief, Part):
             "focus": list(self.focus),
             "shown": [panel.shown for panel in self.panels],
         }
-        return live("attention", self.title, data, "".join(_table(self.panels[number]) for number in self.focus))
 
     @property
     def height(self) -> float:
@@ -130,11 +137,11 @@ def _two(letter: str) -> str:
 
 
 def _table(panel: Panel) -> str:
-    """Returns a head as an HTML table of percentages; a darker cell is a larger weight."""
+    """Returns a head as an HTML table of percentages, in the colours of the scale of weights."""
     head = "".join(f"<th scope=col>{html.escape(key)}</th>" for key in panel.keys)
     rows = "".join(
         f"<tr><th scope=row>{html.escape(name)}</th>"
-        + "".join(f'<td style="background:rgba(50,102,168,{value:.2f})">{100 * value:.0f}</td>' for value in row)
+        + "".join(f'<td style="background:{colour(value)};color:{ink(value)}">{100 * value:.0f}</td>' for value in row)
         + "</tr>"
         for name, row in zip(panel.queries, panel.weights[panel.shown].tolist(), strict=True)
     )

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clearhead.drawing.figure import LIVE, embedded, resource, script_words
+from clearhead.drawing.figure import bundle, digest, embedded, resource, script_says, settings
 from clearhead.drawing.fonts import SANS, fonts_of, spelled
 from clearhead.drawing.report import Part, View
 from clearhead.errors import UsageError
@@ -15,26 +15,24 @@ from clearhead.messages import localized, speaking, spoken_language
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
-"""Content Security Policy of a page: the browser loads nothing from elsewhere."""
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {script}"
+"""Content Security Policy of a page: the browser loads nothing from elsewhere, and runs its one script alone."""
 
 
 def page(view: View) -> str:
-    """Returns one self-contained HTML page; its script draws figures, and switches the language."""
-    body, language = view.html(), spoken_language()
-    style = f"<style>{resource('page.css')}</style>"
+    """Returns one self-contained HTML page; its script draws figures, and switches language and theme."""
+    body, language, script = view.html(), spoken_language(), bundle()
+    policy = POLICY.format(script=digest(script))
     head = (
-        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(localized(view.title))}</title>{style}"
+        f"<title>{html.escape(localized(view.title))}</title><style>{resource('style.css')}</style>"
     )
-    other = '<button id="language" type="button">' + {"en": "中文", "zh": "English"}[language] + "</button>"
-    has_both = "data-zh=" in body or "data-language=" in body
-    script = (
-        f'<script type="application/json" id="words">{embedded(script_words())}</script>'
-        f'<script type="module">{resource("page.js")}</script>'
+    scripts = (
+        f'<script type="application/json" id="settings">{embedded(settings(script_says()))}</script>'
+        f'<script type="module">{script}</script>'
     )
-    around = f"{other if has_both else ''}<main>{body}</main>{script if has_both or LIVE in body else ''}"
+    around = f'<div id="switches"></div><main>{body}</main>{scripts}'
     return f'<!doctype html><html lang="{language}"><head>{head}</head><body>{around}</body></html>'
 
 

@@ -6,16 +6,16 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 from clearhead.brief import Brief
 from clearhead.drawing.colours import HUES
-from clearhead.drawing.figure import among_others
+from clearhead.drawing.figure import among_others, live
 from clearhead.drawing.fonts import MONO
+from clearhead.drawing.plot import plot
 from clearhead.drawing.strips import ends, strip
 from clearhead.drawing.wording import Words, cell, cell_html, runs, worded
-from clearhead.messages import localized
+from clearhead.messages import Prose, localized
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +27,7 @@ PICTURE_COLUMNS, LINE_INCHES = 125, 0.143  # width of a line of text in a pictur
 FONT_POINTS = 8
 COLUMN_POINTS = 0.602 * FONT_POINTS  # width of a column, in DejaVu Sans Mono
 MOST_COLUMNS = 6  # of a terminal, for each point of a curve
+MOST_ON_PHONE = 4  # of a table with more columns than this, a narrow page has the first one above the others
 MOST_INSIDE = 4  # with more curves than this, the legend stands outside the axes
 
 
@@ -111,6 +112,8 @@ class Table(TextPart):
     rows: Sequence[tuple[str, ...]]
     marked: frozenset[int] = frozenset()
     """Numbers of the rows to highlight, which a reader should see first."""
+    folded: bool = False
+    """Whether a page shows it only when asked to, since a figure beside it shows the same."""
 
     def renderable(self, width: int) -> "RenderableType":
         """See ``Part``; a cell that is too long wraps, so that nothing is cut off."""
@@ -148,9 +151,11 @@ class Table(TextPart):
             + "</tr>"
             for number, row in enumerate(self.rows)
         )
-        caption = f"<caption>{worded(self.title)}</caption>"
-        table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        return f"<div class=wide>{table}</div>"
+        caption = "" if self.folded else f"<caption>{worded(self.title)}</caption>"
+        many = f' class=many style="--columns:{len(self.columns) - 1}"' if len(self.columns) > MOST_ON_PHONE else ""
+        table = f"<table{many}>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        wide = f"<div class=wide>{table}</div>"
+        return f"<details><summary>{worded(self.title)}</summary>{wide}</details>" if self.folded else wide
 
 
 @dataclass(frozen=True)
@@ -214,6 +219,8 @@ class Curves(Part):
     """Name of ``x``."""
     x: list[float]
     lines: dict[str, list[float]]
+    from_zero: bool = False
+    """Whether a page begins the axis of the values at 0, even if all of them are far from it."""
 
     def renderable(self, width: int) -> "RenderableType":
         """See ``Part``; beside a strip stand the ends of the scale, and its own."""
@@ -240,26 +247,17 @@ class Curves(Part):
         return grid
 
     def html(self) -> str:
-        """See ``Part``."""
-        low, high = ends([value for values in self.lines.values() for value in values])
-        first, last = self.x[0], self.x[-1]
-        across, up = 580 / ((last - first) or 1), 180 / ((high - low) or 1)
-        drawn = "".join(
-            f'<polyline fill="none" stroke="{hue}" stroke-width="2" points="'
-            + " ".join(f"{10 + across * (at - first):.1f},{190 - up * (y - low):.1f}" for at, y in points)
-            + '"/>'
-            for hue, values in zip(HUES * len(self.lines), self.lines.values(), strict=False)
-            for is_finite, points in groupby(zip(self.x, values, strict=True), lambda point: math.isfinite(point[1]))
-            if is_finite
-        )
-        names = "".join(
-            f'<span style="color:{hue}">{cell_html(name)}</span> '
-            for hue, name in zip(HUES * len(self.lines), self.lines, strict=False)
-        )
-        label = html.escape(f"{localized(self.title)}: {', '.join(map(cell, self.lines))}; {_from_to(low, high)}")
-        span = f"{worded(self.axis)} {worded(f'{first:g} to {last:g}')}; {worded(f'{low:.3g} to {high:.3g}')}"
-        picture = f'<svg viewBox="0 0 600 200" role="img" aria-label="{label}">{drawn}</svg>'
-        return f"<figure><figcaption>{worded(self.title)}: {names}({span})</figcaption>{picture}</figure>"
+        """See ``Part``; a picture, which the script of a page replaces by one that answers the pointer."""
+        return live("curves", self.title, self.scene(), plot(self.axis, self.x, self.lines, from_zero=self.from_zero))
+
+    def scene(self) -> dict[str, Any]:
+        """Returns what the scripts of a page draw."""
+        lines = [
+            {"name": name, "values": [value if math.isfinite(value) else None for value in values]}
+            for name, values in self.lines.items()
+        ]
+        more = {"hues": HUES, "from_zero": self.from_zero}
+        return {"axis": Prose(self.axis), "x": list(self.x), "lines": lines, **more}
 
     def draw(self, axes: "Axes") -> None:
         """See ``Part``."""

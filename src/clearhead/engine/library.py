@@ -82,7 +82,7 @@ class Model(Structure):
     _fields_ = [
         *((name, c_int32) for name in SIZES),
         ("embedding_scale", c_float),
-        ("reserved", c_float),
+        ("cache", c_int32),
         ("encoder", POINTER(Layer)),
         ("decoder", POINTER(Layer)),
         ("encoder_norm", Norm),
@@ -163,7 +163,6 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "ch_has": (c_int, [c_char_p]),
     "ch_rows_new": (c_void_p, [POINTER(Model), c_char_p, c_int]),
     "ch_rows_free": (None, [c_void_p]),
-    "ch_rows_cache": (c_int, [c_void_p, c_int]),
     "ch_rows_count": (c_int, [c_void_p]),
     "ch_rows_length": (c_int, [c_void_p, c_int]),
     "ch_join_sources": (c_int, [c_void_p, c_void_p, c_void_p, c_int, c_int]),

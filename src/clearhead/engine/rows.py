@@ -29,9 +29,17 @@ class NativeModel:
         self.image, self.kernels = image, kernels or instructions()
         self.vocab, self.max_len = image.vocab, int(image.model.max_len)
 
-    def rows(self, threads: int = 1, *, cache: Cache = "float32") -> "Rows":
+    def holding(self, cache: Cache) -> "NativeModel":
+        """Returns the model with keys and values, of what rows have written, held so; weights are shared.
+
+        int8, with a scale for each head and position, is a little more than a quarter of the memory to hold and to
+        read, for long texts; the memory of a source is float32 always.
+        """
+        return NativeModel(self.image.holding(KINDS[cache]), self.kernels)
+
+    def rows(self, threads: int = 1) -> "Rows":
         """Starts without a row; see ``Rows``."""
-        return Rows(self, threads, cache=cache)
+        return Rows(self, threads)
 
 
 class Rows:
@@ -40,21 +48,17 @@ class Rows:
     Args:
         model: what computes them.
         threads: how many share a product that is large enough; results do not depend on it.
-        cache: how keys and values of what rows have written are held. int8, with a scale for each head and position, is
-            a little more than a quarter of the memory to hold and to read, for long texts; the memory of a source is
-            float32 always.
 
     Raises:
         ModelError: a call asks for what cannot be: pieces out of the vocabulary, a text beyond the model's positions.
     """
 
-    def __init__(self, model: NativeModel, threads: int = 1, *, cache: Cache = "float32") -> None:
+    def __init__(self, model: NativeModel, threads: int = 1) -> None:
         self.model, self._library = model, library()
         address = self._library.ch_rows_new(model.image.model, model.kernels.encode(), threads)
         check(address)
         self._address = address
         self._free = weakref.finalize(self, self._library.ch_rows_free, address)
-        check(self._library.ch_rows_cache(address, KINDS[cache]))
 
     def __len__(self) -> int:
         return int(self._library.ch_rows_count(self._address))

@@ -77,14 +77,19 @@ class GradientsView(View):
             for layer in self.layers
         ]
         marked = frozenset(number for number, layer in enumerate(self.layers) if layer.mark)
+        moved = any(update for layer in self.layers for update in layer.updates)
         columns = ("layer", ">weights", ">first", ">last", ">update", ">dead", "")
-        parts: list[Part] = [Table(self.title, columns, rows, marked)]
-        parts.append(Note("norms of weights and of gradients at the first and last step; update is over weight"))
+        # a column of zeros, or an empty one, says no more than the line below it
+        kept = [at for at, _ in enumerate(columns) if (at < 4 or any(row[at] for row in rows)) and (at != 4 or moved)]
+        shown = [tuple(row[at] for at in kept) for row in rows]
+        parts: list[Part] = [Table(self.title, tuple(columns[at] for at in kept), shown, marked)]
+        norms = "norms of weights and of gradients at the first and last step; update is over weight"
+        parts.append(Note(norms if moved else "norms of weights and of gradients at the first and last step"))
         losses = ", ".join(f"{loss:.4g}" for loss in self.losses)
         parts.append(Note(f"loss {losses}; norm of all gradients {', '.join(f'{norm:.3g}' for norm in self.norms)}"))
         if self.note:
             parts.append(Note(self.note))
-        if self.layers and not any(update for layer in self.layers for update in layer.updates):
+        if self.layers and not moved:
             parts.append(Note("no weight moved: the rate is 0", marked=True))
         by_layer = [
             math.log10(layer.norms[-1]) for layer in self.layers if layer.norms and 0 < layer.norms[-1] < math.inf

@@ -119,9 +119,9 @@ class AttentionView(View):
             rows.append((attn_map.name, Prose(attn_map.kind), *[""] * 4))
             rows += [_row(head) for head in attn_map.heads]
         if self.loss is None:
-            return [*parts, Table("heads; entropy in nats", columns[:4], [row[:4] for row in rows])]
+            return [*parts, Table("heads; entropy in nats", columns[:4], [row[:4] for row in rows], folded=True)]
         title = f"heads; entropy, loss and divergence in nats; loss of the whole model {self.loss:.3f}"
-        return [*parts, Table(title, columns, rows)]
+        return [*parts, Table(title, columns, rows, folded=True)]
 
     def picture(self) -> AttentionPicture:
         """Returns all heads; where there is room for one map of each kind only, it is the one with the best head."""
@@ -134,6 +134,7 @@ class AttentionView(View):
                 attn_map.weights,
                 list(map(_caption, attn_map.heads)),
                 _best(attn_map),
+                list(map(_facts, attn_map.heads)),
             )
             for attn_map, texts in zip(self.maps, self.texts, strict=True)
         ]
@@ -159,11 +160,7 @@ class AttentionView(View):
                     "heads": [
                         {
                             "head": head.head,
-                            "type": head.type,
-                            "share": round(head.share, 5),
-                            "entropy": round(head.entropy, 5),
-                            "loss": head.worth and round(head.worth.loss, 6),
-                            "divergence": head.worth and round(head.worth.divergence, 6),
+                            **_facts(head),
                             "weights": [[round(value, 5) for value in row] for row in weights],
                         }
                         for head, weights in zip(attn_map.heads, attn_map.weights.tolist(), strict=True)
@@ -358,6 +355,12 @@ def _places(queries: int, keys: int, kind: Kind) -> dict[HeadType, Tensor]:
 def _row(head: Head) -> tuple[str, ...]:
     worth = ("", "") if head.worth is None else (f"{head.worth.loss:+z.3f}", f"{head.worth.divergence:.3f}")
     return (f"  {head.head}", Prose(head.type), f"{head.share:.0%}", f"{head.entropy:.2f}", *worth)
+
+
+def _facts(head: Head) -> dict[str, Any]:
+    facts = {"type": Prose(head.type), "share": round(head.share, 5), "entropy": round(head.entropy, 5)}
+    worth = {name: head.worth and round(getattr(head.worth, name), 6) for name in ("loss", "divergence")}
+    return facts | worth
 
 
 def _caption(head: Head) -> str:

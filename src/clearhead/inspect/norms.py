@@ -94,11 +94,11 @@ class NormView(View):
         rows = [(norm.name, str(norm.input), str(norm.output), f"{norm.difference:.1%}") for norm in self.norms]
         kinds = ", ".join(sorted({norm.kind for norm in self.norms}))
         marked = frozenset(number for number, norm in enumerate(self.norms) if norm.difference > APART)
-        parts: list[Part] = [
-            Table(f"{kinds}: mean ± deviation", ("norm", ">input", ">output", ">training apart"), rows, marked)
-        ]
-        if not marked:
-            parts.append(Note("training and inference compute the same on this batch"))
+        # a column of zeros says no more than the line below it
+        apart = any(norm.difference for norm in self.norms)
+        columns = ("norm", ">input", ">output", ">training apart")[: 4 if apart else 3]
+        parts: list[Part] = [] if marked else [Note("training and inference compute the same on this batch")]
+        parts.append(Table(f"{kinds}: mean ± deviation", columns, [row[: len(columns)] for row in rows], marked))
         learned = [(norm.name, str(norm.gamma), "" if norm.beta is None else str(norm.beta)) for norm in self.norms]
         parts.append(Table("what was learned", ("norm", ">gamma", ">beta"), learned))
         running = [

@@ -11,8 +11,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from clearhead.arguments import checked
-from clearhead.drawing.colours import HUES
-from clearhead.drawing.figure import live
 from clearhead.drawing.report import Curves, Note, Part, Table, View
 from clearhead.errors import ModelError
 from clearhead.inspect.call import untouched
@@ -51,17 +49,14 @@ class RankCurve:
 
 @dataclass(frozen=True)
 class RankCurves(Curves):
-    """Curves that a page draws with a switch for each variant."""
+    """Curves of all variants, those that overflow too."""
 
     curves: Sequence[RankCurve] = ()
 
-    def html(self) -> str:
-        """See ``Part``."""
-        lines = [
-            {"name": Prose(curve.variant), "values": curve.distances, "hue": hue}
-            for curve, hue in zip(self.curves, HUES, strict=False)
-        ]
-        return live("curves", self.title, {"axis": Prose(self.axis), "lines": lines}, super().html())
+    def scene(self) -> dict[str, Any]:
+        """See ``Curves``; a curve has a gap where its states are not finite."""
+        lines = [{"name": Prose(curve.variant), "values": curve.distances} for curve in self.curves]
+        return super().scene() | {"lines": lines}
 
 
 @dataclass(frozen=True)
@@ -93,9 +88,11 @@ class RankView(View):
             lines: dict[str, list[float]] = {
                 Prose(name): values for name, values in known.items() if len(values) == depth
             }  # the table has the rest
-            parts.append(RankCurves(title, "after layer", list(map(float, range(depth))), lines, own))
+            parts.append(RankCurves(title, "after layer", list(map(float, range(depth))), lines, True, own))
             rows = [(Prose(curve.variant), *(_figure(value) for value in curve.distances)) for curve in own]
-            parts.append(Table(f"{stack}, after layer", ("variant", *(f">{at}" for at in range(depth))), rows))
+            parts.append(
+                Table(f"{stack}, after layer", ("variant", *(f">{at}" for at in range(depth))), rows, folded=True)
+            )
         return parts
 
 

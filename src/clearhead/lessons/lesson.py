@@ -140,13 +140,13 @@ class Lesson:
     def _usable(self, trained: Path | None) -> Path:
         if trained is None:
             raise UsageError(f"lesson {self.name!r} looks into a trained run: give one, or train the demo's first")
-        from clearhead.runs.opened import SavedRun
+        from clearhead.tasks.expanded import open_run
 
-        task = SavedRun.open(trained).task
-        if task not in self.tasks:
-            usable = " or ".join(self.tasks)
+        run = open_run(trained)
+        if run.task not in self.tasks:
+            task, usable = run.task, " or ".join(self.tasks)
             raise ModelError(f"lesson {self.name!r}: run {str(trained)!r} is for the task {task}, it can use {usable}")
-        return trained
+        return run.path
 
     def _value(self, name: str, text: str) -> Any:
         default = self.knobs()[name]

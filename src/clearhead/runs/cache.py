@@ -19,14 +19,19 @@ def cache_folder() -> Path:
 
 
 def scored_folder() -> Path:
-    """Returns the folder for encoded text that is scored: the cache, or a temporary one where that cannot be written.
+    """Returns the folder for encoded text that is scored; see ``working_folder``."""
+    return working_folder("data")
+
+
+def working_folder(name: str) -> Path:
+    """Returns a folder of the cache, or a temporary one where that cannot be written.
 
     The temporary folder is removed when the process ends.
 
     Raises:
         DataError: no temporary folder can be made either.
     """
-    folder = cache_folder() / "data"
+    folder = cache_folder() / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from clearhead.errors import ModelError
@@ -40,17 +41,26 @@ def packed_path(run: Path, checkpoint: str, *, kind: str) -> Path | None:
 
 def make_room(folder: Path, most: int = MOST) -> None:
     """Deletes the packed weights in a folder that were not used for the longest time, until ``most`` bytes are left."""
+    for path in unused_longest(folder.glob("*.clearhead"), most):
+        remove(path)
+
+
+def unused_longest(paths: Iterable[Path], most: int) -> list[Path]:
+    """Returns the files and folders that were unused for the longest time, without which ``most`` bytes are left."""
     kept = []
-    for path in folder.glob("*.clearhead"):
+    for path in paths:
         with contextlib.suppress(OSError):
             state = path.stat()
-            kept.append((max(state.st_mtime, state.st_atime), state.st_size, path))
-    size = sum(each for _, each, _ in kept)
+            inside = path.rglob("*") if path.is_dir() else []
+            size = sum((each.stat().st_size for each in inside), start=state.st_size)
+            kept.append((max(state.st_mtime, state.st_atime), size, path))
+    size, unused = sum(each for _, each, _ in kept), list[Path]()
     for _, own, path in sorted(kept):
         if size <= most:
-            return
-        remove(path)
+            break
+        unused.append(path)
         size -= own
+    return unused
 
 
 def _stamp(path: Path) -> list[object]:

@@ -111,6 +111,8 @@ def load_recipe(run: Path) -> Tree:
     Raises:
         ModelError: ``run`` is not a run directory, or its recipe is not as it was written.
     """
+    if os.path.isfile(run):
+        raise ModelError(f"run {str(run)!r} is a file, and this takes a run directory")
     if not os.path.isdir(run):  # Path.is_dir raises where a name is too long
         beside = [path.name for path in run.parent.glob("*") if (path / RECIPE).exists()]
         hint = nearest(run.name, beside) if beside else ""

@@ -18,6 +18,8 @@ from clearhead.serve.health import health_routes
 from clearhead.serve.http.endpoint import json_response
 from clearhead.serve.http.guard import Guard
 from clearhead.serve.http.request_error import RequestError
+from clearhead.serve.native.routes import native_routes
+from clearhead.serve.page.routes import page_routes
 from clearhead.serve.site import Site
 
 DIALECTS = {"openai": openai_routes, "libretranslate": libretranslate_routes, "deepl": deepl_routes}
@@ -28,6 +30,8 @@ def routes_of(site: Site) -> list[BaseRoute]:
     routes: list[BaseRoute] = [*health_routes(site)]
     for dialect in site.settings.dialects:
         routes += DIALECTS[dialect](site)
+    if site.settings.page:
+        routes += [*native_routes(site), *page_routes()]
     return routes
 
 

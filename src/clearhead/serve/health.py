@@ -53,10 +53,10 @@ def health_routes(site: Site) -> list[Route]:
         return Response(site.metrics.text(), media_type=None, headers={"Content-Type": CONTENT_TYPE})
 
     async def specification(asked: Asked) -> Any:
-        return openapi(site.settings.dialects)
+        return openapi(site.settings.spoken)
 
     async def page(asked: Asked) -> Any:
-        return Response(reference(openapi(site.settings.dialects)), media_type="text/html")
+        return Response(reference(openapi(site.settings.spoken)), media_type="text/html")
 
     async def style(asked: Asked) -> Any:
         return Response(STYLE, media_type="text/css")

@@ -4,11 +4,12 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from clearhead.engine.weights.file import is_model_file
 from clearhead.errors import UsageError
 from clearhead.runs.recipes import load_recipe
 from clearhead.serve.http.request_error import RequestError
@@ -17,7 +18,6 @@ from clearhead.serve.work.service import Service
 from clearhead.tasks.packed import kept_path
 from clearhead.verbs.quick import (
     Where,
-    is_model_file,
     open_classifier,
     open_language_model,
     open_masked_model,
@@ -167,13 +167,13 @@ def pack(run: str, where: Where) -> None:
     """Loads a run by PyTorch, so that its packed weights are kept; in a process of its own."""
     path = Path(run)
     kind = kind_of(path, where)
-    opened: Any = {
+    opens: dict[Kind, Callable[..., Any]] = {
         "translation": open_translator,
         "language_model": open_language_model,
         "masked": open_masked_model,
         "classify": open_classifier,
-    }[kind](path, **where)
-    opened.computed  # noqa: B018 - which packs
+    }
+    opens[kind](path, **where).computed  # noqa: B018 - which packs
 
 
 def _pack_aside(run: Path, where: Where) -> None:

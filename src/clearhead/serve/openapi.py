@@ -106,7 +106,46 @@ DEEPL = {
     "/v2/glossaries/{id}/entries": {"get": _route("Its entries, as text.", kind="text/tab-separated-values")},
     "/v2/glossary-language-pairs": {"get": _route("For which pairs of languages there can be glossaries.")},
 }
-PATHS = {"openai": OPENAI, "libretranslate": LIBRETRANSLATE, "deepl": DEEPL}
+LOOKED: dict[str, Any] = {"model": TEXT, "text": TEXT}
+ASKED: dict[str, Any] = {"beam": WHOLE, "n_best": WHOLE, "length_penalty": NUMBER, "require": TEXTS, "avoid": TEXTS}
+IDS: dict[str, Any] = {"type": "array", "items": WHOLE}
+NATIVE = {
+    "/api/info": {"get": _route("The models, and what can be asked of them."), "post": _route("The same.")},
+    "/api/translate": {
+        "post": _route(
+            "Translations in parts with their words.",
+            _body(["text"], {**LOOKED, **ASKED, "prefix": TEXT, "alignment": FLAG}),
+        )
+    },
+    "/api/alternatives": {
+        "post": _route(
+            "Translations that differ behind a prefix.",
+            _body(["text"], {**LOOKED, "prefix": TEXT, "count": WHOLE, "beam": WHOLE}),
+        )
+    },
+    "/api/generate": {
+        "post": _route(
+            "A text, piece by piece, with what could have come.",
+            _body([], {"model": TEXT, "prompt": TEXT, "pieces": IDS, "max_new": WHOLE, "top": WHOLE, **DRAWN}),
+            kind="text/event-stream",
+        )
+    },
+    "/api/fill": {"post": _route("Pieces for the gaps of a text.", _body(["text"], {**LOOKED, "top_k": WHOLE}))},
+    "/api/embed": {
+        "post": _route("Vectors of texts, and their cosines.", _body(["texts"], {"model": TEXT, "texts": TEXTS}))
+    },
+    "/api/classify": {"post": _route("The class of a text or a pair.", _body(["text"], {**LOOKED, "pair": TEXT}))},
+    "/api/tokenize": {"post": _route("The pieces of a text.", _body(["text"], {**LOOKED, "side": TEXT}))},
+    "/api/attention": {
+        "post": _route(
+            "The attention of all heads.",
+            _body(["text"], {**LOOKED, "layer": WHOLE, "head": WHOLE, "side": TEXT, "worth": FLAG}),
+        )
+    },
+    "/api/trace": {"post": _route("Greedy decoding, step by step.", _body(["text"], LOOKED))},
+    "/api/beam": {"post": _route("The tree of a search.", _body(["text"], {**LOOKED, "beam": WHOLE}))},
+}
+PATHS = {"openai": OPENAI, "libretranslate": LIBRETRANSLATE, "deepl": DEEPL, "native": NATIVE}
 
 
 def openapi(dialects: Sequence[str]) -> dict[str, Any]:

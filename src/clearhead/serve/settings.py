@@ -53,6 +53,11 @@ class ServeSettings:
     weights: Literal["float32", "bfloat16", "int8", "int4"] = "float32"
 
     @property
+    def spoken(self) -> tuple[str, ...]:
+        """The dialects, and the native interface where there is a page that needs it."""
+        return (*self.dialects, *["native"] * self.page)
+
+    @property
     def is_local(self) -> bool:
         """Whether only this machine can reach the server."""
         try:

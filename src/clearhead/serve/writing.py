@@ -2,7 +2,7 @@
 
 import functools
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from clearhead.serve.work.jobs import Job
 from clearhead.serve.work.service import Ended
 from clearhead.serve.work.steppers import TextWork
 from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter
+from clearhead.text.tokenizer import Tokenizer
 
 ANY = 2**31 - 1
 
@@ -92,40 +93,44 @@ async def written(asked: Asked, model: Any, wanted: Wanted) -> AsyncIterator[lis
     def make(job: Job, delivery: Delivery) -> tuple[Any, list[TextWork]]:
         works = []
         for place, prompt in enumerate(prompts):
-            parts: list[str] = []
-            writer = TextWriter(prompt, tokenizer, stop=config.stop, on_text=parts.append)
-
-            def wrote(
-                index: int, log_prob: float, top: list[tuple[int, float]], *, place: int, parts: list[str]
-            ) -> None:
-                post.put(delivery, Wrote(place, "".join(parts), index, log_prob, top))
-                parts.clear()
-
-            def end(work: Any, result: Any, *, place: int, parts: list[str], writer: TextWriter) -> None:
-                if not isinstance(result, BaseException):
-                    result = writer.finish(result)
-                    if parts:
-                        post.put(delivery, Wrote(place, "".join(parts), -1, 0.0, []))
-                post.put(delivery, Ended(place, result))
-
-            own = {"place": place, "parts": parts}
-            works.append(
-                TextWork(
-                    job,
-                    functools.partial(end, **own, writer=writer),
-                    prompt.ids,
-                    settings,
-                    config.max_new,
-                    place % config.n,
-                    writer.push,
-                    functools.partial(wrote, **own),
-                    wanted.top,
-                )
-            )
+            text = _Text(place, prompt, tokenizer, config.stop, functools.partial(post.put, delivery))
+            own = (prompt.ids, settings, config.max_new, place % config.n)
+            works.append(TextWork(job, text.end, *own, text.writer.push, text.wrote, wanted.top))
         return model.native, works
 
     async for events in asked.service.stream(asked.request.receive, make):
         yield events
+
+
+class _Text:
+    """A text that is being written: what of it can no longer change is told piece by piece.
+
+    Args:
+        place: which of the texts.
+        prompt: that it follows.
+        tokenizer: of the model.
+        stop: strings that end it.
+        tell: told the events.
+    """
+
+    def __init__(
+        self, place: int, prompt: Prompt, tokenizer: Tokenizer, stop: Sequence[str], tell: Callable[[Any], object]
+    ) -> None:
+        self.place, self._tell, self._parts = place, tell, list[str]()
+        self.writer = TextWriter(prompt, tokenizer, stop=stop, on_text=self._parts.append)
+
+    def wrote(self, index: int, log_prob: float, top: list[tuple[int, float]]) -> None:
+        """Tells of a piece that the writer has taken."""
+        self._tell(Wrote(self.place, "".join(self._parts), index, log_prob, top))
+        self._parts.clear()
+
+    def end(self, work: object, result: Any) -> None:
+        """Tells what came of the text."""
+        if not isinstance(result, BaseException):
+            result = self.writer.finish(result)
+            if self._parts:
+                self._tell(Wrote(self.place, "".join(self._parts), -1, 0.0, []))
+        self._tell(Ended(self.place, result))
 
 
 async def _written_whole(asked: Asked, model: Any, wanted: Wanted) -> AsyncIterator[list[Wrote | Ended]]:

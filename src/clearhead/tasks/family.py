@@ -19,6 +19,7 @@ from clearhead.ranges import Beam, Length, LengthPenalty
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import ModelSizes, TextParts, load_text_parts
 from clearhead.tasks.evidence import Evidence
+from clearhead.tasks.expanded import open_run
 from clearhead.tasks.imported import Imported
 from clearhead.tasks.packed import Packing
 from clearhead.tasks.room import check_room
@@ -357,7 +358,7 @@ def open_for(words: tuple[str, ...], run: str | Path, *, checkpoint: str) -> Sav
     Raises:
         ModelError: ``run`` is not a run directory, or its task is not in ``words``.
     """
-    opened = SavedRun.open(Path(run), checkpoint=checkpoint)
+    opened = open_run(Path(run), checkpoint=checkpoint)
     check_task(opened, words)
     return opened
 

@@ -1,11 +1,12 @@
 """Whether a model has room on this machine, by arithmetic: nothing is built that cannot fit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from clearhead.errors import ClearheadError, ModelError
 from clearhead.optim.build import OptimConfig, slots_of
@@ -49,6 +50,31 @@ def build_here(build: Callable[[Any, ModelSizes], M], recipe: Any, sizes: ModelS
     """
     check_room(build, recipe, sizes)
     return build(recipe, sizes)
+
+
+def build_to_load(build: Callable[[Any, ModelSizes], M], recipe: Any, sizes: ModelSizes) -> M:
+    """Builds as ``build_here`` does a model all of whose weights are loaded next: it draws none, nor random numbers.
+
+    Until then parameters that would be drawn are whatever was in the memory.
+    """
+    check_room(build, recipe, sizes)
+    with _Undrawn():
+        return build(recipe, sizes)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves a tensor as it is where random numbers would be drawn into it, by ``nn.init`` or directly."""
+
+    DRAWS = frozenset({Tensor.normal_, Tensor.uniform_})
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """See ``TorchFunctionMode``."""
+        given = kwargs or {}
+        if func in self.DRAWS or getattr(func, "__module__", "") == nn.init.__name__:
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)
 
 
 def check_room(

@@ -17,11 +17,11 @@ from clearhead.models.gpt import GPTConfig
 from clearhead.models.rnn import RNNConfig
 from clearhead.nn.lora import LoraLinear
 from clearhead.nn.position import LearnedPosition
-from clearhead.runs.opened import SavedRun
 from clearhead.runs.recipes import is_rate, with_keys
 from clearhead.runs.text_parts import ModelSizes, TextParts
+from clearhead.tasks.expanded import open_run
 from clearhead.tasks.gradient_recipe import WarmRecipe
-from clearhead.tasks.room import build_here
+from clearhead.tasks.room import build_to_load
 from clearhead.text.tokenizer import TokenizerConfig
 
 if TYPE_CHECKING:
@@ -169,11 +169,11 @@ def open_start(path: Path, family: "LearnedFamily[Any, Any, Any, Any]", task: st
             raise ModelError(f"start = {str(path)!r}: a model of the task {task} is needed, not {theirs!r}")
         inherited = imported.recipe.inherited()
         return Start(str(path), imported.recipe.model, imported.parts, imported.tensors, inherited=inherited)
-    run = SavedRun.open(path)
+    run = open_run(path)
     if run.task != task:
         raise ModelError(f"start = {str(path)!r}: a run of the task {task} is needed, not {run.task!r}")
     recipe, parts = family.parse(run.tree, run.source), family.parts(run.trained_path)
-    model = build_here(family.build, recipe, parts.sizes)
+    model = build_to_load(family.build, recipe, parts.sizes)
     run.load_into(model)
     inherited = recipe.inherited()
     return Start(f"run {str(path)!r}", recipe.model, parts, model_tensors(model), inherited=inherited)

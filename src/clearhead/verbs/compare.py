@@ -2,12 +2,13 @@
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clearhead.errors import UsageError
 from clearhead.runs.opened import SavedRun
 from clearhead.tasks.catalog import AnyFamily, family_of_run
+from clearhead.tasks.expanded import open_run
 from clearhead.tasks.family import EvaluationOptions
 from clearhead.text.language import BleuTokenize
 from clearhead.training.writers import read_metrics
@@ -65,7 +66,7 @@ def compare_runs(
         UsageError: the runs have different goals, or scores that are measured differently.
         ClearheadError: a run or the text cannot be used.
     """
-    opened = [SavedRun.open(run) for run in runs]
+    opened = [open_run(run) for run in runs]
     families = [family_of_run(run) for run in opened]
     recipes = [family.parse(run.tree, run.source) for family, run in zip(families, opened, strict=True)]
     goals = [family.goal(recipe) for family, recipe in zip(families, recipes, strict=True)]
@@ -84,7 +85,8 @@ def compare_runs(
                 "choose one for all with --tokenize"
             )
     compared = [
-        _compared(family, run, data, split, options, device) for family, run in zip(families, opened, strict=True)
+        replace(_compared(family, run, data, split, options, device), run=str(name))
+        for name, family, run in zip(runs, families, opened, strict=True)
     ]
     note = "; ".join(filter(None, (families[0].compare_note, measures[0])))
     return Comparison(split, note, compared)

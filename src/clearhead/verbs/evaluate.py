@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clearhead.data.corpus import NoSplitError
-from clearhead.runs.opened import SavedRun
 from clearhead.tasks.catalog import family_of_run
+from clearhead.tasks.expanded import open_run
 from clearhead.tasks.family import Evaluation, EvaluationOptions
 
 
@@ -50,7 +50,7 @@ def evaluate_run(
     Raises:
         ClearheadError: the run or the text cannot be used, or an option is wrong.
     """
-    opened = SavedRun.open(run, checkpoint=checkpoint)
+    opened = open_run(run, checkpoint=checkpoint)
     family = family_of_run(opened)
     trained = family.load(opened, device=device)
     with suggesting_valid(split):

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from clearhead.arguments import checked
-from clearhead.errors import UsageError
-from clearhead.runs.opened import SavedRun
+from clearhead.engine.weights.file import is_model_file, open_model
+from clearhead.errors import ModelError, UsageError
 from clearhead.tasks.catalog import family_of_run
+from clearhead.tasks.expanded import open_run
 from clearhead.tasks.family import Task, check_task, open_for
 from clearhead.training.device import Device
+from clearhead.verbs.quick import open_file
 
 if TYPE_CHECKING:
     from clearhead.engine.choose import EngineName, Weights
@@ -66,8 +68,11 @@ def load(
     The type of the result depends on the task of the run: a ``Translator``, a ``LanguageModel`` or
     ``NgramLanguageModel``, a ``MaskedModel``, or a ``Classifier``.
 
+    A file of ``export --to file`` is as good as its run if it holds float32 weights. One of rounded weights gives what
+    computes with them: the same methods for texts, without PyTorch's ``model``.
+
     Args:
-        run: the run directory.
+        run: the run directory, or such a file.
         task: what the run must be for, in the words of ``pipeline``. A type checker then knows what is returned.
         checkpoint: best, latest, or the name of a checkpoint; ignored for an n-gram model, which has none.
         device: auto, cpu, cuda, cuda:1 or mps; ignored for an n-gram model.
@@ -76,10 +81,20 @@ def load(
         UsageError: an argument is wrong.
         ModelError: ``run`` is not a run, has no checkpoint yet, has a damaged one, or is for another task.
     """
-    opened = SavedRun.open(Path(run), checkpoint=checkpoint)
+    if is_model_file(Path(run)) and open_model(Path(run)).weights != "float32":
+        return _packed(Path(run), task, str(device))
+    opened = open_run(Path(run), checkpoint=checkpoint)
     if task is not None:
         check_task(opened, TASKS[task])
     return family_of_run(opened).load(opened, device=device)
+
+
+def _packed(path: Path, task: PipelineTask | None, device: str) -> Any:
+    """Opens a file of rounded weights."""
+    model = open_file(path, device=device)
+    if task is not None and model.task not in TASKS[task]:
+        raise ModelError(f"{str(path)!r} is a model for {model.task}, not for {TASKS[task][0]}")
+    return model
 
 
 def load_language_model(

@@ -17,7 +17,7 @@ from clearhead.tasks.masked.model import MaskedModel
 from clearhead.tasks.masked.texts import Filled
 from clearhead.tasks.translation.translator import Translator
 from clearhead.training.device import Device
-from clearhead.verbs.load import PipelineTask, load_language_model
+from clearhead.verbs.load import PipelineTask, load
 
 Translate = Callable[[str | Iterable[str]], list[dict[str, str]]]
 
@@ -102,13 +102,13 @@ def pipeline(
     """
     match task:
         case "translation":
-            return _translate(Translator.load(run, device=device))
+            return _translate(load(run, task=task, device=device))
         case "text-generation":
-            return _continue(load_language_model(run, device=device))
+            return _continue(load(run, task=task, device=device))
         case "fill-mask":
-            return _fill(MaskedModel.load(run, device=device))
+            return _fill(load(run, task=task, device=device))
         case "text-classification":
-            return _classify(Classifier.load(run, device=device))
+            return _classify(load(run, task=task, device=device))
 
 
 class Errors:

@@ -3,11 +3,11 @@
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from clearhead.engine.library import fault
 from clearhead.engine.weights.file import ModelFile, is_model_file, open_model
-from clearhead.errors import ModelError, UsageError
+from clearhead.errors import ClearheadError, ModelError, UsageError
 from clearhead.runs.recipes import load_recipe
 from clearhead.tasks.packed import kept
 
@@ -26,7 +26,11 @@ ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd")
 
 
 class Where(TypedDict):
-    """How a run is opened; see ``Translator.load``. A file of ``export --to file`` holds weights in its own way."""
+    """How a run is opened; see ``Translator.load``.
+
+    A file of ``export --to file`` holds weights in its own way, and one of float32 weights becomes a run where more is
+    asked for, see ``tasks.expanded``.
+    """
 
     checkpoint: str
     device: str
@@ -48,8 +52,6 @@ def open_translator(
         ModelError: see ``Translator.load``.
         UsageError: likewise.
     """
-    if looks_inside and is_model_file(run):
-        raise UsageError(f"{str(run)!r}: alternatives and alignment are PyTorch's to show; name the run itself")
     if not looks_inside and (file := _file_for("translation", run, where)):
         from clearhead.tasks.translation.packed import PackedTranslator
 
@@ -99,24 +101,42 @@ def open_classifier(run: Path, **where: Unpack[Where]) -> "Classifier | PackedCl
     return Classifier.load(run, **where)
 
 
+def open_file(path: Path, *, device: str = "auto") -> Any:
+    """Opens a file whatever it is for, without PyTorch, as ``PackedTranslator`` or its like.
+
+    Raises:
+        ModelError: the file is damaged, or the native engine does not compute here.
+        UsageError: ``device`` is not a CPU.
+    """
+    from clearhead.tasks.classify.packed import PackedClassifier
+    from clearhead.tasks.language_model.packed import PackedLanguageModel
+    from clearhead.tasks.masked.packed import PackedMaskedModel
+    from clearhead.tasks.translation.packed import PackedTranslator
+
+    file = open_model(path)
+    if why := _unfit(file, {"checkpoint": "best", "device": device, "weights": "float32", "engine": "auto"}):
+        raise why
+    kinds: tuple[Any, ...] = (PackedTranslator, PackedLanguageModel, PackedMaskedModel, PackedClassifier)
+    for kind in kinds:
+        if kind.task == file.about["task"]:
+            return kind.of(file)
+    raise ModelError(f"{str(path)!r} is a model for {file.about['task']}, which this version does not know")
+
+
 def packed_file(run: Path, **where: Unpack[Where]) -> ModelFile | None:
     """Returns the packed weights of a run or file, or None where PyTorch has to compute.
 
     Raises:
         ModelError: a file is damaged, or the native engine does not compute here.
-        UsageError: a file is asked for what it cannot do.
+        UsageError: a file is asked for what it cannot do: one of float32 weights becomes a run for that.
     """
-    device, weights, engine = where["device"], where["weights"], where["engine"]
     if is_model_file(run):
-        if engine == "torch" or device not in ("auto", "cpu"):
-            asked = "engine = 'torch'" if engine == "torch" else f"device = {device!r}"
-            raise UsageError(f"{asked}: {str(run)!r} holds weights of the native engine, for a CPU")
-        if reason := fault():
-            raise ModelError(f"{str(run)!r} is for the native engine: {reason}")
         file = open_model(run)
-        if weights not in ("float32", file.weights):  # float32 is what nobody has asked for
-            raise UsageError(f"weights = {weights!r}: {str(run)!r} holds {file.weights}")
-        return file
+        why = _unfit(file, where)
+        if why and (file.weights != "float32" or not has_torch()):
+            raise why
+        return None if why else file
+    device, weights, engine = where["device"], where["weights"], where["engine"]
     if engine == "torch" or not (device == "cpu" or (device == "auto" and not _may_have_gpu())):
         return None
     return kept(run, where["checkpoint"], weights)
@@ -128,18 +148,39 @@ def _file_for(task: str, run: Path, where: Where) -> ModelFile | None:
     return file if file is None or file.about["task"] == task or file.path == run else None
 
 
+def has_torch() -> bool:
+    """Whether PyTorch is installed; it is not loaded to find out."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def _unfit(file: ModelFile, where: Where) -> ClearheadError | None:
+    """Returns why the packed weights of a file do not do what is asked; None where they do."""
+    device, weights, engine, name = where["device"], where["weights"], where["engine"], str(file.path)
+    if engine == "torch" or device not in ("auto", "cpu"):
+        asked = "engine = 'torch'" if engine == "torch" else f"device = {device!r}"
+        return UsageError(f"{asked}: {name!r} holds {file.weights} weights of the native engine, for a CPU")
+    if reason := fault():
+        return ModelError(f"{name!r} is for the native engine: {reason}")
+    if weights not in ("float32", file.weights):  # float32 is what nobody has asked for
+        return UsageError(f"weights = {weights!r}: {name!r} holds {file.weights}")
+    return None
+
+
 def check_torch(run: Path) -> None:
     """Checks that a run that has to be loaded by PyTorch can be.
 
     Raises:
         ModelError: PyTorch is not installed, or ``run`` is not a run.
     """
-    if importlib.util.find_spec("torch") is None:
-        load_recipe(run)
-        raise ModelError(
-            f"run {str(run)!r} takes PyTorch, which is not installed; where it is, `clearhead export RUN --to file` "
-            "writes a file that does not"
-        )
+    if has_torch():
+        return
+    if is_model_file(run):
+        raise ModelError(f"{str(run)!r}: this takes PyTorch, which is not installed")
+    load_recipe(run)
+    raise ModelError(
+        f"run {str(run)!r} takes PyTorch, which is not installed; where it is, `clearhead export RUN --to file` "
+        "writes a file that does not"
+    )
 
 
 def _may_have_gpu() -> bool:

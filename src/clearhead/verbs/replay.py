@@ -14,7 +14,7 @@ from clearhead.errors import ModelError
 from clearhead.runs.opened import SavedRun
 from clearhead.tasks.catalog import family_of_run
 from clearhead.tasks.family import LearnedFamily
-from clearhead.tasks.room import build_here
+from clearhead.tasks.room import build_to_load
 from clearhead.training.config import TrainConfig
 from clearhead.training.failure import Failure, load_failure
 from clearhead.training.generators import seed_generators
@@ -54,7 +54,7 @@ def replay(run: Path) -> Finding:
     if not isinstance(family, LearnedFamily):
         raise ModelError(f"run {str(run)!r}: is trained without steps, so there is none to replay")
     recipe, sizes = family.parse(opened.tree, opened.source), family.parts(run).sizes
-    model = build_here(family.build, recipe, sizes)
+    model = build_to_load(family.build, recipe, sizes)
     failure, weights = load_failure(run, family.batch)
     load_model_tensors(model, weights, str(run))
     finding = Finding(failure.step, failure.where, (failure.loss, failure.grad_norm))

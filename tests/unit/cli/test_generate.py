@@ -65,7 +65,7 @@ def test_every_option_reaches_the_model(
     given += (
         "--repetition-penalty 1.1 --presence-penalty 0.2 --frequency-penalty -0.3 --no-repeat-ngram 8 --bad-word a "
     )
-    given += "--bad-word b --stop c --seed 9 --n 2 --overlong error --draft-pieces 6"
+    given += "--bad-word b --stop c --seed 9 --n 2 --overlong error --draft-pieces 6 --cache int8"
     monkeypatch.setattr(
         TextModel,
         "generate_each",
@@ -73,7 +73,7 @@ def test_every_option_reaches_the_model(
     )
     draft = ["--draft", toy_lm_run, "--checkpoint", "step-00000050"]
     assert clearhead(capsys, "generate", toy_lm_run, *given.split(), *draft, "x").code == 0
-    config = GenerationConfig(3, 2, 2, ("c",), ("a", "b"), "error", 0, 6)
+    config = GenerationConfig(3, 2, 2, ("c",), ("a", "b"), "error", 0, 6, "int8")
     assert (seen["config"], seen["sampling"]) == (
         (config,),
         SamplingConfig(0.5, 4, 0.6, 0.1, 0.7, 1.1, 0.2, -0.3, 8, 9),

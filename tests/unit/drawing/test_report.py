@@ -1,7 +1,7 @@
 """Parts of a view: aligned whatever the script, at most as wide as asked, the same figures in every form."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from rich.cells import cell_len
@@ -107,8 +107,27 @@ def test_what_is_not_finite_leaves_a_gap() -> None:
     page = drawn.html()
     assert page.count("<polyline") == 3
     assert "nan" not in page
-    assert "1 to 2" in page
+    assert {">1</text>", ">2</text>"} <= set(re.findall(r">\d</text>", page)), "ticks of both axes"
     assert any("1 to 2" in line and "?" in line for line in text_of(drawn, 80))
+
+
+def test_a_page_draws_a_gap_there_too() -> None:
+    drawn = Curves("c", "step", [0.0, 1.0], {"a": [1.0, float("nan")]}, from_zero=True).scene()
+    assert drawn["lines"] == [{"name": "a", "values": [1.0, None]}]
+    assert (drawn["x"], drawn["from_zero"]) == ([0.0, 1.0], True)
+
+
+def test_a_table_that_a_figure_replaces_is_folded() -> None:
+    whole, folded = TABLE.html(), replace(TABLE, folded=True).html()
+    assert folded.startswith("<details><summary>pieces</summary>")
+    assert whole.replace("<caption>pieces</caption>", "") in folded
+    assert text_of(replace(TABLE, folded=True), 80) == text_of(TABLE, 80)
+
+
+def test_of_many_columns_a_narrow_page_has_the_first_above_the_others() -> None:
+    many = Table("t", ("a", ">b", ">c", ">d", ">e"), [("1", "2", "3", "4", "5")]).html()
+    assert '<table class=many style="--columns:4">' in many
+    assert "many" not in TABLE.html()
 
 
 def test_as_dict_holds_the_fields() -> None:

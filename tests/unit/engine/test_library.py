@@ -253,7 +253,7 @@ def round_lines(kernels: Kernels, lines: NDArray[np.float32]) -> tuple[NDArray[n
 
 
 @NATIVE
-@pytest.mark.parametrize("queries", [1, 2, 5])
+@pytest.mark.parametrize("queries", [1, 2, 5, 7])
 @pytest.mark.parametrize("growth", [0, 1])
 @pytest.mark.parametrize("length", [1, 4, 18])
 @pytest.mark.parametrize("head", [16, 48, 64, 144])
@@ -261,7 +261,7 @@ def test_attention_over_slots(kernels: Kernels, head: int, length: int, growth: 
     heads, sharing, slots, capacity, position = 4, 2, 3, 24, 2
     q, keys, values = (randoms(*shape) for shape in ((queries, heads, head), *[(slots, 2, capacity, head)] * 2))
     table = np.random.default_rng(length).integers(slots, size=capacity).astype(np.int32)
-    left, right, y, scores = randoms(heads), randoms(heads), np.zeros_like(q), np.zeros(200, np.float32)
+    left, right, y, scores = randoms(heads), randoms(heads), np.zeros_like(q), np.zeros(400, np.float32)
     arrays = [array.ctypes.data for array in (keys, values, table)]
     strides = (2 * capacity * head, head, capacity * head)
     slopes = left.ctypes.data, right.ctypes.data
@@ -295,7 +295,7 @@ def test_attention_over_keys_and_values_of_8_bits(kernels: Kernels, head: int, l
     q, keys = randoms(heads, head), randoms(slots, 2, capacity, head)
     values = np.ascontiguousarray(2 * keys[::-1])  # others, with other scales
     table = np.random.default_rng(length).integers(slots, size=length).astype(np.int32)
-    y, scores = np.zeros_like(q), np.zeros(200, np.float32)
+    y, scores = np.zeros_like(q), np.zeros(400, np.float32)
     rounded = [round_lines(kernels, part) for part in (keys, values)]
     bytes_and_scales = [array.ctypes.data for pair in zip(*rounded, strict=True) for array in pair]
     strides = (2 * capacity * head, head, capacity * head)

@@ -8,8 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clearhead.engine.library import check, library
-from clearhead.engine.rows import Rows
+from clearhead.engine.rows import NativeModel, Rows
 from clearhead.engine.weights.packing import Weights
 from clearhead.errors import ModelError
 from clearhead.models.gpt import GPT, GPTConfig
@@ -98,11 +97,12 @@ def test_rows_alone_are_rows_in_company(kernels: str, weights: Any, cache: Any) 
     pieces = (
         torch.randint(4, 13, (4, len(sources)), generator=torch.Generator().manual_seed(2)).numpy().astype(np.int32)
     )
-    company = model.rows(cache=cache)
+    model = model.holding(cache)
+    company = model.rows()
     company.join_sources(sources)
     together = [company.extend(row, np.ones(len(row), dtype=np.int32)) for row in pieces]
     for count in (1, 2, 3, 5, 8, 16):
-        rows = model.rows(cache=cache)
+        rows = model.rows()
         rows.join_sources(sources[-count:])
         for row, expected in zip(pieces, together, strict=True):
             logits = rows.extend(row[-count:].copy(), np.ones(count, dtype=np.int32))
@@ -166,9 +166,9 @@ def test_a_cache_of_8_bits_is_near_one_of_floats(heads: int, d_model: int, kerne
     for layer in gpt.layers:
         layer.attn.q_proj.weight.data *= 0.1  # random scores are so large that a softmax jumps from key to key
     model = native(gpt, kernels)
-    logits, at_once = [], model.rows(cache="int8")
-    for cache in ("float32", "int8"):
-        rows = model.rows(cache=cache)
+    logits, at_once = [], model.holding("int8").rows()
+    for held in (model, model.holding("int8")):
+        rows = held.rows()
         rows.join_empty(1)
         steps = [rows.extend(text[at : at + 1], ints(1))[0] for at in range(len(text))]
         logits.append(torch.from_numpy(np.stack(steps)))
@@ -176,8 +176,8 @@ def test_a_cache_of_8_bits_is_near_one_of_floats(heads: int, d_model: int, kerne
     assert not torch.equal(*logits)
     at_once.join_empty(1)
     assert np.array_equal(at_once.extend(text, ints(len(text)), every=True), logits[1])
-    with pytest.raises(ModelError, match=r"^the kind of a cache is told before the first row$"):
-        check(library().ch_rows_cache(at_once._address, 1))
+    with pytest.raises(ModelError, match=r"^a cache of kind 2: must be 0 or 1$"):
+        NativeModel(model.image.holding(2), kernels).rows()
 
 
 @pytest.mark.parametrize(
@@ -186,8 +186,8 @@ def test_a_cache_of_8_bits_is_near_one_of_floats(heads: int, d_model: int, kerne
 def test_shared_pasts_are_those_of_copies(seed: int, cache: Any) -> None:
     """Any order of growing, going back, copying and dropping gives what texts read anew give."""
     draw = np.random.default_rng(seed)
-    model = native(small_gpt(max_seq_len=64, position="rotary"))
-    rows, texts = model.rows(cache=cache), [[int(draw.integers(13))] for _ in range(4)]
+    model = native(small_gpt(max_seq_len=64, position="rotary")).holding(cache)
+    rows, texts = model.rows(), [[int(draw.integers(13))] for _ in range(4)]
     rows.join_empty(4)
     rows.extend(ints(*(text[0] for text in texts)), ints(1, 1, 1, 1))
     for _ in range(25):
@@ -201,7 +201,7 @@ def test_shared_pasts_are_those_of_copies(seed: int, cache: Any) -> None:
         new = [draw.integers(13, size=count).tolist() for count in counts]
         logits = rows.extend(ints(*(piece for pieces in new for piece in pieces)), counts)
         texts = [text + pieces for text, pieces in zip(texts, new, strict=True)]
-        grown, fresh = [text for text, count in zip(texts, counts, strict=True) if count], model.rows(cache=cache)
+        grown, fresh = [text for text, count in zip(texts, counts, strict=True) if count], model.rows()
         if grown:
             fresh.join_empty(len(grown))
             again = fresh.extend(ints(*(piece for text in grown for piece in text)), ints(*map(len, grown)))

@@ -39,7 +39,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
 
 def test_a_model_that_no_dialect_speaks_of_names_its_verb(toy_lm_run: Path, toy_classifier: Path) -> None:
     with (
-        pytest.raises(UsageError, match="none of the dialects deepl serves it .openai does.; clearhead generate"),
+        pytest.raises(UsageError, match=r"none of the dialects deepl serves it .openai does.; clearhead generate"),
         site_of([f"lm={toy_lm_run}"], page=False, dialects=("deepl",)),
     ):
         pass

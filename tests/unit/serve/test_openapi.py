@@ -7,6 +7,7 @@ from clearhead.serve.openapi import openapi
 from clearhead.serve.settings import DIALECTS
 from tests.serving import Asking
 
+SPOKEN = (*DIALECTS, "native")
 BESIDE = {"/docs.css"}
 """Routes that are parts of others."""
 
@@ -27,12 +28,12 @@ def test_it_has_the_routes_and_no_others(toy_site: Any) -> None:
     }
     absent = {path.replace(":path}", "}") for path in ABSENT}
     spoken = {(method, path) for method, path in routes if path not in absent | BESIDE and _of_dialects(path)}
-    assert spoken == described(openapi(DIALECTS))
+    assert spoken == described(openapi(SPOKEN))
 
 
 def _of_dialects(path: str) -> bool:
     """Whether a path is of a dialect, and not of the page."""
-    return not path.startswith(("/api", "/page")) and path not in ("/", "/{file}", "/favicon.ico")
+    return not path.startswith("/page") and path not in ("/", "/{file}", "/favicon.ico")
 
 
 def test_a_dialect_that_is_not_spoken_is_not_described() -> None:
@@ -40,9 +41,9 @@ def test_a_dialect_that_is_not_spoken_is_not_described() -> None:
 
 
 def test_it_is_openapi() -> None:
-    tree = openapi(DIALECTS)
+    tree = openapi(SPOKEN)
     assert tree["openapi"] == "3.1.0"
-    assert tree == json.loads(json.dumps(tree)) == openapi(DIALECTS)
+    assert tree == json.loads(json.dumps(tree)) == openapi(SPOKEN)
     for path, methods in tree["paths"].items():
         names = {part.split("}")[0] for part in path.split("{")[1:]}
         for route in methods.values():
@@ -55,4 +56,4 @@ def test_it_is_openapi() -> None:
 
 
 def test_clients_find_it(toy_asking: Asking) -> None:
-    assert toy_asking.get("/openapi.json").json == toy_asking.get("/spec").json == openapi(DIALECTS)
+    assert toy_asking.get("/openapi.json").json == toy_asking.get("/spec").json == openapi(SPOKEN)

@@ -19,9 +19,9 @@ def test_a_port_that_is_taken_is_one_line() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(UsageError, match=f"--host 127.0.0.1 --port {port}: Address already in use"):
+        with pytest.raises(UsageError, match=rf"--host 127.0.0.1 --port {port}: Address already in use"):
             bound(ServeSettings(port=port)).__enter__()
-    with pytest.raises(UsageError, match="--host nowhere.invalid --port 8400: "):
+    with pytest.raises(UsageError, match=r"--host nowhere.invalid --port 8400: "):
         bound(ServeSettings(host="nowhere.invalid")).__enter__()
 
 

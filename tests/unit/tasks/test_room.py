@@ -8,13 +8,24 @@ import pytest
 import torch
 from torch import nn
 
+from clearhead.checkpoint import load_model_tensors, model_tensors
 from clearhead.config import merge
 from clearhead.data.labels.labels import Labels
 from clearhead.runs.text_parts import ModelSizes
 from clearhead.tasks import room
 from clearhead.tasks.catalog import AnyLearnedFamily, family_of_recipe, prepare_job
 from clearhead.tasks.family import LearnedFamily
-from clearhead.tasks.room import Needed, TooLargeError, at_most, by_depth, check_room, in_units, needed
+from clearhead.tasks.room import (
+    Needed,
+    TooLargeError,
+    at_most,
+    build_here,
+    build_to_load,
+    by_depth,
+    check_room,
+    in_units,
+    needed,
+)
 from clearhead.tasks.translation.translator import Translator
 from tests.toy import CLASSIFY, LANGUAGE_MODEL, MASKED, RECIPE
 
@@ -117,3 +128,17 @@ def test_depth_is_reckoned_from_two_models() -> None:
 )
 def test_bytes_are_shown_in_units(size: int, shown: str) -> None:
     assert in_units(size) == shown
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_a_model_that_is_loaded_next_draws_no_random_number(name: str) -> None:
+    family, recipe = family_and_recipe(TREES[name])
+    drawn, seeded = build_here(family.build, recipe, SIZES), torch.get_rng_state()
+    model = build_to_load(family.build, recipe, SIZES)
+    assert torch.equal(torch.get_rng_state(), seeded)
+    own, theirs = dict(drawn.named_parameters()), dict(model.named_parameters())
+    assert {key: value.shape for key, value in own.items()} == {key: value.shape for key, value in theirs.items()}
+    for key, table in drawn.named_buffers():
+        assert torch.equal(model.get_buffer(key), table), key
+    load_model_tensors(model, model_tensors(drawn), "here")
+    assert all(torch.equal(theirs[key], value) for key, value in own.items())

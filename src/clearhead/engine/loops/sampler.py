@@ -138,15 +138,15 @@ class NativeSampler:
         self._free = weakref.finalize(self, self._library.ch_sampler_free, address)
 
     def draw(self, logits: Floats, texts: NDArray[Any]) -> tuple[Ints, Floats, dict[int, str]]:
-        """Returns the next piece of each text, its log-probability by the logits as they came, and which have none.
+        """Draws the next piece of each text.
 
         Args:
             logits: [texts, vocab], of the next piece.
             texts: [texts], of ``WRITTEN``.
 
         Returns:
-            Pieces, log-probabilities, and by number of a text why it has no piece: NaN or +inf among its logits, or no
-            piece is left.
+            Pieces, log-probabilities by the logits as they came, and by number of a text why it has no piece: NaN or
+            +inf among its logits, or no piece is left.
         """
         count, faults, first = len(texts), dict[int, str](), 0
         pieces, log_probs = np.empty(count, dtype=np.int32), np.empty(count, dtype=np.float32)
@@ -167,11 +167,12 @@ class NativeSampler:
         return pieces, log_probs, faults
 
     def best(self, logits: Floats, count: int) -> list[tuple[int, float]]:
-        """Returns the ``count`` best pieces by logits [vocab] as they came, best first, with their log-probabilities."""
+        """Returns the ``count`` best pieces by logits [vocab], best first, with their log-probabilities."""
         pieces, log_probs = np.empty(count, dtype=np.int32), np.empty(count, dtype=np.float32)
         assert logits.strides == (4,)
         self._library.ch_best(self._address, logits.ctypes.data, count, pieces.ctypes.data, log_probs.ctypes.data)
-        return [(piece, number) for piece, number in zip(pieces.tolist(), log_probs.tolist(), strict=True) if piece >= 0]
+        pairs = zip(pieces.tolist(), log_probs.tolist(), strict=True)
+        return [(piece, number) for piece, number in pairs if piece >= 0]
 
 
 def of_row(row: int, fault: object) -> str:

@@ -158,7 +158,8 @@ def asked_of(
 ) -> tuple[NDArray[Any], list[NDArray[np.int32]]]:
     """Returns sources and how each is searched for, as the library reads it, and the arrays that this points to."""
     if not len(sources) == len(searches) == len(limits) == len(prefixes or sources):
-        raise ValueError(f"{len(searches)} searches, {len(limits)} limits: must be one for each of {len(sources)} sources")
+        counts = f"{len(searches)} searches, {len(limits)} limits"
+        raise ValueError(f"{counts}: must be one for each of {len(sources)} sources")
     asked = np.zeros(len(sources), dtype=ASKED)
     asked["search"], asked["limit"] = [search.address for search in searches], limits
     ids, asked["length"], asked["ids"] = _laid_out(sources)

@@ -98,7 +98,7 @@ class Searches:
         return [(ticket, self._taken(ticket)) for ticket in over[:count].tolist()]
 
     def leave(self, ticket: int) -> None:
-        """Gives a source up, at any time; its rows go before the next step. One that is over or has left is no error."""
+        """Gives a source up, at any time: its rows go before the next step. One that is over is no error."""
         if self._running.pop(ticket, None) is not None:
             check(self._library.ch_searches_leave(self._address, ticket))
 
@@ -119,6 +119,6 @@ class Searches:
             if str(error) == UNREAD and isinstance(raised, Exception):
                 return raised
             if str(error) == UNREAD and raised is not None:
-                raise raised  # an interruption is for the caller
+                raise raised from None  # an interruption is for the caller
             return error
         return found.hypotheses()[0]

@@ -50,6 +50,8 @@ class _Text:
     """Pieces that are not in the cache yet: of the prompt, of a window that slides, or the last one that was drawn."""
     ids: NDArray[np.int32]
     """Prompt without end marks and what was written, with room to grow."""
+    length: int
+    """How many these are."""
     window: list[int] = field(default_factory=list)
     """Pieces in the cache."""
     written: Continuation = field(default_factory=Continuation)
@@ -74,7 +76,8 @@ class Writing:
         self._told = weakref.WeakValueDictionary[int, ToldSettings]()
         self._texts, self._last = list[_Text](), 0
         self._table: NDArray[Any] = np.zeros(0, dtype=WRITTEN)
-        self._seeds, self._samples = np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
+        self._seeds: NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)
+        self._samples: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
     def __len__(self) -> int:
         """Returns how many texts there are."""
@@ -125,6 +128,7 @@ class Writing:
             best,
             list(prompt[-self.model.max_len :]),
             np.zeros(len(seen) + min(limit, ROOM), dtype=np.int32),
+            len(seen),
         )
         text.ids[: len(seen)] = seen
         self._rows.join_empty(1)
@@ -154,16 +158,17 @@ class Writing:
         table["number"] = uniforms(self._seeds[numbered], self._samples[numbered], positions)
         pieces, log_probs, faults = self._sampler.draw(logits, table)
         written, over = list[Written](), set[int]()
-        drawn = zip(ready.tolist(), pieces.tolist(), log_probs.tolist(), logits, strict=True)
-        for place, (row, piece, log_prob, all_of_row) in enumerate(drawn):
+        drawn = zip(ready.tolist(), pieces.tolist(), log_probs.tolist(), strict=True)
+        for place, (row, piece, log_prob) in enumerate(drawn):
             text = self._texts[row]
-            best = self._sampler.best(all_of_row, text.best) if text.best else []
+            best = self._sampler.best(logits[place], text.best) if text.best else []
             end = ModelError(faults[place]) if place in faults else self._take(text, piece, log_prob)
             written.append(Written(text.ticket, piece, log_prob, best, end))
             if end is None:
                 self._append(row, piece)
             else:
                 over.add(row)
+        self._table["length"][numbered] += 1
         if over:
             self._keep([row for row in range(len(self)) if row not in over])
         return written
@@ -172,10 +177,11 @@ class Writing:
         """Puts pieces into the cache; returns the rows that are ready for a piece, and their logits."""
         counts, room, parts = np.ones(len(self), dtype=np.int32), self._reading, list[int]()
         for row, text in enumerate(self._texts):
-            if len(text.unread) > 1:
-                counts[row] = min(len(text.unread), room)
-                room -= int(counts[row])
-            part, text.unread = text.unread[: counts[row]], text.unread[counts[row] :]
+            part, text.unread = text.unread, []
+            if len(part) > 1:
+                part, text.unread = part[:room], part[room:]
+                room -= len(part)
+                counts[row] = len(part)
             text.window += part
             parts += part
         logits = self._rows.extend(np.array(parts, dtype=np.int32), counts)
@@ -190,18 +196,18 @@ class Writing:
         """Returns the text if it is over, or what its ``stopped`` raised."""
         try:
             over = text.written.take(piece, log_prob, ends=text.told.marks, limit=text.limit, stopped=text.stopped)
-        except Exception as error:  # noqa: BLE001 - it is of this text, and others go on
+        except Exception as error:  # it is of this text, and others go on
             return error
         return text.written if over else None
 
     def _append(self, row: int, piece: int) -> None:
         """A text goes on with a piece; a full window slides."""
-        text, length = self._texts[row], int(self._table["length"][row])
-        if length == len(text.ids):
+        text = self._texts[row]
+        if text.length == len(text.ids):
             text.ids = np.concatenate([text.ids, np.zeros_like(text.ids)])
             self._table["ids"][row] = text.ids.ctypes.data
-        text.ids[length] = piece
-        self._table["length"][row] = length + 1
+        text.ids[text.length] = piece
+        text.length += 1
         text.unread = [piece]
         if len(text.window) == self.model.max_len:
             back = np.zeros(len(self), dtype=np.int32)
@@ -217,7 +223,7 @@ class Writing:
         kept: Ints = np.array(rows, dtype=np.int32)
         self._rows.keep(kept)
         self._texts = [self._texts[row] for row in rows]
-        self._table, self._seeds, self._samples = (each[kept] for each in (self._table, self._seeds, self._samples))
+        self._table, self._seeds, self._samples = self._table[kept], self._seeds[kept], self._samples[kept]
 
     def _fail(self, error: ModelError) -> list[Written]:
         """All texts end with an error."""

@@ -11,8 +11,14 @@ INLINE size_t place_of(const ch_attention *a, int position) {
 
 /* Queries that go through the keys together. What a query gets does not depend on their number: every sum has an
  * accumulator of its own, and runs over features or keys in order. */
+#if LANES == 16 /* with twice the registers of AVX2 */
+#define QUERIES 4
+#define AT_ONCE(Q) (4 * LANES) /* features of values */
+#else
 #define QUERIES 2
-#define MOST_VECTORS (CH_PANEL / LANES > 8 ? CH_PANEL / LANES : 8)
+#define AT_ONCE(Q) (8 * LANES / (Q))
+#endif
+#define MOST_VECTORS 8
 #define EACH_QUERY _Pragma("GCC unroll 4") for (int i = 0; i < Q; i++)
 #define EACH_KEY _Pragma("GCC unroll 4") for (int k = 0; k < 4; k++)
 
@@ -84,12 +90,17 @@ INLINE void attend_together(const ch_attention *a, int head, const float *q, flo
         share[i] = 1.0f / exp_all(of_query, length);
     }
     const float *values = a->values + at;
-    for (; i + 8 * LANES / Q <= a->head; i += 8 * LANES / Q) mix(a, scores, room, values + i, share, y + i, 8 * LANES / Q, Q);
+    for (; i + AT_ONCE(Q) <= a->head; i += AT_ONCE(Q)) mix(a, scores, room, values + i, share, y + i, AT_ONCE(Q), Q);
+    for (; i + 2 * CH_PANEL <= a->head; i += 2 * CH_PANEL) mix(a, scores, room, values + i, share, y + i, 2 * CH_PANEL, Q);
     for (; i < a->head; i += CH_PANEL) mix(a, scores, room, values + i, share, y + i, CH_PANEL, Q);
 }
 
-static void attend_two(const ch_attention *a, int head, const float *q, float *y, float *scores) {
+static void attend_all(const ch_attention *a, int head, const float *q, float *y, float *scores) {
     attend_together(a, head, q, y, scores, QUERIES);
+}
+
+static void attend_two(const ch_attention *a, int head, const float *q, float *y, float *scores) {
+    attend_together(a, head, q, y, scores, 2);
 }
 
 static void attend_one(const ch_attention *a, int head, const float *q, float *y, float *scores) {
@@ -101,8 +112,9 @@ static void attend(const ch_attention *all, const float *q, float *y, float *sco
         ch_attention a = *all;
         for (int i = 0, n; i < all->queries; i += n) {
             size_t from = i * all->q_stride + (size_t)head * all->head, to = i * all->y_stride + (size_t)head * all->head;
-            n = i + QUERIES <= all->queries ? QUERIES : 1;
-            (n == 1 ? attend_one : attend_two)(&a, head, q + from, y + to, scores);
+            n = all->queries - i;
+            n = n >= QUERIES ? QUERIES : n >= 2 ? 2 : 1;
+            (n == QUERIES ? attend_all : n == 2 ? attend_two : attend_one)(&a, head, q + from, y + to, scores);
             a.length += n * a.growth;
             a.position += n;
         }

@@ -55,7 +55,7 @@ static void attend_bytes(const ch_attention *a, const float *q, float *y, float 
         float share = 1.0f / exp_all(scores, a->length);
         for (int p = 0; p < a->length; p++) scores[p] *= a->value_scales[at + line_of(a, slot_lines, p)];
         int i = 0;
-        for (; i + 8 * LANES <= a->head; i += 8 * LANES) mix_bytes(a, scores, at, i, share, y + i, 8 * LANES);
+        for (; i + AT_ONCE(1) <= a->head; i += AT_ONCE(1)) mix_bytes(a, scores, at, i, share, y + i, AT_ONCE(1));
         for (; i < a->head; i += CH_PANEL) mix_bytes(a, scores, at, i, share, y + i, CH_PANEL);
     }
 }

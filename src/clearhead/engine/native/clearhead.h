@@ -70,7 +70,7 @@ typedef struct {
     int32_t unit_heads;               /* whether queries and keys are divided by their root mean square */
     int32_t src_panels, tgt_panels;   /* whether a table is the packed weight of the output layer, of its kind */
     float embedding_scale;
-    float reserved;
+    int32_t cache;                    /* how rows hold keys and values: CH_FLOAT32, or CH_INT8 */
     const ch_layer *encoder, *decoder;
     ch_norm encoder_norm, decoder_norm;
     ch_linear lm_head;
@@ -95,7 +95,6 @@ CH_PUBLIC int ch_has(const char *instructions);       /* whether this library an
 /* Rows: each is a text, with its keys and values in a cache. `instructions` says which kernels compute. */
 CH_PUBLIC ch_rows *ch_rows_new(const ch_model *model, const char *instructions, int threads);
 CH_PUBLIC void ch_rows_free(ch_rows *rows);
-CH_PUBLIC int ch_rows_cache(ch_rows *rows, int kind); /* before the first row: CH_FLOAT32 or CH_INT8 keys and values */
 CH_PUBLIC int ch_rows_count(const ch_rows *rows);
 CH_PUBLIC int ch_rows_length(const ch_rows *rows, int row); /* pieces of a row in the cache */
 

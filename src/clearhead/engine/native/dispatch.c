@@ -1,5 +1,6 @@
 /* Which kernels this processor can run, and the reason of the last failure. */
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,16 +46,29 @@ static int saved(unsigned bits) {
     return (low & bits) == bits;
 }
 
-static int has_avx2(void) {
+static int look_for_avx2(void) {
     unsigned a, b, c, d;
     if (!saved(0x6) || !__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_FMA) || !(c & bit_F16C)) return 0;
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
 }
 
-static int has_avx512(void) {
+static int look_for_avx512(void) {
     unsigned a, b, c, d, wanted = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
-    if (!saved(0xe6) || !has_avx2() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+    if (!saved(0xe6) || !look_for_avx2() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
     return (b & wanted) == wanted && (c & (1u << 11)); /* AVX512_VNNI */
+}
+
+/* Asked once: in a virtual machine each question to the processor takes as long as a small product. */
+static int has_avx2(void) {
+    static atomic_int known; /* 1 with, 2 without */
+    if (!atomic_load(&known)) atomic_store(&known, look_for_avx2() ? 1 : 2);
+    return atomic_load(&known) == 1;
+}
+
+static int has_avx512(void) {
+    static atomic_int known;
+    if (!atomic_load(&known)) atomic_store(&known, look_for_avx512() ? 1 : 2);
+    return atomic_load(&known) == 1;
 }
 
 static const struct { const char *name; const ch_kernels *kernels; int (*here)(void); } choices[] = {
@@ -77,11 +91,18 @@ static const struct { const char *name; const ch_kernels *kernels; int (*here)(v
 
 #define CHOICES ((int)(sizeof choices / sizeof choices[0]))
 
+/* Whether a choice can run here, asked once: in a virtual machine the question takes microseconds. */
+static int is_here(int k) {
+    static atomic_int answers[CHOICES]; /* 0: not asked yet; 1: no; 2: yes */
+    int answer = atomic_load(&answers[k]);
+    if (!answer) atomic_store(&answers[k], answer = choices[k].here && choices[k].here() ? 2 : 1);
+    return answer == 2;
+}
+
 const ch_kernels *ch_kernels_of(const char *name) {
     if (!strcmp(name, "portable")) return &ch_kernels_portable;
     for (int k = 0; k < CHOICES; k++)
-        if (choices[k].here && (!strcmp(name, choices[k].name) || !strcmp(name, "auto")) && choices[k].here())
-            return choices[k].kernels;
+        if ((!strcmp(name, choices[k].name) || !strcmp(name, "auto")) && is_here(k)) return choices[k].kernels;
     if (!strcmp(name, "auto")) return &ch_kernels_portable;
     ch_fail("this processor has no %s, or the library was built without", name);
     return NULL;

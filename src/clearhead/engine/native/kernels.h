@@ -39,7 +39,7 @@ typedef struct {
 } ch_attention;
 
 /* Floats that `attend` needs for scores over so many keys. */
-#define CH_SCORES(length) (2 * ((size_t)(length) + 48))
+#define CH_SCORES(length) (4 * ((size_t)(length) + 48))
 
 typedef struct {
     const char *name;

@@ -41,7 +41,9 @@ INLINE void i4_tile(const ch_product *job, int row, int panel, const int R, cons
         vg dots[TILE_ROWS][MOST_PARTS];
         EACH_ROW EACH_PART dots[r][k] = vg_zero();
         for (int l = 0; l < lines; l++) EACH_PART {
-            v4 weights = v4_load(w + (k / PARTS) * panel_size + (g * lines + l) * line + (k % PARTS) * LANES * 4);
+            const uint8_t *from = w + (k / PARTS) * panel_size + (g * lines + l) * line + (k % PARTS) * LANES * 4;
+            if (R == 1) __builtin_prefetch(from + AHEAD);
+            v4 weights = v4_load(from);
             EACH_ROW {
                 const uint8_t *eight = x + ((size_t)r * groups + g) * CH_GROUP + 8 * l;
                 dots[r][k] = vg_dot(dots[r][k], vx_set(eight), vx_set(eight + 4), weights);

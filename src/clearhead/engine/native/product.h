@@ -60,6 +60,14 @@ INLINE void f32_tile(const ch_product *job, int row, int panel, const int R, con
 #define EACH_PAIR _Pragma("GCC unroll 16") for (int from = 0; from < P * PARTS; from += pair)
 #define EACH_OF_PAIR _Pragma("GCC unroll 2") for (int k = 0; k < pair; k++)
 
+/* What part k of a panel's, or of a wider tile's, whole sums stand for. */
+INLINE vf i8_float(const ch_product *job, int row, int panel, const int k, vi whole) {
+    int output = panel * CH_PANEL + k * LANES;
+    const int32_t *of_weights = job->w->sums + 2 * (panel + k / PARTS) * CH_PANEL + k % PARTS * LANES;
+    vf scale = vf_mul(vf_set(job->byte_scale[row]), vf_load(job->w->scale + output));
+    return vf_mul(vi_float(vi_whole(whole, of_weights, of_weights + CH_PANEL)), scale);
+}
+
 INLINE void i8_tile(const ch_product *job, int row, int panel, const int R, const int P) {
     const int inputs = job->w->inputs;
     const size_t panel_size = (size_t)inputs * CH_PANEL;
@@ -82,11 +90,37 @@ INLINE void i8_tile(const ch_product *job, int row, int panel, const int R, cons
         }
     }
     vf sums[TILE_ROWS][MOST_PARTS];
-    EACH_ROW EACH_PART {
-        int output = panel * CH_PANEL + k * LANES;
-        const int32_t *of_weights = job->w->sums + 2 * (panel + k / PARTS) * CH_PANEL + k % PARTS * LANES;
-        vf scale = vf_mul(vf_set(job->byte_scale[row + r]), vf_load(job->w->scale + output));
-        sums[r][k] = vf_mul(vi_float(vi_whole(steps[r][k], of_weights, of_weights + CH_PANEL)), scale);
+    EACH_ROW EACH_PART sums[r][k] = i8_float(job, row + r, panel, k, steps[r][k]);
+    FINISH_TILE
+}
+
+/* One row takes as long as its weights need to come, and those come fastest in one stream. Whole numbers may be added in
+ * any order: so one panel has several sums, for as many lines of its weights. */
+#define LINES_AT_ONCE (8 / PARTS < 4 ? 4 : 8 / PARTS)
+#define EACH_LINE _Pragma("GCC unroll 8") for (int l = 0; l < LINES_AT_ONCE; l++)
+#define AHEAD 2048 /* bytes */
+
+static void i8_single(const ch_product *job, int row, int panel) {
+    const int inputs = job->w->inputs, R = 1, P = 1;
+    const int8_t *w = (const int8_t *)job->w->weight + (size_t)panel * inputs * CH_PANEL;
+    const uint8_t *x = job->bytes + (size_t)row * inputs;
+    vi steps[LINES_AT_ONCE][PARTS];
+    EACH_LINE EACH_PART steps[l][k] = vi_zero();
+    int i = 0;
+    for (; i + 4 * LINES_AT_ONCE <= inputs; i += 4 * LINES_AT_ONCE) {
+        EACH_LINE {
+            const int8_t *line = w + (size_t)(i + 4 * l) * CH_PANEL;
+            __builtin_prefetch(line + AHEAD);
+            EACH_PART steps[l][k] = vi_dot(steps[l][k], vx_set(x + i + 4 * l), vq_load(line + 4 * k * LANES));
+        }
+    }
+    for (; i < inputs; i += 4)
+        EACH_PART steps[0][k] = vi_dot(steps[0][k], vx_set(x + i), vq_load(w + (size_t)i * CH_PANEL + 4 * k * LANES));
+    vf sums[1][PARTS];
+    EACH_PART {
+        vi sum = steps[0][k];
+        for (int l = 1; l < LINES_AT_ONCE; l++) sum = vi_add(sum, steps[l][k]);
+        sums[0][k] = i8_float(job, row, panel, k, sum);
     }
     FINISH_TILE
 }
@@ -97,14 +131,20 @@ typedef void tile_function(const ch_product *job, int row, int panel);
 
 #define WIDE(R, P)                                                                                                   \
     static void f32_wide_##R(const ch_product *job, int row, int panel) { f32_tile(job, row, panel, R, P); }          \
-    static void i8_wide_##R(const ch_product *job, int row, int panel) { i8_tile(job, row, panel, R, P); }             \
+    static void i8_wide_##R(const ch_product *job, int row, int panel) {                                              \
+        if (R > 1) i8_tile(job, row, panel, R, P);                                                                    \
+        for (int p = 0; R == 1 && p < P; p++) i8_single(job, row, panel + p);                                         \
+    }                                                                                                                \
     static void bf16_wide_##R(const ch_product *job, int row, int panel) { bf16_tile(job, row, panel, R, P); }        \
     static void i4_wide_##R(const ch_product *job, int row, int panel) { /* with its dots one panel takes enough */   \
         for (int p = 0; p < P; p++) i4_narrow_##R(job, row, panel + p);                                               \
     }
 #define NARROW(R, P)                                                                                                 \
     static void f32_narrow_##R(const ch_product *job, int row, int panel) { f32_tile(job, row, panel, R, 1); }        \
-    static void i8_narrow_##R(const ch_product *job, int row, int panel) { i8_tile(job, row, panel, R, 1); }           \
+    static void i8_narrow_##R(const ch_product *job, int row, int panel) {                                            \
+        if (R > 1) i8_tile(job, row, panel, R, 1);                                                                    \
+        else i8_single(job, row, panel);                                                                              \
+    }                                                                                                                \
     static void bf16_narrow_##R(const ch_product *job, int row, int panel) { /* what wide ones leave, seldom any */    \
         for (int r = 0; r < R; r++) bf16_single(job, row + r, panel);                                                 \
     }                                                                                                                \

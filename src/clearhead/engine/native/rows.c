@@ -9,6 +9,10 @@
 ch_rows *ch_rows_new(const ch_model *model, const char *instructions, int threads) {
     const ch_kernels *kernels = ch_kernels_of(instructions);
     if (!kernels) return NULL;
+    if (model->cache != CH_FLOAT32 && model->cache != CH_INT8) {
+        ch_fail("a cache of kind %d: must be %d or %d", model->cache, CH_FLOAT32, CH_INT8);
+        return NULL;
+    }
     ch_rows *rows = calloc(1, sizeof *rows);
     if (!rows) {
         ch_fail("no memory for rows");
@@ -17,6 +21,7 @@ ch_rows *ch_rows_new(const ch_model *model, const char *instructions, int thread
     rows->model = model;
     rows->kernels = kernels;
     rows->threads = threads;
+    rows->kind = model->cache;
     return rows;
 }
 
@@ -44,13 +49,6 @@ void ch_rows_free(ch_rows *rows) {
     free(rows->room.block);
     free(rows->room.scores);
     free(rows);
-}
-
-int ch_rows_cache(ch_rows *rows, int kind) {
-    if (kind != CH_FLOAT32 && kind != CH_INT8) return ch_fail("a cache of kind %d: must be %d or %d", kind, CH_FLOAT32, CH_INT8);
-    if (rows->slot_room) return ch_fail("the kind of a cache is told before the first row");
-    rows->kind = kind;
-    return 0;
 }
 
 int ch_rows_count(const ch_rows *rows) { return rows->count; }

@@ -32,10 +32,11 @@ static int panels_at_once(const ch_linear *w, int rows) {
     double weights = (double)w->inputs * w->outputs, size = sizes[w->kind];
     double coming = weights * size / 12e9, multiplying = weights * rows / (size < 2 ? 60e9 : 35e9);
     double time = coming > multiplying ? coming : multiplying;
-    int panels = w->outputs / CH_PANEL, fours = (int)(panels / (time / SHARED_CHUNK) / 4);
+    int panels = w->outputs / CH_PANEL, eights = (int)(panels / (time / SHARED_CHUNK) / 8);
     if (time < SHARED_LEAST) return 0;
-    while (panels > 1024 * 4 * fours) fours++;
-    return 4 * fours;
+    if (eights < 1) eights = 1; /* as many as the widest tile has */
+    while (panels > 1024 * 8 * eights) eights++;
+    return 8 * eights;
 }
 
 /* Rounds rows to 8 bits where the weights are of 8 or 4 bits. */

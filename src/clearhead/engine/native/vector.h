@@ -70,6 +70,7 @@ INLINE void vf_store_bytes(uint8_t *p, vf whole) { /* of numbers from -127 to 12
     _mm_storel_epi64((__m128i *)p, _mm_packs_epi16(words, words));
 }
 INLINE vi vi_zero(void) { return _mm256_setzero_si256(); }
+INLINE vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
 INLINE vi vi_whole(vi a, const int32_t *sums, const int32_t *negatives) { /* see vi_dot */
     (void)sums;
     return _mm256_add_epi32(a, _mm256_loadu_si256((const __m256i *)negatives));
@@ -152,13 +153,20 @@ INLINE int vf_any_above(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ
 INLINE float vf_sum(vf a) { return _mm512_reduce_add_ps(a); }
 INLINE float vf_largest(vf a) { return _mm512_reduce_max_ps(a); }
 INLINE void vf_sums(float *out, const vf a[4]) {
-    for (int k = 0; k < 4; k++) out[k] = vf_sum(a[k]);
+    __m512 low = _mm512_add_ps(_mm512_unpacklo_ps(a[0], a[1]), _mm512_unpackhi_ps(a[0], a[1]));
+    __m512 high = _mm512_add_ps(_mm512_unpacklo_ps(a[2], a[3]), _mm512_unpackhi_ps(a[2], a[3]));
+    __m512d left = _mm512_castps_pd(low), right = _mm512_castps_pd(high);
+    __m512 fours = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(left, right)),
+                                 _mm512_castpd_ps(_mm512_unpackhi_pd(left, right)));
+    __m256 twos = _mm256_add_ps(_mm512_castps512_ps256(fours), _mm512_extractf32x8_ps(fours, 1));
+    _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(twos), _mm256_extractf128_ps(twos, 1)));
 }
 INLINE void vf_store_bytes(uint8_t *p, vf whole) {
     __m512i n = _mm512_add_epi32(_mm512_cvtps_epi32(whole), _mm512_set1_epi32(BYTE_OFFSET));
     _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(n));
 }
 INLINE vi vi_zero(void) { return _mm512_setzero_si512(); }
+INLINE vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
 INLINE vi vi_whole(vi a, const int32_t *sums, const int32_t *negatives) { /* a - 128 sums */
     (void)negatives;
     return _mm512_sub_epi32(a, _mm512_slli_epi32(_mm512_loadu_si512(sums), 7));
@@ -170,7 +178,11 @@ INLINE vx vx_set(const uint8_t *p) {
     memcpy(&four, p, 4);
     return _mm512_set1_epi32(four);
 }
-INLINE vi vi_dot(vi sum, vx x, vq q) { return _mm512_dpbusd_epi32(sum, x, q); }
+/* As written, for compilers copy the sum of every dot product, and so run out of registers. */
+INLINE vi vi_dot(vi sum, vx x, vq q) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(q));
+    return sum;
+}
 INLINE vf vf_widen(const uint16_t *p) { /* of bfloat16 */
     __m512i bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
@@ -184,7 +196,7 @@ INLINE v4 v4_load(const uint8_t *p) {
 }
 INLINE vg vg_zero(void) { return _mm512_setzero_si512(); }
 INLINE vg vg_dot(vg sum, vx low, vx high, v4 w) { /* here the weights are unsigned, and the inputs signed */
-    return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sum, w.low, low), w.high, high);
+    return vi_dot(vi_dot(sum, w.low, low), w.high, high);
 }
 INLINE vf vg_float(vg sum, int32_t offset) {
     return _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, _mm512_set1_epi32(offset)));
@@ -237,6 +249,7 @@ INLINE void vf_store_bytes(uint8_t *p, vf whole) {
     vst1_lane_s32((int32_t *)(void *)p, vreinterpret_s32_s8(bytes), 0);
 }
 INLINE vi vi_zero(void) { return vdupq_n_s32(0); }
+INLINE vi vi_add(vi a, vi b) { return vaddq_s32(a, b); }
 INLINE vi vi_whole(vi a, const int32_t *sums, const int32_t *negatives) {
     (void)sums, (void)negatives;
     return a;
@@ -308,6 +321,7 @@ INLINE void vf_store_bytes(uint8_t *p, vf whole) {
     for (int k = 0; k < 4; k++) p[k] = (uint8_t)(int8_t)whole[k];
 }
 INLINE vi vi_zero(void) { return (vi){0, 0, 0, 0}; }
+INLINE vi vi_add(vi a, vi b) { return a + b; }
 INLINE vi vi_whole(vi a, const int32_t *sums, const int32_t *negatives) {
     (void)sums, (void)negatives;
     return a;

@@ -247,11 +247,13 @@ def _layer(layer: TorchLayer) -> LayerParts:
 
 def _linear(parts: list[nn.Linear], *, outputs: tuple[int, int], inputs: tuple[int, int]) -> LinearPart:
     """Layers of one input as one, their outputs side by side."""
-    biases: list[Tensor] = [part.bias for part in parts if part.bias is not None]
-    weights = [_array(part.weight) for part in parts]
-    return LinearPart(
-        weights[0] if len(weights) == 1 else weights, _array(torch.cat(biases)) if biases else None, outputs, inputs
+    weights, biases = (
+        [_array(part.weight) for part in parts],
+        [_array(part.bias) for part in parts if part.bias is not None],
     )
+    if len(parts) == 1:
+        return LinearPart(weights[0], biases[0] if biases else None, outputs, inputs)
+    return LinearPart(weights, biases or None, outputs, inputs)
 
 
 def _array(tensor: Tensor) -> Floats:

@@ -101,6 +101,19 @@ def is_model_file(path: Path) -> bool:
         return False
 
 
+def digest_of_header(path: Path) -> bytes:
+    """Returns the SHA-256 of the header of such a file, which has the checksums of all else.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return stream.read(PREAMBLE)[32:]
+    except OSError as error:
+        raise ModelError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+
+
 def open_model(path: Path) -> ModelFile:
     """Maps a file, and checks all of it against its checksums.
 

@@ -32,7 +32,8 @@ class LinearPart:
 
     weight: Floats | Sequence[Floats]
     """[outputs, inputs]; of several layers of one input, whose outputs stand side by side, one after another."""
-    bias: Floats | None
+    bias: Floats | Sequence[Floats] | None
+    """[outputs]; of several layers likewise."""
     outputs: Groups
     inputs: Groups
 
@@ -116,6 +117,12 @@ class Image:
         image.width, image.vocab = model.width, model.vocab
         return image
 
+    def holding(self, cache: int) -> "Image":
+        """Returns the same weights with keys and values of another kind."""
+        model = Model.from_buffer_copy(self.model)
+        model.cache = cache
+        return Image.of(model, self._layers, self.arrays, self.weights)
+
     @property
     def logits(self) -> int:
         """Columns of logits, with their padding."""
@@ -141,11 +148,11 @@ class Image:
 
     def _linear(self, part: LinearPart, weights: Weights) -> Linear:
         weight = _whole(part.weight)
-        rows, columns = _places(part.outputs, len(weight)), _places(part.inputs, weight.shape[1])
+        rows, columns = places(part.outputs, len(weight)), places(part.inputs, weight.shape[1])
         outputs, inputs = padded(len(rows)), len(columns)
         linear = Linear(inputs=inputs, outputs=outputs, kind=KINDS[weights])
         if part.bias is not None:
-            bias = _spread(part.bias, 0, part.outputs)
+            bias = _spread(_whole(part.bias), 0, part.outputs)
             linear.bias = self._kept(np.pad(bias, (0, outputs - len(bias))))
         packed: list[NDArray[Any]] = []
         step = max(1, BLOCK // (inputs * PANEL))  # panels at a time, so that packing needs little beside the result
@@ -187,7 +194,7 @@ class Image:
         return self.arrays[-1]
 
 
-def _places(groups: Groups, count: int) -> NDArray[np.intp]:
+def places(groups: Groups, count: int) -> NDArray[np.intp]:
     """Returns which of ``count`` features stands in each place of groups with padding; -1 where none does."""
     size, whole = groups
     place = np.arange(count // size * whole)
@@ -195,7 +202,7 @@ def _places(groups: Groups, count: int) -> NDArray[np.intp]:
 
 
 def _whole(weight: Floats | Sequence[Floats]) -> Floats:
-    """Returns the weights of layers as those of one; of one layer its own."""
+    """Returns the weights or biases of layers as those of one; of one layer its own."""
     if isinstance(weight, np.ndarray):
         return weight
     return weight[0] if len(weight) == 1 else np.concatenate(weight)

@@ -110,6 +110,7 @@ def check_sizes(tree: Tree, arrays: Sequence[NDArray[Any]]) -> None:
             for name in ("d_model", "heads", "kv_heads", "head_dim", "vocab", "max_len", "width")
         ),
         *((tree[name] % PANEL == 0, name) for name in ("width", "inner", "head")),
+        (tree["cache"] == KINDS["float32"], "cache"),  # the choice of who computes
         (tree["d_model"] <= width, "width"),
         (0 <= tree["d_ff"] <= tree["inner"], "d_ff"),
         (tree["head_dim"] <= tree["head"], "head"),

@@ -12,6 +12,11 @@ Reason = Literal["disconnect", "queue", "time", "shutdown"]
 _numbers = itertools.count()
 
 
+def now() -> float:
+    """Returns the seconds of a clock that never goes back."""
+    return time.monotonic()
+
+
 class GivenUpError(Exception):
     """Ends what computes for a request that nobody wants any more."""
 
@@ -26,7 +31,7 @@ class Job:
 
     timeout: float
     number: int = field(default_factory=lambda: next(_numbers))
-    created: float = field(default_factory=lambda: time.monotonic())
+    created: float = field(default_factory=now)
     started: float | None = None
     """When the first of it was computed; None while it waits."""
     over: threading.Event = field(default_factory=threading.Event, repr=False)

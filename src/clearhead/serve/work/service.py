@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import functools
 import os
 import threading
 import time
@@ -107,7 +108,8 @@ class Service:
         try:
             while not future.done():
                 left = max(0.0, job.deadline - time.monotonic())
-                await asyncio.wait({future, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                waited: set[asyncio.Future[Any]] = {future, gone}
+                await asyncio.wait(waited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 if future.done():
                     break
                 if gone.done():
@@ -189,7 +191,7 @@ class Service:
         job = self.admit()
         delivery = Delivery(asyncio.get_running_loop())
         gone = delivery.loop.create_task(until_gone(receive))
-        gone.add_done_callback(lambda task: task.cancelled() or job.give_up("disconnect"))
+        gone.add_done_callback(functools.partial(_left, job))
         try:
             left = begin(job, delivery)
             async for events in self._arriving(job, delivery):
@@ -252,6 +254,12 @@ class _Gathered:
             if isinstance(result, BaseException):
                 raise result
         return self._results
+
+
+def _left(job: Job, task: "asyncio.Task[None]") -> None:
+    """Gives a request up whose client has gone."""
+    if not task.cancelled():
+        job.give_up("disconnect")
 
 
 async def until_gone(receive: Receive) -> None:

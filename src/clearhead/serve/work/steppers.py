@@ -156,7 +156,7 @@ class TextStepper(Stepper):
         joined: list[int] = []
         try:
             for work in works:
-                own = {"limit": work.limit, "sample": work.sample, "stopped": work.stopped, "best": work.top}
+                own: Any = {"limit": work.limit, "sample": work.sample, "stopped": work.stopped, "best": work.top}
                 joined.append(self._writing.join(work.prompt, work.settings, **own))
         except ModelError:
             self._writing.leave(*joined)

@@ -27,7 +27,7 @@ from clearhead.tasks.classify.texts import Reading, TextClassifier
 from clearhead.tasks.family import Evaluation, open_for
 from clearhead.tasks.loaded import Loaded, native_of, prepared
 from clearhead.tasks.packed import Packing, about_run
-from clearhead.tasks.room import build_here
+from clearhead.tasks.room import build_to_load
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.training.device import Device, pick_device
 
@@ -119,7 +119,7 @@ class Classifier(Loaded, TextClassifier):
         """Loads a run that is open; see ``load``."""
         recipe, parts = parse_classify(run.tree, run.source), load_labelled_parts(run.trained_path)
         assert parts.labels is not None
-        target, model = pick_device(device), build_here(build_classifier, recipe, parts.sizes)
+        target, model = pick_device(device), build_to_load(build_classifier, recipe, parts.sizes)
         step = run.load_into(model)
         model = model.to(target).eval()
         native = weights if choose(model, weights, engine).engine == "native" else None

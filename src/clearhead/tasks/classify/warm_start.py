@@ -15,12 +15,12 @@ from clearhead.interop.bert import BertReport, bert_from_hugging_face
 from clearhead.interop.folder import read_config, read_tensors
 from clearhead.interop.tokenizer import read_tokenizer
 from clearhead.models.bert import BertConfig, Pooling
-from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import ModelSizes, TextParts, load_labelled_parts, load_text_parts
 from clearhead.tasks.classify.recipe import WORDS, build_classifier, parse_classify
+from clearhead.tasks.expanded import open_run
 from clearhead.tasks.masked.recipe import WORDS as MASKED_WORDS
 from clearhead.tasks.masked.recipe import build_masked, parse_masked
-from clearhead.tasks.room import build_here
+from clearhead.tasks.room import build_to_load
 from clearhead.tasks.warm_start import Start, copy_weights, is_bare_folder
 
 R = TypeVar("R")
@@ -61,15 +61,15 @@ def open_encoder(path: Path) -> EncoderStart:
     """
     if is_bare_folder(path):
         return _from_folder(path)
-    run, source = SavedRun.open(path), f"run {str(path)!r}"
+    run, source = open_run(path), f"run {str(path)!r}"
     if run.task in WORDS:
         recipe, parts = parse_classify(run.tree, run.source), load_labelled_parts(run.trained_path)
-        model = build_here(build_classifier, recipe, parts.sizes)
+        model = build_to_load(build_classifier, recipe, parts.sizes)
         run.load_into(model)
         return EncoderStart(source, recipe.model, parts, model_tensors(model), pooling=recipe.finetune.pooling)
     if run.task in MASKED_WORDS:
         pretrained, parts = parse_masked(run.tree, run.source), load_text_parts(run.trained_path)
-        encoder = build_here(build_masked, pretrained, parts.sizes)
+        encoder = build_to_load(build_masked, pretrained, parts.sizes)
         run.load_into(encoder)
         return EncoderStart(source, pretrained.model, parts, model_tensors(encoder))
     needed = " or ".join((*MASKED_WORDS, *WORDS))

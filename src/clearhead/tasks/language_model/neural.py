@@ -29,7 +29,7 @@ from clearhead.tasks.language_model.stepped import SteppedModel
 from clearhead.tasks.language_model.writer import has_marks
 from clearhead.tasks.loaded import native_of, prepared
 from clearhead.tasks.packed import Packing, about_run
-from clearhead.tasks.room import build_here
+from clearhead.tasks.room import build_to_load
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.training.device import Device, pick_device
 
@@ -88,7 +88,7 @@ class LanguageModel(SteppedModel):
     ) -> "LanguageModel":
         """Loads a run that is open; see ``load``."""
         recipe, tokenizer = parse_language_model(run.tree, run.source), load_text_parts(run.trained_path).tokenizer
-        target, model = pick_device(device), build_here(build_language_model, recipe, TextParts(tokenizer).sizes)
+        target, model = pick_device(device), build_to_load(build_language_model, recipe, TextParts(tokenizer).sizes)
         # the native engine packs weights of its own; of a model with LoRA it is known once that is merged
         step = run.load_into(model, mapped=engine != "torch" and not native_fault(model.to(target).eval()))
         model = model.to(target).eval()

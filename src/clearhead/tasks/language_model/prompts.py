@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from clearhead.brief import Brief
 from clearhead.decode.streaming import CONTEXT, StopStrings, TextStream
 from clearhead.engine.loops.continuation import Continuation, Reason
+from clearhead.engine.rows import Cache
 from clearhead.errors import DataError, SettingError
 from clearhead.ranges import BeamOrZero, Count, CountOrZero, Texts
 from clearhead.text.overlong import OverlongPrompt
@@ -34,6 +35,9 @@ class GenerationConfig:
     """Beam width of a search for the most probable texts; 0 samples pieces."""
     draft_pieces: Texts = 4
     """How many pieces a draft model proposes at a time (speculative decoding)."""
+    cache: Cache = "float32"
+    """How the native engine holds the keys and values of a text; int8 is a little more than a quarter of the memory,
+    and near float32."""
 
     def __post_init__(self) -> None:
         if self.beam and self.n > self.beam:

@@ -184,6 +184,9 @@ class TextModel(NativeUser):
         size = self.tokenizer.vocab_size
         if wrong := [piece for piece, _ in sampling.bias if not 0 <= piece < size]:
             raise UsageError(f"bias: piece {wrong[0]} must be from 0 to {size - 1}")
+        if config.cache != "float32" and (draft or self.native is None):
+            why = "goes with no draft" if draft else "the native engine alone has such, and it does not compute here"
+            raise UsageError(f"cache = {config.cache!r}: {why}")
         if draft and draft.tokenizer.fingerprint != self.tokenizer.fingerprint:
             raise ModelError("draft: has another tokenizer than the model, so its pieces mean something else")
 
@@ -229,7 +232,7 @@ class TextModel(NativeUser):
         limits, samples = [config.max_new] * len(batch), [number % config.n for number in batch]
         if (model := self.native) is not None:
             drawn: dict[str, Any] = {"limits": limits, "samples": samples, "stopped": stopped}
-            return generate(model, prompts, settings, **drawn, threads=self.threads)
+            return generate(model.holding(config.cache), prompts, settings, **drawn, threads=self.threads)
         from clearhead.tasks.language_model.stepped import write
 
         return write(self, prompts, settings, limits=limits, samples=samples, stopped=stopped)
@@ -258,7 +261,8 @@ class TextModel(NativeUser):
         search, limits = SearchConfig(config.beam, config.n), [config.max_new] * len(prompts)
         if (model := self.native) is not None:
             text_of, threads = self.tokenizer.decode, self.threads
-            return native_text_search(model, prompts, search, settings, limits=limits, threads=threads, text_of=text_of)
+            own: dict[str, Any] = {"limits": limits, "threads": threads, "text_of": text_of}
+            return native_text_search(model.holding(config.cache), prompts, search, settings, **own)
         from clearhead.tasks.language_model.stepped import search_by_steps
 
         return search_by_steps(self, prompts, settings, search, limits=limits)

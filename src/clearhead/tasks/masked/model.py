@@ -28,7 +28,7 @@ from clearhead.tasks.masked.native import Ranked, Rows
 from clearhead.tasks.masked.recipe import WORDS, MaskedRecipe, build_masked, parse_masked
 from clearhead.tasks.masked.texts import TextFiller, Vectors
 from clearhead.tasks.packed import Packing, about_run
-from clearhead.tasks.room import build_here
+from clearhead.tasks.room import build_to_load
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.training.device import Device, pick_device
 
@@ -84,7 +84,7 @@ class MaskedModel(Loaded, TextFiller):
         recipe, parts = parse_masked(run.tree, run.source), load_text_parts(run.trained_path)
         target = pick_device(device)
         check_marks(parts.tokenizer.ids)
-        model = build_here(build_masked, recipe, parts.sizes)
+        model = build_to_load(build_masked, recipe, parts.sizes)
         step = run.load_into(model)
         model = model.to(target).eval()
         native = weights if choose(model, weights, engine).engine == "native" else None

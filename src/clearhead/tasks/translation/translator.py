@@ -24,7 +24,7 @@ from clearhead.runs.text_parts import Tokenizers, load_both_sides
 from clearhead.tasks.family import open_for
 from clearhead.tasks.loaded import Loaded, native_of, prepared
 from clearhead.tasks.packed import Packing, about_run
-from clearhead.tasks.room import build_here
+from clearhead.tasks.room import build_to_load
 from clearhead.tasks.translation.alignment import aligned, source_shapes
 from clearhead.tasks.translation.joining import finished, one_each
 from clearhead.tasks.translation.length_limit import LengthLimit
@@ -105,7 +105,7 @@ class Translator(Loaded, TextTranslator):
     ) -> "Translator":
         """Loads a run that is open; see ``load``."""
         recipe, parts = parse_translation(run.tree, run.source), load_both_sides(run.trained_path)
-        target, model = pick_device(device), build_here(build_translator, recipe, parts.sizes)
+        target, model = pick_device(device), build_to_load(build_translator, recipe, parts.sizes)
         step = run.load_into(model)
         model = model.to(target).eval()
         computes = choose(model, weights, engine).engine

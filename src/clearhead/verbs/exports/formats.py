@@ -28,6 +28,7 @@ from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import TextParts
 from clearhead.tasks.catalog import AnyFamily, family_of_run
 from clearhead.tasks.evidence import Evidence
+from clearhead.tasks.expanded import beside_packed, open_run
 from clearhead.tasks.family import LearnedFamily, Trained
 from clearhead.tasks.language_model.writer import has_marks
 from clearhead.text.tokenizer import Tokenizer
@@ -50,7 +51,7 @@ class Source:
     @classmethod
     def open(cls, run: Path, *, checkpoint: str = "best") -> "Source":
         """Loads a run on the CPU; raises ModelError if it has no such checkpoint, or a damaged one."""
-        opened = SavedRun.open(run, checkpoint=checkpoint)
+        opened = open_run(run, checkpoint=checkpoint)
         family = family_of_run(opened)
         return cls(opened, family, family.load(opened, device="cpu"))
 
@@ -135,7 +136,8 @@ def _write_file(source: Source, folder: Path, quantize: str) -> None:
     choice = choose(source.model, cast(Any, quantize), "native")
     packing = source.trained.packing
     assert packing is not None, "it was loaded from a run"
-    write_file(folder / file.NAME, choice.image(), packing.about, packing.files)
+    about, files = beside_packed(source.model) if quantize == "float32" else ({}, {})
+    write_file(folder / file.NAME, choice.image(), {**packing.about, **about}, {**packing.files, **files})
 
 
 def _run_file(source: Source, folder: Path, evidence: Evidence) -> Runtime:

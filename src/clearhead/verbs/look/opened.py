@@ -16,8 +16,9 @@ from clearhead.progress import Progress, silent
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import ModelSizes
 from clearhead.tasks.catalog import AnyLearnedFamily, family_of_run
+from clearhead.tasks.expanded import open_run
 from clearhead.tasks.family import LearnedFamily, Trained
-from clearhead.tasks.room import build_here
+from clearhead.tasks.room import build_to_load
 from clearhead.tasks.sample import Sample, Shape
 from clearhead.training.config import TrainConfig
 from clearhead.training.precision import Precision
@@ -78,7 +79,7 @@ class Opened:
         """
         if text is not None and not text.strip():
             raise DataError("text '': is empty")
-        run = SavedRun.open(path, checkpoint=checkpoint)
+        run = open_run(path, checkpoint=checkpoint)
         family = family_of_run(run)
         if not isinstance(family, LearnedFamily):
             raise ModelError(f"run {str(path)!r}: an n-gram model has counts and no modules to look into")
@@ -145,7 +146,7 @@ class Opened:
             with_state: whether the optimizers have the state of the checkpoint, as far as it has one.
         """
         family, recipe = self.family, self.recipe
-        model = build_here(family.build, recipe, self.sizes)
+        model = build_to_load(family.build, recipe, self.sizes)
         saved = self.run.saved("model", "optimizer") if with_state else self.run.saved("model")
         load_model_tensors(model, saved.tensors["model"], str(self.run.checkpoint))
         model.to(self.device)

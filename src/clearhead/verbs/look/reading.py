@@ -71,10 +71,16 @@ def needs_text(opened: Opened, what: str) -> str:
     return opened.text
 
 
-def attention_of(opened: Opened) -> AttentionView:
-    """See ``inspect.heads.attention``: a translation is the model's own, greedy."""
+def attention_of(opened: Opened, *, worth: bool = True) -> AttentionView:
+    """See ``inspect.heads.attention``: a translation is the model's own, greedy.
+
+    Args:
+        opened: the run with its text.
+        worth: whether each head is switched off in turn.
+    """
     reading = reading_of(opened, "attention")
-    view = attention(opened.model, reading.read, names=reading.names, predict=reading.predict, progress=opened.progress)
+    predict = reading.predict if worth else None
+    view = attention(opened.model, reading.read, names=reading.names, predict=predict, progress=opened.progress)
     return AttentionView(view.maps, view.texts, view.loss, reading.aligned, reading.note)
 
 

@@ -30,6 +30,7 @@ from clearhead.inspect.step.order import hooks
 from clearhead.inspect.strides import layout
 from clearhead.manifest import checkpoints_of
 from clearhead.optim.build import build_ema
+from clearhead.tasks.expanded import run_directory
 from clearhead.tasks.sample import Sample, Shape
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.training.loop import scheduled
@@ -261,6 +262,7 @@ def view_of(what: str, folder: Path, text: str | None = None, **options: Any) ->
         if what in OF_TEXT:
             raise DataError(f"view {what!r}: the text is empty; give one, since it shows what the model makes of it")
         raise DataError(f"view {what!r}: the text is empty; leave it out to look at random pieces")
+    folder = run_directory(folder)
     if what == "checkpoint" and not (folder / "recipe.toml").is_file():
         return checkpoint(folder)
     if what in SHAPES and not options.get("shape"):

@@ -1,7 +1,7 @@
 """Views of a model that writes: the steps of greedy decoding with what the cache moves, and the tree of a beam."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from clearhead.decode.hypotheses import SearchConfig
@@ -69,10 +69,40 @@ class StepsView(View):
                 apart.add(number)
         columns = (">step", "chosen", "most probable", ">read, B", ">measured", ">written, B", ">measured")
         parts: list[Part] = [Note(self.cache)] if self.cache else []
-        parts.append(Table("greedy, one row a step", columns, rows, frozenset(apart)))
+        parts.append(StepsTable("greedy, one row a step", columns, rows, frozenset(apart), scene=self.scene()))
         if self.cache and not apart:
             parts.append(Note("bytes read and written: the formula is what was measured, at every step"))
         return parts
+
+    def scene(self) -> dict[str, Any]:
+        """Returns what the scripts of a page draw."""
+        names = self.pieces
+        return {
+            "steps": [
+                {
+                    "input": [names[piece] for piece in step.input_ids],
+                    "top": [[names[piece], round(share, 5)] for piece, share in step.top],
+                    "chosen": names[step.chosen],
+                    "read": step.bytes_read,
+                    "written": step.bytes_written,
+                    "measured_read": step.measured_read,
+                    "measured_written": step.measured_written,
+                }
+                for step in self.steps
+            ]
+        }
+
+
+@dataclass(frozen=True)
+class StepsTable(Table):
+    """The steps as a table, which a page shows as a player."""
+
+    scene: dict[str, Any] = field(default_factory=dict)
+
+    def html(self) -> str:
+        """See ``Part``."""
+        table = Table(self.title, self.columns, self.rows, self.marked, folded=True).html()
+        return live("steps", Prose("greedy decoding, step by step"), self.scene, "") + table
 
 
 @dataclass(frozen=True)
@@ -101,12 +131,12 @@ class BeamTreePicture(Part):
         from html import escape
 
         still = "\n".join(escape(line) + (f" [{worded(end)}]" if end else "") for line, end, _ in self._lines())
-        data = {
-            "nodes": list(self.nodes),
-            "returned": list(self.returned),
-            "why": {fate: Prose(why) for fate, why in WHY.items()},
-        }
-        return live("beam", self.title, data, f"<pre>{still}</pre>")
+        return live("beam", self.title, self.scene(), f"<pre>{still}</pre>")
+
+    def scene(self) -> dict[str, Any]:
+        """Returns what the scripts of a page draw."""
+        why = {fate: Prose(why) for fate, why in WHY.items()}
+        return {"nodes": list(self.nodes), "returned": list(self.returned), "why": why}
 
     @property
     def height(self) -> float:
@@ -171,9 +201,13 @@ class BeamView(View):
             last = path[-1]
             score, ranked = last["score"], last["rank_score"]
             name = f"result {place}: score {score:.4f}, with the length penalty {ranked:.4f}"
-            parts.append(Table(name, (">step", "piece", ">log p", ">sum"), rows))
-        parts.append(BeamTreePicture("the tree: score, and what became of it", self.nodes, self.returned))
+            parts.append(Table(name, (">step", "piece", ">log p", ">sum"), rows, folded=True))
+        parts.append(self.picture())
         return parts
+
+    def picture(self) -> BeamTreePicture:
+        """Returns the tree."""
+        return BeamTreePicture("the tree: score, and what became of it", self.nodes, self.returned)
 
     def _path(self, node: int) -> list[int]:
         at: int | None = node
@@ -209,8 +243,8 @@ def steps_of(opened: Opened) -> StepsView:
     raise _writes_nothing("steps")
 
 
-def beam_of(opened: Opened) -> BeamView:
-    """Searches as ``translate`` does by itself, or for ``NEW`` pieces behind a prompt, with ``BEAM`` hypotheses.
+def beam_of(opened: Opened, *, beam: int = BEAM) -> BeamView:
+    """Searches as ``translate`` does, or for ``NEW`` pieces behind a prompt, with ``beam`` hypotheses.
 
     Raises:
         ModelError: the model writes no text.
@@ -218,16 +252,16 @@ def beam_of(opened: Opened) -> BeamView:
     text = needs_text(opened, "beam")
     match opened.trained:
         case Translator() as translator:
-            tree = translator.beam_tree(text, SearchConfig(BEAM, 1))[1]
-            return _beam_view(text, tree, translator.tokenizers.tgt)
+            tree = translator.beam_tree(text, SearchConfig(beam, 1))[1]
+            return _beam_view(text, beam, tree, translator.tokenizers.tgt)
         case LanguageModel() as model:
-            tree = model.beam_tree(text, GenerationConfig(max_new=NEW, beam=BEAM))[1]
-            return _beam_view(text, tree, model.tokenizer)
+            tree = model.beam_tree(text, GenerationConfig(max_new=NEW, beam=beam))[1]
+            return _beam_view(text, beam, tree, model.tokenizer)
     raise _writes_nothing("beam")
 
 
-def _beam_view(text: str, tree: BeamTree, tokenizer: Tokenizer) -> BeamView:
-    return BeamView(text, BEAM, SearchConfig().length_penalty, _nodes(tree, tokenizer), tree.returned)
+def _beam_view(text: str, beam: int, tree: BeamTree, tokenizer: Tokenizer) -> BeamView:
+    return BeamView(text, beam, SearchConfig().length_penalty, _nodes(tree, tokenizer), tree.returned)
 
 
 def _writes_nothing(what: str) -> ModelError:

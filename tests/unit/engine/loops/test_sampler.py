@@ -133,7 +133,9 @@ def test_numbers_are_those_of_numpy_bit_for_bit() -> None:
     columns = [np.array(each, dtype=np.uint64) for each in zip(*asked, strict=True)]
     for stream in (0, 1, 2):
         expected = [uniform_of(*each, stream=stream) for each in asked]
-        assert uniforms(columns[0], *(each.astype(np.int64) for each in columns[1:]), stream=stream).tolist() == expected
+        assert (
+            uniforms(columns[0], *(each.astype(np.int64) for each in columns[1:]), stream=stream).tolist() == expected
+        )
 
 
 @pytest.mark.parametrize(("wrong", "word"), [("nan", "nan"), ("inf", "inf")])

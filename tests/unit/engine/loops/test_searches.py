@@ -1,4 +1,4 @@
-"""Sources that join and leave at any step get the hypotheses that they get alone, bit for bit; those that fail fail alone."""
+"""Sources that join and leave at any step find what they find alone, bit for bit; those that fail fail alone."""
 
 import gc
 import threading
@@ -24,8 +24,9 @@ from tests.small import random_rows, small, small_gpt
 
 pytestmark = NATIVE
 BOS, EOS = 1, 2
-PIECES = [b"", b"", b"", b"a", b"\xe6", b"\x88", b"\x91", b"\xe6\x88", b"\xf0\x9f", b"\x98\x80", b"b\xc3", b"\xa9", b"c"]
-CHARACTERS = characters_of(PIECES)
+CHARACTERS = characters_of(
+    [b"", b"", b"", *b"a \xe6 \x88 \x91 \xe6\x88 \xf0\x9f \x98\x80 b\xc3 \xa9 c".split()],
+)
 KINDS = [
     NativeSearch(BOS, EOS),
     NativeSearch(BOS, EOS, 5, 0.6, n_best=3),
@@ -152,8 +153,8 @@ def test_what_text_of_raises_is_of_its_source() -> None:
 
 
 def test_one_that_cannot_join_keeps_all_out() -> None:
-    model, search = native(model_of()), NativeSearch(BOS, EOS, 2)
-    searches = Searches(model)
+    search, drawing = NativeSearch(BOS, EOS, 2), Sampler(SamplingConfig(), EOS)
+    searches = Searches(native(model_of()))
     for wrong, message in (
         ({"sources": [[4], [13]]}, "piece 13: must be from 0 to 12"),
         ({"sources": [[4], []]}, "a sequence of 0 pieces: must be at least 1 and at most max_seq_len = 64"),
@@ -162,7 +163,7 @@ def test_one_that_cannot_join_keeps_all_out() -> None:
         ({"prefixes": [[], [-1]]}, "piece -1: must be from 0 to 12"),
         ({"searches": [search, replace(search, n_best=3)]}, "n_best = 3: must be from 1 to beam = 2"),
         ({"searches": [search, replace(search, eos_id=13)]}, "eos 13: must be from 0 to 12"),
-        ({"searches": [search, replace(search, settings=Sampler(SamplingConfig(), EOS))]}, "penalties: a search of a model"),
+        ({"searches": [search, replace(search, settings=drawing)]}, "penalties: a search of a model"),
     ):
         given: dict[str, Any] = {"sources": [[4], [5]], "searches": [search, search], "limits": [5, 5], **wrong}
         with pytest.raises(ModelError) as error:

@@ -138,7 +138,8 @@ def test_a_step_without_memory_ends_all_and_the_next_ones_begin_anew(monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(writing._rows, "extend", no_memory)
-        assert [(each.ticket, str(each.over)) for each in writing.step()] == [(t, "no memory for 3 rows") for t in tickets]
+        failed = {each.ticket: str(each.over) for each in writing.step()}
+        assert failed == dict.fromkeys(tickets, "no memory for 3 rows")
     assert len(writing) == 0
     ticket = writing.join([4], sampler, limit=5, sample=3)
     assert ended(writing)[-1].over == alone(model, [4], sampler, 5, 3)
@@ -151,9 +152,9 @@ def test_what_cannot_join_is_one_line() -> None:
         writing.join([4, 13], sampler, limit=5)
     with pytest.raises(ModelError, match=r"^piece 13: must be from 0 to 12$"):
         writing.join([4], Sampler(SamplingConfig(), 13), limit=5)
-    for given in ({"limit": 0}, {"limit": 1, "best": 14}):
+    for wrong in ({"limit": 0}, {"limit": 1, "best": 14}):
         with pytest.raises(ValueError, match=r"^1 pieces, limit = \d, best = \d+: must be"):
-            writing.join([4], sampler, **given)
+            writing.join([4], sampler, **wrong)
     assert (len(writing), writing.step()) == (0, [])
     writing.leave(1, 99)
 

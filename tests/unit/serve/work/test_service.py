@@ -1,4 +1,4 @@
-"""Requests that wait, take too long or lose their client; what the searches of a call and the pieces of a stream are."""
+"""Requests that wait, take too long or lose their client; searches of a call, and pieces of a stream."""
 
 import asyncio
 import threading

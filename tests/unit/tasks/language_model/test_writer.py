@@ -16,9 +16,11 @@ from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.prompts import GenerationConfig
 from clearhead.tasks.language_model.writer import TextModel, has_marks
 from clearhead.verbs.load import load_language_model
+from tests.native import NATIVE
 
 KINDS = ("language_model", "rnn_language_model", "ngram")
 BASELINES = KINDS[1:]
+CACHES = ("float32", "int8")
 PROMPTS = ["我", "", "他们在学校", "She ", "我昨天没买书。 I didn't buy any books yesterday. 你", "我"]
 GREEDY, WARM = SamplingConfig(temperature=0.0), SamplingConfig(temperature=0.9, top_p=0.9, seed=3)
 EOS = 2
@@ -195,3 +197,28 @@ def test_what_is_written_is_whole(kind: str, models: dict[str, TextModel]) -> No
     traced = model.trace("我", config(max_new=9))
     (greedy,) = model.generate(["我"], config(max_new=9), sampling=GREEDY)
     assert [step.chosen for step in traced] == greedy.ids
+
+
+@NATIVE
+@pytest.mark.parametrize("beam", [0, 3])
+def test_keys_and_values_of_8_bits_write_nearly_the_same(beam: int, models: dict[str, TextModel]) -> None:
+    model = models["language_model"]
+    sampling = SamplingConfig() if beam else GREEDY
+    plain, small = (model.generate(PROMPTS, config(beam=beam, cache=kind), sampling=sampling) for kind in CACHES)
+    pairs = list(zip(plain, small, strict=True))
+    assert [one.log_probs for one in plain] != [one.log_probs for one in small]
+    same = [(one, other) for one, other in pairs if one.ids == other.ids]
+    assert len(same) >= len(pairs) - 1
+    for one, other in same:
+        assert one.log_probs == pytest.approx(other.log_probs, abs=0.1)
+    again = model.generate(PROMPTS[:1], config(beam=beam, cache="int8"), sampling=sampling)
+    assert again == small[:1]
+
+
+@NATIVE
+def test_keys_and_values_of_8_bits_are_the_native_engines(toy_lm_run: Path, models: dict[str, TextModel]) -> None:
+    for model in (models["ngram"], models["rnn_language_model"], load_language_model(toy_lm_run, engine="torch")):
+        with pytest.raises(UsageError, match="cache = 'int8': the native engine alone has such, and it does not comp"):
+            model.generate("她", config(cache="int8"))
+    with pytest.raises(UsageError, match="cache = 'int8': goes with no draft"):
+        models["language_model"].generate("她", config(cache="int8"), draft=models["ngram"])

@@ -19,7 +19,7 @@ def libretranslate_routes(site: Site) -> list[Route]:
     handlers, files = LibreTranslate(translators), Files(translators)
 
     async def specification(asked: Asked) -> Any:
-        return openapi(site.settings.dialects)
+        return openapi(site.settings.spoken)
 
     upload = of(LIBRETRANSLATE, files.translate, reads=files.is_on, reader=read_upload)
     return [

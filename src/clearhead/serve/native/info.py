@@ -1,0 +1,35 @@
+"""What the page needs to know of the models of a server before it asks them."""
+
+from typing import Any
+
+from clearhead.engine.weights.file import is_model_file
+from clearhead.serve.models import Served
+from clearhead.serve.site import Site
+from clearhead.text.special import ABSENT
+from clearhead.verbs.quick import has_torch
+from clearhead.version import VERSION
+
+
+def info(site: Site) -> dict[str, Any]:
+    """Returns the models, and how much may be asked."""
+    limits = {"pieces": site.settings.max_pieces, "body": site.settings.max_body}
+    return {"version": VERSION, "limits": limits, "models": [_model(served) for served in site.models]}
+
+
+def _model(served: Served) -> dict[str, Any]:
+    tree: dict[str, Any] = {"name": served.name, "kind": served.kind}
+    if served.version is None:
+        return tree | {"checkpoint": None}
+    model = served.version.model
+    tree |= {"checkpoint": served.version.label, "looks_inside": not is_model_file(served.path) and has_torch()}
+    match served.kind:
+        case "translation":
+            sides = model.sides
+            return tree | {"source": sides.src.code, "target": sides.tgt.code, "longest": sides.longest}
+        case "language_model":
+            return tree | {"context": model.context}
+        case "masked":
+            ids = model.tokenizer.ids
+            return tree | {"mask": None if ids.mask == ABSENT else model.tokenizer.piece(ids.mask)}
+        case "classify":
+            return tree | {"classes": list(model.labels.classes), "pairs": bool(model.labels.pairs)}

@@ -1,0 +1,110 @@
+"""Translations for the page: in parts with their words, what is certain, where each comes from; alternatives."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from clearhead.decode.hypotheses import SearchConfig
+from clearhead.serve.http.body import Fields
+from clearhead.serve.native.words import Word, spans, words
+from clearhead.tasks.translation.result import Translation
+from clearhead.tasks.translation.texts import TextTranslator
+
+if TYPE_CHECKING:
+    from clearhead.tasks.translation.translator import Translator
+
+BEAM, MOST_BEAM, MOST_BEST, MOST_PHRASES = 5, 16, 16, 64
+
+
+def translate(model: TextTranslator, fields: Fields, aligner: "Translator | None" = None) -> dict[str, Any]:
+    """Translates ``text``; ``beam``, ``n_best``, ``length_penalty``, ``prefix``, ``require``, ``avoid`` as in Python.
+
+    Args:
+        model: the translator.
+        fields: of the request.
+        aligner: the same model by PyTorch, where ``alignment`` is asked for.
+    """
+    count = fields.whole("n_best", 1, 1, MOST_BEST)
+    beam = max(fields.whole("beam", BEAM, 1, MOST_BEAM), count)
+    config = SearchConfig(beam, count, fields.number("length_penalty", 1.0, 0.0, 10.0))
+    phrases: Any = {name: fields.texts(name, most=MOST_PHRASES, default=[]) for name in ("require", "avoid")}
+    ranked = model.n_best(fields.text("text"), config, prefix=fields.text("prefix", ""), **phrases)
+    return {"translations": [told(each, model, aligner) for each in ranked]}
+
+
+def alternatives(model: "Translator", fields: Fields) -> dict[str, Any]:
+    """Returns translations of ``text`` that differ in the first piece behind ``prefix``, the most probable first.
+
+    ``text`` is one part of a text, as ``translate`` returned it.
+    """
+    count, beam = fields.whole("count", 6, 1, MOST_BEST), fields.whole("beam", BEAM, 1, MOST_BEAM)
+    prefix = fields.text("prefix", "")
+    options: Any = {"prefix": prefix, "beam": beam, "split": "never", "overlong": "error"}
+    ranked = model.alternatives(fields.text("text"), count, **options)
+    start = len(model.tokenizers.tgt.encode(prefix))
+    found = [told(each, model, model) | {"probability": math.exp(_first(each, start))} for each in ranked]
+    return {"prefix": prefix, "alternatives": sorted(found, key=lambda each: -each["probability"])}
+
+
+def _first(translation: Translation, start: int) -> float:
+    """The log-probability of the piece behind a prefix."""
+    return translation.log_probs[start] if start < len(translation.log_probs) else 0.0
+
+
+def told(translation: Translation, model: TextTranslator, aligner: "Translator | None") -> dict[str, Any]:
+    """Returns a translation with the parts that it consists of."""
+    parts, at, between = [], 0, []
+    for part in translation.of_parts or [translation]:
+        begin = translation.text.find(part.text, at)
+        between.append(translation.text[at : max(begin, at)])
+        at = max(begin, at) + len(part.text)
+        parts.append(_part(part, model, aligner))
+    for tree, before in zip(parts, between, strict=True):
+        tree["before"] = before
+    return {
+        "text": translation.text,
+        "score": translation.score,
+        "rank_score": translation.rank_score,
+        "complete": translation.complete,
+        "cut_better": translation.cut_better,
+        "dropped": translation.dropped,
+        "cuts": translation.cuts,
+        "unknown": translation.unknown,
+        "unmet": translation.unmet,
+        "parts": parts,
+    }
+
+
+def _part(part: Translation, model: TextTranslator, aligner: "Translator | None") -> dict[str, Any]:
+    if aligner is not None and part.alignment is None and part.pieces:
+        part = aligner.aligned(part)
+    read = model.tokenizers.src
+    source = read.decode(part.source_ids)
+    source_words = words(source, spans(part.source_ids, read.decode))
+    ids = [each for each in part.target_ids if each != model.tokenizers.tgt.ids.eos]
+    own = words(part.text, spans(ids, model.text_of))
+    return {
+        "source": source,
+        "text": part.text,
+        "complete": part.complete,
+        "unknown": part.unknown,
+        "pieces": part.pieces,
+        "log_probs": part.log_probs,
+        "source_pieces": part.source_pieces,
+        "alignment": part.alignment,
+        "source_words": [[word.start, word.end] for word in source_words],
+        "words": [
+            {
+                "start": word.start,
+                "end": word.end,
+                "certainty": math.exp(min(part.log_probs[word.first : word.last + 1], default=0.0)),
+                "sources": _sources(word, part.alignment, source_words),
+            }
+            for word in own
+        ],
+    }
+
+
+def _sources(word: Word, alignment: list[int] | None, source_words: list[Word]) -> list[int]:
+    """Numbers of the source words that the pieces of a word look at."""
+    at = set((alignment or [])[word.first : word.last + 1])
+    return [number for number, other in enumerate(source_words) if at & set(range(other.first, other.last + 1))]

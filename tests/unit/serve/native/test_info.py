@@ -1,0 +1,46 @@
+"""What the page is told of the models."""
+
+from pathlib import Path
+
+import pytest
+
+from clearhead.verbs.exports.run import Certify, export_run
+from clearhead.version import VERSION
+from tests.serving import Asking, asking, site_of
+
+
+def test_each_model_by_its_kind(toy_asking: Asking) -> None:
+    found = toy_asking.get("/api/info").json
+    assert found == toy_asking.post("/api/info", {}).json
+    assert found["version"] == VERSION
+    assert found["limits"] == {"pieces": 16384, "body": 131072}
+    mt, lm, bert = found["models"]
+    common = {"looks_inside": True}
+    assert mt == {
+        **common,
+        "name": "mt",
+        "kind": "translation",
+        "checkpoint": "step-120",
+        "source": "zh",
+        "target": "en",
+        "longest": 62,
+    }
+    assert lm == {**common, "name": "lm", "kind": "language_model", "checkpoint": "step-150", "context": 48}
+    assert bert == {**common, "name": "bert", "kind": "masked", "checkpoint": "step-150", "mask": "[MASK]"}
+
+
+def test_a_classifier_has_its_classes(toy_classifier: Path, toy_pair_classifier: Path) -> None:
+    with site_of([f"a={toy_classifier}", f"b={toy_pair_classifier}"]) as site:
+        one, two = asking(site).get("/api/info").json["models"]
+    assert (one["classes"], one["pairs"]) == (["bad", "good"], False)
+    assert two["pairs"] is True
+
+
+def test_a_file_and_a_machine_without_pytorch_show_nothing_inside(
+    toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = export_run(toy_run, tmp_path / "mt.clearhead", target="file", certify=Certify(lines=0))
+    with site_of([file, f"mt2={toy_run}"]) as site:
+        assert [one["looks_inside"] for one in asking(site).get("/api/info").json["models"]] == [False, True]
+        monkeypatch.setattr("clearhead.serve.native.info.has_torch", lambda: False)
+        assert [one["looks_inside"] for one in asking(site).get("/api/info").json["models"]] == [False, False]

@@ -1,0 +1,94 @@
+"""Translations for the page: those of the translator, with parts whose words are certain, and alternatives."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from clearhead.errors import DataError
+from clearhead.serve.http.body import Fields
+from clearhead.serve.http.request_error import RequestError
+from clearhead.serve.native.translation import alternatives, translate
+from clearhead.tasks.translation.translator import Translator
+
+TEXT = "这个比萨比那个好吃。\n我妹妹不骑自行车。"
+
+
+@pytest.fixture(scope="module")
+def translator(toy_run: Path) -> Translator:
+    return Translator.load(toy_run, device="cpu")
+
+
+def test_it_is_the_translator_s_translation_in_parts(translator: Translator) -> None:
+    (found,) = translate(translator, Fields({"text": TEXT}))["translations"]
+    own = translator.translate(TEXT)
+    assert (found["text"], found["score"], found["unmet"]) == (own.text, own.score, [])
+    assert "".join(part["before"] + part["text"] for part in found["parts"]) == own.text
+    assert [part["source"] for part in found["parts"]] == TEXT.split("\n")
+    assert found["parts"][1]["before"] == "\n"
+    for part, each in zip(found["parts"], own.of_parts, strict=True):
+        assert part["log_probs"] == each.log_probs
+        least = min(word["certainty"] for word in part["words"])
+        assert least == pytest.approx(math.exp(min(each.log_probs[:-1])))
+
+
+def test_words_come_from_where_their_pieces_look(translator: Translator) -> None:
+    (found,) = translate(translator, Fields({"text": "他喝水。", "beam": 1}), translator)["translations"]
+    (part,) = found["parts"]
+    own = translator.aligned(translator.translate("他喝水。", beam=1))
+    assert part["alignment"] == own.alignment
+    assert all(word["sources"] == sorted(set(word["sources"])) for word in part["words"])
+    looked = {number for word in part["words"] for number in word["sources"]}
+    assert looked
+    assert looked <= set(range(len(part["source_words"])))
+    without = translate(translator, Fields({"text": "他喝水。"}))["translations"][0]["parts"][0]
+    assert {tuple(word["sources"]) for word in without["words"]} == {()}
+
+
+def test_phrases_are_asked_for_and_unmet_ones_told(translator: Translator) -> None:
+    fields = {"text": "他喝水。", "require": ["tea"], "avoid": "water", "n_best": 2}
+    for found in translate(translator, Fields(fields))["translations"]:
+        assert "tea" in found["text"]
+        assert "water" not in found["text"]
+        assert found["unmet"] == []
+
+
+def test_an_empty_text_has_an_empty_translation(translator: Translator) -> None:
+    (found,) = translate(translator, Fields({"text": " \n"}))["translations"]
+    assert found["text"] == " \n"
+    assert [part["words"] for part in found["parts"]] in ([[]], [])
+
+
+def test_alternatives_differ_behind_the_prefix(translator: Translator) -> None:
+    own = translator.translate("我妹妹不骑自行车。").text
+    prefix = own[: own.index(" ")]
+    found = alternatives(translator, Fields({"text": "我妹妹不骑自行车。", "prefix": prefix, "count": 4}))
+    texts = [each["text"] for each in found["alternatives"]]
+    assert len(set(texts)) == len(texts) == 4
+    assert all(text.startswith(prefix) for text in texts)
+    assert texts[0] == own
+    shares = [each["probability"] for each in found["alternatives"]]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) <= 1
+    assert [len(each["parts"]) for each in found["alternatives"]] == [1] * 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({}, "text: is missing"),
+        ({"text": 3}, "is a number, must be a string"),
+        ({"text": "他", "beam": 17}, "whole number from 1 to 16"),
+        ({"text": "他", "beam": True}, "whole number"),
+        ({"text": "他", "require": [1]}, "strings"),
+        ({"text": "他", "require": ["a"] * 65}, "at most 64"),
+    ],
+)
+def test_wrong_fields_are_refused(translator: Translator, fields: dict[str, object], says: str) -> None:
+    with pytest.raises(RequestError, match=says):
+        translate(translator, Fields(fields))
+
+
+def test_a_part_that_is_too_long_has_no_alternatives(translator: Translator) -> None:
+    with pytest.raises(DataError):
+        alternatives(translator, Fields({"text": "我" * 200}))
