@@ -142,7 +142,7 @@ class Served:
             case "masked":
                 model.embed("a")
             case "classify":
-                model.classify("a")
+                model.classify(("a", "a") if model.labels.pairs else "a")
 
 
 def kind_of(path: Path, where: Where) -> Kind:

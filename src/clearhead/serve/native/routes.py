@@ -47,8 +47,8 @@ class Native:
 
     async def generate(self, asked: Asked) -> Any:
         """``POST /api/generate``, a stream of events."""
-        events = generate(self._served(asked, "language_model").now.model, asked)
-        return await stream_response(events, NATIVE.error)
+        model = self._served(asked, "language_model").now.model
+        return await stream_response(generate(model, asked), NATIVE.error)
 
     async def fill(self, asked: Asked) -> Any:
         """``POST /api/fill``."""
