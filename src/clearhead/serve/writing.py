@@ -88,7 +88,7 @@ async def written(asked: Asked, model: Any, wanted: Wanted) -> AsyncIterator[lis
     settings, config = model.sampler_settings(wanted.config, wanted.sampling)
     post, tokenizer = asked.service.engine.post, model.tokenizer
     prompts = [prompt_of(model, given, config) for given in wanted.prompts for _ in range(config.n)]
-    _check_size(asked, sum(len(prompt.ids) for prompt in prompts))
+    _check_size(asked, sum(len(prompt.ids) + prompt.dropped for prompt in prompts))
 
     def make(job: Job, delivery: Delivery) -> tuple[Any, list[TextWork]]:
         works = []

@@ -195,11 +195,7 @@ class Service:
         try:
             left = begin(job, delivery)
             async for events in self._arriving(job, delivery):
-                for each in events:
-                    if isinstance(each, Ended):
-                        left -= 1
-                        if isinstance(each.result, BaseException):
-                            raise each.result
+                left -= _ended(events)
                 yield events
                 if not left:
                     return
@@ -254,6 +250,15 @@ class _Gathered:
             if isinstance(result, BaseException):
                 raise result
         return self._results
+
+
+def _ended(events: list[Any]) -> int:
+    """Returns how many texts are over; raises the exception of one that failed."""
+    results = [event.result for event in events if isinstance(event, Ended)]
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return len(results)
 
 
 def _left(job: Job, task: "asyncio.Task[None]") -> None:
