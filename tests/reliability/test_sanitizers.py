@@ -82,7 +82,9 @@ from tests.unit.engine.test_library import Kernels
 table = Kernels.from_address(kernels.ch_kernels_of(b"portable"))
 table.softmax(memory.ctypes.data, 65)
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=watched, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=watched, capture_output=True, text=True, check=False
+    )
     assert done.returncode != 0
     assert "AddressSanitizer: heap-buffer-overflow" in findings(watched)
     assert "softmax" in findings(watched)

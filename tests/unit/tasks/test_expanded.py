@@ -102,9 +102,7 @@ def test_verbs_say_of_a_file_what_they_say_of_its_run(
         ("translate", "RUN", "我吃了一个苹果。", "--engine", "torch"),
         ("inspect", "RUN", "rank", "我吃了一个苹果。"),
     ):
-        answers = [
-            clearhead(capsys, *(run if word == "RUN" else word for word in words)) for run in (toy_run, file)
-        ]
+        answers = [clearhead(capsys, *(run if word == "RUN" else word for word in words)) for run in (toy_run, file)]
         assert [answer.code for answer in answers] == [0, 0], answers[1]
         lines = [[line for line in answer.out.splitlines() if not line.startswith("speed")] for answer in answers]
         assert lines[0] == lines[1]

@@ -247,7 +247,10 @@ def _layer(layer: TorchLayer) -> LayerParts:
 
 def _linear(parts: list[nn.Linear], *, outputs: tuple[int, int], inputs: tuple[int, int]) -> LinearPart:
     """Layers of one input as one, their outputs side by side."""
-    weights, biases = [_array(part.weight) for part in parts], [_array(part.bias) for part in parts if part.bias is not None]
+    weights, biases = (
+        [_array(part.weight) for part in parts],
+        [_array(part.bias) for part in parts if part.bias is not None],
+    )
     if len(parts) == 1:
         return LinearPart(weights[0], biases[0] if biases else None, outputs, inputs)
     return LinearPart(weights, biases or None, outputs, inputs)

@@ -247,7 +247,9 @@ class TextModel(NativeUser):
         search, limits = SearchConfig(config.beam, config.n), [config.max_new] * len(prompts)
         if (model := self._native) is not None:
             text_of, threads = self.tokenizer.decode, self.threads
-            return native_text_search(model.holding(config.cache), prompts, search, settings, limits=limits, threads=threads, text_of=text_of)
+            return native_text_search(
+                model.holding(config.cache), prompts, search, settings, limits=limits, threads=threads, text_of=text_of
+            )
         from clearhead.tasks.language_model.stepped import search_by_steps
 
         return search_by_steps(self, prompts, settings, search, limits=limits)
