@@ -140,7 +140,9 @@ class Service:
             for place, (source, prefix) in enumerate(zip(batch.sources, batch.prefixes, strict=True)):
                 text_of = translator.text_of if config.n_best > 1 else None
                 ids = [*source, tokenizer.ids.eos]
-                works.append(SourceWork(job, gathered.take, ids, search, prefix, batch.limits[place], text_of, place))
+                pieces = batch.shortlists[place] if batch.shortlists else None
+                own = (prefix, batch.limits[place], text_of, place, pieces)
+                works.append(SourceWork(job, gathered.take, ids, search, *own))
             self.engine.submit(model, works)
             return hypotheses_of(gathered.wait(), config.length_penalty)
 
