@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig, TextOf, penalty_of
 from clearhead.engine.loops.sampler import SamplerSettings
@@ -40,7 +41,7 @@ def native_search(  # noqa: PLR0913 - all that decides a search, by name
     asked = (config.n_best, config.beam, config.length_penalty)
     if asked != (search.n_best, search.beam, search.length_penalty):
         raise ValueError(f"n_best, beam and length_penalty = {asked}: must be what the engine searches with")
-    given = {"prefixes": prefixes, "shortlists": shortlists}
+    given: Any = {"prefixes": prefixes, "shortlists": shortlists}
     found = translate(model, sources, search, limits=limits, **given, threads=threads, text_of=text_of)
     return hypotheses_of(found, config.length_penalty)
 
