@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from clearhead.decode.tree import BeamTree, Node
     from clearhead.drawing.heatmap import AttentionPicture
     from clearhead.drawing.report import Part, View
+    from clearhead.engine.loops.sampler import SamplerSettings
+    from clearhead.engine.rows import NativeModel
     from clearhead.evaluate.classification import ClassificationScores, ClassScores, RegressionScores
     from clearhead.inspect.attend.beside import PartsView
     from clearhead.inspect.attend.inputs import EmbeddingView
@@ -59,12 +61,14 @@ if TYPE_CHECKING:
     from clearhead.runs.text_parts import Tokenizers
     from clearhead.tasks.classify.recipe import ClassifyLossConfig, ClassifyRecipe, FinetuneConfig
     from clearhead.tasks.language_model.ngram import NgramRecipe
+    from clearhead.tasks.language_model.prompts import Prompt
     from clearhead.tasks.language_model.recipe import LanguageModelRecipe
     from clearhead.tasks.language_model.writer import TextModel
     from clearhead.tasks.masked.recipe import MaskedRecipe
     from clearhead.tasks.translation.length_limit import LengthLimit
     from clearhead.tasks.translation.parts import Sides
     from clearhead.tasks.translation.recipe import TranslationRecipe
+    from clearhead.tasks.translation.search.shortlist import Shortlist
     from clearhead.text.adopted import Adopted, Built
     from clearhead.text.language import Language
     from clearhead.text.special import SpecialIds
@@ -134,6 +138,7 @@ __all__ = [
     "MemoryView",
     "Meter",
     "ModelView",
+    "NativeModel",
     "Ngram",
     "NgramConfig",
     "NgramRecipe",
@@ -149,6 +154,7 @@ __all__ = [
     "Pick",
     "Prediction",
     "PretrainingLogits",
+    "Prompt",
     "QueryView",
     "RNNConfig",
     "RNNLanguageModel",
@@ -157,9 +163,11 @@ __all__ = [
     "RankView",
     "RegressionScores",
     "RotaryScalingConfig",
+    "SamplerSettings",
     "Saved",
     "SavedRun",
     "ScheduleView",
+    "Shortlist",
     "Sides",
     "Skipped",
     "SoftmaxView",

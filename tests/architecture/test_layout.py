@@ -17,7 +17,7 @@ BUDGETS = {
     ("serve",): 5750,  # three dialects and a native one, batches of all clients, the page's routes
     ("lessons",): 6400,  # thirty-eight pages of at most 150 lines, and what they have in common
     ("verbs",): 4750,  # exports with certificate, check, signature; progress, signals, what a resumed run is told
-    ("tasks",): 7950,  # parts of texts joined, room for a model, length limits, phrases of a part, shortlists; no torch
+    ("tasks",): 8250,  # parts of texts joined, room for a model, length limits, phrases of a part, shortlists; no torch
     ("evaluate",): 550,  # scores by line, for paired intervals
     ("export",): 3500,  # what runs each format, comparison, certificate; graphs of ONNX, written from the modules
     ("training",): 2650,  # generators, workers that leave signals alone, history that is never rewritten
