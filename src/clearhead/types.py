@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from clearhead.decode.tree import BeamTree, Node
     from clearhead.drawing.heatmap import AttentionPicture
     from clearhead.drawing.report import Part, View
-    from clearhead.engine.loops.sampler import SamplerSettings
-    from clearhead.engine.rows import NativeModel
     from clearhead.evaluate.classification import ClassificationScores, ClassScores, RegressionScores
     from clearhead.inspect.attend.beside import PartsView
     from clearhead.inspect.attend.inputs import EmbeddingView
@@ -61,7 +59,6 @@ if TYPE_CHECKING:
     from clearhead.runs.text_parts import Tokenizers
     from clearhead.tasks.classify.recipe import ClassifyLossConfig, ClassifyRecipe, FinetuneConfig
     from clearhead.tasks.language_model.ngram import NgramRecipe
-    from clearhead.tasks.language_model.prompts import Prompt
     from clearhead.tasks.language_model.recipe import LanguageModelRecipe
     from clearhead.tasks.language_model.writer import TextModel
     from clearhead.tasks.masked.recipe import MaskedRecipe
@@ -138,7 +135,6 @@ __all__ = [
     "MemoryView",
     "Meter",
     "ModelView",
-    "NativeModel",
     "Ngram",
     "NgramConfig",
     "NgramRecipe",
@@ -154,7 +150,6 @@ __all__ = [
     "Pick",
     "Prediction",
     "PretrainingLogits",
-    "Prompt",
     "QueryView",
     "RNNConfig",
     "RNNLanguageModel",
@@ -163,7 +158,6 @@ __all__ = [
     "RankView",
     "RegressionScores",
     "RotaryScalingConfig",
-    "SamplerSettings",
     "Saved",
     "SavedRun",
     "ScheduleView",
@@ -246,6 +240,7 @@ _NAMES = {
     "clearhead.tasks.translation.length_limit": "LengthLimit",
     "clearhead.tasks.translation.parts": "Sides",
     "clearhead.tasks.translation.recipe": "TranslationRecipe",
+    "clearhead.tasks.translation.search.shortlist": "Shortlist",
     "clearhead.text.adopted": "Adopted Built",
     "clearhead.text.language": "Language",
     "clearhead.text.special": "SpecialIds",

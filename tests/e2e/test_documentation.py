@@ -103,7 +103,7 @@ def test_every_command_and_python_block_runs_in_order(workplace: Path, programs:
             resumed = resumed or "--resume" in line
             if line.startswith("clearhead serve"):
                 servers.close()  # the one before had the same port
-                servers.enter_context(served(line, workplace, programs))
+                servers.enter_context(served(line, workplace))
             elif not line.startswith("clearhead demo"):  # its own test trains it
                 run_shown(line, workplace, programs)
     assert resumed
@@ -124,10 +124,10 @@ def run_shown(line: str, workplace: Path, programs: Path) -> None:
 
 
 @contextlib.contextmanager
-def served(line: str, folder: Path, programs: Path) -> Iterator[None]:
+def served(line: str, folder: Path) -> Iterator[None]:
     """Runs a server while a page goes on to ask it."""
-    env = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
-    process = subprocess.Popen(shlex.split(line), cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
+    words, env = [sys.executable, "-m", *shlex.split(line)], os.environ | {"CLEARHEAD_CACHE": str(folder / "cache")}
+    process = subprocess.Popen(words, cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
         said = process.stderr.readline()

@@ -241,7 +241,7 @@ VERBS: dict[Kind, str] = {
     "translator": "translate",
     "writer": "generate",
     "encoder": "fill and embed",
-    "classifier": "classifier",
+    "classifier": "classify",
 }
 
 

@@ -21,7 +21,7 @@ def wanted_of(model: TextModel, asked: Asked) -> Wanted:
     fields = asked.fields
     config = GenerationConfig(max_new=fields.whole("max_new", NEW, 1, MOST_NEW))
     prompt, pieces = fields.text("prompt", ""), _ids(fields, model.tokenizer.vocab_size)
-    given: str | list[int] = [*model.prompt(prompt, config).ids, *pieces] if pieces else prompt
+    given: str | list[int] = [*model._prompt(prompt, config).ids, *pieces] if pieces else prompt
     return Wanted([given], config, sampling_of(asked), top=fields.whole("top", 5, 0, MOST_TOP))
 
 
@@ -47,7 +47,7 @@ async def generate(model: TextModel, asked: Asked) -> AsyncIterator[str]:
             elif each.id >= 0:
                 count += 1
                 yield event(step_of(model, each, text.push(each.id)))
-            elif model.native is None:  # which says no pieces, only texts
+            elif model._native is None:  # which says no pieces, only texts
                 yield event({"id": -1, "text": each.text})
 
 
