@@ -15,6 +15,7 @@ from clearhead.serve.work.jobs import Job
 from clearhead.serve.work.service import Ended
 from clearhead.serve.work.steppers import TextWork
 from clearhead.tasks.language_model.prompts import Generation, GenerationConfig, Prompt, TextWriter
+from clearhead.tasks.native import engine_model
 from clearhead.text.tokenizer import Tokenizer
 
 ANY = 2**31 - 1
@@ -81,7 +82,7 @@ async def written(asked: Asked, model: Any, wanted: Wanted) -> AsyncIterator[lis
     Raises:
         RequestError: see ``Service.stream``; or a text cannot be written.
     """
-    if model._native is None or wanted.config.beam:
+    if engine_model(model) is None or wanted.config.beam:
         async for events in _written_whole(asked, model, wanted):
             yield events
         return
@@ -96,7 +97,7 @@ async def written(asked: Asked, model: Any, wanted: Wanted) -> AsyncIterator[lis
             text = _Text(place, prompt, tokenizer, config.stop, functools.partial(post.put, delivery))
             own = (prompt.ids, settings, config.max_new, place % config.n)
             works.append(TextWork(job, text.end, *own, text.writer.push, text.wrote, wanted.top))
-        return model._native, works
+        return engine_model(model), works
 
     async for events in asked.service.stream(asked.request.receive, make):
         yield events

@@ -30,6 +30,11 @@ class NativeUser(ABC):
         return "torch" if self._native is None else "native"
 
 
+def engine_model(user: NativeUser) -> NativeModel | None:
+    """Returns what the native engine computes with for ``user``; None where PyTorch computes."""
+    return user._native
+
+
 @dataclass(frozen=True)
 class PackedModel(NativeUser, Brief):
     """A model whose weights are mapped from a file, as the native engine packs them: there is none to look into."""

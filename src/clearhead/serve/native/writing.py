@@ -12,6 +12,7 @@ from clearhead.serve.work.service import Ended
 from clearhead.serve.writing import Wanted, Wrote, sampling_of, written
 from clearhead.tasks.language_model.prompts import GenerationConfig
 from clearhead.tasks.language_model.writer import TextModel
+from clearhead.tasks.native import engine_model
 
 NEW, MOST_NEW, MOST_TOP = 64, 1024, 10
 
@@ -47,7 +48,7 @@ async def generate(model: TextModel, asked: Asked) -> AsyncIterator[str]:
             elif each.id >= 0:
                 count += 1
                 yield event(step_of(model, each, text.push(each.id)))
-            elif model._native is None:  # which says no pieces, only texts
+            elif engine_model(model) is None:  # which says no pieces, only texts
                 yield event({"id": -1, "text": each.text})
 
 
