@@ -271,8 +271,8 @@ def test_what_was_asked_is_copied(browser: Browser, server: Server) -> None:
             {"events": [{"a": 1}], "rest": "data: {"},
         ),
         (
-            "glossary.js:demands([{source: '比', target: ' a ', avoid: false}, "
-            "{source: 'x', target: 'b', avoid: false}, {source: '', target: 'c', avoid: true}], '比萨')",
+            "glossary.js:demands([{source: '比', target: ' a ', avoid: false},"
+            " {source: 'x', target: 'b', avoid: false}, {source: '', target: 'c', avoid: true}], '比萨')",
             {"require": ["a"], "avoid": ["c"]},
         ),
         ("curves.js:ticksOf(0.93, 1.31)", [1, 1.1, 1.2, 1.3]),
@@ -289,9 +289,10 @@ def test_pure_functions(browser: Browser, server: Server, call: str, expected: A
     assert found == expected
 
 
-def test_hostile_texts_stay_texts(toy_run: Path, toy_masked_run: Path, toy_lm_run: Path) -> None:
-    name = HOSTILE.replace("/", "")
-    with serving(f"{name}={toy_run}", f"bert={toy_masked_run}", f"lm={toy_lm_run}") as server, browsing() as browser:
+def test_hostile_texts_stay_texts(toy_run: Path, toy_masked_run: Path, toy_lm_run: Path, tmp_path: Path) -> None:
+    name = HOSTILE
+    (tmp_path / name).symlink_to(toy_run)
+    with serving(tmp_path / name, f"bert={toy_masked_run}", f"lm={toy_lm_run}") as server, browsing() as browser:
         visit(browser, server, name)
         assert name in browser.run("return document.querySelector('#head').textContent")
         browser.click(".glossary summary")
@@ -303,8 +304,8 @@ def test_hostile_texts_stay_texts(toy_run: Path, toy_masked_run: Path, toy_lm_ru
             browser,
             "document.querySelector('.target').textContent.includes('onerror') || document.querySelector('.notice')",
         )
-        browser.click(".word", 1)
-        until(browser, "document.querySelector('[role=option]')")
+        click = "document.querySelector('.menu') ? null : document.querySelectorAll('.word')[1].click()"
+        until(browser, f"document.querySelector('[role=option]') || ({click})")  # what comes meanwhile closes it
         visit(browser, server, name, "look")
         put(browser, "textarea", HOSTILE)
         browser.click("button.main")

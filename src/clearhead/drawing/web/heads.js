@@ -54,7 +54,7 @@ export function attention(figure, data) {
     choices.append(row);
   });
     const most = Math.max(...panels.map((panel) => panel.maps.length));
-  const left = make("div", { class: "side", style: { "--heads": most } }, choices, legend(say("share of a row's attention")));
+  const left = make("div", { class: "side", style: { "--heads": most } }, legend(say("share of a row's attention")), choices);
   roving(choices, buttons, most);
   figure.append(make("div", { class: "pair" }, left, make("div", { class: "chosen" }, facts, said, large)));
   onTheme(choices, () => small.forEach((again) => again()));

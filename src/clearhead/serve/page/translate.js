@@ -46,9 +46,17 @@ export function translate(model, state, lookInside) {
     }
   }
 
-  function take(answer, ms = answer.ms) {
-    state.found = { ...answer.translations[0], ms, checkpoint: answer.checkpoint };
-    show();
+  /** Shows a translation; one that reads as the one before leaves its words, and a menu that is open, where they are. */
+  function take(answer) {
+    const fresh = { ...answer.translations[0], ms: answer.ms, checkpoint: answer.checkpoint };
+    const reads = (found) => found?.parts.map((part) => part.before + part.text).join("\n");
+    if (reads(state.found) === reads(fresh)) {
+      state.found = { ...fresh, parts: state.found.parts };
+      about();
+    } else {
+      state.found = fresh;
+      show();
+    }
   }
 
   /** Adds where the words come from to what is shown; a menu that is open stays. */
@@ -62,10 +70,16 @@ export function translate(model, state, lookInside) {
   const later = debounced(run, PAUSE);
 
   function show() {
-    const found = state.found;
+    const { found } = state;
     closeMenu();
     target.replaceChildren(...(found ? found.parts.flatMap((part, at) => wordsOf(part, at)) : []));
     sources.replaceChildren(...(found ? found.parts.flatMap((part, at) => sourceOf(part, at)) : []));
+    about();
+  }
+
+  /** Says what a reader must know of the translation, and how long it took. */
+  function about() {
+    const { found } = state;
     warned.replaceChildren(...(found ? notices(warnings(found)) : []));
     const count = found ? found.parts.reduce((sum, part) => sum + part.pieces.length, 0) : 0;
     status.textContent = found ? `${speed(found.ms, count)} · ${found.checkpoint ?? ""}` : "";
@@ -123,7 +137,7 @@ export function translate(model, state, lookInside) {
 
   // ------------------------------------------------------------------------------------------------- alternatives
 
-  let menu = null;
+  let [menu, opener] = [null, null];
 
   function closeMenu() {
     menu?.remove();
@@ -134,6 +148,7 @@ export function translate(model, state, lookInside) {
     closeMenu();
     menu = make("div", { class: "menu", role: "listbox", "aria-label": say("alternatives") }, make("p", { class: "quiet" }, say("looking for alternatives …")));
     const own = menu;
+    opener = button;
     target.parentElement.append(menu);
     placeBelow(menu, button);
     const asked = { model: model.name, text: part.source, prefix: part.text.slice(0, word.start).trimEnd(), beam: state.beam };
@@ -172,7 +187,8 @@ export function translate(model, state, lookInside) {
     if (!menu || event.key === undefined) return;
     if (event.key === "Escape") {
       closeMenu();
-      target.querySelector(".word")?.focus();
+      opener?.focus();
+      return;
     }
     const options = [...menu.querySelectorAll("[role=option]")];
     const next = options.indexOf(document.activeElement) + ({ ArrowDown: 1, ArrowUp: -1 }[event.key] ?? NaN);
