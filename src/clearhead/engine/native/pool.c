@@ -29,7 +29,8 @@
 
 #define MOST_THREADS 64
 #define MOST_CHUNKS 1024
-#define SPIN 60e-6 /* seconds before a thread without work sleeps */
+#define SPIN 250e-6 /* seconds before a thread without work sleeps */
+#define LEAST_PATIENCE 25e-6 /* seconds that a caller waits for a chunk at least: an interrupt is no busy core */
 #define SHORT_PAUSE 2e-3 /* seconds that a caller goes on alone after another thread was late; twice as long each time, */
 #define LONG_PAUSE 30e-3 /* up to this, until none is late any more */
 #define CLOSED 0xffffffffu
@@ -320,6 +321,7 @@ void ch_share(const ch_work_shared *work, int threads) {
         patience = 2 * (now - before) < patience ? 2 * (now - before) : patience; /* of the fastest: this thread may wait too */
         before = now;
     }
+    if (patience < LEAST_PATIENCE) patience = LEAST_PATIENCE;
     for (chunk = 0; chunk < chunks; chunk++)
         if (atomic_load(&pool.state[chunk]) != (turn | DONE)) late += finish_chunk(work, turn, chunk, patience);
     atomic_store(&pool.ticket, turn | CLOSED);
