@@ -21,18 +21,18 @@ class NativeUser(ABC):
 
     @property
     @abstractmethod
-    def _native(self) -> NativeModel | None:
+    def _engine_model(self) -> NativeModel | None:
         """The model as the native engine has it; None where PyTorch computes."""
 
     @property
     def computed(self) -> Computed:
         """Which engine computes here."""
-        return "torch" if self._native is None else "native"
+        return "torch" if self._engine_model is None else "native"
 
 
 def engine_model(user: NativeUser) -> NativeModel | None:
     """Returns what the native engine computes with for ``user``; None where PyTorch computes."""
-    return user._native
+    return user._engine_model
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class PackedModel(NativeUser, Brief):
         return threads()
 
     @property
-    def _native(self) -> NativeModel:
+    def _engine_model(self) -> NativeModel:
         """See ``NativeUser``."""
         return self.model
 

@@ -83,7 +83,7 @@ class NgramLanguageModel(SteppedModel):
     """It has no weights that the native engine computes with."""
 
     @property
-    def _native(self) -> None:
+    def _engine_model(self) -> None:
         """See ``NativeUser``: counts are no weights."""
 
     @classmethod

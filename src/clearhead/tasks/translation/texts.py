@@ -242,7 +242,7 @@ class TextTranslator(NativeUser):
     ) -> list[list[Translation]]:
         """Translates encoded sources in batches of like length; an empty one gives an empty translation."""
         translations: list[list[Translation]] = [[EMPTY]] * len(sources)
-        tokens = BATCH_TOKENS if self._native is None else NATIVE_TOKENS
+        tokens = BATCH_TOKENS if self._engine_model is None else NATIVE_TOKENS
         for rows, beam in batches_to_decode(sources, demands, config.beam, tokens=tokens):
             own, forced = ([each[row] for row in rows] for each in (sources, prefixes))
             asked = [demands[row] for row in rows]
@@ -276,7 +276,7 @@ class TextTranslator(NativeUser):
     def _search(self, batch: Batch, config: SearchConfig) -> list[list[Hypothesis]]:
         """Returns up to ``config.n_best`` hypotheses of each source, best first."""
         tokenizer = self.tokenizers.tgt
-        if (model := self._native) is not None and is_plain(batch):
+        if (model := self._engine_model) is not None and is_plain(batch):
             if self._searcher is not None:
                 return self._searcher(model, batch, config)
             own: Any = {"tokenizer": tokenizer, "text_of": self.text_of, "threads": self.threads}

@@ -144,7 +144,7 @@ class Translator(Loaded, TextTranslator):
         return prepared(self.model, self.weights, self.engine, self.packing)
 
     @property
-    def _native(self) -> NativeModel | None:
+    def _engine_model(self) -> NativeModel | None:
         """See ``NativeUser``."""
         return native_of(self.writer)
 

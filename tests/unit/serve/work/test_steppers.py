@@ -30,7 +30,7 @@ def translator(toy_run: Path) -> NativeModel:
 
 @pytest.fixture(scope="module")
 def writer(toy_lm_run: Path) -> NativeModel:
-    found = LanguageModel.load(toy_lm_run, device="cpu")._native
+    found = LanguageModel.load(toy_lm_run, device="cpu")._engine_model
     assert found is not None
     return found
 
