@@ -195,7 +195,7 @@ def test_the_context_of_the_image_has_what_the_build_takes_and_no_runs() -> None
 
 def test_all_name_one_port_and_options_that_the_verb_has() -> None:
     verb = pytest.importorskip("clearhead.cli.serve")
-    known = {option for parameter in verb.serve.params for option in parameter.opts}
+    known = {option for parameter in verb.command.params for option in parameter.opts}
     for name in ("Dockerfile", "clearhead.service", "nginx.conf", "Caddyfile"):
         text = (DEPLOY / name).read_text(encoding="utf-8")
         used = set(re.findall(r"--[a-z-]+(?=[ \",])", " ".join(re.findall(r".*serve.*", text))))

@@ -96,7 +96,8 @@ def command(run: Path, prompt: str | None, **options: Any) -> None:
     from clearhead.verbs.quick import open_language_model
 
     def picked(kind: Any) -> Any:
-        return settled(kind(**{field.name: options[field.name] for field in fields(kind)}), source="generate")
+        given = {field.name: options[field.name] for field in fields(kind) if field.name in options}
+        return settled(kind(**given), source="generate")
 
     if options["beam"]:
         options["beam"] = max(options["beam"], options["n"])
