@@ -46,7 +46,7 @@ class NativeEngineHook(BuildHookInterface):
         if version == "editable":
             return
         build_data["pure_python"] = False
-        build_data["tag"] = f"py3-none-{next(iter(platform_tags()))}"
+        build_data["tag"] = f"py3-none-{builder.wheel_platform(platform_tags())}"
         for path in (builder.LIBRARY, builder.STAMP):
             build_data["force_include"][str(path)] = f"clearhead/engine/native/{path.name}"
 

@@ -1,7 +1,7 @@
 """Measures the server beside the engine alone and beside LibreTranslate's stack (waitress, Flask, CTranslate2).
 
-The same lines are translated by all, the beam is 5: by one call of the engine; by 32 clients of `clearhead serve`, each of
-which sends its next line when it has the answer to the last; by the same clients of the peer, whose folder is what
+The same lines are translated by all, the beam is 5: by one call of the engine; by 32 clients of `clearhead serve`, each
+of which sends its next line when it has the answer to the last; by the same clients of the peer, whose folder is what
 `clearhead export RUN --to ctranslate2` writes. Rounds are interleaved. Then: how long one short line takes alone and
 among 32 clients; 500 clients that stream at once; the memory of the server's process.
 
@@ -179,8 +179,8 @@ def main() -> None:
     busy = asyncio.run(latencies(ports["clearhead"], lines, short, busy=True))
     p99 = [sorted(each)[int(0.99 * (len(each) - 1))] for each in (alone, busy)]
     print(
-        f"a short line: alone median {1000 * statistics.median(alone):.1f} ms, p99 {1000 * p99[0]:.1f}; among {CLIENTS} "
-        f"clients median {1000 * statistics.median(busy):.1f}, p99 {1000 * p99[1]:.1f} ({len(busy)} times)"
+        f"a short line: alone median {1000 * statistics.median(alone):.1f} ms, p99 {1000 * p99[0]:.1f}; among "
+        f"{CLIENTS} clients median {1000 * statistics.median(busy):.1f}, p99 {1000 * p99[1]:.1f} ({len(busy)} times)"
     )
     print(f"memory besides mapped weights: {resident(servers['clearhead'])} MB")
     if asked.writer:

@@ -28,6 +28,7 @@ HOW_TO = (
     "inspect-attention.md",
     "export.md",
     "distributed.md",
+    "serve.md",
     "deploy.md",
 )
 API = ("clearhead", "inspect", "models", "data", "runs", "views")

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from clearhead.tasks.translation.length_limit import LengthLimit
     from clearhead.tasks.translation.parts import Sides
     from clearhead.tasks.translation.recipe import TranslationRecipe
+    from clearhead.tasks.translation.search.shortlist import Shortlist
     from clearhead.text.adopted import Adopted, Built
     from clearhead.text.language import Language
     from clearhead.text.special import SpecialIds
@@ -160,6 +161,7 @@ __all__ = [
     "Saved",
     "SavedRun",
     "ScheduleView",
+    "Shortlist",
     "Sides",
     "Skipped",
     "SoftmaxView",
@@ -238,6 +240,7 @@ _NAMES = {
     "clearhead.tasks.translation.length_limit": "LengthLimit",
     "clearhead.tasks.translation.parts": "Sides",
     "clearhead.tasks.translation.recipe": "TranslationRecipe",
+    "clearhead.tasks.translation.search.shortlist": "Shortlist",
     "clearhead.text.adopted": "Adopted Built",
     "clearhead.text.language": "Language",
     "clearhead.text.special": "SpecialIds",

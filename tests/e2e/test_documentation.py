@@ -1,5 +1,6 @@
 """Every command and every Python block of the documentation runs, in order, on a small corpus."""
 
+import contextlib
 import os
 import re
 import shlex
@@ -94,24 +95,50 @@ def cut_down_python(block: str) -> str:
 @pytest.mark.long  # some eighty commands
 @pytest.mark.timeout(3600)
 def test_every_command_and_python_block_runs_in_order(workplace: Path, programs: Path) -> None:
-    lines = [line for line in commands() if line.startswith("clearhead ")]
+    lines = [line for line in commands() if line.startswith(("clearhead ", "curl "))]
     assert len(lines) >= 12
     resumed = False
-    for line in lines:
-        if line.startswith("clearhead demo"):
-            continue  # its own test trains it
-        small = " ".join(f"--set {item}" for item in cut_down(line)) if line.startswith("clearhead train") else ""
-        resumed = resumed or "--resume" in line
-        done = run(f"{line} {small}", workplace, programs)
-        assert done.returncode == 0, (line, done.stderr)
-        if line.startswith("clearhead translate") and "<" in line:
-            assert len((workplace / "output.txt").read_text("utf-8").splitlines()) == 3
-        elif line.startswith("clearhead") and "--resume" not in line:
-            assert done.stdout, line  # a line at least: a model of three steps may write spaces alone
+    with contextlib.ExitStack() as servers:
+        for line in lines:
+            resumed = resumed or "--resume" in line
+            if line.startswith("clearhead serve"):
+                servers.close()  # the one before had the same port
+                servers.enter_context(served(line, workplace))
+            elif not line.startswith("clearhead demo"):  # its own test trains it
+                run_shown(line, workplace, programs)
     assert resumed
     for block in blocks("python"):
         done = run(f"python -c {shlex.quote(cut_down_python(block))}", workplace, programs)
         assert done.returncode == 0, (block, done.stderr)
+
+
+def run_shown(line: str, workplace: Path, programs: Path) -> None:
+    """Runs a line of a page, cut down, and looks at what it says."""
+    small = " ".join(f"--set {item}" for item in cut_down(line)) if line.startswith("clearhead train") else ""
+    done = run(f"{line} {small}", workplace, programs)
+    assert done.returncode == 0, (line, done.stderr)
+    if line.startswith("clearhead translate") and "<" in line:
+        assert len((workplace / "output.txt").read_text("utf-8").splitlines()) == 3
+    elif "--resume" not in line:
+        assert done.stdout, line  # a line at least: a model of three steps may write spaces alone
+
+
+@contextlib.contextmanager
+def served(line: str, folder: Path) -> Iterator[None]:
+    """Runs a server while a page goes on to ask it."""
+    words, env = [sys.executable, "-m", *shlex.split(line)], os.environ | {"CLEARHEAD_CACHE": str(folder / "cache")}
+    process = subprocess.Popen(words, cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        said = process.stderr.readline()
+        assert said.startswith("serving at http://127.0.0.1:8400"), said
+        yield
+        process.terminate()
+        assert process.wait(120) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
 
 
 def test_every_make_command_is_a_target() -> None:

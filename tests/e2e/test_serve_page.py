@@ -271,8 +271,8 @@ def test_what_was_asked_is_copied(browser: Browser, server: Server) -> None:
             {"events": [{"a": 1}], "rest": "data: {"},
         ),
         (
-            "glossary.js:demands([{source: '比', target: ' a ', avoid: false}, {source: 'x', target: 'b', avoid: false},"
-            " {source: '', target: 'c', avoid: true}], '比萨')",
+            "glossary.js:demands([{source: '比', target: ' a ', avoid: false}, "
+            "{source: 'x', target: 'b', avoid: false}, {source: '', target: 'c', avoid: true}], '比萨')",
             {"require": ["a"], "avoid": ["c"]},
         ),
         ("curves.js:ticksOf(0.93, 1.31)", [1, 1.1, 1.2, 1.3]),

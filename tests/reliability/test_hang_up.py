@@ -100,6 +100,19 @@ def test_a_text_that_takes_too_long_is_ended(toy_lm_run: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------- drain
 
 
+def await_refusal(server: Server) -> None:
+    """Waits until the server takes no new connection."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            server.connect(1).close()
+        except OSError:
+            break
+        time.sleep(0.02)
+    with pytest.raises(OSError, match="refused"):
+        server.connect(1)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_runs_comes_to_its_end(number: int, toy_lm_run: Path) -> None:
     body = {**ENDLESS, "max_tokens": 1500, "logit_bias": endless(toy_lm_run)}
@@ -107,15 +120,7 @@ def test_what_runs_comes_to_its_end(number: int, toy_lm_run: Path) -> None:
         with begun(server, "/v1/completions", body) as connection:
             first = read_until(connection, 2)
             server.process.send_signal(number)
-            deadline = time.monotonic() + 60
-            while time.monotonic() < deadline:
-                try:
-                    server.connect(1).close()
-                except OSError:
-                    break
-                time.sleep(0.02)
-            with pytest.raises(OSError, match="refused"):
-                server.connect(1)
+            await_refusal(server)
             whole = body_of(first + drained(connection))
         assert whole.endswith(b"data: [DONE]\n\n")
         assert whole.count(b'"finish_reason":"length"') == 1

@@ -35,6 +35,7 @@ VERBS = {
     "serve": "Serve models by HTTP, to clients of OpenAI, LibreTranslate and DeepL, and to people.",
     "checkpoints": "List the checkpoints of a run: steps, scores, sizes; check that they are whole.",
     "average": "Average the last checkpoints of a run into one.",
+    "shortlist": "Learn which pieces may translate which, for faster translation.",
     "lesson": "Answer the open questions of a student, by programs that measure.",
     "quiz": "Ask questions about Transformers, with numbers drawn anew.",
     "presets": "List the recipes that come with clearhead.",

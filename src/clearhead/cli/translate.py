@@ -61,6 +61,11 @@ from clearhead.ranges import Beam, CountOrZero, Texts
     show_default=True,
     help="Lines read from stdin before translating.",
 )
+@click.option(
+    "--shortlist",
+    is_flag=True,
+    help="Write only pieces that the run's shortlist has for the source: faster; see clearhead shortlist.",
+)
 @WEIGHTS
 @ENGINE
 @input_and_output
@@ -85,7 +90,7 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
         raise UsageError("--alternatives: goes with none of --require, --avoid and --limit")
     from clearhead.verbs.quick import open_translator
 
-    where = {key: options[key] for key in ("checkpoint", "device", "weights", "engine")}
+    where = {key: options[key] for key in ("checkpoint", "device", "weights", "engine", "shortlist")}
     translator = open_translator(run, **where, looks_inside=options["alternatives"] or options["alignment"])
     asked = [] if text == ("-",) else [line for argument in text for line in argument.split("\n")]
     where = {"source": options["source"], "output": options["output"]}

@@ -1,9 +1,12 @@
 """The step under a search: next-piece logits for rows of hypotheses, from a K-V cache, a state, or computed anew."""
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from clearhead.engine.decoding import NativeDecoding
@@ -149,6 +152,46 @@ class RNNDecoding:
     def keep(self, sentences: Int[Tensor, " kept"]) -> None:
         """See ``Decoding``."""
         self.cache.keep(sentences, rows_of(sentences, self.beam))
+
+
+class Shortlisted:
+    """Any ``Decoding``, with logits of -inf outside of each sentence's shortlist: probabilities are over it alone.
+
+    Args:
+        decoding: at its start.
+        shortlists: for each sentence the pieces that may come.
+        vocab: pieces there are.
+        beam: rows per sentence.
+        device: of the logits.
+    """
+
+    def __init__(
+        self,
+        decoding: Decoding,
+        shortlists: Sequence[NDArray[np.int32]],
+        *,
+        vocab: int,
+        beam: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        out = np.ones((len(shortlists), vocab), np.bool_)
+        for row, pieces in zip(out, shortlists, strict=True):
+            row[pieces] = False
+        self._decoding, self._beam, self._out = decoding, beam, torch.from_numpy(out).to(device)
+
+    def advance(self, ids: Rows) -> Float[Tensor, "rows vocab"]:
+        """See ``Decoding``."""
+        logits = self._decoding.advance(ids)
+        return logits.masked_fill(self._out.repeat_interleave(self._beam, dim=0), float("-inf"))
+
+    def reorder(self, rows: Rows) -> None:
+        """See ``Decoding``."""
+        self._decoding.reorder(rows)
+
+    def keep(self, sentences: Int[Tensor, " kept"]) -> None:
+        """See ``Decoding``."""
+        self._out = self._out[sentences]
+        self._decoding.keep(sentences)
 
 
 def start_decoding(

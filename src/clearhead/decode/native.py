@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig, TextOf, penalty_of
 from clearhead.engine.loops.sampler import SamplerSettings
-from clearhead.engine.loops.search import NativeHypothesis, NativeSearch, continue_prompts, translate
+from clearhead.engine.loops.search import NativeHypothesis, NativeSearch, Shortlists, continue_prompts, translate
 from clearhead.engine.rows import NativeModel
 
 
-def native_search(
+def native_search(  # noqa: PLR0913 - all that decides a search, by name
     model: NativeModel,
     sources: Sequence[Sequence[int]],
     config: SearchConfig,
@@ -17,6 +18,7 @@ def native_search(
     *,
     limits: Sequence[int],
     prefixes: Sequence[Sequence[int]] = (),
+    shortlists: Shortlists = (),
     threads: int = 1,
     text_of: TextOf | None = None,
 ) -> list[list[Hypothesis]]:
@@ -29,6 +31,7 @@ def native_search(
         search: marks and rules; its beam, n_best and length penalty must be those of ``config``.
         limits: most pieces of each translation, end mark included.
         prefixes: what each translation begins with; empty: none does.
+        shortlists: the pieces that may translate each, ascending, over which log-probabilities are; empty: all may.
         threads: sources are dealt out among so many.
         text_of: see ``search_steps``.
 
@@ -38,7 +41,8 @@ def native_search(
     asked = (config.n_best, config.beam, config.length_penalty)
     if asked != (search.n_best, search.beam, search.length_penalty):
         raise ValueError(f"n_best, beam and length_penalty = {asked}: must be what the engine searches with")
-    found = translate(model, sources, search, limits=limits, prefixes=prefixes, threads=threads, text_of=text_of)
+    given: Any = {"prefixes": prefixes, "shortlists": shortlists}
+    found = translate(model, sources, search, limits=limits, **given, threads=threads, text_of=text_of)
     return hypotheses_of(found, config.length_penalty)
 
 

@@ -8,10 +8,12 @@ import hashlib
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 SOURCES = Path(__file__).parent / "native"
@@ -29,6 +31,8 @@ INSTRUCTIONS: dict[str, dict[str, list[str]]] = {
 }
 """By processor, besides what is portable: the flags of each set of instructions."""
 ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
+OLDEST = "2.17"
+"""The glibc, of 2012, that ziglang builds for."""
 
 
 def processor() -> str:
@@ -48,11 +52,38 @@ def digest() -> str:
 def compiler() -> list[str]:
     """Returns the command of a C compiler: of ``CC``, the machine's, or of the package ziglang; empty without one."""
     if named := os.environ.get("CC", "").split():
-        return named
+        return [*named, *zig_target()] if "ziglang" in named and "-target" not in named else named
     for name in ("cc", "gcc", "clang"):
         if path := shutil.which(name):
             return [path]
-    return [sys.executable, "-m", "ziglang", "cc"] if importlib.util.find_spec("ziglang") else []
+    return [sys.executable, "-m", "ziglang", "cc", *zig_target()] if importlib.util.find_spec("ziglang") else []
+
+
+def zig_target() -> list[str]:
+    """Returns what ziglang is to build for: left alone it takes the very processor and C library of this machine."""
+    if sys.platform == "darwin":
+        system = "macos"
+    else:
+        system = f"linux-gnu.{OLDEST}" if platform.libc_ver()[0] == "glibc" else "linux-musl"
+    return ["-target", f"{processor()}-{system}"]
+
+
+def wheel_platform(tags: Iterable[str], library: Path = LIBRARY) -> str:
+    """Returns the platform of a wheel that holds a library, of those that this machine has.
+
+    On Linux it is that of the oldest glibc with every function that the library takes from it (PEP 600), or of musl's
+    version; else the first one.
+
+    Args:
+        tags: platforms of this machine, as ``packaging.tags.platform_tags`` has them.
+        library: that was built.
+    """
+    here = list(tags)
+    needed = max((int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", library.read_bytes())), default=0)
+    found = [(int(match[1]), match[0]) for tag in here if (match := re.fullmatch(r"manylinux_2_(\d+)_\w+", tag))]
+    enough = [each for each in found if each[0] >= needed]
+    musl = [tag for tag in here if tag.startswith("musllinux")]
+    return min(enough)[1] if enough else (musl or here)[0]
 
 
 def build(command: list[str] | None = None, library: Path = LIBRARY, target: str | None = None) -> str:

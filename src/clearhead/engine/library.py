@@ -142,8 +142,8 @@ class Found(Structure):
 
 ASKED = np.dtype(
     [
-        *((name, np.uint64) for name in ("search", "ids", "prefix")),
-        *((name, np.int32) for name in ("length", "prefix_length", "limit", "reserved")),
+        *((name, np.uint64) for name in ("search", "ids", "prefix", "shortlist")),
+        *((name, np.int32) for name in ("length", "prefix_length", "limit", "shortlist_length")),
     ]
 )
 """``ch_asked``, with addresses."""

@@ -58,12 +58,12 @@ class NativeFile(Ours):
     ) -> None:
         super().__init__(model, ends=ends, never=never, scale=scale)
         self.version = version("clearhead")
-        self.native = NativeModel(open_model(path / NAME if path.is_dir() else path).image)
+        self._native = NativeModel(open_model(path / NAME if path.is_dir() else path).image)
 
     @property
     def _writer(self) -> NativeModel:
         """See ``Ours``."""
-        return self.native
+        return self._native
 
     def outputs(self, rows: Sequence[Row]) -> list[Tensor]:
         """See ``Runtime``."""
@@ -72,7 +72,7 @@ class NativeFile(Ours):
 
     def _of_positions(self, row: Row) -> Floats:
         """What comes next at each position of a text, or of the target of a translation."""
-        rows, ids = self.native.rows(), np.array(row.ids if row.target is None else row.target, dtype=np.int32)
+        rows, ids = self._native.rows(), np.array(row.ids if row.target is None else row.target, dtype=np.int32)
         if row.target is None:
             rows.join_empty(1)
         else:
@@ -82,10 +82,10 @@ class NativeFile(Ours):
     def _of_head(self, row: Row) -> Floats:
         """What the head says of each position, or of the text as a whole."""
         ids, segments = (np.array(each, dtype=np.int32) for each in (row.ids, row.segments or [0] * len(row.ids)))
-        states = encode(self.native, ids, np.array([len(ids)], dtype=np.int32), segments)
+        states = encode(self._native, ids, np.array([len(ids)], dtype=np.int32), segments)
         if not isinstance(self.model, BertClassifier):
-            return logits(self.native, states.packed)
+            return logits(self._native, states.packed)
         pooler = self.model.bert.pooler
         first = isinstance(pooler, Pooler) and pooler.pool is first_of
-        of_text = logits(self.native, states.pooled("first" if first else "mean"))
+        of_text = logits(self._native, states.pooled("first" if first else "mean"))
         return of_text * np.float32(self.scale[0]) + np.float32(self.scale[1])

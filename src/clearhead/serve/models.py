@@ -25,17 +25,24 @@ from clearhead.verbs.quick import (
     packed_file,
 )
 
-Kind = Literal["translation", "language_model", "masked", "classify"]
+Kind = Literal["translator", "writer", "encoder", "classifier"]
+"""What a model does."""
 KINDS: dict[str, Kind] = {
-    "translation": "translation",
-    "rnn_translation": "translation",
-    "language_model": "language_model",
-    "rnn_language_model": "language_model",
-    "ngram": "language_model",
-    "masked": "masked",
-    "classify": "classify",
+    "translation": "translator",
+    "rnn_translation": "translator",
+    "language_model": "writer",
+    "rnn_language_model": "writer",
+    "ngram": "writer",
+    "masked": "encoder",
+    "classify": "classifier",
 }
 """What serves a recipe's task."""
+OPENS: dict[Kind, Callable[..., Any]] = {
+    "translator": open_translator,
+    "writer": open_language_model,
+    "encoder": open_masked_model,
+    "classifier": open_classifier,
+}
 PACK = "import json, sys; from clearhead.serve.models import pack; pack(*json.loads(sys.argv[1]))"
 
 
@@ -96,7 +103,7 @@ class Served:
         stamp = self.stamp()
         model = self._open()
         self._warm_up(model)
-        if self.kind == "translation":
+        if self.kind == "translator":
             model.search_by(self._service.search(model), self._service.lane.run)
         self.version = Version(model, model.step, stamp)
 
@@ -120,29 +127,21 @@ class Served:
     def _open(self) -> Any:
         if not is_model_file(self.path) and packed_file(self.path, **self._where) is None:
             _pack_aside(self.path, self._where)
-        match self.kind:
-            case "translation":
-                return open_translator(self.path, **self._where)
-            case "language_model":
-                return open_language_model(self.path, **self._where)
-            case "masked":
-                return open_masked_model(self.path, **self._where)
-            case "classify":
-                return open_classifier(self.path, **self._where)
+        return OPENS[self.kind](self.path, **self._where)
 
     def _warm_up(self, model: Any) -> None:
         """Computes one text, so that a model that cannot compute is never served."""
         match self.kind:
-            case "translation":
+            case "translator":
                 model.translate("a", beam=1, limit=2)
-            case "language_model":
+            case "writer":
                 from clearhead.tasks.language_model.prompts import GenerationConfig
 
                 model.generate("a", GenerationConfig(max_new=2))
-            case "masked":
+            case "encoder":
                 model.embed("a")
-            case "classify":
-                model.classify("a")
+            case "classifier":
+                model.classify(("a", "a") if model.labels.pairs else "a")
 
 
 def kind_of(path: Path, where: Where) -> Kind:
@@ -166,14 +165,7 @@ def kind_of(path: Path, where: Where) -> Kind:
 def pack(run: str, where: Where) -> None:
     """Loads a run by PyTorch, so that its packed weights are kept; in a process of its own."""
     path = Path(run)
-    kind = kind_of(path, where)
-    opens: dict[Kind, Callable[..., Any]] = {
-        "translation": open_translator,
-        "language_model": open_language_model,
-        "masked": open_masked_model,
-        "classify": open_classifier,
-    }
-    opens[kind](path, **where).computed  # noqa: B018 - which packs
+    OPENS[kind_of(path, where)](path, **where).computed  # noqa: B018 - which packs
 
 
 def _pack_aside(run: Path, where: Where) -> None:
@@ -239,17 +231,17 @@ def named(given: str) -> tuple[str, Path]:
 
 
 SERVING: dict[Kind, tuple[str, ...]] = {
-    "translation": ("openai", "libretranslate", "deepl"),
-    "language_model": ("openai",),
-    "masked": ("openai",),
-    "classify": (),
+    "translator": ("openai", "libretranslate", "deepl"),
+    "writer": ("openai",),
+    "encoder": ("openai",),
+    "classifier": (),
 }
 """Which dialects speak of a kind of model; the native one, which the page uses, speaks of all."""
 VERBS: dict[Kind, str] = {
-    "translation": "translate",
-    "language_model": "generate",
-    "masked": "fill and embed",
-    "classify": "classify",
+    "translator": "translate",
+    "writer": "generate",
+    "encoder": "fill and embed",
+    "classifier": "classify",
 }
 
 

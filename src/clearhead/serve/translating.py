@@ -32,7 +32,7 @@ async def translated(
     asked.headers["X-Clearhead-Checkpoint"] = served.now.label
 
     def translate() -> list[list[Translation]]:
-        pieces = sum(map(len, model.tokenizers.src.encode_batch(texts)))
+        pieces = sum(len(model.tokenizers.src.encode(text)) for text in texts)
         if pieces > asked.settings.max_pieces:
             raise DataError(f"{pieces} pieces, at most {asked.settings.max_pieces} in a request; see --max-pieces")
         ranked: list[list[Translation]] = model.n_best(texts, SearchConfig(beam, count, penalty, limit), **options)

@@ -66,7 +66,7 @@ def sampling_of(asked: Asked, *, temperature: float = 1.0) -> SamplingConfig:
 def prompt_of(model: Any, given: str | list[int], config: GenerationConfig) -> Prompt:
     """Encodes a prompt, or takes its pieces."""
     if isinstance(given, str):
-        return model.prompt(given, config)
+        return model._prompt(given, config)
     size = model.tokenizer.vocab_size
     if wrong := [index for index in given if not 0 <= index < size]:
         raise RequestError(400, f"prompt: piece {wrong[0]} must be from 0 to {size - 1}", param="prompt")
@@ -81,14 +81,14 @@ async def written(asked: Asked, model: Any, wanted: Wanted) -> AsyncIterator[lis
     Raises:
         RequestError: see ``Service.stream``; or a text cannot be written.
     """
-    if model.native is None or wanted.config.beam:
+    if model._native is None or wanted.config.beam:
         async for events in _written_whole(asked, model, wanted):
             yield events
         return
-    settings, config = model.sampler_settings(wanted.config, wanted.sampling)
+    settings, config = model._sampler_settings(wanted.config, wanted.sampling)
     post, tokenizer = asked.service.engine.post, model.tokenizer
     prompts = [prompt_of(model, given, config) for given in wanted.prompts for _ in range(config.n)]
-    _check_size(asked, sum(len(prompt.ids) for prompt in prompts))
+    _check_size(asked, sum(len(prompt.ids) + prompt.dropped for prompt in prompts))
 
     def make(job: Job, delivery: Delivery) -> tuple[Any, list[TextWork]]:
         works = []
@@ -96,7 +96,7 @@ async def written(asked: Asked, model: Any, wanted: Wanted) -> AsyncIterator[lis
             text = _Text(place, prompt, tokenizer, config.stop, functools.partial(post.put, delivery))
             own = (prompt.ids, settings, config.max_new, place % config.n)
             works.append(TextWork(job, text.end, *own, text.writer.push, text.wrote, wanted.top))
-        return model.native, works
+        return model._native, works
 
     async for events in asked.service.stream(asked.request.receive, make):
         yield events

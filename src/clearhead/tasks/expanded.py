@@ -52,20 +52,24 @@ def run_directory(path: Path) -> Path:
     folder = working_folder("expanded")
     place = folder / f"{path.stem}-{digest_of_header(path).hex()[:16]}"
     if not place.is_dir():
-        file = _whole(path)
-        try:
-            with tempfile.TemporaryDirectory(dir=folder, prefix=".", ignore_cleanup_errors=True) as name:
-                _expand(file, Path(name) / place.name)
-                with contextlib.suppress(OSError):  # another process was quicker
-                    os.rename(Path(name) / place.name, place)
-        except OSError as error:
-            raise DataError(f"{str(place)!r} cannot be written: {error.strerror}") from error
+        _make(_whole(path), place)
     with contextlib.suppress(OSError):
         os.utime(place)
     for other in unused_longest(folder.glob("*"), MOST):
         if other != place:
             shutil.rmtree(other, ignore_errors=True)
     return place
+
+
+def _make(file: ModelFile, place: Path) -> None:
+    """Makes the run directory of a file, whole or not at all."""
+    try:
+        with tempfile.TemporaryDirectory(dir=place.parent, prefix=".", ignore_cleanup_errors=True) as name:
+            _expand(file, Path(name) / place.name)
+            with contextlib.suppress(OSError):  # another process was quicker
+                os.rename(Path(name) / place.name, place)
+    except OSError as error:
+        raise DataError(f"{str(place)!r} cannot be written: {error.strerror}") from error
 
 
 def beside_packed(model: "nn.Module") -> tuple[dict[str, str], dict[str, bytes]]:

@@ -21,13 +21,13 @@ class NativeUser(ABC):
 
     @property
     @abstractmethod
-    def native(self) -> NativeModel | None:
+    def _native(self) -> NativeModel | None:
         """The model as the native engine has it; None where PyTorch computes."""
 
     @property
     def computed(self) -> Computed:
         """Which engine computes here."""
-        return "torch" if self.native is None else "native"
+        return "torch" if self._native is None else "native"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class PackedModel(NativeUser, Brief):
         return threads()
 
     @property
-    def native(self) -> NativeModel:
+    def _native(self) -> NativeModel:
         """See ``NativeUser``."""
         return self.model
 

@@ -26,6 +26,12 @@ class Demand:
         """Fewest pieces that spell all required phrases."""
         return sum(int(automaton.left[0]) for automaton in self.required.values())
 
+    @property
+    def spelling(self) -> set[int]:
+        """All pieces that bring a required phrase nearer, from wherever a text stands."""
+        ways = [way for automaton in self.required.values() for way in automaton.ways]
+        return {int(piece) for way in ways for piece in way}
+
     def unmet(self, parts: Sequence[Sequence[int]]) -> list[str]:
         """Returns the required phrases that occur in no part of a translation."""
         return [phrase for phrase, finder in self.required.items() if not any(map(finder.contains, parts))]

@@ -39,13 +39,14 @@ class Where(TypedDict):
 
 
 def open_translator(
-    run: Path, *, looks_inside: bool = False, **where: Unpack[Where]
+    run: Path, *, looks_inside: bool = False, shortlist: bool = False, **where: Unpack[Where]
 ) -> "Translator | PackedTranslator":
     """Opens a translator, without PyTorch if it can.
 
     Args:
         run: a run directory, or a file of ``export --to file``.
         looks_inside: whether more is asked for than translations: alternatives, or attention.
+        shortlist: see ``Translator.load``.
         where: how it is opened.
 
     Raises:
@@ -55,11 +56,11 @@ def open_translator(
     if not looks_inside and (file := _file_for("translation", run, where)):
         from clearhead.tasks.translation.packed import PackedTranslator
 
-        return PackedTranslator.of(file)
+        return PackedTranslator.of(file, run=None if file.path == run else run, shortlist=shortlist)
     check_torch(run)
     from clearhead.tasks.translation.translator import Translator
 
-    return Translator.load(run, **where)
+    return Translator.load(run, **where, shortlist=shortlist)
 
 
 def open_language_model(run: Path, *, drafted: bool = False, **where: Unpack[Where]) -> "TextModel":

@@ -3,10 +3,19 @@
 import functools
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 
-from clearhead.decode.decoding import CachedDecoding, RecomputedDecoding, RNNDecoding, rows_of, start_decoding
+from clearhead.decode.decoding import (
+    CachedDecoding,
+    Decoding,
+    RecomputedDecoding,
+    RNNDecoding,
+    Shortlisted,
+    rows_of,
+    start_decoding,
+)
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.decode.rules import forbid
 from clearhead.decode.search import beam_search
@@ -126,3 +135,58 @@ def test_keys_of_the_source_are_kept_once_a_sentence() -> None:
     decoding = CachedDecoding(small(n_kv_heads=2), *padded(random_rows([5, 3])), beam=7)
     assert [tuple(part.shape) for pair in decoding.cache.cross for part in pair] == [(2, 2, 5, 4)] * 4
     assert decoding.cache.buffer.shape[2] == 14
+
+
+class Fixed:
+    """The same logits at every step, two rows a sentence; records what it was asked."""
+
+    def __init__(self) -> None:
+        self.logits, self.asked = torch.arange(6 * 13).view(6, 13) / 10, list[Any]()
+
+    def advance(self, ids: Ids) -> Ids:
+        return self.logits
+
+    def reorder(self, rows: Ids) -> None:
+        self.asked.append(("reorder", rows.tolist()))
+
+    def keep(self, sentences: Ids) -> None:
+        self.asked.append(("keep", sentences.tolist()))
+        self.logits = self.logits[rows_of(sentences, 2)]
+
+
+LISTS = [np.array(pieces, np.int32) for pieces in ([2, 4, 6], [2, 5, 12], [0, 1, 2, 3])]
+
+
+def test_within_a_shortlist_logits_are_as_they_were() -> None:
+    plain, before = Fixed(), torch.arange(6 * 13).view(6, 13) / 10
+    decoding = Shortlisted(plain, LISTS, vocab=13, beam=2)
+    assert isinstance(decoding, Decoding)
+    for sentences, stay in (([0, 1, 2], [2, 0]), ([2, 0], [1]), ([0], [0])):
+        logits = decoding.advance(torch.zeros(2 * len(sentences), dtype=torch.long))
+        for row, found in enumerate(logits):
+            own = LISTS[sentences[row // 2]].tolist()
+            assert found.isfinite().nonzero()[:, 0].tolist() == own
+            assert torch.equal(found[own], before[2 * sentences[row // 2] + row % 2][own])
+        decoding.keep(torch.tensor(stay))
+    assert torch.equal(plain.logits, before[:2]), "what a model gives is not written to"
+    decoding.reorder(torch.tensor([1, 0]))
+    assert plain.asked == [("keep", [2, 0]), ("keep", [1]), ("keep", [0]), ("reorder", [1, 0])]
+
+
+def test_probabilities_are_over_the_shortlist() -> None:
+    model, sources = small(vocab_size=VOCAB), random_rows([4, 2, 5], seed=1)
+
+    def searched(rows: list[int]) -> list[Hypothesis]:
+        with torch.inference_mode():
+            decoding = CachedDecoding(model, *padded([sources[row] for row in rows]), beam=3)
+        short = Shortlisted(decoding, [LISTS[row] for row in rows], vocab=VOCAB, beam=3)
+        found = beam_search(short, SearchConfig(beam=3), limits=[6] * len(rows), bos_id=BOS, eos_id=EOS)
+        return [ranked[0] for ranked in found]
+
+    for row, best in enumerate(searched([0, 1, 2])):
+        pieces, own = [*best.ids, EOS][: len(best.log_probs)], LISTS[row].tolist()
+        with torch.inference_mode():
+            logits = model(torch.tensor([sources[row]]), torch.tensor([[BOS, *best.ids]]))[0][:, own]
+        log_probs = logits.log_softmax(-1)
+        assert_near(torch.tensor(best.log_probs), log_probs[range(len(pieces)), [own.index(piece) for piece in pieces]])
+        assert searched([row])[0].ids == best.ids

@@ -50,7 +50,7 @@ def test_packed_runs_that_read_texts_are_opened_without_pytorch(toy_masked_run: 
         (open_classifier, Classifier, PackedClassifier, toy_classifier),
     ]
     for opened, loaded, packed, run in ways:
-        assert loaded.load(run, device="cpu").native is not None
+        assert loaded.load(run, device="cpu")._native is not None
         file = kept(run, "best", "float32")
         assert file is not None
         assert isinstance(opened(run, **WORDS), packed)

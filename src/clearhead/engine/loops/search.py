@@ -16,6 +16,8 @@ from clearhead.text.characters import Characters
 
 ReadAs = Callable[[list[int]], Hashable]
 """What a reader sees of pieces."""
+Shortlists = Sequence[NDArray[np.int32]]
+"""The pieces that may translate each source."""
 UNREAD = "the text of a hypothesis could not be read"
 """What the library says where ``text_of`` raised."""
 
@@ -58,6 +60,7 @@ def translate(
     *,
     limits: Sequence[int],
     prefixes: Sequence[Sequence[int]] = (),
+    shortlists: Shortlists = (),
     threads: int = 1,
     text_of: ReadAs | None = None,
 ) -> list[list[NativeHypothesis]]:
@@ -69,6 +72,7 @@ def translate(
         search: how to search.
         limits: most pieces of each translation, end mark included.
         prefixes: what each translation begins with; empty: none does.
+        shortlists: the pieces that may translate each, ascending, over which log-probabilities are; empty: all may.
         threads: sources are dealt out among so many, each of which takes the next ones when some of its own are over.
         text_of: by what two hypotheses of a source differ, if several are returned; None: by their pieces.
 
@@ -78,7 +82,7 @@ def translate(
     if not sources:
         return []
     told, found = ToldSearch(search, model.vocab, text_of), Results(len(sources), search.n_best, max(1, *limits))
-    asked, _ids = asked_of(sources, [told] * len(sources), limits, prefixes)
+    asked, _ids = asked_of(sources, [told] * len(sources), limits, prefixes, shortlists)
     where = model.image.model, model.kernels.encode(), threads
     status = library().ch_translate(*where, asked.ctypes.data, len(sources), found.told)
     if told.error is not None:
@@ -155,18 +159,24 @@ def asked_of(
     searches: Sequence[ToldSearch],
     limits: Sequence[int],
     prefixes: Sequence[Sequence[int]] = (),
+    shortlists: Shortlists = (),
 ) -> tuple[NDArray[Any], list[NDArray[np.int32]]]:
     """Returns sources and how each is searched for, as the library reads it, and the arrays that this points to."""
-    if not len(sources) == len(searches) == len(limits) == len(prefixes or sources):
+    if not len(sources) == len(searches) == len(limits) == len(prefixes or sources) == len(shortlists or sources):
         counts = f"{len(searches)} searches, {len(limits)} limits"
         raise ValueError(f"{counts}: must be one for each of {len(sources)} sources")
     asked = np.zeros(len(sources), dtype=ASKED)
     asked["search"], asked["limit"] = [search.address for search in searches], limits
-    ids, asked["length"], asked["ids"] = _laid_out(sources)
-    if not prefixes:
-        return asked, [ids]
-    begins, asked["prefix_length"], asked["prefix"] = _laid_out(prefixes)
-    return asked, [ids, begins]
+    arrays = []
+    for name, count, rows in (
+        ("ids", "length", sources),
+        ("prefix", "prefix_length", prefixes),
+        ("shortlist", "shortlist_length", shortlists),
+    ):
+        if rows:
+            pieces, asked[count], asked[name] = _laid_out(rows)
+            arrays.append(pieces)
+    return asked, arrays
 
 
 class Results:
@@ -201,8 +211,10 @@ def _ints(values: Sequence[int]) -> NDArray[np.int32]:
     return np.array(values, dtype=np.int32)
 
 
-def _laid_out(rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint64]]:
+def _laid_out(rows: Sequence[Any]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint64]]:
     """Returns pieces one after another, how many each row has, and where it begins in memory."""
-    ids, lengths = _ints([piece for row in rows for piece in row]), _ints([*map(len, rows)])
+    arrays = isinstance(rows[0], np.ndarray)
+    ids = np.concatenate(rows, dtype=np.int32) if arrays else _ints([piece for row in rows for piece in row])
+    lengths = _ints([*map(len, rows)])
     starts = np.cumsum(lengths, dtype=np.uint64) - lengths.astype(np.uint64)
     return ids, lengths, np.uint64(ids.ctypes.data) + starts * np.uint64(ids.itemsize)

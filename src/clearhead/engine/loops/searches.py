@@ -14,6 +14,7 @@ from clearhead.engine.loops.search import (
     NativeSearch,
     ReadAs,
     Results,
+    Shortlists,
     ToldSearch,
     asked_of,
 )
@@ -67,6 +68,7 @@ class Searches:
         *,
         limits: Sequence[int],
         prefixes: Sequence[Sequence[int]] = (),
+        shortlists: Shortlists = (),
         text_of: ReadAs | None = None,
     ) -> list[int]:
         """Takes sources in, from the next step on; returns a ticket for each. Where one cannot be, none is taken in.
@@ -76,6 +78,7 @@ class Searches:
             searches: how each is searched for.
             limits: most pieces of each, end mark included.
             prefixes: what each translation begins with; empty: none does.
+            shortlists: see ``translate``; empty: no source has one.
             text_of: see ``translate``; called within ``step``, by any thread.
 
         Raises:
@@ -83,7 +86,7 @@ class Searches:
         """
         told = {id(search): ToldSearch(search, self.model.vocab, text_of) for search in searches}
         own = [told[id(search)] for search in searches]
-        asked, arrays = asked_of(sources, own, limits, prefixes)
+        asked, arrays = asked_of(sources, own, limits, prefixes, shortlists)
         tickets = np.zeros(len(sources), dtype=np.int64)
         check(self._library.ch_searches_join(self._address, asked.ctypes.data, len(sources), tickets.ctypes.data))
         for ticket, search, limit in zip(tickets.tolist(), own, limits, strict=True):

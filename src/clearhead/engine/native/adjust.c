@@ -61,18 +61,18 @@ static void ban_phrases(const ch_drawing *drawing, float *logits, int vocab, con
         if (drawing->avoided_done[next[piece]]) logits[piece] = -INFINITY;
 }
 
-void ch_keep_whole(const int32_t *never_first, int count, const uint8_t *allowed, int states, int rooms, int vocab,
-                   int state, int room, float *logits) {
-    if (!state && room >= rooms - 1) {
-        for (int k = 0; k < count; k++) logits[never_first[k]] = -INFINITY;
+void ch_keep_whole(const int32_t *never_first, int never_first_count, const uint8_t *allowed, int states, int rooms,
+                   int vocab, int state, int room, const int32_t *pieces, int count, float *logits) {
+    int left = !state && room >= rooms - 1; /* then none of these may come, though nothing else is left */
+    if (left && !pieces) {
+        for (int k = 0; k < never_first_count; k++) logits[never_first[k]] = -INFINITY;
         return;
     }
     room = room < 0 ? 0 : room < rooms ? room : rooms - 1;
     allowed += ((size_t)room * states + state) * vocab;
-    int left = 0;
-    for (int piece = 0; piece < vocab; piece++) left |= allowed[piece] && logits[piece] > -INFINITY;
-    for (int piece = 0; left && piece < vocab; piece++)
-        if (!allowed[piece]) logits[piece] = -INFINITY;
+    for (int k = 0; !left && k < count; k++) left = allowed[pieces ? pieces[k] : k] && logits[k] > -INFINITY;
+    for (int k = 0; left && k < count; k++)
+        if (!allowed[pieces ? pieces[k] : k]) logits[k] = -INFINITY;
 }
 
 static void keep_whole(const ch_drawing *drawing, float *logits, int vocab, const int32_t *ids, int length, int made) {
@@ -80,7 +80,7 @@ static void keep_whole(const ch_drawing *drawing, float *logits, int vocab, cons
     for (int k = length > CH_TAIL ? length - CH_TAIL : 0; k < length; k++)
         state = drawing->after[(size_t)state * vocab + ids[k]];
     ch_keep_whole(drawing->never_first, drawing->never_first_count, drawing->allowed, drawing->states, drawing->rooms,
-                  vocab, state, drawing->limit - made - 1, logits);
+                  vocab, state, drawing->limit - made - 1, NULL, vocab, logits);
 }
 
 int ch_adjust(ch_sampler *sampler, float *logits, const int32_t *ids, int length, int prompt) {

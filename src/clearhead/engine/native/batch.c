@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "search.h"
+#include "shortlist.h"
 
 /* ---------------------------------------------------------------------------------------------------------- coming and going */
 
@@ -159,6 +160,10 @@ static int take_in(ch_batch *batch) {
     }
     int failed = ch_join_sources(batch->rows, ids, lengths, fresh, 1);
     free(ids);
+    for (int s = first, row = batch->rows->count - fresh; !failed && s < batch->count; s++, row++) {
+        const ch_asked *asked = &batch->sources[s]->asked;
+        if (asked->shortlist) failed = ch_shorten(batch->rows, row, asked->shortlist, asked->shortlist_length);
+    }
     return failed;
 }
 

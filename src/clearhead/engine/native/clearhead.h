@@ -136,8 +136,11 @@ typedef struct {
 typedef struct {
     const ch_search *search;
     const int32_t *ids, *prefix;    /* the prefix: what translations begin with */
+    /* The pieces that may translate the source, ascending; NULL: all may. Log-probabilities are over them; see
+     * shortlist.h. */
+    const int32_t *shortlist;
     int32_t length, prefix_length;  /* pieces of each; a source has 1 at least */
-    int32_t limit, reserved;        /* most pieces that are written, end mark included; at least 1 */
+    int32_t limit, shortlist_length;/* most pieces that are written, end mark included; at least 1 */
 } ch_asked;
 
 /* The best hypotheses of each source, best first. */

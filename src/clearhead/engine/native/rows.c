@@ -2,6 +2,7 @@
 #include "rows.h"
 
 #include "pool.h"
+#include "shortlist.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,9 @@ static void settle(const ch_rows *rows) {
 }
 
 static void release(ch_memory *memory) {
-    if (memory && --memory->users == 0) free(memory);
+    if (!memory || --memory->users) return;
+    ch_shortlist_free(memory->shortlist);
+    free(memory);
 }
 
 void ch_rows_free(ch_rows *rows) {
@@ -48,6 +51,7 @@ void ch_rows_free(ch_rows *rows) {
     free(rows->taken);
     free(rows->room.block);
     free(rows->room.scores);
+    ch_columns_free(rows->columns);
     free(rows);
 }
 
@@ -255,6 +259,7 @@ static int join_some(ch_rows *rows, const int32_t *ids, const int32_t *lengths, 
         }
         memories[made]->length = lengths[made];
         memories[made]->users = copies;
+        memories[made]->shortlist = NULL;
     }
     if (!failed) {
         ch_fill_memories(rows, memories, sources, total);
@@ -379,15 +384,16 @@ static int next_tokens(ch_rows *rows, const int32_t *counts, int *row, int *done
     return n;
 }
 
-/* Moves the states that are wanted to the front: of all tokens, or of the last of each row. Returns how many. */
-static int wanted_states(ch_rows *rows, const ch_tokens *tokens, int all) {
+/* Moves the states that are wanted to the front: of all tokens, or of the last of each row. Returns how many, and their
+ * rows in `row`. */
+static int wanted_states(ch_rows *rows, const ch_tokens *tokens, int all, int *row) {
     if (all) return tokens->count;
     size_t width = rows->model->width;
     int n = 0;
     for (int t = 0; t < tokens->count; t++) {
         if (tokens->position[t] + 1 < tokens->length[tokens->row[t]]) continue;
         if (n != t) memcpy(rows->room.x + n * width, rows->room.x + t * width, width * sizeof(float));
-        n++;
+        row[n++] = tokens->row[t];
     }
     return n;
 }
@@ -403,8 +409,8 @@ int ch_extend(ch_rows *rows, const int32_t *ids, const int32_t *counts, int all,
     while ((n = next_tokens(rows, counts, &row, &done, rows_of, positions))) {
         ch_tokens tokens = {ids, rows_of, positions, ends, n};
         ch_run_decoder(rows, &tokens);
-        int states = wanted_states(rows, &tokens, all);
-        if (states) ch_logits(rows, rows->room.x, states, logits);
+        int states = wanted_states(rows, &tokens, all, rows_of);
+        ch_row_logits(rows, rows_of, rows->room.x, states, logits);
         logits += (size_t)states * m->lm_head.outputs;
         ids += n;
     }

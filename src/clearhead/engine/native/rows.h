@@ -4,10 +4,14 @@
 
 #include "kernels.h"
 
+typedef struct ch_shortlist ch_shortlist; /* see shortlist.h */
+typedef struct ch_columns ch_columns;
+
 /* Keys and values of one source for the cross-attention of all layers, shared by the rows that translate it:
  * [layer][keys, values][kv_heads][length][head]. */
 typedef struct {
     int length, users;
+    ch_shortlist *shortlist; /* the pieces that may translate it, or NULL: all may */
     float cache[];
 } ch_memory;
 
@@ -42,6 +46,7 @@ struct ch_rows {
     float *byte_scales;   /* [layer][keys, values][slot][kv_heads][capacity] */
     int kind;             /* of the cache: CH_FLOAT32 or CH_INT8 */
     unsigned char *taken; /* [slot_room], scratch of find_slots */
+    ch_columns *columns;  /* of the output layer, that shortlists need; NULL: none has one */
     ch_room room;
 };
 
@@ -66,6 +71,8 @@ int ch_check_ids(const int32_t *ids, size_t count, int vocab);
 int ch_check_source(const ch_model *model, const int32_t *ids, int length);
 void ch_run_decoder(ch_rows *rows, const ch_tokens *tokens);                /* leaves the states in room.x */
 void ch_logits(ch_rows *rows, const float *states, int count, float *logits);
+/* The same for states of rows: those of a row whose source has a shortlist are of its pieces, in their order. */
+void ch_row_logits(ch_rows *rows, const int *row, const float *states, int count, float *logits);
 void ch_encode_tokens(ch_rows *rows, const ch_tokens *tokens);              /* leaves the states in room.x */
 void ch_run_head(ch_rows *rows, const float *states, int count, float *logits);
 void ch_fill_memories(ch_rows *rows, ch_memory **memories, int count, int tokens); /* from the states in room.x */

@@ -68,9 +68,9 @@ struct ch_sampler {
 /* Changes logits by the drawing, and by what the text holds: `length` pieces, `prompt` of them a prompt's. */
 int ch_adjust(ch_sampler *sampler, float *logits, const int32_t *ids, int length, int prompt);
 
-/* Takes out the pieces that would make half a character, as decode/whole.py does; where that leaves none, none.
- * Returns whether a piece is left. */
-void ch_keep_whole(const int32_t *never_first, int count, const uint8_t *allowed, int states, int rooms, int vocab,
-                   int state, int room, float *logits);
+/* Takes out the pieces that would make half a character, as decode/whole.py does; where that leaves none, none. The
+ * logits are those of `pieces`, or with NULL of the whole vocabulary. */
+void ch_keep_whole(const int32_t *never_first, int never_first_count, const uint8_t *allowed, int states, int rooms,
+                   int vocab, int state, int room, const int32_t *pieces, int count, float *logits);
 
 #endif

@@ -4,6 +4,7 @@
  * A source ends when no live hypothesis could still become its best: a live score can only fall, and
  * what it will be divided by is at most the penalty at the limit. */
 #include "search.h"
+#include "shortlist.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -11,29 +12,39 @@
 
 static double penalty_of(int length, double length_penalty) { return pow((5.0 + length) / 6.0, length_penalty); }
 
-static void keep_whole(const ch_batch *batch, const ch_source *source, int beam, float *logits) {
+static void keep_whole(const ch_batch *batch, const ch_source *source, int beam, const ch_shortlist *list, float *logits) {
     const ch_search *search = source->asked.search;
     ch_keep_whole(search->never_first, search->never_first_count, search->allowed, search->states, search->rooms,
-                  batch->model->vocab, source->states[beam], source->asked.limit - source->length - 1, logits);
+                  batch->model->vocab, source->states[beam], source->asked.limit - source->length - 1,
+                  list ? list->ids : NULL, list ? list->count : batch->model->vocab, logits);
+}
+
+static void ban(const ch_shortlist *list, int32_t piece, float *logits) {
+    int place = ch_place_of(list, piece);
+    if (place >= 0) logits[place] = -INFINITY;
 }
 
 /* Lists the best next pieces of a beam that is in use, which stands in a row. */
 static int extend_beam(ch_batch *batch, ch_source *source, int beam, int row, ch_candidate *out) {
     const ch_search *search = source->asked.search;
-    int vocab = batch->model->vocab;
+    const ch_shortlist *list = ch_shortlist_of(batch->rows, row);
+    int count = list ? list->count : batch->model->vocab;
     float *logits = batch->logits + (size_t)row * batch->model->lm_head.outputs;
-    float log_z = batch->kernels->log_sum_exp(logits, vocab);
+    float log_z = batch->kernels->log_sum_exp(logits, count);
     if (search->drawing && ch_adjust_beam(batch, source, beam, logits)) return -1;
     if (isnan(log_z)) return ch_fail("NaN among the logits");
-    for (int k = 0; k < search->forbidden_count; k++) logits[search->forbidden[k]] = -INFINITY;
-    if (source->length < search->at_least) logits[search->eos] = -INFINITY;
+    for (int k = 0; k < search->forbidden_count; k++) ban(list, search->forbidden[k], logits);
+    if (source->length < search->at_least) ban(list, search->eos, logits);
     if (source->length < source->asked.prefix_length) {
         for (int k = 0; k < source->width; k++) batch->values[k] = -INFINITY;
         batch->pieces[0] = source->asked.prefix[source->length];
-        batch->values[0] = logits[batch->pieces[0]];
+        int place = ch_place_of(list, batch->pieces[0]);
+        if (place >= 0) batch->values[0] = logits[place];
     } else {
-        if (search->after) keep_whole(batch, source, beam, logits);
-        batch->kernels->top(logits, vocab, source->width, batch->values, batch->pieces);
+        if (search->after) keep_whole(batch, source, beam, list, logits);
+        batch->kernels->top(logits, count, source->width, batch->values, batch->pieces);
+        for (int k = 0; list && k < source->width; k++)
+            if (batch->pieces[k] >= 0) batch->pieces[k] = list->ids[batch->pieces[k]];
     }
     for (int k = 0; k < source->width; k++) {
         float log_prob = batch->values[k] - log_z;
@@ -187,6 +198,8 @@ int ch_check_asked(const ch_model *m, const ch_asked *asked) {
     if (asked->limit < 1) return ch_fail("limit = %d: must be at least 1", asked->limit);
     if (m->encoder && asked->limit > m->max_len) /* windows of other models slide */
         return ch_fail("limit = %d: must be from 1 to %d", asked->limit, m->max_len);
+    if (asked->shortlist && !m->encoder) return ch_fail("a shortlist: is for the sources of a model with an encoder");
+    if (asked->shortlist && ch_check_shortlist(m, asked->shortlist, asked->shortlist_length)) return -1;
     return ch_check_ids(asked->prefix, asked->prefix_length, m->vocab);
 }
 

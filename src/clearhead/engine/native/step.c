@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "pool.h"
-#include "rows.h"
+#include "shortlist.h"
 
 #define SHARED_LEAST 25e-6 /* seconds that a product must take to be shared */
 #define SHARED_CHUNK 15e-6 /* and each part of it, about */
@@ -345,6 +345,19 @@ void ch_run_decoder(ch_rows *rows, const ch_tokens *tokens) {
 void ch_logits(ch_rows *rows, const float *states, int count, float *logits) {
     const ch_linear *head = &rows->model->lm_head;
     linear(rows, head, states, rows->model->width, count, logits, head->outputs, CH_NONE, NULL);
+}
+
+void ch_row_logits(ch_rows *rows, const int *row, const float *states, int count, float *logits) {
+    size_t width = rows->model->width, wide = rows->model->lm_head.outputs;
+    if (rows->columns) ch_columns_tidy(rows);
+    for (int first = 0, n; first < count; first += n) {
+        int shorter = ch_shortlist_of(rows, row[first]) != NULL;
+        for (n = 1; first + n < count && (ch_shortlist_of(rows, row[first + n]) != NULL) == shorter;) n++;
+        const ch_linear *head = shorter ? &rows->columns->head : &rows->model->lm_head;
+        float *y = logits + first * wide;
+        linear(rows, head, states + first * width, (int)width, n, y, (int)wide, CH_NONE, NULL);
+        for (int r = 0; shorter && r < n; r++) ch_pick(rows->columns, ch_shortlist_of(rows, row[first + r]), y + r * wide);
+    }
 }
 
 /* Logits of states by the head of an encoder without a decoder; room.y holds what its first layer gives. */

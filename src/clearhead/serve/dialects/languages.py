@@ -25,7 +25,7 @@ def translator_for(site: Site, source: str | None, target: str, text: str = "") 
     """Returns the translator of a pair; where the source is not named, the one that reads ``text`` best."""
     fitting = [
         served
-        for served in site.models.of("translation")
+        for served in site.models.of("translator")
         if base(served.now.model.sides.tgt.code) == base(target)
         and (source is None or base(served.now.model.sides.src.code) == base(source))
     ]
@@ -55,7 +55,7 @@ def detect(site: Site, text: str, target: str | None = None) -> list[Guess]:
         target: asks only translators to that language.
     """
     shares: dict[str, float] = {}
-    for served in site.models.of("translation"):
+    for served in site.models.of("translator"):
         if target is not None and base(served.now.model.sides.tgt.code) != base(target):
             continue
         code = base(served.now.model.sides.src.code)
@@ -66,12 +66,12 @@ def detect(site: Site, text: str, target: str | None = None) -> list[Guess]:
 
 def sources(site: Site) -> list[Language]:
     """Returns the languages that are read, each once."""
-    return _each([served.now.model.sides.src for served in site.models.of("translation")])
+    return _each([served.now.model.sides.src for served in site.models.of("translator")])
 
 
 def targets(site: Site, source: str | None = None) -> list[Language]:
     """Returns the languages that are written, of one source or of all."""
-    sides = [served.now.model.sides for served in site.models.of("translation")]
+    sides = [served.now.model.sides for served in site.models.of("translator")]
     return _each([each.tgt for each in sides if source is None or base(each.src.code) == base(source)])
 
 

@@ -23,13 +23,13 @@ def _model(served: Served) -> dict[str, Any]:
     model = served.version.model
     tree |= {"checkpoint": served.version.label, "looks_inside": not is_model_file(served.path) and has_torch()}
     match served.kind:
-        case "translation":
+        case "translator":
             sides = model.sides
             return tree | {"source": sides.src.code, "target": sides.tgt.code, "longest": sides.longest}
-        case "language_model":
+        case "writer":
             return tree | {"context": model.context}
-        case "masked":
+        case "encoder":
             ids = model.tokenizer.ids
             return tree | {"mask": None if ids.mask == ABSENT else model.tokenizer.piece(ids.mask)}
-        case "classify":
+        case "classifier":
             return tree | {"classes": list(model.labels.classes), "pairs": bool(model.labels.pairs)}

@@ -35,41 +35,41 @@ class Native:
 
     async def translate(self, asked: Asked) -> Any:
         """``POST /api/translate``."""
-        served = self._served(asked, "translation")
+        served = self._served(asked, "translator")
         if not asked.fields.flag("alignment"):
             return await asked.call(lambda: translate(served.now.model, asked.fields))
         return await self._inside(served, asked, lambda run: translate(run.trained, asked.fields, run.trained))
 
     async def alternatives(self, asked: Asked) -> Any:
         """``POST /api/alternatives``."""
-        served = self._served(asked, "translation")
+        served = self._served(asked, "translator")
         return await self._inside(served, asked, lambda run: alternatives(run.trained, asked.fields))
 
     async def generate(self, asked: Asked) -> Any:
         """``POST /api/generate``, a stream of events."""
-        events = generate(self._served(asked, "language_model").now.model, asked)
-        return await stream_response(events, NATIVE.error)
+        model = self._served(asked, "writer").now.model
+        return await stream_response(generate(model, asked), NATIVE.error)
 
     async def fill(self, asked: Asked) -> Any:
         """``POST /api/fill``."""
-        model = self._served(asked, "masked").now.model
+        model = self._served(asked, "encoder").now.model
         return await asked.call(lambda: self.site.service.lane.run(lambda: fill(model, asked.fields)))
 
     async def embed(self, asked: Asked) -> Any:
         """``POST /api/embed``."""
-        model = self._served(asked, "masked").now.model
+        model = self._served(asked, "encoder").now.model
         return await asked.call(lambda: self.site.service.lane.run(lambda: embed(model, asked.fields)))
 
     async def classify(self, asked: Asked) -> Any:
         """``POST /api/classify``."""
-        model = self._served(asked, "classify").now.model
+        model = self._served(asked, "classifier").now.model
         return await asked.call(lambda: self.site.service.lane.run(lambda: classify(model, asked.fields)))
 
     async def tokenize(self, asked: Asked) -> Any:
         """``POST /api/tokenize``; ``side`` is source or target where there are two."""
         served = self._served(asked)
         side = asked.fields.choice("side", "source", ("source", "target"))
-        if served.kind == "translation":
+        if served.kind == "translator":
             tokenizers = served.now.model.tokenizers
             tokenizer = tokenizers.src if side == "source" else tokenizers.tgt
         else:
@@ -107,7 +107,12 @@ class Native:
         name = asked.fields.text("model", "")
         served = fitting[0] if not name and len(fitting) == 1 else self.site.models.get(name)
         if served not in fitting:
-            raise RequestError(400, f"model {served.name!r}: is for {served.kind}", param="model", code="unsupported")
+            raise RequestError(
+                400,
+                f"model {served.name!r}: is {'an' if served.kind[0] == 'e' else 'a'} {served.kind}",
+                param="model",
+                code="unsupported",
+            )
         asked.headers["X-Clearhead-Checkpoint"] = served.now.label
         return served
 

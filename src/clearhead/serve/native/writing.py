@@ -8,7 +8,6 @@ from typing import Any
 from clearhead.decode.streaming import TextStream
 from clearhead.serve.http.body import Fields
 from clearhead.serve.http.endpoint import PING, Asked, event
-from clearhead.serve.http.request_error import error_of
 from clearhead.serve.work.service import Ended
 from clearhead.serve.writing import Wanted, Wrote, sampling_of, written
 from clearhead.tasks.language_model.prompts import GenerationConfig
@@ -22,7 +21,7 @@ def wanted_of(model: TextModel, asked: Asked) -> Wanted:
     fields = asked.fields
     config = GenerationConfig(max_new=fields.whole("max_new", NEW, 1, MOST_NEW))
     prompt, pieces = fields.text("prompt", ""), _ids(fields, model.tokenizer.vocab_size)
-    given: str | list[int] = [*model.prompt(prompt, config).ids, *pieces] if pieces else prompt
+    given: str | list[int] = [*model._prompt(prompt, config).ids, *pieces] if pieces else prompt
     return Wanted([given], config, sampling_of(asked), top=fields.whole("top", 5, 0, MOST_TOP))
 
 
@@ -35,24 +34,21 @@ def _ids(fields: Fields, size: int) -> list[int]:
 
 async def generate(model: TextModel, asked: Asked) -> AsyncIterator[str]:
     """Yields events: of each piece what it is and what could have come in its place, at last why the text ended."""
-    try:
-        wanted, began, count = wanted_of(model, asked), time.perf_counter(), 0
-        text = _stream_behind(model, wanted.prompts[0])
-        async for events in written(asked, model, wanted):
-            if not events:
-                yield PING
-            for each in events:
-                if isinstance(each, Ended):
-                    rest = text.flush().removesuffix("\ufffd")  # a character that the limit has cut
-                    seconds = time.perf_counter() - began
-                    yield event(_ended(each.result) | {"text": rest, "seconds": seconds, "pieces": count})
-                elif each.id >= 0:
-                    count += 1
-                    yield event(step_of(model, each, text.push(each.id)))
-                elif model.native is None:  # which says no pieces, only texts
-                    yield event({"id": -1, "text": each.text})
-    except Exception as error:  # the answer has begun: its stream says what went wrong
-        yield event({"error": error_of(error).message})
+    wanted, began, count = wanted_of(model, asked), time.perf_counter(), 0
+    text = _stream_behind(model, wanted.prompts[0])
+    async for events in written(asked, model, wanted):
+        if not events:
+            yield PING
+        for each in events:
+            if isinstance(each, Ended):
+                rest = text.flush().removesuffix("\ufffd")  # a character that the limit has cut
+                facts = {"text": rest, "seconds": time.perf_counter() - began, "pieces": count}
+                yield event(_ended(each.result) | facts)
+            elif each.id >= 0:
+                count += 1
+                yield event(step_of(model, each, text.push(each.id)))
+            elif model._native is None:  # which says no pieces, only texts
+                yield event({"id": -1, "text": each.text})
 
 
 def _stream_behind(model: TextModel, given: str | list[int]) -> TextStream:

@@ -9,7 +9,7 @@ import { classify, embed, fill } from "./read.js";
 import { translate } from "./translate.js";
 import { write } from "./write.js";
 
-const TABS = { translation: ["translate"], language_model: ["write"], masked: ["fill", "embed"], classify: ["classify"] };
+const TABS = { translator: ["translate"], writer: ["write"], encoder: ["fill", "embed"], classifier: ["classify"] };
 const VIEWS = { translate, write, fill, embed, classify, look };
 const [head, main] = [document.getElementById("head"), document.getElementById("main")];
 const states = new Map();

@@ -14,7 +14,7 @@ export function look(model, state) {
   state.text ??= "";
   state.beam ??= 5;
   state.found ??= {};
-  const writes = model.kind === "translation" || model.kind === "language_model";
+  const writes = model.kind === "translator" || model.kind === "writer";
   const views = [view("attention"), ...(writes ? [view("trace"), view("beam")] : [])];
 
   const fields = {

@@ -2,16 +2,21 @@
 
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from clearhead.engine.rows import NativeModel
+from clearhead.engine.weights.pages import trim
 from clearhead.errors import ClearheadError, ModelError
 from clearhead.serve.metrics import Metrics
 from clearhead.serve.work.delivery import Post
 from clearhead.serve.work.jobs import GivenUpError, Job
 from clearhead.serve.work.steppers import Stepper, Work, stepper_for
+
+IDLE = 30.0
+"""Seconds after which the batch of a model without texts is freed."""
 
 
 @dataclass(eq=False)
@@ -21,6 +26,8 @@ class _Batch:
     stepper: Stepper
     waiting: dict[Job, deque[Work]] = field(default_factory=dict)
     running: dict[Job, set[Work]] = field(default_factory=dict)
+    used: float = 0.0
+    """When it was last stepped."""
 
     @property
     def is_idle(self) -> bool:
@@ -75,22 +82,34 @@ class Engine:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not (self._inbox or self._closing or self._batches):
-                    self._wake.wait()
+                while not (self._inbox or self._closing or self._busy):
+                    self._wake.wait(IDLE if self._batches else None)
+                    self._forget()
                 arrived = [self._inbox.popleft() for _ in range(len(self._inbox))]
                 closing = self._closing
             for model, works in arrived:
                 self._take(model, works)
-            for key, batch in list(self._batches.items()):
+            for batch in self._batches.values():
                 try:
                     self._turn(batch, closing=closing)
                 except Exception as error:  # whatever it is, it is this batch's, and the thread goes on
                     self._fail(batch, error)
-                if batch.is_idle:
-                    del self._batches[key]
             self.post.send()
             if closing:
                 return
+
+    @property
+    def _busy(self) -> bool:
+        return any(not batch.is_idle for batch in self._batches.values())
+
+    def _forget(self) -> None:
+        """Frees the memory of models that nobody has asked for a while, as of one whose place another has taken."""
+        now = time.monotonic()
+        idle = [key for key, batch in self._batches.items() if batch.is_idle and now - batch.used >= IDLE]
+        for key in idle:
+            del self._batches[key]
+        if idle:
+            trim()
 
     def _take(self, model: NativeModel, works: list[Work]) -> None:
         key = id(model)  # which the stepper keeps alive
@@ -115,7 +134,8 @@ class Engine:
         if not batch.running:
             return
         self.metrics.batch.see(float(len(batch.stepper)))
-        for work, result in batch.stepper.step():
+        over, batch.used = batch.stepper.step(), time.monotonic()
+        for work, result in over:
             self._end(batch, work)
             work.finish(result)
 

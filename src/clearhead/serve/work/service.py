@@ -140,7 +140,9 @@ class Service:
             for place, (source, prefix) in enumerate(zip(batch.sources, batch.prefixes, strict=True)):
                 text_of = translator.text_of if config.n_best > 1 else None
                 ids = [*source, tokenizer.ids.eos]
-                works.append(SourceWork(job, gathered.take, ids, search, prefix, batch.limits[place], text_of, place))
+                pieces = batch.shortlists[place] if batch.shortlists else None
+                own = (prefix, batch.limits[place], text_of, place, pieces)
+                works.append(SourceWork(job, gathered.take, ids, search, *own))
             self.engine.submit(model, works)
             return hypotheses_of(gathered.wait(), config.length_penalty)
 
@@ -195,11 +197,7 @@ class Service:
         try:
             left = begin(job, delivery)
             async for events in self._arriving(job, delivery):
-                for each in events:
-                    if isinstance(each, Ended):
-                        left -= 1
-                        if isinstance(each.result, BaseException):
-                            raise each.result
+                left -= _ended(events)
                 yield events
                 if not left:
                     return
@@ -254,6 +252,15 @@ class _Gathered:
             if isinstance(result, BaseException):
                 raise result
         return self._results
+
+
+def _ended(events: list[Any]) -> int:
+    """Returns how many texts are over; raises the exception of one that failed."""
+    results = [event.result for event in events if isinstance(event, Ended)]
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return len(results)
 
 
 def _left(job: Job, task: "asyncio.Task[None]") -> None:

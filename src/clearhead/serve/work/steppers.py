@@ -5,6 +5,9 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from clearhead.engine.loops.sampler import SamplerSettings
 from clearhead.engine.loops.search import NativeSearch
 from clearhead.engine.loops.searches import Searches
@@ -43,6 +46,8 @@ class SourceWork(Work):
     text_of: Callable[[list[int]], Hashable] | None
     place: int
     """Where it stands among those of its request."""
+    shortlist: NDArray[np.int32] | None = None
+    """The pieces that may translate it; None: all may."""
 
     @property
     def rows(self) -> int:
@@ -114,13 +119,14 @@ class SourceStepper(Stepper):
         """See ``Stepper``."""
         readers: dict[Any, list[SourceWork]] = {}
         for work in works:
-            readers.setdefault(work.text_of, []).append(work)
-        for text_of, group in readers.items():
+            readers.setdefault((work.text_of, work.shortlist is None), []).append(work)
+        for (text_of, _), group in readers.items():
             tickets = self._searches.join(
                 [work.source for work in group],
                 [work.search for work in group],
                 limits=[work.limit for work in group],
                 prefixes=[work.prefix for work in group],
+                shortlists=[work.shortlist for work in group if work.shortlist is not None],
                 text_of=text_of,
             )
             self._works |= zip(tickets, group, strict=True)

@@ -138,7 +138,7 @@ class Classifier(Loaded, TextClassifier):
         return reading_of(self.recipe)
 
     @property
-    def native(self) -> NativeModel | None:
+    def _native(self) -> NativeModel | None:
         """See ``NativeUser``."""
         return native_of(self.reader)
 
@@ -167,7 +167,7 @@ class Classifier(Loaded, TextClassifier):
 
     def _predict(self, rows: EncodedTexts) -> Predicted:
         """See ``TextClassifier``."""
-        if self.native:
+        if self._native:
             return super()._predict(rows)
         source = unlabelled(rows, self.tokenizer.ids)
         return predict(self.model, source, self.labels, batch_tokens=self.recipe.train.batch_tokens)

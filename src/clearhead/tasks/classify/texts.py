@@ -132,9 +132,9 @@ class TextClassifier(NativeUser):
 
     def _predict(self, rows: EncodedTexts) -> Predicted:
         """Returns for each row the probability of each class, or the number."""
-        assert self.native is not None
+        assert self._native is not None
         pooling, special = self._reading.pooling, self.tokenizer.ids
-        return predict_natively(self.native, rows, self.labels, special, pooling=pooling, threads=self.threads)
+        return predict_natively(self._native, rows, self.labels, special, pooling=pooling, threads=self.threads)
 
     def _judged(self, text: str, pair: str | None, values: list[float], dropped: int) -> Classification:
         shares = dict(zip(self.labels.classes, values, strict=False))

@@ -111,7 +111,7 @@ class LanguageModel(SteppedModel):
         return prepared(self.model, self.weights, self.engine, self.packing, self._release)
 
     @property
-    def native(self) -> NativeModel | None:
+    def _native(self) -> NativeModel | None:
         """See ``NativeUser``."""
         return native_of(self.writer)
 

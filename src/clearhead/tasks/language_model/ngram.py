@@ -83,7 +83,7 @@ class NgramLanguageModel(SteppedModel):
     """It has no weights that the native engine computes with."""
 
     @property
-    def native(self) -> None:
+    def _native(self) -> None:
         """See ``NativeUser``: counts are no weights."""
 
     @classmethod

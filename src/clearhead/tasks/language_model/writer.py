@@ -136,8 +136,8 @@ class TextModel(NativeUser):
             DataError: a prompt cannot be continued, and there is no ``on_error``.
             ModelError: the logits have NaN, or the draft has another tokenizer.
         """
-        settings, config = self.sampler_settings(config, sampling, draft=draft)
-        read = attempt_each(lambda text: self.prompt(text, config), prompts, on_error)
+        settings, config = self._sampler_settings(config, sampling, draft=draft)
+        read = attempt_each(lambda text: self._prompt(text, config), prompts, on_error)
         writers = [
             TextWriter(prompt, self.tokenizer, stop=config.stop, on_text=functools.partial(on_text, number))
             for number, prompt in enumerate(prompt for prompt in read if prompt for _ in range(config.n))
@@ -157,11 +157,11 @@ class TextModel(NativeUser):
         )
         return [[text for text in islice(written, config.n) if text] if prompt else [] for prompt in read]
 
-    def prompt(self, text: str, config: GenerationConfig) -> Prompt:
+    def _prompt(self, text: str, config: GenerationConfig) -> Prompt:
         """Encodes a prompt; raises DataError as ``Prompt.of`` does."""
         return Prompt.of(text, self.tokenizer, config, context=self.context, marks=self.marks)
 
-    def sampler_settings(
+    def _sampler_settings(
         self, config: GenerationConfig, sampling: SamplingConfig, *, draft: "TextModel | None" = None
     ) -> tuple[SamplerSettings, GenerationConfig]:
         """Checks settings, and returns how pieces are drawn, and the lengths as they are read.
@@ -184,7 +184,7 @@ class TextModel(NativeUser):
         size = self.tokenizer.vocab_size
         if wrong := [piece for piece, _ in sampling.bias if not 0 <= piece < size]:
             raise UsageError(f"bias: piece {wrong[0]} must be from 0 to {size - 1}")
-        if config.cache != "float32" and (draft or self.native is None):
+        if config.cache != "float32" and (draft or self._native is None):
             why = "goes with no draft" if draft else "the native engine alone has such, and it does not compute here"
             raise UsageError(f"cache = {config.cache!r}: {why}")
         if draft and draft.tokenizer.fingerprint != self.tokenizer.fingerprint:
@@ -230,7 +230,7 @@ class TextModel(NativeUser):
         """Draws a batch of texts piece by piece."""
         prompts, stopped = [writers[number].prompt.ids for number in batch], [writers[number].push for number in batch]
         limits, samples = [config.max_new] * len(batch), [number % config.n for number in batch]
-        if (model := self.native) is not None:
+        if (model := self._native) is not None:
             drawn: dict[str, Any] = {"limits": limits, "samples": samples, "stopped": stopped}
             return generate(model.holding(config.cache), prompts, settings, **drawn, threads=self.threads)
         from clearhead.tasks.language_model.stepped import write
@@ -259,7 +259,7 @@ class TextModel(NativeUser):
     ) -> list[list[Hypothesis]]:
         """Searches for what follows a batch of prompts."""
         search, limits = SearchConfig(config.beam, config.n), [config.max_new] * len(prompts)
-        if (model := self.native) is not None:
+        if (model := self._native) is not None:
             text_of, threads = self.tokenizer.decode, self.threads
             own: dict[str, Any] = {"limits": limits, "threads": threads, "text_of": text_of}
             return native_text_search(model.holding(config.cache), prompts, search, settings, **own)

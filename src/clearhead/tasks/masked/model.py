@@ -113,7 +113,7 @@ class MaskedModel(Loaded, TextFiller):
         return self.recipe.embedding
 
     @property
-    def native(self) -> NativeModel | None:
+    def _native(self) -> NativeModel | None:
         """See ``NativeUser``."""
         return native_of(self.reader)
 
@@ -121,7 +121,7 @@ class MaskedModel(Loaded, TextFiller):
         self, rows: Rows, count: int, never: NDArray[np.int64]
     ) -> Iterator[tuple[list[int], Ranked, list[int]]]:
         """See ``TextFiller``."""
-        if self.native:
+        if self._native:
             yield from super()._at_masks(rows, count, never)
             return
         unlikely = torch.from_numpy(never).to(self.device)
@@ -136,7 +136,7 @@ class MaskedModel(Loaded, TextFiller):
 
     def _vectors(self, rows: Rows) -> Iterator[tuple[list[int], Vectors]]:
         """See ``TextFiller``."""
-        if self.native:
+        if self._native:
             yield from super()._vectors(rows)
             return
         for numbers, ids, real in self._batches(rows):

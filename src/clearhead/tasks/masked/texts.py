@@ -176,14 +176,14 @@ class TextFiller(NativeUser):
             count: pieces for a mask.
             never: those that are none of them.
         """
-        assert self.native is not None
-        for numbers, logits, counts in mask_logits(self.native, rows, self.tokenizer.ids, threads=self.threads):
+        assert self._native is not None
+        for numbers, logits, counts in mask_logits(self._native, rows, self.tokenizer.ids, threads=self.threads):
             yield numbers, ranked(logits, count, never), counts
 
     def _vectors(self, rows: Rows) -> Iterator[tuple[list[int], Vectors]]:
         """Yields the numbers of rows, and the vector of each."""
-        assert self.native is not None
-        yield from text_vectors(self.native, rows, self.tokenizer.ids, self.embedding, threads=self.threads)
+        assert self._native is not None
+        yield from text_vectors(self._native, rows, self.tokenizer.ids, self.embedding, threads=self.threads)
 
     def _read(self, text: str) -> tuple[list[str], list[int]]:
         """Returns a text cut at its masks, and its ids."""

@@ -1,6 +1,7 @@
 """A translator whose weights are mapped from a file, as the native engine packs them; no torch."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from clearhead.config import rebuilt
 from clearhead.engine.rows import NativeModel
@@ -9,6 +10,7 @@ from clearhead.runs.text_parts import Tokenizers
 from clearhead.tasks.native import PackedModel
 from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.parts import Sides
+from clearhead.tasks.translation.search.shortlist import FILE, Shortlist, read_shortlist, restored, wanted
 from clearhead.tasks.translation.texts import TextTranslator
 from clearhead.text.tokenizer import Tokenizer
 
@@ -20,16 +22,33 @@ class PackedTranslator(PackedModel, TextTranslator):
     tokenizers: Tokenizers
     languages: Sides
     lengths: LengthLimit
+    shortlist: Shortlist | None = None
     task = "translation"
 
     @classmethod
-    def of(cls, file: ModelFile) -> "PackedTranslator":
-        """Returns the translator of a file; raises ModelError for a file of another kind of model."""
+    def of(cls, file: ModelFile, *, run: Path | None = None, shortlist: bool = False) -> "PackedTranslator":
+        """Returns the translator of a file.
+
+        Args:
+            file: that is open.
+            run: the directory of the run whose packed weights these are; None: the file stands for itself.
+            shortlist: see ``Translator.load``.
+
+        Raises:
+            ModelError: the file is of another kind of model, or there is no shortlist.
+        """
         shared, texts = cls._shared(file), file.files
         names = ["joint", "joint"] if "tokenizer/joint.json" in texts else ["src", "tgt"]
         made = {name: Tokenizer.restored(texts[f"tokenizer/{name}.json"]) for name in dict.fromkeys(names)}
         facts = rebuilt(Sides, file.about["sides"]), rebuilt(LengthLimit, file.about["lengths"])
-        return cls(*shared, Tokenizers(*(made[name] for name in names)), *facts)
+        both = Tokenizers(*(made[name] for name in names))
+        if not shortlist:
+            return cls(*shared, both, *facts)
+        if run is not None:
+            kept = read_shortlist(run, both)
+        else:
+            kept = restored(texts[FILE], file.path, both) if FILE in texts else None
+        return cls(*shared, both, *facts, wanted(kept, run or file.path))
 
     @property
     def sides(self) -> Sides:

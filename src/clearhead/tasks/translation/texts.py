@@ -20,6 +20,7 @@ from clearhead.tasks.translation.parts import Job, Sides, divided, translate_par
 from clearhead.tasks.translation.result import EMPTY, SearchOptions, TranslateOptions, Translation
 from clearhead.tasks.translation.search.batches import BATCH_TOKENS, NATIVE_TOKENS, batches_to_decode
 from clearhead.tasks.translation.search.native import Batch, is_plain, search_natively, translation_of
+from clearhead.tasks.translation.search.shortlist import Pieces, Shortlist
 from clearhead.text.division import Division
 from clearhead.text.normalize import denormalize
 from clearhead.text.overlong import OverlongSource, SplitSource
@@ -42,6 +43,8 @@ class TextTranslator(NativeUser):
     lengths: LengthLimit
     device: Any
     """PyTorch's, of a search by steps."""
+    shortlist: Shortlist | None
+    """Which pieces may translate a source; None: all may."""
     _searcher: Searcher | None = None
     _by_steps: StepSearcher | None = None
 
@@ -239,20 +242,29 @@ class TextTranslator(NativeUser):
     ) -> list[list[Translation]]:
         """Translates encoded sources in batches of like length; an empty one gives an empty translation."""
         translations: list[list[Translation]] = [[EMPTY]] * len(sources)
-        tokens = BATCH_TOKENS if self.native is None else NATIVE_TOKENS
+        tokens = BATCH_TOKENS if self._native is None else NATIVE_TOKENS
         for rows, beam in batches_to_decode(sources, demands, config.beam, tokens=tokens):
             own, forced = ([each[row] for row in rows] for each in (sources, prefixes))
             asked = [demands[row] for row in rows]
             fixed = [len(prefix) + demand.pieces for prefix, demand in zip(forced, asked, strict=True)]
             sizes = [*map(len, own)]
             limits = [self._limit(size, count, config.limit) for size, count in zip(sizes, fixed, strict=True)]
-            hypotheses = self._search(Batch(own, forced, asked, limits), replace(config, beam=beam))
+            batch = Batch(own, forced, asked, limits, self._shortlists(own, forced, asked))
+            hypotheses = self._search(batch, replace(config, beam=beam))
             for row, ranked in zip(rows, hypotheses, strict=True):
                 translations[row] = [
                     translation_of(each, sources[row], tokenizers=self.tokenizers, text=self.text_of(each.ids))
                     for each in ranked
                 ]
         return translations
+
+    def _shortlists(self, sources: list[list[int]], prefixes: list[list[int]], demands: list[Demand]) -> list[Pieces]:
+        """The pieces that may translate each source; prefix and required phrases can always be spelled."""
+        if (shortlist := self.shortlist) is None:
+            return []
+        plain = not any(prefixes) and not any(demand.required for demand in demands)
+        also = [[*prefix, *demand.spelling] for prefix, demand in zip(prefixes, demands, strict=True)]
+        return shortlist.choose(sources, () if plain else also)
 
     def aligned(self, translation: Translation) -> Translation:
         """Fills ``alignment``: for each target piece the source piece with the most attention.
@@ -264,7 +276,7 @@ class TextTranslator(NativeUser):
     def _search(self, batch: Batch, config: SearchConfig) -> list[list[Hypothesis]]:
         """Returns up to ``config.n_best`` hypotheses of each source, best first."""
         tokenizer = self.tokenizers.tgt
-        if (model := self.native) is not None and is_plain(batch):
+        if (model := self._native) is not None and is_plain(batch):
             if self._searcher is not None:
                 return self._searcher(model, batch, config)
             own: Any = {"tokenizer": tokenizer, "text_of": self.text_of, "threads": self.threads}

@@ -32,6 +32,7 @@ from clearhead.tasks.translation.parts import Job, Sides
 from clearhead.tasks.translation.recipe import WORDS, Net, TranslationRecipe, build_translator, parse_translation
 from clearhead.tasks.translation.result import Translation
 from clearhead.tasks.translation.search.search_rules import search_rules
+from clearhead.tasks.translation.search.shortlist import FILE, Shortlist, read_shortlist, wanted
 from clearhead.tasks.translation.texts import TextTranslator
 from clearhead.text.language import read_language
 from clearhead.text.overlong import OverlongSource, SplitSource
@@ -72,6 +73,8 @@ class Translator(Loaded, TextTranslator):
     """What decodes on a CPU."""
     packing: Any = None
     """Where the native engine's weights are kept, a ``Packing``; None: in memory alone."""
+    shortlist: Shortlist | None = None
+    """Which pieces may translate a source; None: all may."""
 
     @classmethod
     @checked
@@ -83,6 +86,7 @@ class Translator(Loaded, TextTranslator):
         device: Device = "auto",
         weights: Weights = "float32",
         engine: EngineName = "auto",
+        shortlist: bool = False,
     ) -> "Translator":
         """Loads a run's weights (their moving average where one was kept).
 
@@ -92,16 +96,26 @@ class Translator(Loaded, TextTranslator):
             device: see ``pick_device``.
             weights: as a CPU is to hold them for decoding; see ``choose``.
             engine: what is to decode; see ``choose``.
+            shortlist: whether a translation has none but the pieces that the run's shortlist has for its source; then
+                log-probabilities are over these. ``alternatives`` and ``trace`` look at all pieces.
 
         Raises:
-            ModelError: it is not the run of a translator, or has no checkpoint yet, or the checkpoint is damaged.
+            ModelError: it is not the run of a translator, or has no checkpoint yet, or the checkpoint is damaged; or it
+                has no shortlist.
             UsageError: ``weights`` or ``engine`` is what the model or this machine cannot have.
         """
-        return cls.from_run(open_for(WORDS, run, checkpoint=checkpoint), device=device, weights=weights, engine=engine)
+        opened = open_for(WORDS, run, checkpoint=checkpoint)
+        return cls.from_run(opened, device=device, weights=weights, engine=engine, shortlist=shortlist)
 
     @classmethod
     def from_run(
-        cls, run: SavedRun, *, device: Device = "auto", weights: Weights = "float32", engine: EngineName = "auto"
+        cls,
+        run: SavedRun,
+        *,
+        device: Device = "auto",
+        weights: Weights = "float32",
+        engine: EngineName = "auto",
+        shortlist: bool = False,
     ) -> "Translator":
         """Loads a run that is open; see ``load``."""
         recipe, parts = parse_translation(run.tree, run.source), load_both_sides(run.trained_path)
@@ -112,9 +126,12 @@ class Translator(Loaded, TextTranslator):
         lengths = LengthLimit.read(run.path)
         facts = {"sides": asdict(sides_of(recipe)), "lengths": asdict(lengths)}
         about = about_run("translation", recipe, step, **facts)
-        packing = Packing.of(run, model, weights if computes == "native" else None, about, parts.contents())
+        kept = read_shortlist(run.path, parts.both)
+        files = parts.contents() | ({} if kept is None else {FILE: kept.content()})
+        packing = Packing.of(run, model, weights if computes == "native" else None, about, files)
         packed = None if computes == "torch" else weights
-        return cls(recipe, parts.both, model, target, step, packed, lengths, engine, packing)
+        asked = wanted(kept, run.path) if shortlist else None
+        return cls(recipe, parts.both, model, target, step, packed, lengths, engine, packing, asked)
 
     @property
     def sides(self) -> Sides:
@@ -127,7 +144,7 @@ class Translator(Loaded, TextTranslator):
         return prepared(self.model, self.weights, self.engine, self.packing)
 
     @property
-    def native(self) -> NativeModel | None:
+    def _native(self) -> NativeModel | None:
         """See ``NativeUser``."""
         return native_of(self.writer)
 

@@ -1,11 +1,13 @@
 """Sources that join and leave at any step find what they find alone, bit for bit; those that fail fail alone."""
 
 import gc
+import random
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,6 +18,7 @@ from clearhead.engine.loops.sampling import SamplingConfig
 from clearhead.engine.loops.search import NativeHypothesis, NativeSearch, translate
 from clearhead.engine.loops.searches import Outcome, Searches
 from clearhead.engine.rows import NativeModel
+from clearhead.engine.weights.packing import Weights
 from clearhead.errors import ModelError
 from clearhead.models.transformer import Transformer
 from clearhead.text.characters import characters_of
@@ -92,6 +95,34 @@ def test_sources_that_come_and_go_find_what_they_find_alone(kernels: str, thread
     for ticket, outcome in found.items():
         source, search, limit, prefix = asked[ticket]
         assert outcome == alone(model, source, search, limit, prefixes=[prefix])
+
+
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_shortlists_come_and_go_with_their_sources(threads: int, weights: Weights) -> None:
+    """Columns are copied when a source needs them, dropped when many are not needed, and copied again."""
+    wide = model_of(vocab_size=90)
+    model, draw, asked = native(wide, None, weights), random.Random(0), dict[int, Any]()
+    searches, found = Searches(model, threads), dict[int, Outcome]()
+    for turn in range(30):
+        count = 6 if turn % 10 == 0 else draw.choice([0, 0, 1])
+        sources, limits = random_rows([3] * count, seed=turn), [draw.choice([2, 5, 17]) for _ in range(count)]
+        lists = [np.unique([EOS, *draw.sample(range(3, 90), 12)]).astype(np.int32) for _ in range(count)]
+        own = [draw.choice(KINDS[:3]) for _ in range(count)]
+        listed = turn % 3 > 0 or turn % 10 == 0  # sources without one are in the same batch
+        tickets = searches.join(sources, own, limits=limits, shortlists=lists if listed else ())
+        for ticket, *each in zip(tickets, sources, own, limits, lists, strict=True):
+            asked[ticket] = (*each[:3], {"shortlists": [each[3]]} if listed else {})
+        if searches.tickets and turn % 7 == 3:
+            searches.leave(searches.tickets[0])
+        found.update(searches.step())
+    found.update(ended(searches))
+    assert len(found) > 20
+    for ticket, outcome in found.items():
+        source, search, limit, more = asked[ticket]
+        assert outcome == alone(model, source, search, limit, **more)
+    assert any(more for *_, more in asked.values())
+    assert not all(more for *_, more in asked.values())
 
 
 @pytest.mark.parametrize("threads", [1, 3])

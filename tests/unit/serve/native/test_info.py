@@ -19,14 +19,14 @@ def test_each_model_by_its_kind(toy_asking: Asking) -> None:
     assert mt == {
         **common,
         "name": "mt",
-        "kind": "translation",
+        "kind": "translator",
         "checkpoint": "step-120",
         "source": "zh",
         "target": "en",
         "longest": 62,
     }
-    assert lm == {**common, "name": "lm", "kind": "language_model", "checkpoint": "step-150", "context": 48}
-    assert bert == {**common, "name": "bert", "kind": "masked", "checkpoint": "step-150", "mask": "[MASK]"}
+    assert lm == {**common, "name": "lm", "kind": "writer", "checkpoint": "step-150", "context": 48}
+    assert bert == {**common, "name": "bert", "kind": "encoder", "checkpoint": "step-150", "mask": "[MASK]"}
 
 
 def test_a_classifier_has_its_classes(toy_classifier: Path, toy_pair_classifier: Path) -> None:

@@ -50,7 +50,7 @@ def test_alignment_is_of_the_same_translation(toy_asking: Asking) -> None:
     ("name", "fields", "status", "says"),
     [
         ("translate", {"model": "none", "text": "a"}, 404, "there is none of this name"),
-        ("translate", {"model": "lm", "text": "a"}, 400, "is for language_model"),
+        ("translate", {"model": "lm", "text": "a"}, 400, "is a writer"),
         ("tokenize", {"text": "a"}, 404, "there is none of this name"),
         ("trace", {"model": "bert", "text": "a"}, 400, "writes no text"),
         ("attention", {"model": "mt"}, 400, "text: is missing"),

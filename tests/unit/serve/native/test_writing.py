@@ -70,6 +70,7 @@ def test_a_character_that_a_branch_began_is_finished(toy_asking: Asking, model: 
 @pytest.mark.parametrize(
     "fields", [{"pieces": "a"}, {"pieces": [True]}, {"pieces": [10**6]}, {"max_new": 0}, {"top": 11}, {"prompt": 3}]
 )
-def test_wrong_fields_are_told_in_the_stream(toy_asking: Asking, fields: dict[str, Any]) -> None:
-    (event,) = asked(toy_asking, **fields)
-    assert next(iter(fields)) in event["error"]
+def test_wrong_fields_are_refused(toy_asking: Asking, fields: dict[str, Any]) -> None:
+    answer = toy_asking.post("/api/generate", {"model": "lm", "prompt": "我们", "max_new": 12, **fields})
+    assert answer.status == 400
+    assert next(iter(fields)) in answer.json["error"]

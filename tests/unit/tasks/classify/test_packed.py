@@ -22,7 +22,7 @@ HEAVY = ("torch", "pydantic", "langcodes", "jaxtyping", "scipy", "pandas")
 
 def both(run: Path) -> tuple[Classifier, PackedClassifier]:
     classifier = Classifier.load(run, device="cpu")
-    assert classifier.native is not None
+    assert classifier._native is not None
     file = kept(run, "best", "float32")
     assert file is not None
     return classifier, PackedClassifier.of(file)

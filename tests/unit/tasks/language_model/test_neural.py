@@ -76,7 +76,7 @@ def test_batches_are_bounded(beam: int, model: LanguageModel, monkeypatch: pytes
         seen.append(sum(min(len(ids) + 40, 48) for ids in prompts) * max(beam, 1))
         return original(gpt, prompts, *others, **settings)
 
-    home, by_beam = (stepped, "PromptedDecoding") if model.native is None else (module, "native_text_search")
+    home, by_beam = (stepped, "PromptedDecoding") if model._native is None else (module, "native_text_search")
     name = by_beam if beam else "generate"
     original = getattr(home, name)
     monkeypatch.setattr(home, name, record)
@@ -94,7 +94,7 @@ def test_rows_of_short_texts_are_bounded_too(model: LanguageModel, monkeypatch: 
         seen.append(len(prompts))
         return original(gpt, prompts, *others, **settings)
 
-    home = stepped if model.native is None else module
+    home = stepped if model._native is None else module
     original = home.generate
     monkeypatch.setattr(home, "generate", generate)
     model.generate([""], config(max_new=1, n=100))

@@ -26,7 +26,7 @@ RUN_PROMPT = "我妹妹"
 @pytest.fixture(scope="module")
 def model(toy_lm_run: Path) -> LanguageModel:
     loaded = LanguageModel.load(toy_lm_run, device="cpu")
-    assert loaded.native is not None
+    assert loaded._native is not None
     return loaded
 
 

@@ -23,7 +23,7 @@ HEAVY = ("torch", "pydantic", "langcodes", "jaxtyping", "scipy", "pandas")
 @pytest.fixture(scope="module")
 def model(toy_masked_run: Path) -> MaskedModel:
     loaded = MaskedModel.load(toy_masked_run, device="cpu")
-    assert loaded.native is not None
+    assert loaded._native is not None
     return loaded
 
 

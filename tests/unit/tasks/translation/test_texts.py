@@ -1,12 +1,20 @@
 """What decodes a batch is one native call, or steps where that does not know all that is asked for."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from clearhead.data.corpus import read_parallel
+from clearhead.data.store import prepare
 from clearhead.decode.hypotheses import SearchConfig
+from clearhead.engine.choose import EngineName
+from clearhead.runs.cache import cache_folder
 from clearhead.tasks.translation import texts
 from clearhead.tasks.translation.search import searching
+from clearhead.tasks.translation.search.lexicon import learned_from
 from clearhead.tasks.translation.search.native import Batch
 from clearhead.tasks.translation.translator import Translator
 from clearhead.text.phrase_book import Demand, PhraseBook
@@ -35,3 +43,56 @@ def test_only_what_the_call_knows_goes_to_it(translator: Translator, monkeypatch
         assert len(translator._search(batch, config)) == 1
         assert called.pop() == expected
     assert not called
+
+
+def shortened(translator: Translator, toy_data: Path, **sizes: int) -> Translator:
+    """Returns the translator with a shortlist of the toy corpus."""
+    recipe, both = translator.recipe, translator.tokenizers
+    files = read_parallel(toy_data, stem="train", src="zh", tgt="en")
+    store = prepare(files, src=both.src, tgt=both.tgt, config=recipe.data, cache_dir=cache_folder() / "data")
+    return replace(translator, shortlist=learned_from(store, both, **sizes).shortlist)
+
+
+@pytest.mark.parametrize("engine", ["torch", pytest.param("native", marks=NATIVE)])
+def test_a_shortlist_bounds_what_is_written(engine: EngineName, toy_run: Path, toy_data: Path) -> None:
+    loaded = Translator.load(toy_run, device="cpu", engine=engine)
+    lines = (toy_data / "train.zh").read_text(encoding="utf-8").splitlines()[:12]
+    translator = shortened(loaded, toy_data, best=3, frequent=4)
+    assert translator.shortlist is not None
+    found = translator.translate(lines, beam=3)
+    for line, translation in zip(lines, found, strict=True):
+        own = translator.shortlist.choose([translator.tokenizers.src.encode(line)])[0]
+        assert set(translation.target_ids) <= set(own.tolist())
+        assert translator.translate(line, beam=3).target_ids == translation.target_ids
+    assert [each.text for each in found] != [each.text for each in loaded.translate(lines, beam=3)]
+    large = shortened(loaded, toy_data, best=1, frequent=translator.tokenizers.tgt.vocab_size)
+    texts = [each.text for each in loaded.translate(lines, beam=3)]
+    assert [each.text for each in large.translate(lines, beam=3)] == texts
+
+
+@NATIVE
+@pytest.mark.parametrize("options", [{}, {"beam": 1}, {"n_best": 3}, {"require": ["zebra"]}, {"avoid": ["the"]}])
+def test_within_shortlists_both_engines_write_the_same(options: dict[str, Any], toy_run: Path, toy_data: Path) -> None:
+    lines = (toy_data / "train.zh").read_text(encoding="utf-8").splitlines()[:12]
+    texts = []
+    for engine in ("native", "torch"):
+        loaded = Translator.load(toy_run, device="cpu", engine=engine)
+        found = shortened(loaded, toy_data, best=3, frequent=4).translate(lines, **options)
+        texts.append([each.text if options.get("n_best") is None else [one.text for one in each] for each in found])
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("engine", ["torch", pytest.param("native", marks=NATIVE)])
+def test_prefix_and_required_phrases_are_outside_of_a_shortlist(
+    engine: EngineName, toy_run: Path, toy_data: Path
+) -> None:
+    translator = shortened(Translator.load(toy_run, device="cpu", engine=engine), toy_data, best=1, frequent=0)
+    strange = "zebra quiz"
+    pieces = translator.tokenizers.tgt.encode(strange)
+    assert translator.shortlist is not None
+    assert not {*pieces} <= {*translator.shortlist.choose([translator.tokenizers.src.encode("我")])[0].tolist()}
+    for beam in (1, 4):
+        begun = translator.translate("我", prefix=strange, beam=beam)
+        assert begun.text.startswith(strange)
+        assert all(math.isfinite(number) for number in begun.log_probs)
+    assert strange in translator.translate("我", require=[strange]).text

@@ -148,7 +148,7 @@ class Glossaries:
         return {"supported_languages": [{"source_lang": src, "target_lang": tgt} for src, tgt in self._pairs()]}
 
     def _pairs(self) -> Iterable[tuple[str, str]]:
-        sides = [served.now.model.sides for served in self.site.models.of("translation")]
+        sides = [served.now.model.sides for served in self.site.models.of("translator")]
         return dict.fromkeys((base(each.src.code), base(each.tgt.code)) for each in sides)
 
     def _check_pair(self, source: str, target: str) -> None:

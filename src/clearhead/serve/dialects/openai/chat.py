@@ -29,7 +29,7 @@ class Chat:
     async def answer(self, asked: Asked) -> Any:
         """Answers a request."""
         served = self.site.models.get(asked.fields.text("model"))
-        if served.kind != "translation":
+        if served.kind != "translator":
             raise RequestError(
                 400,
                 f"model {served.name!r} was trained on no conversations; ask /v1/completions",

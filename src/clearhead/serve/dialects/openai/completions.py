@@ -31,12 +31,25 @@ class _Writing:
     answering: Answering
     wanted: Wanted
     begins: list[str]
-    told: LogProbs | None
+    probabilities: LogProbs | None
 
     def choice(self, place: int, text: str, pieces: Sequence[Wrote], offset: int, reason: str | None) -> dict[str, Any]:
         """Returns a choice, or a part of one, whose text begins at ``offset``."""
-        logprobs = self.told.tree(pieces, offset) if self.told and pieces else None
+        logprobs = self.probabilities.tree(pieces, offset) if self.probabilities and pieces else None
         return {"index": place, "text": text, "logprobs": logprobs, "finish_reason": reason}
+
+    @property
+    def echoed(self) -> list[tuple[int, str]]:
+        """The numbers of texts that begin with a part of their prompt, and these."""
+        return [(place, begin) for place, begin in enumerate(self.begins) if begin]
+
+    def told(self, each: Wrote | Ended, offsets: list[int]) -> dict[str, Any]:
+        """Returns the part of a choice that an event of its text is; ``offsets`` say how long each text is so far."""
+        if isinstance(each, Ended):
+            return self.choice(each.place, "", [], 0, _reason(each.result.reason))
+        begin = offsets[each.place]
+        offsets[each.place] += len(each.text)
+        return self.choice(each.place, each.text, [each] if each.id >= 0 else [], begin, None)
 
 
 class Completions:
@@ -54,9 +67,9 @@ class Completions:
         served = self.site.models.get(asked.fields.text("model"))
         asked.headers["X-Clearhead-Checkpoint"] = served.now.label
         match served.kind:
-            case "language_model":
+            case "writer":
                 return await self._write(asked, served)
-            case "translation":
+            case "translator":
                 return await self._translate(asked, served)
         raise RequestError(400, f"model {served.name!r} writes no texts", param="model", code="unsupported")
 
@@ -91,19 +104,13 @@ class Completions:
             elif first:
                 first = False
                 self.site.metrics.first.see(time.perf_counter() - asked.began)
-                for place, begin in enumerate(writing.begins):
-                    if begin:
-                        yield event(answering.part(writing.choice(place, begin, [], 0, None)))
+                for place, begin in writing.echoed:
+                    yield event(answering.part(writing.choice(place, begin, [], 0, None)))
             for each in events:
-                if isinstance(each, Wrote):
-                    pieces = [each] if each.id >= 0 else []
-                    choice = writing.choice(each.place, each.text, pieces, offsets[each.place], None)
-                    offsets[each.place] += len(each.text)
-                    if each.text or choice["logprobs"]:
-                        yield event(answering.part(choice))
-                elif isinstance(each, Ended):
-                    answering.written += len(each.result.ids)
-                    yield event(answering.part(writing.choice(each.place, "", [], 0, _reason(each.result.reason))))
+                choice = writing.told(each, offsets)
+                answering.written += len(each.result.ids) if isinstance(each, Ended) else 0
+                if choice["text"] or choice["logprobs"] or choice["finish_reason"]:
+                    yield event(answering.part(choice))
         for end in answering.end(usage=streamed.usage):
             yield end
 

@@ -32,7 +32,7 @@ class Embeddings:
         """Answers a request."""
         fields = asked.fields
         served = self.site.models.get(fields.text("model"))
-        if served.kind != "masked":
+        if served.kind != "encoder":
             raise RequestError(400, f"model {served.name!r} gives no vectors", param="model", code="unsupported")
         model, version = served.now.model, served.now
         encoding = fields.choice("encoding_format", "float", ("float", "base64"))

@@ -10,6 +10,7 @@ from clearhead.engine.loops.search import NativeSearch
 from clearhead.engine.rows import NativeModel
 from clearhead.runs.text_parts import Tokenizers
 from clearhead.tasks.translation.result import Translation
+from clearhead.tasks.translation.search.shortlist import Pieces
 from clearhead.text.phrase_book import Demand
 from clearhead.text.special import SpecialIds
 from clearhead.text.tokenizer import Tokenizer
@@ -26,6 +27,8 @@ class Batch:
     demands: list[Demand]
     limits: list[int]
     """Most pieces of each, end mark included."""
+    shortlists: Sequence[Pieces] = ()
+    """The pieces that may translate each; empty: all may."""
 
 
 def is_plain(batch: Batch) -> bool:
@@ -54,6 +57,7 @@ def search_natively(
     """
     sources = [[*source, tokenizer.ids.eos] for source in batch.sources]
     given: Any = {"limits": batch.limits, "prefixes": batch.prefixes if any(batch.prefixes) else ()}
+    given["shortlists"] = batch.shortlists
     search = native_search_of(tokenizer, config)
     return native_search(model, sources, config, search, **given, threads=threads, text_of=text_of)
 

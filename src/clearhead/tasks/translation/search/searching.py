@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from clearhead.data.translation import collate_sources
-from clearhead.decode.decoding import start_decoding
+from clearhead.decode.decoding import Shortlisted, start_decoding
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.decode.search import beam_search
 from clearhead.engine.rows import NativeModel
@@ -39,6 +39,9 @@ def search_batch(
     src_mask = None if src_mask is None else src_mask.to(device)
     with torch.inference_mode():
         decoding = start_decoding(writer, src_ids.to(device), src_mask, beam=config.beam)
+    if batch.shortlists:
+        sizes = {"vocab": tokenizer.vocab_size, "beam": config.beam}
+        decoding = Shortlisted(decoding, batch.shortlists, **sizes, device=device)
     rules = search_rules(tokenizer, limits=batch.limits, prefixes=batch.prefixes, demands=batch.demands, device=device)
     return beam_search(
         decoding,

@@ -1,0 +1,40 @@
+"""Which paths a server has; wrong ones are told in the shape of the dialect that they are of, and counted."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.serving import Asking, asking, site_of
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "shape"),
+    [
+        ("GET", "/v1/nothing", 404, lambda tree: tree["error"]["message"]),
+        ("GET", "/v1/completions", 405, lambda tree: tree["error"]["message"]),
+        ("GET", "/translate", 405, lambda tree: tree["error"]),
+        ("GET", "/detect", 405, lambda tree: tree["error"]),
+        ("GET", "/v2/translate", 405, lambda tree: tree["message"]),
+        ("POST", "/v2/nothing", 404, lambda tree: tree["message"]),
+        ("GET", "/nothing", 404, lambda tree: tree["error"]),
+    ],
+)
+def test_wrong_paths_and_methods(method: str, path: str, status: int, shape: object, toy_asking: Asking) -> None:
+    answer = toy_asking.ask(method, path)
+    assert answer.status == status
+    assert path in shape(answer.json)  # type: ignore[operator]
+
+
+def test_a_dialect_that_is_left_out_has_no_paths(toy_run: Path) -> None:
+    with site_of([f"mt={toy_run}"], dialects=("deepl",), page=False) as site:
+        answers = {path: asking(site).get(path).status for path in ("/v1/models", "/languages", "/v2/usage", "/")}
+    assert answers == {"/v1/models": 404, "/languages": 404, "/v2/usage": 200, "/": 404}
+
+
+def test_paths_are_counted_by_their_route_and_never_by_what_a_client_wrote(toy_run: Path) -> None:
+    with site_of([f"mt={toy_run}"]) as site:
+        asking(site).get("/v1/models/mt")
+        asking(site).get("/secret-text")
+        text = site.metrics.text()
+    assert 'clearhead_requests_total{dialect="openai",path="/v1/models/{model:path}",status="200"} 1' in text
+    assert "secret" not in text
