@@ -115,6 +115,13 @@ class Server:
             time.sleep(0.02)
         return value
 
+    def await_rest(self, *, seconds: float = 20) -> None:
+        """Waits until nothing is stepped."""
+        deadline = time.monotonic() + seconds
+        while rows := self.metrics()["clearhead_running_rows"]:
+            assert time.monotonic() < deadline, f"{rows} rows are stepped"
+            time.sleep(0.02)
+
     def end(self, number: int = signal.SIGTERM) -> int:
         """Sends a signal and returns the exit code."""
         self.process.send_signal(number)

@@ -4,12 +4,20 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
+from clearhead.text.tokenizer import Tokenizer
 from tests.limits import HANGS
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+def endless(run: Path) -> dict[str, int]:
+    """Returns a ``logit_bias`` by which a language model's text never ends by itself."""
+    tokenizer = Tokenizer.load(run / "tokenizer" / "text.json")
+    return {str(index): -100 for index in (tokenizer.ids.eos, *tokenizer.ends)}
 
 
 def request_bytes(method: str, path: str, body: Any = None, **headers: str) -> bytes:

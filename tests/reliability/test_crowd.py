@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.reliability.asking import all_at_once, answer_to, body_of, request_bytes, status_of
+from tests.reliability.asking import all_at_once, answer_to, body_of, endless, request_bytes, status_of
 from tests.serving import Server, resident, serving
 from tests.toy import demo_lines
 
@@ -108,10 +108,11 @@ def test_memory_is_flat(count: int, most: int, toy_run: Path, toy_lm_run: Path) 
 
 
 def test_one_too_many_is_told_to_come_again(toy_lm_run: Path) -> None:
+    bias = endless(toy_lm_run)
     with serving(f"lm={toy_lm_run}", options=["--queue", "4", "--rows", "1", "--timeout", "600"]) as server:
 
         async def ask(stream: bool) -> bytes:
-            body = {"model": "lm", "prompt": "我", "max_tokens": 300, "stream": stream, "logit_bias": {"1": -100}}
+            body = {"model": "lm", "prompt": "我", "max_tokens": 300, "stream": stream, "logit_bias": bias}
             return await answer_to(server.port, request_bytes("POST", "/v1/completions", body))
 
         for stream in (False, True):

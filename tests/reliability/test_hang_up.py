@@ -12,20 +12,12 @@ from typing import Any
 import pytest
 
 from tests.limits import HANGS
-from tests.reliability.asking import body_of, header_of, request_bytes, status_of
+from tests.reliability.asking import body_of, endless, header_of, request_bytes, status_of
 from tests.serving import Server, drained, serving
 
 ENDLESS: dict[str, Any] = {"model": "lm", "prompt": "我们", "max_tokens": 16_000, "stream": True}
 STEPS, ROWS = "clearhead_batch_rows_count", "clearhead_running_rows"
 GONE = 'clearhead_cancelled_total{reason="disconnect"}'
-
-
-def ends_of(run: Path) -> dict[str, int]:
-    """Returns a bias by which a text never ends by itself."""
-    from clearhead.text.tokenizer import Tokenizer
-
-    tokenizer = Tokenizer.load(run / "tokenizer")
-    return {str(index): -100 for index in (tokenizer.ids.eos, *tokenizer.ends)}
 
 
 @pytest.fixture(scope="module")
@@ -54,19 +46,16 @@ def read_until(connection: socket.socket, count: int) -> bytes:
 def assert_at_rest(server: Server, gone: float) -> None:
     """Waits until those that have gone are counted; then no further step is taken."""
     server.await_metric(GONE, gone)
-    deadline = time.monotonic() + 20
-    while server.metrics()[ROWS] and time.monotonic() < deadline:
-        time.sleep(0.01)
+    server.await_rest()
     before = server.metrics()
     time.sleep(0.3)
     assert server.metrics()[STEPS] == before[STEPS]
-    assert before[ROWS] == 0
 
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_who_hangs_up_costs_no_further_step(stream: bool, server: Server, toy_lm_run: Path) -> None:
     before = server.metrics().get(GONE, 0.0)
-    body = {**ENDLESS, "stream": stream, "logit_bias": ends_of(toy_lm_run)}
+    body = {**ENDLESS, "stream": stream, "logit_bias": endless(toy_lm_run)}
     with begun(server, "/v1/completions", body) as connection:
         if stream:
             read_until(connection, 3)
@@ -84,7 +73,7 @@ def test_a_long_translation_stops_too(server: Server) -> None:
 
 
 def test_many_that_hang_up_leave_nothing(server: Server, toy_lm_run: Path) -> None:
-    before, body = server.metrics().get(GONE, 0.0), {**ENDLESS, "logit_bias": ends_of(toy_lm_run)}
+    before, body = server.metrics().get(GONE, 0.0), {**ENDLESS, "logit_bias": endless(toy_lm_run)}
     with contextlib.ExitStack() as stack:
         stays = stack.enter_context(begun(server, "/v1/completions", {**ENDLESS, "max_tokens": 300, "seed": 1}))
         with contextlib.ExitStack() as others:
@@ -96,7 +85,7 @@ def test_many_that_hang_up_leave_nothing(server: Server, toy_lm_run: Path) -> No
 
 
 def test_a_text_that_takes_too_long_is_ended(toy_lm_run: Path) -> None:
-    body = {**ENDLESS, "max_tokens": 16_000, "n": 8, "logit_bias": ends_of(toy_lm_run)}
+    body = {**ENDLESS, "max_tokens": 16_000, "n": 8, "logit_bias": endless(toy_lm_run)}
     with serving(f"lm={toy_lm_run}", options=["--timeout", "0.4"]) as server:
         with begun(server, "/v1/completions", body) as connection:
             last = body_of(drained(connection)).split(b"\n\n")[-2]
@@ -126,7 +115,7 @@ def await_refusal(server: Server) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_runs_comes_to_its_end(number: int, toy_lm_run: Path) -> None:
-    body = {**ENDLESS, "max_tokens": 1500, "logit_bias": ends_of(toy_lm_run)}
+    body = {**ENDLESS, "max_tokens": 1500, "logit_bias": endless(toy_lm_run)}
     with serving(f"lm={toy_lm_run}", options=["--graceful", "300", "--timeout", "300"]) as server:
         with begun(server, "/v1/completions", body) as connection:
             first = read_until(connection, 2)
@@ -140,7 +129,7 @@ def test_what_runs_comes_to_its_end(number: int, toy_lm_run: Path) -> None:
 
 
 def test_what_does_not_end_in_time_is_ended(toy_lm_run: Path) -> None:
-    body = {**ENDLESS, "n": 8, "logit_bias": ends_of(toy_lm_run)}
+    body = {**ENDLESS, "n": 8, "logit_bias": endless(toy_lm_run)}
     with serving(f"lm={toy_lm_run}", options=["--graceful", "1", "--timeout", "300"]) as server:
         with begun(server, "/v1/completions", body) as connection:
             read_until(connection, 2)
@@ -152,7 +141,7 @@ def test_what_does_not_end_in_time_is_ended(toy_lm_run: Path) -> None:
 
 
 def test_a_second_signal_ends_it_at_once(toy_lm_run: Path) -> None:
-    body = {**ENDLESS, "n": 8, "logit_bias": ends_of(toy_lm_run)}
+    body = {**ENDLESS, "n": 8, "logit_bias": endless(toy_lm_run)}
     options = ["--graceful", "300", "--timeout", "300"]
     with (
         serving(f"lm={toy_lm_run}", options=options) as server,

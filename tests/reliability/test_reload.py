@@ -108,7 +108,8 @@ def test_each_answer_is_of_the_old_or_the_new_checkpoint(by_signal: bool, run: P
         assert f"{label(new)} in place of {label(old)}" in server.said
 
 
-def test_a_damaged_checkpoint_is_said_and_the_old_one_stays(run: Path) -> None:
+def test_a_damaged_checkpoint_is_said_and_the_old_one_stays(run: Path, tmp_path: Path) -> None:
+    """Its weights are in no cache, where those of a checkpoint with the same manifest would be found."""
     old, new = steps_of(run)[0], steps_of(run)[-1]
     damaged = run / "checkpoints" / "step-00009999"
     shutil.copytree(run / "checkpoints" / new, damaged)
@@ -116,7 +117,7 @@ def test_a_damaged_checkpoint_is_said_and_the_old_one_stays(run: Path) -> None:
     content = bytearray(weights.read_bytes())
     content[-5] ^= 0xFF
     weights.write_bytes(content)
-    with serving(f"mt={run}", options=["--reload"]) as server:
+    with serving(f"mt={run}", options=["--reload"], env={"CLEARHEAD_CACHE": str(tmp_path / "cache")}) as server:
         before = answer(server, TEXTS[0])
         point_to(run, damaged.name)
         deadline = time.monotonic() + 120

@@ -38,10 +38,15 @@ class _Transport:
 
     def close(self) -> None:
         """Closes after what has been written is sent; where the client is still sending, some time later."""
-        self._protocol.watch_writing()
         if self.lingers or self.real.is_closing() or self._protocol.conn.their_state is not h11.SEND_BODY:
+            self._protocol.watch_writing()
             self.real.close()
-            return
+        else:
+            self.linger()
+
+    def linger(self) -> None:
+        """Says that nothing more comes, and closes some time later."""
+        self._protocol.watch_writing()
         self.lingers = True
         with contextlib.suppress(OSError, RuntimeError):
             self.real.resume_reading()
@@ -64,7 +69,8 @@ class Deadline(H11Protocol):
         self._real, self._has_spoken = transport, False
         self._late: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
-        super().connection_made(_Transport(transport, self))  # type: ignore[arg-type]
+        self._transport = _Transport(transport, self)
+        super().connection_made(self._transport)  # type: ignore[arg-type]
         if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency + SPARE:
             transport.abort()
             return
@@ -129,8 +135,10 @@ class Deadline(H11Protocol):
             return
         if self._has_spoken and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # no byte of an answer is out
             self._real.write(LATE)
+            self._transport.linger()
+        else:
+            self._real.close()
         self._abandon()
-        self._real.close()
 
     def _abandon(self) -> None:
         """Tells what answers the request that its client has gone."""
