@@ -42,7 +42,6 @@ INLINE void i4_tile(const ch_product *job, int row, int panel, const int R, cons
         EACH_ROW EACH_PART dots[r][k] = vg_zero();
         for (int l = 0; l < lines; l++) EACH_PART {
             const uint8_t *from = w + (k / PARTS) * panel_size + (g * lines + l) * line + (k % PARTS) * LANES * 4;
-            if (R == 1) __builtin_prefetch(from + AHEAD);
             v4 weights = v4_load(from);
             EACH_ROW {
                 const uint8_t *eight = x + ((size_t)r * groups + g) * CH_GROUP + 8 * l;

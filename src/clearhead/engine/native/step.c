@@ -5,8 +5,8 @@
 #include "pool.h"
 #include "shortlist.h"
 
-#define SHARED_LEAST 25e-6 /* seconds that a product must take to be shared */
-#define SHARED_CHUNK 15e-6 /* and each part of it, about */
+#define SHARED_LEAST 15e-6 /* seconds that a product must take to be shared */
+#define SHARED_CHUNK 40e-6 /* and each part of it, about */
 
 typedef struct {
     const ch_kernels *kernels;
@@ -26,17 +26,17 @@ static void compute_product(const void *job, int first, int last, float *apart, 
 }
 
 /* Panels of a product that a thread computes at a time, or 0 where sharing costs more than it gains. A product takes as
- * long as its weights need to come from beyond the second-level cache, or its multiplications to be done. */
-static int panels_at_once(const ch_linear *w, int rows) {
+ * long as its weights need to come from beyond the second-level cache, or its multiplications to be done. Every thread
+ * has as many chunks, of as many panels as the widest tiles have, or a multiple. */
+static int panels_at_once(const ch_linear *w, int rows, int threads) {
     static const double sizes[] = {[CH_FLOAT32] = 4, [CH_BFLOAT16] = 2, [CH_INT8] = 1, [CH_INT4] = 0.5625}; /* bytes */
     double weights = (double)w->inputs * w->outputs, size = sizes[w->kind];
     double coming = weights * size / 12e9, multiplying = weights * rows / (size < 2 ? 60e9 : 35e9);
-    double time = coming > multiplying ? coming : multiplying;
-    int panels = w->outputs / CH_PANEL, eights = (int)(panels / (time / SHARED_CHUNK) / 8);
+    double time = coming > multiplying ? coming : multiplying, each = time / SHARED_CHUNK / threads;
     if (time < SHARED_LEAST) return 0;
-    if (eights < 1) eights = 1; /* as many as the widest tile has */
-    while (panels > 1024 * 8 * eights) eights++;
-    return 8 * eights;
+    int panels = w->outputs / CH_PANEL, chunks = threads * (each < 1 ? 1 : (int)each);
+    if (chunks > 1024) chunks = 1024;
+    return (panels + 8 * chunks - 1) / (8 * chunks) * 8;
 }
 
 /* Rounds rows to 8 bits where the weights are of 8 or 4 bits. */
@@ -57,7 +57,7 @@ static void linear(ch_rows *rows, const ch_linear *w, const float *x, int x_stri
     ch_room *room = &rows->room;
     round_inputs(rows, w, x, x_stride, n);
     ch_product job = {w, x, room->bytes, room->byte_scale, y, residual, n, x_stride, y_stride, then, room->offsets};
-    int panels = w->outputs / CH_PANEL, at_once = rows->threads > 1 ? panels_at_once(w, n) : 0;
+    int panels = w->outputs / CH_PANEL, at_once = rows->threads > 1 ? panels_at_once(w, n, rows->threads) : 0;
     if (!at_once) {
         rows->kernels->product(&job, 0, panels);
         return;
