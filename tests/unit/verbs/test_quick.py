@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from clearhead.engine.rows import NativeModel
+from clearhead.engine.weights.file import open_model, write_model
 from clearhead.errors import ModelError, UsageError
 from clearhead.tasks.classify.classifier import Classifier
 from clearhead.tasks.classify.packed import PackedClassifier
@@ -18,8 +19,12 @@ from clearhead.tasks.packed import kept
 from clearhead.tasks.translation.packed import PackedTranslator
 from clearhead.tasks.translation.translator import Translator
 from clearhead.verbs import quick
+from clearhead.verbs.exports.run import Certify, export_run
+from clearhead.verbs.load import load
+from clearhead.verbs.pipelines import pipeline
 from clearhead.verbs.quick import (
     open_classifier,
+    open_file,
     open_language_model,
     open_masked_model,
     open_translator,
@@ -81,15 +86,67 @@ def test_a_gpu_may_be_there(file: Path, toy_run: Path, monkeypatch: pytest.Monke
     assert packed_file(toy_run, **words) is not None
 
 
-def test_a_file_says_what_it_cannot_do(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for change, match in (({"engine": "torch"}, "engine = 'torch'"), ({"device": "cuda"}, "device = 'cuda'")):
-        with pytest.raises(UsageError, match=f"{match}: .* holds weights of the native engine, for a CPU"):
-            packed_file(file, **{**WORDS, **change})
-    with pytest.raises(UsageError, match=r"weights = 'int8': .* holds float32"):
-        packed_file(file, **{**WORDS, "weights": "int8"})
+@pytest.fixture(scope="module")
+def files(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Exported files of a run, by their kind of weights."""
+    folder = tmp_path_factory.mktemp("files")
+    words: dict[str, Any] = {"target": "file", "certify": Certify(lines=0)}
+    return {
+        kind: export_run(toy_run, folder / f"{kind}.clearhead", quantize=kind, **words) for kind in ("float32", "int8")
+    }
+
+
+WANTED: list[tuple[dict[str, str], str]] = [
+    ({"engine": "torch"}, "engine = 'torch': .* holds int8 weights of the native engine, for a CPU"),
+    ({"device": "cuda"}, "device = 'cuda': .* holds int8 weights of the native engine, for a CPU"),
+    ({"weights": "bfloat16"}, "weights = 'bfloat16': .* holds int8"),
+]
+
+
+@pytest.mark.parametrize(("change", "match"), WANTED)
+def test_a_file_of_rounded_weights_says_what_it_cannot_do(
+    change: dict[str, Any], match: str, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of float32 weights is left to PyTorch, where there is one."""
+    with pytest.raises(UsageError, match=match):
+        packed_file(files["int8"], **{**WORDS, **change})
+    assert packed_file(files["float32"], **{**WORDS, **change}) is None
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=match.replace("int8", "float32")):
+        packed_file(files["float32"], **{**WORDS, **change})
+    with pytest.raises(ModelError, match="this takes PyTorch, which is not installed"):
+        open_translator(files["int8"], **WORDS, looks_inside=True)
+
+
+def test_a_file_without_an_engine(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLEARHEAD_ENGINE", "off")
     with pytest.raises(ModelError, match="is for the native engine: CLEARHEAD_ENGINE is off"):
-        packed_file(file, **WORDS)
+        open_translator(files["int8"], **WORDS)
+    assert isinstance(open_translator(files["float32"], **WORDS), Translator)
+
+
+def test_more_is_asked_of_a_file_than_its_packed_weights_know(files: dict[str, Path]) -> None:
+    assert isinstance(open_translator(files["float32"], **WORDS, looks_inside=True), Translator)
+    with pytest.raises(ModelError, match=r"holds int8 weights, which translate, .*--quantize float32"):
+        open_translator(files["int8"], **WORDS, looks_inside=True)
+
+
+def test_a_file_is_loaded_by_its_path_alone(files: dict[str, Path], toy_run: Path) -> None:
+    text = "我吃了一个苹果。"
+    whole, packed = (load(files[kind], device="cpu") for kind in files)
+    assert (type(whole), type(packed)) == (Translator, PackedTranslator)
+    assert whole.translate(text) == Translator.load(toy_run, device="cpu").translate(text)
+    answers = [pipeline("translation", path, device="cpu")(text) for path in files.values()]
+    assert answers == [[{"translation_text": each.translate(text).text}] for each in (whole, packed)]
+    with pytest.raises(UsageError, match="device = 'cuda': .* holds int8 weights"):
+        open_file(files["int8"], device="cuda")
+    with pytest.raises(ModelError, match="is a model for translation, not for masked"):
+        load(files["int8"], task="fill-mask")
+    opened = open_model(files["int8"])
+    other = files["int8"].with_name("other.clearhead")
+    write_model(other, opened.image, {**opened.about, "task": "painting"}, opened.files)
+    with pytest.raises(ModelError, match="is a model for painting, which this version does not know"):
+        open_file(other)
 
 
 def test_language_models_are_opened_likewise(
