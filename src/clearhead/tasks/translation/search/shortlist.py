@@ -17,6 +17,7 @@ from clearhead.files import MOST_OF_TEXT, read_small, write_whole
 from clearhead.runs.text_parts import Tokenizers
 
 FILE = "shortlist.npz"
+AT_ONCE = 256  # sources whose pieces are chosen together
 LEARN = "`clearhead shortlist RUN --data DIR` learns one"
 MOST_UNPACKED = 1 << 30  # bytes of all lists
 # what zipfile, zlib and NumPy raise where a file is none of theirs
@@ -45,6 +46,10 @@ class Shortlist(Brief):
             sources: pieces of each.
             also: for each further target pieces, such as those of a prefix; empty: there are none.
         """
+        spans = [slice(first, first + AT_ONCE) for first in range(0, len(sources), AT_ONCE)]
+        return [pieces for span in spans for pieces in self._chosen(sources[span], also[span])]
+
+    def _chosen(self, sources: Sequence[Sequence[int]], also: Sequence[Iterable[int]]) -> list[Pieces]:
         sizes, pieces = [*map(len, sources)], np.array([piece for source in sources for piece in source], np.int64)
         first = np.where(pieces > 0, self.ends[pieces - 1], 0)
         counts = self.ends[pieces] - first

@@ -35,6 +35,13 @@ def test_a_source_has_the_pieces_of_all_of_its_own() -> None:
     assert LISTS.choose([]) == []
 
 
+def test_many_sources_are_as_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    sources, also = [[4], [5, 4], [0], [], [5]], [[8], [], [4, 8], [6], []]
+    expected = [pieces.tolist() for pieces in LISTS.choose(sources, also)]
+    monkeypatch.setattr(module, "AT_ONCE", 2)
+    assert [pieces.tolist() for pieces in LISTS.choose(sources, also)] == expected
+
+
 def test_a_run_keeps_it(tmp_path: Path) -> None:
     assert read_shortlist(tmp_path, BOTH) is None
     with pytest.raises(ModelError, match=re.escape(f"{str(tmp_path)!r} has no shortlist: `clearhead shortlist RUN")):
