@@ -1,6 +1,6 @@
 """Scores translators with and without a lexical shortlist, and measures how fast they write.
 
-    shortlist.py score RUN DATA [--split valid] [--best 10 20 50] [--frequent 100] [--beam 5] [--weights float32 int8]
+    shortlist.py score RUN DATA [--split valid] [--best 10 20 50] [--frequent 100] [--beam 5] [--tokenize none]
     shortlist.py speed RUN [RUN ...] --data DATA [--lines 320] [--batches 1 16 64] [--beams 1 5] [--repeats 5]
 
 ``score`` learns a shortlist for each pair of sizes from the training text, without keeping it, and prints BLEU of a
@@ -44,11 +44,11 @@ def score(asked: argparse.Namespace) -> None:
     )
     for weights in asked.weights:
         plain = Translator.load(asked.run, device="cpu", weights=weights)
-        whole, bleu = translated(plain, lines, asked.beam)
+        whole, bleu = translated(plain, lines, asked)
         print(f"| {weights} | all | | {both.tgt.vocab_size} | 100 % | {bleu:.2f} | |", flush=True)
         for best, frequent in itertools.product(asked.best, asked.frequent):
             learned = learned_from(store, both, best=best, frequent=frequent)
-            found, bleu = translated(replace(plain, shortlist=learned.shortlist), lines, asked.beam)
+            found, bleu = translated(replace(plain, shortlist=learned.shortlist), lines, asked)
             other = sum(one != two for one, two in zip(found, whole, strict=True))
             covered = f"{100 * learned.covered:.2f} %"
             print(
@@ -57,10 +57,12 @@ def score(asked: argparse.Namespace) -> None:
             )
 
 
-def translated(translator: Translator, lines: list[tuple[str, str]], beam: int) -> tuple[list[str], float]:
+def translated(
+    translator: Translator, lines: list[tuple[str, str]], asked: argparse.Namespace
+) -> tuple[list[str], float]:
     """Returns the translations of the lines, and their BLEU."""
-    texts = [each.text for each in translator.translate([src for src, _ in lines], beam=beam, split="overlong")]
-    tokenize = translator.recipe.bleu_tokenize
+    found = translator.translate([src for src, _ in lines], beam=asked.beam, split="overlong")
+    texts, tokenize = [each.text for each in found], asked.tokenize or translator.recipe.bleu_tokenize
     return texts, score_translations(texts, [tgt for _, tgt in lines], tokenize=tokenize).bleu
 
 
@@ -127,6 +129,7 @@ def main() -> None:
     scores.add_argument("--best", type=int, nargs="+", default=[10, 20, 50])
     scores.add_argument("--frequent", type=int, nargs="+", default=[100])
     scores.add_argument("--beam", type=int, default=5)
+    scores.add_argument("--tokenize", help="sacreBLEU's tokenizer; without it the recipe's")
     scores.add_argument("--weights", nargs="+", default=["float32"])
     speeds.set_defaults(measure=speed)
     speeds.add_argument("runs", type=Path, nargs="+")
