@@ -11,10 +11,10 @@ import torch
 from clearhead.drawing.colours import DARK, LIGHT, colour
 from clearhead.drawing.heatmap import AttentionPicture, Panel
 from clearhead.drawing.page import save_page
-from clearhead.drawing.report import Curves, Note, Part, Table, View
+from clearhead.drawing.report import Bars, Curves, Note, Part, Table, View
 from clearhead.drawing.together import Together
 from clearhead.verbs.look.opened import Opened
-from clearhead.verbs.look.views import all_of
+from clearhead.verbs.look.views import all_of, memory_of
 from clearhead.verbs.look.writing import BeamTreePicture, StepsTable
 from tests.browser import Browser, browsing
 
@@ -220,6 +220,25 @@ def test_words_of_the_trade_explain_themselves(browser: Browser) -> None:
     assert "divergence" in browser.run(STATUS, "#tip")
 
 
+def test_a_word_that_means_another_thing_elsewhere_is_not_explained_there(browser: Browser) -> None:
+    explained = "return [...document.querySelectorAll(arguments[0])].map((one) => one.dataset.term)"
+    assert browser.run(explained, "#attention details [data-term]") == [
+        *("type", "share", "entropy", "loss without", "divergence")
+    ]
+    assert browser.run(explained, "#memory [data-term]") == [], "its shares and measures are others"
+
+
+def test_names_of_columns_stand_where_their_numbers_do(browser: Browser) -> None:
+    apart = browser.run("""
+        return [...document.querySelectorAll("#norm table")].flatMap((table) => {
+          const [heads, cells] = [table.querySelectorAll("th"), table.querySelector("tbody tr").children];
+          const sides = (row) => [...row].map((one) => getComputedStyle(one).textAlign);
+          return [sides(heads).join() !== sides(cells).join()];
+        });
+    """)
+    assert set(apart) == {False}
+
+
 def test_the_tree_says_why_a_hypothesis_died(browser: Browser) -> None:
     lost = "[...document.querySelectorAll('#beam .node.lost')]"
     browser.run(f"{lost}[0].dispatchEvent(new MouseEvent('click', {{bubbles: true}}))")
@@ -254,6 +273,17 @@ def test_the_window_is_used(browser: Browser) -> None:
         return Math.max(...Object.values(rights)) / innerWidth;
     """)
     assert used > 0.75
+
+
+def test_bars_are_as_long_as_their_amounts(browser: Browser, opened: Opened) -> None:
+    ledger = next(part for part in memory_of(opened).parts() if isinstance(part, Bars))
+    drawn = browser.run(
+        "return [...document.querySelectorAll('#memory td.bar div')].map((one) => one.getBoundingClientRect().width)"
+    )
+    values = list(ledger.values.values())
+    assert [width / max(drawn) for width in drawn] == pytest.approx([each / max(values) for each in values], abs=0.01)
+    grounds = "[...document.querySelectorAll('#memory td.bar')].map((one) => getComputedStyle(one).backgroundColor)"
+    assert set(browser.run(f"return {grounds}")) == {"rgba(0, 0, 0, 0)"}
 
 
 def test_hostile_text_stays_text(opened: Opened, tmp_path: Path) -> None:

@@ -144,7 +144,10 @@ class Table(TextPart):
     def html(self) -> str:
         """See ``Part``."""
         numbers = [' class="number"' if name.startswith(">") else "" for name in self.columns]
-        head = "".join(f"<th scope=col>{worded(name.removeprefix('>'))}</th>" for name in self.columns)
+        head = "".join(
+            f"<th scope=col{kind}>{worded(name.removeprefix('>'))}</th>"
+            for kind, name in zip(numbers, self.columns, strict=True)
+        )
         body = "".join(
             f"<tr{' class=marked' if number in self.marked else ''}>"
             + "".join(f"<td{kind}>{cell_html(text)}</td>" for kind, text in zip(numbers, row, strict=True))

@@ -75,3 +75,9 @@ def test_the_scripts_have_their_chinese_and_the_colours() -> None:
     for text, chinese in words.items():
         assert sorted(re.findall(r"\{\w+\}", text)) == sorted(re.findall(r"\{\w+\}", chinese)), text
     assert told["scale"] == {"light": LIGHT, "dark": DARK, "marks": MARKS}
+
+
+def test_what_the_scripts_say_translates_no_name_of_a_view() -> None:
+    """A word that is a template of its own would be translated in front of a colon, too: ``beam: writes no text``."""
+    views = ("attention", "steps", "beam", "rank", "norm", "memory", "query", "embedding", "checkpoint", "model")
+    assert set(views) & set(script_says()) == set()

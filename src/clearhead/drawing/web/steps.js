@@ -22,7 +22,7 @@ export function steps(figure, data) {
   const play = make("button", { type: "button", class: "play", onclick: () => (playing ? stop() : start()) }, say("play"));
   const controls = make(
     "div",
-    { class: "player", role: "group", "aria-label": say("steps") },
+    { class: "player", role: "group", "aria-label": say("go from step to step") },
     button("|◀", say("first step"), () => go(0)),
     button("◀", say("step back"), () => go(at - 1)),
     button("▶", say("step forward"), () => go(at + 1)),
@@ -89,7 +89,7 @@ export function candidate(piece, share, isChosen, act = null) {
 function moved(step) {
   if (!step.read && !step.written) return [say("no cache is kept: every step computes all positions")];
   const bytes = (count) => `${count.toLocaleString("en")} B`;
-  const told = [term("cache", say("cache")), ": ", say("read {read}, written {written}", { read: bytes(step.read), written: bytes(step.written) })];
+  const told = [term("cache", say("bytes of the cache")), ": ", say("read {read}, written {written}", { read: bytes(step.read), written: bytes(step.written) })];
   if (step.measured_read === null) return told;
   const same = step.measured_read === step.read && step.measured_written === step.written;
   const values = { read: bytes(step.measured_read), written: bytes(step.measured_written) };

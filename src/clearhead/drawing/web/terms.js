@@ -58,11 +58,21 @@ export function term(word, shown = word) {
   return explain(make("span", { class: "term" }, shown), word);
 }
 
+/** Which names of columns are words of the trade, by the figure that stands beside their table: elsewhere they may mean another thing. */
+const HEADS = {
+  attention: ["type", "share", "entropy", "loss without", "divergence"],
+  steps: ["chosen", "read, b", "written, b", "measured"],
+  beam: ["piece", "log p", "sum"],
+};
+const ANYWHERE = ["gamma", "beta"];
+
 /** Explains the names of columns below an element. */
 export function explainHeads(holder) {
   for (const head of holder.querySelectorAll("thead th")) {
     const word = head.querySelector("[data-en]")?.dataset.en ?? head.textContent;
-    if (isTerm(word)) explain(head.firstElementChild ?? head, word);
+    const figures = head.closest(".clearhead-view")?.querySelectorAll("figure.live") ?? [];
+    const known = [...figures].flatMap((figure) => HEADS[figure.dataset.kind] ?? []);
+    if ([...known, ...ANYWHERE].includes(word.trim().toLowerCase())) explain(head.firstElementChild ?? head, word);
   }
 }
 

@@ -25,7 +25,7 @@ export function look(model, state) {
 
   /** One view: its title, what is asked for it, its figure. */
   function view(name) {
-    const titles = { attention: say("attention"), trace: say("steps"), beam: say("beam") };
+    const titles = { attention: say("attention by layer and head"), trace: say("greedy decoding, step by step"), beam: say("the tree: score, and what became of it") };
     const body = make("div", { class: "body" });
     const section = make("section", { class: "clearhead-view", id: name }, make("h2", {}, titles[name]), body, copyButtons(() => (state.text.trim() ? [name, fields[name]()] : null)));
     return { name, section, body };
@@ -72,7 +72,7 @@ export function look(model, state) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) run();
   });
   const go = make("button", { type: "button", class: "main", onclick: () => run() }, say("look inside"));
-  const wide = slider("beam", say("beam"), { value: state.beam, min: 1, max: 16, step: 1 }, (value) => {
+  const wide = slider("beam", say("beam width"), { value: state.beam, min: 1, max: 16, step: 1 }, (value) => {
     state.beam = value;
   });
   wide.addEventListener("change", () => run(views.filter((each) => each.name === "beam")));

@@ -146,7 +146,7 @@ export function translate(model, state, lookInside) {
 
   async function openMenu(button, part, at, word) {
     closeMenu();
-    menu = make("div", { class: "menu", role: "listbox", "aria-label": say("alternatives") }, make("p", { class: "quiet" }, say("looking for alternatives …")));
+    menu = make("div", { class: "menu", role: "listbox", "aria-label": say("what else could stand here") }, make("p", { class: "quiet" }, say("looking for alternatives …")));
     const own = menu;
     opener = button;
     target.parentElement.append(menu);
@@ -227,7 +227,7 @@ export function translate(model, state, lookInside) {
       make(
         "div",
         {},
-        slider("beam", say("beam"), { value: state.beam, min: 1, max: 16, step: 1 }, (value) => {
+        slider("beam", say("beam width"), { value: state.beam, min: 1, max: 16, step: 1 }, (value) => {
           state.beam = value;
           later();
         }),

@@ -54,6 +54,12 @@ def test_all_that_it_says_is_in_chinese_too() -> None:
     assert (told["scale"]["light"], told["scale"]["dark"]) == (list(LIGHT), list(DARK))
 
 
+def test_it_translates_no_name_of_a_view() -> None:
+    """See the same test of the modules that all pages share."""
+    words = json.loads(TEXTS["/page/settings.json"])["words"]
+    assert {"attention", "steps", "beam", "rank", "norm", "memory", "alternatives"} & set(words) == set()
+
+
 def test_types_are_said() -> None:
     kinds = {path.rpartition(".")[2]: kind for path, (_, kind) in FILES.items()}
     assert kinds["js"] == "text/javascript; charset=utf-8"
