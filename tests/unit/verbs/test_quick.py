@@ -138,7 +138,7 @@ def test_a_file_is_loaded_by_its_path_alone(files: dict[str, Path], toy_run: Pat
     assert whole.translate(text) == Translator.load(toy_run, device="cpu").translate(text)
     answers = [pipeline("translation", path, device="cpu")(text) for path in files.values()]
     assert answers == [[{"translation_text": each.translate(text).text}] for each in (whole, packed)]
-    with pytest.raises(UsageError, match="device = 'cuda': .* holds int8 weights"):
+    with pytest.raises(UsageError, match=r"device = 'cuda': .* holds int8 weights"):
         open_file(files["int8"], device="cuda")
     with pytest.raises(ModelError, match="is a model for translation, not for masked"):
         load(files["int8"], task="fill-mask")
