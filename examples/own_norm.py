@@ -73,7 +73,7 @@ def main(steps: int = 100, powers: Iterable[float] = (1, 2, math.inf)) -> None:
         print(f"{f'p = {p:g}':>24}" + "".join(f"{loss:7.2f}" for loss in losses[steps // 5 - 1 :: steps // 5]))
 
     view = clearhead.inspect.norm(model, lambda: model(stream[None, :CONTEXT]))
-    print("", *view.lines(80)[:8], sep="\n")
+    print("", *view.lines(80)[:9], sep="\n")
 
 
 if __name__ == "__main__":

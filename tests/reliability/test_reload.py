@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from clearhead.manifest import weights_file
 from tests.serving import Server, serving
 
 TEXTS = ["我们今天在家。", "她在吗？", "我们", "我们今天在家。她在吗？"]
@@ -113,7 +114,7 @@ def test_a_damaged_checkpoint_is_said_and_the_old_one_stays(run: Path, tmp_path:
     old, new = steps_of(run)[0], steps_of(run)[-1]
     damaged = run / "checkpoints" / "step-00009999"
     shutil.copytree(run / "checkpoints" / new, damaged)
-    weights = damaged / "model.safetensors"
+    weights = weights_file(damaged)
     content = bytearray(weights.read_bytes())
     content[-5] ^= 0xFF
     weights.write_bytes(content)

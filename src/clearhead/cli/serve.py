@@ -3,21 +3,30 @@
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import click
+from annotated_types import Interval
 
-from clearhead.cli.options import say
+from clearhead.cli.options import ranged, say
 from clearhead.errors import UsageError
 
 DIALECTS = ("openai", "libretranslate", "deepl")
 NEEDED = ("starlette", "uvicorn", "h11")
 
 
+def _whole(low: int, high: int) -> Any:
+    return ranged(Annotated[int, Interval(ge=low, le=high)])
+
+
+def _seconds(low: float, high: float) -> Any:
+    return ranged(Annotated[float, Interval(ge=low, le=high)])
+
+
 @click.command("serve")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8400, show_default=True, help="0: a free one.")
+@click.option("--port", type=_whole(0, 65535), default=8400, show_default=True, help="0: a free one.")
 @click.option(
     "--api-key", type=click.Path(path_type=Path), metavar="FILE", help="Keys, one a line; others are refused."
 )
@@ -26,57 +35,57 @@ NEEDED = ("starlette", "uvicorn", "h11")
 @click.option("--allow-origin", multiple=True, metavar="URL", help="Pages from there may ask; may be repeated.")
 @click.option(
     "--max-body",
-    type=click.IntRange(1024, 1 << 30),
+    type=_whole(1024, 1 << 30),
     default=131_072,
     show_default=True,
     help="Most bytes of a request.",
 )
 @click.option(
     "--max-pieces",
-    type=click.IntRange(1, 1 << 30),
+    type=_whole(1, 1 << 30),
     default=16_384,
     show_default=True,
     help="Most pieces of a request's texts.",
 )
 @click.option(
     "--queue",
-    type=click.IntRange(1, 1 << 20),
+    type=_whole(1, 1 << 20),
     default=256,
     show_default=True,
     help="Requests that may wait; one more gets 429.",
 )
 @click.option(
     "--rows",
-    type=click.IntRange(1, 1 << 16),
+    type=_whole(1, 1 << 16),
     default=256,
     show_default=True,
     help="Hypotheses and texts that are stepped together.",
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.1, 86_400),
+    type=_seconds(0.1, 86_400.0),
     default=60.0,
     show_default=True,
     help="Seconds that a request may wait, and then take.",
 )
 @click.option(
     "--receive-deadline",
-    type=click.FloatRange(0.1, 3600),
+    type=_seconds(0.1, 3600.0),
     default=10.0,
     show_default=True,
     help="Seconds that a client has to send a request.",
 )
 @click.option(
     "--graceful",
-    type=click.FloatRange(0, 3600),
+    type=_seconds(0.0, 3600.0),
     default=20.0,
     show_default=True,
     help="Seconds that running requests have once a signal ends the server.",
 )
 @click.option(
-    "--key-limit", type=click.IntRange(1, 1 << 20), default=32, show_default=True, help="Requests at once with one key."
+    "--key-limit", type=_whole(1, 1 << 20), default=32, show_default=True, help="Requests at once with one key."
 )
-@click.option("--threads", type=click.IntRange(0, 1024), default=0, help="Threads that compute.  [default: one a core]")
+@click.option("--threads", type=_whole(0, 1024), default=0, help="Threads that compute.  [default: one a core]")
 @click.option(
     "--reload", is_flag=True, help="Serve a run's better checkpoint as soon as it is there; SIGHUP looks at once."
 )

@@ -52,6 +52,9 @@ def test_from_the_command_line(failed: Path, capsys: pytest.CaptureFixture[str])
 
 def test_a_gradient_is_found_on_the_way_back(failed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def harmless(model: nn.Module, tensors: object, source: str) -> None:
+        torch.manual_seed(0)
+        for parameter in model.parameters():  # none is drawn where weights are to be loaded
+            nn.init.normal_(parameter, std=0.02)
         norm = model.get_submodule("encoder.layers.0.mlp")
         norm.register_forward_hook(lambda module, args, out: _Steep.apply(out))  # type: ignore[no-untyped-call]
 

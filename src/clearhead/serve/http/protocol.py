@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import fcntl
+import sys
+import termios
 from typing import Any
 
 import h11
@@ -28,9 +31,23 @@ class _Transport:
 
     def __init__(self, real: asyncio.Transport, protocol: "Deadline") -> None:
         self.real, self._protocol, self.lingers = real, protocol, False
+        self._written = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)
+
+    @property
+    def taken(self) -> int:
+        """Bytes that the client has taken so far; where this system does not tell, that it has taken itself."""
+        waiting = bytearray(4)
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            fcntl.ioctl(self.real.get_extra_info("socket").fileno(), termios.TIOCOUTQ, waiting)
+        return self._written - self.real.get_write_buffer_size() - int.from_bytes(waiting, sys.byteorder)
+
+    def write(self, data: bytes) -> None:
+        """See ``asyncio.WriteTransport``."""
+        self._written += len(data)
+        self.real.write(data)
 
     def is_closing(self) -> bool:
         """See ``asyncio.BaseTransport``."""
@@ -114,12 +131,12 @@ class Deadline(H11Protocol):
 
     def watch_writing(self) -> None:
         """Cuts the connection off if nothing of what is written is taken for as long as a request may take."""
-        if self._writing is None and (left := self._real.get_write_buffer_size()):
-            self._writing = self.loop.call_later(self.seconds, self._check_writing, left)
+        if self._writing is None and self._real.get_write_buffer_size():
+            self._writing = self.loop.call_later(self.seconds, self._check_writing, self._transport.taken)
 
     def _check_writing(self, before: int) -> None:
         self._writing = None
-        if self._real.get_write_buffer_size() >= before:
+        if self._real.get_write_buffer_size() and self._transport.taken <= before:
             self._real.abort()
         else:
             self.watch_writing()
@@ -134,7 +151,7 @@ class Deadline(H11Protocol):
         if self.transport.is_closing():
             return
         if self._has_spoken and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # no byte of an answer is out
-            self._real.write(LATE)
+            self._transport.write(LATE)
             self._transport.linger()
         else:
             self._real.close()

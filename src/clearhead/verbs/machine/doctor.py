@@ -19,6 +19,7 @@ EXTRAS = {
     "gguf": "gguf",
     "hf": "transformers",
     "sign": "model_signing",
+    "serve": "starlette",
 }
 """For each extra a package of it."""
 
