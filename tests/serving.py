@@ -1,7 +1,9 @@
 """Servers of toy runs: one in a process of its own, as users run it, and a site in this one, asked without a socket."""
 
 import asyncio
+import atexit
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -260,6 +262,18 @@ class Asking:
         found = {name.decode("latin-1"): value.decode("latin-1") for name, value in begin[0].get("headers", [])}
         content = b"".join(each.get("body", b"") for each in messages if each["type"] == "http.response.body")
         return Answer(begin[0]["status"], found, content)
+
+
+@functools.cache
+def service_of_nobody() -> Any:
+    """Returns a service without models, for tests of what stands around it; all share it."""
+    from clearhead.serve.metrics import Metrics
+    from clearhead.serve.settings import ServeSettings
+    from clearhead.serve.work.service import Service
+
+    service = Service(ServeSettings(threads=1), Metrics())
+    atexit.register(service.close)
+    return service
 
 
 @contextlib.contextmanager

@@ -113,7 +113,7 @@ def command(runs: tuple[str, ...], **options: Any) -> None:
     """
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise UsageError(f"serve needs {', '.join(missing)}: pip install 'clearhead[serve]'")
-    from clearhead.serve.process import log_to, serve
+    from clearhead.serve.process import quiet_uvicorn, serve
     from clearhead.serve.settings import ServeSettings
 
     as_json, dialects = options.pop("as_json"), _dialects(options.pop("dialects"))
@@ -125,7 +125,7 @@ def command(runs: tuple[str, ...], **options: Any) -> None:
         else:
             say(f"serving at {url}")
 
-    log_to()
+    quiet_uvicorn()
     serve(runs, settings, say, on_ready)
 
 

@@ -6,10 +6,11 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Scope
 
 from clearhead.serve.dialects.deepl.routes import deepl_routes
+from clearhead.serve.dialects.deepl.shape import DEEPL
 from clearhead.serve.dialects.libretranslate.routes import libretranslate_routes
 from clearhead.serve.dialects.libretranslate.shape import LIBRETRANSLATE
 from clearhead.serve.dialects.openai.routes import openai_routes
@@ -22,6 +23,8 @@ from clearhead.serve.native.routes import native_routes
 from clearhead.serve.page.routes import page_routes
 from clearhead.serve.site import Site
 
+SHAPES = {"/v1/": OPENAI, "/v2/": DEEPL}
+"""By the beginning of a path; others are answered as LibreTranslate would."""
 DIALECTS = {"openai": openai_routes, "libretranslate": libretranslate_routes, "deepl": deepl_routes}
 
 
@@ -42,22 +45,19 @@ def application(site: Site) -> ASGIApp:
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False  # ``tidy`` knows
 
+    paths = {route.endpoint: route.path for route in routes if isinstance(route, Route)}
+
     def count(scope: Scope, status: int, seconds: float) -> None:
-        path = next((route.path for route in routes if isinstance(route, Route) and _matches(route, scope)), "other")
+        path = paths.get(scope["endpoint"], "other") if "endpoint" in scope else "other"
         site.metrics.requests.add(scope.get("dialect", "none"), path, str(status))
         site.metrics.seconds.see(seconds)
 
     return Guard(app, site.settings, count)
 
 
-def _matches(route: Route, scope: Scope) -> bool:
-    return route.matches({**scope, "type": "http"})[0] is not Match.NONE
-
-
 async def _plain_error(request: Request, error: Exception) -> Response:
     """Answers a wrong path or method in the shape of the dialect that the path is of."""
     assert isinstance(error, HTTPException)
     reason = RequestError(error.status_code, f"{request.method} {request.url.path[:100]}: {error.detail}")
-    shape = OPENAI if request.url.path.startswith("/v1/") else LIBRETRANSLATE
-    tree = {"message": reason.message} if request.url.path.startswith("/v2/") else shape.error(reason)
-    return json_response(tree, status=error.status_code, headers=dict(error.headers or {}))
+    shape = SHAPES.get(request.url.path[:4], LIBRETRANSLATE)
+    return json_response(shape.error(reason), status=error.status_code, headers=dict(error.headers or {}))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from clearhead.engine.weights.file import is_model_file
+from clearhead.engine.weights.file import about_model, is_model_file
 from clearhead.errors import UsageError
 from clearhead.runs.recipes import load_recipe
 from clearhead.serve.http.request_error import RequestError
@@ -22,7 +22,6 @@ from clearhead.verbs.quick import (
     open_language_model,
     open_masked_model,
     open_translator,
-    packed_file,
 )
 
 Kind = Literal["translator", "writer", "encoder", "classifier"]
@@ -76,7 +75,7 @@ class Served:
     def __init__(self, name: str, path: Path, settings: ServeSettings, service: Service) -> None:
         self.name, self.path, self._service = name, path, service
         self._where = Where(checkpoint="best", device="auto", weights=settings.weights, engine="auto")
-        self.kind = kind_of(path, self._where)
+        self.kind = kind_of(path)
         self.version: Version | None = None
         self._refused: object = None
 
@@ -92,7 +91,7 @@ class Served:
         if is_model_file(self.path):
             state = self.path.stat()
             return state.st_ino, state.st_size, state.st_mtime_ns
-        return kept_path(self.path, self._where["checkpoint"], self._where["weights"])
+        return self._kept()
 
     def load(self) -> None:
         """Loads it, tries it once, and puts it in the place of the one before.
@@ -124,8 +123,12 @@ class Served:
         self._refused = None
         return f"model {self.name!r}: {self.now.label} in place of {before}"
 
+    def _kept(self) -> Path | None:
+        """Returns where the packed weights of the run's checkpoint are, or would be, kept."""
+        return kept_path(self.path, self._where["checkpoint"], self._where["weights"])
+
     def _open(self) -> Any:
-        if not is_model_file(self.path) and packed_file(self.path, **self._where) is None:
+        if not is_model_file(self.path) and ((kept := self._kept()) is None or not kept.is_file()):
             _pack_aside(self.path, self._where)
         return OPENS[self.kind](self.path, **self._where)
 
@@ -144,19 +147,14 @@ class Served:
                 model.classify(("a", "a") if model.labels.pairs else "a")
 
 
-def kind_of(path: Path, where: Where) -> Kind:
+def kind_of(path: Path) -> Kind:
     """Returns what a run or file is for.
 
     Raises:
         ModelError: it is none.
         UsageError: its task is not served.
     """
-    if is_model_file(path):
-        file = packed_file(path, **where)
-        assert file is not None
-        task = file.about["task"]
-    else:
-        task = load_recipe(path).get("task", "translation")
+    task = about_model(path)["task"] if is_model_file(path) else load_recipe(path).get("task", "translation")
     if task not in KINDS:
         raise UsageError(f"{str(path)!r}: task = {task!r} is not served")
     return KINDS[task]
@@ -165,7 +163,7 @@ def kind_of(path: Path, where: Where) -> Kind:
 def pack(run: str, where: Where) -> None:
     """Loads a run by PyTorch, so that its packed weights are kept; in a process of its own."""
     path = Path(run)
-    OPENS[kind_of(path, where)](path, **where).computed  # noqa: B018 - which packs
+    OPENS[kind_of(path)](path, **where).computed  # noqa: B018 - which packs
 
 
 def _pack_aside(run: Path, where: Where) -> None:

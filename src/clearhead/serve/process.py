@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import logging
 import signal
 import socket
 import sys
@@ -50,8 +51,8 @@ def serve(paths: Sequence[str], settings: ServeSettings, say: Say, on_ready: Cal
     service = Service(settings, metrics)
     try:
         site = Site(settings, Models(paths, settings, service), service, metrics, keys)
-        with bound(settings) as sockets:
-            Process(site, sockets, say, on_ready).run()
+        with bound(settings) as listening:
+            Process(site, listening, say, on_ready).run()
     finally:
         service.close()
 
@@ -76,26 +77,24 @@ def check_open(settings: ServeSettings) -> None:
         )
 
 
-@contextlib.contextmanager
-def bound(settings: ServeSettings):  # type: ignore[no-untyped-def]
-    """Yields the sockets of the server's address."""
-    sockets: list[socket.socket] = []
+def bound(settings: ServeSettings) -> socket.socket:
+    """Returns a socket that has the server's address.
+
+    Raises:
+        UsageError: there is no such address, or it is taken.
+    """
+    listening: socket.socket | None = None
     try:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
         listening = socket.socket(family, kind, protocol)
-        sockets.append(listening)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
     except OSError as error:
-        for each in sockets:
-            each.close()
+        if listening is not None:
+            listening.close()
         raise UsageError(f"--host {settings.host} --port {settings.port}: {error.strerror or error}") from None
-    try:
-        yield sockets
-    finally:
-        for each in sockets:
-            each.close()
+    return listening
 
 
 def address_of(listening: socket.socket) -> str:
@@ -105,17 +104,17 @@ def address_of(listening: socket.socket) -> str:
 
 
 class Process:
-    """Runs a site on its sockets.
+    """Runs a site on its socket.
 
     Args:
         site: what is served.
-        sockets: that are bound.
+        listening: the socket, which is bound.
         say: see ``serve``.
         on_ready: likewise.
     """
 
-    def __init__(self, site: Site, sockets: list[socket.socket], say: Say, on_ready: Callable[[str], object]) -> None:
-        self.site, self.sockets, self.say, self.on_ready = site, sockets, say, on_ready
+    def __init__(self, site: Site, listening: socket.socket, say: Say, on_ready: Callable[[str], object]) -> None:
+        self.site, self.listening, self.say, self.on_ready = site, listening, say, on_ready
         settings = site.settings
         self.server = QuietServer(
             uvicorn.Config(
@@ -150,7 +149,7 @@ class Process:
         loop.add_signal_handler(signal.SIGHUP, changed.set)
         load = loop.create_task(self._load(changed))
         try:
-            await self.server.serve(self.sockets)
+            await self.server.serve([self.listening])
         finally:
             load.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -170,7 +169,7 @@ class Process:
             self._error = error
             self.server.should_exit = True
             return
-        self.on_ready(address_of(self.sockets[0]))
+        self.on_ready(address_of(self.listening))
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), LOOK if self.site.settings.reload else None)
@@ -181,8 +180,6 @@ class Process:
                     self.say(said)
 
 
-def log_to(stream: object = sys.stderr) -> None:
+def quiet_uvicorn() -> None:
     """Keeps uvicorn's own messages of hostile requests away from the terminal."""
-    import logging
-
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)

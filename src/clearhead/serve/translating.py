@@ -3,7 +3,6 @@
 from typing import Any
 
 from clearhead.decode.hypotheses import SearchConfig
-from clearhead.errors import DataError
 from clearhead.serve.http.endpoint import Asked
 from clearhead.serve.models import Served
 from clearhead.tasks.translation.result import EMPTY, Translation
@@ -32,9 +31,7 @@ async def translated(
     asked.headers["X-Clearhead-Checkpoint"] = served.now.label
 
     def translate() -> list[list[Translation]]:
-        pieces = sum(len(model.tokenizers.src.encode(text)) for text in texts)
-        if pieces > asked.settings.max_pieces:
-            raise DataError(f"{pieces} pieces, at most {asked.settings.max_pieces} in a request; see --max-pieces")
+        asked.check_size(sum(len(model.tokenizers.src.encode(text)) for text in texts))
         ranked: list[list[Translation]] = model.n_best(texts, SearchConfig(beam, count, penalty, limit), **options)
         return [each or [EMPTY] for each in ranked]
 

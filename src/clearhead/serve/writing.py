@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from clearhead.engine.loops.sampling import SamplingConfig
-from clearhead.errors import DataError
 from clearhead.serve.http.endpoint import Asked
 from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.work.delivery import Delivery
@@ -39,12 +38,28 @@ class Wrote:
 class Wanted:
     """What is written."""
 
+    model: Any
+    """That writes it: a ``TextModel``."""
     prompts: Sequence[str | list[int]]
     """Texts, or pieces as ids."""
     config: GenerationConfig
     sampling: SamplingConfig
     top: int = 0
     """How many of the most probable pieces are told at each step."""
+
+    @functools.cached_property
+    def encoded(self) -> list[Prompt]:
+        """The pieces of each prompt.
+
+        Raises:
+            RequestError: one has a piece that the model has not.
+        """
+        return [_encoded(self.model, given, self.config) for given in self.prompts]
+
+    @property
+    def texts(self) -> int:
+        """How many texts are written."""
+        return len(self.prompts) * self.config.n
 
 
 def sampling_of(asked: Asked, *, temperature: float = 1.0) -> SamplingConfig:
@@ -64,8 +79,7 @@ def sampling_of(asked: Asked, *, temperature: float = 1.0) -> SamplingConfig:
     )
 
 
-def prompt_of(model: Any, given: str | list[int], config: GenerationConfig) -> Prompt:
-    """Encodes a prompt, or takes its pieces."""
+def _encoded(model: Any, given: str | list[int], config: GenerationConfig) -> Prompt:
     if isinstance(given, str):
         return model._prompt(given, config)
     size = model.tokenizer.vocab_size
@@ -74,7 +88,7 @@ def prompt_of(model: Any, given: str | list[int], config: GenerationConfig) -> P
     return Prompt(model.tokenizer.decode(given), given or [model.tokenizer.begin], 0, 0)
 
 
-async def written(asked: Asked, model: Any, wanted: Wanted) -> AsyncIterator[list[Wrote | Ended]]:
+async def written(asked: Asked, wanted: Wanted) -> AsyncIterator[list[Wrote | Ended]]:
     """Yields what is written, in portions, an empty one now and then where nothing comes.
 
     The last event of each text is ``Ended`` with its ``Generation``.
@@ -82,14 +96,15 @@ async def written(asked: Asked, model: Any, wanted: Wanted) -> AsyncIterator[lis
     Raises:
         RequestError: see ``Service.stream``; or a text cannot be written.
     """
+    model = wanted.model
     if engine_model(model) is None or wanted.config.beam:
-        async for events in _written_whole(asked, model, wanted):
+        async for events in _written_whole(asked, wanted):
             yield events
         return
     settings, config = model._sampler_settings(wanted.config, wanted.sampling)
     post, tokenizer = asked.service.engine.post, model.tokenizer
-    prompts = [prompt_of(model, given, config) for given in wanted.prompts for _ in range(config.n)]
-    _check_size(asked, sum(len(prompt.ids) + prompt.dropped for prompt in prompts))
+    prompts = [prompt for prompt in wanted.encoded for _ in range(config.n)]
+    asked.check_size(sum(len(prompt.ids) + prompt.dropped for prompt in prompts))
 
     def make(job: Job, delivery: Delivery) -> tuple[Any, list[TextWork]]:
         works = []
@@ -134,7 +149,7 @@ class _Text:
         self._tell(Ended(self.place, result))
 
 
-async def _written_whole(asked: Asked, model: Any, wanted: Wanted) -> AsyncIterator[list[Wrote | Ended]]:
+async def _written_whole(asked: Asked, wanted: Wanted) -> AsyncIterator[list[Wrote | Ended]]:
     """Yields what a model writes whose steps the engine does not know, from a call of its own."""
     if not all(isinstance(prompt, str) for prompt in wanted.prompts):
         raise RequestError(400, "prompt: this model takes no pieces, only texts", param="prompt")
@@ -144,25 +159,18 @@ async def _written_whole(asked: Asked, model: Any, wanted: Wanted) -> AsyncItera
             job.check()
             delivery.send([Wrote(number, text, -1, 0.0, [])])
 
-        each = model.generate_each(wanted.prompts, wanted.config, sampling=wanted.sampling, on_text=on_text)
+        each = wanted.model.generate_each(wanted.prompts, wanted.config, sampling=wanted.sampling, on_text=on_text)
         delivery.send([Ended(place, text) for place, text in enumerate(text for texts in each for text in texts)])
 
-    count = len(wanted.prompts) * wanted.config.n
-    async for events in asked.service.stream_call(asked.request.receive, write, count):
+    async for events in asked.service.stream_call(asked.request.receive, write, wanted.texts):
         yield events
 
 
-def _check_size(asked: Asked, pieces: int) -> None:
-    if pieces > asked.settings.max_pieces:
-        raise DataError(f"{pieces} pieces, at most {asked.settings.max_pieces} in a request; see --max-pieces")
-
-
-async def gathered(asked: Asked, model: Any, wanted: Wanted) -> tuple[list[Generation], list[list[Wrote]]]:
+async def gathered(asked: Asked, wanted: Wanted) -> tuple[list[Generation], list[list[Wrote]]]:
     """Returns all texts, and the pieces of each."""
-    count = len(wanted.prompts) * wanted.config.n
-    texts: list[Any] = [None] * count
-    pieces: list[list[Wrote]] = [[] for _ in range(count)]
-    async for events in written(asked, model, wanted):
+    texts: list[Any] = [None] * wanted.texts
+    pieces: list[list[Wrote]] = [[] for _ in range(wanted.texts)]
+    async for events in written(asked, wanted):
         for each in events:
             if isinstance(each, Ended):
                 texts[each.place] = each.result

@@ -29,6 +29,8 @@ from tests.small import padded, random_rows, small, small_gpt
 
 pytestmark = NATIVE
 BOS, EOS = 1, 2
+SPELLINGS = [b"", b"", b"", b"a", b"\xe6", b"\x88", b"\x91", b"\xe6\x88", b"\xf0\x9f", b"\x98\x80", b"b\xc3", b"\xa9"]
+"""Of pieces, some of which are parts of characters."""
 
 
 def model_of(vocab: int, sharp: float, seed: int) -> Transformer:
@@ -147,23 +149,9 @@ def test_several_hypotheses_are_those_of_beam_search(
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.sampled_from([1, 2, 5]), st.integers(0, 20), st.lists(st.integers(1, 9), min_size=3, max_size=3))
 def test_characters_are_whole(beam: int, seed: int, limits: list[int]) -> None:
-    spellings = [
-        b"",
-        b"",
-        b"",
-        b"a",
-        b"\xe6",
-        b"\x88",
-        b"\x91",
-        b"\xe6\x88",
-        b"\xf0\x9f",
-        b"\x98\x80",
-        b"b\xc3",
-        b"\xa9",
-    ]
-    characters = characters_of(spellings)
+    characters = characters_of(SPELLINGS)
     assert characters is not None
-    model, sources = model_of(len(spellings), 2.0, seed), [[4, 5], [7], [3, 3, 3]]
+    model, sources = model_of(len(SPELLINGS), 2.0, seed), [[4, 5], [7], [3, 3, 3]]
     config = SearchConfig(beam=beam)
     src, mask = padded(sources)
     with torch.inference_mode():
@@ -173,7 +161,7 @@ def test_characters_are_whole(beam: int, seed: int, limits: list[int]) -> None:
     found = whole(model, sources, config, limits, forbidden=(0, 1), characters=characters)
     same(found, expected)
     for ranked in found:
-        b"".join(spellings[piece] for piece in ranked[0].ids).decode()
+        b"".join(SPELLINGS[piece] for piece in ranked[0].ids).decode()
 
 
 @pytest.mark.parametrize("beam", [1, 5])
@@ -335,29 +323,15 @@ def test_a_shortlist_is_its_source_s_own(beam: int, weights: Weights) -> None:
 @pytest.mark.unchecked
 @pytest.mark.parametrize("beam", [1, 5])
 def test_within_shortlists_characters_are_whole(beam: int) -> None:
-    spellings = [
-        b"",
-        b"",
-        b"",
-        b"a",
-        b"\xe6",
-        b"\x88",
-        b"\x91",
-        b"\xe6\x88",
-        b"\xf0\x9f",
-        b"\x98\x80",
-        b"b\xc3",
-        b"\xa9",
-    ]
-    characters = characters_of(spellings)
+    characters = characters_of(SPELLINGS)
     assert characters is not None
     config, sources, limits = SearchConfig(beam=beam), [[4, 5], [7], [3, 3, 3], [9]], [9, 5, 7, 3]
     for seed in range(12):
-        model, lists = model_of(len(spellings), 2.0, seed), drawn_lists(4, len(spellings), seed)
+        model, lists = model_of(len(SPELLINGS), 2.0, seed), drawn_lists(4, len(SPELLINGS), seed)
         src, mask = padded(sources)
         with torch.inference_mode():
             decoding = CachedDecoding(model, src, mask, beam=beam)
-        short = Shortlisted(decoding, lists, vocab=len(spellings), beam=beam)
+        short = Shortlisted(decoding, lists, vocab=len(SPELLINGS), beam=beam)
         rules = [forbid((0, 1)), *whole_characters(characters, limits)]
         expected = beam_search(short, config, limits=limits, bos_id=BOS, eos_id=EOS, rules=rules)
         found = whole(model, sources, config, limits, forbidden=(0, 1), characters=characters, shortlists=lists)

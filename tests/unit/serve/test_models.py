@@ -50,16 +50,17 @@ def test_a_model_that_no_dialect_speaks_of_names_its_verb(toy_lm_run: Path, toy_
         pass
 
 
-def copied(run: Path, to: Path) -> Path:
-    shutil.copytree(run, to, symlinks=True)
-    return to
+def pointed(toy: Path, to: Path) -> tuple[Path, Path, list[str]]:
+    """Copies a run whose best checkpoint is its first; returns it, the pointer, and the names of all checkpoints."""
+    shutil.copytree(toy, to, symlinks=True)
+    pointer = to / "checkpoints" / "best"
+    names = sorted(path.name for path in (to / "checkpoints").iterdir() if path.is_dir())
+    pointer.write_text(f"{names[0]}\n")
+    return to, pointer, names
 
 
 def test_a_changed_run_takes_the_place_of_the_one_before(toy_run: Path, tmp_path: Path) -> None:
-    run = copied(toy_run, tmp_path / "run")
-    pointer = run / "checkpoints" / "best"
-    names = sorted(path.name for path in (run / "checkpoints").iterdir() if path.is_dir())
-    pointer.write_text(f"{names[0]}\n")
+    run, pointer, names = pointed(toy_run, tmp_path / "run")
     with site_of([run]) as site:
         (served,) = site.models
         first = served.now
@@ -72,10 +73,7 @@ def test_a_changed_run_takes_the_place_of_the_one_before(toy_run: Path, tmp_path
 
 
 def test_a_damaged_checkpoint_is_told_once_and_the_old_one_stays(toy_run: Path, tmp_path: Path) -> None:
-    run = copied(toy_run, tmp_path / "run")
-    pointer = run / "checkpoints" / "best"
-    names = sorted(path.name for path in (run / "checkpoints").iterdir() if path.is_dir())
-    pointer.write_text(f"{names[0]}\n")
+    run, pointer, names = pointed(toy_run, tmp_path / "run")
     with site_of([run]) as site:
         (served,) = site.models
         first, text = served.now, translated(site)

@@ -20,9 +20,9 @@ def test_a_port_that_is_taken_is_one_line() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=rf"--host 127.0.0.1 --port {port}: Address already in use"):
-            bound(ServeSettings(port=port)).__enter__()
+            bound(ServeSettings(port=port))
     with pytest.raises(UsageError, match=r"--host nowhere.invalid --port 8400: "):
-        bound(ServeSettings(host="nowhere.invalid")).__enter__()
+        bound(ServeSettings(host="nowhere.invalid"))
 
 
 def test_others_may_ask_only_with_keys_or_where_that_is_wanted() -> None:

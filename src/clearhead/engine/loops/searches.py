@@ -100,10 +100,11 @@ class Searches:
         check(count)
         return [(ticket, self._taken(ticket)) for ticket in over[:count].tolist()]
 
-    def leave(self, ticket: int) -> None:
-        """Gives a source up, at any time: its rows go before the next step. One that is over is no error."""
-        if self._running.pop(ticket, None) is not None:
-            check(self._library.ch_searches_leave(self._address, ticket))
+    def leave(self, *tickets: int) -> None:
+        """Gives sources up, at any time: their rows go before the next step. One that is over is no error."""
+        for ticket in tickets:
+            if self._running.pop(ticket, None) is not None:
+                check(self._library.ch_searches_leave(self._address, ticket))
 
     def so_far(self, ticket: int) -> list[int]:
         """Returns the pieces of the best live hypothesis of a source that is not over: of a greedy search, its text."""

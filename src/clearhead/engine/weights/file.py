@@ -34,6 +34,8 @@ SUFFIX = ".clearhead"
 PREAMBLE = 64
 LINE = 64  # bytes of a cache line, which blocks and arrays begin at
 MOST_HEADER = 1 << 26
+DAMAGES = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
+"""What reading a header raises that is not as it was written."""
 
 Tree = dict[str, Any]
 
@@ -114,6 +116,19 @@ def digest_of_header(path: Path) -> bytes:
         raise ModelError(f"{str(path)!r} cannot be read: {error.strerror}") from error
 
 
+def about_model(path: Path) -> Tree:
+    """Returns what the writer of a file says of its model, without a look at the rest of it.
+
+    Raises:
+        ModelError: see ``open_model``.
+    """
+    try:
+        about: Tree = _header(path, _mapped(path))[0]["about"]
+    except DAMAGES as error:
+        raise ModelError(f"{str(path)!r} is damaged: {str(error)[:200]}") from error
+    return about
+
+
 def open_model(path: Path) -> ModelFile:
     """Maps a file, and checks all of it against its checksums.
 
@@ -121,11 +136,10 @@ def open_model(path: Path) -> ModelFile:
         ModelError: it cannot be read, is no such file, is damaged or cut short, or another version wrote it otherwise.
     """
     block = _mapped(path)
-    header, start = _header(path, block)
-    _check_versions(path, header)
     try:
+        header, start = _header(path, block)
         return _opened(path, block, header, start)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+    except DAMAGES as error:
         raise ModelError(f"{str(path)!r} is damaged: {str(error)[:200]}") from error
 
 
@@ -151,7 +165,7 @@ def _mapped(path: Path) -> NDArray[np.uint8]:
 
 
 def _header(path: Path, block: NDArray[np.uint8]) -> tuple[Tree, int]:
-    """Returns the header and where the blocks begin."""
+    """Returns the header, of a version that is read here, and where the blocks begin."""
     first = block[:PREAMBLE].tobytes()
     if first[: len(MAGIC)] != MAGIC:
         raise ModelError(f"{str(path)!r} is no model that clearhead wrote")
@@ -161,7 +175,9 @@ def _header(path: Path, block: NDArray[np.uint8]) -> tuple[Tree, int]:
     text = block[PREAMBLE : PREAMBLE + min(size, MOST_HEADER)].tobytes()
     if len(text) != size or hashlib.sha256(text).digest() != first[32:]:
         raise ModelError(f"{str(path)!r} is damaged: its header is not as it was written")
-    return json.loads(text), PREAMBLE + _aligned(size)
+    header = json.loads(text)
+    _check_versions(path, header)
+    return header, PREAMBLE + _aligned(size)
 
 
 def _check_versions(path: Path, header: Tree) -> None:

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from clearhead.errors import DataError
 from clearhead.serve.http.body import Fields, read_fields
 from clearhead.serve.http.keys import Keys
 from clearhead.serve.http.request_error import RequestError, error_of, too_many
@@ -52,6 +53,15 @@ class Asked:
     headers: dict[str, str] = field(default_factory=dict)
     """What the answer says besides."""
     began: float = field(default_factory=time.perf_counter)
+
+    def check_size(self, pieces: int) -> None:
+        """Refuses a request whose texts have too many pieces.
+
+        Raises:
+            DataError: they have.
+        """
+        if pieces > self.settings.max_pieces:
+            raise DataError(f"{pieces} pieces, at most {self.settings.max_pieces} in a request; see --max-pieces")
 
     async def call(self, function: Callable[[], T]) -> T:
         """See ``Service.call``."""

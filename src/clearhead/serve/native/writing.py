@@ -23,7 +23,7 @@ def wanted_of(model: TextModel, asked: Asked) -> Wanted:
     config = GenerationConfig(max_new=fields.whole("max_new", NEW, 1, MOST_NEW))
     prompt, pieces = fields.text("prompt", ""), _ids(fields, model.tokenizer.vocab_size)
     given: str | list[int] = [*model._prompt(prompt, config).ids, *pieces] if pieces else prompt
-    return Wanted([given], config, sampling_of(asked), top=fields.whole("top", 5, 0, MOST_TOP))
+    return Wanted(model, [given], config, sampling_of(asked), top=fields.whole("top", 5, 0, MOST_TOP))
 
 
 def _ids(fields: Fields, size: int) -> list[int]:
@@ -36,8 +36,8 @@ def _ids(fields: Fields, size: int) -> list[int]:
 async def generate(model: TextModel, asked: Asked) -> AsyncIterator[str]:
     """Yields events: of each piece what it is and what could have come in its place, at last why the text ended."""
     wanted, began, count = wanted_of(model, asked), time.perf_counter(), 0
-    text = _stream_behind(model, wanted.prompts[0])
-    async for events in written(asked, model, wanted):
+    text = _stream_behind(model, wanted.encoded[0].ids)
+    async for events in written(asked, wanted):
         if not events:
             yield PING
         for each in events:
@@ -52,10 +52,10 @@ async def generate(model: TextModel, asked: Asked) -> AsyncIterator[str]:
                 yield event({"id": -1, "text": each.text})
 
 
-def _stream_behind(model: TextModel, given: str | list[int]) -> TextStream:
+def _stream_behind(model: TextModel, given: list[int]) -> TextStream:
     """Returns what spells the pieces behind those that are given, whose last character need not be whole."""
     stream = TextStream(model.tokenizer.decode)
-    for piece in model.tokenizer.encode(given) if isinstance(given, str) else given:
+    for piece in given:
         stream.push(piece)
     return stream
 

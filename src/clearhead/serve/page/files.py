@@ -28,9 +28,3 @@ def page_files() -> dict[str, tuple[bytes, str]]:
 
 def _encoded(name: str, text: str) -> tuple[bytes, str]:
     return text.encode(), f"{TYPES[name.rpartition('.')[2]]}; charset=utf-8"
-
-
-def own_modules() -> dict[str, str]:
-    """Returns the text of each module that only the page of a server has."""
-    folder = resources.files("clearhead.serve.page")
-    return {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir() if file.name.endswith(".js")}

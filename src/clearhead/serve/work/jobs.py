@@ -12,11 +12,6 @@ Reason = Literal["disconnect", "queue", "time", "shutdown"]
 _numbers = itertools.count()
 
 
-def now() -> float:
-    """Returns the seconds of a clock that never goes back."""
-    return time.monotonic()
-
-
 class GivenUpError(Exception):
     """Ends what computes for a request that nobody wants any more."""
 
@@ -31,12 +26,15 @@ class Job:
 
     timeout: float
     number: int = field(default_factory=lambda: next(_numbers))
-    created: float = field(default_factory=now)
+    created: float = field(init=False)
     started: float | None = None
     """When the first of it was computed; None while it waits."""
     over: threading.Event = field(default_factory=threading.Event, repr=False)
     reason: Reason | None = None
     """Why it was given up."""
+
+    def __post_init__(self) -> None:
+        self.created = time.monotonic()
 
     @property
     def deadline(self) -> float:

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -52,7 +52,7 @@ class Service:
         self.settings, self.metrics = settings, metrics
         self.threads = settings.threads or len(os.sched_getaffinity(0))
         self.engine = Engine(rows=settings.rows, threads=self.threads, metrics=metrics)
-        self.lane = Lane()
+        self.lane = Lane(metrics)
         self._pool = ThreadPoolExecutor(CALLERS, thread_name_prefix="caller")
         self._jobs: set[Job] = set()
 
@@ -175,15 +175,11 @@ class Service:
         """Yields what a call on the lane writes: ``count`` texts, each of which ends with ``Ended``; see ``stream``."""
 
         def begin(job: Job, delivery: Delivery) -> int:
-            def call() -> None:
-                try:
-                    job.check()
-                    job.start()
-                    write(job, delivery)
-                except BaseException as error:
+            def tell(future: "Future[object]") -> None:
+                if not future.cancelled() and (error := future.exception()):
                     delivery.send([Ended(0, error)])
 
-            self.lane.submit(call)
+            self.lane.submit(job, lambda: write(job, delivery)).add_done_callback(tell)
             return count
 
         async for events in self._streamed(receive, begin):

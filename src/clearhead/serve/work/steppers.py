@@ -1,7 +1,7 @@
 """The texts of a model that are stepped together: translations of a search, or what a language model writes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,27 +77,56 @@ class TextWork(Work):
 
 
 class Stepper(ABC):
-    """Texts of one model that are stepped together; for one thread."""
+    """Texts of one model that are stepped together; for one thread.
 
-    @abstractmethod
+    Args:
+        batch: the loop of the engine that steps them; it numbers its texts.
+    """
+
+    def __init__(self, batch: Searches | Writing) -> None:
+        self._batch = batch
+        self._works = dict[int, Any]()
+        self._tickets = dict[Work, int]()
+
     def __len__(self) -> int:
         """Rows that are stepped."""
+        return len(self._batch)
 
-    @abstractmethod
     def join(self, works: Sequence[Any]) -> None:
         """Adds texts, all or none.
 
         Raises:
             ModelError: the model cannot compute one of them.
         """
+        joined: dict[int, Work] = {}
+        try:
+            for ticket, work in self._joining(works):
+                joined[ticket] = work
+        except ModelError:
+            self._batch.leave(*joined)
+            raise
+        self._works |= joined
+        self._tickets |= {work: ticket for ticket, work in joined.items()}
 
-    @abstractmethod
-    def leave(self, work: Any) -> None:
+    def leave(self, work: Work) -> None:
         """Takes a text out, if it is there."""
+        if work in self._tickets:
+            self._batch.leave(self._tickets[work])
+            self._over(self._tickets[work])
 
     @abstractmethod
     def step(self) -> list[tuple[Any, Any]]:
         """Steps all; returns those that are over, each with its result or an exception."""
+
+    @abstractmethod
+    def _joining(self, works: Sequence[Any]) -> Iterator[tuple[int, Work]]:
+        """Has the batch take texts one after another; yields each with its number there."""
+
+    def _over(self, ticket: int) -> Any:
+        """Forgets a text, and returns it."""
+        work = self._works.pop(ticket)
+        del self._tickets[work]
+        return work
 
 
 class SourceStepper(Stepper):
@@ -109,14 +138,14 @@ class SourceStepper(Stepper):
     """
 
     def __init__(self, model: NativeModel, threads: int) -> None:
-        self._searches, self._works = Searches(model, threads), dict[int, SourceWork]()
+        self._searches = Searches(model, threads)
+        super().__init__(self._searches)
 
-    def __len__(self) -> int:
+    def step(self) -> list[tuple[SourceWork, Any]]:
         """See ``Stepper``."""
-        return len(self._searches)
+        return [(self._over(ticket), outcome) for ticket, outcome in self._searches.step()]
 
-    def join(self, works: Sequence[SourceWork]) -> None:
-        """See ``Stepper``."""
+    def _joining(self, works: Sequence[SourceWork]) -> Iterator[tuple[int, Work]]:
         readers: dict[Any, list[SourceWork]] = {}
         for work in works:
             readers.setdefault((work.text_of, work.shortlist is None), []).append(work)
@@ -129,17 +158,7 @@ class SourceStepper(Stepper):
                 shortlists=[work.shortlist for work in group if work.shortlist is not None],
                 text_of=text_of,
             )
-            self._works |= zip(tickets, group, strict=True)
-
-    def leave(self, work: SourceWork) -> None:
-        """See ``Stepper``."""
-        for ticket in [ticket for ticket, each in self._works.items() if each is work]:
-            self._searches.leave(ticket)
-            del self._works[ticket]
-
-    def step(self) -> list[tuple[SourceWork, Any]]:
-        """See ``Stepper``."""
-        return [(self._works.pop(ticket), outcome) for ticket, outcome in self._searches.step()]
+            yield from zip(tickets, group, strict=True)
 
 
 class TextStepper(Stepper):
@@ -151,40 +170,23 @@ class TextStepper(Stepper):
     """
 
     def __init__(self, model: NativeModel, threads: int) -> None:
-        self._writing, self._works = Writing(model, threads), dict[int, TextWork]()
-
-    def __len__(self) -> int:
-        """See ``Stepper``."""
-        return len(self._writing)
-
-    def join(self, works: Sequence[TextWork]) -> None:
-        """See ``Stepper``."""
-        joined: list[int] = []
-        try:
-            for work in works:
-                own: Any = {"limit": work.limit, "sample": work.sample, "stopped": work.stopped, "best": work.top}
-                joined.append(self._writing.join(work.prompt, work.settings, **own))
-        except ModelError:
-            self._writing.leave(*joined)
-            raise
-        self._works |= zip(joined, works, strict=True)
-
-    def leave(self, work: TextWork) -> None:
-        """See ``Stepper``."""
-        for ticket in [ticket for ticket, each in self._works.items() if each is work]:
-            self._writing.leave(ticket)
-            del self._works[ticket]
+        self._writing = Writing(model, threads)
+        super().__init__(self._writing)
 
     def step(self) -> list[tuple[TextWork, Any]]:
         """See ``Stepper``."""
         over = []
         for written in self._writing.step():
-            work = self._works[written.ticket]
             if written.piece >= 0:
-                work.on_piece(written.piece, written.log_prob, written.best)
+                self._works[written.ticket].on_piece(written.piece, written.log_prob, written.best)
             if written.over is not None:
-                over.append((self._works.pop(written.ticket), written.over))
+                over.append((self._over(written.ticket), written.over))
         return over
+
+    def _joining(self, works: Sequence[TextWork]) -> Iterator[tuple[int, Work]]:
+        for work in works:
+            own: Any = {"limit": work.limit, "sample": work.sample, "stopped": work.stopped, "best": work.top}
+            yield self._writing.join(work.prompt, work.settings, **own), work
 
 
 def stepper_for(model: NativeModel, work: Work, threads: int) -> Stepper:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from clearhead.engine.rows import NativeModel
-from clearhead.engine.weights.file import MAGIC, PREAMBLE, is_model_file, open_model, write_model
+from clearhead.engine.weights.file import MAGIC, PREAMBLE, about_model, is_model_file, open_model, write_model
 from clearhead.errors import DataError, ModelError
 from tests.native import NATIVE, native
 from tests.small import shake, small, small_gpt
@@ -47,6 +47,7 @@ def test_what_is_opened_is_what_was_written(make: Any, weights: Any, tmp_path: P
     write_model(tmp_path / "b", file.image, ABOUT, FILES)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert is_model_file(tmp_path / "a")
+    assert about_model(tmp_path / "a") == ABOUT
 
 
 def test_a_file_that_is_changed_anywhere_is_refused(path: Path, tmp_path: Path) -> None:
@@ -65,6 +66,9 @@ def test_a_file_that_is_cut_short_is_refused(path: Path, tmp_path: Path) -> None
         short.write_bytes(content[:size])
         with pytest.raises(ModelError, match=r"damaged|no model"):
             open_model(short)
+        if size <= 1000:
+            with pytest.raises(ModelError, match=r"damaged|no model"):
+                about_model(short)
 
 
 def test_a_header_that_asks_for_what_is_not_there_is_refused_or_harmless(path: Path, tmp_path: Path) -> None:
@@ -86,8 +90,11 @@ def test_a_file_of_another_version_or_none_is_refused(path: Path, tmp_path: Path
     tree, changed = _header(path), tmp_path / "changed"
     for key, value in (("layout", 99), ("weights", "int3")):
         _with_header(path, changed, {**tree, key: value})
-        with pytest.raises(ModelError, match=r"packs weights in another way than this version, .*: export it again"):
-            open_model(changed)
+        for read in (open_model, about_model):
+            with pytest.raises(
+                ModelError, match=r"packs weights in another way than this version, .*: export it again"
+            ):
+                read(changed)
     content = path.read_bytes()
     changed.write_bytes(content[:16] + (2).to_bytes(8, "little") + content[24:])
     with pytest.raises(ModelError, match=r"has format 2; this version of clearhead, .*, reads 1"):

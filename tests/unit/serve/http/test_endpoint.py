@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -26,10 +26,8 @@ from clearhead.serve.http.endpoint import (
 )
 from clearhead.serve.http.keys import Keys
 from clearhead.serve.http.request_error import RequestError
-from clearhead.serve.metrics import Metrics
 from clearhead.serve.settings import ServeSettings
-from clearhead.serve.work.service import Service
-from tests.serving import Answer, Asking
+from tests.serving import Answer, Asking, service_of_nobody
 
 SHAPE = Shape(
     "test",
@@ -40,18 +38,8 @@ SHAPE = Shape(
 ONE, TWO = "key-number-1", "key-number-2"
 
 
-SERVICES: list[Service] = []
-
-
-@pytest.fixture(scope="module", autouse=True)
-def service() -> Iterator[None]:
-    SERVICES.append(Service(ServeSettings(threads=1), Metrics()))
-    yield
-    SERVICES.pop().close()
-
-
 def asking_of(handler: Any, *, keys: tuple[str, ...] = (), limit: int = 2, **options: Any) -> tuple[Asking, Endpoints]:
-    endpoints = Endpoints(SERVICES[0], ServeSettings(key_limit=limit), Keys(list(keys)))
+    endpoints = Endpoints(service_of_nobody(), ServeSettings(key_limit=limit), Keys(list(keys)))
     route = Route("/x", endpoints.of(SHAPE, handler, **options), methods=["GET", "POST"])
     return Asking(Starlette(routes=[route])), endpoints
 

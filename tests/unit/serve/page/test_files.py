@@ -2,15 +2,18 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from clearhead.drawing.colours import DARK, LIGHT
 from clearhead.drawing.figure import modules
-from clearhead.serve.page.files import own_modules, page_files
+from clearhead.serve.page.files import page_files
 
 FILES = page_files()
 TEXTS = {path: content.decode() for path, (content, _) in FILES.items()}
+OWN = sorted(Path(path).name for path in FILES if path.endswith(".js") and Path(path).name not in modules())
+"""Modules that only the page of a server has."""
 
 
 def test_every_import_is_a_file_that_exports_it() -> None:
@@ -32,9 +35,9 @@ def test_the_page_names_files_that_are_there() -> None:
     assert not re.search(r"<script(?! type=\"module\" src=)|<style|style=|\son\w+=", TEXTS["/"]), "a policy forbids it"
 
 
-@pytest.mark.parametrize("name", own_modules())
+@pytest.mark.parametrize("name", OWN)
 def test_a_module_loads_nothing_from_elsewhere_and_makes_no_markup_of_texts(name: str) -> None:
-    text = own_modules()[name]
+    text = TEXTS[f"/page/{name}"]
     assert not re.search(
         r"https?://|innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text
     )
@@ -65,4 +68,4 @@ def test_types_are_said() -> None:
     assert kinds["js"] == "text/javascript; charset=utf-8"
     assert kinds["svg"] == "image/svg+xml; charset=utf-8"
     assert FILES["/"][1] == "text/html; charset=utf-8"
-    assert {f"/page/{name}" for name in (*modules(), *own_modules(), "style.css", "app.css", "icon.svg")} <= set(FILES)
+    assert {f"/page/{name}" for name in (*modules(), "app.js", "style.css", "app.css", "icon.svg")} <= set(FILES)

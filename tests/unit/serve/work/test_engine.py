@@ -34,7 +34,7 @@ class Counted(Work):
 class Counting(Stepper):
     """Steps counted texts as slowly as it is let."""
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # it has no batch of the engine
         self.works: list[Counted] = []
         self.seen: list[list[str]] = []
         self.gate, self.fault = threading.Semaphore(0), ""
@@ -50,6 +50,9 @@ class Counting(Stepper):
     def leave(self, work: Counted) -> None:
         if work in self.works:
             self.works.remove(work)
+
+    def _joining(self, works: Sequence[Counted]) -> Iterator[tuple[int, Work]]:
+        raise NotImplementedError
 
     def step(self) -> list[tuple[Counted, Any]]:
         self.gate.acquire()

@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from clearhead.serve.metrics import Metrics
 from clearhead.serve.work.jobs import GivenUpError, Job
 from clearhead.serve.work.lane import CURRENT, Lane
 
 
 @pytest.fixture
 def lane() -> Iterator[Lane]:
-    made = Lane()
+    made = Lane(Metrics())
     yield made
     made.close()
 

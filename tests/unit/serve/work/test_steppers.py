@@ -1,5 +1,6 @@
 """Steppers give each text what it gets alone, and take one out whenever they are told."""
 
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,8 @@ def ignored(*told: Any) -> None:
     """Is told of pieces and ends, and keeps nothing."""
 
 
-def source(ids: list[int], beam: int, place: int) -> SourceWork:
-    return SourceWork(JOB, ignored, ids, NativeSearch(1, 2, beam, n_best=beam), [], 12, None, place)
+def source(ids: list[int], beam: int, place: int, text_of: Callable[[list[int]], Hashable] | None = None) -> SourceWork:
+    return SourceWork(JOB, ignored, ids, NativeSearch(1, 2, beam, n_best=beam), [], 12, text_of, place)
 
 
 def text(prompt: list[int], seed: int, pieces: list[tuple[int, float]], limit: int = 9) -> TextWork:
@@ -91,6 +92,8 @@ def test_where_one_cannot_join_none_does(translator: NativeModel, writer: Native
     sources, texts = SourceStepper(translator, 1), TextStepper(writer, 1)
     with pytest.raises(ModelError):
         sources.join([source([5, 2], 2, 0), source([10**6], 2, 1)])
+    with pytest.raises(ModelError):
+        sources.join([source([5, 2], 2, 0), source([10**6], 2, 1, text_of=str)])  # which join one after the other
     with pytest.raises(ModelError):
         texts.join([text([5], 0, []), text([10**6], 0, [])])
     assert (len(sources), len(texts)) == (0, 0)

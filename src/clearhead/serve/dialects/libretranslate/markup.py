@@ -2,13 +2,17 @@
 
 import html
 import itertools
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from html.parser import HTMLParser
 
 KEPT = frozenset({"script", "style", "code", "kbd", "samp", "template"})
 """Elements whose text is no language."""
 EMPTY = frozenset("area base br col embed hr img input link meta param source track wbr".split())
 """Elements without an end."""
+SIGN = re.compile(r".", re.DOTALL)
+WRITTEN = re.compile(r"&#?\w+;?|.", re.DOTALL)
+"""A character, or what stands for one."""
 
 
 class Markup:
@@ -27,17 +31,22 @@ class Markup:
     @property
     def texts(self) -> list[str]:
         """What is to be translated, without space around it."""
-        raws = [self._parts[place][0].strip() for place in self._places]
-        return [html.unescape(raw) for raw in raws] if self.entities else raws
+        raws = [self._parts[place][0] for place in self._places]
+        return [(html.unescape(raw) if self.entities else raw).strip() for raw in raws]
 
     def having(self, texts: Sequence[str]) -> str:
         """Returns the whole with other texts in the places of ``texts``."""
         parts = [raw for raw, _ in self._parts]
         for place, text in zip(self._places, texts, strict=True):
-            raw = parts[place]
-            begin, end = raw[: len(raw) - len(raw.lstrip())], raw[len(raw.rstrip()) :]
+            signs = (WRITTEN if self.entities else SIGN).findall(parts[place])
+            begin, end = "".join(_spaces(signs)), "".join(reversed(_spaces(reversed(signs))))
             parts[place] = begin + (html.escape(text, quote=False) if self.entities else text) + end
         return "".join(parts)
+
+
+def _spaces(signs: Iterable[str]) -> list[str]:
+    """Returns the first signs that show nothing: spaces, ``&nbsp;``, characters that HTML does not have."""
+    return list(itertools.takewhile(lambda sign: not html.unescape(sign).strip(), signs))
 
 
 def _has_words(raw: str) -> bool:

@@ -55,13 +55,13 @@ def _are_pieces(given: Any) -> bool:
     )
 
 
-def wanted_of(asked: Asked, prompts: Sequence[str | list[int]], vocab: int) -> Wanted:
+def wanted_of(asked: Asked, model: Any, prompts: Sequence[str | list[int]]) -> Wanted:
     """Reads what is to be written after prompts.
 
     Args:
         asked: the request.
+        model: a ``TextModel``.
         prompts: as ``prompts_of`` reads them.
-        vocab: pieces of the model.
 
     Raises:
         RequestError: a field is wrong, or asks for what there is not.
@@ -79,8 +79,8 @@ def wanted_of(asked: Asked, prompts: Sequence[str | list[int]], vocab: int) -> W
         fields.refuse("beam", f"must be at least n = {texts}")
     new = fields.whole("max_tokens", DEFAULT_NEW, 1, asked.settings.max_pieces)
     config = GenerationConfig(new, 0, texts, tuple(stops), tuple(banned), "window", beam)
-    sampling = replace(sampling_of(asked), bias=bias_of(fields, vocab))
-    return Wanted(prompts, config, sampling, logprobs_of(fields))
+    sampling = replace(sampling_of(asked), bias=bias_of(fields, model.tokenizer.vocab_size))
+    return Wanted(model, prompts, config, sampling, logprobs_of(fields))
 
 
 def logprobs_of(fields: Fields) -> int:

@@ -14,7 +14,7 @@ from clearhead.serve.models import Served
 from clearhead.serve.site import Site
 from clearhead.serve.translating import finish_reason, translated
 from clearhead.serve.work.service import Ended
-from clearhead.serve.writing import Wanted, Wrote, gathered, prompt_of, written
+from clearhead.serve.writing import Wanted, Wrote, gathered, written
 from clearhead.tasks.translation.result import Translation
 
 NOT_FOR_TRANSLATORS = ("echo", "suffix", "logprobs", "logit_bias")
@@ -75,19 +75,18 @@ class Completions:
 
     async def _write(self, asked: Asked, served: Served) -> Any:
         model, prompts, streamed = served.now.model, prompts_of(asked.fields), Streamed.of(asked.fields)
-        wanted = wanted_of(asked, prompts, model.tokenizer.vocab_size)
+        wanted = wanted_of(asked, model, prompts)
         told = LogProbs(model.tokenizer, wanted.top) if "logprobs" in asked.fields else None
-        before = [prompt_of(model, prompt, wanted.config) for prompt in prompts]
-        if dropped := sum(each.dropped for each in before):
+        if dropped := sum(each.dropped for each in wanted.encoded):
             asked.headers["X-Clearhead-Dropped"] = str(dropped)
         echo = asked.fields.flag("echo")
-        begins = [each.text if echo else "" for each in before for _ in range(wanted.config.n)]
+        begins = [each.text if echo else "" for each in wanted.encoded for _ in range(wanted.config.n)]
         answering = Answering.of(self.site, "cmpl", "text_completion", served.name)
-        answering.read = sum(len(each.ids) for each in before)
+        answering.read = sum(len(each.ids) for each in wanted.encoded)
         writing = _Writing(answering, wanted, begins, told)
         if streamed.on:
-            return await stream_response(self._stream(asked, model, writing, streamed), error_tree)
-        texts, pieces = await gathered(asked, model, wanted)
+            return await stream_response(self._stream(asked, writing, streamed), error_tree)
+        texts, pieces = await gathered(asked, wanted)
         choices = [
             writing.choice(place, begin + text.text, own, len(begin), _reason(text.reason))
             for place, (begin, text, own) in enumerate(zip(begins, texts, pieces, strict=True))
@@ -95,10 +94,10 @@ class Completions:
         answering.written = sum(len(text.ids) for text in texts)
         return answering.whole(choices)
 
-    async def _stream(self, asked: Asked, model: Any, writing: _Writing, streamed: Streamed) -> AsyncIterator[str]:
+    async def _stream(self, asked: Asked, writing: _Writing, streamed: Streamed) -> AsyncIterator[str]:
         answering, first = writing.answering, True
         offsets = [len(begin) for begin in writing.begins]
-        async for events in written(asked, model, writing.wanted):
+        async for events in written(asked, writing.wanted):
             if not events:
                 yield PING
             elif first:

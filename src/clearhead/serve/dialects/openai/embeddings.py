@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.errors import DataError
-from clearhead.serve.dialects.openai.shape import head, usage
 from clearhead.serve.http.endpoint import Asked
 from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.site import Site
@@ -42,8 +40,7 @@ class Embeddings:
 
         def embed() -> tuple[NDArray[np.float32], int]:
             count = sum(map(len, model.tokenizer.encode_batch(texts)))
-            if count > asked.settings.max_pieces:
-                raise DataError(f"{count} pieces, at most {asked.settings.max_pieces} in a request; see --max-pieces")
+            asked.check_size(count)
             lane = self.site.service.lane
             parts = [texts[first : first + AT_ONCE] for first in range(0, len(texts), AT_ONCE)]
             return np.concatenate([lane.run(functools.partial(model.embed, part)) for part in parts]), count
@@ -51,13 +48,12 @@ class Embeddings:
         vectors, count = await asked.call(embed)
         asked.headers["X-Clearhead-Checkpoint"] = version.label
         self.site.metrics.tokens.add("prompt", by=count)
-        counts = usage(count, 0)
-        del counts["completion_tokens"]
         data = [
             {"object": "embedding", "index": place, "embedding": _written(vector, encoding)}
             for place, vector in enumerate(vectors)
         ]
-        return {"object": "list", "data": data, "model": head("", "", served.name)["model"], "usage": counts}
+        counts = {"prompt_tokens": count, "total_tokens": count}
+        return {"object": "list", "data": data, "model": served.name, "usage": counts}
 
     def _texts(self, asked: Asked, model: Any) -> list[str]:
         """Reads ``input``: a text, several, or pieces as numbers."""

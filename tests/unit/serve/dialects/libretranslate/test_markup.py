@@ -48,6 +48,13 @@ def test_what_is_written_is_no_markup() -> None:
     assert shouted("<i>a & b</i>", entities=False) == "<i>A & B</i>"
 
 
+@pytest.mark.parametrize("space", ["&nbsp;", " &#32;", "&#6 ", "\n&#xa0;\t"])
+def test_spaces_that_are_written_as_entities_stay_around_a_text(space: str) -> None:
+    markup = Markup(f"<p>{space}a b{space}</p>")
+    assert markup.texts == ["a b"]
+    assert markup.having(["c"]) == f"<p>{space}c{space}</p>"
+
+
 PARTS = st.sampled_from(
     ["<p>", "</p>", "<b a='1'>", "</b>", "<", ">", "&", "&amp;", "&#6", "&lt", "<!--", "-->", "<!", "<?", "?>",
      "<script>", "</script>", "<code>", "</code>", "<br/>", "</", "<![CDATA[", "]]>", "word", " ", "\n",

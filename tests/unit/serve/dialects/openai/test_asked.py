@@ -1,6 +1,6 @@
 """What a completion asks for: prompts in all their forms, lengths, stops, biases; what is wrong is named."""
 
-from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,26 +10,16 @@ from clearhead.serve.dialects.openai.asked import Streamed, bias_of, prompts_of,
 from clearhead.serve.http.body import Fields
 from clearhead.serve.http.endpoint import Asked
 from clearhead.serve.http.request_error import RequestError
-from clearhead.serve.metrics import Metrics
 from clearhead.serve.settings import ServeSettings
-from clearhead.serve.work.service import Service
+from tests.serving import service_of_nobody
 
 VOCAB = 50
-
-
-SERVICES: list[Service] = []
-
-
-@pytest.fixture(scope="module", autouse=True)
-def service() -> Iterator[None]:
-    SERVICES.append(Service(ServeSettings(threads=1), Metrics()))
-    yield
-    SERVICES.pop().close()
+MODEL = SimpleNamespace(tokenizer=SimpleNamespace(vocab_size=VOCAB))
 
 
 def wanted(**tree: Any) -> Any:
     request = Request({"type": "http", "headers": []})
-    return wanted_of(Asked(request, Fields(tree), SERVICES[0], ServeSettings(max_pieces=100)), ["a"], VOCAB)
+    return wanted_of(Asked(request, Fields(tree), service_of_nobody(), ServeSettings(max_pieces=100)), MODEL, ["a"])
 
 
 @pytest.mark.parametrize(
