@@ -133,6 +133,20 @@ def toy_run(suite: Path, toy_data: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def two_ways(suite: Path) -> Path:
+    """A folder with a ``run`` that translates between Chinese and English, and the toy corpora that it has learned."""
+    from tests import toy
+
+    def make(folder: Path) -> None:
+        pairs = toy.demo_lines(toy.PAIRS + 2 * toy.HELD_OUT)
+        toy.write_corpus(folder / "one", pairs)
+        toy.write_corpus(folder / "other", pairs[:40])
+        toy.learn(folder, toy.TWO_WAYS, folder)
+
+    return make_once(suite, "two_ways", make)
+
+
+@pytest.fixture(scope="session")
 def toy_lm_run(suite: Path) -> Path:
     """The run of a language model that has learned the lines of ``data`` beside it, each in Chinese and in English."""
     from tests import toy

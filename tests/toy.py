@@ -46,6 +46,19 @@ RECIPE = {
         "device": "cpu",
     },
 }
+TWO_WAYS = {
+    **RECIPE,
+    "name": "two-ways",
+    "train": {**RECIPE["train"], "max_steps": 160},  # type: ignore[dict-item]
+    "data": {
+        "max_len": 61,
+        "temperature": 2.0,
+        "corpora": [
+            {"path": "one", "src": "zh", "tgt": "en"},
+            {"path": "other", "src": "en", "tgt": "zh", "weight": 2.0},
+        ],
+    },
+}
 LANGUAGE_MODEL = {
     "task": "language_model",
     "name": "toy-lm",

@@ -243,12 +243,22 @@ def _unknown_keys(cls: type, tree: Mapping[str, Any], prefix: str) -> list[str]:
             deeper = _below(cls, name, prefix)
             hint = nearest(deeper[0], deeper) if deeper else nearest(name, fields)
             problems.append(f"unknown key {shown(prefix + name)}{hint}")
+        elif (row := _rows_of(fields[name])) is not None:
+            problems += _unknown_in_rows(row, value, f"{prefix}{name}")
         elif (table := _table_of(fields[name])) is not None:
             if isinstance(value, Mapping):
                 problems += _unknown_keys(table, value, f"{prefix}{name}.")
             elif value is not None:
                 problems.append(f"{prefix}{name} = {shown(value)}: this is a table, set its keys")
     return problems
+
+
+def _unknown_in_rows(cls: type, value: Any, key: str) -> list[str]:
+    """Returns what is unknown in a list of tables; what is none of it is left to pydantic."""
+    if isinstance(value, Mapping):
+        return [f"{key}: this is a list of tables, write [[{key}]]"]
+    rows = [row for row in value if isinstance(row, Mapping)] if isinstance(value, list | tuple) else []
+    return [problem for row in rows for problem in _unknown_keys(cls, row, f"{key}.")]
 
 
 def _below(cls: type, name: str, prefix: str) -> list[str]:
@@ -260,9 +270,17 @@ def _below(cls: type, name: str, prefix: str) -> list[str]:
 
 def _table_of(kind: Any) -> type | None:
     """Returns the dataclass that a field of this type holds, optional or not; None if it holds something else."""
+    if _rows_of(kind) is not None:
+        return None
     types = [part for part in (kind, *typing.get_args(kind)) if isinstance(part, type)]
     tables = [part for part in types if dataclasses.is_dataclass(part)]
     return tables[0] if len(tables) == 1 else None
+
+
+def _rows_of(kind: Any) -> type | None:
+    """Returns the dataclass of which a field holds a list, each a table; None if it holds something else."""
+    item = typing.get_args(kind)[0] if typing.get_origin(kind) in (list, tuple) and typing.get_args(kind) else None
+    return item if isinstance(item, type) and dataclasses.is_dataclass(item) else None
 
 
 def _over_defaults(cls: type, tree: Mapping[str, Any]) -> Tree:

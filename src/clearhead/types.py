@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clearhead.checkpoint import Checkpoint
+    from clearhead.data.corpora.mixture import Corpus, ParallelCorpus
     from clearhead.data.corpus import DataConfig
     from clearhead.data.documents import DocumentsConfig
     from clearhead.data.labels.labelled import LabelledConfig
@@ -106,6 +107,7 @@ __all__ = [
     "ClassifyLossConfig",
     "ClassifyRecipe",
     "Continue",
+    "Corpus",
     "Counted",
     "DataConfig",
     "Diverging",
@@ -145,6 +147,7 @@ __all__ = [
     "OpsView",
     "OptimConfig",
     "OptimizerView",
+    "ParallelCorpus",
     "Part",
     "PartsView",
     "Pick",
@@ -186,6 +189,7 @@ __all__ = [
 
 _NAMES = {
     "clearhead.checkpoint": "Checkpoint",
+    "clearhead.data.corpora.mixture": "Corpus ParallelCorpus",
     "clearhead.data.corpus": "DataConfig",
     "clearhead.data.documents": "DocumentsConfig",
     "clearhead.data.labels.labelled": "LabelledConfig",

@@ -10,9 +10,11 @@ from clearhead.cli.options import (
     BEAM,
     CHECKPOINT,
     DEVICE,
+    FROM,
     JSON,
     LENGTH_PENALTY,
     RUN,
+    TO,
     TOKENIZE,
     print_json,
     ranged,
@@ -25,6 +27,8 @@ from clearhead.ranges import Length
 @RUN
 @click.option("--data", type=click.Path(path_type=Path), default=".", show_default=True, help="Folder of text files.")
 @click.option("--split", default="test", show_default=True, help="train, valid, test, or the stem of other files.")
+@TO
+@FROM
 @TOKENIZE
 @click.option(
     "--output",
@@ -50,6 +54,7 @@ def command(run: Path, data: Path, split: str, **options: Any) -> None:
     \b
     clearhead evaluate RUN --data DIR --split test
     clearhead evaluate RUN --data DIR --split test_2016.tok --tokenize none
+    clearhead evaluate RUN --data DIR --to de
     clearhead evaluate GPT --data FILE --split valid --stride 64
     clearhead evaluate BERT --data FILE --split valid
     clearhead evaluate CLASSIFIER --data DIR --split valid --output confusion.png
@@ -57,6 +62,7 @@ def command(run: Path, data: Path, split: str, **options: Any) -> None:
     from clearhead.tasks.family import EvaluationOptions
     from clearhead.verbs.evaluate import evaluate_run
 
+    options["source"] = options.pop("source_language")
     wanted = EvaluationOptions(**{field.name: options[field.name] for field in fields(EvaluationOptions)})
     where = {"checkpoint": options["checkpoint"], "device": options["device"]}
     step, evaluation = evaluate_run(run, data, split, wanted, **where)

@@ -76,6 +76,14 @@ TOKENIZE = click.option(
     type=click.Choice(get_args(BleuTokenize)),
     help="Translation: sacreBLEU's tokenizer.  [default: the recipe's, by target language 13a, zh or char]",
 )
+TO = click.option("--to", default="", metavar="LANGUAGE", help="Of a run of several languages: that of translations.")
+FROM = click.option(
+    "--from",
+    "source_language",
+    default="",
+    metavar="LANGUAGE",
+    help="Likewise that of the text, where --to leaves it open.",
+)
 LENGTH_PENALTY = click.option(
     "--length-penalty",
     type=ranged(LengthPenalty),

@@ -2,11 +2,11 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from clearhead.cli.options import CHECKPOINT, DEVICE, JSON, RUN, print_json, ranged
+from clearhead.cli.options import CHECKPOINT, DEVICE, FROM, JSON, RUN, TO, print_json, ranged
 from clearhead.drawing.screen import console
 from clearhead.messages import localized
 from clearhead.ranges import Count
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 @click.command("trace")
 @RUN
 @click.argument("text")
+@TO
+@FROM
 @click.option("--top", type=ranged(Count), default=5, show_default=True, help="Next pieces shown at each step.")
 @JSON
 @DEVICE
 @CHECKPOINT
-def command(run: Path, text: str, top: int, as_json: bool, device: str, checkpoint: str) -> None:
+def command(run: Path, text: str, *, as_json: bool, **options: Any) -> None:
     """Show how the run in directory RUN translates TEXT, greedily, step by step.
 
     \b
@@ -32,7 +34,8 @@ def command(run: Path, text: str, top: int, as_json: bool, device: str, checkpoi
     """
     from clearhead.tasks.translation.translator import Translator
 
-    trace = Translator.load(run, checkpoint=checkpoint, device=device).trace(text, top=top)
+    translator = Translator.load(run, checkpoint=options["checkpoint"], device=options["device"])
+    trace = translator.toward(options["to"], options["source_language"]).trace(text, top=options["top"])
     if as_json:
         print_json(trace_tree(trace))
         return

@@ -12,9 +12,11 @@ from clearhead.cli.options import (
     CHECKPOINT,
     DEVICE,
     ENGINE,
+    FROM,
     JSON,
     LENGTH_PENALTY,
     RUN,
+    TO,
     WEIGHTS,
     print_json,
     ranged,
@@ -26,6 +28,8 @@ from clearhead.ranges import Beam, CountOrZero, Texts
 @click.command("translate")
 @RUN
 @click.argument("text", nargs=-1)
+@TO
+@FROM
 @BEAM
 @LENGTH_PENALTY
 @click.option("--n-best", type=ranged(Beam), default=1, show_default=True, help="Translations a line.")
@@ -85,6 +89,7 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
     clearhead translate RUN < input.txt > output.txt
     clearhead translate RUN --input input.txt --output output.txt
     clearhead translate RUN --n-best 5 --json "我吃了一个苹果。"
+    clearhead translate RUN --to de "A dog runs."
     """
     if options["alternatives"] and (options["require"] or options["avoid"] or options["limit"]):
         raise UsageError("--alternatives: goes with none of --require, --avoid and --limit")
@@ -92,12 +97,14 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
 
     where = {key: options[key] for key in ("checkpoint", "device", "weights", "engine", "shortlist")}
     translator = open_translator(run, **where, looks_inside=options["alternatives"] or options["alignment"])
+    if options["to"] or options["source_language"] or len(translator.directions) > 1:
+        translator = translator.toward(options["to"], options["source_language"])
     asked = [] if text == ("-",) else [line for argument in text for line in argument.split("\n")]
     where = {"source": options["source"], "output": options["output"]}
     with answering(asked, size=options["buffer"], doing="translating", **where) as chunks:
         for chunk in chunks:
             for number, line, ranked, error in chunk.with_errors(_translated(translator, chunk, options)):
-                _warn(chunk, number, ranked, translator.sides.src)
+                _warn(chunk, number, ranked, translator.sides)
                 _print(line, ranked, error, options, translator)
 
 
@@ -134,23 +141,24 @@ def _print(line: str, ranked: list[Any], error: str, options: dict[str, Any], tr
         click.echo(ranked[0].text if ranked else "")
 
 
-def _warn_of_source(chunk: Chunk, number: int, line: str, translation: Any, language: Any) -> None:
+def _warn_of_source(chunk: Chunk, number: int, line: str, translation: Any, sides: Any) -> None:
     """Says on stderr that a line can hardly be in the language that the model reads."""
     from clearhead.text.language import other_script
 
-    unknown, count = translation.unknown, len(translation.source_pieces) - translation.parts
+    marks = translation.parts * (1 + len(sides.lead))
+    unknown, count = translation.unknown, len(translation.source_pieces) - marks
     if 2 * unknown > count > 0:
         chunk.say(number, f"{unknown} of its {count} pieces are not in the model's vocabulary")
-    elif script := other_script(line, language):
-        chunk.say(number, f"most of it is in {script} letters, and the model reads {language.code}")
+    elif script := other_script(line, sides.src):
+        chunk.say(number, f"most of it is in {script} letters, and the model reads {sides.src.code}")
 
 
-def _warn(chunk: Chunk, number: int, ranked: list[Any], language: Any) -> None:
+def _warn(chunk: Chunk, number: int, ranked: list[Any], sides: Any) -> None:
     """Says on stderr what a reader of the plain output could not see."""
     for translation in ranked:
         _warn_of(chunk, number, translation)
     if ranked:
-        _warn_of_source(chunk, number, chunk.texts[number], ranked[0], language)
+        _warn_of_source(chunk, number, chunk.texts[number], ranked[0], sides)
 
 
 def _warn_of(chunk: Chunk, number: int, translation: Any) -> None:

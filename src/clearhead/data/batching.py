@@ -11,7 +11,7 @@ from clearhead.errors import UsageError
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """The batches of one epoch; every pair is in exactly one of them."""
+    """The batches of one epoch; every pair that the epoch has is in exactly one of them, where none comes twice."""
 
     order: Int[ndarray, " pairs"]
     """Indices of pairs, batch after batch."""
@@ -53,6 +53,7 @@ def plan_batches(
     batch_tokens: int,
     seed: int,
     epoch: int,
+    rows: Int[ndarray, " rows"] | None = None,
 ) -> BatchPlan:
     """Plans one epoch of training.
 
@@ -65,6 +66,7 @@ def plan_batches(
         batch_tokens: maximum size of a batch.
         seed: seed of the run.
         epoch: number of the pass over the data.
+        rows: the numbers of the pairs that this epoch has, some of them several times; None: each once.
 
     Raises:
         UsageError: one pair alone is longer than the budget.
@@ -74,7 +76,7 @@ def plan_batches(
         rule = f"the longest sentence has {longest} tokens, so {longest} is the least that works"
         raise UsageError(f"batch_tokens = {batch_tokens}: {rule}")
     rng = np.random.default_rng(np.random.SeedSequence([seed, epoch]))
-    shuffled = rng.permutation(len(src_len)).astype(np.int32)
+    shuffled = rng.permutation(len(src_len)).astype(np.int32) if rows is None else rng.permutation(rows)
     order = shuffled[_by_length(src_len[shuffled], tgt_len[shuffled])]
     starts = _cut(np.maximum(src_len, tgt_len)[order] + 1, batch_tokens, first=float(rng.random()))
     efficiency = _efficiency(src_len[order], tgt_len[order], starts)

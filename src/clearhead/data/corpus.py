@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from clearhead.data.charset import HEAD, not_utf8
+from clearhead.data.corpora.mixture import ParallelCorpus, check_names
+from clearhead.data.seen import Seen
 from clearhead.errors import DataError, nearest
 from clearhead.files import Unpacked, bounded_lines, check_line
-from clearhead.ranges import Length, Ratio, Workers
+from clearhead.ranges import Factor, Length, Ratio, Workers
 from clearhead.text.normalize import changed
 from clearhead.text.overlong import OverlongPair
 from clearhead.text.sentences import split_sentences
@@ -54,8 +55,13 @@ class DataConfig:
     """Processes that prepare batches, 0 for none besides the training process; the order stays the same."""
     cache: bool = True
     """Uses encoded data of an earlier run; false encodes anew."""
+    corpora: tuple[ParallelCorpus, ...] = ()
+    """Several corpora, each a table ``[[data.corpora]]``; none: the files are in the folder itself."""
+    temperature: Factor = 1.0
+    """The share of a corpus is weight * size ** (1 / temperature), over the sum of all: 1: by size, more: more even."""
 
     def __post_init__(self) -> None:
+        check_names(self.corpora)
         if 0 < self.max_ratio < 1:
             raise ValueError(f"max_ratio = {self.max_ratio}: must be 0 (off) or at least 1")
 
@@ -230,7 +236,7 @@ class PairFilter:
 
     def __init__(self, config: DataConfig, *, files: ParallelFiles, src: Tokenizer, tgt: Tokenizer) -> None:
         self._config, self._files, self._src, self._tgt = config, files, src, tgt
-        self._seen, self._lengths = _Seen(), (Counter[int](), Counter[int]())
+        self._seen, self._lengths = Seen(), (Counter[int](), Counter[int]())
         self._changed = Counter[str](), Counter[str]()
         self.report = CorpusReport()
 
@@ -318,29 +324,6 @@ class PairFilter:
         if len(examples) < EXAMPLES:
             examples.append(pair.line)
         self.report.count(pair.src_ids, pair.tgt_ids, used=False, unk=self._src.ids.unk)
-
-
-class _Seen:
-    """Remembers texts by 64-bit hashes in sorted arrays: 8 bytes a text, where a set would take 70."""
-
-    def __init__(self) -> None:
-        self._runs: list[NDArray[np.uint64]] = []
-
-    def new(self, texts: list[str]) -> NDArray[np.bool_]:
-        """Returns for each text whether this is the first time it is seen."""
-        digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
-        hashes = np.frombuffer(b"".join(digests), np.uint64)
-        unique, first = np.unique(hashes, return_index=True)
-        fresh = np.zeros(len(hashes), np.bool_)
-        fresh[first] = True
-        for run in self._runs:
-            fresh &= run[np.minimum(np.searchsorted(run, hashes), len(run) - 1)] != hashes
-        if len(unique):
-            self._runs.append(unique)
-        # arrays of like size are merged, so that there are never more than about log2(chunks) to look into
-        while len(self._runs) > 1 and len(self._runs[-2]) < 2 * len(self._runs[-1]):
-            self._runs.append(np.union1d(self._runs.pop(), self._runs.pop()))
-        return fresh
 
 
 def _find(folder: Path, name: str) -> Path:

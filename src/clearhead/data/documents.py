@@ -10,10 +10,11 @@ from itertools import groupby, islice, pairwise
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from clearhead.data.corpora.mixture import Corpus, check_names
 from clearhead.data.corpus import NoSplitError, Stamps, open_text, stamps_of
 from clearhead.errors import DataError, UsageError, nearest
 from clearhead.files import bounded_lines
-from clearhead.ranges import HeldOut, Workers
+from clearhead.ranges import Factor, HeldOut, Workers
 
 Split = Literal["train", "valid", "test"]
 Separator = Literal["blank_line", "line", "file", "end_of_text", "heading"]
@@ -52,6 +53,18 @@ class DocumentsConfig:
     """Uses encoded data of an earlier run; false encodes anew."""
     workers: Workers = 0
     """Processes that prepare batches, 0 for none besides the training process; the order stays the same."""
+    corpora: tuple[Corpus, ...] = ()
+    """Several texts, each a table ``[[data.corpora]]``, for language models; none: the text is in ``--data`` itself."""
+    temperature: Factor = 1.0
+    """The share of a text is weight * size ** (1 / temperature), over the sum of all: 1: by size, more: more even."""
+
+    def __post_init__(self) -> None:
+        check_names(self.corpora)
+
+    def check_single(self) -> None:
+        """Raises ValueError if there are several texts, where a model can be trained on one alone."""
+        if self.corpora:
+            raise ValueError("data.corpora: is for translators and for language models that learn in steps")
 
 
 @dataclass
@@ -75,6 +88,8 @@ class TextReport:
     unknown: int = 0
     digest: str = ""
     """Identifies the text: SHA-256 of the files, of where they are cut, and of what separates documents."""
+    corpora: dict[str, int] = field(default_factory=dict)
+    """Documents of each of several texts, by name."""
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the report as plain values, for JSON."""

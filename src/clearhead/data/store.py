@@ -56,6 +56,10 @@ class PairStore:
         """Returns the target ids of a pair, a view of the mapped file."""
         return self._row("ids", 2 * index + 1)
 
+    def lead(self, index: int) -> list[int]:
+        """Returns what stands before the source of a pair: nothing; see ``JoinedPairs``."""
+        return []
+
     def text(self, index: int) -> tuple[str, str]:
         """Returns the two lines of a pair; the store must have been built with ``keep_text``."""
         src, tgt = (self._row("text", 2 * index + side).tobytes().decode() for side in (0, 1))

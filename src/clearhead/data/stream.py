@@ -249,14 +249,20 @@ def training_windows(
     Raises:
         UsageError: not even one window fits the budget.
     """
-    if not (rows := batch_tokens // context):
-        raise UsageError(f"batch_tokens = {batch_tokens}: must be at least the context of {context} tokens")
+    rows = window_rows(context, batch_tokens)
     rng = np.random.default_rng(np.random.SeedSequence([seed, epoch]))
     begins = np.union1d([0], np.arange(rng.integers(context), len(stream), context))
     spans = np.stack([begins, begins, np.append(begins[1:], len(stream))], axis=1)
     starts = np.append(np.arange(0, len(spans), rows), len(spans))
     efficiency = len(stream) / (context * len(spans))
     return Windows(stream, spans, BatchPlan(rng.permutation(len(spans)), starts, seed, epoch, efficiency), isolated)
+
+
+def window_rows(context: int, batch_tokens: int) -> int:
+    """Returns how many windows a batch has; raises UsageError if not even one fits the budget."""
+    if not (rows := batch_tokens // context):
+        raise UsageError(f"batch_tokens = {batch_tokens}: must be at least the context of {context} tokens")
+    return rows
 
 
 def evaluation_windows(

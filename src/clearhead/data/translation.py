@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from clearhead.data.batching import BatchPlan
-from clearhead.data.store import PairStore
+from clearhead.data.corpora.joined import EncodedPairs
 from clearhead.text.special import SPECIAL_IDS, SpecialIds
 from clearhead.text.tokenizer import Tokenizer
 
@@ -73,7 +73,7 @@ def collate(
 class BatchDataset(Dataset[Batch]):
     """Item ``i`` is batch ``i`` of the plan."""
 
-    store: PairStore
+    store: EncodedPairs
     plan: BatchPlan
     dropout: tuple[Tokenizer, Tokenizer] | None = None
     """Source and target tokenizer that encode every pair again with BPE-dropout (Provilkov et al. 2020).
@@ -99,7 +99,8 @@ class BatchDataset(Dataset[Batch]):
         rng = np.random.default_rng(np.random.SeedSequence([self.plan.seed, self.plan.epoch, index]))
         texts = zip(self.dropout, self.store.text(index), strict=True)
         drawn = [tokenizer.encode_with_dropout(text, rng) for tokenizer, text in texts]
-        return [new if len(new) <= self.max_len else old for new, old in zip(drawn, stored, strict=True)]
+        src, tgt = [new if len(new) <= self.max_len else old for new, old in zip(drawn, stored, strict=True)]
+        return [[*self.store.lead(index), *src] if src is drawn[0] else src, tgt]
 
 
 def _pad(rows: Sequence[Any], special: SpecialIds, *, begin: bool) -> Int[np.ndarray, "batch width"]:

@@ -16,6 +16,7 @@ from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.settings import ServeSettings
 from clearhead.serve.work.service import Service
 from clearhead.tasks.packed import kept_path
+from clearhead.text.language import read_language
 from clearhead.verbs.quick import (
     Where,
     open_classifier,
@@ -36,6 +37,8 @@ KINDS: dict[str, Kind] = {
     "classify": "classifier",
 }
 """What serves a recipe's task."""
+Way = tuple[str, str]
+"""Source and target language, as codes."""
 OPENS: dict[Kind, Callable[..., Any]] = {
     "translator": open_translator,
     "writer": open_language_model,
@@ -70,10 +73,21 @@ class Served:
         path: of the run or file.
         settings: of the server.
         service: that computes.
+        way: source and target language, of a translator of several directions.
+        opened: what the other directions of it have opened already.
     """
 
-    def __init__(self, name: str, path: Path, settings: ServeSettings, service: Service) -> None:
-        self.name, self.path, self._service = name, path, service
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        settings: ServeSettings,
+        service: Service,
+        way: Way | None = None,
+        opened: "_Opened | None" = None,
+    ) -> None:
+        self.name, self.path, self._service, self.way = name, path, service, way
+        self._opened = opened or _Opened()
         self._where = Where(checkpoint="best", device="auto", weights=settings.weights, engine="auto")
         self.kind = kind_of(path)
         self.version: Version | None = None
@@ -100,7 +114,9 @@ class Served:
             ClearheadError: it cannot be loaded; the one before stays.
         """
         stamp = self.stamp()
-        model = self._open()
+        if self._opened.model is None or self._opened.stamp != stamp:
+            self._opened.model, self._opened.stamp = self._open(), stamp
+        model = self.going(self._opened.model)
         self._warm_up(model)
         if self.kind == "translator":
             model.search_by(self._service.search(model), self._service.lane.run)
@@ -122,6 +138,10 @@ class Served:
             return f"model {self.name!r}: {before} stays, since what has come is not served: {error}"
         self._refused = None
         return f"model {self.name!r}: {self.now.label} in place of {before}"
+
+    def going(self, model: Any) -> Any:
+        """Returns a translator for the direction that is served, any other model as it is."""
+        return model if self.way is None else model.toward(self.way[1], self.way[0])
 
     def _kept(self) -> Path | None:
         """Returns where the packed weights of the run's checkpoint are, or would be, kept."""
@@ -145,6 +165,24 @@ class Served:
                 model.embed("a")
             case "classifier":
                 model.classify(("a", "a") if model.labels.pairs else "a")
+
+
+@dataclass
+class _Opened:
+    """A model that several directions share."""
+
+    model: Any = None
+    stamp: object = None
+
+
+def ways_of(path: Path) -> list[Way]:
+    """Returns the directions of a translator that has several, as codes of languages; none of any other model."""
+    if is_model_file(path):
+        return [(tree["src"]["code"], tree["tgt"]["code"]) for tree in about_model(path).get("directions", ())]
+    data = load_recipe(path).get("data", {})
+    corpora = data.get("corpora", ()) if isinstance(data, dict) else ()
+    ways = [(read_language(each["src"]).code, read_language(each["tgt"]).code) for each in corpora if "src" in each]
+    return list(dict.fromkeys(ways)) if len(set(ways)) > 1 else []
 
 
 def kind_of(path: Path) -> Kind:
@@ -189,9 +227,10 @@ class Models:
         self._models: dict[str, Served] = {}
         for given in paths:
             name, path = named(given)
-            if name in self._models:
-                raise UsageError(f"two models of the name {name!r}: give one another by NAME=PATH")
-            self._models[name] = Served(name, path, settings, service)
+            for each in _served(name, path, settings, service):
+                if each.name in self._models:
+                    raise UsageError(f"two models of the name {each.name!r}: give one another by NAME=PATH")
+                self._models[each.name] = each
         for each in self:
             _check_dialects(each, settings)
 
@@ -214,6 +253,14 @@ class Models:
     def of(self, *kinds: Kind) -> list[Served]:
         """Returns the models of some kinds."""
         return [each for each in self if each.kind in kinds]
+
+
+def _served(name: str, path: Path, settings: ServeSettings, service: Service) -> list[Served]:
+    """Returns a model; of a translator of several directions one for each, as ``NAME:en-de``, with the same weights."""
+    first = Served(name, path, settings, service)
+    ways, opened = ways_of(path) if first.kind == "translator" else [], _Opened()
+    each = [Served(f"{name}:{way[0]}-{way[1]}", path, settings, service, way, opened) for way in ways]
+    return each or [first]
 
 
 def named(given: str) -> tuple[str, Path]:

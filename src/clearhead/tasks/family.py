@@ -86,6 +86,10 @@ class EvaluationOptions:
     """Length penalty of that search, see ``SearchConfig``."""
     tokenize: BleuTokenize | None = None
     """sacreBLEU's tokenizer; None takes the one of the recipe, which is by default that of the target language."""
+    to: str = ""
+    """Of a translator of several directions, the target language of those that are scored; empty: all of them."""
+    source: str = ""
+    """Likewise the source language."""
     stride: Length | None = None
     """How many targets each window of a language model scores; None is half of the context."""
 
@@ -243,7 +247,7 @@ class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
         self, tree: Tree, source: str, data: Path, *, run: Path | None = None, progress: Progress = silent
     ) -> GradientJob[M, B]:
         """See ``Family``."""
-        start = self.open_start(Path(start_of(tree)), str(tree["task"])) if start_of(tree) and run is None else None
+        start = self.open_start(Path(start_of(tree)), tree) if start_of(tree) and run is None else None
         recipe: Any = start.recipe(tree, source, self.parse) if start else self.parse(tree, source)
         device = pick_device(recipe.train.device)
         known = start.parts if start else self.parts(run) if run else None
@@ -256,9 +260,9 @@ class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
         state = fresh_state(model.to(device), recipe, self.rates(recipe))
         return self.job(recipe, parts, state, device, train, valid, taken)
 
-    def open_start(self, path: Path, task: str) -> Start:
-        """Opens the model that training for ``task`` begins with; see ``warm_start.open_start``."""
-        return open_start(path, self, task)
+    def open_start(self, path: Path, tree: Tree) -> Start:
+        """Opens the model that training by the recipe ``tree`` begins with; see ``warm_start.open_start``."""
+        return open_start(path, self, tree)
 
     def take_over(self, start: Start, model: M, recipe: R, sizes: ModelSizes) -> LoadReport | None:
         """Copies the weights of ``start`` into ``model``; returns None where the recipe takes none of them.

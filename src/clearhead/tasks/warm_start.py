@@ -15,6 +15,7 @@ from clearhead.interop.spelling import Tensors
 from clearhead.models.bert import BertConfig
 from clearhead.models.gpt import GPTConfig
 from clearhead.models.rnn import RNNConfig
+from clearhead.models.transformer import TransformerConfig
 from clearhead.nn.lora import LoraLinear
 from clearhead.nn.position import LearnedPosition
 from clearhead.runs.recipes import is_rate, with_keys
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from clearhead.tasks.family import LearnedFamily
 
 R = TypeVar("R")
-ModelConfig = BertConfig | GPTConfig | RNNConfig
+ModelConfig = BertConfig | GPTConfig | RNNConfig | TransformerConfig
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def recipe_from(
     source: str,
     parse: Callable[[Tree, str], R],
     *,
-    model: BertConfig | GPTConfig | RNNConfig,
+    model: ModelConfig,
     tokenizer: TokenizerConfig,
 ) -> R:
     """Returns the recipe ``tree`` with the sizes and the tokenizer of the trained model that it starts from.
@@ -113,7 +114,7 @@ def recipe_from(
     parsed = parse(merge(inherited, tree), source)
     recipe: Any = parsed
     sizes, wanted = with_rates(model, recipe.model), recipe.model.max_seq_len
-    learned = isinstance(model, BertConfig | GPTConfig) and model.position == "learned"
+    learned = isinstance(model, BertConfig | GPTConfig | TransformerConfig) and model.position == "learned"
     if wanted <= model.max_seq_len or not learned:
         sizes = replace(sizes, max_seq_len=wanted)
     differing = {
@@ -151,19 +152,21 @@ def with_rates(sizes: Any, rates: Any) -> Any:
     return replace(sizes, **rates_kept)
 
 
-def open_start(path: Path, family: "LearnedFamily[Any, Any, Any, Any]", task: str) -> Start:
+def open_start(path: Path, family: "LearnedFamily[Any, Any, Any, Any]", tree: Tree) -> Start:
     """Opens the model that ``--from`` names, to train it further for the same task.
 
     Args:
         path: a run, or a folder in Hugging Face's layout.
         family: family of the new recipe.
-        task: task of the new recipe.
+        tree: the new recipe; its languages are those of a translator in a folder that does not say them.
 
     Raises:
         ModelError: ``path`` is neither, its model has another task, it has no checkpoint, or it cannot be read.
     """
+    task = str(tree.get("task", family.words[0]))
     if is_bare_folder(path):
-        imported = family.read_folder(path, read_config(path))
+        languages = {side: str(tree.get(side) or "") for side in ("src", "tgt")}
+        imported = family.read_folder(path, read_config(path), **languages)
         if imported.recipe.task != task:
             theirs = imported.recipe.task
             raise ModelError(f"start = {str(path)!r}: a model of the task {task} is needed, not {theirs!r}")

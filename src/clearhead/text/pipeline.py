@@ -1,5 +1,6 @@
 """Builds and trains the Hugging Face ``tokenizers`` pipeline of each kind, for ``text.tokenizer``."""
 
+import codecs
 import dataclasses
 import functools
 import json
@@ -228,3 +229,21 @@ def join_words(pieces: list[str]) -> str:
     """Returns the text of WordPiece's pieces: no space before a continuation, nor where the language has none."""
     words = "".join(f" {piece}" for piece in pieces).replace(" " + CONTINUATION, "").removeprefix(" ")
     return _NO_SPACE.sub("", words)
+
+
+def readable(data: bytes) -> str:
+    """Returns what a piece spells, for display: a space as ``▁``, parts of characters and control codes as hex."""
+    text = data.decode("utf-8", "clearhead.hex").replace(" ", SPACE)
+    return "".join(character if character.isprintable() else _hex(character.encode()) for character in text)
+
+
+def _hex(data: bytes) -> str:
+    return "".join(f"<0x{byte:02X}>" for byte in data)
+
+
+def _show_bytes(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return _hex(error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("clearhead.hex", _show_bytes)

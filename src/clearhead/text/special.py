@@ -1,6 +1,7 @@
 """The special pieces and their ids: the same in every tokenizer trained here, different in adopted ones."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 from clearhead.ranges import Id
@@ -48,8 +49,19 @@ class SpecialIds:
 SPECIAL_IDS = SpecialIds()
 
 
-def specials_of(kind: Specials) -> tuple[tuple[str, ...], SpecialIds]:
-    """Returns the special pieces of a vocabulary trained here, in order of id, and their ids."""
+def specials_of(kind: Specials, tags: Sequence[str] = ()) -> tuple[tuple[str, ...], SpecialIds]:
+    """Returns the special pieces of a vocabulary trained here, in order of id, and the ids of those with a role.
+
+    Args:
+        kind: which roles there are.
+        tags: languages, each of which has a piece behind all others; see ``tag_of``.
+    """
+    told = tuple(map(tag_of, tags))
     if kind == "masked":
-        return (*SPECIALS, CLS, SEP, MASK), SpecialIds(cls=4, sep=5, mask=6)
-    return SPECIALS, SPECIAL_IDS
+        return (*SPECIALS, CLS, SEP, MASK, *told), SpecialIds(cls=4, sep=5, mask=6)
+    return (*SPECIALS, *told), SPECIAL_IDS
+
+
+def tag_of(language: str) -> str:
+    """Returns the piece that stands before a source which is to be translated into ``language``."""
+    return f"<2{language}>"

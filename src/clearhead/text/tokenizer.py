@@ -1,6 +1,5 @@
 """The tokenizer: trained on the user's text, saved as one JSON file, text to ids and back."""
 
-import codecs
 import dataclasses
 import functools
 import hashlib
@@ -30,6 +29,7 @@ from clearhead.text.pipeline import (
     join_words,
     learn,
     piece_bytes,
+    readable,
 )
 from clearhead.text.special import SpecialIds, Specials, specials_of
 
@@ -58,13 +58,15 @@ class TokenizerConfig:
     """BPE-dropout: probability that a merge is left out; in training only."""
     min_frequency: Count = 2
     """How often a pair (and, except in byte_bpe, a character) must occur to get a piece."""
+    tags: tuple[str, ...] = ()
+    """Languages that a translator writes, each with a piece of its own; ``data.corpora`` says them, leave it out."""
 
     def __post_init__(self) -> None:
         if self.dropout and self.kind not in ("byte_bpe", "bpe"):
             raise ValueError(f"dropout = {self.dropout}: kind must be byte_bpe or bpe for BPE-dropout, not {self.kind}")
         if self.words != "clearhead" and self.kind != "byte_bpe":
             raise ValueError(f"words = {self.words!r}: kind must be byte_bpe, not {self.kind}")
-        least = len(specials_of(self.specials)[0]) + len(BYTE_CHARS)
+        least = len(specials_of(self.specials, self.tags)[0]) + len(BYTE_CHARS)
         if self.kind == "byte_bpe" and self.vocab_size < least:
             size = self.vocab_size
             raise ValueError(f"vocab_size = {size}: byte_bpe needs {least} for the bytes and special pieces")
@@ -123,7 +125,7 @@ class Tokenizer:
         if config.kind == "adopted":
             raise ValueError("kind is adopted, but no adopted tokenizer is given")
         source.check(config.kind)
-        specials, self._ids = specials_of(config.specials)
+        specials, self._ids = specials_of(config.specials, config.tags)
         self.special = frozenset(range(len(specials)))
         self._pipeline = build(config.kind, source, specials, config.words)
         self._pieces = [*specials, *source.pieces]
@@ -157,7 +159,7 @@ class Tokenizer:
                 yield text
 
         sizes: Any = {"vocab_size": config.vocab_size, "min_frequency": config.min_frequency, "words": config.words}
-        learned = learn(prepared(), config.kind, specials=specials_of(config.specials)[0], **sizes)
+        learned = learn(prepared(), config.kind, specials=specials_of(config.specials, config.tags)[0], **sizes)
         if not seen:
             raise DataError("there is no text to train the tokenizer on: no lines, or all of them empty")
         return cls(config, learned)
@@ -217,6 +219,12 @@ class Tokenizer:
     def ids(self) -> SpecialIds:
         """The ids of the special pieces."""
         return self._ids
+
+    @property
+    def tags(self) -> dict[str, int]:
+        """The ids of the pieces that say the language of a translation."""
+        first = len(specials_of(self.config.specials)[0])
+        return {language: first + number for number, language in enumerate(self.config.tags)}
 
     @property
     def begin(self) -> int:
@@ -330,10 +338,8 @@ class Tokenizer:
         return str(twice).removeprefix(first).encode()
 
     def _readable(self, index: int) -> str:
-        text = self._pieces[index]
-        if self._bytes and index not in self.special:
-            text = self._bytes[index].decode("utf-8", "clearhead.hex")
-        return "".join(c if c.isprintable() else _hex(c.encode()) for c in text.replace(" ", SPACE))
+        own = self._bytes and index not in self.special
+        return readable(self._bytes[index] if own else self._pieces[index].encode())
 
     def _check(self, ids: Iterable[int]) -> list[int]:
         checked = [*map(int, ids)]
@@ -353,7 +359,8 @@ class Tokenizer:
         elif not adopted.segmenter:
             del tree["adopted"]["segmenter"], tree["adopted"]["numbers"]
         defaults: list[tuple[str, str, object]] = [("config", "specials", "sequence"), ("config", "words", "clearhead")]
-        for part, key, default in [*defaults, ("adopted", "splits", True), ("adopted", "ends", ())]:
+        defaults += [("config", "tags", ()), ("adopted", "splits", True), ("adopted", "ends", ())]
+        for part, key, default in defaults:
             if tree.get(part, {}).get(key) == default:
                 del tree[part][key]
         return json.dumps(tree, ensure_ascii=False, separators=(",", ":")).encode()
@@ -384,15 +391,3 @@ def _prepare(text: str, config: TokenizerConfig) -> str:
 
 _CONTINUING = frozenset(bytes([value]) for value in range(0x80, 0xC0))
 """What the bytes of a character begin with after its first one."""
-
-
-def _hex(data: bytes) -> str:
-    return "".join(f"<0x{byte:02X}>" for byte in data)
-
-
-def _show_bytes(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeDecodeError)
-    return _hex(error.object[error.start : error.end]), error.end
-
-
-codecs.register_error("clearhead.hex", _show_bytes)

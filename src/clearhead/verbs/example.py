@@ -50,7 +50,7 @@ def example_of(tree: Tree, source: str, vocab_size: int | None) -> tuple[Recipe,
     family = family_of_recipe(tree, source)
     recipe: Any = None
     if isinstance(family, LearnedFamily) and start_of(tree):
-        start = family.open_start(Path(start_of(tree)), str(tree["task"]))
+        start = family.open_start(Path(start_of(tree)), tree)
         recipe = start.recipe(tree, source, family.parse)
         vocab_size = vocab_size or start.parts.tokenizer.vocab_size
     elif isinstance(family, LearnedFamily):

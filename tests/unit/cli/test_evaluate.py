@@ -118,3 +118,23 @@ def test_numbers_have_no_confusion(tmp_path: Path, capsys: pytest.CaptureFixture
     assert_one_line(said, 2, "--output: numbers have no confusion matrix to draw")
     (line,) = clearhead(capsys, "classify", out, "the film was great").out.splitlines()
     assert float(line)
+
+
+def test_each_direction_has_its_scores(two_ways: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Their mean; one of them alone, from the folder of the corpora or its own; what is not there is told."""
+    run, shared = two_ways / "run", ["--split", "train", "--beam", "1", "--json"]
+    both = json.loads(clearhead(capsys, "evaluate", run, "--data", two_ways, *shared).out)
+    one, other = (both["corpora"][name] for name in ("one", "other"))
+    assert both["bleu"] == pytest.approx((one["bleu"] + other["bleu"]) / 2)
+    assert other["bleu_signature"].count("tok:zh") == 1
+    assert one["bleu_signature"].count("tok:13a") == 1
+    for folder in (two_ways, two_ways / "other"):
+        words = ["--data", folder, "--to", "zh", *shared, "--output", tmp_path / "out.zh"]
+        tree = json.loads(clearhead(capsys, "evaluate", run, *words).out)
+        alone = tree["corpora"]["other"] if folder == two_ways else tree
+        assert (alone["bleu"], alone["loss"]) == (other["bleu"], other["loss"])
+    assert len((tmp_path / "out.zh").read_text(encoding="utf-8").splitlines()) == other["sentences"]
+    said = clearhead(capsys, "evaluate", run, "--data", two_ways, "--split", "train", "--beam", "1")
+    assert f"mean of 2: BLEU {both['bleu']:.2f}" in said.out
+    assert_one_line(clearhead(capsys, "evaluate", run, "--data", two_ways, "--to", "fr"), 2, "to = 'fr'")
+    assert_one_line(clearhead(capsys, "evaluate", run, "--data", two_ways, "--split", "dev"), 3, "one/dev.zh")

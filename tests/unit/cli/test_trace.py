@@ -56,3 +56,9 @@ def test_what_cannot_be_traced(toy_run: Path, capsys: pytest.CaptureFixture[str]
     assert_one_line(
         clearhead(capsys, "trace", toy_run.parent, "我"), 4, "is not a run directory: it has no recipe.toml"
     )
+
+
+def test_a_run_of_several_languages_is_traced_in_one(two_ways: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = clearhead(capsys, "trace", two_ways / "run", "--to", "zh", "We are at home.", "--json")
+    assert json.loads(said.out)["source"][0]["piece"] == "<2zh>"
+    assert clearhead(capsys, "trace", two_ways / "run", "We are at home.").code == 2

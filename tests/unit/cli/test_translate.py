@@ -276,3 +276,23 @@ def test_as_a_user_runs_it(toy_run: Path, lines: list[str]) -> None:
     assert (said.code, said.err) == (0, "")
     assert said.out.count("\n") == 3
     assert said.out.splitlines()[1] == ""
+
+
+def test_a_run_of_several_languages_is_told_which(two_ways: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line for a language that is missing, not known, or in no pair that was learned."""
+    run = two_ways / "run"
+    assert_one_line(clearhead(capsys, "translate", run, "我喝水。"), 2, "zh to en, en to zh; say which: --to")
+    assert_one_line(clearhead(capsys, "translate", run, "--to", "fr", "我喝水。"), 2, "to = 'fr'", "into en, zh")
+    assert_one_line(clearhead(capsys, "translate", run, "--to", "en", "--from", "fr", "x"), 2, "from = 'fr'")
+    said = [clearhead(capsys, "translate", run, *way, "我们在家。") for way in (["--to", "en"], ["--from", "zh"])]
+    assert said[0] == said[1]
+    assert said[0].code == 0
+    unseen = clearhead(capsys, "translate", run, "--to", "zh", "--from", "zh", "我们在家。")
+    assert unseen.code == 0
+    assert unseen.err.startswith("clearhead: zh to zh: the model has seen no such pair")
+
+
+def test_the_only_direction_may_be_named(toy_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain, told = (clearhead(capsys, "translate", toy_run, *way, "我喝水。") for way in ([], ["--to", "en"]))
+    assert plain.out == told.out
+    assert_one_line(clearhead(capsys, "translate", toy_run, "--to", "de", "我喝水。"), 2, "to = 'de'", "into en")

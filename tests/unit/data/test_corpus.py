@@ -4,7 +4,6 @@ import gzip
 import tracemalloc
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +15,6 @@ from clearhead.data.corpus import (
     Pair,
     PairFilter,
     ParallelFiles,
-    _Seen,
     read_parallel,
 )
 from clearhead.errors import DataError, UsageError
@@ -226,27 +224,6 @@ def test_every_line_and_piece_is_accounted_for(
         assert all(0 < len(row) <= 4 for row in ids)
     if policy != "split":  # which encodes parts, so a sentence end may lose the spaces around it
         assert report.src.tokens_in == sum(len(CHARS.encode(src)) for src, _ in pairs)
-
-
-@given(chunks=st.lists(st.lists(st.integers(0, 30).map(str), max_size=12), max_size=12))
-def test_duplicates_are_what_a_set_says(chunks: list[list[str]]) -> None:
-    seen, known = _Seen(), set()
-    for chunk in chunks:
-        expected = []
-        for text in chunk:
-            expected.append(text not in known)
-            known.add(text)
-        assert seen.new(chunk).tolist() == expected
-
-
-def test_memory_of_duplicates_is_eight_bytes_a_text() -> None:
-    seen = _Seen()
-    for start in range(0, 64_000, 1000):
-        assert seen.new([str(number) for number in range(start, start + 1000)]).all()
-    assert sum(run.nbytes for run in seen._runs) == 8 * 64_000
-    assert len(seen._runs) <= 8
-    assert not seen.new(["0", "63999"]).any()
-    assert np.array_equal(np.sort(seen._runs[0]), seen._runs[0])
 
 
 @pytest.mark.parametrize("ratio", [0.5, -1.0])

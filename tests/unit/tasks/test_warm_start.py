@@ -48,7 +48,7 @@ def prepared(text: Path, start: Path, **changes: Any) -> LanguageModelJob:
 def test_a_foreign_model_is_trained_further(write: Any, text: Path, tmp_path: Path) -> None:
     folder = write(tmp_path / "theirs")
     job = prepared(text, folder, model={"dropout": 0.2})
-    start = open_start(folder, LANGUAGE_MODEL, "language_model")
+    start = open_start(folder, LANGUAGE_MODEL, {"task": "language_model"})
     assert job.taken is not None
     assert (job.taken.new, job.taken.left) == ([], [])
     assert job.recipe.tokenizer.kind == "adopted"
@@ -109,7 +109,8 @@ def test_lora_on_a_foreign_bert_trains_products_and_heads_and_is_merged(tmp_path
     loaded = MaskedModel.load(tmp_path / "run", checkpoint="latest", device="cpu").model
     assert not any(isinstance(module, LoraLinear) for module in loaded.modules())
     torch.testing.assert_close(loaded(ids).mlm, job.model.eval()(ids).mlm, rtol=0, atol=1e-5)
-    assert open_start(tmp_path / "run", MASKED, "masked").tensors.keys() == dict(plain.model.named_parameters()).keys()
+    start = open_start(tmp_path / "run", MASKED, {"task": "masked"})
+    assert start.tensors.keys() == dict(plain.model.named_parameters()).keys()
     with pytest.raises(UsageError, match=r"lora.targets = \['x'\]: no linear layer has such a name"):
         prepare_job(merge(tree, {"lora": {"targets": ["x"]}}), "here", data)
     with pytest.raises(UsageError, match=r"lora: adapts a trained model; name it with start \(--from RUN\)"):
@@ -125,7 +126,7 @@ def test_what_it_cannot_start_from(text: Path, toy_run: Path, tmp_path: Path) ->
         prepared(text, text)
     folder = write_gpt2(tmp_path)
     with pytest.raises(ModelError, match="a model of the task rnn_language_model is needed, not 'language_model'"):
-        open_start(folder, LANGUAGE_MODEL, "rnn_language_model")
+        open_start(folder, LANGUAGE_MODEL, {"task": "rnn_language_model"})
     with pytest.raises(UsageError, match=r"train.batch_tokens = 32: must be at least model.max_seq_len = 64"):
         prepared(text, folder, train={"batch_tokens": 32})
     assert prepared(text, folder, train={"batch_tokens": 64}).recipe.model.max_seq_len == 64, "its own counts alone"
@@ -138,7 +139,7 @@ def test_a_foreign_bert_is_pretrained_further(tmp_path: Path) -> None:
     rates = {"dropout": 0.0, "block": {"attn_dropout": 0.0}}
     tree = {**TREE, "task": "masked", "data": {"separator": "blank_line"}, "model": rates, "start": str(folder)}
     job = prepare_job(merge(tree, {"train": {"batch_tokens": 600}}), "here", data)
-    start = open_start(folder, MASKED, "masked")
+    start = open_start(folder, MASKED, {"task": "masked"})
     assert job.taken is not None
     assert {name.split(".")[0] for name in job.taken.new} == {"mlm_head", "nsp_head"}
     assert (job.model.config.dropout, job.model.config.block.attn_dropout, job.model.config.d_model) == (0.0, 0.0, 32)
@@ -151,7 +152,7 @@ def test_a_foreign_bert_is_pretrained_further(tmp_path: Path) -> None:
     assert again.progress.scores["loss"] < before
     assert MaskedModel.load(tmp_path / "run").tokenizer.fingerprint == start.parts.tokenizer.fingerprint
     with pytest.raises(ModelError, match=r"config\.json: model_type = 'bert': must be 'gpt2' or 'llama'"):
-        open_start(folder, LANGUAGE_MODEL, "language_model")
+        open_start(folder, LANGUAGE_MODEL, {"task": "language_model"})
 
 
 def test_shorter_rows_are_the_first_of_the_same_model(text: Path, tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_shorter_rows_are_the_first_of_the_same_model(text: Path, tmp_path: Path
     assert next(cut.batches(0, 0)).ids.shape[1] <= 16
     (tmp_path / "run").mkdir()
     train_run(cut, tmp_path / "run")
-    again = open_start(tmp_path / "run", LANGUAGE_MODEL, "language_model")
+    again = open_start(tmp_path / "run", LANGUAGE_MODEL, {"task": "language_model"})
     assert again.config == cut.recipe.model
     assert prepared(text, folder, train={"batch_tokens": 32}, model={"max_seq_len": 32}).recipe.train.batch_tokens == 32
     with pytest.raises(UsageError, match=rf"^model.max_seq_len = 65: start '{folder}' has 64, and its weights fit"):

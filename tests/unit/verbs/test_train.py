@@ -23,6 +23,7 @@ from clearhead.data.translation import Batch
 from clearhead.errors import ClearheadError, DataError, ModelError, UsageError
 from clearhead.runs.pointers import find_checkpoint
 from clearhead.tasks.translation import job as translation_job
+from clearhead.tasks.translation.corpora import reading
 from clearhead.tasks.translation.translator import Translator
 from clearhead.training.events import Event, Finished, Stepped
 from clearhead.training.job import GradientJob
@@ -284,8 +285,7 @@ def test_a_corpus_that_changes_while_it_is_read_is_refused(
     added: str | None, said: str, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the first pass over it and the last."""
-    recipe, real = write_recipe(tmp_path / "toy.toml", SMALL), translation_job.train_tokenizers
-    file = text / "train.zh"
+    recipe, real, file = write_recipe(tmp_path / "toy.toml", SMALL), reading.train_tokenizers, text / "train.zh"
 
     def changing(*given: Any) -> Any:
         found = real(*given)
@@ -294,7 +294,7 @@ def test_a_corpus_that_changes_while_it_is_read_is_refused(
         return found
 
     monkeypatch.setenv("CLEARHEAD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(translation_job, "train_tokenizers", changing)
+    monkeypatch.setattr(reading, "train_tokenizers", changing)
     with pytest.raises(DataError, match=said):
         train(recipe, data=text, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -1,6 +1,7 @@
 """The routes of the native interface: ``POST /api/NAME`` with the name of a model and the fields of a call."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from starlette.routing import Route
@@ -27,7 +28,8 @@ class Native:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self._eager = {served.name: Eager(served.path) for served in site.models}
+        eager = {served.path: Eager(served.path) for served in site.models}
+        self._eager = {served.name: eager[served.path] for served in site.models}
 
     async def info(self, asked: Asked) -> Any:
         """``GET`` and ``POST /api/info``."""
@@ -95,7 +97,8 @@ class Native:
 
         def call() -> dict[str, Any]:
             try:
-                return look(eager.opened())
+                run = eager.opened()
+                return look(run if served.way is None else replace(run, trained=served.going(run.trained)))
             except ModelError as error:  # such as of a family that has no such view: it is the request that is wrong
                 raise RequestError(400, str(error), code="unavailable") from error
 

@@ -76,7 +76,7 @@ class ClassifyFamily(LearnedFamily[ClassifyRecipe, Classifier, BertClassifier, L
         """See ``LearnedFamily``."""
         return load_labelled_parts(run)
 
-    def open_start(self, path: Path, task: str) -> EncoderStart:
+    def open_start(self, path: Path, tree: Tree) -> EncoderStart:
         """See ``LearnedFamily``: the encoder of a masked language model too."""
         return open_encoder(path)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from clearhead.data.batching import BatchPlan
+from clearhead.data.corpora.texts import TextMixture
 from clearhead.data.stream import StreamBatch, TokenStream, Windows, training_windows
 from clearhead.runs.card import CardFacts
 from clearhead.tasks.language_model.recipe import (
@@ -15,7 +16,7 @@ from clearhead.tasks.language_model.recipe import (
     language_model_sizes,
     total_loss,
 )
-from clearhead.training.job import GradientJob, documents_of
+from clearhead.training.job import GradientJob, Report, documents_of
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,20 @@ class LanguageModelJob(GradientJob[Net, StreamBatch]):
             commands=['generate {} "..."', "evaluate {} --data DIR --split valid"],
         )
 
+    def reports(self) -> Mapping[str, Report]:
+        """See ``Job``; that on several training texts says how much of each an epoch has."""
+        return {**super().reports(), **({} if self._mixture is None else {"train": self._mixture})}
+
+    @property
+    def _mixture(self) -> TextMixture | None:
+        return TextMixture(self.train, self.recipe.data) if self.recipe.data.corpora else None
+
     def dataset(self, epoch: int) -> Windows:
         """See ``GradientJob``."""
         settings = self.recipe.train
+        if (mixture := self._mixture) is not None:
+            context, tokens = self.recipe.model.max_seq_len, settings.batch_tokens
+            return mixture.windows(context=context, batch_tokens=tokens, seed=settings.seed, epoch=epoch)
         return training_windows(
             self.train,
             context=self.recipe.model.max_seq_len,

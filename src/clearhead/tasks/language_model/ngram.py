@@ -45,6 +45,7 @@ class NgramRecipe:
 
     def __post_init__(self) -> None:
         check_encoded_once(self.tokenizer)
+        self.data.check_single()
 
 
 def ngram_sizes(config: NgramConfig) -> str:

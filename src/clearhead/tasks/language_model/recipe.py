@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from clearhead.config import Tree, parse
-from clearhead.data.documents import DocumentsConfig, read_documents
+from clearhead.data.corpora.texts import read_texts, train_text_tokenizer
+from clearhead.data.documents import DocumentsConfig, Split
 from clearhead.data.loading import load
 from clearhead.data.stream import (
     StreamBatch,
     TokenStream,
     evaluation_windows,
     prepare_stream,
-    train_tokenizer,
 )
 from clearhead.loss import LossConfig, linear_cross_entropy, plain_loss
 from clearhead.models.gpt import GPT, GPTConfig
@@ -30,6 +30,7 @@ from clearhead.text.tokenizer import TokenizerConfig
 
 Net = GPT | RNNLanguageModel
 WORDS = ("language_model", "rnn_language_model")
+SPLITS: tuple[Split, ...] = ("train", "valid")
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,8 @@ def read_streams(
     Raises:
         DataError: the text cannot be used.
     """
-    train, valid = (read_documents(data, split=split, config=config) for split in ("train", "valid"))
-    parts = known or TextParts(train_tokenizer(train, tokenizer))
+    train, valid = (read_texts(data, split=split, config=config) for split in SPLITS)
+    parts = known or TextParts(train_text_tokenizer(train, tokenizer))
     encode = partial(prepare_stream, tokenizer=parts.tokenizer, cache_dir=cache_folder() / "data")
     return parts, encode(train, progress=progress), encode(valid)
 

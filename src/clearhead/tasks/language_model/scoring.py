@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch.nn import functional
 
-from clearhead.data.documents import split_documents
+from clearhead.data.corpora.texts import scored_texts
 from clearhead.data.stream import TokenStream, prepare_stream
 from clearhead.errors import DataError, UsageError
 from clearhead.evaluate.language_model import LanguageModelScores, score_language_model
@@ -66,8 +66,8 @@ class LanguageEvaluation(Evaluation):
 
 
 def read_split(model: Scored, data: Path, split: str) -> TokenStream:
-    """Reads and encodes a split as the model's recipe says; see ``split_documents``."""
-    documents = split_documents(data, split, model.recipe.data)
+    """Reads and encodes a split as the model's recipe says; see ``scored_texts``."""
+    documents = scored_texts(data, split, model.recipe.data)
     return prepare_stream(documents, tokenizer=model.tokenizer, cache_dir=scored_folder())
 
 
@@ -169,7 +169,7 @@ def language_evidence(model: LanguageModel, data: Path | None, count: int, *, sp
     tokenizer, context = model.tokenizer, model.recipe.model.max_seq_len
     ids, texts, dropped = list[list[int]](), list[str](), 0
     if data is not None:
-        texts = first_lines(split_documents(data, split, model.recipe.data), count)
+        texts = first_lines(scored_texts(data, split, model.recipe.data), count)
         kept = [(text, row) for text, row in zip(texts, tokenizer.encode_batch(texts), strict=True) if len(row) > 1]
         if not kept:
             raise DataError(f"data {str(data)!r}: the {split} split has no line to compare on")

@@ -63,6 +63,7 @@ class MaskedRecipe(WarmRecipe):
         if self.tokenizer.kind != "adopted" and specials != "masked":
             raise ValueError(f"tokenizer.specials = {specials!r}: must be 'masked', which has [CLS], [SEP] and [MASK]")
         check_encoded_once(self.tokenizer)
+        self.data.check_single()
         if self.data.packing != "cross":
             raise ValueError(f"data.packing = {self.data.packing!r}: rows of sentences are not packed, leave it out")
         if self.masked.next_sentence and self.model.n_segments < 2:

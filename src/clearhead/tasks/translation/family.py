@@ -6,17 +6,18 @@ import torch
 from torch import Tensor
 
 from clearhead.config import Tree
-from clearhead.data.store import PairStore
+from clearhead.data.corpora.joined import EncodedPairs
 from clearhead.data.translation import Batch, collate
 from clearhead.progress import Progress
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import ModelSizes, TextParts, load_both_sides
 from clearhead.tasks.evidence import Evidence
-from clearhead.tasks.family import ComparedScores, EvaluationOptions, HuggingFaceFiles, LearnedFamily
+from clearhead.tasks.family import ComparedScores, Evaluation, EvaluationOptions, HuggingFaceFiles, LearnedFamily
 from clearhead.tasks.imported import Imported
 from clearhead.tasks.sample import Sample
+from clearhead.tasks.translation.corpora.reading import ValidPairs, read_pairs
 from clearhead.tasks.translation.exchange import check_translator, read_marian, write_marian
-from clearhead.tasks.translation.job import TranslationJob, ValidPairs, read_pairs
+from clearhead.tasks.translation.job import TranslationJob
 from clearhead.tasks.translation.recipe import (
     WORDS,
     Net,
@@ -27,9 +28,8 @@ from clearhead.tasks.translation.recipe import (
     translator_sizes,
 )
 from clearhead.tasks.translation.scoring import (
-    TranslationEvaluation,
     compare_translator,
-    evaluate_translator,
+    evaluate_directions,
     translation_evidence,
 )
 from clearhead.tasks.translation.translator import Translator
@@ -40,6 +40,7 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
     """See ``Family``."""
 
     words = WORDS
+    warm = True
     noun = "translator"
     tag = "translation"
     further = "evaluate {} --data DIR --split test"
@@ -57,11 +58,12 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
 
     def goal(self, recipe: TranslationRecipe) -> str:
         """See ``Family``."""
-        return f"translation from {recipe.src} to {recipe.tgt}"
+        return f"translation from {recipe.languages}"
 
     def measured_by(self, recipe: TranslationRecipe, options: EvaluationOptions) -> str:
         """See ``Family``."""
-        return f"BLEU's tokenizer {options.tokenize or recipe.bleu_tokenize}"
+        used = dict.fromkeys(recipe.bleu_of(tgt) for _, tgt in recipe.directions)
+        return f"BLEU's tokenizer {options.tokenize or ', '.join(used)}"
 
     def sizes(self, recipe: TranslationRecipe) -> str:
         """See ``Family``."""
@@ -73,7 +75,7 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
 
     def read(
         self, data: Path, recipe: TranslationRecipe, known: TextParts | None, progress: Progress
-    ) -> tuple[TextParts, PairStore, ValidPairs]:
+    ) -> tuple[TextParts, EncodedPairs, ValidPairs]:
         """See ``LearnedFamily``."""
         return read_pairs(data, recipe, known, progress)
 
@@ -90,8 +92,8 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
         return translation_loss(model, batch, recipe.loss)
 
     def width(self, recipe: TranslationRecipe) -> int:
-        """See ``LearnedFamily``: the begin or end mark counts too."""
-        return recipe.data.max_len + 1
+        """See ``LearnedFamily``: the begin or end mark counts too, and the tag of a language."""
+        return recipe.data.max_len + 1 + bool(recipe.tokenizer.tags)
 
     def blank(self, recipe: TranslationRecipe, rows: int, width: int) -> Batch:
         """See ``LearnedFamily``."""
@@ -99,9 +101,10 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
         return Batch(ids, None, ids, ids, ids.numel(), torch.zeros(rows, dtype=torch.long))
 
     def batch_of(self, trained: Translator, sample: Sample) -> Batch:
-        """See ``LearnedFamily``; the target of a text is what the model makes of it."""
-        room, both = trained.recipe.model.max_seq_len - 1, trained.tokenizers
-        sources = sample.rows(both.src, room)
+        """See ``LearnedFamily``; the target of a text is what the model makes of it, in its first direction."""
+        trained = trained.leading
+        room, both, lead = trained.recipe.model.max_seq_len - 1, trained.tokenizers, trained.sides.lead
+        sources = [[*lead, *row] for row in sample.rows(both.src, room - len(lead))]
         if sample.text is None:
             return collate(sources, sample.rows(both.tgt, room, draw=1), special=both.tgt.ids)
         translation = trained.translate([sample.text], beam=1, split="never")[0]
@@ -113,17 +116,17 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
         inputs = {"src_ids": batch.src_ids, "tgt_ids": batch.tgt_ids}
         return inputs if batch.src_mask is None else {**inputs, "src_mask": batch.src_mask}
 
-    def evaluate(
-        self, trained: Translator, data: Path, split: str, options: EvaluationOptions
-    ) -> TranslationEvaluation:
+    def evaluate(self, trained: Translator, data: Path, split: str, options: EvaluationOptions) -> Evaluation:
         """See ``Family``."""
-        return evaluate_translator(
+        return evaluate_directions(
             trained,
             data,
             split,
             beam=options.beam,
             length_penalty=options.length_penalty,
             tokenize=options.tokenize,
+            to=options.to,
+            source=options.source,
         )
 
     def compared(self, trained: Translator, data: Path, split: str, options: EvaluationOptions) -> ComparedScores:

@@ -23,6 +23,8 @@ class PackedTranslator(PackedModel, TextTranslator):
     languages: Sides
     lengths: LengthLimit
     shortlist: Shortlist | None = None
+    several: tuple[Sides, ...] = ()
+    """The directions of a model of several."""
     task = "translation"
 
     @classmethod
@@ -41,19 +43,20 @@ class PackedTranslator(PackedModel, TextTranslator):
         names = ["joint", "joint"] if "tokenizer/joint.json" in texts else ["src", "tgt"]
         made = {name: Tokenizer.restored(texts[f"tokenizer/{name}.json"]) for name in dict.fromkeys(names)}
         facts = rebuilt(Sides, file.about["sides"]), rebuilt(LengthLimit, file.about["lengths"])
+        several = tuple(rebuilt(Sides, tree) for tree in file.about.get("directions", ()))
         both = Tokenizers(*(made[name] for name in names))
         if not shortlist:
-            return cls(*shared, both, *facts)
+            return cls(*shared, both, *facts, several=several)
         if run is not None:
             kept = read_shortlist(run, both)
         else:
             kept = restored(texts[FILE], file.path, both) if FILE in texts else None
-        return cls(*shared, both, *facts, wanted(kept, run or file.path))
+        return cls(*shared, both, *facts, wanted(kept, run or file.path), several)
 
     @property
-    def sides(self) -> Sides:
+    def directions(self) -> tuple[Sides, ...]:
         """See ``TextTranslator``."""
-        return self.languages
+        return self.several or (self.languages,)
 
     @property
     def writer(self) -> NativeModel:

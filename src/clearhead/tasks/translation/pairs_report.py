@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from clearhead.data.corpora.joined import MixtureReport
 from clearhead.data.corpus import CorpusReport
 from clearhead.tasks.translation.length_limit import LengthLimit, Lengths
 
@@ -13,7 +14,7 @@ from clearhead.tasks.translation.length_limit import LengthLimit, Lengths
 class PairsReport:
     """What became of the lines of the training text, and the length limit that follows from them."""
 
-    corpus: CorpusReport
+    corpus: CorpusReport | MixtureReport
     limit: LengthLimit
     most: int
     """Positions of the model, which bound every translation too."""
@@ -21,7 +22,7 @@ class PairsReport:
     """References that do not fit."""
 
     @classmethod
-    def of(cls, corpus: CorpusReport, lengths: tuple[Lengths, Lengths], most: int) -> "PairsReport":
+    def of(cls, corpus: CorpusReport | MixtureReport, lengths: tuple[Lengths, Lengths], most: int) -> "PairsReport":
         """Reports on pairs with these lengths for a model with ``most`` positions."""
         src, tgt = lengths
         limit = LengthLimit.of(src, tgt)

@@ -9,6 +9,7 @@ from clearhead.text.language import Language
 from clearhead.text.overlong import OverlongSource, SplitSource
 from clearhead.text.phrase_book import Demand
 from clearhead.text.sentences import split_sentences
+from clearhead.text.special import ABSENT
 from clearhead.text.tokenizer import Tokenizer
 
 
@@ -22,6 +23,13 @@ class Sides:
     """Most pieces of a part of the source."""
     positions: int
     """Most pieces of a source or a translation, marks included."""
+    tag: int = ABSENT
+    """The piece before each source that says the target's language, besides ``longest``; ABSENT: there is none."""
+
+    @property
+    def lead(self) -> list[int]:
+        """What stands before the pieces of each source."""
+        return [] if self.tag == ABSENT else [self.tag]
 
 
 Decode = Callable[[list[list[int]], list[list[int]], list[Demand]], list[list[Translation]]]
@@ -73,7 +81,9 @@ def divided(
     if split == "sentences" and len(split_sentences(prefix, sides.tgt.sentencex)) > 1:
         split = "overlong"
     language, limit = sides.src, sides.longest
-    return divide(text, tokenizer.encode, limit=limit, language=language, split=split, overlong=overlong)
+    division = divide(text, tokenizer.encode, limit=limit, language=language, split=split, overlong=overlong)
+    parts = [replace(part, ids=[*sides.lead, *part.ids]) if part.ids else part for part in division.parts]
+    return replace(division, parts=parts)
 
 
 def translate_parts(jobs: Sequence[Job], decode: Decode) -> None:

@@ -1,7 +1,7 @@
 """What a translator is made of: its recipe, its tokenizers, its model, its loss."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Literal
 
@@ -10,16 +10,17 @@ from torch import Tensor
 
 from clearhead.config import Tree, parse
 from clearhead.data.batching import sequential_batches
+from clearhead.data.corpora.joined import EncodedPairs
+from clearhead.data.corpora.mixture import ParallelCorpus, copies, shares
 from clearhead.data.corpus import DataConfig, ParallelFiles
 from clearhead.data.loading import load
-from clearhead.data.store import PairStore
 from clearhead.data.translation import Batch, BatchDataset
 from clearhead.errors import UsageError
 from clearhead.loss import LossConfig, linear_cross_entropy
 from clearhead.models.rnn import RNNConfig, RNNTranslator
 from clearhead.models.transformer import Transformer, TransformerConfig
 from clearhead.runs.text_parts import ModelSizes, TextParts
-from clearhead.tasks.gradient_recipe import GradientRecipe
+from clearhead.tasks.gradient_recipe import WarmRecipe, adapt_layers
 from clearhead.text.language import BleuTokenize, read_language
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
@@ -31,7 +32,7 @@ TOKENIZER_LINES = 250_000  # a tokenizer is trained on this many lines a side, e
 
 
 @dataclass(frozen=True)
-class TranslationRecipe(GradientRecipe):
+class TranslationRecipe(WarmRecipe):
     """All that a translation run follows, whatever its model."""
 
     task: Literal["translation", "rnn_translation"] = "translation"
@@ -50,6 +51,7 @@ class TranslationRecipe(GradientRecipe):
     """Target language."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.validation.check("loss", "bleu")
         if self.data.max_len >= self.model.max_seq_len:
             raise ValueError(
@@ -61,11 +63,30 @@ class TranslationRecipe(GradientRecipe):
                 "model.tie = 'all': needs tokenizer.joint = true; use tie = 'decoder' with two vocabularies"
             )
 
+    def inherited(self) -> Tree:
+        """See ``WarmRecipe``: the languages, and how long a text may be."""
+        return {"src": self.src, "tgt": self.tgt, "data": {"max_len": self.data.max_len}}
+
+    @property
+    def directions(self) -> tuple[tuple[str, str], ...]:
+        """The pairs of source and target language, as endings of files, each pair of languages once."""
+        pairs = [(corpus.src, corpus.tgt) for corpus in self.data.corpora] or [(self.src, self.tgt)]
+        return tuple({(read_language(src).code, read_language(tgt).code): (src, tgt) for src, tgt in pairs}.values())
+
+    @property
+    def languages(self) -> str:
+        """The directions as text."""
+        return ", ".join(f"{src} to {tgt}" for src, tgt in self.directions)
+
     @property
     def bleu_tokenize(self) -> BleuTokenize:
-        """SacreBLEU's tokenizer for every score of the run that does not ask for another one."""
+        """SacreBLEU's tokenizer for every score of the run that does not ask for another one; see ``bleu_of``."""
+        return self.bleu_of(self.directions[0][1])
+
+    def bleu_of(self, tgt: str) -> BleuTokenize:
+        """Returns sacreBLEU's tokenizer for translations into a language."""
         chosen = self.validation.tokenize
-        return read_language(self.tgt).bleu_tokenize if chosen == "auto" else chosen
+        return read_language(tgt).bleu_tokenize if chosen == "auto" else chosen
 
 
 @dataclass(frozen=True)
@@ -96,8 +117,43 @@ def parse_translation(tree: Tree, source: str) -> TranslationRecipe:
     """
     recurrent = tree.get("task") == "rnn_translation"
     recipe = parse(RNNTranslationRecipe if recurrent else TransformerRecipe, tree, source=source)
-    if not recipe.src or not recipe.tgt:
-        raise UsageError(f"{source}: the languages are not set; add --src zh --tgt en, or src and tgt in the recipe")
+    try:
+        return _with_languages(recipe)
+    except ValueError as error:
+        raise UsageError(f"{source}: {error}") from error
+
+
+def _with_languages(recipe: TranslationRecipe) -> TranslationRecipe:
+    """Returns the recipe with the languages of each corpus, and with the tags that they need in the vocabulary.
+
+    Raises:
+        ValueError: a language is missing, or the vocabulary of the model that training starts from has none such.
+    """
+    data, tags = recipe.data, recipe.tokenizer.tags
+    corpora = [replace(each, src=each.src or recipe.src, tgt=each.tgt or recipe.tgt) for each in data.corpora]
+    for corpus in corpora:
+        if not corpus.src or not corpus.tgt:
+            raise ValueError(f"data.corpora: the languages of {corpus.label!r} are not set; add src and tgt to it")
+    if not corpora and not (recipe.src and recipe.tgt):
+        raise ValueError("the languages are not set; add --src zh --tgt en, or src and tgt in the recipe")
+    if tags and not corpora:  # the vocabulary of a model of several languages, which begins each source with one
+        corpora = [ParallelCorpus(".", name=f"{recipe.src}-{recipe.tgt}", src=recipe.src, tgt=recipe.tgt)]
+    recipe = replace(recipe, data=replace(data, corpora=tuple(corpora)))
+    targets = list(dict.fromkeys(read_language(tgt).code for _, tgt in recipe.directions))
+    if len(recipe.directions) == 1:
+        recipe = replace(recipe, src=recipe.directions[0][0], tgt=recipe.directions[0][1])
+    if len(targets) > 1 and not tags:
+        if recipe.tokenizer.kind == "adopted":
+            raise ValueError(f"data.corpora: to {', '.join(targets)}, but the vocabulary of the start has no tags")
+        recipe = replace(recipe, tokenizer=replace(recipe.tokenizer, tags=tuple(targets)))
+    if untold := set(targets) - set(tags) if tags else set():
+        first, known = sorted(untold)[0], ", ".join(tags)
+        raise ValueError(f"data.corpora: no tag for {first!r}, the vocabulary has {known}")
+    if recipe.tokenizer.tags and recipe.data.max_len + 1 >= recipe.model.max_seq_len:
+        raise ValueError(
+            f"data.max_len = {recipe.data.max_len}: with the tag of a language and an end mark must be at most "
+            f"model.max_seq_len = {recipe.model.max_seq_len}"
+        )
     return recipe
 
 
@@ -111,6 +167,33 @@ def train_tokenizers(
         texts = ((src, tgt) for _, src, tgt in files)
         return (pair[index] for pair in islice(texts, 0, None, every))
 
+    return _trained(side, config)
+
+
+def train_mixed_tokenizers(
+    files: Sequence[ParallelFiles], lines: Sequence[int], config: TokenizerConfig, data: DataConfig
+) -> TextParts:
+    """Trains one joint tokenizer or two on the lines of several corpora, each of which gets its share.
+
+    Args:
+        files: of each corpus.
+        lines: how many each has.
+        config: what is trained.
+        data: the corpora, with weights and temperature: see ``shares``. A small corpus is read several times.
+    """
+    taken = min(sum(lines), TOKENIZER_LINES)
+    counts = [round(part * taken) for part in shares(lines, data.corpora, data.temperature)]
+
+    def side(index: int) -> Iterator[str]:
+        for corpus, size, count in zip(files, lines, counts, strict=True):
+            for (_, *pair), times in zip(corpus, copies(count, size), strict=True):
+                yield from [pair[index]] * times
+
+    return _trained(side, config)
+
+
+def _trained(side: Callable[[int], Iterator[str]], config: TokenizerConfig) -> TextParts:
+    """Trains one joint tokenizer or two; ``side`` gives the lines of source (0) and target (1)."""
     if config.joint:
         joint = Tokenizer.train((text for index in (0, 1) for text in side(index)), config)
         return TextParts(joint, joint)
@@ -118,7 +201,7 @@ def train_tokenizers(
 
 
 def build_translator(recipe: TranslationRecipe, sizes: ModelSizes) -> Net:
-    """Builds the model with fresh weights.
+    """Builds the model with fresh weights, adapted where the recipe says so.
 
     Raises:
         UsageError: a size is wrong.
@@ -129,12 +212,16 @@ def build_translator(recipe: TranslationRecipe, sizes: ModelSizes) -> Net:
         "vocab_size": sizes.vocab_size,
         "pad_id": 0 if sizes.pad_id is None else sizes.pad_id,
     }
+    model: Net
     try:
         if isinstance(recipe.model, RNNConfig):
-            return RNNTranslator(recipe.model, **settings)
-        return Transformer(recipe.model, **settings)
+            model = RNNTranslator(recipe.model, **settings)
+        else:
+            model = Transformer(recipe.model, **settings)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    adapt_layers(model, recipe.lora)
+    return model
 
 
 def translator_sizes(config: TransformerConfig | RNNConfig) -> str:
@@ -162,7 +249,7 @@ def translation_loss(model: Net, batch: Batch, config: LossConfig) -> tuple[Tens
 
 
 @torch.inference_mode()
-def mean_loss(model: Net, store: PairStore, *, batch_tokens: int, device: torch.device) -> float:
+def mean_loss(model: Net, store: EncodedPairs, *, batch_tokens: int, device: torch.device) -> float:
     """Mean negative log-likelihood of all pairs in the store, in nats per target piece (end marks included)."""
     plan = sequential_batches(*store.lengths, batch_tokens=batch_tokens)
     total, count = 0.0, 0

@@ -1,16 +1,18 @@
 """Scores of a translator on a split: BLEU, chrF, loss and speed."""
 
+import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from clearhead.data.corpus import DataConfig, ParallelFiles, read_parallel
+from clearhead.data.corpora.joined import EncodedCorpus, JoinedPairs
+from clearhead.data.corpora.mixture import ParallelCorpus
+from clearhead.data.corpus import NoSplitError, ParallelFiles, read_parallel
 from clearhead.data.store import NoPairsError, prepare
 from clearhead.decode.hypotheses import SearchConfig
 from clearhead.errors import DataError
@@ -22,10 +24,12 @@ from clearhead.runs.cache import scored_folder
 from clearhead.runs.text_parts import Tokenizers
 from clearhead.tasks.evidence import Evidence, random_ids
 from clearhead.tasks.family import ComparedScores, Evaluation
+from clearhead.tasks.translation.corpora.reading import corpus_files, read_lines, scored_pairs, stem_of
 from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.recipe import Net, TranslationRecipe, mean_loss
 from clearhead.tasks.translation.translator import Translator
 from clearhead.text.language import BleuTokenize
+from clearhead.text.special import ABSENT
 
 
 @dataclass(frozen=True)
@@ -87,20 +91,46 @@ class TranslationEvaluation(Evaluation):
         write_output(path, "".join(line + "\n" for line in self.translations).encode())
 
 
-def scored_pairs(config: DataConfig, *, refuse: bool) -> DataConfig:
-    """Returns how a split is read whose loss is a score: no pair is left out for being a duplicate or uneven.
+@dataclass(frozen=True)
+class MixtureEvaluation(Evaluation):
+    """All scores of a split of several corpora: each alone, and their means."""
 
-    Args:
-        config: the recipe's table ``data``.
-        refuse: whether the policy ``error`` for overlong pairs stays; else they are left out of the loss.
-    """
-    overlong = "drop" if config.overlong == "error" and not refuse else config.overlong
-    return replace(config, drop_duplicates=False, max_ratio=0.0, overlong=overlong)
+    each: dict[str, TranslationEvaluation]
+    """By name of the corpus."""
+    without: list[str]
+    """Corpora that have no such split."""
 
+    @property
+    def bleu(self) -> float:
+        """Mean BLEU of the corpora."""
+        return sum(one.scores.bleu for one in self.each.values()) / len(self.each)
 
-def read_lines(files: ParallelFiles, most: int = 0) -> list[tuple[str, str]]:
-    """Returns the sources and references of all lines, or of the first ``most``, as they are in the files."""
-    return [(src, tgt) for _, src, tgt in islice(files, most or None)]
+    @property
+    def chrf(self) -> float:
+        """Mean chrF2 of the corpora."""
+        return sum(one.scores.chrf for one in self.each.values()) / len(self.each)
+
+    def lines(self, step: int) -> list[str]:
+        """See ``Evaluation``."""
+        said = [line for name, one in self.each.items() for line in (f"{name}:", *one.lines(step))]
+        if len(self.each) > 1:
+            said.append(f"mean of {len(self.each)}: BLEU {self.bleu:.2f}, chrF2 {self.chrf:.2f}")
+        return said
+
+    def as_dict(self) -> dict[str, Any]:
+        """See ``Evaluation``."""
+        corpora = {name: one.as_dict() for name, one in self.each.items()}
+        return {"bleu": self.bleu, "chrf": self.chrf, "corpora": corpora}
+
+    def warnings(self) -> list[str]:
+        """See ``Evaluation``."""
+        told = [f"{name}: {line}" for name, one in self.each.items() for line in one.warnings()]
+        return told + [f"{name}: has no such split, and is not scored" for name in self.without]
+
+    def write(self, path: Path) -> None:
+        """See ``Evaluation``: the translations of all corpora, one after another, a line each."""
+        texts = [text for one in self.each.values() for text in one.translations]
+        write_output(path, "".join(line + "\n" for line in texts).encode())
 
 
 def evaluate_translator(
@@ -122,8 +152,82 @@ def evaluate_translator(
         length_penalty: see ``SearchConfig``.
         tokenize: sacreBLEU's tokenizer; None is the recipe's.
     """
-    recipe = translator.recipe
+    options: dict[str, Any] = {"beam": beam, "length_penalty": length_penalty, "tokenize": tokenize}
     files = split_files(translator, folder, split)
+    return _evaluated(translator, files, stem_of(translator.recipe, split), **options)
+
+
+def evaluate_directions(
+    translator: Translator, folder: Path, split: str, *, to: str = "", source: str = "", **options: Any
+) -> TranslationEvaluation | MixtureEvaluation:
+    """Scores a split of each corpus that a translator was trained on; of one corpus as ``evaluate_translator`` does.
+
+    Args:
+        translator: a loaded run.
+        folder: of its corpora, or of the files of one direction that is named.
+        split: see ``evaluate_translator``.
+        options: likewise.
+        to: of several directions only those into this language; see ``toward``.
+        source: likewise only those from this language.
+
+    Raises:
+        UsageError: the run knows no such direction.
+        NoSplitError: there are no such files.
+    """
+    recipe = translator.recipe
+    if not (corpora := recipe.data.corpora):
+        return evaluate_translator(translator.toward(to, source), folder, split, **options)
+    if to or source:
+        way = translator.toward(to, source)
+        with contextlib.suppress(NoSplitError):
+            files = read_parallel(folder, stem=stem_of(recipe, split), src=way.sides.src.code, tgt=way.sides.tgt.code)
+            return _evaluated(way, files, stem_of(recipe, split), **options)
+    return _evaluated_each(translator, folder, split, _wanted(translator, corpora, to, source), options)
+
+
+def _wanted(
+    translator: Translator, corpora: Sequence[ParallelCorpus], to: str, source: str
+) -> list[tuple[ParallelCorpus, Translator]]:
+    """Returns the corpora of the directions that are asked for, each with the translator for it."""
+    ways = [(corpus, translator.toward(corpus.tgt, corpus.src)) for corpus in corpora]
+    asked = translator.toward(to, source).sides if to or source else None
+    return [each for each in ways if asked in (None, each[1].sides)]
+
+
+def _evaluated_each(
+    translator: Translator,
+    folder: Path,
+    split: str,
+    corpora: Sequence[tuple[ParallelCorpus, Translator]],
+    options: dict[str, Any],
+) -> MixtureEvaluation:
+    """Scores a split of several corpora; those without one are left out if any has it."""
+    each: dict[str, TranslationEvaluation] = {}
+    missing: dict[str, NoSplitError] = {}
+    for corpus, way in corpora:
+        try:
+            files = corpus_files(folder, translator.recipe, corpus, split)
+        except NoSplitError as error:
+            missing[corpus.label] = error
+            continue
+        each[corpus.label] = _evaluated(way, files, stem_of(translator.recipe, split, corpus), **options)
+    if not corpora:
+        raise DataError(f"data {str(folder)!r}: no corpus of the run is in the direction that is asked for")
+    if not each:
+        raise next(iter(missing.values()))
+    return MixtureEvaluation(each, list(missing))
+
+
+def _evaluated(
+    translator: Translator,
+    files: ParallelFiles,
+    split: str,
+    *,
+    beam: int,
+    length_penalty: float,
+    tokenize: BleuTokenize | None,
+) -> TranslationEvaluation:
+    """Translates two files in the direction of ``translator`` and scores them."""
     loss, loss_pairs = _loss(translator, files)
     lines = read_lines(files)
     started = time.perf_counter()
@@ -132,9 +236,9 @@ def evaluate_translator(
     best = [ranked[0] for ranked in hypotheses]
     texts = [translation.text for translation in best]
     return TranslationEvaluation(
-        split=_stem(recipe, split),
+        split=split,
         sentences=len(lines),
-        scores=score_translations(texts, [tgt for _, tgt in lines], tokenize=tokenize or recipe.bleu_tokenize),
+        scores=score_translations(texts, [tgt for _, tgt in lines], tokenize=tokenize or _tokenize(translator)),
         loss=loss,
         loss_pairs=loss_pairs,
         tokens_per_second=sum(len(translation.log_probs) for translation in best) / seconds,
@@ -145,14 +249,24 @@ def evaluate_translator(
     )
 
 
+def _tokenize(translator: Translator) -> BleuTokenize:
+    """SacreBLEU's tokenizer for the direction of a translator."""
+    chosen = translator.recipe.validation.tokenize
+    return translator.sides.tgt.bleu_tokenize if chosen == "auto" else chosen
+
+
 def split_files(translator: Translator, folder: Path, split: str) -> ParallelFiles:
-    """Returns the two files of a split; train, valid and test stand for what the recipe says."""
+    """Returns the two files of a split; train, valid and test stand for what the recipe says.
+
+    Of several corpora they are those of the first one in the direction of the translator.
+    """
     recipe = translator.recipe
-    return read_parallel(folder, stem=_stem(recipe, split), src=recipe.src, tgt=recipe.tgt)
-
-
-def _stem(recipe: TranslationRecipe, split: str) -> str:
-    return {"train": recipe.data.train, "valid": recipe.data.valid, "test": recipe.data.test}.get(split, split)
+    if not recipe.data.corpora:
+        return read_parallel(folder, stem=stem_of(recipe, split), src=recipe.src, tgt=recipe.tgt)
+    fitting = [
+        corpus for corpus, way in _wanted(translator, recipe.data.corpora, "", "") if way.sides == translator.sides
+    ]
+    return corpus_files(folder, recipe, fitting[0], split)
 
 
 def _loss(translator: Translator, files: ParallelFiles) -> tuple[float | None, int]:
@@ -163,7 +277,9 @@ def _loss(translator: Translator, files: ParallelFiles) -> tuple[float | None, i
         store = prepare(files, src=both.src, tgt=both.tgt, config=config, cache_dir=scored_folder())
     except NoPairsError:
         return None, 0
-    loss = mean_loss(translator.model, store, batch_tokens=recipe.train.batch_tokens, device=translator.device)
+    tag = translator.sides.tag
+    pairs = store if tag == ABSENT else JoinedPairs([EncodedCorpus(ParallelCorpus(), store, tag)])
+    loss = mean_loss(translator.model, pairs, batch_tokens=recipe.train.batch_tokens, device=translator.device)
     return loss, len(store)
 
 
@@ -171,13 +287,18 @@ def compare_translator(
     translator: Translator, folder: Path, split: str, *, beam: int, tokenize: BleuTokenize | None = None
 ) -> ComparedScores:
     """Scores a split as ``evaluate_translator`` does, and its thirds by length of the source."""
-    evaluation = evaluate_translator(translator, folder, split, beam=beam, tokenize=tokenize)
+    evaluation = evaluate_directions(translator, folder, split, beam=beam, length_penalty=1.0, tokenize=tokenize)
+    if isinstance(evaluation, MixtureEvaluation):
+        means = {"BLEU": evaluation.bleu, "chrF2": evaluation.chrf}
+        own = {f"BLEU, {name}": one.scores.bleu for name, one in evaluation.each.items()}
+        speeds = [one.tokens_per_second for one in evaluation.each.values()]
+        return ComparedScores({**means, **own}, len(speeds) / sum(1 / speed for speed in speeds))
     lines = read_lines(split_files(translator, folder, split))
     scores: dict[str, float | None] = {"BLEU": evaluation.scores.bleu, "chrF2": evaluation.scores.chrf}
     order = np.argsort([len(src.strip()) for src, _ in lines], kind="stable")
     for name, rows in zip(("short", "middle", "long"), np.array_split(order, 3), strict=True):
         texts, references = [evaluation.translations[row] for row in rows], [lines[row][1] for row in rows]
-        used = tokenize or translator.recipe.bleu_tokenize
+        used = tokenize or _tokenize(translator)
         scored = score_translations(texts, references, tokenize=used) if len(rows) else None
         scores[f"BLEU, {name}"] = scored.bleu if scored else None
     return ComparedScores(scores, evaluation.tokens_per_second)
@@ -191,19 +312,24 @@ def greedy_bleu(
     *,
     device: torch.device,
     lengths: LengthLimit,
+    way: tuple[str, str] = ("", ""),
 ) -> float:
-    """BLEU of greedy translations of the lines of a split, while training: what ``evaluate --beam 1`` gives."""
-    translator = Translator(recipe, tokenizers, model, device, lengths=lengths)
+    """BLEU of greedy translations of the lines of a split, while training: what ``evaluate --beam 1`` gives.
+
+    ``way`` is the source and target language of the lines, where there are several.
+    """
+    translator = Translator(recipe, tokenizers, model, device, lengths=lengths).toward(way[1], way[0])
     texts = [
         translation.text for translation in translator.translate([src for src, _ in lines], beam=1, split="overlong")
     ]
-    return score_translations(texts, [tgt for _, tgt in lines], tokenize=recipe.bleu_tokenize).bleu
+    return score_translations(texts, [tgt for _, tgt in lines], tokenize=_tokenize(translator)).bleu
 
 
 def translation_evidence(translator: Translator, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
     """Returns lines of a split on which an exported translator is compared; see ``LearnedFamily.evidence``."""
-    src, tgt = translator.tokenizers.src, translator.tokenizers.tgt
-    special, room = tgt.ids, translator.recipe.model.max_seq_len - 1
+    translator = translator.leading
+    src, tgt, lead = translator.tokenizers.src, translator.tokenizers.tgt, translator.sides.lead
+    special, room = tgt.ids, translator.recipe.model.max_seq_len - 1 - len(lead)
     lines: list[tuple[str, str]] = []
     dropped = 0
     if data is not None:
@@ -220,14 +346,16 @@ def translation_evidence(translator: Translator, data: Path | None, count: int, 
         sources, targets = (
             random_ids(side.vocab_size, len(special.never) + 1, room, draw=draw) for draw, side in enumerate((src, tgt))
         )
-    rows = [Row([*ids, special.eos], [special.bos, *target]) for ids, target in zip(sources, targets, strict=True)]
+    rows = [
+        Row([*lead, *ids, special.eos], [special.bos, *target]) for ids, target in zip(sources, targets, strict=True)
+    ]
     return Evidence(
         rows=rows,
         ends=[special.eos],
-        never=list(special.never),
-        metric=Bleu([line for _, line in lines], translator.recipe.bleu_tokenize) if lines else None,
+        never=[*special.never, *tgt.tags.values()],
+        metric=Bleu([line for _, line in lines], _tokenize(translator)) if lines else None,
         prompts=rows,
-        limits=[min(translator.lengths.pieces(len(ids)), room) for ids in sources],
+        limits=[min(translator.lengths.pieces(len(lead) + len(ids)), room) for ids in sources],
         texts=[line for line, _ in lines],
         ids=sources if lines else [],
         dropped=dropped,

@@ -1,10 +1,11 @@
 """Texts to translations, sentence by sentence, whatever holds the model; no torch until a search needs its steps."""
 
+import copy
 import functools
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from clearhead.arguments import checked
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig
@@ -14,6 +15,7 @@ from clearhead.ranges import Count, CountOrZero
 from clearhead.runs.text_parts import Tokenizers
 from clearhead.tasks.native import NativeUser
 from clearhead.tasks.settings import settled
+from clearhead.tasks.translation.corpora.directions import meant
 from clearhead.tasks.translation.joining import finished
 from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.parts import Job, Sides, divided, translate_parts
@@ -30,6 +32,7 @@ from clearhead.text.special import SpecialIds
 if TYPE_CHECKING:
     from clearhead.tasks.translation.recipe import Net
 
+Own = TypeVar("Own", bound="TextTranslator")
 Searcher = Callable[[NativeModel, Batch, SearchConfig], list[list[Hypothesis]]]
 """Returns the best hypotheses of each source of a batch that ``is_plain``."""
 StepSearcher = Callable[[Callable[[], list[list[Hypothesis]]]], list[list[Hypothesis]]]
@@ -47,6 +50,7 @@ class TextTranslator(NativeUser):
     """Which pieces may translate a source; None: all may."""
     _searcher: Searcher | None = None
     _by_steps: StepSearcher | None = None
+    _chosen: Sides | None = None
 
     def search_by(self, searcher: Searcher, by_steps: StepSearcher) -> None:
         """Lets others carry out all searches from now on: a server, which batches those of all its clients.
@@ -60,8 +64,45 @@ class TextTranslator(NativeUser):
 
     @property
     @abstractmethod
+    def directions(self) -> tuple[Sides, ...]:
+        """The pairs of languages that the model was trained for; one, but for a model of several corpora."""
+
+    @property
     def sides(self) -> Sides:
-        """The two languages, and how much of them the model reads and writes at a time."""
+        """The two languages, and how much of them the model reads and writes at a time.
+
+        Raises:
+            UsageError: there are several directions, and none was chosen.
+        """
+        return meant(self.directions) if self._chosen is None else self._chosen
+
+    def toward(self: Own, to: str = "", source: str = "") -> Own:
+        """Returns this translator for one of its directions; both compute with the same weights.
+
+        A direction that was in no training text, of languages that were, is told in the log.
+
+        Args:
+            to: language of the translations, any code of it; empty: there is but one.
+            source: language of the texts, likewise.
+
+        Raises:
+            UsageError: the model does not read or write the language, or several directions fit.
+        """
+        chosen = meant(self.directions, to, source)
+        if self.directions == (chosen,):
+            return self
+        _ = self.writer  # which is made once for all directions
+        view = copy.copy(self)
+        object.__setattr__(view, "_chosen", chosen)
+        return view
+
+    @property
+    def leading(self: Own) -> Own:
+        """This translator; of several directions, for the first where none was chosen."""
+        if self._chosen is not None or len(self.directions) == 1:
+            return self
+        first = self.directions[0]
+        return self.toward(first.tgt.code, first.src.code)
 
     @property
     @abstractmethod

@@ -26,6 +26,7 @@ from clearhead.tasks.loaded import Loaded, native_of, prepared
 from clearhead.tasks.packed import Packing, about_run
 from clearhead.tasks.room import build_to_load
 from clearhead.tasks.translation.alignment import aligned, source_shapes
+from clearhead.tasks.translation.corpora.directions import tag_in
 from clearhead.tasks.translation.joining import finished, one_each
 from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.parts import Job, Sides
@@ -124,7 +125,9 @@ class Translator(Loaded, TextTranslator):
         model = model.to(target).eval()
         computes = choose(model, weights, engine).engine
         lengths = LengthLimit.read(run.path)
-        facts = {"sides": asdict(sides_of(recipe)), "lengths": asdict(lengths)}
+        ways = directions_of(recipe, parts.both)
+        facts: dict[str, Any] = {"sides": asdict(ways[0]), "lengths": asdict(lengths)}
+        facts |= {"directions": [asdict(way) for way in ways]} if len(ways) > 1 else {}
         about = about_run("translation", recipe, step, **facts)
         kept = read_shortlist(run.path, parts.both)
         files = parts.contents() | ({} if kept is None else {FILE: kept.content()})
@@ -133,10 +136,10 @@ class Translator(Loaded, TextTranslator):
         asked = wanted(kept, run.path) if shortlist else None
         return cls(recipe, parts.both, model, target, step, packed, lengths, engine, packing, asked)
 
-    @property
-    def sides(self) -> Sides:
+    @functools.cached_property
+    def directions(self) -> tuple[Sides, ...]:
         """See ``TextTranslator``."""
-        return sides_of(self.recipe)
+        return directions_of(self.recipe, self.tokenizers)
 
     @functools.cached_property
     def writer(self) -> Net | NativeModel:
@@ -245,6 +248,9 @@ class Translator(Loaded, TextTranslator):
         return aligned(translation, self.model, special=self._ids, device=self.device)
 
 
-def sides_of(recipe: TranslationRecipe) -> Sides:
-    """Returns the languages of a recipe, and how much of them its model reads and writes at a time."""
-    return Sides(read_language(recipe.src), read_language(recipe.tgt), recipe.data.max_len, recipe.model.max_seq_len)
+def directions_of(recipe: TranslationRecipe, tokenizers: Tokenizers) -> tuple[Sides, ...]:
+    """Returns the directions of a recipe, and how much of a text its model reads and writes at a time."""
+    sizes = recipe.data.max_len, recipe.model.max_seq_len
+    return tuple(
+        Sides(read_language(src), read_language(tgt), *sizes, tag_in(tokenizers, tgt)) for src, tgt in recipe.directions
+    )

@@ -30,6 +30,10 @@ TARGETS: Mapping[Target, Check] = {
 
 def check_target(target: Target, family: AnyFamily, recipe: Any) -> None:
     """Raises ModelError, with the key, if a run of ``recipe`` cannot be exported to ``target``."""
+    if target != "file" and (tags := recipe.tokenizer.tags):
+        raise ModelError(
+            f"tokenizer.tags = {list(tags)}: a source begins with the tag of a language, which only --to file keeps"
+        )
     TARGETS[target](family, recipe)
 
 

@@ -122,7 +122,7 @@ def _translation(opened: Opened, trained: Translator) -> Reading:
 
 
 def _aligned(opened: Opened, trained: Translator) -> list[tuple[str, str]] | None:
-    translation = trained.translate([opened.text or ""], beam=1, split="never", alignment=True)[0]
+    translation = trained.leading.translate([opened.text or ""], beam=1, split="never", alignment=True)[0]
     if translation.alignment is None:
         return None
     sources = [translation.source_pieces[at] for at in translation.alignment]

@@ -227,7 +227,7 @@ def steps_of(opened: Opened) -> StepsView:
     text = needs_text(opened, "steps")
     match opened.trained:
         case Translator() as translator:
-            trace = translator.trace(text, meter=CacheTraffic)
+            trace = translator.leading.trace(text, meter=CacheTraffic)
             return StepsView(
                 text, trace.translation, trace.steps, trace.pieces, _cache_of(opened, Prose("self and source"))
             )
@@ -252,7 +252,7 @@ def beam_of(opened: Opened, *, beam: int = BEAM) -> BeamView:
     text = needs_text(opened, "beam")
     match opened.trained:
         case Translator() as translator:
-            tree = translator.beam_tree(text, SearchConfig(beam, 1))[1]
+            tree = translator.leading.beam_tree(text, SearchConfig(beam, 1))[1]
             return _beam_view(text, beam, tree, translator.tokenizers.tgt)
         case LanguageModel() as model:
             tree = model.beam_tree(text, GenerationConfig(max_new=NEW, beam=beam))[1]

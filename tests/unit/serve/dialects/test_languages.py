@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from clearhead.serve.dialects.languages import base, detect, name_of, read_share, sources, targets, translator_for
-from tests.serving import site_of
+from clearhead.tasks.translation.translator import Translator
+from tests.serving import asking, site_of
 
 
 def test_codes_have_a_base() -> None:
@@ -51,3 +52,29 @@ def test_a_server_without_translators_knows_no_language(toy_lm_run: Path) -> Non
     with site_of([f"lm={toy_lm_run}"]) as site:
         assert detect(site, "我") == sources(site) == targets(site) == []
         assert translator_for(site, None, "en", "我") is None
+
+
+def test_a_translator_of_several_directions_is_served_as_one_for_each(two_ways: Path) -> None:
+    """They share their weights, and what is told of languages is what can be translated."""
+    with site_of([f"mt={two_ways / 'run'}"]) as site:
+        assert [served.name for served in site.models] == ["mt:zh-en", "mt:en-zh"]
+        assert [language.code for language in sources(site)] == ["zh", "en"]
+        assert [[each.code for each in targets(site, code)] for code in ("zh", "en")] == [["en"], ["zh"]]
+        there, back = (served.now.model for served in site.models)
+        assert there.writer is back.writer
+        for source, text in {"zh": "我们在家。", "en": "We are at home."}.items():
+            served = translator_for(site, source, "en" if source == "zh" else "zh")
+            assert served is not None
+            expected = Translator.load(two_ways / "run", device="cpu").toward(source=source).translate(text)
+            assert served.now.model.translate(text).text == expected.text
+            found = translator_for(site, None, "en" if source == "zh" else "zh", text)
+            assert found is served
+        assert translator_for(site, "zh", "zh") is None
+        asked = asking(site).ask
+        assert [model["name"] for model in asked("GET", "/api/info").json["models"]] == ["mt:zh-en", "mt:en-zh"]
+        answer = asked("POST", "/translate", {"q": "We are at home.", "source": "en", "target": "zh"})
+        assert answer.json["translatedText"] == back.translate("We are at home.").text
+        tree = asked("GET", "/languages").json
+        assert [(each["code"], each["targets"]) for each in tree] == [("zh", ["en"]), ("en", ["zh"])]
+        looked = asked("POST", "/api/translate", {"model": "mt:en-zh", "text": "We are at home.", "alignment": True})
+        assert looked.json["translations"][0]["text"] == back.translate("We are at home.").text

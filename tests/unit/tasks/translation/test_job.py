@@ -20,6 +20,7 @@ from clearhead.tasks.translation.translator import Translator
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.load import load
 from clearhead.verbs.train import train_run
+from tests.foreign import write_marian
 from tests.toy import HELD_OUT, PAIRS, RECIPE, clearhead, resumed
 
 
@@ -60,14 +61,15 @@ def test_equal_pairs_are_trained_on_once_but_all_judged(toy_data: Path, tmp_path
     for path in toy_data.iterdir():
         (tmp_path / path.name).write_bytes(2 * path.read_bytes())
     run = prepared(tmp_path)
-    assert (len(run.train), len(run.valid.store)) == (PAIRS, 2 * HELD_OUT)
+    assert (len(run.train), len(run.valid.parts[0].store)) == (PAIRS, 2 * HELD_OUT)
 
 
 def test_evaluation_is_the_mean_whatever_the_batches(toy_data: Path) -> None:
     run = prepared(toy_data)
     model, device = run.state.model.eval(), torch.device("cpu")
     with torch.inference_mode():
-        losses = [mean_loss(model, run.valid.store, batch_tokens=size, device=device) for size in (1, 100, 9999)]
+        store = run.valid.parts[0].store
+        losses = [mean_loss(model, store, batch_tokens=size, device=device) for size in (1, 100, 9999)]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
     with torch.inference_mode():
         assert run.work().evaluate(model) == {"loss": pytest.approx(losses[0], rel=1e-5)}
@@ -166,3 +168,100 @@ def recurrent(model: dict[str, Any], **train: Any) -> Tree:
 def folder(path: Path) -> Path:
     path.mkdir()
     return path
+
+
+ADAPTED: Tree = {"train": {**RECIPE["train"], "max_steps": 6, "evaluate_every": 3}, "data": {"max_len": 62}}  # type: ignore[dict-item]
+
+
+def adapted(folder: Path, start: Path, **changes: Any) -> TranslationJob:
+    return prepare_job(merge(ADAPTED, {"start": str(start), "task": "translation", **changes}), "here", folder)
+
+
+def test_a_translator_is_adapted_from_where_it_stands(toy_run: Path, toy_data: Path, tmp_path: Path) -> None:
+    """Its weights, vocabulary, sizes and languages; the run, its steps and its best score are new."""
+    start = Translator.load(toy_run, device="cpu")
+    job = adapted(toy_data, toy_run, model={"dropout": 0.0})
+    assert job.taken is not None
+    assert (job.taken.new, job.taken.left) == ([], [])
+    parameters = (model.parameters() for model in (job.model, start.model))
+    assert all(torch.equal(own, theirs) for own, theirs in zip(*parameters, strict=True))
+    assert job.parts.contents() == {name: (toy_run / name).read_bytes() for name in ("tokenizer/joint.json",)}
+    assert (job.recipe.src, job.recipe.tgt, job.recipe.model) == ("zh", "en", start.recipe.model)
+    assert (job.state.step, job.state.scores, job.state.best_score) == (0, {}, None)
+    assert job.taken.line() in job.vocabulary()
+    (tmp_path / "run").mkdir()
+    train_run(job, tmp_path / "run")
+    fresh = prepared(toy_data, max_steps=6)
+    (tmp_path / "fresh").mkdir()
+    train_run(fresh, tmp_path / "fresh")
+    losses = [mean_loss(each.model.eval(), each.train, batch_tokens=600, device=each.device) for each in (job, fresh)]
+    assert losses[0] < 1 < losses[1] - 3
+    again = Translator.load(tmp_path / "run", device="cpu")
+    assert again.step <= 6
+    resumed(tmp_path / "run", toy_data, max_steps=8)  # needs the model that it began with no more
+
+
+def test_an_adapted_translator_may_learn_small_products_alone(toy_run: Path, toy_data: Path, tmp_path: Path) -> None:
+    job = adapted(toy_data, toy_run, lora={"rank": 2})
+    before = {name: tensor.clone() for name, tensor in job.model.state_dict().items()}
+    (tmp_path / "run").mkdir()
+    train_run(job, tmp_path / "run")
+    changed = [name for name, tensor in job.model.state_dict().items() if not torch.equal(tensor, before[name])]
+    assert changed
+    assert all("lora" in name or "down" in name or "up" in name for name in changed), changed
+    texts = [
+        each.text for each in Translator.load(tmp_path / "run", device="cpu", engine="torch").translate(["我喝水。"])
+    ]
+    assert texts == [each.text for each in Translator.load(tmp_path / "run", engine="native").translate(["我喝水。"])]
+
+
+def test_general_text_is_mixed_in(toy_run: Path, two_ways: Path) -> None:
+    """Two corpora of one direction, one of which is not judged by: a domain, and what is not to be forgotten."""
+    corpora = [{"path": "other"}, {"path": "one", "weight": 0.5, "judged": False}]
+    job = adapted(two_ways, toy_run, data={"corpora": corpora})
+    assert [part.corpus.judged for part in job.valid.parts] == [True, False]
+    scores = job.evaluate(job.model)
+    assert scores["loss"] == scores["loss/other"] != scores["loss/one"]
+
+
+def test_a_marian_is_adapted(toy_data: Path, tmp_path: Path) -> None:
+    """Its languages are those of the folder, or of the recipe where the folder says none."""
+    folder = write_marian(tmp_path / "theirs")
+    (tmp_path / "data").mkdir()
+    for stem in ("train", "valid"):
+        (tmp_path / "data" / f"{stem}.en").write_text("He eats an apple.\nHe eats.\n", encoding="utf-8")
+        (tmp_path / "data" / f"{stem}.zh").write_text("他吃了一个苹果。\n他吃了。\n", encoding="utf-8")
+    job = adapted(tmp_path / "data", folder, data={"max_len": 30})
+    assert job.taken is not None
+    assert (job.taken.new, job.taken.left) == ([], [])
+    assert (job.recipe.src, job.recipe.tgt, job.recipe.tokenizer.kind) == ("en", "zh", "adopted")
+    (tmp_path / "run").mkdir()
+    train_run(job, tmp_path / "run")
+    assert Translator.load(tmp_path / "run", device="cpu").translate("He eats.").pieces
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(UsageError, match="does not say its languages: add --src and --tgt"):
+        adapted(tmp_path / "data", folder, data={"max_len": 30})
+    assert adapted(tmp_path / "data", folder, data={"max_len": 30}, src="en", tgt="zh").recipe.tgt == "zh"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": {"d_model": 32}}, "model.d_model = 32: start '.*run' has 64, and its weights fit nothing else"),
+        ({"tokenizer": {"vocab_size": 500}}, "tokenizer.vocab_size = 500: start"),
+        ({"task": "rnn_translation"}, "a run of the task rnn_translation is needed, not 'translation'"),
+        ({"data": {"corpora": [{"path": "one"}, {"path": "other", "src": "en", "tgt": "zh"}]}}, "tokenizer.tags = "),
+    ],
+)
+def test_what_does_not_fit_the_start_is_told(changes: Any, said: str, toy_run: Path, two_ways: Path) -> None:
+    with pytest.raises((UsageError, ModelError), match=said):
+        adapted(two_ways, toy_run, **changes)
+
+
+def test_a_translator_of_several_languages_is_adapted_in_one_of_them(two_ways: Path) -> None:
+    """Its sources keep their tags."""
+    job = adapted(two_ways / "one", two_ways / "run", src="en", tgt="zh", data={"max_len": 61})
+    tag = job.parts.both.src.tags["zh"]
+    assert {row[0] for batch in job.work().batches(0, 0) for row in batch.src_ids.tolist()} == {tag}
+    with pytest.raises(UsageError, match="no tag for 'fr', the vocabulary has en, zh"):
+        adapted(two_ways / "one", two_ways / "run", src="en", tgt="fr", data={"max_len": 61})

@@ -3,17 +3,20 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.data.corpus import read_parallel
+from clearhead.data.corpora.joined import EncodedPairs, JoinedPairs
+from clearhead.data.corpus import ParallelFiles, read_parallel
 from clearhead.data.store import PairStore, prepare
 from clearhead.progress import Progress, silent
 from clearhead.runs.cache import cache_folder
 from clearhead.runs.text_parts import Tokenizers, load_both_sides
 from clearhead.tasks.family import open_for
-from clearhead.tasks.translation.recipe import WORDS, parse_translation
+from clearhead.tasks.translation.corpora.reading import corpus_files, encoded_corpus
+from clearhead.tasks.translation.recipe import WORDS, TranslationRecipe, parse_translation
 from clearhead.tasks.translation.search.shortlist import Shortlist
 from clearhead.text.tokenizer import Tokenizer
 
@@ -54,17 +57,27 @@ def learn_shortlist(run: Path, data: Path, *, best: int, frequent: int, progress
     """
     opened = open_for(WORDS, run, checkpoint="best")
     recipe, both = parse_translation(opened.tree, opened.source), load_both_sides(run).both
-    files = read_parallel(data, stem=recipe.data.train, src=recipe.src, tgt=recipe.tgt)
-    keep_text = recipe.tokenizer.dropout > 0  # as in training, whose encoded text is here already
-    folder = cache_folder() / "data"
-    store = prepare(files, src=both.src, tgt=both.tgt, config=recipe.data, cache_dir=folder, keep_text=keep_text)
-    learned = learned_from(store, both, best=best, frequent=frequent, progress=progress)
+    learned = learned_from(training_pairs(data, recipe, both), both, best=best, frequent=frequent, progress=progress)
     learned.shortlist.save(run)
     return learned
 
 
+def training_pairs(data: Path, recipe: TranslationRecipe, both: Tokenizers) -> EncodedPairs:
+    """Returns the training text of a run, encoded, as it is kept from training."""
+
+    def encoded(files: ParallelFiles) -> PairStore:
+        options: dict[str, Any] = {"cache_dir": cache_folder() / "data", "keep_text": recipe.tokenizer.dropout > 0}
+        return prepare(files, src=both.src, tgt=both.tgt, config=recipe.data, **options)
+
+    if not (corpora := recipe.data.corpora):
+        return encoded(read_parallel(data, stem=recipe.data.train, src=recipe.src, tgt=recipe.tgt))
+    stores = [encoded(corpus_files(data, recipe, corpus, "train")) for corpus in corpora]
+    parts = [encoded_corpus(corpus, store, both) for corpus, store in zip(corpora, stores, strict=True)]
+    return JoinedPairs(parts, recipe.data.temperature)
+
+
 def learned_from(
-    store: PairStore, tokenizers: Tokenizers, *, best: int, frequent: int, progress: Progress = silent
+    store: EncodedPairs, tokenizers: Tokenizers, *, best: int, frequent: int, progress: Progress = silent
 ) -> Learned:
     """Learns a shortlist from encoded pairs; arguments as in ``learn_shortlist``."""
     rows = np.arange(len(store)) if len(store) <= MOST_PAIRS else np.linspace(0, len(store) - 1, MOST_PAIRS).astype(int)
@@ -82,7 +95,7 @@ def learned_from(
 
 
 def _lexicon(
-    store: PairStore, rows: Numbers, src: int, tgt: int, progress: Progress
+    store: EncodedPairs, rows: Numbers, src: int, tgt: int, progress: Progress
 ) -> tuple[Numbers, NDArray[np.float64], Numbers]:
     """Finds how probable each target piece is for each source piece that it occurs with (Brown et al. 1993, model 1).
 
@@ -108,7 +121,7 @@ def _lexicon(
     return keys, chances, counts
 
 
-def _places(store: PairStore, rows: Numbers, src: int) -> Iterator[tuple[Numbers, Numbers, Numbers]]:
+def _places(store: EncodedPairs, rows: Numbers, src: int) -> Iterator[tuple[Numbers, Numbers, Numbers]]:
     """Yields, for many pairs at a time, every source piece with every target piece of its pair, and ``src`` with each.
 
     The third array numbers the places of target pieces from 0.

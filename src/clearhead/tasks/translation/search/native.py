@@ -12,7 +12,6 @@ from clearhead.runs.text_parts import Tokenizers
 from clearhead.tasks.translation.result import Translation
 from clearhead.tasks.translation.search.shortlist import Pieces
 from clearhead.text.phrase_book import Demand
-from clearhead.text.special import SpecialIds
 from clearhead.text.tokenizer import Tokenizer
 
 
@@ -62,9 +61,10 @@ def search_natively(
     return native_search(model, sources, config, search, **given, threads=threads, text_of=text_of)
 
 
-def never(ids: SpecialIds) -> list[int]:
+def never(tokenizer: Tokenizer) -> list[int]:
     """Returns the pieces that are in no translation."""
-    return [ids.pad, ids.bos, ids.unk]
+    ids = tokenizer.ids
+    return [ids.pad, ids.bos, ids.unk, *tokenizer.tags.values()]
 
 
 def native_search_of(tokenizer: Tokenizer, config: SearchConfig) -> NativeSearch:
@@ -74,7 +74,7 @@ def native_search_of(tokenizer: Tokenizer, config: SearchConfig) -> NativeSearch
         tokenizer.ids.eos,
         config.beam,
         config.length_penalty,
-        forbidden=never(tokenizer.ids),
+        forbidden=never(tokenizer),
         characters=tokenizer.characters,
         n_best=config.n_best,
     )

@@ -29,7 +29,7 @@ def search_rules(
         demands: what each must not contain; empty: there is nothing.
         device: of the search.
     """
-    rules = [forbid(never(tokenizer.ids))]
+    rules = [forbid(never(tokenizer))]
     if any(prefixes):
         rules.append(force_prefix(prefixes))
     if any(demand.avoided for demand in demands):

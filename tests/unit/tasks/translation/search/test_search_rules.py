@@ -4,7 +4,6 @@ import torch
 
 from clearhead.tasks.translation.search.search_rules import never, phrase_constraints, search_rules
 from clearhead.text.phrase_book import PhraseBook
-from clearhead.text.special import SpecialIds
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 CPU, LINES = torch.device("cpu"), ["an apple 苹果", "an apple 苹果"]
@@ -20,7 +19,9 @@ def left(tokenizer: Tokenizer, ids: list[int], **settings: object) -> set[int]:
 
 
 def test_special_pieces_never_come() -> None:
-    assert never(SpecialIds()) == [0, 1, 3]
+    assert never(CHARS) == [0, 1, 3]
+    tagged = Tokenizer.train(LINES, TokenizerConfig(vocab_size=270, tags=("de", "en")))
+    assert never(tagged) == [0, 1, 3, 4, 5]
     assert left(CHARS, []) == set(range(CHARS.vocab_size)) - {0, 1, 3}
 
 

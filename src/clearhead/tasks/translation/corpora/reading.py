@@ -1,0 +1,172 @@
+"""The text of a translator: the files of each corpus, its splits, its encoded pairs."""
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from clearhead.data.batching import plan_batches
+from clearhead.data.corpora.joined import EncodedCorpus, EncodedPairs, JoinedPairs, MixtureReport
+from clearhead.data.corpora.mixture import ParallelCorpus
+from clearhead.data.corpus import CorpusReport, DataConfig, NoSplitError, ParallelFiles, read_parallel
+from clearhead.data.store import PairStore, prepare
+from clearhead.errors import UsageError
+from clearhead.progress import Progress
+from clearhead.runs.cache import cache_folder
+from clearhead.runs.text_parts import TextParts, Tokenizers
+from clearhead.tasks.translation.corpora.directions import tag_in
+from clearhead.tasks.translation.recipe import TranslationRecipe, train_mixed_tokenizers, train_tokenizers
+from clearhead.text.language import read_language
+from clearhead.text.special import ABSENT
+
+
+@dataclass(frozen=True)
+class ValidPart:
+    """The valid split of a corpus: encoded for the loss, and as text for BLEU."""
+
+    store: EncodedPairs
+    lines: list[tuple[str, str]]
+    """Sources and references as they are in the files; empty unless the run is judged by BLEU."""
+    corpus: ParallelCorpus = field(default_factory=ParallelCorpus)
+    """Which of several it is."""
+
+
+@dataclass(frozen=True)
+class ValidPairs:
+    """The valid split, of one corpus or of several."""
+
+    parts: list[ValidPart]
+
+    @property
+    def report(self) -> CorpusReport | MixtureReport:
+        """What became of the lines that the loss is over."""
+        if len(self.parts) == 1:
+            return self.parts[0].store.report
+        joined = [part for each in self.parts if isinstance(each.store, JoinedPairs) for part in each.store.parts]
+        return JoinedPairs(joined).report
+
+
+def read_pairs(
+    folder: Path, recipe: TranslationRecipe, known: TextParts | None, progress: Progress
+) -> tuple[TextParts, EncodedPairs, ValidPairs]:
+    """Reads and encodes the corpus in ``folder``, with tokenizers trained on it unless some are ``known``.
+
+    Raises:
+        DataError: the text cannot be used, or a sentence is above the budget of a batch.
+    """
+    for code in (code for direction in recipe.directions for code in direction):
+        read_language(code)  # says now what is assumed of a language that is not known
+    if known is not None:
+        known = _with_dropout(known, recipe.tokenizer.dropout)
+    parts, pairs, valid = (_read_corpora if recipe.data.corpora else _read_one)(folder, recipe, known, progress)
+    longest = int(np.maximum(*pairs.lengths).argmax())
+    plan_batches(
+        *(lengths[longest : longest + 1] for lengths in pairs.lengths),
+        batch_tokens=recipe.train.batch_tokens,
+        seed=0,
+        epoch=0,
+    )  # a sentence above the budget is an error now, not in the middle of an epoch
+    return parts, pairs, valid
+
+
+def _read_one(
+    folder: Path, recipe: TranslationRecipe, known: TextParts | None, progress: Progress
+) -> tuple[TextParts, EncodedPairs, ValidPairs]:
+    """Reads a corpus whose files are in the folder itself; see ``read_pairs``."""
+    train, valid = (
+        read_parallel(folder, stem=stem, src=recipe.src, tgt=recipe.tgt)
+        for stem in (recipe.data.train, recipe.data.valid)
+    )
+    scan = train.scan()  # once: a large corpus takes minutes to read
+    parts = known or train_tokenizers(train, scan.lines, recipe.tokenizer)
+    encode = partial(prepare, src=parts.both.src, tgt=parts.both.tgt, cache_dir=cache_folder() / "data")
+    pairs = encode(train, config=recipe.data, scan=scan, keep_text=recipe.tokenizer.dropout > 0, progress=progress)
+    store = encode(valid, config=scored_pairs(recipe.data, refuse=True))
+    return parts, pairs, ValidPairs([ValidPart(store, _judged_lines(valid, recipe))])
+
+
+def _read_corpora(
+    folder: Path, recipe: TranslationRecipe, known: TextParts | None, progress: Progress
+) -> tuple[TextParts, EncodedPairs, ValidPairs]:
+    """Reads several corpora; see ``read_pairs``."""
+    corpora = recipe.data.corpora
+    train = [corpus_files(folder, recipe, corpus, "train") for corpus in corpora]
+    scans = [files.scan() for files in train]
+    lines = [scan.lines for scan in scans]
+    parts = known or train_mixed_tokenizers(train, lines, recipe.tokenizer, recipe.data)
+    encode = partial(prepare, src=parts.both.src, tgt=parts.both.tgt, cache_dir=cache_folder() / "data")
+    encoded = []
+    for corpus, files, scan in zip(corpora, train, scans, strict=True):
+        text = recipe.tokenizer.dropout > 0
+        store = encode(files, config=recipe.data, scan=scan, keep_text=text, progress=progress)
+        encoded.append(encoded_corpus(corpus, store, parts.both))
+    valid: list[ValidPart] = []
+    missing: list[NoSplitError] = []
+    for corpus in corpora:
+        try:
+            files = corpus_files(folder, recipe, corpus, "valid")
+        except NoSplitError as error:
+            missing.append(error)
+            continue
+        store = encode(files, config=scored_pairs(recipe.data, refuse=True))
+        joined = JoinedPairs([encoded_corpus(corpus, store, parts.both)])
+        valid.append(ValidPart(joined, _judged_lines(files, recipe), corpus))
+    if not any(part.corpus.judged for part in valid):
+        raise missing[0] if missing else UsageError("data.corpora: judged = false in all, one must choose the best")
+    return parts, JoinedPairs(encoded, recipe.data.temperature), ValidPairs(valid)
+
+
+def encoded_corpus(corpus: ParallelCorpus, store: PairStore, tokenizers: Tokenizers) -> EncodedCorpus:
+    """Returns a corpus with the tag of its target language, where the vocabulary has one."""
+    tag = tag_in(tokenizers, corpus.tgt)
+    return EncodedCorpus(corpus, store, None if tag == ABSENT else tag)
+
+
+def _judged_lines(files: ParallelFiles, recipe: TranslationRecipe) -> list[tuple[str, str]]:
+    """Returns the lines that BLEU is of, where the run is judged by it."""
+    judged_by = recipe.validation
+    return read_lines(files, judged_by.max_sentences) if judged_by.monitor == "bleu" else []
+
+
+def _with_dropout(parts: TextParts, share: float) -> TextParts:
+    """Returns the tokenizers of a trained model with the BPE-dropout of the new recipe."""
+    both = parts.both
+    if share == both.src.config.dropout:
+        return parts
+    src = both.src.with_dropout(share)
+    return replace(parts, tokenizer=src, target=src if both.tgt is both.src else both.tgt.with_dropout(share))
+
+
+def corpus_files(folder: Path, recipe: TranslationRecipe, corpus: ParallelCorpus, split: str) -> ParallelFiles:
+    """Returns the two files of a split of one of several corpora; see ``split_files``.
+
+    Raises:
+        NoSplitError: the corpus has no such split.
+        DataError: its folder is missing.
+    """
+    return read_parallel(folder / corpus.path, stem=stem_of(recipe, split, corpus), src=corpus.src, tgt=corpus.tgt)
+
+
+def stem_of(recipe: TranslationRecipe, split: str, corpus: ParallelCorpus | None = None) -> str:
+    """Returns the stem of the files of a split; train, valid and test stand for what the recipe or a corpus says."""
+    own = {} if corpus is None else {"train": corpus.train, "valid": corpus.valid, "test": corpus.test}
+    stems = {"train": recipe.data.train, "valid": recipe.data.valid, "test": recipe.data.test}
+    return own.get(split) or stems.get(split, split)
+
+
+def scored_pairs(config: DataConfig, *, refuse: bool) -> DataConfig:
+    """Returns how a split is read whose loss is a score: no pair is left out for being a duplicate or uneven.
+
+    Args:
+        config: the recipe's table ``data``.
+        refuse: whether the policy ``error`` for overlong pairs stays; else they are left out of the loss.
+    """
+    overlong = "drop" if config.overlong == "error" and not refuse else config.overlong
+    return replace(config, drop_duplicates=False, max_ratio=0.0, overlong=overlong)
+
+
+def read_lines(files: ParallelFiles, most: int = 0) -> list[tuple[str, str]]:
+    """Returns the sources and references of all lines, or of the first ``most``, as they are in the files."""
+    return [(src, tgt) for _, src, tgt in islice(files, most or None)]
