@@ -1,11 +1,14 @@
 """Measures the server beside the engine alone and beside LibreTranslate's stack (waitress, Flask, CTranslate2).
 
 The same lines are translated by all, the beam is 5: by one call of the engine; by 32 clients of `clearhead serve`, each
-of which sends its next line when it has the answer to the last; by the same clients of the peer, whose folder is what
-`clearhead export RUN --to ctranslate2` writes. Rounds are interleaved. Then: how long one short line takes alone and
-among 32 clients; 500 clients that stream at once; the memory of the server's process.
+of which has a connection and sends its next line when it has the answer to the last; by the same clients of the peer,
+whose folder is what `clearhead export RUN --to ctranslate2` writes. Rounds are interleaved. Then: how long the first
+word of the shortest line takes alone and among 32 clients; 500 clients that stream at once; the memory of the process.
 
     python benchmarks/serve.py RUN LINES [--peer FOLDER] [--writer RUN] [--repeats 5]
+
+With `--small`, RUN and LINES are made first, of the lines of a text: a translator of the shape `small` of translate.py
+with random weights, and lines of 16 pieces, end mark included, of each of which it writes 24.
 """
 
 import argparse
@@ -23,15 +26,39 @@ CLIENTS, STREAMS, BEAM = 32, 500, 5
 MOST = 120  # pieces that the peer writes at most, within its positions
 
 
+def request(path: str, body: dict, connection: str) -> bytes:
+    content = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: {connection}\r\n"
+    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
+
+
 async def ask(port: int, path: str, body: dict) -> tuple[int, bytes]:
     """Sends one request on a connection of its own."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    content = json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
-    writer.write(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+    writer.write(request(path, body, "close"))
     answer = await reader.read()
     writer.close()
     return int(answer[9:12]), answer.partition(b"\r\n\r\n")[2]
+
+
+class Client:
+    """A client that keeps its connection."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    async def __aenter__(self) -> "Client":
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.writer.close()
+
+    async def translate(self, line: str) -> None:
+        self.writer.write(request("/translate", body_of(line), "keep-alive"))
+        head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+        answer = await self.reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]))
+        assert head[9:12] == b"200", answer
 
 
 def body_of(line: str) -> dict:
@@ -43,9 +70,9 @@ async def load(port: int, lines: list[str]) -> float:
     left = iter(lines)
 
     async def client() -> None:
-        for line in left:
-            status, answer = await ask(port, "/translate", body_of(line))
-            assert status == 200, answer
+        async with Client(port) as one:
+            for line in left:
+                await one.translate(line)
 
     begin = time.perf_counter()
     await asyncio.gather(*(client() for _ in range(CLIENTS)))
@@ -57,11 +84,12 @@ async def latencies(port: int, lines: list[str], short: str, *, busy: bool) -> l
     found: list[float] = []
     others = asyncio.create_task(load(port, lines)) if busy else None
     await asyncio.sleep(0.3)
-    while len(found) < 200 and not (others and others.done()):
-        begin = time.perf_counter()
-        status, _ = await ask(port, "/translate", body_of(short))
-        found.append(time.perf_counter() - begin)
-        assert status == 200
+    async with Client(port) as one:
+        while len(found) < 400 and not (others and others.done()):
+            begin = time.perf_counter()
+            await one.translate(short)
+            found.append(time.perf_counter() - begin)
+            await asyncio.sleep(0.01)  # who types does not ask without a pause
     if others:
         await others
     return found
@@ -129,6 +157,45 @@ def serve_peer(run: Path, folder: Path, port: int) -> None:
     waitress.serve(app, host="127.0.0.1", port=port, threads=CLIENTS)
 
 
+def make_small(run: Path, chosen: Path, lines: list[str]) -> None:
+    """Writes a run of the shape `small` with random weights, and those of the lines that have 16 pieces."""
+    import torch
+    from train_translation import SIZES
+
+    from clearhead.checkpoint import Checkpoint, model_tensors, save_checkpoint
+    from clearhead.runs.directory import save_json
+    from clearhead.runs.pointers import point_to
+    from clearhead.runs.recipes import save_recipe
+    from clearhead.runs.text_parts import TextParts
+    from clearhead.tasks.translation.recipe import build_translator, parse_translation
+    from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
+
+    tokenizer = Tokenizer.train(lines, TokenizerConfig(kind="bpe", vocab_size=8000))
+    size = SIZES["small"]
+    layers = {"n_encoder_layers": size["n"], "n_decoder_layers": size["n"], "block": {"norm_position": "post"}}
+    shape = {"d_model": size["d"], "d_ff": size["ff"], "n_heads": size["h"], "max_seq_len": 64, "tie": "all"}
+    about = {"task": "translation", "name": "small", "src": "en", "tgt": "en"}
+    data = {"train": "train", "valid": "valid", "max_len": 62}
+    tree = {**about, "tokenizer": {"kind": "bpe", "joint": True}, "data": data, "model": {**shape, **layers}}
+    parts = TextParts(tokenizer, tokenizer)
+    torch.manual_seed(1)
+    model = build_translator(parse_translation(tree, "small"), parts.sizes)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():  # see translate.py
+            factors = {"q_proj.weight": 6, "k_proj.weight": 6, "o_proj.weight": 3}
+            weight.mul_(next((factor for end, factor in factors.items() if name.endswith(end)), 1))
+    run.mkdir(parents=True)
+    parts.save(run)
+    save_recipe(run, tree)
+    # 15 pieces in, without the end mark, give at most 24 out
+    save_json(run / "data-report.json", {"train": {"length_limit": {"ratio": 1.5, "spare": 1}}})
+    checkpoint = run / "checkpoints" / "step-00000001"
+    save_checkpoint(checkpoint, Checkpoint({"model": model_tensors(model)}, {"step": 1}))
+    point_to(run, "best", checkpoint)
+    sized = [line for line in dict.fromkeys(lines) if len(tokenizer.encode(line)) == 15 and line.count(".") < 2]
+    chosen.write_text("\n".join(sized) + "\n")
+
+
 def resident(process: subprocess.Popen) -> int:
     status = Path(f"/proc/{process.pid}/status").read_text()
     anonymous = int(status.split("RssAnon:")[1].split()[0])
@@ -144,12 +211,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--count", type=int, default=640)
     parser.add_argument("--serve-peer", type=int)
+    parser.add_argument("--small", type=Path, metavar="TEXT", help="make RUN and LINES of this text")
     asked = parser.parse_args()
+    if asked.small:
+        make_small(asked.run, asked.lines, asked.small.read_text().splitlines())
     if asked.serve_peer:
         serve_peer(asked.run, asked.peer, asked.serve_peer)
         return
     lines = [line for line in asked.lines.read_text().splitlines() if line.strip()][: asked.count]
-    short = min(lines, key=len)
+    short = min(lines, key=len).split()[0]
     servers = {}
     ports = {"clearhead": free_port(), "peer": free_port()}
     runs = [f"mt={asked.run}", *([f"lm={asked.writer}"] if asked.writer else [])]

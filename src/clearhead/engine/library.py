@@ -176,7 +176,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "ch_searches_free": (None, [c_void_p]),
     "ch_searches_rows": (c_int, [c_void_p]),
     "ch_searches_join": (c_int, [c_void_p, c_void_p, c_int, c_void_p]),
-    "ch_searches_step": (c_int, [c_void_p, c_int, c_void_p, c_int]),
+    "ch_searches_step": (c_int, [c_void_p, c_int, c_int, c_void_p, c_int]),
     "ch_searches_take": (c_int, [c_void_p, c_int64, POINTER(Found)]),
     "ch_searches_leave": (c_int, [c_void_p, c_int64]),
     "ch_searches_look": (c_int, [c_void_p, c_int64, c_void_p]),

@@ -118,8 +118,6 @@ class Served:
             self._opened.model, self._opened.stamp = self._open(), stamp
         model = self.going(self._opened.model)
         self._warm_up(model)
-        if self.kind == "translator":
-            model.search_by(self._service.search(model), self._service.lane.run)
         self.version = Version(model, model.step, stamp)
 
     def reload(self) -> str | None:

@@ -6,6 +6,7 @@ from clearhead.decode.hypotheses import SearchConfig
 from clearhead.serve.http.endpoint import Asked
 from clearhead.serve.models import Served
 from clearhead.tasks.translation.result import EMPTY, Translation
+from clearhead.tasks.translation.search.native import Searching
 
 BEAM, MOST_BEAM, MOST_TEXTS = 5, 16, 8
 
@@ -20,7 +21,7 @@ async def translated(
         served: the translator.
         texts: of any length.
         n_best: translations of each; None: as the request says.
-        options: see ``TextTranslator.n_best``.
+        options: see ``TextTranslator.n_best``; they are not checked again.
     """
     fields = asked.fields
     count = fields.whole("n", 1, 1, MOST_TEXTS) if n_best is None else n_best
@@ -30,12 +31,12 @@ async def translated(
     model = served.now.model
     asked.headers["X-Clearhead-Checkpoint"] = served.now.label
 
-    def translate() -> list[list[Translation]]:
-        asked.check_size(sum(len(model.tokenizers.src.encode(text)) for text in texts))
-        ranked: list[list[Translation]] = model.n_best(texts, SearchConfig(beam, count, penalty, limit), **options)
+    def translating() -> Searching[list[list[Translation]]]:
+        config = SearchConfig(beam, count, penalty, limit)
+        ranked = yield from model.translating(texts, config, **options, on_pieces=asked.check_size)
         return [each or [EMPTY] for each in ranked]
 
-    found = await asked.call(translate)
+    found = await asked.carry_out(model, translating(), sum(map(len, texts)))
     asked.headers["X-Clearhead-Parts"] = ",".join(str(ranked[0].parts) for ranked in found[:64])
     if unmet := [phrase for ranked in found for phrase in ranked[0].unmet]:
         asked.headers["X-Clearhead-Unmet"] = str(len(unmet))

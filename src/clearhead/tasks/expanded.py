@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from clearhead.engine.weights.file import ModelFile, digest_of_header, is_model_file, open_model
+from clearhead.engine.weights.file import ModelFile, about_model, digest_of_header, is_model_file, open_model
 from clearhead.errors import DataError, ModelError
 from clearhead.runs.cache import working_folder
 from clearhead.runs.directory import save_json, write_text
@@ -38,6 +38,11 @@ def open_run(path: Path, *, checkpoint: str = "best") -> "SavedRun":
     from clearhead.runs.opened import SavedRun
 
     return SavedRun.open(run_directory(path), checkpoint=checkpoint)
+
+
+def has_run(path: Path) -> bool:
+    """Whether a file holds all of the run that it was made of; raises ModelError if it is damaged."""
+    return "origin" in about_model(path)
 
 
 def run_directory(path: Path) -> Path:

@@ -43,6 +43,11 @@ class Division:
     cuts: int = 0
     """How often a sentence was cut inside of a clause, because it was too long and had no better place."""
 
+    @property
+    def pieces(self) -> int:
+        """Pieces of the text, those that were cut off included."""
+        return sum(len(part.ids) for part in self.parts) + self.dropped
+
     def plus(self, other: "Division", before: str) -> "Division":
         """Returns this division with the parts of ``other`` behind it, after the white space ``before``."""
         first, *rest = other.parts

@@ -151,6 +151,12 @@ def _meant(code: str) -> "langcodes.Language | None":
     return None if likely.language in (None, "en") else langcodes.Language.get(likely.language or "")
 
 
+@functools.lru_cache(LETTERS)
+def _script_of(letter: str) -> str:
+    """Returns the first word of a letter's Unicode name."""
+    return unicodedata.name(letter, "").split(" ")[0].split("-")[0]
+
+
 def other_script(text: str, language: Language) -> str:
     """Returns the script of most letters of ``text`` if ``language`` is not written in it, as ``LATIN``; else "".
 
@@ -158,7 +164,7 @@ def other_script(text: str, language: Language) -> str:
     """
     script = language.script
     letters = [character for character in text[: 4 * LETTERS] if character.isalpha()][:LETTERS]
-    names = Counter(unicodedata.name(letter, "").split(" ")[0].split("-")[0] for letter in letters)
+    names = Counter(map(_script_of, letters))
     if len(letters) < 3 or not script or script not in {*_SCRIPTS.values(), *_PARTS}:
         return ""
     name, count = names.most_common(1)[0]

@@ -115,6 +115,7 @@ class Tokenizer:
         self.special: frozenset[int]
         """Ids that add nothing to a text: those of the special pieces, and rows of the table that have no piece."""
         self._strips = False
+        self._shown = functools.cache(self._readable)
         self._dropout: BpeDropout | None = None
         self._numbers: dict[str, int] | None = None
         """Id of each piece, if the pipeline's own ids are not used."""
@@ -301,7 +302,7 @@ class Tokenizer:
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """Returns the pieces for display: a space as ``▁``, parts of characters and control codes as ``<0xE6>``."""
-        return [self._readable(i) for i in self._check(ids)]
+        return [self._shown(i) for i in self._check(ids)]
 
     def piece(self, index: int) -> str:
         """Returns a piece as it is in the vocabulary; use ``pieces`` for display."""

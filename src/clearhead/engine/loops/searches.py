@@ -46,7 +46,8 @@ class Searches:
     """
 
     def __init__(self, model: NativeModel, threads: int = 1) -> None:
-        self.model, self._library, self._running = model, library(), dict[int, _Running]()
+        self.model, self.threads = model, threads
+        self._library, self._running = library(), dict[int, _Running]()
         address = self._library.ch_searches_new(model.image.model, model.kernels.encode(), threads)
         check(address)
         self._address = address
@@ -93,10 +94,17 @@ class Searches:
             self._running[ticket] = _Running(search, limit, arrays)
         return tickets.tolist()
 
-    def step(self, steps: int = 1) -> list[tuple[int, Outcome]]:
-        """Makes up to ``steps`` steps, each a piece for every row; returns the sources that are over, by ticket."""
+    def step(self, steps: int = 1, *, threads: int = 0) -> list[tuple[int, Outcome]]:
+        """Makes up to ``steps`` steps, each a piece for every row; returns the sources that are over, by ticket.
+
+        Args:
+            steps: after which it returns.
+            threads: that products have where a single thread has sources; 0: as many as sources are spread over.
+        """
         over = np.zeros(max(len(self._running), 1), dtype=np.int64)
-        count = self._library.ch_searches_step(self._address, steps, over.ctypes.data, len(over))
+        count = self._library.ch_searches_step(
+            self._address, steps, threads or self.threads, over.ctypes.data, len(over)
+        )
         check(count)
         return [(ticket, self._taken(ticket)) for ticket in over[:count].tolist()]
 

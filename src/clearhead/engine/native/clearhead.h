@@ -167,7 +167,7 @@ CH_PUBLIC int ch_searches_rows(const ch_searches *searches); /* of the sources t
 CH_PUBLIC int ch_searches_join(ch_searches *searches, const ch_asked *asked, int sources, int64_t *tickets);
 /* Up to so many steps of every source. Writes the tickets of those that are over, `most` at the most, and returns how
  * many; tickets that are not taken come again. */
-CH_PUBLIC int ch_searches_step(ch_searches *searches, int steps, int64_t *over, int most);
+CH_PUBLIC int ch_searches_step(ch_searches *searches, int steps, int threads, int64_t *over, int most);
 /* What was found for one that is over, which is gone then; -1 with the reason where its search failed. */
 CH_PUBLIC int ch_searches_take(ch_searches *searches, int64_t ticket, const ch_found *found);
 CH_PUBLIC int ch_searches_leave(ch_searches *searches, int64_t ticket); /* at any time, over or not */

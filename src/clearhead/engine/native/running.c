@@ -165,14 +165,14 @@ static void make_steps(const void *argument, int first, int last, float *apart, 
         for (int step = 0; step < job->steps && job->batches[k]->count; step++) ch_batch_step(job->batches[k]);
 }
 
-int ch_searches_step(ch_searches *searches, int steps, int64_t *over, int most) {
+int ch_searches_step(ch_searches *searches, int steps, int threads, int64_t *over, int most) {
     ch_batch **going = malloc(searches->threads * sizeof *going);
     int count = 0, written = 0;
     if (!going) return ch_fail("no memory for %d threads", searches->threads);
     for (int k = 0; k < searches->threads; k++)
         if (searches->batches[k].count) going[count++] = &searches->batches[k];
     ch_steps job = {going, steps};
-    for (int k = 0; k < count; k++) ch_batch_threads(going[k], count > 1 ? 1 : searches->threads);
+    for (int k = 0; k < count; k++) ch_batch_threads(going[k], count > 1 ? 1 : threads);
     if (count > 1) ch_together(make_steps, &job, sizeof job, count);
     else make_steps(&job, 0, count, NULL, NULL);
     for (int k = 0; k < count; k++) {

@@ -29,9 +29,9 @@ def translator_for(site: Site, source: str | None, target: str, text: str = "") 
         if base(served.now.model.sides.tgt.code) == base(target)
         and (source is None or base(served.now.model.sides.src.code) == base(source))
     ]
-    if not fitting:
-        return None
-    return max(fitting, key=lambda served: read_share(served, text)) if source is None else fitting[0]
+    if source is None and len(fitting) > 1:
+        return max(fitting, key=lambda served: read_share(served, text))
+    return fitting[0] if fitting else None
 
 
 def read_share(served: Served, text: str) -> float:

@@ -19,6 +19,8 @@ from clearhead.serve.http.keys import Keys
 from clearhead.serve.http.request_error import RequestError, error_of, too_many
 from clearhead.serve.settings import ServeSettings
 from clearhead.serve.work.service import ALIVE, Service
+from clearhead.tasks.translation.search.native import Searching
+from clearhead.tasks.translation.texts import TextTranslator
 
 T = TypeVar("T")
 LOG = logging.getLogger("clearhead.serve")
@@ -66,6 +68,10 @@ class Asked:
     async def call(self, function: Callable[[], T]) -> T:
         """See ``Service.call``."""
         return await self.service.call(self.request.receive, function)
+
+    async def carry_out(self, translator: TextTranslator, searching: Searching[T], size: int) -> T:
+        """See ``Service.carry_out``."""
+        return await self.service.carry_out(self.request.receive, translator, searching, size)
 
 
 Handler = Callable[[Asked], Awaitable[Any]]

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clearhead.engine.weights.file import is_model_file
-from clearhead.errors import ModelError
 from clearhead.runs.pointers import find_checkpoint
+from clearhead.tasks.expanded import run_directory
 from clearhead.verbs.quick import check_torch
 
 if TYPE_CHECKING:
@@ -21,18 +20,18 @@ class Eager:
         self._checkpoint: Path | None = None
 
     def opened(self) -> "Opened":
-        """Returns the run.
+        """Returns the run; of a file the one that it was made of.
 
         Raises:
-            ModelError: it is a file, which PyTorch does not read, or PyTorch is not there.
+            ModelError: it is a file of rounded weights, or PyTorch is not there.
+            DataError: the run of a file cannot be written to the cache.
         """
-        if is_model_file(self.path):
-            raise ModelError("the model is a file without a run: looking inside needs the run that it was made of")
         check_torch(self.path)
         from clearhead.verbs.look.opened import Opened
 
-        checkpoint = find_checkpoint(self.path, "best")
+        run = run_directory(self.path)
+        checkpoint = find_checkpoint(run, "best")
         if self._opened is None or checkpoint != self._checkpoint:
-            self._opened = Opened.open(self.path, checkpoint="best", device="cpu")
+            self._opened = Opened.open(run, checkpoint="best", device="cpu")
             self._checkpoint = checkpoint
         return self._opened

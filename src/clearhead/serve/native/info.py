@@ -5,6 +5,7 @@ from typing import Any
 from clearhead.engine.weights.file import is_model_file
 from clearhead.serve.models import Served
 from clearhead.serve.site import Site
+from clearhead.tasks.expanded import has_run
 from clearhead.text.special import ABSENT
 from clearhead.verbs.quick import has_torch
 from clearhead.version import VERSION
@@ -21,7 +22,8 @@ def _model(served: Served) -> dict[str, Any]:
     if served.version is None:
         return tree | {"checkpoint": None}
     model = served.version.model
-    tree |= {"checkpoint": served.version.label, "looks_inside": not is_model_file(served.path) and has_torch()}
+    looks_inside = has_torch() and (not is_model_file(served.path) or has_run(served.path))
+    tree |= {"checkpoint": served.version.label, "looks_inside": looks_inside}
     match served.kind:
         case "translator":
             sides = model.sides

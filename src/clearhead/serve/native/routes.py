@@ -39,8 +39,14 @@ class Native:
         """``POST /api/translate``."""
         served = self._served(asked, "translator")
         if not asked.fields.flag("alignment"):
-            return await asked.call(lambda: translate(served.now.model, asked.fields))
-        return await self._inside(served, asked, lambda run: translate(run.trained, asked.fields, run.trained))
+            size = len(asked.fields.text("text"))
+            return await asked.carry_out(served.now.model, translate(served.now.model, asked.fields), size)
+
+        def aligned(run: Any) -> dict[str, Any]:
+            found: dict[str, Any] = run.trained.carry_out(translate(run.trained, asked.fields, run.trained))
+            return found
+
+        return await self._inside(served, asked, aligned)
 
     async def alternatives(self, asked: Asked) -> Any:
         """``POST /api/alternatives``."""

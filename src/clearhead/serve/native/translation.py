@@ -7,6 +7,7 @@ from clearhead.decode.hypotheses import SearchConfig
 from clearhead.serve.http.body import Fields
 from clearhead.serve.native.words import Word, spans, words
 from clearhead.tasks.translation.result import Translation
+from clearhead.tasks.translation.search.native import Searching
 from clearhead.tasks.translation.texts import TextTranslator
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 BEAM, MOST_BEAM, MOST_BEST, MOST_PHRASES = 5, 16, 16, 64
 
 
-def translate(model: TextTranslator, fields: Fields, aligner: "Translator | None" = None) -> dict[str, Any]:
+def translate(model: TextTranslator, fields: Fields, aligner: "Translator | None" = None) -> Searching[dict[str, Any]]:
     """Translates ``text``; ``beam``, ``n_best``, ``length_penalty``, ``prefix``, ``require``, ``avoid`` as in Python.
 
     Args:
@@ -27,7 +28,7 @@ def translate(model: TextTranslator, fields: Fields, aligner: "Translator | None
     beam = max(fields.whole("beam", BEAM, 1, MOST_BEAM), count)
     config = SearchConfig(beam, count, fields.number("length_penalty", 1.0, 0.0, 10.0))
     phrases: Any = {name: fields.texts(name, most=MOST_PHRASES, default=[]) for name in ("require", "avoid")}
-    ranked = model.n_best(fields.text("text"), config, prefix=fields.text("prefix", ""), **phrases)
+    (ranked,) = yield from model.translating([fields.text("text")], config, prefix=fields.text("prefix", ""), **phrases)
     return {"translations": [told(each, model, aligner) for each in ranked]}
 
 

@@ -1,12 +1,12 @@
 """What handlers ask for computing: a call that may wait, take too long, or lose its client; or a stream of pieces."""
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import os
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,16 +17,21 @@ from clearhead.engine.rows import NativeModel
 from clearhead.serve.http.request_error import too_many
 from clearhead.serve.metrics import Metrics
 from clearhead.serve.settings import ServeSettings
-from clearhead.serve.work.delivery import Delivery
+from clearhead.serve.work.delivery import Delivery, Gathered
 from clearhead.serve.work.engine import Engine
 from clearhead.serve.work.jobs import GivenUpError, Job
 from clearhead.serve.work.lane import CURRENT, Lane
 from clearhead.serve.work.steppers import SourceWork, TextWork, Work
+from clearhead.tasks.native import engine_model
+from clearhead.tasks.translation.search.native import Batch, Searching, is_plain, native_search_of
+from clearhead.tasks.translation.texts import TextTranslator
 
 T = TypeVar("T")
 Receive = Callable[[], Awaitable[Any]]
 CALLERS = 64
-"""Threads of requests that are computed by a call; each mostly waits for the engine."""
+"""Threads of requests that are computed by a call, or have long texts."""
+SHORT = 2000
+"""Characters of texts that are encoded and joined in the event loop: that takes less than to wake a thread."""
 ALIVE = 15.0
 """Seconds after which a stream says that it is still there."""
 
@@ -83,7 +88,6 @@ class Service:
         if job.reason:
             self.metrics.cancelled.add(job.reason)
         job.over.set()
-        self.engine.wake()
 
     async def call(self, receive: Receive, function: Callable[[], T]) -> T:
         """Returns what a function returns, which is called in a thread; its searches are batched with all others.
@@ -95,58 +99,76 @@ class Service:
         Raises:
             RequestError: it waited or took too long, or nobody waits for it any more.
         """
-        job = self.admit()
+        with self._admitted(receive) as waiting:
+            CURRENT.set(waiting.job)
+            return await waiting.until(self._aside(waiting.job, function))
+
+    async def carry_out(self, receive: Receive, translator: TextTranslator, searching: Searching[T], size: int) -> T:
+        """Returns what comes of searches, which are batched with all others.
+
+        Args:
+            receive: see ``call``.
+            translator: that is searched with.
+            searching: says what to search for.
+            size: characters of its texts; only where they are few is the event loop the place to encode and join them.
+
+        Raises:
+            RequestError: see ``call``.
+        """
+        with self._admitted(receive) as waiting:
+            found: list[list[Hypothesis]] | None = None
+            while True:
+                go_on = functools.partial(_gone_on, searching, found)
+                over = go_on() if size <= SHORT else await waiting.until(self._aside(waiting.job, go_on))
+                if isinstance(over, _Result):
+                    result: T = over.value
+                    return result
+                found = await self._search(waiting, translator, *over)
+
+    def _aside(self, job: Job, function: Callable[[], T]) -> "asyncio.Future[T]":
+        """Has a thread call a function, unless nobody wants its job any more by then (GivenUpError)."""
 
         def work() -> T:
             job.check()
-            CURRENT.set(job)
             return function()
 
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._pool, contextvars.copy_context().run, work)
-        gone = loop.create_task(until_gone(receive))
+        return loop.run_in_executor(self._pool, contextvars.copy_context().run, work)
+
+    async def _search(
+        self, waiting: "_Waiting", translator: TextTranslator, batch: Batch, config: SearchConfig
+    ) -> list[list[Hypothesis]]:
+        """Has a batch of sources searched for: by the engine with those of all others, or in its turn on the lane."""
+        model, job = engine_model(translator), waiting.job
+        if model is None or not is_plain(batch):
+            searching = self.lane.submit(job, lambda: translator.search(batch, config))
+            return await waiting.until(asyncio.wrap_future(searching))
+        tokenizer, count = translator.tokenizers.tgt, len(batch.sources)
+        gathered = Gathered(asyncio.get_running_loop(), count, self.engine.post)
+        search, text_of = native_search_of(tokenizer, config), translator.text_of if config.n_best > 1 else None
+        works = list[Work]()
+        for place, source in enumerate(batch.sources):
+            own = (batch.prefixes[place], batch.limits[place], text_of, place)
+            pieces = batch.shortlists[place] if batch.shortlists else None
+            works.append(SourceWork(job, gathered.take, [*source, tokenizer.ids.eos], search, *own, pieces))
+        self.engine.submit(model, works)
+        return hypotheses_of(await waiting.until(gathered.all), config.length_penalty)
+
+    @contextlib.contextmanager
+    def _admitted(self, receive: Receive) -> Iterator["_Waiting"]:
+        """Has a request as long as it is computed; what becomes of it is told its client as an error."""
+        job = self.admit()
+        gone = asyncio.get_running_loop().create_task(until_gone(receive))
         try:
-            while not future.done():
-                left = max(0.0, job.deadline - time.monotonic())
-                waited: set[asyncio.Future[Any]] = {future, gone}
-                await asyncio.wait(waited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                if future.done():
-                    break
-                if gone.done():
-                    job.give_up("disconnect")
-                job.expire()
-                if job.reason:
-                    raise job.error()
-            try:
-                return future.result()
-            except GivenUpError:
-                raise job.error() from None
+            yield _Waiting(job, gone)
+        except GivenUpError:
+            raise job.error() from None
         except asyncio.CancelledError:
             job.give_up("shutdown")
             raise
         finally:
             gone.cancel()
-            future.add_done_callback(_read)
             self._dismiss(job)
-
-    def search(self, translator: Any) -> Callable[[NativeModel, Any, SearchConfig], list[list[Hypothesis]]]:
-        """Returns what searches for a translator: in a batch with all others that are searched for."""
-        from clearhead.tasks.translation.search.native import native_search_of
-
-        def searched(model: NativeModel, batch: Any, config: SearchConfig) -> list[list[Hypothesis]]:
-            tokenizer, job = translator.tokenizers.tgt, CURRENT.get(None) or Job(self.settings.timeout)
-            gathered = _Gathered(len(batch.sources))
-            works, search = list[Work](), native_search_of(tokenizer, config)
-            for place, (source, prefix) in enumerate(zip(batch.sources, batch.prefixes, strict=True)):
-                text_of = translator.text_of if config.n_best > 1 else None
-                ids = [*source, tokenizer.ids.eos]
-                pieces = batch.shortlists[place] if batch.shortlists else None
-                own = (prefix, batch.limits[place], text_of, place, pieces)
-                works.append(SourceWork(job, gathered.take, ids, search, *own))
-            self.engine.submit(model, works)
-            return hypotheses_of(gathered.wait(), config.length_penalty)
-
-        return searched
 
     async def stream(
         self, receive: Receive, make: Callable[[Job, Delivery], tuple[NativeModel, list[TextWork]]]
@@ -227,27 +249,47 @@ class Service:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-class _Gathered:
-    """What comes of the sources of one search, for the thread that waits for all of them."""
+@dataclass(frozen=True)
+class _Waiting:
+    """A request that is computed, and what is done once its client has gone."""
 
-    def __init__(self, count: int) -> None:
-        self._results: list[Any] = [None] * count
-        self._left, self._done = count, threading.Event()
+    job: Job
+    gone: "asyncio.Task[None]"
 
-    def take(self, work: Any, result: Any) -> None:
-        """Takes what came of a source; in the engine's thread."""
-        self._results[work.place] = result
-        self._left -= 1
-        if not self._left:
-            self._done.set()
+    async def until(self, future: "asyncio.Future[T]") -> T:
+        """Returns what comes of a part of its work.
 
-    def wait(self) -> list[Any]:
-        """Returns all results; raises the first exception among them."""
-        self._done.wait()
-        for result in self._results:
-            if isinstance(result, BaseException):
-                raise result
-        return self._results
+        Raises:
+            RequestError: it waited or took too long, or nobody waits for it any more.
+        """
+        future.add_done_callback(_read)
+        waited: set[asyncio.Future[Any]] = {future, self.gone}
+        while not future.done():
+            left = max(0.0, self.job.deadline - time.monotonic())
+            await asyncio.wait(waited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if future.done():
+                break
+            if self.gone.done():
+                self.job.give_up("disconnect")
+            self.job.expire()
+            if self.job.reason:
+                raise self.job.error()
+        return future.result()
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What has come of searches."""
+
+    value: Any
+
+
+def _gone_on(searching: Searching[Any], found: list[list[Hypothesis]] | None) -> tuple[Batch, SearchConfig] | _Result:
+    """Returns what is to be searched for next, or what has come of it all."""
+    try:
+        return next(searching) if found is None else searching.send(found)
+    except StopIteration as end:
+        return _Result(end.value)
 
 
 def _ended(events: list[Any]) -> int:

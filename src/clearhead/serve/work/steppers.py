@@ -30,6 +30,11 @@ class Work(ABC):
     def rows(self) -> int:
         """How many rows it takes."""
 
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """About how many steps it takes."""
+
     def finish(self, result: Any) -> None:
         """Hands over what came of it."""
         self.on_end(self, result)
@@ -54,6 +59,11 @@ class SourceWork(Work):
         """See ``Work``."""
         return self.search.beam
 
+    @property
+    def size(self) -> int:
+        """See ``Work``."""
+        return len(self.source)
+
 
 @dataclass(eq=False)
 class TextWork(Work):
@@ -74,6 +84,11 @@ class TextWork(Work):
     def rows(self) -> int:
         """See ``Work``."""
         return 1
+
+    @property
+    def size(self) -> int:
+        """See ``Work``."""
+        return self.limit
 
 
 class Stepper(ABC):
@@ -115,8 +130,12 @@ class Stepper(ABC):
             self._over(self._tickets[work])
 
     @abstractmethod
-    def step(self) -> list[tuple[Any, Any]]:
-        """Steps all; returns those that are over, each with its result or an exception."""
+    def step(self, threads: int) -> list[tuple[Any, Any]]:
+        """Steps all; returns those that are over, each with its result or an exception.
+
+        Args:
+            threads: that products have where those that sources are spread over have none.
+        """
 
     @abstractmethod
     def _joining(self, works: Sequence[Any]) -> Iterator[tuple[int, Work]]:
@@ -141,9 +160,9 @@ class SourceStepper(Stepper):
         self._searches = Searches(model, threads)
         super().__init__(self._searches)
 
-    def step(self) -> list[tuple[SourceWork, Any]]:
+    def step(self, threads: int) -> list[tuple[SourceWork, Any]]:
         """See ``Stepper``."""
-        return [(self._over(ticket), outcome) for ticket, outcome in self._searches.step()]
+        return [(self._over(ticket), outcome) for ticket, outcome in self._searches.step(threads=threads)]
 
     def _joining(self, works: Sequence[SourceWork]) -> Iterator[tuple[int, Work]]:
         readers: dict[Any, list[SourceWork]] = {}
@@ -173,7 +192,7 @@ class TextStepper(Stepper):
         self._writing = Writing(model, threads)
         super().__init__(self._writing)
 
-    def step(self) -> list[tuple[TextWork, Any]]:
+    def step(self, threads: int) -> list[tuple[TextWork, Any]]:
         """See ``Stepper``."""
         over = []
         for written in self._writing.step():

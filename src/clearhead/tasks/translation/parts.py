@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from clearhead.tasks.translation.result import Translation
+from clearhead.tasks.translation.search.native import Searching
 from clearhead.text.division import Division, divide
 from clearhead.text.language import Language
 from clearhead.text.overlong import OverlongSource, SplitSource
@@ -32,8 +33,8 @@ class Sides:
         return [] if self.tag == ABSENT else [self.tag]
 
 
-Decode = Callable[[list[list[int]], list[list[int]], list[Demand]], list[list[Translation]]]
-"""(sources, prefixes, demands) -> translations of each source, best first."""
+Decode = Callable[[list[list[int]], list[list[int]], list[Demand]], Searching[list[list[Translation]]]]
+"""(sources, prefixes, demands) -> translations of each source, best first, by the searches that it takes."""
 
 
 @dataclass
@@ -86,24 +87,26 @@ def divided(
     return replace(division, parts=parts)
 
 
-def translate_parts(jobs: Sequence[Job], decode: Decode) -> None:
+def translate_parts(jobs: Sequence[Job], decode: Decode) -> Searching[None]:
     """Translates the parts of all texts, and fills ``ranked``.
 
     A required phrase goes to a part whose translation has it already, else to the one whose rank score falls least when
     it must contain the phrase.
     """
-    decoded = iter(_decoded([(job, part, job.asked[part]) for job in jobs for part in range(len(job.asked))], decode))
+    parts = [(job, part, job.asked[part]) for job in jobs for part in range(len(job.asked))]
+    decoded = iter((yield from _decoded(parts, decode)))
     for job in jobs:
         job.ranked = [next(decoded) for _ in job.asked]
     for turn in range(max((len(job.unplaced) for job in jobs), default=0)):
-        _place([job for job in jobs if turn < len(job.unplaced)], turn, decode)
+        yield from _place([job for job in jobs if turn < len(job.unplaced)], turn, decode)
 
 
-def _place(jobs: Sequence[Job], turn: int, decode: Decode) -> None:
+def _place(jobs: Sequence[Job], turn: int, decode: Decode) -> Searching[None]:
     """Finds a part for the phrase number ``turn`` of each text."""
     trials = [trial for job in jobs for trial in _trials(job, job.unplaced[turn])]
     best: dict[int, tuple[tuple[bool, bool, float], Job, int, Demand, list[Translation]]] = {}
-    for (job, part, demand), ranked in zip(trials, _decoded(trials, decode), strict=True):
+    decoded = yield from _decoded(trials, decode)
+    for (job, part, demand), ranked in zip(trials, decoded, strict=True):
         first = ranked[0]
         loss = first.rank_score - job.ranked[part][0].rank_score
         worth = (not demand.unmet([first.target_ids]), first.complete, loss)
@@ -125,6 +128,7 @@ def _trials(job: Job, phrase: str) -> list[tuple[Job, int, Demand]]:
     ]
 
 
-def _decoded(trials: Sequence[tuple[Job, int, Demand]], decode: Decode) -> list[list[Translation]]:
+def _decoded(trials: Sequence[tuple[Job, int, Demand]], decode: Decode) -> Searching[list[list[Translation]]]:
     sources = [job.division.parts[part].ids for job, part, _ in trials]
-    return decode(sources, [job.prefix(part) for job, part, _ in trials], [demand for _, _, demand in trials])
+    prefixes = [job.prefix(part) for job, part, _ in trials]
+    return (yield from decode(sources, prefixes, [demand for _, _, demand in trials]))

@@ -21,7 +21,14 @@ from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.parts import Job, Sides, divided, translate_parts
 from clearhead.tasks.translation.result import EMPTY, SearchOptions, TranslateOptions, Translation
 from clearhead.tasks.translation.search.batches import BATCH_TOKENS, NATIVE_TOKENS, batches_to_decode
-from clearhead.tasks.translation.search.native import Batch, is_plain, search_natively, translation_of
+from clearhead.tasks.translation.search.native import (
+    Batch,
+    R,
+    Searching,
+    is_plain,
+    search_natively,
+    translation_of,
+)
 from clearhead.tasks.translation.search.shortlist import Pieces, Shortlist
 from clearhead.text.division import Division
 from clearhead.text.normalize import denormalize
@@ -33,10 +40,6 @@ if TYPE_CHECKING:
     from clearhead.tasks.translation.recipe import Net
 
 Own = TypeVar("Own", bound="TextTranslator")
-Searcher = Callable[[NativeModel, Batch, SearchConfig], list[list[Hypothesis]]]
-"""Returns the best hypotheses of each source of a batch that ``is_plain``."""
-StepSearcher = Callable[[Callable[[], list[list[Hypothesis]]]], list[list[Hypothesis]]]
-"""Calls a search by steps where it may run."""
 
 
 class TextTranslator(NativeUser):
@@ -48,19 +51,7 @@ class TextTranslator(NativeUser):
     """PyTorch's, of a search by steps."""
     shortlist: Shortlist | None
     """Which pieces may translate a source; None: all may."""
-    _searcher: Searcher | None = None
-    _by_steps: StepSearcher | None = None
     _chosen: Sides | None = None
-
-    def search_by(self, searcher: Searcher, by_steps: StepSearcher) -> None:
-        """Lets others carry out all searches from now on: a server, which batches those of all its clients.
-
-        Args:
-            searcher: of batches that the native engine knows all rules of.
-            by_steps: of all others.
-        """
-        object.__setattr__(self, "_searcher", searcher)  # of a frozen dataclass
-        object.__setattr__(self, "_by_steps", by_steps)
 
     @property
     @abstractmethod
@@ -213,26 +204,57 @@ class TextTranslator(NativeUser):
         Those of a text with several parts are the best of all combinations of what its parts have. A required phrase
         is put into the part whose translation loses the least by it.
         """
-        lines, config = (
-            [texts] if isinstance(texts, str) else list(texts),
-            settled(config, source="search"),
-        )
-        start, demands = self._prefix(prefix), [Demand()] * len(lines)
+        lines = [texts] if isinstance(texts, str) else list(texts)
+        options: Any = {"prefix": prefix, "split": split, "overlong": overlong, "require": require, "avoid": avoid}
+        config = settled(config, source="search")
+        ranked = self.carry_out(self.translating(lines, config, **options, on_error=on_error))
+        return ranked[0] if isinstance(texts, str) else ranked
+
+    def translating(  # noqa: PLR0913 - as ``n_best``
+        self,
+        texts: list[str],
+        config: SearchConfig,
+        *,
+        prefix: str = "",
+        split: SplitSource = "sentences",
+        overlong: OverlongSource = "split",
+        require: Phrases = (),
+        avoid: Phrases = (),
+        on_error: OnError = refuse,
+        on_pieces: Callable[[int], object] | None = None,
+    ) -> Searching[list[list[Translation]]]:
+        """Does what ``n_best`` does for several texts, and leaves the searches to who goes through it.
+
+        A server, which batches those of all its clients, is such a one. Arguments are not checked here. ``on_pieces``
+        is told how many pieces all texts have, before they are searched for.
+        """
+        start, demands = self._prefix(prefix), [Demand()] * len(texts)
         if require or avoid:
             room = self.sides.positions - len(start) - 1
-            demands = self._phrases.demands(require, avoid, count=len(lines), prefix=prefix, room=room)
-        divisions = attempt_each(lambda text: self._divide(text, split, overlong, prefix), lines, on_error)
+            demands = self._phrases.demands(require, avoid, count=len(texts), prefix=prefix, room=room)
+        divisions = attempt_each(lambda text: self._divide(text, split, overlong, prefix), texts, on_error)
         jobs = {
             number: Job(division, demand, start)
             for number, (division, demand) in enumerate(zip(divisions, demands, strict=True))
             if division
         }
-        translate_parts(list(jobs.values()), functools.partial(self._decode, config))
-        ranked = [
+        if on_pieces is not None:
+            on_pieces(sum(job.division.pieces for job in jobs.values()))
+        yield from translate_parts(list(jobs.values()), functools.partial(self._decoding, config))
+        return [
             finished(jobs[number], config.n_best, **self._joining) if number in jobs else []
-            for number in range(len(lines))
+            for number in range(len(texts))
         ]
-        return ranked[0] if isinstance(texts, str) else ranked
+
+    def carry_out(self, searching: Searching[R]) -> R:
+        """Returns what comes of searches, which are made here and now."""
+        try:
+            wanted = next(searching)
+            while True:
+                wanted = searching.send(self.search(*wanted))
+        except StopIteration as end:
+            result: R = end.value
+            return result
 
     @functools.cached_property
     def _phrases(self) -> PhraseBook:
@@ -274,13 +296,13 @@ class TextTranslator(NativeUser):
         parts = self._divide(text, "never", "error").parts
         return parts[0].ids if parts else []
 
-    def _decode(
+    def _decoding(
         self,
         config: SearchConfig,
         sources: list[list[int]],
         prefixes: list[list[int]],
         demands: list[Demand],
-    ) -> list[list[Translation]]:
+    ) -> Searching[list[list[Translation]]]:
         """Translates encoded sources in batches of like length; an empty one gives an empty translation."""
         translations: list[list[Translation]] = [[EMPTY]] * len(sources)
         tokens = BATCH_TOKENS if self._engine_model is None else NATIVE_TOKENS
@@ -291,7 +313,7 @@ class TextTranslator(NativeUser):
             sizes = [*map(len, own)]
             limits = [self._limit(size, count, config.limit) for size, count in zip(sizes, fixed, strict=True)]
             batch = Batch(own, forced, asked, limits, self._shortlists(own, forced, asked))
-            hypotheses = self._search(batch, replace(config, beam=beam))
+            hypotheses = yield batch, replace(config, beam=beam)
             for row, ranked in zip(rows, hypotheses, strict=True):
                 translations[row] = [
                     translation_of(each, sources[row], tokenizers=self.tokenizers, text=self.text_of(each.ids))
@@ -314,20 +336,11 @@ class TextTranslator(NativeUser):
         """
         raise ModelError("alignment: the native engine does not show attention; load the run itself")
 
-    def _search(self, batch: Batch, config: SearchConfig) -> list[list[Hypothesis]]:
+    def search(self, batch: Batch, config: SearchConfig) -> list[list[Hypothesis]]:
         """Returns up to ``config.n_best`` hypotheses of each source, best first."""
-        tokenizer = self.tokenizers.tgt
+        own: Any = {"tokenizer": self.tokenizers.tgt, "text_of": self.text_of}
         if (model := self._engine_model) is not None and is_plain(batch):
-            if self._searcher is not None:
-                return self._searcher(model, batch, config)
-            own: Any = {"tokenizer": tokenizer, "text_of": self.text_of, "threads": self.threads}
-            return search_natively(model, batch, config, **own)
+            return search_natively(model, batch, config, **own, threads=self.threads)
+        from clearhead.tasks.translation.search.searching import search_batch
 
-        def search() -> list[list[Hypothesis]]:
-            from clearhead.tasks.translation.search.searching import search_batch
-
-            return search_batch(
-                self.writer, batch, config, tokenizer=tokenizer, text_of=self.text_of, device=self.device
-            )
-
-        return search() if self._by_steps is None else self._by_steps(search)
+        return search_batch(self.writer, batch, config, **own, device=self.device)

@@ -183,7 +183,8 @@ class Translator(Loaded, TextTranslator):
         prefixes = [[*start, piece] for piece in pieces if piece != self._ids.eos]
         sources = [first] * len(prefixes) + others
         config = parse(SearchConfig, {"beam": beam, "length_penalty": length_penalty}, source="search")
-        searched = self._decode(config, sources, prefixes + [[] for _ in others], [Demand()] * len(sources))
+        decoding = self._decoding(config, sources, prefixes + [[] for _ in others], [Demand()] * len(sources))
+        searched = self.carry_out(decoding)
         job = Job(division, Demand(), start)
         translations = []
         for ranked in searched[: len(prefixes)]:

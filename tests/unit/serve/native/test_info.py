@@ -36,11 +36,13 @@ def test_a_classifier_has_its_classes(toy_classifier: Path, toy_pair_classifier:
     assert two["pairs"] is True
 
 
-def test_a_file_and_a_machine_without_pytorch_show_nothing_inside(
+def test_rounded_weights_and_a_machine_without_pytorch_show_nothing_inside(
     toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = export_run(toy_run, tmp_path / "mt.clearhead", target="file", certify=Certify(lines=0))
-    with site_of([file, f"mt2={toy_run}"]) as site:
-        assert [one["looks_inside"] for one in asking(site).get("/api/info").json["models"]] == [False, True]
+    file, rounded = tmp_path / "mt.clearhead", tmp_path / "mt8.clearhead"
+    export_run(toy_run, file, target="file", certify=Certify(lines=0))
+    export_run(toy_run, rounded, target="file", quantize="int8", certify=Certify(lines=0))
+    with site_of([file, rounded, f"mt2={toy_run}"]) as site:
+        assert [one["looks_inside"] for one in asking(site).get("/api/info").json["models"]] == [True, False, True]
         monkeypatch.setattr("clearhead.serve.native.info.has_torch", lambda: False)
-        assert [one["looks_inside"] for one in asking(site).get("/api/info").json["models"]] == [False, False]
+        assert [one["looks_inside"] for one in asking(site).get("/api/info").json["models"]] == [False] * 3

@@ -2,8 +2,18 @@
 
 import asyncio
 import threading
+from dataclasses import dataclass
 
-from clearhead.serve.work.delivery import Delivery, Post
+import pytest
+
+from clearhead.serve.work.delivery import Delivery, Gathered, Post
+
+
+@dataclass(frozen=True)
+class Place:
+    """A text by where it stands in its request."""
+
+    place: int
 
 
 def test_a_step_wakes_the_loop_once_for_all_requests() -> None:
@@ -31,3 +41,27 @@ def test_who_has_gone_is_no_error() -> None:
     delivery.send([1])
     post.put(delivery, 2)
     post.send()
+
+
+def test_all_results_come_together_or_the_first_error() -> None:
+    async def main(results: list[object], *, cancelled: bool = False) -> object:
+        loop, post = asyncio.get_running_loop(), Post()
+        gathered = Gathered(loop, len(results), post)
+        if cancelled:
+            gathered.all.cancel()
+        places = [Place(place) for place in range(len(results))]
+        threads = [
+            threading.Thread(target=lambda one=one, result=result: (gathered.take(one, result), post.send()))
+            for one, result in reversed(list(zip(places, results, strict=True)))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            await asyncio.to_thread(thread.join)
+        await asyncio.sleep(0)
+        return None if cancelled else await gathered.all
+
+    assert asyncio.run(main(["a", "b", "c"])) == ["a", "b", "c"]
+    with pytest.raises(KeyError):
+        asyncio.run(main(["a", KeyError("b"), ValueError("c")]))
+    asyncio.run(main(["a"], cancelled=True))

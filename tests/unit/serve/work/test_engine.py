@@ -1,195 +1,67 @@
-"""The engine's thread: who joins when, who leaves, and that an error is one text's own."""
+"""Sources are dealt out among workers by their rows; texts of a language model stay together."""
 
 import threading
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from clearhead.engine.loops.sampler import SamplerSettings
+from clearhead.engine.loops.sampling import SamplingConfig
+from clearhead.engine.loops.search import NativeSearch
 from clearhead.engine.rows import NativeModel
-from clearhead.errors import ModelError
 from clearhead.serve.metrics import Metrics
-from clearhead.serve.work import engine as module
-from clearhead.serve.work.engine import Engine
+from clearhead.serve.work.engine import WORKERS, Engine
 from clearhead.serve.work.jobs import GivenUpError, Job
-from clearhead.serve.work.steppers import Stepper, Work
-
-
-@dataclass(eq=False)
-class Counted(Work):
-    """A text that is over after so many steps."""
-
-    steps: int = 1
-    size: int = 1
-    name: str = ""
-
-    @property
-    def rows(self) -> int:
-        return self.size
-
-
-class Counting(Stepper):
-    """Steps counted texts as slowly as it is let."""
-
-    def __init__(self) -> None:  # it has no batch of the engine
-        self.works: list[Counted] = []
-        self.seen: list[list[str]] = []
-        self.gate, self.fault = threading.Semaphore(0), ""
-
-    def __len__(self) -> int:
-        return sum(work.size for work in self.works)
-
-    def join(self, works: Sequence[Counted]) -> None:
-        if any(work.name == "bad" for work in works):
-            raise ModelError("a bad text")
-        self.works += works
-
-    def leave(self, work: Counted) -> None:
-        if work in self.works:
-            self.works.remove(work)
-
-    def _joining(self, works: Sequence[Counted]) -> Iterator[tuple[int, Work]]:
-        raise NotImplementedError
-
-    def step(self) -> list[tuple[Counted, Any]]:
-        self.gate.acquire()
-        if self.fault:
-            raise RuntimeError(self.fault)
-        self.seen.append([work.name for work in self.works])
-        for work in self.works:
-            work.steps -= 1
-        over = [work for work in self.works if not work.steps]
-        self.works = [work for work in self.works if work.steps]
-        return [(work, work.name) for work in over]
-
-
-@pytest.fixture
-def stepper(monkeypatch: pytest.MonkeyPatch) -> Counting:
-    made = Counting()
-    monkeypatch.setattr(module, "stepper_for", lambda *_: made)
-    return made
-
-
-@pytest.fixture
-def engine(stepper: Counting) -> Iterator[Engine]:
-    made = Engine(rows=4, threads=1, metrics=Metrics())
-    yield made
-    for _ in range(1000):
-        stepper.gate.release()
-    made.close()
-
-
-class Ends:
-    """What came of texts, by name."""
-
-    def __init__(self) -> None:
-        self.results: dict[str, Any] = {}
-        self.calls: dict[str, int] = defaultdict(int)
-
-    def __call__(self, work: Any, result: Any) -> None:
-        self.results[work.name] = result
-        self.calls[work.name] += 1
-
-    def wait(self, *names: str) -> list[Any]:
-        until(lambda: set(names) <= set(self.results))
-        return [self.results[name] for name in names]
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.002)
-
+from clearhead.serve.work.steppers import SourceWork, TextWork
+from clearhead.serve.work.worker import Worker
 
 MODEL = object.__new__(NativeModel)
 
 
-def works(job: Job, ends: Ends, names: str, **facts: Any) -> list[Work]:
-    return [Counted(job, ends, name=name, **facts) for name in names.split()]
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[Any], int]]:
+    """What workers were given, by the name of their thread; none of it is computed."""
+    found: list[tuple[str, list[Any], int]] = []
+
+    def submit(worker: Worker, model: NativeModel, works: list[Any], size: int) -> None:
+        worker.rows_asked += sum(work.rows for work in works)
+        found.append((str(worker.workers.index(worker)), works, size))
+
+    monkeypatch.setattr(Worker, "submit", submit)
+    return found
 
 
-def test_a_text_joins_while_others_run(engine: Engine, stepper: Counting) -> None:
-    ends = Ends()
-    engine.submit(MODEL, works(Job(9.0), ends, "long", steps=3))
-    stepper.gate.release()
-    until(lambda: len(stepper.seen) == 1)
-    engine.submit(MODEL, works(Job(9.0), ends, "short"))
-    for _ in range(3):  # one step may have begun without it
-        stepper.gate.release()
-    assert ends.wait("long", "short") == ["long", "short"]
-    assert stepper.seen[0] == ["long"]
-    assert ["long", "short"] in stepper.seen
+def source(beam: int, pieces: int = 3) -> SourceWork:
+    return SourceWork(Job(9.0), print, [5] * pieces, NativeSearch(1, 2, beam), [], 9, None, 0)
 
 
-def test_a_short_request_is_not_held_up_by_a_document(engine: Engine, stepper: Counting) -> None:
-    ends = Ends()
-    engine.submit(MODEL, works(Job(9.0), ends, "d1 d2 d3 d4 d5 d6 d7 d8"))
-    engine.submit(MODEL, works(Job(9.0), ends, "short"))
-    for _ in range(9):
-        stepper.gate.release()
-    ends.wait("d8", "short")
-    turns = [turn for turn, names in enumerate(stepper.seen) if "short" in names]
-    assert turns <= [1], "it has a place in the second step at the latest"
-    assert all(len(names) <= 4 for names in stepper.seen)
+def test_the_worker_with_the_fewest_rows_takes_the_next_source(taken: list[Any]) -> None:
+    engine = Engine(rows=8, threads=2, metrics=Metrics())
+    for beam in (4, 1, 2, 1, 1):
+        engine.submit(MODEL, [source(beam)])
+    assert [worker for worker, _, _ in taken] == ["0", "1", "1", "1", "0"]
+    taken.clear()
+    engine.submit(MODEL, [source(2, pieces) for pieces in (3, 4, 5, 6)])
+    assert [(worker, len(works), size) for worker, works, size in taken] == [("0", 2, 18), ("1", 2, 18)]
+    engine.close()
 
 
-def test_one_text_wider_than_the_batch_goes_alone(engine: Engine, stepper: Counting) -> None:
-    ends = Ends()
-    engine.submit(MODEL, works(Job(9.0), ends, "wide", size=9))
-    stepper.gate.release()
-    assert ends.wait("wide") == ["wide"]
-
-
-def test_who_gives_up_leaves_at_the_next_step(engine: Engine, stepper: Counting) -> None:
-    ends, gone = Ends(), Job(9.0)
-    engine.submit(MODEL, works(gone, ends, "a b c d e f", steps=100))
-    engine.submit(MODEL, works(Job(9.0), ends, "stays", steps=4))
-    stepper.gate.release()
-    until(lambda: len(stepper.seen) == 1)
-    gone.give_up("disconnect")
-    for _ in range(5):
-        stepper.gate.release()
-    results = ends.wait(*"abcdef", "stays")
-    assert all(isinstance(result, GivenUpError) for result in results[:-1])
-    assert results[-1] == "stays"
-    assert sum("a" in names for names in stepper.seen) <= 2, "at most one more step"
-    assert set(ends.calls.values()) == {1}
-
-
-def test_an_error_while_joining_is_one_text_s_own(engine: Engine, stepper: Counting) -> None:
-    ends = Ends()
-    engine.submit(MODEL, works(Job(9.0), ends, "good bad fine"))
+def test_texts_of_a_language_model_are_stepped_by_one(taken: list[Any]) -> None:
+    engine = Engine(rows=8, threads=2, metrics=Metrics())
+    settings = SamplerSettings(SamplingConfig(), 2)
     for _ in range(3):
-        stepper.gate.release()
-    good, bad, fine = ends.wait("good", "bad", "fine")
-    assert (good, fine) == ("good", "fine")
-    assert isinstance(bad, ModelError)
+        engine.submit(MODEL, [TextWork(Job(9.0), print, [1], settings, 9, 0, bool, print)] * 2)
+    assert [worker for worker, _, _ in taken] == ["0"] * 3
+    engine.close()
 
 
-def test_a_step_that_fails_ends_its_texts_and_the_thread_goes_on(engine: Engine, stepper: Counting) -> None:
-    ends = Ends()
-    stepper.fault = "out of order"
-    engine.submit(MODEL, works(Job(9.0), ends, "a b"))
-    stepper.gate.release()
-    assert all(isinstance(result, ModelError) for result in ends.wait("a", "b"))
-    stepper.fault = ""
-    engine.submit(MODEL, works(Job(9.0), ends, "next"))
-    stepper.gate.release()
-    assert ends.wait("next") == ["next"]
-
-
-def test_at_the_end_all_are_given_up(stepper: Counting) -> None:
-    ends, made = Ends(), Engine(rows=1, threads=1, metrics=Metrics())
-    made.submit(MODEL, works(Job(9.0), ends, "runs waits", steps=100))
-    stepper.gate.release()
-    until(lambda: bool(stepper.seen))
-    for _ in range(100):
-        stepper.gate.release()
-    made.close()
-    assert all(isinstance(result, GivenUpError) for result in ends.wait("runs", "waits"))
+@pytest.mark.parametrize(("threads", "workers"), [(1, 1), (2, 2), (64, WORKERS)])
+def test_there_are_few_workers_and_none_after_the_end(threads: int, workers: int) -> None:
+    before = threading.active_count()
+    engine = Engine(rows=8, threads=threads, metrics=Metrics())
+    assert threading.active_count() == before + workers
+    assert engine.running_rows == 0
+    engine.close()
+    assert threading.active_count() == before
     with pytest.raises(GivenUpError):
-        made.submit(MODEL, [])
+        engine.submit(MODEL, [])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from clearhead.decode.hypotheses import SearchConfig
 from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.metrics import Metrics
 from clearhead.serve.settings import ServeSettings
@@ -128,13 +129,14 @@ def test_texts_are_the_same_in_any_company(toy_site: Any) -> None:
     ]
 
     async def main() -> list[Any]:
-        def call(text: str) -> Any:
-            return served.now.model.translate(text, n_best=3)
+        def call(text: str, size: int) -> Any:
+            model = served.now.model
+            return toy_site.service.carry_out(stays, model, model.translating([text], SearchConfig(5, 3)), size)
 
-        return await asyncio.gather(*(toy_site.service.call(stays, lambda text=text: call(text)) for text in texts))
+        return await asyncio.gather(*(call(text, number % 2 * 9999) for number, text in enumerate(texts)))
 
     together = asyncio.run(main())
-    for one, ranked in zip(alone, together, strict=True):
+    for one, (ranked,) in zip(alone, together, strict=True):
         assert one == {
             "translatedText": ranked[0].text,
             "alternatives": [each.text for each in ranked[1:]],

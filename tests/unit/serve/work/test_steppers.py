@@ -58,10 +58,10 @@ def test_sources_that_join_and_leave_are_searched_for_as_alone(translator: Nativ
         assert len(stepper) >= work.rows
         if place == 3:
             stepper.leave(works[3])
-        found |= {each.place: outcome for each, outcome in stepper.step()}
+        found |= {each.place: outcome for each, outcome in stepper.step(2)}
     stepper.leave(works[3])  # it is no error that it has left
     while len(stepper):
-        found |= {each.place: outcome for each, outcome in stepper.step()}
+        found |= {each.place: outcome for each, outcome in stepper.step(2)}
     assert set(found) == {0, 1, 2, 4, 5}
     for place, outcome in found.items():
         work = works[place]
@@ -77,9 +77,9 @@ def test_texts_that_join_and_leave_are_written_as_alone(writer: NativeModel) -> 
         stepper.join([work])
         if place == 2:
             stepper.leave(works[2])
-        found |= {works.index(each): outcome for each, outcome in stepper.step()}
+        found |= {works.index(each): outcome for each, outcome in stepper.step(2)}
     while len(stepper):
-        found |= {works.index(each): outcome for each, outcome in stepper.step()}
+        found |= {works.index(each): outcome for each, outcome in stepper.step(2)}
     assert set(found) == {0, 1, 3, 4}
     for place, outcome in found.items():
         work = works[place]
@@ -97,4 +97,4 @@ def test_where_one_cannot_join_none_does(translator: NativeModel, writer: Native
     with pytest.raises(ModelError):
         texts.join([text([5], 0, []), text([10**6], 0, [])])
     assert (len(sources), len(texts)) == (0, 0)
-    assert sources.step() == texts.step() == []
+    assert sources.step(1) == texts.step(1) == []

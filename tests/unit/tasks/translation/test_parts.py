@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from clearhead.tasks.translation.parts import Job, translate_parts
 from clearhead.tasks.translation.result import Translation
+from clearhead.tasks.translation.search.native import Searching
 from clearhead.text.division import Division, Part
 from clearhead.text.phrase_book import Demand, PhraseBook
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
@@ -21,7 +22,8 @@ class Decoder:
 
     def __call__(
         self, sources: list[list[int]], prefixes: list[list[int]], demands: list[Demand]
-    ) -> list[list[Translation]]:
+    ) -> Searching[list[list[Translation]]]:
+        yield from ()  # it searches for nothing
         results = []
         for source, prefix, demand in zip(sources, prefixes, demands, strict=True):
             text = TOKENIZER.decode(source)
@@ -41,22 +43,26 @@ def said(job: Job) -> list[str]:
     return [ranked[0].text for ranked in job.ranked]
 
 
+def carry_out(searching: Searching[None]) -> None:
+    assert list(searching) == []
+
+
 def test_a_phrase_takes_the_cheapest_part() -> None:
     several, one = job(["ab", "cd", "ef"], ["x", "y"]), job(["gh"], ["z"])
-    translate_parts([several, one], Decoder({"ab": 3.0, "cd": 1.0, "ef": 1.25, "gh": 9.0}))
+    carry_out(translate_parts([several, one], Decoder({"ab": 3.0, "cd": 1.0, "ef": 1.25, "gh": 9.0})))
     assert said(several) == ["ab", "cd x y", "ef"]
     assert said(one) == ["gh z"]
 
 
 def test_a_part_that_has_the_phrase_keeps_it() -> None:
     having = job(["ab", "c x", "ef"], ["x"])
-    translate_parts([having], Decoder({"ab": 0.0, "c x": 9.0, "ef": 0.0}))
+    carry_out(translate_parts([having], Decoder({"ab": 0.0, "c x": 9.0, "ef": 0.0})))
     assert said(having) == ["ab", "c x x", "ef"]
 
 
 def test_the_prefix_begins_the_first_part_alone() -> None:
     decoder = Decoder({"ab": 1.0, "cd": 2.0})
     begun = job(["ab", "cd"], [], "z")
-    translate_parts([begun], decoder)
+    carry_out(translate_parts([begun], decoder))
     assert said(begun) == ["zab", "cd"]
     assert decoder.asked == [("ab", "z", []), ("cd", "", [])]

@@ -40,7 +40,7 @@ def test_only_what_the_call_knows_goes_to_it(translator: Translator, monkeypatch
         (plain, SearchConfig(beam=2, n_best=2), "search_natively"),
         (Batch([source], [[]], asked, [9]), SearchConfig(beam=2), "search_batch"),
     ):
-        assert len(translator._search(batch, config)) == 1
+        assert len(translator.search(batch, config)) == 1
         assert called.pop() == expected
     assert not called
 

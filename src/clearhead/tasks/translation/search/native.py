@@ -1,8 +1,8 @@
 """A batch of sources translated by one call of the native engine, which knows all rules but phrases; no torch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.decode.native import native_search
@@ -28,6 +28,11 @@ class Batch:
     """Most pieces of each, end mark included."""
     shortlists: Sequence[Pieces] = ()
     """The pieces that may translate each; empty: all may."""
+
+
+R = TypeVar("R")
+Searching: TypeAlias = Generator[tuple[Batch, SearchConfig], list[list[Hypothesis]], R]
+"""What comes of searches, one after another: it gives what to search for, and is sent the hypotheses of each source."""
 
 
 def is_plain(batch: Batch) -> bool:
