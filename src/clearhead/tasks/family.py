@@ -136,8 +136,10 @@ class Family(ABC, Generic[R, T]):
     """The values of ``task`` in its recipes."""
     warm: ClassVar[bool] = False
     """Whether training may begin with a trained model."""
-    repeatable: ClassVar[bool] = False
-    """Whether a recipe may be trained several times, for the mean and the standard deviation of its scores."""
+    seeded: ClassVar[bool] = False
+    """Whether training draws from ``train.seed``, so that runs of other seeds differ."""
+    foldable: ClassVar[bool] = False
+    """Whether a recipe may hold out another part of its lines in each run, or be trained without its pretrained model."""
     noun: ClassVar[str]
     """What a model of this family is called."""
     tag: ClassVar[str]
@@ -234,6 +236,7 @@ class Family(ABC, Generic[R, T]):
 class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
     """A family whose models, of type M, are trained by gradient descent on batches of type B."""
 
+    seeded = True
     example: ClassVar[str] = '"..."'
     """An example argument of its verb."""
     embeds: ClassVar[bool] = False
