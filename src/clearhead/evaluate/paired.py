@@ -13,6 +13,7 @@ from numpy import ndarray
 from clearhead.text.language import BleuTokenize
 
 SAMPLES = 1000
+SEED = 12345  # sacreBLEU's
 Counts = Float[ndarray, "lines counts"]
 
 
@@ -74,6 +75,32 @@ class Bleu(Metric):
         return float(self._bleu.compute_bleu(right, every, length, reference, smooth_method="exp").score)
 
 
+class Chrf(Metric):
+    """chrF2 of translations (Popovic 2015), by sacreBLEU; a line counts its character n-grams, of three kinds."""
+
+    name, unit, most_loss = "chrF2", "points", 0.5
+
+    def __init__(self, references: Sequence[str]) -> None:
+        from sacrebleu.metrics.chrf import CHRF
+
+        self.references = list(references)
+        self._chrf: Any = CHRF()
+
+    @property
+    def signature(self) -> str | None:
+        """See ``Metric``."""
+        self._chrf.corpus_score([""], [[""]])
+        return str(self._chrf.get_signature())
+
+    def counts(self, translations: Sequence[str]) -> Counts:
+        """Returns what each line counts for: for each order, its n-grams, those of its reference, and those in both."""
+        return np.array(self._chrf._extract_corpus_statistics(list(translations), [self.references]), np.float64)
+
+    def score(self, counts: Counts) -> float:
+        """See ``Metric``."""
+        return float(self._chrf._compute_score_from_stats(counts.sum(axis=0).tolist()).score)
+
+
 class Perplexity(Metric):
     """exp of the mean negative log-likelihood; a line counts its sum and the number of its pieces."""
 
@@ -122,6 +149,37 @@ class Quality:
     """See ``Metric.loss``."""
     interval: tuple[float, float]
     """95 % of the losses that samples of the lines have."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """By how much a score is higher than another's, on the same lines."""
+
+    difference: float
+    interval: tuple[float, float]
+    """95 % of the differences that samples of the lines have."""
+    p: float
+    """How often samples differ from their mean by more than that, as sacreBLEU's paired bootstrap counts."""
+
+
+def compared(metric: Metric, first: Counts, other: Counts, *, samples: int = SAMPLES) -> Difference:
+    """Returns by how much ``other`` is above ``first``, by paired bootstrap resampling (Koehn 2004).
+
+    The samples are those of ``sacrebleu --paired-bs``, drawn from its seed. Runs whose lines all count the same have
+    p = 1, where that counts 1 / (samples + 1).
+    """
+    if (first == other).all():
+        return Difference(0.0, (0.0, 0.0), 1.0)
+    rng, lines = np.random.default_rng(SEED), len(first)
+    difference = metric.score(other) - metric.score(first)
+    differences = np.empty(samples)
+    for number in range(samples):
+        drawn = rng.choice(lines, size=lines, replace=True)
+        differences[number] = metric.score(other[drawn]) - metric.score(first[drawn])
+    apart = np.abs(differences)
+    p = float((apart - apart.mean() > abs(difference)).sum() + 1) / (samples + 1)
+    low, high = np.percentile(differences, [2.5, 97.5]).tolist()
+    return Difference(difference, (low, high), p)
 
 
 def paired(metric: Metric, before: Counts, after: Counts, *, samples: int = SAMPLES) -> Quality:

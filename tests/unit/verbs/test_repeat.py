@@ -40,7 +40,9 @@ def test_every_task_that_draws_has_runs_of_other_seeds(task: str) -> None:
 
 def test_what_cannot_be_repeated() -> None:
     for wanted in (Repeats(folds=2), Repeats(seeds=2, compare_scratch=True)):
-        with pytest.raises(UsageError, match="--folds, --compare-scratch: are for the task classify, not 'translation'"):
+        with pytest.raises(
+            UsageError, match="--folds, --compare-scratch: are for the task classify, not 'translation'"
+        ):
             wanted.members({})
     with pytest.raises(UsageError, match="--seeds: the task 'ngram' draws no random numbers"):
         Repeats(seeds=2).members({"task": "ngram"})
