@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from clearhead.text.language import BleuTokenize
 
 SAMPLES = 1000
 SEED = 12345  # sacreBLEU's
+CHRF_ORDERS, BETA = range(1, 7), 2
 Counts = Float[ndarray, "lines counts"]
 
 
@@ -76,29 +78,50 @@ class Bleu(Metric):
 
 
 class Chrf(Metric):
-    """chrF2 of translations (Popovic 2015), by sacreBLEU; a line counts its character n-grams, of three kinds."""
+    """chrF2 of translations (Popovic 2015), as sacreBLEU has it; a line counts its character n-grams of each order."""
 
     name, unit, most_loss = "chrF2", "points", 0.5
 
     def __init__(self, references: Sequence[str]) -> None:
-        from sacrebleu.metrics.chrf import CHRF
-
-        self.references = list(references)
-        self._chrf: Any = CHRF()
+        self._references = [_character_ngrams(reference) for reference in references]
 
     @property
     def signature(self) -> str | None:
         """See ``Metric``."""
-        self._chrf.corpus_score([""], [[""]])
-        return str(self._chrf.get_signature())
+        from sacrebleu.metrics.chrf import CHRF
+
+        chrf: Any = CHRF()
+        chrf.corpus_score([""], [[""]])
+        return str(chrf.get_signature())
 
     def counts(self, translations: Sequence[str]) -> Counts:
-        """Returns what each line counts for: for each order, its n-grams, those of its reference, and those in both."""
-        return np.array(self._chrf._extract_corpus_statistics(list(translations), [self.references]), np.float64)
+        """Returns what each line counts for: for each order, its n-grams, those of its reference, and those in both.
+
+        Where a reference is too short for an order, the n-grams of the translation count nothing.
+        """
+        rows = [
+            [
+                (found.total() if expected else 0, expected.total(), (found & expected).total())
+                for found, expected in zip(_character_ngrams(text), reference, strict=True)
+            ]
+            for text, reference in zip(translations, self._references, strict=True)
+        ]
+        return np.array(rows, np.float64).reshape(len(rows), -1)
 
     def score(self, counts: Counts) -> float:
-        """See ``Metric``."""
-        return float(self._chrf._compute_score_from_stats(counts.sum(axis=0).tolist()).score)
+        """See ``Metric``: F of the mean precision and the mean recall over the orders that both sides have."""
+        written, expected, right = counts.sum(axis=0).reshape(-1, 3).T
+        used = (written > 0) & (expected > 0)
+        if not right[used].any():
+            return 0.0
+        precision, recall = (right[used] / written[used]).mean(), (right[used] / expected[used]).mean()
+        return float(100 * (1 + BETA**2) * precision * recall / (BETA**2 * precision + recall))
+
+
+def _character_ngrams(text: str) -> list[Counter[str]]:
+    """Returns how often each n-gram of characters occurs, for each order; spaces are left out."""
+    text = "".join(text.split())
+    return [Counter(text[at : at + order] for at in range(len(text) - order + 1)) for order in CHRF_ORDERS]
 
 
 class Perplexity(Metric):

@@ -49,6 +49,9 @@ def test_chrf_of_summed_counts_is_sacrebleus() -> None:
     metric, theirs = Chrf(REFERENCES), CHRF()
     for texts in (WORSE, REFERENCES, ["x"] * 12, [""] * 12):
         assert metric.score(metric.counts(texts)) == pytest.approx(theirs.corpus_score(texts, [REFERENCES]).score)
+    short = ["a", "", "我 吃了", "cat"]
+    for texts in (["a b", "b", "我 吃苹果了吗", "cats are here"], ["", "", "我", "cat"]):
+        assert Chrf(short).score(Chrf(short).counts(texts)) == pytest.approx(theirs.corpus_score(texts, [short]).score)
     assert metric.signature == str(theirs.get_signature())
 
 

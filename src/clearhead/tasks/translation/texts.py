@@ -180,16 +180,9 @@ class TextTranslator(NativeUser):
             usable(self.calibration, self.step)
         config = SearchConfig(max(beam, n_best or 1), n_best or 1, length_penalty, limit)
         lines = [texts] if isinstance(texts, str) else list(texts)
-        ranked = self.n_best(
-            lines,
-            config,
-            prefix=prefix,
-            split=split,
-            overlong=overlong,
-            require=require,
-            avoid=avoid,
-            on_error=on_error,
-        )
+        options: SearchOptions = {"prefix": prefix, "split": split, "overlong": overlong, "require": require}
+        options |= {"avoid": avoid, "on_error": on_error}
+        ranked = self.n_best(lines, config, **options)
         if alignment:
             ranked = [[self.aligned(translation) for translation in each] for each in ranked]
         if confidence:

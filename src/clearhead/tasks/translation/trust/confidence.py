@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
-from numpy import ndarray
+from numpy.typing import NDArray
 
 from clearhead.brief import Brief
 from clearhead.errors import ModelError
@@ -21,7 +20,7 @@ FEATURES = ("mean", "probability", "lowest", "pieces", "ratio")
 """Of a translation: mean log-probability of its pieces, exp of it, the lowest, log of the number of pieces, and log of
 that number over the source's."""
 
-Row = Float[ndarray, " features"]
+Row = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
