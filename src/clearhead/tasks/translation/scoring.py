@@ -288,7 +288,7 @@ def _loss(translator: Translator, files: ParallelFiles) -> tuple[float | None, i
 def compare_translator(
     translator: Translator, folder: Path, split: str, *, beam: int, tokenize: BleuTokenize | None = None
 ) -> ComparedScores:
-    """Scores a split as ``evaluate`` does; of one direction also thirds by length of the source, and words by frequency."""
+    """Scores a split as ``evaluate`` does; one direction also by thirds of its length, and words by frequency."""
     evaluation = evaluate_directions(translator, folder, split, beam=beam, length_penalty=1.0, tokenize=tokenize)
     if isinstance(evaluation, MixtureEvaluation):
         means = {"BLEU": evaluation.bleu, "chrF2": evaluation.chrf}

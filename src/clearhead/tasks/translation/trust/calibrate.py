@@ -8,10 +8,11 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from clearhead.decode.hypotheses import SearchConfig
-from clearhead.errors import DataError
+from clearhead.errors import DataError, UsageError
 from clearhead.evaluate.correlation import correlation, ranks
 from clearhead.evaluate.translation import score_lines
-from clearhead.tasks.translation.scoring import read_lines, split_files
+from clearhead.tasks.translation.corpora.reading import read_lines
+from clearhead.tasks.translation.scoring import split_files
 from clearhead.tasks.translation.translator import Translator
 from clearhead.tasks.translation.trust.confidence import Calibration, features
 
@@ -47,8 +48,11 @@ def calibrate(
     Raises:
         ModelError: it is not the run of a translator, or cannot be written to.
         DataError: the text cannot be used, or has too few lines.
+        UsageError: the run translates in several directions.
     """
     translator = Translator.load(run, checkpoint=checkpoint, device=device)
+    if (count := len(translator.directions)) > 1:
+        raise UsageError(f"run {str(run)!r}: translates in {count} directions, a calibration is of one alone")
     lines = read_lines(split_files(translator, data, split))
     ranked = translator.n_best([src for src, _ in lines], SearchConfig(beam, 1, length_penalty), split="overlong")
     pairs = [
