@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from clearhead.tasks.translation.parts import Sides
     from clearhead.tasks.translation.recipe import TranslationRecipe
     from clearhead.tasks.translation.search.shortlist import Shortlist
+    from clearhead.tasks.translation.trust.confidence import Calibration
     from clearhead.text.adopted import Adopted, Built
     from clearhead.text.language import Language
     from clearhead.text.special import SpecialIds
@@ -99,6 +100,7 @@ __all__ = [
     "BertPretraining",
     "BlockConfig",
     "Built",
+    "Calibration",
     "Checkpoint",
     "CheckpointView",
     "ClassScores",
@@ -245,6 +247,7 @@ _NAMES = {
     "clearhead.tasks.translation.parts": "Sides",
     "clearhead.tasks.translation.recipe": "TranslationRecipe",
     "clearhead.tasks.translation.search.shortlist": "Shortlist",
+    "clearhead.tasks.translation.trust.confidence": "Calibration",
     "clearhead.text.adopted": "Adopted Built",
     "clearhead.text.language": "Language",
     "clearhead.text.special": "SpecialIds",

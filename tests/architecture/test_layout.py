@@ -17,8 +17,8 @@ BUDGETS = {
     ("serve",): 5750,  # three dialects and a native one, batches of all clients, the page's routes
     ("lessons",): 6400,  # thirty-eight pages of at most 150 lines, and what they have in common
     ("verbs",): 4750,  # exports with certificate, check, signature; progress, signals, what a resumed run is told
-    ("tasks",): 8900,  # parts of texts, room for a model, length limits, phrases, shortlists; corpora, directions
-    ("evaluate",): 550,  # scores by line, for paired intervals
+    ("tasks",): 9400,  # parts of texts, room for a model, limits, phrases, shortlists; corpora, directions; confidence
+    ("evaluate",): 680,  # scores by line, for paired intervals and sacreBLEU's bootstrap; words by their frequency
     ("export",): 3500,  # what runs each format, comparison, certificate; graphs of ONNX, written from the modules
     ("training",): 2650,  # generators, workers that leave signals alone, history that is never rewritten
     ("decode",): 2250,  # whole characters

@@ -13,6 +13,7 @@ from clearhead.messages import localized
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from clearhead.evaluate.paired import Difference
     from clearhead.verbs.compare import Comparison
 
 PLAIN_WIDTH = 1000  # of what is not a terminal, where lines do not break
@@ -29,8 +30,9 @@ PLAIN_WIDTH = 1000  # of what is not a terminal, where lines do not break
 def command(runs: tuple[Path, ...], data: Path, split: str, as_json: bool, **options: Any) -> None:
     """Score the runs in directories RUN... on a split and show them side by side, with sizes and speeds.
 
-    Translators by BLEU, chrF and BLEU by length; language models by bits a byte, nats a character, word perplexity and
-    loss by position; BERTs by loss and accuracy of masked pieces and accuracy of pairs.
+    Translators by BLEU, chrF, BLEU by length and F1 of words by their frequency in the training text, each run after
+    the first with the interval of its difference by paired bootstrap; language models by bits a byte, nats a character,
+    word perplexity and loss by position; BERTs by loss and accuracy of masked pieces and accuracy of pairs.
 
     \b
     clearhead compare runs/transformer runs/rnn-attention --data DIR --split test
@@ -62,10 +64,21 @@ def render(comparison: "Comparison", *, plain: bool) -> "Table":
     table.add_row(localized("model"), *(Text(localized(run.model)) for run in runs))
     for name in runs[0].scores:
         table.add_row(localized(name), *(_shown(run.scores.get(name), 3) for run in runs))
+    for name in dict.fromkeys(name for run in runs for name in run.against_first):
+        above = localized("{name} above the first run").format(name=name)
+        table.add_row(above, *(_difference(run.against_first.get(name)) for run in runs))
     table.add_row(localized("parameters"), *(f"{run.parameters:,}" for run in runs))
     table.add_row(localized("training tokens/s"), *(_shown(run.train_tokens_per_second) for run in runs))
     table.add_row(localized("decoding tokens/s"), *(_shown(run.decode_tokens_per_second) for run in runs))
     return table
+
+
+def _difference(found: "Difference | None") -> str:
+    """Returns a difference, its interval of 95 %, and how probable one as large is by chance."""
+    if found is None:
+        return "-"
+    low, high = found.interval
+    return f"{found.difference:+.2f} ({low:+.2f} to {high:+.2f}), p {found.p:.3f}"
 
 
 def _shown(value: float | None, digits: int = 0) -> str:

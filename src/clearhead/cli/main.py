@@ -36,6 +36,7 @@ VERBS = {
     "checkpoints": "List the checkpoints of a run: steps, scores, sizes; check that they are whole.",
     "average": "Average the last checkpoints of a run into one.",
     "shortlist": "Learn which pieces may translate which, for faster translation.",
+    "calibrate": "Learn how good translations are, for translate --confidence.",
     "lesson": "Answer the open questions of a student, by programs that measure.",
     "quiz": "Ask questions about Transformers, with numbers drawn anew.",
     "presets": "List the recipes that come with clearhead.",

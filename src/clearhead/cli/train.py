@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Report on text, sizes, memory and speed; train nothing, write no run.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe key; may be repeated.")
-@click.option("--seeds", type=ranged(Several), help="Classifier: so many runs of other seeds, mean and deviation.")
+@click.option("--seeds", type=ranged(Several), help="So many runs that differ in their seed: mean and deviation.")
 @click.option("--folds", type=ranged(Several), help="Classifier: a run for each part of the training lines.")
 @click.option("--compare-scratch", is_flag=True, help="Classifier: each run once more, without pretraining.")
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events into the run.")

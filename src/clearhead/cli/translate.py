@@ -20,6 +20,7 @@ from clearhead.cli.options import (
     WEIGHTS,
     print_json,
     ranged,
+    tell,
 )
 from clearhead.errors import UsageError, attempt_each
 from clearhead.ranges import Beam, CountOrZero, Texts
@@ -59,6 +60,9 @@ from clearhead.ranges import Beam, CountOrZero, Texts
 )
 @click.option("--alignment", is_flag=True, help="With --json: the source piece each target piece attended to most.")
 @click.option(
+    "--confidence", is_flag=True, help="Before each translation its expected chrF2, 0 to 100; see clearhead calibrate."
+)
+@click.option(
     "--buffer",
     type=ranged(Texts),
     default=256,
@@ -81,7 +85,8 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
 
     One line out for every line in, always and in order; an empty line stays empty. A line that cannot be translated
     gives an empty line (with --json an error), and exit code 3 at the end. With --n-best or --alternatives each line
-    gives several, rank and score before each; no two read the same. Whole translations go before those that the length
+    gives several, rank and score before each; no two read the same. With --confidence the expected chrF2 stands before
+    each translation, and a tab. Whole translations go before those that the length
     limit cut off, which are told on stderr.
 
     \b
@@ -99,13 +104,33 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
     translator = open_translator(run, **where, looks_inside=options["alternatives"] or options["alignment"])
     if options["to"] or options["source_language"] or len(translator.directions) > 1:
         translator = translator.toward(options["to"], options["source_language"])
+    if options["confidence"]:
+        _check_confidence(translator, max(options["beam"], options["n_best"]), options["length_penalty"])
     asked = [] if text == ("-",) else [line for argument in text for line in argument.split("\n")]
     where = {"source": options["source"], "output": options["output"]}
     with answering(asked, size=options["buffer"], doing="translating", **where) as chunks:
         for chunk in chunks:
-            for number, line, ranked, error in chunk.with_errors(_translated(translator, chunk, options)):
+            for number, line, ranked, error in chunk.with_errors(_answers(translator, chunk, options)):
                 _warn(chunk, number, ranked, translator.sides)
                 _print(line, ranked, error, options, translator)
+
+
+def _check_confidence(translator: Any, beam: int, length_penalty: float) -> None:
+    """Checks that the model is calibrated, and says on stderr if that was for another search."""
+    from clearhead.tasks.translation.trust.confidence import usable
+
+    made = usable(translator.calibration, translator.step)
+    if (made.beam, made.length_penalty) != (beam, length_penalty):
+        was = f"beam {made.beam} and length penalty {made.length_penalty:g}"
+        tell(f"clearhead: confidence was calibrated with {was}; with others it is less exact", err=True)
+
+
+def _answers(translator: Any, chunk: Chunk, options: dict[str, Any]) -> list[list[Any]]:
+    """Returns the translations of each line, best first, and with them what was asked to be told of them."""
+    ranked = _translated(translator, chunk, options)
+    if not options["confidence"]:
+        return ranked
+    return [[translator.rated(translation) for translation in translations] for translations in ranked]
 
 
 def _translated(translator: Any, chunk: Chunk, options: dict[str, Any]) -> list[list[Any]]:
@@ -134,11 +159,20 @@ def _print(line: str, ranked: list[Any], error: str, options: dict[str, Any], tr
         trees = [{k: v for k, v in asdict(translation).items() if k not in hidden} for translation in ranked]
         tree = {"source": line, "translations": trees, "engine": translator.computed}
         print_json({**tree, **({"error": error} if error else {})})
-    elif ranked and (options["n_best"] > 1 or options["alternatives"]):
+        return
+    sure = [_shown(translation.confidence) if options["confidence"] else "" for translation in ranked]
+    if ranked and (options["n_best"] > 1 or options["alternatives"]):
         for rank, translation in enumerate(ranked, 1):
-            click.echo(f"{rank}\t{translation.score:.4f}\t{translation.text}")
+            click.echo(f"{rank}\t{translation.score:.4f}\t{sure[rank - 1]}{translation.text}")
+    elif ranked:
+        click.echo(sure[0] + ranked[0].text)
     else:
-        click.echo(ranked[0].text if ranked else "")
+        click.echo(_shown(None) if options["confidence"] else "")
+
+
+def _shown(confidence: float | None) -> str:
+    """Returns a column of the plain output."""
+    return "-\t" if confidence is None else f"{confidence:.1f}\t"
 
 
 def _warn_of_source(chunk: Chunk, number: int, line: str, translation: Any, sides: Any) -> None:

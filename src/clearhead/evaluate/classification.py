@@ -12,6 +12,7 @@ from numpy import ndarray
 from clearhead.brief import Brief
 from clearhead.drawing.fonts import fonts_for, spelled
 from clearhead.errors import UsageError
+from clearhead.evaluate.correlation import correlation, ranks
 from clearhead.files import write_output
 
 COLUMNS = "precision  recall  F1      lines"
@@ -141,8 +142,8 @@ def score_regression(predictions: Float[ndarray, " predicted"], targets: Float[n
     predictions, targets = predictions.astype(np.float64), targets.astype(np.float64)
     return RegressionScores(
         lines=len(targets),
-        pearson=_correlation(predictions, targets),
-        spearman=_correlation(_ranks(predictions), _ranks(targets)),
+        pearson=correlation(predictions, targets),
+        spearman=correlation(ranks(predictions), ranks(targets)),
         mse=float(((predictions - targets) ** 2).mean()),
     )
 
@@ -212,20 +213,6 @@ def _calibration_error(confidence: Float[ndarray, " lines"], right: ndarray, bin
     where = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     gap = np.bincount(where, weights=confidence - right, minlength=bins)
     return float(np.abs(gap).sum() / len(confidence))
-
-
-def _correlation(first: Float[ndarray, " lines"], second: Float[ndarray, " lines"]) -> float:
-    if np.ptp(first) == 0 or np.ptp(second) == 0:  # the rounded mean may differ from equal values
-        return 0.0
-    first, second = first - first.mean(), second - second.mean()
-    return float(first @ second / np.sqrt((first @ first) * (second @ second)))
-
-
-def _ranks(values: Float[ndarray, " lines"]) -> Float[ndarray, " lines"]:
-    """Returns ranks from 1; equal values share their mean rank."""
-    _, number, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return (ends - (counts - 1) / 2)[number]
 
 
 def _width(text: str) -> int:

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,6 +14,8 @@ from numpy import ndarray
 from clearhead.text.language import BleuTokenize
 
 SAMPLES = 1000
+SEED = 12345  # sacreBLEU's
+CHRF_ORDERS, BETA = range(1, 7), 2
 Counts = Float[ndarray, "lines counts"]
 
 
@@ -74,6 +77,53 @@ class Bleu(Metric):
         return float(self._bleu.compute_bleu(right, every, length, reference, smooth_method="exp").score)
 
 
+class Chrf(Metric):
+    """chrF2 of translations (Popovic 2015), as sacreBLEU has it; a line counts its character n-grams of each order."""
+
+    name, unit, most_loss = "chrF2", "points", 0.5
+
+    def __init__(self, references: Sequence[str]) -> None:
+        self._references = [_character_ngrams(reference) for reference in references]
+
+    @property
+    def signature(self) -> str | None:
+        """See ``Metric``."""
+        from sacrebleu.metrics.chrf import CHRF
+
+        chrf: Any = CHRF()
+        chrf.corpus_score([""], [[""]])
+        return str(chrf.get_signature())
+
+    def counts(self, translations: Sequence[str]) -> Counts:
+        """Returns what each line counts for: for each order, its n-grams, those of its reference, and those in both.
+
+        Where a reference is too short for an order, the n-grams of the translation count nothing.
+        """
+        rows = [
+            [
+                (found.total() if expected else 0, expected.total(), (found & expected).total())
+                for found, expected in zip(_character_ngrams(text), reference, strict=True)
+            ]
+            for text, reference in zip(translations, self._references, strict=True)
+        ]
+        return np.array(rows, np.float64).reshape(len(rows), -1)
+
+    def score(self, counts: Counts) -> float:
+        """See ``Metric``: F of the mean precision and the mean recall over the orders that both sides have."""
+        written, expected, right = counts.sum(axis=0).reshape(-1, 3).T
+        used = (written > 0) & (expected > 0)
+        if not right[used].any():
+            return 0.0
+        precision, recall = (right[used] / written[used]).mean(), (right[used] / expected[used]).mean()
+        return float(100 * (1 + BETA**2) * precision * recall / (BETA**2 * precision + recall))
+
+
+def _character_ngrams(text: str) -> list[Counter[str]]:
+    """Returns how often each n-gram of characters occurs, for each order; spaces are left out."""
+    text = "".join(text.split())
+    return [Counter(text[at : at + order] for at in range(len(text) - order + 1)) for order in CHRF_ORDERS]
+
+
 class Perplexity(Metric):
     """exp of the mean negative log-likelihood; a line counts its sum and the number of its pieces."""
 
@@ -122,6 +172,37 @@ class Quality:
     """See ``Metric.loss``."""
     interval: tuple[float, float]
     """95 % of the losses that samples of the lines have."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """By how much a score is higher than another's, on the same lines."""
+
+    difference: float
+    interval: tuple[float, float]
+    """95 % of the differences that samples of the lines have."""
+    p: float
+    """How often samples differ from their mean by more than that, as sacreBLEU's paired bootstrap counts."""
+
+
+def compared(metric: Metric, first: Counts, other: Counts, *, samples: int = SAMPLES) -> Difference:
+    """Returns by how much ``other`` is above ``first``, by paired bootstrap resampling (Koehn 2004).
+
+    The samples are those of ``sacrebleu --paired-bs``, drawn from its seed. Runs whose lines all count the same have
+    p = 1, where that counts 1 / (samples + 1).
+    """
+    if (first == other).all():
+        return Difference(0.0, (0.0, 0.0), 1.0)
+    rng, lines = np.random.default_rng(SEED), len(first)
+    difference = metric.score(other) - metric.score(first)
+    differences = np.empty(samples)
+    for number in range(samples):
+        drawn = rng.choice(lines, size=lines, replace=True)
+        differences[number] = metric.score(other[drawn]) - metric.score(first[drawn])
+    apart = np.abs(differences)
+    p = float((apart - apart.mean() > abs(difference)).sum() + 1) / (samples + 1)
+    low, high = np.percentile(differences, [2.5, 97.5]).tolist()
+    return Difference(difference, (low, high), p)
 
 
 def paired(metric: Metric, before: Counts, after: Counts, *, samples: int = SAMPLES) -> Quality:

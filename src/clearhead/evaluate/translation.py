@@ -20,6 +20,15 @@ class TranslationScores:
     """Percentage of translations that equal their reference."""
 
 
+def score_lines(translations: Sequence[str], references: Sequence[str]) -> list[float]:
+    """Returns chrF2 of each translation, 0 to 100."""
+    from sacrebleu.metrics.chrf import CHRF
+
+    chrf = CHRF()
+    pairs = zip(translations, references, strict=True)
+    return [float(chrf.sentence_score(text, [reference]).score) for text, reference in pairs]
+
+
 def score_translations(
     translations: Sequence[str], references: Sequence[str], *, tokenize: BleuTokenize = "13a"
 ) -> TranslationScores:

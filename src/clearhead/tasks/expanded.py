@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 REST = "rest.safetensors"
 _TEXT_PARTS = re.compile(r"tokenizer/\w+\.json|labels\.json")
+_LEARNED = re.compile(r"shortlist\.npz|confidence\.json")
+"""What verbs have learned of a trained model."""
 
 
 def open_run(path: Path, *, checkpoint: str = "best") -> "SavedRun":
@@ -152,6 +154,9 @@ def _restored(file: ModelFile, run: Path) -> "nn.Module":
     for name, content in texts.items():
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).write_bytes(content)
+    for name, content in file.files.items():
+        if _LEARNED.fullmatch(name):
+            (run / name).write_bytes(content)
     facts = {"length_limit": about.get("lengths"), "end_marks": about.get("marks")}
     save_json(run / "data-report.json", {"train": {key: fact for key, fact in facts.items() if fact is not None}})
     save_recipe(run, tree, texts)

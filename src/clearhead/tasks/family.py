@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -12,6 +12,7 @@ from clearhead.checkpoint import LoadReport
 from clearhead.config import Tree
 from clearhead.data.labels.labels import Labels
 from clearhead.errors import ModelError, UsageError
+from clearhead.evaluate.paired import Counts, Metric
 from clearhead.interop.spelling import Tensors
 from clearhead.optim.build import RateOf, same_rate
 from clearhead.progress import Progress, silent
@@ -127,6 +128,8 @@ class ComparedScores:
     """Scores by name, in display order; None where the run has no such score."""
     decoded_per_second: float | None
     """Pieces that the model generates in a second; None for a model that generates no text."""
+    counts: Mapping[str, tuple[Metric, Counts]] = field(default_factory=dict)
+    """Scores, by name, that are made of what each line counts for, so that runs can be compared line by line."""
 
 
 class Family(ABC, Generic[R, T]):
@@ -136,8 +139,10 @@ class Family(ABC, Generic[R, T]):
     """The values of ``task`` in its recipes."""
     warm: ClassVar[bool] = False
     """Whether training may begin with a trained model."""
-    repeatable: ClassVar[bool] = False
-    """Whether a recipe may be trained several times, for the mean and the standard deviation of its scores."""
+    seeded: ClassVar[bool] = False
+    """Whether training draws from ``train.seed``, so that runs of other seeds differ."""
+    foldable: ClassVar[bool] = False
+    """Whether each run may hold out another part of the lines, and be trained without its pretrained model too."""
     noun: ClassVar[str]
     """What a model of this family is called."""
     tag: ClassVar[str]
@@ -234,6 +239,7 @@ class Family(ABC, Generic[R, T]):
 class LearnedFamily(Family[R, T], Generic[R, T, M, B]):
     """A family whose models, of type M, are trained by gradient descent on batches of type B."""
 
+    seeded = True
     example: ClassVar[str] = '"..."'
     """An example argument of its verb."""
     embeds: ClassVar[bool] = False

@@ -2,14 +2,16 @@
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clearhead.errors import UsageError
+from clearhead.evaluate.paired import Difference
+from clearhead.evaluate.paired import compared as compared_scores
 from clearhead.runs.opened import SavedRun
 from clearhead.tasks.catalog import AnyFamily, family_of_run
 from clearhead.tasks.expanded import open_run
-from clearhead.tasks.family import EvaluationOptions
+from clearhead.tasks.family import ComparedScores, EvaluationOptions
 from clearhead.text.language import BleuTokenize
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.evaluate import suggesting_valid
@@ -30,6 +32,9 @@ class ComparedRun:
     decode_tokens_per_second: float | None
     """Target pieces of the split a second; of a language model, pieces of one text, drawn one by one; None of a model
     that writes no text."""
+    against_first: dict[str, Difference] = field(default_factory=dict)
+    """By how much it scores higher than the first run, by the name of the score; empty for that run itself, and where
+    scores are not made of lines."""
 
 
 @dataclass(frozen=True)
@@ -84,21 +89,24 @@ def compare_runs(
                 f"run {str(opened[0].path)!r} is scored with {measures[0]}, run {str(run.path)!r} with {measure}: "
                 "choose one for all with --tokenize"
             )
-    compared = [
-        replace(_compared(family, run, data, split, options, device), run=str(name))
-        for name, family, run in zip(runs, families, opened, strict=True)
-    ]
+    compared: list[ComparedRun] = []
+    first: ComparedScores | None = None
+    for name, family, run in zip(runs, families, opened, strict=True):
+        described, scored = _compared(family, run, data, split, options, device)
+        differences = {} if first is None else _differences(first, scored)
+        compared.append(replace(described, run=str(name), against_first=differences))
+        first = first or scored
     note = "; ".join(filter(None, (families[0].compare_note, measures[0])))
     return Comparison(split, note, compared)
 
 
 def _compared(
     family: AnyFamily, run: SavedRun, data: Path, split: str, options: EvaluationOptions, device: str
-) -> ComparedRun:
+) -> tuple[ComparedRun, ComparedScores]:
     trained = family.load(run, device=device)
     with suggesting_valid(split):
         compared = family.compared(trained, data, split, options)
-    return ComparedRun(
+    described = ComparedRun(
         run=str(run.path),
         model=family.sizes(trained.recipe),
         parameters=family.parameters(trained),
@@ -106,6 +114,14 @@ def _compared(
         train_tokens_per_second=_trained_per_second(run.path),
         decode_tokens_per_second=compared.decoded_per_second,
     )
+    return described, compared
+
+
+def _differences(first: ComparedScores, other: ComparedScores) -> dict[str, Difference]:
+    """Returns by how much each score that is made of lines is above that of the first run."""
+    return {
+        name: compared_scores(metric, counts, other.counts[name][1]) for name, (metric, counts) in first.counts.items()
+    }
 
 
 def _trained_per_second(run: Path) -> float | None:

@@ -39,12 +39,14 @@ class Repeats:
         """Returns the overrides of the recipe for each run, by the name of its directory.
 
         Raises:
-            UsageError: the recipe is wrong or not for a classifier, or has no pretrained encoder to compare with.
+            UsageError: the recipe is wrong, its task has no such runs, or no pretrained encoder to compare with.
         """
         family, source = family_of_recipe(tree, "recipe"), f"recipe {tree.get('name', '')!r}"
-        if not family.repeatable:
-            task = tree.get("task", "translation")
-            raise UsageError(f"--seeds, --folds, --compare-scratch: are for the task classify, not {task!r}")
+        task = tree.get("task", "translation")
+        if (self.folds or self.compare_scratch) and not family.foldable:
+            raise UsageError(f"--folds, --compare-scratch: are for the task classify, not {task!r}")
+        if not family.seeded:
+            raise UsageError(f"--seeds: the task {task!r} draws no random numbers, all runs would be the same")
         if self.compare_scratch and not tree.get("start"):
             raise UsageError("--compare-scratch: there is nothing to compare with; name a trained encoder with --from")
         seed: int = family.parse(tree, source).train.seed
@@ -82,8 +84,10 @@ class Summary:
     runs: dict[str, dict[str, float]]
     """Scores of the best checkpoint of each run, by the run's name."""
     scores: dict[str, Spread]
+    last: dict[str, Spread]
+    """The same at the last evaluation of each run, which was not chosen for its scores."""
     scratch: dict[str, Spread]
-    """The same for the runs without pretraining."""
+    """Those of the best checkpoints of the runs without pretraining."""
     gain: dict[str, Spread]
     """The score of each run less that of its twin without pretraining."""
 
@@ -92,6 +96,8 @@ class Summary:
         count = len(self.runs) // (2 if self.scratch else 1)
         lines = [f"{name}: {_text(scores)}" for name, scores in self.runs.items()]
         lines += [f"{count} runs: {_text(self.scores)}"]
+        if self.last != self.scores:
+            lines += [f"{count} runs at their last evaluation: {_text(self.last)}"]
         if self.scratch:
             lines += [f"{count} runs from scratch: {_text(self.scratch)}", f"gain: {_text(self.gain, '+')}"]
         return lines
@@ -161,38 +167,47 @@ def repeat(folder: Path, members: Mapping[str, Sequence[str]], train_one: TrainO
         The summary; or, if a run was interrupted, the result of that run.
     """
     scores_by_run: dict[str, dict[str, float]] = {}
+    last_by_run: dict[str, dict[str, float]] = {}
     for name, changes in members.items():
         result = train_one(folder / name, list(changes))
         if result.reason == "interrupted":
             return replace(result, run=folder)
-        scores_by_run[name] = best_scores(folder / name)
-    summary = summarize(folder, scores_by_run)
+        scores_by_run[name], last_by_run[name] = best_and_last(folder / name)
+    summary = summarize(folder, scores_by_run, last_by_run)
     save_json(folder / "summary.json", {**asdict(summary), "folder": str(folder)})
     return summary
 
 
-def best_scores(run: Path) -> dict[str, float]:
-    """Returns the scores of the best checkpoint, from ``metrics.jsonl``.
+def best_and_last(run: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Returns the scores of the best checkpoint and of the last evaluation, from ``metrics.jsonl``.
 
     Raises:
         ModelError: it has none.
     """
     records = read_metrics(run / "metrics.jsonl")
-    chosen = [record["scores"] for record in records if record["event"] == "evaluated" and record["best"]]
+    evaluations = [record for record in records if record["event"] == "evaluated"]
+    chosen = [record["scores"] for record in evaluations if record["best"]]
     if not chosen:
         raise ModelError(f"run {str(run)!r} has no evaluation in metrics.jsonl")
-    return dict(chosen[-1])
+    return dict(chosen[-1]), dict(evaluations[-1]["scores"])
 
 
-def summarize(folder: Path, runs: dict[str, dict[str, float]]) -> Summary:
-    """Returns mean and deviation of each score, and of the gain run by run."""
+def summarize(folder: Path, runs: dict[str, dict[str, float]], last: Mapping[str, Scores]) -> Summary:
+    """Returns mean and deviation of each score, and of the gain run by run.
+
+    Args:
+        folder: that holds the runs.
+        runs: scores of the best checkpoint of each.
+        last: likewise of its last evaluation.
+    """
     tuned = {name: scores for name, scores in runs.items() if not name.startswith(SCRATCH)}
     scratch = [scores for name, scores in runs.items() if name.startswith(SCRATCH)]
     gains = [
         {name: value - other[name] for name, value in scores.items()}
         for scores, other in zip(tuned.values(), scratch, strict=bool(scratch))
     ]
-    return Summary(folder, runs, _spreads([*tuned.values()]), _spreads(scratch), _spreads(gains))
+    at_last = _spreads([last[name] for name in tuned])
+    return Summary(folder, runs, _spreads([*tuned.values()]), at_last, _spreads(scratch), _spreads(gains))
 
 
 def _spreads(scores: Sequence[Scores]) -> dict[str, Spread]:

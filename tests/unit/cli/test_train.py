@@ -317,6 +317,17 @@ def test_seeds_and_a_comparison_with_no_pretraining(
     assert_one_line(several(capsys, labelled, tmp_path, *words), 2, "is taken by something else")
 
 
+def test_translators_of_several_seeds(toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--data", toy_data, "--seeds", 2, "--set", "train.max_steps=2", "--out", tmp_path / "runs", "--json"]
+    said = clearhead(capsys, "train", write_recipe(tmp_path / "recipe.toml"), *words)
+    assert said.code == 0, said.err
+    tree = json.loads(said.out)
+    losses = [scores["loss"] for scores in tree["runs"].values()]
+    assert len(set(losses)) == 2, "another seed is another model"
+    assert tree["scores"]["loss"]["mean"] == pytest.approx(sum(losses) / 2)
+    assert tree["scores"]["loss"]["deviation"] > 0
+
+
 @pytest.mark.long
 def test_folds_hold_out_every_line_once(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = several(capsys, labelled, tmp_path, "--folds", 3, "--json")
@@ -329,8 +340,8 @@ def test_what_cannot_be_repeated(
     labelled: Path, toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert_one_line(several(capsys, labelled, tmp_path, "--compare-scratch"), 2, "nothing to compare with")
-    said = clearhead(capsys, "train", "demo", "--data", toy_data, "--seeds", 2)
-    assert_one_line(said, 2, "are for the task classify, not 'translation'")
+    said = clearhead(capsys, "train", "demo", "--data", toy_data, "--folds", 2)
+    assert_one_line(said, 2, "--folds, --compare-scratch: are for the task classify, not 'translation'")
     for words in (["--tensorboard"], ["--allow-change", "data"], ["--checkpoint", "best"]):
         assert_one_line(
             several(capsys, labelled, tmp_path, "--seeds", 2, *words), 2, "are for one run, not for several"

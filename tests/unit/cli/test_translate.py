@@ -135,7 +135,7 @@ def test_json_holds_the_whole_result(toy_run: Path, lines: list[str], capsys: py
         for one in found:
             assert set(one) == {
                 "text", "score", "rank_score", "pieces", "log_probs", "source_pieces", "complete", "alignment", "parts",
-                "dropped", "unmet", "cuts", "unknown", "cut_better",
+                "confidence", "dropped", "unmet", "cuts", "unknown", "cut_better",
             }  # fmt: skip
             assert one["score"] == pytest.approx(math.fsum(one["log_probs"]), abs=1e-5)
             assert len(one["pieces"]) == len(one["log_probs"]) == len(one["alignment"])

@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.significance import PairedTest
 
-from clearhead.evaluate.paired import Accuracy, Bleu, Pearson, Perplexity, paired
+from clearhead.evaluate.paired import Accuracy, Bleu, Chrf, Pearson, Perplexity, compared, paired
 
 REFERENCES = ["the cat sat on the mat today", "a dog ran home in the rain", "he is not here, and she is"] * 4
 WORSE = ["the cat sat on a mat today", "the dog ran home in the rain", "he is not there, and she is"] * 4
@@ -41,3 +43,29 @@ def test_an_interval_holds_the_loss_and_is_narrow_where_all_lines_lose_alike() -
     totals = np.array([[2.0, 1]] * 9)
     alike = paired(Perplexity(), totals, totals + np.array([0.1, 0]))
     assert alike.interval == pytest.approx((alike.loss, alike.loss))
+
+
+def test_chrf_of_summed_counts_is_sacrebleus() -> None:
+    metric, theirs = Chrf(REFERENCES), CHRF()
+    for texts in (WORSE, REFERENCES, ["x"] * 12, [""] * 12):
+        assert metric.score(metric.counts(texts)) == pytest.approx(theirs.corpus_score(texts, [REFERENCES]).score)
+    short = ["a", "", "我 吃了", "cat"]
+    for texts in (["a b", "b", "我 吃苹果了吗", "cats are here"], ["", "", "我", "cat"]):
+        assert Chrf(short).score(Chrf(short).counts(texts)) == pytest.approx(theirs.corpus_score(texts, [short]).score)
+    assert metric.signature == str(theirs.get_signature())
+
+
+def test_the_paired_bootstrap_is_sacrebleus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SACREBLEU_SEED", raising=False)
+    other = [text.replace("rain", "snow") for text in WORSE[:6]] + REFERENCES[6:9] + WORSE[9:]
+    ours = {"BLEU": Bleu(REFERENCES, "13a"), "chrF2": Chrf(REFERENCES)}
+    systems = [("first", WORSE), ("other", other)]
+    _, results = PairedTest(systems, {"BLEU": BLEU(), "chrF2": CHRF()}, [REFERENCES], "bs", n_samples=300)()
+    for name, metric in ours.items():
+        found = compared(metric, metric.counts(WORSE), metric.counts(other), samples=300)
+        first, second = results[name]
+        assert found.difference == pytest.approx(second.score - first.score)
+        assert found.p == pytest.approx(second.p_value)
+        assert found.interval[0] < found.difference < found.interval[1]
+    same = compared(ours["BLEU"], ours["BLEU"].counts(WORSE), ours["BLEU"].counts(WORSE), samples=50)
+    assert (same.difference, same.interval, same.p) == (0.0, (0.0, 0.0), 1.0)

@@ -3,7 +3,7 @@
 import pytest
 import sacrebleu
 
-from clearhead.evaluate.translation import score_translations
+from clearhead.evaluate.translation import score_lines, score_translations
 
 FOUND = ["the cat sat on the mat", "a dog", "I ate an apple . "]
 EXPECTED = ["the cat sat on the mat", "the dog barked", "I ate an apple ."]
@@ -16,6 +16,13 @@ def test_scores_are_those_of_sacrebleu() -> None:
     assert scores.exact_match == pytest.approx(100 * 2 / 3)
     assert "tok:13a" in scores.bleu_signature
     assert f"version:{sacrebleu.__version__}" in scores.chrf_signature
+
+
+def test_lines_are_scored_one_by_one() -> None:
+    expected = [
+        sacrebleu.sentence_chrf(text, [reference]).score for text, reference in zip(FOUND, EXPECTED, strict=True)
+    ]
+    assert score_lines(FOUND, EXPECTED) == pytest.approx(expected)
 
 
 def test_chinese_is_scored_by_characters() -> None:

@@ -8,6 +8,7 @@ import pytest
 from clearhead.config import merge, read_toml, write_toml
 from clearhead.errors import UsageError
 from clearhead.evaluate.translation import score_translations
+from clearhead.evaluate.word_frequency import GROUPS
 from clearhead.tasks.language_model.ngram_job import prepare_ngram
 from clearhead.tasks.language_model.scoring import evaluate_language_model
 from clearhead.tasks.masked.model import MaskedModel
@@ -39,7 +40,11 @@ def test_translators(toy_run: Path, toy_data: Path, tmp_path: Path) -> None:
     longest = sorted(range(HELD_OUT), key=lambda row: len(sources[row]))[-(HELD_OUT // 3) :]
     bleu = score_translations([expected.translations[row] for row in longest], [references[row] for row in longest])
     assert one.scores["BLEU, long"] == pytest.approx(bleu.bleu)
-    assert list(one.scores) == ["BLEU", "chrF2", "BLEU, short", "BLEU, middle", "BLEU, long"]
+    assert list(one.scores)[:5] == ["BLEU", "chrF2", "BLEU, short", "BLEU, middle", "BLEU, long"]
+    assert [name.partition(", trained ")[2] for name in list(one.scores)[5:]] == list(GROUPS)
+    assert one.against_first == {}
+    assert [found.difference for found in other.against_first.values()] == [0.0, 0.0]
+    assert list(other.against_first) == ["BLEU", "chrF2"]
 
 
 def test_translators_are_scored_with_one_tokenizer(toy_run: Path, toy_data: Path, tmp_path: Path) -> None:
@@ -64,6 +69,11 @@ def test_a_split_of_two_lines_has_no_long_third(toy_run: Path, tmp_path: Path) -
     data = write_corpus(tmp_path / "two", demo_lines(6), held_out=2)
     (one,) = compare_runs([toy_run], data, "test", beam=1, device="cpu").runs
     assert one.scores["BLEU, long"] is None
+    for path in data.glob("train.*"):
+        path.unlink()
+    (bare,) = compare_runs([toy_run], data, "test", beam=1, device="cpu").runs
+    assert {score for name, score in bare.scores.items() if "trained" in name} == {None}
+    assert bare.scores["BLEU"] == one.scores["BLEU"]
 
 
 def test_language_models(toy_lm_run: Path, toy_baselines: dict[str, Path], tmp_path: Path) -> None:

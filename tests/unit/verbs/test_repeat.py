@@ -32,9 +32,20 @@ def test_seeds_folds_and_scratch_are_changes_of_the_recipe() -> None:
     assert found["scratch-fold-1-seed-6"] == ["train.seed=6", "data.folds=2", "data.fold=1", "finetune.fresh=true"]
 
 
+@pytest.mark.parametrize("task", ["translation", "rnn_translation", "language_model", "masked", "classify"])
+def test_every_task_that_draws_has_runs_of_other_seeds(task: str) -> None:
+    tree = {"task": task, "train": {"seed": 3}, **({"src": "en", "tgt": "de"} if "translation" in task else {})}
+    assert Repeats(seeds=2).members(tree) == {"seed-3": ["train.seed=3"], "seed-4": ["train.seed=4"]}
+
+
 def test_what_cannot_be_repeated() -> None:
-    with pytest.raises(UsageError, match="--compare-scratch: are for the task classify, not 'translation'"):
-        Repeats(seeds=2).members({})
+    for wanted in (Repeats(folds=2), Repeats(seeds=2, compare_scratch=True)):
+        with pytest.raises(
+            UsageError, match="--folds, --compare-scratch: are for the task classify, not 'translation'"
+        ):
+            wanted.members({})
+    with pytest.raises(UsageError, match="--seeds: the task 'ngram' draws no random numbers"):
+        Repeats(seeds=2).members({"task": "ngram"})
     with pytest.raises(UsageError, match="--compare-scratch: there is nothing to compare with"):
         Repeats(compare_scratch=True).members({"task": "classify"})
     for wrong, rule in (({"seed": "many"}, r"train\.seed = 'many'"), (3, "train = 3: this is a table, set its keys")):
@@ -48,16 +59,19 @@ def test_mean_deviation_and_gain_run_by_run(tmp_path: Path) -> None:
         f"scratch-{name}": {"accuracy": scores["accuracy"] - gain}
         for (name, scores), gain in zip(runs.items(), (0.2, 0.4), strict=True)
     }
-    found = summarize(tmp_path, runs)
+    last = {name: {"accuracy": scores["accuracy"] - 0.1} for name, scores in runs.items()}
+    found = summarize(tmp_path, runs, last)
     assert as_tree(found.scores["accuracy"]) == pytest.approx({"mean": 0.85, "deviation": 0.0707}, abs=1e-4)
     assert found.scratch["accuracy"].mean == pytest.approx(0.55)
     assert as_tree(found.gain["accuracy"]) == pytest.approx({"mean": 0.3, "deviation": 0.1414}, abs=1e-4)
-    assert found.lines()[-3:] == [
+    assert found.last["accuracy"].mean == pytest.approx(0.75), "the runs without pretraining are none of these"
+    assert found.lines()[-4:] == [
         "2 runs: accuracy 0.8500 ± 0.0707",
+        "2 runs at their last evaluation: accuracy 0.7500 ± 0.0707",
         "2 runs from scratch: accuracy 0.5500 ± 0.0707",
         "gain: accuracy +0.3000 ± 0.1414",
     ]
-    alone = summarize(tmp_path, {"seed-0": {"accuracy": 0.5}})
+    alone = summarize(tmp_path, {"seed-0": {"accuracy": 0.5}}, {"seed-0": {"accuracy": 0.5}})
     assert alone.lines() == ["seed-0: accuracy 0.5000", "1 runs: accuracy 0.5000"]
 
 
@@ -81,7 +95,8 @@ def test_the_best_checkpoint_counts_and_an_interruption_ends_it(tmp_path: Path) 
     assert asked[2:] == [*members.items()]
     tree = json.loads((tmp_path / "summary.json").read_text())
     assert tree["scores"]["accuracy"]["mean"] == pytest.approx(2.9 / 3)
-    assert set(tree) == {"folder", "runs", "scores", "scratch", "gain"}
+    assert tree["last"]["accuracy"]["mean"] == pytest.approx(0.2)
+    assert set(tree) == {"folder", "runs", "scores", "last", "scratch", "gain"}
 
 
 def test_the_folder_is_never_another_thing(toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ class ClassifyFamily(LearnedFamily[ClassifyRecipe, Classifier, BertClassifier, L
 
     words = WORDS
     warm = True
-    repeatable = True
+    foldable = True
     noun = "classifier"
     tag = "text-classification"
     further = "train classify --from {} --data DIR"

@@ -12,6 +12,9 @@ from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.parts import Sides
 from clearhead.tasks.translation.search.shortlist import FILE, Shortlist, read_shortlist, restored, wanted
 from clearhead.tasks.translation.texts import TextTranslator
+from clearhead.tasks.translation.trust import confidence
+from clearhead.tasks.translation.trust.confidence import FILE as CONFIDENCE
+from clearhead.tasks.translation.trust.confidence import Calibration, read_calibration
 from clearhead.text.tokenizer import Tokenizer
 
 
@@ -25,6 +28,7 @@ class PackedTranslator(PackedModel, TextTranslator):
     shortlist: Shortlist | None = None
     several: tuple[Sides, ...] = ()
     """The directions of a model of several."""
+    calibration: Calibration | None = None
     task = "translation"
 
     @classmethod
@@ -45,13 +49,17 @@ class PackedTranslator(PackedModel, TextTranslator):
         facts = rebuilt(Sides, file.about["sides"]), rebuilt(LengthLimit, file.about["lengths"])
         several = tuple(rebuilt(Sides, tree) for tree in file.about.get("directions", ()))
         both = Tokenizers(*(made[name] for name in names))
+        if run is not None:
+            calibration = read_calibration(run)
+        else:
+            calibration = confidence.restored(texts[CONFIDENCE], file.path) if CONFIDENCE in texts else None
         if not shortlist:
-            return cls(*shared, both, *facts, several=several)
+            return cls(*shared, both, *facts, several=several, calibration=calibration)
         if run is not None:
             kept = read_shortlist(run, both)
         else:
             kept = restored(texts[FILE], file.path, both) if FILE in texts else None
-        return cls(*shared, both, *facts, wanted(kept, run or file.path), several)
+        return cls(*shared, both, *facts, wanted(kept, run or file.path), several, calibration)
 
     @property
     def directions(self) -> tuple[Sides, ...]:

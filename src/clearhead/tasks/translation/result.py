@@ -27,6 +27,7 @@ class TranslateOptions(SearchOptions, total=False):
     length_penalty: float
     limit: int
     alignment: bool
+    confidence: bool
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Translation(Brief):
     """True if the length limit cut off another translation, which has a better rank score; complete ones go first."""
     alignment: list[int] | None = None
     """For each target piece the source piece with the most attention; None unless asked for."""
+    confidence: float | None = None
+    """chrF2 that such translations had on the valid split, 0 to 100; None unless asked for, or of an empty text."""
     parts: int = 1
     """How many parts the text was divided into: sentences, or pieces of one that was too long."""
     dropped: int = 0

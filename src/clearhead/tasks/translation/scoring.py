@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from clearhead.data.corpus import NoSplitError, ParallelFiles, read_parallel
 from clearhead.data.store import NoPairsError, prepare
 from clearhead.decode.hypotheses import SearchConfig
 from clearhead.errors import DataError
-from clearhead.evaluate.paired import Bleu
+from clearhead.evaluate.paired import Bleu, Chrf
 from clearhead.evaluate.translation import TranslationScores, score_translations
+from clearhead.evaluate.word_frequency import frequency_scores
 from clearhead.export.runtime import Row
 from clearhead.files import write_output
 from clearhead.runs.cache import scored_folder
@@ -28,6 +29,7 @@ from clearhead.tasks.translation.corpora.reading import corpus_files, read_lines
 from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.recipe import Net, TranslationRecipe, mean_loss
 from clearhead.tasks.translation.translator import Translator
+from clearhead.tasks.translation.trust.frequencies import word_counts
 from clearhead.text.language import BleuTokenize
 from clearhead.text.special import ABSENT
 
@@ -286,7 +288,7 @@ def _loss(translator: Translator, files: ParallelFiles) -> tuple[float | None, i
 def compare_translator(
     translator: Translator, folder: Path, split: str, *, beam: int, tokenize: BleuTokenize | None = None
 ) -> ComparedScores:
-    """Scores a split as ``evaluate_translator`` does, and its thirds by length of the source."""
+    """Scores a split as ``evaluate`` does; one direction also by thirds of its length, and words by frequency."""
     evaluation = evaluate_directions(translator, folder, split, beam=beam, length_penalty=1.0, tokenize=tokenize)
     if isinstance(evaluation, MixtureEvaluation):
         means = {"BLEU": evaluation.bleu, "chrF2": evaluation.chrf}
@@ -295,13 +297,27 @@ def compare_translator(
         return ComparedScores({**means, **own}, len(speeds) / sum(1 / speed for speed in speeds))
     lines = read_lines(split_files(translator, folder, split))
     scores: dict[str, float | None] = {"BLEU": evaluation.scores.bleu, "chrF2": evaluation.scores.chrf}
+    used = tokenize or _tokenize(translator)
     order = np.argsort([len(src.strip()) for src, _ in lines], kind="stable")
     for name, rows in zip(("short", "middle", "long"), np.array_split(order, 3), strict=True):
         texts, references = [evaluation.translations[row] for row in rows], [lines[row][1] for row in rows]
-        used = tokenize or _tokenize(translator)
         scored = score_translations(texts, references, tokenize=used) if len(rows) else None
         scores[f"BLEU, {name}"] = scored.bleu if scored else None
-    return ComparedScores(scores, evaluation.tokens_per_second)
+    references = [reference for _, reference in lines]
+    frequencies = _frequencies(translator, folder, used)
+    scores |= frequency_scores(evaluation.translations, references, frequencies, used)
+    metrics: dict[str, Bleu | Chrf] = {"BLEU": Bleu(references, used), "chrF2": Chrf(references)}
+    counts = {name: (metric, metric.counts(evaluation.translations)) for name, metric in metrics.items()}
+    return ComparedScores(scores, evaluation.tokens_per_second, counts)
+
+
+def _frequencies(translator: Translator, folder: Path, tokenize: BleuTokenize) -> Mapping[str, int] | None:
+    """Counts the words of the training text in ``folder``; None if there is none."""
+    try:
+        path = split_files(translator, folder, "train").tgt
+    except NoSplitError:
+        return None
+    return word_counts(path, path.stat().st_mtime_ns, tokenize)
 
 
 def greedy_bleu(

@@ -30,6 +30,7 @@ from clearhead.tasks.translation.search.native import (
     translation_of,
 )
 from clearhead.tasks.translation.search.shortlist import Pieces, Shortlist
+from clearhead.tasks.translation.trust.confidence import Calibration, usable
 from clearhead.text.division import Division
 from clearhead.text.normalize import denormalize
 from clearhead.text.overlong import OverlongSource, SplitSource
@@ -51,6 +52,10 @@ class TextTranslator(NativeUser):
     """PyTorch's, of a search by steps."""
     shortlist: Shortlist | None
     """Which pieces may translate a source; None: all may."""
+    calibration: Calibration | None
+    """What its log-probabilities say of a translation; None: nobody has measured it."""
+    step: int
+    """Training step of the weights."""
     _chosen: Sides | None = None
 
     @property
@@ -129,6 +134,7 @@ class TextTranslator(NativeUser):
         require: Phrases = (),
         avoid: Phrases = (),
         alignment: bool = False,
+        confidence: bool = False,
         on_error: OnError = refuse,
     ) -> Any:
         """Translates a text, or each of several in order, sentence by sentence, and keeps line breaks and wide spaces.
@@ -149,6 +155,7 @@ class TextTranslator(NativeUser):
                 are in ``unmet``. The beam is widened by their pieces.
             avoid: phrases that no translation may contain, likewise.
             alignment: whether to fill ``alignment``.
+            confidence: whether to fill ``confidence``, by what ``clearhead calibrate`` has learned.
             on_error: called for a text that is too long under ``error`` or has a lone surrogate; its translation is
                 then empty. Without it such a text is an error.
 
@@ -158,21 +165,19 @@ class TextTranslator(NativeUser):
         Raises:
             UsageError: an argument is wrong.
             DataError: a text, the prefix or a phrase cannot be used.
+            ModelError: the model has no attention to align by, or no calibration of these weights.
         """
+        if confidence:
+            usable(self.calibration, self.step)
         config = SearchConfig(max(beam, n_best or 1), n_best or 1, length_penalty, limit)
         lines = [texts] if isinstance(texts, str) else list(texts)
-        ranked = self.n_best(
-            lines,
-            config,
-            prefix=prefix,
-            split=split,
-            overlong=overlong,
-            require=require,
-            avoid=avoid,
-            on_error=on_error,
-        )
+        options: SearchOptions = {"prefix": prefix, "split": split, "overlong": overlong, "require": require}
+        options |= {"avoid": avoid, "on_error": on_error}
+        ranked = self.n_best(lines, config, **options)
         if alignment:
             ranked = [[self.aligned(translation) for translation in each] for each in ranked]
+        if confidence:
+            ranked = [[self.rated(translation) for translation in each] for each in ranked]
         results: list[Any] = ranked if n_best else [(each or [EMPTY])[0] for each in ranked]
         return results[0] if isinstance(texts, str) else results
 
@@ -335,6 +340,10 @@ class TextTranslator(NativeUser):
         Raises ModelError if the model has no attention, or what decodes does not show it.
         """
         raise ModelError("alignment: the native engine does not show attention; load the run itself")
+
+    def rated(self, translation: Translation) -> Translation:
+        """Fills ``confidence``; raises ModelError if nobody has measured it for these weights."""
+        return replace(translation, confidence=usable(self.calibration, self.step).rate(translation))
 
     def search(self, batch: Batch, config: SearchConfig) -> list[list[Hypothesis]]:
         """Returns up to ``config.n_best`` hypotheses of each source, best first."""

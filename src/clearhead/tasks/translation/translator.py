@@ -35,6 +35,8 @@ from clearhead.tasks.translation.result import Translation
 from clearhead.tasks.translation.search.search_rules import search_rules
 from clearhead.tasks.translation.search.shortlist import FILE, Shortlist, read_shortlist, wanted
 from clearhead.tasks.translation.texts import TextTranslator
+from clearhead.tasks.translation.trust.confidence import FILE as CONFIDENCE
+from clearhead.tasks.translation.trust.confidence import Calibration, read_calibration
 from clearhead.text.language import read_language
 from clearhead.text.overlong import OverlongSource, SplitSource
 from clearhead.text.phrase_book import Demand
@@ -76,6 +78,8 @@ class Translator(Loaded, TextTranslator):
     """Where the native engine's weights are kept, a ``Packing``; None: in memory alone."""
     shortlist: Shortlist | None = None
     """Which pieces may translate a source; None: all may."""
+    calibration: Calibration | None = None
+    """What its log-probabilities say of a translation; None: nobody has measured it."""
 
     @classmethod
     @checked
@@ -130,11 +134,13 @@ class Translator(Loaded, TextTranslator):
         facts |= {"directions": [asdict(way) for way in ways]} if len(ways) > 1 else {}
         about = about_run("translation", recipe, step, **facts)
         kept = read_shortlist(run.path, parts.both)
+        calibration = read_calibration(run.path)
         files = parts.contents() | ({} if kept is None else {FILE: kept.content()})
+        files |= {} if calibration is None else {CONFIDENCE: calibration.content()}
         packing = Packing.of(run, model, weights if computes == "native" else None, about, files)
         packed = None if computes == "torch" else weights
         asked = wanted(kept, run.path) if shortlist else None
-        return cls(recipe, parts.both, model, target, step, packed, lengths, engine, packing, asked)
+        return cls(recipe, parts.both, model, target, step, packed, lengths, engine, packing, asked, calibration)
 
     @functools.cached_property
     def directions(self) -> tuple[Sides, ...]:
