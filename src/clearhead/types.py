@@ -81,6 +81,7 @@ if TYPE_CHECKING:
         Noted,
         NotSaved,
         Saved,
+        Sized,
         Skipped,
         Stepped,
     )
@@ -168,6 +169,7 @@ __all__ = [
     "ScheduleView",
     "Shortlist",
     "Sides",
+    "Sized",
     "Skipped",
     "SoftmaxView",
     "SpecialIds",
@@ -253,7 +255,7 @@ _NAMES = {
     "clearhead.text.special": "SpecialIds",
     "clearhead.text.tokenizer": "Tokenizer TokenizerConfig",
     "clearhead.training.config": "TrainConfig ValidationConfig",
-    "clearhead.training.events": "Counted Diverging Evaluated Finished NotSaved Noted Saved Skipped Stepped",
+    "clearhead.training.events": "Counted Diverging Evaluated Finished NotSaved Noted Saved Sized Skipped Stepped",
     "clearhead.verbs.pipelines": "Classify Continue Fill",
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}

@@ -20,7 +20,7 @@ BUDGETS = {
     ("tasks",): 9400,  # parts of texts, room for a model, limits, phrases, shortlists; corpora, directions; confidence
     ("evaluate",): 680,  # scores by line, for paired intervals and sacreBLEU's bootstrap; words by their frequency
     ("export",): 3500,  # what runs each format, comparison, certificate; graphs of ONNX, written from the modules
-    ("training",): 2650,  # generators, workers that leave signals alone, history that is never rewritten
+    ("training",): 3000,  # generators, workers that leave signals alone, history never rewritten, a budget of time
     ("decode",): 2250,  # whole characters
     ("interop",): 2300,  # with rotations, QK norm, Blenderbot, generation settings and sentence-transformers
     ("inspect",): 4900,  # with attention in numbers, runs side by side, and what happens in a step

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from clearhead.runs.pointers import find_checkpoint
 from tests import toy
 
 TREES = {
@@ -41,3 +42,49 @@ def test_three_steps_and_an_answer(task: str, tmp_path: Path, capsys: pytest.Cap
     answer = toy.clearhead(capsys, VERBS.get(task, "generate"), run, "She [MASK] an apple.", "--json")
     assert answer.code == 0, answer.err
     assert json.loads(answer.out)
+
+
+def checkpoint_of(run: Path) -> dict[str, object]:
+    """Returns the state of the last checkpoint."""
+    latest = find_checkpoint(run, "latest")
+    assert latest is not None
+    state: dict[str, object] = json.loads((latest / "state.json").read_bytes())
+    return state
+
+
+@pytest.mark.long_but(every=3)
+@pytest.mark.parametrize("task", [task for task in TREES if task != "ngram"])
+def test_a_budget_of_seconds(task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every family takes it, says with --dry-run what it will be, ends in time, and goes on with more of it."""
+    recipe, run = toy.write_recipe(tmp_path / "recipe.toml", TREES[task]), tmp_path / "run"
+    words = ["train", recipe, "--data", text_for(task, tmp_path / "data"), "--set", "finetune.epochs=0"]
+    words = words if task == "classify" else words[:-2]
+    tried = toy.clearhead(capsys, *words, "--budget", "4s", "--dry-run")
+    assert tried.code == 0, tried.err
+    assert "minutes, bounded by train.max_minutes: " in tried.err
+    trained = toy.clearhead(capsys, *words, "--budget", "4s", "--out", run)
+    assert trained.code == 0, trained.err
+    assert "0:04 for the run: the first steps and an evaluation are measured" in trained.err
+    assert "finished, max minutes" in trained.err
+    state = checkpoint_of(run)
+    assert 2 < float(str(state["seconds"])) < 8, "a machine that does much else beside may be late"
+    assert state["sizing"]
+    assert state["step"] == state["max_steps"]
+    more = toy.clearhead(capsys, *words, "--budget", "6s", "--out", run, "--resume")
+    assert more.code == 0, more.err
+    assert int(str(checkpoint_of(run)["step"])) > int(str(state["step"]))
+
+
+def test_several_runs_have_the_budget_each_and_counts_have_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, runs = toy.write_recipe(tmp_path / "recipe.toml", toy.CLASSIFY), tmp_path / "runs"
+    words = ["train", recipe, "--data", text_for("classify", tmp_path / "data"), "--set", "finetune.epochs=0"]
+    trained = toy.clearhead(capsys, *words, "--budget", "1s", "--seeds", "2", "--out", runs)
+    assert trained.code == 0, trained.err
+    assert [bool(checkpoint_of(run)["sizing"]) for run in sorted(runs.glob("seed-*"))] == [True, True]
+    counted = toy.write_recipe(tmp_path / "ngram.toml", TREES["ngram"])
+    refused = toy.clearhead(capsys, "train", counted, "--data", text_for("ngram", tmp_path / "text"), "--budget", "1m")
+    toy.assert_one_line(refused, 2, "'train'")
+    wrong = toy.clearhead(capsys, "train", recipe, "--data", tmp_path, "--budget", "soon")
+    toy.assert_one_line(wrong, 2, "--budget 'soon': expected a time such as 20m, 1h30m or 90s")

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     metavar="KEY",
     help="With --resume: a recipe key that may differ, or data; may be repeated.",
 )
+@click.option("--budget", metavar="TIME", help="Time for the whole run, 20m or 1h30m: its steps and rates are sized.")
 @click.option("--dry-run", is_flag=True, help="Report on text, sizes, memory and speed; train nothing, write no run.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe key; may be repeated.")
 @click.option("--seeds", type=ranged(Several), help="So many runs that differ in their seed: mean and deviation.")
@@ -54,16 +55,19 @@ def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
 
     \b
     clearhead train translate-tiny --data DIR --src en --tgt de
-    clearhead train translate-small --data DIR --src zh --tgt en
+    clearhead train translate-small --data DIR --src zh --tgt en --budget 20m
     clearhead train gpt-char-cpu --data input.txt --set train.max_steps=2000
     clearhead train gpt-finetune --from RUN --data poems.txt
     clearhead train bert-mini --data DIR
     clearhead train classify --from RUN --data DIR --seeds 3 --compare-scratch
     """
+    from clearhead.training.length.written import with_budget
     from clearhead.verbs.repeat import Repeats, Summary, train_several
 
     shortcuts = [f"{key}={options[key]!r}" for key in ("src", "tgt", "start") if options[key]]
     changes = [*options["overrides"], *shortcuts]
+    if options["budget"] is not None:
+        changes = with_budget(changes, options["budget"])
     if options["dry_run"]:
         _check_dry(options)
         show_dry_run(recipe, data, changes, as_json=options["as_json"])
@@ -195,7 +199,7 @@ def show_dry_run(recipe: str, data: Path, overrides: Sequence[str], *, as_json: 
     if not trial or not isinstance(job, GradientJob):
         tell("one pass over the text: there are no steps to try", err=True)
         return
-    tell(f"learning rate over the run: {lr_curve(job)}", err=True)
+    tell(f"learning rate over the run: {lr_curve(job, trial.sizing)}", err=True)
     for line in trial.lines():
         tell(line, err=True)
 

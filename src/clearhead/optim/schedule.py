@@ -8,7 +8,7 @@ ScheduleName = Literal["constant", "linear", "inverse_sqrt", "cosine", "cosine_r
 
 def lr_factor(
     name: ScheduleName,
-    step: int,
+    step: int | float,
     *,
     warmup_steps: int,
     max_steps: int,
@@ -33,7 +33,7 @@ def lr_factor(
 
     Args:
         name: the schedule.
-        step: optimizer step, from 1.
+        step: optimizer step, from 1; with a fraction where a schedule is stretched.
         warmup_steps: steps of the rise.
         max_steps: the run's last step.
         min_factor: factor at the end of linear, cosine, wsd and each cycle of cosine_restarts.
@@ -70,13 +70,13 @@ def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def _cycle_position(after: int, length: int) -> float:
+def _cycle_position(after: int | float, length: int) -> float:
     while after >= length:
         after, length = after - length, 2 * length
     return after / length
 
 
-def _one_cycle(step: int, rise: int, max_steps: int) -> float:
+def _one_cycle(step: int | float, rise: int, max_steps: int) -> float:
     if step < rise:
         return _cosine(1 / 25, 1.0, step / rise)
     return _cosine(1.0, 1e-4, min((step - rise) / max(max_steps - rise, 1), 1.0))

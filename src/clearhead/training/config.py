@@ -38,10 +38,11 @@ class MachineConfig:
 class TrainConfig(MachineConfig):
     """The length of a run, the size of its steps, and when it evaluates and saves."""
 
-    max_steps: Count = 10_000
-    """Optimizer steps of the whole run."""
+    max_steps: CountOrZero = 10_000
+    """Optimizer steps of the whole run, at most; 0 leaves its length to ``max_minutes``."""
     max_minutes: Minutes = 0.0
-    """Stop, with a checkpoint and an evaluation, after this many minutes; 0 sets no limit."""
+    """Minutes of the whole run, evaluations and checkpoints included: steps, warm-up and decay are sized so that the
+    schedule ends with them; 0 sets no limit. With ``max_steps``, what is reached first."""
     batch_tokens: Positions = 4096
     """Most positions of a batch, padding included, on the target or the source side, whichever has more."""
     grad_accum_steps: Count = 1
@@ -58,6 +59,10 @@ class TrainConfig(MachineConfig):
     """Steps between checkpoints; 0 saves at evaluations and at the end only."""
     keep_last: Count = 3
     """Number of latest checkpoints kept besides the best one."""
+
+    def __post_init__(self) -> None:
+        if not self.max_steps and not self.max_minutes:
+            raise ValueError("train.max_steps = 0: leaves the length of the run to train.max_minutes; set that")
 
 
 @dataclass(frozen=True)

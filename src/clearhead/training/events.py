@@ -5,8 +5,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Reason = Literal["max_steps", "max_minutes", "early_stop", "interrupted", "complete"]
+Limit = Literal["max_steps", "max_minutes"]
+"""What bounds the length of a run."""
+Reason = Literal[Limit, "early_stop", "interrupted", "complete"]
 """Why a loop ends."""
+
+
+@dataclass(frozen=True)
+class Sized:
+    """The length of a run with a budget of time was decided, or decided anew, by the time that its steps take."""
+
+    step: int
+    """The step before the first one that this is for."""
+    last: int
+    """The last step of the run; 0 while its first steps are measured."""
+    warmup_steps: int
+    seconds_left: float
+    """Until the end of the run: of its budget, or of ``train.max_steps`` where that comes first."""
+    step_seconds: float = 0.0
+    """What a step takes, as measured for the decision; 0 if not measured."""
+    evaluation_seconds: float = 0.0
+    """What an evaluation takes."""
 
 
 @dataclass(frozen=True)
@@ -105,4 +124,4 @@ class Finished:
     reason: Reason
 
 
-Event = Stepped | Skipped | Diverging | Counted | Evaluated | Saved | NotSaved | Noted | Finished
+Event = Sized | Stepped | Skipped | Diverging | Counted | Evaluated | Saved | NotSaved | Noted | Finished

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,14 +17,14 @@ from torch import nn
 
 from clearhead.errors import ClearheadError, ModelError
 from clearhead.optim.build import OptimConfig
-from clearhead.optim.schedule import lr_factor
 from clearhead.training.arrangement import for_all_processes, is_sharded, sums_of
 from clearhead.training.config import TrainConfig, ValidationConfig
 from clearhead.training.device import enough_memory
 from clearhead.training.distributed import Engine, LossModule, ranks
-from clearhead.training.events import Evaluated, Event, Finished, Reason, Skipped, Stepped
+from clearhead.training.events import Evaluated, Event, Finished, Reason, Sized, Skipped, Stepped
 from clearhead.training.failure import Divergence, Failure, save_failure
 from clearhead.training.generators import seed_generators
+from clearhead.training.length.budget import Pacer, scheduled
 from clearhead.training.precision import Precision
 from clearhead.training.saving import Saver
 from clearhead.training.state import TrainState
@@ -89,13 +89,15 @@ def train_loop(
         validation: what decides on the best checkpoint and on stopping early.
         should_stop: asked after each step and in an evaluation; True saves and ends the loop.
     """
-    saver = Saver(run, train.keep_last)
+    saver, pacer = Saver(run, train.keep_last), Pacer(train, state)
     saver.repair_best(state)
-    state.max_steps = train.max_steps
+    yield from _told(state, pacer.begin(state.step))
+    state.max_steps = pacer.last
     try:
         with enough_memory(train):
-            reason = yield from _train(state, work, saver, train, optim, validation, should_stop)
+            reason = yield from _train(state, work, saver, pacer, optim, validation, should_stop)
         yield from saver.wait(last=True)
+        pacer.tick()
     except (Exception, GeneratorExit):  # not KeyboardInterrupt: a second Ctrl-C is not made to wait
         with contextlib.suppress(ClearheadError):
             saver.wait()
@@ -103,29 +105,39 @@ def train_loop(
     yield Finished(state.step, reason)
 
 
+def _told(state: TrainState, decided: Iterable[Sized]) -> Iterator[Sized]:
+    """Yields what was decided about the length of the run, and keeps it in ``state``."""
+    for sized in decided:
+        state.max_steps = sized.last
+        yield sized
+
+
 def _train(
     state: TrainState,
     work: Work[B],
     saver: Saver,
-    train: TrainConfig,
+    pacer: Pacer,
     optim: OptimConfig,
     validation: ValidationConfig,
     should_stop: Callable[[], bool],
 ) -> Generator[Event, None, Reason]:
-    reason = _limit_reached(state, train, should_stop) or _early_stop(state, validation)
+    train = pacer.train
+    reason = _limit_reached(state, pacer, should_stop) or _early_stop(state, validation)
     if _owes_evaluation(state, train, reason):
-        reason = yield from _evaluated_and_saved(state, work, saver, train, validation, should_stop, reason)
+        reason = yield from _evaluated_and_saved(state, work, saver, pacer, validation, should_stop, reason)
     divergence = Divergence()
     while reason is None:
-        for event in _epoch(state, work, saver.run, train, optim):
+        for event in _epoch(state, work, saver.run, pacer, optim):
             yield event
             yield from divergence.see(event)
             yield from saver.poll()
-            reason = _limit_reached(state, train, should_stop)
+            yield from _told(state, pacer.decide(state.step, saver.seconds))
+            reason = _limit_reached(state, pacer, should_stop)
             if isinstance(event, Skipped) and reason is None:
                 continue
-            if _due(state.step, train.evaluate_every, reason) and reason != "interrupted":
-                reason = yield from _evaluated_and_saved(state, work, saver, train, validation, should_stop, reason)
+            due = _due(state.step, train.evaluate_every, reason) or pacer.wants_evaluation
+            if due and reason != "interrupted":
+                reason = yield from _evaluated_and_saved(state, work, saver, pacer, validation, should_stop, reason)
             elif _due(state.step, train.checkpoint_every, reason):
                 yield from saver.save(state)
             if reason:
@@ -139,20 +151,23 @@ def _evaluated_and_saved(
     state: TrainState,
     work: Work[B],
     saver: Saver,
-    train: TrainConfig,
+    pacer: Pacer,
     validation: ValidationConfig,
     should_stop: Callable[[], bool],
     reason: Reason | None,
 ) -> Generator[Event, None, Reason | None]:
     """Evaluates, then saves; if the evaluation is interrupted, saves without scores, and resuming evaluates first."""
-    seed_generators(step_seed(train.seed, state.step, ranks().rank))  # the same in an evaluation that runs again
+    seed_generators(step_seed(pacer.train.seed, state.step, ranks().rank))  # the same in an evaluation that runs again
     evaluated = _evaluate(state, work, validation, should_stop)
     if evaluated is not None:
         yield evaluated
+        pacer.evaluated()
+        if reason is None:  # before the checkpoint, which then has what was decided
+            yield from _told(state, pacer.decide(state.step, saver.seconds))
     yield from saver.save(state)
     if evaluated is None:
         return "interrupted"
-    return reason or _limit_reached(state, train, should_stop) or _early_stop(state, validation)
+    return reason or _limit_reached(state, pacer, should_stop) or _early_stop(state, validation)
 
 
 def _owes_evaluation(state: TrainState, train: TrainConfig, reason: Reason | None) -> bool:
@@ -176,22 +191,10 @@ def step_seed(seed: int, step: int, rank: int = 0) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
-def scheduled(step: int, train: TrainConfig, optim: OptimConfig) -> float:
-    """Returns the factor on the peak learning rate at a step of a run; steps count from 1."""
-    return lr_factor(
-        optim.schedule,
-        step,
-        warmup_steps=train.warmup_steps,
-        max_steps=train.max_steps,
-        min_factor=optim.min_lr_factor,
-        cycle_steps=optim.cycle_steps,
-        decay_fraction=optim.decay_fraction,
-    )
-
-
 def _epoch(
-    state: TrainState, work: Work[B], run: Path, train: TrainConfig, optim: OptimConfig
+    state: TrainState, work: Work[B], run: Path, pacer: Pacer, optim: OptimConfig
 ) -> Iterator[Stepped | Skipped]:
+    train = pacer.train
     batches = work.batches(state.epoch, state.position)
     precision, engine = precision_of(state, train), engine_of(state, work)
     precision.load_state(state.scaler)
@@ -199,7 +202,7 @@ def _epoch(
     while group := list(islice(batches, train.grad_accum_steps)):
         step = state.step + 1
         seed_generators(step_seed(train.seed, step, engine.ranks.rank))
-        lr = state.optimizers.set_lr_factor(scheduled(step, train, optim))
+        lr = state.optimizers.set_lr_factor(scheduled(step, train, optim, state.sizing))
         clip = optim.grad_clip_norm
         outcome = step_on(state, group, work, step, grad_clip_norm=clip, precision=precision, engine=engine)
         if outcome.taken and state.ema is not None:
@@ -208,7 +211,7 @@ def _epoch(
         state.step, state.skipped = (step, 0) if outcome.taken else (state.step, state.skipped + 1)
         (tokens,) = engine.ranks.sum(float(sum(batch.target_count for batch in group)))
         (seconds,) = engine.ranks.of_first(time.perf_counter() - started)
-        state.seconds += seconds
+        pacer.stepped()
         if outcome.taken:
             yield Stepped(step, state.epoch, outcome.loss, lr, outcome.grad_norm, int(tokens), seconds)
         else:
@@ -278,15 +281,9 @@ def step_on(
     )
 
 
-def _limit_reached(state: TrainState, train: TrainConfig, should_stop: Callable[[], bool]) -> Reason | None:
+def _limit_reached(state: TrainState, pacer: Pacer, should_stop: Callable[[], bool]) -> Reason | None:
     (stopped,) = ranks().sum(float(should_stop()))
-    if stopped:
-        return "interrupted"
-    if state.step >= train.max_steps:
-        return "max_steps"
-    if train.max_minutes and state.seconds >= 60 * train.max_minutes:
-        return "max_minutes"
-    return None
+    return "interrupted" if stopped else pacer.reached(state.step)
 
 
 class _AbandonedError(Exception):
@@ -346,5 +343,4 @@ def _score(state: TrainState, work: Work[B], validation: ValidationConfig) -> Ev
     else:
         state.evaluations_since_best += 1
     (seconds,) = ranks().of_first(time.perf_counter() - started)
-    state.seconds += seconds
     return Evaluated(state.step, state.scores, best, seconds)

@@ -1,6 +1,7 @@
 """The checkpoints of a run: written in a thread beside training, old ones dropped, a full disk reported."""
 
 import threading
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -51,6 +52,8 @@ class Saver:
 
     run: Path
     keep_last: int
+    seconds: float = 0.0
+    """How long the last checkpoint took to be written."""
     _running: _Write | None = None
     _failures: int = 0
     _files: dict[str, bytes] = field(default_factory=dict)
@@ -126,6 +129,7 @@ class Saver:
         return [NotSaved(write.step, str(write.problem))]
 
     def _write(self, write: _Write, checkpoint: Checkpoint) -> None:
+        started = time.perf_counter()
         try:
             save_checkpoint(write.path, checkpoint)
             self._read_back(write.path)
@@ -133,6 +137,7 @@ class Saver:
                 point_to(self.run, "best", write.path)
             point_to(self.run, "latest", write.path)  # only now: it must name a complete checkpoint
             self._drop_old(write.path, checkpoint.state["best_step"])
+            self.seconds = time.perf_counter() - started
         except Exception as error:  # raised where training waits for this checkpoint
             write.problem = error
 

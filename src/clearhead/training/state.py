@@ -21,6 +21,7 @@ from clearhead.errors import ModelError
 from clearhead.nn.shards import whole
 from clearhead.optim.build import Optimizers
 from clearhead.training.generators import generator_states, restore_generators
+from clearhead.training.length.budget import Sizing
 from clearhead.version import VERSION
 
 NUMBERS = ("step", "epoch", "position", "seconds", "scores", "best_score", "best_step", "evaluations_since_best")
@@ -43,7 +44,9 @@ class TrainState:
     position: int = 0
     """Batches of this epoch already used, up to the end of a step."""
     seconds: float = 0.0
-    """Spent in training and evaluation, resumed runs added up."""
+    """Spent in training, evaluations and checkpoints included, resumed runs added up."""
+    sizing: Sizing | None = None
+    """What was decided about the length of a run with a budget of time."""
     scores: dict[str, float] = field(default_factory=dict)
     """Of the last evaluation."""
     best_score: float | None = None
@@ -80,6 +83,7 @@ class TrainState:
                 for name in (*NUMBERS, "evaluated_step", "skipped", "scaler", "max_steps", "judged_on")
             },
             "scores": dict(self.scores),
+            "sizing": self.sizing and self.sizing.as_dict(),
             "schedule": {"lr": [group["lr"] for part in self.optimizers.parts for group in part.param_groups]},
             "ema_updates": None if self.ema is None else int(self.ema.n_averaged),
             "without_optimizer_state": self.optimizers.without_state(),
@@ -147,6 +151,7 @@ class TrainState:
         # format 1 did not say; all its checkpoints had been evaluated but those of interrupted runs
         self.evaluated_step, self.scaler = state.get("evaluated_step", self.step), state.get("scaler", {})
         self.skipped = state.get("skipped", 0)
+        self.sizing = Sizing.from_dict(state["sizing"]) if state.get("sizing") else None
         groups = [group for part in self.optimizers.parts for group in part.param_groups]
         for group, lr in zip(groups, state.get("schedule", {}).get("lr", []), strict=False):
             group["lr"] = lr

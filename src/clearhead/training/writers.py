@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from clearhead.errors import UsageError
 from clearhead.files import open_to_append, write_whole
-from clearhead.training.events import Counted, Diverging, Evaluated, Event, Skipped, Stepped
+from clearhead.training.events import Counted, Diverging, Evaluated, Event, Sized, Skipped, Stepped
 
 RESUMED = "resumed"
 NEEDED = {
@@ -20,6 +20,7 @@ NEEDED = {
     "diverging": ("loss",),
     "counted": ("tokens", "seconds"),
     "evaluated": (),
+    "sized": ("last",),
     RESUMED: (),
 }
 """Events that are in ``metrics.jsonl``, and the numbers that a reader needs of each."""
@@ -59,7 +60,7 @@ class JsonLinesWriter:
 
     def write(self, event: Event) -> None:
         """Appends the event, unless it is a checkpoint or the end; numbers that are not finite become text."""
-        if isinstance(event, Stepped | Skipped | Diverging | Counted | Evaluated):
+        if isinstance(event, Sized | Stepped | Skipped | Diverging | Counted | Evaluated):
             self._append({"event": type(event).__name__.lower(), **dataclasses.asdict(event)})
 
     def _append(self, record: dict[str, Any], begin: str = "") -> None:

@@ -19,6 +19,7 @@ from clearhead.training.events import (
     Noted,
     NotSaved,
     Saved,
+    Sized,
     Skipped,
     Stepped,
 )
@@ -49,34 +50,60 @@ def line_of(event: Event) -> str:
             return f"step {event.step}: {event.problem}; training goes on"
         case Noted():
             return event.line
+        case Sized():
+            return sized_line(event)
         case Stepped() | Saved():
             return ""
     assert_never(event)
+
+
+def sized_line(event: Sized) -> str:
+    """Says how long a run with a budget is."""
+    if not event.last:
+        return f"{_clock(event.seconds_left)} for the run: the first steps and an evaluation are measured"
+    return (
+        f"{_clock(event.seconds_left)} left: {event.last:,} steps in all, {event.warmup_steps:,} of warm-up; a step "
+        f"takes {event.step_seconds:.3g} s, an evaluation {event.evaluation_seconds:.3g} s"
+    )
 
 
 class StepLines:
     """Sums up the steps since the last line: loss, learning rate, speed and time left.
 
     Args:
-        max_steps: the last step of the run.
+        max_steps: the last step of the run, until ``size`` says otherwise.
         targets: what the model learns to predict, in the plural.
         every_seconds: how much time is between two lines, at the least.
     """
 
     def __init__(self, max_steps: int, targets: str, every_seconds: float) -> None:
-        self._max_steps, self._targets, self._every = max_steps, targets, every_seconds
+        self.max_steps, self._targets, self._every = max_steps, targets, every_seconds
+        self._end: float | None = None  # of the budget, by time.monotonic
         self._shown = 0.0
         self._tokens, self._seconds, self._steps, self._loss = 0, 0.0, 0, 0.0
+
+    def size(self, event: Sized) -> None:
+        """Takes a decision on the length of the run."""
+        self.max_steps = event.last
+        self._end = time.monotonic() + event.seconds_left
+
+    @property
+    def last(self) -> str:
+        """The last step, where it is known."""
+        return str(self.max_steps or "?")
 
     def take(self, event: Stepped) -> tuple[str, str] | None:
         """Takes a step; returns the numbers and the time left where a line is due."""
         self._tokens, self._seconds = self._tokens + event.tokens, self._seconds + event.seconds
         self._steps, self._loss = self._steps + 1, self._loss + event.loss
         now = time.monotonic()
-        if now - self._shown < self._every and event.step != self._max_steps:
+        if now - self._shown < self._every and event.step != self.max_steps:
             return None
         self._shown = now
-        left = (self._max_steps - event.step) * self._seconds / self._steps
+        if self._end is None:
+            left = (self.max_steps - event.step) * self._seconds / self._steps
+        else:
+            left = max(self._end - now, 0.0)
         numbers = (
             f"loss {self._loss / self._steps:.3f}  lr {event.lr:.2e}  "
             f"{self._tokens / self._seconds:,.0f} {self._targets}/s"
@@ -89,14 +116,16 @@ class LogWriter:
     """Gives the events to the logger ``clearhead``: what goes wrong as warnings, all else as information."""
 
     def __init__(self, max_steps: int, targets: str = "tokens", *, every_seconds: float = 10.0) -> None:
-        self._max_steps, self._steps = max_steps, StepLines(max_steps, targets, every_seconds)
+        self._steps = StepLines(max_steps, targets, every_seconds)
 
     def write(self, event: Event) -> None:
         """Logs one event."""
+        if isinstance(event, Sized):
+            self._steps.size(event)
         if isinstance(event, Stepped):
             if told := self._steps.take(event):
                 numbers, left = told
-                LOG.info(f"step {event.step}/{self._max_steps}  {numbers}  {left} left")
+                LOG.info(f"step {event.step}/{self._steps.last}  {numbers}  {left} left")
         elif line := line_of(event):
             LOG.log(logging.WARNING if isinstance(event, Skipped | Diverging | NotSaved) else logging.INFO, "%s", line)
 
@@ -113,7 +142,6 @@ class ProgressWriter:
     def __init__(self, max_steps: int, targets: str = "tokens", *, every_seconds: float = 10.0) -> None:
         self._bar: Any = _bar() if sys.stderr.isatty() else None
         self._task: Any = None
-        self._max_steps = max_steps
         self._steps = StepLines(max_steps, targets, 0.2 if self._bar is not None else every_seconds)
 
     def write(self, event: Event) -> None:
@@ -124,6 +152,8 @@ class ProgressWriter:
             discard(sys.stderr)
 
     def _show(self, event: Event) -> None:
+        if isinstance(event, Sized):
+            self._steps.size(event)
         if isinstance(event, Stepped):
             if told := self._steps.take(event):
                 self._show_step(event.step, *told)
@@ -140,13 +170,13 @@ class ProgressWriter:
 
     def _show_step(self, step: int, numbers: str, left: str) -> None:
         if self._bar is None:
-            self._say(f"step {step}/{self._max_steps}  {numbers}  {left} left")
+            self._say(f"step {step}/{self._steps.last}  {numbers}  {left} left")
             return
         if self._task is None:
-            self._task = self._bar.add_task("training", total=self._max_steps, left="")
+            self._task = self._bar.add_task("training", total=None, left="")
             self._bar.start()
         words = {"description": localized(numbers), "left": localized(f"{left} left")}
-        self._bar.update(self._task, completed=step, **words)
+        self._bar.update(self._task, completed=step, total=self._steps.max_steps or None, **words)
 
     def _say(self, line: str) -> None:
         if self._bar is not None and self._task is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from clearhead.config import Tree, as_tree, differences, merge, table
 from clearhead.training.job import GradientJob
-from clearhead.training.loop import scheduled
+from clearhead.training.length.budget import scheduled
 
 RATE_KEYS = {
     *(f"train.{name}" for name in ("max_steps", "warmup_steps", "lr", "batch_tokens", "grad_accum_steps")),
@@ -62,6 +62,8 @@ def _same_model(old: str, new: str, folder: Path) -> bool:
 def rate_note(job: GradientJob[Any, Any], before: Tree, *, new_text: bool = False) -> str:
     """Says how the learning rate goes on, if a change may have moved it; else, or if no step is left, returns "".
 
+    A run with a budget of time decides on its length as it begins, and says so itself.
+
     Args:
         job: the resumed run; its state is that of the checkpoint.
         before: the recipe of the run until now.
@@ -70,7 +72,7 @@ def rate_note(job: GradientJob[Any, Any], before: Tree, *, new_text: bool = Fals
     changed = differences(before, as_tree(job.recipe)).keys()
     state, settings, optim = job.state, job.settings, job.recipe.optim
     moved = changed & RATE_KEYS or (new_text and settings is not job.recipe.train)
-    if not moved or not 0 < state.step < settings.max_steps:
+    if settings.max_minutes or not moved or not 0 < state.step < settings.max_steps:
         return ""
     now = state.optimizers.first_rate
     following, last = (

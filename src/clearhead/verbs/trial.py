@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from clearhead.config import Tree
@@ -16,7 +17,8 @@ from clearhead.progress import Progress, silent
 from clearhead.runs.recipes import read_recipe
 from clearhead.tasks.room import TooLargeError
 from clearhead.training.job import GradientJob, Job
-from clearhead.training.loop import engine_of, precision_of, scheduled, step_on
+from clearhead.training.length.budget import UNBOUNDED, Costs, Sizing, scheduled, seconds_to, sized
+from clearhead.training.loop import Work, engine_of, precision_of, step_on
 from clearhead.verbs.plan import Devices, Plan, forecast, plan
 from clearhead.verbs.train import prepare_new
 
@@ -37,9 +39,11 @@ class Trial:
     peak_memory_mb: float
     """Resident memory of this process after the steps."""
     minutes: float
-    """Time of all steps, without evaluation."""
+    """Time of all steps, without evaluation; with it where the run has a budget of time."""
     targets: str
     """The unit of the targets: tokens, or lines for a classifier."""
+    sizing: Sizing | None = None
+    """What a run with a budget would decide about its length by this measure; None for one without."""
 
     def lines(self) -> list[str]:
         """The same as text."""
@@ -48,8 +52,18 @@ class Trial:
             "a batch: " + ", ".join(f"{name} {shape}" for name, shape in self.shapes.items()),
             f"a step: {self.seconds_per_step:.3f} s, {self.tokens_per_second:,.0f} {self.targets}/s, "
             f"process at {self.peak_memory_mb:,.0f} MB",
-            f"the run: about {self.minutes:,.0f} minutes without evaluation",
+            self._length(),
         ]
+
+    def _length(self) -> str:
+        if self.sizing is None:
+            return f"the run: about {self.minutes:,.0f} minutes without evaluation"
+        made = self.sizing
+        key = "max_steps" if made.last == made.max_steps else "max_minutes"
+        return (
+            f"the run: about {self.minutes:,.3g} minutes, bounded by train.{key}: {made.last:,} steps, "
+            f"{made.warmup_steps:,} of warm-up; an evaluation takes {made.costs.evaluation:.3g} s"
+        )
 
 
 @dataclass(frozen=True)
@@ -110,7 +124,7 @@ def try_steps(job: GradientJob[Any, Any], steps: int = 3, *, patience: float = 1
     precision, engine = precision_of(job.state, settings), engine_of(job.state, work)
     for number, batch in enumerate(batches):
         started = time.perf_counter()
-        step = settings.max_steps  # by the last step all parts learn
+        step = settings.max_steps or UNBOUNDED  # by the last step all parts learn
         step_on(job.state, [batch], work, step, grad_clip_norm=1.0, precision=precision, engine=engine)
         ended = time.perf_counter()
         late = ended - begun > patience
@@ -119,6 +133,8 @@ def try_steps(job: GradientJob[Any, Any], steps: int = 3, *, patience: float = 1
         if late:
             break
     per_step = seconds / max(measured, 1) * settings.grad_accum_steps
+    sizing = _sizing(job, work, per_step) if settings.max_minutes else None
+    total = seconds_to(sizing.last, 0, settings, sizing.costs) if sizing else per_step * settings.max_steps
     return Trial(
         batches_per_epoch=len(plan),
         padding_efficiency=plan.efficiency,
@@ -128,16 +144,26 @@ def try_steps(job: GradientJob[Any, Any], steps: int = 3, *, patience: float = 1
         tokens_per_second=tokens / seconds if seconds else 0.0,
         peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         / (1024 if sys.platform != "darwin" else 2**20),
-        minutes=per_step * settings.max_steps / 60,
+        minutes=(total + (sizing.costs.evaluation if sizing else 0.0)) / 60,
         targets=job.targets,
+        sizing=sizing,
     )
 
 
-def lr_curve(job: GradientJob[Any, Any], columns: int = 60) -> str:
+def _sizing(job: GradientJob[Any, Any], work: Work[Any], per_step: float) -> Sizing:
+    """Decides on the length of a run with a budget, which evaluates once early, as this does, to know its time."""
+    started = time.perf_counter()
+    with torch.inference_mode():
+        work.evaluate(job.state.evaluated_model.eval())
+    evaluation = time.perf_counter() - started
+    return sized(0, 60 * job.settings.max_minutes - evaluation, job.settings, Costs(per_step, evaluation))
+
+
+def lr_curve(job: GradientJob[Any, Any], sizing: Sizing | None = None, *, columns: int = 60) -> str:
     """Draws the learning rate over the run in one line of text, from 0 to its peak."""
     optim, settings = job.recipe.optim, job.settings
-    marks = "▁▂▃▄▅▆▇█"
-    steps = (max(round(settings.max_steps * (column + 1) / columns), 1) for column in range(columns))
-    factors = [scheduled(step, settings, optim) for step in steps]
+    marks, last = "▁▂▃▄▅▆▇█", sizing.last if sizing else settings.max_steps
+    steps = (max(round(last * (column + 1) / columns), 1) for column in range(columns))
+    factors = [scheduled(step, settings, optim, sizing) for step in steps]
     line = "".join(marks[min(round(factor * (len(marks) - 1)), len(marks) - 1)] for factor in factors)
     return f"{line} peak {settings.lr:g}"

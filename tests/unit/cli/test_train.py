@@ -196,7 +196,7 @@ def test_text_that_cannot_be_used(
     [
         ("model.d_modle=4", ["unknown key 'model.d_modle'; did you mean 'd_model'?"]),
         ("trian.max_steps=4", ["unknown key 'trian'; did you mean 'train'?"]),
-        ("train.max_steps=0", ["train.max_steps = 0: input should be greater than or equal to 1"]),
+        ("train.max_steps=0", ["train.max_steps = 0: leaves the length of the run to train.max_minutes; set that"]),
         ("optim.schedule=cosin", ["optim.schedule = 'cosin': must be one of", "did you mean 'cosine'?"]),
         ("model.n_heads=5", ["model.n_heads = 5: must divide model.d_model = 64"]),
         ("data.max_len=64", ["data.max_len = 64: must be below model.max_seq_len = 64"]),

@@ -15,6 +15,7 @@ from clearhead.training.events import (
     Noted,
     NotSaved,
     Saved,
+    Sized,
     Skipped,
     Stepped,
 )
@@ -22,6 +23,7 @@ from clearhead.training.events import (
 
 def test_every_event_tells_its_step_and_cannot_be_changed() -> None:
     events = [
+        Sized(4, 90, 9, 60.0, 0.5, 2.0),
         Stepped(4, 0, 1.0, 0.1, 2.0, 10, 0.5),
         Skipped(4, 0, 1.0, 2.0, 1, "lines 3, 4", 0.5),
         Diverging(4, 9.0, 2.0, 3, 0.1),

@@ -19,7 +19,7 @@ from clearhead.optim.build import OptimConfig, build_ema, build_optimizers
 from clearhead.runs.pointers import find_checkpoint
 from clearhead.training import saving
 from clearhead.training.config import TrainConfig, ValidationConfig
-from clearhead.training.events import Evaluated, Event, Finished, Saved, Skipped, Stepped
+from clearhead.training.events import Evaluated, Event, Finished, Saved, Sized, Skipped, Stepped
 from clearhead.training.failure import load_failure
 from clearhead.training.loop import Work, step_seed, train_loop
 from clearhead.training.state import TrainState
@@ -310,8 +310,9 @@ def test_time_is_up(tmp_path: Path) -> None:
     toy = Toy(new_state())
     toy.state.seconds = 59.99999
     events = run(toy, tmp_path, dataclasses.replace(TRAIN, max_minutes=1.0))
-    assert [type(event) for event in events] == [Stepped, Evaluated, Saved, Finished]
+    assert [type(event) for event in events] == [Sized, Stepped, Evaluated, Saved, Finished]
     assert events[-1] == Finished(1, "max_minutes")
+    assert toy.state.seconds > 60
 
 
 def test_a_finished_run_takes_no_further_step(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clearhead.training.events import Diverging, Evaluated, Event, Finished, NotSaved, Saved, Skipped, Stepped
+from clearhead.training.events import Diverging, Evaluated, Event, Finished, NotSaved, Saved, Sized, Skipped, Stepped
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.progress import LogWriter, ProgressWriter
 from clearhead.verbs.train import train
@@ -142,3 +142,28 @@ def test_nothing_is_printed_unless_asked_for_and_all_is_logged(
     assert f"run directory: {tmp_path / 'shown'}" in told
     assert told[-1] == "step 2: finished, max steps"
     assert any(line.startswith("step 2/2  loss ") for line in told)
+
+
+def test_the_time_left_of_a_run_with_a_budget_is_the_budgets(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("clearhead.verbs.progress.time.monotonic", lambda: now[0])
+    writer, log = ProgressWriter(0, every_seconds=0.0), LogWriter(0, every_seconds=0.0)
+    for after, event in (
+        (0, Sized(0, 0, 600, 1200.0)),
+        (1, steps(1)[0]),
+        (30, Sized(40, 2300, 230, 1160.0, 0.5, 3.0)),
+        (60, steps(2)[1]),
+        (5000, steps(3)[2]),
+    ):
+        now[0] += after
+        writer.write(event)
+        log.write(event)
+    assert capsys.readouterr().err.splitlines() == [
+        "20:00 for the run: the first steps and an evaluation are measured",
+        "step 1/?  loss 1.000  lr 1.00e-03  200 tokens/s  19:59 left",
+        "19:20 left: 2,300 steps in all, 230 of warm-up; a step takes 0.5 s, an evaluation 3 s",
+        "step 2/2300  loss 2.000  lr 1.00e-03  200 tokens/s  18:20 left",
+        "step 3/2300  loss 3.000  lr 1.00e-03  200 tokens/s  0:00 left",
+    ]

@@ -11,7 +11,7 @@ from torch import nn
 from clearhead.config import as_tree, merge
 from clearhead.optim.build import build_optimizers
 from clearhead.tasks.translation.family import TRANSLATION
-from clearhead.training.loop import scheduled
+from clearhead.training.length.budget import scheduled
 from clearhead.training.state import TrainState
 from clearhead.verbs.resumed import rate_note, with_paths_of
 from tests.toy import RECIPE

@@ -75,3 +75,22 @@ def test_a_model_without_room_is_planned_and_not_built(tmp_path: Path, monkeypat
     assert "this machine has 9.77 KiB of memory" in tried.refused
     assert tried.memory is not None
     assert tried.memory.memory["peak"] > 10_000
+
+
+def test_a_budget_is_said_with_its_steps_and_its_schedule(toy_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr("clearhead.verbs.trial.time.perf_counter", lambda: float(next(clock)))
+    train = {"max_steps": 0, "max_minutes": 2.0, "warmup_steps": 50, "evaluate_every": 40}
+    job = prepare_job(merge(RECIPE, {"optim": {"schedule": "cosine"}, "train": train}), "here", toy_data)
+    found = try_steps(job, steps=2)
+    assert found.sizing is not None
+    assert found.lines()[-1] == (
+        "the run: about 2 minutes, bounded by train.max_minutes: 116 steps, 12 of warm-up; an evaluation takes 1 s"
+    ), "120 seconds: an evaluation before the decision, then 116 steps of a second and 3 evaluations"
+    assert found.minutes == 2.0
+    line = lr_curve(job, found.sizing, columns=20)
+    assert (line[1], line[19]) == ("█", "▁")
+    bounded = prepare_job(merge(RECIPE, {"train": {**train, "max_steps": 90}}), "here", toy_data)
+    assert try_steps(bounded, steps=2).lines()[-1] == (
+        "the run: about 1.57 minutes, bounded by train.max_steps: 90 steps, 50 of warm-up; an evaluation takes 1 s"
+    )

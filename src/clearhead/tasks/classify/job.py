@@ -18,6 +18,7 @@ from clearhead.tasks.classify.objective import Objective, class_weights, monitor
 from clearhead.tasks.classify.recipe import ClassifyRecipe, classifier_sizes, encode, make_ready, train_on_lines
 from clearhead.training.config import TrainConfig
 from clearhead.training.job import GradientJob, listed
+from clearhead.training.length.budget import UNBOUNDED
 from clearhead.training.loop import Work
 
 
@@ -42,11 +43,12 @@ class ClassifyJob(GradientJob[BertClassifier, LabelledBatch]):
         if not epochs:
             return settings
         steps = epoch = 0
-        while epoch < epochs and steps < settings.max_steps:
+        most = settings.max_steps or UNBOUNDED
+        while epoch < epochs and steps < most:
             steps += -(-len(self.dataset(epoch)) // settings.grad_accum_steps)
             epoch += 1
         every = settings.evaluate_every or -(-steps // epoch)
-        return replace(settings, max_steps=min(settings.max_steps, steps), evaluate_every=every)
+        return replace(settings, max_steps=min(most, steps), evaluate_every=every)
 
     @property
     def labels(self) -> Labels:

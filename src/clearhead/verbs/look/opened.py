@@ -21,6 +21,7 @@ from clearhead.tasks.family import LearnedFamily, Trained
 from clearhead.tasks.room import build_to_load
 from clearhead.tasks.sample import Sample, Shape
 from clearhead.training.config import TrainConfig
+from clearhead.training.length.budget import Sizing
 from clearhead.training.precision import Precision
 from clearhead.training.state import TrainState
 
@@ -106,7 +107,14 @@ class Opened:
         """The recipe's table ``train`` with the last step that the run trained to, or trains to."""
         settings: TrainConfig = self.recipe.train
         last = self.run.saved().state.get("max_steps")  # not in checkpoints of before, nor of imported models
-        return replace(settings, max_steps=int(last)) if last else settings
+        warmup = self.sizing.warmup_steps if self.sizing else settings.warmup_steps
+        return replace(settings, max_steps=int(last), warmup_steps=warmup) if last else settings
+
+    @cached_property
+    def sizing(self) -> Sizing | None:
+        """What was decided about the length of a run with a budget of time."""
+        made = self.run.saved().state.get("sizing")
+        return Sizing.from_dict(made) if made else None
 
     @cached_property
     def device(self) -> torch.device:

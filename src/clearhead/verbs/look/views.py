@@ -33,7 +33,7 @@ from clearhead.optim.build import build_ema
 from clearhead.tasks.expanded import run_directory
 from clearhead.tasks.sample import Sample, Shape
 from clearhead.text.tokenizer import Tokenizer
-from clearhead.training.loop import scheduled
+from clearhead.training.length.budget import scheduled
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.look.opened import Opened
 from clearhead.verbs.look.reading import attention_of, embedding_of, jacobian_of, query_of, reading_of
@@ -95,21 +95,21 @@ def trained_rate(opened: Opened, peak: float, step: int) -> tuple[float, int]:
         if record.get("event") == "stepped" and record["step"] <= step and record["lr"] > 0:
             return float(record["lr"]), int(record["step"])
     steps = range(min(max(step, 1), train.max_steps), 0, -1)
-    rates = ((peak * scheduled(number, train, optim), number) for number in steps)
+    rates = ((peak * scheduled(number, train, optim, opened.sizing), number) for number in steps)
     return next((found for found in rates if found[0] > 0), (peak, step))
 
 
 def optimizer_of(opened: Opened) -> View:
     """See ``inspect.slots.optimizer``."""
     state, recipe, train = opened.learner(with_state=True), opened.recipe, opened.settings
-    state.optimizers.set_lr_factor(scheduled(max(state.step, 1), train, recipe.optim))
+    state.optimizers.set_lr_factor(scheduled(max(state.step, 1), train, recipe.optim, opened.sizing))
     return optimizer(
         state.optimizers.parts,
         state.model,
         ema_decay=recipe.optim.ema_decay,
         step=state.step,
         max_steps=train.max_steps,
-        rate=lambda step: train.lr * scheduled(step, train, recipe.optim),
+        rate=lambda step: train.lr * scheduled(step, train, recipe.optim, opened.sizing),
     )
 
 
