@@ -67,6 +67,7 @@ def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
     shortcuts = [f"{key}={options[key]!r}" for key in ("src", "tgt", "start") if options[key]]
     changes = [*options["overrides"], *shortcuts]
     if options["budget"] is not None:
+        _check_steps(recipe, changes)
         changes = with_budget(changes, options["budget"])
     if options["dry_run"]:
         _check_dry(options)
@@ -102,6 +103,18 @@ def command(recipe: str, data: Path, out: Path | None, **options: Any) -> int:
     words = without_checkpoint(sys.argv[1:]) + ([] if out else ["--out", str(result.run)])
     say(f"clearhead: interrupted at step {result.step}; go on with: clearhead {shlex.join(words)} --resume")
     return 128 + (result.signal or 2)
+
+
+def _check_steps(recipe: str, changes: Sequence[str]) -> None:
+    """Refuses a budget for what is not trained by steps."""
+    from clearhead.runs.recipes import read_recipe
+    from clearhead.tasks.catalog import family_of_recipe
+    from clearhead.tasks.family import LearnedFamily
+
+    tree = read_recipe(recipe, changes)
+    if not isinstance(family_of_recipe(tree, f"recipe {tree.get('name', recipe)!r}"), LearnedFamily):
+        task = tree["task"]
+        raise UsageError(f"--budget: the task {task!r} is not trained by steps, and takes the time that it takes")
 
 
 def train_and_show(
