@@ -1,6 +1,7 @@
 """Every command and every Python block of the documentation runs, in order, on a small corpus."""
 
 import contextlib
+import itertools
 import os
 import re
 import shlex
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.foreign import write_bert, write_gpt2
+from tests.foreign import write_bert, write_gpt2, write_marian
 from tests.keys import write_keys
 from tests.toy import labelled_lines, write_labelled
 from tests.warm import warm_programs
@@ -21,6 +22,15 @@ PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").g
 # the same recipe, cut down to seconds
 SMALL = ["train.max_steps=3", "model.d_model=16", "model.d_ff=32", "train.batch_tokens=512", "train.warmup_steps=1"]
 SMALL += ["tokenizer.vocab_size=400"]
+
+PLAIN = {"train": "train", "valid": "valid", "test": "test"}
+FLICKR = {"train": "train", "val": "valid", "test_2016_flickr": "test", "test_2017_flickr": "test"}
+CORPORA = [
+    ("tatoeba-zh-en", ("zh", "en"), PLAIN),
+    ("captions-zh-en", ("zh", "en"), PLAIN),
+    ("multi30k-en-de", ("en", "de"), FLICKR),  # whose German is English here
+]
+"""Folders below DIR: their languages, and the split of DIR that each stem of theirs has."""
 
 
 def blocks(language: str) -> list[str]:
@@ -39,14 +49,22 @@ def commands() -> list[str]:
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Path:
-    """A folder with DIR, *.txt, reviews, pairs, gpt2 and bert, as the pages have it."""
+    """A folder with DIR, *.txt, *.toml, reviews, pairs, gpt2, bert and opus-mt-zh-en, as the pages have it."""
     folder = tmp_path / "work"
     folder.mkdir()
     code = "import sys, pathlib, clearhead.data.demo_corpus as d; d.write_demo_corpus(pathlib.Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, str(folder / "DIR")], check=True)
     for file in (folder / "DIR").iterdir():
-        count = 300 if file.stem == "train" else 20
+        count = 300 if file.stem == "train" else 60
         file.write_text("".join(file.read_text("utf-8").splitlines(keepends=True)[:count]), "utf-8")
+    for corpus, (source, target), splits in CORPORA:
+        for split, side in itertools.product(splits, (source, target)):
+            lines = (folder / "DIR" / f"{splits[split]}.{'zh' if side == 'zh' else 'en'}").read_text("utf-8")
+            (folder / "DIR" / corpus).mkdir(exist_ok=True)
+            (folder / "DIR" / corpus / f"{split}.{side}").write_text(lines, "utf-8")
+    for block in blocks("toml"):
+        if named := re.match(r"# (\w+\.toml)\n", block):
+            (folder / named[1]).write_text(block, "utf-8")
     (folder / "input.txt").write_text("我吃了一个苹果。\n\n他喜欢书。\n", "utf-8")
     for name in ("text.txt", "poems.txt"):
         (folder / name).write_text((folder / "DIR" / "train.en").read_text("utf-8"), "utf-8")
@@ -58,6 +76,7 @@ def workplace(tmp_path: Path) -> Path:
     (folder / "reviews.txt").write_text("a gripping film\nnothing happens\n", "utf-8")
     write_gpt2(folder / "gpt2")
     write_bert(folder / "bert")
+    write_marian(folder / "opus-mt-zh-en")
     write_keys(folder, "key")
     return folder
 
