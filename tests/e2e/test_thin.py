@@ -85,6 +85,6 @@ def test_several_runs_have_the_budget_each_and_counts_have_none(
     assert [bool(checkpoint_of(run)["sizing"]) for run in sorted(runs.glob("seed-*"))] == [True, True]
     counted = toy.write_recipe(tmp_path / "ngram.toml", TREES["ngram"])
     refused = toy.clearhead(capsys, "train", counted, "--data", text_for("ngram", tmp_path / "text"), "--budget", "1m")
-    toy.assert_one_line(refused, 2, "'train'")
+    toy.assert_one_line(refused, 2, "--budget: the task 'ngram' is not trained by steps")
     wrong = toy.clearhead(capsys, "train", recipe, "--data", tmp_path, "--budget", "soon")
     toy.assert_one_line(wrong, 2, "--budget 'soon': expected a time such as 20m, 1h30m or 90s")

@@ -367,8 +367,3 @@ def test_a_run_that_began_elsewhere_goes_on_by_the_same_recipe(
     assert json.loads(said.out)["step"] == 3
     said = clearhead(capsys, *words, "--resume", "--set", "model.dropout=0.3")
     assert_one_line(said, 2, "--resume: model.dropout differs from the run's recipe")
-
-
-def test_a_budget_for_what_takes_no_steps_is_one_line(toy_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = clearhead(capsys, "train", "ngram", "--budget", "5m", "--data", toy_data)
-    assert_one_line(said, 2, "--budget: the task 'ngram' is not trained by steps")
