@@ -69,6 +69,18 @@ class Counting(Stepper):
         return [(work, work.name) for work in over]
 
 
+class Timed(Counting):
+    """Its steps take as long as the name of their first text says, on a clock that only they move."""
+
+    def __init__(self, clock: list[float], seconds: dict[str, float]) -> None:
+        super().__init__()
+        self.clock, self.seconds = clock, seconds
+
+    def step(self, threads: int) -> list[tuple[Counted, Any]]:
+        self.clock[0] += self.seconds[self.works[0].name]
+        return super().step(threads)
+
+
 @pytest.fixture
 def stepper(monkeypatch: pytest.MonkeyPatch) -> Counting:
     made = Counting()
@@ -199,9 +211,10 @@ def test_at_the_end_all_are_given_up(stepper: Counting) -> None:
 
 
 def test_small_requests_are_stepped_beside_large_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Counting] = []
-    monkeypatch.setattr(module, "stepper_for", lambda *_: made.append(Counting()) or made[-1])
+    made, clock, seconds = list[Counting](), [0.0], {"large": 1.0, "half": 1.0, "small": 0.001}
+    monkeypatch.setattr(module, "stepper_for", lambda *_: made.append(Timed(clock, seconds)) or made[-1])
     monkeypatch.setattr(module, "SourceWork", Counted)
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
     engine, ends = Engine(rows=4, threads=1, metrics=Metrics()), Ends()
     engine.submit(MODEL, works(Job(9.0), ends, "large", steps=50, size=16))
     until(lambda: len(made) == 1)
@@ -221,16 +234,15 @@ def test_small_requests_are_stepped_beside_large_ones(monkeypatch: pytest.Monkey
 
 
 def test_of_two_batches_none_has_more_than_half_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, order = [0.0], list[str]()
+    clock, order, seconds = [0.0], list[str](), {"large": 1.0, "small": 0.125}
 
-    class Timed(Counting):
+    class Ordered(Timed):
         def step(self, threads: int) -> list[tuple[Counted, Any]]:
             order.append(self.works[0].name)
-            clock[0] += 1.0 if self.works[0].name == "large" else 0.125
             self.gate.release()
             return super().step(threads)
 
-    monkeypatch.setattr(module, "stepper_for", lambda *_: Timed())
+    monkeypatch.setattr(module, "stepper_for", lambda *_: Ordered(clock, seconds))
     monkeypatch.setattr(module, "SourceWork", Counted)
     worker = Worker(rows=4, threads=1, post=Post(), metrics=Metrics(), workers=[])
     worker.workers = [worker]
