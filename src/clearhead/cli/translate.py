@@ -102,8 +102,7 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
 
     where = {key: options[key] for key in ("checkpoint", "device", "weights", "engine", "shortlist")}
     translator = open_translator(run, **where, looks_inside=options["alternatives"] or options["alignment"])
-    if options["to"] or options["source_language"] or len(translator.directions) > 1:
-        translator = translator.toward(options["to"], options["source_language"])
+    translator = translator.toward(options["to"], options["source_language"])
     if options["confidence"]:
         _check_confidence(translator, max(options["beam"], options["n_best"]), options["length_penalty"])
     asked = [] if text == ("-",) else [line for argument in text for line in argument.split("\n")]

@@ -251,11 +251,30 @@ def training_windows(
     """
     rows = window_rows(context, batch_tokens)
     rng = np.random.default_rng(np.random.SeedSequence([seed, epoch]))
-    begins = np.union1d([0], np.arange(rng.integers(context), len(stream), context))
-    spans = np.stack([begins, begins, np.append(begins[1:], len(stream))], axis=1)
+    spans = drawn_spans(len(stream), context, rng)
+    plan = plan_windows(spans, rng.permutation(len(spans)), context=context, rows=rows, seed=seed, epoch=epoch)
+    return Windows(stream, spans, plan, isolated)
+
+
+def drawn_spans(size: int, context: int, rng: np.random.Generator) -> Int[ndarray, "windows 3"]:
+    """Cuts ``size`` ids into windows of ``context`` targets, after a first one of a length that is drawn."""
+    begins = np.union1d([0], np.arange(rng.integers(context), size, context))
+    return np.stack([begins, begins, np.append(begins[1:], size)], axis=1)
+
+
+def plan_windows(
+    spans: Int[ndarray, "windows 3"],
+    order: Int[ndarray, " windows"],
+    *,
+    context: int,
+    rows: int,
+    seed: int,
+    epoch: int,
+) -> BatchPlan:
+    """Plans batches of ``rows`` windows each, taken in an order, every target of which counts."""
     starts = np.append(np.arange(0, len(spans), rows), len(spans))
-    efficiency = len(stream) / (context * len(spans))
-    return Windows(stream, spans, BatchPlan(rng.permutation(len(spans)), starts, seed, epoch, efficiency), isolated)
+    efficiency = float((spans[:, 2] - spans[:, 0]).sum()) / (context * len(spans))
+    return BatchPlan(order, starts, seed, epoch, efficiency)
 
 
 def window_rows(context: int, batch_tokens: int) -> int:

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -193,12 +193,9 @@ def compared(metric: Metric, first: Counts, other: Counts, *, samples: int = SAM
     """
     if (first == other).all():
         return Difference(0.0, (0.0, 0.0), 1.0)
-    rng, lines = np.random.default_rng(SEED), len(first)
     difference = metric.score(other) - metric.score(first)
-    differences = np.empty(samples)
-    for number in range(samples):
-        drawn = rng.choice(lines, size=lines, replace=True)
-        differences[number] = metric.score(other[drawn]) - metric.score(first[drawn])
+    resampled = _resampled(metric, first, other, samples, seed=SEED)
+    differences = np.array([after - before for before, after in resampled])
     apart = np.abs(differences)
     p = float((apart - apart.mean() > abs(difference)).sum() + 1) / (samples + 1)
     low, high = np.percentile(differences, [2.5, 97.5]).tolist()
@@ -208,12 +205,19 @@ def compared(metric: Metric, first: Counts, other: Counts, *, samples: int = SAM
 def paired(metric: Metric, before: Counts, after: Counts, *, samples: int = SAMPLES) -> Quality:
     """Scores both, and draws lines with replacement for an interval (paired bootstrap, Koehn 2004)."""
     first, second = metric.score(before), metric.score(after)
-    losses = [metric.loss(first, second)]
-    rng, lines = np.random.default_rng(0), len(before)
+    loss = metric.loss(first, second)
     if (before == after).all():
-        return Quality(first, second, losses[0], (losses[0], losses[0]))
+        return Quality(first, second, loss, (loss, loss))
+    losses = [metric.loss(*scores) for scores in _resampled(metric, before, after, samples, seed=0)]
+    low, high = np.percentile(losses, [2.5, 97.5]).tolist()
+    return Quality(first, second, loss, (low, high))
+
+
+def _resampled(
+    metric: Metric, first: Counts, other: Counts, samples: int, *, seed: int
+) -> Iterator[tuple[float, float]]:
+    """Yields the scores of both on samples of the lines, drawn with replacement."""
+    rng, lines = np.random.default_rng(seed), len(first)
     for _ in range(samples):
-        drawn = rng.integers(lines, size=lines)
-        losses.append(metric.loss(metric.score(before[drawn]), metric.score(after[drawn])))
-    low, high = np.percentile(losses[1:], [2.5, 97.5]).tolist()
-    return Quality(first, second, losses[0], (low, high))
+        drawn = rng.choice(lines, size=lines, replace=True)
+        yield metric.score(first[drawn]), metric.score(other[drawn])

@@ -16,7 +16,7 @@ from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.settings import ServeSettings
 from clearhead.serve.work.service import Service
 from clearhead.tasks.packed import kept_path
-from clearhead.text.language import read_language
+from clearhead.tasks.translation.corpora.directions import distinct
 from clearhead.verbs.quick import (
     Where,
     open_classifier,
@@ -179,8 +179,8 @@ def ways_of(path: Path) -> list[Way]:
         return [(tree["src"]["code"], tree["tgt"]["code"]) for tree in about_model(path).get("directions", ())]
     data = load_recipe(path).get("data", {})
     corpora = data.get("corpora", ()) if isinstance(data, dict) else ()
-    ways = [(read_language(each["src"]).code, read_language(each["tgt"]).code) for each in corpora if "src" in each]
-    return list(dict.fromkeys(ways)) if len(set(ways)) > 1 else []
+    ways = list(distinct((each["src"], each["tgt"]) for each in corpora if "src" in each))
+    return ways if len(ways) > 1 else []
 
 
 def kind_of(path: Path) -> Kind:

@@ -92,8 +92,8 @@ def drawn(size: int, count: int, *, seed: int, corpus: int, epoch: int) -> Int[n
         epoch: its number, from 0.
     """
     rows = [
-        order(size, seed=seed, corpus=corpus, turn=turn)[first * size // whole : last * size // whole]
-        for turn, first, last, whole in spans(size, count, epoch)
+        order(size, seed=seed, corpus=corpus, turn=turn)[first:last]
+        for turn, first, last, _ in spans(size, count, epoch)
     ]
     return np.concatenate(rows)
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -10,11 +11,19 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from clearhead.data.batching import BatchPlan
 from clearhead.data.corpora.mixture import counts, shares, spans
 from clearhead.data.corpus import NoSplitError
 from clearhead.data.documents import Documents, DocumentsConfig, Split, TextReport, read_documents, split_documents
-from clearhead.data.stream import TOKENIZER_CHARACTERS, TokenStream, Windows, chunks, train_tokenizer, window_rows
+from clearhead.data.stream import (
+    TOKENIZER_CHARACTERS,
+    TokenStream,
+    Windows,
+    chunks,
+    drawn_spans,
+    plan_windows,
+    train_tokenizer,
+    window_rows,
+)
 from clearhead.errors import DataError
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
@@ -111,7 +120,7 @@ class TextMixture:
     stream: TokenStream
     config: DocumentsConfig
 
-    @property
+    @cached_property
     def regions(self) -> Int[ndarray, "texts 2"]:
         """Begin and end of each text in the stream."""
         documents = np.cumsum([0, *self.stream.report.corpora.values()])
@@ -135,26 +144,16 @@ class TextMixture:
             UsageError: not even one window fits the budget.
         """
         rows = window_rows(context, batch_tokens)
-        parts = [
-            self._pass(number, turn, context, seed)[first * size // whole : last * size // whole]
-            for number, (count, (begin, end)) in enumerate(zip(self.counts, self.regions.tolist(), strict=True))
-            for turn, first, last, whole in spans(end - begin, count, epoch)
-            for size in [len(self._pass(number, turn, context, seed))]
-        ]
+        parts = []
+        for number, (count, (begin, end)) in enumerate(zip(self.counts, self.regions.tolist(), strict=True)):
+            for turn, first, last, whole in spans(end - begin, count, epoch):
+                rng = np.random.default_rng([seed, number, turn])
+                all_of_pass = rng.permutation(begin + drawn_spans(end - begin, context, rng))
+                parts.append(all_of_pass[first * len(all_of_pass) // whole : last * len(all_of_pass) // whole])
         chosen = np.concatenate(parts)
         order = np.random.default_rng(np.random.SeedSequence([seed, epoch])).permutation(len(chosen))
-        starts = np.append(np.arange(0, len(chosen), rows), len(chosen))
-        efficiency = float((chosen[:, 2] - chosen[:, 0]).sum()) / (context * len(chosen))
-        isolated = self.config.packing == "isolated"
-        return Windows(self.stream, chosen, BatchPlan(order, starts, seed, epoch, efficiency), isolated)
-
-    def _pass(self, number: int, turn: int, context: int, seed: int) -> Int[ndarray, "windows 3"]:
-        """Returns the windows of a pass over a text, in the order in which they come; see ``Windows.spans``."""
-        begin, end = self.regions[number].tolist()
-        rng = np.random.default_rng([seed, number, turn])
-        begins = begin + np.union1d([0], np.arange(rng.integers(context), end - begin, context))
-        spans = np.stack([begins, begins, np.append(begins[1:], end)], axis=1)
-        return rng.permutation(spans)
+        plan = plan_windows(chosen, order, context=context, rows=rows, seed=seed, epoch=epoch)
+        return Windows(self.stream, chosen, plan, self.config.packing == "isolated")
 
     def lines(self) -> list[str]:
         """See ``Report``."""

@@ -69,6 +69,10 @@ class Asked:
         """See ``Service.call``."""
         return await self.service.call(self.request.receive, function)
 
+    async def call_on_lane(self, function: Callable[[], T]) -> T:
+        """See ``Service.call_on_lane``."""
+        return await self.service.call_on_lane(self.request.receive, function)
+
     async def carry_out(self, translator: TextTranslator, searching: Searching[T], size: int) -> T:
         """See ``Service.carry_out``."""
         return await self.service.carry_out(self.request.receive, translator, searching, size)

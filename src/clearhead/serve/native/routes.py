@@ -61,17 +61,17 @@ class Native:
     async def fill(self, asked: Asked) -> Any:
         """``POST /api/fill``."""
         model = self._served(asked, "encoder").now.model
-        return await asked.call(lambda: self.site.service.lane.run(lambda: fill(model, asked.fields)))
+        return await asked.call_on_lane(lambda: fill(model, asked.fields))
 
     async def embed(self, asked: Asked) -> Any:
         """``POST /api/embed``."""
         model = self._served(asked, "encoder").now.model
-        return await asked.call(lambda: self.site.service.lane.run(lambda: embed(model, asked.fields)))
+        return await asked.call_on_lane(lambda: embed(model, asked.fields))
 
     async def classify(self, asked: Asked) -> Any:
         """``POST /api/classify``."""
         model = self._served(asked, "classifier").now.model
-        return await asked.call(lambda: self.site.service.lane.run(lambda: classify(model, asked.fields)))
+        return await asked.call_on_lane(lambda: classify(model, asked.fields))
 
     async def tokenize(self, asked: Asked) -> Any:
         """``POST /api/tokenize``; ``side`` is source or target where there are two."""
@@ -108,7 +108,7 @@ class Native:
             except ModelError as error:  # such as of a family that has no such view: it is the request that is wrong
                 raise RequestError(400, str(error), code="unavailable") from error
 
-        return await asked.call(lambda: self.site.service.lane.run(call))
+        return await asked.call_on_lane(call)
 
     def _served(self, asked: Asked, *kinds: Kind) -> Served:
         """Returns the model that a request names; the only one of its kind need not be named."""

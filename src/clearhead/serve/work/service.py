@@ -90,7 +90,7 @@ class Service:
         job.over.set()
 
     async def call(self, receive: Receive, function: Callable[[], T]) -> T:
-        """Returns what a function returns, which is called in a thread; its searches are batched with all others.
+        """Returns what a function returns, which is called in a thread.
 
         Args:
             receive: of the request, whose body has been read: says when the client has gone.
@@ -102,6 +102,14 @@ class Service:
         with self._admitted(receive) as waiting:
             CURRENT.set(waiting.job)
             return await waiting.until(self._aside(waiting.job, function))
+
+    async def call_on_lane(self, receive: Receive, function: Callable[[], T]) -> T:
+        """Returns what a function returns, which the lane calls in its turn; arguments and errors as of ``call``."""
+        with self._admitted(receive) as waiting:
+            return await self._on_lane(waiting, function)
+
+    async def _on_lane(self, waiting: "_Waiting", function: Callable[[], T]) -> T:
+        return await waiting.until(asyncio.wrap_future(self.lane.submit(waiting.job, function)))
 
     async def carry_out(self, receive: Receive, translator: TextTranslator, searching: Searching[T], size: int) -> T:
         """Returns what comes of searches, which are batched with all others.
@@ -141,8 +149,7 @@ class Service:
         """Has a batch of sources searched for: by the engine with those of all others, or in its turn on the lane."""
         model, job = engine_model(translator), waiting.job
         if model is None or not is_plain(batch):
-            searching = self.lane.submit(job, lambda: translator.search(batch, config))
-            return await waiting.until(asyncio.wrap_future(searching))
+            return await self._on_lane(waiting, lambda: translator.search(batch, config))
         tokenizer, count = translator.tokenizers.tgt, len(batch.sources)
         gathered = Gathered(asyncio.get_running_loop(), count, self.engine.post)
         search, text_of = native_search_of(tokenizer, config), translator.text_of if config.n_best > 1 else None

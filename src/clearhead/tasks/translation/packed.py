@@ -53,13 +53,12 @@ class PackedTranslator(PackedModel, TextTranslator):
             calibration = read_calibration(run)
         else:
             calibration = confidence.restored(texts[CONFIDENCE], file.path) if CONFIDENCE in texts else None
-        if not shortlist:
-            return cls(*shared, both, *facts, several=several, calibration=calibration)
-        if run is not None:
-            kept = read_shortlist(run, both)
-        else:
-            kept = restored(texts[FILE], file.path, both) if FILE in texts else None
-        return cls(*shared, both, *facts, wanted(kept, run or file.path), several, calibration)
+        kept = None
+        if shortlist and run is not None:
+            kept = wanted(read_shortlist(run, both), run)
+        elif shortlist:
+            kept = wanted(restored(texts[FILE], file.path, both) if FILE in texts else None, file.path)
+        return cls(*shared, both, *facts, kept, several, calibration)
 
     @property
     def directions(self) -> tuple[Sides, ...]:

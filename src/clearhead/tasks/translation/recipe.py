@@ -21,6 +21,7 @@ from clearhead.models.rnn import RNNConfig, RNNTranslator
 from clearhead.models.transformer import Transformer, TransformerConfig
 from clearhead.runs.text_parts import ModelSizes, TextParts
 from clearhead.tasks.gradient_recipe import WarmRecipe, adapt_layers
+from clearhead.tasks.translation.corpora.directions import distinct
 from clearhead.text.language import BleuTokenize, read_language
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
@@ -71,20 +72,15 @@ class TranslationRecipe(WarmRecipe):
     def directions(self) -> tuple[tuple[str, str], ...]:
         """The pairs of source and target language, as endings of files, each pair of languages once."""
         pairs = [(corpus.src, corpus.tgt) for corpus in self.data.corpora] or [(self.src, self.tgt)]
-        return tuple({(read_language(src).code, read_language(tgt).code): (src, tgt) for src, tgt in pairs}.values())
+        return tuple(distinct(pairs).values())
 
     @property
     def languages(self) -> str:
         """The directions as text."""
         return ", ".join(f"{src} to {tgt}" for src, tgt in self.directions)
 
-    @property
-    def bleu_tokenize(self) -> BleuTokenize:
-        """SacreBLEU's tokenizer for every score of the run that does not ask for another one; see ``bleu_of``."""
-        return self.bleu_of(self.directions[0][1])
-
     def bleu_of(self, tgt: str) -> BleuTokenize:
-        """Returns sacreBLEU's tokenizer for translations into a language."""
+        """Returns sacreBLEU's tokenizer for every score of translations into a language that asks for no other one."""
         chosen = self.validation.tokenize
         return read_language(tgt).bleu_tokenize if chosen == "auto" else chosen
 

@@ -90,7 +90,7 @@ class TranslationEvaluation(Evaluation):
 
     def write(self, path: Path) -> None:
         """See ``Evaluation``: the translations, a line each."""
-        write_output(path, "".join(line + "\n" for line in self.translations).encode())
+        _write_lines(path, self.translations)
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,11 @@ class MixtureEvaluation(Evaluation):
 
     def write(self, path: Path) -> None:
         """See ``Evaluation``: the translations of all corpora, one after another, a line each."""
-        texts = [text for one in self.each.values() for text in one.translations]
-        write_output(path, "".join(line + "\n" for line in texts).encode())
+        _write_lines(path, [text for one in self.each.values() for text in one.translations])
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    write_output(path, "".join(line + "\n" for line in lines).encode())
 
 
 def evaluate_translator(
@@ -179,21 +182,15 @@ def evaluate_directions(
     recipe = translator.recipe
     if not (corpora := recipe.data.corpora):
         return evaluate_translator(translator.toward(to, source), folder, split, **options)
-    if to or source:
-        way = translator.toward(to, source)
-        with contextlib.suppress(NoSplitError):
-            files = read_parallel(folder, stem=stem_of(recipe, split), src=way.sides.src.code, tgt=way.sides.tgt.code)
-            return _evaluated(way, files, stem_of(recipe, split), **options)
-    return _evaluated_each(translator, folder, split, _wanted(translator, corpora, to, source), options)
-
-
-def _wanted(
-    translator: Translator, corpora: Sequence[ParallelCorpus], to: str, source: str
-) -> list[tuple[ParallelCorpus, Translator]]:
-    """Returns the corpora of the directions that are asked for, each with the translator for it."""
     ways = [(corpus, translator.toward(corpus.tgt, corpus.src)) for corpus in corpora]
-    asked = translator.toward(to, source).sides if to or source else None
-    return [each for each in ways if asked in (None, each[1].sides)]
+    if to or source:
+        asked = translator.toward(to, source)
+        with contextlib.suppress(NoSplitError):
+            src, tgt = asked.sides.src.code, asked.sides.tgt.code
+            files = read_parallel(folder, stem=stem_of(recipe, split), src=src, tgt=tgt)
+            return _evaluated(asked, files, stem_of(recipe, split), **options)
+        ways = [each for each in ways if each[1].sides == asked.sides]
+    return _evaluated_each(translator, folder, split, ways, options)
 
 
 def _evaluated_each(
@@ -253,8 +250,7 @@ def _evaluated(
 
 def _tokenize(translator: Translator) -> BleuTokenize:
     """SacreBLEU's tokenizer for the direction of a translator."""
-    chosen = translator.recipe.validation.tokenize
-    return translator.sides.tgt.bleu_tokenize if chosen == "auto" else chosen
+    return translator.recipe.bleu_of(translator.sides.tgt.code)
 
 
 def split_files(translator: Translator, folder: Path, split: str) -> ParallelFiles:
@@ -265,10 +261,9 @@ def split_files(translator: Translator, folder: Path, split: str) -> ParallelFil
     recipe = translator.recipe
     if not recipe.data.corpora:
         return read_parallel(folder, stem=stem_of(recipe, split), src=recipe.src, tgt=recipe.tgt)
-    fitting = [
-        corpus for corpus, way in _wanted(translator, recipe.data.corpora, "", "") if way.sides == translator.sides
-    ]
-    return corpus_files(folder, recipe, fitting[0], split)
+    sides = translator.sides
+    corpora = (each for each in recipe.data.corpora if translator.toward(each.tgt, each.src).sides == sides)
+    return corpus_files(folder, recipe, next(corpora), split)
 
 
 def _loss(translator: Translator, files: ParallelFiles) -> tuple[float | None, int]:

@@ -146,7 +146,7 @@ def test_training_scores_a_checkpoint_as_evaluate_does(
 def test_the_recipe_may_choose_the_tokenizer_of_bleu() -> None:
     for chosen, expected in (("auto", "zh"), ("none", "none"), ("intl", "intl")):
         tree: Tree = {**RECIPE, "tgt": "zho_Hans", "validation": {"tokenize": chosen}}
-        assert parse_translation(tree, "here").bleu_tokenize == expected
+        assert parse_translation(tree, "here").bleu_of(tree["tgt"]) == expected
 
 
 def test_lines_are_scored_where_none_fits_the_loss(translator: Translator, tmp_path: Path) -> None:

@@ -11,6 +11,11 @@ from clearhead.text.language import Language, read_language
 from clearhead.text.special import ABSENT
 
 
+def distinct(pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:
+    """Returns pairs of source and target language by the codes of both, each once, the last of those that mean one."""
+    return {(read_language(src).code, read_language(tgt).code): (src, tgt) for src, tgt in pairs}
+
+
 def meant(directions: Sequence[Sides], to: str = "", source: str = "") -> Sides:
     """Returns the direction that is asked for; one that was in no training text is told in the log.
 

@@ -1,19 +1,20 @@
 """The text of a translator: the files of each corpus, its splits, its encoded pairs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from clearhead.data.batching import plan_batches
 from clearhead.data.corpora.joined import EncodedCorpus, EncodedPairs, JoinedPairs, MixtureReport
 from clearhead.data.corpora.mixture import ParallelCorpus
-from clearhead.data.corpus import CorpusReport, DataConfig, NoSplitError, ParallelFiles, read_parallel
+from clearhead.data.corpus import CorpusReport, DataConfig, NoSplitError, ParallelFiles, Scan, read_parallel
 from clearhead.data.store import PairStore, prepare
 from clearhead.errors import UsageError
-from clearhead.progress import Progress
+from clearhead.progress import Progress, silent
 from clearhead.runs.cache import cache_folder
 from clearhead.runs.text_parts import TextParts, Tokenizers
 from clearhead.tasks.translation.corpora.directions import tag_in
@@ -75,15 +76,12 @@ def _read_one(
     folder: Path, recipe: TranslationRecipe, known: TextParts | None, progress: Progress
 ) -> tuple[TextParts, EncodedPairs, ValidPairs]:
     """Reads a corpus whose files are in the folder itself; see ``read_pairs``."""
-    train, valid = (
-        read_parallel(folder, stem=stem, src=recipe.src, tgt=recipe.tgt)
-        for stem in (recipe.data.train, recipe.data.valid)
-    )
+    (train,) = training_files(folder, recipe)
+    valid = read_parallel(folder, stem=recipe.data.valid, src=recipe.src, tgt=recipe.tgt)
     scan = train.scan()  # once: a large corpus takes minutes to read
     parts = known or train_tokenizers(train, scan.lines, recipe.tokenizer)
-    encode = partial(prepare, src=parts.both.src, tgt=parts.both.tgt, cache_dir=cache_folder() / "data")
-    pairs = encode(train, config=recipe.data, scan=scan, keep_text=recipe.tokenizer.dropout > 0, progress=progress)
-    store = encode(valid, config=scored_pairs(recipe.data, refuse=True))
+    pairs = encode_training([train], recipe, parts.both, scans=[scan], progress=progress)
+    store = _encode_valid(valid, recipe, parts.both)
     return parts, pairs, ValidPairs([ValidPart(store, _judged_lines(valid, recipe))])
 
 
@@ -91,31 +89,73 @@ def _read_corpora(
     folder: Path, recipe: TranslationRecipe, known: TextParts | None, progress: Progress
 ) -> tuple[TextParts, EncodedPairs, ValidPairs]:
     """Reads several corpora; see ``read_pairs``."""
-    corpora = recipe.data.corpora
-    train = [corpus_files(folder, recipe, corpus, "train") for corpus in corpora]
+    train = training_files(folder, recipe)
     scans = [files.scan() for files in train]
     lines = [scan.lines for scan in scans]
     parts = known or train_mixed_tokenizers(train, lines, recipe.tokenizer, recipe.data)
-    encode = partial(prepare, src=parts.both.src, tgt=parts.both.tgt, cache_dir=cache_folder() / "data")
-    encoded = []
-    for corpus, files, scan in zip(corpora, train, scans, strict=True):
-        text = recipe.tokenizer.dropout > 0
-        store = encode(files, config=recipe.data, scan=scan, keep_text=text, progress=progress)
-        encoded.append(encoded_corpus(corpus, store, parts.both))
+    pairs = encode_training(train, recipe, parts.both, scans=scans, progress=progress)
     valid: list[ValidPart] = []
     missing: list[NoSplitError] = []
-    for corpus in corpora:
+    for corpus in recipe.data.corpora:
         try:
             files = corpus_files(folder, recipe, corpus, "valid")
         except NoSplitError as error:
             missing.append(error)
             continue
-        store = encode(files, config=scored_pairs(recipe.data, refuse=True))
+        store = _encode_valid(files, recipe, parts.both)
         joined = JoinedPairs([encoded_corpus(corpus, store, parts.both)])
         valid.append(ValidPart(joined, _judged_lines(files, recipe), corpus))
     if not any(part.corpus.judged for part in valid):
         raise missing[0] if missing else UsageError("data.corpora: judged = false in all, one must choose the best")
-    return parts, JoinedPairs(encoded, recipe.data.temperature), ValidPairs(valid)
+    return parts, pairs, ValidPairs(valid)
+
+
+def training_files(folder: Path, recipe: TranslationRecipe) -> list[ParallelFiles]:
+    """Returns the training files of each corpus; of a recipe without corpora those in the folder itself.
+
+    Raises:
+        DataError: one is missing.
+    """
+    if not recipe.data.corpora:
+        return [read_parallel(folder, stem=recipe.data.train, src=recipe.src, tgt=recipe.tgt)]
+    return [corpus_files(folder, recipe, corpus, "train") for corpus in recipe.data.corpora]
+
+
+def encode_training(
+    files: Sequence[ParallelFiles],
+    recipe: TranslationRecipe,
+    tokenizers: Tokenizers,
+    *,
+    scans: Sequence[Scan] = (),
+    progress: Progress = silent,
+) -> EncodedPairs:
+    """Encodes the training text, or opens it as it was encoded before.
+
+    Args:
+        files: as ``training_files`` returns them.
+        recipe: that is trained by.
+        tokenizers: of both sides.
+        scans: the results of ``files.scan()``; empty: they are scanned now.
+        progress: called with (lines done, lines in all) of each.
+
+    Raises:
+        DataError: see ``prepare``.
+    """
+    data = recipe.data
+    known: Sequence[Scan | None] = scans or [None] * len(files)
+    own: Any = {"config": data, "cache_dir": cache_folder() / "data", "keep_text": recipe.tokenizer.dropout > 0}
+    own |= {"src": tokenizers.src, "tgt": tokenizers.tgt, "progress": progress}
+    stores = [prepare(each, scan=scan, **own) for each, scan in zip(files, known, strict=True)]
+    if not data.corpora:
+        return stores[0]
+    parts = [encoded_corpus(corpus, store, tokenizers) for corpus, store in zip(data.corpora, stores, strict=True)]
+    return JoinedPairs(parts, data.temperature)
+
+
+def _encode_valid(files: ParallelFiles, recipe: TranslationRecipe, tokenizers: Tokenizers) -> PairStore:
+    """Encodes a valid split as its loss is taken."""
+    config, folder = scored_pairs(recipe.data, refuse=True), cache_folder() / "data"
+    return prepare(files, src=tokenizers.src, tgt=tokenizers.tgt, config=config, cache_dir=folder)
 
 
 def encoded_corpus(corpus: ParallelCorpus, store: PairStore, tokenizers: Tokenizers) -> EncodedCorpus:

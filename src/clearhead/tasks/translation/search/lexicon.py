@@ -3,20 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.data.corpora.joined import EncodedPairs, JoinedPairs
-from clearhead.data.corpus import ParallelFiles, read_parallel
-from clearhead.data.store import PairStore, prepare
+from clearhead.data.corpora.joined import EncodedPairs
 from clearhead.progress import Progress, silent
-from clearhead.runs.cache import cache_folder
 from clearhead.runs.text_parts import Tokenizers, load_both_sides
 from clearhead.tasks.family import open_for
-from clearhead.tasks.translation.corpora.reading import corpus_files, encoded_corpus
-from clearhead.tasks.translation.recipe import WORDS, TranslationRecipe, parse_translation
+from clearhead.tasks.translation.corpora.reading import encode_training, training_files
+from clearhead.tasks.translation.recipe import WORDS, parse_translation
 from clearhead.tasks.translation.search.shortlist import Shortlist
 from clearhead.text.tokenizer import Tokenizer
 
@@ -57,23 +53,10 @@ def learn_shortlist(run: Path, data: Path, *, best: int, frequent: int, progress
     """
     opened = open_for(WORDS, run, checkpoint="best")
     recipe, both = parse_translation(opened.tree, opened.source), load_both_sides(run).both
-    learned = learned_from(training_pairs(data, recipe, both), both, best=best, frequent=frequent, progress=progress)
+    pairs = encode_training(training_files(data, recipe), recipe, both)  # as it is kept from training
+    learned = learned_from(pairs, both, best=best, frequent=frequent, progress=progress)
     learned.shortlist.save(run)
     return learned
-
-
-def training_pairs(data: Path, recipe: TranslationRecipe, both: Tokenizers) -> EncodedPairs:
-    """Returns the training text of a run, encoded, as it is kept from training."""
-
-    def encoded(files: ParallelFiles) -> PairStore:
-        options: dict[str, Any] = {"cache_dir": cache_folder() / "data", "keep_text": recipe.tokenizer.dropout > 0}
-        return prepare(files, src=both.src, tgt=both.tgt, config=recipe.data, **options)
-
-    if not (corpora := recipe.data.corpora):
-        return encoded(read_parallel(data, stem=recipe.data.train, src=recipe.src, tgt=recipe.tgt))
-    stores = [encoded(corpus_files(data, recipe, corpus, "train")) for corpus in corpora]
-    parts = [encoded_corpus(corpus, store, both) for corpus, store in zip(corpora, stores, strict=True)]
-    return JoinedPairs(parts, recipe.data.temperature)
 
 
 def learned_from(

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from clearhead.brief import Brief
 from clearhead.errors import ModelError
-from clearhead.files import MOST_OF_TEXT, read_small, write_whole
+from clearhead.files import MOST_OF_TEXT
+from clearhead.runs.learned import keep_learned, read_learned
 from clearhead.runs.text_parts import Tokenizers
 
 FILE = "shortlist.npz"
@@ -72,10 +73,7 @@ class Shortlist(Brief):
 
     def save(self, run: Path) -> None:
         """Writes the shortlist of a run in the place of an older one; raises ModelError if that fails."""
-        try:
-            write_whole(run / FILE, self.content())
-        except OSError as error:
-            raise ModelError(f"{str(run / FILE)!r} cannot be written: {error.strerror}") from error
+        keep_learned(run / FILE, self.content())
 
 
 def read_shortlist(run: Path, tokenizers: Tokenizers) -> Shortlist | None:
@@ -84,14 +82,8 @@ def read_shortlist(run: Path, tokenizers: Tokenizers) -> Shortlist | None:
     Raises:
         ModelError: the file is damaged, or of other vocabularies.
     """
-    path = run / FILE
-    if not path.exists():
-        return None
-    try:
-        content = read_small(path, MOST_OF_TEXT)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{str(path)!r} cannot be read: {error}") from error
-    return restored(content, path, tokenizers)
+    content = read_learned(run / FILE, MOST_OF_TEXT)
+    return None if content is None else restored(content, run / FILE, tokenizers)
 
 
 def restored(content: bytes, path: Path, tokenizers: Tokenizers) -> Shortlist:

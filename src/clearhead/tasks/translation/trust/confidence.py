@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clearhead.brief import Brief
 from clearhead.errors import ModelError
-from clearhead.files import read_small, write_whole
+from clearhead.runs.learned import keep_learned, read_learned
 from clearhead.tasks.translation.result import Translation
 
 FILE = "confidence.json"
@@ -62,10 +62,7 @@ class Calibration(Brief):
 
     def save(self, run: Path) -> None:
         """Writes the calibration of a run in the place of an older one; raises ModelError if that fails."""
-        try:
-            write_whole(run / FILE, self.content())
-        except OSError as error:
-            raise ModelError(f"{str(run / FILE)!r} cannot be written: {error.strerror}") from error
+        keep_learned(run / FILE, self.content())
 
     def content(self) -> bytes:
         """Returns the file that ``read_calibration`` reads."""
@@ -86,14 +83,8 @@ def read_calibration(run: Path) -> Calibration | None:
     Raises:
         ModelError: the file is damaged.
     """
-    path = run / FILE
-    if not path.exists():
-        return None
-    try:
-        content = read_small(path, MOST)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{str(path)!r} cannot be read: {error}") from error
-    return restored(content, path)
+    content = read_learned(run / FILE, MOST)
+    return None if content is None else restored(content, run / FILE)
 
 
 def restored(content: bytes, path: Path) -> Calibration:
