@@ -257,3 +257,28 @@ def test_of_two_batches_none_has_more_than_half_the_time(monkeypatch: pytest.Mon
     for end in range(1, len(order)):
         large, small = order[:end].count("large"), 0.125 * order[:end].count("small")
         assert order[end:].count("large") == 0 or abs(large - small) <= 1.25
+
+
+def test_threads_are_shared_while_another_worker_has_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = list[int]()
+
+    class Told(Counting):
+        def step(self, threads: int) -> list[tuple[Counted, Any]]:
+            given.append(threads)
+            self.gate.release()
+            return super().step(threads)
+
+    monkeypatch.setattr(module, "stepper_for", lambda *_: Told())
+    workers, ends = list[Worker](), Ends()
+    shared: Any = {"post": Post(), "metrics": Metrics(), "workers": workers}
+    workers += [Worker(rows=4, threads=4, **shared) for _ in range(2)]
+    first, other = workers
+    first.start()
+    first.submit(MODEL, works(Job(9.0), ends, "alone", wide=3), 3)
+    ends.wait("alone")
+    assert first.rows_asked == 0, "what is over is asked for no more"
+    other.rows_asked = 1
+    first.submit(MODEL, works(Job(9.0), ends, "beside bad"), 2)
+    ends.wait("beside", "bad")
+    assert (given, first.rows_asked) == ([4, 2], 0)
+    first.close()
