@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from clearhead.ranges import Rate, Rows, Weight
@@ -21,6 +21,20 @@ class LossConfig:
     """Weight of log(sum of exp(logits))^2, which keeps logits small (Chowdhery et al. 2022)."""
     chunk_size: Rows = 512
     """Rows whose logits are computed at a time in training; smaller needs less memory."""
+    consistency: Weight = 0.0
+    """Weight of the divergence between two passes over each batch whose dropout differs (R-Drop, Liang et al. 2021):
+    alpha there. Above 0 a step takes twice the time; it pays where text is scarce and time is not."""
+
+    def passes(self, model: nn.Module) -> int:
+        """Returns how often a batch goes through ``model`` at once: twice in training for ``consistency``, else once."""
+        return 2 if self.consistency and model.training else 1
+
+
+def repeated(passes: int, *tensors: Any) -> tuple[Any, ...]:
+    """Returns each tensor with its rows ``passes`` times, one pass after the other; None stays None."""
+    if passes == 1:
+        return tensors
+    return tuple(None if tensor is None else torch.cat([tensor] * passes) for tensor in tensors)
 
 
 def widened(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -91,16 +105,58 @@ def linear_cross_entropy(
     config: LossConfig,
     *,
     bias: Float[Tensor, " vocab"] | None = None,
+    passes: int = 1,
 ) -> tuple[Float[Tensor, ""], int]:
     """Computes ``cross_entropy`` of ``x @ weight.T + bias`` without ever holding all logits.
+
+    With two ``passes`` the second half of the rows are the first ones once more, under another dropout. Then the sum is
+    the mean of both halves' plus ``config.consistency`` / 4 times KL(p || q) + KL(q || p), where p and q are what a row
+    predicts in either pass (Liang et al. 2021, halved, so that its first part is a cross-entropy still); the number is
+    that of one half.
 
     For one chunk of rows after another, the forward pass computes logits, softmax and the gradients of ``x`` and
     ``weight``, so that it needs memory for chunk_size x vocab logits only; the backward pass scales these gradients.
     The result equals that of the plain computation up to rounding.
     """
     with torch.autocast(x.device.type, enabled=False):
-        total: Tensor = _LinearCrossEntropy.apply(widened(x), weight, bias, targets, config, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
-    return total, len(targets)
+        options = config, passes, torch.is_grad_enabled()
+        total: Tensor = _LinearCrossEntropy.apply(widened(x), weight, bias, targets, *options)  # type: ignore[no-untyped-call]
+    return (total, len(targets)) if passes == 1 else (total / passes, len(targets) // passes)
+
+
+def divergence(
+    first: Float[Tensor, "rows vocab"], second: Float[Tensor, "rows vocab"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, "rows vocab"], Float[Tensor, "rows vocab"]]:
+    """Computes KL(p || q) + KL(q || p), summed over rows, of p = softmax(first) and q = softmax(second).
+
+    Returns:
+        The sum and its gradients with respect to ``first`` and ``second``.
+    """
+    p, q = torch.softmax(first, dim=1), torch.softmax(second, dim=1)
+    ratio = torch.log_softmax(first, dim=1).sub_(torch.log_softmax(second, dim=1))
+    to_second, to_first = (p * ratio).sum(dim=1, keepdim=True), -(q * ratio).sum(dim=1, keepdim=True)
+    apart = p - q
+    grad_first = (ratio - to_second).mul_(p).add_(apart)
+    grad_second = (ratio.neg_() - to_first).mul_(q).sub_(apart)
+    return (to_second + to_first).sum(), grad_first, grad_second
+
+
+class _Divergence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
+        total, *grads = divergence(first, second)
+        ctx.save_for_backward(*grads)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        return tuple(grads[0] * grad for grad in ctx.saved_tensors)
+
+
+def between_passes(logits: Float[Tensor, "rows classes"], consistency: float) -> Float[Tensor, ""]:
+    """Returns ``consistency`` / 4 times ``divergence`` of the first half of the rows and the second, with gradients."""
+    total: Tensor = _Divergence.apply(*widened(logits).chunk(2))  # type: ignore[no-untyped-call]
+    return consistency / 4 * total
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -112,6 +168,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         bias: Tensor | None,
         targets: Tensor,
         config: LossConfig,
+        passes: int,
         with_grad: bool,
     ) -> Tensor:
         grad_x = torch.empty_like(x) if with_grad and x.requires_grad else None
@@ -121,17 +178,26 @@ class _LinearCrossEntropy(torch.autograd.Function):
         # and its gradients follow from sums over rows and over pieces
         spread, weight_sum = config.label_smoothing / weight.shape[0], weight.sum(dim=0)
         total = x.new_zeros(()) if bias is None else -spread * len(x) * bias.sum()
-        for start in range(0, len(x), config.chunk_size):
-            rows = slice(start, start + config.chunk_size)
-            value, probs = _chunk(functional.linear(x[rows], weight, bias), targets[rows, None], config)
-            total += value
-            total -= spread * (x[rows] @ weight_sum).sum()
-            if grad_x is not None:
-                torch.mm(probs, weight, out=grad_x[rows])
-            if grad_weight is not None:
-                grad_weight.addmm_(probs.T, x[rows])
-            if grad_bias is not None:
-                grad_bias += probs.sum(dim=0)
+        half = len(x) // passes
+        for start in range(0, half, config.chunk_size):
+            end = min(start + config.chunk_size, half)
+            both = [slice(start + number * half, end + number * half) for number in range(passes)]
+            logits = [functional.linear(x[rows], weight, bias) for rows in both]
+            apart = divergence(*logits) if passes > 1 else None
+            for number, rows in enumerate(both):
+                value, grad = _chunk(logits[number], targets[rows, None], config)
+                total += value
+                total -= spread * (x[rows] @ weight_sum).sum()
+                if apart is not None:
+                    grad.add_(apart[1 + number], alpha=config.consistency / passes)
+                if grad_x is not None:
+                    torch.mm(grad, weight, out=grad_x[rows])
+                if grad_weight is not None:
+                    grad_weight.addmm_(grad.T, x[rows])
+                if grad_bias is not None:
+                    grad_bias += grad.sum(dim=0)
+            if apart is not None:
+                total += config.consistency / passes * apart[0]
         if grad_x is not None:
             grad_x -= spread * weight_sum
         if grad_weight is not None:
@@ -143,7 +209,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return *(None if grad is None else grads[0] * grad for grad in ctx.saved_tensors), None, None, None
+        return *(None if grad is None else grads[0] * grad for grad in ctx.saved_tensors), None, None, None, None
 
 
 def _chunk(logits: Tensor, labels: Tensor, config: LossConfig) -> tuple[Tensor, Tensor]:

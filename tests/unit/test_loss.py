@@ -11,7 +11,15 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from clearhead.loss import LossConfig, cross_entropy, linear_cross_entropy, squared_error, weighted_cross_entropy
+from clearhead.loss import (
+    LossConfig,
+    between_passes,
+    cross_entropy,
+    divergence,
+    linear_cross_entropy,
+    squared_error,
+    weighted_cross_entropy,
+)
 from tests.small import assert_near
 
 
@@ -199,3 +207,50 @@ def test_no_rows_cost_nothing() -> None:
     total, count = linear_cross_entropy(x, weight, none, LossConfig(), bias=torch.ones(4))
     assert (float(total.detach()), count) == (0.0, 0)
     total.backward()
+
+
+def reference_divergence(first: Tensor, second: Tensor) -> Tensor:
+    """Computes the definition: KL(p || q) + KL(q || p)."""
+    log_p, log_q = functional.log_softmax(first, 1), functional.log_softmax(second, 1)
+    kl = functional.kl_div
+    return kl(log_q, log_p, log_target=True, reduction="sum") + kl(log_p, log_q, log_target=True, reduction="sum")
+
+
+def test_divergence_and_its_gradients() -> None:
+    first, second = (torch.randn(7, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    expected = reference_divergence(first, second)
+    wanted = torch.autograd.grad(expected, [first, second])
+    for ours, theirs in zip(divergence(first, second), [expected, *wanted], strict=True):
+        torch.testing.assert_close(ours, theirs)
+    logits = torch.cat([first, second])
+    total = between_passes(logits, 3.0)
+    torch.testing.assert_close(total, 0.75 * expected)
+    for ours, theirs in zip(torch.autograd.grad(total, [first, second]), wanted, strict=True):
+        torch.testing.assert_close(ours, 0.75 * theirs)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5, 1000])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_two_passes_are_the_mean_of_both_and_their_divergence(chunk: int, smoothing: float) -> None:
+    x, weight, bias = (torch.randn(*shape, dtype=torch.float64) for shape in ((14, 4), (9, 4), (9,)))
+    targets = torch.randint(9, (7,)).repeat(2)
+    config = LossConfig(smoothing, 1e-2, chunk, consistency=5.0)
+
+    def plain(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        logits = x @ w.T + b
+        return reference(logits, targets, smoothing, 1e-2) / 2 + 1.25 * reference_divergence(*logits.chunk(2))
+
+    def fused(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        total, count = linear_cross_entropy(x, w, targets, config, bias=b, passes=2)
+        assert count == 7
+        return total
+
+    for ours, theirs in zip(gradients(fused, x, weight, bias), gradients(plain, x, weight, bias), strict=True):
+        assert_near(ours, theirs, 1e-9)
+
+
+def test_a_batch_passes_twice_in_training_alone() -> None:
+    model = torch.nn.Linear(2, 2)
+    assert LossConfig(consistency=1.0).passes(model) == 2
+    assert LossConfig().passes(model) == 1
+    assert LossConfig(consistency=1.0).passes(model.eval()) == 1

@@ -105,7 +105,8 @@ class ClassifyFamily(LearnedFamily[ClassifyRecipe, Classifier, BertClassifier, L
     ) -> tuple[Tensor, int]:
         """See ``LearnedFamily``; without the weights of classes, which follow from the whole text."""
         assert sizes.labels is not None
-        return Objective(sizes.labels, recipe.loss.label_smoothing).loss_of(model, batch)
+        objective = Objective(sizes.labels, recipe.loss.label_smoothing, consistency=recipe.loss.consistency)
+        return objective.loss_of(model, batch)
 
     def rates(self, recipe: ClassifyRecipe) -> RateOf:
         """See ``LearnedFamily``."""

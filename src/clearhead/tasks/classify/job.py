@@ -62,7 +62,7 @@ class ClassifyJob(GradientJob[BertClassifier, LabelledBatch]):
         loss, weights = self.recipe.loss, None
         if loss.class_weights == "balanced":
             weights = class_weights(self.train).to(self.device)
-        return Objective(self.labels, loss.label_smoothing, weights)
+        return Objective(self.labels, loss.label_smoothing, weights, loss.consistency)
 
     def loss(self, batch: LabelledBatch) -> tuple[Tensor, int]:
         """See ``GradientJob``."""

@@ -17,7 +17,7 @@ from clearhead.evaluate.classification import (
     score_classification,
     score_regression,
 )
-from clearhead.loss import cross_entropy, squared_error, weighted_cross_entropy
+from clearhead.loss import between_passes, cross_entropy, repeated, squared_error, weighted_cross_entropy
 from clearhead.tasks.classify.native import values_of
 
 Scores = ClassificationScores | RegressionScores
@@ -30,16 +30,22 @@ class Objective:
     labels: Labels
     label_smoothing: float = 0.0
     class_weights: Float[Tensor, " classes"] | None = None
+    consistency: float = 0.0
 
     def loss_of(self, model: nn.Module, batch: LabelledBatch) -> tuple[Tensor, int]:
         """Returns (sum over lines, number of lines); numbers are standardized by their mean and deviation."""
-        out = model(batch.ids, mask=batch.mask, segments=batch.segments)
+        passes = 2 if self.consistency and model.training else 1
+        ids, mask, segments, labels = repeated(passes, batch.ids, batch.mask, batch.segments, batch.labels)
+        out = model(ids, mask=mask, segments=segments)
         if not self.labels.classes:
-            return squared_error(out[:, 0], (batch.labels - self.labels.mean) / self.labels.deviation)
+            return squared_error(out[:, 0], (labels - self.labels.mean) / self.labels.deviation)
         settings = {"label_smoothing": self.label_smoothing}
         if self.class_weights is None:
-            return cross_entropy(out, batch.labels, **settings)
-        total, _ = weighted_cross_entropy(out, batch.labels, self.class_weights, **settings)
+            total, _ = cross_entropy(out, labels, **settings)
+        else:
+            total, _ = weighted_cross_entropy(out, labels, self.class_weights, **settings)
+        if passes > 1:
+            total = total / passes + between_passes(out, self.consistency)
         return total, batch.target_count
 
     def weight_of(self, batch: LabelledBatch) -> float:

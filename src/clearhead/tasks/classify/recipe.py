@@ -13,7 +13,7 @@ from clearhead.errors import UsageError
 from clearhead.models.bert import BertClassifier, BertConfig, Pooling
 from clearhead.nn.lora import LoraConfig
 from clearhead.optim.build import RateOf
-from clearhead.ranges import CountOrZero, Epochs, Rate, ShareAboveZero
+from clearhead.ranges import CountOrZero, Epochs, Rate, ShareAboveZero, Weight
 from clearhead.runs.text_parts import ModelSizes
 from clearhead.tasks.gradient_recipe import WarmRecipe, adapt_layers, with_lora_moved
 from clearhead.tasks.masked.recipe import masked_tokenizer
@@ -30,6 +30,9 @@ class ClassifyLossConfig:
     """Share of probability spread evenly over the classes."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: a line of a rarer class has a larger weight, lines / (classes x lines of its class)."""
+    consistency: Weight = 0.0
+    """Weight of the divergence between two passes over each batch whose dropout differs (R-Drop, Liang et al. 2021):
+    alpha there. Above 0 a step takes twice the time."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from clearhead.data.stream import (
     evaluation_windows,
     prepare_stream,
 )
-from clearhead.loss import LossConfig, linear_cross_entropy, plain_loss
+from clearhead.loss import LossConfig, linear_cross_entropy, plain_loss, repeated
 from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.models.rnn import RNNConfig, RNNLanguageModel
 from clearhead.progress import Progress
@@ -133,13 +133,16 @@ def language_model_sizes(config: GPTConfig | RNNConfig) -> str:
 
 def language_model_loss(model: Net, batch: StreamBatch, config: LossConfig) -> tuple[Tensor, int]:
     """Returns (sum over targets that count, their number); the output layer sees their positions only."""
-    real = batch.real if model.needs_mask else None
-    hidden = model.hidden(batch.ids, mask=real, positions=batch.positions, documents=batch.document_ids)
-    states, targets = hidden.flatten(0, 1), batch.targets.flatten()  # (batch seq) d_model, (batch seq)
-    if batch.target_count < len(targets):
+    passes, real = config.passes(model), batch.real if model.needs_mask else None
+    rows = repeated(passes, batch.ids, real, batch.positions, batch.document_ids, batch.targets)
+    ids, mask, positions, documents, wanted = rows
+    hidden = model.hidden(ids, mask=mask, positions=positions, documents=documents)
+    states, targets = hidden.flatten(0, 1), wanted.flatten()  # (batch seq) d_model, (batch seq)
+    if batch.target_count * passes < len(targets):
         counted = targets.ne(NO_TARGET).nonzero()[:, 0]
         states, targets = states.index_select(0, counted), targets[counted]
-    return linear_cross_entropy(states, model.lm_head.weight, targets, config, bias=model.lm_head.bias)
+    head = model.lm_head
+    return linear_cross_entropy(states, head.weight, targets, config, bias=head.bias, passes=passes)
 
 
 @torch.inference_mode()

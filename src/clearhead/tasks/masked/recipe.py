@@ -15,7 +15,7 @@ from clearhead.data.masked import MaskedBatch, MaskedText, Masker, masked_text
 from clearhead.data.pairs import MaskedConfig
 from clearhead.data.sentences import prepare_sentences
 from clearhead.data.stream import train_tokenizer
-from clearhead.loss import LossConfig, linear_cross_entropy, plain_loss, widened
+from clearhead.loss import LossConfig, linear_cross_entropy, plain_loss, repeated, widened
 from clearhead.models.bert import BertConfig, BertPretraining
 from clearhead.models.embedding import EmbeddingConfig
 from clearhead.progress import Progress, silent
@@ -152,14 +152,18 @@ def masked_loss(model: BertPretraining, batch: MaskedBatch, config: LossConfig) 
     second mean gives a row the weight of its masked pieces, which are 15 % of its length, and the weights of a step
     add up to 1. With a row's weight fixed instead, steps on short rows would be about next sentences above all.
     """
-    states = model.bert(batch.ids, mask=batch.mask, segments=batch.segments)
-    features = model.mlm_head.features(states.flatten(0, 1).index_select(0, batch.positions))
-    nsp = None if model.nsp_head is None else model.nsp_head(model.bert.pooler(states, batch.mask))
+    passes = config.passes(model)
+    ids, mask, segments, targets = repeated(passes, batch.ids, batch.mask, batch.segments, batch.targets)
+    states = model.bert(ids, mask=mask, segments=segments)
+    positions = torch.cat([batch.positions + number * batch.ids.numel() for number in range(passes)])
+    features = model.mlm_head.features(states.flatten(0, 1).index_select(0, positions))
+    nsp = None if model.nsp_head is None else model.nsp_head(model.bert.pooler(states, mask))
     table = model.mlm_head.out_proj
-    total, count = linear_cross_entropy(features, table.weight, batch.targets, config, bias=table.bias)
+    total, count = linear_cross_entropy(features, table.weight, targets, config, bias=table.bias, passes=passes)
     if nsp is not None:
-        each = functional.cross_entropy(widened(nsp), nsp_targets(batch), reduction="none")
-        total = total + torch.dot(each, _masked_in_rows(batch))
+        labels, weights = repeated(passes, nsp_targets(batch), _masked_in_rows(batch))
+        each = functional.cross_entropy(widened(nsp), labels, reduction="none")
+        total = total + torch.dot(each, weights) / passes
     return total, count
 
 

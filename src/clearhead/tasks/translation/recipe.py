@@ -16,7 +16,7 @@ from clearhead.data.corpus import DataConfig, ParallelFiles
 from clearhead.data.loading import load
 from clearhead.data.translation import Batch, BatchDataset
 from clearhead.errors import UsageError
-from clearhead.loss import LossConfig, linear_cross_entropy
+from clearhead.loss import LossConfig, linear_cross_entropy, repeated
 from clearhead.models.rnn import RNNConfig, RNNTranslator
 from clearhead.models.transformer import Transformer, TransformerConfig
 from clearhead.runs.text_parts import ModelSizes, TextParts
@@ -235,13 +235,16 @@ def translator_sizes(config: TransformerConfig | RNNConfig) -> str:
 
 def translation_loss(model: Net, batch: Batch, config: LossConfig) -> tuple[Tensor, int]:
     """Returns (sum over real targets, their number); the output layer sees real positions only."""
-    tgt_mask = batch.targets.ne(model.pad_id) if model.needs_tgt_mask else None
-    hidden = model.hidden(batch.src_ids, batch.tgt_ids, src_mask=batch.src_mask, tgt_mask=tgt_mask)
-    states, targets = hidden.flatten(0, 1), batch.targets.flatten()  # (batch seq) d_model, (batch seq)
-    if batch.target_count < len(targets):
+    passes = config.passes(model)
+    src_ids, src_mask, tgt_ids, wanted = repeated(passes, batch.src_ids, batch.src_mask, batch.tgt_ids, batch.targets)
+    tgt_mask = wanted.ne(model.pad_id) if model.needs_tgt_mask else None
+    hidden = model.hidden(src_ids, tgt_ids, src_mask=src_mask, tgt_mask=tgt_mask)
+    states, targets = hidden.flatten(0, 1), wanted.flatten()  # (batch seq) d_model, (batch seq)
+    if batch.target_count * passes < len(targets):
         real = targets.ne(model.pad_id).nonzero()[:, 0]
         states, targets = states.index_select(0, real), targets[real]  # real d_model, real
-    return linear_cross_entropy(states, model.lm_head.weight, targets, config, bias=model.lm_head.bias)
+    head = model.lm_head
+    return linear_cross_entropy(states, head.weight, targets, config, bias=head.bias, passes=passes)
 
 
 @torch.inference_mode()
