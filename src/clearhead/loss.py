@@ -25,9 +25,10 @@ class LossConfig:
     """Weight of the divergence between two passes over each batch whose dropout differs (R-Drop, Liang et al. 2021):
     alpha there. Above 0 a step takes twice the time; it pays where text is scarce and time is not."""
 
-    def passes(self, model: nn.Module) -> int:
-        """Returns how often a batch goes through ``model`` at once: twice in training for ``consistency``, else once."""
-        return 2 if self.consistency and model.training else 1
+
+def passes_of(model: nn.Module, consistency: float) -> int:
+    """Returns how often each batch goes through ``model``: twice in training where ``consistency`` has a weight."""
+    return 2 if consistency and model.training else 1
 
 
 def repeated(passes: int, *tensors: Any) -> tuple[Any, ...]:

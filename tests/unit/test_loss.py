@@ -17,6 +17,7 @@ from clearhead.loss import (
     cross_entropy,
     divergence,
     linear_cross_entropy,
+    passes_of,
     squared_error,
     weighted_cross_entropy,
 )
@@ -251,6 +252,6 @@ def test_two_passes_are_the_mean_of_both_and_their_divergence(chunk: int, smooth
 
 def test_a_batch_passes_twice_in_training_alone() -> None:
     model = torch.nn.Linear(2, 2)
-    assert LossConfig(consistency=1.0).passes(model) == 2
-    assert LossConfig().passes(model) == 1
-    assert LossConfig(consistency=1.0).passes(model.eval()) == 1
+    assert passes_of(model, 1.0) == 2
+    assert passes_of(model, 0.0) == 1
+    assert passes_of(model.eval(), 1.0) == 1

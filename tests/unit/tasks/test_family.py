@@ -1,5 +1,6 @@
 """The contract: every task has one family, and each family answers what verbs ask of it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from clearhead.errors import ModelError, UsageError
+from clearhead.nn.dropout import Dropout
 from clearhead.runs.opened import SavedRun
 from clearhead.tasks.catalog import AnyFamily, AnyLearnedFamily, family_of, family_of_run
 from clearhead.tasks.family import VERB_OF, Evaluation, EvaluationOptions, LearnedFamily, Task, open_for
@@ -58,6 +60,35 @@ def test_a_sample_is_a_batch_that_the_model_takes(run: SavedRun) -> None:
         assert len(tensor) == 3
     trained.model(**family.inputs(first))
     trained.model(**family.inputs(family.batch_of(trained, Sample("他喜欢书。"))))
+
+
+def test_two_passes_that_agree_have_the_loss_of_one(run: SavedRun) -> None:
+    family = learned(run)
+    recipe: Any = family.parse(run.tree, run.source)
+    trained, sizes = family.load(run, device="cpu"), family.parts(run.path).sizes
+    batch, model = family.batch_of(trained, Sample("他喜欢书。")), trained.model.train()
+
+    def loss_and_gradients(consistency: float) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        of = replace(recipe, loss=replace(recipe.loss, consistency=consistency))
+        model.zero_grad()
+        total, count = family.loss(model, batch, of, sizes)
+        assert count == batch.target_count
+        total.backward()
+        return total, [torch.zeros(1) if each.grad is None else each.grad.clone() for each in model.parameters()]
+
+    dropouts = [module for module in model.modules() if isinstance(module, Dropout)]
+    for dropout in dropouts:
+        dropout.p = 0.3
+    torch.manual_seed(1)
+    apart, _ = loss_and_gradients(1e4)
+    for dropout in dropouts:
+        dropout.p = 0.0
+    once, twice = loss_and_gradients(0.0), loss_and_gradients(100.0)
+    torch.testing.assert_close(twice[0], once[0])
+    for ours, theirs in zip(twice[1], once[1], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert apart > once[0] * 1.001
+    assert family.loss(model.eval(), batch, recipe, sizes)[0] == family.loss(model, batch, recipe, sizes)[0]
 
 
 def test_what_training_goes_on_with_is_what_was_saved(run: SavedRun) -> None:

@@ -17,7 +17,7 @@ from clearhead.evaluate.classification import (
     score_classification,
     score_regression,
 )
-from clearhead.loss import between_passes, cross_entropy, repeated, squared_error, weighted_cross_entropy
+from clearhead.loss import between_passes, cross_entropy, passes_of, repeated, squared_error, weighted_cross_entropy
 from clearhead.tasks.classify.native import values_of
 
 Scores = ClassificationScores | RegressionScores
@@ -34,7 +34,7 @@ class Objective:
 
     def loss_of(self, model: nn.Module, batch: LabelledBatch) -> tuple[Tensor, int]:
         """Returns (sum over lines, number of lines); numbers are standardized by their mean and deviation."""
-        passes = 2 if self.consistency and model.training else 1
+        passes = passes_of(model, self.consistency)
         ids, mask, segments, labels = repeated(passes, batch.ids, batch.mask, batch.segments, batch.labels)
         out = model(ids, mask=mask, segments=segments)
         if not self.labels.classes:

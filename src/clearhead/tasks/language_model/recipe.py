@@ -18,7 +18,7 @@ from clearhead.data.stream import (
     evaluation_windows,
     prepare_stream,
 )
-from clearhead.loss import LossConfig, linear_cross_entropy, plain_loss, repeated
+from clearhead.loss import LossConfig, linear_cross_entropy, passes_of, plain_loss, repeated
 from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.models.rnn import RNNConfig, RNNLanguageModel
 from clearhead.progress import Progress
@@ -133,7 +133,7 @@ def language_model_sizes(config: GPTConfig | RNNConfig) -> str:
 
 def language_model_loss(model: Net, batch: StreamBatch, config: LossConfig) -> tuple[Tensor, int]:
     """Returns (sum over targets that count, their number); the output layer sees their positions only."""
-    passes, real = config.passes(model), batch.real if model.needs_mask else None
+    passes, real = passes_of(model, config.consistency), batch.real if model.needs_mask else None
     rows = repeated(passes, batch.ids, real, batch.positions, batch.document_ids, batch.targets)
     ids, mask, positions, documents, wanted = rows
     hidden = model.hidden(ids, mask=mask, positions=positions, documents=documents)

@@ -15,7 +15,7 @@ from clearhead.data.masked import MaskedBatch, MaskedText, Masker, masked_text
 from clearhead.data.pairs import MaskedConfig
 from clearhead.data.sentences import prepare_sentences
 from clearhead.data.stream import train_tokenizer
-from clearhead.loss import LossConfig, linear_cross_entropy, plain_loss, repeated, widened
+from clearhead.loss import LossConfig, linear_cross_entropy, passes_of, plain_loss, repeated, widened
 from clearhead.models.bert import BertConfig, BertPretraining
 from clearhead.models.embedding import EmbeddingConfig
 from clearhead.progress import Progress, silent
@@ -152,7 +152,7 @@ def masked_loss(model: BertPretraining, batch: MaskedBatch, config: LossConfig) 
     second mean gives a row the weight of its masked pieces, which are 15 % of its length, and the weights of a step
     add up to 1. With a row's weight fixed instead, steps on short rows would be about next sentences above all.
     """
-    passes = config.passes(model)
+    passes = passes_of(model, config.consistency)
     ids, mask, segments, targets = repeated(passes, batch.ids, batch.mask, batch.segments, batch.targets)
     states = model.bert(ids, mask=mask, segments=segments)
     positions = torch.cat([batch.positions + number * batch.ids.numel() for number in range(passes)])

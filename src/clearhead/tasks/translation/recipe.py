@@ -16,7 +16,7 @@ from clearhead.data.corpus import DataConfig, ParallelFiles
 from clearhead.data.loading import load
 from clearhead.data.translation import Batch, BatchDataset
 from clearhead.errors import UsageError
-from clearhead.loss import LossConfig, linear_cross_entropy, repeated
+from clearhead.loss import LossConfig, linear_cross_entropy, passes_of, repeated
 from clearhead.models.rnn import RNNConfig, RNNTranslator
 from clearhead.models.transformer import Transformer, TransformerConfig
 from clearhead.runs.text_parts import ModelSizes, TextParts
@@ -235,7 +235,7 @@ def translator_sizes(config: TransformerConfig | RNNConfig) -> str:
 
 def translation_loss(model: Net, batch: Batch, config: LossConfig) -> tuple[Tensor, int]:
     """Returns (sum over real targets, their number); the output layer sees real positions only."""
-    passes = config.passes(model)
+    passes = passes_of(model, config.consistency)
     src_ids, src_mask, tgt_ids, wanted = repeated(passes, batch.src_ids, batch.src_mask, batch.tgt_ids, batch.targets)
     tgt_mask = wanted.ne(model.pad_id) if model.needs_tgt_mask else None
     hidden = model.hidden(src_ids, tgt_ids, src_mask=src_mask, tgt_mask=tgt_mask)
