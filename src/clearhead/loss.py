@@ -97,10 +97,21 @@ def linear_cross_entropy(
     For one chunk of rows after another, the forward pass computes logits, softmax and the gradients of ``x`` and
     ``weight``, so that it needs memory for chunk_size x vocab logits only; the backward pass scales these gradients.
     The result equals that of the plain computation up to rounding.
+
+    Under autocast to bfloat16 on a CPU the products have factors of bfloat16; softmax, loss and sums stay float32.
     """
+    kind = _kind_of_products(x.device.type)
     with torch.autocast(x.device.type, enabled=False):
-        total: Tensor = _LinearCrossEntropy.apply(widened(x), weight, bias, targets, config, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
+        total: Tensor = _LinearCrossEntropy.apply(
+            widened(x), weight, bias, targets, config, kind, torch.is_grad_enabled()
+        )  # type: ignore[no-untyped-call]
     return total, len(targets)
+
+
+def _kind_of_products(device: str) -> torch.dtype | None:
+    """Returns the type that the factors of a loss's products are rounded to; None leaves them as they are."""
+    narrow = device == "cpu" and torch.is_autocast_enabled(device)
+    return torch.bfloat16 if narrow and torch.get_autocast_dtype(device) == torch.bfloat16 else None
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -112,6 +123,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         bias: Tensor | None,
         targets: Tensor,
         config: LossConfig,
+        kind: torch.dtype | None,
         with_grad: bool,
     ) -> Tensor:
         grad_x = torch.empty_like(x) if with_grad and x.requires_grad else None
@@ -121,17 +133,22 @@ class _LinearCrossEntropy(torch.autograd.Function):
         # and its gradients follow from sums over rows and over pieces
         spread, weight_sum = config.label_smoothing / weight.shape[0], weight.sum(dim=0)
         total = x.new_zeros(()) if bias is None else -spread * len(x) * bias.sum()
+        states, table = (x, weight) if kind is None else (x.to(kind), weight.to(kind))
+        offset = bias if kind is None or bias is None else bias.to(kind)
         for start in range(0, len(x), config.chunk_size):
             rows = slice(start, start + config.chunk_size)
-            value, probs = _chunk(functional.linear(x[rows], weight, bias), targets[rows, None], config)
+            logits = widened(functional.linear(states[rows], table, offset))
+            value, probs = _chunk(logits, targets[rows, None], config)
             total += value
             total -= spread * (x[rows] @ weight_sum).sum()
-            if grad_x is not None:
-                torch.mm(probs, weight, out=grad_x[rows])
-            if grad_weight is not None:
-                grad_weight.addmm_(probs.T, x[rows])
             if grad_bias is not None:
                 grad_bias += probs.sum(dim=0)
+            if kind is not None:
+                probs = probs.to(kind)
+            if grad_x is not None:
+                _product_into(grad_x[rows], probs, table)
+            if grad_weight is not None:
+                _add_product(grad_weight, probs.T, states[rows])
         if grad_x is not None:
             grad_x -= spread * weight_sum
         if grad_weight is not None:
@@ -143,7 +160,23 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return *(None if grad is None else grads[0] * grad for grad in ctx.saved_tensors), None, None, None
+        return *(None if grad is None else grads[0] * grad for grad in ctx.saved_tensors), None, None, None, None
+
+
+def _product_into(out: Tensor, left: Tensor, right: Tensor) -> None:
+    """Writes ``left @ right`` to ``out``; a CPU gives a product in the type of its factors only."""
+    if out.dtype == left.dtype:
+        torch.mm(left, right, out=out)
+    else:
+        out.copy_(left @ right)
+
+
+def _add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
+    """Adds ``left @ right`` to ``out``."""
+    if out.dtype == left.dtype:
+        out.addmm_(left, right)
+    else:
+        out += left @ right
 
 
 def _chunk(logits: Tensor, labels: Tensor, config: LossConfig) -> tuple[Tensor, Tensor]:
