@@ -1,7 +1,7 @@
 """Losses as (sum, count): the step takes the mean once, over all its real tokens."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -118,10 +118,13 @@ def linear_cross_entropy(
     For one chunk of rows after another, the forward pass computes logits, softmax and the gradients of ``x`` and
     ``weight``, so that it needs memory for chunk_size x vocab logits only; the backward pass scales these gradients.
     The result equals that of the plain computation up to rounding.
+
+    Under autocast to bfloat16 on a CPU the products have factors of bfloat16; softmax, loss and sums stay float32.
     """
+    kind = _kind_of_products(x.device.type)
     with torch.autocast(x.device.type, enabled=False):
-        options = config, passes, torch.is_grad_enabled()
-        total: Tensor = _LinearCrossEntropy.apply(widened(x), weight, bias, targets, *options)  # type: ignore[no-untyped-call]
+        plan = _Plan(config, passes, kind, torch.is_grad_enabled())
+        total: Tensor = _LinearCrossEntropy.apply(widened(x), weight, bias, targets, plan)  # type: ignore[no-untyped-call]
     return (total, len(targets)) if passes == 1 else (total / passes, len(targets) // passes)
 
 
@@ -160,6 +163,22 @@ def between_passes(logits: Float[Tensor, "rows classes"], consistency: float) ->
     return consistency / 4 * total
 
 
+def _kind_of_products(device: str) -> torch.dtype | None:
+    """Returns the type that the factors of a loss's products are rounded to; None leaves them as they are."""
+    narrow = device == "cpu" and torch.is_autocast_enabled(device)
+    return torch.bfloat16 if narrow and torch.get_autocast_dtype(device) == torch.bfloat16 else None
+
+
+class _Plan(NamedTuple):
+    """How a loss is computed."""
+
+    config: LossConfig
+    passes: int
+    kind: torch.dtype | None
+    """What the factors of products are rounded to."""
+    with_grad: bool
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -168,10 +187,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         targets: Tensor,
-        config: LossConfig,
-        passes: int,
-        with_grad: bool,
+        plan: _Plan,
     ) -> Tensor:
+        config, passes, kind, with_grad = plan
         grad_x = torch.empty_like(x) if with_grad and x.requires_grad else None
         grad_weight = torch.zeros_like(weight) if with_grad and weight.requires_grad else None
         grad_bias = torch.zeros_like(bias) if bias is not None and with_grad and bias.requires_grad else None
@@ -179,26 +197,24 @@ class _LinearCrossEntropy(torch.autograd.Function):
         # and its gradients follow from sums over rows and over pieces
         spread, weight_sum = config.label_smoothing / weight.shape[0], weight.sum(dim=0)
         total = x.new_zeros(()) if bias is None else -spread * len(x) * bias.sum()
+        states, table = (x, weight) if kind is None else (x.to(kind), weight.to(kind))
+        offset = bias if kind is None or bias is None else bias.to(kind)
         half = len(x) // passes
         for start in range(0, half, config.chunk_size):
             end = min(start + config.chunk_size, half)
             both = [slice(start + number * half, end + number * half) for number in range(passes)]
-            logits = [functional.linear(x[rows], weight, bias) for rows in both]
-            apart = divergence(*logits) if passes > 1 else None
-            for number, rows in enumerate(both):
-                value, grad = _chunk(logits[number], targets[rows, None], config)
-                total += value
+            logits = [widened(functional.linear(states[rows], table, offset)) for rows in both]
+            value, grads = _chunks(logits, targets[both[0], None], config)
+            total += value
+            for rows, full in zip(both, grads, strict=True):
                 total -= spread * (x[rows] @ weight_sum).sum()
-                if apart is not None:
-                    grad.add_(apart[1 + number], alpha=config.consistency / passes)
-                if grad_x is not None:
-                    torch.mm(grad, weight, out=grad_x[rows])
-                if grad_weight is not None:
-                    grad_weight.addmm_(grad.T, x[rows])
                 if grad_bias is not None:
-                    grad_bias += grad.sum(dim=0)
-            if apart is not None:
-                total += config.consistency / passes * apart[0]
+                    grad_bias += full.sum(dim=0)
+                grad = full if kind is None else full.to(kind)
+                if grad_x is not None:
+                    _product_into(grad_x[rows], grad, table)
+                if grad_weight is not None:
+                    _add_product(grad_weight, grad.T, states[rows])
         if grad_x is not None:
             grad_x -= spread * weight_sum
         if grad_weight is not None:
@@ -210,7 +226,36 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return *(None if grad is None else grads[0] * grad for grad in ctx.saved_tensors), None, None, None, None
+        return *(None if grad is None else grads[0] * grad for grad in ctx.saved_tensors), None, None
+
+
+def _product_into(out: Tensor, left: Tensor, right: Tensor) -> None:
+    """Writes ``left @ right`` to ``out``; a CPU gives a product in the type of its factors only."""
+    if out.dtype == left.dtype:
+        torch.mm(left, right, out=out)
+    else:
+        out.copy_(left @ right)
+
+
+def _add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
+    """Adds ``left @ right`` to ``out``."""
+    if out.dtype == left.dtype:
+        out.addmm_(left, right)
+    else:
+        out += left @ right
+
+
+def _chunks(logits: list[Tensor], labels: Tensor, config: LossConfig) -> tuple[Tensor, list[Tensor]]:
+    """Returns what ``_chunk`` does of each pass over some rows; of two passes with the divergence between them."""
+    apart = divergence(*logits) if len(logits) > 1 else None
+    values, grads = zip(*(_chunk(one, labels, config) for one in logits), strict=True)
+    total = torch.stack(values).sum()
+    if apart is not None:
+        weight = config.consistency / len(logits)
+        total += weight * apart[0]
+        for grad, other in zip(grads, apart[1:], strict=True):
+            grad.add_(other, alpha=weight)
+    return total, list(grads)
 
 
 def _chunk(logits: Tensor, labels: Tensor, config: LossConfig) -> tuple[Tensor, Tensor]:

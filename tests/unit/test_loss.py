@@ -255,3 +255,29 @@ def test_a_batch_passes_twice_in_training_alone() -> None:
     assert passes_of(model, 1.0) == 2
     assert passes_of(model, 0.0) == 1
     assert passes_of(model.eval(), 1.0) == 1
+
+
+@pytest.mark.parametrize(("smoothing", "z_loss", "biased"), [(0.0, 0.0, False), (0.1, 0.01, True)])
+def test_in_bfloat16_loss_and_gradients_are_near_float32_whatever_the_chunks(
+    smoothing: float, z_loss: float, biased: bool
+) -> None:
+    torch.manual_seed(0)
+    x, weight, targets = torch.randn(40, 32), 0.2 * torch.randn(50, 32), torch.randint(50, (40,))
+    bias = torch.randn(50) if biased else None
+
+    def loss_and_gradients(chunk_size: int, *, half: bool) -> list[Tensor]:
+        leaves = [leaf.clone().requires_grad_() for leaf in (x, weight, bias) if leaf is not None]
+        config = LossConfig(label_smoothing=smoothing, z_loss=z_loss, chunk_size=chunk_size)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            total, _ = linear_cross_entropy(leaves[0], leaves[1], targets, config, bias=leaves[2] if biased else None)
+        total.backward()
+        found = [total.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
+        assert {value.dtype for value in found} == {torch.float32}
+        return found
+
+    exact, whole, parts = (
+        loss_and_gradients(40, half=False), loss_and_gradients(40, half=True), loss_and_gradients(7, half=True)
+    )  # fmt: skip
+    for single, other, parted in zip(exact, whole, parts, strict=True):
+        assert 0 < float((other - single).norm() / single.norm()) < 0.01
+        assert float((parted - other).norm() / other.norm()) < 0.005

@@ -320,3 +320,39 @@ def test_bfloat16_on_a_cpu_is_near_float32_and_stays_bfloat16() -> None:
     torch.testing.assert_close(rounded.float(), exact, atol=0.02, rtol=0.02)
     rounded.float().square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in attention.parameters())
+
+
+@pytest.mark.parametrize("most", [0, 256])
+@pytest.mark.parametrize("causal", [False, True])
+def test_in_bfloat16_both_ways_of_a_cpu_are_near_float32_forward_and_backward(
+    most: int, causal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    attention, x, weighed = SelfAttention(32, n_heads=4, n_kv_heads=2), torch.randn(3, 9, 32), torch.randn(3, 9, 32)
+    mask = padding_mask(torch.arange(9) < torch.tensor([[9], [4], [6]]))
+    fused: list[int] = []
+
+    def computed(*, half: bool) -> list[Tensor]:
+        attention.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            out = attention(x, mask=mask, causal=causal)
+        (out.float() * weighed).sum().backward()
+        return [out.detach().float(), *(p.grad for p in attention.parameters() if p.grad is not None)]
+
+    exact = computed(half=False)
+    kernel = ScaledDotProduct._fused
+    monkeypatch.setattr(ScaledDotProduct, "_fused", lambda *args: (fused.append(1), kernel(*args))[1])
+    monkeypatch.setattr("clearhead.nn.attention.MOST_EXPLICIT_KEYS", most)
+    for rounded, single in zip(computed(half=True), exact, strict=True):
+        # a bias of the keys changes no softmax: its gradient is rounding alone
+        assert float((rounded - single).norm()) < 0.015 * float(single.norm()) + 0.05 * float(single.norm() < 1e-4)
+    assert bool(fused) == (most == 0)
+
+
+def test_in_bfloat16_padding_changes_nothing() -> None:
+    torch.manual_seed(0)
+    attention, x = SelfAttention(32, n_heads=4), torch.randn(2, 9, 32)
+    mask = padding_mask(torch.arange(9) < torch.tensor([[9], [4]]))
+    with torch.autocast("cpu", torch.bfloat16):
+        together, alone = attention(x, mask=mask), attention(x[1:, :4])
+    torch.testing.assert_close(together[1:, :4], alone, rtol=2**-7, atol=2**-9)
