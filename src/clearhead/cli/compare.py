@@ -30,9 +30,10 @@ PLAIN_WIDTH = 1000  # of what is not a terminal, where lines do not break
 def command(runs: tuple[Path, ...], data: Path, split: str, as_json: bool, **options: Any) -> None:
     """Score the runs in directories RUN... on a split and show them side by side, with sizes and speeds.
 
-    Translators by BLEU, chrF, BLEU by length and F1 of words by their frequency in the training text, each run after
-    the first with the interval of its difference by paired bootstrap; language models by bits a byte, nats a character,
-    word perplexity and loss by position; BERTs by loss and accuracy of masked pieces and accuracy of pairs.
+    Translators by BLEU, chrF, BLEU by length and F1 of words by their frequency in the training text; classifiers by
+    loss, accuracy, macro-F1 and Matthews; both with the interval of the difference to the first run by paired
+    bootstrap. Language models by bits a byte, nats a character, word perplexity and loss by position; BERTs by loss and
+    accuracy of masked pieces and accuracy of pairs.
 
     \b
     clearhead compare runs/transformer runs/rnn-attention --data DIR --split test

@@ -116,21 +116,18 @@ def score_classification(
     if not (worst < 1e-3 and probabilities.min() >= 0):
         raise UsageError(f"probabilities: must be at least 0 and sum to 1 in each line, one is off by {worst:.3g}")
     predicted = probabilities.argmax(axis=1)
-    confusion = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(confusion, (labels, predicted), 1)
+    confusion = confusion_of(labels, predicted, len(classes))
     one_hot = np.eye(len(classes))[labels]
-    class_scores = _classes(confusion, classes)
-    occurs = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
     return ClassificationScores(
         lines=len(labels),
         accuracy=float((predicted == labels).mean()),
-        macro_f1=float(np.mean([scores.f1 for scores, is_used in zip(class_scores, occurs, strict=True) if is_used])),
-        matthews=_matthews(confusion.astype(np.float64)),
+        macro_f1=macro_f1(confusion),
+        matthews=matthews(confusion),
         calibration_error=_calibration_error(probabilities.max(axis=1), predicted == labels, bins),
         bins=bins,
         brier=float(((probabilities - one_hot) ** 2).sum(axis=1).mean()),
-        nll=float(-np.log(np.maximum((probabilities * one_hot).sum(axis=1), 1e-300)).mean()),
-        classes=class_scores,
+        nll=float(nll_of(probabilities, labels).mean()),
+        classes=_classes(confusion, classes),
         confusion=confusion.tolist(),
     )
 
@@ -193,19 +190,42 @@ def draw_confusion(scores: ClassificationScores, picture: Path) -> bool:
     return True
 
 
+def confusion_of(
+    labels: Int[ndarray, " lines"], predicted: Int[ndarray, " lines"], classes: int
+) -> Int[ndarray, "classes classes"]:
+    """Returns the number of lines by true class (row) and predicted class (column)."""
+    return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def nll_of(probabilities: Float[ndarray, "lines classes"], labels: Int[ndarray, " lines"]) -> Float[ndarray, " lines"]:
+    """Returns the negative log-probability of each line's true class, in nats; 0 counts as 1e-300."""
+    return np.asarray(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-300)))
+
+
+def macro_f1(confusion: Int[ndarray, "classes classes"]) -> float:
+    """Returns the mean F1 over the classes that occur among the labels or the predictions."""
+    occurs = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
+    return float(_f1(confusion)[occurs].mean())
+
+
+def matthews(confusion: Int[ndarray, "classes classes"]) -> float:
+    """Returns the Matthews correlation for many classes (Gorodkin 2004); 0 if only one class is predicted."""
+    counts = confusion.astype(np.float64)
+    predicted, true, lines = counts.sum(axis=0), counts.sum(axis=1), counts.sum()
+    covariance = np.trace(counts) * lines - predicted @ true
+    spread = (lines**2 - predicted @ predicted) * (lines**2 - true @ true)
+    return float(covariance / np.sqrt(spread)) if spread > 0 else 0.0
+
+
+def _f1(confusion: Int[ndarray, "classes classes"]) -> Float[ndarray, " classes"]:
+    return np.asarray(2 * np.diag(confusion) / np.maximum(confusion.sum(axis=0) + confusion.sum(axis=1), 1))
+
+
 def _classes(confusion: Int[ndarray, "classes classes"], names: Sequence[str]) -> list[ClassScores]:
     right, predicted, true = np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
     precision, recall = right / np.maximum(predicted, 1), right / np.maximum(true, 1)
-    f1 = 2 * right / np.maximum(predicted + true, 1)
-    columns = zip(names, precision.tolist(), recall.tolist(), f1.tolist(), true.tolist(), strict=True)
+    columns = zip(names, precision.tolist(), recall.tolist(), _f1(confusion).tolist(), true.tolist(), strict=True)
     return [ClassScores(*column) for column in columns]
-
-
-def _matthews(confusion: Float[ndarray, "classes classes"]) -> float:
-    predicted, true, lines = confusion.sum(axis=0), confusion.sum(axis=1), confusion.sum()
-    covariance = np.trace(confusion) * lines - predicted @ true
-    spread = (lines**2 - predicted @ predicted) * (lines**2 - true @ true)
-    return float(covariance / np.sqrt(spread)) if spread > 0 else 0.0
 
 
 def _calibration_error(confidence: Float[ndarray, " lines"], right: ndarray, bins: int) -> float:

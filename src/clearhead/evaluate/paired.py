@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -20,12 +20,12 @@ Counts = Float[ndarray, "lines counts"]
 
 
 class Metric(ABC):
-    """A score of a model on many lines that follows from the sum of what each line counts for."""
+    """A score of a model on many lines that follows from what each line counts for."""
 
-    name: ClassVar[str]
-    unit: ClassVar[str]
+    name: str
+    unit: str
     """What a loss of quality is measured in."""
-    most_loss: ClassVar[float]
+    most_loss: float
     """The loss that a smaller artefact may have where nobody says."""
 
     @property
@@ -40,6 +40,10 @@ class Metric(ABC):
     def loss(self, before: float, after: float) -> float:
         """Returns by how much ``after`` is worse, in ``unit``; below 0 where it is better."""
         return before - after
+
+    def is_like(self, other: "Metric") -> bool:
+        """Says whether a line's counts mean the same in both, as those of other references or classes do not."""
+        return self.name == other.name
 
 
 class Bleu(Metric):

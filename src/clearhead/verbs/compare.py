@@ -119,8 +119,11 @@ def _compared(
 
 def _differences(first: ComparedScores, other: ComparedScores) -> dict[str, Difference]:
     """Returns by how much each score that is made of lines is above that of the first run."""
+    both = {name: (first.counts[name], other.counts[name]) for name in first.counts if name in other.counts}
     return {
-        name: compared_scores(metric, counts, other.counts[name][1]) for name, (metric, counts) in first.counts.items()
+        name: compared_scores(metric, counts, its_counts)
+        for name, ((metric, counts), (its_metric, its_counts)) in both.items()
+        if metric.is_like(its_metric)
     }
 
 

@@ -127,3 +127,16 @@ def test_masked_language_models(toy_masked_run: Path, toy_lm_run: Path) -> None:
     assert one.decode_tokens_per_second is None
     with pytest.raises(UsageError, match=r"is for masked language modelling, .* for language modelling"):
         compare_runs([toy_masked_run, toy_lm_run], data, "valid")
+
+
+def test_classifiers(toy_classifier: Path, labelled: Path, tmp_path: Path) -> None:
+    changed = shutil.copytree(toy_classifier, tmp_path / "changed")
+    tree = read_toml(changed / "recipe.toml")
+    (changed / "recipe.toml").write_text(write_toml(merge(tree, {"finetune": {"pooling": "mean"}})), encoding="utf-8")
+    one, same, other = compare_runs([toy_classifier, toy_classifier, changed], labelled, "valid", device="cpu").runs
+    assert one.against_first == {}
+    assert {found.difference for found in same.against_first.values()} == {0.0}
+    assert list(other.against_first) == list(other.scores) == ["loss", "accuracy", "macro_f1", "matthews"]
+    for name, found in other.against_first.items():
+        assert found.difference == pytest.approx((other.scores[name] or 0) - (one.scores[name] or 0))
+        assert found.interval[0] <= found.difference <= found.interval[1]

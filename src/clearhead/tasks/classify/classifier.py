@@ -10,7 +10,7 @@ from clearhead.arguments import checked
 from clearhead.brief import Brief
 from clearhead.data.documents import Split
 from clearhead.data.labels.labelled import read_labelled
-from clearhead.data.labels.labelled_batches import LabelledReport, unlabelled
+from clearhead.data.labels.labelled_batches import LabelledReport, LabelledRows, unlabelled
 from clearhead.data.labels.labels import Labels
 from clearhead.data.segments import EncodedTexts
 from clearhead.engine.choose import EngineName, Weights, choose
@@ -154,16 +154,11 @@ class Classifier(Loaded, TextClassifier):
             DataError: the lines cannot be used, or have labels that the run does not know.
             UsageError: there is no such split.
         """
-        if split not in get_args(Split):
-            raise UsageError(f"--split {split!r}: must be one of {', '.join(get_args(Split))} for a classifier")
-        text = read_labelled(Path(data), split=cast(Split, split), config=self.recipe.data, train=self.labels)
-        source = encode(text, self.recipe, self.tokenizer)
-        started = time.perf_counter()
-        predicted = self._predict(source.rows)
-        seconds = time.perf_counter() - started
+        source = labelled_rows(self, Path(data), split)
+        predicted, seconds = timed_predictions(self, source)
         scores = score(predicted, source, self.labels)
         loss = monitored(scores, self.labels)["loss"]
-        return ClassifierEvaluation(split, source.report, scores, loss, len(text) / seconds)
+        return ClassifierEvaluation(split, source.report, scores, loss, len(source.labels) / seconds)
 
     def _predict(self, rows: EncodedTexts) -> Predicted:
         """See ``TextClassifier``."""
@@ -171,6 +166,20 @@ class Classifier(Loaded, TextClassifier):
             return super()._predict(rows)
         source = unlabelled(rows, self.tokenizer.ids)
         return predict(self.model, source, self.labels, batch_tokens=self.recipe.train.batch_tokens)
+
+
+def labelled_rows(trained: Classifier, data: Path, split: str) -> LabelledRows:
+    """Returns all lines of a split, encoded; see ``Classifier.evaluate``."""
+    if split not in get_args(Split):
+        raise UsageError(f"--split {split!r}: must be one of {', '.join(get_args(Split))} for a classifier")
+    text = read_labelled(data, split=cast(Split, split), config=trained.recipe.data, train=trained.labels)
+    return encode(text, trained.recipe, trained.tokenizer)
+
+
+def timed_predictions(trained: Classifier, source: LabelledRows) -> tuple[Predicted, float]:
+    """Returns the probability of each class, or the number, for each line, and the seconds that they took."""
+    started = time.perf_counter()
+    return trained._predict(source.rows), time.perf_counter() - started
 
 
 def reading_of(recipe: ClassifyRecipe) -> Reading:

@@ -16,10 +16,11 @@ from clearhead.progress import Progress, silent
 from clearhead.runs.opened import SavedRun
 from clearhead.runs.text_parts import ModelSizes, TextParts, load_labelled_parts
 from clearhead.tasks.classify.classifier import Classifier, ClassifierEvaluation
+from clearhead.tasks.classify.comparing import compare_classifier
 from clearhead.tasks.classify.evidence import classifier_evidence
 from clearhead.tasks.classify.exchange import check_classifier, read_classifier, write_classifier
 from clearhead.tasks.classify.job import ClassifyJob, read_lines
-from clearhead.tasks.classify.objective import Objective, monitored
+from clearhead.tasks.classify.objective import Objective
 from clearhead.tasks.classify.recipe import (
     WORDS,
     ClassifyRecipe,
@@ -146,7 +147,7 @@ class ClassifyFamily(LearnedFamily[ClassifyRecipe, Classifier, BertClassifier, L
 
     def compared(self, trained: Classifier, data: Path, split: str, options: EvaluationOptions) -> ComparedScores:
         """See ``Family``."""
-        return ComparedScores({**monitored(trained.evaluate(data, split).scores, trained.labels)}, None)
+        return compare_classifier(trained, data, split)
 
     def check_hugging_face(self, recipe: ClassifyRecipe) -> None:
         """See ``Family``."""

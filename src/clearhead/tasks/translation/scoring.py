@@ -16,7 +16,7 @@ from clearhead.data.corpus import NoSplitError, ParallelFiles, read_parallel
 from clearhead.data.store import NoPairsError, prepare
 from clearhead.decode.hypotheses import SearchConfig
 from clearhead.errors import DataError
-from clearhead.evaluate.paired import Bleu, Chrf
+from clearhead.evaluate.paired import Bleu, Chrf, Counts, Metric
 from clearhead.evaluate.translation import TranslationScores, score_translations
 from clearhead.evaluate.word_frequency import frequency_scores
 from clearhead.export.runtime import Row
@@ -286,10 +286,7 @@ def compare_translator(
     """Scores a split as ``evaluate`` does; one direction also by thirds of its length, and words by frequency."""
     evaluation = evaluate_directions(translator, folder, split, beam=beam, length_penalty=1.0, tokenize=tokenize)
     if isinstance(evaluation, MixtureEvaluation):
-        means = {"BLEU": evaluation.bleu, "chrF2": evaluation.chrf}
-        own = {f"BLEU, {name}": one.scores.bleu for name, one in evaluation.each.items()}
-        speeds = [one.tokens_per_second for one in evaluation.each.values()]
-        return ComparedScores({**means, **own}, len(speeds) / sum(1 / speed for speed in speeds))
+        return _compared_each(translator, folder, split, evaluation, tokenize)
     lines = read_lines(split_files(translator, folder, split))
     scores: dict[str, float | None] = {"BLEU": evaluation.scores.bleu, "chrF2": evaluation.scores.chrf}
     used = tokenize or _tokenize(translator)
@@ -301,9 +298,31 @@ def compare_translator(
     references = [reference for _, reference in lines]
     frequencies = _frequencies(translator, folder, used)
     scores |= frequency_scores(evaluation.translations, references, frequencies, used)
-    metrics: dict[str, Bleu | Chrf] = {"BLEU": Bleu(references, used), "chrF2": Chrf(references)}
-    counts = {name: (metric, metric.counts(evaluation.translations)) for name, metric in metrics.items()}
-    return ComparedScores(scores, evaluation.tokens_per_second, counts)
+    return ComparedScores(scores, evaluation.tokens_per_second, _counts(evaluation.translations, references, used))
+
+
+def _counts(
+    translations: Sequence[str], references: Sequence[str], tokenize: BleuTokenize
+) -> dict[str, tuple[Metric, Counts]]:
+    """Returns BLEU and chrF2 with what each line counts for."""
+    metrics: dict[str, Bleu | Chrf] = {"BLEU": Bleu(references, tokenize), "chrF2": Chrf(references)}
+    return {name: (metric, metric.counts(translations)) for name, metric in metrics.items()}
+
+
+def _compared_each(
+    translator: Translator, folder: Path, split: str, evaluation: MixtureEvaluation, tokenize: BleuTokenize | None
+) -> ComparedScores:
+    """Returns the means of several corpora, and of each its BLEU with what its lines count for."""
+    scores: dict[str, float | None] = {"BLEU": evaluation.bleu, "chrF2": evaluation.chrf}
+    counts: dict[str, tuple[Metric, Counts]] = {}
+    corpora = {corpus.label: corpus for corpus in translator.recipe.data.corpora}
+    for label, one in evaluation.each.items():
+        way = translator.toward(corpora[label].tgt, corpora[label].src)
+        references = [tgt for _, tgt in read_lines(corpus_files(folder, translator.recipe, corpora[label], split))]
+        scores[f"BLEU, {label}"] = one.scores.bleu
+        counts[f"BLEU, {label}"] = _counts(one.translations, references, tokenize or _tokenize(way))["BLEU"]
+    speeds = [one.tokens_per_second for one in evaluation.each.values()]
+    return ComparedScores(scores, len(speeds) / sum(1 / speed for speed in speeds), counts)
 
 
 def _frequencies(translator: Translator, folder: Path, tokenize: BleuTokenize) -> Mapping[str, int] | None:
