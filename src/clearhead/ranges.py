@@ -46,6 +46,8 @@ Folds = Annotated[int, Interval(ge=0, le=10**4)]
 """Parts that lines are cut into, or the number of one of them; 0 cuts none."""
 Version = Annotated[int, Interval(ge=1, le=1000)]
 """Of a format."""
+Samples = Annotated[int, Interval(ge=0, le=100)]
+"""Lines that are shown at an evaluation; 0 shows none."""
 Seed = Annotated[int, Interval(ge=0, lt=2**64)]
 """Start of random numbers."""
 Beam = Annotated[int, Interval(ge=1, le=1000)]

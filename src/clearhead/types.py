@@ -74,12 +74,15 @@ if TYPE_CHECKING:
     from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
     from clearhead.training.config import TrainConfig, ValidationConfig
     from clearhead.training.events import (
+        Begun,
         Counted,
         Diverging,
         Evaluated,
         Finished,
         Noted,
         NotSaved,
+        Sampled,
+        SampledLine,
         Saved,
         Sized,
         Skipped,
@@ -96,6 +99,7 @@ __all__ = [
     "AttentionView",
     "AutogradView",
     "BeamTree",
+    "Begun",
     "BertClassifier",
     "BertConfig",
     "BertPretraining",
@@ -164,6 +168,8 @@ __all__ = [
     "RankView",
     "RegressionScores",
     "RotaryScalingConfig",
+    "Sampled",
+    "SampledLine",
     "Saved",
     "SavedRun",
     "ScheduleView",
@@ -255,7 +261,9 @@ _NAMES = {
     "clearhead.text.special": "SpecialIds",
     "clearhead.text.tokenizer": "Tokenizer TokenizerConfig",
     "clearhead.training.config": "TrainConfig ValidationConfig",
-    "clearhead.training.events": "Counted Diverging Evaluated Finished NotSaved Noted Saved Sized Skipped Stepped",
+    "clearhead.training.events": (
+        "Begun Counted Diverging Evaluated Finished NotSaved Noted Sampled SampledLine Saved Sized Skipped Stepped"
+    ),
     "clearhead.verbs.pipelines": "Classify Continue Fill",
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}

@@ -19,6 +19,7 @@ from clearhead.messages import localized, speaking
 
 VERBS = {
     "train": "Train a model from raw text.",
+    "watch": "Follow a run from another terminal: step, loss, time left, scores, samples.",
     "plan": "Forecast memory and time of a recipe, for one device or many.",
     "replay": "Say where the step that ended a run first was not finite.",
     "translate": "Translate lines with a trained run.",

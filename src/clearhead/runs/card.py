@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clearhead.messages import localized_lines
+from clearhead.messages import localized, localized_lines
 
 
 @dataclass(frozen=True)
@@ -21,16 +21,28 @@ class CardFacts:
     """Command lines to try, without the word ``clearhead``; ``{}`` stands for the path of the run."""
 
 
+@dataclass(frozen=True)
+class Training:
+    """What the training of a model came to."""
+
+    parameters: int
+    """How many the model has."""
+    steps: int
+    """Optimizer steps taken."""
+    minutes: float
+    """Spent in training and evaluation."""
+    scores: Mapping[str, float]
+    """Of the last evaluation on the valid split; empty before the first."""
+
+
 def trained_card(
     run: Path,
     facts: CardFacts,
     *,
     about: str,
-    parameters: int,
-    steps: int,
-    minutes: float,
-    scores: Mapping[str, float],
+    done: Training,
     text: Sequence[str],
+    samples: Sequence[str] = (),
 ) -> str:
     """Returns, in Markdown, the card of a model that clearhead trained.
 
@@ -38,36 +50,38 @@ def trained_card(
         run: the run directory.
         facts: from the model's family.
         about: the recipe's line on what the model is for.
-        parameters: number of parameters.
-        steps: optimizer steps taken.
-        minutes: time spent in training and evaluation.
-        scores: of the last evaluation on the valid split; empty before the first.
+        done: what training came to.
         text: the report on the training text, line by line.
+        samples: what it made of a few lines of the valid split, line by line; empty without any.
     """
-    shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items()) or "not evaluated yet"
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in done.scores.items()) or "not evaluated yet"
     curves = ", `loss.png` the curves" if (run / "loss.png").exists() else ""
     what = f"{facts.what}, trained with clearhead. {about}" if about else f"{facts.what}, trained with clearhead."
-    return localized_lines(f"""# {run.name}
+    head = localized_lines(f"""# {run.name}
 
 {what}
 
 | | |
 |---|---|
-| model | {facts.sizes}, {parameters:,} parameters |
+| model | {facts.sizes}, {done.parameters:,} parameters |
 | vocabulary | {facts.vocabulary} |
-| trained | {steps:,} steps, {minutes:.1f} minutes |
+| trained | {done.steps:,} steps, {done.minutes:.1f} minutes |
 | valid | {shown} |
 
 Training text:
 
 {_indented(text)}
-
+""")
+    tail = localized_lines(f"""
 Use it:
 
 {_indented(f"clearhead {command.format(run)}" for command in facts.commands)}
 
 `recipe.toml` is the whole recipe, `metrics.jsonl` every step{curves}.
 """)
+    told = "Lines of the valid split with what stands there (=), and what it made of them after so many steps:"
+    middle = f"\n{localized(told)}\n\n{_indented(samples)}\n" if samples else ""  # texts are in no catalogue
+    return head + middle + tail
 
 
 def imported_card(run: Path, facts: CardFacts, lines: Sequence[str]) -> str:

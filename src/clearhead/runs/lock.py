@@ -7,6 +7,8 @@ import io
 import json
 import os
 import platform
+import struct
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +63,30 @@ def locked(run: Path) -> Iterator[list[str]]:
             _held.discard(key)
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def holder(run: Path) -> str:
+    """Describes the process that holds the lock of a run, without touching the lock; empty if none does."""
+    if run.resolve() / NAME in _held:
+        return "another thread of this process"
+    try:
+        with (run / NAME).open("rb") as file:
+            return _owner(file.read(MOST)) if _is_held(file) else ""
+    except OSError:
+        return ""
+
+
+def _is_held(file: io.BufferedReader) -> bool:
+    """Asks the system whether a process has locked an open file."""
+    order = "qqihh" if sys.platform == "darwin" else "hhqqi4x"  # of C's struct flock
+    wanted = (
+        (0, 0, 0, fcntl.F_WRLCK, os.SEEK_SET) if sys.platform == "darwin" else (fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    )
+    try:
+        answer = struct.unpack(order, fcntl.fcntl(file, fcntl.F_GETLK, struct.pack(order, *wanted)))
+    except OSError:
+        return True  # there are no locks here, but there is the file
+    return bool(answer[3 if sys.platform == "darwin" else 0] != fcntl.F_UNLCK)
 
 
 def _take(file: io.BufferedIOBase, run: Path) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from clearhead.ranges import Count, CountOrZero, LearningRate, Minutes, Positions, Seconds, Seed
+from clearhead.ranges import Count, CountOrZero, LearningRate, Minutes, Positions, Samples, Seconds, Seed
 from clearhead.text.language import BleuTokenize
 from clearhead.training.precision import PrecisionName
 
@@ -80,6 +80,9 @@ class ValidationConfig:
     tokenize: Literal["auto", BleuTokenize] = "auto"
     """sacreBLEU's tokenizer, here and in ``evaluate``: auto is that of the target language; none suits text that is
     tokenized already."""
+    samples: Samples = 3
+    """Lines of the valid split, the same at every evaluation, of which what the model makes is shown: translations,
+    continuations, filled masks or classes. They change nothing in training; 0 shows none."""
 
     def check(self, *known: Monitor) -> None:
         """Raises ValueError if ``monitor`` is not among ``known``, the scores that a task has."""

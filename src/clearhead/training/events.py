@@ -1,6 +1,6 @@
 """The events that the training loop yields, one small record each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,6 +9,18 @@ Limit = Literal["max_steps", "max_minutes"]
 """What bounds the length of a run."""
 Reason = Literal[Limit, "early_stop", "interrupted", "complete"]
 """Why a loop ends."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Training begins, or goes on."""
+
+    step: int
+    """The last step taken."""
+    last: int
+    """The last step of the run, as far as it is known; 0 leaves it to ``Sized``."""
+    targets: str
+    """The unit of ``Stepped.tokens``: tokens or lines."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +105,32 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class SampledLine:
+    """What the model made of a line of the valid split."""
+
+    given: str
+    """What it read: a source, the beginning of a text, a text with masks, a text or a pair."""
+    wanted: str
+    """What stands in the valid split: the reference, how the text goes on, the text without masks, the label."""
+    made: str
+    score: float | None = None
+    """By the one measure that ``Sampled.scores`` names; None without one."""
+    source: str = ""
+    """Name of the corpus, where there are several."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What the model makes of a few lines of the valid split, the same ones at each evaluation."""
+
+    step: int
+    lines: Sequence[SampledLine]
+    scores: Mapping[str, float]
+    """Of these lines alone: chrf of translations, 0 to 100, or the right share of masks or labels; one at most."""
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Saved:
     """A checkpoint was written."""
 
@@ -124,4 +162,6 @@ class Finished:
     reason: Reason
 
 
-Event = Sized | Stepped | Skipped | Diverging | Counted | Evaluated | Saved | NotSaved | Noted | Finished
+Event = (
+    Begun | Sized | Stepped | Skipped | Diverging | Counted | Evaluated | Sampled | Saved | NotSaved | Noted | Finished
+)

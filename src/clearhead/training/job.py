@@ -1,7 +1,7 @@
 """The job of a training run: its text is read, its model is built, and ``fit`` trains it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast, runtime_checkable
@@ -18,17 +18,20 @@ from clearhead.data.masked import MaskedBatch
 from clearhead.data.stream import StreamBatch
 from clearhead.errors import UsageError
 from clearhead.optim.build import OptimConfig, RateOf, build_ema, build_optimizers, same_rate
-from clearhead.runs.card import CardFacts, trained_card
+from clearhead.runs.card import CardFacts, Training, trained_card
 from clearhead.runs.directory import save_json
 from clearhead.runs.recipes import save_recipe
 from clearhead.runs.text_parts import TextParts
 from clearhead.training.arrangement import arrange, check_arrangement
 from clearhead.training.config import TrainConfig, ValidationConfig
 from clearhead.training.distributed import ranks
-from clearhead.training.events import Event
+from clearhead.training.events import Event, SampledLine
 from clearhead.training.loop import Work, train_loop
+from clearhead.training.samples.making import no_samples
+from clearhead.training.samples.shown import history
 from clearhead.training.state import TrainState
 from clearhead.training.step import SizedBatch
+from clearhead.training.writers import read_metrics
 
 M = TypeVar("M", bound=nn.Module)
 B = TypeVar("B", bound=SizedBatch)
@@ -125,16 +128,14 @@ class Job(ABC):
 
     def card(self, run: Path) -> str:
         """Returns the model card, in Markdown."""
-        done = self.progress
+        done, metrics = self.progress, run / "metrics.jsonl"
         return trained_card(
             run,
             self.facts(),
             about=self.recipe.about,
-            parameters=self.parameters,
-            steps=done.step,
-            minutes=done.seconds / 60,
-            scores=done.scores,
+            done=Training(self.parameters, done.step, done.seconds / 60, done.scores),
             text=self.reports()["train"].lines(),
+            samples=history(read_metrics(metrics) if metrics.exists() else []),
         )
 
     def warnings(self) -> list[str]:
@@ -190,13 +191,23 @@ class GradientJob(Job, Generic[M, B]):
     def evaluate(self, model: M) -> Mapping[str, float]:
         """Returns the scores of ``model`` on the valid split, ``loss`` among them."""
 
+    def sample(self, model: M) -> tuple[Sequence[SampledLine], Mapping[str, float]]:
+        """Returns what ``model`` makes of a few lines of the valid split, the same at every call, and their scores."""
+        return no_samples(model)
+
     def where(self, batch: B) -> str:
         """Describes in a few words which lines of the text a batch contains."""
         return ""
 
     def work(self) -> Work[B]:
         """Returns the batches, the loss and the evaluation for the training loop."""
-        return Work(self.batches, self.loss, lambda model: self.evaluate(cast(M, model)), where=self.where)
+        return Work(
+            self.batches,
+            self.loss,
+            lambda model: self.evaluate(cast(M, model)),
+            where=self.where,
+            sample=lambda model: self.sample(cast(M, model)),
+        )
 
     @property
     @abstractmethod

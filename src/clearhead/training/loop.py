@@ -21,11 +21,20 @@ from clearhead.training.arrangement import for_all_processes, is_sharded, sums_o
 from clearhead.training.config import TrainConfig, ValidationConfig
 from clearhead.training.device import enough_memory
 from clearhead.training.distributed import Engine, LossModule, ranks
-from clearhead.training.events import Evaluated, Event, Finished, Reason, Sized, Skipped, Stepped
+from clearhead.training.events import (
+    Evaluated,
+    Event,
+    Finished,
+    Reason,
+    Sized,
+    Skipped,
+    Stepped,
+)
 from clearhead.training.failure import Divergence, Failure, save_failure
 from clearhead.training.generators import seed_generators
 from clearhead.training.length.budget import Pacer, scheduled
 from clearhead.training.precision import Precision
+from clearhead.training.samples.making import Sampling, no_samples, samples_by
 from clearhead.training.saving import Saver
 from clearhead.training.state import TrainState
 from clearhead.training.step import LossFunction, Outcome, SizedBatch, target_count, train_step
@@ -63,6 +72,8 @@ class Work(Generic[B]):
     """(model, step): freezes and unfreezes parts for that step, by these two alone; the model is in training mode."""
     where: Callable[[B], str] = unknown_lines
     """Batch -> which lines of the text its rows come from, in a few words."""
+    sample: Sampling = no_samples
+    """Model -> what it makes of a few lines of the valid split, and their scores; see ``Sampled``."""
 
 
 def train_loop(
@@ -161,6 +172,7 @@ def _evaluated_and_saved(
     evaluated = _evaluate(state, work, validation, should_stop)
     if evaluated is not None:
         yield evaluated
+        yield from samples_by(state, work.sample, compiled=pacer.train.compile)
         pacer.evaluated()
         if reason is None:  # before the checkpoint, which then has what was decided
             yield from _told(state, pacer.decide(state.step, saver.seconds))

@@ -11,7 +11,19 @@ from typing import Any, Protocol, runtime_checkable
 
 from clearhead.errors import UsageError
 from clearhead.files import open_to_append, write_whole
-from clearhead.training.events import Counted, Diverging, Evaluated, Event, Sized, Skipped, Stepped
+from clearhead.training.events import (
+    Begun,
+    Counted,
+    Diverging,
+    Evaluated,
+    Event,
+    Finished,
+    Sampled,
+    Sized,
+    Skipped,
+    Stepped,
+)
+from clearhead.training.samples.shown import is_sampled, markdown, read_sampled
 
 RESUMED = "resumed"
 NEEDED = {
@@ -20,10 +32,18 @@ NEEDED = {
     "diverging": ("loss",),
     "counted": ("tokens", "seconds"),
     "evaluated": (),
+    "sampled": ("seconds",),
     "sized": ("last",),
+    "begun": ("last",),
+    "finished": (),
     RESUMED: (),
 }
 """Events that are in ``metrics.jsonl``, and the numbers that a reader needs of each."""
+RECORDED: dict[str, type[Any]] = {
+    kind.__name__.lower(): kind
+    for kind in (Begun, Sized, Stepped, Skipped, Diverging, Counted, Evaluated, Sampled, Finished)
+}
+"""Their classes."""
 MOST_RECORD = 1 << 20  # bytes of a line, which has some hundreds
 
 
@@ -39,7 +59,10 @@ class Writer(Protocol):
 
 
 class JsonLinesWriter:
-    """Appends a JSON object per step, count or evaluation to ``metrics.jsonl``; what is there is never rewritten.
+    """Appends a JSON object to ``metrics.jsonl`` for each event with numbers; what is there is never rewritten.
+
+    These are steps, counts, evaluations and samples, what is decided about the length, and where training begins and
+    ends.
 
     Args:
         path: the file; a resumed run continues it.
@@ -59,9 +82,10 @@ class JsonLinesWriter:
             self._append(record, begin="" if ended else "\n")
 
     def write(self, event: Event) -> None:
-        """Appends the event, unless it is a checkpoint or the end; numbers that are not finite become text."""
-        if isinstance(event, Sized | Stepped | Skipped | Diverging | Counted | Evaluated):
-            self._append({"event": type(event).__name__.lower(), **dataclasses.asdict(event)})
+        """Appends the event, unless it is a checkpoint or a remark; numbers that are not finite become text."""
+        name = type(event).__name__.lower()
+        if name in RECORDED:
+            self._append({"event": name, **dataclasses.asdict(event)})
 
     def _append(self, record: dict[str, Any], begin: str = "") -> None:
         self._file.write(f"{begin}{json.dumps(_in_json(record))}\n".encode())
@@ -97,13 +121,16 @@ class TensorBoardWriter:
                 self.write(Stepped(**{name: value for name, value in record.items() if name != "event"}))
 
     def write(self, event: Event) -> None:
-        """Adds the event's numbers."""
+        """Adds the event's numbers, and samples as a table."""
         if isinstance(event, Stepped):
             values = {"loss": event.loss, "lr": event.lr, "grad_norm": event.grad_norm}
             values["tokens_per_second"] = event.tokens / event.seconds
             scalars = {f"train/{name}": value for name, value in values.items()}
         elif isinstance(event, Evaluated):
             scalars = {f"valid/{name}": value for name, value in event.scores.items()}
+        elif isinstance(event, Sampled):
+            scalars = {f"samples/{name}": value for name, value in event.scores.items()}
+            self._board.add_text("samples", markdown(event), event.step)
         else:
             return
         for name, value in scalars.items():
@@ -128,14 +155,28 @@ def _from_json(value: Any) -> Any:
     return float(value) if value in ("nan", "inf", "-inf") else value
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class History:
     """What ``metrics.jsonl`` says of a run."""
 
-    records: list[dict[str, Any]]
+    records: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     """Each step once: of steps that were taken again after the run was resumed, only what came last."""
-    unreadable: list[int]
+    unreadable: list[int] = dataclasses.field(default_factory=list)
     """Numbers of the lines that are damaged, from 1; a crash can cut the last one short."""
+    lines: int = 0
+    """How many were read."""
+
+    def take(self, line: bytes) -> dict[str, Any] | None:
+        """Takes the next line of the file; returns its record, if it can be read."""
+        self.lines += 1
+        record = _record(line)
+        if record is None:
+            self.unreadable.append(self.lines)
+        elif record["event"] == RESUMED:
+            self.records = [earlier for earlier in self.records if _stays(earlier, record)]
+        else:
+            self.records.append(record)
+        return record
 
     def notes(self, path: Path) -> list[str]:
         """Says which lines of the file at ``path`` cannot be read; nothing if all can."""
@@ -152,23 +193,32 @@ def read_history(path: Path) -> History:
     Raises:
         OSError: the file cannot be read.
     """
-    records: list[dict[str, Any]] = []
-    unreadable: list[int] = []
+    history = History()
     with path.open("rb") as file:
-        for number, line in enumerate(_short_lines(file), 1):
-            record = _record(line)
-            if record is None:
-                unreadable.append(number)
-            elif record["event"] == RESUMED:
-                records = [earlier for earlier in records if _stays(earlier, record)]
-            else:
-                records.append(record)
-    return History(records, unreadable)
+        for line in _short_lines(file):
+            history.take(line)
+    return history
+
+
+def event_of(record: dict[str, Any]) -> Event | None:
+    """Returns the event that a record was written from; None if it has not what that has."""
+    kind = RECORDED.get(record["event"])
+    try:
+        if kind is Sampled:
+            return read_sampled(record)
+        return kind(**{name: value for name, value in record.items() if name != "event"}) if kind else None
+    except TypeError:
+        return None
 
 
 def _stays(record: dict[str, Any], resumed: dict[str, Any]) -> bool:
-    """Whether a record from before a run was resumed still counts: it is of no step or evaluation made again."""
-    again = record["event"] == "evaluated" and not resumed.get("evaluated", True)
+    """Whether a record from before a run was resumed still counts.
+
+    It does if it is of no step or evaluation made again, and does not say where training began or ended.
+    """
+    if record["event"] in ("begun", "finished"):
+        return False
+    again = record["event"] in ("evaluated", "sampled") and not resumed.get("evaluated", True)
     return bool(record["step"] < resumed["step"] + (0 if again else 1))
 
 
@@ -209,6 +259,8 @@ def _record(line: bytes) -> dict[str, Any] | None:
     if event == "evaluated":
         scores = record.get("scores")
         numbers += [record.get("best"), *(scores.values() if isinstance(scores, dict) else [None])]
+    if event == "sampled" and not is_sampled(record):
+        return None
     return record if all(isinstance(number, float | int) for number in numbers) else None
 
 

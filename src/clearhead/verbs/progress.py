@@ -1,5 +1,6 @@
 """The progress of training for a reader: a bar or lines on stderr, and lines for the logger ``clearhead``."""
 
+import itertools
 import logging
 import sys
 import time
@@ -11,6 +12,7 @@ from clearhead.drawing.screen import console, discard
 from clearhead.log import LOG
 from clearhead.messages import localized
 from clearhead.training.events import (
+    Begun,
     Counted,
     Diverging,
     Evaluated,
@@ -18,15 +20,20 @@ from clearhead.training.events import (
     Finished,
     Noted,
     NotSaved,
+    Sampled,
     Saved,
     Sized,
     Skipped,
     Stepped,
 )
+from clearhead.training.samples import shown
 
 
 def line_of(event: Event) -> str:
-    """Returns what an event tells, in one line; nothing for a step, of which there are many, and for a checkpoint."""
+    """Returns what an event tells, in one line.
+
+    Nothing for a step, of which there are many, for a checkpoint, and for samples, which have lines of their own.
+    """
     match event:
         case Skipped():
             return (
@@ -52,7 +59,7 @@ def line_of(event: Event) -> str:
             return event.line
         case Sized():
             return sized_line(event)
-        case Stepped() | Saved():
+        case Begun() | Stepped() | Sampled() | Saved():
             return ""
     assert_never(event)
 
@@ -60,9 +67,9 @@ def line_of(event: Event) -> str:
 def sized_line(event: Sized) -> str:
     """Says how long a run with a budget is."""
     if not event.last:
-        return f"{_clock(event.seconds_left)} for the run: the first steps and an evaluation are measured"
+        return f"{clock(event.seconds_left)} for the run: the first steps and an evaluation are measured"
     return (
-        f"{_clock(event.seconds_left)} left: {event.last:,} steps in all, {event.warmup_steps:,} of warm-up; a step "
+        f"{clock(event.seconds_left)} left: {event.last:,} steps in all, {event.warmup_steps:,} of warm-up; a step "
         f"takes {event.step_seconds:.3g} s, an evaluation {event.evaluation_seconds:.3g} s"
     )
 
@@ -109,14 +116,32 @@ class StepLines:
             f"{self._tokens / self._seconds:,.0f} {self._targets}/s"
         )
         self._tokens, self._seconds, self._steps, self._loss = 0, 0.0, 0, 0.0
-        return numbers, _clock(left)
+        return numbers, clock(left)
+
+
+class SampleLines:
+    """Tells samples: at the first time also of which lines they are."""
+
+    def __init__(self) -> None:
+        self._told: list[str] = []
+
+    def take(self, event: Sampled, width: int | None = None) -> tuple[list[str], list[str]]:
+        """Takes samples; returns the lines that they are of, where those were not told yet, and what was made of them.
+
+        Args:
+            event: the samples.
+            width: columns of a line; None cuts nothing.
+        """
+        heads, known = shown.heads(event, width), self._told
+        self._told = heads
+        return [] if heads == known else heads, shown.tells(event, width)
 
 
 class LogWriter:
     """Gives the events to the logger ``clearhead``: what goes wrong as warnings, all else as information."""
 
     def __init__(self, max_steps: int, targets: str = "tokens", *, every_seconds: float = 10.0) -> None:
-        self._steps = StepLines(max_steps, targets, every_seconds)
+        self._steps, self._samples = StepLines(max_steps, targets, every_seconds), SampleLines()
 
     def write(self, event: Event) -> None:
         """Logs one event."""
@@ -126,6 +151,9 @@ class LogWriter:
             if told := self._steps.take(event):
                 numbers, left = told
                 LOG.info(f"step {event.step}/{self._steps.last}  {numbers}  {left} left")
+        elif isinstance(event, Sampled):
+            for line in itertools.chain(*self._samples.take(event)):
+                LOG.info("%s", line)
         elif line := line_of(event):
             LOG.log(logging.WARNING if isinstance(event, Skipped | Diverging | NotSaved) else logging.INFO, "%s", line)
 
@@ -143,6 +171,7 @@ class ProgressWriter:
         self._bar: Any = _bar() if sys.stderr.isatty() else None
         self._task: Any = None
         self._steps = StepLines(max_steps, targets, 0.2 if self._bar is not None else every_seconds)
+        self._samples = SampleLines()
 
     def write(self, event: Event) -> None:
         """Shows one event."""
@@ -157,6 +186,8 @@ class ProgressWriter:
         if isinstance(event, Stepped):
             if told := self._steps.take(event):
                 self._show_step(event.step, *told)
+        elif isinstance(event, Sampled):
+            self._show_samples(event)
         elif line := line_of(event):
             self._say(line)
 
@@ -178,11 +209,22 @@ class ProgressWriter:
         words = {"description": localized(numbers), "left": localized(f"{left} left")}
         self._bar.update(self._task, completed=step, total=self._steps.max_steps or None, **words)
 
+    def _show_samples(self, event: Sampled) -> None:
+        width = None if self._bar is None else self._bar.console.width
+        heads, made = self._samples.take(event, width)
+        if heads:
+            self._say("samples at each evaluation, of these lines of the valid split:")
+        for line in (*heads, *made):
+            self._write(line)  # texts of the corpus and of the model, which are in no catalogue
+
     def _say(self, line: str) -> None:
+        self._write(localized(line))
+
+    def _write(self, line: str) -> None:
         if self._bar is not None and self._task is not None:
-            self._bar.console.print(localized(line), highlight=False)
+            self._bar.console.print(line, highlight=False)
         else:
-            click.echo(localized(line), err=True)
+            click.echo(line, err=True)
 
 
 class LineProgress:
@@ -201,7 +243,7 @@ class LineProgress:
         if now - self._shown < (0.2 if self._bar is not None else self._every) and self._done < self._total:
             return
         self._shown, rate = now, self._done / max(now - self._begun, 1e-9)
-        left = _clock(max(self._total - self._done, 0) / rate)
+        left = clock(max(self._total - self._done, 0) / rate)
         if self._bar is None:
             said = f"{self._done:,}/{self._total:,} lines  {rate:,.1f} lines/s  {left} left"
             click.echo(localized(said), err=True)
@@ -231,7 +273,8 @@ def _bar() -> Any:
     )
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Returns a time as people read it, such as 1:02:03."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

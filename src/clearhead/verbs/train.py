@@ -24,7 +24,7 @@ from clearhead.tasks.catalog import prepare_job, resolve
 from clearhead.training.config import MachineConfig
 from clearhead.training.device import keep_freed_memory
 from clearhead.training.distributed import Ranks, joined, ranks
-from clearhead.training.events import Event, Finished, Noted
+from clearhead.training.events import Begun, Event, Finished, Noted
 from clearhead.training.job import GradientJob, Job
 from clearhead.training.saving import finish_writing
 from clearhead.training.writers import JsonLinesWriter, Writer, draw_curves, history_notes
@@ -35,6 +35,7 @@ from clearhead.verbs.signals import stop_on_signals
 RESUMABLE = (
     *(f"train.{name}" for name in ("max_steps", "max_minutes", "evaluate_every", "checkpoint_every", "keep_last")),
     "train.device",
+    "validation.samples",
     "finetune.epochs",
 )
 
@@ -167,7 +168,8 @@ def train_run(job: Job, run: Path, writers: Iterable[Writer] = (), notes: Sequen
         notes = [*notes, *(history_notes(run / "metrics.jsonl", job.progress.step) if first else [])]
     except OSError as error:
         raise DataError(f"metrics of the run cannot be read: {error.strerror}") from error
-    told = [Noted(job.progress.step, line) for line in notes]
+    begun = Begun(job.progress.step, job.max_steps, job.targets)
+    told: list[Event] = [begun, *(Noted(job.progress.step, line) for line in notes)]
     with stop_on_signals() as caught:
         events = itertools.chain(told, job.fit(run, lambda: bool(caught)))
         reason = _consume(events, job, run / "metrics.jsonl" if first else None, list(writers), caught)

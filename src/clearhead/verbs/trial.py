@@ -154,7 +154,9 @@ def _sizing(job: GradientJob[Any, Any], work: Work[Any], per_step: float) -> Siz
     """Decides on the length of a run with a budget, which evaluates once early, as this does, to know its time."""
     started = time.perf_counter()
     with torch.inference_mode():
-        work.evaluate(job.state.evaluated_model.eval())
+        model = job.state.evaluated_model.eval()
+        work.evaluate(model)
+        work.sample(model)
     evaluation = time.perf_counter() - started
     return sized(0, 60 * job.settings.max_minutes - evaluation, job.settings, Costs(per_step, evaluation))
 

@@ -47,7 +47,7 @@ def test_a_run_directory_holds_all_that_a_verb_needs(
         "README.md", "checkpoints", "data-report.json", "loss.png", "metrics.jsonl", "recipe.toml", "tensorboard",
         "tokenizer",
     }  # fmt: skip
-    assert [record["step"] for record in read_metrics(out / "metrics.jsonl")] == [1, 2, 3, 4, 4]
+    assert [record["step"] for record in read_metrics(out / "metrics.jsonl")] == [0, 1, 2, 3, 4, 4, 4, 4]
     for part in (
         f"{PAIRS} lines read, {PAIRS} kept as {PAIRS} pairs",
         "run directory:",

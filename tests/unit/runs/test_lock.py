@@ -10,7 +10,7 @@ import pytest
 
 from clearhead.errors import DataError, UsageError
 from clearhead.runs import lock
-from clearhead.runs.lock import locked
+from clearhead.runs.lock import holder, locked
 from tests.limits import HANGS
 
 # another process: takes the lock, says so, and holds it until it is told to end
@@ -25,7 +25,7 @@ with locked(Path(sys.argv[1])):
 """
 
 
-def holder(run: Path) -> subprocess.Popen[str]:
+def holding(run: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", HOLD, str(run)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -34,7 +34,7 @@ def holder(run: Path) -> subprocess.Popen[str]:
 
 
 def test_a_run_in_use_is_refused_until_its_process_ends(tmp_path: Path) -> None:
-    process = holder(tmp_path)
+    process = holding(tmp_path)
     with (
         pytest.raises(UsageError, match=rf"is in use by process {process.pid} on .* since .*: wait for it"),
         locked(tmp_path),
@@ -48,7 +48,7 @@ def test_a_run_in_use_is_refused_until_its_process_ends(tmp_path: Path) -> None:
 
 
 def test_a_lock_of_a_process_that_was_killed_is_explained_and_taken(tmp_path: Path) -> None:
-    process = holder(tmp_path)
+    process = holding(tmp_path)
     process.communicate("die\n", timeout=HANGS)
     assert (tmp_path / "lock").exists()
     with locked(tmp_path) as notes:
@@ -102,3 +102,34 @@ def test_threads_of_a_process_are_kept_apart_too(tmp_path: Path) -> None:
                 pass
     with locked(tmp_path / "link") as told:
         assert told == []
+
+
+def test_who_holds_a_lock_is_told_without_touching_it(tmp_path: Path) -> None:
+    assert holder(tmp_path) == ""
+    process = holding(tmp_path)
+    for _ in range(2):
+        assert holder(tmp_path).startswith(f"process {process.pid} on ")
+        with pytest.raises(UsageError, match="is in use"), locked(tmp_path):
+            pass
+    process.communicate("die\n", timeout=HANGS)
+    assert (tmp_path / "lock").exists()
+    assert holder(tmp_path) == "", "what a killed process left behind locks nothing"
+
+
+def test_a_thread_of_this_process_does_not_lose_its_lock_to_who_asks(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        assert holder(tmp_path) == "another thread of this process"
+        command = [sys.executable, "-c", HOLD, str(tmp_path)]
+        other = subprocess.run(command, check=False, input="end\n", capture_output=True, text=True, timeout=HANGS)
+        assert other.returncode != 0
+    assert holder(tmp_path) == ""
+
+
+def test_without_locks_the_file_itself_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lock").write_text('{"process": 5, "host": "h", "since": "s"}')
+
+    def refuse(*arguments: object) -> bytes:
+        raise OSError(38, "no locks")
+
+    monkeypatch.setattr(lock.fcntl, "fcntl", refuse)
+    assert holder(tmp_path) == "process 5 on h since s"

@@ -116,6 +116,11 @@ def test_scores_are_judged_once_and_files_written_once(folders: dict[str, Path])
         for run in (one, two)
     ]
     assert scores[0] == scores[1]
+    sampled = [
+        [(record["step"], len(record["lines"])) for record in read_metrics(run / "metrics.jsonl") if "lines" in record]
+        for run in (one, two, folders["fsdp-two"])
+    ]
+    assert sampled == [[(3, 3), (6, 3)], [(3, 3), (6, 3)], []], "the first process makes them; none of sharded weights"
     assert [path.name for path in checkpoints_of(two)] == [path.name for path in checkpoints_of(one)]
     assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
 

@@ -7,8 +7,27 @@ from pathlib import Path
 import pytest
 
 from clearhead.errors import DataError
-from clearhead.training.events import Counted, Evaluated, Event, Finished, Saved, Skipped, Stepped
-from clearhead.training.writers import JsonLinesWriter, TensorBoardWriter, draw_curves, history_notes, read_metrics
+from clearhead.training.events import (
+    Begun,
+    Counted,
+    Evaluated,
+    Event,
+    Finished,
+    Sampled,
+    SampledLine,
+    Saved,
+    Sized,
+    Skipped,
+    Stepped,
+)
+from clearhead.training.writers import (
+    JsonLinesWriter,
+    TensorBoardWriter,
+    draw_curves,
+    event_of,
+    history_notes,
+    read_metrics,
+)
 
 
 def stepped(step: int) -> Stepped:
@@ -28,7 +47,8 @@ def test_steps_and_evaluations_are_lines(tmp_path: Path) -> None:
         path,
         [stepped(1), Evaluated(1, {"loss": 2.0}, best=True, seconds=0.1), Saved(1, path), Finished(1, "max_steps")],
     )
-    first, second = map(json.loads, path.read_text().splitlines())
+    first, second, third = map(json.loads, path.read_text().splitlines())
+    assert third == {"event": "finished", "step": 1, "reason": "max_steps"}
     assert first == {
         "event": "stepped", "step": 1, "epoch": 0, "loss": 5.0, "lr": 1e-3, "grad_norm": 0.5, "tokens": 100,
         "seconds": 0.25,
@@ -187,3 +207,54 @@ def test_without_matplotlib_there_is_no_picture(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     assert not draw_curves(tmp_path / "metrics.jsonl", tmp_path / "loss.png")
     assert not (tmp_path / "loss.png").exists()
+
+
+SAMPLED = Sampled(2, (SampledLine("given", "wanted", "made | of it", 12.5, "web"),), {"chrf": 12.5}, 0.1)
+
+
+def test_every_record_is_its_event_again(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    events: list[Event] = [
+        Begun(0, 9, "tokens"),
+        Sized(0, 0, 3, 60.0),
+        stepped(1),
+        Skipped(2, 0, float("nan"), 1.0, 1, "", 0.1),
+        Evaluated(2, {"loss": 1.0}, best=True, seconds=0.5),
+        SAMPLED,
+        Finished(2, "interrupted"),
+    ]
+    write(path, events)
+    found = [event_of(record) for record in read_metrics(path)]
+    assert str(found) == str(events)
+    assert event_of({"event": "stepped", "step": 1}) is None
+    assert event_of({"event": "resumed", "step": 1}) is None
+
+
+def test_samples_of_an_evaluation_made_again_count_once_and_old_ends_do_not(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    evaluated = Evaluated(2, {"loss": 2.0}, best=True, seconds=0.1)
+    write(path, [Begun(0, 4, "tokens"), stepped(1), stepped(2), evaluated, SAMPLED, Finished(2, "interrupted")])
+    for known, kept in ((True, ["evaluated", "sampled"]), (False, [])):
+        writer = JsonLinesWriter(path, from_step=2, evaluated=known)
+        writer.close()
+        assert [record["event"] for record in read_metrics(path)] == ["stepped", "stepped", *kept]
+
+
+def test_a_sample_that_somebody_has_edited_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write(path, [SAMPLED])
+    path.write_text(path.read_text() + path.read_text().replace('"made | of it"', "5"))
+    assert len(read_metrics(path)) == 1
+
+
+def test_tensorboard_has_samples_as_text(tmp_path: Path) -> None:
+    accumulation = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    with closing(TensorBoardWriter(tmp_path)) as writer:
+        writer.write(SAMPLED)
+    board = accumulation.EventAccumulator(str(tmp_path)).Reload()
+    (tag,) = board.Tags()["tensors"]
+    assert tag == "samples/text_summary"
+    (event,) = board.Tensors(tag)
+    assert event.step == 2
+    assert "| 1 | web: given | wanted | made \\| of it | chrF  12 |" in event.tensor_proto.string_val[0].decode()
+    assert board.Scalars("samples/chrf")[0].value == 12.5

@@ -10,7 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from clearhead.training.events import Diverging, Evaluated, Event, Finished, NotSaved, Saved, Sized, Skipped, Stepped
+from clearhead.training.events import (
+    Diverging,
+    Evaluated,
+    Event,
+    Finished,
+    NotSaved,
+    Sampled,
+    SampledLine,
+    Saved,
+    Sized,
+    Skipped,
+    Stepped,
+)
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.progress import LogWriter, ProgressWriter
 from clearhead.verbs.train import train
@@ -167,3 +179,50 @@ def test_the_time_left_of_a_run_with_a_budget_is_the_budgets(
         "step 2/2300  loss 2.000  lr 1.00e-03  200 tokens/s  18:20 left",
         "step 3/2300  loss 3.000  lr 1.00e-03  200 tokens/s  0:00 left",
     ]
+
+
+def sampled(step: int, made: str) -> Sampled:
+    return Sampled(step, (SampledLine("finished", "wanted", made, 12.0),), {"chrf": 12.0}, 0.1)
+
+
+def test_samples_are_told_with_their_lines_at_the_first_time(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = ProgressWriter(9)
+    writer.write(sampled(3, "first\nline"))
+    writer.write(sampled(6, "second"))
+    assert capsys.readouterr().err.splitlines() == [
+        "samples at each evaluation, of these lines of the valid split:",
+        "  1  finished -> wanted",
+        "  1  chrF  12  first↵line",
+        "  1  chrF  12  second",
+    ]
+    monkeypatch.setenv("LANG", "zh_CN.UTF-8")
+    writer = ProgressWriter(9)
+    writer.write(sampled(3, "max steps"))
+    head, *rest = capsys.readouterr().err.splitlines()
+    assert "valid split" not in head
+    assert rest == ["  1  finished -> wanted", "  1  chrF  12  max steps"], "texts of a corpus are not translated"
+
+
+def test_samples_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    writer = LogWriter(9)
+    with caplog.at_level(logging.INFO, logger="clearhead"):
+        writer.write(sampled(3, "50 % and {braces}"))
+    assert caplog.messages == ["  1  finished -> wanted", "  1  chrF  12  50 % and {braces}"]
+
+
+def test_samples_fit_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "60")
+    writer = ProgressWriter(3)
+    writer.write(sampled(3, "many words " * 30))
+    writer.close()
+    assert all(len(line) <= 60 for line in screen.getvalue().splitlines()[1:])
+    assert screen.getvalue().rstrip().endswith("…")

@@ -1,7 +1,7 @@
 """The training of a classifier: labelled lines, tokenizer, batches, loss, scores."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from clearhead.runs.card import CardFacts
 from clearhead.runs.text_parts import TextParts
 from clearhead.tasks.classify.objective import Objective, class_weights, monitored, predict, score
 from clearhead.tasks.classify.recipe import ClassifyRecipe, classifier_sizes, encode, make_ready, train_on_lines
+from clearhead.tasks.classify.samples import classified_samples, sampled_rows
 from clearhead.training.config import TrainConfig
+from clearhead.training.events import SampledLine
 from clearhead.training.job import GradientJob, listed
 from clearhead.training.length.budget import UNBOUNDED
 from clearhead.training.loop import Work
@@ -72,6 +74,18 @@ class ClassifyJob(GradientJob[BertClassifier, LabelledBatch]):
         """See ``GradientJob``: the whole valid split."""
         predicted = predict(model, self.valid, self.labels, batch_tokens=self.recipe.train.batch_tokens)
         return monitored(score(predicted, self.valid, self.labels), self.labels)
+
+    def sample(self, model: BertClassifier) -> tuple[Sequence[SampledLine], Mapping[str, float]]:
+        """See ``GradientJob``: classes, or numbers."""
+        if not self.recipe.validation.samples:
+            return (), {}
+        tokens = self.recipe.train.batch_tokens
+        return classified_samples(model, self._sampled, self.labels, self.parts.tokenizer, batch_tokens=tokens)
+
+    @functools.cached_property
+    def _sampled(self) -> LabelledRows:
+        """The lines that are classified at each evaluation for people to see."""
+        return sampled_rows(self.valid, self.recipe.validation.samples, self.recipe.train.seed)
 
     def where(self, batch: LabelledBatch) -> str:
         """See ``GradientJob``."""

@@ -1,7 +1,9 @@
 """The training of a language model: documents, tokenizer, encoded stream, windows, loss."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from torch import Tensor
 
@@ -16,6 +18,8 @@ from clearhead.tasks.language_model.recipe import (
     language_model_sizes,
     total_loss,
 )
+from clearhead.tasks.language_model.samples import Beginning, beginnings, language_samples
+from clearhead.training.events import SampledLine
 from clearhead.training.job import GradientJob, Report, documents_of
 
 
@@ -43,6 +47,22 @@ class LanguageModelJob(GradientJob[Net, StreamBatch]):
             device=self.device,
         )
         return {"loss": loss / len(self.valid)}
+
+    def sample(self, model: Net) -> tuple[Sequence[SampledLine], Mapping[str, float]]:
+        """See ``GradientJob``: greedy continuations."""
+        options: dict[str, Any] = {"device": self.device, "marks": self._marks}
+        return language_samples(self.recipe, self.parts.tokenizer, model, self._beginnings, **options), {}
+
+    @cached_property
+    def _beginnings(self) -> list[Beginning]:
+        """The beginnings of texts that are continued at each evaluation."""
+        count, seed = self.recipe.validation.samples, self.settings.seed
+        return beginnings(self.valid, self.parts.tokenizer, count, seed) if count else []
+
+    @property
+    def _marks(self) -> bool:
+        """Whether the model sees where documents begin."""
+        return self.parts.tokenizer.begins or bool(self.train.report.end_marks)
 
     def where(self, batch: StreamBatch) -> str:
         """See ``GradientJob``."""

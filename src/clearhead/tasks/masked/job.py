@@ -1,7 +1,8 @@
 """The pretraining of a BERT: documents, tokenizer, sentences, masked batches, loss."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 from torch import Tensor
 
@@ -11,7 +12,9 @@ from clearhead.data.pairs import MaskedConfig
 from clearhead.models.bert import BertPretraining
 from clearhead.runs.card import CardFacts
 from clearhead.tasks.masked.recipe import MaskedRecipe, masked_loss, masked_sizes
+from clearhead.tasks.masked.samples import Gapped, gapped_sentences, masked_samples
 from clearhead.tasks.masked.scoring import score_batches
+from clearhead.training.events import SampledLine
 from clearhead.training.job import GradientJob, documents_of
 
 
@@ -32,6 +35,15 @@ class MaskedJob(GradientJob[BertPretraining, MaskedBatch]):
         """See ``GradientJob``; the same pieces of the whole valid split are masked every time."""
         batches = self.valid.evaluation(batch_tokens=self.recipe.train.batch_tokens)
         return score_batches(model, batches, self.device).as_dict()
+
+    def sample(self, model: BertPretraining) -> tuple[Sequence[SampledLine], Mapping[str, float]]:
+        """See ``GradientJob``: gaps, filled."""
+        return masked_samples(model, self.parts.tokenizer, self._gapped, self.device)
+
+    @cached_property
+    def _gapped(self) -> list[Gapped]:
+        """The sentences with gaps that are filled at each evaluation."""
+        return gapped_sentences(self.valid, self.recipe.validation.samples, self.settings.seed)
 
     def where(self, batch: MaskedBatch) -> str:
         """See ``GradientJob``."""

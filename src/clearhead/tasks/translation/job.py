@@ -1,6 +1,6 @@
 """The training of a translator: two text files, tokenizers, encoded pairs, batches, scores."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,7 +22,9 @@ from clearhead.tasks.translation.recipe import (
     translation_loss,
     translator_sizes,
 )
+from clearhead.tasks.translation.samples import translation_samples
 from clearhead.tasks.translation.scoring import greedy_bleu
+from clearhead.training.events import SampledLine
 from clearhead.training.job import GradientJob, Report, listed
 
 
@@ -69,6 +71,11 @@ class TranslationJob(GradientJob[Net, Batch]):
         lengths, way = self._train_report.limit, (part.corpus.src, part.corpus.tgt)
         options: dict[str, Any] = {"device": self.device, "lengths": lengths, "way": way}
         return {"loss": loss, "bleu": greedy_bleu(recipe, self.parts.both, model, part.lines, **options)}
+
+    def sample(self, model: Net) -> tuple[Sequence[SampledLine], Mapping[str, float]]:
+        """See ``GradientJob``: greedy translations, with chrF2; of several corpora in turn."""
+        options: dict[str, Any] = {"device": self.device, "lengths": self._train_report.limit}
+        return translation_samples(self.recipe, self.parts.both, model, self.valid.parts, **options)
 
     def reports(self) -> Mapping[str, Report]:
         """See ``Job``; that on the training text says how long translations may be."""

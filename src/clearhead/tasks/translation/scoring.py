@@ -348,11 +348,26 @@ def greedy_bleu(
 
     ``way`` is the source and target language of the lines, where there are several.
     """
+    sources, references = [src for src, _ in lines], [tgt for _, tgt in lines]
+    texts = greedy_texts(recipe, tokenizers, model, sources, device=device, lengths=lengths, way=way)
+    tokenize = recipe.bleu_of(way[1] or recipe.tgt)
+    return score_translations(texts, references, tokenize=tokenize).bleu
+
+
+def greedy_texts(
+    recipe: TranslationRecipe,
+    tokenizers: Tokenizers,
+    model: Net,
+    sources: Sequence[str],
+    *,
+    device: torch.device,
+    lengths: LengthLimit,
+    way: tuple[str, str] = ("", ""),
+    limit: int = 0,
+) -> list[str]:
+    """Greedy translations by a model in training, of at most ``limit`` pieces; see ``greedy_bleu``."""
     translator = Translator(recipe, tokenizers, model, device, lengths=lengths).toward(way[1], way[0])
-    texts = [
-        translation.text for translation in translator.translate([src for src, _ in lines], beam=1, split="overlong")
-    ]
-    return score_translations(texts, [tgt for _, tgt in lines], tokenize=_tokenize(translator)).bleu
+    return [each.text for each in translator.translate(sources, beam=1, split="overlong", limit=limit)]
 
 
 def translation_evidence(translator: Translator, data: Path | None, count: int, *, split: str = "valid") -> Evidence:

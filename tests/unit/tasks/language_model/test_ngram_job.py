@@ -43,7 +43,9 @@ def test_a_run_through_the_verbs(text: Path, tmp_path: Path, capsys: pytest.Capt
     assert {path.name for path in run.iterdir()} == {
         "README.md", "data-report.json", "metrics.jsonl", "ngram.npz", "recipe.toml", "tokenizer",
     }  # fmt: skip
-    assert [record["event"] for record in read_metrics(run / "metrics.jsonl")] == ["counted", "evaluated"]
+    assert [record["event"] for record in read_metrics(run / "metrics.jsonl")] == [
+        "begun", "counted", "evaluated", "finished",
+    ]  # fmt: skip
     assert "loss.png" not in (run / "README.md").read_text()
     scored = json.loads(clearhead(capsys, "evaluate", run, "--data", text, "--split", "valid", "--json").out)
     assert scored["loss"] == pytest.approx(result["scores"]["loss"])

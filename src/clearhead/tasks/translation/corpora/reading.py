@@ -21,6 +21,7 @@ from clearhead.tasks.translation.corpora.directions import tag_in
 from clearhead.tasks.translation.recipe import TranslationRecipe, train_mixed_tokenizers, train_tokenizers
 from clearhead.text.language import read_language
 from clearhead.text.special import ABSENT
+from clearhead.training.samples.choose import dealt, in_drawn_order
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class ValidPart:
     """Sources and references as they are in the files; empty unless the run is judged by BLEU."""
     corpus: ParallelCorpus = field(default_factory=ParallelCorpus)
     """Which of several it is."""
+    sampled: list[tuple[str, str]] = field(default_factory=list)
+    """Lines that are translated at each evaluation for people to see, sources and references."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ def _read_one(
     parts = known or train_tokenizers(train, scan.lines, recipe.tokenizer)
     pairs = encode_training([train], recipe, parts.both, scans=[scan], progress=progress)
     store = _encode_valid(valid, recipe, parts.both)
-    return parts, pairs, ValidPairs([ValidPart(store, _judged_lines(valid, recipe))])
+    sampled = sampled_lines(valid, store, recipe.validation.samples, recipe.train.seed)
+    return parts, pairs, ValidPairs([ValidPart(store, _judged_lines(valid, recipe), sampled=sampled)])
 
 
 def _read_corpora(
@@ -94,17 +98,19 @@ def _read_corpora(
     lines = [scan.lines for scan in scans]
     parts = known or train_mixed_tokenizers(train, lines, recipe.tokenizer, recipe.data)
     pairs = encode_training(train, recipe, parts.both, scans=scans, progress=progress)
-    valid: list[ValidPart] = []
+    found: list[tuple[ParallelCorpus, ParallelFiles]] = []
     missing: list[NoSplitError] = []
     for corpus in recipe.data.corpora:
         try:
-            files = corpus_files(folder, recipe, corpus, "valid")
+            found.append((corpus, corpus_files(folder, recipe, corpus, "valid")))
         except NoSplitError as error:
             missing.append(error)
-            continue
+    valid: list[ValidPart] = []
+    for (corpus, files), samples in zip(found, dealt(recipe.validation.samples, len(found)), strict=True):
         store = _encode_valid(files, recipe, parts.both)
         joined = JoinedPairs([encoded_corpus(corpus, store, parts.both)])
-        valid.append(ValidPart(joined, _judged_lines(files, recipe), corpus))
+        sampled = sampled_lines(files, store, samples, recipe.train.seed)
+        valid.append(ValidPart(joined, _judged_lines(files, recipe), corpus, sampled))
     if not any(part.corpus.judged for part in valid):
         raise missing[0] if missing else UsageError("data.corpora: judged = false in all, one must choose the best")
     return parts, pairs, ValidPairs(valid)
@@ -168,6 +174,21 @@ def _judged_lines(files: ParallelFiles, recipe: TranslationRecipe) -> list[tuple
     """Returns the lines that BLEU is of, where the run is judged by it."""
     judged_by = recipe.validation
     return read_lines(files, judged_by.max_sentences) if judged_by.monitor == "bleu" else []
+
+
+def sampled_lines(files: ParallelFiles, store: PairStore, count: int, seed: int) -> list[tuple[str, str]]:
+    """Returns ``count`` lines of a middling length that are in ``store``, as they are in the files; see ``choose``."""
+    numbers: list[int] = []
+    sources: set[bytes] = set()
+    for row in in_drawn_order(store.lengths[1], seed) if count else ():
+        source, number = store.src(row).tobytes(), int(store.line_numbers[row])
+        if source not in sources and number not in numbers:
+            sources.add(source)
+            numbers.append(number)
+        if len(numbers) == count:
+            break
+    lines = {number: (src, tgt) for number, src, tgt in islice(files, max(numbers, default=0)) if number in numbers}
+    return [lines[number] for number in numbers if number in lines]
 
 
 def _with_dropout(parts: TextParts, share: float) -> TextParts:

@@ -1,0 +1,1 @@
+"""Samples: which lines of a split are shown in training, and how they are told."""

@@ -1,0 +1,1 @@
+"""Following a run from another process: what it says of itself as it grows."""
