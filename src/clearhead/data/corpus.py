@@ -68,7 +68,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Scan:
-    """What one pass over the bytes of two parallel files says about them."""
+    """What one pass over the bytes of a file, or of two parallel ones, says about them."""
 
     lines: int
     """Number of lines in each file."""
@@ -354,6 +354,17 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
             yield cast(IO[bytes], stream)
     except (EOFError, zlib.error, OSError) as error:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def scan_text(path: Path) -> Scan:
+    """Counts the lines of one file, plain or gzip, and computes the digest of its text.
+
+    Raises:
+        DataError: it cannot be read, or is empty.
+    """
+    stamps = stamps_of([path])
+    lines, digest, marked = _scan(path)
+    return Scan(lines, digest, [path.name] * marked, stamps)
 
 
 def _scan(path: Path) -> tuple[int, str, bool]:

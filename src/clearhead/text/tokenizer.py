@@ -60,16 +60,23 @@ class TokenizerConfig:
     """How often a pair (and, except in byte_bpe, a character) must occur to get a piece."""
     tags: tuple[str, ...] = ()
     """Languages that a translator writes, each with a piece of its own; ``data.corpora`` says them, leave it out."""
+    marks: tuple[str, ...] = ()
+    """Kinds of text that have a piece before their sources; the ``tag`` of ``data.corpora`` says them, leave it out."""
 
     def __post_init__(self) -> None:
         if self.dropout and self.kind not in ("byte_bpe", "bpe"):
             raise ValueError(f"dropout = {self.dropout}: kind must be byte_bpe or bpe for BPE-dropout, not {self.kind}")
         if self.words != "clearhead" and self.kind != "byte_bpe":
             raise ValueError(f"words = {self.words!r}: kind must be byte_bpe, not {self.kind}")
-        least = len(specials_of(self.specials, self.tags)[0]) + len(BYTE_CHARS)
+        least = len(specials_of(self.specials, self.tags, self.marks)[0]) + len(BYTE_CHARS)
         if self.kind == "byte_bpe" and self.vocab_size < least:
             size = self.vocab_size
             raise ValueError(f"vocab_size = {size}: byte_bpe needs {least} for the bytes and special pieces")
+
+    @property
+    def leads(self) -> int:
+        """How many pieces may stand before a source: a language's, and one for its kind of text."""
+        return bool(self.tags) + bool(self.marks)
 
     def normalize(self, text: str) -> str:
         """Returns ``text`` as the tokenizer sees it. Raises DataError for a lone surrogate."""
@@ -126,7 +133,7 @@ class Tokenizer:
         if config.kind == "adopted":
             raise ValueError("kind is adopted, but no adopted tokenizer is given")
         source.check(config.kind)
-        specials, self._ids = specials_of(config.specials, config.tags)
+        specials, self._ids = specials_of(config.specials, config.tags, config.marks)
         self.special = frozenset(range(len(specials)))
         self._pipeline = build(config.kind, source, specials, config.words)
         self._pieces = [*specials, *source.pieces]
@@ -160,7 +167,8 @@ class Tokenizer:
                 yield text
 
         sizes: Any = {"vocab_size": config.vocab_size, "min_frequency": config.min_frequency, "words": config.words}
-        learned = learn(prepared(), config.kind, specials=specials_of(config.specials, config.tags)[0], **sizes)
+        specials = specials_of(config.specials, config.tags, config.marks)[0]
+        learned = learn(prepared(), config.kind, specials=specials, **sizes)
         if not seen:
             raise DataError("there is no text to train the tokenizer on: no lines, or all of them empty")
         return cls(config, learned)
@@ -226,6 +234,17 @@ class Tokenizer:
         """The ids of the pieces that say the language of a translation."""
         first = len(specials_of(self.config.specials)[0])
         return {language: first + number for number, language in enumerate(self.config.tags)}
+
+    @property
+    def marks(self) -> dict[str, int]:
+        """The ids of the pieces that say what kind of text a source is."""
+        first = len(specials_of(self.config.specials, self.config.tags)[0])
+        return {kind: first + number for number, kind in enumerate(self.config.marks)}
+
+    @property
+    def leads(self) -> list[int]:
+        """The ids of all pieces that stand before a source, and never inside of a text."""
+        return [*self.tags.values(), *self.marks.values()]
 
     @property
     def begin(self) -> int:
@@ -360,7 +379,8 @@ class Tokenizer:
         elif not adopted.segmenter:
             del tree["adopted"]["segmenter"], tree["adopted"]["numbers"]
         defaults: list[tuple[str, str, object]] = [("config", "specials", "sequence"), ("config", "words", "clearhead")]
-        defaults += [("config", "tags", ()), ("adopted", "splits", True), ("adopted", "ends", ())]
+        defaults += [("config", "tags", ()), ("config", "marks", ())]
+        defaults += [("adopted", "splits", True), ("adopted", "ends", ())]
         for part, key, default in defaults:
             if tree.get(part, {}).get(key) == default:
                 del tree[part][key]

@@ -159,9 +159,10 @@ def _encode_valid(files: ParallelFiles, recipe: TranslationRecipe, tokenizers: T
 
 
 def encoded_corpus(corpus: ParallelCorpus, store: PairStore, tokenizers: Tokenizers) -> EncodedCorpus:
-    """Returns a corpus with the tag of its target language, where the vocabulary has one."""
-    tag = tag_in(tokenizers, corpus.tgt)
-    return EncodedCorpus(corpus, store, None if tag == ABSENT else tag)
+    """Returns a corpus with the tag of its target language, where the vocabulary has one, and that of its kind."""
+    kind = [tokenizers.src.marks[corpus.tag]] if corpus.tag else []
+    lead = [piece for piece in (tag_in(tokenizers, corpus.tgt), *kind) if piece != ABSENT]
+    return EncodedCorpus(corpus, store, tuple(lead))
 
 
 def _judged_lines(files: ParallelFiles, recipe: TranslationRecipe) -> list[tuple[str, str]]:
