@@ -25,7 +25,6 @@ from clearhead.cli.options import (
 from clearhead.ranges import CountOrZero, Seed, Share, Temperature, Texts
 
 if TYPE_CHECKING:
-    from clearhead.tasks.translation.corpora.made import MadeCorpus
     from clearhead.verbs.progress import LineProgress
 
 
@@ -99,7 +98,10 @@ def command(run: Path, mono: Path, out: Path, **options: Any) -> None:
     if options["as_json"]:
         print_json({"folder": str(out), **asdict(made.corpus), "table": made.table})
         return
-    tell(_counted(out, made.corpus), err=True)
+    corpus = made.corpus
+    tell(f"{out}: {corpus.lines:,} lines beside their translations, {corpus.empty:,} of them empty", err=True)
+    for problem, count in corpus.problems.items():
+        tell(f"{count:,} lines: {problem}", err=True)
     click.echo("[[data.corpora]]")
     for key, value in made.table.items():
         click.echo(f"{key} = {json.dumps(value, ensure_ascii=False)}")
@@ -128,10 +130,3 @@ class _Screen:
         """Takes the bar away."""
         if self._lines is not None:
             self._lines.close()
-
-
-def _counted(out: Path, corpus: "MadeCorpus") -> str:
-    """Says what has become of the lines."""
-    problems = {"empty": corpus.empty, **corpus.problems}
-    counts = ", ".join(f"{count:,} {problem}" for problem, count in problems.items() if count)
-    return f"{out}: {corpus.lines:,} lines" + (f", {counts}" if counts else "")

@@ -37,6 +37,7 @@ VERBS = {
     "average": "Average the last checkpoints of a run into one.",
     "shortlist": "Learn which pieces may translate which, for faster translation.",
     "back-translate": "Translate text of one language, as a corpus to train another translator on.",
+    "filter": "Drop bad pairs of a parallel corpus, and count them by reason.",
     "calibrate": "Learn how good translations are, for translate --confidence.",
     "lesson": "Answer the open questions of a student, by programs that measure.",
     "quiz": "Ask questions about Transformers, with numbers drawn anew.",

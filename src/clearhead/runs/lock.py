@@ -21,16 +21,12 @@ _held: set[Path] = set()
 
 
 @contextlib.contextmanager
-def locked(run: Path, kind: str = "run") -> Iterator[list[str]]:
+def locked(run: Path) -> Iterator[list[str]]:
     """Holds the lock of a run within the ``with`` block.
 
     It is a record lock (POSIX ``fcntl``) on the file ``lock`` of the run: the system releases it when the process ends,
     for whatever reason, and worker processes do not inherit it. The file names the process that holds the lock. A file
     that a killed process left behind locks nothing, and is taken over.
-
-    Args:
-        run: its directory.
-        kind: what it is called in messages, where it is another directory.
 
     Yields:
         A list with one line about the process that left the file behind; empty if there was no such file.
@@ -41,13 +37,13 @@ def locked(run: Path, kind: str = "run") -> Iterator[list[str]]:
     """
     path, key = run / NAME, run.resolve() / NAME
     if key in _held:  # and it must not be opened: closing it would release the lock
-        raise _in_use(run, "another thread of this process", kind)
+        raise _in_use(run, "another thread of this process")
     try:
         file = open_to_append(path)
     except OSError as error:
-        raise DataError(f"lock of {kind} {str(run)!r} cannot be made: {error.strerror}") from error
+        raise DataError(f"lock of run {str(run)!r} cannot be made: {error.strerror}") from error
     with file:
-        _take(file, run, kind)
+        _take(file, run)
         file.seek(0)
         left_behind = file.read(MOST)
         file.truncate(0)
@@ -57,7 +53,7 @@ def locked(run: Path, kind: str = "run") -> Iterator[list[str]]:
         _held.add(key)
         try:
             yield (
-                [f"{kind} {str(run)!r} was left by {_owner(left_behind)}, which ended without a word: taken over"]
+                [f"run {str(run)!r} was left by {_owner(left_behind)}, which ended without a word: taken over"]
                 if left_behind
                 else []
             )
@@ -67,7 +63,7 @@ def locked(run: Path, kind: str = "run") -> Iterator[list[str]]:
                 path.unlink()
 
 
-def _take(file: io.BufferedIOBase, run: Path, kind: str) -> None:
+def _take(file: io.BufferedIOBase, run: Path) -> None:
     """Locks the open file; raises UsageError if another process holds the lock."""
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,11 +78,11 @@ def _take(file: io.BufferedIOBase, run: Path, kind: str) -> None:
         is_held = False
     if not is_held:
         file.seek(0)
-        raise _in_use(run, _owner(file.read(MOST)), kind)
+        raise _in_use(run, _owner(file.read(MOST)))
 
 
-def _in_use(run: Path, owner: str, kind: str) -> UsageError:
-    return UsageError(f"{kind} {str(run)!r} is in use by {owner}: wait for it, stop it, or name another")
+def _in_use(run: Path, owner: str) -> UsageError:
+    return UsageError(f"run {str(run)!r} is in use by {owner}: wait for it, stop it, or name another")
 
 
 def _owner(text: bytes) -> str:

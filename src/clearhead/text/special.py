@@ -65,6 +65,12 @@ def specials_of(
     return (*SPECIALS, *told), SPECIAL_IDS
 
 
+def numbered(names: Sequence[str], kind: Specials, tags: Sequence[str] = ()) -> dict[str, int]:
+    """Returns the ids of pieces that stand behind all others that ``specials_of`` gives."""
+    first = len(specials_of(kind, tags)[0])
+    return {name: first + number for number, name in enumerate(names)}
+
+
 def tag_of(language: str) -> str:
     """Returns the piece that stands before a source which is to be translated into ``language``."""
     return f"<2{language}>"

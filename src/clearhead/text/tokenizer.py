@@ -31,7 +31,7 @@ from clearhead.text.pipeline import (
     piece_bytes,
     readable,
 )
-from clearhead.text.special import SpecialIds, Specials, specials_of
+from clearhead.text.special import SpecialIds, Specials, numbered, specials_of
 
 _LOST = "\ufffd"
 
@@ -73,11 +73,6 @@ class TokenizerConfig:
             size = self.vocab_size
             raise ValueError(f"vocab_size = {size}: byte_bpe needs {least} for the bytes and special pieces")
 
-    @property
-    def leads(self) -> int:
-        """How many pieces may stand before a source: a language's, and one for its kind of text."""
-        return bool(self.tags) + bool(self.marks)
-
     def normalize(self, text: str) -> str:
         """Returns ``text`` as the tokenizer sees it. Raises DataError for a lone surrogate."""
         text = normalize(text, self.normalization)
@@ -104,9 +99,8 @@ class Tokenizer:
       CJK punctuation), as suits pre-tokenized text.
     - ``unigram``: as ``bpe``; adjacent unknown characters become one. Training is **not deterministic** in the
       Hugging Face library: two runs on one text differ a little. All other kinds are.
-    - ``wordpiece``: words cut as BERT does, at white space, punctuation and around each Chinese character;
-      white space is restored by rule. A word with an unknown character, or of more than 100 characters, is
-      unknown as a whole.
+    - ``wordpiece``: words cut as BERT does, at white space, punctuation and around each Chinese character; white space
+      is restored by rule. A word with an unknown character, or of more than 100 characters, is unknown as a whole.
     - ``adopted``: the tokenizer of a model from elsewhere, with its ids; as much as its own decoder restores.
 
     The unknown piece decodes to U+FFFD, the other special pieces to nothing. Text that spells a special piece
@@ -232,19 +226,12 @@ class Tokenizer:
     @property
     def tags(self) -> dict[str, int]:
         """The ids of the pieces that say the language of a translation."""
-        first = len(specials_of(self.config.specials)[0])
-        return {language: first + number for number, language in enumerate(self.config.tags)}
+        return numbered(self.config.tags, self.config.specials)
 
     @property
     def marks(self) -> dict[str, int]:
         """The ids of the pieces that say what kind of text a source is."""
-        first = len(specials_of(self.config.specials, self.config.tags)[0])
-        return {kind: first + number for number, kind in enumerate(self.config.marks)}
-
-    @property
-    def leads(self) -> list[int]:
-        """The ids of all pieces that stand before a source, and never inside of a text."""
-        return [*self.tags.values(), *self.marks.values()]
+        return numbered(self.config.marks, self.config.specials, self.config.tags)
 
     @property
     def begin(self) -> int:
@@ -281,10 +268,7 @@ class Tokenizer:
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str], *, inside: bool = False) -> list[list[int]]:
-        """Returns the ids of each text; faster than ``encode`` for each.
-
-        With ``inside``, each text continues another one: it begins a new word only if it starts with a space.
-        """
+        """Returns the ids of each text, faster than one by one; with ``inside`` only a space begins a new word."""
         prepared = [self.config.normalize(text) if inside else _prepare(text, self.config) for text in texts]
         if self._numbers is None:
             return [encoding.ids for encoding in self._pipeline.encode_batch_fast(prepared, add_special_tokens=False)]
@@ -309,11 +293,8 @@ class Tokenizer:
             return text.removeprefix(" ") if self._strips else text
         if self.config.kind == "adopted":
             return str(self._pipeline.decode(checked, skip_special_tokens=True))
-        shown = [
-            _LOST if i == self._ids.unk else self._pieces[i]
-            for i in checked
-            if i == self._ids.unk or i not in self.special
-        ]
+        unk = self._ids.unk
+        shown = [_LOST if i == unk else self._pieces[i] for i in checked if i == unk or i not in self.special]
         if self.config.kind == "wordpiece":
             return join_words(shown)
         text = "".join(shown)
@@ -379,8 +360,12 @@ class Tokenizer:
         elif not adopted.segmenter:
             del tree["adopted"]["segmenter"], tree["adopted"]["numbers"]
         defaults: list[tuple[str, str, object]] = [("config", "specials", "sequence"), ("config", "words", "clearhead")]
-        defaults += [("config", "tags", ()), ("config", "marks", ())]
-        defaults += [("adopted", "splits", True), ("adopted", "ends", ())]
+        defaults += [
+            ("config", "tags", ()),
+            ("config", "marks", ()),
+            ("adopted", "splits", True),
+            ("adopted", "ends", ()),
+        ]
         for part, key, default in defaults:
             if tree.get(part, {}).get(key) == default:
                 del tree[part][key]

@@ -31,7 +31,7 @@ def test_it_says_what_a_recipe_takes(
     said = clearhead(capsys, "back-translate", toy_run, mono, "--out", tmp_path / "bt", "--beam", 1)
     assert said.code == 0, said
     assert said.out == TABLE.format(tmp_path / "bt")
-    assert said.err.endswith(f"{tmp_path / 'bt'}: 321 lines, 1 empty\n")
+    assert said.err.endswith(f"{tmp_path / 'bt'}: 321 lines beside their translations, 1 of them empty\n")
     tree = json.loads(
         clearhead(capsys, "back-translate", toy_run, mono, "--out", tmp_path / "bt", "--beam", 1, "--json").out
     )

@@ -11,7 +11,7 @@ from numpy import ndarray
 from numpy.typing import NDArray
 
 from clearhead.data.corpora.mixture import ParallelCorpus, counts, drawn
-from clearhead.data.corpus import CorpusReport
+from clearhead.data.corpora.report import CorpusReport
 from clearhead.data.store import PairStore
 
 

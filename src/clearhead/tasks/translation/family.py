@@ -93,7 +93,7 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
 
     def width(self, recipe: TranslationRecipe) -> int:
         """See ``LearnedFamily``: the begin or end mark counts too, and the pieces before a source."""
-        return recipe.data.max_len + 1 + recipe.tokenizer.leads
+        return recipe.data.max_len + 1 + recipe.leads
 
     def blank(self, recipe: TranslationRecipe, rows: int, width: int) -> Batch:
         """See ``LearnedFamily``."""

@@ -75,6 +75,11 @@ class TranslationRecipe(WarmRecipe):
         return tuple(distinct(pairs).values())
 
     @property
+    def leads(self) -> int:
+        """How many pieces may stand before a source: a language's, and that of its kind of text."""
+        return bool(self.tokenizer.tags) + bool(self.tokenizer.marks)
+
+    @property
     def languages(self) -> str:
         """The directions as text."""
         return ", ".join(f"{src} to {tgt}" for src, tgt in self.directions)
@@ -146,7 +151,7 @@ def _with_languages(recipe: TranslationRecipe) -> TranslationRecipe:
         first, known = sorted(untold)[0], ", ".join(tags)
         raise ValueError(f"data.corpora: no tag for {first!r}, the vocabulary has {known}")
     recipe = _with_marks(recipe)
-    if (leads := recipe.tokenizer.leads) and recipe.data.max_len + leads >= recipe.model.max_seq_len:
+    if (leads := recipe.leads) and recipe.data.max_len + leads >= recipe.model.max_seq_len:
         what = "the tag of a language" if recipe.tokenizer.tags else "the tag of a corpus"
         raise ValueError(
             f"data.max_len = {recipe.data.max_len}: with {what if leads == 1 else 'both tags'} and an end mark must be "

@@ -363,7 +363,7 @@ def translation_evidence(translator: Translator, data: Path | None, count: int, 
     return Evidence(
         rows=rows,
         ends=[special.eos],
-        never=[*special.never, *tgt.leads],
+        never=[*special.never, *tgt.tags.values(), *tgt.marks.values()],
         metric=Bleu([line for _, line in lines], _tokenize(translator)) if lines else None,
         prompts=rows,
         limits=[min(translator.lengths.pieces(len(lead) + len(ids)), room) for ids in sources],

@@ -96,7 +96,7 @@ def make_corpus(
     place = out.with_name(out.name + SUFFIX)
     try:
         place.mkdir(parents=True, exist_ok=True)
-        with locked(place, "folder"):
+        with locked(place):
             corpus = _known(place, asked) if (place / RECORD).is_file() else asked
             progress(corpus.lines, corpus.of)
             corpus = _Writer(place, given, made).go_on(corpus, mono, make, chunk, progress)

@@ -53,5 +53,5 @@ def disturb(text: str, config: NoiseConfig, number: int, joiner: str = " ") -> s
 def _numbers(seed: int, number: int, count: int) -> NDArray[np.float64]:
     """Returns three rows of numbers in [0, 1), a function of seed, number and count alone."""
     bits = np.random.Philox(key=seed, counter=[0, number, STREAM, 0]).random_raw(3 * count)
-    numbers: NDArray[np.float64] = (np.asarray(bits, dtype=np.uint64) >> np.uint64(11)) * 2.0**-53
+    numbers = (np.asarray(bits, dtype=np.uint64) >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return numbers.reshape(count, 3).T

@@ -74,7 +74,7 @@ def search_natively(
 def never(tokenizer: Tokenizer) -> list[int]:
     """Returns the pieces that are in no translation."""
     ids = tokenizer.ids
-    return [ids.pad, ids.bos, ids.unk, *tokenizer.leads]
+    return [ids.pad, ids.bos, ids.unk, *tokenizer.tags.values(), *tokenizer.marks.values()]
 
 
 def native_search_of(tokenizer: Tokenizer, config: SearchConfig) -> NativeSearch:

@@ -1,8 +1,6 @@
 """Noise leaves out, replaces and moves words as often and as far as it is asked to, from numbers of the text alone."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from clearhead.tasks.translation.corpora.noise import NoiseConfig, disturb
 
@@ -25,12 +23,13 @@ def test_words_are_left_out_replaced_and_moved() -> None:
     assert moved == {0, 1, 2, 3}
 
 
-@given(st.text(max_size=40), st.integers(0, 2**40), st.integers(0, 2**64 - 1))
+@pytest.mark.parametrize(("number", "seed"), [(0, 0), (2**40, 2**64 - 1), (7, 1)])
+@pytest.mark.parametrize("text", ["", "   ", "a", "a b  c\td", "我 喝\u3000水。", "\U0001f600 x", " ".join(WORDS)])
 def test_a_text_follows_from_its_number(text: str, number: int, seed: int) -> None:
     config = NoiseConfig(seed=seed)
     once = disturb(text, config, number)
     assert once == disturb(text, config, number)
-    assert "\n" not in once or not text.split()
+    assert set(once.split()) <= {*text.split(), "_"}
     assert bool(once.split()) == bool(text.split())
     assert disturb(text, NoiseConfig(delete=0.0, replace=0.0, swap=0), number) == (" ".join(text.split()) or text)
 
