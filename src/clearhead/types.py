@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clearhead.checkpoint import Checkpoint
+    from clearhead.data.corpora.filters import FilterConfig
     from clearhead.data.corpora.mixture import Corpus, ParallelCorpus
     from clearhead.data.corpus import DataConfig
     from clearhead.data.documents import DocumentsConfig
@@ -123,6 +124,7 @@ __all__ = [
     "EmbeddingView",
     "Evaluated",
     "Fill",
+    "FilterConfig",
     "FinetuneConfig",
     "Finished",
     "GPTConfig",
@@ -199,6 +201,7 @@ __all__ = [
 
 _NAMES = {
     "clearhead.checkpoint": "Checkpoint",
+    "clearhead.data.corpora.filters": "FilterConfig",
     "clearhead.data.corpora.mixture": "Corpus ParallelCorpus",
     "clearhead.data.corpus": "DataConfig",
     "clearhead.data.documents": "DocumentsConfig",

@@ -37,6 +37,8 @@ VERBS = {
     "checkpoints": "List the checkpoints of a run: steps, scores, sizes; check that they are whole.",
     "average": "Average the last checkpoints of a run into one.",
     "shortlist": "Learn which pieces may translate which, for faster translation.",
+    "back-translate": "Translate text of one language, as a corpus to train another translator on.",
+    "filter": "Drop bad pairs of a parallel corpus, and count them by reason.",
     "calibrate": "Learn how good translations are, for translate --confidence.",
     "lesson": "Answer the open questions of a student, by programs that measure.",
     "quiz": "Ask questions about Transformers, with numbers drawn anew.",
@@ -59,7 +61,7 @@ class Verbs(click.Group):
         """Imports one verb."""
         if cmd_name not in VERBS:
             return None
-        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name.replace("-", "_")
         command: click.Command = importlib.import_module(f"clearhead.cli.{module}").command
         command.context_class = Context
         if LANG not in command.params:

@@ -7,15 +7,17 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 
 from clearhead.data.charset import HEAD, not_utf8
+from clearhead.data.corpora.filters import FilterConfig, LineFilter, reading
 from clearhead.data.corpora.mixture import ParallelCorpus, check_names
+from clearhead.data.corpora.report import EXAMPLES, CorpusReport
 from clearhead.data.seen import Seen
 from clearhead.errors import DataError, nearest
 from clearhead.files import Unpacked, bounded_lines, check_line
@@ -23,10 +25,7 @@ from clearhead.ranges import Factor, Length, Ratio, Workers
 from clearhead.text.normalize import changed
 from clearhead.text.overlong import OverlongPair
 from clearhead.text.sentences import split_sentences
-from clearhead.text.special import SPECIAL_IDS
 from clearhead.text.tokenizer import Tokenizer
-
-EXAMPLES = 5  # line numbers that the report gives for each reason to drop lines
 
 
 class NoSplitError(DataError):
@@ -51,6 +50,8 @@ class DataConfig:
     """Drops pairs in which one side has more than this many times the pieces of the other; 0 keeps all."""
     drop_duplicates: bool = True
     """Drops a pair of lines that has occurred before."""
+    filters: FilterConfig = field(default_factory=FilterConfig)
+    """Further reasons to drop a pair."""
     workers: Workers = 0
     """Processes that prepare batches, 0 for none besides the training process; the order stays the same."""
     cache: bool = True
@@ -68,7 +69,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Scan:
-    """What one pass over the bytes of two parallel files says about them."""
+    """What one pass over the bytes of a file, or of two parallel ones, says about them."""
 
     lines: int
     """Number of lines in each file."""
@@ -89,6 +90,8 @@ class ParallelFiles:
 
     src: Path
     tgt: Path
+    languages: tuple[str, str] = ("", "")
+    """Of source and target, as filters need to know."""
 
     def scan(self) -> Scan:
         """Counts the lines, computes the digests and looks for byte order marks.
@@ -148,77 +151,7 @@ def read_parallel(folder: Path, *, stem: str, src: str, tgt: str) -> ParallelFil
         raise DataError(f"data folder {str(folder)!r} does not exist or is not a folder")
     if src == tgt:
         raise DataError(f"source and target language are both {src!r}: parallel text needs two files")
-    return ParallelFiles(_find(folder, f"{stem}.{src}"), _find(folder, f"{stem}.{tgt}"))
-
-
-@dataclass
-class SideReport:
-    """Pieces of one side: ``tokens_in == tokens_used + tokens_dropped``; the lengths are over all lines read."""
-
-    tokens_in: int = 0
-    tokens_used: int = 0
-    tokens_dropped: int = 0
-    unknown: int = 0
-    p50: int = 0
-    p95: int = 0
-    longest: int = 0
-    changed: dict[str, int] = field(default_factory=dict)
-    """The most frequent changes by normalization, ``"old -> new"``, and the number of changed ``"lines"``."""
-
-
-@dataclass
-class CorpusReport:
-    """What became of the lines: ``read == kept + sum(dropped.values())``; the kept lines became ``pairs`` pairs."""
-
-    read: int = 0
-    kept: int = 0
-    pairs: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
-    examples: dict[str, list[int]] = field(default_factory=dict)
-    truncated: int = 0
-    split: int = 0
-    byte_order_marks: list[str] = field(default_factory=list)
-    src: SideReport = field(default_factory=SideReport)
-    tgt: SideReport = field(default_factory=SideReport)
-    digest: str = ""
-    """Identifies the text: SHA-256 of both files."""
-
-    @classmethod
-    def from_dict(cls, tree: dict[str, Any]) -> "CorpusReport":
-        """Restores a report from what ``as_dict`` returned."""
-        return cls(**{**tree, "src": SideReport(**tree["src"]), "tgt": SideReport(**tree["tgt"])})
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the report as plain dicts, lists and numbers."""
-        return asdict(self)
-
-    def lines(self) -> list[str]:
-        """Returns the report as text, line by line, for a terminal."""
-        text = [f"{self.read:,} lines read, {self.kept:,} kept as {self.pairs:,} pairs"]
-        for reason, count in self.dropped.items():
-            shown = ", ".join(map(str, self.examples[reason])) + (", ..." if count > EXAMPLES else "")
-            text.append(f"  {count:,} dropped, {reason}: line {shown}")
-        if self.truncated or self.split:
-            text.append(f"  {self.truncated:,} truncated, {self.split:,} split into sentences")
-        text += [f"  byte order mark removed from {name}" for name in self.byte_order_marks]
-        for name, side in (("source", self.src), ("target", self.tgt)):
-            parts = f"{side.tokens_used:,} used + {side.tokens_dropped:,} dropped"
-            text.append(f"  {name}: {side.tokens_in:,} pieces in = {parts}; {side.unknown:,} unknown")
-            text.append(f"  {name}: pieces a line: median {side.p50}, 95 % {side.p95}, longest {side.longest}")
-            changed = ", ".join(f"{change} {count:,}" for change, count in side.changed.items())
-            if changed:
-                text.append(f"  {name}: normalized: {changed}")
-        return text
-
-    def count(self, src_ids: list[int], tgt_ids: list[int], *, used: bool, unk: int = SPECIAL_IDS.unk) -> None:
-        """Counts the pieces of a pair, or of a part of it, as used or dropped; ``unk`` is the unknown piece."""
-        for side, ids in ((self.src, src_ids), (self.tgt, tgt_ids)):
-            side.tokens_in += len(ids)
-            if used:
-                side.tokens_used += len(ids)
-            else:
-                side.tokens_dropped += len(ids)
-            side.unknown += ids.count(unk)
+    return ParallelFiles(_find(folder, f"{stem}.{src}"), _find(folder, f"{stem}.{tgt}"), (src, tgt))
 
 
 class Pair(NamedTuple):
@@ -237,6 +170,7 @@ class PairFilter:
     def __init__(self, config: DataConfig, *, files: ParallelFiles, src: Tokenizer, tgt: Tokenizer) -> None:
         self._config, self._files, self._src, self._tgt = config, files, src, tgt
         self._seen, self._lengths = Seen(), (Counter[int](), Counter[int]())
+        self._read, self._judge = Seen(), LineFilter(config.filters, files.languages)
         self._changed = Counter[str](), Counter[str]()
         self.report = CorpusReport()
 
@@ -252,9 +186,15 @@ class PairFilter:
         self._changed[0].update(changed((pair.src for pair in pairs), self._src.config.normalization))
         self._changed[1].update(changed((pair.tgt for pair in pairs), self._tgt.config.normalization))
         fresh = self._seen.new([f"{pair.src}\n{pair.tgt}" for pair in pairs])
+        repeats = [""] * len(pairs)
+        if self._config.filters.near_duplicates:
+            alike = self._read.new([f"{reading(pair.src)}\n{reading(pair.tgt)}" for pair in pairs])
+            repeats = ["" if first else "near_duplicate" for first in alike.tolist()]
+        if self._config.drop_duplicates:
+            repeats = [why if first else "duplicate" for first, why in zip(fresh.tolist(), repeats, strict=True)]
         kept_pairs: list[Pair] = []
-        for pair, is_first in zip(pairs, fresh.tolist(), strict=True):
-            reason = self._reason(pair, is_first=is_first or not self._config.drop_duplicates)
+        for pair, repeat in zip(pairs, repeats, strict=True):
+            reason = self._reason(pair, repeat)
             parts = [] if reason else [pair]
             if reason == "too_long":
                 parts, reason = self._shorten(pair)
@@ -283,13 +223,13 @@ class PairFilter:
         tgt_ids = self._tgt.encode_batch([tgt for _, _, tgt in lines])
         return [Pair(*line, *ids) for line, *ids in zip(lines, src_ids, tgt_ids, strict=True)]
 
-    def _reason(self, pair: Pair, *, is_first: bool = True) -> str:
-        """Returns why ``pair`` cannot stay as it is; an empty string if it can."""
+    def _reason(self, pair: Pair, repeat: str = "") -> str:
+        """Returns why ``pair`` cannot stay as it is; an empty string if it can. ``repeat``: what it repeats, if so."""
         short, long = sorted((len(pair.src_ids), len(pair.tgt_ids)))
         if not short or not pair.src.strip() or not pair.tgt.strip():
             return "empty"
-        if not is_first:
-            return "duplicate"
+        if why := repeat or self._judge(pair.src, pair.tgt, len(pair.src_ids), len(pair.tgt_ids)):
+            return why
         if self._config.max_ratio and long > self._config.max_ratio * short:
             return "ratio"
         return "too_long" if long > self._config.max_len else ""
@@ -354,6 +294,17 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
             yield cast(IO[bytes], stream)
     except (EOFError, zlib.error, OSError) as error:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def scan_text(path: Path) -> Scan:
+    """Counts the lines of one file, plain or gzip, and computes the digest of its text.
+
+    Raises:
+        DataError: it cannot be read, or is empty.
+    """
+    stamps = stamps_of([path])
+    lines, digest, marked = _scan(path)
+    return Scan(lines, digest, [path.name] * marked, stamps)
 
 
 def _scan(path: Path) -> tuple[int, str, bool]:

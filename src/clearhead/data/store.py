@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.data.corpus import CorpusReport, DataConfig, Pair, PairFilter, ParallelFiles, Scan, check_unchanged
+from clearhead.data.corpora.report import CorpusReport
+from clearhead.data.corpus import DataConfig, Pair, PairFilter, ParallelFiles, Scan, check_unchanged
 from clearhead.data.encoded import map_file, open_or_build, open_sealed, seal
 from clearhead.errors import DataError
 from clearhead.progress import Progress, silent
@@ -111,6 +112,8 @@ def prepare(
     scan = scan or files.scan()
     key = [_FORMAT, scan.digest, src.fingerprint, tgt.fingerprint, keep_text]
     key += [config.max_len, config.overlong, config.max_ratio, config.drop_duplicates]
+    if filters := config.filters.key:
+        key += [filters, *files.languages]
 
     def write(folder: Path) -> None:
         pairs = PairFilter(config, files=files, src=src, tgt=tgt)

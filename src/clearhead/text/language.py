@@ -157,6 +157,20 @@ def _script_of(letter: str) -> str:
     return unicodedata.name(letter, "").split(" ")[0].split("-")[0]
 
 
+def own_script(text: str, language: Language) -> float | None:
+    """Returns the share of the letters of ``text`` that are of the script of ``language``; 1 where there are none.
+
+    Letters of scripts that are not known here do not count. None if the language, or its script, is not known.
+    """
+    script = language.script
+    if not script or script not in {*_SCRIPTS.values(), *_PARTS}:
+        return None
+    written = _PARTS.get(script, {script})
+    letters = [character for character in text[: 4 * LETTERS] if character.isalpha()][:LETTERS]
+    scripts = [_SCRIPTS[name] for name in map(_script_of, letters) if name in _SCRIPTS]
+    return sum(each in written for each in scripts) / len(scripts) if scripts else 1.0
+
+
 def other_script(text: str, language: Language) -> str:
     """Returns the script of most letters of ``text`` if ``language`` is not written in it, as ``LATIN``; else "".
 

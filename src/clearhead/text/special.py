@@ -49,19 +49,33 @@ class SpecialIds:
 SPECIAL_IDS = SpecialIds()
 
 
-def specials_of(kind: Specials, tags: Sequence[str] = ()) -> tuple[tuple[str, ...], SpecialIds]:
+def specials_of(
+    kind: Specials, tags: Sequence[str] = (), marks: Sequence[str] = ()
+) -> tuple[tuple[str, ...], SpecialIds]:
     """Returns the special pieces of a vocabulary trained here, in order of id, and the ids of those with a role.
 
     Args:
         kind: which roles there are.
         tags: languages, each of which has a piece behind all others; see ``tag_of``.
+        marks: kinds of text, each of which has a piece behind these; see ``mark_of``.
     """
-    told = tuple(map(tag_of, tags))
+    told = (*map(tag_of, tags), *map(mark_of, marks))
     if kind == "masked":
         return (*SPECIALS, CLS, SEP, MASK, *told), SpecialIds(cls=4, sep=5, mask=6)
     return (*SPECIALS, *told), SPECIAL_IDS
 
 
+def numbered(names: Sequence[str], kind: Specials, tags: Sequence[str] = ()) -> dict[str, int]:
+    """Returns the ids of pieces that stand behind all others that ``specials_of`` gives."""
+    first = len(specials_of(kind, tags)[0])
+    return {name: first + number for number, name in enumerate(names)}
+
+
 def tag_of(language: str) -> str:
     """Returns the piece that stands before a source which is to be translated into ``language``."""
     return f"<2{language}>"
+
+
+def mark_of(kind: str) -> str:
+    """Returns the piece that stands before a source of some kind of text, as ``<bt>`` before back-translations."""
+    return f"<{kind}>"

@@ -31,7 +31,7 @@ from clearhead.text.pipeline import (
     piece_bytes,
     readable,
 )
-from clearhead.text.special import SpecialIds, Specials, specials_of
+from clearhead.text.special import SpecialIds, Specials, numbered, specials_of
 
 _LOST = "\ufffd"
 
@@ -60,13 +60,15 @@ class TokenizerConfig:
     """How often a pair (and, except in byte_bpe, a character) must occur to get a piece."""
     tags: tuple[str, ...] = ()
     """Languages that a translator writes, each with a piece of its own; ``data.corpora`` says them, leave it out."""
+    marks: tuple[str, ...] = ()
+    """Kinds of text that have a piece before their sources; the ``tag`` of ``data.corpora`` says them, leave it out."""
 
     def __post_init__(self) -> None:
         if self.dropout and self.kind not in ("byte_bpe", "bpe"):
             raise ValueError(f"dropout = {self.dropout}: kind must be byte_bpe or bpe for BPE-dropout, not {self.kind}")
         if self.words != "clearhead" and self.kind != "byte_bpe":
             raise ValueError(f"words = {self.words!r}: kind must be byte_bpe, not {self.kind}")
-        least = len(specials_of(self.specials, self.tags)[0]) + len(BYTE_CHARS)
+        least = len(specials_of(self.specials, self.tags, self.marks)[0]) + len(BYTE_CHARS)
         if self.kind == "byte_bpe" and self.vocab_size < least:
             size = self.vocab_size
             raise ValueError(f"vocab_size = {size}: byte_bpe needs {least} for the bytes and special pieces")
@@ -97,9 +99,8 @@ class Tokenizer:
       CJK punctuation), as suits pre-tokenized text.
     - ``unigram``: as ``bpe``; adjacent unknown characters become one. Training is **not deterministic** in the
       Hugging Face library: two runs on one text differ a little. All other kinds are.
-    - ``wordpiece``: words cut as BERT does, at white space, punctuation and around each Chinese character;
-      white space is restored by rule. A word with an unknown character, or of more than 100 characters, is
-      unknown as a whole.
+    - ``wordpiece``: words cut as BERT does, at white space, punctuation and around each Chinese character; white space
+      is restored by rule. A word with an unknown character, or of more than 100 characters, is unknown as a whole.
     - ``adopted``: the tokenizer of a model from elsewhere, with its ids; as much as its own decoder restores.
 
     The unknown piece decodes to U+FFFD, the other special pieces to nothing. Text that spells a special piece
@@ -126,7 +127,7 @@ class Tokenizer:
         if config.kind == "adopted":
             raise ValueError("kind is adopted, but no adopted tokenizer is given")
         source.check(config.kind)
-        specials, self._ids = specials_of(config.specials, config.tags)
+        specials, self._ids = specials_of(config.specials, config.tags, config.marks)
         self.special = frozenset(range(len(specials)))
         self._pipeline = build(config.kind, source, specials, config.words)
         self._pieces = [*specials, *source.pieces]
@@ -160,7 +161,8 @@ class Tokenizer:
                 yield text
 
         sizes: Any = {"vocab_size": config.vocab_size, "min_frequency": config.min_frequency, "words": config.words}
-        learned = learn(prepared(), config.kind, specials=specials_of(config.specials, config.tags)[0], **sizes)
+        specials = specials_of(config.specials, config.tags, config.marks)[0]
+        learned = learn(prepared(), config.kind, specials=specials, **sizes)
         if not seen:
             raise DataError("there is no text to train the tokenizer on: no lines, or all of them empty")
         return cls(config, learned)
@@ -224,8 +226,12 @@ class Tokenizer:
     @property
     def tags(self) -> dict[str, int]:
         """The ids of the pieces that say the language of a translation."""
-        first = len(specials_of(self.config.specials)[0])
-        return {language: first + number for number, language in enumerate(self.config.tags)}
+        return numbered(self.config.tags, self.config.specials)
+
+    @property
+    def marks(self) -> dict[str, int]:
+        """The ids of the pieces that say what kind of text a source is."""
+        return numbered(self.config.marks, self.config.specials, self.config.tags)
 
     @property
     def begin(self) -> int:
@@ -262,10 +268,7 @@ class Tokenizer:
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str], *, inside: bool = False) -> list[list[int]]:
-        """Returns the ids of each text; faster than ``encode`` for each.
-
-        With ``inside``, each text continues another one: it begins a new word only if it starts with a space.
-        """
+        """Returns the ids of each text, faster than one by one; with ``inside`` only a space begins a new word."""
         prepared = [self.config.normalize(text) if inside else _prepare(text, self.config) for text in texts]
         if self._numbers is None:
             return [encoding.ids for encoding in self._pipeline.encode_batch_fast(prepared, add_special_tokens=False)]
@@ -290,11 +293,8 @@ class Tokenizer:
             return text.removeprefix(" ") if self._strips else text
         if self.config.kind == "adopted":
             return str(self._pipeline.decode(checked, skip_special_tokens=True))
-        shown = [
-            _LOST if i == self._ids.unk else self._pieces[i]
-            for i in checked
-            if i == self._ids.unk or i not in self.special
-        ]
+        unk = self._ids.unk
+        shown = [_LOST if i == unk else self._pieces[i] for i in checked if i == unk or i not in self.special]
         if self.config.kind == "wordpiece":
             return join_words(shown)
         text = "".join(shown)
@@ -360,7 +360,12 @@ class Tokenizer:
         elif not adopted.segmenter:
             del tree["adopted"]["segmenter"], tree["adopted"]["numbers"]
         defaults: list[tuple[str, str, object]] = [("config", "specials", "sequence"), ("config", "words", "clearhead")]
-        defaults += [("config", "tags", ()), ("adopted", "splits", True), ("adopted", "ends", ())]
+        defaults += [
+            ("config", "tags", ()),
+            ("config", "marks", ()),
+            ("adopted", "splits", True),
+            ("adopted", "ends", ()),
+        ]
         for part, key, default in defaults:
             if tree.get(part, {}).get(key) == default:
                 del tree[part][key]

@@ -230,8 +230,8 @@ class ProgressWriter:
 class LineProgress:
     """Shows how many of the lines of a file are answered, how many in a second, and the time left."""
 
-    def __init__(self, total: int, *, every_seconds: float = 10.0) -> None:
-        self._total, self._every, self._done = total, every_seconds, 0
+    def __init__(self, total: int, *, done: int = 0, every_seconds: float = 10.0) -> None:
+        self._total, self._every, self._done, self._before = total, every_seconds, done, done
         self._begun = self._shown = time.monotonic()
         self._bar: Any = _bar() if sys.stderr.isatty() else None
         self._task: Any = None
@@ -242,7 +242,7 @@ class LineProgress:
         now = time.monotonic()
         if now - self._shown < (0.2 if self._bar is not None else self._every) and self._done < self._total:
             return
-        self._shown, rate = now, self._done / max(now - self._begun, 1e-9)
+        self._shown, rate = now, (self._done - self._before) / max(now - self._begun, 1e-9)
         left = clock(max(self._total - self._done, 0) / rate)
         if self._bar is None:
             said = f"{self._done:,}/{self._total:,} lines  {rate:,.1f} lines/s  {left} left"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from clearhead.text.language import other_script, read_language
+from clearhead.text.language import other_script, own_script, read_language
 
 HAN = ("zh", "", "")
 SQUARE = ("char", "", "")
@@ -112,3 +112,18 @@ def test_the_module_loads_no_langcodes() -> None:
 )
 def test_a_text_in_another_script_than_its_language(text: str, language: str, script: str) -> None:
     assert other_script(text, read_language(language)) == script
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "share"),
+    [
+        ("我喝水 tea", "zh", 0.5),
+        ("ひらがなと漢字", "ja", 1.0),
+        ("123 ...", "en", 1.0),
+        ("Straße", "de", 1.0),
+        ("ＡＢ我", "zh", 1.0),  # letters in full width are of no script that is known here
+        ("我", "xx", None),
+    ],
+)
+def test_the_share_of_letters_in_a_language_s_own_script(text: str, language: str, share: float | None) -> None:
+    assert own_script(text, read_language(language)) == share

@@ -11,7 +11,7 @@ from numpy import ndarray
 from numpy.typing import NDArray
 
 from clearhead.data.corpora.mixture import ParallelCorpus, counts, drawn
-from clearhead.data.corpus import CorpusReport
+from clearhead.data.corpora.report import CorpusReport
 from clearhead.data.store import PairStore
 
 
@@ -22,13 +22,8 @@ class EncodedCorpus:
     corpus: ParallelCorpus
     """With both languages."""
     store: PairStore
-    tag: int | None = None
-    """The piece before each source that says the language of the target; None: there is but one."""
-
-    @property
-    def lead(self) -> list[int]:
-        """What stands before each source."""
-        return [] if self.tag is None else [self.tag]
+    lead: tuple[int, ...] = ()
+    """The pieces before each source that say the language of the target and the kind of text."""
 
 
 class JoinedPairs:
@@ -51,10 +46,10 @@ class JoinedPairs:
         return int(self._ends[-1])
 
     def src(self, index: int) -> NDArray[Any]:
-        """Returns the source ids of a pair, behind the tag of its target language."""
+        """Returns the source ids of a pair, behind the tags of its corpus."""
         part, row = self._at(index)
         ids = part.store.src(row)
-        return ids if part.tag is None else np.concatenate([np.array(part.lead, ids.dtype), ids])
+        return np.concatenate([np.array(part.lead, ids.dtype), ids]) if part.lead else ids
 
     def tgt(self, index: int) -> NDArray[Any]:
         """Returns the target ids of a pair."""
@@ -68,7 +63,7 @@ class JoinedPairs:
 
     def lead(self, index: int) -> list[int]:
         """Returns what stands before the source of a pair."""
-        return self._at(index)[0].lead
+        return [*self._at(index)[0].lead]
 
     @cached_property
     def lengths(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

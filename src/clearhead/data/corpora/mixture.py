@@ -1,5 +1,6 @@
 """How much of a training each of several corpora gets, and which of its rows an epoch has."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from clearhead.ranges import Scale
+
+_MARK = re.compile("[a-z][a-z0-9_-]*")
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,15 @@ class ParallelCorpus(Corpus):
     """Stem of the validation files; a corpus that has none is not scored in training."""
     test: str = ""
     """Stem of the test files."""
+    tag: str = ""
+    """Kind of its text, such as ``bt``: each source begins with a piece of that name, which no other text has."""
     judged: bool = True
     """Whether its scores count in the mean that chooses the best checkpoint; false: they are shown alone."""
+
+    def __post_init__(self) -> None:
+        if self.tag and (not _MARK.fullmatch(self.tag) or self.tag in ("pad", "s", "unk")):
+            rule = "must be of a-z, 0-9, _ and -, begin with a letter, and not be pad, s or unk"
+            raise ValueError(f"data.corpora: tag = {self.tag!r}: {rule}")
 
 
 def check_names(corpora: Sequence[Corpus]) -> None:

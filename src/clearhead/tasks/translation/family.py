@@ -92,8 +92,8 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
         return translation_loss(model, batch, recipe.loss)
 
     def width(self, recipe: TranslationRecipe) -> int:
-        """See ``LearnedFamily``: the begin or end mark counts too, and the tag of a language."""
-        return recipe.data.max_len + 1 + bool(recipe.tokenizer.tags)
+        """See ``LearnedFamily``: the begin or end mark counts too, and the pieces before a source."""
+        return recipe.data.max_len + 1 + recipe.leads
 
     def blank(self, recipe: TranslationRecipe, rows: int, width: int) -> Batch:
         """See ``LearnedFamily``."""

@@ -108,7 +108,7 @@ class TranslationJob(GradientJob[Net, Batch]):
     def width(self) -> int:
         """See ``GradientJob``; BPE-dropout cuts into more pieces, up to the longest that is allowed."""
         longest = int(np.maximum(*self.train.lengths).max())
-        most = self.recipe.data.max_len + bool(self.recipe.tokenizer.tags)
+        most = self.recipe.data.max_len + self.recipe.leads
         return (most if self.recipe.tokenizer.dropout else longest) + 1
 
     def first_epoch(self) -> tuple[BatchPlan, int]:

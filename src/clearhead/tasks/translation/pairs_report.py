@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from clearhead.data.corpora.joined import MixtureReport
-from clearhead.data.corpus import CorpusReport
+from clearhead.data.corpora.report import CorpusReport
 from clearhead.tasks.translation.length_limit import LengthLimit, Lengths
 
 

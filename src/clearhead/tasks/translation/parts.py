@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from clearhead.tasks.translation.result import Translation
+from clearhead.tasks.translation.result import EMPTY, Translation
 from clearhead.tasks.translation.search.native import Searching
 from clearhead.text.division import Division, divide
 from clearhead.text.language import Language
@@ -99,6 +99,21 @@ def translate_parts(jobs: Sequence[Job], decode: Decode) -> Searching[None]:
         job.ranked = [next(decoded) for _ in job.asked]
     for turn in range(max((len(job.unplaced) for job in jobs), default=0)):
         yield from _place([job for job in jobs if turn < len(job.unplaced)], turn, decode)
+
+
+def draw_parts(
+    jobs: Sequence[tuple[Job, int]],
+    draw: Callable[[list[list[int]], list[tuple[int, int]]], list[Translation]],
+) -> None:
+    """Draws the parts of all texts, each with the number of its text and its own, and fills ``ranked``."""
+    parts = [(job, number, place) for job, number in jobs for place, part in enumerate(job.division.parts) if part.ids]
+    drawn = draw(
+        [job.division.parts[place].ids for job, _, place in parts], [(number, place) for _, number, place in parts]
+    )
+    for job, _ in jobs:
+        job.ranked = [[EMPTY] for _ in job.asked]
+    for (job, _, place), translation in zip(parts, drawn, strict=True):
+        job.ranked[place] = [translation]
 
 
 def _place(jobs: Sequence[Job], turn: int, decode: Decode) -> Searching[None]:

@@ -75,6 +75,11 @@ class TranslationRecipe(WarmRecipe):
         return tuple(distinct(pairs).values())
 
     @property
+    def leads(self) -> int:
+        """How many pieces may stand before a source: a language's, and that of its kind of text."""
+        return bool(self.tokenizer.tags) + bool(self.tokenizer.marks)
+
+    @property
     def languages(self) -> str:
         """The directions as text."""
         return ", ".join(f"{src} to {tgt}" for src, tgt in self.directions)
@@ -145,12 +150,30 @@ def _with_languages(recipe: TranslationRecipe) -> TranslationRecipe:
     if untold := set(targets) - set(tags) if tags else set():
         first, known = sorted(untold)[0], ", ".join(tags)
         raise ValueError(f"data.corpora: no tag for {first!r}, the vocabulary has {known}")
-    if recipe.tokenizer.tags and recipe.data.max_len + 1 >= recipe.model.max_seq_len:
+    recipe = _with_marks(recipe)
+    if (leads := recipe.leads) and recipe.data.max_len + leads >= recipe.model.max_seq_len:
+        what = "the tag of a language" if recipe.tokenizer.tags else "the tag of a corpus"
         raise ValueError(
-            f"data.max_len = {recipe.data.max_len}: with the tag of a language and an end mark must be at most "
-            f"model.max_seq_len = {recipe.model.max_seq_len}"
+            f"data.max_len = {recipe.data.max_len}: with {what if leads == 1 else 'both tags'} and an end mark must be "
+            f"at most model.max_seq_len = {recipe.model.max_seq_len}"
         )
     return recipe
+
+
+def _with_marks(recipe: TranslationRecipe) -> TranslationRecipe:
+    """Returns the recipe with the pieces in the vocabulary that stand before the sources of tagged corpora.
+
+    Raises:
+        ValueError: the vocabulary is given, and has no such piece.
+    """
+    marks = recipe.tokenizer.marks
+    asked = tuple(dict.fromkeys(corpus.tag for corpus in recipe.data.corpora if corpus.tag))
+    if not (new := [kind for kind in asked if kind not in marks]):
+        return recipe
+    if marks or recipe.tokenizer.kind == "adopted":
+        has = ", ".join(marks) or "no tags"
+        raise ValueError(f"data.corpora: tag = {new[0]!r}: the vocabulary has {has}")
+    return replace(recipe, tokenizer=replace(recipe.tokenizer, marks=asked))
 
 
 def train_tokenizers(

@@ -275,7 +275,7 @@ def _loss(translator: Translator, files: ParallelFiles) -> tuple[float | None, i
     except NoPairsError:
         return None, 0
     tag = translator.sides.tag
-    pairs = store if tag == ABSENT else JoinedPairs([EncodedCorpus(ParallelCorpus(), store, tag)])
+    pairs = store if tag == ABSENT else JoinedPairs([EncodedCorpus(ParallelCorpus(), store, (tag,))])
     loss = mean_loss(translator.model, pairs, batch_tokens=recipe.train.batch_tokens, device=translator.device)
     return loss, len(store)
 
@@ -397,7 +397,7 @@ def translation_evidence(translator: Translator, data: Path | None, count: int, 
     return Evidence(
         rows=rows,
         ends=[special.eos],
-        never=[*special.never, *tgt.tags.values()],
+        never=[*special.never, *tgt.tags.values(), *tgt.marks.values()],
         metric=Bleu([line for _, line in lines], _tokenize(translator)) if lines else None,
         prompts=rows,
         limits=[min(translator.lengths.pieces(len(lead) + len(ids)), room) for ids in sources],

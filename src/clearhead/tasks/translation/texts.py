@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from clearhead.arguments import checked
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig
+from clearhead.engine.loops.drawing import draw_translations
+from clearhead.engine.loops.sampling import SamplingConfig
 from clearhead.engine.rows import NativeModel
-from clearhead.errors import DataError, ModelError, OnError, attempt_each, refuse
+from clearhead.errors import DataError, ModelError, OnError, UsageError, attempt_each, refuse
 from clearhead.ranges import Count, CountOrZero
 from clearhead.runs.text_parts import Tokenizers
 from clearhead.tasks.native import NativeUser
@@ -18,13 +20,15 @@ from clearhead.tasks.settings import settled
 from clearhead.tasks.translation.corpora.directions import meant
 from clearhead.tasks.translation.joining import finished
 from clearhead.tasks.translation.length_limit import LengthLimit
-from clearhead.tasks.translation.parts import Job, Sides, divided, translate_parts
+from clearhead.tasks.translation.parts import Job, Sides, divided, draw_parts, translate_parts
 from clearhead.tasks.translation.result import EMPTY, SearchOptions, TranslateOptions, Translation
 from clearhead.tasks.translation.search.batches import BATCH_TOKENS, NATIVE_TOKENS, batches_to_decode
 from clearhead.tasks.translation.search.native import (
     Batch,
     R,
     Searching,
+    drawn_hypothesis,
+    draws_of,
     is_plain,
     search_natively,
     translation_of,
@@ -249,6 +253,47 @@ class TextTranslator(NativeUser):
         return [
             finished(jobs[number], config.n_best, **self._joining) if number in jobs else []
             for number in range(len(texts))
+        ]
+
+    @checked
+    def sample(
+        self, texts: Iterable[str], config: SamplingConfig, *, numbers: Sequence[int] = (), on_error: OnError = refuse
+    ) -> list[Translation]:
+        """Draws a translation of each text piece by piece, where ``translate`` searches for the most probable one.
+
+        A text is divided where it is above the model's limit alone. Shortlists are not looked at.
+
+        Args:
+            texts: source texts.
+            config: temperature, which pieces may be drawn, and the seed.
+            numbers: of each text, which with the seed decides what is drawn for it; empty: counted from 0.
+            on_error: see ``translate``.
+        """
+        lines = list(texts)
+        if len(numbers or lines) != len(lines):
+            raise UsageError(f"numbers: {len(numbers)} for {len(lines)} texts; must be one for each")
+        config = settled(config, source="sampling")
+        divisions = attempt_each(lambda text: self._divide(text, "overlong", "split"), lines, on_error)
+        jobs = [Job(division, Demand(), []) if division else None for division in divisions]
+        numbered = [(job, number) for job, number in zip(jobs, numbers or range(len(jobs)), strict=True) if job]
+        draw_parts(numbered, functools.partial(self._drawn, config))
+        return [finished(job, 1, **self._joining)[0] if job else EMPTY for job in jobs]
+
+    def _drawn(
+        self, config: SamplingConfig, sources: list[list[int]], numbers: list[tuple[int, int]]
+    ) -> list[Translation]:
+        """Draws a translation of each encoded source, which has the number of its text and of its part."""
+        limits = [self._limit(len(ids), 0) for ids in sources]
+        draws = draws_of(sources, numbers, config, tokenizers=self.tokenizers, limits=limits)
+        if (model := self._engine_model) is not None:
+            texts = draw_translations(model, draws, bos_id=self._ids.bos, threads=self.threads)
+        else:
+            from clearhead.tasks.translation.search.drawing import draw_by_steps
+
+            texts = draw_by_steps(self.writer, draws, tokenizer=self.tokenizers.tgt, device=self.device)
+        return [
+            translation_of(hypothesis, ids, tokenizers=self.tokenizers, text=self.text_of(hypothesis.ids))
+            for hypothesis, ids in zip(map(drawn_hypothesis, texts), sources, strict=True)
         ]
 
     def carry_out(self, searching: Searching[R]) -> R:

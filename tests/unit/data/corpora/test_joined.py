@@ -29,7 +29,7 @@ def joined(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Tokenizer, J
         files = ParallelFiles(tmp_path / f"{name}.x", tmp_path / f"{name}.y")
         options = {"config": DataConfig(), "cache_dir": tmp_path / "cache", "keep_text": True}
         store = prepare(files, src=tokenizer, tgt=tokenizer, **options)  # type: ignore[arg-type]
-        parts.append(EncodedCorpus(ParallelCorpus(name, src="x", tgt="y"), store, tokenizer.tags[tag]))
+        parts.append(EncodedCorpus(ParallelCorpus(name, src="x", tgt="y"), store, (tokenizer.tags[tag],)))
     return tokenizer, JoinedPairs(parts, temperature=2.0)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clearhead.data.corpus import CorpusReport
+from clearhead.data.corpora.report import CorpusReport
 from clearhead.errors import ModelError
 from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.pairs_report import PairsReport

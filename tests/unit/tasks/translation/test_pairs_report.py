@@ -1,6 +1,6 @@
 """The report of a training text says how many references the length limit and the model's positions leave out."""
 
-from clearhead.data.corpus import CorpusReport
+from clearhead.data.corpora.report import CorpusReport
 from clearhead.tasks.translation.pairs_report import PairsReport
 from tests.unit.tasks.translation.test_length_limit import pairs
 

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from clearhead.data.batching import plan_batches
+from clearhead.data.corpora.filters import FilterConfig
 from clearhead.data.corpora.joined import EncodedCorpus, EncodedPairs, JoinedPairs, MixtureReport
 from clearhead.data.corpora.mixture import ParallelCorpus
-from clearhead.data.corpus import CorpusReport, DataConfig, NoSplitError, ParallelFiles, Scan, read_parallel
+from clearhead.data.corpora.report import CorpusReport
+from clearhead.data.corpus import DataConfig, NoSplitError, ParallelFiles, Scan, read_parallel
 from clearhead.data.store import PairStore, prepare
 from clearhead.errors import UsageError
 from clearhead.progress import Progress, silent
@@ -165,9 +167,10 @@ def _encode_valid(files: ParallelFiles, recipe: TranslationRecipe, tokenizers: T
 
 
 def encoded_corpus(corpus: ParallelCorpus, store: PairStore, tokenizers: Tokenizers) -> EncodedCorpus:
-    """Returns a corpus with the tag of its target language, where the vocabulary has one."""
-    tag = tag_in(tokenizers, corpus.tgt)
-    return EncodedCorpus(corpus, store, None if tag == ABSENT else tag)
+    """Returns a corpus with the tag of its target language, where the vocabulary has one, and that of its kind."""
+    kind = [tokenizers.src.marks[corpus.tag]] if corpus.tag else []
+    lead = [piece for piece in (tag_in(tokenizers, corpus.tgt), *kind) if piece != ABSENT]
+    return EncodedCorpus(corpus, store, tuple(lead))
 
 
 def _judged_lines(files: ParallelFiles, recipe: TranslationRecipe) -> list[tuple[str, str]]:
@@ -218,14 +221,14 @@ def stem_of(recipe: TranslationRecipe, split: str, corpus: ParallelCorpus | None
 
 
 def scored_pairs(config: DataConfig, *, refuse: bool) -> DataConfig:
-    """Returns how a split is read whose loss is a score: no pair is left out for being a duplicate or uneven.
+    """Returns how a split is read whose loss is a score: no pair is left out for what it is, but those that do not fit.
 
     Args:
         config: the recipe's table ``data``.
         refuse: whether the policy ``error`` for overlong pairs stays; else they are left out of the loss.
     """
     overlong = "drop" if config.overlong == "error" and not refuse else config.overlong
-    return replace(config, drop_duplicates=False, max_ratio=0.0, overlong=overlong)
+    return replace(config, drop_duplicates=False, max_ratio=0.0, filters=FilterConfig(), overlong=overlong)
 
 
 def read_lines(files: ParallelFiles, most: int = 0) -> list[tuple[str, str]]:

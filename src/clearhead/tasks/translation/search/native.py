@@ -1,11 +1,16 @@
 """A batch of sources translated by one call of the native engine, which knows all rules but phrases; no torch."""
 
+import math
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.decode.native import native_search
+from clearhead.engine.loops.continuation import Continuation
+from clearhead.engine.loops.drawing import Draw
+from clearhead.engine.loops.sampler import SamplerSettings
+from clearhead.engine.loops.sampling import SamplingConfig
 from clearhead.engine.loops.search import NativeSearch
 from clearhead.engine.rows import NativeModel
 from clearhead.runs.text_parts import Tokenizers
@@ -69,7 +74,7 @@ def search_natively(
 def never(tokenizer: Tokenizer) -> list[int]:
     """Returns the pieces that are in no translation."""
     ids = tokenizer.ids
-    return [ids.pad, ids.bos, ids.unk, *tokenizer.tags.values()]
+    return [ids.pad, ids.bos, ids.unk, *tokenizer.tags.values(), *tokenizer.marks.values()]
 
 
 def native_search_of(tokenizer: Tokenizer, config: SearchConfig) -> NativeSearch:
@@ -83,6 +88,36 @@ def native_search_of(tokenizer: Tokenizer, config: SearchConfig) -> NativeSearch
         characters=tokenizer.characters,
         n_best=config.n_best,
     )
+
+
+def draws_of(
+    sources: Sequence[list[int]],
+    numbers: Sequence[tuple[int, int]],
+    config: SamplingConfig,
+    *,
+    tokenizers: Tokenizers,
+    limits: Sequence[int],
+) -> list[Draw]:
+    """Returns how a translation of each source is drawn.
+
+    Args:
+        sources: pieces without end marks.
+        numbers: of the text and of the part that each is.
+        config: how pieces are drawn.
+        tokenizers: of both sides.
+        limits: most pieces of each translation, end mark included.
+    """
+    target, end = tokenizers.tgt, tokenizers.src.ids.eos
+    own: Any = {"forbidden": never(target), "characters": target.characters}
+    settings = {limit: SamplerSettings(config, target.ids.eos, **own, limit=limit) for limit in set(limits)}
+    asked = zip(sources, limits, numbers, strict=True)
+    return [Draw([*ids, end], settings[limit], *number) for ids, limit, number in asked]
+
+
+def drawn_hypothesis(text: Continuation) -> Hypothesis:
+    """Returns what was drawn as a search would have found it."""
+    complete, score = text.reason == "end", math.fsum(text.log_probs)
+    return Hypothesis(text.ids[:-1] if complete else text.ids, text.log_probs, score, score, complete)
 
 
 def translation_of(hypothesis: Hypothesis, source: list[int], *, tokenizers: Tokenizers, text: str) -> Translation:
