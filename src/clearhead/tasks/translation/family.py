@@ -28,11 +28,11 @@ from clearhead.tasks.translation.recipe import (
     translator_sizes,
 )
 from clearhead.tasks.translation.scoring import (
-    compare_translator,
     evaluate_directions,
     translation_evidence,
 )
 from clearhead.tasks.translation.translator import Translator
+from clearhead.tasks.translation.trust.comparing import compare_translator
 from clearhead.training.device import Device
 
 

@@ -2,12 +2,11 @@
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from clearhead.data.corpora.joined import EncodedCorpus, JoinedPairs
@@ -16,20 +15,18 @@ from clearhead.data.corpus import NoSplitError, ParallelFiles, read_parallel
 from clearhead.data.store import NoPairsError, prepare
 from clearhead.decode.hypotheses import SearchConfig
 from clearhead.errors import DataError
-from clearhead.evaluate.paired import Bleu, Chrf, Counts, Metric
+from clearhead.evaluate.paired import Bleu
 from clearhead.evaluate.translation import TranslationScores, score_translations
-from clearhead.evaluate.word_frequency import frequency_scores
 from clearhead.export.runtime import Row
 from clearhead.files import write_output
 from clearhead.runs.cache import scored_folder
 from clearhead.runs.text_parts import Tokenizers
 from clearhead.tasks.evidence import Evidence, random_ids
-from clearhead.tasks.family import ComparedScores, Evaluation
+from clearhead.tasks.family import Evaluation
 from clearhead.tasks.translation.corpora.reading import corpus_files, read_lines, scored_pairs, stem_of
 from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.recipe import Net, TranslationRecipe, mean_loss
 from clearhead.tasks.translation.translator import Translator
-from clearhead.tasks.translation.trust.frequencies import word_counts
 from clearhead.text.language import BleuTokenize
 from clearhead.text.special import ABSENT
 
@@ -237,7 +234,7 @@ def _evaluated(
     return TranslationEvaluation(
         split=split,
         sentences=len(lines),
-        scores=score_translations(texts, [tgt for _, tgt in lines], tokenize=tokenize or _tokenize(translator)),
+        scores=score_translations(texts, [tgt for _, tgt in lines], tokenize=tokenize or tokenize_of(translator)),
         loss=loss,
         loss_pairs=loss_pairs,
         tokens_per_second=sum(len(translation.log_probs) for translation in best) / seconds,
@@ -248,7 +245,7 @@ def _evaluated(
     )
 
 
-def _tokenize(translator: Translator) -> BleuTokenize:
+def tokenize_of(translator: Translator) -> BleuTokenize:
     """SacreBLEU's tokenizer for the direction of a translator."""
     return translator.recipe.bleu_of(translator.sides.tgt.code)
 
@@ -278,60 +275,6 @@ def _loss(translator: Translator, files: ParallelFiles) -> tuple[float | None, i
     pairs = store if tag == ABSENT else JoinedPairs([EncodedCorpus(ParallelCorpus(), store, (tag,))])
     loss = mean_loss(translator.model, pairs, batch_tokens=recipe.train.batch_tokens, device=translator.device)
     return loss, len(store)
-
-
-def compare_translator(
-    translator: Translator, folder: Path, split: str, *, beam: int, tokenize: BleuTokenize | None = None
-) -> ComparedScores:
-    """Scores a split as ``evaluate`` does; one direction also by thirds of its length, and words by frequency."""
-    evaluation = evaluate_directions(translator, folder, split, beam=beam, length_penalty=1.0, tokenize=tokenize)
-    if isinstance(evaluation, MixtureEvaluation):
-        return _compared_each(translator, folder, split, evaluation, tokenize)
-    lines = read_lines(split_files(translator, folder, split))
-    scores: dict[str, float | None] = {"BLEU": evaluation.scores.bleu, "chrF2": evaluation.scores.chrf}
-    used = tokenize or _tokenize(translator)
-    order = np.argsort([len(src.strip()) for src, _ in lines], kind="stable")
-    for name, rows in zip(("short", "middle", "long"), np.array_split(order, 3), strict=True):
-        texts, references = [evaluation.translations[row] for row in rows], [lines[row][1] for row in rows]
-        scored = score_translations(texts, references, tokenize=used) if len(rows) else None
-        scores[f"BLEU, {name}"] = scored.bleu if scored else None
-    references = [reference for _, reference in lines]
-    frequencies = _frequencies(translator, folder, used)
-    scores |= frequency_scores(evaluation.translations, references, frequencies, used)
-    return ComparedScores(scores, evaluation.tokens_per_second, _counts(evaluation.translations, references, used))
-
-
-def _counts(
-    translations: Sequence[str], references: Sequence[str], tokenize: BleuTokenize
-) -> dict[str, tuple[Metric, Counts]]:
-    """Returns BLEU and chrF2 with what each line counts for."""
-    metrics: dict[str, Bleu | Chrf] = {"BLEU": Bleu(references, tokenize), "chrF2": Chrf(references)}
-    return {name: (metric, metric.counts(translations)) for name, metric in metrics.items()}
-
-
-def _compared_each(
-    translator: Translator, folder: Path, split: str, evaluation: MixtureEvaluation, tokenize: BleuTokenize | None
-) -> ComparedScores:
-    """Returns the means of several corpora, and of each its BLEU with what its lines count for."""
-    scores: dict[str, float | None] = {"BLEU": evaluation.bleu, "chrF2": evaluation.chrf}
-    counts: dict[str, tuple[Metric, Counts]] = {}
-    corpora = {corpus.label: corpus for corpus in translator.recipe.data.corpora}
-    for label, one in evaluation.each.items():
-        way = translator.toward(corpora[label].tgt, corpora[label].src)
-        references = [tgt for _, tgt in read_lines(corpus_files(folder, translator.recipe, corpora[label], split))]
-        scores[f"BLEU, {label}"] = one.scores.bleu
-        counts[f"BLEU, {label}"] = _counts(one.translations, references, tokenize or _tokenize(way))["BLEU"]
-    speeds = [one.tokens_per_second for one in evaluation.each.values()]
-    return ComparedScores(scores, len(speeds) / sum(1 / speed for speed in speeds), counts)
-
-
-def _frequencies(translator: Translator, folder: Path, tokenize: BleuTokenize) -> Mapping[str, int] | None:
-    """Counts the words of the training text in ``folder``; None if there is none."""
-    try:
-        path = split_files(translator, folder, "train").tgt
-    except NoSplitError:
-        return None
-    return word_counts(path, path.stat().st_mtime_ns, tokenize)
 
 
 def greedy_bleu(
@@ -398,7 +341,7 @@ def translation_evidence(translator: Translator, data: Path | None, count: int, 
         rows=rows,
         ends=[special.eos],
         never=[*special.never, *tgt.tags.values(), *tgt.marks.values()],
-        metric=Bleu([line for _, line in lines], _tokenize(translator)) if lines else None,
+        metric=Bleu([line for _, line in lines], tokenize_of(translator)) if lines else None,
         prompts=rows,
         limits=[min(translator.lengths.pieces(len(lead) + len(ids)), room) for ids in sources],
         texts=[line for line, _ in lines],
