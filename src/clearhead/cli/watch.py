@@ -58,29 +58,37 @@ def _pause() -> None:
 
 def _in_lines(run: Path) -> None:
     """Prints how far the run is, then a line for each event, and one on the steps every few seconds."""
-    from clearhead.training.writers import event_of
-    from clearhead.verbs.progress import line_of
     from clearhead.verbs.watch.follow import follow
 
-    said, shown, status, samples = 0.0, 0, "", None
-    for state, added in follow(run, _pause):
-        if not status or (state.status != status and not state.evaluations):
-            _print(state)
-            samples = state.samples
-        elif state.status != status:
+    looks = follow(run, _pause)
+    before, _ = next(looks)
+    _print(before)
+    said, step = time.monotonic(), before.step
+    for state, added in looks:
+        ends = state.over or state.status == "ending"
+        if state.status != before.status and not ends:
             tell(state.headline())
-        else:
-            events = [event_of(record) for record in added if record["event"] != "finished"]
-            for line in filter(None, (line_of(event) for event in events if event)):
-                tell(line)
-            if state.samples != samples:
-                samples = state.samples
-                _write(state.sampled())
-            if state.step != shown and time.monotonic() - said >= LINE_EVERY and state.progress():
-                tell(state.progress())
-                said, shown = time.monotonic(), state.step
-        status = state.status
+        for line in _lines_of(added):
+            tell(line)
+        if state.samples != before.samples:
+            _write(state.sampled())
+        late = ends or time.monotonic() - said >= LINE_EVERY
+        if state.step != step and late and state.progress():
+            tell(state.progress())
+            said, step = time.monotonic(), state.step
+        if state.status != before.status and ends:
+            tell(state.headline())
+        before = state
         sys.stdout.flush()
+
+
+def _lines_of(records: list[dict[str, Any]]) -> list[str]:
+    """Returns what records of ``metrics.jsonl`` tell, each in a line; the end of a run has its own."""
+    from clearhead.training.writers import event_of
+    from clearhead.verbs.progress import line_of
+
+    events = [event_of(record) for record in records if record["event"] != "finished"]
+    return [line for line in (line_of(event) for event in events if event) if line]
 
 
 def _print(state: "RunState") -> None:

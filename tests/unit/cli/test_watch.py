@@ -61,7 +61,7 @@ def test_a_pipe_gets_a_line_for_each_event(
         [Begun(0, 3, "tokens"), stepped(1)],
         [stepped(2), Evaluated(2, {"loss": 1.5}, best=True, seconds=1.0), SAMPLED],
         [Diverging(2, 9.5, 4.0, 1, 0.5)],
-        [stepped(3), Finished(3, "max_steps")],
+        [stepped(3), Evaluated(3, {"loss": 1.25}, best=True, seconds=1.0), Finished(3, "max_steps")],
     ]
     lock, writer = locked(tmp_path), JsonLinesWriter(tmp_path / "metrics.jsonl")
     lock.__enter__()
@@ -74,6 +74,7 @@ def test_a_pipe_gets_a_line_for_each_event(
             writer.write(event)
 
     monkeypatch.setattr(watch, "_pause", pause)
+    monkeypatch.setattr(watch, "LINE_EVERY", 0.0)
     said = clearhead(capsys, "watch", tmp_path)
     writer.close()
     assert said.code == 0
@@ -88,6 +89,8 @@ def test_a_pipe_gets_a_line_for_each_event(
         "step 2/3  loss 2.000  lr 1.00e-03  400 tokens/s  0:01 left",
         "step 2: the loss is 9.500, after 4.000 at step 1: it diverges; train.lr is too high (now 0.5) or "
         "train.warmup_steps too few",
+        "step 3: valid loss 1.2500; best",
+        "step 3/3  loss 2.000  lr 1.00e-03  400 tokens/s  0:00 left",
         f"{tmp_path}: the last step is taken by {who}",
         f"{tmp_path}: finished, max steps",
     ]
