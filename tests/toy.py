@@ -268,7 +268,7 @@ def endless(recipe: Path, data: Path, workers: int = 0) -> list[str]:
 def await_steps(metrics: Path, meanwhile: Callable[[], object] = lambda: time.sleep(0.05)) -> None:
     """Waits until a step was taken."""
     deadline = time.monotonic() + HANGS
-    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+    while not (metrics.exists() and b'"stepped"' in metrics.read_bytes()) and time.monotonic() < deadline:
         meanwhile()
 
 
