@@ -85,7 +85,7 @@ def clearhead(spec: dict, start: list[int], new: int) -> Write:
     import torch
     from safetensors.torch import load_file
 
-    from clearhead.decode.rows import start_texts
+    from clearhead.decode.graphed.rows import start_texts
     from clearhead.engine.choose import choose
     from clearhead.interop.gpt import gpt_from_hugging_face
     from clearhead.models.gpt import GPT

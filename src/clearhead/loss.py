@@ -1,10 +1,14 @@
 """Losses as (sum, count): the step takes the mean once, over all its real tokens."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -119,7 +123,8 @@ def linear_cross_entropy(
     ``weight``, so that it needs memory for chunk_size x vocab logits only; the backward pass scales these gradients.
     The result equals that of the plain computation up to rounding.
 
-    Under autocast to bfloat16 on a CPU the products have factors of bfloat16; softmax, loss and sums stay float32.
+    Under autocast to bfloat16, or to float16 on a GPU, the products have factors of that type; softmax, loss and sums
+    stay float32.
     """
     kind = _kind_of_products(x.device.type)
     with torch.autocast(x.device.type, enabled=False):
@@ -165,8 +170,24 @@ def between_passes(logits: Float[Tensor, "rows classes"], consistency: float) ->
 
 def _kind_of_products(device: str) -> torch.dtype | None:
     """Returns the type that the factors of a loss's products are rounded to; None leaves them as they are."""
-    narrow = device == "cpu" and torch.is_autocast_enabled(device)
-    return torch.bfloat16 if narrow and torch.get_autocast_dtype(device) == torch.bfloat16 else None
+    kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    return None if device == "cpu" and kind != torch.bfloat16 else kind
+
+
+_COMPILED = ContextVar("compiled", default=False)
+
+
+@contextmanager
+def compiled_losses() -> Iterator[None]:
+    """Within the block, on a GPU, what ``linear_cross_entropy`` does with the logits of a chunk is compiled.
+
+    A GPU then reads and writes them three times and not twelve, which takes longer than the products themselves.
+    """
+    before = _COMPILED.set(True)
+    try:
+        yield
+    finally:
+        _COMPILED.reset(before)
 
 
 class _Plan(NamedTuple):
@@ -200,16 +221,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
         states, table = (x, weight) if kind is None else (x.to(kind), weight.to(kind))
         offset = bias if kind is None or bias is None else bias.to(kind)
         half = len(x) // passes
+        chunks = _compiled_chunks() if _COMPILED.get() and x.is_cuda else _chunks
         for start in range(0, half, config.chunk_size):
             end = min(start + config.chunk_size, half)
             both = [slice(start + number * half, end + number * half) for number in range(passes)]
-            logits = [widened(functional.linear(states[rows], table, offset)) for rows in both]
-            value, grads = _chunks(logits, targets[both[0], None], config)
+            logits = [functional.linear(states[rows], table, offset) for rows in both]
+            value, grads = chunks(logits, targets[both[0], None], config)
             total += value
             for rows, full in zip(both, grads, strict=True):
                 total -= spread * (x[rows] @ weight_sum).sum()
                 if grad_bias is not None:
-                    grad_bias += full.sum(dim=0)
+                    grad_bias += full.sum(dim=0, dtype=grad_bias.dtype)
                 grad = full if kind is None else full.to(kind)
                 if grad_x is not None:
                     _product_into(grad_x[rows], grad, table)
@@ -247,6 +269,7 @@ def _add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
 
 def _chunks(logits: list[Tensor], labels: Tensor, config: LossConfig) -> tuple[Tensor, list[Tensor]]:
     """Returns what ``_chunk`` does of each pass over some rows; of two passes with the divergence between them."""
+    logits = [widened(one) for one in logits]
     apart = divergence(*logits) if len(logits) > 1 else None
     values, grads = zip(*(_chunk(one, labels, config) for one in logits), strict=True)
     total = torch.stack(values).sum()
@@ -256,6 +279,17 @@ def _chunks(logits: list[Tensor], labels: Tensor, config: LossConfig) -> tuple[T
         for grad, other in zip(grads, apart[1:], strict=True):
             grad.add_(other, alpha=weight)
     return total, list(grads)
+
+
+def _rounded_chunks(logits: list[Tensor], labels: Tensor, config: LossConfig) -> tuple[Tensor, list[Tensor]]:
+    """Returns what ``_chunks`` does, the gradients in the type of their logits, so that they are written as such."""
+    total, grads = _chunks(logits, labels, config)
+    return total, [grad.to(one.dtype) for grad, one in zip(grads, logits, strict=True)]
+
+
+@cache
+def _compiled_chunks() -> Callable[[list[Tensor], Tensor, LossConfig], tuple[Tensor, list[Tensor]]]:
+    return torch.compile(_rounded_chunks)
 
 
 def _chunk(logits: Tensor, labels: Tensor, config: LossConfig) -> tuple[Tensor, Tensor]:
@@ -270,6 +304,17 @@ def _chunk(logits: Tensor, labels: Tensor, config: LossConfig) -> tuple[Tensor, 
         total = total + config.z_loss * log_z.square().sum()
         probs *= 1 + 2 * config.z_loss * log_z
     return total, probs.scatter_add_(1, labels, torch.full_like(at_label, -label_prob))
+
+
+def places_of(mask: Bool[Tensor, " rows"], count: int) -> Int[Tensor, " count"]:
+    """Returns the numbers of the rows where ``mask`` is True.
+
+    Args:
+        mask: [rows].
+        count: how often it is True, so that nothing waits for a GPU to have counted.
+    """
+    found = torch.nonzero_static(mask, size=count) if mask.is_cuda else mask.nonzero()
+    return found[:, 0]
 
 
 def plain_loss() -> LossConfig:

@@ -21,7 +21,7 @@ BUDGETS = {
     ("evaluate",): 800,  # what lines count for, for paired intervals; words by their frequency
     ("export",): 3500,  # what runs each format, comparison, certificate; graphs of ONNX, written from the modules
     ("training",): 3400,  # generators, workers that leave signals alone, history never rewritten, budgets, samples
-    ("decode",): 2250,  # whole characters
+    ("decode",): 2450,  # whole characters; steps that a GPU plays as a graph
     ("interop",): 2300,  # with rotations, QK norm, Blenderbot, generation settings and sentence-transformers
     ("inspect",): 4900,  # with attention in numbers, runs side by side, and what happens in a step
     ("runs",): 1050,  # what a run holds is checked here for every verb; where its packed weights are kept
@@ -31,10 +31,13 @@ BUDGETS = {
     ("checkpoint",): 370,
     ("data",): 4250,  # several corpora: shares, order, pairs and texts side by side
     ("models",): 1400,
-    ("loss", "optim"): 720,  # two passes and the divergence between them, chunk by chunk
+    (
+        "loss",
+        "optim",
+    ): 790,  # two passes and the divergence between them, chunk by chunk; what a GPU multiplies and compiles
     ("meter",): 740,  # formulas of operators that PyTorch leaves out, and what is said where it lacks a private name
     ("text",): 2100,  # languages, sentence ends and parts of texts, bytes that are no text, whole characters
-    ("nn",): 1700,  # with the four ways to slow rotary positions down for long texts
+    ("nn",): 1800,  # with the four ways to slow rotary positions down for long texts; caches of fixed shapes
     ("drawing",): 1850,  # pictures: fonts by their tables, all heads, the tree of a beam; pages of modules; colours
 }
 MOST_FILES = 16  # in a folder; past that it is two rooms

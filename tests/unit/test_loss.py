@@ -13,11 +13,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from clearhead.loss import (
     LossConfig,
+    _compiled_chunks,
+    _kind_of_products,
+    _LinearCrossEntropy,
+    _Plan,
+    _rounded_chunks,
     between_passes,
+    compiled_losses,
     cross_entropy,
     divergence,
     linear_cross_entropy,
     passes_of,
+    places_of,
     squared_error,
     weighted_cross_entropy,
 )
@@ -281,3 +288,55 @@ def test_in_bfloat16_loss_and_gradients_are_near_float32_whatever_the_chunks(
     for single, other, parted in zip(exact, whole, parts, strict=True):
         assert 0 < float((other - single).norm() / single.norm()) < 0.01
         assert float((parted - other).norm() / other.norm()) < 0.005
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_products_of_half_precision_give_the_gradients_of_float32(kind: torch.dtype) -> None:
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(50, 32), torch.randn(40, 32) / 6, torch.randn(40) / 6
+    targets, config = torch.randint(40, (50,)), LossConfig(chunk_size=16, z_loss=1e-3)
+
+    def loss(kind: torch.dtype | None) -> Callable[..., Tensor]:
+        return lambda *leaves: _LinearCrossEntropy.apply(*leaves, targets, _Plan(config, 1, kind, True))
+
+    exact, near = gradients(loss(None), x, weight, bias), gradients(loss(kind), x, weight, bias)
+    for ours, theirs in zip(near, exact, strict=True):
+        assert ours.dtype == torch.float32
+        assert 0 < float((ours - theirs).norm() / theirs.norm()) < 5e-3
+
+
+def test_a_gpu_multiplies_in_the_type_of_autocast_and_a_cpu_in_bfloat16_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _kind_of_products("cpu") is None
+    for kind, expected in ((torch.bfloat16, torch.bfloat16), (torch.float16, None)):
+        with torch.autocast("cpu", kind):
+            assert _kind_of_products("cpu") == expected
+        monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: device == "cuda")
+        monkeypatch.setattr(torch, "get_autocast_dtype", lambda device, kind=kind: kind)
+        assert _kind_of_products("cuda") == kind
+        monkeypatch.undo()
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize("passes", [1, 2])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_compiled_chunks_are_the_plain_ones(kind: torch.dtype, passes: int) -> None:
+    logits, labels = [torch.randn(6, 11).to(kind) for _ in range(passes)], torch.randint(11, (6, 1))
+    config = LossConfig(z_loss=1e-2, consistency=passes - 1.0)
+    total, plain = _rounded_chunks(logits, labels, config)
+    ours, compiled = _compiled_chunks()(logits, labels, config)
+    assert {grad.dtype for grad in [*plain, *compiled]} == {kind}
+    assert ours.dtype == torch.float32
+    assert_near(ours, total)
+    for found, expected in zip(compiled, plain, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_nothing_is_compiled_for_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clearhead.loss._compiled_chunks", lambda: pytest.fail("compiled"))
+    with compiled_losses():
+        linear_cross_entropy(torch.randn(3, 4), torch.randn(5, 4), torch.tensor([1, 2, 3]), LossConfig())
+
+
+def test_places_are_the_numbers_of_the_rows_that_count() -> None:
+    mask = torch.tensor([False, True, True, False, True])
+    assert places_of(mask, 3).tolist() == [1, 2, 4] == torch.nonzero_static(mask, size=3)[:, 0].tolist()

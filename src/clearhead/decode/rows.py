@@ -10,8 +10,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from clearhead.decode.decoding import Rows, rows_of
-from clearhead.engine.decoding import NativeTextRows
-from clearhead.engine.rows import NativeModel
 from clearhead.models.gpt import GPT
 from clearhead.models.ngram import Ngram
 from clearhead.models.rnn import RNNLanguageModel
@@ -105,6 +103,13 @@ class RowsDecoding:
         """See ``TextRows``."""
         self.extend(ids[:, None])
         return self.logits
+
+    def append(self, ids: New, logits: Logits) -> None:
+        """Takes one piece a row that is in the cache already, behind what it holds, and the logits of the next."""
+        self.ids = torch.cat([self.ids, ids], dim=1)
+        self.lengths = [length + 1 for length in self.lengths]
+        self.cache.advance(1)
+        self.logits = logits
 
     def back(self, count: int) -> None:
         """See ``TextRows``."""
@@ -260,17 +265,6 @@ class NgramRowsDecoding:
     def _next(self) -> Logits:
         probs = [torch.from_numpy(self.model.next_probs(text)) for text in self.texts]
         return torch.stack(probs).log().float()
-
-
-def start_texts(model: GPT | RNNLanguageModel | NativeModel, prompts: Sequence[Sequence[int]]) -> TextRows:
-    """Starts the texts of ``prompts``, by the fastest step that the model allows."""
-    match model:
-        case NativeModel():
-            return NativeTextRows(model, prompts)
-        case GPT():
-            return RowsDecoding(model, prompts)
-        case RNNLanguageModel():
-            return RNNRowsDecoding(model, prompts)
 
 
 class PromptedDecoding:

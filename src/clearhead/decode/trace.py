@@ -10,6 +10,7 @@ from torch import Tensor
 
 from clearhead.brief import Brief
 from clearhead.decode.decoding import CachedDecoding, RNNDecoding, start_decoding
+from clearhead.decode.graphed.rows import GraphedRows
 from clearhead.decode.rows import Begin, RNNRowsDecoding, RowsDecoding
 from clearhead.decode.rules import Rule
 from clearhead.models.rnn import RNNState, RNNTranslator
@@ -73,6 +74,8 @@ def text_reader(begin: Begin, first: int, *, limit: int) -> Reader:
         limit: within the model's context.
     """
     rows, cache = begin([[first]]), None
+    if isinstance(rows, GraphedRows):  # what is read piece by piece is looked into, so it is computed plainly
+        rows = rows.rows
     if isinstance(rows, RowsDecoding):
         rows.cache.reserve(limit)
         cache = rows.cache

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from clearhead.decode.decoding import start_decoding
-from clearhead.decode.rows import start_texts
+from clearhead.decode.graphed.rows import start_texts
 from clearhead.engine.choose import choose
 from clearhead.engine.rows import NativeModel
 from clearhead.export.runtime import Exportable, Outputs, Row, Runtime

@@ -66,14 +66,20 @@ class ScaledDotProduct(AttentionCore):
         return self._fused(q, k, v, mask, causal)
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+        # branches: the kernel takes no symbols, which comparisons of sizes are to a compiler that leaves them open
+        shared = False
+        if q.shape[1] != k.shape[1]:
+            shared = True
+        if q.shape[2] == 1:  # a single new piece may attend to all keys
+            causal = False
         return functional.scaled_dot_product_attention(
             q,
             k,
             v,
             attn_mask=mask,
             dropout_p=self.dropout.p if self.training else 0.0,
-            is_causal=causal and q.shape[2] > 1,  # a single new piece may attend to all keys
-            enable_gqa=q.shape[1] != k.shape[1],
+            is_causal=causal,
+            enable_gqa=shared,
         )
 
 
@@ -246,8 +252,10 @@ def _repeat_heads(x: Tensor, n_heads: int) -> Tensor:
     return x if sharing == 1 else x.repeat_interleave(sharing, dim=1)
 
 
-def _add_causal(mask: AttendMask | None, q: Tensor, k: Tensor) -> AttendMask:
-    """Restricts ``mask`` to the causal order."""
+def _add_causal(mask: AttendMask | None, q: Tensor, k: Tensor) -> AttendMask | None:
+    """Restricts ``mask`` to the causal order, in which a single new piece may attend to all keys."""
+    if q.shape[2] == 1:
+        return mask
     order = causal_mask(q.shape[2], k.shape[2], q.device)
     if mask is None:
         return order[None, None]

@@ -11,6 +11,16 @@ KeysValues = tuple[
 ]
 
 
+@dataclass(frozen=True)
+class FixedPlace:
+    """Where a step writes whose shapes do not depend on how much the cache holds; its caller masks the rest."""
+
+    column: Int[Tensor, "1"]
+    """The column of the new piece, on the device of the cache."""
+    room: int
+    """How many columns, from the first on, attention sees."""
+
+
 @dataclass
 class LayerCache:
     """One layer's share of a ``KVCache``."""
@@ -25,7 +35,11 @@ class LayerCache:
 
     def append(self, keys: Tensor, values: Tensor) -> KeysValues:
         """Stores new keys and values [rows, kv_heads, new, head_dim]; returns all of them, as views."""
-        buffer, start = self.parent.buffer, self.parent.length
+        buffer, start, fixed = self.parent.buffer, self.parent.length, self.parent.fixed
+        if fixed is not None:
+            layer = buffer[self.index]
+            layer.index_copy_(3, fixed.column, torch.stack([keys, values]).to(layer.dtype))
+            return layer[0, :, :, : fixed.room], layer[1, :, :, : fixed.room]
         end = start + keys.shape[2]
         if end > buffer.shape[4]:
             raise ValueError(f"{end} positions in a cache with room for {buffer.shape[4]}: call reserve before a step")
@@ -54,6 +68,7 @@ class KVCache:
         self.buffer = like.new_empty(n_layers, 2, rows, kv_heads, capacity, head_dim)
         self.spare: Tensor | None = None
         self.length = 0
+        self.fixed: FixedPlace | None = None
         self.cross: list[KeysValues] = []
         self.layers = [LayerCache(self, index) for index in range(n_layers)]
 

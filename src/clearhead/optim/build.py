@@ -143,9 +143,9 @@ class Optimizers:
             if not slots and (without is None or name in without):
                 continue
             _check_slots(name, param, slots, type(owner[param]))
-            # the step count is kept on the CPU; moments go to the parameter's device
+            # the count of steps too: a GPU's fused kernel reads it there
             owner[param].state[param] = {
-                slot: value.clone() if slot == "step" else part_like(param, value).to(param.device, copy=True)
+                slot: (value if slot == "step" else part_like(param, value)).to(param.device, copy=True)
                 for slot, value in slots.items()
             }
 

@@ -9,8 +9,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from clearhead.errors import UsageError
+from clearhead.loss import compiled_losses
 from clearhead.models.rnn import RNNLanguageModel, RNNTranslator
-from clearhead.nn.layer import Layer
+from clearhead.nn.layer import CausalLayer, Layer
 from clearhead.nn.norm import BatchNorm
 from clearhead.nn.shards import is_shard
 from clearhead.training.config import MachineConfig, ValidationConfig
@@ -52,17 +53,33 @@ def arrange(model: nn.Module, machine: MachineConfig) -> LossModule:
         model: already on its device.
         machine: ``checkpoint_activations`` saves only the input of each layer and computes the rest again in the
             backward pass (Chen et al. 2016, arXiv:1604.06174), with the same random numbers; ``compile`` compiles each
-            layer; ``parallel = "fsdp"`` leaves each process its part of the weights, gradients and optimizer state.
+            layer, and on a GPU what losses do with logits; ``parallel = "fsdp"`` leaves each process its part of the
+            weights, gradients and optimizer state.
     """
     for layer in layers_of(model):
         if machine.checkpoint_activations:
             layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
         if machine.compile:
-            # dynamic: lengths differ from batch to batch; fallback_random: dropout as in the eager model
-            layer.compile(dynamic=True, options={"fallback_random": True})
+            compile_layer(layer, on_gpu=next(model.parameters()).is_cuda)
     if machine.parallel == "fsdp" and ranks().world > 1:
         return sharded(model, Precision(machine.precision, next(model.parameters()).device.type))
-    return LossModule(model)
+    return LossModule(model, compiled_losses) if machine.compile else LossModule(model)
+
+
+def compile_layer(layer: nn.Module, *, on_gpu: bool) -> None:
+    """Compiles ``layer`` for the device; layers of one class share what is compiled.
+
+    Sizes are left open, since they differ from batch to batch. On a GPU those of a decoder-only model, whose windows
+    are of one length, are at first compiled as they are, which gives faster kernels, and left open once they differ.
+    There dropout is drawn inside the kernels, from (seed, step) like every other draw, but not to the masks of the
+    eager model; on a CPU it is drawn as there.
+    """
+    if not on_gpu:
+        layer.compile(dynamic=True, options={"fallback_random": True})
+    elif isinstance(layer, CausalLayer):
+        layer.compile()
+    else:
+        layer.compile(dynamic=True)
 
 
 def sharded(model: nn.Module, precision: Precision) -> LossModule:

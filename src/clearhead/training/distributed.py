@@ -205,6 +205,6 @@ class Engine:
         """Returns the result of ``run``, computed inside the loss module."""
         return self.loss_module(run)
 
-    def norm(self, grads: list[Tensor]) -> float:
-        """Returns the norm of all gradients together, sharded or not."""
-        return float(whole(nn.utils.get_total_norm(grads)))
+    def norm(self, grads: list[Tensor]) -> Tensor:
+        """Returns the norm of all gradients together, sharded or not, as a tensor of one number."""
+        return whole(nn.utils.get_total_norm(grads))

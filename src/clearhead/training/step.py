@@ -56,6 +56,12 @@ def scale_(tensors: Sequence[Tensor], factor: float) -> None:
         tensor.mul_(factor)
 
 
+def _values(scalars: Sequence[Tensor]) -> list[float]:
+    """Returns tensors of one number each as numbers; a GPU is waited for once, with all its work already asked for."""
+    values: list[float] = torch.stack([scalar.to(scalars[0].device) for scalar in scalars]).tolist()
+    return values
+
+
 def train_step(
     model: nn.Module,
     batches: Sequence[B],
@@ -82,7 +88,8 @@ def train_step(
     """
     numbers, engine = precision or Precision(), engine or Engine(LossModule(model))
     (total,) = engine.ranks.sum(float(sum(weight_of(batch) for batch in batches if batch.target_count)))
-    loss, world = 0.0, engine.ranks.world
+    means: list[Tensor] = []
+    world = engine.ranks.world
     statistics = [(buffer, buffer.clone()) for norm in norms_of(model) for buffer in norm.buffers()]
     optimizers.zero_grad()
     for number, batch in enumerate(batches, 1):
@@ -92,12 +99,15 @@ def train_step(
             # gradients are averaged over the processes: times their number, the average is the sum
             mean = summed * (world if batch.target_count else 0) / total
             numbers.scaler.scale(mean).backward()
-        loss += float(mean.detach()) / world
-    own_loss, (loss,) = loss, engine.ranks.sum(loss)
+        means.append(mean.detach())
     grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     for part in optimizers.parts:
         numbers.scaler.unscale_(part)
-    norm = engine.norm(grads)
+    *each, norm = _values([*means, engine.norm(grads)])
+    own_loss = 0.0
+    for value in each:
+        own_loss += value / world
+    (loss,) = engine.ranks.sum(own_loss)
     taken = math.isfinite(loss) and math.isfinite(norm)
     if taken:
         if 0 < grad_clip_norm < norm:

@@ -225,3 +225,15 @@ def test_the_average_keeps_ties_and_leaves_the_model_alone() -> None:
     ema.update_parameters(model)
     assert ema.module.lm_head.weight is ema.module.embed.weight
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_all_of_the_state_goes_to_the_device_of_its_parameter() -> None:
+    # the fused kernel of a GPU reads the count of steps there; left on the CPU, a resumed run ended in its first step
+    model = nn.Linear(3, 2)
+    model(torch.randn(4, 3)).sum().backward()
+    optimizers = build_optimizers(model, OptimConfig(), 1e-3)
+    optimizers.step()
+    elsewhere = build_optimizers(nn.Linear(3, 2, device="meta"), OptimConfig(), 1e-3)
+    elsewhere.load_state_tensors(optimizers.state_tensors())
+    devices = {slot: value.device.type for slots in elsewhere.parts[0].state.values() for slot, value in slots.items()}
+    assert devices == dict.fromkeys(("exp_avg", "exp_avg_sq", "step"), "meta")

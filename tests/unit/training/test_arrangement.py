@@ -9,7 +9,7 @@ from torch import nn
 
 from clearhead.data.translation import collate
 from clearhead.errors import UsageError
-from clearhead.loss import LossConfig
+from clearhead.loss import _COMPILED, LossConfig
 from clearhead.models.rnn import RNNConfig, RNNLanguageModel
 from clearhead.nn.layer import BlockConfig
 from clearhead.nn.norm import Norm
@@ -18,6 +18,7 @@ from clearhead.training.arrangement import (
     _wide,
     arrange,
     check_arrangement,
+    compile_layer,
     for_all_processes,
     is_sharded,
     layers_of,
@@ -25,6 +26,7 @@ from clearhead.training.arrangement import (
 )
 from clearhead.training.config import MachineConfig, ValidationConfig
 from clearhead.training.distributed import LossModule
+from tests.compiled import FAMILIES, told
 from tests.small import VOCAB, random_rows, small, small_gpt
 
 BATCH = collate(random_rows([3, 5, 4], seed=1), random_rows([6, 2, 5], seed=2))
@@ -96,3 +98,38 @@ def test_norms_are_gathered_as_they_are_and_matrices_in_half_precision() -> None
         parameter.ndim == 2 or id(parameter) in inside or name.endswith("proj.bias")
         for name, parameter in layer.named_parameters()
     )
+
+
+@pytest.mark.long_but(every=3)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_layers_of_a_class_are_one_graph_and_sizes_that_differ_add_few(family: str) -> None:
+    kinds = 2 if family == "translation" else 1  # encoder and decoder layers
+    first, second, *_, before, last = told("graphs", family)
+    assert first == second == kinds
+    assert before == last <= 3 * kinds
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_compiled_step_is_the_plain_one(family: str) -> None:
+    plain, compiled, dropped, again = told("steps", family, "cpu", "float32")
+    for ours, theirs in zip(compiled, plain, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+    assert again == dropped != compiled
+
+
+@pytest.mark.parametrize("on_gpu", [True, False])
+def test_a_layer_is_compiled_for_its_device(on_gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+    for model in (small_gpt(), small()):
+        (layer, *_) = layers_of(model)
+        monkeypatch.setattr(layer, "compile", lambda **options: asked.append(options))
+        compile_layer(layer, on_gpu=on_gpu)
+    assert asked == (
+        [{}, {"dynamic": True}] if on_gpu else [{"dynamic": True, "options": {"fallback_random": True}}] * 2
+    )
+
+
+def test_losses_are_compiled_where_layers_are() -> None:
+    model = small_gpt()
+    assert [arrange(model, MachineConfig(compile=on))(_COMPILED.get) for on in (False, True)] == [False, True]

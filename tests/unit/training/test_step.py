@@ -1,7 +1,9 @@
 """One step: k micro-batches are one batch, clipping, and nothing is updated by a number that is none."""
 
 import copy
+import dataclasses
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -9,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from clearhead.data.translation import Batch, collate
-from clearhead.loss import cross_entropy
+from clearhead.loss import LossConfig, cross_entropy
 from clearhead.models.transformer import Transformer
 from clearhead.nn.layer import BlockConfig
 from clearhead.nn.norm import NormName
 from clearhead.optim.build import OptimConfig, build_optimizers
+from clearhead.tasks.translation.recipe import translation_loss
 from clearhead.training.precision import Precision
 from clearhead.training.step import LossFunction, scale_, train_step
 from tests.small import random_rows, small
@@ -152,3 +155,21 @@ def test_one_by_one_gives_the_same_bits(dtype: torch.dtype, monkeypatch: pytest.
     scale_(results[1], 0.3)
     assert all(map(torch.equal, *results))
     assert not torch.equal(results[0][0], tensors[0])
+
+
+def test_a_step_of_several_batches_reads_its_numbers_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    # a GPU is without work from each number that is read back until the next kernels are asked for
+    asked: list[str] = []
+
+    def seen(name: str) -> Callable[[Tensor], object]:
+        real = getattr(torch.Tensor, name)
+        return lambda tensor: (asked.append(name), real(tensor))[1]
+
+    model = small(dropout=0.1).train()
+    batches = [dataclasses.replace(batch(*edges), src_mask=None) for edges in pairwise([0, 2, 3, 5])]
+    optimizers = build_optimizers(model, OptimConfig(), lr=0.1)
+    for name in ("tolist", "item", "__float__", "__bool__", "__int__"):
+        monkeypatch.setattr(torch.Tensor, name, seen(name))
+    loss = LossConfig()
+    train_step(model, batches, lambda one: translation_loss(model, one, loss), optimizers, grad_clip_norm=1e-3)
+    assert asked == ["tolist"]

@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional
 
 from clearhead.arguments import checked
-from clearhead.decode.rows import TextRows, start_texts
+from clearhead.decode.graphed.rows import start_texts
+from clearhead.decode.rows import TextRows
 from clearhead.engine.choose import EngineName, Weights, choose, native_fault
 from clearhead.engine.rows import NativeModel
 from clearhead.engine.weights.pages import release, trim

@@ -18,7 +18,7 @@ from clearhead.data.stream import (
     evaluation_windows,
     prepare_stream,
 )
-from clearhead.loss import LossConfig, linear_cross_entropy, passes_of, plain_loss, repeated
+from clearhead.loss import LossConfig, linear_cross_entropy, passes_of, places_of, plain_loss, repeated
 from clearhead.models.gpt import GPT, GPTConfig
 from clearhead.models.rnn import RNNConfig, RNNLanguageModel
 from clearhead.progress import Progress
@@ -139,7 +139,7 @@ def language_model_loss(model: Net, batch: StreamBatch, config: LossConfig) -> t
     hidden = model.hidden(ids, mask=mask, positions=positions, documents=documents)
     states, targets = hidden.flatten(0, 1), wanted.flatten()  # (batch seq) d_model, (batch seq)
     if batch.target_count * passes < len(targets):
-        counted = targets.ne(NO_TARGET).nonzero()[:, 0]
+        counted = places_of(targets.ne(NO_TARGET), batch.target_count * passes)
         states, targets = states.index_select(0, counted), targets[counted]
     head = model.lm_head
     return linear_cross_entropy(states, head.weight, targets, config, bias=head.bias, passes=passes)

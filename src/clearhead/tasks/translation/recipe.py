@@ -16,7 +16,7 @@ from clearhead.data.corpus import DataConfig, ParallelFiles
 from clearhead.data.loading import load
 from clearhead.data.translation import Batch, BatchDataset
 from clearhead.errors import UsageError
-from clearhead.loss import LossConfig, linear_cross_entropy, passes_of, repeated
+from clearhead.loss import LossConfig, linear_cross_entropy, passes_of, places_of, repeated
 from clearhead.models.rnn import RNNConfig, RNNTranslator
 from clearhead.models.transformer import Transformer, TransformerConfig
 from clearhead.runs.text_parts import ModelSizes, TextParts
@@ -264,7 +264,7 @@ def translation_loss(model: Net, batch: Batch, config: LossConfig) -> tuple[Tens
     hidden = model.hidden(src_ids, tgt_ids, src_mask=src_mask, tgt_mask=tgt_mask)
     states, targets = hidden.flatten(0, 1), wanted.flatten()  # (batch seq) d_model, (batch seq)
     if batch.target_count * passes < len(targets):
-        real = targets.ne(model.pad_id).nonzero()[:, 0]
+        real = places_of(targets.ne(model.pad_id), batch.target_count * passes)
         states, targets = states.index_select(0, real), targets[real]  # real d_model, real
     head = model.lm_head
     return linear_cross_entropy(states, head.weight, targets, config, bias=head.bias, passes=passes)
