@@ -66,7 +66,7 @@ def workplace(tmp_path: Path) -> Path:
         if named := re.match(r"# (\w+\.toml)\n", block):
             (folder / named[1]).write_text(block, "utf-8")
     (folder / "input.txt").write_text("我吃了一个苹果。\n\n他喜欢书。\n", "utf-8")
-    for name in ("text.txt", "poems.txt"):
+    for name in ("text.txt", "poems.txt", "news.en"):
         (folder / name).write_text((folder / "DIR" / "train.en").read_text("utf-8"), "utf-8")
     lines = (folder / "DIR" / "train.en").read_text("utf-8").splitlines()
     articles = [f" \n = {at} = \n \n" + "\n".join(lines[at : at + 5]) for at in range(0, len(lines), 5)]

@@ -1,13 +1,14 @@
 """Parallel text files: finds, checks, reads and filters them, and reports what became of every line."""
 
 import codecs
+import glob
 import hashlib
 import io
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import IO, NamedTuple, cast
@@ -93,6 +94,10 @@ class ParallelFiles:
     languages: tuple[str, str] = ("", "")
     """Of source and target, as filters need to know."""
 
+    def swapped(self) -> "ParallelFiles":
+        """Returns the same pairs in the other direction."""
+        return replace(self, src=self.tgt, tgt=self.src, languages=self.languages[::-1])
+
     def scan(self) -> Scan:
         """Counts the lines, computes the digests and looks for byte order marks.
 
@@ -109,10 +114,43 @@ class ParallelFiles:
 
     def __iter__(self) -> Iterator[tuple[int, str, str]]:
         """Yields (line number from 1, source, target); raises DataError at a line that is not UTF-8."""
-        for number, (src, tgt) in enumerate(zip_longest(_lines(self.src), _lines(self.tgt)), 1):
+        for number, (src, tgt) in enumerate(zip_longest(text_lines(self.src), text_lines(self.tgt)), 1):
             if src is None or tgt is None:  # the scan counted equal numbers of lines
                 raise DataError(f"{self.src} or {self.tgt} changed while it was read")
             yield number, src, tgt
+
+
+@dataclass(frozen=True)
+class ParallelRows(ParallelFiles):
+    """Pairs in one file, which is both ``src`` and ``tgt``, in the formats of ``formats.pairs``."""
+
+    turned: bool = False
+    """Whether the file has the target first, where nothing else tells the two apart."""
+
+    def swapped(self) -> ParallelFiles:
+        """See ``ParallelFiles``."""
+        return replace(self, languages=self.languages[::-1], turned=not self.turned)
+
+    def scan(self) -> Scan:
+        """See ``ParallelFiles``: the digests are of the texts, whatever format holds them."""
+        from clearhead.data.formats.tables import is_table, table_files
+
+        stamps = stamps_of(table_files(self.src) if is_table(self.src) else [self.src])
+        count, digests = 0, (hashlib.sha256(), hashlib.sha256())
+        for count, *texts in self:  # noqa: B007 - the last number is that of all
+            for digest, text in zip(digests, texts, strict=True):
+                digest.update(f"{text}\n".encode())
+        if not count:
+            raise DataError(f"{self.src} has no rows")
+        return Scan(count, "-".join(digest.hexdigest() for digest in digests), [], stamps)
+
+    def __iter__(self) -> Iterator[tuple[int, str, str]]:
+        """See ``ParallelFiles``; rows are numbered from 1."""
+        from clearhead.data.formats.pairs import pair_rows
+
+        order = self.languages[::-1] if self.turned else self.languages
+        for number, pair in enumerate(pair_rows(self.src, *order), 1):
+            yield number, *(pair[::-1] if self.turned else pair)
 
 
 Stamps = dict[Path, tuple[int, int]]
@@ -142,7 +180,7 @@ def check_unchanged(stamps: Stamps) -> None:
 
 
 def read_parallel(folder: Path, *, stem: str, src: str, tgt: str) -> ParallelFiles:
-    """Finds ``stem.src`` and ``stem.tgt`` in ``folder``, each plain or with ``.gz``.
+    """Finds ``stem.src`` and ``stem.tgt`` in ``folder``, each plain or with ``.gz``; or one file with both.
 
     Raises:
         DataError: a file is missing (the message names the nearest one) or exists both plain and compressed.
@@ -151,6 +189,15 @@ def read_parallel(folder: Path, *, stem: str, src: str, tgt: str) -> ParallelFil
         raise DataError(f"data folder {str(folder)!r} does not exist or is not a folder")
     if src == tgt:
         raise DataError(f"source and target language are both {src!r}: parallel text needs two files")
+    from clearhead.data.formats.pairs import find_pairs
+
+    plain = [path for side in (src, tgt) for path in folder.glob(f"{glob.escape(stem)}.{glob.escape(side)}*")]
+    if not any(path.name.removesuffix(".gz") in (f"{stem}.{src}", f"{stem}.{tgt}") for path in plain):
+        together = find_pairs(folder, stem)
+        if len(together) > 1:
+            raise DataError(f"{together[0]} and {together[1].name} both exist: keep one of them")
+        if together:
+            return ParallelRows(together[0], together[0], (src, tgt))
     return ParallelFiles(_find(folder, f"{stem}.{src}"), _find(folder, f"{stem}.{tgt}"), (src, tgt))
 
 
@@ -323,7 +370,8 @@ def _scan(path: Path) -> tuple[int, str, bool]:
     return lines + (last != b"\n"), digest.hexdigest(), first == codecs.BOM_UTF8
 
 
-def _lines(path: Path) -> Iterator[str]:
+def text_lines(path: Path) -> Iterator[str]:
+    """Yields the lines of a file without their ends; raises DataError at one that is not UTF-8."""
     with open_text(path) as stream:
         for number, raw in enumerate(bounded_lines(stream, str(path)), 1):
             line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw

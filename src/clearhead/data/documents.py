@@ -12,6 +12,7 @@ from typing import Any, Literal, cast, get_args
 
 from clearhead.data.corpora.mixture import Corpus, check_names
 from clearhead.data.corpus import NoSplitError, Stamps, open_text, stamps_of
+from clearhead.data.formats.tables import TABLES, is_table, json_lines, table_files
 from clearhead.errors import DataError, UsageError, nearest
 from clearhead.files import bounded_lines
 from clearhead.ranges import Factor, HeldOut, Workers
@@ -21,7 +22,7 @@ Separator = Literal["blank_line", "line", "file", "end_of_text", "heading"]
 
 MOST_DOCUMENT = 1 << 27  # bytes of a line, which may be a whole corpus: text8 has 100 MB in one
 END_OF_TEXT = "<|endoftext|>"
-_ENDINGS = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
+_ENDINGS = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", *TABLES)
 FilePart = tuple[Path, int, int]  # a file, its first character that belongs to the split, and the end (exclusive)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TITLE = re.compile(r" ?= (?!= )\S.*(?<! =) =\s*")
@@ -131,8 +132,9 @@ class Documents:
       line `` = Title = `` between blank lines (or at an end of the file); a section heading is a line with more signs
       on each side, `` = = Section = = ``.
 
-    In a JSONL file it is the field ``config.text_field`` of a line. A blank line has nothing but white space. With the
-    markup ``wikitext``, `` @-@ ``, `` @,@ `` and `` @.@ `` become a dash, comma or dot that joins its neighbours.
+    In a JSONL file it is the field ``config.text_field`` of a line, in a table (Parquet, Arrow) of a row. A blank line
+    has nothing but white space. With the markup ``wikitext``, `` @-@ ``, `` @,@ `` and `` @.@ `` become a dash, comma
+    or dot that joins its neighbours.
     """
 
     def __init__(self, parts: list[FilePart], *, config: DocumentsConfig, stamps: Stamps, report: TextReport) -> None:
@@ -201,6 +203,8 @@ def _find(data: Path, stem: str) -> list[Path]:
 
 def _text_files(data: Path) -> list[Path]:
     """Returns the text files of a folder, sorted by name; or ``data`` itself if it is one."""
+    if data.is_dir() and is_table(data):
+        return table_files(data)
     paths = sorted(data.iterdir()) if data.is_dir() else [data]
     text_files = [path for path in paths if path.name.endswith(_ENDINGS) and path.is_file()]
     if not text_files:
@@ -213,9 +217,10 @@ def _scan(files: list[Path], config: DocumentsConfig, *, cut: str = "") -> Docum
     """Reads the files once to check, count and digest them; ``cut`` names the part, train or valid, to keep of them."""
     digest, ends, marked, stamps = hashlib.sha256(), [0], list[str](), stamps_of(files)
     for path in files:
-        with open_text(path) as stream:
-            if stream.read(3) == codecs.BOM_UTF8:
-                marked.append(path.name)
+        if not is_table(path):
+            with open_text(path) as stream:
+                if stream.read(3) == codecs.BOM_UTF8:
+                    marked.append(path.name)
         content, characters = hashlib.sha256(bytes([_is_jsonl(path)])), 0
         for line in read_lines(path):
             content.update(line.encode())
@@ -246,11 +251,14 @@ def _scan(files: list[Path], config: DocumentsConfig, *, cut: str = "") -> Docum
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Yields the lines of a file with their line ends; a leading byte order mark is removed.
+    """Yields the lines of a file with their line ends, the rows of a table as JSON; a byte order mark is removed.
 
     Raises:
         DataError: the file cannot be read, or a line is not UTF-8 or has a NUL byte.
     """
+    if is_table(path):
+        yield from json_lines(path)
+        return
     with open_text(path) as stream:
         for number, raw in enumerate(bounded_lines(stream, str(path), MOST_DOCUMENT), 1):
             if b"\0" in raw:
@@ -334,7 +342,7 @@ def _without_end(text: str) -> str:
 
 
 def _is_jsonl(path: Path) -> bool:
-    return path.name.removesuffix(".gz").endswith(".jsonl")
+    return path.name.removesuffix(".gz").endswith(".jsonl") or is_table(path)
 
 
 def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

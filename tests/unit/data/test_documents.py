@@ -243,8 +243,18 @@ def test_what_cannot_be_used_is_one_line(tmp_path: Path, files: dict[str, bytes 
     [
         ({"input_txt": "a"}, "inptu.txt", "train", r"inptu\.txt' does not exist; did you mean 'input\.txt'\?"),
         ({"input_txt": "a"}, "elsewhere", "train", r"elsewhere' does not exist$"),
-        ({"input_md": "a"}, "input.md", "train", r"must end in \.txt, \.txt\.gz, \.jsonl or \.jsonl\.gz"),
-        ({"input_md": "a"}, "", "train", r"holds no file that ends in \.txt, \.txt\.gz, \.jsonl or \.jsonl\.gz"),
+        (
+            {"input_md": "a"},
+            "input.md",
+            "train",
+            r"must end in \.txt, \.txt\.gz, \.jsonl, \.jsonl\.gz, \.parquet or \.arrow",
+        ),
+        (
+            {"input_md": "a"},
+            "",
+            "train",
+            r"holds no file that ends in \.txt, \.txt\.gz, \.jsonl, \.jsonl\.gz, \.parquet or \.arrow",
+        ),
         ({"input_txt": "a"}, "input.txt", "train", r"has no valid split: .* or set data\.valid_fraction = 0\.1$"),
         ({"train_txt": "a", "vaild_txt": "a"}, "", "train", r"valid_fraction = 0\.1; did you mean 'vaild\.txt'\?"),
         (

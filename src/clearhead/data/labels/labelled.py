@@ -16,6 +16,7 @@ from numpy import ndarray
 
 from clearhead.data.corpus import NoSplitError
 from clearhead.data.documents import Split, json_record, read_lines, string_field
+from clearhead.data.formats.tables import TABLES, is_table, table_files
 from clearhead.data.labels.classes import check_classes, check_missing, check_no_header, is_number, known_class, short
 from clearhead.data.labels.labels import Labels
 from clearhead.errors import DataError, UsageError, nearest
@@ -23,7 +24,7 @@ from clearhead.ranges import Folds, HeldOut, Workers
 from clearhead.text.overlong import OverlongLine
 
 MOST_FIELD = 1 << 30  # characters of a CSV field
-_ENDINGS = (".tsv", ".tsv.gz", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
+_ENDINGS = (".tsv", ".tsv.gz", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", *TABLES)
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class LabelledConfig:
     """Which files are read, and where in them the texts and labels are."""
 
     train: str = "train"
-    """Stem of the training lines: ``train.tsv``, ``train.csv`` or ``train.jsonl``, each plain or .gz."""
+    """Stem of the training lines: ``train.tsv``, ``train.csv`` or ``train.jsonl``, each plain or .gz,
+    ``train.parquet`` or ``train.arrow``, or a folder ``train`` of a data set."""
     valid: str = "valid"
     """Stem of the validation lines."""
     test: str = "test"
@@ -136,7 +138,7 @@ def read_labelled(data: Path, *, split: Split, config: LabelledConfig, train: La
 
     - TSV: ``label<TAB>text`` or ``label<TAB>text<TAB>second text``, no header, no quoting.
     - CSV: commas, quotes where needed; the first line names the columns.
-    - JSONL: an object a line; a label may be a number.
+    - JSONL: an object a line; a label may be a number. So are the rows of Parquet, Arrow and data sets on disk.
 
     Args:
         data: the folder or file.
@@ -246,6 +248,7 @@ def _find(data: Path, split: Split, config: LabelledConfig) -> tuple[Path, str]:
 
 def _file(data: Path, stem: str) -> Path | None:
     paths = [path for ending in _ENDINGS if (path := data / f"{stem}{ending}").is_file()]
+    paths += [path for path in (data / stem,) if path.is_dir() and is_table(path)]
     if len(paths) > 1:
         raise DataError(f"{paths[0]} and {paths[1].name} both exist: keep one of them")
     return paths[0] if paths else None
@@ -253,13 +256,15 @@ def _file(data: Path, stem: str) -> Path | None:
 
 def _read(path: Path, config: LabelledConfig) -> list[Line | None]:
     """Reads a file; a blank line is None."""
-    lines = list(read_lines(path))
+    lines = [line for file in table_files(path) for line in read_lines(file)]
     if not lines:
         raise DataError(f"{path} is empty")
     match path.name.removesuffix(".gz").rpartition(".")[2]:
         case "csv":
             return list(_csv(path, lines, config))
         case "jsonl":
+            reader = _json_line
+        case _ if is_table(path):
             reader = _json_line
         case _:
             reader = _tab_line

@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from clearhead.config import as_tree, merge, parse, parse_overrides
 from clearhead.data.corpora.report import EXAMPLES, CorpusReport
-from clearhead.data.corpus import DataConfig, ParallelFiles, check_unchanged, read_parallel, stamps_of
+from clearhead.data.corpus import DataConfig, ParallelFiles, check_unchanged, read_parallel
 from clearhead.data.store import PairStore, prepare
 from clearhead.errors import DataError, UsageError
 from clearhead.files import sync, write_whole
@@ -77,7 +77,7 @@ def filter_corpus(
     way = {key: where.pop(key, "") for key in ("to", "source")}
     translator = Translator.load(run, **where).toward(**way)
     files = _files(translator, data, split)
-    config, stamps = _config(translator, overrides), stamps_of([files.src, files.tgt])
+    config, stamps = _config(translator, overrides), files.scan().stamps
     store = _encoded(translator, files, config)
     kept, report = _present(store), store.report
     least = None
@@ -144,8 +144,7 @@ def _back_scores(
     """Scores the lines in the other direction."""
     sides = translator.sides
     other = Translator.load(back, device=str(translator.device)).toward(sides.src.code, sides.tgt.code)
-    swapped = ParallelFiles(files.tgt, files.src, files.languages[::-1])
-    store = _encoded(other, swapped, scored_pairs(other.recipe.data, refuse=False))
+    store = _encoded(other, files.swapped(), scored_pairs(other.recipe.data, refuse=False))
     return line_scores(other, store, lines, progress)
 
 

@@ -203,7 +203,11 @@ def test_what_cannot_be_used_is_one_line(tmp_path: Path, files: dict[str, bytes 
     ("place", "split", "words"),
     [
         ("trian.tsv", "train", r"trian\.tsv' does not exist; did you mean 'train\.tsv'\?$"),
-        ("notes.txt", "train", r"must end in \.tsv, \.tsv\.gz, \.csv, \.csv\.gz, \.jsonl or \.jsonl\.gz$"),
+        (
+            "notes.txt",
+            "train",
+            r"must end in \.tsv, \.tsv\.gz, \.csv, \.csv\.gz, \.jsonl, \.jsonl\.gz, \.parquet or \.arrow$",
+        ),
         (
             "",
             "valid",

@@ -65,7 +65,7 @@ def _compared_each(
 def _frequencies(translator: Translator, folder: Path, tokenize: BleuTokenize) -> Mapping[str, int] | None:
     """Counts the words of the training text in ``folder``; None if there is none."""
     try:
-        path = split_files(translator, folder, "train").tgt
+        files = split_files(translator, folder, "train")
     except NoSplitError:
         return None
-    return word_counts(path, path.stat().st_mtime_ns, tokenize)
+    return word_counts(files, files.tgt.stat().st_mtime_ns, tokenize)

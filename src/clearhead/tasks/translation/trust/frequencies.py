@@ -3,19 +3,18 @@
 import functools
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 
-from clearhead.data.corpus import open_text
+from clearhead.data.corpus import ParallelFiles
 from clearhead.evaluate.word_frequency import splitter
 from clearhead.text.language import BleuTokenize
 
 
 @functools.lru_cache(maxsize=2)
-def word_counts(path: Path, changed: int, tokenize: BleuTokenize) -> Mapping[str, int]:
-    """Counts the words of a file, once for all runs that are compared.
+def word_counts(files: ParallelFiles, changed: int, tokenize: BleuTokenize) -> Mapping[str, int]:
+    """Counts the words of the target side of a text, once for all runs that are compared.
 
     Args:
-        path: of one side of the text, plain or .gz.
+        files: the text.
         changed: when it was, in nanoseconds, so that another text is read anew.
         tokenize: sacreBLEU's tokenizer, which says what a word is.
 
@@ -23,7 +22,6 @@ def word_counts(path: Path, changed: int, tokenize: BleuTokenize) -> Mapping[str
         DataError: the file cannot be read.
     """
     words, counts = splitter(tokenize), Counter[str]()
-    with open_text(path) as stream:
-        for line in stream:
-            counts.update(words(line.decode("utf-8", "replace")))
+    for _, _, line in files:
+        counts.update(words(line))
     return counts

@@ -1,0 +1,1 @@
+"""Text in other files than plain ones: rows of tables, translation memories."""
