@@ -61,7 +61,7 @@ def arrange(model: nn.Module, machine: MachineConfig) -> LossModule:
             # dynamic: lengths differ from batch to batch; fallback_random: dropout as in the eager model
             layer.compile(dynamic=True, options={"fallback_random": True})
     if machine.parallel == "fsdp" and ranks().world > 1:
-        return sharded(model, Precision(machine.precision, next(model.parameters()).device.type))
+        return sharded(model, Precision(machine.numbers, next(model.parameters()).device.type))
     return LossModule(model)
 
 

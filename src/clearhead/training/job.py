@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast, runtime_checkable
 
@@ -17,6 +19,7 @@ from clearhead.data.loading import load
 from clearhead.data.masked import MaskedBatch
 from clearhead.data.stream import StreamBatch
 from clearhead.errors import UsageError
+from clearhead.nn.norm import norms_of
 from clearhead.optim.build import OptimConfig, RateOf, build_ema, build_optimizers, same_rate
 from clearhead.runs.card import CardFacts, Training, trained_card
 from clearhead.runs.directory import save_json
@@ -26,7 +29,9 @@ from clearhead.training.arrangement import arrange, check_arrangement
 from clearhead.training.config import TrainConfig, ValidationConfig
 from clearhead.training.distributed import ranks
 from clearhead.training.events import Event, SampledLine
+from clearhead.training.length.budget import UNBOUNDED
 from clearhead.training.loop import Work, train_loop
+from clearhead.training.precision import Decision, Precision, decide, multiply
 from clearhead.training.samples.making import no_samples
 from clearhead.training.samples.shown import history
 from clearhead.training.state import TrainState
@@ -138,6 +143,10 @@ class Job(ABC):
             samples=history(read_metrics(metrics) if metrics.exists() else []),
         )
 
+    def decided(self) -> list[str]:
+        """Returns lines on what was decided for this machine."""
+        return []
+
     def warnings(self) -> list[str]:
         """Returns warnings to show before training."""
         digests = {split: report.as_dict().get("digest") for split, report in self.reports().items()}
@@ -166,6 +175,8 @@ class GradientJob(Job, Generic[M, B]):
     valid: Any
     taken: LoadReport | None = None
     """Which weights were copied from the model that training starts from."""
+    precision: Decision | None = None
+    """How ``train.precision = "auto"`` was decided; None where the recipe says the precision."""
     judging: ClassVar[tuple[str, ...]] = ("validation.monitor", "model.max_seq_len")
     """Keys of the recipe by which the valid split is read and scored."""
 
@@ -259,6 +270,46 @@ class GradientJob(Job, Generic[M, B]):
             self.dataset(epoch), start=start, workers=workers, pin_memory=pinned, share=ranks().share
         )
         return (batch.to(self.device) for batch in loaded)
+
+    def decided(self) -> list[str]:
+        """See ``Job``."""
+        return self.precision.lines() if self.precision else []
+
+    def with_precision(self) -> "GradientJob[M, B]":
+        """Returns the job with the precision that ``auto`` is on this machine; itself if the recipe names one.
+
+        It is measured on gradients of the first batch, which change nothing. A model that is trained in a part of the
+        memory that they take, by activation checkpoints or in shards, is decided on by plain products instead.
+        """
+        train: TrainConfig = self.recipe.train
+        if train.precision != "auto":
+            return self
+        work = float(self.parameters) * train.batch_tokens
+        if train.checkpoint_activations or train.parallel == "fsdp":
+            made = decide(self.device, work, partial(multiply, size=1024, device=self.device), "product")
+        else:
+            made = self._measured(work)
+        recipe = replace(self.recipe, train=replace(train, precision=made.name))
+        return replace(self, recipe=recipe, precision=made)
+
+    def _measured(self, work: float) -> Decision:
+        task, state, batches = self.work(), self.state, list[B]()
+
+        def gradient(numbers: Precision) -> None:
+            batches.extend(islice(task.batches(0, 0), 0 if batches else 1))
+            task.ready(state.model.train(), self.settings.max_steps or UNBOUNDED)  # by the last step all parts learn
+            for batch in batches:
+                with numbers.autocast():
+                    total, count = task.loss_of(batch)
+                (total / max(count, 1)).backward()
+            state.optimizers.zero_grad()
+
+        statistics = [(buffer, buffer.clone()) for norm in norms_of(state.model) for buffer in norm.buffers()]
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            made = decide(self.device, work, gradient)
+        for buffer, before in statistics:  # those of a batch norm
+            buffer.copy_(before)
+        return made
 
     def arrange(self) -> None:
         """Broadcasts the untrained model to all processes, and applies the parallelism and precision of the recipe."""

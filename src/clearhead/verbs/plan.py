@@ -271,7 +271,7 @@ def _on_each(simulated: Simulated, devices: Devices, train: MachineConfig) -> di
 
 def _share(train: MachineConfig) -> float:
     """What FSDP gathers of a layer, over its bytes in float32; the norms, which stay so, are next to nothing."""
-    return 1.0 if train.precision == "float32" else 0.5
+    return 1.0 if train.numbers == "float32" else 0.5
 
 
 def _sent(simulated: Simulated, count: int, train: TrainConfig) -> float:
