@@ -27,6 +27,7 @@ from clearhead.runs.recipes import save_recipe
 from clearhead.runs.text_parts import TextParts
 from clearhead.training.arrangement import arrange, check_arrangement
 from clearhead.training.config import TrainConfig, ValidationConfig
+from clearhead.training.device import resident
 from clearhead.training.distributed import ranks
 from clearhead.training.events import Event, SampledLine
 from clearhead.training.length.budget import UNBOUNDED
@@ -177,6 +178,8 @@ class GradientJob(Job, Generic[M, B]):
     """Which weights were copied from the model that training starts from."""
     precision: Decision | None = None
     """How ``train.precision = "auto"`` was decided; None where the recipe says the precision."""
+    kept: int = 0
+    """Bytes of the heap that this decision has used, and that steps will use again."""
     judging: ClassVar[tuple[str, ...]] = ("validation.monitor", "model.max_seq_len")
     """Keys of the recipe by which the valid split is read and scored."""
 
@@ -284,13 +287,13 @@ class GradientJob(Job, Generic[M, B]):
         train: TrainConfig = self.recipe.train
         if train.precision != "auto":
             return self
-        work = float(self.parameters) * train.batch_tokens
+        work, before = float(self.parameters) * train.batch_tokens, resident() or 0
         if train.checkpoint_activations or train.parallel == "fsdp":
             made = decide(self.device, work, partial(multiply, size=1024, device=self.device), "product")
         else:
             made = self._measured(work)
         recipe = replace(self.recipe, train=replace(train, precision=made.name))
-        return replace(self, recipe=recipe, precision=made)
+        return replace(self, recipe=recipe, precision=made, kept=max((resident() or 0) - before, 0))
 
     def _measured(self, work: float) -> Decision:
         task, state, batches = self.work(), self.state, list[B]()

@@ -194,6 +194,8 @@ def forecast(job: GradientJob[Any, Any]) -> Plan | None:
     held = sum(tensor.nbytes for tensor in [*tensors, *job.state.optimizers.state_tensors().values()])
     held //= world if recipe.train.parallel == "fsdp" else 1
     on_cpu, now = job.device.type == "cpu", resident()
+    if on_cpu:
+        free, now = free and free + job.kept, now and now - job.kept
     kept = KEPT_SHARE if on_cpu and can_keep() else 0.0
     devices = Devices(world, None if free is None else free + held, kept=kept, copied=on_cpu)
     planned = plan_of(recipe, example, devices, name=recipe.name)

@@ -101,8 +101,10 @@ def test_a_precision_is_decided_by_gradients_that_change_nothing(
     job = prepare_job(tree, "here", toy_data)
     assert isinstance(job, GradientJob)
     before = {name: tensor.clone() for name, tensor in job.model.state_dict().items()}
-    random = torch.get_rng_state()
+    random, held = torch.get_rng_state(), iter((10**9, 10**9 + 77))
+    monkeypatch.setattr(job_module, "resident", lambda: next(held))
     settled = job.with_precision()
+    assert (job.kept, settled.kept) == (0, 77)
     assert torch.equal(torch.get_rng_state(), random)
     for name, tensor in settled.model.state_dict().items():
         assert torch.equal(tensor, before[name]), name
