@@ -4,13 +4,14 @@
 model has GPT-2's parts, like Hugging Face's (GELU with tanh, biases); ``clearhead as nanogpt`` has nanoGPT's (GELU with
 erf, no biases). ``head`` is the output layer and the loss alone, with 50,257 pieces: ours never holds all logits, the
 plain computation does. The peer nanogpt needs a checkout of nanoGPT, which NANOGPT names in the environment.
+``clearhead`` is in bfloat16 where the processor has it; ``+bfloat16`` is a peer under autocast.
 """
 
 import os
 import sys
 
 from driver import Case, Run, main
-from train_translation import MALLOC
+from train_translation import MALLOC, in_bfloat16, numbers
 
 SHAPES = {
     "char": {"n": 4, "h": 4, "d": 128, "context": 64, "rows": 12, "steps": 10},
@@ -45,7 +46,7 @@ def build(spec: dict) -> tuple[Run, dict]:
     return run, facts | {"per_iteration": inputs.numel()}
 
 
-def clearhead(shape: dict, inputs, targets, **block):
+def clearhead(shape: dict, inputs, targets, *, precision=None, **block):
     """Sets up our model and step as ``clearhead train`` runs them."""
     from clearhead.data.stream import StreamBatch
     from clearhead.loss import plain_loss
@@ -62,12 +63,11 @@ def clearhead(shape: dict, inputs, targets, **block):
     net = GPT(GPTConfig(**sizes, max_seq_len=shape["context"], dropout=0.0, block=words), vocab_size=VOCAB)
     optimizers = build_optimizers(net, OptimConfig(**ADAM), RATE)
     batch, loss = StreamBatch(inputs, targets, inputs.numel()), plain_loss()
-    return net, lambda: train_step(
-        net, [batch], lambda one: language_model_loss(net, one, loss), optimizers, grad_clip_norm=1.0
-    )
+    options = {"grad_clip_norm": 1.0, "precision": numbers(precision)}
+    return net, lambda: train_step(net, [batch], lambda one: language_model_loss(net, one, loss), optimizers, **options)
 
 
-def hugging_face(shape: dict, inputs, targets):
+def hugging_face(shape: dict, inputs, targets, *, precision: str = "float32"):
     """Sets up Hugging Face's GPT-2 class with a standard training loop."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -78,9 +78,14 @@ def hugging_face(shape: dict, inputs, targets):
     optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, **ADAM, fused=True)
     labels = torch.cat([inputs[:, :1], targets[:, :-1]], dim=1)  # the model shifts labels itself
 
+    def loss():
+        return net(input_ids=inputs, labels=labels, use_cache=False).loss
+
+    loss_of = loss if precision == "float32" else in_bfloat16(loss)
+
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        net(input_ids=inputs, labels=labels, use_cache=False).loss.backward()
+        loss_of().backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
 
@@ -137,6 +142,10 @@ def cases() -> list[Case]:
     every = []
     for shape in SHAPES:
         every += [Case(shape, peer, {"shape": shape, "peer": peer}) for peer in ("clearhead", "hf-gpt2")]
+        for peer, name, precision in (
+            ("clearhead", "clearhead float32", "float32"), ("hf-gpt2", "hf-gpt2+bfloat16", "bfloat16")
+        ):  # fmt: skip
+            every.append(Case(shape, name, {"shape": shape, "peer": peer, "options": {"precision": precision}}))
         every.append(Case(shape, "nanogpt", {"shape": shape, "peer": "nanogpt"}))
         every.append(Case(shape, "nanogpt+compile", {"shape": shape, "peer": "nanogpt", "options": {"compiled": True}}))
         as_there = {"activation": "gelu", "bias": False}

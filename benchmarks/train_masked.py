@@ -3,13 +3,13 @@
 The model has 256 features, 4 layers and 16,000 pieces; a batch has 16 rows of 128 positions, of which 15 % are masked.
 The group ``dropout`` has BERT's rate of 0.1 everywhere, ``plain`` none. Our model has the parts of Hugging Face's
 (post-norm, learned positions, GELU, tied output). ``hf`` is ``BertForPreTraining``, which computes logits at every
-position; ``hf-masked`` applies its head to the masked positions only.
+position; ``hf-masked`` applies its head to the masked positions only; ``+bfloat16`` is a peer under autocast.
 """
 
 import dataclasses
 
 from driver import Case, Run, main
-from train_translation import MALLOC
+from train_translation import MALLOC, in_bfloat16, numbers
 
 D, LAYERS, HEADS, VOCAB, ROWS, LENGTH = 256, 4, 4, 16_000, 16, 128
 SHARE, RATE, ADAM = 0.15, 1e-4, {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
@@ -28,7 +28,8 @@ def build(spec: dict) -> tuple[Run, dict]:
     segments = (torch.arange(LENGTH) >= LENGTH // 2).long().expand(ROWS, LENGTH).contiguous()
     follows = torch.arange(ROWS) % 2
     peers = {"clearhead": clearhead, "hf": hugging_face, "hf-masked": masked_only}
-    net, step = peers[spec["peer"]](ids, originals, hidden, segments, follows, spec["dropout"])
+    options = {"precision": spec["precision"]} if "precision" in spec else {}
+    net, step = peers[spec["peer"]](ids, originals, hidden, segments, follows, spec["dropout"], **options)
     net.train()
 
     def run() -> float:
@@ -42,7 +43,7 @@ def build(spec: dict) -> tuple[Run, dict]:
     return run, facts
 
 
-def clearhead(ids, originals, hidden, segments, follows, dropout):
+def clearhead(ids, originals, hidden, segments, follows, dropout, precision=None):
     """Sets up our model and step as ``clearhead train`` runs them."""
     from clearhead.data.masked import MaskedBatch
     from clearhead.loss import plain_loss
@@ -60,25 +61,23 @@ def clearhead(ids, originals, hidden, segments, follows, dropout):
     at = hidden.flatten().nonzero()[:, 0]
     targets = originals.flatten()[at]
     batch = MaskedBatch(ids, segments, ids >= 0, at, targets, follows, len(at))
-    loss = plain_loss()
-    return net, lambda: train_step(
-        net, [batch], lambda one: masked_loss(net, one, loss), optimizers, grad_clip_norm=1.0
-    )
+    loss, options = plain_loss(), {"grad_clip_norm": 1.0, "precision": numbers(precision)}
+    return net, lambda: train_step(net, [batch], lambda one: masked_loss(net, one, loss), optimizers, **options)
 
 
-def hugging_face(ids, originals, hidden, segments, follows, dropout):
+def hugging_face(ids, originals, hidden, segments, follows, dropout, precision="float32"):
     """Sets up ``BertForPreTraining`` with a standard training loop."""
-    net, step_with = published(dropout)
+    net, step_with = published(dropout, precision)
     labels = originals.masked_fill(~hidden, -100)
     inputs = {"input_ids": ids, "attention_mask": (ids >= 0).long(), "token_type_ids": segments}
     return net, lambda: step_with(lambda: net(**inputs, labels=labels, next_sentence_label=1 - follows).loss)
 
 
-def masked_only(ids, originals, hidden, segments, follows, dropout):
+def masked_only(ids, originals, hidden, segments, follows, dropout, precision="float32"):
     """Sets up the same model with its head applied to the masked positions only."""
     from torch.nn import functional
 
-    net, step_with = published(dropout)
+    net, step_with = published(dropout, precision)
     at = hidden.flatten().nonzero()[:, 0]
     targets = originals.flatten()[at]
     inputs = {"input_ids": ids, "attention_mask": (ids >= 0).long(), "token_type_ids": segments}
@@ -92,7 +91,7 @@ def masked_only(ids, originals, hidden, segments, follows, dropout):
     return net, lambda: step_with(loss)
 
 
-def published(dropout: float):
+def published(dropout: float, precision: str):
     """Returns Hugging Face's model and a function that takes a step on a loss."""
     import torch
     from transformers import BertConfig, BertForPreTraining
@@ -104,7 +103,7 @@ def published(dropout: float):
 
     def step_with(loss_of) -> None:
         optimizer.zero_grad(set_to_none=True)
-        loss_of().backward()
+        (loss_of() if precision == "float32" else in_bfloat16(loss_of)()).backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
 
@@ -116,6 +115,9 @@ def cases() -> list[Case]:
     every = []
     for group, rate in GROUPS.items():
         every += [Case(group, peer, {"peer": peer, "dropout": rate}) for peer in ("clearhead", "hf", "hf-masked")]
+        single, half = ({"dropout": rate, "precision": name} for name in ("float32", "bfloat16"))
+        every.append(Case(group, "clearhead float32", {"peer": "clearhead", **single}))
+        every += [Case(group, f"{peer}+bfloat16", {"peer": peer, **half}) for peer in ("hf", "hf-masked")]
         every.append(Case(group, "hf+malloc", {"peer": "hf", "dropout": rate}, environ=MALLOC, repeats=3))
     return every
 

@@ -2,7 +2,8 @@
 
 Random ids with lengths like Multi30k's, a joint vocabulary of 8,000 for source, target and output, batches of 4,096
 target positions with padding, dropout 0.1, cross-entropy of the real targets, fused AdamW. A repeat is three steps, on
-batches of short, middle and long sentences.
+batches of short, middle and long sentences. ``clearhead`` computes in bfloat16 where the processor has it, as its
+default ``auto`` does at these sizes; ``+bfloat16`` is a peer under PyTorch's autocast.
 """
 
 import math
@@ -71,11 +72,11 @@ def build(spec: dict) -> tuple[Run, dict]:
     data = [padded(rows) for rows in batches]
     targets = sum(int((batch[2] != PAD).sum()) for batch in data)
     if spec["peer"] == "clearhead":
-        net, loss_of, step = clearhead(size, recipe=spec.get("recipe", False))
+        net, loss_of, step = clearhead(size, recipe=spec.get("recipe", False), precision=spec.get("precision"))
     else:
         peers = {"hf-marian": hf_marian, "joeynmt": joeynmt, "nn.Transformer": tutorial}
         net, loss_of = peers[spec["peer"]](size)
-        step = plain_step(net, loss_of)
+        step = plain_step(net, loss_of if "precision" not in spec else in_bfloat16(loss_of))
     net.eval()
     with torch.no_grad():
         first = float(loss_of(*data[0]))
@@ -106,7 +107,23 @@ def plain_step(net, loss_of: LossOf):
     return step
 
 
-def clearhead(size: dict, *, recipe: bool):
+def in_bfloat16(loss_of: LossOf) -> LossOf:
+    """Returns a peer's loss under autocast."""
+    import torch
+
+    return torch.autocast("cpu", torch.bfloat16)(loss_of)
+
+
+def numbers(name: str | None):
+    """Returns the precision of our step: the one that is named, or bfloat16 where this processor has it."""
+    import torch
+
+    from clearhead.training.precision import Precision, has_bfloat16
+
+    return Precision(name or ("bfloat16" if has_bfloat16(torch.device("cpu")) else "float32"))
+
+
+def clearhead(size: dict, *, recipe: bool, precision: str | None = None):
     """Sets up our model and step as ``clearhead train`` runs them.
 
     ``recipe`` adds what its presets do and the peers do not: label smoothing, clipping, the average of the weights.
@@ -131,7 +148,7 @@ def clearhead(size: dict, *, recipe: bool):
     )
     net = Transformer(config, src_vocab_size=VOCAB, vocab_size=VOCAB, pad_id=PAD)
     optimizers = build_optimizers(net, OptimConfig(**ADAM), RATE)
-    ema = build_ema(net, 0.997) if recipe else None
+    ema, kind = build_ema(net, 0.997) if recipe else None, numbers(precision)
     smoothing, clip = LossConfig(label_smoothing=0.1 if recipe else 0.0), 1.0 if recipe else 0.0
 
     def as_batch(src, tgt, targets) -> Batch:
@@ -145,7 +162,8 @@ def clearhead(size: dict, *, recipe: bool):
 
     def step(*tensors) -> None:
         batch = as_batch(*tensors)
-        train_step(net, [batch], lambda one: translation_loss(net, one, smoothing), optimizers, grad_clip_norm=clip)
+        options = {"grad_clip_norm": clip, "precision": kind}
+        train_step(net, [batch], lambda one: translation_loss(net, one, smoothing), optimizers, **options)
         if ema is not None:
             ema.update_parameters(net)
 
@@ -236,7 +254,9 @@ def cases_of(size: str) -> list[Case]:
 
     return [
         case("clearhead", "clearhead"),
+        case("clearhead float32", "clearhead", precision="float32"),
         *(case(peer, peer) for peer in ("hf-marian", "joeynmt", "nn.Transformer")),
+        case("hf-marian+bfloat16", "hf-marian", precision="bfloat16"),
         case("hf-marian+random-batches", "hf-marian", bucketed=False),
         case("hf-marian+malloc", "hf-marian", environ=MALLOC, repeats=3),
         case("clearhead+recipe", "clearhead", recipe=True, repeats=3),

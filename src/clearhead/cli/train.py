@@ -175,7 +175,7 @@ def forecast_of(job: "Job") -> "Plan | None":
 
 def report(job: "Job", memory: "Plan | None") -> None:
     """Says on stderr what was read and built, and what memory it will take."""
-    lines = [*job.reports()["train"].lines(), job.headline(), *job.warnings()]
+    lines = [*job.reports()["train"].lines(), job.headline(), *job.decided(), *job.warnings()]
     for line in lines + (memory.memory_lines() if memory else []):
         tell(line, err=True)
 

@@ -62,7 +62,7 @@ def arrange(model: nn.Module, machine: MachineConfig) -> LossModule:
         if machine.compile:
             compile_layer(layer, on_gpu=next(model.parameters()).is_cuda)
     if machine.parallel == "fsdp" and ranks().world > 1:
-        return sharded(model, Precision(machine.precision, next(model.parameters()).device.type))
+        return sharded(model, Precision(machine.numbers, next(model.parameters()).device.type))
     return LossModule(model, compiled_losses) if machine.compile else LossModule(model)
 
 

@@ -17,9 +17,9 @@ class MachineConfig:
 
     device: str = "auto"
     """Device: auto (a GPU if there is one), cpu, cuda, cuda:1, mps."""
-    precision: PrecisionName = "float32"
-    """Number format of matrix products; norms, losses and weights are always float32.
-    clearhead doctor says which is fast on this machine."""
+    precision: Literal["auto", PrecisionName] = "auto"
+    """Number format of matrix products; norms, losses and weights are always float32. auto is bfloat16 where the device
+    has it and a measured gradient is faster, else float32; a run decides before its first step and keeps to it."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """How several processes (torchrun) share the work: with ddp each has the whole model and a part of the rows; with
     fsdp each also has only a part of the weights, gradients and optimizer state."""
@@ -32,6 +32,11 @@ class MachineConfig:
     """Compile the layers (torch.compile): faster steps after minutes of compiling."""
     max_skipped_steps: Count = 10
     """A step whose loss or gradient is not finite is skipped and changes nothing; this many in a row end the run."""
+
+    @property
+    def numbers(self) -> PrecisionName:
+        """The precision as a step takes it; ``auto``, as long as it is not decided, is float32."""
+        return "float32" if self.precision == "auto" else self.precision
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast, runtime_checkable
 
@@ -17,6 +19,7 @@ from clearhead.data.loading import load
 from clearhead.data.masked import MaskedBatch
 from clearhead.data.stream import StreamBatch
 from clearhead.errors import UsageError
+from clearhead.nn.norm import norms_of
 from clearhead.optim.build import OptimConfig, RateOf, build_ema, build_optimizers, same_rate
 from clearhead.runs.card import CardFacts, Training, trained_card
 from clearhead.runs.directory import save_json
@@ -24,9 +27,12 @@ from clearhead.runs.recipes import save_recipe
 from clearhead.runs.text_parts import TextParts
 from clearhead.training.arrangement import arrange, check_arrangement
 from clearhead.training.config import TrainConfig, ValidationConfig
+from clearhead.training.device import resident
 from clearhead.training.distributed import ranks
 from clearhead.training.events import Event, SampledLine
+from clearhead.training.length.budget import UNBOUNDED
 from clearhead.training.loop import Work, train_loop
+from clearhead.training.precision import Decision, Precision, chosen, decide, multiply
 from clearhead.training.samples.making import no_samples
 from clearhead.training.samples.shown import history
 from clearhead.training.state import TrainState
@@ -138,6 +144,10 @@ class Job(ABC):
             samples=history(read_metrics(metrics) if metrics.exists() else []),
         )
 
+    def decided(self) -> list[str]:
+        """Returns lines on what was decided for this machine."""
+        return []
+
     def warnings(self) -> list[str]:
         """Returns warnings to show before training."""
         digests = {split: report.as_dict().get("digest") for split, report in self.reports().items()}
@@ -166,6 +176,10 @@ class GradientJob(Job, Generic[M, B]):
     valid: Any
     taken: LoadReport | None = None
     """Which weights were copied from the model that training starts from."""
+    precision: Decision | None = None
+    """How ``train.precision = "auto"`` was decided; None where the recipe says the precision."""
+    kept: int = 0
+    """Bytes of the heap that this decision has used, and that steps will use again."""
     judging: ClassVar[tuple[str, ...]] = ("validation.monitor", "model.max_seq_len")
     """Keys of the recipe by which the valid split is read and scored."""
 
@@ -260,6 +274,47 @@ class GradientJob(Job, Generic[M, B]):
         )
         return (batch.to(self.device) for batch in loaded)
 
+    def decided(self) -> list[str]:
+        """See ``Job``."""
+        return self.precision.lines() if self.precision else []
+
+    def with_precision(self) -> "GradientJob[M, B]":
+        """Returns the job with the precision that ``auto`` is on this machine; itself if the recipe names one.
+
+        It is measured on gradients of the first batch, which change nothing. A model that is trained in a part of the
+        memory that they take, by activation checkpoints or in shards, is decided on by plain products instead.
+        """
+        train: TrainConfig = self.recipe.train
+        if train.precision != "auto":
+            return self
+        work, before = float(self.parameters) * train.batch_tokens, resident() or 0
+        if train.checkpoint_activations or train.parallel == "fsdp":
+            made = decide(self.device, work, partial(multiply, size=1024, device=self.device), "product")
+        else:
+            made = self._measured(work)
+        made = _agreed(made, self.device)
+        recipe = replace(self.recipe, train=replace(train, precision=made.name))
+        return replace(self, recipe=recipe, precision=made, kept=max((resident() or 0) - before, 0))
+
+    def _measured(self, work: float) -> Decision:
+        task, state, batches = self.work(), self.state, list[B]()
+
+        def gradient(numbers: Precision) -> None:
+            batches.extend(islice(task.batches(0, 0), 0 if batches else 1))
+            task.ready(state.model.train(), self.settings.max_steps or UNBOUNDED)  # by the last step all parts learn
+            for batch in batches:
+                with numbers.autocast():
+                    total, count = task.loss_of(batch)
+                (total / max(count, 1)).backward()
+            state.optimizers.zero_grad()
+
+        statistics = [(buffer, buffer.clone()) for norm in norms_of(state.model) for buffer in norm.buffers()]
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            made = decide(self.device, work, gradient)
+        for buffer, before in statistics:  # those of a batch norm
+            buffer.copy_(before)
+        return made
+
     def arrange(self) -> None:
         """Broadcasts the untrained model to all processes, and applies the parallelism and precision of the recipe."""
         state, machine = self.state, self.settings
@@ -311,3 +366,12 @@ def fresh_state(model: nn.Module, recipe: Recipe, rate_of: RateOf = same_rate) -
     optimizers = build_optimizers(model, recipe.optim, recipe.train.lr, rate_of)
     ema = build_ema(model, recipe.optim.ema_decay) if recipe.optim.ema_decay else None
     return TrainState(model, optimizers, ema)
+
+
+def _agreed(made: Decision, device: torch.device) -> Decision:
+    """Returns what all processes do: what the first one has measured, if every device has instructions for it."""
+    (able,) = ranks().sum(float(made.able))
+    half, single = ranks().of_first(*(made.seconds or (0.0, 0.0)))
+    if able < ranks().world:
+        return Decision("float32", device.type, able=False)
+    return chosen(device, (half, single), made.what) if made.seconds else made

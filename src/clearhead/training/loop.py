@@ -265,7 +265,7 @@ def engine_of(state: TrainState, work: Work[B]) -> Engine:
 
 def precision_of(state: TrainState, train: TrainConfig) -> Precision:
     """Returns the recipe's precision on the device that the model is on."""
-    return Precision(train.precision, next(state.model.parameters()).device.type)
+    return Precision(train.numbers, next(state.model.parameters()).device.type)
 
 
 def step_on(

@@ -82,7 +82,7 @@ def simulate(
         arrange(model, MachineConfig(checkpoint_activations=machine.checkpoint_activations))
         optimizers = build_optimizers(model, optim, 1e-3)
         optimizer_bytes = _make_optimizer_state(model, optimizers, live)
-        flops = _step(model, loss, Precision(machine.precision), optimizers, live, counter, min(batches, 2))
+        flops = _step(model, loss, Precision(machine.numbers), optimizers, live, counter, min(batches, 2))
         del ema  # which was alive meanwhile
         buffer_bytes = _bytes(model.buffers())
         layers = [_bytes(layer.parameters()) for layer in layers_of(model)]

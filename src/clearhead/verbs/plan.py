@@ -194,6 +194,8 @@ def forecast(job: GradientJob[Any, Any]) -> Plan | None:
     held = sum(tensor.nbytes for tensor in [*tensors, *job.state.optimizers.state_tensors().values()])
     held //= world if recipe.train.parallel == "fsdp" else 1
     on_cpu, now = job.device.type == "cpu", resident()
+    if on_cpu:
+        free, now = free and free + job.kept, now and now - job.kept
     kept = KEPT_SHARE if on_cpu and can_keep() else 0.0
     devices = Devices(world, None if free is None else free + held, kept=kept, copied=on_cpu)
     planned = plan_of(recipe, example, devices, name=recipe.name)
@@ -271,7 +273,7 @@ def _on_each(simulated: Simulated, devices: Devices, train: MachineConfig) -> di
 
 def _share(train: MachineConfig) -> float:
     """What FSDP gathers of a layer, over its bytes in float32; the norms, which stay so, are next to nothing."""
-    return 1.0 if train.precision == "float32" else 0.5
+    return 1.0 if train.numbers == "float32" else 0.5
 
 
 def _sent(simulated: Simulated, count: int, train: TrainConfig) -> float:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from clearhead.config import Tree
+from clearhead.config import Tree, table
 from clearhead.errors import ModelError, UsageError
 from clearhead.progress import Progress, silent
 from clearhead.runs.directory import check_free, create_run, new_run, save_json
-from clearhead.runs.recipes import read_recipe
+from clearhead.runs.recipes import RECIPE, load_recipe, read_recipe
 from clearhead.tasks.catalog import family_of_recipe
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.train import OpenedRun, TrainResult, open_run
@@ -135,10 +135,17 @@ def train_several(
     names = list(members)
 
     def train_member(run: Path, changes: Sequence[str]) -> TrainResult:
-        with open_run(recipe, data, run, overrides=[*overrides, *changes], resume=True, progress=progress) as opened:
+        changed = [*overrides, *changes, *_precision_of(folder / names[0])]
+        with open_run(recipe, data, run, overrides=changed, resume=True, progress=progress) as opened:
             return follow(opened, run.name == names[0])
 
     return repeat(folder, members, train_member)
+
+
+def _precision_of(first: Path) -> list[str]:
+    """Returns the precision of the first run as an override, for those after it, whatever was measured for that."""
+    precision = table(load_recipe(first), "train").get("precision") if (first / RECIPE).exists() else None
+    return [] if precision is None else [f"train.precision={precision}"]
 
 
 def open_folder(name: str, out: Path | None, *, resume: bool) -> Path:

@@ -70,7 +70,7 @@ def replay(run: Path) -> Finding:
 def _take(
     model: nn.Module, failure: Failure, loss_of: Callable[[Any], Tensor], train: TrainConfig, finding: Finding
 ) -> None:
-    precision = Precision(train.precision)
+    precision = Precision(train.numbers)
     seed_generators(failure.seed)
     with _watched(model, finding):
         for batch in failure.batches:

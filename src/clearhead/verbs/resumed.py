@@ -8,6 +8,7 @@ from typing import Any
 from clearhead.config import Tree, as_tree, differences, merge, table
 from clearhead.training.job import GradientJob
 from clearhead.training.length.budget import scheduled
+from clearhead.training.precision import has_bfloat16
 
 RATE_KEYS = {
     *(f"train.{name}" for name in ("max_steps", "warmup_steps", "lr", "batch_tokens", "grad_accum_steps")),
@@ -33,6 +34,26 @@ def with_paths_of(kept: Tree, wanted: Tree, folder: Path = Path()) -> Tree:
     if splits:
         same["data"] = {split: old_data[split] for split in splits}
     return merge(wanted, same)
+
+
+def with_precision_of(kept: Tree, wanted: Tree) -> Tree:
+    """Returns the recipe ``wanted`` with the precision of the run where it says ``auto``.
+
+    A run has decided on it before its first step; where it has not, it is of a version whose precision was float32.
+    """
+    if table(wanted, "train").get("precision") != "auto":
+        return wanted
+    return merge(wanted, {"train": {"precision": table(kept, "train").get("precision", "float32")}})
+
+
+def precision_note(job: GradientJob[Any, Any]) -> str:
+    """Says that a run goes on in bfloat16 on a device without instructions for it; else returns ""."""
+    if job.settings.numbers != "bfloat16" or has_bfloat16(job.device):
+        return ""
+    return (
+        f"train.precision = 'bfloat16': this {job.device.type} has no instructions for it, so steps are slower and "
+        "their last bits may differ; --allow-change train.precision goes on in another"
+    )
 
 
 def _same(old: Mapping[str, Any], new: Mapping[str, Any], key: str, compare: Callable[[str, str], bool]) -> bool:

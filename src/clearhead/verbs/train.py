@@ -29,7 +29,7 @@ from clearhead.training.job import GradientJob, Job
 from clearhead.training.saving import finish_writing
 from clearhead.training.writers import JsonLinesWriter, Writer, draw_curves, history_notes
 from clearhead.verbs.progress import LogWriter, ProgressWriter
-from clearhead.verbs.resumed import rate_note, with_paths_of
+from clearhead.verbs.resumed import precision_note, rate_note, with_paths_of, with_precision_of
 from clearhead.verbs.signals import stop_on_signals
 
 RESUMABLE = (
@@ -82,7 +82,8 @@ class _Prepared:
 def prepare_new(tree: Tree, folder: Path, *, progress: Progress = silent, source: str) -> Job:
     """Reads the text and builds the model of a new run; writes no run directory."""
     keep_freed_memory()
-    return prepare_job(tree, source, folder, progress=progress)
+    job = prepare_job(tree, source, folder, progress=progress)
+    return job.with_precision() if isinstance(job, GradientJob) else job
 
 
 def prepare_resumed(
@@ -107,8 +108,8 @@ def prepare_resumed(
         ModelError: the checkpoint is damaged; the message names the file and the checkpoint before it.
     """
     source = f"recipe of run {str(run)!r}"
-    kept = resolve(load_recipe(run), source)
-    wanted = with_paths_of(kept, resolve(merge(kept, tree), source))
+    kept = with_precision_of({}, resolve(load_recipe(run), source))
+    wanted = with_precision_of(kept, with_paths_of(kept, resolve(merge(kept, tree), source)))
     differing = differences(kept, wanted)
     if refused := [key for key in differing if key not in (*RESUMABLE, *allow)]:
         allowed = ", ".join(RESUMABLE)
@@ -265,7 +266,8 @@ def open_run(
             if prepared.checkpoint:
                 notes = [*notes, *job.state.restore(prepared.checkpoint, verify=False)]
             if prepared.before is not None:
-                notes = [*notes, *filter(None, [rate_note(job, prepared.before, new_text="data" in allow)])]
+                said = [rate_note(job, prepared.before, new_text="data" in allow), precision_note(job)]
+                notes = [*notes, *filter(None, said)]
         elif processes.world > 1:
             raise UsageError("torchrun: what is learned in one pass over the text is learned by one process")
         yield OpenedRun(job, prepared.path, tuple(notes))
@@ -311,7 +313,7 @@ def _resume(
     if find_checkpoint(out, checkpoint) is None:
         # it ended before its first checkpoint, so that starting anew loses nothing
         return _Prepared(prepare_new(tree, folder, progress=progress, source=source), out, notes)
-    before = resolve(load_recipe(out), source)
+    before = with_precision_of({}, resolve(load_recipe(out), source))
     job, differing, path = prepare_resumed(out, tree, folder, progress=progress, checkpoint=checkpoint, allow=allow)
     return _Prepared(job, out, [*notes, *differing], path, before)
 
@@ -376,7 +378,7 @@ def train(
 
 def _log_report(job: Job, run: Path) -> None:
     """Logs what was read and built, before the first step."""
-    for line in [*job.reports()["train"].lines(), job.headline(), f"run directory: {run}"]:
+    for line in [*job.reports()["train"].lines(), job.headline(), *job.decided(), f"run directory: {run}"]:
         LOG.info("%s", line)
     for line in job.warnings():
         LOG.warning("%s", line)

@@ -2,14 +2,19 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from clearhead.config import merge, read_toml
 from clearhead.errors import UsageError
 from clearhead.tasks.catalog import prepare_job
-from clearhead.training.job import GradientJob, fresh_state
+from clearhead.training import job as job_module
+from clearhead.training.job import GradientJob, _agreed, fresh_state
+from clearhead.training.precision import Decision, Precision, chosen
 from tests.toy import CLASSIFY, LANGUAGE_MODEL, MASKED, RECIPE
 
 ALONE = {"masked": {"next_sentence": False}}
@@ -72,3 +77,79 @@ def test_a_model_without_a_parameter_to_train_is_refused(toy_data: Path) -> None
     job = prepare_job(RECIPE, "here", toy_data)
     with pytest.raises(UsageError, match=r"^model: all its \d+ parameters are frozen, there is nothing to train"):
         fresh_state(job.model.requires_grad_(False), job.recipe)
+
+
+def chosen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Lets ``decide`` compute once in each precision and choose bfloat16; returns what it was asked to measure."""
+    asked: list[str] = []
+
+    def decide(device: torch.device, work: float, compute: Callable[[Precision], object], *what: str) -> Decision:
+        compute(Precision("float32"))
+        compute(Precision("bfloat16"))
+        asked.append(*what or ["gradient"])
+        return Decision("bfloat16", "cpu", (work, 2 * work))
+
+    monkeypatch.setattr(job_module, "decide", decide)
+    return asked
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_a_precision_is_decided_by_gradients_that_change_nothing(
+    norm: str, toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = chosen(monkeypatch)
+    tree = merge(RECIPE, {"model": {"dropout": 0.3, "block": {"norm": norm}}})
+    job = prepare_job(tree, "here", toy_data)
+    assert isinstance(job, GradientJob)
+    before = {name: tensor.clone() for name, tensor in job.model.state_dict().items()}
+    random, held = torch.get_rng_state(), iter((10**9, 10**9 + 77))
+    monkeypatch.setattr(job_module, "resident", lambda: next(held))
+    settled = job.with_precision()
+    assert (job.kept, settled.kept) == (0, 77)
+    assert torch.equal(torch.get_rng_state(), random)
+    for name, tensor in settled.model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert all(parameter.grad is None for parameter in settled.model.parameters())
+    assert settled.state is job.state
+    assert asked == ["gradient"]
+    work = 600 * job.parameters
+    line = f"precision: bfloat16; a gradient takes {work:.3g} s in bfloat16, {2 * work:.3g} s in float32"
+    assert settled.decided() == [line]
+    settled.save(tmp_path)
+    assert read_toml(tmp_path / "recipe.toml")["train"]["precision"] == "bfloat16"
+    assert settled.settings.numbers == "bfloat16"
+    assert settled.with_precision() is settled
+    assert (job.decided(), job.settings.numbers) == ([], "float32"), "as long as it is not decided"
+
+
+def test_a_model_that_is_trained_in_less_memory_is_decided_on_by_products(
+    toy_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = chosen(monkeypatch)
+    for changes in ({"checkpoint_activations": True}, {"parallel": "fsdp"}):
+        job = prepare_job(merge(RECIPE, {"train": changes}), "here", toy_data)
+        assert isinstance(job, GradientJob)
+        assert job.with_precision().settings.numbers == "bfloat16"
+    assert asked == ["product"] * 2
+
+
+@pytest.mark.parametrize(
+    ("own", "of_first", "able", "name"),
+    [
+        ((3.0, 1.0), (1.0, 3.0), 2.0, "bfloat16"),  # this process would have chosen otherwise
+        ((1.0, 3.0), (3.0, 1.0), 2.0, "float32"),
+        ((1.0, 3.0), (1.0, 3.0), 1.0, "float32"),  # another one's device has no instructions for bfloat16
+    ],
+)
+def test_processes_agree_on_what_auto_is(
+    own: tuple[float, float],
+    of_first: tuple[float, float],
+    able: float,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    processes = SimpleNamespace(world=2, sum=lambda *_: [able], of_first=lambda *_: [*of_first])
+    monkeypatch.setattr("clearhead.training.job.ranks", lambda: processes)
+    cpu = torch.device("cpu")
+    made = _agreed(chosen(cpu, own, "gradient"), cpu)
+    assert (made.name, made.able) == (name, able == 2.0)

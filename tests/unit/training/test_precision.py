@@ -14,7 +14,8 @@ from clearhead.models.transformer import Transformer
 from clearhead.nn.layer import BlockConfig
 from clearhead.nn.norm import Norm, NormName
 from clearhead.tasks.translation.recipe import translation_loss
-from clearhead.training.precision import Precision, PrecisionName
+from clearhead.training import precision
+from clearhead.training.precision import LEAST_WORK, Precision, PrecisionName, decide, has_bfloat16, multiply
 from tests.small import VOCAB, random_rows, small, small_gpt
 
 HALVES: list[PrecisionName] = ["bfloat16", "float16"]
@@ -108,3 +109,77 @@ def test_float32_is_the_plain_computation() -> None:
     with Precision().autocast():
         loss = translation_loss(model, batch, LossConfig())[0]
     assert torch.equal(loss, translation_loss(model, batch, LossConfig())[0])
+
+
+def decided(monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float], work: float = LEAST_WORK) -> tuple[str, str]:
+    """Returns what ``decide`` answers where computing takes ``seconds``, and in the first round twice as many."""
+    computed: list[str] = []
+
+    def timed(compute: object, name: str, device: torch.device) -> float:
+        computed.append(name)
+        return seconds[name] * (2 if len(computed) <= len(seconds) else 1)
+
+    monkeypatch.setattr(precision, "_seconds", timed)
+    made = decide(torch.device("cpu"), work, lambda numbers: None)
+    assert computed[:4] == ["float32", "bfloat16"] * 2 if computed else made.seconds is None
+    (line,) = made.lines()
+    return made.name, line
+
+
+def test_auto_is_bfloat16_where_the_processor_has_it_and_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
+    assert decided(monkeypatch, {"float32": 0.6, "bfloat16": 0.25}) == (
+        "bfloat16",
+        "precision: bfloat16; a gradient takes 0.25 s in bfloat16, 0.6 s in float32",
+    )
+    assert decided(monkeypatch, {"float32": 0.6, "bfloat16": 0.56})[0] == "float32", "hardly faster"
+    assert decided(monkeypatch, {"float32": 0.6, "bfloat16": 6.0})[0] == "float32"
+    small = decided(monkeypatch, {}, LEAST_WORK / 2)
+    assert small == ("float32", "precision: float32; the batches are too small to gain by bfloat16")
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
+    without = decided(monkeypatch, {})
+    assert without == ("float32", "precision: float32; this cpu has no instructions for bfloat16")
+
+
+def test_a_long_measurement_has_one_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
+    clock = iter(range(0, 10_000, 100))
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: float(next(clock)))
+    computed: list[str] = []
+    made = decide(torch.device("cpu"), LEAST_WORK, lambda numbers: computed.append(numbers.name), "product")
+    assert computed == ["float32", "bfloat16"]
+    assert made.lines()[0].startswith(f"precision: {made.name}; a product takes ")
+
+
+def test_what_a_processor_has_is_what_torch_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    for offered, has in (
+        ({"avx512_bf16": True, "amx_bf16": False}, True),
+        ({"avx512_bf16": False, "avx2": True}, False),
+    ):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda offered=offered: offered)
+        assert has_bfloat16(cpu) is has
+    monkeypatch.undo()
+    assert "architecture" in torch.cpu.get_capabilities()
+    assert not has_bfloat16(torch.device("meta"))
+
+
+def test_a_measurement_is_of_one_thread_and_leaves_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
+    before, threads, products = torch.get_num_threads(), list[int](), list[torch.dtype]()
+    try:
+        torch.set_num_threads(2)
+
+        def compute(numbers: Precision) -> None:
+            threads.append(torch.get_num_threads())
+            multiply(numbers, size=4, device=torch.device("cpu"))
+            products.append(numbers.kind)
+            if len(threads) == 3:
+                raise ValueError("a model of somebody's own")
+
+        with pytest.raises(ValueError, match="own"):
+            decide(torch.device("cpu"), LEAST_WORK, compute)
+        assert (threads, torch.get_num_threads()) == ([1, 1, 1], 2)
+    finally:
+        torch.set_num_threads(before)
+    assert products[:2] == [torch.float32, torch.bfloat16]

@@ -1,5 +1,6 @@
 """Plans: each family, shares of devices, what is advised where a run does not fit; the forecast of a run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from clearhead.tasks.catalog import prepare_job
 from clearhead.tasks.classify.classifier import Classifier
 from clearhead.tasks.masked.model import MaskedModel
 from clearhead.training.device import KEPT_SHARE, can_keep, resident
+from clearhead.training.job import GradientJob
 from clearhead.verbs import plan as planning
 from clearhead.verbs.plan import Devices, forecast, memory_size, plan
 from tests.toy import CLASSIFY, LANGUAGE_MODEL, MASKED, RECIPE
@@ -150,6 +152,20 @@ def test_a_run_that_goes_on_holds_its_optimizer_already(toy_data: Path, monkeypa
     assert fresh is not None
     assert restored is not None
     assert (restored.available or 0) - (fresh.available or 0) == sum(slot.nbytes for slot in slots)
+
+
+def test_what_the_measurement_of_a_precision_keeps_is_there_for_the_steps(
+    toy_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = prepare_job(RECIPE, "here", toy_data)
+    assert isinstance(job, GradientJob)
+    monkeypatch.setattr(planning, "free_memory", lambda device: 10**9)
+    monkeypatch.setattr(planning, "resident", lambda: 2 * 10**9)
+    fresh, measured = forecast(job), forecast(replace(job, kept=10**6))
+    assert fresh is not None
+    assert measured is not None
+    assert (measured.available or 0) - (fresh.available or 0) == 10**6
+    assert (fresh.process or 0) - (measured.process or 0) == 10**6
 
 
 @pytest.mark.long

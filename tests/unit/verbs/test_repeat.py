@@ -1,6 +1,8 @@
 """Several runs of one recipe: which ones, resumed where they were interrupted, mean and deviation."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 
 from clearhead.config import as_tree
 from clearhead.errors import UsageError
-from clearhead.verbs.repeat import Repeats, Summary, open_folder, repeat, summarize
+from clearhead.verbs.repeat import Repeats, Summary, open_folder, repeat, summarize, train_several
 from clearhead.verbs.train import TrainResult
 
 TREE: dict[str, Any] = {"task": "classify", "train": {"seed": 5}, "start": "run"}
@@ -114,3 +116,28 @@ def test_the_folder_is_never_another_thing(toy_run: Path, tmp_path: Path, monkey
     assert open_folder("a", tmp_path / "new-False", resume=True) == tmp_path / "new-False"
     with pytest.raises(UsageError, match="is taken by something else"):
         open_folder("a", tmp_path / "new-False", resume=False)
+
+
+def test_all_runs_have_the_precision_that_the_first_one_has_decided_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    @contextmanager
+    def open_run(recipe: str, data: Path, run: Path, *, overrides: list[str], **more: object) -> Iterator[Path]:
+        asked.append([change for change in overrides if "precision" in change])
+        write_scores(run, (0.5, True))
+        (run / "recipe.toml").write_text('[train]\nprecision = "bfloat16"\n')
+        yield run
+
+    monkeypatch.setattr("clearhead.verbs.repeat.open_run", open_run)
+    train_several(
+        "classify",
+        tmp_path,
+        tmp_path / "runs",
+        [],
+        repeats=Repeats(seeds=3),
+        resume=False,
+        follow=lambda run, first: TrainResult(run, 3, "max_steps", {}),  # type: ignore[arg-type]
+    )
+    assert asked == [[], ["train.precision=bfloat16"], ["train.precision=bfloat16"]]

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from torch import nn
 
-from clearhead.config import as_tree, merge
+from clearhead.config import as_tree, merge, read_toml
 from clearhead.optim.build import build_optimizers
 from clearhead.tasks.translation.family import TRANSLATION
 from clearhead.training.length.budget import scheduled
+from clearhead.training.precision import Decision, PrecisionName
 from clearhead.training.state import TrainState
-from clearhead.verbs.resumed import rate_note, with_paths_of
-from tests.toy import RECIPE
+from clearhead.verbs.resumed import rate_note, with_paths_of, with_precision_of
+from clearhead.verbs.train import train
+from tests.toy import RECIPE, write_recipe
 
 
 @pytest.mark.parametrize(
@@ -90,3 +92,36 @@ def test_nothing_is_said_of_a_run_that_begins() -> None:
 def test_other_text_may_change_the_schedule_of_a_run_that_counts_in_epochs() -> None:
     assert rate_note(job({}, max_steps=9), OLD, new_text=True).startswith("learning rate: 0.05 at step 3, 0.0625 at")
     assert rate_note(job({}), OLD, new_text=True) == ""
+
+
+def test_auto_is_what_the_run_has_decided_on() -> None:
+    auto, half = {"train": {"precision": "auto", "lr": 1.0}}, {"train": {"precision": "bfloat16", "lr": 2.0}}
+    assert with_precision_of(half, auto) == {"train": {"precision": "bfloat16", "lr": 1.0}}
+    assert with_precision_of({}, auto)["train"]["precision"] == "float32", "of a version before auto"
+    assert with_precision_of({"train": {"precision": "float32"}}, half) == half, "which --resume refuses"
+    assert with_precision_of({}, {"task": "ngram"}) == {"task": "ngram"}
+
+
+def test_a_run_in_bfloat16_goes_on_to_the_bit_where_auto_would_be_float32(
+    toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deciding(name: PrecisionName) -> None:
+        monkeypatch.setattr("clearhead.training.job.decide", lambda *args: Decision(name, "cpu"))
+        monkeypatch.setattr("clearhead.verbs.resumed.has_bfloat16", lambda device: name == "bfloat16")
+
+    recipe, weights = write_recipe(tmp_path / "toy.toml"), "checkpoints/step-00000006/model.safetensors"
+    steps = {name: [f"train.max_steps={count}"] for name, count in (("whole", 6), ("part", 3), ("single", 6))}
+    deciding("bfloat16")
+    runs = {name: tmp_path / name for name in steps}
+    for name in ("whole", "part"):
+        train(recipe, data=toy_data, out=runs[name], overrides=steps[name])
+    deciding("float32")
+    result = train(
+        recipe, data=toy_data, out=runs["part"], overrides=[*steps["whole"], "train.precision=auto"], resume=True
+    )
+    train(recipe, data=toy_data, out=runs["single"], overrides=steps["single"])
+    assert read_toml(runs["part"] / "recipe.toml")["train"]["precision"] == "bfloat16"
+    contents = {name: (run / weights).read_bytes() for name, run in runs.items()}
+    assert contents["part"] == contents["whole"] != contents["single"]
+    (note,) = (line for line in result.notes if "precision" in line)
+    assert note.startswith("train.precision = 'bfloat16': this cpu has no instructions for it")

@@ -169,6 +169,6 @@ class Opened:
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         """The mean loss of training, on ``model`` as it is."""
         recipe = self.recipe
-        with Precision(recipe.train.precision, self.device.type).autocast():
+        with Precision(recipe.train.numbers, self.device.type).autocast():
             total, count = self.family.loss(model, batch, recipe, self.sizes)
         return total / count
