@@ -194,8 +194,7 @@ def read_documents(data: Path, *, split: Split, config: DocumentsConfig) -> Docu
 def _find(data: Path, stem: str) -> list[Path]:
     """Returns the files of a split; an empty list if it has none."""
     paths = [path for ending in _ENDINGS if (path := data / f"{stem}{ending}").is_file()]
-    if (data / stem).is_dir():
-        paths.append(data / stem)
+    paths += [data / stem] * (data / stem).is_dir()
     if len(paths) > 1:
         raise DataError(f"{paths[0]} and {paths[1].name} both exist: keep one of them")
     return _text_files(paths[0]) if paths else []
@@ -215,12 +214,9 @@ def _text_files(data: Path) -> list[Path]:
 
 def _scan(files: list[Path], config: DocumentsConfig, *, cut: str = "") -> Documents:
     """Reads the files once to check, count and digest them; ``cut`` names the part, train or valid, to keep of them."""
-    digest, ends, marked, stamps = hashlib.sha256(), [0], list[str](), stamps_of(files)
+    digest, ends, stamps = hashlib.sha256(), [0], stamps_of(files)
+    marked = [path.name for path in files if not is_table(path) and _is_marked(path)]
     for path in files:
-        if not is_table(path):
-            with open_text(path) as stream:
-                if stream.read(3) == codecs.BOM_UTF8:
-                    marked.append(path.name)
         content, characters = hashlib.sha256(bytes([_is_jsonl(path)])), 0
         for line in read_lines(path):
             content.update(line.encode())
@@ -248,6 +244,12 @@ def _scan(files: list[Path], config: DocumentsConfig, *, cut: str = "") -> Docum
     part = f"characters {first + 1:,} to {last:,} of {ends[-1]:,}" if cut else ""
     report = TextReport([path.name for path in files], part, marked, digest=digest.hexdigest())
     return Documents(parts, config=config, stamps=stamps, report=report)
+
+
+def _is_marked(path: Path) -> bool:
+    """Whether a file begins with a byte order mark."""
+    with open_text(path) as stream:
+        return bool(stream.read(3) == codecs.BOM_UTF8)
 
 
 def read_lines(path: Path) -> Iterator[str]:

@@ -22,25 +22,37 @@ def tmx_pairs(path: Path, src: str, tgt: str) -> Iterator[tuple[str, str]]:
     Raises:
         DataError: the file cannot be read, or is not TMX; the message has the line.
     """
-    codes = [_code(src), _code(tgt)]
-    units, body = 0, None
-    with open_text(path) as stream:
-        try:
-            for event, element in ElementTree.iterparse(stream, ("start", "end")):
-                if element.tag == "body":
-                    body = element
-                elif event == "end" and element.tag == "tu":
-                    units += 1
-                    texts = _texts(element)
-                    yield texts.get(codes[0], ""), texts.get(codes[1], "")
-                    if body is not None:
-                        body.clear()  # what has been read takes no memory
-        except ElementTree.ParseError as error:
-            line, column = error.position
-            said = str(error).partition(":")[0]
-            raise DataError(f"{path} line {line}: not TMX ({said}, column {column + 1})") from error
+    codes, units = [_code(src), _code(tgt)], 0
+    for unit in _units(path):
+        units += 1
+        texts = _texts(unit)
+        yield texts.get(codes[0], ""), texts.get(codes[1], "")
     if not units:
         raise DataError(f"{path}: not TMX, or without a translation unit (<tu>)")
+
+
+def _units(path: Path) -> Iterator[ElementTree.Element]:
+    """Yields the translation units; one that has been read takes no memory."""
+    body = ElementTree.Element("body")
+    with open_text(path) as stream:
+        events = ElementTree.iterparse(stream, ("start", "end"))
+        while found := _next(events, path):
+            event, element = found
+            if element.tag == "body":
+                body = element
+            elif event == "end" and element.tag == "tu":
+                yield element
+                body.clear()
+
+
+def _next(events: Iterator[tuple[str, ElementTree.Element]], path: Path) -> tuple[str, ElementTree.Element] | None:
+    """Returns what comes next in a file; None at its end. Raises DataError where it is broken."""
+    try:
+        return next(events, None)
+    except ElementTree.ParseError as error:
+        line, column = error.position
+        said = str(error).partition(":")[0]
+        raise DataError(f"{path} line {line}: not TMX ({said}, column {column + 1})") from error
 
 
 def _texts(unit: ElementTree.Element) -> dict[str, str]:
