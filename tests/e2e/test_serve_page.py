@@ -272,8 +272,9 @@ def test_what_was_asked_is_copied(browser: Browser, server: Server) -> None:
         ),
         (
             "glossary.js:demands([{source: '比', target: ' a ', avoid: false},"
-            " {source: 'x', target: 'b', avoid: false}, {source: '', target: 'c', avoid: true}], '比萨')",
-            {"require": ["a"], "avoid": ["c"]},
+            " {source: ' ', target: 'b', avoid: false}, {source: '', target: 'c', avoid: true},"
+            " {source: 'x ', target: 'd', avoid: true}, {source: 'x', target: ' ', avoid: true}])",
+            {"require": ["b"], "avoid": ["c"], "glossary": [["比", "a"]], "avoid_where": [["x", "d"]]},
         ),
         ("curves.js:ticksOf(0.93, 1.31)", [1, 1.1, 1.2, 1.3]),
         ("curves.js:parts([1, null, 2, 3])", [[1], [2, 3]]),

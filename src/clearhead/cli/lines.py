@@ -99,7 +99,7 @@ def answering(
             failed.extend(chunk.errors)
             sys.stdout.flush()
 
-    with _written(output) if output else contextlib.nullcontext():
+    with written_to(output) if output else contextlib.nullcontext():
         yield watched()
     if failed:
         raise click.exceptions.Exit(DataError.exit_code)
@@ -170,7 +170,7 @@ def _chunks(stream: Any, size: int, where: str) -> Iterator[Chunk]:
 
 
 @contextlib.contextmanager
-def _written(path: Path) -> Iterator[None]:
+def written_to(path: Path) -> Iterator[None]:
     """Sends what is printed to a file beside ``path``, which takes its place at the end; an error leaves ``path``."""
     try:
         with (

@@ -1,11 +1,12 @@
 """``clearhead translate``: lines in, lines out, in order."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
+from clearhead.cli import documents
 from clearhead.cli.lines import Chunk, answering, input_and_output
 from clearhead.cli.options import (
     BEAM,
@@ -43,6 +44,17 @@ from clearhead.ranges import Beam, CountOrZero, Texts
 @click.option("--prefix", default="", help="Every translation begins with this text.")
 @click.option("--require", multiple=True, metavar="PHRASE", help="Every translation contains it; may be repeated.")
 @click.option("--avoid", multiple=True, metavar="PHRASE", help="No translation contains it; may be repeated.")
+@click.option(
+    "--glossary",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A source, a tab and a target on each line: where a text has the source, its translation contains the target.",
+)
+@click.option(
+    "--format",
+    type=click.Choice(documents.FORMATS),
+    help="TEXT is the name of a document, of which the prose is translated and all else kept.",
+)
 @click.option("--alternatives", is_flag=True, help="Show translations that differ in the first piece after the prefix.")
 @click.option(
     "--split",
@@ -86,8 +98,8 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
     One line out for every line in, always and in order; an empty line stays empty. A line that cannot be translated
     gives an empty line (with --json an error), and exit code 3 at the end. With --n-best or --alternatives each line
     gives several, rank and score before each; no two read the same. With --confidence the expected chrF2 stands before
-    each translation, and a tab. Whole translations go before those that the length
-    limit cut off, which are told on stderr.
+    each translation, and a tab. Whole translations go before those that the length limit cut off, which are told on
+    stderr. With --format TEXT names a document (or - stdin), which comes out as it is, in the other language.
 
     \b
     clearhead translate RUN "我吃了一个苹果。"
@@ -95,14 +107,23 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
     clearhead translate RUN --input input.txt --output output.txt
     clearhead translate RUN --n-best 5 --json "我吃了一个苹果。"
     clearhead translate RUN --to de "A dog runs."
+    clearhead translate RUN --format md README.md --output README.de.md
     """
-    if options["alternatives"] and (options["require"] or options["avoid"] or options["limit"]):
-        raise UsageError("--alternatives: goes with none of --require, --avoid and --limit")
-    from clearhead.verbs.quick import open_translator
+    if options["alternatives"] and any(options[name] for name in ("require", "avoid", "glossary", "limit")):
+        raise UsageError("--alternatives: goes with none of --require, --avoid, --glossary and --limit")
+    if options["format"]:
+        documents.check(options, text)
+    options["glossary"] = _glossary(options["glossary"])
+    translator = _opened(run, options)
+    met = _Met(options["glossary"] is not None)
+    if options["format"]:
 
-    where = {key: options[key] for key in ("checkpoint", "device", "weights", "engine", "shortlist")}
-    translator = open_translator(run, **where, looks_inside=options["alternatives"] or options["alignment"])
-    translator = translator.toward(options["to"], options["source_language"])
+        def tell_of(chunk: Chunk, number: int, ranked: list[Any]) -> None:
+            _warn(chunk, number, ranked, translator.sides)
+            met.count(ranked)
+
+        documents.translate_file(translator, text, options, tell_of=tell_of, at_end=met.tell)
+        return
     if options["confidence"]:
         _check_confidence(translator, max(options["beam"], options["n_best"]), options["length_penalty"])
     asked = [] if text == ("-",) else [line for argument in text for line in argument.split("\n")]
@@ -112,6 +133,28 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
             for number, line, ranked, error in chunk.with_errors(_answers(translator, chunk, options)):
                 _warn(chunk, number, ranked, translator.sides)
                 _print(line, ranked, error, options, translator)
+                met.count(ranked)
+        met.tell()
+
+
+def _opened(run: Path, options: dict[str, Any]) -> Any:
+    """Opens the run for what is asked, and says which of the glossary's targets it cannot write."""
+    from clearhead.verbs.quick import open_translator
+
+    where = {key: options[key] for key in ("checkpoint", "device", "weights", "engine", "shortlist")}
+    if options["format"]:
+        translator = documents.open_for(run, where)
+    else:
+        translator = open_translator(run, **where, looks_inside=options["alternatives"] or options["alignment"])
+    translator = translator.toward(options["to"], options["source_language"])
+    if options["glossary"] is None:
+        return translator
+    from clearhead.text.phrase_book import PhraseBook
+
+    if beyond := PhraseBook(translator.tokenizers.tgt).unspelled(options["glossary"].entries):
+        few = f"{', '.join(map(repr, beyond[:3]))}{', ...' if len(beyond) > 3 else ''}"
+        tell(f"clearhead: glossary: {len(beyond)} targets are not in the model's vocabulary: {few}", err=True)
+    return translator
 
 
 def _check_confidence(translator: Any, beam: int, length_penalty: float) -> None:
@@ -143,7 +186,7 @@ def _translated(translator: Any, chunk: Chunk, options: dict[str, Any]) -> list[
         settings |= {"beam": beam, "length_penalty": penalty}
         found = attempt_each(lambda line: translator.alternatives(line, **settings), chunk.texts, chunk.fail)
         return [translations or [] for translations in found]
-    settings |= {key: options[key] for key in ("require", "avoid")}
+    settings |= {key: options[key] for key in ("require", "avoid", "glossary")}
     ranked = translator.n_best(
         chunk.texts, SearchConfig(beam, n_best, penalty, options["limit"]), **settings, on_error=chunk.fail
     )
@@ -194,13 +237,49 @@ def _warn(chunk: Chunk, number: int, ranked: list[Any], sides: Any) -> None:
         _warn_of_source(chunk, number, chunk.texts[number], ranked[0], sides)
 
 
+@dataclass
+class _Met:
+    """Counts what a glossary asked for, in the best translations."""
+
+    asked_for: bool
+    """Whether there is a glossary."""
+    lines: int = 0
+    asked: int = 0
+    unmet: int = 0
+
+    def count(self, ranked: list[Any]) -> None:
+        """Counts a line."""
+        if ranked and (entries := ranked[0].glossary):
+            targets = {target for _, target in entries}
+            self.lines, self.asked = self.lines + 1, self.asked + len(targets)
+            self.unmet += len(targets & set(ranked[0].unmet))
+
+    def tell(self) -> None:
+        """Says on stderr how many were met."""
+        if not self.asked_for:
+            return
+        said = f"{self.asked - self.unmet} of {self.asked} targets in {self.lines} lines were met"
+        tell(f"clearhead: glossary: {said}", err=True)
+
+
+def _glossary(path: Path | None) -> Any:
+    """Reads the file of a glossary."""
+    if path is None:
+        return None
+    from clearhead.text.glossary.glossary import Glossary
+
+    return Glossary.read(path)
+
+
 def _warn_of(chunk: Chunk, number: int, translation: Any) -> None:
     if not translation.complete:
         chunk.say(number, "the translation reached the length limit without an end")
     if translation.cut_better:
         chunk.say(number, "the length limit cut off a better ranked one; see --limit")
     if translation.unmet:
-        chunk.say(number, f"the translation does not contain {', '.join(map(repr, translation.unmet))}")
+        sources = {target: source for source, target in translation.glossary}
+        missing = [f"{each!r} (for {sources[each]!r})" if each in sources else repr(each) for each in translation.unmet]
+        chunk.say(number, f"the translation does not contain {', '.join(missing)}")
     if translation.dropped:
         chunk.say(number, f"cut, the last {translation.dropped} pieces were left out")
     if translation.cuts:

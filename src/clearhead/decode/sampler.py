@@ -29,7 +29,9 @@ class Sampler(SamplerSettings):
         logits = adjust(logits, history, self.config, eos_id=self.eos_id, min_length=self.min_length)
         if self.avoided is not None:
             states = [self._state(ids) for ids in self._ends(history)]
-            completes = torch.from_numpy(self.avoided.done[self.avoided.table[states]])  # rows vocab
+            completes = torch.from_numpy(
+                self.avoided.done[self.avoided.steps[states]][:, self.avoided.kinds]
+            )  # rows vocab
             logits = logits.masked_fill(completes.to(logits.device), OFF)
         if self.characters is not None:
             count = min(TAIL, history.ids.shape[1])
@@ -70,7 +72,7 @@ class Sampler(SamplerSettings):
         assert self.avoided is not None
         state = 0
         for piece in ids:
-            state = int(self.avoided.table[state, piece])
+            state = self.avoided.after(state, piece)
             state = 0 if self.avoided.done[state] else state
         return state
 

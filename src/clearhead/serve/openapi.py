@@ -108,13 +108,15 @@ DEEPL = {
 }
 LOOKED: dict[str, Any] = {"model": TEXT, "text": TEXT}
 ASKED: dict[str, Any] = {"beam": WHOLE, "n_best": WHOLE, "length_penalty": NUMBER, "require": TEXTS, "avoid": TEXTS}
+PAIRS: dict[str, Any] = {"type": "array", "items": {"type": "array", "items": TEXT, "minItems": 2, "maxItems": 2}}
+BY_SOURCE = {"glossary": PAIRS, "avoid_where": PAIRS}
 IDS: dict[str, Any] = {"type": "array", "items": WHOLE}
 NATIVE = {
     "/api/info": {"get": _route("The models, and what can be asked of them."), "post": _route("The same.")},
     "/api/translate": {
         "post": _route(
             "Translations in parts with their words.",
-            _body(["text"], {**LOOKED, **ASKED, "prefix": TEXT, "alignment": FLAG}),
+            _body(["text"], {**LOOKED, **ASKED, "prefix": TEXT, "alignment": FLAG, **BY_SOURCE}),
         )
     },
     "/api/alternatives": {

@@ -29,6 +29,8 @@ class Part:
     ids: list[int]
     inside: bool = False
     """Whether it goes on with the sentence of the part before."""
+    text: str = ""
+    """What the pieces spell."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +111,17 @@ def divide(
 def _cut(words: str, ids: list[int], encode: Encode, limit: int, overlong: OverlongSource) -> Division:
     """Returns a sentence in parts; raises DataError if a character has more pieces than a part may have."""
     if len(ids) <= limit:
-        return Division([Part("", ids)])
+        return Division([Part("", ids, text=words)])
     if overlong == "truncate":
         end, _ = _Borders(words, encode, limit, least=0.5).after(0)
-        kept = encode(words[:end].strip())
-        return Division([Part("", kept)], dropped=len(ids) - len(kept))
+        kept = words[:end].strip()
+        kept_ids = encode(kept)
+        return Division([Part("", kept_ids, text=kept)], dropped=len(ids) - len(kept_ids))
     borders, parts, cuts, start, space = _Borders(words, encode, limit), list[Part](), 0, 0, ""
     while start < len(words):
         end, inside_clause = borders.after(start)
-        parts.append(Part(space, encode(words[start:end].strip()), inside=start > 0))
+        own = words[start:end].strip()
+        parts.append(Part(space, encode(own), inside=start > 0, text=own))
         space = words[len(words[:end].rstrip()) : end]
         cuts, start = cuts + inside_clause, end
     return Division(parts, cuts=cuts)

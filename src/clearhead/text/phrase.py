@@ -24,21 +24,38 @@ class Automaton:
     It starts in state 0. Once a phrase and the word border after it have occurred, it stays in the last state.
     """
 
-    table: NDArray[np.int32]
-    """[states, vocab], the next state after each piece."""
+    steps: NDArray[np.int32]
+    """[states, kinds], the next state after a piece of each kind; pieces are of few kinds, so that this is small."""
+    kinds: NDArray[np.int32]
+    """[vocab], the kind of each piece."""
     done: NDArray[np.bool_]
     """[states], whether a phrase has occurred if the text ends here; another letter may continue its last word."""
 
+    @classmethod
+    def of(cls, table: NDArray[np.int32], done: NDArray[np.bool_]) -> "Automaton":
+        """Returns the automaton of a ``table``."""
+        steps, kinds = np.unique(table, axis=1, return_inverse=True)
+        return cls(steps, kinds.astype(np.int32).reshape(-1), done)
+
+    @property
+    def table(self) -> NDArray[np.int32]:
+        """[states, vocab], the next state after each piece; made at each call."""
+        return self.steps[:, self.kinds]
+
+    def after(self, state: int, piece: int) -> int:
+        """Returns the next state."""
+        return int(self.steps[state, self.kinds[piece]])
+
     def contains(self, ids: Iterable[int]) -> bool:
         """Returns whether a phrase occurs in the text of ``ids``."""
-        return bool(self.done[functools.reduce(lambda state, piece: self.table[state, piece], ids, 0)])
+        return bool(self.done[functools.reduce(self.after, ids, 0)])
 
     @functools.cached_property
     def left(self) -> NDArray[np.int64]:
         """[states], fewest pieces that complete a phrase; the number of states if no pieces do."""
         left = np.where(self.done, 0, len(self.done))
         while True:
-            nearer = np.minimum(left, left[self.table].min(axis=1) + 1)
+            nearer = np.minimum(left, left[self.steps].min(axis=1) + 1)
             if (nearer == left).all():
                 return left
             left = nearer
@@ -46,7 +63,8 @@ class Automaton:
     @functools.cached_property
     def ways(self) -> list[NDArray[np.int64]]:
         """For each state, the pieces that bring the end of a phrase one piece nearer."""
-        return [np.flatnonzero(self.left[row] < left) for row, left in zip(self.table, self.left, strict=True)]
+        near = [self.left[row] < left for row, left in zip(self.steps, self.left, strict=True)]
+        return [np.flatnonzero(kinds[self.kinds]) for kinds in near]
 
 
 class Spellings:
@@ -64,27 +82,29 @@ class Spellings:
         """Returns the spellings of all pieces of a tokenizer."""
         return cls([tokenizer.spelling(index) for index in range(tokenizer.vocab_size)])
 
-    def automaton(self, phrases: Sequence[bytes]) -> Automaton:
+    def automaton(self, phrases: Sequence[bytes], open_phrases: Sequence[bytes] = ()) -> Automaton:
         """Returns the automaton that finds any of ``phrases``, as whole words in scripts that separate words.
 
-        No phrase may be empty. The states are those of Aho and Corasick (1975) over bytes; a piece moves through them
-        byte by byte (Willard and Louf 2023, arXiv:2307.09702), so that every segmentation of a phrase is found.
+        It finds ``open_phrases`` too, whose last word may go on. No phrase may be empty. The states are those of Aho
+        and Corasick (1975) over bytes; a piece moves through them byte by byte (Willard and Louf 2023,
+        arXiv:2307.09702), so that every segmentation of a phrase is found.
         """
-        after, done = _read_bytes(phrases)
+        after, done = _read_bytes(phrases, open_phrases)
         table = np.repeat(np.arange(len(done), dtype=np.int32)[:, None], len(self.pieces), axis=1)
         for at in range(self._bytes.shape[1]):
             rest = np.flatnonzero(self._lengths > at)
             table[:, rest] = after[table[:, rest], self._bytes[rest, at]]
-        return Automaton(table, done)
+        return Automaton.of(table, done)
 
 
-def _read_bytes(phrases: Sequence[bytes]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+def _read_bytes(phrases: Sequence[bytes], open_phrases: Sequence[bytes]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Returns the next state after each byte [states, 256], and ``Automaton.done`` [states]."""
-    prefixes = sorted({phrase[:count] for phrase in phrases for count in range(1, len(phrase) + 1)})
+    every, unclosed = [*phrases, *open_phrases], set(open_phrases)
+    prefixes = sorted({phrase[:count] for phrase in every for count in range(1, len(phrase) + 1)})
     number = {text: state for state, text in enumerate(prefixes, 2)}
     # what each state knows of the end of the text: nothing, that it is a letter, or that it is a prefix of a phrase
     texts = [b"", _LETTER, *prefixes]
-    whole, used = set(phrases), set(b"".join(phrases))
+    whole, used = set(every), set(b"".join(every))
 
     def starts(text: bytes) -> list[int]:
         """Returns the positions from which the text is a prefix of a phrase up to its end, the longest first."""
@@ -96,7 +116,8 @@ def _read_bytes(phrases: Sequence[bytes]) -> tuple[NDArray[np.int32], NDArray[np
         text = texts[state] + bytes([byte])
         places = starts(text) if byte in used else []
         ended = any(text[at:] in whole for at in places)
-        if (done[state] and _border(texts[state], text[-1:])) or (ended and not _in_word(text)):
+        over = ended and (not _in_word(text) or any(text[at:] in unclosed for at in places))
+        if over or (done[state] and _border(texts[state], text[-1:])):
             return len(texts)
         return number[text[places[0] :]] if places else int(_in_word(text))
 

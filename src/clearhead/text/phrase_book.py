@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from clearhead.errors import DataError, UsageError
+from clearhead.text.glossary.entries import Entry
 from clearhead.text.phrase import Automaton, Spellings
 from clearhead.text.tokenizer import Tokenizer
 
@@ -62,6 +63,35 @@ class PhraseBook:
         demands = {pair: self._demand(*pair, prefix, room) for pair in dict.fromkeys(pairs)}
         return [demands[pair] for pair in pairs]
 
+    def unspelled(self, entries: Sequence[Entry]) -> list[str]:
+        """Returns the targets of entries of which the vocabulary can spell no form."""
+
+        def spelled(text: str) -> bool:
+            ids = self._tokenizer.encode(text)
+            return bool(ids) and self._tokenizer.ids.unk not in ids
+
+        return [entry.target for entry in entries if not any(spelled(form.text) for form in entry.forms)]
+
+    def terms(self, entries: Sequence[Entry], *, avoided: Automaton | None, room: int) -> dict[str, Automaton | None]:
+        """Returns what finds the forms of each entry of a glossary, by its target.
+
+        It is None where no form can be met: the vocabulary cannot spell any, or they are longer than ``room`` or
+        contain a phrase that ``avoided`` finds.
+        """
+        return {entry.target: self._term(entry, avoided, room) for entry in entries}
+
+    def _term(self, entry: Entry, avoided: Automaton | None, room: int) -> Automaton | None:
+        spellings: tuple[list[bytes], list[bytes]] = ([], [])
+        for form in entry.forms:
+            ids = self._tokenizer.encode(form.text)
+            refused = not ids or self._tokenizer.ids.unk in ids or (avoided is not None and avoided.contains(ids))
+            if not refused:
+                spellings[form.goes_on].append(self._bytes_of(ids))
+        if not any(spellings):
+            return None
+        finder = self._automaton(tuple(spellings[False]), tuple(spellings[True]))
+        return finder if int(finder.left[0]) <= room else None
+
     def _demand(self, require: tuple[str, ...], avoid: tuple[str, ...], prefix: str, room: int) -> Demand:
         required = {phrase: self._automaton((self._spell("require", phrase),)) for phrase in require}
         for phrase, automaton in required.items():
@@ -82,6 +112,9 @@ class PhraseBook:
             raise UsageError(f"{name} {phrase!r}: a phrase must not be empty")
         if self._tokenizer.ids.unk in ids:
             raise DataError(f"{name} {phrase!r}: has characters that are not in the model's vocabulary")
+        return self._bytes_of(ids)
+
+    def _bytes_of(self, ids: Sequence[int]) -> bytes:
         return b"".join(self._spellings.pieces[index] for index in ids).removeprefix(b" ")
 
 

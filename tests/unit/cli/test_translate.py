@@ -135,7 +135,7 @@ def test_json_holds_the_whole_result(toy_run: Path, lines: list[str], capsys: py
         for one in found:
             assert set(one) == {
                 "text", "score", "rank_score", "pieces", "log_probs", "source_pieces", "complete", "alignment", "parts",
-                "confidence", "dropped", "unmet", "cuts", "unknown", "cut_better",
+                "confidence", "dropped", "unmet", "cuts", "unknown", "cut_better", "glossary",
             }  # fmt: skip
             assert one["score"] == pytest.approx(math.fsum(one["log_probs"]), abs=1e-5)
             assert len(one["pieces"]) == len(one["log_probs"]) == len(one["alignment"])
@@ -190,7 +190,7 @@ def test_required_and_avoided_phrases(toy_run: Path, lines: list[str], capsys: p
         (["--require", ""], 2, "require '': a phrase must not be empty"),
         (["--require", "apple " * 70], 3, "leave room for the end"),
         (["--require", "an apple", "--avoid", "apple"], 3, "require 'an apple': contains a phrase to avoid"),
-        (["--require", "a", "--alternatives"], 2, "--alternatives: goes with none of --require, --avoid and --limit"),
+        (["--require", "a", "--alternatives"], 2, "--alternatives: goes with none of --require, --avoid, --glossary"),
     ],
 )
 def test_phrases_that_cannot_be(
@@ -296,3 +296,48 @@ def test_the_only_direction_may_be_named(toy_run: Path, capsys: pytest.CaptureFi
     plain, told = (clearhead(capsys, "translate", toy_run, *way, "我喝水。") for way in ([], ["--to", "en"]))
     assert plain.out == told.out
     assert_one_line(clearhead(capsys, "translate", toy_run, "--to", "de", "我喝水。"), 2, "to = 'de'", "into en")
+
+
+def test_a_glossary_is_carried_out_and_what_was_not_met_is_said(
+    toy_run: Path, lines: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    word, path = lines[0][:2], tmp_path / "g.tsv"
+    path.write_text(f"{word}\tzebra\n{lines[0][2:4]}\t{'zebra ' * 70}\nnowhere\thorse\n", encoding="utf-8")
+    asked = [lines[0], "", lines[1]]
+    plain = clearhead(capsys, "translate", toy_run, *asked)
+    said = clearhead(capsys, "translate", toy_run, *asked, "--glossary", path)
+    assert said.code == 0
+    first, second, third, end = said.out.split("\n")
+    assert "zebra" in first.lower()
+    assert [second, third, end] == plain.out.split("\n")[1:]
+    told = [line for line in said.err.splitlines() if "limit" not in line]
+    assert told[0].startswith("clearhead: text 1: the translation does not contain 'zebra zebra ")
+    assert told[0].endswith(f" (for {lines[0][2:4]!r})")
+    assert told[1:] == ["clearhead: glossary: 1 of 2 targets in 1 lines were met"]
+    said = clearhead(capsys, "translate", toy_run, *asked, "--glossary", path, "--json", "--n-best", "2")
+    trees = [json.loads(line)["translations"] for line in said.out.splitlines()]
+    assert [[each["glossary"] != [] for each in tree] for tree in trees] == [[True] * 2, [False], [False] * 2]
+    assert trees[0][0]["glossary"][0] == [word, "zebra"]
+    assert trees[0][0]["unmet"] == [trees[0][0]["glossary"][1][1]]
+    nothing = clearhead(capsys, "translate", toy_run, "", "--glossary", path)
+    assert nothing == Said(0, "\n", "clearhead: glossary: 0 of 0 targets in 0 lines were met\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (b"a\tb\nc\n", "line 2: must be a source, a tab and a target; there is no tab"),
+        (b"a\tb\na\tc\n", "line 2: the source 'a' has another target on line 1"),
+        (b"a\t\xff\n", "line 1: not UTF-8 (byte 3 of the line)"),
+    ],
+)
+def test_a_glossary_that_is_wrong_is_one_line(
+    content: bytes, rule: str, toy_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "g.tsv"
+    path.write_bytes(content)
+    said = clearhead(capsys, "translate", toy_run, "我", "--glossary", path)
+    assert_one_line(said, 3, f"glossary {str(path)!r}, {rule}")
+    assert said.out == ""
+    said = clearhead(capsys, "translate", toy_run, "我", "--glossary", path, "--alternatives")
+    assert_one_line(said, 2, "--alternatives: goes with none of --require, --avoid, --glossary and --limit")

@@ -67,6 +67,26 @@ def test_every_text_of_a_small_alphabet(phrases: list[str], alphabet: str) -> No
     assert seen == {False, True}
 
 
+@pytest.mark.parametrize(
+    ("closed", "opened", "alphabet"), [(["b"], ["aab"], "ab "), ([], ["é", "a a"], "éa "), ([], ["果a"], "果a")]
+)
+def test_an_open_phrase_may_go_on(closed: list[str], opened: list[str], alphabet: str) -> None:
+    """Its last word may have more letters; before it there is a border as before any."""
+    spelled = sorted({bytes([byte]) for char in alphabet for byte in char.encode()})
+    automaton = over(*spelled).automaton([each.encode() for each in closed], [each.encode() for each in opened])
+    word, seen = "[0-9A-Za-z\u00c0-\u07ff]", set()
+    for length in range(6):
+        for chars in itertools.product(alphabet, repeat=length):
+            text = "".join(chars)
+            begins = [f"(?<!{word})" * bool(re.match(word, each)) + re.escape(each) for each in opened]
+            expected = occurs(closed, text) or any(re.search(each, text) for each in begins)
+            ids = [1 + spelled.index(bytes([byte])) for byte in text.encode()]
+            assert automaton.contains(ids) is expected, text
+            assert automaton.contains([*ids, EOS]) is expected
+            seen.add(expected)
+    assert seen == {False, True}
+
+
 def test_no_segmentation_goes_unseen() -> None:
     pieces = ["+", "-", "++", "+-", "-+", "+-+", "--"]
     automaton, matched = find("+-+-", *pieces), set()

@@ -3,6 +3,7 @@
 import pytest
 
 from clearhead.errors import ClearheadError, DataError, UsageError
+from clearhead.text.glossary.entries import Entry
 from clearhead.text.phrase_book import Demand, PhraseBook, Phrases
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig, TokenizerKind
 
@@ -94,3 +95,29 @@ def test_what_the_vocabulary_cannot_spell_is_refused() -> None:
     for name, given in (("require", {"require": ["an ☃"]}), ("avoid", {"avoid": ["an ☃"]})):
         with pytest.raises(DataError, match=f"{name} 'an ☃': has characters that are not in the model's vocabulary"):
             demands(book, **given)
+
+
+def test_an_entry_is_met_by_any_of_its_forms(tokenizer: Tokenizer, book: PhraseBook) -> None:
+    entries = [Entry("x", "apple|pear"), Entry("y", "two*"), Entry("z", "it")]
+    found = book.terms(entries, avoided=None, room=20)
+    assert list(found) == ["apple|pear", "two*", "it"]
+    for text, met in [("An apple, eaten", 0), ("a pear", 0), ("Apple pie", 0), ("twofold", 1), ("It is", 2)]:
+        ids = tokenizer.encode(text)
+        assert [finder is not None and finder.contains(ids) for finder in found.values()] == [
+            n == met for n in range(3)
+        ]
+    again = book.terms(entries[:1], avoided=None, room=20)
+    assert again["apple|pear"] is found["apple|pear"], "made once"
+
+
+def test_what_cannot_be_met_is_none_and_costs_no_line(book: PhraseBook) -> None:
+    letters = PhraseBook(tokenizer_of("char"))
+    entries = [Entry("x", "ж|apple"), Entry("y", "ж"), Entry("z", "I ate two green apples")]
+    found = letters.terms(entries, avoided=None, room=20)
+    assert [finder is None for finder in found.values()] == [False, True, True]
+    assert letters.unspelled(entries) == ["ж"]
+    (demand,) = demands(book, avoid=["apple"])
+    left = book.terms([Entry("x", "apple|pear"), Entry("y", "an apple")], avoided=demand.avoided, room=20)
+    assert [finder is None for finder in left.values()] == [False, True]
+    assert left["apple|pear"] is not None
+    assert not left["apple|pear"].contains(tokenizer_of().encode("apple"))

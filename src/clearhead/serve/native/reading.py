@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from clearhead.documents.words import spans
 from clearhead.serve.http.body import Fields
-from clearhead.serve.native.words import spans
 from clearhead.tasks.classify.texts import TextClassifier
 from clearhead.tasks.masked.texts import TextFiller
 from clearhead.text.tokenizer import Tokenizer

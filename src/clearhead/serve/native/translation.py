@@ -4,20 +4,23 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from clearhead.decode.hypotheses import SearchConfig
+from clearhead.documents.words import Word, spans, words
 from clearhead.serve.http.body import Fields
-from clearhead.serve.native.words import Word, spans, words
 from clearhead.tasks.translation.result import Translation
 from clearhead.tasks.translation.search.native import Searching
 from clearhead.tasks.translation.texts import TextTranslator
+from clearhead.text.glossary.glossary import Glossary
 
 if TYPE_CHECKING:
     from clearhead.tasks.translation.translator import Translator
 
-BEAM, MOST_BEAM, MOST_BEST, MOST_PHRASES = 5, 16, 16, 64
+BEAM, MOST_BEAM, MOST_BEST, MOST_PHRASES, MOST_ENTRIES = 5, 16, 16, 64, 1000
 
 
 def translate(model: TextTranslator, fields: Fields, aligner: "Translator | None" = None) -> Searching[dict[str, Any]]:
     """Translates ``text``; ``beam``, ``n_best``, ``length_penalty``, ``prefix``, ``require``, ``avoid`` as in Python.
+
+    ``glossary`` is a list of pairs, and so is ``avoid_where``, of a source and what is not to be in its translation.
 
     Args:
         model: the translator.
@@ -28,8 +31,32 @@ def translate(model: TextTranslator, fields: Fields, aligner: "Translator | None
     beam = max(fields.whole("beam", BEAM, 1, MOST_BEAM), count)
     config = SearchConfig(beam, count, fields.number("length_penalty", 1.0, 0.0, 10.0))
     phrases: Any = {name: fields.texts(name, most=MOST_PHRASES, default=[]) for name in ("require", "avoid")}
-    (ranked,) = yield from model.translating([fields.text("text")], config, prefix=fields.text("prefix", ""), **phrases)
+    text, asked, shunned = fields.text("text"), _pairs(fields, "glossary"), _pairs(fields, "avoid_where")
+    if asked:
+        phrases["glossary"] = Glossary.of(asked)
+    if shunned:
+        found = Glossary.of([(source, "|".join(targets)) for source, targets in _by_source(shunned)], "avoid_where")
+        phrases["avoid"] += [form.text for entry in found.found(text) for form in entry.forms]
+    (ranked,) = yield from model.translating([text], config, prefix=fields.text("prefix", ""), **phrases)
     return {"translations": [told(each, model, aligner) for each in ranked]}
+
+
+def _pairs(fields: Fields, name: str) -> list[list[str]]:
+    """Reads a list of pairs of strings."""
+    rows = fields.tree.get(name) or []
+    pairs = isinstance(rows, list) and all(isinstance(row, list) and len(row) == 2 for row in rows)
+    if not pairs or not all(isinstance(each, str) for row in rows for each in row):
+        fields.refuse(name, "must be a list of pairs of strings")
+    if len(rows) > MOST_ENTRIES:
+        fields.refuse(name, f"has {len(rows)} pairs, at most {MOST_ENTRIES}")
+    return list(rows)
+
+
+def _by_source(pairs: list[list[str]]) -> list[tuple[str, list[str]]]:
+    targets: dict[str, list[str]] = {}
+    for source, target in pairs:
+        targets.setdefault(source, []).append(target)
+    return list(targets.items())
 
 
 def alternatives(model: "Translator", fields: Fields) -> dict[str, Any]:

@@ -13,11 +13,12 @@ export function kept(pair) {
   }
 }
 
-/** What is asked of the translation of a text: rows whose source is in it, or that have none. */
-export function demands(rows, text) {
-  const fitting = rows.filter((row) => row.target.trim() && (!row.source.trim() || text.includes(row.source.trim())));
-  const phrases = (avoid) => [...new Set(fitting.filter((row) => row.avoid === avoid).map((row) => row.target.trim()))];
-  return { require: phrases(false), avoid: phrases(true) };
+/** What is asked of every translation, and what where a source is in the text, which the server finds out. */
+export function demands(rows) {
+  const whole = rows.filter((row) => row.target.trim());
+  const phrases = (avoid) => [...new Set(whole.filter((row) => row.avoid === avoid && !row.source.trim()).map((row) => row.target.trim()))];
+  const pairs = (avoid) => whole.filter((row) => row.avoid === avoid && row.source.trim()).map((row) => [row.source.trim(), row.target.trim()]);
+  return { require: phrases(false), avoid: phrases(true), glossary: pairs(false), avoid_where: pairs(true) };
 }
 
 /** The table of a glossary; ``changed`` is called with all rows. */

@@ -25,7 +25,7 @@ export function translate(model, state, lookInside) {
   const warned = make("div", { class: "notices" });
   let running = null;
 
-  const fields = () => ({ model: model.name, text: state.text, beam: state.beam, length_penalty: state.penalty, ...demands(state.rows, state.text) });
+  const fields = () => ({ model: model.name, text: state.text, beam: state.beam, length_penalty: state.penalty, ...demands(state.rows) });
 
   /** Shows a quick translation, then the search's, then where its words come from. */
   async function run() {

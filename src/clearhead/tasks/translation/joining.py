@@ -67,8 +67,9 @@ def finished(
     for parts in best_together(job.ranked, count):
         whole = joined(parts, job.division, language)
         # an empty text has no unmet phrases
-        unmet = job.demand.unmet([part.target_ids for part in parts]) if whole.source_pieces else []
-        translations.append(replace(whole, unmet=unmet, unknown=unknown))
+        unmet = job.unmet([part.target_ids for part in parts]) if whole.source_pieces else []
+        entries = [(entry.source, entry.target) for entry in job.terms.entries]
+        translations.append(replace(whole, unmet=unmet, unknown=unknown, glossary=entries))
     return one_each(translations)
 
 

@@ -1,14 +1,18 @@
 """Texts that are translated part by part: what each part must contain, and which part takes a required phrase."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from clearhead.tasks.translation.result import EMPTY, Translation
 from clearhead.tasks.translation.search.native import Searching
 from clearhead.text.division import Division, divide
+from clearhead.text.glossary.entries import Entry
+from clearhead.text.glossary.glossary import Glossary
 from clearhead.text.language import Language
 from clearhead.text.overlong import OverlongSource, SplitSource
-from clearhead.text.phrase_book import Demand
+from clearhead.text.phrase import Automaton
+from clearhead.text.phrase_book import Demand, PhraseBook
 from clearhead.text.sentences import split_sentences
 from clearhead.text.special import ABSENT
 from clearhead.text.tokenizer import Tokenizer
@@ -33,6 +37,38 @@ class Sides:
         return [] if self.tag == ABSENT else [self.tag]
 
 
+Finders = Callable[[list[Entry]], dict[str, Automaton | None]]
+"""(entries) -> what finds the target of each, by the target; None where no translation can contain it."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The entries of a glossary that occur in a text; what finds their targets stands by these."""
+
+    entries: list[Entry] = field(default_factory=list)
+    of_parts: list[dict[str, Automaton]] = field(default_factory=list)
+    """Of each part, those that occur in it."""
+    of_whole: dict[str, Automaton] = field(default_factory=dict)
+    """Those that occur in no single part."""
+    impossible: list[str] = field(default_factory=list)
+    """Targets that no translation can contain."""
+
+    @classmethod
+    def in_text(cls, text: str, division: Division, glossary: Glossary, finders: Finders) -> "Terms":
+        """Looks for the entries of a glossary in a text and its parts."""
+        entries = glossary.found(text)
+        if not entries:
+            return cls()
+        within = [glossary.found(part.text) for part in division.parts]
+        every = dict.fromkeys([*entries, *(entry for own in within for entry in own)])
+        found = finders(list(every))
+        possible = {target: finder for target, finder in found.items() if finder is not None}
+        of_parts = [{each.target: possible[each.target] for each in own if each.target in possible} for own in within]
+        placed = {target for own in of_parts for target in own}
+        rest = {each.target: possible[each.target] for each in every if each.target in possible.keys() - placed}
+        return cls(list(every), of_parts, rest, [target for target in found if target not in possible])
+
+
 Decode = Callable[[list[list[int]], list[list[int]], list[Demand]], Searching[list[list[Translation]]]]
 """(sources, prefixes, demands) -> translations of each source, best first, by the searches that it takes."""
 
@@ -46,14 +82,34 @@ class Job:
     """What the whole translation must contain and must not."""
     start: list[int]
     """Pieces that the whole translation begins with."""
+    terms: Terms = field(init=False, default_factory=Terms)
+    """What a glossary asks for; see ``ask``."""
     asked: list[Demand] = field(init=False)
     """What each part must contain and must not; a phrase of several parts has no place at first."""
     ranked: list[list[Translation]] = field(default_factory=list)
     """Translations of each part, best first."""
 
     def __post_init__(self) -> None:
-        count = len(self.division.parts)
-        self.asked = [self.demand if count == 1 else replace(self.demand, required={})] * count
+        self._share([{}] * len(self.division.parts))
+
+    def ask(self, text: str, glossary: Glossary, phrases: PhraseBook, room: int) -> None:
+        """Requires the targets of a glossary, each of the parts that have its source; of the whole if none does.
+
+        Args:
+            text: that is translated.
+            glossary: whose entries are looked for.
+            phrases: of the target's tokenizer.
+            room: pieces that a translation may have after the prefix.
+        """
+        finders = functools.partial(phrases.terms, avoided=self.demand.avoided, room=room)
+        self.terms = Terms.in_text(text, self.division, glossary, finders)
+        self.demand = replace(self.demand, required={**self.terms.of_whole, **self.demand.required})
+        self._share(self.terms.of_parts or [{}] * len(self.division.parts))
+
+    def _share(self, terms: Sequence[dict[str, Automaton]]) -> None:
+        """Says what is asked of each part: its own terms, and of a single one all that is required."""
+        of_all = self.demand if len(terms) == 1 else replace(self.demand, required={})
+        self.asked = [replace(of_all, required={**own, **of_all.required}) for own in terms]
 
     def prefix(self, part: int) -> list[int]:
         """Pieces that the translation of a part begins with."""
@@ -63,6 +119,13 @@ class Job:
     def unplaced(self) -> list[str]:
         """Required phrases of a text of several parts."""
         return list(self.demand.required) if len(self.asked) > 1 else []
+
+    def unmet(self, parts: Sequence[Sequence[int]]) -> list[str]:
+        """Returns what pieces of each part do not contain, though it is required of them or of the whole."""
+        missing = [*self.demand.unmet(parts), *self.terms.impossible]
+        for ids, terms in zip(parts, self.terms.of_parts, strict=False):
+            missing += [target for target, finder in terms.items() if not finder.contains(ids)]
+        return list(dict.fromkeys(missing))
 
 
 def divided(

@@ -5,6 +5,7 @@ from typing import TypedDict
 
 from clearhead.brief import Brief
 from clearhead.errors import OnError
+from clearhead.text.glossary.glossary import GlossaryLike
 from clearhead.text.overlong import OverlongSource, SplitSource
 from clearhead.text.phrase_book import Phrases
 
@@ -17,6 +18,7 @@ class SearchOptions(TypedDict, total=False):
     overlong: OverlongSource
     require: Phrases
     avoid: Phrases
+    glossary: GlossaryLike | None
     on_error: OnError
 
 
@@ -61,8 +63,10 @@ class Translation(Brief):
     """How often a sentence had to be cut inside of a clause, because it was too long."""
     unknown: int = 0
     """Source pieces that are not in the vocabulary."""
+    glossary: list[tuple[str, str]] = field(default_factory=list)
+    """Sources and targets of the glossary's entries that occur in the text."""
     unmet: list[str] = field(default_factory=list)
-    """Required phrases that it does not contain."""
+    """Required phrases, and targets of ``glossary``, that it does not contain."""
     source_ids: list[int] = field(default_factory=list, repr=False)
     """Source pieces as ids, without the end mark."""
     target_ids: list[int] = field(default_factory=list, repr=False)

@@ -36,6 +36,7 @@ from clearhead.tasks.translation.search.native import (
 from clearhead.tasks.translation.search.shortlist import Pieces, Shortlist
 from clearhead.tasks.translation.trust.confidence import Calibration, usable
 from clearhead.text.division import Division
+from clearhead.text.glossary.glossary import Glossary, GlossaryLike, glossary_of
 from clearhead.text.normalize import denormalize
 from clearhead.text.overlong import OverlongSource, SplitSource
 from clearhead.text.phrase_book import Demand, PhraseBook, Phrases
@@ -137,6 +138,7 @@ class TextTranslator(NativeUser):
         overlong: OverlongSource = "split",
         require: Phrases = (),
         avoid: Phrases = (),
+        glossary: GlossaryLike | None = None,
         alignment: bool = False,
         confidence: bool = False,
         on_error: OnError = refuse,
@@ -145,8 +147,7 @@ class TextTranslator(NativeUser):
 
         Args:
             texts: a source text, or several of any mix of lengths; the result for a text does not depend on the others.
-            n_best: return a list of so many translations of each text, best first, in place of the best one; the beam
-                is at least as wide.
+            n_best: return a list of so many translations of each text, best first; the beam is at least as wide.
             beam: hypotheses per sentence; 1 is greedy.
             length_penalty: see ``SearchConfig``.
             limit: see ``SearchConfig``.
@@ -155,9 +156,9 @@ class TextTranslator(NativeUser):
                 limit, ``never`` nothing.
             overlong: what happens to a sentence above it: split at clauses, else at spaces, else between characters
                 (see ``cuts``), truncate (see ``dropped``) or error, as is split where nothing may divide a text.
-            require: phrases that each translation must contain, or a sequence of phrases for each text; those missing
-                are in ``unmet``. The beam is widened by their pieces.
+            require: phrases that each translation must contain, or those for each text; missing ones are in ``unmet``.
             avoid: phrases that no translation may contain, likewise.
+            glossary: targets to require where their sources occur, a ``Glossary``, a mapping or the path of a file.
             alignment: whether to fill ``alignment``.
             confidence: whether to fill ``confidence``, by what ``clearhead calibrate`` has learned.
             on_error: called for a text that is too long under ``error`` or has a lone surrogate; its translation is
@@ -168,7 +169,7 @@ class TextTranslator(NativeUser):
 
         Raises:
             UsageError: an argument is wrong.
-            DataError: a text, the prefix or a phrase cannot be used.
+            DataError: a text, the prefix, a phrase or an entry cannot be used.
             ModelError: the model has no attention to align by, or no calibration of these weights.
         """
         if confidence:
@@ -176,7 +177,7 @@ class TextTranslator(NativeUser):
         config = SearchConfig(max(beam, n_best or 1), n_best or 1, length_penalty, limit)
         lines = [texts] if isinstance(texts, str) else list(texts)
         options: SearchOptions = {"prefix": prefix, "split": split, "overlong": overlong, "require": require}
-        options |= {"avoid": avoid, "on_error": on_error}
+        options |= {"avoid": avoid, "glossary": glossary, "on_error": on_error}
         ranked = self.n_best(lines, config, **options)
         if alignment:
             ranked = [[self.aligned(translation) for translation in each] for each in ranked]
@@ -194,7 +195,7 @@ class TextTranslator(NativeUser):
     ) -> list[list[Translation]]: ...
 
     @checked
-    def n_best(
+    def n_best(  # noqa: PLR0913 - as ``translate``
         self,
         texts: str | Iterable[str],
         config: SearchConfig,
@@ -204,17 +205,17 @@ class TextTranslator(NativeUser):
         overlong: OverlongSource = "split",
         require: Phrases = (),
         avoid: Phrases = (),
+        glossary: GlossaryLike | None = None,
         on_error: OnError = refuse,
     ) -> list[Translation] | list[list[Translation]]:
         """Returns up to ``config.n_best`` translations of a text, or of each of several, best first.
 
-        A text that ``on_error`` is called for has none.
-
-        Those of a text with several parts are the best of all combinations of what its parts have. A required phrase
-        is put into the part whose translation loses the least by it.
+        A text that ``on_error`` is called for has none. Those of a text with several parts are the best of all
+        combinations of what its parts have. A required phrase is put into the part whose translation loses the least.
         """
         lines = [texts] if isinstance(texts, str) else list(texts)
         options: Any = {"prefix": prefix, "split": split, "overlong": overlong, "require": require, "avoid": avoid}
+        options["glossary"] = glossary_of(glossary)
         config = settled(config, source="search")
         ranked = self.carry_out(self.translating(lines, config, **options, on_error=on_error))
         return ranked[0] if isinstance(texts, str) else ranked
@@ -229,17 +230,17 @@ class TextTranslator(NativeUser):
         overlong: OverlongSource = "split",
         require: Phrases = (),
         avoid: Phrases = (),
+        glossary: Glossary | None = None,
         on_error: OnError = refuse,
         on_pieces: Callable[[int], object] | None = None,
     ) -> Searching[list[list[Translation]]]:
-        """Does what ``n_best`` does for several texts, and leaves the searches to who goes through it.
+        """Does what ``n_best`` does for several texts, and leaves the searches to who goes through it: a server.
 
-        A server, which batches those of all its clients, is such a one. Arguments are not checked here. ``on_pieces``
-        is told how many pieces all texts have, before they are searched for.
+        Arguments are not checked here. ``on_pieces`` is told how many pieces all texts have, before the searches.
         """
         start, demands = self._prefix(prefix), [Demand()] * len(texts)
+        room = self.sides.positions - len(start) - 1
         if require or avoid:
-            room = self.sides.positions - len(start) - 1
             demands = self._phrases.demands(require, avoid, count=len(texts), prefix=prefix, room=room)
         divisions = attempt_each(lambda text: self._divide(text, split, overlong, prefix), texts, on_error)
         jobs = {
@@ -247,6 +248,9 @@ class TextTranslator(NativeUser):
             for number, (division, demand) in enumerate(zip(divisions, demands, strict=True))
             if division
         }
+        if glossary is not None:
+            for number, job in jobs.items():
+                job.ask(texts[number], glossary, self._phrases, room)
         if on_pieces is not None:
             on_pieces(sum(job.division.pieces for job in jobs.values()))
         yield from translate_parts(list(jobs.values()), functools.partial(self._decoding, config))
@@ -340,11 +344,6 @@ class TextTranslator(NativeUser):
     def _joining(self) -> dict[str, Any]:
         """What ``finished`` needs to know of the two languages."""
         return {"count_unknown": self.tokenizers.src.count_unknown, "language": self.sides.tgt}
-
-    def _whole(self, text: str) -> list[int]:
-        """Encodes a text that must fit the model; an empty list for one of nothing but white space."""
-        parts = self._divide(text, "never", "error").parts
-        return parts[0].ids if parts else []
 
     def _decoding(
         self,

@@ -198,6 +198,11 @@ class Translator(Loaded, TextTranslator):
             translations += finished(job, 1, **self._joining)
         return one_each(sorted(translations, key=lambda translation: -translation.rank_score))
 
+    def _whole(self, text: str) -> list[int]:
+        """Encodes a text that must fit the model; an empty list for one of nothing but white space."""
+        parts = self._divide(text, "never", "error").parts
+        return parts[0].ids if parts else []
+
     @checked
     @torch.inference_mode()
     def trace(self, text: str, *, top: CountOrZero = 5, meter: MakeMeter | None = None) -> Trace:

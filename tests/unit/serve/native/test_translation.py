@@ -59,6 +59,22 @@ def test_phrases_are_asked_for_and_unmet_ones_told(translator: Translator) -> No
         assert found["unmet"] == []
 
 
+def test_a_glossary_is_carried_out_where_its_sources_are(translator: Translator) -> None:
+    fields = {
+        "glossary": [["喝", "tea"], ["狗", "dog"]],
+        "avoid_where": [["水", "water"], ["水", "drinks"], ["狗", "he"]],
+    }
+    (found,) = translate(translator, Fields({"text": "他喝水。", **fields}))["translations"]
+    own = translator.translate("他喝水。", require=["tea"], avoid=["water", "Water", "drinks", "Drinks"])
+    assert "tea" in found["text"].lower()
+    assert (found["text"], found["unmet"]) == (own.text, [])
+    for wrong in ("x", [["a"]], [["a", 1]], ["ab"], [["a", "b"]] * 1001):
+        with pytest.raises(RequestError, match="glossary = "):
+            translate(translator, Fields({"text": "x", "glossary": wrong}))
+    with pytest.raises(DataError, match="entry 2: the source 'a' has another target"):
+        translate(translator, Fields({"text": "x", "glossary": [["a", "b"], ["a", "c"]]}))
+
+
 def test_an_empty_text_has_an_empty_translation(translator: Translator) -> None:
     (found,) = translate(translator, Fields({"text": " \n"}))["translations"]
     assert found["text"] == " \n"

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from clearhead.tasks.translation.parts import Job, translate_parts
+from clearhead.tasks.translation.parts import Job, Terms, translate_parts
 from clearhead.tasks.translation.result import Translation
 from clearhead.tasks.translation.search.native import Searching
 from clearhead.text.division import Division, Part
+from clearhead.text.glossary.entries import Entry
+from clearhead.text.glossary.glossary import Glossary
+from clearhead.text.phrase import Automaton
 from clearhead.text.phrase_book import Demand, PhraseBook
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
@@ -66,3 +69,26 @@ def test_the_prefix_begins_the_first_part_alone() -> None:
     carry_out(translate_parts([begun], decoder))
     assert said(begun) == ["zab", "cd"]
     assert decoder.asked == [("ab", "z", []), ("cd", "", [])]
+
+
+def finders(entries: list[Entry]) -> dict[str, Automaton | None]:
+    return BOOK.terms(entries, avoided=None, room=3)
+
+
+def test_entries_of_a_glossary_go_to_the_parts_that_have_their_sources() -> None:
+    texts, glossary = ["ab", "cd ab", "ef"], Glossary.of([("ab", "x"), ("cd", "yyyy"), ("ab ef", "z"), ("gh", "zz")])
+    division = Division([Part("", TOKENIZER.encode(text), text=text) for text in texts])
+    # the longest is found in the whole, and by part what is in it
+    terms = Terms.in_text("ab cd ab ef", division, glossary, finders)
+    assert [entry.source for entry in terms.entries] == ["ab", "cd", "ab ef"]
+    assert [list(own) for own in terms.of_parts] == [["x"], ["x"], []]
+    assert list(terms.of_whole) == ["z"], "in no single part"
+    assert terms.impossible == ["yyyy"], "longer than there is room"
+    whole = Job(division, Demand(), [])
+    whole.ask("ab cd ab ef", glossary, BOOK, 3)
+    assert whole.terms == terms
+    carry_out(translate_parts([whole], Decoder({"ab": 3.0, "cd ab": 2.0, "ef": 1.0})))
+    assert said(whole) == ["ab x", "cd ab x", "ef z"]
+    assert whole.unmet([each[0].target_ids for each in whole.ranked]) == ["yyyy"]
+    assert whole.unmet([TOKENIZER.encode(text) for text in ("x", "y", "y")]) == ["z", "yyyy", "x"], "x is in one of two"
+    assert Terms.in_text("nothing", division, Glossary.of([("q", "x")]), finders) == Terms()

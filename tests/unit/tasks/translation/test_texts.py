@@ -1,6 +1,7 @@
 """What decodes a batch is one native call, or steps where that does not know all that is asked for."""
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from clearhead.data.corpus import read_parallel
 from clearhead.data.store import prepare
 from clearhead.decode.hypotheses import SearchConfig
 from clearhead.engine.choose import EngineName
+from clearhead.errors import DataError, UsageError
 from clearhead.runs.cache import cache_folder
 from clearhead.tasks.translation import texts
 from clearhead.tasks.translation.search import searching
@@ -96,3 +98,74 @@ def test_prefix_and_required_phrases_are_outside_of_a_shortlist(
         assert begun.text.startswith(strange)
         assert all(math.isfinite(number) for number in begun.log_probs)
     assert strange in translator.translate("我", require=[strange]).text
+
+
+def in_training(toy_data: Path) -> tuple[list[str], dict[str, str]]:
+    """Lines of the toy corpus, and a glossary with words that their translations would not have."""
+    lines = (toy_data / "train.zh").read_text(encoding="utf-8").splitlines()[:8]
+    return lines, {lines[0][:2]: "zebra|horse", lines[1][:2]: "quick*", "没有": "nothing"}
+
+
+def meets(text: str, target: str) -> bool:
+    words = re.findall(r"\w+", text.lower())
+    forms = target.split("|")
+    return any(w == form or (form[-1] == "*" and w.startswith(form[:-1])) for w in words for form in forms)
+
+
+@pytest.mark.parametrize("engine", ["torch", pytest.param("native", marks=NATIVE)])
+def test_a_glossary_is_carried_out_where_its_sources_are(engine: EngineName, toy_run: Path, toy_data: Path) -> None:
+    translator = Translator.load(toy_run, device="cpu", engine=engine)
+    lines, pairs = in_training(toy_data)
+    plain, found = translator.translate(lines, beam=2), translator.translate(lines, beam=2, glossary=pairs)
+    asked = 0
+    for line, before, after in zip(lines, plain, found, strict=True):
+        assert after.glossary == [(source, target) for source, target in pairs.items() if source in line]
+        asked += len(after.glossary)
+        assert before.glossary == before.unmet == after.unmet == []
+        assert all(meets(after.text, target) for _, target in after.glossary), after.text
+        if not after.glossary:
+            assert after == before, "others are translated as without"
+        alone = translator.translate(line, beam=2, glossary=pairs)
+        assert (alone.text, alone.unmet) == (after.text, after.unmet), "alone as in company"
+    assert asked > 1
+
+
+def test_each_sentence_has_the_targets_of_its_own_sources(translator: Translator, toy_data: Path) -> None:
+    lines, _ = in_training(toy_data)
+    first, second = (line.rstrip("。") + "。" for line in lines[:2])
+    word = first[:2]
+    assert word not in second
+    pairs = {word: "zebra"}
+    for text, expected in [(first + second, [True, False]), (second + first, [False, True]), (first * 2, [True] * 2)]:
+        found = translator.translate(text, beam=2, glossary=pairs)
+        assert [meets(part.text, "zebra") for part in found.of_parts] == expected
+        assert found.unmet == []
+    # what no single part has is put where it costs least
+    across = translator.translate(first + second, beam=2, glossary={first[-2:] + second[:1]: "zebra"})
+    assert [meets(part.text, "zebra") for part in across.of_parts].count(True) == 1
+    assert across.unmet == []
+
+
+def test_a_target_that_cannot_be_is_unmet_and_loses_no_line(translator: Translator, toy_data: Path) -> None:
+    lines, _ = in_training(toy_data)
+    word, long = lines[0][:2], "zebra " * 70
+    assert translator.translate(lines[0], glossary={word: long}).unmet == [long.strip()]
+    found = translator.translate([*lines[:2], ""], glossary={word: "zebra|horse"}, avoid=["zebra"], n_best=2)
+    assert all(meets(each.text, "horse") and not meets(each.text, "zebra") for each in found[0])
+    assert [each.text for each in found[2]] == [""]
+    shunned = translator.translate(lines[:2], glossary={word: "Zebra"}, avoid=["Zebra"])
+    assert [each.unmet for each in shunned] == [["Zebra"], []]
+    both = translator.translate(lines[0], glossary={word: "zebra"}, require=["horse"], prefix="I ")
+    assert (meets(both.text, "zebra"), meets(both.text, "horse"), both.text[:2]) == (True, True, "I ")
+
+
+def test_a_glossary_that_is_wrong_is_one_line(translator: Translator, tmp_path: Path) -> None:
+    (tmp_path / "g.tsv").write_text("a b\n")
+    for given, kind, rule in [
+        ({"a": ""}, DataError, "glossary, entry 1: has an empty target"),
+        (tmp_path / "g.tsv", DataError, "line 1: must be a source, a tab and a target"),
+        (tmp_path / "none", DataError, "cannot be read"),
+        (7, UsageError, "glossary = 7: must be"),
+    ]:
+        with pytest.raises(kind, match=rule):
+            translator.translate("我", glossary=given)  # type: ignore[call-overload]

@@ -1,22 +1,22 @@
 """Glossaries, each for one key and in memory; they are carried out by phrases that a translation must contain."""
 
-import csv
 import datetime
-import functools
-import io
 import threading
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, cast
 
 from starlette.responses import Response
 
+from clearhead.errors import DataError
 from clearhead.serve.dialects.deepl.shape import code_of
 from clearhead.serve.dialects.languages import base, targets
 from clearhead.serve.http.endpoint import Asked, json_response
 from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.site import Site
+from clearhead.text.glossary import glossary
+from clearhead.text.glossary.entries import parse_entries
 
 MOST, MOST_ENTRIES, MOST_NAME = 1000, 5000, 1024
 MOST_CHARACTERS = 8 << 20
@@ -32,19 +32,14 @@ class Glossary:
     source: str
     target: str
     created: str
-    entries: tuple[tuple[str, str], ...]
+    own: glossary.Glossary
     owner: int | None = None
     """Whose key it was made with; others do not see it."""
-
-    @functools.cached_property
-    def folded(self) -> list[tuple[str, str]]:
-        """The entries, with sources that texts are searched for."""
-        return [(source.casefold(), target) for source, target in self.entries]
 
     @property
     def size(self) -> int:
         """Characters of its entries."""
-        return sum(len(source) + len(target) for source, target in self.entries)
+        return sum(len(entry.source) + len(entry.target) for entry in self.own.entries)
 
     @property
     def tree(self) -> dict[str, Any]:
@@ -56,28 +51,8 @@ class Glossary:
             "source_lang": self.source,
             "target_lang": self.target,
             "creation_time": self.created,
-            "entry_count": len(self.entries),
+            "entry_count": len(self.own.entries),
         }
-
-    def required(self, text: str, spaced: bool) -> list[str]:
-        """Returns the phrases that the translation of a text must contain."""
-        text = text.casefold()
-        return list(dict.fromkeys(target for source, target in self.folded if occurs(source, text, spaced)))
-
-
-def occurs(phrase: str, text: str, spaced: bool) -> bool:
-    """Whether a text contains a phrase, as whole words where the language has spaces between them.
-
-    Capitals count; see ``str.casefold``.
-    """
-    at = text.find(phrase)
-    while at >= 0:
-        end = at + len(phrase)
-        inside = (at and text[at - 1].isalnum()) or (end < len(text) and text[end].isalnum())
-        if not (spaced and inside):
-            return True
-        at = text.find(phrase, end)
-    return False
 
 
 class Glossaries:
@@ -132,8 +107,8 @@ class Glossaries:
 
     async def entries(self, asked: Asked) -> Response:
         """``GET /v2/glossaries/{id}/entries``."""
-        entries = self.get(asked, asked.request.path_params["id"]).entries
-        text = "\n".join(f"{source}\t{target}" for source, target in entries)
+        entries = self.get(asked, asked.request.path_params["id"]).own.entries
+        text = "\n".join(f"{entry.source}\t{entry.target}" for entry in entries)
         return Response(text, media_type="text/tab-separated-values")
 
     async def delete(self, asked: Asked) -> Response:
@@ -157,30 +132,12 @@ class Glossaries:
             raise RequestError(400, f"Unsupported glossary source and target: {source} is translated to {known}")
 
 
-def _entries(text: str, kind: str) -> tuple[tuple[str, str], ...]:
-    """Reads lines of a source, a separator and a target.
-
-    Raises:
-        RequestError: there is none, a line is no pair, a source comes twice, or there are too many.
-    """
+def _entries(text: str, kind: str) -> glossary.Glossary:
+    """Reads lines of a source, a separator and a target; raises RequestError for what cannot be used."""
     try:
-        rows = (
-            [line.split("\t") for line in text.splitlines()]
-            if kind == "tsv"
-            else list(csv.reader(io.StringIO(text), strict=True))
-        )
-    except csv.Error as error:
-        raise RequestError(400, f"entries: are no CSV: {error}") from None
-    entries: dict[str, str] = {}
-    for number, row in enumerate(rows, 1):
-        if not any(cell.strip() for cell in row):
-            continue
-        pair = [cell.strip() for cell in row[:2]]
-        if len(row) < 2 or not all(pair):
-            raise RequestError(400, f"entries, line {number}: must be a source and a target")
-        if pair[0] in entries:
-            raise RequestError(400, f"entries, line {number}: the source {pair[0][:40]!r} comes twice")
-        entries[pair[0]] = pair[1]
-    if not 1 <= len(entries) <= MOST_ENTRIES:
+        entries = parse_entries(text, "entries", cast(Literal["tsv", "csv"], kind))
+    except DataError as error:
+        raise RequestError(400, str(error)) from None
+    if len(entries) > MOST_ENTRIES:
         raise RequestError(400, f"entries: {len(entries)}, must be 1 to {MOST_ENTRIES}")
-    return tuple(entries.items())
+    return glossary.Glossary(entries)

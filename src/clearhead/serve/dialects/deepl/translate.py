@@ -1,6 +1,5 @@
 """``/v2/translate``, ``/v2/languages``, ``/v2/usage``."""
 
-import asyncio
 import threading
 from collections import Counter
 from typing import Any
@@ -60,10 +59,7 @@ class DeepL:
             lines = Lines([texts[number] for number in numbers])
             options: dict[str, Any] = {"split": SPLITS[word]}
             if glossary is not None:
-                spaced = served.now.model.sides.src.joiner == " "
-                required = await asyncio.to_thread(_required, glossary, lines.all, spaced)
-                if any(required):
-                    options["require"] = required
+                options["glossary"] = glossary.own
             found = await translated(asked, served, lines.all, n_best=1, **options)
             code = base(served.now.model.sides.src.code).upper()
             for number, own in zip(numbers, lines.grouped(found), strict=True):
@@ -136,10 +132,6 @@ def _word(fields: Fields, name: str, default: str, known: tuple[str, ...]) -> st
     if value not in known:
         fields.refuse(name, f"must be {', '.join(known)}")
     return str(value)
-
-
-def _required(glossary: Glossary, lines: list[str], spaced: bool) -> list[list[str]]:
-    return [glossary.required(line, spaced) for line in lines]
 
 
 def _translation(lines: list[Translation], source: str, characters: int) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import codecs
 import itertools
-import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -12,7 +11,8 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from clearhead.serve.dialects.libretranslate.markup import Markup
+from clearhead.documents.markup import Markup
+from clearhead.documents.subtitles import CUE
 from clearhead.serve.dialects.libretranslate.shape import demand
 from clearhead.serve.dialects.libretranslate.translators import Translators
 from clearhead.serve.http.body import MULTIPART, Fields, read_body, read_fields
@@ -28,7 +28,6 @@ KEPT, MOST_KEPT = 600.0, 64 << 20
 """Seconds that a translation is kept, and bytes of all."""
 AT_ONCE = 64
 """Lines that are translated before others have their turn."""
-SUBTITLE = re.compile(r"(\d+[ \t]*\n)?[\d:,.]+[ \t]*-->[^\n]*\n(?P<text>[^\n]*\S[^\n]*(\n[^\n]*\S[^\n]*)*)")
 OFF = RequestError(403, "Files translation are disabled on this server.")
 
 
@@ -137,7 +136,7 @@ def decoded(content: bytes) -> str:
 def _subtitles(text: str) -> tuple[list[Markup], list[str]]:
     """Returns what subtitles say, each on one line, and what stands before each and after the last."""
     parts, between, end = [], [], 0
-    for found in SUBTITLE.finditer(text):
+    for found in CUE.finditer(text):
         parts.append(Markup(" ".join(found["text"].split("\n")), entities=False))
         between.append(text[end : found.start("text")])
         end = found.end("text")

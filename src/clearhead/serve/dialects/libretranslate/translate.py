@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from clearhead.documents.markup import Markup
 from clearhead.serve.dialects.languages import base, detect, name_of, sources, targets
 from clearhead.serve.dialects.libretranslate.files import KINDS
-from clearhead.serve.dialects.libretranslate.markup import Markup
 from clearhead.serve.dialects.libretranslate.shape import demand, too_long
 from clearhead.serve.dialects.libretranslate.translators import AUTO, Translators
 from clearhead.serve.http.endpoint import Asked

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from clearhead.documents.markup import Markup
 from clearhead.serve.dialects.languages import base, sources, targets, translator_for
-from clearhead.serve.dialects.libretranslate.markup import Markup
 from clearhead.serve.dialects.libretranslate.shape import unsupported
 from clearhead.serve.dialects.lines import Lines, joined
 from clearhead.serve.http.endpoint import Asked

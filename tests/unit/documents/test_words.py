@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from clearhead.serve.native.words import Word, spans, words
+from clearhead.documents.words import Word, spans, words
 from clearhead.tasks.translation.translator import Translator
 
 

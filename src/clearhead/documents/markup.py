@@ -1,0 +1,253 @@
+"""HTML: tags and what is no language stay as they are; prose is translated by block, with the tags inside of it."""
+
+import functools
+import html
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from html.parser import HTMLParser
+from typing import Literal
+
+from clearhead.documents.blocks import Block, Break, Document, Span, as_it_is, has_words, nested
+
+KEPT = frozenset({"script", "style", "code", "kbd", "samp", "template", "pre", "textarea", "svg", "math"})
+"""Elements whose text is no language."""
+INLINE = frozenset(
+    "a abbr b bdi bdo big cite code data del dfn em font i img ins kbd label mark q s samp small span strike strong "
+    "sub sup time tt u var wbr".split()
+)
+"""Elements that stand inside of a sentence."""
+EMPTY = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+"""Elements without an end."""
+SIGN = re.compile(r".", re.DOTALL)
+WRITTEN = re.compile(r"&#?\w+;?|.", re.DOTALL)
+"""A character, or what stands for one."""
+
+
+class Markup:
+    """A text and its parts.
+
+    Args:
+        source: HTML, whole or a piece of it, well formed or not.
+        entities: whether characters are written as ``&amp;``, as in HTML, which subtitles are not.
+    """
+
+    def __init__(self, source: str, *, entities: bool = True) -> None:
+        self.entities = entities
+        self._parts = _Reader(source).parts
+        self._places = [place for place, part in enumerate(self._parts) if part.is_text and _has_words(part.raw)]
+
+    @property
+    def texts(self) -> list[str]:
+        """What is to be translated, without space around it."""
+        raws = [self._parts[place].raw for place in self._places]
+        return [(html.unescape(raw) if self.entities else raw).strip() for raw in raws]
+
+    def having(self, texts: Sequence[str]) -> str:
+        """Returns the whole with other texts in the places of ``texts``."""
+        parts = [part.raw for part in self._parts]
+        for place, text in zip(self._places, texts, strict=True):
+            signs = (WRITTEN if self.entities else SIGN).findall(parts[place])
+            begin, end = "".join(_spaces(signs)), "".join(reversed(_spaces(reversed(signs))))
+            parts[place] = begin + (html.escape(text, quote=False) if self.entities else text) + end
+        return "".join(parts)
+
+
+def _spaces(signs: Iterable[str]) -> list[str]:
+    """Returns the first signs that show nothing: spaces, ``&nbsp;``, characters that HTML does not have."""
+    return list(itertools.takewhile(lambda sign: not html.unescape(sign).strip(), signs))
+
+
+def _has_words(raw: str) -> bool:
+    return has_words(html.unescape(raw))
+
+
+escaped = functools.partial(html.escape, quote=False)
+"""Returns a text as HTML has it."""
+
+
+def markup_document(source: str) -> Document:
+    """Returns HTML as a document: a block is what stands between two tags of blocks, or a line of its own by ``br``."""
+    parts: list[str | Block] = []
+    run: list[_Part] = []
+    for part in _Reader(source).parts:
+        if part.tag in INLINE or not part.tag:
+            run.append(part)
+        else:
+            parts += [*_block(run, entities=True, breaks=False), part.raw]
+            run = []
+    return Document([*parts, *_block(run, entities=True, breaks=False)])
+
+
+def inline(source: str, *, entities: bool, breaks: bool) -> Block | None:
+    """Returns one block of text with tags, whichever they are; None if there are no words.
+
+    Args:
+        source: the text.
+        entities: see ``Markup``.
+        breaks: whether line breaks are to be kept as such.
+    """
+    found = _block(_Reader(source).parts, entities=entities, breaks=breaks, whole=True)
+    return next((each for each in found if isinstance(each, Block)), None)
+
+
+def _block(parts: "list[_Part]", *, entities: bool, breaks: bool, whole: bool = False) -> list[str | Block]:
+    """Returns parts that belong together as a block, with the white space around it unless that is to be in it."""
+    raw = "".join(part.raw for part in parts)
+    if not any(part.is_text and _has_words(part.raw) for part in parts):
+        return [raw] if raw else []
+    before = after = ""
+    if not whole and parts[0].is_text:
+        before = "".join(_spaces(WRITTEN.findall(parts[0].raw)))
+    if not whole and parts[-1].is_text:
+        after = "".join(reversed(_spaces(reversed(WRITTEN.findall(parts[-1].raw)))))
+    gathered = _Gathered(entities, breaks)
+    for number, part in enumerate(parts):
+        begin = len(before) if number == 0 else 0
+        end = len(part.raw) - (len(after) if number == len(parts) - 1 else 0)
+        gathered.take(part, part.raw[begin:end])
+    block = gathered.block(raw[len(before) : len(raw) - len(after)])
+    return [each for each in (before, block, after) if each]
+
+
+class _Gathered:
+    """A block that is read part by part."""
+
+    def __init__(self, entities: bool, breaks: bool) -> None:
+        self.entities, self.breaks = entities, breaks
+        self.text = ""
+        self.spans: list[tuple[int, int, Span]] = []
+        """With the numbers of the parts that open and close each."""
+        self.lines: list[Break] = []
+        self.open: list[tuple[int, str, int, str]] = []
+        """Number, tag, place in the text, and tag as it is written."""
+        self.count = 0
+
+    def take(self, part: "_Part", raw: str) -> None:
+        """Takes the next part, as much of it as ``raw``."""
+        at = len(self.text)
+        self.count += 1
+        match part.kind:
+            case "text":
+                self._read(raw)
+            case "kept":
+                said = " ".join(html.unescape(re.sub("<[^<>]*>", "", raw)).split())
+                self.text += said
+                self._note(self.count, Span(at, len(self.text), raw, kept=True))
+            case "start":
+                self.open.append((self.count, part.tag, at, raw))
+            case "end" if part.tag in [tag for _, tag, _, _ in self.open]:
+                while (begun := self.open.pop())[1] != part.tag:
+                    self._note(begun[0], Span(begun[2], begun[2], begun[3]))
+                self.spans.append((begun[0], self.count, Span(begun[2], at, begun[3], raw)))
+            case _:
+                self._note(self.count, Span(at, at, raw))
+
+    def block(self, raw: str) -> Block:
+        """Returns what was read, which is written as ``raw``."""
+        for number, _, at, tag in self.open:
+            self._note(number, Span(at, at, tag))
+        escape = escaped if self.entities else as_it_is
+        return Block(self.text, raw, nested(self.spans), tuple(self.lines), escape).with_addresses()
+
+    def _note(self, number: int, span: Span) -> None:
+        self.spans.append((number, number, span))
+
+    def _read(self, raw: str) -> None:
+        for sign in re.findall(r"\s+|&#?\w+;?|[^\s&]+|&" if self.entities else r"\s+|\S+", raw):
+            plain = html.unescape(sign) if self.entities else sign
+            if not plain.isspace():
+                self.text += plain
+                continue
+            if self.text[-1:] in ("", " "):
+                self._add_space(sign)
+            if self.breaks and "\n" in sign and self.text:
+                self.lines.append(Break(len(self.text), sign))
+            self.text += " " if self.text and not self.text.endswith(" ") else ""
+
+    def _add_space(self, sign: str) -> None:
+        """Puts the second of two spaces, as around an image, behind what stands between them."""
+        if self.spans and self.spans[-1][0] == self.count - 1:
+            first, last, span = self.spans[-1]
+            if span.begin == span.end and not span.closing:
+                self.spans[-1] = first, last, replace(span, opening=span.opening + sign)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A tag, or what stands between two."""
+
+    raw: str
+    kind: Literal["text", "start", "end", "other", "kept"]
+    tag: str = ""
+    """Of an element, as which the part stands; empty for text and for what is seen by nobody."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is text that may be translated."""
+        return self.kind == "text"
+
+
+class _Reader(HTMLParser):
+    """Cuts a text where tags begin and end; elements whose text is kept are one part each."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=False)
+        self._begins: list[tuple[int, Literal["text", "start", "end", "other", "kept"], str]] = []
+        self._inside: list[str] = []
+        """Elements around whose text is kept."""
+        self._lines = [0]
+        for line in source.split("\n"):
+            self._lines.append(self._lines[-1] + len(line) + 1)
+        self.feed(source)
+        self.close()
+        first: list[tuple[int, Literal["text", "start", "end", "other", "kept"], str]] = [(0, "other", "")]
+        begins = [*(first if not self._begins or self._begins[0][0] else []), *self._begins]
+        ends = [*(begin for begin, _, _ in begins[1:]), len(source)]
+        cut = zip(begins, ends, strict=True)
+        self.parts = [_Part(source[begin:end], kind, tag) for (begin, kind, tag), end in cut if begin < end]
+
+    def _note(self, kind: Literal["text", "start", "end", "other", "kept"], tag: str = "") -> None:
+        line, column = self.getpos()
+        begin = self._lines[line - 1] + column
+        if self._inside:
+            return
+        if not (kind == "text" and self._begins and self._begins[-1][1] == "text"):
+            self._begins.append((begin, kind, tag))  # data and entities in a row are one text
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        keeps = tag not in EMPTY and (tag in KEPT or ("translate", "no") in attrs)
+        self._note("kept" if keeps else "other" if tag in EMPTY else "start", tag)
+        if tag not in EMPTY and (self._inside or keeps):
+            self._inside.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._note("other", tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self._inside:
+            self._note("end", tag)
+        else:
+            del self._inside[len(self._inside) - 1 - self._inside[::-1].index(tag) :]
+
+    def handle_data(self, data: str) -> None:
+        self._note("text")
+
+    def handle_entityref(self, name: str) -> None:
+        self._note("text")
+
+    def handle_charref(self, name: str) -> None:
+        self._note("text")
+
+    def handle_comment(self, data: str) -> None:
+        self._note("other")
+
+    def handle_decl(self, decl: str) -> None:
+        self._note("other", "!")
+
+    def handle_pi(self, data: str) -> None:
+        self._note("other")
+
+    def unknown_decl(self, data: str) -> None:
+        self._note("other")

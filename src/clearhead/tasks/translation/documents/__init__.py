@@ -1,0 +1,1 @@
+"""Documents, translated as a whole."""

@@ -1,0 +1,1 @@
+"""Glossaries: what words of a source are to be in its translation."""
