@@ -23,6 +23,7 @@ from clearhead.tasks.translation.search.native import Searching
 from clearhead.tasks.translation.texts import TextTranslator
 
 T = TypeVar("T")
+ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 LOG = logging.getLogger("clearhead.serve")
 STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 CLIENT_GONE = 499
@@ -73,9 +74,9 @@ class Asked:
         """See ``Service.call_on_lane``."""
         return await self.service.call_on_lane(self.request.receive, function)
 
-    async def carry_out(self, translator: TextTranslator, searching: Searching[T], size: int) -> T:
+    async def carry_out(self, translator: TextTranslator, searching: Searching[T], size: int, **told: Any) -> T:
         """See ``Service.carry_out``."""
-        return await self.service.carry_out(self.request.receive, translator, searching, size)
+        return await self.service.carry_out(self.request.receive, translator, searching, size, **told)
 
 
 Handler = Callable[[Asked], Awaitable[Any]]
@@ -170,7 +171,7 @@ class _Held(Response):
 
 def json_response(tree: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Returns a JSON value as a response, Chinese as Chinese."""
-    body = json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    body = ENCODER.encode(tree).encode()
     return Response(body, status, headers, media_type="application/json")
 
 
@@ -182,7 +183,7 @@ def bearer(request: Request) -> str:
 
 def event(tree: Any) -> str:
     """Returns an event of a stream."""
-    return f"data: {json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(',', ':'))}\n\n"
+    return f"data: {ENCODER.encode(tree)}\n\n"
 
 
 PING = ": ping\n\n"

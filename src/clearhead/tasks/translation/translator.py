@@ -36,7 +36,7 @@ from clearhead.tasks.translation.search.search_rules import search_rules
 from clearhead.tasks.translation.search.shortlist import FILE, Shortlist, read_shortlist, wanted
 from clearhead.tasks.translation.texts import TextTranslator
 from clearhead.tasks.translation.trust.confidence import FILE as CONFIDENCE
-from clearhead.tasks.translation.trust.confidence import Calibration, read_calibration
+from clearhead.tasks.translation.trust.confidence import Calibrated, Calibration, read_calibration
 from clearhead.text.language import read_language
 from clearhead.text.overlong import OverlongSource, SplitSource
 from clearhead.text.phrase_book import Demand
@@ -78,7 +78,7 @@ class Translator(Loaded, TextTranslator):
     """Where the native engine's weights are kept, a ``Packing``; None: in memory alone."""
     shortlist: Shortlist | None = None
     """Which pieces may translate a source; None: all may."""
-    calibration: Calibration | None = None
+    calibration: Calibrated = None
     """What its log-probabilities say of a translation; None: nobody has measured it."""
 
     @classmethod
@@ -136,7 +136,7 @@ class Translator(Loaded, TextTranslator):
         kept = read_shortlist(run.path, parts.both)
         calibration = read_calibration(run.path)
         files = parts.contents() | ({} if kept is None else {FILE: kept.content()})
-        files |= {} if calibration is None else {CONFIDENCE: calibration.content()}
+        files |= {CONFIDENCE: calibration.content()} if isinstance(calibration, Calibration) else {}
         packing = Packing.of(run, model, weights if computes == "native" else None, about, files)
         packed = None if computes == "torch" else weights
         asked = wanted(kept, run.path) if shortlist else None

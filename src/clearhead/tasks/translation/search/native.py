@@ -33,6 +33,8 @@ class Batch:
     """Most pieces of each, end mark included."""
     shortlists: Sequence[Pieces] = ()
     """The pieces that may translate each; empty: all may."""
+    rows: Sequence[int] = ()
+    """Which of all parts of the texts each is."""
 
 
 R = TypeVar("R")
