@@ -54,7 +54,8 @@ def started(words: list[str], port: int) -> subprocess.Popen:
                 return process
         except OSError:
             pass
-        assert process.poll() is None and time.time() < until, words
+        assert process.poll() is None, words
+        assert time.time() < until, words
         time.sleep(0.2)
 
 
@@ -73,10 +74,11 @@ def main() -> None:
         ours, theirs = free_port(), free_port()
         words = [sys.executable, "-m", "clearhead", "serve", f"gpt={folder / 'run'}", "--weights", weights]
         slots = ["-np", str(CLIENTS), "-c", str(CLIENTS * 128), "-t", cores, "-tb", cores, "--no-webui"]
+        peer = [str(given.llama), "-m", str(folder / f"{kind}.gguf")]
         servers = {
             "clearhead": started([*words, "--port", str(ours)], ours),
-            "llama.cpp": started([str(given.llama), "-m", str(folder / f"{kind}.gguf"), "--port", str(theirs), *slots], theirs),
-        }  # fmt: skip
+            "llama.cpp": started([*peer, "--port", str(theirs), *slots], theirs),
+        }
         rates: dict[str, list[float]] = {name: [] for name in servers}
         for _ in range(given.repeats):
             for name, port in (("clearhead", ours), ("llama.cpp", theirs)):
@@ -84,9 +86,8 @@ def main() -> None:
         middle = {name: statistics.median(each) for name, each in rates.items()}
         print(f"{weights} and {kind}, {CLIENTS} clients, median of {given.repeats}, pieces a second:")
         for name, rate in middle.items():
-            print(
-                f"  {name:10} {rate:7.0f}   clearhead / it {middle['clearhead'] / rate:.2f}   {resident(servers[name])} MB"
-            )
+            share, memory = middle["clearhead"] / rate, resident(servers[name])
+            print(f"  {name:10} {rate:7.0f}   clearhead / it {share:.2f}   {memory} MB besides mapped weights")
         for process in servers.values():
             process.terminate()
             process.wait()

@@ -73,7 +73,7 @@ def tune() -> None:
 
 
 def settle() -> None:
-    """Takes what is there for good out of the collector's hands, which looks through all of it while nobody is answered.
+    """Takes what is there for good out of the hands of the collector, which answers nobody while it looks through it.
 
     What a server makes of requests goes with them, nearly all of it without the collector.
     """

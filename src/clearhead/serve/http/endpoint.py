@@ -1,11 +1,10 @@
 """From a handler that returns a JSON value, or refuses, to a route: keys, fields, errors in a dialect's shape."""
 
-import asyncio
 import json
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -18,7 +17,7 @@ from clearhead.serve.http.body import Fields, read_fields
 from clearhead.serve.http.keys import Keys
 from clearhead.serve.http.request_error import RequestError, error_of, too_many
 from clearhead.serve.settings import ServeSettings
-from clearhead.serve.work.service import ALIVE, Service
+from clearhead.serve.work.service import Service
 from clearhead.tasks.translation.search.native import Searching
 from clearhead.tasks.translation.texts import TextTranslator
 
@@ -188,18 +187,6 @@ def event(tree: Any) -> str:
 
 PING = ": ping\n\n"
 """A comment that keeps a connection open."""
-
-
-async def after(found: Coroutine[Any, Any, T], write: Callable[[T], list[str]]) -> AsyncIterator[str]:
-    """Yields the events of what is computed as a whole, and comments until it is there."""
-    task = asyncio.ensure_future(found)
-    try:
-        while not (await asyncio.wait({task}, timeout=ALIVE))[0]:
-            yield PING
-        for each in write(task.result()):
-            yield each
-    finally:
-        task.cancel()
 
 
 async def stream_response(events: AsyncIterator[str], error: Callable[[RequestError], Any]) -> StreamingResponse:

@@ -22,9 +22,9 @@ class Engine:
 
     Sources go to the worker that has the fewest rows, and are stepped there whatever the others do: none waits for one
     whose core is taken from it for a while, as the event loop does. A worker that is alone has all threads. Sources of
-    small requests have a worker of their own, as long as it is the emptiest: it shares the cores with the others, but a
-    step takes as long as all its rows do, and these need few. Texts of a language model are stepped by one worker, whose
-    products all threads share: these read the weights but once.
+    small requests have a worker of their own, as long as it is the emptiest: it shares the cores with the others, but
+    a step takes as long as all its rows do, and these need few. Texts of a language model are stepped by one worker,
+    whose products all threads share: these read the weights but once.
 
     Args:
         rows: most rows that are stepped together.

@@ -271,7 +271,7 @@ class _Waiting:
 
         Args:
             future: of that.
-            otherwise: returns what is taken for it where nothing has come for ``ALIVE`` seconds; None: it may take long.
+            otherwise: returns what is taken for it where nothing has come for ``ALIVE`` seconds; None: nothing is.
 
         Raises:
             RequestError: it waited or took too long, or nobody waits for it any more.

@@ -1,6 +1,7 @@
 """Sources that join and leave at any step find what they find alone, bit for bit; those that fail fail alone."""
 
 import gc
+import itertools
 import random
 import threading
 from collections.abc import Sequence
@@ -249,7 +250,7 @@ def test_what_is_settled_of_a_search_stays(beam: int, n_best: int) -> None:
                 seen[ticket].append(searches.settled(ticket))
             found |= dict(searches.step())
         for ticket, settled in seen.items():
-            for before, after in zip(settled, settled[1:], strict=False):
+            for before, after in itertools.pairwise(settled):
                 assert after[: len(before)] == before
             for hypothesis in found[ticket]:
                 assert hypothesis.ids[: len(settled[-1])] == settled[-1]

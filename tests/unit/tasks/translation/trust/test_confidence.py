@@ -11,6 +11,7 @@ import pytest
 
 from clearhead.errors import ModelError
 from clearhead.tasks.translation.result import EMPTY, Translation
+from clearhead.tasks.translation.translator import Translator
 from clearhead.tasks.translation.trust.confidence import (
     FILE,
     Calibration,
@@ -19,7 +20,6 @@ from clearhead.tasks.translation.trust.confidence import (
     restored,
     usable,
 )
-from clearhead.tasks.translation.translator import Translator
 from clearhead.verbs.quick import open_translator
 
 MADE = Calibration((50.0, 10.0, 20.0, 1.0, 2.0, 4.0), 7, 5, 1.0, "valid", 100, 0.5, 0.4, 0.3, 2.5)
