@@ -13,13 +13,8 @@ UNTESTED: set[str] = set()
 
 # Lines a room may have; a tenth of air above what it had when the rooms were laid out.
 BUDGETS = {
-<<<<<<< HEAD
     ("cli",): 3450,  # with lessons, and the verbs serve, shortlist, watch, back-translate, filter
-    ("serve",): 5750,  # three dialects and a native one, batches of all clients, the page's routes
-=======
-    ("cli",): 2850,  # with lessons, and the verbs serve and shortlist
     ("serve",): 5950,  # three dialects and a native one, batches of all clients, translations as they grow, the page
->>>>>>> 3f788b8 (Tests of what is settled and of cheaper requests; the room of the server grows by its streams of translations)
     ("lessons",): 6400,  # thirty-eight pages of at most 150 lines, and what they have in common
     ("verbs",): 5800,  # exports with certificate, check, signature; progress; runs followed; corpora made and filtered
     ("tasks",): 10300,  # parts of texts, room for a model, limits, shortlists; corpora made, noised, scored; samples
