@@ -99,10 +99,11 @@ async def streamed(
         while not translating.done():
             arriving = delivery.next()
             await asyncio.wait({arriving}, timeout=ALIVE)
-            if not translating.done():
-                more = growing.take(arriving.result() if arriving.done() else [])
-                if more or not arriving.done():
-                    yield more
+            if translating.done():
+                break
+            more = growing.take(arriving.result() if arriving.done() else [])
+            if more or not arriving.done():
+                yield more
         found = translating.result()
         on_found(found)
         each = [translation for ranked in found for translation in ranked]

@@ -33,8 +33,7 @@ from clearhead.text.pipeline import (
 )
 from clearhead.text.special import SpecialIds, Specials, numbered, specials_of
 
-SHORT = 2000
-"""Characters of a text that is encoded before another thread could take the interpreter's lock and give it back."""
+SHORT = 2000  # characters that are encoded before another thread could take the interpreter's lock and give it back
 _LOST = "\ufffd"
 
 
