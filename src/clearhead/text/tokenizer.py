@@ -33,7 +33,6 @@ from clearhead.text.pipeline import (
 )
 from clearhead.text.special import SpecialIds, Specials, numbered, specials_of
 
-SHORT = 2000  # characters that are encoded before another thread could take the interpreter's lock and give it back
 _LOST = "\ufffd"
 
 
@@ -266,12 +265,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of ``text``; an empty list for empty text."""
-        if not text:
-            return []
-        if self._numbers is not None or len(text) > SHORT:
-            return self.encode_batch([text])[0]
-        ids: list[int] = self._pipeline.encode(_prepare(text, self.config), add_special_tokens=False).ids
-        return ids
+        return self.encode_batch([text])[0] if text else []
 
     def encode_batch(self, texts: Sequence[str], *, inside: bool = False) -> list[list[int]]:
         """Returns the ids of each text, faster than one by one; with ``inside`` only a space begins a new word."""

@@ -26,8 +26,8 @@ from clearhead.tasks.translation.result import EMPTY, SearchOptions, TranslateOp
 from clearhead.tasks.translation.search.batches import BATCH_TOKENS, NATIVE_TOKENS, batches_to_decode
 from clearhead.tasks.translation.search.native import (
     Batch,
-    R,
     Searching,
+    carried_out,
     drawn_hypothesis,
     draws_of,
     is_plain,
@@ -219,7 +219,7 @@ class TextTranslator(NativeUser):
         lines = [texts] if isinstance(texts, str) else list(texts)
         options: Any = {"prefix": prefix, "split": split, "overlong": overlong, "require": require, "avoid": avoid}
         config = settled(config, source="search")
-        ranked = self.carry_out(self.translating(lines, config, **options, on_error=on_error))
+        ranked = carried_out(self.translating(lines, config, **options, on_error=on_error), self.search)
         return ranked[0] if isinstance(texts, str) else ranked
 
     def translating(  # noqa: PLR0913 - as ``n_best``
@@ -298,16 +298,6 @@ class TextTranslator(NativeUser):
             translation_of(hypothesis, ids, tokenizers=self.tokenizers, text=self.text_of(hypothesis.ids))
             for hypothesis, ids in zip(map(drawn_hypothesis, texts), sources, strict=True)
         ]
-
-    def carry_out(self, searching: Searching[R]) -> R:
-        """Returns what comes of searches, which are made here and now."""
-        try:
-            wanted = next(searching)
-            while True:
-                wanted = searching.send(self.search(*wanted))
-        except StopIteration as end:
-            result: R = end.value
-            return result
 
     @functools.cached_property
     def _phrases(self) -> PhraseBook:

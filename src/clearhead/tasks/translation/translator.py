@@ -32,6 +32,7 @@ from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.parts import Job, Sides
 from clearhead.tasks.translation.recipe import WORDS, Net, TranslationRecipe, build_translator, parse_translation
 from clearhead.tasks.translation.result import Translation
+from clearhead.tasks.translation.search.native import carried_out
 from clearhead.tasks.translation.search.search_rules import search_rules
 from clearhead.tasks.translation.search.shortlist import FILE, Shortlist, read_shortlist, wanted
 from clearhead.tasks.translation.texts import TextTranslator
@@ -190,7 +191,7 @@ class Translator(Loaded, TextTranslator):
         sources = [first] * len(prefixes) + others
         config = parse(SearchConfig, {"beam": beam, "length_penalty": length_penalty}, source="search")
         decoding = self._decoding(config, sources, prefixes + [[] for _ in others], [Demand()] * len(sources))
-        searched = self.carry_out(decoding)
+        searched = carried_out(decoding, self.search)
         job = Job(division, Demand(), start)
         translations = []
         for ranked in searched[: len(prefixes)]:

@@ -42,6 +42,17 @@ Searching: TypeAlias = Generator[tuple[Batch, SearchConfig], list[list[Hypothesi
 """What comes of searches, one after another: it gives what to search for, and is sent the hypotheses of each source."""
 
 
+def carried_out(searching: Searching[R], search: Callable[[Batch, SearchConfig], list[list[Hypothesis]]]) -> R:
+    """Returns what comes of searches, which ``search`` makes here and now."""
+    try:
+        wanted = next(searching)
+        while True:
+            wanted = searching.send(search(*wanted))
+    except StopIteration as end:
+        result: R = end.value
+        return result
+
+
 def is_plain(batch: Batch) -> bool:
     """Whether the native call knows all that is asked for: it knows no phrases."""
     return not any(each.required or each.avoided for each in batch.demands)
