@@ -3,8 +3,8 @@
 The same lines are translated by all, the beam is 5: by one call of the engine; by 32 clients of `clearhead serve`, each
 of which has a connection and sends its next line when it has the answer to the last; by the same clients of the peer,
 whose folder is what `clearhead export RUN --to ctranslate2` writes, and is made where it is not there. Rounds are
-interleaved. Then: how long the first word of the shortest line takes alone and among 32 clients; 500 clients that stream
-at once; the memory of the process.
+interleaved. Then: how long the first word of the shortest line takes alone and among 32 clients; 500 clients that
+stream at once; the memory of the process.
 
     python benchmarks/serve.py RUN LINES [--peer FOLDER] [--writer RUN] [--repeats 5]
 
