@@ -2,8 +2,9 @@
 
 The same lines are translated by all, the beam is 5: by one call of the engine; by 32 clients of `clearhead serve`, each
 of which has a connection and sends its next line when it has the answer to the last; by the same clients of the peer,
-whose folder is what `clearhead export RUN --to ctranslate2` writes. Rounds are interleaved. Then: how long the first
-word of the shortest line takes alone and among 32 clients; 500 clients that stream at once; the memory of the process.
+whose folder is what `clearhead export RUN --to ctranslate2` writes, and is made where it is not there. Rounds are
+interleaved. Then: how long the first word of the shortest line takes alone and among 32 clients; 500 clients that
+stream at once; the memory of the process.
 
     python benchmarks/serve.py RUN LINES [--peer FOLDER] [--writer RUN] [--repeats 5]
 
@@ -196,6 +197,20 @@ def make_small(run: Path, chosen: Path, lines: list[str]) -> None:
     chosen.write_text("\n".join(sized) + "\n")
 
 
+def make_peer(run: Path, folder: Path) -> None:
+    """Writes a run for CTranslate2 unproved: random weights drift further apart than an export lets them."""
+    from clearhead.export.ctranslate2 import ctranslate2_files
+    from clearhead.tasks.translation.translator import Translator
+
+    translator = Translator.load(run, device="cpu")
+    both = {"source": translator.tokenizers.src, "target": translator.tokenizers.tgt}
+    pieces = {side: [each.piece(index) for index in range(each.vocab_size)] for side, each in both.items()}
+    folder.mkdir(parents=True)
+    ids = translator.tokenizers.tgt.ids
+    for name, content in ctranslate2_files(translator.model, pieces, ids=ids, quantize="float32").items():
+        (folder / name).write_bytes(content)
+
+
 def resident(process: subprocess.Popen) -> int:
     status = Path(f"/proc/{process.pid}/status").read_text()
     anonymous = int(status.split("RssAnon:")[1].split()[0])
@@ -215,6 +230,8 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.small:
         make_small(asked.run, asked.lines, asked.small.read_text().splitlines())
+    if asked.peer and not asked.peer.exists():
+        make_peer(asked.run, asked.peer)
     if asked.serve_peer:
         serve_peer(asked.run, asked.peer, asked.serve_peer)
         return

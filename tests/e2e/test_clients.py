@@ -132,6 +132,18 @@ def test_openai_chats_with_a_translator(toy_server: Server) -> None:
     assert client.completions.create(model="mt", prompt=ZH).choices[0].text == text
 
 
+@pytest.mark.parametrize("beam", [1, 5])
+def test_openai_streams_a_translation_as_far_as_it_is_settled(beam: int, toy_server: Server) -> None:
+    client, several = openai_of(toy_server), "\n".join([ZH, "我妹妹不骑自行车。她们在学校。", "", "他喝水。"] * 4)
+    asked: Any = {"model": "mt", "messages": [{"role": "user", "content": several}], "extra_body": {"beam": beam}}
+    whole = client.chat.completions.create(**asked)
+    parts = list(client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    contents = [part.choices[0].delta.content for part in parts if part.choices and part.choices[0].delta.content]
+    assert "".join(contents) == whole.choices[0].message.content
+    assert len(contents) > 1
+    assert parts[-1].usage == whole.usage
+
+
 def test_openai_embeds_in_either_form(toy_server: Server) -> None:
     client = openai_of(toy_server)
     texts = ["She is at home.", "We eat."]

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -30,7 +31,7 @@ class Front(NamedTuple):
 
 def program(name: str) -> str:
     """Returns the path of a program, or skips the test."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    found = shutil.which(name) or shutil.which(name, path=f"{Path(sys.executable).parent}:/usr/sbin:/sbin")
     if not found:
         pytest.skip(f"{name} is not installed")
     return found
@@ -191,6 +192,26 @@ def test_the_context_of_the_image_has_what_the_build_takes_and_no_runs() -> None
     assert ignored[1] == "*"
     assert taken == needed
     assert all((ROOT / name).exists() for name in taken)
+
+
+def test_the_image_is_built_of_what_is_there_and_pinned() -> None:
+    lines = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    built = (ROOT / "runtime" / "pyproject.toml").read_text(encoding="utf-8")
+    (version,) = set(re.findall(r"^FROM python:(\d+\.\d+)-slim\b", lines, re.MULTILINE))
+    classifiers = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f"Python :: {version}" in classifiers, "tested with"
+    for source in re.findall(r"^COPY (?!--from)(\S+) ", lines, re.MULTILINE):
+        assert (ROOT / source).exists()
+    (extra,) = re.findall(r'"\./runtime\[(\w+)\]"', lines)
+    (wanted,) = re.findall(rf"^{extra} = \[(.*)\]$", built, re.MULTILINE)
+    pins = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE))
+    for name, least in re.findall(r'"([\w-]+)>=([\d.]+)"', wanted):
+        assert numbers(pins[name]) >= numbers(least), name
+    assert "-c constraints.txt" in lines
+
+
+def numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
 
 
 def test_all_name_one_port_and_options_that_the_verb_has() -> None:

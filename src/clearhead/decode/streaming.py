@@ -12,6 +12,12 @@ CONTEXT = 8  # pieces that decide how the next ones read: characters have 4 byte
 _UNSETTLED = re.compile(r"\ufffd\Z|(?<=\w) ['’\-]\Z")
 
 
+def lasting(text: str) -> str:
+    """Returns the beginning of what pieces read that no later piece can change."""
+    unsettled = _UNSETTLED.search(text[-3:])
+    return text[: len(text) - len(unsettled[0])] if unsettled else text
+
+
 class TextStream:
     """Decodes pieces one at a time; the parts that it gives out, joined, are ``decode`` of all pieces.
 
@@ -35,15 +41,14 @@ class TextStream:
         if text == self._text and piece in self._window and not self._decode([piece]):
             return ""  # an invisible piece once more: many of them must not push the text out of the window
         self._window.append(piece)
-        unsettled = _UNSETTLED.search(text[-3:])
-        end = max(self._given, len(text) - (len(unsettled[0]) if unsettled else 0))
-        settled, self._text, self._given = text[self._given : end], text, end
+        end = max(self._given, len(lasting(text)))
+        given, self._text, self._given = text[self._given : end], text, end
         if len(self._window) >= 2 * CONTEXT:
             waiting = len(text) - self._given
             self._window = self._window[-CONTEXT:]
             self._text = self._decode(self._window)
             self._given = len(self._text) - waiting
-        return settled
+        return given
 
     def flush(self) -> str:
         """Returns what waited for a piece that never came."""

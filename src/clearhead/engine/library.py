@@ -179,7 +179,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "ch_searches_step": (c_int, [c_void_p, c_int, c_int, c_void_p, c_int]),
     "ch_searches_take": (c_int, [c_void_p, c_int64, POINTER(Found)]),
     "ch_searches_leave": (c_int, [c_void_p, c_int64]),
-    "ch_searches_look": (c_int, [c_void_p, c_int64, c_void_p]),
+    "ch_searches_settled": (c_int, [c_void_p, c_int64, c_void_p]),
     "ch_encode_texts": (
         c_int,
         [POINTER(Model), c_char_p, c_int, c_void_p, c_void_p, c_void_p, c_int, c_void_p],

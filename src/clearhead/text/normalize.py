@@ -22,6 +22,7 @@ HALF_WIDTH |= {ord(wide): half for wide, half in zip("\u3000。、“”‘’�
 _FULL_WIDTH = str.maketrans(",.!?;:", "，。！？；：")
 _CJK = re.compile(f"[{UNSPACED}]")
 _MARKS = re.compile(f"(?<=[{UNSPACED}”’])(?:[,.!?;:]++(?![A-Za-z0-9])|[,!?;:]++)|[,!?;:](?=[{UNSPACED}])")
+_OPEN = re.compile("[(\"']")
 _PAIRS = (
     (re.compile(r"\(([^()]*)\)"), "（", "）"),
     (re.compile(r'"([^"]*)"'), "“", "”"),
@@ -68,6 +69,16 @@ def denormalize(text: str, mode: Normalization) -> str:
     for pattern, left, right in _PAIRS:
         text = pattern.sub(functools.partial(_widen, left=left, right=right), text)
     return _MARKS.sub(lambda m: m[0] if ".." in m[0] else m[0].translate(_FULL_WIDTH), text)
+
+
+def unchanged(text: str, mode: Normalization) -> str:
+    """Returns the beginning of ``text`` that ``denormalize`` restores alike, whatever follows ``text``.
+
+    A bracket or quote may wait for its other half, and a mark for the character behind it.
+    """
+    if mode != "halfwidth":
+        return text
+    return _OPEN.split(text, maxsplit=1)[0].rstrip(",.!?;:")
 
 
 def _widen(pair: re.Match[str], *, left: str, right: str) -> str:

@@ -265,7 +265,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of ``text``; an empty list for empty text."""
-        return self.encode_batch([text])[0]
+        return self.encode_batch([text])[0] if text else []
 
     def encode_batch(self, texts: Sequence[str], *, inside: bool = False) -> list[list[int]]:
         """Returns the ids of each text, faster than one by one; with ``inside`` only a space begins a new word."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearhead.decode.streaming import CONTEXT, StopStrings, TextStream
+from clearhead.decode.streaming import CONTEXT, StopStrings, TextStream, lasting
 from clearhead.errors import UsageError
 from clearhead.text.pipeline import TokenizerKind
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
@@ -190,3 +190,10 @@ def test_a_stop_string_across_pieces_of_a_real_tokenizer() -> None:
         if ended:
             break
     assert found == "我吃鑫"
+
+
+def test_the_end_that_a_later_piece_may_change_is_not_settled() -> None:
+    assert lasting("我\ufffd") == "我"
+    assert lasting("don '") == "don"
+    assert lasting("don 't") == "don 't"
+    assert lasting("") == ""

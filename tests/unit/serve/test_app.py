@@ -3,7 +3,12 @@
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
+from clearhead.serve.app import Direct
 from tests.serving import Asking, asking, site_of
 
 
@@ -23,6 +28,22 @@ def test_wrong_paths_and_methods(method: str, path: str, status: int, shape: obj
     answer = toy_asking.ask(method, path)
     assert answer.status == status
     assert path in shape(answer.json)  # type: ignore[operator]
+
+
+def test_paths_without_parameters_are_answered_at_once() -> None:
+    async def found(request: Request) -> Response:
+        return PlainTextResponse(f"{request.method} {request.url.path}")
+
+    async def other(request: Request) -> Response:
+        return PlainTextResponse("the second of a path")
+
+    async def others(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("elsewhere")(scope, receive, send)
+
+    routes = [Route("/a", found, methods=["GET"]), Route("/a", other), Route("/a/{name}", other)]
+    asking = Asking(Direct(others, routes))
+    assert asking.get("/a").text == "GET /a"
+    assert [asking.ask(*asked).text for asked in (("POST", "/a"), ("GET", "/a/b"), ("GET", "/"))] == ["elsewhere"] * 3
 
 
 def test_a_dialect_that_is_left_out_has_no_paths(toy_run: Path) -> None:

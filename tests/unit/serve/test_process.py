@@ -1,15 +1,17 @@
 """A server as a process: its address, what keeps it from starting, signals, and its end."""
 
+import gc
 import shutil
 import signal
 import socket
 import time
+import weakref
 from pathlib import Path
 
 import pytest
 
 from clearhead.errors import UsageError
-from clearhead.serve.process import bound, check_open
+from clearhead.serve.process import bound, check_open, settle
 from clearhead.serve.settings import ServeSettings
 from tests.serving import Server, serving
 
@@ -33,6 +35,27 @@ def test_others_may_ask_only_with_keys_or_where_that_is_wanted() -> None:
         check_open(ServeSettings(host=host, api_key=Path("keys")))
     for host in ("127.0.0.1", "::1", "localhost", "127.0.0.2"):
         check_open(ServeSettings(host=host))
+
+
+def test_what_is_there_for_good_is_not_looked_through() -> None:
+    thresholds = gc.get_threshold()
+    try:
+        settle()
+        assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold()[0] > thresholds[0]
+        seen = weakref.ref(Waste())
+        gc.collect()
+        assert seen() is None, "what is made later is"
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
+
+
+class Waste:
+    """Refers to itself."""
+
+    def __init__(self) -> None:
+        self.own = self
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

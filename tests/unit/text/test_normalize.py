@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearhead.errors import DataError, UsageError
-from clearhead.text.normalize import changed, denormalize, normalize
+from clearhead.text.normalize import changed, denormalize, normalize, unchanged
 
 WIDE = "我有３个，「苹果」、Ａ。（对！）"
 HALF = '我有3个,"苹果",A.(对!)'
@@ -69,3 +69,17 @@ def test_changes_are_counted() -> None:
     assert counts == {"lines": 2, "， -> ,": 2, "Ａ -> A": 1}
     assert changed(["好，"], "none") == {}
     assert changed(["e\u0301"], "nfc") == {"lines": 1}
+
+
+@given(st.text(alphabet="我们。，ab1 .,!?;:()\"'“”", max_size=12), st.text(alphabet="我们ab1 .,!?:()\"'’", max_size=8))
+def test_what_is_unchanged_is_restored_alike_whatever_follows(text: str, more: str) -> None:
+    settled = unchanged(text, "halfwidth")
+    assert text.startswith(settled)
+    assert denormalize(text + more, "halfwidth").startswith(denormalize(settled, "halfwidth"))
+
+
+def test_what_waits_for_its_other_half() -> None:
+    assert unchanged("你好.我说(", "halfwidth") == "你好.我说"
+    assert unchanged("你好,", "halfwidth") == "你好"
+    assert unchanged('say "a" b', "halfwidth") == "say "
+    assert unchanged('say "a" b.', "none") == 'say "a" b.'

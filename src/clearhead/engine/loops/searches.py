@@ -114,10 +114,14 @@ class Searches:
             if self._running.pop(ticket, None) is not None:
                 check(self._library.ch_searches_leave(self._address, ticket))
 
-    def so_far(self, ticket: int) -> list[int]:
-        """Returns the pieces of the best live hypothesis of a source that is not over: of a greedy search, its text."""
+    def settled(self, ticket: int) -> list[int]:
+        """Returns the pieces that all its hypotheses will begin with, of a source that is not over.
+
+        Of a greedy search these are all that it has; of a wider one those that its hypotheses share, finished ones and
+        live ones that may still be among the best.
+        """
         ids = np.zeros(self._running[ticket].limit, dtype=np.int32)
-        count = self._library.ch_searches_look(self._address, ticket, ids.ctypes.data)
+        count = self._library.ch_searches_settled(self._address, ticket, ids.ctypes.data)
         check(count)
         return ids[:count].tolist()
 

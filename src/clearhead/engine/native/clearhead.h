@@ -171,8 +171,9 @@ CH_PUBLIC int ch_searches_step(ch_searches *searches, int steps, int threads, in
 /* What was found for one that is over, which is gone then; -1 with the reason where its search failed. */
 CH_PUBLIC int ch_searches_take(ch_searches *searches, int64_t ticket, const ch_found *found);
 CH_PUBLIC int ch_searches_leave(ch_searches *searches, int64_t ticket); /* at any time, over or not */
-/* Writes the pieces of the best hypothesis of a ticket that is not over, [limit]; returns how many it has. */
-CH_PUBLIC int ch_searches_look(const ch_searches *searches, int64_t ticket, int32_t *ids);
+/* Writes the pieces that the best hypothesis of a ticket that is not over will begin with, whatever comes, [limit];
+ * returns how many these are. */
+CH_PUBLIC int ch_searches_settled(const ch_searches *searches, int64_t ticket, int32_t *ids);
 
 /* Final states [lengths[0] + lengths[1] + ...][width] of the encoder for texts that stand one after another, each of
  * which attends to itself alone; see texts.c. `segments` has a number for each piece, or is NULL: all are 0. */

@@ -142,12 +142,11 @@ int ch_searches_take(ch_searches *searches, int64_t number, const ch_found *foun
     return failed;
 }
 
-int ch_searches_look(const ch_searches *searches, int64_t number, int32_t *ids) {
+int ch_searches_settled(const ch_searches *searches, int64_t number, int32_t *ids) {
     const ch_ticket *ticket = find(searches, number);
     if (!ticket) return -1;
     if (ticket->over) return ch_fail("ticket %lld: its search is over", (long long)number);
-    memcpy(ids, ticket->source->ids, ticket->source->length * sizeof *ids);
-    return ticket->source->length;
+    return ch_settled(ticket->source, ids);
 }
 
 /* --------------------------------------------------------------------------------------------------------------------- steps */

@@ -149,6 +149,32 @@ int ch_is_over(const ch_source *source) {
     return source->pool.count >= wanted && source->scores[0] / most <= source->pool.ranked[wanted - 1].rank_score;
 }
 
+static const double ROUNDING = 1e-3; /* more than a score, which is added up in single precision, can be wrong by */
+
+/* How many of the first pieces are those of another hypothesis too. */
+static int in_common(const int32_t *pieces, int count, const int32_t *others, int length) {
+    int k = 0;
+    while (k < count && k < length && pieces[k] == others[k]) k++;
+    return k;
+}
+
+/* What is found is one of those that are finished, or goes on with a live one that may still be among the best. */
+int ch_settled(const ch_source *source, int32_t *ids) {
+    const ch_search *search = source->asked.search;
+    const ch_pool *pool = &source->pool;
+    const int32_t *first = pool->count ? pool->ranked[0].ids : source->ids;
+    int count = pool->count ? pool->ranked[0].length : source->length, wanted = search->n_best;
+    double most = penalty_of(source->asked.limit, search->length_penalty);
+    for (int k = 1; k < pool->count; k++) count = in_common(first, count, pool->ranked[k].ids, pool->ranked[k].length);
+    for (int beam = 0; beam < search->beam; beam++) {
+        if (source->scores[beam] == -INFINITY) continue;
+        if (pool->count >= wanted && source->scores[beam] / most + ROUNDING < pool->ranked[wanted - 1].rank_score) continue;
+        count = in_common(first, count, source->ids + (size_t)beam * source->asked.limit, source->length);
+    }
+    memcpy(ids, first, count * sizeof *ids);
+    return count;
+}
+
 int ch_finish_source(ch_source *source) {
     const ch_search *search = source->asked.search;
     ch_pool *pool = &source->pool;

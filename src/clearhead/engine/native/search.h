@@ -65,6 +65,7 @@ void ch_source_free(ch_source *source);
  * `parents`, `beam` of them. */
 int ch_extend_source(ch_batch *batch, ch_source *source, int first_row, int32_t *parents);
 int ch_is_over(const ch_source *source);
+int ch_settled(const ch_source *source, int32_t *ids); /* pieces that what is found will begin with, whatever comes */
 int ch_finish_source(ch_source *source);   /* where too few hypotheses are finished, the best live ones go with them */
 void ch_write_found(const ch_source *source, const ch_found *found, int place); /* of one that is finished */
 

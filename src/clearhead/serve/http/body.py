@@ -67,7 +67,7 @@ def parse_json(body: bytes) -> Any:
         RequestError: it is not.
     """
     try:
-        tree = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+        tree = DECODER.decode(body.decode("utf-8"))
         _check_text(tree, DEEPEST)
     except RecursionError:
         raise RequestError(400, "the body is nested too deeply") from None
@@ -78,6 +78,9 @@ def parse_json(body: bytes) -> Any:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON value")
+
+
+DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _check_text(tree: Any, deepest: int) -> None:

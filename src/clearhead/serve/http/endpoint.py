@@ -1,11 +1,10 @@
 """From a handler that returns a JSON value, or refuses, to a route: keys, fields, errors in a dialect's shape."""
 
-import asyncio
 import json
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -18,11 +17,12 @@ from clearhead.serve.http.body import Fields, read_fields
 from clearhead.serve.http.keys import Keys
 from clearhead.serve.http.request_error import RequestError, error_of, too_many
 from clearhead.serve.settings import ServeSettings
-from clearhead.serve.work.service import ALIVE, Service
+from clearhead.serve.work.service import Service
 from clearhead.tasks.translation.search.native import Searching
 from clearhead.tasks.translation.texts import TextTranslator
 
 T = TypeVar("T")
+ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 LOG = logging.getLogger("clearhead.serve")
 STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 CLIENT_GONE = 499
@@ -73,9 +73,9 @@ class Asked:
         """See ``Service.call_on_lane``."""
         return await self.service.call_on_lane(self.request.receive, function)
 
-    async def carry_out(self, translator: TextTranslator, searching: Searching[T], size: int) -> T:
+    async def carry_out(self, translator: TextTranslator, searching: Searching[T], size: int, **told: Any) -> T:
         """See ``Service.carry_out``."""
-        return await self.service.carry_out(self.request.receive, translator, searching, size)
+        return await self.service.carry_out(self.request.receive, translator, searching, size, **told)
 
 
 Handler = Callable[[Asked], Awaitable[Any]]
@@ -170,7 +170,7 @@ class _Held(Response):
 
 def json_response(tree: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Returns a JSON value as a response, Chinese as Chinese."""
-    body = json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    body = ENCODER.encode(tree).encode()
     return Response(body, status, headers, media_type="application/json")
 
 
@@ -182,23 +182,11 @@ def bearer(request: Request) -> str:
 
 def event(tree: Any) -> str:
     """Returns an event of a stream."""
-    return f"data: {json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(',', ':'))}\n\n"
+    return f"data: {ENCODER.encode(tree)}\n\n"
 
 
 PING = ": ping\n\n"
 """A comment that keeps a connection open."""
-
-
-async def after(found: Coroutine[Any, Any, T], write: Callable[[T], list[str]]) -> AsyncIterator[str]:
-    """Yields the events of what is computed as a whole, and comments until it is there."""
-    task = asyncio.ensure_future(found)
-    try:
-        while not (await asyncio.wait({task}, timeout=ALIVE))[0]:
-            yield PING
-        for each in write(task.result()):
-            yield each
-    finally:
-        task.cancel()
 
 
 async def stream_response(events: AsyncIterator[str], error: Callable[[RequestError], Any]) -> StreamingResponse:

@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -24,6 +24,14 @@ POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
+SAFE = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", POLICY.encode()),
+]
+OWN = {b"x-request-id", *(name for name, _ in SAFE)}
+NO_STORE = (b"cache-control", b"no-store")
+Pair = tuple[bytes, bytes]
 Counted = Callable[[Scope, int, float], None]
 """Told of a request that is over: its scope, the status, and its seconds."""
 
@@ -57,7 +65,9 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._add_headers(MutableHeaders(scope=message), number, headers)
+                message["headers"] = _with_safe(message.get("headers", ()), number)
+                if self.origins:
+                    self._add_origin(MutableHeaders(scope=message), headers)
             await send(message)
 
         try:
@@ -82,14 +92,7 @@ class Guard:
             return 403, "Origin is a page that may not ask; see --allow-origin"
         return None
 
-    def _add_headers(self, headers: MutableHeaders, number: str, asked: Headers) -> None:
-        headers["X-Request-Id"] = number
-        headers["X-Content-Type-Options"] = "nosniff"
-        headers["Referrer-Policy"] = "no-referrer"
-        headers["Content-Security-Policy"] = POLICY
-        headers.setdefault("Cache-Control", "no-store")
-        if not self.origins:
-            return
+    def _add_origin(self, headers: MutableHeaders, asked: Headers) -> None:
         headers.add_vary_header("Origin")
         if (origin := asked.get("origin", "")).lower() not in self.origins:
             return
@@ -100,6 +103,13 @@ class Guard:
             headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
             headers["Access-Control-Allow-Headers"] = wanted if NAMES.fullmatch(wanted) else ALLOWED
             headers["Access-Control-Max-Age"] = "600"
+
+
+def _with_safe(pairs: Iterable[Pair], number: str) -> list[Pair]:
+    """Returns the headers of an answer with those that every answer has, whatever it says of itself."""
+    kept = [pair for pair in pairs if pair[0] not in OWN]
+    also = () if any(name == NO_STORE[0] for name, _ in kept) else (NO_STORE,)
+    return [*kept, (b"x-request-id", number.encode()), *SAFE, *also]
 
 
 def tidy(path: str) -> str:

@@ -31,7 +31,7 @@ class _Transport:
 
     def __init__(self, real: asyncio.Transport, protocol: "Deadline") -> None:
         self.real, self._protocol, self.lingers = real, protocol, False
-        self._written = 0
+        self._written, self._head = 0, b""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)
@@ -45,9 +45,19 @@ class _Transport:
         return self._written - self.real.get_write_buffer_size() - int.from_bytes(waiting, sys.byteorder)
 
     def write(self, data: bytes) -> None:
-        """See ``asyncio.WriteTransport``."""
+        """See ``asyncio.WriteTransport``; the head of an answer goes out with its body, where that is there at once."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(b"HTTP/") and self._protocol.conn.our_state is h11.SEND_BODY:
+            self._head = data
+            self._protocol.loop.call_soon(self._send_head)
+            return
         self._written += len(data)
         self.real.write(data)
+
+    def _send_head(self) -> None:
+        if self._head:
+            self.write(b"")
 
     def is_closing(self) -> bool:
         """See ``asyncio.BaseTransport``."""
@@ -55,6 +65,7 @@ class _Transport:
 
     def close(self) -> None:
         """Closes after what has been written is sent; where the client is still sending, some time later."""
+        self._send_head()
         if self.lingers or self.real.is_closing() or self._protocol.conn.their_state is not h11.SEND_BODY:
             self._protocol.watch_writing()
             self.real.close()
@@ -63,6 +74,7 @@ class _Transport:
 
     def linger(self) -> None:
         """Says that nothing more comes, and closes some time later."""
+        self._send_head()
         self._protocol.watch_writing()
         self.lingers = True
         with contextlib.suppress(OSError, RuntimeError):

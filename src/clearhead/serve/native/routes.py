@@ -17,6 +17,7 @@ from clearhead.serve.native.reading import classify, embed, fill, tokenize
 from clearhead.serve.native.translation import alternatives, translate
 from clearhead.serve.native.writing import generate
 from clearhead.serve.site import Site
+from clearhead.tasks.translation.search.native import carried_out
 
 
 class Native:
@@ -43,7 +44,7 @@ class Native:
             return await asked.carry_out(served.now.model, translate(served.now.model, asked.fields), size)
 
         def aligned(run: Any) -> dict[str, Any]:
-            found: dict[str, Any] = run.trained.carry_out(translate(run.trained, asked.fields, run.trained))
+            found: dict[str, Any] = carried_out(translate(run.trained, asked.fields, run.trained), run.trained.search)
             return found
 
         return await self._inside(served, asked, aligned)

@@ -27,11 +27,22 @@ class Delivery(Receiver):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
-        self.arrived: asyncio.Queue[list[Any]] = asyncio.Queue()
+        self._waiting = list[Any]()
+        self._next: asyncio.Future[list[Any]] | None = None
+
+    def next(self) -> "asyncio.Future[list[Any]]":
+        """Returns what comes next, for the only one who waits: all that is there, or else the next portion."""
+        self._next = self.loop.create_future()
+        if self._waiting:
+            self.receive([])
+        return self._next
 
     def receive(self, events: list[Any]) -> None:
         """See ``Receiver``."""
-        self.arrived.put_nowait(events)
+        self._waiting += events
+        if self._next is not None and not self._next.done():
+            self._next.set_result(self._waiting)
+            self._waiting = []
 
     def send(self, events: list[Any]) -> None:
         """Hands events over; from any thread."""

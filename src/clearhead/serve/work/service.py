@@ -5,7 +5,6 @@ import contextlib
 import contextvars
 import functools
 import os
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from clearhead.serve.metrics import Metrics
 from clearhead.serve.settings import ServeSettings
 from clearhead.serve.work.delivery import Delivery, Gathered
 from clearhead.serve.work.engine import Engine
-from clearhead.serve.work.jobs import GivenUpError, Job
+from clearhead.serve.work.jobs import GivenUpError, Job, Reason
 from clearhead.serve.work.lane import CURRENT, Lane
 from clearhead.serve.work.steppers import SourceWork, TextWork, Work
 from clearhead.tasks.native import engine_model
@@ -28,6 +27,7 @@ from clearhead.tasks.translation.texts import TextTranslator
 
 T = TypeVar("T")
 Receive = Callable[[], Awaitable[Any]]
+Settle = Callable[[int, list[int], bool], object]
 CALLERS = 64
 """Threads of requests that are computed by a call, or have long texts."""
 SHORT = 2000
@@ -111,7 +111,14 @@ class Service:
     async def _on_lane(self, waiting: "_Waiting", function: Callable[[], T]) -> T:
         return await waiting.until(asyncio.wrap_future(self.lane.submit(waiting.job, function)))
 
-    async def carry_out(self, receive: Receive, translator: TextTranslator, searching: Searching[T], size: int) -> T:
+    async def carry_out(
+        self,
+        receive: Receive,
+        translator: TextTranslator,
+        searching: Searching[T],
+        size: int,
+        on_settled: Settle | None = None,
+    ) -> T:
         """Returns what comes of searches, which are batched with all others.
 
         Args:
@@ -119,6 +126,8 @@ class Service:
             translator: that is searched with.
             searching: says what to search for.
             size: characters of its texts; only where they are few is the event loop the place to encode and join them.
+            on_settled: called, in the thread that computes, with the number of a part of the texts and the pieces that
+                its translation will begin with, whatever comes, or all of them; where steps give it.
 
         Raises:
             RequestError: see ``call``.
@@ -131,7 +140,7 @@ class Service:
                 if isinstance(over, _Result):
                     result: T = over.value
                     return result
-                found = await self._search(waiting, translator, *over)
+                found = await self._search(waiting, translator, *over, on_settled)
 
     def _aside(self, job: Job, function: Callable[[], T]) -> "asyncio.Future[T]":
         """Has a thread call a function, unless nobody wants its job any more by then (GivenUpError)."""
@@ -144,7 +153,12 @@ class Service:
         return loop.run_in_executor(self._pool, contextvars.copy_context().run, work)
 
     async def _search(
-        self, waiting: "_Waiting", translator: TextTranslator, batch: Batch, config: SearchConfig
+        self,
+        waiting: "_Waiting",
+        translator: TextTranslator,
+        batch: Batch,
+        config: SearchConfig,
+        on_settled: Settle | None,
     ) -> list[list[Hypothesis]]:
         """Has a batch of sources searched for: by the engine with those of all others, or in its turn on the lane."""
         model, job = engine_model(translator), waiting.job
@@ -157,21 +171,29 @@ class Service:
         for place, source in enumerate(batch.sources):
             own = (batch.prefixes[place], batch.limits[place], text_of, place)
             pieces = batch.shortlists[place] if batch.shortlists else None
-            works.append(SourceWork(job, gathered.take, [*source, tokenizer.ids.eos], search, *own, pieces))
+            told = on_settled and functools.partial(on_settled, batch.rows[place])
+            works.append(SourceWork(job, gathered.take, [*source, tokenizer.ids.eos], search, *own, pieces, told))
         self.engine.submit(model, works)
         return hypotheses_of(await waiting.until(gathered.all), config.length_penalty)
 
     @contextlib.contextmanager
-    def _admitted(self, receive: Receive) -> Iterator["_Waiting"]:
-        """Has a request as long as it is computed; what becomes of it is told its client as an error."""
+    def _admitted(self, receive: Receive, ended: Reason = "shutdown") -> Iterator["_Waiting"]:
+        """Has a request as long as it is computed; what becomes of it is told its client as an error.
+
+        Args:
+            receive: see ``call``.
+            ended: why it is given up where who answers it is ended from outside.
+        """
         job = self.admit()
+        waiting = _Waiting(job)
         gone = asyncio.get_running_loop().create_task(until_gone(receive))
+        gone.add_done_callback(waiting.left)
         try:
-            yield _Waiting(job, gone)
+            yield waiting
         except GivenUpError:
             raise job.error() from None
-        except asyncio.CancelledError:
-            job.give_up("shutdown")
+        except (asyncio.CancelledError, GeneratorExit):
+            job.give_up(ended)
             raise
         finally:
             gone.cancel()
@@ -215,37 +237,13 @@ class Service:
             yield events
 
     async def _streamed(self, receive: Receive, begin: Callable[[Job, Delivery], int]) -> AsyncIterator[list[Any]]:
-        job = self.admit()
-        delivery = Delivery(asyncio.get_running_loop())
-        gone = delivery.loop.create_task(until_gone(receive))
-        gone.add_done_callback(functools.partial(_left, job))
-        try:
-            left = begin(job, delivery)
-            async for events in self._arriving(job, delivery):
+        with self._admitted(receive, "disconnect") as waiting:
+            delivery = Delivery(asyncio.get_running_loop())
+            left = begin(waiting.job, delivery)
+            while left:
+                events = await waiting.until(delivery.next(), otherwise=list)
                 left -= _ended(events)
                 yield events
-                if not left:
-                    return
-        except GivenUpError:
-            raise job.error() from None
-        except (asyncio.CancelledError, GeneratorExit):
-            job.give_up("disconnect")
-            raise
-        finally:
-            gone.cancel()
-            self._dismiss(job)
-
-    async def _arriving(self, job: Job, delivery: Delivery) -> AsyncIterator[list[Any]]:
-        """Yields what comes for a request until its time is over."""
-        while True:
-            job.expire()
-            if job.reason:
-                raise job.error()
-            left = max(0.0, job.deadline - time.monotonic())
-            try:
-                yield await asyncio.wait_for(delivery.arrived.get(), min(left, ALIVE))
-            except TimeoutError:
-                yield []
 
     def close(self) -> None:
         """Gives up what runs, and ends all threads."""
@@ -256,32 +254,65 @@ class Service:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-@dataclass(frozen=True)
 class _Waiting:
-    """A request that is computed, and what is done once its client has gone."""
+    """A request that is computed, and what is done once its time is over or its client has gone.
 
-    job: Job
-    gone: "asyncio.Task[None]"
+    Args:
+        job: the request.
+    """
 
-    async def until(self, future: "asyncio.Future[T]") -> T:
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._future: asyncio.Future[Any] | None = None
+        self._timers = list[asyncio.TimerHandle]()
+
+    async def until(self, future: "asyncio.Future[T]", otherwise: Callable[[], T] | None = None) -> T:
         """Returns what comes of a part of its work.
+
+        Args:
+            future: of that.
+            otherwise: returns what is taken for it where nothing has come for ``ALIVE`` seconds; None: nothing is.
 
         Raises:
             RequestError: it waited or took too long, or nobody waits for it any more.
         """
         future.add_done_callback(_read)
-        waited: set[asyncio.Future[Any]] = {future, self.gone}
-        while not future.done():
-            left = max(0.0, self.job.deadline - time.monotonic())
-            await asyncio.wait(waited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if future.done():
-                break
-            if self.gone.done():
-                self.job.give_up("disconnect")
-            self.job.expire()
-            if self.job.reason:
-                raise self.job.error()
-        return future.result()
+        self.job.expire()
+        if self.job.reason:
+            raise self.job.error()
+        loop, self._future = future.get_loop(), future
+        self._timers = [loop.call_at(self.job.deadline, self._look, loop)]
+        if otherwise is not None:
+            self._timers.append(loop.call_later(ALIVE, _settle, future, otherwise))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self.job.reason is None or (task is not None and task.cancelling()):
+                raise
+            raise self.job.error() from None
+        finally:
+            self._future = None
+            for timer in self._timers:
+                timer.cancel()
+
+    def left(self, task: "asyncio.Task[None]") -> None:
+        """Gives it up: its client has gone."""
+        if not task.cancelled():
+            self.job.give_up("disconnect")
+            self._break_off()
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Gives it up if its time has passed; it has some more where it has begun meanwhile."""
+        self.job.expire()
+        if self.job.reason:
+            self._break_off()
+        elif self._future is not None:
+            self._timers.append(loop.call_at(self.job.deadline, self._look, loop))
+
+    def _break_off(self) -> None:
+        if self._future is not None:
+            self._future.cancel()
 
 
 @dataclass(frozen=True)
@@ -308,10 +339,9 @@ def _ended(events: list[Any]) -> int:
     return len(results)
 
 
-def _left(job: Job, task: "asyncio.Task[None]") -> None:
-    """Gives a request up whose client has gone."""
-    if not task.cancelled():
-        job.give_up("disconnect")
+def _settle(future: "asyncio.Future[T]", otherwise: Callable[[], T]) -> None:
+    if not future.done():
+        future.set_result(otherwise())
 
 
 async def until_gone(receive: Receive) -> None:

@@ -53,6 +53,8 @@ class SourceWork(Work):
     """Where it stands among those of its request."""
     shortlist: NDArray[np.int32] | None = None
     """The pieces that may translate it; None: all may."""
+    on_settled: Callable[[list[int], bool], object] | None = None
+    """Called after each step with the pieces that its translation will begin with, whatever comes; True: all of it."""
 
     @property
     def rows(self) -> int:
@@ -162,7 +164,14 @@ class SourceStepper(Stepper):
 
     def step(self, threads: int) -> list[tuple[SourceWork, Any]]:
         """See ``Stepper``."""
-        return [(self._over(ticket), outcome) for ticket, outcome in self._searches.step(threads=threads)]
+        over = [(self._over(ticket), outcome) for ticket, outcome in self._searches.step(threads=threads)]
+        for work, outcome in over:
+            if work.on_settled is not None and isinstance(outcome, list) and outcome:
+                work.on_settled(outcome[0].ids, True)
+        for ticket, work in self._works.items():
+            if work.on_settled is not None:
+                work.on_settled(self._searches.settled(ticket), False)
+        return over
 
     def _joining(self, works: Sequence[SourceWork]) -> Iterator[tuple[int, Work]]:
         readers: dict[Any, list[SourceWork]] = {}

@@ -19,8 +19,6 @@ IDLE = 30.0
 """Seconds after which the batch of a model without texts is freed."""
 CREDIT = 0.01
 """Seconds by which a batch that has just got texts may be behind the others."""
-SMALL, SHARE = 0.5, 0.05
-"""A request is small that has at most half the pieces of a usual one; in which each counts for a twentieth."""
 
 
 @dataclass(eq=False)
@@ -46,15 +44,15 @@ class Worker:
     """Steps texts in a thread of its own, and hands each to who waits for it.
 
     While texts wait, the next to join is of the request that has the fewest rows in the batch: so a short text is not
-    held up by a long document that came before it. Sources of small requests have a batch of their own: a step takes
-    as long as all its rows do, and these need few. Of several batches that one is stepped which has had the least time.
+    held up by a long document that came before it. Of batches of several models that one is stepped which has had the
+    least time.
 
     Args:
         rows: most rows of a batch; a request that is alone may have more, if one text of it has.
         threads: of all workers.
         post: takes what is written to who waits for it.
         metrics: what is counted.
-        workers: all of them; rows and threads for sources are dealt out among them.
+        workers: that texts are dealt out among, and with them the rows and threads for sources.
     """
 
     def __init__(self, *, rows: int, threads: int, post: Post, metrics: Metrics, workers: Sequence["Worker"]) -> None:
@@ -62,9 +60,8 @@ class Worker:
         self.post, self.metrics, self.workers = post, metrics, workers
         self.rows_asked = 0
         """Rows of all texts that are not over."""
-        self._batches: dict[tuple[int, bool], _Batch] = {}
-        self._usual: dict[int, float] = {}
-        self._inbox: deque[tuple[NativeModel, list[Work], int]] = deque()
+        self._batches: dict[int, _Batch] = {}
+        self._inbox: deque[tuple[NativeModel, list[Work]]] = deque()
         self._wake, self._closing = threading.Condition(), False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -77,8 +74,8 @@ class Worker:
         """Rows that are stepped now."""
         return sum(len(batch.stepper) for batch in list(self._batches.values()))
 
-    def submit(self, model: NativeModel, works: Sequence[Work], size: int) -> None:
-        """Takes texts of one request of ``size`` pieces; ``Work.finish`` is called for each, in this object's thread.
+    def submit(self, model: NativeModel, works: Sequence[Work]) -> None:
+        """Takes texts of one request; ``Work.finish`` is called for each, in this object's thread.
 
         Raises:
             GivenUpError: it is closed.
@@ -87,7 +84,7 @@ class Worker:
             if self._closing:
                 raise GivenUpError
             self.rows_asked += sum(work.rows for work in works)
-            self._inbox.append((model, list(works), size))
+            self._inbox.append((model, list(works)))
             self._wake.notify()
 
     def close(self) -> None:
@@ -105,8 +102,8 @@ class Worker:
                     self._forget()
                 arrived = [self._inbox.popleft() for _ in range(len(self._inbox))]
                 closing = self._closing
-            for model, works, size in arrived:
-                self._take(model, works, size)
+            for model, works in arrived:
+                self._take(model, works)
             for batch in self._batches.values() if closing else [self._next()]:
                 if batch is not None:
                     self._turn_safely(batch, closing=closing)
@@ -124,14 +121,13 @@ class Worker:
         idle = [key for key, batch in self._batches.items() if batch.is_idle and now - batch.used >= IDLE]
         for key in idle:
             del self._batches[key]
-            self._usual.pop(key[0], None)
         if idle:
             trim()
 
-    def _take(self, model: NativeModel, works: list[Work], size: int) -> None:
-        """Lets the texts of a request wait with those of its like."""
+    def _take(self, model: NativeModel, works: list[Work]) -> None:
+        """Lets the texts of a request wait with those of its model."""
         try:
-            batch = self._batch_of(model, works[0], size)
+            batch = self._batch_of(model, works[0])
         except Exception as error:
             for work in works:
                 self._over(work, _known(error))
@@ -142,17 +138,13 @@ class Worker:
         for work in works:
             batch.waiting.setdefault(work.job, deque()).append(work)
 
-    def _batch_of(self, model: NativeModel, work: Work, size: int) -> _Batch:
-        """Returns the batch for the texts of a request; ``work`` is one of them."""
+    def _batch_of(self, model: NativeModel, work: Work) -> _Batch:
+        """Returns the batch for texts of a model; ``work`` is one of them."""
         number = id(model)  # which the stepper keeps alive
-        usual = self._usual.setdefault(number, float(size))
-        self._usual[number] = usual + SHARE * (size - usual)
-        is_source = isinstance(work, SourceWork)
-        key = number, is_source and size <= SMALL * usual
-        if key not in self._batches:
-            share = len(self.workers) if is_source else 1
-            self._batches[key] = _Batch(stepper_for(model, work, self.threads // share), max(1, self.rows // share))
-        return self._batches[key]
+        if number not in self._batches:
+            share = len(self.workers) if isinstance(work, SourceWork) else 1
+            self._batches[number] = _Batch(stepper_for(model, work, self.threads // share), max(1, self.rows // share))
+        return self._batches[number]
 
     def _over(self, work: Work, result: object) -> None:
         """Hands over what came of a text."""
@@ -180,7 +172,7 @@ class Worker:
         if not batch.running:
             return
         self.metrics.batch.see(float(len(batch.stepper)))
-        busy = sum(worker.rows_asked > 0 for worker in self.workers)
+        busy = sum(worker.rows_asked > 0 for worker in {*self.workers, self})
         for work, result in batch.stepper.step(self.threads if busy <= 1 else self.threads // len(self.workers)):
             self._end(batch, work)
             self._over(work, result)

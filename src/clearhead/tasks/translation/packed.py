@@ -12,9 +12,8 @@ from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.parts import Sides
 from clearhead.tasks.translation.search.shortlist import FILE, Shortlist, read_shortlist, restored, wanted
 from clearhead.tasks.translation.texts import TextTranslator
-from clearhead.tasks.translation.trust import confidence
 from clearhead.tasks.translation.trust.confidence import FILE as CONFIDENCE
-from clearhead.tasks.translation.trust.confidence import Calibration, read_calibration
+from clearhead.tasks.translation.trust.confidence import Calibrated, calibration_in, read_calibration
 from clearhead.text.tokenizer import Tokenizer
 
 
@@ -28,7 +27,7 @@ class PackedTranslator(PackedModel, TextTranslator):
     shortlist: Shortlist | None = None
     several: tuple[Sides, ...] = ()
     """The directions of a model of several."""
-    calibration: Calibration | None = None
+    calibration: Calibrated = None
     task = "translation"
 
     @classmethod
@@ -52,7 +51,7 @@ class PackedTranslator(PackedModel, TextTranslator):
         if run is not None:
             calibration = read_calibration(run)
         else:
-            calibration = confidence.restored(texts[CONFIDENCE], file.path) if CONFIDENCE in texts else None
+            calibration = calibration_in(texts[CONFIDENCE], file.path) if CONFIDENCE in texts else None
         kept = None
         if shortlist and run is not None:
             kept = wanted(read_shortlist(run, both), run)

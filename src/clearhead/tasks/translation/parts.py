@@ -142,10 +142,12 @@ def divided(
     Raises:
         DataError: see ``divide``.
     """
-    if split == "sentences" and len(split_sentences(prefix, sides.tgt.sentencex)) > 1:
+    if split == "sentences" and prefix and len(split_sentences(prefix, sides.tgt.sentencex)) > 1:
         split = "overlong"
     language, limit = sides.src, sides.longest
     division = divide(text, tokenizer.encode, limit=limit, language=language, split=split, overlong=overlong)
+    if not sides.lead:
+        return division
     parts = [replace(part, ids=[*sides.lead, *part.ids]) if part.ids else part for part in division.parts]
     return replace(division, parts=parts)
 

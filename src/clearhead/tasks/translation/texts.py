@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from clearhead.arguments import checked
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig
+from clearhead.decode.streaming import lasting
 from clearhead.engine.loops.drawing import draw_translations
 from clearhead.engine.loops.sampling import SamplingConfig
 from clearhead.engine.rows import NativeModel
@@ -25,8 +26,8 @@ from clearhead.tasks.translation.result import EMPTY, SearchOptions, TranslateOp
 from clearhead.tasks.translation.search.batches import BATCH_TOKENS, NATIVE_TOKENS, batches_to_decode
 from clearhead.tasks.translation.search.native import (
     Batch,
-    R,
     Searching,
+    carried_out,
     drawn_hypothesis,
     draws_of,
     is_plain,
@@ -34,10 +35,10 @@ from clearhead.tasks.translation.search.native import (
     translation_of,
 )
 from clearhead.tasks.translation.search.shortlist import Pieces, Shortlist
-from clearhead.tasks.translation.trust.confidence import Calibration, usable
+from clearhead.tasks.translation.trust.confidence import Calibrated, usable
 from clearhead.text.division import Division
 from clearhead.text.glossary.glossary import Glossary, GlossaryLike, glossary_of
-from clearhead.text.normalize import denormalize
+from clearhead.text.normalize import denormalize, unchanged
 from clearhead.text.overlong import OverlongSource, SplitSource
 from clearhead.text.phrase_book import Demand, PhraseBook, Phrases
 from clearhead.text.special import SpecialIds
@@ -57,7 +58,7 @@ class TextTranslator(NativeUser):
     """PyTorch's, of a search by steps."""
     shortlist: Shortlist | None
     """Which pieces may translate a source; None: all may."""
-    calibration: Calibration | None
+    calibration: Calibrated
     """What its log-probabilities say of a translation; None: nobody has measured it."""
     step: int
     """Training step of the weights."""
@@ -75,7 +76,9 @@ class TextTranslator(NativeUser):
         Raises:
             UsageError: there are several directions, and none was chosen.
         """
-        return meant(self.directions) if self._chosen is None else self._chosen
+        if self._chosen is not None:
+            return self._chosen
+        return self.directions[0] if len(self.directions) == 1 else meant(self.directions)
 
     def toward(self: Own, to: str = "", source: str = "") -> Own:
         """Returns this translator for one of its directions; both compute with the same weights.
@@ -217,7 +220,7 @@ class TextTranslator(NativeUser):
         options: Any = {"prefix": prefix, "split": split, "overlong": overlong, "require": require, "avoid": avoid}
         options["glossary"] = glossary_of(glossary)
         config = settled(config, source="search")
-        ranked = self.carry_out(self.translating(lines, config, **options, on_error=on_error))
+        ranked = carried_out(self.translating(lines, config, **options, on_error=on_error), self.search)
         return ranked[0] if isinstance(texts, str) else ranked
 
     def translating(  # noqa: PLR0913 - as ``n_best``
@@ -232,11 +235,11 @@ class TextTranslator(NativeUser):
         avoid: Phrases = (),
         glossary: Glossary | None = None,
         on_error: OnError = refuse,
-        on_pieces: Callable[[int], object] | None = None,
+        on_divided: Callable[[list[Division]], object] | None = None,
     ) -> Searching[list[list[Translation]]]:
         """Does what ``n_best`` does for several texts, and leaves the searches to who goes through it: a server.
 
-        Arguments are not checked here. ``on_pieces`` is told how many pieces all texts have, before the searches.
+        Arguments are not checked here. ``on_divided`` is told how the texts are divided, before they are searched for.
         """
         start, demands = self._prefix(prefix), [Demand()] * len(texts)
         room = self.sides.positions - len(start) - 1
@@ -251,8 +254,8 @@ class TextTranslator(NativeUser):
         if glossary is not None:
             for number, job in jobs.items():
                 job.ask(texts[number], glossary, self._phrases, room)
-        if on_pieces is not None:
-            on_pieces(sum(job.division.pieces for job in jobs.values()))
+        if on_divided is not None:
+            on_divided([job.division for job in jobs.values()])
         yield from translate_parts(list(jobs.values()), functools.partial(self._decoding, config))
         return [
             finished(jobs[number], config.n_best, **self._joining) if number in jobs else []
@@ -300,16 +303,6 @@ class TextTranslator(NativeUser):
             for hypothesis, ids in zip(map(drawn_hypothesis, texts), sources, strict=True)
         ]
 
-    def carry_out(self, searching: Searching[R]) -> R:
-        """Returns what comes of searches, which are made here and now."""
-        try:
-            wanted = next(searching)
-            while True:
-                wanted = searching.send(self.search(*wanted))
-        except StopIteration as end:
-            result: R = end.value
-            return result
-
     @functools.cached_property
     def _phrases(self) -> PhraseBook:
         return PhraseBook(self.tokenizers.tgt)
@@ -333,8 +326,15 @@ class TextTranslator(NativeUser):
 
     def text_of(self, ids: Sequence[int]) -> str:
         """Text of target pieces on one line."""
+        return self._restored(self.tokenizers.tgt.decode(ids))
+
+    def settled_text(self, ids: Sequence[int]) -> str:
+        """What of the text of target pieces stays as it is, whatever pieces follow them."""
         tokenizer = self.tokenizers.tgt
-        text = denormalize(tokenizer.decode(ids), tokenizer.config.normalization)
+        return self._restored(unchanged(lasting(tokenizer.decode(ids)), tokenizer.config.normalization))
+
+    def _restored(self, text: str) -> str:
+        text = denormalize(text, self.tokenizers.tgt.config.normalization)
         return text.replace("\n", " ").replace("\r", " ").strip()
 
     def _divide(self, text: str, split: SplitSource, overlong: OverlongSource, prefix: str = "") -> Division:
@@ -361,7 +361,7 @@ class TextTranslator(NativeUser):
             fixed = [len(prefix) + demand.pieces for prefix, demand in zip(forced, asked, strict=True)]
             sizes = [*map(len, own)]
             limits = [self._limit(size, count, config.limit) for size, count in zip(sizes, fixed, strict=True)]
-            batch = Batch(own, forced, asked, limits, self._shortlists(own, forced, asked))
+            batch = Batch(own, forced, asked, limits, self._shortlists(own, forced, asked), rows)
             hypotheses = yield batch, replace(config, beam=beam)
             for row, ranked in zip(rows, hypotheses, strict=True):
                 translations[row] = [

@@ -32,11 +32,12 @@ from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.parts import Job, Sides
 from clearhead.tasks.translation.recipe import WORDS, Net, TranslationRecipe, build_translator, parse_translation
 from clearhead.tasks.translation.result import Translation
+from clearhead.tasks.translation.search.native import carried_out
 from clearhead.tasks.translation.search.search_rules import search_rules
 from clearhead.tasks.translation.search.shortlist import FILE, Shortlist, read_shortlist, wanted
 from clearhead.tasks.translation.texts import TextTranslator
 from clearhead.tasks.translation.trust.confidence import FILE as CONFIDENCE
-from clearhead.tasks.translation.trust.confidence import Calibration, read_calibration
+from clearhead.tasks.translation.trust.confidence import Calibrated, Calibration, read_calibration
 from clearhead.text.language import read_language
 from clearhead.text.overlong import OverlongSource, SplitSource
 from clearhead.text.phrase_book import Demand
@@ -78,7 +79,7 @@ class Translator(Loaded, TextTranslator):
     """Where the native engine's weights are kept, a ``Packing``; None: in memory alone."""
     shortlist: Shortlist | None = None
     """Which pieces may translate a source; None: all may."""
-    calibration: Calibration | None = None
+    calibration: Calibrated = None
     """What its log-probabilities say of a translation; None: nobody has measured it."""
 
     @classmethod
@@ -136,7 +137,7 @@ class Translator(Loaded, TextTranslator):
         kept = read_shortlist(run.path, parts.both)
         calibration = read_calibration(run.path)
         files = parts.contents() | ({} if kept is None else {FILE: kept.content()})
-        files |= {} if calibration is None else {CONFIDENCE: calibration.content()}
+        files |= {CONFIDENCE: calibration.content()} if isinstance(calibration, Calibration) else {}
         packing = Packing.of(run, model, weights if computes == "native" else None, about, files)
         packed = None if computes == "torch" else weights
         asked = wanted(kept, run.path) if shortlist else None
@@ -190,7 +191,7 @@ class Translator(Loaded, TextTranslator):
         sources = [first] * len(prefixes) + others
         config = parse(SearchConfig, {"beam": beam, "length_penalty": length_penalty}, source="search")
         decoding = self._decoding(config, sources, prefixes + [[] for _ in others], [Demand()] * len(sources))
-        searched = self.carry_out(decoding)
+        searched = carried_out(decoding, self.search)
         job = Job(division, Demand(), start)
         translations = []
         for ranked in searched[: len(prefixes)]:

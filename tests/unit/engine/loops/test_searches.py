@@ -1,6 +1,7 @@
 """Sources that join and leave at any step find what they find alone, bit for bit; those that fail fail alone."""
 
 import gc
+import itertools
 import random
 import threading
 from collections.abc import Sequence
@@ -225,12 +226,36 @@ def test_a_greedy_text_can_be_looked_at_while_it_grows() -> None:
     (ticket,) = searches.join([[4, 5, 6]], [search], limits=[9])
     seen = []
     while searches.tickets:
-        seen.append(searches.so_far(ticket))
+        seen.append(searches.settled(ticket))
         outcome = searches.step()
     (found,) = alone(model, [4, 5, 6], search, 9)
     assert isinstance(found, NativeHypothesis)
     assert seen == [found.ids[:count] for count in range(9)]
     assert outcome == [(ticket, [found])]
+
+
+@pytest.mark.parametrize(("beam", "n_best"), [(2, 1), (4, 1), (4, 3)])
+def test_what_is_settled_of_a_search_stays(beam: int, n_best: int) -> None:
+    """It only grows, all that is found begins with it, and it is there before the end."""
+    early = 0
+    for seed in range(12):
+        model = native(model_of(seed))
+        sources = random_rows([3, 8, 5], seed=seed)
+        search = NativeSearch(BOS, EOS, beam, n_best=n_best)
+        searches, seen, found = Searches(model), dict[int, list[list[int]]](), dict[int, Any]()
+        for ticket in searches.join(sources, [search] * 3, limits=[20] * 3):
+            seen[ticket] = []
+        while searches.tickets:
+            for ticket in searches.tickets:
+                seen[ticket].append(searches.settled(ticket))
+            found |= dict(searches.step())
+        for ticket, settled in seen.items():
+            for before, after in itertools.pairwise(settled):
+                assert after[: len(before)] == before
+            for hypothesis in found[ticket]:
+                assert hypothesis.ids[: len(settled[-1])] == settled[-1]
+            early += any(settled[: len(settled) // 2 + 1])
+    assert early > 0, "and half-way, of some"
 
 
 def test_several_searches_at_the_same_time() -> None:

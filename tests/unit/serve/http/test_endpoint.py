@@ -11,14 +11,12 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from clearhead.errors import DataError, ModelError
-from clearhead.serve.http import endpoint
 from clearhead.serve.http.body import Fields
 from clearhead.serve.http.endpoint import (
     PING,
     Asked,
     Endpoints,
     Shape,
-    after,
     bearer,
     event,
     json_response,
@@ -195,40 +193,6 @@ def test_what_goes_wrong_later_is_the_last_event() -> None:
     found = stream(events)
     assert found.status == 200
     assert found.events == [{"a": 1}, {"wrong": "the model could not answer this request", "param": None}]
-
-
-def test_who_waits_for_a_whole_is_told_that_it_is_coming(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "ALIVE", 0.02)
-    ended: list[str] = []
-
-    async def work(fails: bool) -> int:
-        try:
-            await asyncio.sleep(0.1)
-        finally:
-            ended.append("over")
-        if fails:
-            raise ZeroDivisionError
-        return 7
-
-    async def events(fails: bool) -> list[str]:
-        return [each async for each in after(work(fails), lambda found: [f"got {found}"])]
-
-    found = asyncio.run(events(False))
-    assert found[0] == PING
-    assert found[-1] == "got 7"
-    assert len(found) >= 3
-    with pytest.raises(ZeroDivisionError):
-        asyncio.run(events(True))
-
-    async def left() -> None:
-        waiting = after(work(False), lambda found: [])
-        await anext(waiting)
-        await waiting.aclose()
-        await asyncio.sleep(0)
-
-    ended.clear()
-    asyncio.run(left())
-    assert ended == ["over"], "nobody waits for it, so it is cancelled"
 
 
 def test_json_has_no_infinity() -> None:

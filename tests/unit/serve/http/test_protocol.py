@@ -255,6 +255,34 @@ def test_too_many_connections_are_told_so_and_far_too_many_cut_off(monkeypatch: 
         assert b"HTTP/1.1 503" in said
 
 
+def test_the_head_of_an_answer_goes_out_with_its_body(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    written, write = list[bytes](), protocol._Transport.write
+
+    class Real:
+        def __init__(self, real: Any) -> None:
+            self.real = real
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.real, name)
+
+        def write(self, data: bytes) -> None:
+            written.append(data)
+            self.real.write(data)
+
+    def seen(transport: Any, data: bytes) -> None:
+        if not isinstance(transport.real, Real):
+            transport.real = Real(transport.real)
+        write(transport, data)
+
+    monkeypatch.setattr(protocol._Transport, "write", seen)
+    with server.connect() as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")
+        connection.recv(1000)
+        assert next(data for data in written if data).endswith(b"\r\n\r\n3")
+        connection.sendall(b"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert drained(connection).endswith(b"\r\n\r\n"), "without a body it goes out too"
+
+
 def test_the_server_leaves_signals_alone() -> None:
     with QuietServer(uvicorn.Config(lambda: None)).capture_signals():
         pass

@@ -11,13 +11,14 @@ from clearhead.serve.http.body import Fields
 from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.native.translation import alternatives
 from clearhead.serve.native.translation import translate as translating
+from clearhead.tasks.translation.search.native import carried_out
 from clearhead.tasks.translation.translator import Translator
 
 TEXT = "这个比萨比那个好吃。\n我妹妹不骑自行车。"
 
 
 def translate(translator: Translator, fields: Fields, aligner: Translator | None = None) -> dict[str, Any]:
-    return translator.carry_out(translating(translator, fields, aligner))
+    return carried_out(translating(translator, fields, aligner), translator.search)
 
 
 @pytest.fixture(scope="module")

@@ -66,8 +66,8 @@ def test_what_waits_or_takes_too_long_is_told_so(service: Service) -> None:
     assert {name: service.metrics.cancelled._values[name,] for name in ("time", "queue")} == {"time": 1, "queue": 1}
 
 
-def test_too_many_that_wait_are_refused(service: Service) -> None:
-    release = threading.Event()
+def test_too_many_that_wait_are_refused() -> None:
+    service, release = Service(ServeSettings(queue=2, threads=1), Metrics()), threading.Event()
 
     async def main() -> None:
         calls = []
@@ -83,6 +83,7 @@ def test_too_many_that_wait_are_refused(service: Service) -> None:
         await asyncio.gather(*calls)
 
     asyncio.run(main())
+    service.close()
 
 
 def test_a_client_that_goes_is_not_computed_for(service: Service) -> None:

@@ -1,6 +1,7 @@
 """Steppers give each text what it gets alone, and take one out whenever they are told."""
 
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,24 @@ def test_sources_that_join_and_leave_are_searched_for_as_alone(translator: Nativ
     for place, outcome in found.items():
         work = works[place]
         assert outcome == translate(translator, [work.source], work.search, limits=[12])[0]
+
+
+def test_what_is_settled_of_a_source_is_told_and_at_last_all_of_it(translator: NativeModel) -> None:
+    told: dict[int, list[tuple[list[int], bool]]] = {1: [], 3: []}
+    works = [source([5, 9, 7, 2], beam, beam) for beam in told]
+    for work in works:
+        work.search = replace(work.search, n_best=1)
+        work.on_settled = lambda ids, whole, own=told[work.place]: own.append((ids, whole))
+    stepper, found = SourceStepper(translator, 1), dict[int, Any]()
+    stepper.join([*works, source([5, 2], 2, 9)])
+    while len(stepper):
+        found |= {work.place: outcome for work, outcome in stepper.step(1)}
+    for beam, events in told.items():
+        (best,) = found[beam]
+        assert [whole for _, whole in events] == [False] * (len(events) - 1) + [True]
+        assert events[-1][0] == best.ids
+        assert all(best.ids[: len(ids)] == ids for ids, _ in events)
+    assert [len(ids) for ids, _ in told[1]][:-1] == list(range(1, len(told[1]))), "of a greedy search all that it has"
 
 
 def test_texts_that_join_and_leave_are_written_as_alone(writer: NativeModel) -> None:

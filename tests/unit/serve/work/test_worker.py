@@ -210,31 +210,8 @@ def test_at_the_end_all_are_given_up(stepper: Counting) -> None:
         made.submit(MODEL, [])
 
 
-def test_small_requests_are_stepped_beside_large_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, clock, seconds = list[Counting](), [0.0], {"large": 1.0, "half": 1.0, "small": 0.001}
-    monkeypatch.setattr(module, "stepper_for", lambda *_: made.append(Timed(clock, seconds)) or made[-1])
-    monkeypatch.setattr(module, "SourceWork", Counted)
-    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
-    engine, ends = Engine(rows=4, threads=1, metrics=Metrics()), Ends()
-    engine.submit(MODEL, works(Job(9.0), ends, "large", steps=50, size=16))
-    until(lambda: len(made) == 1)
-    engine.submit(MODEL, works(Job(9.0), ends, "half", steps=50, size=9))
-    engine.submit(MODEL, works(Job(9.0), ends, "small", steps=3, size=2))
-    made[0].gate.release()  # of a step that takes long
-    until(lambda: len(made) == 2)
-    for _ in range(3):
-        made[1].gate.release()
-    assert ends.wait("small") == ["small"], "though the others wait for their next step"
-    assert made[1].seen == [["small"]] * 3
-    for stepper in made:
-        for _ in range(100):
-            stepper.gate.release()
-    assert ends.wait("large", "half") == ["large", "half"]
-    engine.close()
-
-
-def test_of_two_batches_none_has_more_than_half_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, order, seconds = [0.0], list[str](), {"large": 1.0, "small": 0.125}
+def test_of_two_models_none_has_more_than_half_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, order, seconds = [0.0], list[str](), {"slow": 1.0, "quick": 0.125}
 
     class Ordered(Timed):
         def step(self, threads: int) -> list[tuple[Counted, Any]]:
@@ -243,20 +220,20 @@ def test_of_two_batches_none_has_more_than_half_the_time(monkeypatch: pytest.Mon
             return super().step(threads)
 
     monkeypatch.setattr(module, "stepper_for", lambda *_: Ordered(clock, seconds))
-    monkeypatch.setattr(module, "SourceWork", Counted)
     worker = Worker(rows=4, threads=1, post=Post(), metrics=Metrics(), workers=[])
     worker.workers = [worker]
     monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
-    ends, wanted = Ends(), (("large", 6, 16), ("small", 30, 2))
-    for name, steps, size in wanted:
-        worker.submit(MODEL, works(Job(9.0), ends, name, steps=steps, size=size), size)
+    ends, wanted = Ends(), (("slow", 6), ("quick", 30))
+    models = [object.__new__(NativeModel) for _ in wanted]
+    for model, (name, steps) in zip(models, wanted, strict=True):
+        worker.submit(model, works(Job(9.0), ends, name, steps=steps))
     worker.start()
-    ends.wait("large", "small")
+    ends.wait("slow", "quick")
     worker.close()
     monkeypatch.undo()
     for end in range(1, len(order)):
-        large, small = order[:end].count("large"), 0.125 * order[:end].count("small")
-        assert order[end:].count("large") == 0 or abs(large - small) <= 1.25
+        slow, quick = order[:end].count("slow"), 0.125 * order[:end].count("quick")
+        assert order[end:].count("slow") == 0 or abs(slow - quick) <= 1.25
 
 
 def test_threads_are_shared_while_another_worker_has_texts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,11 +251,11 @@ def test_threads_are_shared_while_another_worker_has_texts(monkeypatch: pytest.M
     workers += [Worker(rows=4, threads=4, **shared) for _ in range(2)]
     first, other = workers
     first.start()
-    first.submit(MODEL, works(Job(9.0), ends, "alone", wide=3), 3)
+    first.submit(MODEL, works(Job(9.0), ends, "alone", wide=3))
     ends.wait("alone")
     assert first.rows_asked == 0, "what is over is asked for no more"
     other.rows_asked = 1
-    first.submit(MODEL, works(Job(9.0), ends, "beside bad"), 2)
+    first.submit(MODEL, works(Job(9.0), ends, "beside bad"))
     ends.wait("beside", "bad")
     assert (given, first.rows_asked) == ([4, 2], 0)
     first.close()

@@ -4,12 +4,12 @@ from typing import Any
 
 from clearhead.serve.dialects.openai.asked import Streamed
 from clearhead.serve.dialects.openai.shape import Answering, error_tree
+from clearhead.serve.dialects.openai.translations import translation_events
 from clearhead.serve.http.body import Fields
-from clearhead.serve.http.endpoint import Asked, after, event, stream_response
+from clearhead.serve.http.endpoint import Asked, stream_response
 from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.site import Site
-from clearhead.serve.translating import finish_reason, translated
-from clearhead.tasks.translation.result import Translation
+from clearhead.serve.translating import Grown, finish_reason, translated
 
 MOST_MESSAGES = 1000
 UNSUPPORTED = ("tools", "functions", "logprobs", "logit_bias", "audio")
@@ -45,10 +45,12 @@ class Chat:
         streamed = Streamed.of(asked.fields)
         kind = "chat.completion.chunk" if streamed.on else "chat.completion"
         answering = Answering.of(self.site, "chatcmpl", kind, served.name)
-        texts = translated(asked, served, [source])
         if streamed.on:
-            return await stream_response(after(texts, lambda found: _events(answering, found, streamed)), error_tree)
-        found = await texts
+            own: Any = {"usage": streamed.usage}
+            return await stream_response(
+                translation_events(asked, served, [source], answering, _parts, **own), error_tree
+            )
+        found = await translated(asked, served, [source])
         answering.count(found)
         return answering.whole(
             [
@@ -63,16 +65,12 @@ class Chat:
         )
 
 
-def _events(answering: Answering, found: list[list[Translation]], streamed: Streamed) -> list[str]:
-    """Returns a stream's events."""
-    answering.count(found)
-    events = []
-    for place, each in enumerate(found[0]):
-        deltas = [({"role": "assistant", "content": ""}, None), ({"content": each.text}, None)]
-        for delta, reason in [*deltas, ({}, finish_reason(each))]:
-            choice = {"index": place, "delta": delta, "logprobs": None, "finish_reason": reason}
-            events.append(event(answering.part(choice)))
-    return events + answering.end(usage=streamed.usage)
+def _parts(grown: Grown, first: bool, reason: str | None) -> list[dict[str, Any]]:
+    """Returns parts of a choice in a stream."""
+    deltas: list[tuple[dict[str, str], str | None]] = [({"role": "assistant", "content": ""}, None)] if first else []
+    deltas += [({"content": grown.text}, None)] if grown.text else []
+    deltas += [({}, reason)] if reason else []
+    return [{"index": grown.place, "delta": delta, "logprobs": None, "finish_reason": end} for delta, end in deltas]
 
 
 def _check(fields: Fields) -> None:

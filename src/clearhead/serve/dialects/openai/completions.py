@@ -8,14 +8,14 @@ from typing import Any
 from clearhead.serve.dialects.openai.asked import Streamed, prompts_of, wanted_of
 from clearhead.serve.dialects.openai.logprobs import LogProbs
 from clearhead.serve.dialects.openai.shape import Answering, error_tree
-from clearhead.serve.http.endpoint import PING, Asked, after, event, stream_response
+from clearhead.serve.dialects.openai.translations import translation_events
+from clearhead.serve.http.endpoint import PING, Asked, event, stream_response
 from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.models import Served
 from clearhead.serve.site import Site
-from clearhead.serve.translating import finish_reason, translated
+from clearhead.serve.translating import Grown, finish_reason, translated
 from clearhead.serve.work.service import Ended
 from clearhead.serve.writing import Wanted, Wrote, gathered, written
-from clearhead.tasks.translation.result import Translation
 
 NOT_FOR_TRANSLATORS = ("echo", "suffix", "logprobs", "logit_bias")
 """Fields that would change what a translator answers, and do not."""
@@ -122,21 +122,24 @@ class Completions:
                 fields.refuse(name, "is not for a translator")
         answering = Answering.of(self.site, "cmpl", "text_completion", served.name)
 
-        def choices(found: list[list[Translation]]) -> list[dict[str, Any]]:
-            answering.count(found)
-            return [
-                {"index": place, "text": each.text, "logprobs": None, "finish_reason": finish_reason(each)}
-                for place, each in enumerate(each for ranked in found for each in ranked)
-            ]
-
-        def events(found: list[list[Translation]]) -> list[str]:
-            parts = [event(answering.part(choice)) for choice in choices(found)]
-            return parts + answering.end(usage=streamed.usage)
-
-        texts = translated(asked, served, [str(prompt) for prompt in prompts])
+        texts = [str(prompt) for prompt in prompts]
         if streamed.on:
-            return await stream_response(after(texts, events), error_tree)
-        return answering.whole(choices(await texts))
+            events = translation_events(asked, served, texts, answering, _parts, usage=streamed.usage)
+            return await stream_response(events, error_tree)
+        found = await translated(asked, served, texts)
+        answering.count(found)
+        each = [translation for ranked in found for translation in ranked]
+        return answering.whole(
+            [_choice(place, translation.text, finish_reason(translation)) for place, translation in enumerate(each)]
+        )
+
+
+def _choice(place: int, text: str, reason: str | None) -> dict[str, Any]:
+    return {"index": place, "text": text, "logprobs": None, "finish_reason": reason}
+
+
+def _parts(grown: Grown, first: bool, reason: str | None) -> list[dict[str, Any]]:
+    return [_choice(grown.place, grown.text, reason)]
 
 
 def _reason(reason: str) -> str:

@@ -33,11 +33,24 @@ class Batch:
     """Most pieces of each, end mark included."""
     shortlists: Sequence[Pieces] = ()
     """The pieces that may translate each; empty: all may."""
+    rows: Sequence[int] = ()
+    """Which of all parts of the texts each is."""
 
 
 R = TypeVar("R")
 Searching: TypeAlias = Generator[tuple[Batch, SearchConfig], list[list[Hypothesis]], R]
 """What comes of searches, one after another: it gives what to search for, and is sent the hypotheses of each source."""
+
+
+def carried_out(searching: Searching[R], search: Callable[[Batch, SearchConfig], list[list[Hypothesis]]]) -> R:
+    """Returns what comes of searches, which ``search`` makes here and now."""
+    try:
+        wanted = next(searching)
+        while True:
+            wanted = searching.send(search(*wanted))
+    except StopIteration as end:
+        result: R = end.value
+        return result
 
 
 def is_plain(batch: Batch) -> bool:

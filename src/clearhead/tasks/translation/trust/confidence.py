@@ -77,14 +77,25 @@ def features(translation: Translation) -> Row:
     return np.array([mean, math.exp(mean), min(values), math.log(count), math.log(ratio)])
 
 
-def read_calibration(run: Path) -> Calibration | None:
-    """Reads the calibration of a run; None if it has none.
+Calibrated = Calibration | ModelError | None
+"""What there is of a model: its calibration; why that cannot be used, for whoever asks for it; or none."""
 
-    Raises:
-        ModelError: the file is damaged.
-    """
-    content = read_learned(run / FILE, MOST)
-    return None if content is None else restored(content, run / FILE)
+
+def read_calibration(run: Path) -> Calibrated:
+    """Reads the calibration of a run, which translates without it too."""
+    try:
+        content = read_learned(run / FILE, MOST)
+    except ModelError as error:
+        return error
+    return None if content is None else calibration_in(content, run / FILE)
+
+
+def calibration_in(content: bytes, path: Path) -> Calibrated:
+    """Returns the calibration that ``content`` of ``path`` holds."""
+    try:
+        return restored(content, path)
+    except ModelError as error:
+        return error
 
 
 def restored(content: bytes, path: Path) -> Calibration:
@@ -104,7 +115,7 @@ def restored(content: bytes, path: Path) -> Calibration:
     return made
 
 
-def usable(calibration: Calibration | None, step: int) -> Calibration:
+def usable(calibration: Calibrated, step: int) -> Calibration:
     """Returns the calibration of weights.
 
     Args:
@@ -112,8 +123,10 @@ def usable(calibration: Calibration | None, step: int) -> Calibration:
         step: of the weights.
 
     Raises:
-        ModelError: there is none, or it is of another step.
+        ModelError: there is none, it is damaged, or it is of another step.
     """
+    if isinstance(calibration, ModelError):
+        raise calibration
     if calibration is None:
         raise ModelError(f"confidence: this model has no calibration: {LEARN}, and an export takes it along")
     if calibration.step != step:

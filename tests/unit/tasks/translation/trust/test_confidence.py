@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from clearhead.errors import ModelError
 from clearhead.tasks.translation.result import EMPTY, Translation
+from clearhead.tasks.translation.translator import Translator
 from clearhead.tasks.translation.trust.confidence import (
     FILE,
     Calibration,
@@ -18,6 +20,7 @@ from clearhead.tasks.translation.trust.confidence import (
     restored,
     usable,
 )
+from clearhead.verbs.quick import open_translator
 
 MADE = Calibration((50.0, 10.0, 20.0, 1.0, 2.0, 4.0), 7, 5, 1.0, "valid", 100, 0.5, 0.4, 0.3, 2.5)
 
@@ -76,10 +79,22 @@ def test_it_is_of_one_checkpoint() -> None:
 def test_what_is_damaged(change: dict[str, Any], reason: str, tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(json.dumps({**asdict(MADE), **change}))
     with pytest.raises(ModelError, match=rf"confidence.json' is damaged: .*{reason}.*; `clearhead calibrate"):
-        read_calibration(tmp_path)
+        usable(read_calibration(tmp_path), 7)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"[" * 100_000])
 def test_what_is_no_calibration(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is damaged"):
         restored(content, tmp_path)
+
+
+def test_a_damaged_one_is_of_who_asks_for_confidence_alone(toy_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(toy_run, run)
+    (run / FILE).write_text("{")
+    loaded = Translator.load(run, device="cpu")
+    packed = open_translator(run, checkpoint="best", device="cpu", weights="float32", engine="auto")
+    for translator in (loaded, packed):
+        assert translator.translate("他喝水。").text == loaded.translate("他喝水。").text
+        with pytest.raises(ModelError, match=r"^the calibration in '.*confidence.json' is damaged: .*; `clearhead"):
+            translator.translate("他喝水。", confidence=True)
