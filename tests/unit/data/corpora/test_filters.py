@@ -19,7 +19,7 @@ PAIRS = [
     ("I drink tea.", "I drink tea!"),
     ("他们在学校里看书。", "他们在学校里看书。"),
     ("她吃苹果。", "Она ест яблоко."),
-    ("她吃苹果。", "Sie isst heute einen roten Apfel im Garten ihrer Mutter."),
+    ("她吃苹果。", "Peter isst heute einen roten Apfel im Garten ihrer Mutter."),
     ("123", "456"),
 ]
 
