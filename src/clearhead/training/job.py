@@ -32,7 +32,7 @@ from clearhead.training.distributed import ranks
 from clearhead.training.events import Event, SampledLine
 from clearhead.training.length.budget import UNBOUNDED
 from clearhead.training.loop import Work, train_loop
-from clearhead.training.precision import Decision, Precision, chosen, decide, multiply
+from clearhead.training.precision import Decision, Precision, decide, multiply
 from clearhead.training.samples.making import no_samples
 from clearhead.training.samples.shown import history
 from clearhead.training.state import TrainState
@@ -282,7 +282,8 @@ class GradientJob(Job, Generic[M, B]):
         """Returns the job with the precision that ``auto`` is on this machine; itself if the recipe names one.
 
         It is measured on gradients of the first batch, which change nothing. A model that is trained in a part of the
-        memory that they take, by activation checkpoints or in shards, is decided on by plain products instead.
+        memory that they take, by activation checkpoints or in shards, is decided on by plain products instead. Of
+        several processes the first one decides, alone: the others take its recipe.
         """
         train: TrainConfig = self.recipe.train
         if train.precision != "auto":
@@ -292,7 +293,6 @@ class GradientJob(Job, Generic[M, B]):
             made = decide(self.device, work, partial(multiply, size=1024, device=self.device), "product")
         else:
             made = self._measured(work)
-        made = _agreed(made, self.device)
         recipe = replace(self.recipe, train=replace(train, precision=made.name))
         return replace(self, recipe=recipe, precision=made, kept=max((resident() or 0) - before, 0))
 
@@ -366,12 +366,3 @@ def fresh_state(model: nn.Module, recipe: Recipe, rate_of: RateOf = same_rate) -
     optimizers = build_optimizers(model, recipe.optim, recipe.train.lr, rate_of)
     ema = build_ema(model, recipe.optim.ema_decay) if recipe.optim.ema_decay else None
     return TrainState(model, optimizers, ema)
-
-
-def _agreed(made: Decision, device: torch.device) -> Decision:
-    """Returns what all processes do: what the first one has measured, if every device has instructions for it."""
-    (able,) = ranks().sum(float(made.able))
-    half, single = ranks().of_first(*(made.seconds or (0.0, 0.0)))
-    if able < ranks().world:
-        return Decision("float32", device.type, able=False)
-    return chosen(device, (half, single), made.what) if made.seconds else made

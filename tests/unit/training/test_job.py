@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ from clearhead.config import merge, read_toml
 from clearhead.errors import UsageError
 from clearhead.tasks.catalog import prepare_job
 from clearhead.training import job as job_module
-from clearhead.training.job import GradientJob, _agreed, fresh_state
+from clearhead.training.job import GradientJob, fresh_state
 from clearhead.training.precision import Decision, Precision
 from tests.toy import CLASSIFY, LANGUAGE_MODEL, MASKED, RECIPE
 
@@ -131,25 +130,3 @@ def test_a_model_that_is_trained_in_less_memory_is_decided_on_by_products(
         assert isinstance(job, GradientJob)
         assert job.with_precision().settings.numbers == "bfloat16"
     assert asked == ["product"] * 2
-
-
-@pytest.mark.parametrize(
-    ("own", "of_first", "able", "name"),
-    [
-        ((3.0, 1.0), (1.0, 3.0), 2.0, "bfloat16"),  # this process would have chosen otherwise
-        ((1.0, 3.0), (3.0, 1.0), 2.0, "float32"),
-        ((1.0, 3.0), (1.0, 3.0), 1.0, "float32"),  # another one's device has no instructions for bfloat16
-    ],
-)
-def test_processes_agree_on_what_auto_is(
-    own: tuple[float, float],
-    of_first: tuple[float, float],
-    able: float,
-    name: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    processes = SimpleNamespace(world=2, sum=lambda *_: [able], of_first=lambda *_: [*of_first])
-    monkeypatch.setattr("clearhead.training.job.ranks", lambda: processes)
-    cpu = torch.device("cpu")
-    made = _agreed(Decision("float32", "cpu", own), cpu)
-    assert (made.name, made.able) == (name, able == 2.0)
