@@ -198,7 +198,7 @@ def make_small(run: Path, chosen: Path, lines: list[str]) -> None:
 
 
 def make_peer(run: Path, folder: Path) -> None:
-    """Writes a run for CTranslate2 where it is not there; unproved, since random weights drift apart too far for that."""
+    """Writes a run for CTranslate2 where it is not there; unproved, since random weights drift too far apart."""
     if folder.exists():
         return
     from clearhead.export.ctranslate2 import ctranslate2_files
