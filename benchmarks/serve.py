@@ -198,7 +198,9 @@ def make_small(run: Path, chosen: Path, lines: list[str]) -> None:
 
 
 def make_peer(run: Path, folder: Path) -> None:
-    """Writes a run for CTranslate2 unproved: random weights drift further apart than an export lets them."""
+    """Writes a run for CTranslate2 where it is not there; unproved, since random weights drift too far apart."""
+    if folder.exists():
+        return
     from clearhead.export.ctranslate2 import ctranslate2_files
     from clearhead.tasks.translation.translator import Translator
 
@@ -230,8 +232,6 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.small:
         make_small(asked.run, asked.lines, asked.small.read_text().splitlines())
-    if asked.peer and not asked.peer.exists():
-        make_peer(asked.run, asked.peer)
     if asked.serve_peer:
         serve_peer(asked.run, asked.peer, asked.serve_peer)
         return
@@ -243,6 +243,7 @@ def main() -> None:
     words = [sys.executable, "-m", "clearhead", "serve", *runs, "--port", str(ports["clearhead"]), "--queue", "600"]
     servers["clearhead"] = started(words, ports["clearhead"])
     if asked.peer:
+        make_peer(asked.run, asked.peer)
         own = [sys.executable, __file__, str(asked.run), str(asked.lines), "--peer", str(asked.peer)]
         servers["peer"] = started([*own, "--serve-peer", str(ports["peer"])], ports["peer"])
 
