@@ -219,7 +219,7 @@ def resident(process: subprocess.Popen) -> int:
     return anonymous // 1024
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("lines", type=Path)
@@ -229,7 +229,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=640)
     parser.add_argument("--serve-peer", type=int)
     parser.add_argument("--small", type=Path, metavar="TEXT", help="make RUN and LINES of this text")
-    asked = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    asked = arguments()
     if asked.small:
         make_small(asked.run, asked.lines, asked.small.read_text().splitlines())
     if asked.serve_peer:
