@@ -74,7 +74,7 @@ def command(run: Path, mono: Path, out: Path, **options: Any) -> None:
 
     \b
     clearhead back-translate runs/en-zh news.en --out data/news
-    clearhead back-translate runs/en-zh news.en --out data/news --method sample --top-k 10
+    clearhead back-translate runs/en-zh news.en --out data/news --method sample
     clearhead back-translate runs/large text.zh --out data/distilled --distill
     """
     from clearhead.decode.hypotheses import SearchConfig

@@ -38,9 +38,9 @@ def command(run: Path, data: Path, out: Path | None, *, as_json: bool, **options
     gives a piece of the target, with --back by that of both directions and their difference.
 
     \b
-    clearhead filter RUN --data DIR --set data.max_ratio=3 --set data.filters.script=0.5
+    clearhead filter RUN --data DIR --set data.filters.script=0.5
     clearhead filter RUN --data DIR --keep 0.9 --out CLEAN
-    clearhead filter runs/zh-en --back runs/en-zh --data DIR --keep 0.9 --out CLEAN
+    clearhead filter zh-en --back en-zh --data DIR --keep 0.9 --out CLEAN
     """
     from clearhead.verbs.corpora.filter import filter_corpus
 

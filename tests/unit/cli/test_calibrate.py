@@ -45,7 +45,9 @@ def test_a_run_is_calibrated(
         clearhead(capsys, "calibrate", run, "--data", toy_data), 3, "--split valid: has 8 lines of one part"
     )
     (run / "confidence.json").write_text("{}")
-    assert_one_line(clearhead(capsys, "translate", run, "我"), 4, "confidence.json' is damaged: its keys are others")
+    said = clearhead(capsys, "translate", run, "我", "--confidence")
+    assert_one_line(said, 4, "confidence.json' is damaged: its keys are others")
+    assert clearhead(capsys, "translate", run, "我").code == 0, "who does not ask for it does without"
 
 
 def test_every_line_has_a_number(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

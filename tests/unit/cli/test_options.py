@@ -19,7 +19,7 @@ OWN = {("generate", "beam"), ("train", "checkpoint")}
 def test_shared_options_are_the_same_everywhere() -> None:
     seen: dict[str, set[object]] = {}
     for verb in VERBS:
-        module = f"clearhead.cli.{verb}_" if keyword.iskeyword(verb) else f"clearhead.cli.{verb}"
+        module = f"clearhead.cli.{verb}_" if keyword.iskeyword(verb) else f"clearhead.cli.{verb.replace('-', '_')}"
         command: click.Command = importlib.import_module(module).command
         for parameter in command.params:
             if parameter.name in SHARED and (verb, parameter.name) not in OWN:

@@ -6,6 +6,9 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from typing import Any
 
+MOST = 64
+"""Events of a portion: while they are written, the event loop has no time for others."""
+
 
 class Receiver(ABC):
     """Where events arrive.
@@ -31,18 +34,21 @@ class Delivery(Receiver):
         self._next: asyncio.Future[list[Any]] | None = None
 
     def next(self) -> "asyncio.Future[list[Any]]":
-        """Returns what comes next, for the only one who waits: all that is there, or else the next portion."""
+        """Returns the next portion, for the only one who waits; the event loop has its turn before it is there."""
         self._next = self.loop.create_future()
         if self._waiting:
-            self.receive([])
+            self.loop.call_soon(self._give)
         return self._next
 
     def receive(self, events: list[Any]) -> None:
         """See ``Receiver``."""
         self._waiting += events
-        if self._next is not None and not self._next.done():
-            self._next.set_result(self._waiting)
-            self._waiting = []
+        self._give()
+
+    def _give(self) -> None:
+        if self._waiting and self._next is not None and not self._next.done():
+            self._next.set_result(self._waiting[:MOST])
+            del self._waiting[:MOST]
 
     def send(self, events: list[Any]) -> None:
         """Hands events over; from any thread."""

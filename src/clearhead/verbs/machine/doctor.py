@@ -20,6 +20,8 @@ EXTRAS = {
     "hf": "transformers",
     "sign": "model_signing",
     "serve": "starlette",
+    "language": "py3langid",
+    "arrow": "pyarrow",
 }
 """For each extra a package of it."""
 

@@ -3,10 +3,11 @@
 import asyncio
 import threading
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 
-from clearhead.serve.work.delivery import Delivery, Gathered, Post
+from clearhead.serve.work.delivery import MOST, Delivery, Gathered, Post
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,29 @@ def test_a_step_wakes_the_loop_once_for_all_requests() -> None:
         return found
 
     assert asyncio.run(main()) == ([1, 2], [3])
+
+
+def test_what_has_piled_up_comes_in_portions_between_which_others_have_their_turn() -> None:
+    """A text that is written faster than its client is told of it must not keep the loop from timers and signals."""
+
+    async def main() -> tuple[list[int], list[int]]:
+        delivery, found, turns = Delivery(asyncio.get_running_loop()), list[int](), list[int]()
+        delivery.receive(list(range(1000)))
+
+        async def others() -> None:
+            while len(found) < 1000:
+                turns.append(len(found))
+                await asyncio.sleep(0)
+
+        task = asyncio.ensure_future(others())
+        while len(found) < 1000:
+            found += await delivery.next()
+        await task
+        return found, turns
+
+    found, turns = asyncio.run(main())
+    assert found == list(range(1000))
+    assert max(after - before for before, after in pairwise(turns)) <= MOST
 
 
 def test_who_has_gone_is_no_error() -> None:

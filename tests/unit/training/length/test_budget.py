@@ -16,6 +16,7 @@ from clearhead.data.translation import Batch
 from clearhead.optim.build import OptimConfig
 from clearhead.optim.schedule import ScheduleName, lr_factor
 from clearhead.runs.pointers import find_checkpoint
+from clearhead.training import loop, saving
 from clearhead.training.config import TrainConfig
 from clearhead.training.events import Finished, Sized, Stepped
 from clearhead.training.length import budget
@@ -185,7 +186,9 @@ class Clocked(Toy):
     def __init__(self, state: TrainState, monkeypatch: pytest.MonkeyPatch, slow_from: int = 10**6) -> None:
         super().__init__(state)
         self.now, self.slow_from = 0.0, slow_from
-        monkeypatch.setattr(budget, "time", SimpleNamespace(perf_counter=lambda: self.now))
+        for module in (budget, loop):
+            monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: self.now))
+        monkeypatch.setattr(saving, "time", SimpleNamespace(perf_counter=lambda: 0.0))  # a checkpoint takes none
 
     def loss_of(self, batch: Batch) -> tuple[torch.Tensor, int]:
         self.now += 2.0 if self.state.step < self.slow_from else 3.0

@@ -30,6 +30,5 @@ def test_everything_is_looked_at(cache: Path) -> None:
     assert "cpu" in found["devices"]
     assert found["native engine"].startswith((KERNELS[-1], "none, PyTorch decodes: "))
     assert found["decoding"] == {"float32": "fast kernels", "int8": "fast kernels"}
-    assert found["extras"].keys() == {"plots", "tensorboard", "onnx", "ctranslate2", "gguf", "hf", "sign", "serve"}
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert found["extras"].keys() == declared.keys() - {"test", "bench", "docs"}

@@ -12,10 +12,10 @@ from clearhead.documents.plain import plain_document
 from clearhead.documents.subtitles import subtitles_document
 from clearhead.documents.words import spans, words
 from clearhead.errors import DataError, ModelError
+from clearhead.tasks.translation.result import Translation
 
 if TYPE_CHECKING:
     from clearhead.decode.hypotheses import SearchConfig
-    from clearhead.tasks.translation.result import Translation
     from clearhead.tasks.translation.texts import TextTranslator
 
 DocumentFormat = Literal["txt", "md", "html", "srt"]
@@ -38,7 +38,7 @@ class TranslatedDocument:
     """As it is to be written."""
     blocks: list[str] = field(repr=False)
     """The prose of each block of the source, on one line."""
-    translations: "list[Translation | None]" = field(repr=False)
+    translations: list[Translation | None] = field(repr=False)
     """Of each block; None where it could not be translated and stands as it was."""
 
 
