@@ -66,7 +66,7 @@ def workplace(tmp_path: Path) -> Path:
         if named := re.match(r"# (\w+\.toml)\n", block):
             (folder / named[1]).write_text(block, "utf-8")
     (folder / "input.txt").write_text("我吃了一个苹果。\n\n他喜欢书。\n", "utf-8")
-    for name in ("text.txt", "poems.txt", "news.en"):
+    for name in ("text.txt", "poems.txt", "news.en", "manual.en", "README.md"):
         (folder / name).write_text((folder / "DIR" / "train.en").read_text("utf-8"), "utf-8")
     lines = (folder / "DIR" / "train.en").read_text("utf-8").splitlines()
     articles = [f" \n = {at} = \n \n" + "\n".join(lines[at : at + 5]) for at in range(0, len(lines), 5)]
@@ -74,6 +74,10 @@ def workplace(tmp_path: Path) -> Path:
     for name, pairs in (("reviews", False), ("pairs", True)):
         write_labelled(folder / name, labelled_lines(40, pairs=pairs), labelled_lines(8, 1, pairs=pairs))
     (folder / "reviews.txt").write_text("a gripping film\nnothing happens\n", "utf-8")
+    (folder / "runs").mkdir()
+    (folder / "runs" / "en-de").symlink_to("zh-en")  # which is trained by then
+    (folder / "terms.tsv").write_text("苹果\tapple\nserver\tServer\n", "utf-8")
+    (folder / "film.srt").write_text("1\n00:00:01,000 --> 00:00:02,500\nHe likes books.\n", "utf-8")
     write_gpt2(folder / "gpt2")
     write_bert(folder / "bert")
     write_marian(folder / "opus-mt-zh-en")
@@ -136,8 +140,10 @@ def run_shown(line: str, workplace: Path, programs: Path) -> None:
     small = " ".join(f"--set {item}" for item in cut_down(line)) if line.startswith("clearhead train") else ""
     done = run(f"{line} {small}", workplace, programs)
     assert done.returncode == 0, (line, done.stderr)
-    if line.startswith("clearhead translate") and "<" in line:
+    if line.startswith("clearhead translate") and "< input.txt" in line:
         assert len((workplace / "output.txt").read_text("utf-8").splitlines()) == 3
+    elif written := re.search(r"(?:--output|>) (\S+)", line):
+        assert (workplace / written[1]).read_bytes().strip(), line
     elif "--resume" not in line:
         assert done.stdout, line  # a line at least: a model of three steps may write spaces alone
 

@@ -14,6 +14,7 @@ from tests import toy
 from tests.e2e.test_thin import TREES, text_for
 
 SETTINGS = ["train.max_steps=6", "train.warmup_steps=1", "train.evaluate_every=2", "model.dropout=0.3"]
+SETTINGS += ["optim.schedule=constant"]  # others depend on the last step, which one of the runs has early
 SETTINGS += ["train.precision='float32'"]  # auto measures, and might not choose the same in two runs
 SCORES = {"translation": {"chrf"}, "rnn_translation": {"chrf"}, "masked": {"right"}, "classify": {"right"}}
 

@@ -17,6 +17,8 @@ WINDOW = 160
 """Pieces of the stream from which a beginning and how it goes on are taken."""
 COLUMNS = 32
 """Columns of a beginning, and of how it goes on, at least; East Asian characters take two."""
+LEAST = 12
+"""Columns of a text, of which a short one gives the first half."""
 TRIES = 50
 """Places of the stream that are tried for each text that is wanted."""
 
@@ -32,7 +34,7 @@ class Beginning:
 def beginnings(stream: TokenStream, tokenizer: Tokenizer, count: int, seed: int) -> list[Beginning]:
     """Returns ``count`` beginnings, at places of the stream that are drawn from ``seed``; fewer of a very short one."""
     rng = random_order(seed)
-    places = rng.integers(max(len(stream) - WINDOW, 1), size=TRIES * count).tolist()
+    places = rng.integers(max(len(stream) - WINDOW, len(stream) // 2, 1), size=TRIES * count).tolist()
     found: list[Beginning] = []
     for place in places:
         beginning = _beginning(stream.ids[place : place + WINDOW].tolist(), tokenizer)
@@ -72,7 +74,12 @@ def language_samples(
 
 
 def _beginning(ids: list[int], tokenizer: Tokenizer) -> Beginning | None:
-    """Returns the beginning of a text that is within ``ids``, pieces from anywhere; None if there is too little."""
+    """Returns the beginning of a text that is within ``ids``, pieces from anywhere; None if there is too little.
+
+    Of a short text, such as a line of a poem, it is the first half.
+    """
+    from rich.cells import cell_len
+
     ends = [at for at, piece in enumerate(ids) if piece in (tokenizer.ids.eos, *tokenizer.ends)]
     if ends and ends[0] < len(ids) // 2:  # a document begins here
         last = ends[1] if len(ends) > 1 else len(ids)
@@ -83,8 +90,10 @@ def _beginning(ids: list[int], tokenizer: Tokenizer) -> Beginning | None:
         at = max(text.find("\n", 0, half), -1) + 1 or text.find(" ", 0, half) + 1  # of a line, else of a word
         text = text[at:]
     text = text.strip()
-    border = _border(text, COLUMNS)
-    after = text[border : border + _border(text[border:], COLUMNS)]
+    columns = cell_len(text)
+    border = _border(text, min(COLUMNS, columns // 2)) if columns >= LEAST else 0
+    rest = text[border:]
+    after = rest[: _border(rest, COLUMNS)] or rest
     return Beginning(text[:border], after) if border and after.strip() else None
 
 
