@@ -24,7 +24,6 @@ import time
 from pathlib import Path
 
 CLIENTS, STREAMS, BEAM = 32, 500, 5
-MOST = 120  # pieces that the peer writes at most, within its positions
 
 
 def request(path: str, body: dict, connection: str) -> bytes:
@@ -139,8 +138,9 @@ def serve_peer(run: Path, folder: Path, port: int) -> None:
     import waitress
 
     from clearhead.runs.text_parts import load_both_sides
+    from clearhead.tasks.translation.length_limit import LengthLimit
 
-    app, parts = flask.Flask("peer"), load_both_sides(run)
+    app, parts, lengths = flask.Flask("peer"), load_both_sides(run), LengthLimit.read(run)
     source, target = parts.tokenizer, parts.target
     cores = len(os.sched_getaffinity(0))
     translator = ctranslate2.Translator(
@@ -151,7 +151,8 @@ def serve_peer(run: Path, folder: Path, port: int) -> None:
     def translate():
         text = flask.request.get_json()["q"]
         pieces = source.pieces([*source.encode(text), source.ids.eos])
-        (found,) = translator.translate_batch([pieces], beam_size=BEAM, max_decoding_length=MOST)
+        most = lengths.pieces(len(pieces) - 1)  # as ours
+        (found,) = translator.translate_batch([pieces], beam_size=BEAM, max_decoding_length=most)
         return {"translatedText": target.decode([ids[piece] for piece in found.hypotheses[0] if piece in ids])}
 
     ids = {target.piece(index): index for index in range(target.vocab_size)}
