@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from clearhead.errors import DataError, ModelError
 from clearhead.ranges import TOO_DEEP, too_deep
@@ -130,6 +130,26 @@ def read_small(path: Path, most: int = MOST_SMALL) -> bytes:
         if (size := os.fstat(file.fileno()).st_size) > most:
             raise ValueError(f"more than {most:,} bytes")
         return file.read(size)
+
+
+def read_given(path: Path, most: int, name: str) -> bytes:
+    """Reads a file that a user names, called ``name`` in messages; raises DataError if that cannot be."""
+    try:
+        return read_small(path, most)
+    except OSError as error:
+        raise DataError(f"{name} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise DataError(f"{name} cannot be read: {error}") from error
+
+
+def decoded(content: bytes, name: str, encoding: Literal["utf-8", "utf-8-sig"] = "utf-8") -> str:
+    """Returns bytes as text; raises DataError, with the line, if they are not UTF-8."""
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line, begin = content.count(b"\n", 0, error.start) + 1, content.rfind(b"\n", 0, error.start) + 1
+        byte = error.start - begin + 1
+        raise DataError(f"{name}, line {line}: not UTF-8 (byte {byte} of the line)") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -141,8 +141,8 @@ def divergence(
     Returns:
         The sum and its gradients with respect to ``first`` and ``second``.
     """
-    p, q = torch.softmax(first, dim=1), torch.softmax(second, dim=1)
-    ratio = torch.log_softmax(first, dim=1).sub_(torch.log_softmax(second, dim=1))
+    log_p, log_q = torch.log_softmax(first, dim=1), torch.log_softmax(second, dim=1)
+    p, q, ratio = log_p.exp(), log_q.exp(), log_p.sub_(log_q)
     to_second, to_first = (p * ratio).sum(dim=1, keepdim=True), -(q * ratio).sum(dim=1, keepdim=True)
     apart = p - q
     grad_first = (ratio - to_second).mul_(p).add_(apart)

@@ -14,6 +14,7 @@ from clearhead.errors import DataError, ModelError
 from clearhead.files import (
     Unpacked,
     bounded_lines,
+    decoded,
     open_to_append,
     read_json,
     remove,
@@ -131,3 +132,9 @@ def test_a_gzip_that_no_text_makes_is_refused_before_it_is_unpacked(
     path.write_bytes(gzip.compress(text))
     with io.BufferedReader(Unpacked(path)) as stream:
         assert stream.read() == text
+
+
+def test_bytes_are_read_or_the_line_is_named() -> None:
+    assert decoded("é\r\n".encode(), "x") == "é\r\n"
+    with pytest.raises(DataError, match=r"a\.md, line 2: not UTF-8 \(byte 3 of the line\)"):
+        decoded(b"a\nbc\xff", "a.md")

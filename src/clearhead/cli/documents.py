@@ -10,7 +10,7 @@ import click
 
 from clearhead.cli.lines import Chunk, written_to
 from clearhead.errors import DataError, UsageError
-from clearhead.files import MOST_OF_TEXT, read_small
+from clearhead.files import MOST_OF_TEXT, decoded, read_given
 
 FORMATS = ["txt", "md", "html", "srt"]
 ALONE = ("n_best", "alternatives", "alignment", "confidence", "as_json", "prefix")
@@ -58,11 +58,11 @@ def translate_file(
         DataError: the file cannot be read, is not UTF-8, or the output cannot be written.
     """
     from clearhead.decode.hypotheses import SearchConfig
-    from clearhead.tasks.translation.documents.translating import read_document, translate_document
+    from clearhead.tasks.translation.documents.translating import translate_document
 
     named = options["source"] or (Path(text[0]) if text and text != ("-",) else None)
     name = str(named) if named else "stdin"
-    content = read_document(_content(named), name)
+    content = decoded(_content(named), name)
     config = SearchConfig(options["beam"], 1, options["length_penalty"], options["limit"])
     settings = {key: options[key] for key in ("split", "overlong", "require", "avoid", "glossary")}
     chunk = Chunk([], 1, f"{name} block")
@@ -83,9 +83,4 @@ def _content(path: Path | None) -> bytes:
         if len(content) > MOST_OF_TEXT:
             raise DataError(f"stdin has more than {MOST_OF_TEXT:,} bytes")
         return content
-    try:
-        return read_small(path, MOST_OF_TEXT)
-    except OSError as error:
-        raise DataError(f"{str(path)!r} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise DataError(f"{str(path)!r} cannot be read: {error}") from error
+    return read_given(path, MOST_OF_TEXT, repr(str(path)))

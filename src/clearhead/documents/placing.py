@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from clearhead.documents.blocks import Block, Span, is_wide
+from clearhead.documents.words import WIDE
 
-_WIDE = r"\u2e80-\u9fff\uf900-\ufaff\uff00-\uff9f"
-_WORD = re.compile(rf"[{_WIDE}]|[^\W{_WIDE}]+(?:['’.-][^\W{_WIDE}]+)*|[^\w\s{_WIDE}]")
+_WORD = re.compile(rf"[{WIDE}]|[^\W{WIDE}]+(?:['’.-][^\W{WIDE}]+)*|[^\w\s{WIDE}]")
 
 
 @dataclass(frozen=True)

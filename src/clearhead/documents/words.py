@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
 
-ALONE = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uff9f]|[^\w\s'’-]")
+WIDE = r"\u2e80-\u9fff\uf900-\ufaff\uff00-\uff9f"
+"""Characters of Chinese and Japanese, as ranges."""
+ALONE = re.compile(rf"[{WIDE}]|[^\w\s'’-]")
 """Characters that are a word by themselves where a piece begins at one: those of Chinese and Japanese, punctuation."""
 
 

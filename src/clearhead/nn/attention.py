@@ -53,7 +53,7 @@ class ScaledDotProduct(AttentionCore):
     def forward(self, q: Queries, k: Keys, v: Keys, *, mask: AttendMask | None = None, causal: bool = False) -> Queries:
         narrow = v.dtype == torch.bfloat16 and v.device.type == "cpu"
         if _is_watched(self.tap) or (narrow and k.shape[2] <= MOST_EXPLICIT_KEYS):
-            mask = _add_causal(mask, q, k) if causal and q.shape[2] > 1 else mask
+            mask = _add_causal(mask, q, k) if causal else mask
             scores = torch.matmul(q, _repeat_heads(k, q.shape[1]).transpose(-2, -1)) / math.sqrt(q.shape[-1])
             return self.explicit(scores, v, mask)
         if causal and (mask is not None or 1 < q.shape[2] != k.shape[2]):

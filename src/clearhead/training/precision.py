@@ -113,13 +113,7 @@ def decide(
         single = min(single, _seconds(compute, "float32", device))
         half = min(half, _seconds(compute, "bfloat16", device))
         rounds += 1
-    return chosen(device, (half, single), what)
-
-
-def chosen(device: torch.device, seconds: tuple[float, float], what: Literal["gradient", "product"]) -> Decision:
-    """Returns the decision that follows from a measurement, in bfloat16 and in float32."""
-    half, single = seconds
-    return Decision("bfloat16" if single > GAIN * half else "float32", device.type, seconds, what)
+    return Decision("bfloat16" if single > GAIN * half else "float32", device.type, (half, single), what)
 
 
 def multiply(precision: Precision, *, size: int, device: torch.device) -> None:

@@ -1,6 +1,5 @@
 """``clearhead watch``: lines in a pipe, a picture on a terminal, one look; quiet when the reader leaves."""
 
-import io
 import json
 import os
 import pty
@@ -16,6 +15,7 @@ from clearhead.runs.lock import locked
 from clearhead.training.events import Begun, Diverging, Evaluated, Event, Finished, Sampled, SampledLine, Stepped
 from clearhead.training.writers import JsonLinesWriter
 from tests.limits import HANGS
+from tests.terminal import Terminal
 from tests.toy import assert_one_line, clearhead, environment, in_process
 
 SAMPLED = Sampled(1, (SampledLine("finished", "wanted", "made", 12.0),), {"chrf": 12.0}, 0.1)
@@ -97,10 +97,6 @@ def test_a_pipe_gets_a_line_for_each_event(
 
 
 def test_a_terminal_gets_a_picture(toy_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     screen = Terminal()
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setenv("TERM", "xterm")

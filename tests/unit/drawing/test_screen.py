@@ -12,19 +12,11 @@ from rich.text import Text
 from clearhead.cli.main import cli
 from clearhead.drawing import screen
 from clearhead.drawing.screen import TerminalStream, console, folded, forgive, guard_terminal, visible
+from tests.terminal import Terminal
 
 pytestmark = pytest.mark.unchecked  # a screen of these tests is no TextIO
 HOSTILE = "a\x1b]0;title\x07\x1b[2Jb\x9b31m\x7f\r\b"
 SHOWN = "a␛]0;title␇␛[2Jb\ufffd31m␡␍␈"
-
-
-class Terminal(io.StringIO):
-    """A screen that remembers all that was written to it."""
-
-    encoding = "utf-8"
-
-    def isatty(self) -> bool:
-        return True
 
 
 def two_terminals(monkeypatch: pytest.MonkeyPatch) -> tuple[Terminal, Terminal]:

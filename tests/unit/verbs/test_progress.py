@@ -1,6 +1,5 @@
 """Progress: numbers of the steps since the last line, time left, a bar only on a terminal."""
 
-import io
 import logging
 import os
 import pty
@@ -26,6 +25,7 @@ from clearhead.training.events import (
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.progress import LogWriter, ProgressWriter
 from clearhead.verbs.train import train
+from tests.terminal import Terminal
 from tests.toy import RECIPE, await_steps, endless, environment, write_recipe
 
 
@@ -75,10 +75,6 @@ def test_what_goes_wrong_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
@@ -213,10 +209,6 @@ def test_samples_are_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_samples_fit_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")

@@ -1,5 +1,6 @@
 """Rows of Parquet and Arrow files, and of data sets as Hugging Face's ``datasets`` saves them, a batch at a time."""
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -48,35 +49,39 @@ def table_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dic
         UsageError: pyarrow is not installed.
         DataError: a file cannot be read, or is no such table.
     """
-    pyarrow = _pyarrow()
     for file in table_files(path):
-        try:
+        with _reading(file):
             for batch in _parquet(file, columns) if file.suffix == ".parquet" else _arrow(file):
                 yield from (batch if columns is None else batch.select(columns)).to_pylist()
-        except (OSError, pyarrow.ArrowException) as error:
-            said = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(f"{file} cannot be read: {said[:200]}") from error
 
 
 def column_names(path: Path) -> list[str]:
     """Returns the names of the columns of a table; raises as ``table_rows``."""
-    pyarrow, file = _pyarrow(), table_files(path)[0]
-    try:
+    file = table_files(path)[0]
+    with _reading(file) as pyarrow:
         if file.suffix == ".parquet":
             from pyarrow import parquet
 
             return list(parquet.read_schema(file).names)
         with pyarrow.OSFile(str(file)) as source:
             return list(_reader(source).schema.names)
-    except (OSError, pyarrow.ArrowException) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{file} cannot be read: {said[:200]}") from error
 
 
 def json_lines(path: Path) -> Iterator[str]:
     """Yields the rows of a table as lines of JSON, which readers of JSONL take; what JSON has no value for is text."""
     for row in table_rows(path):
         yield json.dumps(row, ensure_ascii=False, default=str) + "\n"
+
+
+@contextlib.contextmanager
+def _reading(file: Path) -> Iterator[Any]:
+    """Gives pyarrow; what it says of a file that cannot be read becomes a DataError."""
+    pyarrow = _pyarrow()
+    try:
+        yield pyarrow
+    except (OSError, pyarrow.ArrowException) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{file} cannot be read: {said[:200]}") from error
 
 
 def _pyarrow() -> Any:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from rich.cells import cell_len
 
 from clearhead.data.stream import TokenStream
 from clearhead.engine.loops.sampling import SamplingConfig
@@ -78,8 +79,6 @@ def _beginning(ids: list[int], tokenizer: Tokenizer) -> Beginning | None:
 
     Of a short text, such as a line of a poem, it is the first half.
     """
-    from rich.cells import cell_len
-
     ends = [at for at, piece in enumerate(ids) if piece in (tokenizer.ids.eos, *tokenizer.ends)]
     if ends and ends[0] < len(ids) // 2:  # a document begins here
         last = ends[1] if len(ends) > 1 else len(ids)
@@ -99,8 +98,6 @@ def _beginning(ids: list[int], tokenizer: Tokenizer) -> Beginning | None:
 
 def _border(text: str, columns: int) -> int:
     """Returns where a text can be cut after ``columns``: before a space, or at a character of two columns."""
-    from rich.cells import cell_len
-
     taken = 0
     for at, character in enumerate(text):
         width = cell_len(character)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from clearhead.errors import DataError
-from clearhead.files import MOST_SMALL, read_small
+from clearhead.files import MOST_SMALL, decoded, read_given
 
 MOST_ENTRIES = 100_000
 _SIGN = re.compile(r"\\[|*\\]|.", re.DOTALL)
@@ -68,19 +68,7 @@ def read_entries(path: Path) -> list[Entry]:
         DataError: it cannot be read, is not UTF-8, or see ``parse_entries``; the message names file, line and rule.
     """
     where = f"glossary {str(path)!r}"
-    try:
-        content = read_small(path, MOST_SMALL)
-    except OSError as error:
-        raise DataError(f"{where} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise DataError(f"{where} cannot be read: {error}") from error
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        begin = content.rfind(b"\n", 0, error.start) + 1
-        raise DataError(f"{where}, line {line}: not UTF-8 (byte {error.start - begin + 1} of the line)") from error
-    return parse_entries(text, where)
+    return parse_entries(decoded(read_given(path, MOST_SMALL, where), where, "utf-8-sig"), where)
 
 
 def parse_entries(text: str, where: str, kind: Literal["tsv", "csv"] = "tsv") -> list[Entry]:

@@ -1,6 +1,5 @@
 """Text of one language and its translations by a run, as a corpus to train another translator on."""
 
-import hashlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
@@ -9,6 +8,7 @@ from clearhead.decode.hypotheses import SearchConfig
 from clearhead.engine.loops.sampling import SamplingConfig
 from clearhead.engine.weights.file import is_model_file
 from clearhead.errors import ModelError, UsageError
+from clearhead.export.certificate import digest_of
 from clearhead.manifest import read_manifest, weights_file
 from clearhead.progress import Progress, silent
 from clearhead.ranges import Texts
@@ -156,8 +156,7 @@ def _answer(line: str, translation: Translation) -> Answer:
 def _digest(run: Path, checkpoint: str) -> str:
     """Identifies the weights of a run or file."""
     if is_model_file(run):
-        with run.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest_of(run)
     found = find_checkpoint(run, checkpoint)
     if found is None:
         raise ModelError(f"run {str(run)!r} has no checkpoint yet")

@@ -198,9 +198,8 @@ def seconds_left(records: Sequence[Mapping[str, Any]], step: int, last: int, eva
         return None
     evaluations = [record for record in records if record["event"] == "evaluated"]
     judging = sum(record.get("seconds", 0.0) for record in records if record["event"] in ("evaluated", "sampled"))
-    to_come = (last // evaluate_every - step // evaluate_every if evaluate_every else int(step < last)) + (
-        1 if evaluate_every and last % evaluate_every and step < last else 0
-    )
+    between = (last - 1) // evaluate_every - step // evaluate_every if evaluate_every else 0
+    to_come = between + 1 if step < last else 0
     each = judging / len(evaluations) if evaluations else 0.0
     return (last - step) * sum(one["seconds"] for one in recent) / len(recent) + to_come * each
 

@@ -11,7 +11,7 @@ from clearhead.documents.placing import Link, written
 from clearhead.documents.plain import plain_document
 from clearhead.documents.subtitles import subtitles_document
 from clearhead.documents.words import spans, words
-from clearhead.errors import DataError, ModelError
+from clearhead.errors import ModelError
 from clearhead.tasks.translation.result import Translation
 
 if TYPE_CHECKING:
@@ -89,13 +89,13 @@ class _Placing:
     def __init__(self, translator: "TextTranslator") -> None:
         self.translator, self.shows = translator, True
 
-    def written(self, block: Block, translation: "Translation") -> str:
+    def written(self, block: Block, translation: Translation) -> str:
         """Returns a block as it is to be written."""
         if not block.spans or translation.text == block.text:
             return written(block, translation.text)
         return written(block, translation.text, self._links(block, translation))
 
-    def _links(self, block: Block, translation: "Translation") -> list[Link] | None:
+    def _links(self, block: Block, translation: Translation) -> list[Link] | None:
         if not self.shows:
             return None
         links, source_at, target_at = list[Link](), 0, 0
@@ -113,7 +113,7 @@ class _Placing:
             source_at, target_at = source_at + len(source[0]), target_at + len(part.text)
         return links
 
-    def _sides(self, part: "Translation") -> tuple[tuple[str, list[tuple[int, int]]], tuple[str, list[Any]]]:
+    def _sides(self, part: Translation) -> tuple[tuple[str, list[tuple[int, int]]], tuple[str, list[Any]]]:
         """Returns the source with the places of its pieces, and the translation with its words."""
         read, end = self.translator.tokenizers.src, self.translator.tokenizers.tgt.ids.eos
         ids = [each for each in part.target_ids if each != end]
@@ -137,14 +137,3 @@ def _linked(
         middles = tuple(source_at + float(max(begin, (begin + end - 1) / 2)) for begin, end in at)
         links.append(Link(target_at + word.start, target_at + word.end, middles))
     return links
-
-
-def read_document(content: bytes, name: str) -> str:
-    """Returns the text of a document's bytes; raises DataError, with the line, if they are not UTF-8."""
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        begin = content.rfind(b"\n", 0, error.start) + 1
-        byte = error.start - begin + 1
-        raise DataError(f"{name}, line {line}: not UTF-8 (byte {byte} of the line)") from error

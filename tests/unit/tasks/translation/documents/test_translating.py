@@ -8,7 +8,7 @@ from clearhead.decode.hypotheses import SearchConfig
 from clearhead.documents.placing import Link
 from clearhead.documents.words import Word
 from clearhead.errors import DataError, ModelError
-from clearhead.tasks.translation.documents.translating import FORMATS, _linked, read_document, translate_document
+from clearhead.tasks.translation.documents.translating import FORMATS, _linked, translate_document
 from clearhead.tasks.translation.translator import Translator
 from tests.native import NATIVE
 
@@ -100,9 +100,3 @@ def test_many_blocks_go_in_batches_and_are_counted(translator: Translator) -> No
 def test_a_glossary_goes_with_documents(translator: Translator) -> None:
     made = translate_document(translator, f"# {A}\n", "md", CONFIG, glossary={"今天": "zebra"})
     assert "zebra" in made.text.lower()
-
-
-def test_bytes_are_read_or_the_line_is_named() -> None:
-    assert read_document("é\r\n".encode(), "x") == "é\r\n"
-    with pytest.raises(DataError, match=r"a\.md, line 2: not UTF-8 \(byte 3 of the line\)"):
-        read_document(b"a\nbc\xff", "a.md")
