@@ -127,12 +127,10 @@ def browsing(width: int = 1280, height: int = 900, *, dark: bool = False) -> Ite
     missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
     if missing:
         pytest.skip(f"no {' and no '.join(missing)}: install Debian's chromium and chromium-driver")
-    with tempfile.TemporaryDirectory() as home, tempfile.TemporaryFile("w+") as log:
-        driver = subprocess.Popen(
-            ["chromedriver", "--port=0"], stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"HOME": home}
-        )
+    with tempfile.TemporaryDirectory() as home:
+        driver, port = _driver(Path(home))
         try:
-            browser = Browser(_port(log), width, height, dark=dark)
+            browser = Browser(port, width, height, dark=dark)
             try:
                 yield browser
             finally:
@@ -142,14 +140,23 @@ def browsing(width: int = 1280, height: int = 900, *, dark: bool = False) -> Ite
             driver.wait(HANGS)
 
 
-def _port(log: Any) -> int:
-    for _ in range(3000):
-        log.seek(0)
-        found = re.search(r"started successfully on port (\d+)", log.read())
-        if found:
-            return int(found[1])
-        time.sleep(0.1)
-    raise AssertionError("chromedriver did not start")
+def _driver(home: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """Starts a driver on a port of its own choice, anew where another process has taken the port meanwhile."""
+    log = home / "driver.log"
+    for _ in range(3):
+        with log.open("wb") as file:
+            driver = subprocess.Popen(
+                ["chromedriver", "--port=0"], stdout=file, stderr=subprocess.STDOUT, env=os.environ | {"HOME": str(home)}
+            )
+        until = time.monotonic() + HANGS
+        while time.monotonic() < until and driver.poll() is None:
+            found = re.search(r"started successfully on port (\d+)", log.read_text())
+            if found:
+                return driver, int(found[1])
+            time.sleep(0.1)
+        driver.kill()
+        driver.wait()
+    raise AssertionError(f"chromedriver did not start: {log.read_text()}")
 
 
 def _ask(method: str, address: str, body: dict[str, Any] | None = None) -> Any:

@@ -1,9 +1,10 @@
 """Subtitles of SubRip: numbers and times stay, sentences go through lines and cues."""
 
+import functools
 import re
 from dataclasses import dataclass
 
-from clearhead.documents.blocks import Block, Break, Document, has_words, joiner
+from clearhead.documents.blocks import Block, Break, Document, joiner
 from clearhead.documents.markup import inline
 from clearhead.documents.plain import ENDS
 
@@ -29,6 +30,11 @@ class _Text:
     def is_marked(self) -> bool:
         """Whether it has tags, which end in their cue."""
         return "<" in self.raw or "{" in self.raw
+
+    @functools.cached_property
+    def block(self) -> Block | None:
+        """It alone; None without words."""
+        return inline(self.raw, entities=False, breaks=True)
 
 
 def subtitles_document(text: str) -> Document:
@@ -80,17 +86,17 @@ def _goes_on(group: list[_Text], after: _Text) -> bool:
     said = group[-1]
     if after.bullet or not after.begins_cue or after.is_marked or said.is_marked or len(group) >= MOST_CUES:
         return False
-    return has_words(after.raw) and has_words(said.raw) and not ENDS.search(said.raw)
+    return after.block is not None and said.block is not None and not ENDS.search(said.raw)
 
 
 def _written(group: list[_Text]) -> list[str | Block]:
     if not group:
         return []
-    blocks = [inline(each.raw, entities=False, breaks=True) for each in group]
     if len(group) == 1:
-        return [group[0].before, blocks[0] if blocks[0] is not None else group[0].raw]
+        return [group[0].before, group[0].block or group[0].raw]
     text, raw, breaks = "", "", list[Break]()
-    for each, block in zip(group, blocks, strict=True):
+    for each in group:
+        block = each.block
         assert block is not None
         if text:
             breaks.append(Break(len(text), each.before, must=True))

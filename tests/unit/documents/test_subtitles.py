@@ -81,6 +81,12 @@ PARTS = st.sampled_from(
 )
 
 
+def test_what_has_letters_but_no_words_ends_a_sentence() -> None:
+    document = subtitles_document(film("a word", "&amp;"))
+    assert [block.text for block in document.blocks] == ["a word"]
+    assert document.having([written(document.blocks[0], "ein Wort")]) == film("ein Wort", "&amp;")
+
+
 @settings(deadline=None)
 @given(st.lists(PARTS, max_size=16).map("".join))
 def test_whatever_the_text_its_times_stay(text: str) -> None:
