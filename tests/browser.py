@@ -146,7 +146,10 @@ def _driver(home: Path) -> tuple[subprocess.Popen[bytes], int]:
     for _ in range(3):
         with log.open("wb") as file:
             driver = subprocess.Popen(
-                ["chromedriver", "--port=0"], stdout=file, stderr=subprocess.STDOUT, env=os.environ | {"HOME": str(home)}
+                ["chromedriver", "--port=0"],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"HOME": str(home)},
             )
         until = time.monotonic() + HANGS
         while time.monotonic() < until and driver.poll() is None:

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from clearhead.tasks.language_model.recipe import LanguageModelRecipe
     from clearhead.tasks.language_model.writer import TextModel
     from clearhead.tasks.masked.recipe import MaskedRecipe
+    from clearhead.tasks.own import OwnConfig, OwnModelConfig
     from clearhead.tasks.translation.length_limit import LengthLimit
     from clearhead.tasks.translation.parts import Sides
     from clearhead.tasks.translation.recipe import TranslationRecipe
@@ -156,6 +157,8 @@ __all__ = [
     "OpsView",
     "OptimConfig",
     "OptimizerView",
+    "OwnConfig",
+    "OwnModelConfig",
     "ParallelCorpus",
     "Part",
     "PartsView",
@@ -254,6 +257,7 @@ _NAMES = {
     "clearhead.tasks.language_model.recipe": "LanguageModelRecipe",
     "clearhead.tasks.language_model.writer": "TextModel",
     "clearhead.tasks.masked.recipe": "MaskedRecipe",
+    "clearhead.tasks.own": "OwnConfig OwnModelConfig",
     "clearhead.tasks.translation.length_limit": "LengthLimit",
     "clearhead.tasks.translation.parts": "Sides",
     "clearhead.tasks.translation.recipe": "TranslationRecipe",

@@ -112,6 +112,7 @@ def cut_down_python(block: str) -> str:
     """Returns a block with the same settings in its calls of ``train``."""
     small = ", ".join(repr(item) for item in SMALL)
     block = block.replace('"tgt=en"]', f'"tgt=en", {small}]')
+    block = block.replace('modules={"norm": MeanOfSizes})', f'modules={{"norm": MeanOfSizes}}, overrides=[{small}])')
     return block.replace('data="articles.txt")', f'data="articles.txt", overrides=[{small}])')
 
 

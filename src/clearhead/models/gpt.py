@@ -13,7 +13,7 @@ from clearhead.nn.embedding import Embedding
 from clearhead.nn.init import initialize_normal
 from clearhead.nn.layer import BlockConfig, CausalLayer, final_norm
 from clearhead.nn.mask import AttendMask, causal_padding_mask, document_mask, padding_mask, positions_of, with_bias
-from clearhead.nn.norm import build_norm
+from clearhead.nn.norm import build_norm, norms_of
 from clearhead.nn.position import PositionConfig, build_score_bias
 from clearhead.ranges import Depth, Length, Rate, Size
 
@@ -105,7 +105,7 @@ class GPT(nn.Module):
     @property
     def needs_mask(self) -> bool:
         """Whether padding on the right must be said in training: other positions count, in a norm or as the length."""
-        return self.config.block.norm == "batch" or self.cache_limit < self.config.max_seq_len
+        return any(norm.needs_mask for norm in norms_of(self)) or self.cache_limit < self.config.max_seq_len
 
     @property
     def cache_limit(self) -> int:

@@ -67,7 +67,12 @@ def read_recipe(recipe: str | Path, overrides: Iterable[str] = (), *, start: str
     elif not path.is_file():
         raise UsageError(f"recipe {str(recipe)!r}: neither a file nor a preset{nearest(str(recipe), preset_names())}")
     tree = {"name": path.stem, **({"start": start} if start else {}), **read_toml(path)}
-    return merge(_without_sizes(tree) if is_preset and (start or changes.get("start")) else tree, changes)
+    tree = merge(_without_sizes(tree) if is_preset and (start or changes.get("start")) else tree, changes)
+    if "own" in tree:
+        raise UsageError(
+            f"recipe {str(recipe)!r}: own: is written by clearhead.train, from its arguments model and modules"
+        )
+    return tree
 
 
 def _without_sizes(tree: Tree) -> Tree:

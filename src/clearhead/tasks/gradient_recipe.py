@@ -11,6 +11,7 @@ from clearhead.errors import UsageError
 from clearhead.log import LOG
 from clearhead.nn.lora import LoraConfig, add_lora
 from clearhead.optim.build import OptimConfig
+from clearhead.tasks.own import OwnConfig
 from clearhead.text.tokenizer import TokenizerConfig
 from clearhead.training.config import TrainConfig, ValidationConfig
 
@@ -39,6 +40,8 @@ class GradientRecipe:
     """Length of the run, size of its batches, learning rate, evaluations and checkpoints, device and precision."""
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     """Which score on the valid split chooses the best checkpoint, and when training stops early."""
+    own: OwnConfig | None = None
+    """Code of one's own in the model: ``clearhead.train`` writes it, from its arguments ``model`` and ``modules``."""
 
 
 @dataclass(frozen=True)

@@ -274,6 +274,11 @@ class GradientJob(Job, Generic[M, B]):
         )
         return (batch.to(self.device) for batch in loaded)
 
+    def warnings(self) -> list[str]:
+        """See ``Job``."""
+        own = self.recipe.own
+        return [*super().warnings(), *(own.warnings() if own else [])]
+
     def decided(self) -> list[str]:
         """See ``Job``."""
         return self.precision.lines() if self.precision else []

@@ -1,12 +1,14 @@
-"""What a changed recipe means for a run that goes on: which paths are the same, and how the learning rate continues."""
+"""What a changed recipe or text means for a run that goes on: which paths are the same, how the rate goes on."""
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from clearhead.config import Tree, as_tree, differences, merge, table
-from clearhead.training.job import GradientJob
+from clearhead.errors import DataError
+from clearhead.training.job import GradientJob, Job
 from clearhead.training.length.budget import scheduled
 from clearhead.training.precision import has_bfloat16
 
@@ -16,6 +18,26 @@ RATE_KEYS = {
     "finetune.epochs",
 }
 """Keys on which the learning rate of a step depends; the size of a step decides how many make an epoch."""
+
+
+def check_same_text(job: Job, run: Path, folder: Path) -> None:
+    """Checks that the text is the one that the run was trained on, else the position in its batches means nothing.
+
+    Raises:
+        DataError: it is another text.
+    """
+    try:
+        before = json.loads((run / "data-report.json").read_bytes())
+        digests = {split: report.get("digest") for split, report in before.items()}
+    except (OSError, ValueError, AttributeError):
+        return  # a run of an earlier version, or a report that somebody has edited
+    for split, report in job.reports().items():
+        now = report.as_dict().get("digest")
+        if digests.get(split) and now and digests[split] != now:
+            raise DataError(
+                f"data {str(folder)!r}: split {split!r} is not the text that run {str(run)!r} was trained on; "
+                "--allow-change data goes on with it"
+            )
 
 
 def with_paths_of(kept: Tree, wanted: Tree, folder: Path = Path()) -> Tree:

@@ -4,10 +4,12 @@ import contextlib
 import itertools
 import json
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from torch import nn
 
 from clearhead.arguments import checked
 from clearhead.brief import Brief
@@ -20,7 +22,8 @@ from clearhead.runs.directory import check_free, create_run, new_run, write_text
 from clearhead.runs.lock import locked
 from clearhead.runs.pointers import find_checkpoint
 from clearhead.runs.recipes import load_recipe, read_recipe
-from clearhead.tasks.catalog import prepare_job, resolve
+from clearhead.tasks.catalog import family_of_recipe, prepare_job, resolve
+from clearhead.tasks.own import OwnModelConfig, given
 from clearhead.training.config import MachineConfig
 from clearhead.training.device import keep_freed_memory
 from clearhead.training.distributed import Ranks, joined, ranks
@@ -29,7 +32,7 @@ from clearhead.training.job import GradientJob, Job
 from clearhead.training.saving import finish_writing
 from clearhead.training.writers import JsonLinesWriter, Writer, draw_curves, history_notes
 from clearhead.verbs.progress import LogWriter, ProgressWriter
-from clearhead.verbs.resumed import precision_note, rate_note, with_paths_of, with_precision_of
+from clearhead.verbs.resumed import check_same_text, precision_note, rate_note, with_paths_of, with_precision_of
 from clearhead.verbs.signals import stop_on_signals
 
 RESUMABLE = (
@@ -130,26 +133,6 @@ def prepare_resumed(
     return job, notes, path
 
 
-def check_same_text(job: Job, run: Path, folder: Path) -> None:
-    """Checks that the text is the one that the run was trained on, else the position in its batches means nothing.
-
-    Raises:
-        DataError: it is another text.
-    """
-    try:
-        before = json.loads((run / "data-report.json").read_bytes())
-        digests = {split: report.get("digest") for split, report in before.items()}
-    except (OSError, ValueError, AttributeError):
-        return  # a run of an earlier version, or a report that somebody has edited
-    for split, report in job.reports().items():
-        now = report.as_dict().get("digest")
-        if digests.get(split) and now and digests[split] != now:
-            raise DataError(
-                f"data {str(folder)!r}: split {split!r} is not the text that run {str(run)!r} was trained on; "
-                "--allow-change data goes on with it"
-            )
-
-
 def train_run(job: Job, run: Path, writers: Iterable[Writer] = (), notes: Sequence[str] = ()) -> TrainResult:
     """Trains what was prepared into the directory ``run``; a signal ends it after the step, with a checkpoint.
 
@@ -216,7 +199,7 @@ def _give(event: Event, writers: list[Writer], caught: list[int]) -> None:
 
 
 @contextmanager
-def open_run(
+def open_run(  # noqa: PLR0913 - all that decides what is trained, by name
     recipe: str | Path,
     folder: Path,
     out: Path | None = None,
@@ -225,6 +208,7 @@ def open_run(
     resume: bool = False,
     checkpoint: str = "latest",
     allow: Sequence[str] = (),
+    own: Tree | None = None,
     progress: Progress = silent,
 ) -> Iterator[OpenedRun]:
     """Prepares a new run, or the one in ``out`` to be resumed; creates the directory when all else has succeeded.
@@ -239,6 +223,7 @@ def open_run(
         resume: resume the run in ``out``, or start it if it has no checkpoint yet.
         checkpoint: where to resume from: latest, best or a name.
         allow: keys of the recipe that may differ when a run is resumed, and ``data`` for the text.
+        own: the recipe's key ``own``, see ``tasks.own.given``; None: none.
         progress: called with how much of the text is encoded.
 
     Raises:
@@ -251,6 +236,7 @@ def open_run(
     if not resume and (allow or checkpoint != "latest"):
         raise UsageError("--allow-change, --checkpoint: for a run that goes on; add --resume")
     source = f"recipe {str(recipe)!r}"
+    tree = _with_own(tree, own, source)
     with contextlib.ExitStack() as held:
         processes = held.enter_context(joined(_patience(tree)))
 
@@ -271,6 +257,13 @@ def open_run(
         elif processes.world > 1:
             raise UsageError("torchrun: what is learned in one pass over the text is learned by one process")
         yield OpenedRun(job, prepared.path, tuple(notes))
+
+
+def _with_own(tree: Tree, own: Tree | None, source: str) -> Tree:
+    """Returns a recipe that names the code which is to be in its model."""
+    if own and not family_of_recipe(tree, source).seeded:
+        raise UsageError("model, modules: what is learned by counting has no modules")
+    return merge(tree, own or {})
 
 
 def _prepare_once(prepare: Callable[[], _Prepared], processes: Ranks, source: str, folder: Path) -> _Prepared:
@@ -329,7 +322,7 @@ def _start(
 
 
 @checked
-def train(
+def train(  # noqa: PLR0913 - all that a caller may want of a training, by name
     recipe: str | Path,
     *,
     data: str | Path,
@@ -338,6 +331,8 @@ def train(
     allow_changes: str | Iterable[str] = (),
     overrides: str | Iterable[str] = (),
     writers: Iterable[Writer] = (),
+    model: Callable[[OwnModelConfig], nn.Module] | None = None,
+    modules: Mapping[str, Callable[..., nn.Module]] | None = None,
     progress: bool = False,
 ) -> TrainResult:
     """Trains a model from raw text; what ``clearhead train`` does.
@@ -360,6 +355,11 @@ def train(
         allow_changes: keys of the recipe that may differ when a run is resumed, and ``data`` for the text.
         overrides: ``key=value`` strings over the recipe, such as ``src=zh``; or one such string.
         writers: consumers of the training events.
+        model: builds a model of your own, derived from the recipe's (``GPT``, ``Transformer``, ``BertPretraining``,
+            ``BertClassifier``), from an ``OwnModelConfig``, which has the sizes of the recipe and of the vocabulary.
+        modules: classes in place of ours: ``{"norm": MyNorm, "mlp": MyMLP, "attention": MyAttention}``; how they are
+            built and called says ``clearhead.nn.own.replace_parts``. The run keeps the paths to import all these by
+            (``package.module:Name``), not the code, and warns of it.
         progress: whether to show steps, scores and the time left on stderr: in a terminal as a bar, elsewhere as lines.
 
     Raises:
@@ -367,7 +367,10 @@ def train(
     """
     where = Path(out) if out is not None else None
     changes, allow = ([text] if isinstance(text, str) else list(text) for text in (overrides, allow_changes))
-    with open_run(recipe, Path(data), where, overrides=changes, resume=resume, allow=allow) as opened:
+    with (
+        given(model, modules or {}) as own,
+        open_run(recipe, Path(data), where, overrides=changes, resume=resume, allow=allow, own=own) as opened,
+    ):
         job, shown = opened.job, list(writers)
         if ranks().rank == 0:
             _log_report(job, opened.path)

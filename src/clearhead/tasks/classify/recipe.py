@@ -17,6 +17,7 @@ from clearhead.ranges import CountOrZero, Epochs, Rate, ShareAboveZero, Weight
 from clearhead.runs.text_parts import ModelSizes
 from clearhead.tasks.gradient_recipe import WarmRecipe, adapt_layers, with_lora_moved
 from clearhead.tasks.masked.recipe import masked_tokenizer
+from clearhead.tasks.own import with_own
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 WORDS = ("classify",)
@@ -139,7 +140,9 @@ def build_classifier(recipe: ClassifyRecipe, sizes: ModelSizes) -> BertClassifie
     assert labels is not None, "a classifier has labels"
     if labels.pairs and recipe.model.n_segments < 2:
         raise UsageError(f"model.n_segments = {recipe.model.n_segments}: pairs of texts need 2")
-    model = BertClassifier(
+    model = with_own(
+        recipe.own,
+        BertClassifier,
         recipe.model,
         vocab_size=sizes.vocab_size,
         kind="sequence" if labels.classes else "regression",

@@ -66,12 +66,15 @@ def open_encoder(path: Path) -> EncoderStart:
         recipe, parts = parse_classify(run.tree, run.source), load_labelled_parts(run.trained_path)
         model = build_to_load(build_classifier, recipe, parts.sizes)
         run.load_into(model)
-        return EncoderStart(source, recipe.model, parts, model_tensors(model), pooling=recipe.finetune.pooling)
+        own = recipe.own.inherited() if recipe.own else {}
+        pooling = recipe.finetune.pooling
+        return EncoderStart(source, recipe.model, parts, model_tensors(model), pooling=pooling, inherited=own)
     if run.task in MASKED_WORDS:
         pretrained, parts = parse_masked(run.tree, run.source), load_text_parts(run.trained_path)
         encoder = build_to_load(build_masked, pretrained, parts.sizes)
         run.load_into(encoder)
-        return EncoderStart(source, pretrained.model, parts, model_tensors(encoder))
+        own = pretrained.own.inherited(by_another=True) if pretrained.own else {}
+        return EncoderStart(source, pretrained.model, parts, model_tensors(encoder), inherited=own)
     needed = " or ".join((*MASKED_WORDS, *WORDS))
     raise ModelError(f"start = {str(path)!r}: a run of the task {needed} is needed, not {run.task!r}")
 

@@ -25,6 +25,7 @@ from clearhead.progress import Progress
 from clearhead.runs.cache import cache_folder
 from clearhead.runs.text_parts import ModelSizes, TextParts
 from clearhead.tasks.gradient_recipe import WarmRecipe, adapt_layers, check_encoded_once
+from clearhead.tasks.own import with_own
 from clearhead.text.special import NO_TARGET
 from clearhead.text.tokenizer import TokenizerConfig
 
@@ -118,9 +119,9 @@ def build_language_model(recipe: LanguageModelRecipe, sizes: ModelSizes) -> Net:
     """Builds the model with fresh weights, adapted where the recipe says so; UsageError if a size is wrong."""
     model: Net
     if isinstance(recipe.model, RNNConfig):
-        model = RNNLanguageModel(recipe.model, vocab_size=sizes.vocab_size, pad_id=sizes.pad_id)
+        model = with_own(recipe.own, RNNLanguageModel, recipe.model, vocab_size=sizes.vocab_size, pad_id=sizes.pad_id)
     else:
-        model = GPT(recipe.model, vocab_size=sizes.vocab_size, pad_id=sizes.pad_id)
+        model = with_own(recipe.own, GPT, recipe.model, vocab_size=sizes.vocab_size, pad_id=sizes.pad_id)
     adapt_layers(model, recipe.lora)
     return model
 

@@ -22,6 +22,7 @@ from clearhead.progress import Progress, silent
 from clearhead.runs.cache import cache_folder
 from clearhead.runs.text_parts import ModelSizes, TextParts
 from clearhead.tasks.gradient_recipe import WarmRecipe, adapt_layers, check_encoded_once, with_lora_moved
+from clearhead.tasks.own import with_own
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 WORDS = ("masked",)
@@ -127,7 +128,8 @@ def build_masked(recipe: MaskedRecipe, sizes: ModelSizes) -> BertPretraining:
     that does not exist.
     """
     nsp = recipe.masked.next_sentence
-    model = BertPretraining(recipe.model, vocab_size=sizes.vocab_size, pad_id=sizes.pad_id, nsp=nsp)
+    words = {"vocab_size": sizes.vocab_size, "pad_id": sizes.pad_id, "nsp": nsp}
+    model = with_own(recipe.own, BertPretraining, recipe.model, **words)
     adapt_layers(model.bert, recipe.lora)
     model.bert.pooler.requires_grad_(True)
     return model

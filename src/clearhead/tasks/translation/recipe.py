@@ -21,6 +21,7 @@ from clearhead.models.rnn import RNNConfig, RNNTranslator
 from clearhead.models.transformer import Transformer, TransformerConfig
 from clearhead.runs.text_parts import ModelSizes, TextParts
 from clearhead.tasks.gradient_recipe import WarmRecipe, adapt_layers
+from clearhead.tasks.own import with_own
 from clearhead.tasks.translation.corpora.directions import distinct
 from clearhead.text.language import BleuTokenize, read_language
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
@@ -234,9 +235,9 @@ def build_translator(recipe: TranslationRecipe, sizes: ModelSizes) -> Net:
     model: Net
     try:
         if isinstance(recipe.model, RNNConfig):
-            model = RNNTranslator(recipe.model, **settings)
+            model = with_own(recipe.own, RNNTranslator, recipe.model, **settings)
         else:
-            model = Transformer(recipe.model, **settings)
+            model = with_own(recipe.own, Transformer, recipe.model, **settings)
     except ValueError as error:
         raise UsageError(str(error)) from error
     adapt_layers(model, recipe.lora)

@@ -12,6 +12,7 @@ from clearhead.export.onnx.write import check_onnx
 from clearhead.runs.recipes import Refusals
 from clearhead.tasks.catalog import AnyFamily, family_of_recipe
 from clearhead.tasks.family import LearnedFamily
+from clearhead.tasks.own import check_ours
 from clearhead.verbs.exports.formats import Target
 
 Check = Callable[[AnyFamily, Any], None]
@@ -30,6 +31,7 @@ TARGETS: Mapping[Target, Check] = {
 
 def check_target(target: Target, family: AnyFamily, recipe: Any) -> None:
     """Raises ModelError, with the key, if a run of ``recipe`` cannot be exported to ``target``."""
+    check_ours(recipe)
     if target != "file" and (tags := recipe.tokenizer.tags):
         raise ModelError(
             f"tokenizer.tags = {list(tags)}: a source begins with the tag of a language, which only --to file keeps"
