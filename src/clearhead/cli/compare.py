@@ -79,7 +79,7 @@ def _difference(found: "Difference | None") -> str:
     if found is None:
         return "-"
     low, high = found.interval
-    return f"{found.difference:+.2f} ({low:+.2f} to {high:+.2f}), p {found.p:.3f}"
+    return f"{found.difference:+.3f} ({low:+.3f} to {high:+.3f}), p {found.p:.3f}"
 
 
 def _shown(value: float | None, digits: int = 0) -> str:

@@ -179,9 +179,8 @@ def check_ours(recipe: Any) -> None:
 def _built(path: str, ours: type[M], config: OwnModelConfig) -> M:
     model = found("model", path)(config)
     if not isinstance(model, ours):
-        raise UsageError(
-            f"own.model = {path!r}: must build a {ours.__name__} or one derived from it, not a {_kind(model)}"
-        )
+        kind = type(model).__name__
+        raise UsageError(f"own.model = {path!r}: must build a {ours.__name__} or one derived from it, not a {kind}")
     return model
 
 

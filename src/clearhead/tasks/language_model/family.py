@@ -15,6 +15,7 @@ from clearhead.runs.text_parts import ModelSizes, TextParts
 from clearhead.tasks.evidence import Evidence
 from clearhead.tasks.family import ComparedScores, EvaluationOptions, Family, HuggingFaceFiles, LearnedFamily
 from clearhead.tasks.imported import Imported
+from clearhead.tasks.language_model.comparing import POSITION_WINDOW, compare_language_model
 from clearhead.tasks.language_model.exchange import check_language_model, read_gpt, write_gpt
 from clearhead.tasks.language_model.job import LanguageModelJob
 from clearhead.tasks.language_model.neural import LanguageModel
@@ -31,9 +32,7 @@ from clearhead.tasks.language_model.recipe import (
     read_streams,
 )
 from clearhead.tasks.language_model.scoring import (
-    POSITION_WINDOW,
     LanguageEvaluation,
-    compare_language_model,
     evaluate_language_model,
     language_evidence,
 )

@@ -1,16 +1,9 @@
-"""Scores of a language model on a whole split: all of it once, and by how much stands before a piece."""
+"""Scores of a language model on a whole split, and what an exported one is compared on."""
 
 import time
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
-from jaxtyping import Float, Int
-from numpy import ndarray
-from torch.nn import functional
 
 from clearhead.data.corpora.texts import scored_texts
 from clearhead.data.stream import TokenStream, prepare_stream
@@ -20,17 +13,13 @@ from clearhead.evaluate.paired import Perplexity
 from clearhead.export.runtime import Row
 from clearhead.runs.cache import scored_folder
 from clearhead.tasks.evidence import ROOM, Evidence, first_lines, random_ids
-from clearhead.tasks.family import ComparedScores, Evaluation
+from clearhead.tasks.family import Evaluation
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.ngram import NgramLanguageModel
-from clearhead.tasks.language_model.prompts import GenerationConfig
 from clearhead.tasks.language_model.recipe import total_loss
 
 Scored = LanguageModel | NgramLanguageModel
-POSITION_WINDOW = 64  # pieces that each model reads from nothing, for the loss by position
-BORDERS = (0, 4, 16, POSITION_WINDOW)  # pieces read, between which the loss by position is a mean
 PROMPT, WRITTEN = 5, 24  # pieces of a line that a greedy text begins with, and pieces that it goes on by
-DECODED = 128  # pieces of the text that a language model is timed on
 
 
 @dataclass(frozen=True)
@@ -109,56 +98,6 @@ def evaluate_language_model(model: Scored, data: Path, split: str, *, stride: in
     seconds = time.perf_counter() - started
     scores = score_language_model(total, stream.report)
     return LanguageEvaluation(split, scores, context, stride, len(stream) / seconds)
-
-
-def compare_language_model(model: Scored, data: Path, split: str) -> ComparedScores:
-    """Scores a split by what language models with other vocabularies can be compared by, and times one text."""
-    scores = evaluate_language_model(model, data, split).scores
-    compared: dict[str, float | None] = {
-        "bits a byte": scores.bits_per_byte,
-        "nats a character": scores.nats_per_character,
-        "word perplexity": scores.word_perplexity,
-    }
-    losses = loss_by_position(model, read_split(model, data, split))
-    for below, last in pairwise(BORDERS):
-        part = losses[below:last]
-        compared[f"loss, piece {below + 1} to {last}"] = float(part.mean()) if len(part) else None
-    return ComparedScores(compared, _generated_per_second(model))
-
-
-def _generated_per_second(model: Scored) -> float:
-    model.generate([""], GenerationConfig(max_new=4))  # the first calls start threads and pack the weights
-    started = time.perf_counter()
-    (text,) = model.generate([""], GenerationConfig(max_new=DECODED, min_length=DECODED))
-    return len(text.ids) / (time.perf_counter() - started)
-
-
-def loss_by_position(model: Scored, stream: TokenStream, *, width: int = POSITION_WINDOW) -> Float[ndarray, " window"]:
-    """Mean loss of a piece after 1, 2, 3, ... pieces, in nats: what more context is worth to a model.
-
-    The stream is read in windows of ``width`` pieces, each from nothing but the piece before it; what does not fill
-    the last one is left out. A model of shorter context reads shorter windows.
-    """
-    if isinstance(model, LanguageModel):
-        width = min(width, model.recipe.model.max_seq_len)
-    count = len(stream) // width
-    ids = np.append(stream.begin, stream.ids[: count * width]).astype(np.int64)
-    windows = ids[np.arange(count)[:, None] * width + np.arange(width + 1)]
-    return _window_losses(model, windows).mean(axis=0)
-
-
-@torch.inference_mode()
-def _window_losses(model: Scored, windows: Int[ndarray, "count width_and_one"]) -> Float[ndarray, "count width"]:
-    if isinstance(model, NgramLanguageModel):
-        starts = np.arange(0, windows.size, windows.shape[1])
-        return -model.model.log_probs(windows.flatten(), starts).reshape(windows.shape)[:, 1:]
-    parts = []
-    for part in torch.from_numpy(windows).split(max(1, model.recipe.train.batch_tokens // windows.shape[1])):
-        ids = part.to(model.device)
-        logits = model.model(ids[:, :-1]).float()  # count width vocab
-        losses = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-        parts.append(losses.view(len(ids), -1).cpu())
-    return torch.cat(parts).numpy()
 
 
 def language_evidence(model: LanguageModel, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
