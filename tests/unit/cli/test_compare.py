@@ -40,7 +40,7 @@ def test_runs_side_by_side(
     lines = said.out.splitlines()
     assert lines[0].split() == ["valid", str(toy_run), str(copied)]
     (row,) = [line for line in lines if line.startswith("BLEU above the first run")]
-    assert row.split()[5:] == ["-", "+0.00", "(+0.00", "to", "+0.00),", "p", "1.000"]
+    assert row.split()[5:] == ["-", "+0.000", "(+0.000", "to", "+0.000),", "p", "1.000"]
     assert lines[-1] == "BLEU by length: thirds of the split by characters of the source; BLEU's tokenizer 13a"
     assert "━" not in said.out
     tree = json.loads(clearhead(capsys, "compare", toy_run, "--json", "--tokenize", "char", *words).out)
