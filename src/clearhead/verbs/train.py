@@ -25,7 +25,7 @@ from clearhead.runs.recipes import load_recipe, read_recipe
 from clearhead.tasks.catalog import family_of_recipe, prepare_job, resolve
 from clearhead.tasks.own import OwnModelConfig, given
 from clearhead.training.config import MachineConfig
-from clearhead.training.device import keep_freed_memory
+from clearhead.training.device import keep_few_products, keep_freed_memory
 from clearhead.training.distributed import Ranks, joined, ranks
 from clearhead.training.events import Begun, Event, Finished, Noted
 from clearhead.training.job import GradientJob, Job
@@ -85,6 +85,7 @@ class _Prepared:
 def prepare_new(tree: Tree, folder: Path, *, progress: Progress = silent, source: str) -> Job:
     """Reads the text and builds the model of a new run; writes no run directory."""
     keep_freed_memory()
+    keep_few_products()
     job = prepare_job(tree, source, folder, progress=progress)
     return job.with_precision() if isinstance(job, GradientJob) else job
 
@@ -125,6 +126,7 @@ def prepare_resumed(
     if path is not None:
         verify_checkpoint(path)
     keep_freed_memory()
+    keep_few_products()
     # the tokenizers of the checkpoint, which has been verified; checkpoints of the first format have none
     place = path if path is not None and (path / "tokenizer").is_dir() else run
     job = prepare_job(wanted, source, folder, run=place, progress=progress)

@@ -1,6 +1,7 @@
 """The device: which one, its free memory, and kept memory: allocating a freed block again costs no page faults."""
 
 import mmap
+import os
 import platform
 import subprocess
 import sys
@@ -49,6 +50,16 @@ def test_elsewhere_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(platform, "libc_ver", lambda: ("musl", "1.2"))
     assert keep_freed_memory() is False
+
+
+def test_the_products_that_are_kept_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.setenv(name, "7")
+    machine.keep_few_products()
+    assert os.environ[name] == "7"
+    monkeypatch.delenv(name)
+    machine.keep_few_products()
+    assert os.environ[name] == str(machine.KEPT_PRODUCTS)
 
 
 def test_what_a_process_holds_grows_with_what_it_takes() -> None:
