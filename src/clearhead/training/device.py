@@ -133,10 +133,10 @@ def keep_freed_memory() -> bool:
 
 
 def keep_few_products() -> None:
-    """Lets oneDNN keep fewer of the products that it compiles in bfloat16, one for each shape, with memory of their own.
+    """Lets oneDNN keep fewer of the products that it compiles in bfloat16, one a shape, with memory of their own.
 
-    It would keep 1,024, which batches of ever other lengths fill. The products of one step have far fewer shapes. A number
-    that is set in the environment stays. To be called before the first product.
+    It would keep 1,024, which batches of ever other lengths fill. The products of one step have far fewer shapes. A
+    number that is set in the environment stays. To be called before the first product.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KEPT_PRODUCTS))
 
