@@ -86,7 +86,8 @@ def write_tokenizer(tokenizer: Tokenizer, *, template: Template, masks: bool = F
     if isinstance(tokenizer.source, Adopted):
         content, names, splits = tokenizer.source.content, _names(tokenizer), tokenizer.source.splits
     else:
-        pieces, _ = specials_of(tokenizer.config.specials)
+        config = tokenizer.config
+        pieces, _ = specials_of(config.specials, config.tags, config.marks)
         content, names = _written(tokenizer, pieces, template), _names(tokenizer)
     settings: Tree = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, **names}
     segments = ["token_type_ids"] if template == "segments" else []  # theirs gives them to every model unless told

@@ -70,7 +70,14 @@ def test_none_at_all(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["char", "byte_bpe", "bpe", "wordpiece", "unigram"])
 @pytest.mark.parametrize(
-    "settings", [{}, {"normalization": "nfkc", "lowercase": True}, {"normalization": "halfwidth"}], ids=str
+    "settings",
+    [
+        {},
+        {"normalization": "nfkc", "lowercase": True},
+        {"normalization": "halfwidth"},
+        {"tags": ("de",), "marks": ("ctx",)},
+    ],
+    ids=str,
 )
 def test_ours_gives_the_same_ids_there(kind: TokenizerKind, settings: dict[str, Any], tmp_path: Path) -> None:
     from transformers import AutoTokenizer
