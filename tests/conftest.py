@@ -35,6 +35,7 @@ SHARED = {
     "toy_pair_classifier",
     "toy_baselines",
     "toy_masked_run",
+    "stories",
 }
 
 # what is put together in these rooms is checked, piece by piece, in others
@@ -144,6 +145,14 @@ def two_ways(suite: Path) -> Path:
         toy.learn(folder, toy.TWO_WAYS, folder)
 
     return make_once(suite, "two_ways", make)
+
+
+@pytest.fixture(scope="session")
+def stories(suite: Path) -> Path:
+    """A folder with a ``run`` that reads the line before each, and the short documents that it has learned."""
+    from tests import toy
+
+    return make_once(suite, "stories", lambda folder: toy.learn(folder, toy.CONTEXT, toy.write_stories(folder)))
 
 
 @pytest.fixture(scope="session")

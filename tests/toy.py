@@ -59,6 +59,15 @@ TWO_WAYS = {
         ],
     },
 }
+CONTEXT = {
+    **RECIPE,
+    "name": "context",
+    "data": {"max_len": 24, "context": 1, "drop_duplicates": False},
+    "tokenizer": {"vocab_size": 400, "normalization": "none"},
+    "train": {**RECIPE["train"], "max_steps": 120, "batch_tokens": 400, "checkpoint_every": 60},  # type: ignore[dict-item]
+}
+WHO = {"狗": "dog", "猫": "cat", "鸟": "bird", "鱼": "fish", "马": "horse", "牛": "cow"}
+DOES = {"来": "comes", "跑": "runs", "睡": "sleeps", "吃": "eats", "叫": "calls"}
 LANGUAGE_MODEL = {
     "task": "language_model",
     "name": "toy-lm",
@@ -172,6 +181,22 @@ def write_corpus(folder: Path, pairs: list[tuple[str, str]], held_out: int = HEL
     write_split(folder, "train", pairs[: -2 * held_out])
     write_split(folder, "valid", pairs[-2 * held_out : -held_out])
     write_split(folder, "test", pairs[-held_out:])
+    return folder
+
+
+def write_stories(folder: Path) -> Path:
+    """Writes train, valid and test files of short documents: who it is that does the second thing says the first line.
+
+    A blank line stands between two documents.
+    """
+    told = [(one, other, who) for who in WHO for one in DOES for other in DOES if one != other]
+    random.Random(0).shuffle(told)
+    stories = [
+        [(f"{who}{one}了。", f"the {WHO[who]} {DOES[one]}."), (f"它{other}了。", f"the {WHO[who]} {DOES[other]}.")]
+        for one, other, who in told
+    ]
+    for stem, part in (("train", stories[:104]), ("valid", stories[104:112]), ("test", stories[112:])):
+        write_split(folder, stem, [pair for story in part for pair in [*story, ("", "")]])
     return folder
 
 

@@ -36,6 +36,8 @@ CountOrZero = Annotated[int, Interval(ge=0, le=10**12)]
 """How many, where 0 has a meaning of its own."""
 Epochs = Annotated[int, Interval(ge=0, le=10**4)]
 """Passes over a text; 0 sets no limit."""
+LinesBefore = Annotated[int, Interval(ge=0, le=1)]
+"""Lines that are read before one, to understand it."""
 Workers = Annotated[int, Interval(ge=0, le=256)]
 """Processes beside the training process."""
 Place = Annotated[int, Interval(ge=-(2**20), lt=2**20)]

@@ -65,8 +65,8 @@ if TYPE_CHECKING:
     from clearhead.tasks.language_model.writer import TextModel
     from clearhead.tasks.masked.recipe import MaskedRecipe
     from clearhead.tasks.own import OwnConfig, OwnModelConfig
+    from clearhead.tasks.translation.corpora.sides import Sides
     from clearhead.tasks.translation.length_limit import LengthLimit
-    from clearhead.tasks.translation.parts import Sides
     from clearhead.tasks.translation.recipe import TranslationRecipe
     from clearhead.tasks.translation.search.shortlist import Shortlist
     from clearhead.tasks.translation.trust.confidence import Calibration

@@ -13,14 +13,14 @@ from clearhead.errors import DataError, UsageError
 from clearhead.files import MOST_OF_TEXT, decoded, read_given
 
 FORMATS = ["txt", "md", "html", "srt"]
-ALONE = ("n_best", "alternatives", "alignment", "confidence", "as_json", "prefix")
+ALONE = ("n_best", "alternatives", "alignment", "confidence", "as_json", "prefix", "context")
 """Options that are about lines."""
 
 
 def check(options: dict[str, Any], text: tuple[str, ...]) -> None:
     """Refuses what does not go with a document."""
     if options["n_best"] > 1 or any(options[name] for name in ALONE[1:]):
-        names = "--n-best, --alternatives, --alignment, --confidence, --json and --prefix"
+        names = "--n-best, --alternatives, --alignment, --confidence, --json, --prefix and --context"
         raise UsageError(f"--format: goes with none of {names}")
     if len(text) > 1 or (text and options["source"]):
         raise UsageError(f"--format: translates one file, {len(text) + bool(options['source'])} are named")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @TO
 @FROM
 @click.option("--top", type=ranged(Count), default=5, show_default=True, help="Next pieces shown at each step.")
+@click.option("--context", default="", metavar="TEXT", help="What stands before TEXT, for a run with data.context = 1.")
 @JSON
 @DEVICE
 @CHECKPOINT
@@ -35,7 +36,8 @@ def command(run: Path, text: str, *, as_json: bool, **options: Any) -> None:
     from clearhead.tasks.translation.translator import Translator
 
     translator = Translator.load(run, checkpoint=options["checkpoint"], device=options["device"])
-    trace = translator.toward(options["to"], options["source_language"]).trace(text, top=options["top"])
+    translator = translator.toward(options["to"], options["source_language"])
+    trace = translator.trace(text, top=options["top"], context=options["context"])
     if as_json:
         print_json(trace_tree(trace))
         return

@@ -55,6 +55,9 @@ from clearhead.ranges import Beam, CountOrZero, Texts
     type=click.Choice(documents.FORMATS),
     help="TEXT is the name of a document, of which the prose is translated and all else kept.",
 )
+@click.option(
+    "--context", default="", metavar="TEXT", help="What stands before the first line, for a run with data.context = 1."
+)
 @click.option("--alternatives", is_flag=True, help="Show translations that differ in the first piece after the prefix.")
 @click.option(
     "--split",
@@ -99,7 +102,8 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
     gives an empty line (with --json an error), and exit code 3 at the end. With --n-best or --alternatives each line
     gives several, rank and score before each; no two read the same. With --confidence the expected chrF2 stands before
     each translation, and a tab. Whole translations go before those that the length limit cut off, which are told on
-    stderr. With --format TEXT names a document (or - stdin), which comes out as it is, in the other language.
+    stderr. A run that reads the line before each (data.context = 1) has that as it stands here, and a blank line begins
+    another document. With --format TEXT names a document (or - stdin), which comes out as it is, in the other language.
 
     \b
     clearhead translate RUN "我吃了一个苹果。"
@@ -129,8 +133,11 @@ def command(run: Path, text: tuple[str, ...], **options: Any) -> None:
     asked = [] if text == ("-",) else [line for argument in text for line in argument.split("\n")]
     where = {"source": options["source"], "output": options["output"]}
     with answering(asked, size=options["buffer"], doing="translating", **where) as chunks:
+        before = options["context"]
         for chunk in chunks:
-            for number, line, ranked, error in chunk.with_errors(_answers(translator, chunk, options)):
+            answers = _answers(translator, chunk, options, _contexts_of(translator, chunk, before))
+            before = chunk.texts[-1] if translator.sides.reads_context else ""
+            for number, line, ranked, error in chunk.with_errors(answers):
                 _warn(chunk, number, ranked, translator.sides)
                 _print(line, ranked, error, options, translator)
                 met.count(ranked)
@@ -167,15 +174,22 @@ def _check_confidence(translator: Any, beam: int, length_penalty: float) -> None
         tell(f"clearhead: confidence was calibrated with {was}; with others it is less exact", err=True)
 
 
-def _answers(translator: Any, chunk: Chunk, options: dict[str, Any]) -> list[list[Any]]:
+def _contexts_of(translator: Any, chunk: Chunk, before: str) -> list[str]:
+    """Returns what stands before each line; raises UsageError if there is something, and the model reads none."""
+    from clearhead.tasks.translation.documents.preceding import before_each
+
+    return before_each(chunk.texts, before, translator.sides)
+
+
+def _answers(translator: Any, chunk: Chunk, options: dict[str, Any], contexts: list[str]) -> list[list[Any]]:
     """Returns the translations of each line, best first, and with them what was asked to be told of them."""
-    ranked = _translated(translator, chunk, options)
+    ranked = _translated(translator, chunk, options, contexts)
     if not options["confidence"]:
         return ranked
     return [[translator.rated(translation) for translation in translations] for translations in ranked]
 
 
-def _translated(translator: Any, chunk: Chunk, options: dict[str, Any]) -> list[list[Any]]:
+def _translated(translator: Any, chunk: Chunk, options: dict[str, Any], contexts: list[str]) -> list[list[Any]]:
     """Returns the translations of each line, best first; none where a line cannot be translated."""
     from clearhead.decode.hypotheses import SearchConfig
 
@@ -184,11 +198,18 @@ def _translated(translator: Any, chunk: Chunk, options: dict[str, Any]) -> list[
     settings = {key: options[key] for key in ("prefix", "split", "overlong")}
     if options["alternatives"]:
         settings |= {"beam": beam, "length_penalty": penalty}
-        found = attempt_each(lambda line: translator.alternatives(line, **settings), chunk.texts, chunk.fail)
+        pairs = zip(chunk.texts, contexts, strict=True)
+        found = attempt_each(
+            lambda pair: translator.alternatives(pair[0], context=pair[1], **settings), pairs, chunk.fail
+        )
         return [translations or [] for translations in found]
     settings |= {key: options[key] for key in ("require", "avoid", "glossary")}
     ranked = translator.n_best(
-        chunk.texts, SearchConfig(beam, n_best, penalty, options["limit"]), **settings, on_error=chunk.fail
+        chunk.texts,
+        SearchConfig(beam, n_best, penalty, options["limit"]),
+        **settings,
+        context=contexts,
+        on_error=chunk.fail,
     )
     if not options["alignment"]:
         return list(ranked)
@@ -221,7 +242,7 @@ def _warn_of_source(chunk: Chunk, number: int, line: str, translation: Any, side
     """Says on stderr that a line can hardly be in the language that the model reads."""
     from clearhead.text.language import other_script
 
-    marks = translation.parts * (1 + len(sides.lead))
+    marks = translation.parts + translation.before
     unknown, count = translation.unknown, len(translation.source_pieces) - marks
     if 2 * unknown > count > 0:
         chunk.say(number, f"{unknown} of its {count} pieces are not in the model's vocabulary")

@@ -11,18 +11,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, cast
 
 import numpy as np
 
 from clearhead.data.charset import HEAD, not_utf8
+from clearhead.data.corpora.context import Contexts, Pair
 from clearhead.data.corpora.filters import FilterConfig, LineFilter, reading
 from clearhead.data.corpora.mixture import ParallelCorpus, check_names
 from clearhead.data.corpora.report import EXAMPLES, CorpusReport
 from clearhead.data.seen import Seen
 from clearhead.errors import DataError, nearest
 from clearhead.files import Unpacked, bounded_lines, check_line
-from clearhead.ranges import Factor, Length, Ratio, Workers
+from clearhead.ranges import Factor, Length, LinesBefore, Ratio, Workers
 from clearhead.text.normalize import changed
 from clearhead.text.overlong import OverlongPair
 from clearhead.text.sentences import split_sentences
@@ -34,8 +35,8 @@ class NoSplitError(DataError):
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """Which files are read and which of their lines are kept."""
+class SplitStems:
+    """Which files are read."""
 
     train: str = "train"
     """Stem of the training files: the file of language ``en`` is ``train.en`` or ``train.en.gz``."""
@@ -43,6 +44,12 @@ class DataConfig:
     """Stem of the validation files."""
     test: str = "test"
     """Stem of the test files."""
+
+
+@dataclass(frozen=True)
+class DataConfig(SplitStems):
+    """Which files are read, which of their lines are kept, and what is read with a line."""
+
     max_len: Length = 256
     """Maximum number of pieces on each side, begin and end marks not counted."""
     overlong: OverlongPair = "drop"
@@ -59,6 +66,8 @@ class DataConfig:
     """Uses encoded data of an earlier run; false encodes anew."""
     corpora: tuple[ParallelCorpus, ...] = ()
     """Several corpora, each a table ``[[data.corpora]]``; none: the files are in the folder itself."""
+    context: LinesBefore = 0
+    """Lines before a source line that are read with it, 0 or 1; ``max_len`` is of both, and a blank line parts them."""
     temperature: Factor = 1.0
     """The share of a corpus is weight * size ** (1 / temperature), over the sum of all: 1: by size, more: more even."""
 
@@ -201,16 +210,6 @@ def read_parallel(folder: Path, *, stem: str, src: str, tgt: str) -> ParallelFil
     return ParallelFiles(_find(folder, f"{stem}.{src}"), _find(folder, f"{stem}.{tgt}"), (src, tgt))
 
 
-class Pair(NamedTuple):
-    """One encoded pair and the line it came from; ids are without begin and end marks."""
-
-    line: int
-    src: str
-    tgt: str
-    src_ids: list[int]
-    tgt_ids: list[int]
-
-
 class PairFilter:
     """Encodes lines, applies the policies of ``config`` and counts what became of them in ``report``."""
 
@@ -220,6 +219,7 @@ class PairFilter:
         self._read, self._judge = Seen(), LineFilter(config.filters, files.languages)
         self._changed = Counter[str](), Counter[str]()
         self.report = CorpusReport()
+        self._contexts = Contexts(src, most=config.max_len, report=self.report) if config.context else None
 
     def __call__(self, lines: list[tuple[int, str, str]]) -> list[Pair]:
         """Encodes ``lines`` (number, source, target) and returns the pairs that the policies keep.
@@ -240,7 +240,8 @@ class PairFilter:
         if self._config.drop_duplicates:
             repeats = [why if first else "duplicate" for first, why in zip(fresh.tolist(), repeats, strict=True)]
         kept_pairs: list[Pair] = []
-        for pair, repeat in zip(pairs, repeats, strict=True):
+        contexts = self._contexts.before(pairs) if self._contexts else [[]] * len(pairs)
+        for pair, repeat, before in zip(pairs, repeats, contexts, strict=True):
             reason = self._reason(pair, repeat)
             parts = [] if reason else [pair]
             if reason == "too_long":
@@ -248,7 +249,7 @@ class PairFilter:
             if not parts:
                 self._drop(pair, reason)
             self.report.kept += bool(parts)
-            kept_pairs += parts
+            kept_pairs += self._contexts.given(parts, before) if self._contexts else parts
         for pair in kept_pairs:
             self.report.count(pair.src_ids, pair.tgt_ids, used=True, unk=self._src.ids.unk)
         self.report.read += len(pairs)

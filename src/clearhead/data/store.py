@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clearhead.data.corpora.context import Pair
 from clearhead.data.corpora.report import CorpusReport
-from clearhead.data.corpus import DataConfig, Pair, PairFilter, ParallelFiles, Scan, check_unchanged
+from clearhead.data.corpus import DataConfig, PairFilter, ParallelFiles, Scan, check_unchanged
 from clearhead.data.encoded import map_file, open_or_build, open_sealed, seal
 from clearhead.errors import DataError
 from clearhead.progress import Progress, silent
@@ -31,7 +32,8 @@ class NoPairsError(DataError):
 class PairStore:
     """Read access to encoded pairs; ids are without begin and end marks. Pickles as its path.
 
-    The files ``ids`` and ``text`` hold source and target of pair 0, of pair 1, ...; ``*.ends`` hold the end of each.
+    The files ``ids`` and ``text`` hold source and target of pair 0, of pair 1, ...; ``context``, if it is there, what
+    is read before the source of each; ``*.ends`` hold the end of each.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,16 +52,25 @@ class PairStore:
         return len(self.line_numbers)
 
     def src(self, index: int) -> NDArray[Any]:
-        """Returns the source ids of a pair, a view of the mapped file."""
+        """Returns the source ids of a pair, behind its context; a view of the mapped file where it has none."""
+        context, ids = self.context(index), self.line(index)
+        return np.concatenate([np.array(context, ids.dtype), ids]) if context else ids
+
+    def line(self, index: int) -> NDArray[Any]:
+        """Returns the source ids of a pair without its context, a view of the mapped file."""
         return self._row("ids", 2 * index)
+
+    def context(self, index: int) -> list[int]:
+        """Returns what is read before the source of a pair, the mark included; empty: nothing."""
+        return self._row("context", index).tolist() if "context" in self._arrays else []
 
     def tgt(self, index: int) -> NDArray[Any]:
         """Returns the target ids of a pair, a view of the mapped file."""
         return self._row("ids", 2 * index + 1)
 
     def lead(self, index: int) -> list[int]:
-        """Returns what stands before the source of a pair: nothing; see ``JoinedPairs``."""
-        return []
+        """Returns all that stands before the source line of a pair: its context; see ``JoinedPairs``."""
+        return self.context(index)
 
     def text(self, index: int) -> tuple[str, str]:
         """Returns the two lines of a pair; the store must have been built with ``keep_text``."""
@@ -68,7 +79,15 @@ class PairStore:
 
     @cached_property
     def lengths(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Number of pieces of every source, and of every target."""
+        """Number of pieces of every source, context included, and of every target."""
+        src, tgt = self.line_lengths
+        if "context" not in self._arrays:
+            return src, tgt
+        return src + np.diff(self._arrays["context.ends"], prepend=0).astype(np.int32), tgt
+
+    @cached_property
+    def line_lengths(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Number of pieces of every source without its context, and of every target."""
         both = np.diff(self._arrays["ids.ends"], prepend=0).astype(np.int32)
         return both[::2].copy(), both[1::2].copy()
 
@@ -107,6 +126,7 @@ def prepare(
 
     Raises:
         NoPairsError: the filters leave no pair.
+        UsageError: lines are to be read with the one before, and the vocabulary has no piece for that.
         DataError: the text cannot be used, or the disk is full.
     """
     scan = scan or files.scan()
@@ -114,11 +134,15 @@ def prepare(
     key += [config.max_len, config.overlong, config.max_ratio, config.drop_duplicates]
     if filters := config.filters.key:
         key += [filters, *files.languages]
+    if config.context:
+        key += [f"context {config.context}"]
 
     def write(folder: Path) -> None:
         pairs = PairFilter(config, files=files, src=src, tgt=tgt)
         pairs.report.byte_order_marks, pairs.report.digest = scan.byte_order_marks, scan.digest
         types = {"ids": "int32" if max(src.vocab_size, tgt.vocab_size) > 1 << 16 else "uint16"}
+        if config.context:
+            types["context"] = types["ids"]
         if keep_text:
             types["text"] = "uint8"
         with _Columns(folder, types) as columns:
@@ -130,7 +154,8 @@ def prepare(
         report = pairs.finish()
         if not report.pairs:
             raise NoPairsError("no pair of lines is left to use: " + "; ".join(line.strip() for line in report.lines()))
-        meta = {"types": columns.types, "report": report.as_dict(), "special": dataclasses.asdict(tgt.ids)}
+        types = {name: kind for name, kind in columns.types.items() if (folder / name).stat().st_size}
+        meta = {"types": types, "report": report.as_dict(), "special": dataclasses.asdict(tgt.ids)}
         seal(folder, meta, version=_FORMAT)
 
     return open_or_build(key, cache_dir, reuse=config.cache, read=PairStore, write=write)
@@ -149,6 +174,8 @@ class _Columns(contextlib.ExitStack):
         """Appends pairs."""
         code = np.dtype(self.types["ids"]).char
         self._append("ids", [array(code, ids).tobytes() for pair in pairs for ids in (pair.src_ids, pair.tgt_ids)])
+        if "context" in self._end:
+            self._append("context", [array(code, pair.context).tobytes() for pair in pairs])
         if "text" in self._end:
             self._append("text", [text.encode() for pair in pairs for text in (pair.src, pair.tgt)])
         self._files["lines"].write(np.array([pair.line for pair in pairs], np.int64).tobytes())

@@ -78,7 +78,8 @@ class BatchDataset(Dataset[Batch]):
     dropout: tuple[Tokenizer, Tokenizer] | None = None
     """Source and target tokenizer that encode every pair again with BPE-dropout (Provilkov et al. 2020).
 
-    The draw depends only on the plan's seed and epoch and the number of the pair.
+    The draw depends only on the plan's seed and epoch and the number of the pair. What is read before the source line
+    stays as it is.
     """
     max_len: int = 256
     """If the random segmentation has more pieces, the stored one is used."""
@@ -99,8 +100,11 @@ class BatchDataset(Dataset[Batch]):
         rng = np.random.default_rng(np.random.SeedSequence([self.plan.seed, self.plan.epoch, index]))
         texts = zip(self.dropout, self.store.text(index), strict=True)
         drawn = [tokenizer.encode_with_dropout(text, rng) for tokenizer, text in texts]
-        src, tgt = [new if len(new) <= self.max_len else old for new, old in zip(drawn, stored, strict=True)]
-        return [[*self.store.lead(index), *src] if src is drawn[0] else src, tgt]
+        room = self.max_len - len(self.store.context(index)), self.max_len
+        fits = [len(new) <= most for new, most in zip(drawn, room, strict=True)]
+        drawn[0] = [*self.store.lead(index), *drawn[0]]
+        src, tgt = [new if fit else old for new, old, fit in zip(drawn, stored, fits, strict=True)]
+        return [src, tgt]
 
 
 def _pad(rows: Sequence[Any], special: SpecialIds, *, begin: bool) -> Int[np.ndarray, "batch width"]:

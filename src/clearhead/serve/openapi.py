@@ -93,6 +93,7 @@ LIBRETRANSLATE = {
 GLOSSARY = {"name": TEXT, "source_lang": TEXT, "target_lang": TEXT, "entries": TEXT, "entries_format": TEXT}
 TRANSLATED = {
     "text": TEXTS, "target_lang": TEXT, "source_lang": TEXT, "split_sentences": TEXT, "glossary_id": TEXT,
+    "context": TEXT,
 }  # fmt: skip
 DEEPL = {
     "/v2/translate": {"post": _route("Translations.", _body(["text", "target_lang"], TRANSLATED, (JSON, FORM)))},
@@ -116,13 +117,13 @@ NATIVE = {
     "/api/translate": {
         "post": _route(
             "Translations in parts with their words.",
-            _body(["text"], {**LOOKED, **ASKED, "prefix": TEXT, "alignment": FLAG, **BY_SOURCE}),
+            _body(["text"], {**LOOKED, **ASKED, "prefix": TEXT, "context": TEXT, "alignment": FLAG, **BY_SOURCE}),
         )
     },
     "/api/alternatives": {
         "post": _route(
             "Translations that differ behind a prefix.",
-            _body(["text"], {**LOOKED, "prefix": TEXT, "count": WHOLE, "beam": WHOLE}),
+            _body(["text"], {**LOOKED, "prefix": TEXT, "context": TEXT, "count": WHOLE, "beam": WHOLE}),
         )
     },
     "/api/generate": {

@@ -36,7 +36,7 @@ async def translated(
         texts: of any length.
         n_best: translations of each; None: as the request says.
         growing: told what is settled of a single translation of each.
-        options: see ``TextTranslator.n_best``; they are not checked again.
+        options: see ``TextTranslator.n_best``; they are not checked again. A ``context`` is for models that read it.
     """
     fields = asked.fields
     count = fields.whole("n", 1, 1, MOST_TEXTS) if n_best is None else n_best
@@ -44,6 +44,8 @@ async def translated(
     penalty = fields.number("length_penalty", 1.0, 0.0, 10.0)
     limit = fields.whole("max_tokens", 0, 0, asked.settings.max_pieces)
     model = served.now.model
+    if not model.sides.reads_context:
+        options.pop("context", None)
     asked.headers["X-Clearhead-Checkpoint"] = served.now.label
     on_settled = None if growing is None or count > 1 else growing.settle
 

@@ -85,3 +85,20 @@ def test_what_is_wrong_is_told_in_one_line(
     (tmp_path / "empty").write_bytes(b"")
     assert_one_line(told(toy_run, tmp_path / "empty", "--out", out), 3, "empty is empty")
     assert not out.exists()
+
+
+@pytest.mark.parametrize("method", ["beam", "sample"])
+def test_lines_are_read_with_the_one_before_however_many_at_a_time(
+    method: str, stories: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = []
+    for size in (1, 4, 100):
+        out = tmp_path / f"by-{size}"
+        words = ("--out", out, "--method", method, "--beam", 2, "--buffer", size)
+        said = clearhead(capsys, "back-translate", stories / "run", stories / "test.zh", *words)
+        assert said.code == 0, said
+        made.append((out / "train.en").read_text(encoding="utf-8"))
+    assert made[0] == made[1] == made[2]
+    if method == "beam":
+        wanted = (stories / "test.en").read_text(encoding="utf-8").split("\n")
+        assert sum(one == other for one, other in zip(made[0].split("\n"), wanted, strict=True)) > 0.9 * len(wanted)

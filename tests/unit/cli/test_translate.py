@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from clearhead.tasks.translation.translator import Translator
 from tests.native import FAULT
 from tests.toy import PAIRS, Said, assert_one_line, clearhead, in_process
 
@@ -135,7 +136,7 @@ def test_json_holds_the_whole_result(toy_run: Path, lines: list[str], capsys: py
         for one in found:
             assert set(one) == {
                 "text", "score", "rank_score", "pieces", "log_probs", "source_pieces", "complete", "alignment", "parts",
-                "confidence", "dropped", "unmet", "cuts", "unknown", "cut_better", "glossary",
+                "confidence", "dropped", "unmet", "cuts", "unknown", "cut_better", "glossary", "before",
             }  # fmt: skip
             assert one["score"] == pytest.approx(math.fsum(one["log_probs"]), abs=1e-5)
             assert len(one["pieces"]) == len(one["log_probs"]) == len(one["alignment"])
@@ -341,3 +342,43 @@ def test_a_glossary_that_is_wrong_is_one_line(
     assert said.out == ""
     said = clearhead(capsys, "translate", toy_run, "我", "--glossary", path, "--alternatives")
     assert_one_line(said, 2, "--alternatives: goes with none of --require, --avoid, --glossary and --limit")
+
+
+@pytest.mark.parametrize("size", [1, 2, 256])
+def test_the_line_before_counts_whatever_is_read_at_a_time(
+    size: int, stories: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (stories / "test.zh").read_text(encoding="utf-8")
+    wanted = [each.text for each in Translator.load(stories / "run", device="cpu").translate(text.split("\n")[:-1])]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    said = clearhead(capsys, "translate", stories / "run", "--buffer", size)
+    assert said.out.split("\n")[:-1] == wanted
+    said = clearhead(capsys, "translate", stories / "run", "--buffer", size, "--input", stories / "test.zh", "--json")
+    trees = [json.loads(line) for line in said.out.splitlines()]
+    assert [tree["translations"][0]["text"] if tree["source"] else "" for tree in trees] == wanted
+    assert trees[1]["translations"][0]["before"] > 0
+
+
+def test_what_stands_before_the_first_line(stories: Path, toy_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = stories / "run"
+    assert clearhead(capsys, "translate", run, "它跑了。", "--context", "马来了。").out == "the horse runs.\n"
+    assert clearhead(capsys, "translate", run, "狗来了。", "它跑了。").out.splitlines()[1] == "the dog runs."
+    said = clearhead(capsys, "translate", run, "--alternatives", "狗来了。", "它跑了。", "--context", "马来了。")
+    assert "1\t" in said.out
+    assert "the dog runs." in said.out
+    assert_one_line(clearhead(capsys, "translate", toy_run, "我", "--context", "x"), 2, "context: the model reads none")
+    said = clearhead(capsys, "translate", run, "--format", "txt", "a.txt", "--context", "x")
+    assert_one_line(said, 2, "--format: goes with none of", "--context")
+    traced = clearhead(capsys, "trace", run, "它跑了。", "--context", "马来了。", "--json")
+    assert "<ctx>" in [each["piece"] for each in json.loads(traced.out)["source"]]
+    assert_one_line(clearhead(capsys, "trace", toy_run, "我", "--context", "x"), 2, "context: the model reads none")
+
+
+def test_a_line_that_is_no_text_stands_before_none(
+    stories: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n" + "它跑了。\n".encode())))
+    said = clearhead(capsys, "translate", stories / "run")
+    assert said.code == 3
+    alone = clearhead(capsys, "translate", stories / "run", "它跑了。")
+    assert said.out == f"\n{alone.out}"

@@ -55,5 +55,11 @@ def test_it_is_openapi() -> None:
                 assert set(schema["required"]) <= set(schema["properties"]), path
 
 
+def test_fields_of_what_stands_before_a_text_are_described() -> None:
+    for path in ("/v2/translate", "/api/translate", "/api/alternatives"):
+        content = openapi(SPOKEN)["paths"][path]["post"]["requestBody"]["content"]
+        assert all("context" in each["schema"]["properties"] for each in content.values()), path
+
+
 def test_clients_find_it(toy_asking: Asking) -> None:
     assert toy_asking.get("/openapi.json").json == toy_asking.get("/spec").json == openapi(SPOKEN)

@@ -1,16 +1,19 @@
 """Translations of a request are those of the translator alone, and headers say what a client might not see."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clearhead.serve.dialects.libretranslate import files
 from clearhead.serve.translating import _Growing, finish_reason
 from clearhead.serve.work.steppers import SourceStepper, SourceWork
 from clearhead.tasks.translation.result import EMPTY
 from clearhead.tasks.translation.translator import Translator
 from tests.serving import Answer, Asking, asking, site_of
+from tests.unit.serve.dialects.libretranslate.test_files import file_of
 
 LONG = "我妹妹不骑自行车。" * 12
 
@@ -91,7 +94,7 @@ def test_nothing_comes_early_of_several_translations_of_a_text(toy_asking: Askin
 def test_parts_that_are_settled_out_of_order_wait_for_those_before(toy_run: Path) -> None:
     model, told = Translator.load(toy_run, device="cpu"), list[Any]()
     growing = _Growing(model, told.append)
-    division = model._divide("他喝水。我们今天在家。", "sentences", "split")
+    division = model._divide("他喝水。我们今天在家。", split="sentences", overlong="split")
     growing.begin([division, division])
     tgt = model.tokenizers.tgt
     first, second = tgt.encode("He drinks water."), tgt.encode("We are at home.")
@@ -104,3 +107,64 @@ def test_parts_that_are_settled_out_of_order_wait_for_those_before(toy_run: Path
     (grown,) = growing.take(told[2:])
     assert (grown.place, grown.text) == (0, "He drinks water. We are at home.")
     assert growing.take([]) == []
+
+
+HE, IT, TWO = "狗来了。", "它跑了。", "马吃了。"
+PAIR = {"source": "zh", "target": "en"}
+
+
+@pytest.fixture(scope="module")
+def reading(stories: Path) -> Iterator[Asking]:
+    """Asks a site of a translator that reads the line before each, with files."""
+    with site_of([f"mt={stories / 'run'}"], files=True) as site:
+        yield asking(site)
+
+
+def test_each_text_of_a_request_is_read_with_the_one_before(reading: Asking, stories: Path) -> None:
+    texts = [HE, IT, "", TWO, IT]
+    wanted = [each.text for each in Translator.load(stories / "run", device="cpu").translate(texts)]
+    assert wanted[1] != wanted[4]
+    choices = reading.post("/v1/completions", {"model": "mt", "prompt": texts}).json["choices"]
+    assert [choice["text"] for choice in choices] == wanted
+    for options in ({"beam": 1}, {"beam": 3}):
+        streamed = joined(reading.post("/v1/completions", {"model": "mt", "prompt": texts, "stream": True, **options}))
+        plain = reading.post("/v1/completions", {"model": "mt", "prompt": texts, **options}).json["choices"]
+        assert ["".join(streamed[at]) for at in range(5)] == [choice["text"] for choice in plain]
+    assert reading.post("/translate", {"q": texts, **PAIR}).json["translatedText"] == wanted
+    assert reading.post("/translate", {"q": "\n".join(texts), **PAIR}).json["translatedText"] == "\n".join(wanted)
+    found = reading.post("/v2/translate", {"text": texts, "target_lang": "EN"}).json["translations"]
+    assert [each["text"] for each in found] == wanted
+
+
+def test_one_text_has_nothing_before_it_but_what_is_given(reading: Asking) -> None:
+    alone = reading.post("/translate", {"q": IT, **PAIR}).json["translatedText"]
+    (found,) = reading.post("/v2/translate", {"text": [IT], "target_lang": "EN"}).json["translations"]
+    assert found["text"] == alone
+    for before, who in ((HE, "dog"), (TWO, "horse"), (f"{HE}\n\n", alone[4:7])):
+        asked = {"text": [IT], "target_lang": "EN", "context": before}
+        (found,) = reading.post("/v2/translate", asked).json["translations"]
+        assert found["text"].startswith(f"the {who}")
+
+
+def test_markup_and_files_are_read_in_their_order(
+    reading: Asking, stories: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (each.text for each in Translator.load(stories / "run", device="cpu").translate([HE, IT]))
+    page = reading.post("/translate", {"q": f"<p>{HE}</p><p>{IT}</p>", "format": "html", **PAIR}).json["translatedText"]
+    assert page == f"<p>{first}</p><p>{second}</p>"
+    times = "00:00:01,000 --> 00:00:02,500"
+    texts = {
+        "a.txt": f"{HE}\n{IT}\n\n{HE}\n{IT}\n",
+        "a.srt": f"1\n{times}\n{HE}\n\n2\n{times}\n{IT}\n",
+    }
+    for size in (64, 1):  # across batches too
+        monkeypatch.setattr(files, "AT_ONCE", size)
+        for name, text in texts.items():
+            assert file_of(reading, name, text) == text.replace(HE, first).replace(IT, second)
+
+
+def test_a_model_that_reads_no_context_is_asked_as_ever(toy_asking: Asking) -> None:
+    wanted = [toy_asking.post("/translate", {"q": each, **PAIR}).json["translatedText"] for each in (HE, IT)]
+    assert toy_asking.post("/translate", {"q": [HE, IT], **PAIR}).json["translatedText"] == wanted
+    answer = toy_asking.post("/v2/translate", {"text": [HE, IT], "target_lang": "EN", "context": "马吃了。"}).json
+    assert [each["text"] for each in answer["translations"]] == wanted

@@ -1,6 +1,6 @@
 """Several encoded corpora as one: their pairs side by side, the tags of their languages, their share of an epoch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -46,10 +46,17 @@ class JoinedPairs:
         return int(self._ends[-1])
 
     def src(self, index: int) -> NDArray[Any]:
-        """Returns the source ids of a pair, behind the tags of its corpus."""
+        """Returns the source ids of a pair, behind the tags of its corpus and its context."""
+        return self._led(index, PairStore.src)
+
+    def line(self, index: int) -> NDArray[Any]:
+        """Returns the source ids of a pair without its context, behind the tags of its corpus."""
+        return self._led(index, PairStore.line)
+
+    def context(self, index: int) -> list[int]:
+        """See ``PairStore``."""
         part, row = self._at(index)
-        ids = part.store.src(row)
-        return np.concatenate([np.array(part.lead, ids.dtype), ids]) if part.lead else ids
+        return part.store.context(row)
 
     def tgt(self, index: int) -> NDArray[Any]:
         """Returns the target ids of a pair."""
@@ -62,14 +69,24 @@ class JoinedPairs:
         return part.store.text(row)
 
     def lead(self, index: int) -> list[int]:
-        """Returns what stands before the source of a pair."""
-        return [*self._at(index)[0].lead]
+        """Returns all that stands before the source line of a pair: the tags of its corpus, and its context."""
+        return [*self._at(index)[0].lead, *self.context(index)]
 
     @cached_property
     def lengths(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Number of pieces of every source, tags included, and of every target."""
-        src = [part.store.lengths[0] + np.int32(len(part.lead)) for part in self.parts]
-        return np.concatenate(src), np.concatenate([part.store.lengths[1] for part in self.parts])
+        """Number of pieces of every source, tags and context included, and of every target."""
+        return self._lengths([part.store.lengths for part in self.parts])
+
+    @cached_property
+    def line_lengths(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Number of pieces of every source, tags included but no context, and of every target."""
+        return self._lengths([part.store.line_lengths for part in self.parts])
+
+    def _lengths(
+        self, stores: Sequence[tuple[NDArray[np.int32], NDArray[np.int32]]]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        src = [own + np.int32(len(part.lead)) for part, (own, _) in zip(self.parts, stores, strict=True)]
+        return np.concatenate(src), np.concatenate([tgt for _, tgt in stores])
 
     def rows(self, seed: int, epoch: int) -> Int[ndarray, " rows"]:
         """Returns the numbers of the pairs that an epoch has, see ``drawn``."""
@@ -97,6 +114,11 @@ class JoinedPairs:
         """See ``PairStore``."""
         for part in self.parts:
             part.store.release()
+
+    def _led(self, index: int, of: Callable[[PairStore, int], NDArray[Any]]) -> NDArray[Any]:
+        part, row = self._at(index)
+        ids = of(part.store, row)
+        return np.concatenate([np.array(part.lead, ids.dtype), ids]) if part.lead else ids
 
     def _at(self, index: int) -> tuple[EncodedCorpus, int]:
         number = int(np.searchsorted(self._ends, index, side="right"))

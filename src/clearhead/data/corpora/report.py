@@ -34,6 +34,12 @@ class CorpusReport:
     examples: dict[str, list[int]] = field(default_factory=dict)
     truncated: int = 0
     split: int = 0
+    with_context: int = 0
+    """Pairs whose source is read with the line before it; ``context`` of the recipe, see ``DataConfig``."""
+    shortened: int = 0
+    """Of these, pairs with the last pieces of that line alone, as not all of it fits."""
+    without_room: int = 0
+    """Pairs that are read without it, as none of it fits."""
     byte_order_marks: list[str] = field(default_factory=list)
     src: SideReport = field(default_factory=SideReport)
     tgt: SideReport = field(default_factory=SideReport)
@@ -57,6 +63,9 @@ class CorpusReport:
             text.append(f"  {count:,} dropped, {reason}: line {shown}")
         if self.truncated or self.split:
             text.append(f"  {self.truncated:,} truncated, {self.split:,} split into sentences")
+        if self.with_context or self.without_room:
+            cut = f"{self.shortened:,} of these cut at its left, {self.without_room:,} have no room for it"
+            text.append(f"  {self.with_context:,} pairs are read with the line before; {cut}")
         text += [f"  byte order mark removed from {name}" for name in self.byte_order_marks]
         for name, side in (("source", self.src), ("target", self.tgt)):
             parts = f"{side.tokens_used:,} used + {side.tokens_dropped:,} dropped"

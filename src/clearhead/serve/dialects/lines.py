@@ -21,6 +21,19 @@ class Lines:
         """Those of all texts in a row."""
         return [line for lines in self._of_texts for line in lines]
 
+    def contexts(self, numbers: Sequence[int], before: str = "") -> list[str]:
+        """Returns what stands before each of ``all``: the line before it, none where another text is between the two.
+
+        Args:
+            numbers: of the texts in the request.
+            before: what stands before the text with number 0.
+        """
+        found, ends = list[str](), {-1: before}
+        for number, lines in zip(numbers, self._of_texts, strict=True):
+            found += [ends.get(number - 1, ""), *lines[:-1]]
+            ends[number] = lines[-1]
+        return found
+
     def grouped(self, each: Sequence[T]) -> list[list[T]]:
         """Returns what there is for each line of ``all``, by text."""
         rest = iter(each)

@@ -20,6 +20,7 @@ BEAM, MOST_BEAM, MOST_BEST, MOST_PHRASES, MOST_ENTRIES = 5, 16, 16, 64, 1000
 def translate(model: TextTranslator, fields: Fields, aligner: "Translator | None" = None) -> Searching[dict[str, Any]]:
     """Translates ``text``; ``beam``, ``n_best``, ``length_penalty``, ``prefix``, ``require``, ``avoid`` as in Python.
 
+    ``context`` is what stands before it, for a model that reads that.
     ``glossary`` is a list of pairs, and so is ``avoid_where``, of a source and what is not to be in its translation.
 
     Args:
@@ -37,7 +38,8 @@ def translate(model: TextTranslator, fields: Fields, aligner: "Translator | None
     if shunned:
         found = Glossary.of([(source, "|".join(targets)) for source, targets in _by_source(shunned)], "avoid_where")
         phrases["avoid"] += [form.text for entry in found.found(text) for form in entry.forms]
-    (ranked,) = yield from model.translating([text], config, prefix=fields.text("prefix", ""), **phrases)
+    own: Any = {name: fields.text(name, "") for name in ("prefix", "context")}
+    (ranked,) = yield from model.translating([text], config, **own, **phrases)
     return {"translations": [told(each, model, aligner) for each in ranked]}
 
 
@@ -62,11 +64,12 @@ def _by_source(pairs: list[list[str]]) -> list[tuple[str, list[str]]]:
 def alternatives(model: "Translator", fields: Fields) -> dict[str, Any]:
     """Returns translations of ``text`` that differ in the first piece behind ``prefix``, the most probable first.
 
-    ``text`` is one part of a text, as ``translate`` returned it.
+    ``text`` is one part of a text, as ``translate`` returned it, and ``context`` what was read before it.
     """
     count, beam = fields.whole("count", 6, 1, MOST_BEST), fields.whole("beam", BEAM, 1, MOST_BEAM)
     prefix = fields.text("prefix", "")
     options: Any = {"prefix": prefix, "beam": beam, "split": "never", "overlong": "error"}
+    options["context"] = fields.text("context", "")
     ranked = model.alternatives(fields.text("text"), count, **options)
     start = len(model.tokenizers.tgt.encode(prefix))
     found = [told(each, model, model) | {"probability": math.exp(_first(each, start))} for each in ranked]
@@ -105,9 +108,9 @@ def told(translation: Translation, model: TextTranslator, aligner: "Translator |
 def _part(part: Translation, model: TextTranslator, aligner: "Translator | None") -> dict[str, Any]:
     if aligner is not None and part.alignment is None and part.pieces:
         part = aligner.aligned(part)
-    read = model.tokenizers.src
-    source = read.decode(part.source_ids)
-    source_words = words(source, spans(part.source_ids, read.decode))
+    read, source_ids = model.tokenizers.src, part.source_ids[part.before :]
+    source = read.decode(source_ids)
+    source_words = words(source, spans(source_ids, read.decode))
     ids = [each for each in part.target_ids if each != model.tokenizers.tgt.ids.eos]
     own = words(part.text, spans(ids, model.text_of))
     return {
@@ -117,6 +120,8 @@ def _part(part: Translation, model: TextTranslator, aligner: "Translator | None"
         "unknown": part.unknown,
         "pieces": part.pieces,
         "log_probs": part.log_probs,
+        "context": read.decode(part.source_ids[: part.before]),
+        "context_pieces": part.before,
         "source_pieces": part.source_pieces,
         "alignment": part.alignment,
         "source_words": [[word.start, word.end] for word in source_words],
@@ -125,14 +130,14 @@ def _part(part: Translation, model: TextTranslator, aligner: "Translator | None"
                 "start": word.start,
                 "end": word.end,
                 "certainty": math.exp(min(part.log_probs[word.first : word.last + 1], default=0.0)),
-                "sources": _sources(word, part.alignment, source_words),
+                "sources": _sources(word, [at - part.before for at in part.alignment or []], source_words),
             }
             for word in own
         ],
     }
 
 
-def _sources(word: Word, alignment: list[int] | None, source_words: list[Word]) -> list[int]:
+def _sources(word: Word, alignment: list[int], source_words: list[Word]) -> list[int]:
     """Numbers of the source words that the pieces of a word look at."""
-    at = set((alignment or [])[word.first : word.last + 1])
+    at = set(alignment[word.first : word.last + 1])
     return [number for number, other in enumerate(source_words) if at & set(range(other.first, other.last + 1))]

@@ -151,7 +151,7 @@ export function translate(model, state, lookInside) {
     opener = button;
     target.parentElement.append(menu);
     placeBelow(menu, button);
-    const asked = { model: model.name, text: part.source, prefix: part.text.slice(0, word.start).trimEnd(), beam: state.beam };
+    const asked = { model: model.name, text: part.source, context: part.context, prefix: part.text.slice(0, word.start).trimEnd(), beam: state.beam };
     state.asked = ["alternatives", asked];
     try {
       const answer = await ask("alternatives", asked);

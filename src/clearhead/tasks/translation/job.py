@@ -83,7 +83,7 @@ class TranslationJob(GradientJob[Net, Batch]):
 
     @cached_property
     def _train_report(self) -> PairsReport:
-        return PairsReport.of(self.train.report, self.train.lengths, self.recipe.model.max_seq_len)
+        return PairsReport.of(self.train.report, self.train.line_lengths, self.recipe.model.max_seq_len)
 
     def where(self, batch: Batch) -> str:
         """See ``GradientJob``."""

@@ -42,6 +42,7 @@ def joined(parts: Sequence[Translation], division: Division, language: Language)
         pieces=[piece for part in parts for piece in part.pieces],
         log_probs=[value for part in parts for value in part.log_probs],
         source_pieces=[piece for part in parts for piece in part.source_pieces],
+        before=sum(part.before for part in parts),
         complete=all(part.complete for part in parts),
         cut_better=any(part.cut_better for part in parts),
         parts=len(parts),

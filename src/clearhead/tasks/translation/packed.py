@@ -8,8 +8,8 @@ from clearhead.engine.rows import NativeModel
 from clearhead.engine.weights.file import ModelFile
 from clearhead.runs.text_parts import Tokenizers
 from clearhead.tasks.native import PackedModel
+from clearhead.tasks.translation.corpora.sides import Sides
 from clearhead.tasks.translation.length_limit import LengthLimit
-from clearhead.tasks.translation.parts import Sides
 from clearhead.tasks.translation.search.shortlist import FILE, Shortlist, read_shortlist, restored, wanted
 from clearhead.tasks.translation.texts import TextTranslator
 from clearhead.tasks.translation.trust.confidence import FILE as CONFIDENCE

@@ -4,38 +4,18 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from clearhead.tasks.translation.corpora.sides import Sides
+from clearhead.tasks.translation.documents.preceding import preceding, read_before
 from clearhead.tasks.translation.result import EMPTY, Translation
 from clearhead.tasks.translation.search.native import Searching
 from clearhead.text.division import Division, divide
 from clearhead.text.glossary.entries import Entry
 from clearhead.text.glossary.glossary import Glossary
-from clearhead.text.language import Language
 from clearhead.text.overlong import OverlongSource, SplitSource
 from clearhead.text.phrase import Automaton
 from clearhead.text.phrase_book import Demand, PhraseBook
 from clearhead.text.sentences import split_sentences
-from clearhead.text.special import ABSENT
 from clearhead.text.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True)
-class Sides:
-    """The two languages of a translator, and how much of them it reads and writes at a time."""
-
-    src: Language
-    tgt: Language
-    longest: int
-    """Most pieces of a part of the source."""
-    positions: int
-    """Most pieces of a source or a translation, marks included."""
-    tag: int = ABSENT
-    """The piece before each source that says the target's language, besides ``longest``; ABSENT: there is none."""
-
-    @property
-    def lead(self) -> list[int]:
-        """What stands before the pieces of each source."""
-        return [] if self.tag == ABSENT else [self.tag]
-
 
 Finders = Callable[[list[Entry]], dict[str, Automaton | None]]
 """(entries) -> what finds the target of each, by the target; None where no translation can contain it."""
@@ -136,8 +116,12 @@ def divided(
     split: SplitSource,
     overlong: OverlongSource,
     prefix: str = "",
+    before: str = "",
 ) -> Division:
     """Divides a text into parts that fit the model; not at sentence ends where ``prefix`` has several sentences.
+
+    The pieces of a part begin with the tag of its language, and with what stands before it, where the model reads that:
+    ``before`` is the text in front of this one.
 
     Raises:
         DataError: see ``divide``.
@@ -146,9 +130,13 @@ def divided(
         split = "overlong"
     language, limit = sides.src, sides.longest
     division = divide(text, tokenizer.encode, limit=limit, language=language, split=split, overlong=overlong)
-    if not sides.lead:
-        return division
-    parts = [replace(part, ids=[*sides.lead, *part.ids]) if part.ids else part for part in division.parts]
+    contexts = preceding(text, division, before) if sides.reads_context else [""] * len(division.parts)
+    parts = [
+        replace(part, ids=[*sides.lead, *read_before(context, len(part.ids), sides, tokenizer), *part.ids])
+        if part.ids
+        else part
+        for part, context in zip(division.parts, contexts, strict=True)
+    ]
     return replace(division, parts=parts)
 
 

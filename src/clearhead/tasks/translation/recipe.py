@@ -10,6 +10,7 @@ from torch import Tensor
 
 from clearhead.config import Tree, parse
 from clearhead.data.batching import sequential_batches
+from clearhead.data.corpora.context import CONTEXT
 from clearhead.data.corpora.joined import EncodedPairs
 from clearhead.data.corpora.mixture import ParallelCorpus, copies, shares
 from clearhead.data.corpus import DataConfig, ParallelFiles
@@ -24,6 +25,7 @@ from clearhead.tasks.gradient_recipe import WarmRecipe, adapt_layers
 from clearhead.tasks.own import with_own
 from clearhead.tasks.translation.corpora.directions import distinct
 from clearhead.text.language import BleuTokenize, read_language
+from clearhead.text.special import mark_of
 from clearhead.text.tokenizer import Tokenizer, TokenizerConfig
 
 Net = Transformer | RNNTranslator
@@ -66,8 +68,9 @@ class TranslationRecipe(WarmRecipe):
             )
 
     def inherited(self) -> Tree:
-        """See ``WarmRecipe``: the languages, and how long a text may be."""
-        return {"src": self.src, "tgt": self.tgt, "data": {"max_len": self.data.max_len}}
+        """See ``WarmRecipe``: the languages, how long a text may be, and what is read with a line."""
+        data = {"max_len": self.data.max_len, **({"context": self.data.context} if self.data.context else {})}
+        return {"src": self.src, "tgt": self.tgt, "data": data}
 
     @property
     def directions(self) -> tuple[tuple[str, str], ...]:
@@ -77,8 +80,9 @@ class TranslationRecipe(WarmRecipe):
 
     @property
     def leads(self) -> int:
-        """How many pieces may stand before a source: a language's, and that of its kind of text."""
-        return bool(self.tokenizer.tags) + bool(self.tokenizer.marks)
+        """How many pieces may stand before a source besides ``max_len``: a language's, and that of its kind of text."""
+        kinds = [mark for mark in self.tokenizer.marks if mark != CONTEXT or not self.data.context]
+        return bool(self.tokenizer.tags) + bool(kinds)
 
     @property
     def languages(self) -> str:
@@ -119,8 +123,9 @@ def parse_translation(tree: Tree, source: str) -> TranslationRecipe:
     """
     recurrent = tree.get("task") == "rnn_translation"
     recipe = parse(RNNTranslationRecipe if recurrent else TransformerRecipe, tree, source=source)
+    given = recipe.start if "marks" in tree.get("tokenizer", {}) else ""
     try:
-        return _with_languages(recipe)
+        return _with_languages(_with_context(recipe, given))
     except ValueError as error:
         raise UsageError(f"{source}: {error}") from error
 
@@ -161,6 +166,29 @@ def _with_languages(recipe: TranslationRecipe) -> TranslationRecipe:
     return recipe
 
 
+def _with_context(recipe: TranslationRecipe, start: str) -> TranslationRecipe:
+    """Returns the recipe with the piece in the vocabulary that stands behind a context, if there is one.
+
+    Args:
+        recipe: as it is written.
+        start: whose vocabulary it has, where it has another's.
+
+    Raises:
+        ValueError: the vocabulary is given, and has no such piece; or it has that meaning for a corpus.
+    """
+    marks = recipe.tokenizer.marks
+    if not recipe.data.context:
+        return recipe
+    if any(corpus.tag == CONTEXT for corpus in recipe.data.corpora):
+        raise ValueError(f"data.corpora: tag = {CONTEXT!r}: with data.context = 1 it is the piece behind a context")
+    if CONTEXT in marks:
+        return recipe
+    if start or recipe.tokenizer.kind == "adopted":
+        whose = f"that of start {start!r}" if start else "the adopted one"
+        raise ValueError(f"data.context = 1: the vocabulary must have the piece {mark_of(CONTEXT)}, {whose} has none")
+    return replace(recipe, tokenizer=replace(recipe.tokenizer, marks=(*marks, CONTEXT)))
+
+
 def _with_marks(recipe: TranslationRecipe) -> TranslationRecipe:
     """Returns the recipe with the pieces in the vocabulary that stand before the sources of tagged corpora.
 
@@ -168,13 +196,14 @@ def _with_marks(recipe: TranslationRecipe) -> TranslationRecipe:
         ValueError: the vocabulary is given, and has no such piece.
     """
     marks = recipe.tokenizer.marks
+    kinds = [mark for mark in marks if mark != CONTEXT or not recipe.data.context]
     asked = tuple(dict.fromkeys(corpus.tag for corpus in recipe.data.corpora if corpus.tag))
-    if not (new := [kind for kind in asked if kind not in marks]):
+    if not (new := [kind for kind in asked if kind not in kinds]):
         return recipe
-    if marks or recipe.tokenizer.kind == "adopted":
-        has = ", ".join(marks) or "no tags"
+    if kinds or recipe.tokenizer.kind == "adopted":
+        has = ", ".join(kinds) or "no tags"
         raise ValueError(f"data.corpora: tag = {new[0]!r}: the vocabulary has {has}")
-    return replace(recipe, tokenizer=replace(recipe.tokenizer, marks=asked))
+    return replace(recipe, tokenizer=replace(recipe.tokenizer, marks=(*asked, *marks)))
 
 
 def train_tokenizers(

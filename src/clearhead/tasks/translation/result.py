@@ -5,6 +5,7 @@ from typing import TypedDict
 
 from clearhead.brief import Brief
 from clearhead.errors import OnError
+from clearhead.tasks.translation.documents.preceding import Context
 from clearhead.text.glossary.glossary import GlossaryLike
 from clearhead.text.overlong import OverlongSource, SplitSource
 from clearhead.text.phrase_book import Phrases
@@ -19,6 +20,7 @@ class SearchOptions(TypedDict, total=False):
     require: Phrases
     avoid: Phrases
     glossary: GlossaryLike | None
+    context: Context
     on_error: OnError
 
 
@@ -51,6 +53,8 @@ class Translation(Brief):
     """False if the translation reached the length limit before an end mark."""
     cut_better: bool = False
     """True if the length limit cut off another translation, which has a better rank score; complete ones go first."""
+    before: int = 0
+    """How many of ``source_pieces`` stand before the text itself: the tag of a language, and what is read with it."""
     alignment: list[int] | None = None
     """For each target piece the source piece with the most attention; None unless asked for."""
     confidence: float | None = None

@@ -36,7 +36,7 @@ def translation_samples(
         sources, references = ([*side] for side in zip(*part.sampled, strict=True))
         limit = most_pieces(map(len, tokenizers.tgt.encode_batch(references)))
         way = (part.corpus.src, part.corpus.tgt)
-        own = greedy_texts(recipe, tokenizers, model, sources, way=way, limit=limit, **options)
+        own = greedy_texts(recipe, tokenizers, model, sources, way=way, limit=limit, context=part.before, **options)
         name = part.corpus.label if len(parts) > 1 else ""
         rows = zip(sources, references, own, score_lines(own, references), strict=True)
         made += [sampled_line(*row[:3], score=row[3], source=name) for row in rows]

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
@@ -24,8 +24,10 @@ from clearhead.runs.text_parts import Tokenizers
 from clearhead.tasks.evidence import Evidence, random_ids
 from clearhead.tasks.family import Evaluation
 from clearhead.tasks.translation.corpora.reading import corpus_files, read_lines, scored_pairs, stem_of
+from clearhead.tasks.translation.documents.preceding import last_line, read_before
 from clearhead.tasks.translation.length_limit import LengthLimit
 from clearhead.tasks.translation.recipe import Net, TranslationRecipe, mean_loss
+from clearhead.tasks.translation.result import TranslateOptions
 from clearhead.tasks.translation.translator import Translator
 from clearhead.text.language import BleuTokenize
 from clearhead.text.special import ABSENT
@@ -306,11 +308,12 @@ def greedy_texts(
     device: torch.device,
     lengths: LengthLimit,
     way: tuple[str, str] = ("", ""),
-    limit: int = 0,
+    **options: Unpack[TranslateOptions],
 ) -> list[str]:
-    """Greedy translations by a model in training, of at most ``limit`` pieces; see ``greedy_bleu``."""
+    """Greedy translations by a model in training; see ``greedy_bleu``, and ``translate`` for the options."""
     translator = Translator(recipe, tokenizers, model, device, lengths=lengths).toward(way[1], way[0])
-    return [each.text for each in translator.translate(sources, beam=1, split="overlong", limit=limit)]
+    own: Any = {"beam": 1, "split": "overlong", **options}
+    return [each.text for each in translator.translate(sources, **own)]
 
 
 def translation_evidence(translator: Translator, data: Path | None, count: int, *, split: str = "valid") -> Evidence:
@@ -319,7 +322,7 @@ def translation_evidence(translator: Translator, data: Path | None, count: int, 
     src, tgt, lead = translator.tokenizers.src, translator.tokenizers.tgt, translator.sides.lead
     special, room = tgt.ids, translator.recipe.model.max_seq_len - 1 - len(lead)
     lines: list[tuple[str, str]] = []
-    dropped = 0
+    dropped, contexts = 0, list[list[int]]()
     if data is not None:
         lines = read_lines(split_files(translator, data, split), count)
         sources, targets = src.encode_batch([line for line, _ in lines]), tgt.encode_batch([line for _, line in lines])
@@ -329,13 +332,15 @@ def translation_evidence(translator: Translator, data: Path | None, count: int, 
         if not kept:
             raise DataError(f"data {str(data)!r}: no line of the {split} split fits the model's {room + 1} positions")
         dropped = len(lines) - len(kept)
+        contexts = [_evident_context(translator, lines[at - 1][0] if at else "", len(sources[at])) for at in kept]
         lines, sources, targets = [lines[at] for at in kept], [sources[at] for at in kept], [targets[at] for at in kept]
     else:
         sources, targets = (
             random_ids(side.vocab_size, len(special.never) + 1, room, draw=draw) for draw, side in enumerate((src, tgt))
         )
     rows = [
-        Row([*lead, *ids, special.eos], [special.bos, *target]) for ids, target in zip(sources, targets, strict=True)
+        Row([*lead, *before, *ids, special.eos], [special.bos, *target])
+        for before, ids, target in zip(contexts or [[]] * len(sources), sources, targets, strict=True)
     ]
     return Evidence(
         rows=rows,
@@ -348,3 +353,9 @@ def translation_evidence(translator: Translator, data: Path | None, count: int, 
         ids=sources if lines else [],
         dropped=dropped,
     )
+
+
+def _evident_context(translator: Translator, before: str, own: int) -> list[int]:
+    """Returns what is read before a line with ``own`` pieces, if the model reads the line before it."""
+    sides = translator.sides
+    return read_before(last_line(before), own, sides, translator.tokenizers.src) if sides.reads_context else []

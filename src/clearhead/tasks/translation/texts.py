@@ -1,27 +1,24 @@
 """Texts to translations, sentence by sentence, whatever holds the model; no torch until a search needs its steps."""
 
-import copy
 import functools
-from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
+from typing import Any, Unpack, overload
 
 from clearhead.arguments import checked
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.decode.streaming import lasting
 from clearhead.engine.loops.drawing import draw_translations
 from clearhead.engine.loops.sampling import SamplingConfig
-from clearhead.engine.rows import NativeModel
 from clearhead.errors import DataError, ModelError, OnError, UsageError, attempt_each, refuse
 from clearhead.ranges import Count, CountOrZero
 from clearhead.runs.text_parts import Tokenizers
-from clearhead.tasks.native import NativeUser
 from clearhead.tasks.settings import settled
-from clearhead.tasks.translation.corpora.directions import meant
+from clearhead.tasks.translation.corpora.directions import Directed
+from clearhead.tasks.translation.documents.preceding import Context, before_each
 from clearhead.tasks.translation.joining import finished
 from clearhead.tasks.translation.length_limit import LengthLimit
-from clearhead.tasks.translation.parts import Job, Sides, divided, draw_parts, translate_parts
+from clearhead.tasks.translation.parts import Job, divided, draw_parts, translate_parts
 from clearhead.tasks.translation.result import EMPTY, SearchOptions, TranslateOptions, Translation
 from clearhead.tasks.translation.search.batches import BATCH_TOKENS, NATIVE_TOKENS, batches_to_decode
 from clearhead.tasks.translation.search.native import (
@@ -43,13 +40,8 @@ from clearhead.text.overlong import OverlongSource, SplitSource
 from clearhead.text.phrase_book import Demand, PhraseBook, Phrases
 from clearhead.text.special import SpecialIds
 
-if TYPE_CHECKING:
-    from clearhead.tasks.translation.recipe import Net
 
-Own = TypeVar("Own", bound="TextTranslator")
-
-
-class TextTranslator(NativeUser):
+class TextTranslator(Directed):
     """What translates texts: two tokenizers, a model that decodes, and how long translations may be."""
 
     tokenizers: Tokenizers
@@ -62,56 +54,6 @@ class TextTranslator(NativeUser):
     """What its log-probabilities say of a translation; None: nobody has measured it."""
     step: int
     """Training step of the weights."""
-    _chosen: Sides | None = None
-
-    @property
-    @abstractmethod
-    def directions(self) -> tuple[Sides, ...]:
-        """The pairs of languages that the model was trained for; one, but for a model of several corpora."""
-
-    @property
-    def sides(self) -> Sides:
-        """The two languages, and how much of them the model reads and writes at a time.
-
-        Raises:
-            UsageError: there are several directions, and none was chosen.
-        """
-        if self._chosen is not None:
-            return self._chosen
-        return self.directions[0] if len(self.directions) == 1 else meant(self.directions)
-
-    def toward(self: Own, to: str = "", source: str = "") -> Own:
-        """Returns this translator for one of its directions; both compute with the same weights.
-
-        A direction that was in no training text, of languages that were, is told in the log.
-
-        Args:
-            to: language of the translations, any code of it; empty: there is but one.
-            source: language of the texts, likewise.
-
-        Raises:
-            UsageError: the model does not read or write the language, or several directions fit.
-        """
-        chosen = meant(self.directions, to, source)
-        if self.directions == (chosen,):
-            return self
-        _ = self.writer  # which is made once for all directions
-        view = copy.copy(self)
-        object.__setattr__(view, "_chosen", chosen)
-        return view
-
-    @property
-    def leading(self: Own) -> Own:
-        """This translator; of several directions, for the first where none was chosen."""
-        if self._chosen is not None or len(self.directions) == 1:
-            return self
-        first = self.directions[0]
-        return self.toward(first.tgt.code, first.src.code)
-
-    @property
-    @abstractmethod
-    def writer(self) -> "Net | NativeModel":
-        """What decodes."""
 
     @overload
     def translate(self, texts: str, **options: Unpack[TranslateOptions]) -> Translation: ...  # type: ignore[overload-overlap]
@@ -142,6 +84,7 @@ class TextTranslator(NativeUser):
         require: Phrases = (),
         avoid: Phrases = (),
         glossary: GlossaryLike | None = None,
+        context: Context = "",
         alignment: bool = False,
         confidence: bool = False,
         on_error: OnError = refuse,
@@ -162,6 +105,8 @@ class TextTranslator(NativeUser):
             require: phrases that each translation must contain, or those for each text; missing ones are in ``unmet``.
             avoid: phrases that no translation may contain, likewise.
             glossary: targets to require where their sources occur, a ``Glossary``, a mapping or the path of a file.
+            context: what stands before the first text, for a model that reads the line before; before each other text
+                stands the one in front of it, nothing if that ends in a blank line. A list has what stands before each.
             alignment: whether to fill ``alignment``.
             confidence: whether to fill ``confidence``, by what ``clearhead calibrate`` has learned.
             on_error: called for a text that is too long under ``error`` or has a lone surrogate; its translation is
@@ -180,12 +125,9 @@ class TextTranslator(NativeUser):
         config = SearchConfig(max(beam, n_best or 1), n_best or 1, length_penalty, limit)
         lines = [texts] if isinstance(texts, str) else list(texts)
         options: SearchOptions = {"prefix": prefix, "split": split, "overlong": overlong, "require": require}
-        options |= {"avoid": avoid, "glossary": glossary, "on_error": on_error}
-        ranked = self.n_best(lines, config, **options)
-        if alignment:
-            ranked = [[self.aligned(translation) for translation in each] for each in ranked]
-        if confidence:
-            ranked = [[self.rated(translation) for translation in each] for each in ranked]
+        options |= {"avoid": avoid, "glossary": glossary, "context": context, "on_error": on_error}
+        wanted = [*[self.aligned] * alignment, *[self.rated] * confidence]
+        ranked = [[_through(wanted, one) for one in each] for each in self.n_best(lines, config, **options)]
         results: list[Any] = ranked if n_best else [(each or [EMPTY])[0] for each in ranked]
         return results[0] if isinstance(texts, str) else results
 
@@ -209,6 +151,7 @@ class TextTranslator(NativeUser):
         require: Phrases = (),
         avoid: Phrases = (),
         glossary: GlossaryLike | None = None,
+        context: Context = "",
         on_error: OnError = refuse,
     ) -> list[Translation] | list[list[Translation]]:
         """Returns up to ``config.n_best`` translations of a text, or of each of several, best first.
@@ -218,7 +161,7 @@ class TextTranslator(NativeUser):
         """
         lines = [texts] if isinstance(texts, str) else list(texts)
         options: Any = {"prefix": prefix, "split": split, "overlong": overlong, "require": require, "avoid": avoid}
-        options["glossary"] = glossary_of(glossary)
+        options |= {"glossary": glossary_of(glossary), "context": context}
         config = settled(config, source="search")
         ranked = carried_out(self.translating(lines, config, **options, on_error=on_error), self.search)
         return ranked[0] if isinstance(texts, str) else ranked
@@ -234,6 +177,7 @@ class TextTranslator(NativeUser):
         require: Phrases = (),
         avoid: Phrases = (),
         glossary: Glossary | None = None,
+        context: Context = "",
         on_error: OnError = refuse,
         on_divided: Callable[[list[Division]], object] | None = None,
     ) -> Searching[list[list[Translation]]]:
@@ -245,7 +189,8 @@ class TextTranslator(NativeUser):
         room = self.sides.positions - len(start) - 1
         if require or avoid:
             demands = self._phrases.demands(require, avoid, count=len(texts), prefix=prefix, room=room)
-        divisions = attempt_each(lambda text: self._divide(text, split, overlong, prefix), texts, on_error)
+        contexts = before_each(texts, context, self.sides)
+        divisions = self._divide_each(texts, contexts, on_error, split=split, overlong=overlong, prefix=prefix)
         jobs = {
             number: Job(division, demand, start)
             for number, (division, demand) in enumerate(zip(divisions, demands, strict=True))
@@ -264,7 +209,13 @@ class TextTranslator(NativeUser):
 
     @checked
     def sample(
-        self, texts: Iterable[str], config: SamplingConfig, *, numbers: Sequence[int] = (), on_error: OnError = refuse
+        self,
+        texts: Iterable[str],
+        config: SamplingConfig,
+        *,
+        numbers: Sequence[int] = (),
+        context: Context = "",
+        on_error: OnError = refuse,
     ) -> list[Translation]:
         """Draws a translation of each text piece by piece, where ``translate`` searches for the most probable one.
 
@@ -274,13 +225,15 @@ class TextTranslator(NativeUser):
             texts: source texts.
             config: temperature, which pieces may be drawn, and the seed.
             numbers: of each text, which with the seed decides what is drawn for it; empty: counted from 0.
-            on_error: see ``translate``.
+            context: see ``translate``.
+            on_error: likewise.
         """
         lines = list(texts)
         if len(numbers or lines) != len(lines):
             raise UsageError(f"numbers: {len(numbers)} for {len(lines)} texts; must be one for each")
         config = settled(config, source="sampling")
-        divisions = attempt_each(lambda text: self._divide(text, "overlong", "split"), lines, on_error)
+        contexts = before_each(lines, context, self.sides)
+        divisions = self._divide_each(lines, contexts, on_error, split="overlong", overlong="split")
         jobs = [Job(division, Demand(), []) if division else None for division in divisions]
         numbered = [(job, number) for job, number in zip(jobs, numbers or range(len(jobs)), strict=True) if job]
         draw_parts(numbered, functools.partial(self._drawn, config))
@@ -290,7 +243,7 @@ class TextTranslator(NativeUser):
         self, config: SamplingConfig, sources: list[list[int]], numbers: list[tuple[int, int]]
     ) -> list[Translation]:
         """Draws a translation of each encoded source, which has the number of its text and of its part."""
-        limits = [self._limit(len(ids), 0) for ids in sources]
+        limits = [self._limit(len(self.sides.alone(ids)), 0) for ids in sources]
         draws = draws_of(sources, numbers, config, tokenizers=self.tokenizers, limits=limits)
         if (model := self._engine_model) is not None:
             texts = draw_translations(model, draws, bos_id=self._ids.bos, threads=self.threads)
@@ -299,7 +252,7 @@ class TextTranslator(NativeUser):
 
             texts = draw_by_steps(self.writer, draws, tokenizer=self.tokenizers.tgt, device=self.device)
         return [
-            translation_of(hypothesis, ids, tokenizers=self.tokenizers, text=self.text_of(hypothesis.ids))
+            self._translation(hypothesis, ids)
             for hypothesis, ids in zip(map(drawn_hypothesis, texts), sources, strict=True)
         ]
 
@@ -337,13 +290,27 @@ class TextTranslator(NativeUser):
         text = denormalize(text, self.tokenizers.tgt.config.normalization)
         return text.replace("\n", " ").replace("\r", " ").strip()
 
-    def _divide(self, text: str, split: SplitSource, overlong: OverlongSource, prefix: str = "") -> Division:
-        return divided(text, self.tokenizers.src, self.sides, split=split, overlong=overlong, prefix=prefix)
+    def _divide(self, text: str, before: str = "", **how: Any) -> Division:
+        """Divides a text; ``how`` is what ``divided`` takes."""
+        return divided(text, self.tokenizers.src, self.sides, before=before, **how)
+
+    def _divide_each(
+        self, texts: Sequence[str], contexts: Sequence[str], on_error: OnError, **how: Any
+    ) -> list[Division | None]:
+        pairs = zip(texts, contexts, strict=True)
+        return attempt_each(lambda pair: self._divide(*pair, **how), pairs, on_error)
 
     @property
     def _joining(self) -> dict[str, Any]:
         """What ``finished`` needs to know of the two languages."""
-        return {"count_unknown": self.tokenizers.src.count_unknown, "language": self.sides.tgt}
+        return {"count_unknown": self._count_unknown, "language": self.sides.tgt}
+
+    def _count_unknown(self, source: list[int]) -> int:
+        return self.tokenizers.src.count_unknown(self.sides.alone(source))
+
+    def _translation(self, hypothesis: Hypothesis, source: list[int]) -> Translation:
+        own: Any = {"text": self.text_of(hypothesis.ids), "before": self.sides.before(source)}
+        return translation_of(hypothesis, source, tokenizers=self.tokenizers, **own)
 
     def _decoding(
         self,
@@ -359,15 +326,12 @@ class TextTranslator(NativeUser):
             own, forced = ([each[row] for row in rows] for each in (sources, prefixes))
             asked = [demands[row] for row in rows]
             fixed = [len(prefix) + demand.pieces for prefix, demand in zip(forced, asked, strict=True)]
-            sizes = [*map(len, own)]
-            limits = [self._limit(size, count, config.limit) for size, count in zip(sizes, fixed, strict=True)]
-            batch = Batch(own, forced, asked, limits, self._shortlists(own, forced, asked), rows)
+            alone = [self.sides.alone(source) for source in own]
+            limits = [self._limit(len(ids), count, config.limit) for ids, count in zip(alone, fixed, strict=True)]
+            batch = Batch(own, forced, asked, limits, self._shortlists(alone, forced, asked), rows)
             hypotheses = yield batch, replace(config, beam=beam)
             for row, ranked in zip(rows, hypotheses, strict=True):
-                translations[row] = [
-                    translation_of(each, sources[row], tokenizers=self.tokenizers, text=self.text_of(each.ids))
-                    for each in ranked
-                ]
+                translations[row] = [self._translation(each, sources[row]) for each in ranked]
         return translations
 
     def _shortlists(self, sources: list[list[int]], prefixes: list[list[int]], demands: list[Demand]) -> list[Pieces]:
@@ -397,3 +361,8 @@ class TextTranslator(NativeUser):
         from clearhead.tasks.translation.search.searching import search_batch
 
         return search_batch(self.writer, batch, config, **own, device=self.device)
+
+
+def _through(functions: Sequence[Callable[[Translation], Translation]], translation: Translation) -> Translation:
+    """Returns what functions make of a translation, one after another."""
+    return functools.reduce(lambda made, function: function(made), functions, translation)

@@ -10,6 +10,7 @@ import torch
 from clearhead.arguments import checked
 from clearhead.brief import Brief
 from clearhead.config import parse
+from clearhead.data.corpora.context import CONTEXT
 from clearhead.data.translation import collate_sources
 from clearhead.decode.decoding import start_decoding
 from clearhead.decode.hypotheses import SearchConfig
@@ -27,9 +28,11 @@ from clearhead.tasks.packed import Packing, about_run
 from clearhead.tasks.room import build_to_load
 from clearhead.tasks.translation.alignment import aligned, source_shapes
 from clearhead.tasks.translation.corpora.directions import tag_in
+from clearhead.tasks.translation.corpora.sides import Sides
+from clearhead.tasks.translation.documents.preceding import before_each
 from clearhead.tasks.translation.joining import finished, one_each
 from clearhead.tasks.translation.length_limit import LengthLimit
-from clearhead.tasks.translation.parts import Job, Sides
+from clearhead.tasks.translation.parts import Job
 from clearhead.tasks.translation.recipe import WORDS, Net, TranslationRecipe, build_translator, parse_translation
 from clearhead.tasks.translation.result import Translation
 from clearhead.tasks.translation.search.native import carried_out
@@ -41,6 +44,7 @@ from clearhead.tasks.translation.trust.confidence import Calibrated, Calibration
 from clearhead.text.language import read_language
 from clearhead.text.overlong import OverlongSource, SplitSource
 from clearhead.text.phrase_book import Demand
+from clearhead.text.special import ABSENT
 from clearhead.training.device import Device, pick_device
 
 
@@ -167,6 +171,7 @@ class Translator(Loaded, TextTranslator):
         prefix: str = "",
         split: SplitSource = "sentences",
         overlong: OverlongSource = "split",
+        context: str = "",
         beam: Count = 5,
         length_penalty: float = 1.0,
     ) -> list[Translation]:
@@ -174,7 +179,8 @@ class Translator(Loaded, TextTranslator):
 
         Of a text of several parts the first one has alternatives; the others are translated as usual.
         """
-        division = self._divide(text, split, overlong, prefix)
+        (before,) = before_each([text], context, self.sides)
+        division = self._divide(text, before, split=split, overlong=overlong, prefix=prefix)
         first, *others = [part.ids for part in division.parts] or [[]]
         if not first:
             return []
@@ -183,7 +189,10 @@ class Translator(Loaded, TextTranslator):
         tgt_ids = torch.tensor([[self._ids.bos, *start]], device=self.device)
         with torch.inference_mode():
             scores = self.model(src_ids.to(self.device), tgt_ids)[:, -1:]
-            limit, sentence = self._limit(len(first), len(start) + 1), torch.zeros(1, dtype=torch.long)
+            limit, sentence = (
+                self._limit(len(self.sides.alone(first)), len(start) + 1),
+                torch.zeros(1, dtype=torch.long),
+            )
             for rule in search_rules(self.tokenizers.tgt, limits=[limit], device=self.device):
                 rule(scores, tgt_ids[None, :, 1:], sentence.to(self.device))
         pieces = scores[0, 0].topk(min(count, int(scores.isfinite().sum()))).indices.tolist()
@@ -199,20 +208,28 @@ class Translator(Loaded, TextTranslator):
             translations += finished(job, 1, **self._joining)
         return one_each(sorted(translations, key=lambda translation: -translation.rank_score))
 
-    def _whole(self, text: str) -> list[int]:
+    def _whole(self, text: str, context: str) -> list[int]:
         """Encodes a text that must fit the model; an empty list for one of nothing but white space."""
-        parts = self._divide(text, "never", "error").parts
+        (before,) = before_each([text], context, self.sides)
+        parts = self._divide(text, before, split="never", overlong="error").parts
         return parts[0].ids if parts else []
 
     @checked
     @torch.inference_mode()
-    def trace(self, text: str, *, top: CountOrZero = 5, meter: MakeMeter | None = None) -> Trace:
-        """Follows a text through tokenizer, encoder and every greedy decoder step; ``meter``: see ``trace_greedy``."""
-        ids = self._whole(text)
+    def trace(self, text: str, *, top: CountOrZero = 5, context: str = "", meter: MakeMeter | None = None) -> Trace:
+        """Follows a text through tokenizer, encoder and every greedy decoder step.
+
+        Args:
+            text: what is translated.
+            top: most probable pieces of each step.
+            context: what stands before it, where the model reads that.
+            meter: see ``trace_greedy``.
+        """
+        ids = self._whole(text, context)
         if not ids:
             raise DataError(f"text {text!r}: there is nothing to trace")
         src_ids = collate_sources([ids], special=self._ids)[0].to(self.device)
-        limit = self._limit(len(ids), 0)
+        limit = self._limit(len(self.sides.alone(ids)), 0)
         rules = search_rules(self.tokenizers.tgt, limits=[limit], device=self.device)
         steps = trace_greedy(
             translation_reader(self.model, src_ids, limit=limit),
@@ -231,15 +248,15 @@ class Translator(Loaded, TextTranslator):
         return Trace(text, self.text_of(chosen), pieces, source, source_shapes(self.model, src_ids), steps, names)
 
     @checked
-    def beam_tree(self, text: str, config: SearchConfig) -> tuple[list[int], BeamTree]:
+    def beam_tree(self, text: str, config: SearchConfig, *, context: str = "") -> tuple[list[int], BeamTree]:
         """Returns the pieces of a text and every hypothesis of the search that ``n_best`` makes for it."""
-        ids = self._whole(text)
+        ids = self._whole(text, context)
         if not ids:
             raise DataError(f"text {text!r}: there is nothing to translate")
         src_ids, special = collate_sources([ids])[0].to(self.device), self._ids
         with torch.inference_mode():
             decoding = start_decoding(self.writer, src_ids, None, beam=config.beam)
-        limit = self._limit(len(ids), 0, config.limit)
+        limit = self._limit(len(self.sides.alone(ids)), 0, config.limit)
         tree = grow_tree(
             decoding,
             config,
@@ -264,6 +281,8 @@ class Translator(Loaded, TextTranslator):
 def directions_of(recipe: TranslationRecipe, tokenizers: Tokenizers) -> tuple[Sides, ...]:
     """Returns the directions of a recipe, and how much of a text its model reads and writes at a time."""
     sizes = recipe.data.max_len, recipe.model.max_seq_len
+    context = tokenizers.src.marks[CONTEXT] if recipe.data.context else ABSENT
     return tuple(
-        Sides(read_language(src), read_language(tgt), *sizes, tag_in(tokenizers, tgt)) for src, tgt in recipe.directions
+        Sides(read_language(src), read_language(tgt), *sizes, tag_in(tokenizers, tgt), context)
+        for src, tgt in recipe.directions
     )

@@ -117,7 +117,7 @@ def back_translate(
     corpus = make_corpus(
         mono,
         out,
-        lambda lines, first: _answers(translator, config, lines, first),
+        lambda lines, first, before: _answers(translator, config, lines, first, before),
         given=sides.src.code,
         made=sides.tgt.code,
         settings=settings,
@@ -130,12 +130,15 @@ def back_translate(
     return Made(corpus, table if config.distill else {**table, "tag": TAG})
 
 
-def _answers(translator: "TextTranslator", config: BackTranslation, lines: list[str], first: int) -> list[Answer]:
-    """Translates some lines; ``first`` is the number of the first one."""
+def _answers(
+    translator: "TextTranslator", config: BackTranslation, lines: list[str], first: int, before: str
+) -> list[Answer]:
+    """Translates some lines; ``first`` is the number of the first one, and ``before`` the line in front of it."""
+    context = before if translator.sides.reads_context else ""
     if config.method == "sample":
-        drawn = translator.sample(lines, config.sampling, numbers=range(first, first + len(lines)))
+        drawn = translator.sample(lines, config.sampling, numbers=range(first, first + len(lines)), context=context)
         return [_answer(line, translation) for line, translation in zip(lines, drawn, strict=True)]
-    ranked = translator.n_best(lines, config.search, split="overlong")
+    ranked = translator.n_best(lines, config.search, split="overlong", context=context)
     answers = [_answer(line, each[0]) for line, each in zip(lines, ranked, strict=True)]
     if config.method == "beam":
         return answers

@@ -152,7 +152,7 @@ def _without(report: CorpusReport, store: PairStore, kept: Mask) -> CorpusReport
     """Returns the report with the lines that are no longer kept as dropped for their score."""
     gone = ~kept[store.line_numbers - 1]
     lines = np.unique(store.line_numbers[gone])
-    src, tgt = (int(lengths[gone].sum()) for lengths in store.lengths)
+    src, tgt = (int(lengths[gone].sum()) for lengths in store.line_lengths)
     return replace(
         report,
         kept=report.kept - len(lines),

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from clearhead.data.corpora.context import CONTEXT
 from clearhead.export.card import ArtefactFacts, Score, artefact_card
+from clearhead.text.special import mark_of
 from clearhead.verbs.exports.certify import Compared
 from clearhead.verbs.exports.formats import Source, Target
 
@@ -14,6 +16,10 @@ _COSTUME = (
 )
 _CUT = (
     "Without max_input_length=0 CTranslate2 cuts a source at 1,024 pieces; an empty translation needs a minimum of 0."
+)
+_CONTEXT = (
+    f"It was trained to read a line behind the one before it: the pieces of that one, the piece {mark_of(CONTEXT)}, "
+    "the line's own; a first line has nothing before it."
 )
 _GRAPHS = "The class in config.json says which inputs and outputs the graphs have; what they compute is in them alone."
 _JAVASCRIPT = (
@@ -33,6 +39,8 @@ def card_of(source: Source, target: Target, stored: str, compared: Compared | No
     apart = crossed and parts.target is not parts.tokenizer
     names = ("source_tokenizer.json", "target_tokenizer.json") if apart else ("tokenizer.json", "tokenizer.json")
     notes = [f"A text has at most {model.config.max_seq_len} pieces and marks."]
+    if crossed and recipe.data.context:
+        notes.append(_CONTEXT)
     if crossed and target == "ctranslate2":
         notes.append(_CUT)
     if crossed and target == "hf" and model.config.block.norm_position == "pre":

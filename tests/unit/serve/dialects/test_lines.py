@@ -14,3 +14,10 @@ def test_texts_come_apart_and_together() -> None:
 
 def test_versions_are_joined_by_rank() -> None:
     assert joined([["a", "b", "c"], ["d"], ["e", "f"]]) == ["a\nd\ne", "b\nd\nf", "c\nd\nf"]
+
+
+def test_the_line_before_stands_before_each() -> None:
+    """None where a text of another translator is between the two."""
+    assert Lines(["a\nb", "c", "", "d"]).contexts([0, 1, 2, 3]) == ["", "a", "b", "c", ""]
+    assert Lines(["a\nb", "c", "d"]).contexts([0, 2, 3], "z") == ["z", "a", "", "c"]
+    assert Lines(["a"]).contexts([1], "z") == [""]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from clearhead.errors import DataError
+from clearhead.errors import DataError, UsageError
 from clearhead.serve.http.body import Fields
 from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.native.translation import alternatives
@@ -115,3 +115,30 @@ def test_wrong_fields_are_refused(translator: Translator, fields: dict[str, obje
 def test_a_part_that_is_too_long_has_no_alternatives(translator: Translator) -> None:
     with pytest.raises(DataError):
         alternatives(translator, Fields({"text": "我" * 200}))
+
+
+def test_a_part_says_what_was_read_before_it(stories: Path) -> None:
+    """And alternatives are those of the part behind it; words point to its own words alone."""
+    reading = Translator.load(stories / "run", device="cpu")
+    (found,) = translate(reading, Fields({"text": "它跑了。\n它睡了。", "context": "狗来了。"}), reading)[
+        "translations"
+    ]
+    first, second = found["parts"]
+    assert [part["text"] for part in found["parts"]] == ["the dog runs.", found["text"].split("\n")[1]]
+    assert (first["source"], first["context"], first["before"]) == ("它跑了。", "狗来了。", "")
+    assert (second["context"], second["before"]) == ("它跑了。", "\n")
+    assert first["source_pieces"][first["context_pieces"] - 1] == "<ctx>"
+    dog, runs = first["words"][1:3]
+    assert dog["sources"] == [], "it is in the line before"
+    assert runs["sources"] != []
+    asked = {"text": first["source"], "context": first["context"], "prefix": "the"}
+    best = alternatives(reading, Fields(asked))["alternatives"][0]
+    assert best["text"] == first["text"]
+    assert (
+        alternatives(reading, Fields({**asked, "context": "马来了。"}))["alternatives"][0]["text"] == "the horse runs."
+    )
+
+
+def test_context_for_a_model_that_reads_none_is_refused(translator: Translator) -> None:
+    with pytest.raises(UsageError, match="context: the model reads none"):
+        translate(translator, Fields({"text": TEXT, "context": "a"}))

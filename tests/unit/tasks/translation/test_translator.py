@@ -187,8 +187,10 @@ def test_prefix_and_phrases_hold_for_the_text(translator: Translator, lines: lis
         assert (one.parts, one.unmet) == (18, [])
         assert one.text.startswith("Yesterday")
         assert [one.text.count(word) for word in ("Yesterday", "tomorrow", "the apple")] == [1, 1, 1]
-    several = translator._divide(text, "sentences", "split", "She left. Then she").parts
-    assert len(several) == len(translator._divide(text, "overlong", "split").parts), "no part begins with two sentences"
+    several = translator._divide(text, split="sentences", overlong="split", prefix="She left. Then she").parts
+    assert len(several) == len(translator._divide(text, split="overlong", overlong="split").parts), (
+        "no part begins with two sentences"
+    )
     ranked = translator.alternatives(text[:40], 3, prefix="Yes", beam=2)
     assert all(one.text.startswith("Yes") and one.parts > 1 for one in ranked)
     assert len({one.text for one in ranked}) == len(ranked) > 1

@@ -57,7 +57,10 @@ class DeepL:
         answers: list[Any] = [None] * len(texts)
         for served, numbers in self._groups(source, target, texts):
             lines = Lines([texts[number] for number in numbers])
-            options: dict[str, Any] = {"split": SPLITS[word]}
+            options: dict[str, Any] = {
+                "split": SPLITS[word],
+                "context": lines.contexts(numbers, fields.text("context", "")),
+            }
             if glossary is not None:
                 options["glossary"] = glossary.own
             found = await translated(asked, served, lines.all, n_best=1, **options)

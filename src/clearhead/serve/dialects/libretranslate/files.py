@@ -14,7 +14,7 @@ from starlette.responses import Response
 from clearhead.documents.markup import Markup
 from clearhead.documents.subtitles import CUE
 from clearhead.serve.dialects.libretranslate.shape import demand
-from clearhead.serve.dialects.libretranslate.translators import Translators
+from clearhead.serve.dialects.libretranslate.translators import Translators, read_in
 from clearhead.serve.http.body import MULTIPART, Fields, read_body, read_fields
 from clearhead.serve.http.endpoint import Asked
 from clearhead.serve.http.multipart import parts_of
@@ -94,14 +94,16 @@ class Files:
 
     async def _translated(self, asked: Asked, kind: str, text: str) -> str:
         pair = asked.fields.text("source"), asked.fields.text("target")
-        found: list[str] = []
+        found, before = list[str](), ""
         if kind == ".txt":
             for some in _batches(text.split("\n")):
-                found += [best for best, *_ in await self.translators.plain(asked, some, pair)]
+                found += [best for best, *_ in await self.translators.plain(asked, some, pair, before=before)]
+                before = some[-1]
             return "\n".join(found)
         parts, between = _subtitles(text) if kind == ".srt" else ([Markup(text)], ["", ""])
         for several in _batches(parts):
-            found += [best for best, *_ in await self.translators.marked(asked, several, pair)]
+            found += [best for best, *_ in await self.translators.marked(asked, several, pair, before=before)]
+            before = next((own[-1] for own in map(read_in, reversed(several)) if own), before)
         return "".join(itertools.chain(*zip(between, [*found, ""], strict=True)))
 
     def _keep(self, name: str, content: bytes) -> None:

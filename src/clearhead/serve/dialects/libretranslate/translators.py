@@ -28,9 +28,11 @@ class Translators:
         self.site = site
 
     async def plain(
-        self, asked: Asked, texts: Sequence[str], pair: tuple[str, str], *, n_best: int = 1
+        self, asked: Asked, texts: Sequence[str], pair: tuple[str, str], *, n_best: int = 1, before: str = ""
     ) -> list[list[str]]:
         """Returns the translations of each text, best first; lines are translated one by one.
+
+        ``before`` is the line before the first text, for a translator that reads it.
 
         Raises:
             RequestError: a language is not translated, or see ``translated``.
@@ -38,18 +40,19 @@ class Translators:
         found: list[list[str]] = [[]] * len(texts)
         for served, numbers in self._groups(texts, *pair):
             lines = Lines([texts[number] for number in numbers])
-            ranked = await translated(asked, served, lines.all, n_best=n_best)
+            ranked = await translated(asked, served, lines.all, n_best=n_best, context=lines.contexts(numbers, before))
             versions = [[each.text for each in one] for one in ranked]
             for number, own in zip(numbers, lines.grouped(versions), strict=True):
                 found[number] = joined(own)
         return found
 
     async def marked(
-        self, asked: Asked, markups: Sequence[Markup], pair: tuple[str, str], *, n_best: int = 1
+        self, asked: Asked, markups: Sequence[Markup], pair: tuple[str, str], *, n_best: int = 1, before: str = ""
     ) -> list[list[str]]:
         """Returns the translations of each text with markup; see ``plain``."""
-        texts = [" ".join(text.split()) for markup in markups for text in markup.texts]
-        ranked = iter(await self.plain(asked, texts, pair, n_best=n_best) if texts else self._check(*pair))
+        texts = [text for markup in markups for text in read_in(markup)]
+        own: Any = {"n_best": n_best, "before": before}
+        ranked = iter(await self.plain(asked, texts, pair, **own) if texts else self._check(*pair))
         found = []
         for markup in markups:
             own = [next(ranked) for _ in markup.texts]
@@ -78,3 +81,8 @@ class Translators:
                 )
             groups.setdefault(served.name, (served, []))[1].append(number)
         return list(groups.values())
+
+
+def read_in(markup: Markup) -> list[str]:
+    """Returns the texts of a text with markup, each on one line."""
+    return [" ".join(text.split()) for text in markup.texts]

@@ -1,14 +1,79 @@
 """The directions that a translator knows: which is meant, and what is told of one that it has not seen; no torch."""
 
+import copy
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
+from clearhead.engine.rows import NativeModel
 from clearhead.errors import UsageError
 from clearhead.log import LOG
 from clearhead.runs.text_parts import Tokenizers
-from clearhead.tasks.translation.parts import Sides
+from clearhead.tasks.native import NativeUser
+from clearhead.tasks.translation.corpora.sides import Sides
 from clearhead.text.language import Language, read_language
 from clearhead.text.special import ABSENT
+
+if TYPE_CHECKING:
+    from clearhead.tasks.translation.recipe import Net
+
+Own = TypeVar("Own", bound="Directed")
+
+
+class Directed(NativeUser):
+    """What translates in one direction, or in several with the same weights."""
+
+    _chosen: Sides | None = None
+
+    @property
+    @abstractmethod
+    def directions(self) -> tuple[Sides, ...]:
+        """The pairs of languages that the model was trained for; one, but for a model of several corpora."""
+
+    @property
+    def sides(self) -> Sides:
+        """The two languages, and how much of them the model reads and writes at a time.
+
+        Raises:
+            UsageError: there are several directions, and none was chosen.
+        """
+        if self._chosen is not None:
+            return self._chosen
+        return self.directions[0] if len(self.directions) == 1 else meant(self.directions)
+
+    def toward(self: Own, to: str = "", source: str = "") -> Own:
+        """Returns this translator for one of its directions; both compute with the same weights.
+
+        A direction that was in no training text, of languages that were, is told in the log.
+
+        Args:
+            to: language of the translations, any code of it; empty: there is but one.
+            source: language of the texts, likewise.
+
+        Raises:
+            UsageError: the model does not read or write the language, or several directions fit.
+        """
+        chosen = meant(self.directions, to, source)
+        if self.directions == (chosen,):
+            return self
+        _ = self.writer  # which is made once for all directions
+        view = copy.copy(self)
+        object.__setattr__(view, "_chosen", chosen)
+        return view
+
+    @property
+    def leading(self: Own) -> Own:
+        """This translator; of several directions, for the first where none was chosen."""
+        if self._chosen is not None or len(self.directions) == 1:
+            return self
+        first = self.directions[0]
+        return self.toward(first.tgt.code, first.src.code)
+
+    @property
+    @abstractmethod
+    def writer(self) -> "Net | NativeModel":
+        """What decodes."""
 
 
 def distinct(pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:

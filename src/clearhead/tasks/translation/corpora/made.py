@@ -50,8 +50,8 @@ class MadeCorpus(Brief):
     """Bytes of each file."""
 
 
-Make = Callable[[list[str], int], list[Answer]]
-"""(texts of some lines, number of the first one from 0) -> what each becomes."""
+Make = Callable[[list[str], int, str], list[Answer]]
+"""(texts of some lines, number of the first one from 0, text of the line before it) -> what each becomes."""
 
 
 def make_corpus(
@@ -136,10 +136,12 @@ class _Writer:
         empty, problems = corpus.empty, Counter(corpus.problems)
         with contextlib.ExitStack() as stack:
             files = [stack.enter_context(self._opened(name, corpus.sizes.get(name, 0))) for name in self._names]
-            lines = islice(_lines(mono), corpus.lines, None)
+            lines = islice(_lines(mono), max(corpus.lines - 1, 0), None)
+            before = (next(lines, "") or "") if corpus.lines else ""
             while texts := list(islice(lines, chunk)):
                 readable = [text or "" for text in texts]
-                answers = make(readable, corpus.lines)
+                answers = make(readable, corpus.lines, before)
+                before = readable[-1]
                 problems.update(answer.problem for answer in answers if answer.problem)
                 problems.update("not UTF-8" for text in texts if text is None)
                 empty += sum(text is not None and not text.strip() for text in texts)

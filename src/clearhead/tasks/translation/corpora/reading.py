@@ -37,6 +37,8 @@ class ValidPart:
     """Which of several it is."""
     sampled: list[tuple[str, str]] = field(default_factory=list)
     """Lines that are translated at each evaluation for people to see, sources and references."""
+    before: list[str] = field(default_factory=list)
+    """What stands before each of these, where the model reads it; else nothing."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def _read_one(
     pairs = encode_training([train], recipe, parts.both, scans=[scan], progress=progress)
     store = _encode_valid(valid, recipe, parts.both)
     sampled = sampled_lines(valid, store, recipe.validation.samples, recipe.train.seed)
-    return parts, pairs, ValidPairs([ValidPart(store, _judged_lines(valid, recipe), sampled=sampled)])
+    return parts, pairs, ValidPairs([_valid_part(store, valid, recipe, sampled)])
 
 
 def _read_corpora(
@@ -112,7 +114,7 @@ def _read_corpora(
         store = _encode_valid(files, recipe, parts.both)
         joined = JoinedPairs([encoded_corpus(corpus, store, parts.both)])
         sampled = sampled_lines(files, store, samples, recipe.train.seed)
-        valid.append(ValidPart(joined, _judged_lines(files, recipe), corpus, sampled))
+        valid.append(_valid_part(joined, files, recipe, sampled, corpus=corpus))
     if not any(part.corpus.judged for part in valid):
         raise missing[0] if missing else UsageError("data.corpora: judged = false in all, one must choose the best")
     return parts, pairs, ValidPairs(valid)
@@ -173,24 +175,44 @@ def encoded_corpus(corpus: ParallelCorpus, store: PairStore, tokenizers: Tokeniz
     return EncodedCorpus(corpus, store, tuple(lead))
 
 
+def _valid_part(
+    store: EncodedPairs,
+    files: ParallelFiles,
+    recipe: TranslationRecipe,
+    sampled: list[tuple[str, str, str]],
+    **corpus: ParallelCorpus,
+) -> ValidPart:
+    """Returns the valid split of a corpus; ``sampled`` are lines to see, each with the source line before it."""
+    contexts = [before if recipe.data.context else "" for _, _, before in sampled]
+    lines = _judged_lines(files, recipe)
+    return ValidPart(store, lines, sampled=[(src, tgt) for src, tgt, _ in sampled], before=contexts, **corpus)
+
+
 def _judged_lines(files: ParallelFiles, recipe: TranslationRecipe) -> list[tuple[str, str]]:
     """Returns the lines that BLEU is of, where the run is judged by it."""
     judged_by = recipe.validation
     return read_lines(files, judged_by.max_sentences) if judged_by.monitor == "bleu" else []
 
 
-def sampled_lines(files: ParallelFiles, store: PairStore, count: int, seed: int) -> list[tuple[str, str]]:
-    """Returns ``count`` lines of a middling length that are in ``store``, as they are in the files; see ``choose``."""
+def sampled_lines(files: ParallelFiles, store: PairStore, count: int, seed: int) -> list[tuple[str, str, str]]:
+    """Returns ``count`` lines of a middling length that are in ``store``, as they are in the files; see ``choose``.
+
+    Each has its source, its target, and the source line before it, which is empty for the first line.
+    """
     numbers: list[int] = []
     sources: set[bytes] = set()
     for row in in_drawn_order(store.lengths[1], seed) if count else ():
-        source, number = store.src(row).tobytes(), int(store.line_numbers[row])
+        source, number = store.line(row).tobytes(), int(store.line_numbers[row])
         if source not in sources and number not in numbers:
             sources.add(source)
             numbers.append(number)
         if len(numbers) == count:
             break
-    lines = {number: (src, tgt) for number, src, tgt in islice(files, max(numbers, default=0)) if number in numbers}
+    lines, before = dict[int, tuple[str, str, str]](), ""
+    for number, src, tgt in islice(files, max(numbers, default=0)):
+        if number in numbers:
+            lines[number] = src, tgt, before
+        before = src
     return [lines[number] for number in numbers if number in lines]
 
 

@@ -61,19 +61,22 @@ def translate_document(
         on_done: told how many blocks are translated, and of how many.
         options: see ``TextTranslator.n_best``; ``on_error`` is told the number of a block, which then stays as it is.
 
+    A model that reads the line before a text reads the block before each, whatever stands between the two.
+
     Raises:
         DataError: see ``TextTranslator.n_best``.
         UsageError: likewise.
     """
     document = _READERS[kind](text)
     blocks = document.blocks
+    contexts = ["", *(block.text for block in blocks)] if translator.sides.reads_context else [""] * len(blocks)
     on_error = options.pop("on_error", None)
     translations: list[Translation | None] = []
     for first in range(0, len(blocks), AT_ONCE):
         texts = [block.text for block in blocks[first : first + AT_ONCE]]
         if on_error is not None:
             options["on_error"] = lambda number, error, first=first: on_error(first + number, error)
-        ranked = translator.n_best(texts, config, **options)
+        ranked = translator.n_best(texts, config, context=contexts[first : first + len(texts)], **options)
         translations += [each[0] if each else None for each in ranked]
         if on_done is not None:
             on_done(len(translations), len(blocks))
@@ -109,7 +112,8 @@ class _Placing:
             source, own = self._sides(part)
             source_at = max(block.text.find(source[0].strip(), source_at), source_at)
             target_at = max(translation.text.find(part.text, target_at), target_at)
-            links += _linked(part.alignment or [], source, own, source_at, target_at)
+            alignment = [piece - part.before for piece in part.alignment or []]
+            links += _linked(alignment, source, own, source_at, target_at)
             source_at, target_at = source_at + len(source[0]), target_at + len(part.text)
         return links
 
@@ -117,9 +121,10 @@ class _Placing:
         """Returns the source with the places of its pieces, and the translation with its words."""
         read, end = self.translator.tokenizers.src, self.translator.tokenizers.tgt.ids.eos
         ids = [each for each in part.target_ids if each != end]
-        source = read.decode(part.source_ids)
+        read_ids = part.source_ids[part.before :]
+        source = read.decode(read_ids)
         found = words(part.text, spans(ids, self.translator.text_of))
-        return (source, spans(part.source_ids, read.decode)), (part.text, found)
+        return (source, spans(read_ids, read.decode)), (part.text, found)
 
 
 def _linked(
@@ -132,7 +137,7 @@ def _linked(
     """Returns the words of a part, with the places in the block that their pieces attend to."""
     places, links = source[1], []
     for word in own[1]:
-        at = [places[piece] for piece in alignment[word.first : word.last + 1] if piece < len(places)]
+        at = [places[piece] for piece in alignment[word.first : word.last + 1] if 0 <= piece < len(places)]
         # a piece that is a part of a character has its place where the character begins
         middles = tuple(source_at + float(max(begin, (begin + end - 1) / 2)) for begin, end in at)
         links.append(Link(target_at + word.start, target_at + word.end, middles))

@@ -70,7 +70,7 @@ def learned_from(
     always = _always(tokenizers.tgt, counts, frequent)
     shortlist = Shortlist(likely, ends, always, tgt)
     looked_at = rows[:: -(-len(rows) // MOST_LOOKED_AT)].tolist()
-    chosen = [pieces for row in looked_at for pieces in shortlist.choose([store.src(row).tolist()])]
+    chosen = [pieces for row in looked_at for pieces in shortlist.choose([store.line(row).tolist()])]
     targets = [store.tgt(row) for row in looked_at]
     covered = sum(int(np.isin(target, pieces).sum()) for target, pieces in zip(targets, chosen, strict=True))
     size = sum(map(len, chosen)) / len(chosen)
@@ -109,7 +109,7 @@ def _places(store: EncodedPairs, rows: Numbers, src: int) -> Iterator[tuple[Numb
 
     The third array numbers the places of target pieces from 0.
     """
-    sizes = [lengths[rows].astype(np.int64) for lengths in store.lengths]
+    sizes = [lengths[rows].astype(np.int64) for lengths in store.line_lengths]
     ends = np.cumsum((sizes[0] + 1) * sizes[1])
     first = 0
     while first < len(rows):
@@ -117,7 +117,7 @@ def _places(store: EncodedPairs, rows: Numbers, src: int) -> Iterator[tuple[Numb
         last = max(first + 1, int(np.searchsorted(ends, most, side="right")))
         own, wide = rows[first:last].tolist(), sizes[0][first:last] + 1
         tgt = np.concatenate([store.tgt(row) for row in own]).astype(np.int64)
-        with_none = np.concatenate([part for row in own for part in (store.src(row), [src])]).astype(np.int64)
+        with_none = np.concatenate([part for row in own for part in (store.line(row), [src])]).astype(np.int64)
         begins = np.cumsum(wide) - wide
         of_pair = np.repeat(np.arange(len(own)), sizes[1][first:last])  # pair of each target place
         repeats = wide[of_pair]

@@ -133,8 +133,10 @@ def drawn_hypothesis(text: Continuation) -> Hypothesis:
     return Hypothesis(text.ids[:-1] if complete else text.ids, text.log_probs, score, score, complete)
 
 
-def translation_of(hypothesis: Hypothesis, source: list[int], *, tokenizers: Tokenizers, text: str) -> Translation:
-    """Returns the translation that a hypothesis stands for; ``text`` is what its pieces spell."""
+def translation_of(
+    hypothesis: Hypothesis, source: list[int], *, tokenizers: Tokenizers, text: str, before: int
+) -> Translation:
+    """Returns the translation that a hypothesis stands for; see ``Translation``."""
     source_end, end = tokenizers.src.ids.eos, tokenizers.tgt.ids.eos
     ids = hypothesis.ids + [end] * hypothesis.complete
     return Translation(
@@ -146,6 +148,7 @@ def translation_of(hypothesis: Hypothesis, source: list[int], *, tokenizers: Tok
         source_pieces=tokenizers.src.pieces([*source, source_end]),
         complete=hypothesis.complete,
         cut_better=hypothesis.cut_better,
+        before=before,
         source_ids=source,
         target_ids=ids,
     )

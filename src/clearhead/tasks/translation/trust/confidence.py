@@ -73,7 +73,7 @@ def features(translation: Translation) -> Row:
     """Returns ``FEATURES`` of a translation of one part, which has pieces."""
     values, count = translation.log_probs, len(translation.log_probs)
     mean = math.fsum(values) / count
-    ratio = count / max(len(translation.source_pieces), 1)
+    ratio = count / max(len(translation.source_pieces) - translation.before, 1)
     return np.array([mean, math.exp(mean), min(values), math.log(count), math.log(ratio)])
 
 

@@ -23,10 +23,10 @@ def mono(tmp_path: Path) -> Path:
     return tmp_path / "mono.en"
 
 
-def make(lines: list[str], first: int) -> list[Answer]:
+def make(lines: list[str], first: int, before: str) -> list[Answer]:
     return [
-        Answer(f"{first + number}:{line.upper()}" if line.strip() else "", "odd" if "o" in line else "")
-        for number, line in enumerate(lines)
+        Answer(f"{first + number}:{last}>{line.upper()}" if line.strip() else "", "odd" if "o" in line else "")
+        for number, (last, line) in enumerate(zip([before, *lines], lines, strict=False))
     ]
 
 
@@ -53,7 +53,7 @@ def test_a_line_stands_beside_every_line(mono: Path, tmp_path: Path) -> None:
     assert contents(tmp_path / "out").keys() == {"corpus.json", "train.de", "train.en"}
     texts = [(tmp_path / "out" / f"train.{side}").read_text(encoding="utf-8").split("\n") for side in ("en", "de")]
     assert texts[0] == ["one", "two", "", "  ", "b\u2028d", "", "last", ""]
-    assert texts[1] == ["0:ONE", "1:TWO", "", "", "4:B\u2028D", "", "6:LAST", ""]
+    assert texts[1] == ["0:>ONE", "1:one>TWO", "", "", "4:  >B\u2028D", "", "6:>LAST", ""]
     assert said == [(0, 7), (3, 7), (6, 7), (7, 7)]
     assert (corpus.lines, corpus.of, corpus.empty) == (7, 7, 2)
     assert corpus.problems == {"not UTF-8": 1, "odd": 2}
@@ -68,12 +68,12 @@ def test_it_goes_on_where_it_was_killed(mono: Path, tmp_path: Path, calls: int) 
     made(mono, tmp_path / "whole")
     left = calls
 
-    def mortal(lines: list[str], first: int) -> list[Answer]:
+    def mortal(lines: list[str], first: int, before: str) -> list[Answer]:
         nonlocal left
         if not left:
             raise KilledError
         left -= 1
-        return make(lines, first)
+        return make(lines, first, before)
 
     with pytest.raises(KilledError):
         made(mono, tmp_path / "cut", mortal)
@@ -82,7 +82,7 @@ def test_it_goes_on_where_it_was_killed(mono: Path, tmp_path: Path, calls: int) 
     with (half / "train.de").open("ab") as file:  # written, and not yet in the record
         file.write(b"half a li")
     seen: list[int] = []
-    made(mono, tmp_path / "cut", lambda lines, first: seen.append(first) or make(lines, first))  # type: ignore[func-returns-value]
+    made(mono, tmp_path / "cut", lambda lines, *where: seen.append(where[0]) or make(lines, *where))  # type: ignore[func-returns-value]
     assert seen[0] == 2 * calls
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
     assert not half.exists()
@@ -92,7 +92,7 @@ def test_what_is_finished_stays(mono: Path, tmp_path: Path) -> None:
     first = made(mono, tmp_path / "out", method="beam")
     before = (tmp_path / "out" / "train.de").stat().st_mtime_ns
 
-    def never(lines: list[str], first: int) -> list[Answer]:
+    def never(lines: list[str], first: int, before: str) -> list[Answer]:
         raise KilledError
 
     assert made(mono, tmp_path / "out", never, method="beam") == first
@@ -127,9 +127,9 @@ def test_what_is_something_else_is_not_gone_on_with(mono: Path, tmp_path: Path) 
 
 
 def test_text_that_changes_meanwhile_is_an_error(mono: Path, tmp_path: Path) -> None:
-    def change(lines: list[str], first: int) -> list[Answer]:
+    def change(lines: list[str], first: int, before: str) -> list[Answer]:
         mono.write_bytes(TEXT + b"x")
-        return make(lines, first)
+        return make(lines, first, before)
 
     with pytest.raises(DataError, match=r"mono.en changed while it was read"):
         made(mono, tmp_path / "out", change, chunk=100)
