@@ -15,9 +15,10 @@ from clearhead.data.corpora.report import EXAMPLES, CorpusReport
 from clearhead.data.corpus import DataConfig, ParallelFiles, check_unchanged, read_parallel
 from clearhead.data.store import PairStore, prepare
 from clearhead.errors import DataError, UsageError
-from clearhead.files import sync, write_whole
+from clearhead.files import read_json, sync, write_whole
 from clearhead.progress import Progress, silent
 from clearhead.runs.cache import scored_folder
+from clearhead.runs.lock import locked
 from clearhead.tasks.translation.corpora.made import RECORD, STEM, SUFFIX
 from clearhead.tasks.translation.corpora.reading import scored_pairs, stem_of
 from clearhead.tasks.translation.corpora.scores import LineScores, dual_scores, line_scores
@@ -66,12 +67,12 @@ def filter_corpus(
         where: checkpoint and device, see ``Translator.load``; and ``to`` and ``source``, see ``Translator.toward``.
 
     Raises:
-        UsageError: an argument is wrong, or ``out`` is there.
+        UsageError: an argument is wrong, or ``out`` is there, or a corpus of that name that is not finished.
         ModelError: a run is no translator.
         DataError: the text cannot be used, or nothing stays.
     """
-    if out is not None and out.exists():
-        raise UsageError(f"--out {str(out)!r}: exists; name another folder")
+    if out is not None:
+        _check_free(out)
     if back is not None and keep == 1:
         raise UsageError(f"--back {str(back)!r}: is for scores, say how many lines stay with --keep")
     way = {key: where.pop(key, "") for key in ("to", "source")}
@@ -91,6 +92,17 @@ def filter_corpus(
     if out is not None:
         _write(out, files, kept, report)
     return Filtered(report, least)
+
+
+def _check_free(out: Path) -> None:
+    """Checks that the folder is not there, nor one that ``back-translate`` would go on with and name so."""
+    if out.exists():
+        raise UsageError(f"--out {str(out)!r}: exists; name another folder")
+    place = out.with_name(out.name + SUFFIX)
+    if (place / RECORD).is_file() and "settings" in read_json(place / RECORD):
+        raise UsageError(
+            f"--out {str(out)!r}: back-translate has begun {place.name!r}; finish it, delete it, or name another folder"
+        )
 
 
 def best_lines(scores: LineScores, kept: Mask, share: float) -> tuple[Mask, float]:
@@ -174,14 +186,20 @@ def _write(out: Path, files: ParallelFiles, kept: Mask, report: CorpusReport) ->
     names = [f"{STEM}.{language}" for language in files.languages]
     try:
         place.mkdir(parents=True, exist_ok=True)
-        with (place / names[0]).open("wb") as src_file, (place / names[1]).open("wb") as tgt_file:
-            for _, src, tgt in (line for line in files if kept[line[0] - 1]):
-                src_file.write(f"{src}\n".encode())
-                tgt_file.write(f"{tgt}\n".encode())
-        for name in names:
-            sync(place / name)
-        write_whole(place / RECORD, f"{json.dumps(report.as_dict(), ensure_ascii=False, indent=1)}\n".encode())
+        with locked(place):
+            _write_sides([place / name for name in names], files, kept)
+            write_whole(place / RECORD, f"{json.dumps(report.as_dict(), ensure_ascii=False, indent=1)}\n".encode())
         place.rename(out)
         sync(out.parent)
     except OSError as error:
         raise DataError(f"--out {str(out)!r} cannot be written: {error.strerror}") from error
+
+
+def _write_sides(paths: list[Path], files: ParallelFiles, kept: Mask) -> None:
+    """Writes the lines that are kept, and brings them to the disk."""
+    with paths[0].open("wb") as src_file, paths[1].open("wb") as tgt_file:
+        for _, src, tgt in (line for line in files if kept[line[0] - 1]):
+            src_file.write(f"{src}\n".encode())
+            tgt_file.write(f"{tgt}\n".encode())
+    for path in paths:
+        sync(path)

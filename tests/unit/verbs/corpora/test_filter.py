@@ -9,6 +9,7 @@ import pytest
 
 from clearhead.data.corpora.report import CorpusReport
 from clearhead.errors import DataError, UsageError
+from clearhead.runs.lock import locked
 from clearhead.verbs.corpora.filter import best_lines, filter_corpus
 
 
@@ -45,6 +46,22 @@ def test_bad_pairs_go(toy_run: Path, dirty: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "clean.unfinished").exists()
     with pytest.raises(UsageError, match="clean': exists; name another folder"):
         filter_corpus(toy_run, dirty, out, device="cpu")
+
+
+def test_a_corpus_that_back_translate_has_begun_is_left_alone(toy_run: Path, dirty: Path, tmp_path: Path) -> None:
+    half = tmp_path / "bt.unfinished"
+    half.mkdir()
+    (half / "corpus.json").write_text('{"of": 3, "settings": {}, "lines": 1}', encoding="utf-8")
+    (half / "train.zh").write_text("a\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"bt': back-translate has begun 'bt.unfinished'; finish it, delete it"):
+        filter_corpus(toy_run, dirty, tmp_path / "bt", device="cpu")
+    assert (half / "train.zh").read_text(encoding="utf-8") == "a\n"
+    (half / "corpus.json").unlink()
+    with locked(half), pytest.raises(UsageError, match=r"bt.unfinished' is in use by"):
+        filter_corpus(toy_run, dirty, tmp_path / "bt", device="cpu")
+    assert (half / "train.zh").read_text(encoding="utf-8") == "a\n"
+    filter_corpus(toy_run, dirty, tmp_path / "bt", device="cpu")  # what a filter left that was killed is written anew
+    assert sorted(path.name for path in (tmp_path / "bt").iterdir()) == ["corpus.json", "train.en", "train.zh"]
 
 
 def test_without_a_folder_it_says_what_would_go(toy_run: Path, dirty: Path) -> None:
