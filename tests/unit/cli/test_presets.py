@@ -1,13 +1,14 @@
 """``clearhead presets``: every recipe that comes along is listed and can be parsed."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from clearhead.config import merge
 from clearhead.runs.recipes import preset_names, read_recipe
 from clearhead.tasks.catalog import family_of_recipe, resolve
-from tests.toy import clearhead
+from tests.toy import assert_one_line, clearhead
 
 
 def test_each_is_listed_with_its_size_and_time(capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,6 +31,21 @@ def test_each_is_listed_with_its_size_and_time(capsys: pytest.CaptureFixture[str
     assert after["gpt-finetune"][0].strip() == "can be exported as the run that it begins with"
     tree = json.loads(clearhead(capsys, "presets", "--json").out)
     assert list(tree["presets"]) == preset_names()
+
+
+@pytest.mark.parametrize("name", ["demo", "translate-tiny"])
+def test_one_is_printed_to_be_changed(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = clearhead(capsys, "presets", name)
+    assert (said.code, said.err) == (0, "")
+    (tmp_path / f"{name}.toml").write_text(said.out, encoding="utf-8")
+    assert read_recipe(tmp_path / f"{name}.toml") == read_recipe(name)
+    assert json.loads(clearhead(capsys, "presets", name, "--json").out) == read_recipe(name)
+
+
+def test_one_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    said = clearhead(capsys, "presets", "translate-tinny")
+    assert_one_line(said, 2, "preset 'translate-tinny': there is none of that name; did you mean 'translate-tiny'?")
+    assert_one_line(clearhead(capsys, "presets", "../presets/demo"), 2, "there is none of that name")
 
 
 @pytest.mark.parametrize("name", preset_names())
