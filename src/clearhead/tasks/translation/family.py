@@ -16,6 +16,7 @@ from clearhead.tasks.family import ComparedScores, Evaluation, EvaluationOptions
 from clearhead.tasks.imported import Imported
 from clearhead.tasks.sample import Sample
 from clearhead.tasks.translation.corpora.reading import ValidPairs, read_pairs
+from clearhead.tasks.translation.documents.preceding import last_line, parted, read_before
 from clearhead.tasks.translation.exchange import check_translator, read_marian, write_marian
 from clearhead.tasks.translation.job import TranslationJob
 from clearhead.tasks.translation.recipe import (
@@ -104,12 +105,15 @@ class TranslationFamily(LearnedFamily[TranslationRecipe, Translator, Net, Batch]
         """See ``LearnedFamily``; the target of a text is what the model makes of it, in its first direction."""
         trained = trained.leading
         room, both, lead = trained.recipe.model.max_seq_len - 1, trained.tokenizers, trained.sides.lead
-        sources = [[*lead, *row] for row in sample.rows(both.src, room - len(lead))]
         if sample.text is None:
+            sources = [[*lead, *row] for row in sample.rows(both.src, room - len(lead))]
             return collate(sources, sample.rows(both.tgt, room, draw=1), special=both.tgt.ids)
-        translation = trained.translate([sample.text], beam=1, split="never")[0]
+        context, text = parted(sample.text, trained.sides)
+        (row,) = Sample(text).rows(both.src, room - len(lead))
+        before = read_before(last_line(context), len(row), trained.sides, both.src) if context else []
+        translation = trained.translate([text], beam=1, split="never", context=context)[0]
         targets = translation.target_ids[: -1 if translation.complete else room]  # the begin mark takes a place too
-        return collate(sources, [targets], special=both.tgt.ids)
+        return collate([[*lead, *before, *row]], [targets], special=both.tgt.ids)
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         """See ``LearnedFamily``."""

@@ -18,6 +18,7 @@ from clearhead.tasks.classify.classifier import Classifier
 from clearhead.tasks.classify.family import reads_pair
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.masked.model import MaskedModel
+from clearhead.tasks.translation.documents.preceding import parted
 from clearhead.tasks.translation.translator import Translator
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.verbs.look.opened import Opened
@@ -122,7 +123,9 @@ def _translation(opened: Opened, trained: Translator) -> Reading:
 
 
 def _aligned(opened: Opened, trained: Translator) -> list[tuple[str, str]] | None:
-    translation = trained.leading.translate([opened.text or ""], beam=1, split="never", alignment=True)[0]
+    trained = trained.leading
+    context, text = parted(opened.text or "", trained.sides)
+    translation = trained.translate([text], beam=1, split="never", context=context, alignment=True)[0]
     if translation.alignment is None:
         return None
     sources = [translation.source_pieces[at] for at in translation.alignment]

@@ -16,6 +16,7 @@ from clearhead.inspect.traffic import CacheTraffic
 from clearhead.messages import Prose, localized
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.prompts import GenerationConfig
+from clearhead.tasks.translation.documents.preceding import parted
 from clearhead.tasks.translation.translator import Translator
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.verbs.look.opened import Opened
@@ -227,7 +228,9 @@ def steps_of(opened: Opened) -> StepsView:
     text = needs_text(opened, "steps")
     match opened.trained:
         case Translator() as translator:
-            trace = translator.leading.trace(text, meter=CacheTraffic)
+            translator = translator.leading
+            context, own = parted(text, translator.sides)
+            trace = translator.trace(own, context=context, meter=CacheTraffic)
             return StepsView(
                 text, trace.translation, trace.steps, trace.pieces, _cache_of(opened, Prose("self and source"))
             )
@@ -252,7 +255,9 @@ def beam_of(opened: Opened, *, beam: int = BEAM) -> BeamView:
     text = needs_text(opened, "beam")
     match opened.trained:
         case Translator() as translator:
-            tree = translator.leading.beam_tree(text, SearchConfig(beam, 1))[1]
+            translator = translator.leading
+            context, own = parted(text, translator.sides)
+            tree = translator.beam_tree(own, SearchConfig(beam, 1), context=context)[1]
             return _beam_view(text, beam, tree, translator.tokenizers.tgt)
         case LanguageModel() as model:
             tree = model.beam_tree(text, GenerationConfig(max_new=NEW, beam=beam))[1]

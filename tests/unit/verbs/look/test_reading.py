@@ -14,6 +14,7 @@ from clearhead.meter.watch import watching
 from clearhead.tasks.language_model.prompts import GenerationConfig
 from clearhead.verbs.look.opened import Choice, Opened
 from clearhead.verbs.look.reading import attention_of, embedding_of, jacobian_of, query_of
+from clearhead.verbs.look.writing import beam_of, steps_of
 from tests.small import assert_near
 
 TEXT = "他喜欢书。"
@@ -136,3 +137,23 @@ def test_no_text_and_one_that_is_too_long(toy_run: Path, toy_lm_run: Path) -> No
         attention_of(opened(toy_run, None))
     with pytest.raises(DataError, match=r"has \d+ pieces, the model has room for 48"):
         attention_of(opened(toy_lm_run, "他喜欢书。" * 60))
+
+
+def test_a_translator_that_reads_the_line_before_shows_it(stories: Path) -> None:
+    """Behind a tab stands the text; attention, steps, the tree of a search and the rows of an embedding are of both."""
+    run, before, text = stories / "run", "狗来了。", "它跑了。"
+    one = opened(run, f"{before}\t{text}")
+    found = one.trained.translate([text], beam=1, alignment=True, context=before)[0]
+    view = attention_of(one)
+    cross = next(texts for each, texts in zip(view.maps, view.texts, strict=True) if each.kind == "cross")
+    assert list(cross.keys) == found.source_pieces
+    assert "<ctx>" in cross.keys
+    assert view.alignment == [
+        (piece, found.source_pieces[at]) for piece, at in zip(found.pieces, found.alignment or [], strict=True)
+    ]
+    assert view.loss == pytest.approx(-sum(found.log_probs) / len(found.log_probs), abs=1e-4)
+    assert steps_of(one).written == found.text == "the dog runs."
+    assert beam_of(one, beam=2).beam == 2
+    alone = attention_of(opened(run, text))
+    keys = next(texts.keys for each, texts in zip(alone.maps, alone.texts, strict=True) if each.kind == "cross")
+    assert list(keys) == one.trained.translate([text], beam=1)[0].source_pieces

@@ -30,6 +30,14 @@ def before_each(texts: Sequence[str], context: Context, sides: Sides) -> list[st
     return list(context)
 
 
+def parted(text: str, sides: Sides) -> tuple[str, str]:
+    """Returns what stands before a text, and the text: a tab is between the two where a view is asked for both."""
+    if not sides.reads_context:
+        return "", text
+    before, _, own = text.rpartition("\t")
+    return before, own
+
+
 def last_line(text: str) -> str:
     """Returns the last line of a text without white space around it; nothing where that is blank."""
     return text.removesuffix("\n").removesuffix("\r").rpartition("\n")[2].strip()

@@ -11,7 +11,7 @@ from clearhead.documents.words import spans
 from clearhead.engine.loops.sampling import SamplingConfig
 from clearhead.errors import UsageError
 from clearhead.tasks.translation.corpora.sides import Sides
-from clearhead.tasks.translation.documents.preceding import before_each, last_line, preceding, read_before
+from clearhead.tasks.translation.documents.preceding import before_each, last_line, parted, preceding, read_before
 from clearhead.tasks.translation.documents.translating import _Placing, translate_document
 from clearhead.tasks.translation.scoring import translation_evidence
 from clearhead.tasks.translation.translator import Translator
@@ -96,6 +96,14 @@ def test_each_text_stands_before_the_next() -> None:
     for given in ("x", ["", "x"]):
         with pytest.raises(UsageError, match=r"context: the model reads none, it was trained with data.context = 0"):
             before_each(["a", "b"], given, none)
+
+
+def test_a_tab_parts_a_text_from_what_stands_before_it() -> None:
+    languages = read_language("zh"), read_language("en")
+    reading, none = Sides(*languages, 9, 12, context=4), Sides(*languages, 9, 12)
+    assert parted("a\tb", reading) == ("a", "b")
+    assert parted("ab", reading) == ("", "ab")
+    assert parted("a\tb", none) == ("", "a\tb")
 
 
 def test_what_cannot_be_read_is_not(translator: Translator) -> None:
