@@ -134,10 +134,12 @@ class Job(ABC):
 
     def card(self, run: Path) -> str:
         """Returns the model card, in Markdown."""
-        done, metrics = self.progress, run / "metrics.jsonl"
+        done, metrics, facts = self.progress, run / "metrics.jsonl", self.facts()
+        if own := getattr(self.recipe, "own", None):
+            facts = replace(facts, sizes=f"{facts.sizes}, {own}")
         return trained_card(
             run,
-            self.facts(),
+            facts,
             about=self.recipe.about,
             done=Training(self.parameters, done.step, done.seconds / 60, done.scores),
             text=self.reports()["train"].lines(),

@@ -116,9 +116,10 @@ def test_what_computes_the_same_learns_the_same(task: str, texts: dict[str, Path
 
 def test_it_is_said_to_whoever_trains(texts: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        learn("language_model", texts, tmp_path / "run", modules={"mlp": PlainMLP})
+        run = learn("language_model", texts, tmp_path / "run", modules={"mlp": PlainMLP}).run
     assert "own.mlp = 'tests.own_parts:PlainMLP': the run keeps the name of this code" in caplog.text
     assert own_parts.built[-1] == (64, 128, 0.0)
+    assert "own.mlp = 'tests.own_parts:PlainMLP'" in (run / "README.md").read_text("utf-8")
 
 
 def test_resumed_by_name_as_if_never_stopped(texts: dict[str, Path], tmp_path: Path) -> None:
