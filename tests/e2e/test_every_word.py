@@ -167,7 +167,11 @@ def recipes() -> dict[str, type]:
 
 
 RECIPES = recipes()
-WORDS = {task: {key: words for key, words in closed_sets(recipe) if key != "task"} for task, recipe in RECIPES.items()}
+WRITTEN = ("task", "own.model")
+"""Keys that no ``--set`` changes."""
+WORDS = {
+    task: {key: words for key, words in closed_sets(recipe) if key not in WRITTEN} for task, recipe in RECIPES.items()
+}
 
 
 def entries(table: tuple[Any, ...], task: str, word: str) -> list[Any]:
