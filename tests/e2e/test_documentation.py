@@ -66,6 +66,7 @@ def workplace(tmp_path: Path) -> Path:
         if named := re.match(r"# (\w+\.toml)\n", block):
             (folder / named[1]).write_text(block, "utf-8")
     (folder / "input.txt").write_text("我吃了一个苹果。\n\n他喜欢书。\n", "utf-8")
+    (folder / "story.zh").write_text("我喜欢狗。\n它喜欢书。\n\n她有一本书。\n", "utf-8")
     for name in ("text.txt", "poems.txt", "news.en", "manual.en", "README.md"):
         (folder / name).write_text((folder / "DIR" / "train.en").read_text("utf-8"), "utf-8")
     lines = (folder / "DIR" / "train.en").read_text("utf-8").splitlines()
