@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 PROGRAM = """\
@@ -110,7 +111,8 @@ def _run(name: str, words: list[str]) -> None:
     else:
         option, code = words
         assert option == "-c"
-        exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+        sys.modules["__main__"] = program = ModuleType("__main__")  # by which what it defines is found
+        exec(compile(code, "<string>", "exec"), program.__dict__)
 
 
 if __name__ == "__main__":
