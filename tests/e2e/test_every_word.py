@@ -167,8 +167,7 @@ def recipes() -> dict[str, type]:
 
 
 RECIPES = recipes()
-WRITTEN = ("task", "own.model")
-"""Keys that no ``--set`` changes."""
+WRITTEN = ("task", "own.model")  # keys that no --set changes
 WORDS = {
     task: {key: words for key, words in closed_sets(recipe) if key not in WRITTEN} for task, recipe in RECIPES.items()
 }
