@@ -25,19 +25,13 @@ from clearhead.tasks.translation.trust.comparing import compare_translator
 from clearhead.tasks.translation.trust.confidence import features
 from clearhead.verbs.corpora.filter import filter_corpus
 from clearhead.verbs.train import prepare_new, train
+from tests.stories import RAN, lines_of
 from tests.toy import CONTEXT, RECIPE, write_recipe
-
-WHERE: Any = {"checkpoint": "best", "device": "cpu", "weights": "float32", "engine": "auto"}
-RAN, LINES = "它跑了。", ["狗来了。", "它跑了。", "", "马吃了。", "它睡了。", "它跑了。"]
 
 
 @pytest.fixture(scope="module")
 def translator(stories: Path) -> Translator:
     return Translator.load(stories / "run", device="cpu")
-
-
-def lines_of(stories: Path, stem: str, side: str) -> list[str]:
-    return (stories / f"{stem}.{side}").read_text(encoding="utf-8").split("\n")
 
 
 def test_a_split_is_scored_with_it(translator: Translator, stories: Path, tmp_path: Path) -> None:

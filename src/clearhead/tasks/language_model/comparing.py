@@ -1,7 +1,7 @@
 """Language models side by side: of any vocabularies, by what each stretch of the text costs them, and by position."""
 
-import math
 import time
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -16,13 +16,13 @@ from clearhead.data.corpora.texts import scored_texts
 from clearhead.data.documents import TextReport
 from clearhead.data.loading import load
 from clearhead.data.stream import TokenStream, chunks, evaluation_windows
-from clearhead.evaluate.language_model import score_language_model
+from clearhead.evaluate.language_model import LanguageModelScores, score_language_model
 from clearhead.evaluate.paired import Counts, Metric
 from clearhead.tasks.family import ComparedScores
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.ngram import NgramLanguageModel
 from clearhead.tasks.language_model.prompts import GenerationConfig
-from clearhead.tasks.language_model.scoring import Scored, read_split
+from clearhead.tasks.language_model.scoring import Scored, read_split, stride_of
 from clearhead.text.special import NO_TARGET
 
 POSITION_WINDOW = 64  # pieces that each model reads from nothing, for the loss by position
@@ -32,6 +32,12 @@ FEWEST_DOCUMENTS = 30  # of a text whose documents are what is drawn for an inte
 STRETCH = 2000  # characters of a stretch, at least, that is drawn in place of a document
 ROWS = 512  # targets whose logits are in memory at a time
 Rate = Literal["bits a byte", "nats a character", "word perplexity"]
+RATES: Mapping[Rate, Callable[[LanguageModelScores], float]] = {
+    "bits a byte": lambda scores: scores.bits_per_byte,
+    "nats a character": lambda scores: scores.nats_per_character,
+    "word perplexity": lambda scores: scores.word_perplexity,
+}
+"""The scores that do not depend on the vocabulary."""
 
 
 class TextRate(Metric):
@@ -44,17 +50,10 @@ class TextRate(Metric):
 
     def score(self, counts: Counts) -> float:
         """See ``Metric``."""
-        loss, size, characters, words = counts.sum(axis=0).tolist()
-        match self.name:
-            case "bits a byte":
-                return float(loss / math.log(2) / size)
-            case "nats a character":
-                return float(loss / characters)
-            case "word perplexity":
-                return math.exp(min(loss / max(words, 1), 700))
-
-
-RATES: tuple[Rate, ...] = ("bits a byte", "nats a character", "word perplexity")
+        loss, *sizes = counts.sum(axis=0).tolist()
+        size, characters, words = map(int, sizes)
+        report = TextReport([], tokens=1, bytes=size, characters=characters, words=words)
+        return RATES[self.name](score_language_model(loss, report))
 
 
 def compare_language_model(model: Scored, data: Path, split: str) -> ComparedScores:
@@ -65,11 +64,7 @@ def compare_language_model(model: Scored, data: Path, split: str) -> ComparedSco
     stream = read_split(model, data, split)
     losses = piece_losses(model, stream)
     scores = score_language_model(float(losses.sum()), stream.report)
-    compared: dict[str, float | None] = {
-        "bits a byte": scores.bits_per_byte,
-        "nats a character": scores.nats_per_character,
-        "word perplexity": scores.word_perplexity,
-    }
+    compared: dict[str, float | None] = {name: rate(scores) for name, rate in RATES.items()}
     by_position = loss_by_position(model, stream)
     for below, last in pairwise(BORDERS):
         part = by_position[below:last]
@@ -117,7 +112,7 @@ def piece_losses(model: Scored, stream: TokenStream) -> Float[ndarray, " pieces"
     context, net = model.recipe.model.max_seq_len, model.model
     budget, losses = model.recipe.train.batch_tokens, np.zeros(len(stream))
     windows = evaluation_windows(
-        stream, context=context, stride=max(1, context // 2), batch_tokens=budget, isolated=isolated
+        stream, context=context, stride=stride_of(context), batch_tokens=budget, isolated=isolated
     )
     for number, batch in enumerate(load(windows)):
         rows = batch.to(model.device)

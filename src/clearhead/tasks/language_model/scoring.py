@@ -60,6 +60,14 @@ def read_split(model: Scored, data: Path, split: str) -> TokenStream:
     return prepare_stream(documents, tokenizer=model.tokenizer, cache_dir=scored_folder())
 
 
+def stride_of(context: int, stride: int | None = None) -> int:
+    """Returns how many targets a window scores: half of the context where nothing is said; UsageError if too many."""
+    stride = max(1, context // 2) if stride is None else stride
+    if not 1 <= stride <= context:
+        raise UsageError(f"stride = {stride}: must be from 1 to the model's context of {context}")
+    return stride
+
+
 def evaluate_language_model(model: Scored, data: Path, split: str, *, stride: int | None = None) -> LanguageEvaluation:
     """Scores every piece of a split exactly once, in windows that slide by ``stride``.
 
@@ -79,9 +87,7 @@ def evaluate_language_model(model: Scored, data: Path, split: str, *, stride: in
         context, stride = model.recipe.model.order - 1, 0
     else:
         context = model.recipe.model.max_seq_len
-        stride = max(1, context // 2) if stride is None else stride
-        if not 1 <= stride <= context:
-            raise UsageError(f"stride = {stride}: must be from 1 to the model's context of {context}")
+        stride = stride_of(context, stride)
     stream = read_split(model, data, split)
     started = time.perf_counter()
     if isinstance(model, NgramLanguageModel):

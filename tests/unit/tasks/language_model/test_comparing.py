@@ -24,17 +24,7 @@ from clearhead.tasks.language_model.scoring import evaluate_language_model, read
 from clearhead.verbs.compare import compare_runs
 from clearhead.verbs.load import load_language_model
 from clearhead.verbs.train import train_run
-from tests.language import TREES, losses_of, write_runs, write_text
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_text(tmp_path_factory.mktemp("text"))
-
-
-@pytest.fixture(scope="module")
-def runs(text: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_runs(tmp_path_factory.mktemp("runs"), text)
+from tests.language import TREES, losses_of, write_runs
 
 
 @pytest.fixture(scope="module")

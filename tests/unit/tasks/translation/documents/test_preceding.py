@@ -20,18 +20,12 @@ from clearhead.text.language import read_language
 from clearhead.verbs.exports.run import Certify, export_run
 from clearhead.verbs.quick import open_translator
 from tests.native import NATIVE
-
-WHERE: Any = {"checkpoint": "best", "device": "cpu", "weights": "float32", "engine": "auto"}
-RAN, LINES = "它跑了。", ["狗来了。", "它跑了。", "", "马吃了。", "它睡了。", "它跑了。"]
+from tests.stories import LINES, RAN, WHERE, lines_of
 
 
 @pytest.fixture(scope="module")
 def translator(stories: Path) -> Translator:
     return Translator.load(stories / "run", device="cpu")
-
-
-def lines_of(stories: Path, stem: str, side: str) -> list[str]:
-    return (stories / f"{stem}.{side}").read_text(encoding="utf-8").split("\n")
 
 
 # ---------------------------------------------------------------------------------------------------------- by hand
