@@ -1,11 +1,28 @@
 """BPE-dropout: random segmentations of a word, reproducible from a seed, for training."""
 
 import heapq
+import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 # Candidate merges: rank, position of the left symbol, id of the merged piece.
 Heap = list[tuple[int, int, int]]
+
+_ALL = 1 << 40  # more merges than any word has
+
+
+@dataclass(frozen=True)
+class _Split:
+    """A segmentation of a word: with no merge left out, or with those on the way here from there.
+
+    ``merges`` is how many were made since the last one that was left out, ``instead`` what comes of leaving out one of
+    them, by how many are made before it.
+    """
+
+    pieces: list[int]
+    merges: int
+    instead: dict[int, "_Split"] = field(default_factory=dict)
 
 
 class BpeDropout:
@@ -13,40 +30,68 @@ class BpeDropout:
 
     Provilkov, Emelianenko and Voita (2020), "BPE-Dropout: Simple and Effective Subword Regularization",
     algorithm 1. The implementation in the Hugging Face library takes no seed. With ``p = 0`` this equals its plain BPE.
+
+    How many merges are made before the next one is left out is drawn (a geometric variable), not each merge by itself.
+    A word of no more merges than that has its plain pieces. Those are kept, and so are the others that were met.
     """
 
-    words_kept = 1 << 16  # number of words whose initial symbols and candidates are cached
+    splits_kept = 1 << 18  # number of segmentations that are cached, of words shorter than ``longest_kept``
+    longest_kept = 64
 
     def __init__(self, ids: dict[str, int], merges: Sequence[tuple[str, str]], *, p: float, unk: int):
         """Takes the vocabulary, the merges by rank, the probability and the id of unknown characters."""
-        self._ids, self._p, self._unk = ids, p, unk
+        self._ids, self._unk = ids, unk
+        self._scale = 1 / math.log1p(-p) if p else 0.0
         self._merges = {(ids[a], ids[b]): (rank, ids[a + b]) for rank, (a, b) in enumerate(merges)}
-        self._starts: dict[str, tuple[list[int], Heap]] = {}
+        self._plain: dict[str, _Split] = {}
+        self._count = 0
 
     def encode(self, words: Sequence[str], seed: int) -> list[int]:
         """Returns the ids of all ``words``; the same seed gives the same ids."""
         draw = random.Random(seed).random
+
+        def next_run() -> int:
+            """How many merges are made before the next one is left out."""
+            return int(math.log(1 - draw()) * self._scale) if self._scale else _ALL
+
         ids: list[int] = []
+        run = next_run()
         for word in words:
-            symbols, heap = self._starts.get(word) or self._start(word)
-            ids += self._merge(symbols.copy(), heap.copy(), draw)
+            if len(word) >= self.longest_kept:
+                pieces, run = self._merge(word, run, next_run)
+                ids += pieces
+                continue
+            split = self._plain.get(word) or self._plain.setdefault(word, self._split(word, ()))
+            left_out: tuple[int, ...] = ()
+            while run < split.merges:
+                left_out += (run,)
+                known = split.instead.get(run)
+                split = known or split.instead.setdefault(run, self._split(word, left_out))
+                run = next_run()
+            run -= split.merges
+            ids += split.pieces
         return ids
 
-    def _start(self, word: str) -> tuple[list[int], Heap]:
-        """Returns the characters of a word as ids, and the candidate merges."""
+    def _split(self, word: str, left_out: tuple[int, ...]) -> _Split:
+        """Returns the segmentation with a merge left out after each of these runs; forgets all others at the limit."""
+        run, *runs = *left_out, _ALL
+        pieces, left = self._merge(word, run, iter(runs).__next__)
+        if self._count >= self.splits_kept:
+            self._plain.clear()
+            self._count = 0
+        self._count += 1
+        return _Split(pieces, _ALL - left)
+
+    def _merge(self, word: str, run: int, next_run: Callable[[], int]) -> tuple[list[int], int]:
+        """Makes ``run`` merges, leaves one out, makes those of the next run, and so on to the end of the word.
+
+        Returns the pieces, and how many merges are left of the last run.
+        """
         symbols = [self._ids.get(char, self._unk) for char in word]
+        after, before = list(range(1, len(symbols) + 1)), list(range(-1, len(symbols) - 1))
         heap: Heap = []
         for at in range(len(symbols) - 1):
             self._push(heap, symbols, at, at + 1)
-        if len(self._starts) >= self.words_kept:
-            self._starts.clear()
-        if len(word) < 256:
-            self._starts[word] = symbols, heap
-        return symbols, heap
-
-    def _merge(self, symbols: list[int], heap: Heap, draw: Callable[[], float]) -> list[int]:
-        """Merges in place; a symbol that went into its left neighbour becomes -1."""
-        after, before = list(range(1, len(symbols) + 1)), list(range(-1, len(symbols) - 1))
         dropped: Heap = []
         while heap:
             candidate = heapq.heappop(heap)
@@ -56,10 +101,12 @@ class BpeDropout:
                 continue
             if self._merges.get((symbols[at], symbols[right]), (0, -1))[1] != merged:
                 continue  # an earlier merge used one of the two symbols
-            if self._p and draw() < self._p:
+            if not run:
                 dropped.append(candidate)
+                run = next_run()
                 continue
-            symbols[at], symbols[right] = merged, -1
+            run -= 1
+            symbols[at], symbols[right] = merged, -1  # a symbol that went into its left neighbour
             after[at] = right = after[right]
             while dropped:  # these are candidates again in the next step
                 heapq.heappush(heap, dropped.pop())
@@ -68,7 +115,7 @@ class BpeDropout:
                 self._push(heap, symbols, at, right)
             if before[at] >= 0:
                 self._push(heap, symbols, before[at], at)
-        return [symbol for symbol in symbols if symbol >= 0]
+        return [symbol for symbol in symbols if symbol >= 0], run
 
     def _push(self, heap: Heap, symbols: list[int], left: int, right: int) -> None:
         if merge := self._merges.get((symbols[left], symbols[right])):

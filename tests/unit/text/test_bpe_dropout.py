@@ -28,11 +28,20 @@ def by_the_paper(word: str, p: float, draw: random.Random) -> tuple[str, ...]:
         symbols[at : at + 2] = [symbols[at] + symbols[at + 1]]
 
 
-def test_distribution_is_the_papers() -> None:
+@pytest.mark.parametrize("before", [[], ["ab", "c"]], ids=["alone", "after other words"])
+@pytest.mark.parametrize("kept", [True, False], ids=["segmentations kept", "none kept"])
+def test_distribution_is_the_papers(before: list[str], kept: bool) -> None:
     n, p, word = 6_000, 0.3, "abcabc"
     names = {i: piece for piece, i in IDS.items()}
     ours = BpeDropout(IDS, MERGES, p=p, unk=3)
-    counts = Counter(tuple(names[i] for i in ours.encode([word], seed)) for seed in range(n))
+    if not kept:
+        ours.longest_kept = 0
+    counts: Counter[tuple[str, ...]] = Counter()
+    for seed in range(n):
+        pieces = [names[i] for i in ours.encode([*before, word], seed)]
+        while sum(map(len, pieces)) > len(word):
+            del pieces[0]
+        counts[tuple(pieces)] += 1
     draw = random.Random(0)
     expected = Counter(by_the_paper(word, p, draw) for _ in range(n))
     assert len(expected) > 5
@@ -57,10 +66,10 @@ def test_unknown_characters_and_no_merges() -> None:
     assert BpeDropout(IDS, [], p=0.5, unk=3).encode(["abc"], 0) == [4, 5, 6]
 
 
-def test_words_are_forgotten_when_there_are_too_many() -> None:
-    dropout = BpeDropout(IDS, MERGES, p=0.0, unk=3)
-    dropout.words_kept = 100
-    words = [f"abc{i}" for i in range(300)]
-    first = dropout.encode(words, 0)
-    assert len(dropout._starts) <= 100
-    assert first == dropout.encode(words, 1)
+def test_segmentations_are_forgotten_when_there_are_too_many() -> None:
+    dropout, spared = BpeDropout(IDS, MERGES, p=0.3, unk=3), BpeDropout(IDS, MERGES, p=0.3, unk=3)
+    dropout.splits_kept = 100
+    words = ["abc" * (1 + i % 20) for i in range(300)]
+    for seed in range(20):
+        assert dropout.encode(words, seed) == spared.encode(words, seed)
+        assert len(dropout._plain) <= dropout._count <= 100 < spared._count
