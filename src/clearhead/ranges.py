@@ -26,6 +26,8 @@ Id = Annotated[int, Interval(ge=-1, lt=2**22)]
 """A piece of a vocabulary; -1 for one that it does not have."""
 Order = Annotated[int, Interval(ge=1, le=64)]
 """Pieces of the longest n-gram."""
+OrderOrZero = Annotated[int, Interval(ge=0, le=8)]
+"""The same of a table whose runs share rows; 0: no table."""
 Positions = Annotated[int, Interval(ge=1, le=2**30)]
 """Positions of a batch."""
 Rows = Annotated[int, Interval(ge=1, le=2**20)]

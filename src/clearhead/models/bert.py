@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from clearhead.models.checks import check_sizes
+from clearhead.models.ngram_logits import NgramLogits
 from clearhead.models.stack import build_layers
 from clearhead.nn.activation import build_activation
 from clearhead.nn.dropout import Dropout
@@ -275,6 +276,8 @@ class BertClassifier(nn.Module):
         n_labels: classes; 1 for regression.
         pad_id: the id of padding; None: no padding.
         pooling: the state that represents a whole sequence; ignored for tokens.
+        ngrams: pieces of the longest run that speaks for a label by itself, see ``NgramLogits``; 0: none.
+        ngram_rows: of the table of these runs.
     """
 
     def __init__(
@@ -286,14 +289,19 @@ class BertClassifier(nn.Module):
         n_labels: int,
         pad_id: int | None = None,
         pooling: Pooling = "first",
+        ngrams: int = 0,
+        ngram_rows: int = 2**17,
     ) -> None:
         super().__init__()
         if n_labels < 1 or (kind == "regression" and n_labels != 1):
             raise ValueError(f"n_labels = {n_labels}: must be 1 for regression, and otherwise at least 1")
+        if ngrams and kind == "token":
+            raise ValueError(f"ngrams = {ngrams}: runs of pieces speak for the label of a whole text, not of a piece")
         self.config, self.vocab_size, self.kind, self.n_labels = config, vocab_size, kind, n_labels
         self.bert = Bert(config, vocab_size=vocab_size, pad_id=pad_id, pooled=kind != "token", pooling=pooling)
         dropout = config.dropout if config.head_dropout is None else config.head_dropout
         self.head = LabelHead(config.d_model, n_labels=n_labels, dropout=dropout)
+        self.ngrams = NgramLogits(n_labels, longest=ngrams, rows=ngram_rows, dropout=dropout) if ngrams else None
 
     def forward(
         self, ids: Ids, *, mask: Real = None, segments: Segments = None
@@ -307,7 +315,7 @@ class BertClassifier(nn.Module):
         """
         states = self.bert(ids, mask=mask, segments=segments)
         logits: Tensor = self.head(self.bert.pooler(states, mask))
-        return logits
+        return logits if self.ngrams is None else logits + self.ngrams(ids, mask=mask, segments=segments)
 
 
 def build_bert(

@@ -184,13 +184,13 @@ def parameter_groups(
         rate_of: each parameter's factor, by name.
 
     Returns:
-        The groups, in descending order of learning rate, and the name of each parameter.
+        The groups, in descending order of learning rate, those above ``lr`` last, and the name of each parameter.
     """
     names: dict[Tensor, str] = {param: name for name, param in model.named_parameters() if param.requires_grad}
     groups: dict[tuple[float, bool], list[Tensor]] = {}
     for param, name in names.items():
         groups.setdefault((rate_of(name), param.ndim >= 2), []).append(param)
-    ordered = sorted(groups, reverse=True)
+    ordered = sorted(groups, key=lambda group: (group[0] > 1, -group[0], not group[1]))  # lr itself stands for all
     return [
         {"params": groups[rate, decays], "weight_decay": weight_decay if decays else 0.0, "lr": lr * rate}
         for rate, decays in ordered

@@ -346,6 +346,8 @@ def test_labels_that_do_not_fit_are_named() -> None:
     for kind, count in (("regression", 2), ("sequence", 0), ("token", 0)):
         with pytest.raises(ValueError, match=f"n_labels = {count}: must be 1 for regression, and otherwise at least 1"):
             BertClassifier(small_config(), vocab_size=VOCAB, kind=kind, n_labels=count)
+    with pytest.raises(ValueError, match=r"ngrams = 2: runs of pieces speak for the label of a whole text"):
+        BertClassifier(small_config(), vocab_size=VOCAB, kind="token", n_labels=3, ngrams=2)
 
 
 def test_a_sequence_beyond_the_longest_is_refused() -> None:

@@ -35,6 +35,7 @@ from clearhead.export.onnx.layers import (
 from clearhead.export.runtime import Exportable
 from clearhead.models.bert import Bert, BertClassifier, BertPretraining, MlmHead, Pooler, mean_of
 from clearhead.models.gpt import GPT
+from clearhead.models.ngram_logits import FACTOR, MODULUS, OF_SEGMENT, NgramLogits
 from clearhead.models.transformer import Decoder, Transformer
 from clearhead.nn.layer import DecoderLayer, Layer
 
@@ -153,6 +154,8 @@ def _bert(graph: Graph, model: Bert | BertPretraining | BertClassifier, unit: Un
         case BertClassifier():
             pooled = _pooled(graph, bert.pooler, states, given)
             logits = linear(graph, pooled, model.head.out_proj)
+            if model.ngrams is not None:
+                logits = graph.op("Add", logits, _of_ngrams(graph, model.ngrams, ids, given, segments))
             if unit != Unit():
                 scaled = graph.op("Mul", logits, graph.number(unit.deviation))
                 logits = graph.op("Add", scaled, graph.number(unit.mean))
@@ -236,6 +239,30 @@ def _pooled(graph: Graph, pooler: nn.Module, states: str, given: str) -> str:
         first = graph.op("ArgMax", given, axis=1, keepdims=1)
         chosen = graph.op("GatherND", states, first, batch_dims=1)
     return graph.op("Tanh", linear(graph, chosen, pooler.proj))
+
+
+def _of_ngrams(graph: Graph, part: NgramLogits, ids: str, given: str, segments: str) -> str:
+    """Adds what runs of pieces say of the labels; see ``NgramLogits.forward``."""
+
+    def cut(value: str, start: int, end: int) -> str:
+        return graph.op("Slice", value, graph.ints(start), graph.ints(end), graph.ints(1))
+
+    key, real, all_of_it = graph.op("Mul", segments, graph.whole(OF_SEGMENT)), graph.op("Cast", given, to=BOOL), 2**62
+    begun, found, whole = real, [], []
+    for more in range(part.longest):
+        if more:
+            key = cut(key, 0, -1)
+            begun = graph.op("And", cut(begun, 0, -1), cut(real, more, all_of_it))
+        key = graph.op("Add", graph.op("Mul", key, graph.whole(FACTOR)), cut(ids, more, all_of_it))
+        key = graph.op("Mod", graph.op("Add", key, graph.whole(1)), graph.whole(MODULUS))
+        found.append(graph.op("Mod", key, graph.whole(part.rows)))
+        whole.append(begun)
+    says = graph.op("Gather", graph.weight(part.table.weight), graph.op("Concat", *found, axis=1))
+    counted = graph.op("Cast", graph.op("Concat", *whole, axis=1), to=FLOAT)
+    number = graph.op("Max", graph.op("ReduceSum", counted, graph.ints(1)), graph.number(1.0))
+    weights = graph.op("Div", counted, graph.op("Sqrt", number))
+    weighted = graph.op("Mul", says, graph.op("Unsqueeze", weights, graph.ints(2)))
+    return graph.op("ReduceSum", weighted, graph.ints(1), keepdims=0)
 
 
 def _layers(layers: nn.ModuleList) -> list[DecoderLayer]:

@@ -13,7 +13,7 @@ from clearhead.errors import UsageError
 from clearhead.models.bert import BertClassifier, BertConfig, Pooling
 from clearhead.nn.lora import LoraConfig
 from clearhead.optim.build import RateOf
-from clearhead.ranges import CountOrZero, Epochs, Rate, ShareAboveZero, Weight
+from clearhead.ranges import CountOrZero, Epochs, LearningRate, OrderOrZero, Rate, ShareAboveZero, Vocabulary, Weight
 from clearhead.runs.text_parts import ModelSizes
 from clearhead.tasks.gradient_recipe import WarmRecipe, adapt_layers, with_lora_moved
 from clearhead.tasks.masked.recipe import masked_tokenizer
@@ -56,6 +56,14 @@ class FinetuneConfig:
     pooling: Pooling = "first"
     """Which vector represents a whole text: first, the state of its first piece, [CLS]; or mean, the mean of all its
     states, which learns faster if the encoder was not pretrained on pairs of sentences."""
+    ngrams: OrderOrZero = 0
+    """Pieces of the longest run that speaks for a label by itself: each run of 1 to so many pieces has a number for
+    each label in a table, and the numbers of a text are added to what the encoder says. For few or short texts, where
+    such a linear model is hard to beat; also from scratch. 0: none."""
+    ngram_rows: Vocabulary = 2**17
+    """Rows of that table. A hash chooses the row of a run; runs that share one are not told apart."""
+    ngram_lr: LearningRate = 2e-2
+    """Learning rate of that table, where ``train.lr`` is that of all else: a row is in few lines."""
     word_dropout: Rate = 0.0
     """Probability with which [MASK] replaces each piece of a training line, drawn anew in each pass; it also applies
     with ``fresh``. Evaluation sees whole texts."""
@@ -149,6 +157,8 @@ def build_classifier(recipe: ClassifyRecipe, sizes: ModelSizes) -> BertClassifie
         n_labels=len(labels.classes) or 1,
         pad_id=sizes.pad_id,
         pooling=recipe.finetune.pooling,
+        ngrams=recipe.finetune.ngrams,
+        ngram_rows=recipe.finetune.ngram_rows,
     )
     if recipe.tuned.frozen:
         model.bert.requires_grad_(False)
@@ -168,7 +178,13 @@ def depth_of(name: str, n_layers: int) -> int:
 
 def rate_of(recipe: ClassifyRecipe) -> RateOf:
     """Returns the learning rate factors of layer-wise decay (Clark et al. 2020, arXiv:2003.10555, take 0.8 to 0.9)."""
-    return lambda name: recipe.tuned.layer_decay ** depth_of(name, recipe.model.n_layers)
+
+    def factor(name: str) -> float:
+        if name.startswith("ngrams."):
+            return recipe.finetune.ngram_lr / recipe.train.lr
+        return recipe.tuned.layer_decay ** depth_of(name, recipe.model.n_layers)
+
+    return factor
 
 
 def make_ready(model: nn.Module, step: int, recipe: ClassifyRecipe) -> None:

@@ -34,17 +34,25 @@ class EncoderStart(Start):
     """Tensors of a folder that are not part of the encoder."""
     pooling: Pooling = "first"
     """The pooling that a classifier's output layer was trained with."""
+    ngrams: int = 0
+    """Pieces of the longest run that speaks for its labels by itself."""
+    ngram_rows: int = 2**17
+    """Rows of the table of these runs."""
 
     def recipe(self, tree: Tree, source: str, parse: Callable[[Tree, str], R]) -> R:
-        """See ``Start``; the recipe also takes over the pooling, unless it sets its own."""
-        return super().recipe(merge({"finetune": {"pooling": self.pooling}}, tree), source, parse)
+        """See ``Start``; the recipe also takes over the pooling and the n-grams, unless it sets its own."""
+        kept: Tree = {"pooling": self.pooling}
+        if self.ngrams:
+            kept |= {"ngrams": self.ngrams, "ngram_rows": self.ngram_rows}
+        return super().recipe(merge({"finetune": kept}, tree), source, parse)
 
     def load_into(self, model: nn.Module, sizes: ModelSizes) -> LoadReport:
         """See ``Start``: copies the encoder, and the output layer if it was trained on the same labels."""
         labels, known = sizes.labels, self.parts.labels
         if known is not None and known.pairs is None and labels is not None:
             known = replace(known, pairs=labels.pairs)
-        head = {name for name in self.tensors if name.startswith("head.") and known != labels}
+        own = ("head.", "ngrams.")
+        head = {name for name in self.tensors if name.startswith(own) and known != labels}
         tensors = {name: tensor for name, tensor in self.tensors.items() if name not in head}
         report = copy_weights(model, tensors, self.source)
         return replace(report, left=sorted([*report.left, *head, *self.left]))
@@ -67,8 +75,8 @@ def open_encoder(path: Path) -> EncoderStart:
         model = build_to_load(build_classifier, recipe, parts.sizes)
         run.load_into(model)
         own = recipe.own.inherited() if recipe.own else {}
-        pooling = recipe.finetune.pooling
-        return EncoderStart(source, recipe.model, parts, model_tensors(model), pooling=pooling, inherited=own)
+        kept = {key: getattr(recipe.finetune, key) for key in ("pooling", "ngrams", "ngram_rows")}
+        return EncoderStart(source, recipe.model, parts, model_tensors(model), **kept, inherited=own)
     if run.task in MASKED_WORDS:
         pretrained, parts = parse_masked(run.tree, run.source), load_text_parts(run.trained_path)
         encoder = build_to_load(build_masked, pretrained, parts.sizes)

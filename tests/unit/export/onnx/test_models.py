@@ -68,6 +68,17 @@ def test_a_classifier_that_pools_the_mean(tmp_path: Path) -> None:
     assert_same_there(model, tmp_path, 18)
 
 
+@pytest.mark.parametrize("longest", [1, 4])
+def test_a_classifier_with_ngrams(longest: int, tmp_path: Path) -> None:
+    from clearhead.models.bert import BertClassifier
+
+    config, words = small_bert("sequence").config, {"kind": "sequence", "n_labels": 3, "ngram_rows": 31}
+    model = BertClassifier(config, vocab_size=13, ngrams=longest, **words).eval()
+    assert model.ngrams is not None
+    model.ngrams.table.weight.data.normal_()
+    assert_same_there(model, tmp_path, 18)
+
+
 def shapes(values: Any) -> dict[str, list[int | str]]:
     return {value.name: value.shape for value in values}
 

@@ -16,6 +16,7 @@ from clearhead.loss import weighted_cross_entropy
 from clearhead.models.bert import BertClassifier
 from clearhead.optim.build import OptimConfig, build_optimizers
 from clearhead.tasks.classify.objective import Objective, class_weights, monitored, predict, score
+from clearhead.tasks.classify.recipe import rate_of
 from clearhead.training.step import train_step
 from tests.labelled import NUMBERS, batch_of, recipe, source_of
 from tests.toy import labelled_lines, write_labelled
@@ -65,6 +66,23 @@ def test_predictions_are_those_of_each_line_alone(tmp_path: Path) -> None:
     losses = -np.log(found[np.arange(20), source.labels])
     assert scores["loss"] == pytest.approx(losses.mean())
     assert set(scores) == {"loss", "accuracy", "macro_f1", "matthews"}
+
+
+def test_ngrams_are_learned_at_their_own_rate(tmp_path: Path) -> None:
+    found = recipe({"finetune": {"ngrams": 2, "ngram_lr": 0.5, "layer_decay": 0.5}, "train": {"lr": 0.01}})
+    model, source, _ = source_of(tmp_path, labelled_lines(20), found)
+    factor = rate_of(found)
+    assert (factor("ngrams.table.weight"), factor("head.out_proj.weight")) == (50.0, 1.0)
+    optimizers = build_optimizers(model, OptimConfig(), lr=0.01, rate_of=factor)
+    assert optimizers.first_rate == 0.01, "that of the rest is shown"
+    rates = [group["lr"] for part in optimizers.parts for group in part.param_groups for _ in group["params"]]
+    assert rates.count(0.5) == 1
+    batch = batch_of(source, [3])
+    assert model.ngrams is not None
+    alone = model.ngrams(batch.ids, mask=batch.mask, segments=batch.segments)
+    with_it = model(batch.ids, mask=batch.mask, segments=batch.segments)
+    model.ngrams = None
+    torch.testing.assert_close(with_it - alone, model(batch.ids, mask=batch.mask, segments=batch.segments))
 
 
 def test_a_whole_text_may_be_its_mean(tmp_path: Path) -> None:

@@ -167,6 +167,26 @@ def test_a_classifier_gives_its_pooling_too(labelled: Path, tmp_path: Path) -> N
     assert other.recipe.finetune.pooling == "first", "somebody wrote it"
 
 
+@pytest.mark.long
+def test_a_classifier_gives_its_ngrams_where_the_labels_are_the_same(labelled: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with_table = merge(CLASSIFY, {"finetune": {"ngrams": 2, "ngram_rows": 64}})
+    train_run(prepare_job(with_table, "here", labelled), tmp_path / "run")
+    start = open_encoder(tmp_path / "run")
+    assert start.tensors["ngrams.table.weight"].any()
+    again = prepared(labelled, tmp_path / "run")
+    assert (again.recipe.finetune.ngrams, again.recipe.finetune.ngram_rows) == (2, 64)
+    assert torch.equal(again.state.model.ngrams.table.weight, start.tensors["ngrams.table.weight"])
+    (tmp_path / "other").mkdir()
+    other = write_labelled(tmp_path / "other", *[[line.replace("good", "fine") for line in labelled_lines(20)]] * 2)
+    afresh = prepared(other, tmp_path / "run")
+    assert not afresh.state.model.ngrams.table.weight.any()
+    assert afresh.taken is not None
+    assert "ngrams.table.weight" in afresh.taken.left
+    none = prepared(labelled, tmp_path / "run", finetune={"ngrams": 0})
+    assert none.state.model.ngrams is None
+
+
 def test_a_folder_of_hugging_face(labelled: Path, tmp_path: Path) -> None:
     from transformers import BertModel
 

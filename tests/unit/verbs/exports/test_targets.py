@@ -50,6 +50,14 @@ def untrained(folder: Path, name: str) -> Path:
     return run
 
 
+def test_ngrams_beside_an_encoder_leave_for_onnx_alone() -> None:
+    listed = refusals_of(merge(read_recipe("classify-scratch"), {"finetune": {"ngrams": 3}}), "here")
+    assert listed is not None
+    allowed = [target for target, reason in listed.items() if reason is None]
+    assert allowed == ["onnx"]
+    assert listed["file"] == "finetune.ngrams = 3: n-grams beside an encoder, which only --to onnx keeps"
+
+
 @pytest.mark.long_but(every=4)
 @pytest.mark.parametrize("name", preset_names())
 def test_what_is_listed_is_what_export_does(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
