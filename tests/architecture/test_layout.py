@@ -30,7 +30,7 @@ BUDGETS = {
     ): 3750,  # the native engine: build, interface, packing and back, one file, searches that are joined, sampling
     ("checkpoint",): 370,
     ("data",): 4900,  # several corpora: shares, order, pairs, filters; tables and translation memories
-    ("models",): 1400,
+    ("models",): 1450,
     (
         "loss",
         "optim",

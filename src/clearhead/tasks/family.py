@@ -227,6 +227,10 @@ class Family(ABC, Generic[R, T]):
     def check_hugging_face(self, recipe: R) -> None:
         """Raises ModelError, with the key, if no class of Hugging Face's is a model of ``recipe``; needs no weights."""
 
+    def kept_by_onnx_alone(self, recipe: R) -> str:
+        """Returns the setting that of all formats of ``export`` only ONNX keeps; nothing if there is none."""
+        return ""
+
     @abstractmethod
     def to_hugging_face(self, trained: T) -> HuggingFaceFiles:
         """Returns the model as Hugging Face's classes load it.

@@ -153,6 +153,11 @@ class ClassifyFamily(LearnedFamily[ClassifyRecipe, Classifier, BertClassifier, L
         """See ``Family``."""
         check_classifier(recipe)
 
+    def kept_by_onnx_alone(self, recipe: ClassifyRecipe) -> str:
+        """See ``Family``: runs of pieces beside the encoder."""
+        longest = recipe.finetune.ngrams
+        return f"finetune.ngrams = {longest}" if longest else ""
+
     def to_hugging_face(self, trained: Classifier) -> HuggingFaceFiles:
         """See ``Family``."""
         return write_classifier(trained)

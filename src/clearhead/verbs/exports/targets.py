@@ -11,7 +11,6 @@ from clearhead.export.gguf import check_gguf
 from clearhead.export.onnx.write import check_onnx
 from clearhead.runs.recipes import Refusals
 from clearhead.tasks.catalog import AnyFamily, family_of_recipe
-from clearhead.tasks.classify.recipe import ClassifyRecipe
 from clearhead.tasks.family import LearnedFamily
 from clearhead.tasks.own import check_ours
 from clearhead.verbs.exports.formats import Target
@@ -37,8 +36,8 @@ def check_target(target: Target, family: AnyFamily, recipe: Any) -> None:
         raise ModelError(
             f"tokenizer.tags = {list(tags)}: a source begins with the tag of a language, which only --to file keeps"
         )
-    if target != "onnx" and isinstance(recipe, ClassifyRecipe) and (longest := recipe.finetune.ngrams):
-        raise ModelError(f"finetune.ngrams = {longest}: n-grams beside an encoder, which only --to onnx keeps")
+    if target != "onnx" and (setting := family.kept_by_onnx_alone(recipe)):
+        raise ModelError(f"{setting}: of all formats only --to onnx keeps it")
     TARGETS[target](family, recipe)
 
 

@@ -55,7 +55,7 @@ def test_ngrams_beside_an_encoder_leave_for_onnx_alone() -> None:
     assert listed is not None
     allowed = [target for target, reason in listed.items() if reason is None]
     assert allowed == ["onnx"]
-    assert listed["file"] == "finetune.ngrams = 3: n-grams beside an encoder, which only --to onnx keeps"
+    assert listed["file"] == "finetune.ngrams = 3: of all formats only --to onnx keeps it"
 
 
 @pytest.mark.long_but(every=4)
