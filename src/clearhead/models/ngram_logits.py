@@ -45,13 +45,13 @@ class NgramLogits(nn.Module):
             mask: False at padding, on either side; None: no padding.
             segments: the segment of each piece; None: all are of segment 0.
         """
-        begun = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask
+        real = begun = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask
         key = torch.zeros_like(ids) if segments is None else segments * OF_SEGMENT
         found, whole = [], []
         for more in range(min(self.longest, ids.shape[1])):
             kept = ids.shape[1] - more  # runs of ``more`` + 1 pieces
             key = (key[:, :kept] * FACTOR + ids[:, more:] + 1) % MODULUS
-            begun = begun[:, :kept] if mask is None else begun[:, :kept] & mask[:, more:]
+            begun = begun[:, :kept] & real[:, more:]
             found.append(key % self.rows)
             whole.append(begun)
         counted = torch.cat(whole, dim=1).float()  # batch runs

@@ -60,7 +60,7 @@ class WarmRecipe(GradientRecipe):
 
     def inherited(self) -> Tree:
         """Returns the keys besides sizes and tokenizer that training from this model takes over unless it has them."""
-        return {}
+        return self.own.inherited() if self.own else {}
 
     def check_started(self) -> None:
         """Checks the settings against the sizes of the model in ``start``; raises ValueError if they do not fit."""

@@ -178,8 +178,7 @@ def open_start(path: Path, family: "LearnedFamily[Any, Any, Any, Any]", tree: Tr
     recipe, parts = family.parse(run.tree, run.source), family.parts(run.trained_path)
     model = build_to_load(family.build, recipe, parts.sizes)
     run.load_into(model)
-    inherited = recipe.inherited() | (recipe.own.inherited() if recipe.own else {})
-    return Start(f"run {str(path)!r}", recipe.model, parts, model_tensors(model), inherited=inherited)
+    return Start(f"run {str(path)!r}", recipe.model, parts, model_tensors(model), inherited=recipe.inherited())
 
 
 def is_bare_folder(path: Path) -> bool:

@@ -101,6 +101,11 @@ class ClassifyRecipe(WarmRecipe):
         if self.tokenizer.kind != "adopted" and self.tokenizer.specials != "masked":
             raise ValueError("tokenizer.specials = 'sequence': an encoder needs 'masked', which has [CLS] and [SEP]")
 
+    def inherited(self) -> Tree:
+        """See ``WarmRecipe``: what the output layer was trained with, and the size of the table beside the encoder."""
+        kept = {key: getattr(self.finetune, key) for key in ("pooling", "ngrams", "ngram_rows")}
+        return super().inherited() | {"finetune": kept}
+
     @property
     def tuned(self) -> FinetuneConfig:
         """``finetune`` for a trained encoder; for random weights its defaults and ``epochs``."""

@@ -1,20 +1,17 @@
 """The encoder that fine-tuning starts from: that of a run, or of a folder in Hugging Face's layout."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from torch import nn
 
 from clearhead.checkpoint import LoadReport, model_tensors
-from clearhead.config import Tree, merge
 from clearhead.data.labels.labels import Labels
 from clearhead.errors import ModelError
 from clearhead.interop.bert import BertReport, bert_from_hugging_face
 from clearhead.interop.folder import read_config, read_tensors
 from clearhead.interop.tokenizer import read_tokenizer
-from clearhead.models.bert import BertConfig, Pooling
+from clearhead.models.bert import BertConfig
 from clearhead.runs.text_parts import ModelSizes, TextParts, load_labelled_parts, load_text_parts
 from clearhead.tasks.classify.recipe import WORDS, build_classifier, parse_classify
 from clearhead.tasks.expanded import open_run
@@ -23,8 +20,6 @@ from clearhead.tasks.masked.recipe import build_masked, parse_masked
 from clearhead.tasks.room import build_to_load
 from clearhead.tasks.warm_start import Start, copy_weights, is_bare_folder
 
-R = TypeVar("R")
-
 
 @dataclass(frozen=True)
 class EncoderStart(Start):
@@ -32,27 +27,13 @@ class EncoderStart(Start):
 
     left: tuple[str, ...] = ()
     """Tensors of a folder that are not part of the encoder."""
-    pooling: Pooling = "first"
-    """The pooling that a classifier's output layer was trained with."""
-    ngrams: int = 0
-    """Pieces of the longest run that speaks for its labels by itself."""
-    ngram_rows: int = 2**17
-    """Rows of the table of these runs."""
-
-    def recipe(self, tree: Tree, source: str, parse: Callable[[Tree, str], R]) -> R:
-        """See ``Start``; the recipe also takes over the pooling and the n-grams, unless it sets its own."""
-        kept: Tree = {"pooling": self.pooling}
-        if self.ngrams:
-            kept |= {"ngrams": self.ngrams, "ngram_rows": self.ngram_rows}
-        return super().recipe(merge({"finetune": kept}, tree), source, parse)
 
     def load_into(self, model: nn.Module, sizes: ModelSizes) -> LoadReport:
         """See ``Start``: copies the encoder, and the output layer if it was trained on the same labels."""
         labels, known = sizes.labels, self.parts.labels
         if known is not None and known.pairs is None and labels is not None:
             known = replace(known, pairs=labels.pairs)
-        own = ("head.", "ngrams.")
-        head = {name for name in self.tensors if name.startswith(own) and known != labels}
+        head = {name for name in self.tensors if name.startswith(("head.", "ngrams.")) and known != labels}
         tensors = {name: tensor for name, tensor in self.tensors.items() if name not in head}
         report = copy_weights(model, tensors, self.source)
         return replace(report, left=sorted([*report.left, *head, *self.left]))
@@ -74,9 +55,7 @@ def open_encoder(path: Path) -> EncoderStart:
         recipe, parts = parse_classify(run.tree, run.source), load_labelled_parts(run.trained_path)
         model = build_to_load(build_classifier, recipe, parts.sizes)
         run.load_into(model)
-        own = recipe.own.inherited() if recipe.own else {}
-        kept = {key: getattr(recipe.finetune, key) for key in ("pooling", "ngrams", "ngram_rows")}
-        return EncoderStart(source, recipe.model, parts, model_tensors(model), **kept, inherited=own)
+        return EncoderStart(source, recipe.model, parts, model_tensors(model), inherited=recipe.inherited())
     if run.task in MASKED_WORDS:
         pretrained, parts = parse_masked(run.tree, run.source), load_text_parts(run.trained_path)
         encoder = build_to_load(build_masked, pretrained, parts.sizes)

@@ -74,7 +74,7 @@ class MaskedRecipe(WarmRecipe):
 
     def inherited(self) -> Tree:
         """See ``WarmRecipe``: what its vectors are."""
-        return {"embedding": as_tree(self.embedding)}
+        return super().inherited() | {"embedding": as_tree(self.embedding)}
 
     @property
     def row_length(self) -> int:

@@ -70,7 +70,7 @@ class TranslationRecipe(WarmRecipe):
     def inherited(self) -> Tree:
         """See ``WarmRecipe``: the languages, how long a text may be, and what is read with a line."""
         data = {"max_len": self.data.max_len, **({"context": self.data.context} if self.data.context else {})}
-        return {"src": self.src, "tgt": self.tgt, "data": data}
+        return super().inherited() | {"src": self.src, "tgt": self.tgt, "data": data}
 
     @property
     def directions(self) -> tuple[tuple[str, str], ...]:
