@@ -4,8 +4,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from clearhead.decode.hypotheses import SearchConfig
-from clearhead.documents.words import Word, spans, words
+from clearhead.documents.words import Word
 from clearhead.serve.http.body import Fields
+from clearhead.tasks.translation.documents.facing import facing
 from clearhead.tasks.translation.result import Translation
 from clearhead.tasks.translation.search.native import Searching
 from clearhead.tasks.translation.texts import TextTranslator
@@ -108,13 +109,10 @@ def told(translation: Translation, model: TextTranslator, aligner: "Translator |
 def _part(part: Translation, model: TextTranslator, aligner: "Translator | None") -> dict[str, Any]:
     if aligner is not None and part.alignment is None and part.pieces:
         part = aligner.aligned(part)
-    read, source_ids = model.tokenizers.src, part.source_ids[part.before :]
-    source = read.decode(source_ids)
-    source_words = words(source, spans(source_ids, read.decode))
-    ids = [each for each in part.target_ids if each != model.tokenizers.tgt.ids.eos]
-    own = words(part.text, spans(ids, model.text_of))
+    sides, read = facing(part, model), model.tokenizers.src
+    source_words = sides.source_words()
     return {
-        "source": source,
+        "source": sides.source,
         "text": part.text,
         "complete": part.complete,
         "unknown": part.unknown,
@@ -130,14 +128,13 @@ def _part(part: Translation, model: TextTranslator, aligner: "Translator | None"
                 "start": word.start,
                 "end": word.end,
                 "certainty": math.exp(min(part.log_probs[word.first : word.last + 1], default=0.0)),
-                "sources": _sources(word, [at - part.before for at in part.alignment or []], source_words),
+                "sources": _sources(set(sides.looked_at(word)), source_words),
             }
-            for word in own
+            for word in sides.words
         ],
     }
 
 
-def _sources(word: Word, alignment: list[int], source_words: list[Word]) -> list[int]:
-    """Numbers of the source words that the pieces of a word look at."""
-    at = set(alignment[word.first : word.last + 1])
-    return [number for number, other in enumerate(source_words) if at & set(range(other.first, other.last + 1))]
+def _sources(pieces: set[int], source_words: list[Word]) -> list[int]:
+    """Numbers of the source words that pieces of the source belong to."""
+    return [number for number, each in enumerate(source_words) if pieces & set(range(each.first, each.last + 1))]

@@ -29,11 +29,16 @@ class EncoderStart(Start):
     """Tensors of a folder that are not part of the encoder."""
 
     def load_into(self, model: nn.Module, sizes: ModelSizes) -> LoadReport:
-        """See ``Start``: copies the encoder, and the output layer if it was trained on the same labels."""
+        """See ``Start``: copies the encoder, and the output layer if it was trained on the same labels.
+
+        A table of n-grams with another number of rows is left with what was trained on other labels.
+        """
         labels, known = sizes.labels, self.parts.labels
         if known is not None and known.pairs is None and labels is not None:
             known = replace(known, pairs=labels.pairs)
         head = {name for name in self.tensors if name.startswith(("head.", "ngrams.")) and known != labels}
+        shapes = {name: own.shape for name, own in model_tensors(model).items() if name.startswith("ngrams.")}
+        head |= {name for name, shape in shapes.items() if name in self.tensors and self.tensors[name].shape != shape}
         tensors = {name: tensor for name, tensor in self.tensors.items() if name not in head}
         report = copy_weights(model, tensors, self.source)
         return replace(report, left=sorted([*report.left, *head, *self.left]))

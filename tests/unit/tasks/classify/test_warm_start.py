@@ -185,6 +185,12 @@ def test_a_classifier_gives_its_ngrams_where_the_labels_are_the_same(labelled: P
     assert "ngrams.table.weight" in afresh.taken.left
     none = prepared(labelled, tmp_path / "run", finetune={"ngrams": 0})
     assert none.state.model.ngrams is None
+    wider = prepared(labelled, tmp_path / "run", finetune={"ngram_rows": 128})
+    assert wider.state.model.ngrams.table.weight.shape[0] == 128
+    assert not wider.state.model.ngrams.table.weight.any()
+    assert wider.taken is not None
+    assert "ngrams.table.weight" in wider.taken.left
+    assert torch.equal(wider.state.model.head.out_proj.weight, start.tensors["head.out_proj.weight"])
 
 
 def test_a_folder_of_hugging_face(labelled: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Documents translated block by block, with their markup where the words of the source have gone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -10,8 +10,8 @@ from clearhead.documents.markup import markup_document
 from clearhead.documents.placing import Link, written
 from clearhead.documents.plain import plain_document
 from clearhead.documents.subtitles import subtitles_document
-from clearhead.documents.words import spans, words
 from clearhead.errors import ModelError
+from clearhead.tasks.translation.documents.facing import Facing, facing
 from clearhead.tasks.translation.result import Translation
 
 if TYPE_CHECKING:
@@ -109,36 +109,26 @@ class _Placing:
                 except ModelError:
                     self.shows = False
                     return None
-            source, own = self._sides(part)
-            source_at = max(block.text.find(source[0].strip(), source_at), source_at)
+            sides = facing(part, self.translator)
+            source_at = max(block.text.find(sides.source.strip(), source_at), source_at)
             target_at = max(translation.text.find(part.text, target_at), target_at)
-            alignment = [piece - part.before for piece in part.alignment or []]
-            links += _linked(alignment, source, own, source_at, target_at)
-            source_at, target_at = source_at + len(source[0]), target_at + len(part.text)
+            links += linked(sides, source_at, target_at)
+            source_at, target_at = source_at + len(sides.source), target_at + len(part.text)
         return links
 
-    def _sides(self, part: Translation) -> tuple[tuple[str, list[tuple[int, int]]], tuple[str, list[Any]]]:
-        """Returns the source with the places of its pieces, and the translation with its words."""
-        read, end = self.translator.tokenizers.src, self.translator.tokenizers.tgt.ids.eos
-        ids = [each for each in part.target_ids if each != end]
-        read_ids = part.source_ids[part.before :]
-        source = read.decode(read_ids)
-        found = words(part.text, spans(ids, self.translator.text_of))
-        return (source, spans(read_ids, read.decode)), (part.text, found)
 
+def linked(sides: Facing, source_at: int, target_at: int) -> list[Link]:
+    """Returns the words of a part, with the places in the block that their pieces attend to.
 
-def _linked(
-    alignment: Sequence[int],
-    source: tuple[str, list[tuple[int, int]]],
-    own: tuple[str, list[Any]],
-    source_at: int,
-    target_at: int,
-) -> list[Link]:
-    """Returns the words of a part, with the places in the block that their pieces attend to."""
-    places, links = source[1], []
-    for word in own[1]:
-        at = [places[piece] for piece in alignment[word.first : word.last + 1] if 0 <= piece < len(places)]
+    Args:
+        sides: the part and its translation.
+        source_at: where in the block the part begins.
+        target_at: where in the block's translation that of the part begins.
+    """
+    links = []
+    for word in sides.words:
+        places = [sides.places[piece] for piece in sides.looked_at(word)]
         # a piece that is a part of a character has its place where the character begins
-        middles = tuple(source_at + float(max(begin, (begin + end - 1) / 2)) for begin, end in at)
+        middles = tuple(source_at + float(max(begin, (begin + end - 1) / 2)) for begin, end in places)
         links.append(Link(target_at + word.start, target_at + word.end, middles))
     return links

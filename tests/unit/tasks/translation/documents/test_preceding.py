@@ -11,6 +11,7 @@ from clearhead.documents.words import spans
 from clearhead.engine.loops.sampling import SamplingConfig
 from clearhead.errors import UsageError
 from clearhead.tasks.translation.corpora.sides import Sides
+from clearhead.tasks.translation.documents.facing import facing
 from clearhead.tasks.translation.documents.preceding import before_each, last_line, parted, preceding, read_before
 from clearhead.tasks.translation.documents.translating import _Placing, translate_document
 from clearhead.tasks.translation.scoring import translation_evidence
@@ -274,14 +275,14 @@ def test_marks_stand_around_words_of_the_block_itself(translator: Translator) ->
     tokenizer = translator.tokenizers.src
     own = tokenizer.decode(part.source_ids[part.before :])
     assert own == RAN
-    source, target = _Placing(translator)._sides(part)
-    assert source == (RAN, spans(tokenizer.encode(RAN), tokenizer.decode))
+    sides = facing(part, translator)
+    assert (sides.source, sides.places) == (RAN, spans(tokenizer.encode(RAN), tokenizer.decode))
     links = _Placing(translator)._links(Block(RAN, RAN), part)
     assert links is not None
     assert all(0 <= middle < len(RAN) for link in links for middle in link.sources)
     runs = next(link for link in links if part.text[link.begin : link.end] == "runs")
     assert runs.sources, "it comes from the line itself"
-    assert [word for word in target[1] if part.text[word.start : word.end] == "dog"]
+    assert [word for word in sides.words if part.text[word.start : word.end] == "dog"]
     assert not next(link for link in links if part.text[link.begin : link.end] == "dog").sources
     assert translate_document(translator, text, "md", SearchConfig(2)).text.count("**") == 2
 

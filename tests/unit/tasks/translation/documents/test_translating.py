@@ -8,7 +8,8 @@ from clearhead.decode.hypotheses import SearchConfig
 from clearhead.documents.placing import Link
 from clearhead.documents.words import Word
 from clearhead.errors import DataError, ModelError
-from clearhead.tasks.translation.documents.translating import FORMATS, _linked, translate_document
+from clearhead.tasks.translation.documents.facing import Facing
+from clearhead.tasks.translation.documents.translating import FORMATS, linked, translate_document
 from clearhead.tasks.translation.translator import Translator
 from tests.native import NATIVE
 
@@ -55,9 +56,8 @@ def test_marks_are_where_the_model_looks(engine: str, toy_run: Path) -> None:
 
 def test_words_come_from_where_their_pieces_look() -> None:
     # three bytes of a character in three pieces, of which the last has its place
-    source = "我们今", [(0, 1), (1, 2), (2, 2), (2, 2), (2, 3)]
-    own = "ab, c", [Word(0, 2, 0, 1), Word(2, 3, 2, 2), Word(4, 5, 3, 3)]
-    assert _linked([1, 3, 5, 4], source, own, 10, 20) == [
+    places, own = [(0, 1), (1, 2), (2, 2), (2, 2), (2, 3)], [Word(0, 2, 0, 1), Word(2, 3, 2, 2), Word(4, 5, 3, 3)]
+    assert linked(Facing("我们今", places, own, [1, 3, 5, 4]), 10, 20) == [
         Link(20, 22, (11.0, 12.0)),
         Link(22, 23, ()),  # at the end mark
         Link(24, 25, (12.0,)),
