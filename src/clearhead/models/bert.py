@@ -304,18 +304,22 @@ class BertClassifier(nn.Module):
         self.ngrams = NgramLogits(n_labels, longest=ngrams, rows=ngram_rows, dropout=dropout) if ngrams else None
 
     def forward(
-        self, ids: Ids, *, mask: Real = None, segments: Segments = None
-    ) -> Float[Tensor, "batch n_labels"] | Float[Tensor, "batch seq n_labels"]:
+        self, ids: Ids, *, mask: Real = None, segments: Segments = None, apart: bool = False
+    ) -> Float[Tensor, "rows n_labels"] | Float[Tensor, "batch seq n_labels"]:
         """Returns logits, or values for regression: [batch, n_labels], or [batch, seq, n_labels] for tokens.
 
         Args:
             ids: [batch, seq].
             mask: [batch, seq], False at padding, on either side; None: no padding.
             segments: [batch, seq], the segment of each piece; None: all pieces are of segment 0.
+            apart: the encoder's rows and then those of the n-grams, [2 * batch, n_labels], instead of their mean.
         """
         states = self.bert(ids, mask=mask, segments=segments)
         logits: Tensor = self.head(self.bert.pooler(states, mask))
-        return logits if self.ngrams is None else logits + self.ngrams(ids, mask=mask, segments=segments)
+        if self.ngrams is None:
+            return logits
+        counted = self.ngrams(ids, mask=mask, segments=segments)
+        return torch.cat([logits, counted]) if apart else (logits + counted) / 2
 
 
 def build_bert(

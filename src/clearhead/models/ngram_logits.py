@@ -38,7 +38,7 @@ class NgramLogits(nn.Module):
         mask: Bool[Tensor, "batch seq"] | None = None,
         segments: Int[Tensor, "batch seq"] | None = None,
     ) -> Float[Tensor, "batch n_labels"]:
-        """Returns what is to be added to the logits of an encoder.
+        """Returns the logits of each text by its runs alone.
 
         Args:
             ids: with the pieces at the ends, [CLS] and [SEP], which tell how a text begins and ends.

@@ -155,7 +155,8 @@ def _bert(graph: Graph, model: Bert | BertPretraining | BertClassifier, unit: Un
             pooled = _pooled(graph, bert.pooler, states, given)
             logits = linear(graph, pooled, model.head.out_proj)
             if model.ngrams is not None:
-                logits = graph.op("Add", logits, _of_ngrams(graph, model.ngrams, ids, given, segments))
+                both = graph.op("Add", logits, _of_ngrams(graph, model.ngrams, ids, given, segments))
+                logits = graph.op("Mul", both, graph.number(0.5))
             if unit != Unit():
                 scaled = graph.op("Mul", logits, graph.number(unit.deviation))
                 logits = graph.op("Add", scaled, graph.number(unit.mean))

@@ -106,7 +106,8 @@ class ClassifyFamily(LearnedFamily[ClassifyRecipe, Classifier, BertClassifier, L
     ) -> tuple[Tensor, int]:
         """See ``LearnedFamily``; without the weights of classes, which follow from the whole text."""
         assert sizes.labels is not None
-        objective = Objective(sizes.labels, recipe.loss.label_smoothing, consistency=recipe.loss.consistency)
+        loss, ngrams = recipe.loss, recipe.finetune.ngrams > 0
+        objective = Objective(sizes.labels, loss.label_smoothing, consistency=loss.consistency, ngrams=ngrams)
         return objective.loss_of(model, batch)
 
     def rates(self, recipe: ClassifyRecipe) -> RateOf:

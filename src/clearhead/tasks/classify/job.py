@@ -64,7 +64,8 @@ class ClassifyJob(GradientJob[BertClassifier, LabelledBatch]):
         loss, weights = self.recipe.loss, None
         if loss.class_weights == "balanced":
             weights = class_weights(self.train).to(self.device)
-        return Objective(self.labels, loss.label_smoothing, weights, loss.consistency)
+        ngrams = self.recipe.finetune.ngrams > 0
+        return Objective(self.labels, loss.label_smoothing, weights, loss.consistency, ngrams)
 
     def loss(self, batch: LabelledBatch) -> tuple[Tensor, int]:
         """See ``GradientJob``."""

@@ -31,22 +31,33 @@ class Objective:
     label_smoothing: float = 0.0
     class_weights: Float[Tensor, " classes"] | None = None
     consistency: float = 0.0
+    ngrams: bool = False
+    """Whether the model has n-grams beside its encoder, which learn apart: by one loss for both together, neither would
+    learn what the other knows of the training lines already."""
 
     def loss_of(self, model: nn.Module, batch: LabelledBatch) -> tuple[Tensor, int]:
         """Returns (sum over lines, number of lines); numbers are standardized by their mean and deviation."""
         passes = passes_of(model, self.consistency)
         ids, mask, segments, labels = repeated(passes, batch.ids, batch.mask, batch.segments, batch.labels)
-        out = model(ids, mask=mask, segments=segments)
+        if not (self.ngrams and model.training):
+            return self._of(model(ids, mask=mask, segments=segments), labels, passes), batch.target_count
+        encoder, ngrams = model(ids, mask=mask, segments=segments, apart=True).chunk(2)
+        total = (self._of(encoder, labels, passes) + self._of(ngrams, labels, passes)) / 2
+        return total, batch.target_count
+
+    def _of(self, out: Float[Tensor, "rows columns"], labels: Tensor, passes: int) -> Float[Tensor, ""]:
         if not self.labels.classes:
-            return squared_error(out[:, 0], (labels - self.labels.mean) / self.labels.deviation)
+            total, _ = squared_error(out[:, 0], (labels - self.labels.mean) / self.labels.deviation)
+            if passes == 1:
+                return total
+            first, second = out[:, 0].chunk(2)  # as means of normal distributions whose variance is 1
+            return total / passes + self.consistency / 4 * squared_error(first, second)[0]
         settings = {"label_smoothing": self.label_smoothing}
         if self.class_weights is None:
             total, _ = cross_entropy(out, labels, **settings)
         else:
             total, _ = weighted_cross_entropy(out, labels, self.class_weights, **settings)
-        if passes > 1:
-            total = total / passes + between_passes(out, self.consistency)
-        return total, batch.target_count
+        return total if passes == 1 else total / passes + between_passes(out, self.consistency)
 
     def weight_of(self, batch: LabelledBatch) -> float:
         """Returns the divisor of the sum: the number of lines, or the sum of their weights."""

@@ -58,11 +58,12 @@ class FinetuneConfig:
     states, which learns faster if the encoder was not pretrained on pairs of sentences."""
     ngrams: OrderOrZero = 0
     """Pieces of the longest run that speaks for a label by itself: each run of 1 to so many pieces has a number for
-    each label in a table, and the numbers of a text are added to what the encoder says. For few or short texts, where
-    such a linear model is hard to beat; also from scratch. 0: none."""
+    each label in a table, the numbers of a text are added up, and the mean of that and of what the encoder says counts.
+    Each of the two learns by a loss of its own. For few or short texts, where such a linear model is hard to beat; also
+    from scratch. 0: none."""
     ngram_rows: Vocabulary = 2**17
     """Rows of that table. A hash chooses the row of a run; runs that share one are not told apart."""
-    ngram_lr: LearningRate = 2e-2
+    ngram_lr: LearningRate = 5e-2
     """Learning rate of that table, where ``train.lr`` is that of all else: a row is in few lines."""
     word_dropout: Rate = 0.0
     """Probability with which [MASK] replaces each piece of a training line, drawn anew in each pass; it also applies

@@ -21,12 +21,15 @@ from clearhead.training.step import train_step
 from tests.labelled import NUMBERS, batch_of, recipe, source_of
 from tests.toy import labelled_lines, write_labelled
 
+STILL = {"model": {"dropout": 0.0, "block": {"attn_dropout": 0.0}}}
+"""Without dropout."""
+
 
 @pytest.mark.parametrize("cuts", [[2], [1, 3, 7], list(range(1, 8))])
 def test_unequal_micro_batches_of_weighted_classes_are_one_batch(cuts: list[int], tmp_path: Path) -> None:
     """Each line's share is its weight over the weights of the whole step, whatever batch it came in."""
     lines = [line for line in labelled_lines(14) if not line.startswith("good")] + labelled_lines(4)[1::2]
-    found = recipe({"model": {"dropout": 0.0, "block": {"attn_dropout": 0.0}}, "loss": {"class_weights": "balanced"}})
+    found = recipe(STILL, {"loss": {"class_weights": "balanced"}})
     model, source, labels = source_of(tmp_path, lines, found)
     weights = class_weights(source)
     assert weights.tolist() == pytest.approx([9 / (2 * 7), 9 / (2 * 2)])
@@ -70,19 +73,58 @@ def test_predictions_are_those_of_each_line_alone(tmp_path: Path) -> None:
 
 def test_ngrams_are_learned_at_their_own_rate(tmp_path: Path) -> None:
     found = recipe({"finetune": {"ngrams": 2, "ngram_lr": 0.5, "layer_decay": 0.5}, "train": {"lr": 0.01}})
-    model, source, _ = source_of(tmp_path, labelled_lines(20), found)
+    model, _, _ = source_of(tmp_path, labelled_lines(20), found)
     factor = rate_of(found)
     assert (factor("ngrams.table.weight"), factor("head.out_proj.weight")) == (50.0, 1.0)
     optimizers = build_optimizers(model, OptimConfig(), lr=0.01, rate_of=factor)
     assert optimizers.first_rate == 0.01, "that of the rest is shown"
     rates = [group["lr"] for part in optimizers.parts for group in part.param_groups for _ in group["params"]]
     assert rates.count(0.5) == 1
-    batch = batch_of(source, [3])
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_ngrams_and_the_encoder_learn_apart_and_their_mean_counts(numbers: bool, tmp_path: Path) -> None:
+    found = recipe(NUMBERS if numbers else {}, {"finetune": {"ngrams": 2}}, STILL)
+    lines = [f"{value}\ttext {value}" for value in (10.0, 20.0, 60.0)] if numbers else labelled_lines(20)
+    model, source, labels = source_of(tmp_path, lines, found)
     assert model.ngrams is not None
-    alone = model.ngrams(batch.ids, mask=batch.mask, segments=batch.segments)
-    with_it = model(batch.ids, mask=batch.mask, segments=batch.segments)
-    model.ngrams = None
-    torch.testing.assert_close(with_it - alone, model(batch.ids, mask=batch.mask, segments=batch.segments))
+    model.ngrams.table.weight.data.normal_()
+    batch = batch_of(source, [0, 1, 2])
+    given = {"mask": batch.mask, "segments": batch.segments}
+    alone = copy.deepcopy(model)
+    counted, alone.ngrams = copy.deepcopy(model.ngrams), None
+    said = [alone(batch.ids, **given), counted(batch.ids, **given)]
+    torch.testing.assert_close(model.eval()(batch.ids, **given), (said[0] + said[1]) / 2)
+    torch.testing.assert_close(model(batch.ids, **given, apart=True), torch.cat(said))
+    objective = Objective(labels, 0.1, ngrams=True)
+    judged, _ = objective.loss_of(model, batch)
+    torch.testing.assert_close(judged, Objective(labels, 0.1).loss_of(model, batch)[0], msg="as it predicts")
+    total, count = objective.loss_of(model.train(), batch)
+    total.backward()
+    assert count == 3
+    of_each = [Objective(labels, 0.1).loss_of(part.train(), batch)[0] for part in (alone, counted)]
+    torch.testing.assert_close(total, sum(of_each) / 2)
+    for part, own in zip(of_each, (alone, counted), strict=True):
+        part.backward()
+        trained = model if own is alone else model.ngrams
+        for name, weight in own.named_parameters():
+            torch.testing.assert_close(trained.get_parameter(name).grad, weight.grad / 2, msg=name)
+
+
+def test_two_passes_over_numbers_differ_by_their_squares(tmp_path: Path) -> None:
+    lines = [f"{value}\ttext {value}" for value in (10.0, 20.0, 60.0)]
+    model, source, labels = source_of(tmp_path, lines, recipe(NUMBERS, {"model": {"dropout": 0.3}}))
+    batch, objective = batch_of(source, [0, 1, 2]), Objective(labels, consistency=8.0)
+    torch.manual_seed(7)
+    total, _ = objective.loss_of(model.train(), batch)
+    torch.manual_seed(7)
+    twice = [torch.cat([each, each]) for each in (batch.ids, batch.mask, batch.segments)]
+    first, second = model(twice[0], mask=twice[1], segments=twice[2])[:, 0].chunk(2)
+    wanted = (batch.labels - labels.mean) / labels.deviation
+    errors = sum((values - wanted).square().sum() for values in (first, second)) / 2
+    torch.testing.assert_close(total, errors + 2.0 * (first - second).square().sum())
+    assert (first - second).abs().max() > 1e-3
+    torch.testing.assert_close(objective.loss_of(model.eval(), batch), Objective(labels).loss_of(model, batch))
 
 
 def test_a_whole_text_may_be_its_mean(tmp_path: Path) -> None:
