@@ -22,6 +22,7 @@ from clearhead.cli.options import (
     ranged,
     tell,
 )
+from clearhead.errors import UsageError
 from clearhead.ranges import CountOrZero, Seed, Share, Temperature, Texts
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def command(run: Path, mono: Path, out: Path, **options: Any) -> None:
     from clearhead.tasks.translation.corpora.noise import NoiseConfig
     from clearhead.verbs.corpora.back_translate import BackTranslation, back_translate
 
+    _check_options(options["method"])
     of = {key: options[key] for key in ("temperature", "top_k", "top_p", "seed")}
     noise = {key: options[key] for key in ("delete", "replace", "filler", "swap", "seed")}
     search = SearchConfig(options["beam"], 1, options["length_penalty"])
@@ -105,6 +107,32 @@ def command(run: Path, mono: Path, out: Path, **options: Any) -> None:
     click.echo("[[data.corpora]]")
     for key, value in made.table.items():
         click.echo(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+
+
+METHODS = {
+    "beam": ("beam", "noise"),
+    "length_penalty": ("beam", "noise"),
+    "temperature": ("sample",),
+    "top_k": ("sample",),
+    "top_p": ("sample",),
+    "delete": ("noise",),
+    "replace": ("noise",),
+    "filler": ("noise",),
+    "swap": ("noise",),
+    "seed": ("sample", "noise"),
+}
+"""The methods that an option is of."""
+
+
+def _check_options(method: str) -> None:
+    """Refuses options that the method does not look at."""
+    from click.core import ParameterSource
+
+    context = click.get_current_context()
+    for name, methods in METHODS.items():
+        if method not in methods and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option, of = f"--{name.replace('_', '-')}", " or ".join(methods)
+            raise UsageError(f"{option} is for --method {of}, not {method}")
 
 
 class _Screen:

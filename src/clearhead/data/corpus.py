@@ -200,13 +200,13 @@ def read_parallel(folder: Path, *, stem: str, src: str, tgt: str) -> ParallelFil
         raise DataError(f"source and target language are both {src!r}: parallel text needs two files")
     from clearhead.data.formats.pairs import find_pairs
 
-    plain = [path for side in (src, tgt) for path in folder.glob(f"{glob.escape(stem)}.{glob.escape(side)}*")]
-    if not any(path.name.removesuffix(".gz") in (f"{stem}.{src}", f"{stem}.{tgt}") for path in plain):
-        together = find_pairs(folder, stem)
-        if len(together) > 1:
-            raise DataError(f"{together[0]} and {together[1].name} both exist: keep one of them")
-        if together:
-            return ParallelRows(together[0], together[0], (src, tgt))
+    names = {f"{stem}.{side}{end}" for side in (src, tgt) for end in ("", ".gz")}
+    plain = sorted(path for path in folder.glob(f"{glob.escape(stem)}.*") if path.name in names)
+    together = find_pairs(folder, stem)
+    if together and len(found := [*together, *plain]) > 1:
+        raise DataError(f"{found[0]} and {found[1].name} both exist: keep one of them")
+    if together:
+        return ParallelRows(together[0], together[0], (src, tgt))
     return ParallelFiles(_find(folder, f"{stem}.{src}"), _find(folder, f"{stem}.{tgt}"), (src, tgt))
 
 

@@ -44,7 +44,8 @@ def test_it_says_what_a_recipe_takes(
 
 @pytest.mark.parametrize("method", ["sample", "noise"])
 def test_killed_and_started_again_it_ends_the_same(toy_run: Path, mono: Path, tmp_path: Path, method: str) -> None:
-    options = ["--method", method, "--seed", "3", "--buffer", "24", "--beam", "2"]
+    options = ["--method", method, "--seed", "3", "--buffer", "24"]
+    options += ["--beam", "2"] if method == "noise" else []
     command = [sys.executable, "-m", "clearhead", "back-translate", str(toy_run), str(mono), *options, "--out"]
     subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True, env=environment())
     half, kills = tmp_path / "cut.unfinished", 0
@@ -82,6 +83,10 @@ def test_what_is_wrong_is_told_in_one_line(
     assert_one_line(told(toy_run, mono, "--out", tmp_path), 2, "exists, and is not a folder")
     wrong = told(toy_run, mono, "--out", out, "--distill", "--method", "noise")
     assert_one_line(wrong, 2, "method = 'noise': distillation")
+    ignored = told(toy_run, mono, "--out", out, "--top-k", "3")
+    assert_one_line(ignored, 2, "--top-k is for --method sample, not beam")
+    ignored = told(toy_run, mono, "--out", out, "--method", "sample", "--beam", "3")
+    assert_one_line(ignored, 2, "--beam is for --method beam or noise, not sample")
     (tmp_path / "empty").write_bytes(b"")
     assert_one_line(told(toy_run, tmp_path / "empty", "--out", out), 3, "empty is empty")
     assert not out.exists()
@@ -94,7 +99,7 @@ def test_lines_are_read_with_the_one_before_however_many_at_a_time(
     made = []
     for size in (1, 4, 100):
         out = tmp_path / f"by-{size}"
-        words = ("--out", out, "--method", method, "--beam", 2, "--buffer", size)
+        words = ("--out", out, "--method", method, "--buffer", size)
         said = clearhead(capsys, "back-translate", stories / "run", stories / "test.zh", *words)
         assert said.code == 0, said
         made.append((out / "train.en").read_text(encoding="utf-8"))

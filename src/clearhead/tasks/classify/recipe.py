@@ -1,7 +1,7 @@
 """The recipe, tokenizer and model of a classifier, and the learning rates of its layers."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from torch import nn
@@ -93,7 +93,7 @@ class ClassifyRecipe(WarmRecipe):
         super().__post_init__()
         tuned, number = self.finetune, self.data.kind == "number"
         self.validation.check("loss", *(("pearson", "spearman") if number else ("accuracy", "macro_f1", "matthews")))
-        if number and self.loss != ClassifyLossConfig():
+        if number and replace(self.loss, consistency=0.0) != ClassifyLossConfig():
             raise ValueError("loss: class_weights and label_smoothing are for classes, data.kind = 'number' has none")
         if sum((tuned.frozen, tuned.unfreeze_every > 0, self.lora is not None)) > 1:
             raise ValueError("finetune: of frozen, unfreeze_every and lora only one may be set")

@@ -17,6 +17,7 @@ from clearhead.tasks.settings import settled
 from clearhead.tasks.translation.corpora.made import Answer, MadeCorpus, make_corpus
 from clearhead.tasks.translation.corpora.noise import NoiseConfig, disturb
 from clearhead.tasks.translation.result import Translation
+from clearhead.text.language import other_script
 from clearhead.verbs.quick import Where, open_translator
 from clearhead.version import VERSION
 
@@ -137,9 +138,9 @@ def _answers(
     context = before if translator.sides.reads_context else ""
     if config.method == "sample":
         drawn = translator.sample(lines, config.sampling, numbers=range(first, first + len(lines)), context=context)
-        return [_answer(line, translation) for line, translation in zip(lines, drawn, strict=True)]
+        return [_answer(line, translation, translator) for line, translation in zip(lines, drawn, strict=True)]
     ranked = translator.n_best(lines, config.search, split="overlong", context=context)
-    answers = [_answer(line, each[0]) for line, each in zip(lines, ranked, strict=True)]
+    answers = [_answer(line, each[0], translator) for line, each in zip(lines, ranked, strict=True)]
     if config.method == "beam":
         return answers
     joiner = translator.sides.tgt.joiner
@@ -149,10 +150,12 @@ def _answers(
     ]
 
 
-def _answer(line: str, translation: Translation) -> Answer:
+def _answer(line: str, translation: Translation, translator: "TextTranslator") -> Answer:
     text = translation.text.strip()
     if not text:
         return Answer("", "no translation" if line.strip() else "")
+    if script := other_script(line, translator.sides.src):
+        return Answer(text, f"most of it is in {script} letters, and the model reads {translator.sides.src.code}")
     return Answer(text, "" if translation.complete else "cut off at the length limit")
 
 

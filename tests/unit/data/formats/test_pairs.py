@@ -75,12 +75,16 @@ def test_line_breaks_in_a_cell_are_spaces_and_nothing_is_empty(tmp_path: Path) -
     assert list(pair_rows(tmp_path / "train.parquet", "zh", "en")) == [("一 二 三", "")]
 
 
-def test_plain_files_go_first_and_two_of_one_split_are_an_error(tmp_path: Path) -> None:
+def test_two_of_one_split_are_an_error_whatever_they_are(tmp_path: Path) -> None:
     folder = written(tmp_path / "data", "tsv")
     (folder / "train.parquet").write_bytes(b"")
     with pytest.raises(DataError, match=r"train.tsv.gz and train.parquet both exist: keep one of them"):
         read_parallel(folder, stem="train", src="zh", tgt="en")
     (folder / "train.zh").write_text("我\n", encoding="utf-8")
+    (folder / "train.parquet").unlink()
+    with pytest.raises(DataError, match=r"train.tsv.gz and train.zh both exist: keep one of them"):
+        read_parallel(folder, stem="train", src="zh", tgt="en")
+    (folder / "train.tsv.gz").unlink()
     with pytest.raises(DataError, match=r"train.en: no such file"):
         read_parallel(folder, stem="train", src="zh", tgt="en")
     with pytest.raises(DataError, match=r"valid.zh: no such file"):

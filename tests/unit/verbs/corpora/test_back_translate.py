@@ -55,6 +55,14 @@ def test_each_method_writes_what_it_says(toy_run: Path, mono: Path, tmp_path: Pa
     assert "top_k" not in record
 
 
+@pytest.mark.parametrize("method", ["beam", "sample"])
+def test_lines_that_the_run_does_not_read_are_counted(method: Any, toy_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "mono").write_text("我喝水。\nShe reads a book.\n", encoding="utf-8")
+    made = back_translate(toy_run, tmp_path / "mono", tmp_path / "out", BackTranslation(method), **WHERE)
+    assert made.corpus.problems == {"most of it is in LATIN letters, and the model reads zh": 1}
+    assert made.corpus.lines == 2
+
+
 def test_distillation_has_the_lines_as_sources(toy_run: Path, mono: Path, tmp_path: Path) -> None:
     made = back_translate(toy_run, mono, tmp_path / "out", BackTranslation(distill=True), **WHERE)
     assert made.table == {"path": str(tmp_path / "out"), "src": "zh", "tgt": "en"}

@@ -86,7 +86,7 @@ def make_corpus(
         DataError: the text cannot be used, or the disk is full.
     """
     scan = scan_text(mono)
-    asked = MadeCorpus(scan.lines, {**settings, "text": scan.digest, "given": given, "made": made, "chunk": chunk})
+    asked = MadeCorpus(scan.lines, {**settings, "text": scan.digest, "given": given, "made": made, "buffer": chunk})
     if (out / RECORD).is_file():
         finished = _known(out, asked)
         progress(finished.lines, finished.of)
@@ -163,6 +163,8 @@ class _Writer:
         if path.is_symlink():
             raise UsageError(f"{str(path)!r} is a link: delete it")
         path.touch()
+        if path.stat().st_size < size:
+            raise DataError(f"{str(path)!r} is shorter than its {RECORD} says: delete the folder, and begin anew")
         with path.open("r+b") as file:
             file.truncate(size)
             file.seek(size)

@@ -108,6 +108,8 @@ def _read_corpora(
         try:
             found.append((corpus, corpus_files(folder, recipe, corpus, "valid")))
         except NoSplitError as error:
+            if corpus.valid:  # somebody says that it is there
+                raise
             missing.append(error)
     valid: list[ValidPart] = []
     for (corpus, files), samples in zip(found, dealt(recipe.validation.samples, len(found)), strict=True):

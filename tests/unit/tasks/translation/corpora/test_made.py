@@ -88,6 +88,24 @@ def test_it_goes_on_where_it_was_killed(mono: Path, tmp_path: Path, calls: int) 
     assert not half.exists()
 
 
+@pytest.mark.parametrize("left", [-1, 0])
+def test_a_file_that_lost_lines_is_not_gone_on_with(left: int, mono: Path, tmp_path: Path) -> None:
+    def once(lines: list[str], first: int, before: str) -> list[Answer]:
+        if first:
+            raise KilledError
+        return make(lines, first, before)
+
+    with pytest.raises(KilledError):
+        made(mono, tmp_path / "cut", once)
+    file = tmp_path / "cut.unfinished" / "train.de"
+    file.write_bytes(file.read_bytes()[:left])
+    with pytest.raises(DataError, match=r"train.de' is shorter than its corpus.json says: delete the folder"):
+        made(mono, tmp_path / "cut")
+    file.unlink()
+    with pytest.raises(DataError, match="is shorter than"):
+        made(mono, tmp_path / "cut")
+
+
 def test_what_is_finished_stays(mono: Path, tmp_path: Path) -> None:
     first = made(mono, tmp_path / "out", method="beam")
     before = (tmp_path / "out" / "train.de").stat().st_mtime_ns
@@ -103,7 +121,7 @@ def test_what_is_something_else_is_not_gone_on_with(mono: Path, tmp_path: Path) 
     made(mono, tmp_path / "out", method="beam")
     with pytest.raises(UsageError, match="was begun with method = 'beam', not 'sample'; name another folder"):
         made(mono, tmp_path / "out", method="sample")
-    with pytest.raises(UsageError, match="was begun with chunk = 2, not 3"):
+    with pytest.raises(UsageError, match="was begun with buffer = 2, not 3"):
         made(mono, tmp_path / "out", method="beam", chunk=3)
     mono.write_bytes(TEXT + b" line")
     with pytest.raises(UsageError, match="was begun with text = "):

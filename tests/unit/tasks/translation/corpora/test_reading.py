@@ -125,6 +125,9 @@ def test_a_corpus_without_valid_lines_is_not_scored(two_ways: Path, tmp_path: Pa
                 (tmp_path / name / f"{stem}.{side}").write_bytes(text)
     job = prepare_new(SMALL, tmp_path, source="here")
     assert [part.corpus.label for part in job.valid.parts] == ["one"]  # type: ignore[attr-defined]
+    named = [SMALL["data"]["corpora"][0], {**SMALL["data"]["corpora"][1], "valid": "vald"}]
+    with pytest.raises(DataError, match=r"other/vald.(zh|en): no such file"):  # what somebody names must be there
+        prepare_new(merge(SMALL, {"data": {"corpora": named}}), tmp_path, source="here")
     for path in (tmp_path / "one").glob("valid.*"):
         path.unlink()
     with pytest.raises(DataError, match=r"one/valid.zh: no such file"):
