@@ -122,7 +122,19 @@ def _fit(value: Any, kind: Any, where: str) -> Any:
         if isinstance(value, NOT_A_LIST) or not isinstance(value, Iterable):
             _refuse(where, value, kind)
         return [_fit(item, parts[0], f"{where}[{number}]") for number, item in enumerate(value)]
+    if origin in (dict, Mapping) and isinstance(value, Mapping):
+        return _fit_mapping(value, parts, where)
     return _fit_plain(value, origin or kind, where)
+
+
+def _fit_mapping(value: Mapping[Any, Any], parts: tuple[Any, ...], where: str) -> Any:
+    """Fits keys and values; a mapping that has nothing to change stays the one that it is."""
+    fitted = {
+        _fit(key, parts[0], f"key of {where}[{key!r}]"): _fit(each, parts[1], f"{where}[{key!r}]")
+        for key, each in value.items()
+    }
+    same = all(key is own and each is value[own] for own, (key, each) in zip(value, fitted.items(), strict=True))
+    return value if same else fitted
 
 
 def _fit_plain(value: Any, kind: Any, where: str) -> Any:

@@ -44,6 +44,7 @@ PHRASES = str | Sequence[str] | Sequence[Sequence[str]]
         (tuple[str, ...], ("a", "b", "c"), ("a", "b", "c")),
         (Any, 5, 5),
         (Mapping[str, str], {"a": "b"}, {"a": "b"}),
+        (Mapping[str, Count], {np.str_("a"): np.int64(2)}, {"a": 2}),
         (Callable[[int], str], print, print),
     ],
 )
@@ -86,6 +87,10 @@ def test_what_fits_is_taken(kind: Any, value: Any, expected: Any) -> None:
         (ClearheadError | None, 5, "x = 5: must be of type ClearheadError or None"),
         (Callable[[int], str], None, "x = None: must be a function"),
         (Mapping[str, str], [], "x = []: must be a mapping"),
+        (Mapping[str, str], {"a": 3}, "x['a'] = 3: must be a string"),
+        (Mapping[str, str], {3: "a"}, "key of x[3] = 3: must be a string"),
+        (Mapping[str, str] | Path, {"a": 3}, "x['a'] = 3: must be a string"),
+        (Mapping[str, Count], {"a": 0}, "x['a'] = 0: must be at least 1"),
         (tuple[str, ...], ["a"], "x = ['a']: must be a tuple"),
         (Sequence[ClearheadError], 5, "x = 5: must be a list"),
     ],
@@ -93,6 +98,13 @@ def test_what_fits_is_taken(kind: Any, value: Any, expected: Any) -> None:
 def test_what_does_not_fit_is_one_line(kind: Any, value: Any, rule: str) -> None:
     with pytest.raises(UsageError, match=f"^{re.escape(rule)}$"):
         fitting(value, kind, "x")
+
+
+def test_a_mapping_that_fits_stays_what_it_is() -> None:
+    given = {"a": "b"}
+    assert fitting(given, Mapping[str, str], "x") is given
+    taken = fitting({np.str_("a"): "b"}, Mapping[str, str], "x")
+    assert [type(key) for key in taken] == [str]
 
 
 @checked

@@ -113,7 +113,8 @@ def test_ngrams_and_the_encoder_learn_apart_and_their_mean_counts(numbers: bool,
 
 def test_two_passes_over_numbers_differ_by_their_squares(tmp_path: Path) -> None:
     lines = [f"{value}\ttext {value}" for value in (10.0, 20.0, 60.0)]
-    model, source, labels = source_of(tmp_path, lines, recipe(NUMBERS, {"model": {"dropout": 0.3}, "loss": {"consistency": 8.0}}))
+    found = recipe(NUMBERS, {"model": {"dropout": 0.3}, "loss": {"consistency": 8.0}})
+    model, source, labels = source_of(tmp_path, lines, found)
     batch, objective = batch_of(source, [0, 1, 2]), Objective(labels, consistency=8.0)
     torch.manual_seed(7)
     total, _ = objective.loss_of(model.train(), batch)
