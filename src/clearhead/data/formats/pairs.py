@@ -13,6 +13,10 @@ TRANSLATION = "translation"
 """A column of Hugging Face's data sets that holds a text for each language."""
 
 
+HEADINGS = {"source", "target", "src", "tgt"}
+"""What columns are called that are no text."""
+
+
 def find_pairs(folder: Path, stem: str) -> list[Path]:
     """Returns the files, or folders of data sets, that hold both sides of a split; there should be one at the most."""
     files = [path for ending in ENDINGS if (path := folder / f"{stem}{ending}").is_file()]
@@ -51,6 +55,11 @@ def _tsv(path: Path, src: str, tgt: str) -> Iterator[tuple[str, str]]:
         if number == 1 and {src, tgt} <= set(row):
             columns, places = len(row), (row.index(src), row.index(tgt))
             continue
+        if number == 1 and HEADINGS.issuperset(name.strip().lower() for name in row):
+            called = " and ".join(row)
+            raise DataError(
+                f"{path} line 1: its columns are called {called}; call them {src} and {tgt}, or delete the line"
+            )
         if len(row) != columns:
             rule = f"{columns}, as the first line has" if columns != 2 else "source<TAB>target"
             named = f", or a first line that names the columns {src} and {tgt}" if number == 1 else ""

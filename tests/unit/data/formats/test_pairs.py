@@ -94,6 +94,10 @@ def test_two_of_one_split_are_an_error_whatever_they_are(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        (
+            "Source\ttarget\na\tb\n",
+            r"train.tsv line 1: its columns are called Source and target; call them zh and en, or ",
+        ),
         ("a\tb\nc\n", r"train.tsv line 2: 1 columns, must be source<TAB>target$"),
         (
             "a\tb\tc\n",
