@@ -8,11 +8,13 @@ from clearhead.documents.blocks import Block, Break, Document, Span, as_it_is, h
 from clearhead.documents.markup import EMPTY, INLINE, markup_document
 from clearhead.errors import UsageError
 
-_FRONT = re.compile(r"\A(?:\ufeff)?(---|\+\+\+)[^\S\n]*\n(?:.*\n)*?\1[^\S\n]*(?:\n|\Z)")
+_FRONT = re.compile(r"\A(---|\+\+\+)[^\S\n]*\n(?:.*\n)*?\1[^\S\n]*(?:\n|\Z)")
 _SPECIAL = re.compile(r"[\\`*\[\]<|]|(?<!\w)_|_(?!\w)|~(?=~)|&(?=#?\w+;)")
 _HEAD = re.compile(r"(?=[#>+=~-])|\d{1,9}(?=[.)](?:\s|$))")
 _TASK = re.compile(r"\[[ xX]\]\s+")
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9-]*)[^>]*?(/?)>")
+_END = re.compile(r"\r\n?|\n")
+"""The end of a line, as the parser sees it."""
 Place = tuple[int, int]
 """Where something begins, and where it ends."""
 
@@ -92,7 +94,7 @@ class _Lines:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.begins = [0, *(match.end() for match in re.finditer("\n", text))]
+        self.begins = [0, *(match.end() for match in _END.finditer(text))]
         if self.begins[-1] != len(text):
             self.begins.append(len(text))
         self._read = list(self.begins)

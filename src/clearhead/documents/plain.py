@@ -38,7 +38,7 @@ def plain_document(text: str) -> Document:
 
 def _lines(text: str) -> list[_Line]:
     lines = []
-    for raw in re.findall(r"[^\n]*\n|[^\n]+", text):
+    for raw in re.findall(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+", text):
         body = raw.strip()
         begin = raw.find(body)
         before, after = raw[:begin], raw[begin + len(body) :]

@@ -66,6 +66,7 @@ def skeleton(text: str) -> list[str]:
         ("+++\na = 1\n+++\n", [], "+++\na = 1\n+++\n"),
         ("```py\na = 1\n```\n\n    b\n\n***\n12. 34", [], "```py\na = 1\n```\n\n    b\n\n***\n12. 34"),
         ("a\r\nb\r\n\r\n- c\r\n", ["a b", "c"], "A\r\nB\r\n\r\n- C\r\n"),
+        ("a\rb\r\r```\rc\r```\r\r# d\r\r\ne", ["a b", "d", "e"], "A\rB\r\r```\rc\r```\r\r# D\r\r\nE"),
         ("~~a~~ snake_case 2*3", ["a snake_case 2*3"], "~~A~~ SNAKE_CASE 2\\*3"),
         ("", [], ""),
     ],
@@ -89,7 +90,8 @@ def test_pages_of_this_project_keep_all_that_is_not_prose(path: Path) -> None:
 
 PARTS = st.sampled_from(
     ["a", "word", "*", "**", "_", "`", "[", "]", "](x)", "![", "<b>", "</b>", "<", ">", "&amp;", "\\", "~~", "|", "\n",
-     "\n\n", "\n> ", "\n- ", "\n1. ", "  \n", "\n# ", "\n    ", "```", "---", " ", "我", "\r\n", "<br>", "\t", "http://a.b/c"]
+     "\n\n", "\n> ", "\n- ", "\n1. ", "  \n", "\n# ", "\n    ", "```", "---", " ", "我", "\r\n", "<br>", "\t", "\r",
+     "http://a.b/c"]
 )  # fmt: skip
 
 

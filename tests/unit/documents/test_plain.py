@@ -30,6 +30,7 @@ def shouted(text: str) -> str:
         (" \n\t\n", []),
         ("", []),
         ("a\r\nb\r\n", ["a", "b"]),
+        ("a\rb\r\r\nc\r", ["a", "b", "c"]),
         (f"mail me@example.org or see https://a.b/c, {LONG}", [f"mail me@example.org or see https://a.b/c, {LONG}"]),
     ],
 )
@@ -50,7 +51,7 @@ def test_addresses_stay() -> None:
 def test_whatever_the_text_it_stays_with_its_own_prose(text: str) -> None:
     document = plain_document(text)
     assert document.having([written(block, block.text) for block in document.blocks]) == text
-    assert shouted(text).count("\n") == text.count("\n")
+    assert [shouted(text).count(end) for end in "\r\n"] == [text.count(end) for end in "\r\n"]
 
 
 def test_wide_characters_take_two_columns() -> None:

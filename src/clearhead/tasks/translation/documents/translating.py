@@ -26,6 +26,8 @@ _READERS: dict[str, Callable[[str], Document]] = {
     "html": markup_document,
     "srt": subtitles_document,
 }
+_MARK = "\ufeff"
+"""A byte order mark, which may stand before a document and is no part of its first line."""
 AT_ONCE = 256
 """Blocks that are translated together."""
 
@@ -55,7 +57,7 @@ def translate_document(
 
     Args:
         translator: that translates blocks.
-        text: the document, with any ends of lines.
+        text: the document, with any ends of lines; a byte order mark before it stays there.
         kind: what it is.
         config: of the search.
         on_done: told how many blocks are translated, and of how many.
@@ -67,7 +69,9 @@ def translate_document(
         DataError: see ``TextTranslator.n_best``.
         UsageError: likewise.
     """
-    document = _READERS[kind](text)
+    own = text.removeprefix(_MARK)
+    mark = text[: len(text) - len(own)]
+    document = _READERS[kind](own)
     blocks = document.blocks
     contexts = ["", *(block.text for block in blocks)] if translator.sides.reads_context else [""] * len(blocks)
     on_error = options.pop("on_error", None)
@@ -83,7 +87,7 @@ def translate_document(
     placing = _Placing(translator)
     pairs = zip(blocks, translations, strict=True)
     result = document.having([block.raw if each is None else placing.written(block, each) for block, each in pairs])
-    return TranslatedDocument(result, [block.text for block in blocks], translations)
+    return TranslatedDocument(mark + result, [block.text for block in blocks], translations)
 
 
 class _Placing:

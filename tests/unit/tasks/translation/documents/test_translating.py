@@ -43,6 +43,27 @@ def test_blocks_are_translated_and_all_else_stays(kind: str, text: str, translat
     assert [each is not None and each.text for each in made.translations] == [line(translator, A), line(translator, B)]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("txt", "- {b}\n123\n"),
+        ("txt", "  {b}\n"),
+        ("md", "# {b}\n"),
+        ("md", "- {b}\n\n1. {b}\n"),
+        ("md", "```\n" + A + "\n```\n\n{b}\n"),
+        ("md", "---\nx: y\n---\n{b}\n"),
+        ("html", "{b}<p>{b}</p>\n"),
+        ("srt", "1\n00:00:01,000 --> 00:00:02,500\n{b}\n"),
+    ],
+)
+def test_a_byte_order_mark_is_no_part_of_the_first_line(kind: str, text: str, end: str, translator: Translator) -> None:
+    source = text.replace("\n", end)
+    made = translate_document(translator, "\ufeff" + source.format(b=B), kind, CONFIG)  # type: ignore[arg-type]
+    assert made.text == "\ufeff" + source.format(b=line(translator, B))
+    assert set(made.blocks) == {B}
+
+
 @pytest.mark.parametrize("engine", ["torch", pytest.param("native", marks=NATIVE)])
 def test_marks_are_where_the_model_looks(engine: str, toy_run: Path) -> None:
     translator = Translator.load(toy_run, device="cpu", engine=engine)  # type: ignore[arg-type]
