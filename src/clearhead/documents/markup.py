@@ -4,12 +4,12 @@ import functools
 import html
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from typing import Literal
 
-from clearhead.documents.blocks import Block, Break, Document, Span, as_it_is, has_words, nested
+from clearhead.documents.blocks import Block, Break, Document, Span, as_it_is, has_words, joiner, nested
 
 KEPT = frozenset({"script", "style", "code", "kbd", "samp", "template", "pre", "textarea", "svg", "math"})
 """Elements whose text is no language."""
@@ -23,6 +23,10 @@ EMPTY = frozenset("area base br col embed hr img input link meta param source tr
 SIGN = re.compile(r".", re.DOTALL)
 WRITTEN = re.compile(r"&#?\w+;?|.", re.DOTALL)
 """A character, or what stands for one."""
+_BRACED = re.compile(r"(\{[^}\n]*\}|\\N)")
+"""What subtitles have besides the tags of HTML: tags in braces, and a line break that is written."""
+_STYLE = re.compile(r"\{(?:(?P<end>/)?[bius]|\\[bius](?:1|(?P<off>0)))\}", re.IGNORECASE)
+"""Tags in braces that belong together, one before and one behind what they are about."""
 
 
 class Markup:
@@ -30,12 +34,13 @@ class Markup:
 
     Args:
         source: HTML, whole or a piece of it, well formed or not.
-        entities: whether characters are written as ``&amp;``, as in HTML, which subtitles are not.
+        entities: whether characters are written as ``&amp;``, as in HTML; in subtitles they are not, and tags may stand
+            in braces.
     """
 
     def __init__(self, source: str, *, entities: bool = True) -> None:
         self.entities = entities
-        self._parts = _Reader(source).parts
+        self._parts = _parts(source, entities=entities)
         self._places = [place for place, part in enumerate(self._parts) if part.is_text and _has_words(part.raw)]
 
     @property
@@ -88,8 +93,25 @@ def inline(source: str, *, entities: bool, breaks: bool) -> Block | None:
         entities: see ``Markup``.
         breaks: whether line breaks are to be kept as such.
     """
-    found = _block(_Reader(source).parts, entities=entities, breaks=breaks, whole=True)
+    found = _block(_parts(source, entities=entities), entities=entities, breaks=breaks, whole=True)
     return next((each for each in found if isinstance(each, Block)), None)
+
+
+def _parts(source: str, *, entities: bool) -> "list[_Part]":
+    parts = _Reader(source).parts
+    return parts if entities else [own for part in parts for own in (_braced(part.raw) if part.is_text else [part])]
+
+
+def _braced(raw: str) -> "Iterator[_Part]":
+    """Cuts a text of subtitles at its tags in braces and its written line breaks."""
+    for number, sign in enumerate(_BRACED.split(raw)):
+        if not number % 2:
+            yield from [_Part(sign, "text")] * bool(sign)
+        elif (style := _STYLE.fullmatch(sign)) is not None:
+            name = sign.strip("{}/\\10").lower()
+            yield _Part(sign, "end" if style["end"] or style["off"] else "start", f"{{{name}}}")
+        else:
+            yield _Part(sign, "break" if sign == "\\N" else "other")
 
 
 def _block(parts: "list[_Part]", *, entities: bool, breaks: bool, whole: bool = False) -> list[str | Block]:
@@ -102,7 +124,7 @@ def _block(parts: "list[_Part]", *, entities: bool, breaks: bool, whole: bool = 
         before = "".join(_spaces(WRITTEN.findall(parts[0].raw)))
     if not whole and parts[-1].is_text:
         after = "".join(reversed(_spaces(reversed(WRITTEN.findall(parts[-1].raw)))))
-    gathered = _Gathered(entities, breaks)
+    gathered = _Gathered(parts, entities, breaks)
     for number, part in enumerate(parts):
         begin = len(before) if number == 0 else 0
         end = len(part.raw) - (len(after) if number == len(parts) - 1 else 0)
@@ -114,8 +136,8 @@ def _block(parts: "list[_Part]", *, entities: bool, breaks: bool, whole: bool = 
 class _Gathered:
     """A block that is read part by part."""
 
-    def __init__(self, entities: bool, breaks: bool) -> None:
-        self.entities, self.breaks = entities, breaks
+    def __init__(self, parts: "list[_Part]", entities: bool, breaks: bool) -> None:
+        self.parts, self.entities, self.breaks = parts, entities, breaks
         self.text = ""
         self.spans: list[tuple[int, int, Span]] = []
         """With the numbers of the parts that open and close each."""
@@ -137,6 +159,8 @@ class _Gathered:
                 self._note(self.count, Span(at, len(self.text), raw, kept=True))
             case "start":
                 self.open.append((self.count, part.tag, at, raw))
+            case "break" if self.text:
+                self._end_line(raw, "")
             case "end" if part.tag in [tag for _, tag, _, _ in self.open]:
                 while (begun := self.open.pop())[1] != part.tag:
                     self._note(begun[0], Span(begun[2], begun[2], begun[3]))
@@ -155,7 +179,8 @@ class _Gathered:
         self.spans.append((number, number, span))
 
     def _read(self, raw: str) -> None:
-        for sign in re.findall(r"\s+|&#?\w+;?|[^\s&]+|&" if self.entities else r"\s+|\S+", raw):
+        signs = re.findall(r"\s+|&#?\w+;?|[^\s&]+|&" if self.entities else r"\s+|\S+", raw)
+        for number, sign in enumerate(signs, 1):
             plain = html.unescape(sign) if self.entities else sign
             if not plain.isspace():
                 self.text += plain
@@ -163,8 +188,15 @@ class _Gathered:
             if self.text[-1:] in ("", " "):
                 self._add_space(sign)
             if self.breaks and "\n" in sign and self.text:
-                self.lines.append(Break(len(self.text), sign))
-            self.text += " " if self.text and not self.text.endswith(" ") else ""
+                self._end_line(sign, "".join(signs[number : number + 1]))
+            else:
+                self.text += " " if self.text and not self.text.endswith(" ") else ""
+
+    def _end_line(self, sign: str, after: str) -> None:
+        """Notes a line break, before ``after`` or the next text."""
+        texts = (part.raw.strip() for part in self.parts[self.count :] if part.is_text)
+        self.lines.append(Break(len(self.text), sign))
+        self.text += "" if self.text.endswith(" ") else joiner(self.text, after or next(filter(None, texts), ""))
 
     def _add_space(self, sign: str) -> None:
         """Puts the second of two spaces, as around an image, behind what stands between them."""
@@ -179,7 +211,7 @@ class _Part:
     """A tag, or what stands between two."""
 
     raw: str
-    kind: Literal["text", "start", "end", "other", "kept"]
+    kind: Literal["text", "start", "end", "other", "kept", "break"]
     tag: str = ""
     """Of an element, as which the part stands; empty for text and for what is seen by nobody."""
 

@@ -201,7 +201,7 @@ def _places(parts: list[_Piece], block: Block) -> list[tuple[int, int, int, str]
     possible, whole = list[tuple[float, int, int, int]](), 0
     for number, piece in enumerate(parts):
         if piece.is_prose:
-            possible += [(whole + at, number, at, end) for at, end in _gaps(piece.text)]
+            possible += [(whole + at, number, at, end) for at, end in _gaps(piece.text, inside=number > 0)]
         whole += len(piece.text) if piece.is_prose else piece.size
     found, used = list[tuple[int, int, int, str]](), -1
     for count, each in enumerate(block.breaks):
@@ -219,9 +219,10 @@ def _places(parts: list[_Piece], block: Block) -> list[tuple[int, int, int, str]
     return found
 
 
-def _gaps(text: str) -> list[tuple[int, int]]:
-    """Returns where a line may end in a text: at spaces, and between wide characters."""
-    gaps = [match.span() for match in re.finditer(r"(?<=\S)\s+(?=[^\s#>+*|=-])(?!\d+[.)]\s)", text)]
+def _gaps(text: str, *, inside: bool) -> list[tuple[int, int]]:
+    """Returns where a line may end in a text: at spaces, the first too if ``inside``, and between wide characters."""
+    gaps = [match.span() for match in re.finditer(r"(?<!\s)\s+(?=[^\s#>+*|=-])(?!\d+[.)]\s)", text)]
+    gaps = [gap for gap in gaps if inside or gap[0]]
     wide = [(at, at) for at, (left, right) in enumerate(pairwise(text), 1) if _between(left, right)]
     return sorted({*gaps, *wide})
 

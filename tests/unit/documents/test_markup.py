@@ -48,6 +48,22 @@ def test_what_is_read_is_plain() -> None:
     assert Markup("a &amp; <i>b</i> & c", entities=False).texts == ["a &amp;", "b", "& c"]
 
 
+def test_subtitles_have_tags_in_braces_too() -> None:
+    source = "{\\an8}a {i}b{/i}\\Nc {d\n}"
+    assert Markup(source, entities=False).texts == ["a", "b", "c {d\n}"]
+    assert shouted(source, entities=False) == "{\\an8}A {i}B{/i}\\NC {D\n}"
+    assert Markup(source).texts == [source]
+    block = inline("{i}a{/i} {\\B1}b{\\b0}\\N{\\k5}c{/u}", entities=False, breaks=True)
+    assert isinstance(block, Block)
+    assert (block.text, [each.raw for each in block.breaks]) == ("a b c", ["\\N"])
+    assert [(each.opening, each.closing) for each in block.spans] == [
+        ("{i}", "{/i}"),
+        ("{\\B1}", "{\\b0}"),
+        ("{\\k5}", ""),
+        ("{/u}", ""),
+    ]
+
+
 def test_what_is_written_is_no_markup() -> None:
     assert Markup("<p>a</p>").having(["<script>x & y"]) == "<p>&lt;script&gt;x &amp; y</p>"
     assert shouted("<i>a & b</i>", entities=False) == "<i>A & B</i>"

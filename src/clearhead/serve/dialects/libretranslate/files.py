@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from clearhead.documents.markup import Markup
-from clearhead.documents.subtitles import CUE
+from clearhead.documents.subtitles import spoken
 from clearhead.serve.dialects.libretranslate.shape import demand
 from clearhead.serve.dialects.libretranslate.translators import Translators, read_in
 from clearhead.serve.http.body import MULTIPART, Fields, read_body, read_fields
@@ -137,9 +137,6 @@ def decoded(content: bytes) -> str:
 
 def _subtitles(text: str) -> tuple[list[Markup], list[str]]:
     """Returns what subtitles say, each on one line, and what stands before each and after the last."""
-    parts, between, end = [], [], 0
-    for found in CUE.finditer(text):
-        parts.append(Markup(" ".join(found["text"].split("\n")), entities=False))
-        between.append(text[end : found.start("text")])
-        end = found.end("text")
-    return parts, [*between, text[end:]]
+    said, after = spoken(text)
+    parts = [Markup(" ".join(each.raw.split("\n")), entities=False) for each in said]
+    return parts, [*(each.before for each in said), after]

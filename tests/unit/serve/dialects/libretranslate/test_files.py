@@ -71,6 +71,8 @@ def test_subtitles_keep_their_times(toy_asking: Asking) -> None:
     assert file_of(toy_asking, "a.srt", two.format("我们\n今天在家。")) == two.format(
         line(toy_asking, "我们 今天在家。")
     )
+    marked = "7\n00:01,0 --> 00:02,0\n{{\\an8}}{}\n- {}\n"
+    assert file_of(toy_asking, "a.srt", marked.format(A, B)) == marked.format(a, b)
 
 
 @pytest.mark.parametrize(
