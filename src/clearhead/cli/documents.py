@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from clearhead.cli.lines import Chunk, written_to
+from clearhead.cli.options import tell
 from clearhead.errors import DataError, UsageError
 from clearhead.files import MOST_OF_TEXT, decoded, read_given
 
@@ -69,12 +70,27 @@ def translate_file(
     with written_to(options["output"]) if options["output"] else contextlib.nullcontext():
         made = translate_document(translator, content, options["format"], config, **settings, on_error=chunk.fail)
         click.echo(made.text, nl=False)
+    if not made.blocks:
+        _tell_of_none(name, content, options["format"])
     chunk.texts = made.blocks
     for number, translation in enumerate(made.translations):
         tell_of(chunk, number, [] if translation is None else [translation])
     at_end()
     if chunk.errors:
         raise click.exceptions.Exit(DataError.exit_code)
+
+
+def _tell_of_none(name: str, content: str, kind: str) -> None:
+    """Says on stderr that nothing of a document was translated, though it has letters."""
+    from clearhead.documents.blocks import has_words
+    from clearhead.documents.subtitles import CUE
+
+    if not has_words(content):
+        return
+    if kind == "srt" and CUE.search(content) is None:
+        tell(f"clearhead: {name}: no subtitles were found, and all of it stays as it is", err=True)
+    else:
+        tell(f"clearhead: {name}: has no text to translate as {kind}, and all of it stays as it is", err=True)
 
 
 def _content(path: Path | None) -> bytes:

@@ -55,6 +55,28 @@ def test_a_glossary_is_counted(toy_run: Path, tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
+    ("kind", "text", "told"),
+    [
+        ("srt", f"1\n00:00:01,000 -> 00:00:02,500\n{A}\n", "no subtitles were found"),
+        ("srt", "1\n00:00:01,000 --> 00:00:02,500\n<i>12</i>\n", "has no text to translate as srt"),
+        ("html", f"<script>{A}</script>", "has no text to translate as html"),
+        ("md", f"```\n{A}\n```\n", "has no text to translate as md"),
+        ("txt", "https://a.b/c\n", "has no text to translate as txt"),
+        ("srt", "", ""),
+        ("txt", "12\n", ""),
+    ],
+)
+def test_a_document_of_which_nothing_is_translated_is_told(
+    kind: str, text: str, told: str, toy_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(text.encode())
+    said = clearhead(capsys, "translate", toy_run, "--format", kind, path)
+    assert (said.code, said.out) == (0, text)
+    assert said.err == (f"clearhead: {path}: {told}, and all of it stays as it is\n" if told else "")
+
+
+@pytest.mark.parametrize(
     ("words", "code", "part"),
     [
         (["x", "--n-best", "2"], 2, "--format: goes with none of --n-best"),
