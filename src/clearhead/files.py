@@ -1,5 +1,6 @@
-"""Files of a run: replaced whole and never through a link; what is read from one is bounded, however large it is."""
+"""Files: replaced whole and never through a link; what is read is bounded, and named if it is no text."""
 
+import codecs
 import contextlib
 import gzip
 import io
@@ -22,6 +23,23 @@ MOST_RATIO = 200
 """A gzip file may unpack to this many bytes, and beyond that to so many times the bytes that were read of it."""
 MOST_LINE = 1 << 24
 """Bytes that a line of text may have, 16 MiB."""
+HEAD = 1 << 16
+"""Bytes at the beginning of a text that are looked at to say what it is."""
+
+_MAGIC = (
+    (b"\x1f\x8b", "gzip"),
+    (b"PK\x03\x04", "a zip archive, as .docx and .xlsx are"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"%PDF-", "PDF"),
+)
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -143,13 +161,70 @@ def read_given(path: Path, most: int, name: str) -> bytes:
 
 
 def decoded(content: bytes, name: str, encoding: Literal["utf-8", "utf-8-sig"] = "utf-8") -> str:
-    """Returns bytes as text; raises DataError, with the line, if they are not UTF-8."""
+    """Returns bytes as text; raises DataError, saying what they are or with the line, if they are not UTF-8."""
+    if problem := not_utf8(content[:HEAD], by_name=False):
+        raise DataError(f"{name} {problem}")
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
         line, begin = content.count(b"\n", 0, error.start) + 1, content.rfind(b"\n", 0, error.start) + 1
         byte = error.start - begin + 1
         raise DataError(f"{name}, line {line}: not UTF-8 (byte {byte} of the line)") from error
+
+
+def not_utf8(head: bytes, *, by_name: bool = True) -> str:
+    """Returns what a file is and how to mend it, if it is no UTF-8 text as a whole; else an empty string.
+
+    Single damaged lines, and encodings other than UTF-16, UTF-32 and GB18030, are left to who decodes the lines.
+
+    Args:
+        head: its first bytes, ``HEAD`` of them or all.
+        by_name: whether it would be decompressed if its name ended in .gz.
+    """
+    for magic, name in _MAGIC:
+        if head.startswith(magic):
+            if name == "gzip":
+                return f"is gzip, not text: decompress it{', or let its name end in .gz' if by_name else ''}"
+            return f"is {name}, not text: take the text out of it"
+    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "") or _unmarked(head)
+    return f"is {encoding}, not UTF-8: convert it by iconv -f {encoding} -t UTF-8" if encoding else ""
+
+
+def _unmarked(head: bytes) -> str:
+    """Returns the encoding of text without a byte order mark; an empty string where it is UTF-8 or not known."""
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if max(even, odd) > len(head) // 8 and min(even, odd) <= len(head) // 64:
+        return "UTF-16LE" if odd > even else "UTF-16BE"
+    lines = [line for line in head.split(b"\n") if not line.isascii()]
+    # the last line may be cut inside a character
+    if not any(map(_is_utf8, lines)) and lines and _is_gb18030(b"\n".join(lines)):
+        return "GB18030"
+    return ""
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(line)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_gb18030(text: bytes) -> bool:
+    """Whether bytes read as GB18030 are Chinese: nearly all beyond ASCII are in GB2312, the common characters."""
+    try:
+        characters = [c for c in codecs.getincrementaldecoder("gb18030")().decode(text) if not c.isascii()]
+    except UnicodeDecodeError:
+        return False
+    common = sum(_in_gb2312(character) for character in characters)
+    return len(characters) > 1 and common > 0.9 * len(characters)
+
+
+def _in_gb2312(character: str) -> bool:
+    try:
+        return bool(character.encode("gb2312"))
+    except UnicodeEncodeError:
+        return False
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """A file that is replaced is the old one or the new one, never half of either."""
 
+import bz2
+import codecs
 import gzip
 import io
 import os
@@ -15,6 +17,7 @@ from clearhead.files import (
     Unpacked,
     bounded_lines,
     decoded,
+    not_utf8,
     open_to_append,
     read_json,
     remove,
@@ -23,6 +26,9 @@ from clearhead.files import (
     write_output,
     write_whole,
 )
+
+CHINESE = "我吃了一个苹果。\n他喝水。\nplain\n" * 9
+FRENCH = "Où est le café ?\nIl a été là, déjà, à côté.\n"
 
 
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -138,3 +144,52 @@ def test_bytes_are_read_or_the_line_is_named() -> None:
     assert decoded("é\r\n".encode(), "x") == "é\r\n"
     with pytest.raises(DataError, match=r"a\.md, line 2: not UTF-8 \(byte 3 of the line\)"):
         decoded(b"a\nbc\xff", "a.md")
+    for content, what in (
+        ("a\tb".encode("utf-16"), "is UTF-16, not UTF-8: convert it by iconv -f UTF-16 -t UTF-8"),
+        (gzip.compress(b"a"), "is gzip, not text: decompress it"),
+    ):
+        with pytest.raises(DataError) as caught:
+            decoded(content, "x")
+        assert str(caught.value) == f"x {what}"
+
+
+@pytest.mark.parametrize(
+    ("head", "what"),
+    [
+        (gzip.compress(CHINESE.encode()), "is gzip, not text"),
+        (bz2.compress(CHINESE.encode()), "is bzip2, not text"),
+        (b"PK\x03\x04rest", "is a zip archive"),
+        (CHINESE.encode("utf-16"), "is UTF-16, not UTF-8: convert it by iconv -f UTF-16 -t UTF-8"),
+        (codecs.BOM_UTF16_BE + CHINESE.encode("utf-16-be"), "is UTF-16, not"),
+        (FRENCH.encode("utf-16-le"), "is UTF-16LE, not"),
+        (FRENCH.encode("utf-16-be"), "is UTF-16BE, not"),
+        (FRENCH.encode("utf-32"), "is UTF-32, not"),
+        (CHINESE.encode("gb18030"), "is GB18030, not UTF-8"),
+        (CHINESE.encode("gb18030")[:3], ""),
+        (CHINESE.encode("gb18030")[:-4][:21], "is GB18030, not UTF-8"),
+    ],
+)
+def test_what_is_no_text_is_named(head: bytes, what: str) -> None:
+    assert not_utf8(head).startswith(what)
+    assert bool(not_utf8(head)) is bool(what)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"a",
+        b"\n",
+        CHINESE.encode(),
+        CHINESE.encode()[:-8][:100],
+        codecs.BOM_UTF8 + CHINESE.encode(),
+        CHINESE.encode() + b"\xff\xfe\n",
+        FRENCH.encode("latin-1"),
+        "Привет, как дела? Хорошо.\n".encode("koi8-r"),
+        b"ab\xff\n",
+        b"ab\0cde\n" * 3,
+        "日本語のテキスト。\n".encode("shift-jis"),
+    ],
+)
+def test_what_may_be_text_is_left_to_its_lines(head: bytes) -> None:
+    assert not_utf8(head) == ""

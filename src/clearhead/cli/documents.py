@@ -11,7 +11,7 @@ import click
 from clearhead.cli.lines import Chunk, written_to
 from clearhead.cli.options import tell
 from clearhead.errors import DataError, UsageError
-from clearhead.files import MOST_OF_TEXT, decoded, read_given
+from clearhead.files import MOST_OF_TEXT, decoded
 
 FORMATS = ["txt", "md", "html", "srt"]
 ALONE = ("n_best", "alternatives", "alignment", "confidence", "as_json", "prefix", "context")
@@ -63,7 +63,7 @@ def translate_file(
 
     named = options["source"] or (Path(text[0]) if text and text != ("-",) else None)
     name = str(named) if named else "stdin"
-    content = decoded(_content(named), name)
+    content = decoded(_content(named, name), name)
     config = SearchConfig(options["beam"], 1, options["length_penalty"], options["limit"])
     settings = {key: options[key] for key in ("split", "overlong", "require", "avoid", "glossary")}
     chunk = Chunk([], 1, f"{name} block")
@@ -93,10 +93,12 @@ def _tell_of_none(name: str, content: str, kind: str) -> None:
         tell(f"clearhead: {name}: has no text to translate as {kind}, and all of it stays as it is", err=True)
 
 
-def _content(path: Path | None) -> bytes:
-    if path is None:
-        content = sys.stdin.buffer.read(MOST_OF_TEXT + 1)
-        if len(content) > MOST_OF_TEXT:
-            raise DataError(f"stdin has more than {MOST_OF_TEXT:,} bytes")
-        return content
-    return read_given(path, MOST_OF_TEXT, repr(str(path)))
+def _content(path: Path | None, name: str) -> bytes:
+    """Reads a file, plain or gzip, or stdin."""
+    from clearhead.data.corpus import open_text
+
+    with open_text(path) if path else contextlib.nullcontext(sys.stdin.buffer) as stream:
+        content = stream.read(MOST_OF_TEXT + 1)
+    if len(content) > MOST_OF_TEXT:
+        raise DataError(f"{name} has more than {MOST_OF_TEXT:,} bytes")
+    return content

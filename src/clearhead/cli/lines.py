@@ -14,7 +14,7 @@ import click
 
 from clearhead.cli.options import tell
 from clearhead.errors import DataError, UsageError
-from clearhead.files import bounded_lines, replacing
+from clearhead.files import bounded_lines, not_utf8, replacing
 from clearhead.verbs.progress import LineProgress
 
 R = TypeVar("R")
@@ -143,8 +143,6 @@ def _of_file(path: Path, size: int) -> Iterator[Chunk]:
 
 def _checked(stream: Any, name: str) -> Any:
     """Returns a stream of bytes that is text as a whole; raises DataError if it is, for example, gzip."""
-    from clearhead.data.charset import not_utf8
-
     readable = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)
     if problem := not_utf8(readable.peek()):
         raise DataError(f"{name} {problem}")

@@ -15,14 +15,13 @@ from typing import IO, cast
 
 import numpy as np
 
-from clearhead.data.charset import HEAD, not_utf8
 from clearhead.data.corpora.context import Contexts, Pair
 from clearhead.data.corpora.filters import FilterConfig, LineFilter, reading
 from clearhead.data.corpora.mixture import ParallelCorpus, check_names
 from clearhead.data.corpora.report import EXAMPLES, CorpusReport
 from clearhead.data.seen import Seen
 from clearhead.errors import DataError, nearest
-from clearhead.files import Unpacked, bounded_lines, check_line
+from clearhead.files import HEAD, Unpacked, bounded_lines, check_line, not_utf8
 from clearhead.ranges import Factor, Length, LinesBefore, Ratio, Workers
 from clearhead.text.normalize import changed
 from clearhead.text.overlong import OverlongPair

@@ -1,5 +1,6 @@
 """``clearhead translate --format``: a file or stdin in, the document out, and what goes with it."""
 
+import gzip
 import io
 import sys
 from pathlib import Path
@@ -84,8 +85,8 @@ def test_a_document_of_which_nothing_is_translated_is_told(
         (["x", "--prefix", "a"], 2, "--format: goes with none of"),
         (["x", "y"], 2, "--format: translates one file, 2 are named"),
         (["x", "--input", "y"], 2, "--format: translates one file, 2 are named"),
-        (["none"], 3, "'none' cannot be read: No such file"),
-        (["."], 3, "'.' cannot be read: not a file"),
+        (["none"], 3, "none cannot be read: No such file"),
+        (["."], 3, ". cannot be read: Is a directory"),
     ],
 )
 def test_what_does_not_go_is_one_line(
@@ -101,3 +102,33 @@ def test_bytes_that_are_no_text_name_their_line(
     path.write_bytes(b"a\n\xff\n")
     said: Said = clearhead(capsys, "translate", toy_run, "--format", "md", path)
     assert_one_line(said, 3, f"{path}, line 2: not UTF-8 (byte 1 of the line)")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (A.encode("utf-16"), "is UTF-16, not UTF-8: convert it by iconv -f UTF-16 -t UTF-8"),
+        (A.encode("gb18030"), "is GB18030, not UTF-8: convert it by iconv -f GB18030 -t UTF-8"),
+        (gzip.compress(A.encode()), "is gzip, not text: decompress it"),
+    ],
+)
+def test_a_document_that_is_no_utf8_is_said_to_be_what_it_is(
+    content: bytes,
+    what: str,
+    toy_run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "a.srt"
+    path.write_bytes(content)
+    assert_one_line(clearhead(capsys, "translate", toy_run, "--format", "srt", path), 3, f"{path} {what}")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+    assert_one_line(clearhead(capsys, "translate", toy_run, "--format", "md"), 3, f"stdin {what}")
+
+
+def test_a_gzip_file_is_read_by_its_name(toy_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.md.gz"
+    path.write_bytes(gzip.compress(f"# {A}\r\n".encode()))
+    said = clearhead(capsys, "translate", toy_run, "--format", "md", path)
+    assert (said.code, said.out) == (0, f"# {line(toy_run, A, capsys)}\r\n")

@@ -1,5 +1,6 @@
 """Entries of glossaries: forms of a target, and files of which the first fault is named with its line."""
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,8 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         (b"a\tb|\n", "line 1: has a target with an empty form"),
         (b"a\tb\nc\td\n a \tx\n", "line 3: the source 'a' has another target on line 1"),
         (b"a\tb\nxy\xffz\tc\n", "line 2: not UTF-8 (byte 3 of the line)"),
-        ("a\tb".encode("utf-16"), "line 1: not UTF-8 (byte 1 of the line)"),
+        ("a\tb".encode("utf-16"), " is UTF-16, not UTF-8: convert it by iconv -f UTF-16 -t UTF-8"),
+        (gzip.compress(b"a\tb\n"), " is gzip, not text: decompress it"),
         (b"\n\n", " has 0 entries, must be 1 to 100,000"),
         (b"", " has 0 entries"),
     ],
