@@ -77,6 +77,18 @@ def save_json(path: Path, tree: Any) -> None:
     _write(path, json_bytes(tree))
 
 
+def text_digests(run: Path) -> dict[str, str]:
+    """Returns what identifies the text of each split that a run was trained with; of several corpora joined by "+".
+
+    Nothing of a run of an earlier version, or one whose report somebody has edited.
+    """
+    try:
+        splits = json.loads((run / "data-report.json").read_bytes()).items()
+        return {split: report["digest"] for split, report in splits if isinstance(report.get("digest"), str)}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
 def json_bytes(tree: Any) -> bytes:
     """Returns the content of a small JSON file of a run."""
     return (json.dumps(tree, ensure_ascii=False, indent=1) + "\n").encode()

@@ -1,6 +1,5 @@
 """What a changed recipe or text means for a run that goes on: which paths are the same, how the rate goes on."""
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from clearhead.config import Tree, as_tree, differences, merge, table
 from clearhead.errors import DataError
+from clearhead.runs.directory import text_digests
 from clearhead.training.job import GradientJob, Job
 from clearhead.training.length.budget import scheduled
 from clearhead.training.precision import has_bfloat16
@@ -26,11 +26,7 @@ def check_same_text(job: Job, run: Path, folder: Path) -> None:
     Raises:
         DataError: it is another text.
     """
-    try:
-        before = json.loads((run / "data-report.json").read_bytes())
-        digests = {split: report.get("digest") for split, report in before.items()}
-    except (OSError, ValueError, AttributeError):
-        return  # a run of an earlier version, or a report that somebody has edited
+    digests = text_digests(run)
     for split, report in job.reports().items():
         now = report.as_dict().get("digest")
         if digests.get(split) and now and digests[split] != now:
