@@ -314,7 +314,7 @@ def test_seeds_and_a_comparison_with_no_pretraining(
     assert "step 1/" not in again.err
     shutil.rmtree(tmp_path / "runs" / "seed-1")
     assert json.loads(several(capsys, labelled, tmp_path, *words, "--resume", "--json").out) == tree
-    assert_one_line(several(capsys, labelled, tmp_path, *words), 2, "is taken by something else")
+    assert_one_line(several(capsys, labelled, tmp_path, *words), 2, "holds several runs: add --resume")
 
 
 def test_translators_of_several_seeds(toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

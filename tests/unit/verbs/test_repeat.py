@@ -114,6 +114,9 @@ def test_the_folder_is_never_another_thing(toy_run: Path, tmp_path: Path, monkey
         assert open_folder("a", tmp_path / f"new-{resume}", resume=resume).is_dir()
     (tmp_path / "new-False" / "seed-0").mkdir()
     assert open_folder("a", tmp_path / "new-False", resume=True) == tmp_path / "new-False"
+    with pytest.raises(UsageError, match=r"holds several runs: add --resume"):
+        open_folder("a", tmp_path / "new-False", resume=False)
+    (tmp_path / "new-False" / "seed-0").rename(tmp_path / "new-False" / "notes")
     with pytest.raises(UsageError, match="is taken by something else"):
         open_folder("a", tmp_path / "new-False", resume=False)
 
