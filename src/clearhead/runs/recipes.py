@@ -10,7 +10,7 @@ from pathlib import Path
 from clearhead.config import WRITER, Tree, merge, parse_overrides, read_toml, write_toml
 from clearhead.errors import ModelError, UsageError, nearest
 from clearhead.files import MOST_OF_TEXT, read_small
-from clearhead.runs.directory import write_text
+from clearhead.runs.directory import listed, runs_in, write_text
 from clearhead.version import VERSION
 
 RECIPE = "recipe.toml"
@@ -123,6 +123,8 @@ def load_recipe(run: Path) -> Tree:
         hint = nearest(run.name, beside) if beside else ""
         raise ModelError(f"run {str(run)!r}: no such directory{hint}")
     if not (run / RECIPE).is_file():
+        if inside := runs_in(run):
+            raise ModelError(f"{str(run)!r} is a folder of runs, and this takes one of them: {listed(inside)}")
         raise ModelError(f"run {str(run)!r} is not a run directory: it has no recipe.toml")
     content = _read(run / RECIPE).replace(b"\r\n", b"\n")
     digest = _digests(content).get(RECIPE)

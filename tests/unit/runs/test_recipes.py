@@ -28,6 +28,9 @@ def test_what_is_no_run_is_said_with_the_nearest_one(tmp_path: Path) -> None:
     (tmp_path / "toy-001").mkdir()
     with pytest.raises(ModelError, match=r"is not a run directory: it has no recipe\.toml"):
         load_recipe(tmp_path / "toy-001")
+    (tmp_path / "seeds" / "seed-0").mkdir(parents=True)
+    with pytest.raises(ModelError, match=r"seeds' is a folder of runs, and this takes one of them: seed-0$"):
+        load_recipe(tmp_path / "seeds")
     save_recipe(tmp_path / "toy-001", {})
     with pytest.raises(ModelError, match="no such directory; did you mean 'toy-001'"):
         load_recipe(tmp_path / "toy-01")
