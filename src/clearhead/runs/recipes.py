@@ -76,10 +76,13 @@ def read_recipe(recipe: str | Path, overrides: Iterable[str] = (), *, start: str
 
 
 def _without_sizes(tree: Tree) -> Tree:
-    """Returns the recipe without its tokenizer and the sizes of its model; rates of dropout and the like stay."""
-    return {key: value for key, value in tree.items() if key != "tokenizer"} | {
-        "model": with_keys(tree.get("model", {}), is_rate)
-    }
+    """Returns the recipe without its tokenizer, the sizes of its model, and how long a text may be for these sizes.
+
+    Rates of dropout and the like stay.
+    """
+    data = {key: value for key, value in tree.get("data", {}).items() if key != "max_len"}
+    kept = {key: value for key, value in tree.items() if key not in ("tokenizer", "data")}
+    return {**kept, **({"data": data} if data else {}), "model": with_keys(tree.get("model", {}), is_rate)}
 
 
 def with_keys(tree: Tree, wanted: Callable[[str], bool]) -> Tree:
