@@ -18,6 +18,7 @@ RATE_KEYS = {
     "finetune.epochs",
 }
 """Keys on which the learning rate of a step depends; the size of a step decides how many make an epoch."""
+LONGEST = 8  # characters of a fraction that is shown as it is
 
 
 def check_same_text(job: Job, run: Path, folder: Path) -> None:
@@ -34,6 +35,20 @@ def check_same_text(job: Job, run: Path, folder: Path) -> None:
                 f"data {str(folder)!r}: split {split!r} is not the text that run {str(run)!r} was trained on; "
                 "--allow-change data goes on with it"
             )
+
+
+def changed_keys(differing: Mapping[str, tuple[Any, Any]]) -> list[str]:
+    """Returns a line for each key that differs, given (before, after); long fractions have three digits."""
+    lines = []
+    for key, values in differing.items():
+        before, after = (
+            f"{value:.3g}" if isinstance(value, float) and len(repr(value)) > LONGEST else repr(value)
+            for value in values
+        )
+        if before == after:
+            before, after = map(repr, values)
+        lines.append(f"recipe: {key} = {after}, was {before}")
+    return lines
 
 
 def with_paths_of(kept: Tree, wanted: Tree, folder: Path = Path()) -> Tree:
