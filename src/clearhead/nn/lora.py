@@ -68,7 +68,7 @@ def add_lora(model: nn.Module, config: LoraConfig) -> int:
 
     Raises:
         ValueError: a name is that of no layer, or of an output layer, whose weight the loss reads and which may be the
-            embedding table.
+            embedding table; or the rank is above the smaller side of a layer.
     """
     model.requires_grad_(False)
     targets = [(parent, name) for parent, name in _linears(model) if name in config.targets]
@@ -76,6 +76,10 @@ def add_lora(model: nn.Module, config: LoraConfig) -> int:
     if wrong := [name for name in config.targets if name not in known]:
         rule = "an output layer is not adapted" if _OUTPUTS & {*wrong} else "no linear layer has such a name"
         raise ValueError(f"lora.targets = {wrong}: {rule}; there are {', '.join(sorted(known))}")
+    for parent, name in targets:
+        smaller = min(getattr(parent, name).weight.shape)
+        if config.rank > smaller:
+            raise ValueError(f"lora.rank = {config.rank}: must be from 1 to {smaller}, the smaller side of {name}")
     for parent, name in targets:
         linear = getattr(parent, name)
         setattr(parent, name, LoraLinear(linear, rank=config.rank, alpha=config.alpha, dropout=config.dropout))

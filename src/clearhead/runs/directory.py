@@ -1,11 +1,17 @@
 """Creates run directories, and writes their small files atomically: the whole new content, or the old one stays."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from clearhead.errors import DataError, UsageError
 from clearhead.files import write_whole
+
+LEFTOVERS = ("lock", "recipe.toml.tmp")
+"""What stands in a directory whose run is being created, or was when its process was killed."""
+_MEMBER = re.compile(r"(scratch-)?(fold-\d+-)?seed-\d+")
+_SHOWN = 8
 
 
 def new_run(name: str, parent: Path = Path("runs")) -> Path:
@@ -36,9 +42,29 @@ def check_free(out: Path) -> None:
     """
     if (out / "recipe.toml").exists():
         raise UsageError(f"run {str(out)!r} exists: add --resume to go on with it, or name another with --out")
-    leftovers = ("lock", "recipe.toml.tmp")  # of a process that was killed while it created the run
-    if out.exists() and (not out.is_dir() or any(path.name not in leftovers for path in out.iterdir())):
+    if any(_MEMBER.fullmatch(name) for name in runs_in(out)):
+        raise UsageError(
+            f"folder {str(out)!r} holds several runs: add --resume to go on with them, with --seeds or --folds as "
+            "before, or name another with --out"
+        )
+    if out.exists() and (not out.is_dir() or any(path.name not in LEFTOVERS for path in out.iterdir())):
         raise UsageError(f"run directory {str(out)!r} is taken by something else: name another with --out")
+
+
+def runs_in(folder: Path) -> list[str]:
+    """Returns the names of the runs in a folder; those of several seeds or folds from the moment they are created."""
+    if folder.name == "checkpoints":  # of a run; each has its recipe in it too
+        return []
+    try:
+        inside = sorted(path for path in folder.iterdir() if path.is_dir())
+    except OSError:
+        return []
+    return [path.name for path in inside if _MEMBER.fullmatch(path.name) or (path / "recipe.toml").exists()]
+
+
+def listed(names: list[str]) -> str:
+    """Returns names as text, the first ones of many."""
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def create_run(out: Path) -> Path:
@@ -75,6 +101,18 @@ def _write(path: Path, content: bytes) -> None:
 def save_json(path: Path, tree: Any) -> None:
     """Replaces a small JSON file of a run atomically; raises as ``write_text`` does."""
     _write(path, json_bytes(tree))
+
+
+def text_digests(run: Path) -> dict[str, str]:
+    """Returns what identifies the text of each split that a run was trained with; of several corpora joined by "+".
+
+    Nothing of a run of an earlier version, or one whose report somebody has edited.
+    """
+    try:
+        splits = json.loads((run / "data-report.json").read_bytes()).items()
+        return {split: report["digest"] for split, report in splits if isinstance(report.get("digest"), str)}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def json_bytes(tree: Any) -> bytes:

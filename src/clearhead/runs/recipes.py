@@ -10,7 +10,7 @@ from pathlib import Path
 from clearhead.config import WRITER, Tree, merge, parse_overrides, read_toml, write_toml
 from clearhead.errors import ModelError, UsageError, nearest
 from clearhead.files import MOST_OF_TEXT, read_small
-from clearhead.runs.directory import write_text
+from clearhead.runs.directory import listed, runs_in, write_text
 from clearhead.version import VERSION
 
 RECIPE = "recipe.toml"
@@ -76,10 +76,13 @@ def read_recipe(recipe: str | Path, overrides: Iterable[str] = (), *, start: str
 
 
 def _without_sizes(tree: Tree) -> Tree:
-    """Returns the recipe without its tokenizer and the sizes of its model; rates of dropout and the like stay."""
-    return {key: value for key, value in tree.items() if key != "tokenizer"} | {
-        "model": with_keys(tree.get("model", {}), is_rate)
-    }
+    """Returns the recipe without its tokenizer, the sizes of its model, and how long a text may be for these sizes.
+
+    Rates of dropout and the like stay.
+    """
+    data = {key: value for key, value in tree.get("data", {}).items() if key != "max_len"}
+    kept = {key: value for key, value in tree.items() if key not in ("tokenizer", "data")}
+    return {**kept, **({"data": data} if data else {}), "model": with_keys(tree.get("model", {}), is_rate)}
 
 
 def with_keys(tree: Tree, wanted: Callable[[str], bool]) -> Tree:
@@ -123,6 +126,8 @@ def load_recipe(run: Path) -> Tree:
         hint = nearest(run.name, beside) if beside else ""
         raise ModelError(f"run {str(run)!r}: no such directory{hint}")
     if not (run / RECIPE).is_file():
+        if inside := runs_in(run):
+            raise ModelError(f"{str(run)!r} is a folder of runs, and this takes one of them: {listed(inside)}")
         raise ModelError(f"run {str(run)!r} is not a run directory: it has no recipe.toml")
     content = _read(run / RECIPE).replace(b"\r\n", b"\n")
     digest = _digests(content).get(RECIPE)

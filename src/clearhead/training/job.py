@@ -369,6 +369,11 @@ def fresh_state(model: nn.Module, recipe: Recipe, rate_of: RateOf = same_rate) -
     check_arrangement(model, recipe.train, recipe.validation)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         count = sum(parameter.numel() for parameter in model.parameters())
+        lora = getattr(recipe, "lora", None)
+        if lora is not None and not lora.targets:
+            raise UsageError(
+                f"lora.targets = []: adapts no layer, and all {count} parameters of the model are frozen; name layers"
+            )
         raise UsageError(f"model: all its {count} parameters are frozen, there is nothing to train")
     optimizers = build_optimizers(model, recipe.optim, recipe.train.lr, rate_of)
     ema = build_ema(model, recipe.optim.ema_decay) if recipe.optim.ema_decay else None

@@ -3,15 +3,17 @@
 import itertools
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from clearhead.config import Tree, table
+from clearhead.config import Tree, parse, table
 from clearhead.errors import ModelError, UsageError
 from clearhead.progress import Progress, silent
-from clearhead.runs.directory import check_free, create_run, new_run, save_json
+from clearhead.runs.directory import check_free, create_run, new_run, runs_in, save_json
 from clearhead.runs.recipes import RECIPE, load_recipe, read_recipe
 from clearhead.tasks.catalog import family_of_recipe
+from clearhead.tasks.warm_start import start_of
+from clearhead.training.config import TrainConfig
 from clearhead.training.writers import read_metrics
 from clearhead.verbs.train import OpenedRun, TrainResult, open_run
 
@@ -19,6 +21,14 @@ Scores = Mapping[str, float]
 TrainOne = Callable[[Path, list[str]], TrainResult]
 """(run directory, overrides of the recipe): trains this run, or resumes it if the directory exists."""
 SCRATCH = "scratch-"
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What of a recipe is known before the model is opened that it starts from."""
+
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Which has the seed."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,11 @@ class Repeats:
             raise UsageError(f"--seeds: the task {task!r} draws no random numbers, all runs would be the same")
         if self.compare_scratch and not tree.get("start"):
             raise UsageError("--compare-scratch: there is nothing to compare with; name a trained encoder with --from")
-        seed: int = family.parse(tree, source).train.seed
+        if start_of(tree):  # the rest is checked with the model that each run opens: languages and sizes may be its own
+            settings = {key: value for key, value in tree.items() if key == "train"}
+            seed: int = parse(_Settings, settings, source=source).train.seed
+        else:
+            seed = family.parse(tree, source).train.seed
         changes_by_run: dict[str, list[str]] = {}
         variants = ("", SCRATCH) if self.compare_scratch else ("",)
         for variant, fold, number in itertools.product(variants, range(self.folds or 1), range(self.seeds or 1)):
@@ -130,6 +144,9 @@ def train_several(
         ClearheadError: recipe, text, directory or device cannot be used.
     """
     tree = read_recipe(recipe, overrides)
+    if resume and out and not start_of(tree) and (start := _start_in(out)):
+        overrides = [*overrides, f"start={start!r}"]
+        tree = read_recipe(recipe, overrides)
     members = repeats.members(tree)
     folder = open_folder(tree["name"], out, resume=resume)
     names = list(members)
@@ -140,6 +157,12 @@ def train_several(
             return follow(opened, run.name == names[0])
 
     return repeat(folder, members, train_member)
+
+
+def _start_in(folder: Path) -> str:
+    """Returns the ``start`` of the runs in a folder, so that it need not be given again; "" for none."""
+    begun = [folder / name for name in runs_in(folder) if (folder / name / RECIPE).exists()]
+    return start_of(load_recipe(begun[0])) if begun else ""
 
 
 def _precision_of(first: Path) -> list[str]:

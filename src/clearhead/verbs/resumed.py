@@ -1,6 +1,5 @@
 """What a changed recipe or text means for a run that goes on: which paths are the same, how the rate goes on."""
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from clearhead.config import Tree, as_tree, differences, merge, table
 from clearhead.errors import DataError
+from clearhead.runs.directory import text_digests
 from clearhead.training.job import GradientJob, Job
 from clearhead.training.length.budget import scheduled
 from clearhead.training.precision import has_bfloat16
@@ -18,6 +18,7 @@ RATE_KEYS = {
     "finetune.epochs",
 }
 """Keys on which the learning rate of a step depends; the size of a step decides how many make an epoch."""
+LONGEST = 8  # characters of a fraction that is shown as it is
 
 
 def check_same_text(job: Job, run: Path, folder: Path) -> None:
@@ -26,11 +27,7 @@ def check_same_text(job: Job, run: Path, folder: Path) -> None:
     Raises:
         DataError: it is another text.
     """
-    try:
-        before = json.loads((run / "data-report.json").read_bytes())
-        digests = {split: report.get("digest") for split, report in before.items()}
-    except (OSError, ValueError, AttributeError):
-        return  # a run of an earlier version, or a report that somebody has edited
+    digests = text_digests(run)
     for split, report in job.reports().items():
         now = report.as_dict().get("digest")
         if digests.get(split) and now and digests[split] != now:
@@ -38,6 +35,20 @@ def check_same_text(job: Job, run: Path, folder: Path) -> None:
                 f"data {str(folder)!r}: split {split!r} is not the text that run {str(run)!r} was trained on; "
                 "--allow-change data goes on with it"
             )
+
+
+def changed_keys(differing: Mapping[str, tuple[Any, Any]]) -> list[str]:
+    """Returns a line for each key that differs, given (before, after); long fractions have three digits."""
+    lines = []
+    for key, values in differing.items():
+        before, after = (
+            f"{value:.3g}" if isinstance(value, float) and len(repr(value)) > LONGEST else repr(value)
+            for value in values
+        )
+        if before == after:
+            before, after = map(repr, values)
+        lines.append(f"recipe: {key} = {after}, was {before}")
+    return lines
 
 
 def with_paths_of(kept: Tree, wanted: Tree, folder: Path = Path()) -> Tree:

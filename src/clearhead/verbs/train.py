@@ -32,7 +32,14 @@ from clearhead.training.job import GradientJob, Job
 from clearhead.training.saving import finish_writing
 from clearhead.training.writers import JsonLinesWriter, Writer, draw_curves, history_notes
 from clearhead.verbs.progress import LogWriter, ProgressWriter
-from clearhead.verbs.resumed import check_same_text, precision_note, rate_note, with_paths_of, with_precision_of
+from clearhead.verbs.resumed import (
+    changed_keys,
+    check_same_text,
+    precision_note,
+    rate_note,
+    with_paths_of,
+    with_precision_of,
+)
 from clearhead.verbs.signals import stop_on_signals
 
 RESUMABLE = (
@@ -121,7 +128,7 @@ def prepare_resumed(
             f"--resume: {', '.join(refused)} differs from the run's recipe; only {allowed} may, "
             "others where --allow-change names them"
         )
-    notes = [f"recipe: {key} = {after!r}, was {before!r}" for key, (before, after) in differing.items()]
+    notes = changed_keys(differing)
     path = find_checkpoint(run, checkpoint)
     if path is not None:
         verify_checkpoint(path)

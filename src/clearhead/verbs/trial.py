@@ -56,12 +56,14 @@ class Trial:
         ]
 
     def _length(self) -> str:
+        minutes = f"{self.minutes:,.0f} minutes" if self.minutes >= 100 else f"{self.minutes:.3g} minutes"
+        time = f"{60 * self.minutes:.3g} seconds" if self.minutes < 1 else minutes
         if self.sizing is None:
-            return f"the run: about {self.minutes:,.0f} minutes without evaluation"
+            return f"the run: about {time} without evaluation"
         made = self.sizing
         key = "max_steps" if made.last == made.max_steps else "max_minutes"
         return (
-            f"the run: about {self.minutes:,.3g} minutes, bounded by train.{key}: {made.last:,} steps, "
+            f"the run: about {time}, bounded by train.{key}: {made.last:,} steps, "
             f"{made.warmup_steps:,} of warm-up; an evaluation takes {made.costs.evaluation:.3g} s"
         )
 

@@ -50,6 +50,29 @@ def test_a_run_is_calibrated(
     assert clearhead(capsys, "translate", run, "我").code == 0, "who does not ask for it does without"
 
 
+def test_the_text_of_its_training_tells_nothing(
+    run: Path, toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the files are called, and whichever of several corpora they are; what was learned before stays."""
+    before = (run / "confidence.json").read_bytes()
+    write_corpus(tmp_path, demo_lines(20), held_out=2)
+    for side in ("zh", "en"):
+        shutil.copy(toy_data / f"train.{side}", tmp_path / f"other.{side}")
+    rule = f"is text that run {str(run)!r} was trained on"
+    for data, split in ((toy_data, "train"), (tmp_path, "other")):
+        said = clearhead(capsys, "calibrate", run, "--data", data, "--split", split, "--beam", 1)
+        assert_one_line(said, 2, f"--split {split}: {rule}")
+    copied = shutil.copytree(run, tmp_path / "run")
+    report = json.loads((copied / "data-report.json").read_text())
+    report["train"]["digest"] = f"00-11+{report['train']['digest']}"
+    (copied / "data-report.json").write_text(json.dumps(report))
+    said = clearhead(capsys, "calibrate", copied, "--data", toy_data, "--split", "train")
+    assert_one_line(said, 2, "--split train: is text that run")
+    said = clearhead(capsys, "calibrate", run, "--data", tmp_path, "--split", "train", "--beam", 1)
+    assert_one_line(said, 3, "--split train: has 16 lines of one part")  # of another text, of the same name
+    assert (run / "confidence.json").read_bytes() == before
+
+
 def test_every_line_has_a_number(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["translate", run, *TEXTS, "--beam", 2]
     said = clearhead(capsys, *words, "--confidence")

@@ -10,6 +10,7 @@ import pytest
 
 from clearhead.cli.train import forecast_of, report, show_encoding, without_checkpoint
 from clearhead.config import merge
+from clearhead.runs.recipes import load_recipe
 from clearhead.training.writers import read_metrics
 from clearhead.verbs import trial
 from clearhead.verbs.train import open_run
@@ -314,7 +315,7 @@ def test_seeds_and_a_comparison_with_no_pretraining(
     assert "step 1/" not in again.err
     shutil.rmtree(tmp_path / "runs" / "seed-1")
     assert json.loads(several(capsys, labelled, tmp_path, *words, "--resume", "--json").out) == tree
-    assert_one_line(several(capsys, labelled, tmp_path, *words), 2, "is taken by something else")
+    assert_one_line(several(capsys, labelled, tmp_path, *words), 2, "holds several runs: add --resume")
 
 
 def test_translators_of_several_seeds(toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -326,6 +327,22 @@ def test_translators_of_several_seeds(toy_data: Path, tmp_path: Path, capsys: py
     assert len(set(losses)) == 2, "another seed is another model"
     assert tree["scores"]["loss"]["mean"] == pytest.approx(sum(losses) / 2)
     assert tree["scores"]["loss"]["deviation"] > 0
+
+
+def test_an_adapted_translator_of_several_seeds_has_its_languages_from_the_start(
+    toy_run: Path, toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--data", toy_data, "--seeds", 2, "--set", "train.max_steps=1", "--out", tmp_path / "runs", "--json"]
+    said = clearhead(capsys, "train", "translate-adapt", "--from", toy_run, *words)
+    assert said.code == 0, said.err
+    tree = json.loads(said.out)
+    assert load_recipe(tmp_path / "runs" / "seed-0")["tgt"] == "en"
+    for more in ([], ["--resume"]):  # as if it were one run
+        one = clearhead(capsys, "train", "demo", "--data", toy_data, "--out", tmp_path / "runs", *more)
+        assert_one_line(one, 2, "holds several runs: add --resume to go on with them, with --seeds or --folds")
+    shutil.rmtree(tmp_path / "runs" / "seed-1")
+    again = clearhead(capsys, "train", "translate-adapt", *words, "--resume")
+    assert json.loads(again.out) == tree, "the start of the runs that are there is that of those that are missing"
 
 
 @pytest.mark.long

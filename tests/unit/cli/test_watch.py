@@ -47,6 +47,22 @@ def test_one_look(toy_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert clearhead(capsys, "watch", tmp_path, "--once").out == f"{tmp_path}: nothing is trained yet\n"
 
 
+def test_what_is_no_run_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "seeds" / "seed-0").mkdir(parents=True)
+    (tmp_path / "seeds" / "seed-1").mkdir()
+    (tmp_path / "seeds" / "summary.json").write_text("{}")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "train.zh").write_text("")
+    rules = {
+        "seeds": "is a folder of runs, and this takes one of them: seed-0, seed-1",
+        "texts": "is not a run directory: it has no recipe.toml",
+        "texts/train.zh": "is a file, and this takes a run directory",
+    }
+    for name, rule in rules.items():
+        for words in ([], ["--once"], ["--json"]):
+            assert_one_line(clearhead(capsys, "watch", tmp_path / name, *words), 4, rule)
+
+
 def test_a_reader_of_chinese(toy_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = clearhead(capsys, "watch", toy_run, "--once", "--lang", "zh")
     assert "finished" not in said.out

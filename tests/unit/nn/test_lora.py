@@ -59,5 +59,7 @@ def test_what_cannot_be_adapted_is_named() -> None:
         offered = str(caught.value).rpartition("there are ")[2].split(", ")
         assert "lm_head" not in offered
         assert add_lora(gpt, LoraConfig(rank=1, targets=tuple(offered))) == 2 * len(offered), "what is offered is taken"
+    with pytest.raises(ValueError, match=r"^lora.rank = 1000: must be from 1 to \d+, the smaller side of [qk]_proj$"):
+        add_lora(small_gpt(), LoraConfig(rank=1000))
     with pytest.raises(ValueError, match="rank = 5: must be from 1 to 4"):
         LoraLinear(nn.Linear(6, 4), rank=5, alpha=1.0)

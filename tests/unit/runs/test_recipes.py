@@ -24,10 +24,27 @@ def test_a_preset_is_found_by_name_and_a_file_by_path(tmp_path: Path) -> None:
         read_recipe("dmo")
 
 
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_leaves_its_own_sizes_to_the_model_that_training_starts_from(name: str) -> None:
+    """Those that follow from them too, such as the longest text; what is set or written beside it stays."""
+    whole, found = read_recipe(name), read_recipe(name, ["start='run'"])
+    assert "tokenizer" not in found
+    assert "max_len" not in found.get("data", {})
+    assert not {"d_model", "max_seq_len", "n_layers", "tie"} & found["model"].keys()
+    assert {key: value for key, value in whole.get("data", {}).items() if key != "max_len"} == found.get("data", {})
+    for table in ("train", "optim", "loss", "finetune"):
+        assert found.get(table) == whole.get(table)
+    assert read_recipe(name, start="run") == found, "a run that goes on has its start from before"
+    assert read_recipe(name, ["start='run'", "data.max_len=40"])["data"]["max_len"] == 40
+
+
 def test_what_is_no_run_is_said_with_the_nearest_one(tmp_path: Path) -> None:
     (tmp_path / "toy-001").mkdir()
     with pytest.raises(ModelError, match=r"is not a run directory: it has no recipe\.toml"):
         load_recipe(tmp_path / "toy-001")
+    (tmp_path / "seeds" / "seed-0").mkdir(parents=True)
+    with pytest.raises(ModelError, match=r"seeds' is a folder of runs, and this takes one of them: seed-0$"):
+        load_recipe(tmp_path / "seeds")
     save_recipe(tmp_path / "toy-001", {})
     with pytest.raises(ModelError, match="no such directory; did you mean 'toy-001'"):
         load_recipe(tmp_path / "toy-01")

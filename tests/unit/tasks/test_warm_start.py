@@ -12,6 +12,7 @@ from clearhead.errors import ModelError, UsageError
 from clearhead.models.bert import BertConfig
 from clearhead.nn.layer import BlockConfig
 from clearhead.nn.lora import LoraLinear
+from clearhead.runs.recipes import read_recipe
 from clearhead.tasks.catalog import prepare_job
 from clearhead.tasks.language_model.family import LANGUAGE_MODEL
 from clearhead.tasks.language_model.job import LanguageModelJob
@@ -218,3 +219,14 @@ def test_rates_are_kept_at_any_depth() -> None:
     found = with_rates(ours, BertConfig(dropout=0.0, block=BlockConfig(mlp_dropout=0.1, activation="silu")))
     expected = replace(ours.block, attn_dropout=0.0, mlp_dropout=0.1)
     assert found == replace(ours, dropout=0.0, head_dropout=None, block=expected)
+
+
+def test_a_preset_for_longer_texts_takes_those_that_the_start_has_room_for(toy_run: Path, toy_data: Path) -> None:
+    """Languages and the longest text are the start's; a length of one's own counts, and is held to its sizes."""
+    changes = [f"start={str(toy_run)!r}", "train.device='cpu'"]
+    recipe: Any = prepare_job(read_recipe("translate-tiny", changes), "here", toy_data).recipe
+    assert (recipe.data.max_len, recipe.model.max_seq_len, recipe.src, recipe.tgt) == (62, 64, "zh", "en")
+    shorter: Any = prepare_job(read_recipe("translate-tiny", [*changes, "data.max_len=40"]), "here", toy_data).recipe
+    assert shorter.data.max_len == 40
+    with pytest.raises(UsageError, match=r"data.max_len = 64: must be below model.max_seq_len = 64"):
+        prepare_job(read_recipe("translate-tiny", [*changes, "data.max_len=64"]), "here", toy_data)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from clearhead.config import merge, read_toml
 from clearhead.errors import UsageError
+from clearhead.nn.lora import LoraConfig
 from clearhead.tasks.catalog import prepare_job
 from clearhead.training import job as job_module
 from clearhead.training.job import GradientJob, fresh_state
@@ -76,6 +78,9 @@ def test_a_model_without_a_parameter_to_train_is_refused(toy_data: Path) -> None
     job = prepare_job(RECIPE, "here", toy_data)
     with pytest.raises(UsageError, match=r"^model: all its \d+ parameters are frozen, there is nothing to train"):
         fresh_state(job.model.requires_grad_(False), job.recipe)
+    nothing = replace(job.recipe, start="run", lora=LoraConfig(targets=()))
+    with pytest.raises(UsageError, match=r"^lora.targets = \[\]: adapts no layer, and all \d+ parameters"):
+        fresh_state(job.model, nothing)
 
 
 def chosen(monkeypatch: pytest.MonkeyPatch) -> list[str]:

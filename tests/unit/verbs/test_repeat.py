@@ -40,6 +40,16 @@ def test_every_task_that_draws_has_runs_of_other_seeds(task: str) -> None:
     assert Repeats(seeds=2).members(tree) == {"seed-3": ["train.seed=3"], "seed-4": ["train.seed=4"]}
 
 
+def test_the_seed_is_known_before_the_model_that_training_starts_from_is() -> None:
+    """It says the languages and the sizes; what is wrong in the recipe's own settings is said all the same."""
+    tree = {"task": "translation", "start": "run", "train": {"seed": 7, "max_steps": 3}}
+    assert Repeats(seeds=2).members(tree) == {"seed-7": ["train.seed=7"], "seed-8": ["train.seed=8"]}
+    assert list(Repeats(seeds=1).members({"start": "run"})) == ["seed-0"]
+    for wrong, rule in (({"seed": "many"}, r"train\.seed = 'many'"), (3, "train = 3: this is a table, set its keys")):
+        with pytest.raises(UsageError, match=rule):
+            Repeats(seeds=2).members({**tree, "train": wrong})
+
+
 def test_what_cannot_be_repeated() -> None:
     for wanted in (Repeats(folds=2), Repeats(seeds=2, compare_scratch=True)):
         with pytest.raises(
@@ -114,6 +124,9 @@ def test_the_folder_is_never_another_thing(toy_run: Path, tmp_path: Path, monkey
         assert open_folder("a", tmp_path / f"new-{resume}", resume=resume).is_dir()
     (tmp_path / "new-False" / "seed-0").mkdir()
     assert open_folder("a", tmp_path / "new-False", resume=True) == tmp_path / "new-False"
+    with pytest.raises(UsageError, match=r"holds several runs: add --resume"):
+        open_folder("a", tmp_path / "new-False", resume=False)
+    (tmp_path / "new-False" / "seed-0").rename(tmp_path / "new-False" / "notes")
     with pytest.raises(UsageError, match="is taken by something else"):
         open_folder("a", tmp_path / "new-False", resume=False)
 

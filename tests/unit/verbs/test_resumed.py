@@ -14,8 +14,8 @@ from clearhead.tasks.translation.family import TRANSLATION
 from clearhead.training.length.budget import scheduled
 from clearhead.training.precision import Decision, PrecisionName
 from clearhead.training.state import TrainState
-from clearhead.verbs.resumed import rate_note, with_paths_of, with_precision_of
-from clearhead.verbs.train import train
+from clearhead.verbs.resumed import changed_keys, rate_note, with_paths_of, with_precision_of
+from clearhead.verbs.train import RESUMABLE, train
 from tests.toy import RECIPE, write_recipe
 
 
@@ -43,6 +43,28 @@ def test_paths_are_compared_as_paths(kept: str, wanted: str, same: bool, tmp_pat
     (tmp_path / "link").symlink_to(tmp_path / "runs" / "a")
     before, after = ({"start": path.format(here=tmp_path), "data": {"train": "train"}} for path in (kept, wanted))
     assert with_paths_of(before, after, tmp_path) == (before if same else after)
+
+
+def test_long_fractions_have_three_digits_where_these_differ() -> None:
+    changes = {
+        "train.max_minutes": (5.0, 25 / 60),
+        "train.lr": (0.0012345678, 0.0012345679),
+        "train.max_steps": (100_000_000_000, 6),
+        "validation.monitor": ("loss", "bleu"),
+    }
+    assert changed_keys(changes) == [
+        "recipe: train.max_minutes = 0.417, was 5.0",
+        "recipe: train.lr = 0.0012345679, was 0.0012345678",
+        "recipe: train.max_steps = 6, was 100000000000",
+        "recipe: validation.monitor = 'bleu', was 'loss'",
+    ]
+
+
+@pytest.mark.parametrize("page", ["translation.md", "reliability.md", "zh/translation.md", "zh/reliability.md"])
+def test_the_pages_name_every_key_that_may_change(page: str) -> None:
+    docs = Path(__file__).resolve().parents[3] / "docs"
+    text = (docs / page).read_text(encoding="utf-8")
+    assert [key for key in RESUMABLE if f"`{key}`" not in text] == []
 
 
 def test_names_of_splits_are_paths_too() -> None:

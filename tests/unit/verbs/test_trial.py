@@ -1,5 +1,6 @@
 """The dry run's numbers: counted, not guessed; the curve of the learning rate."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 import torch
 
 from clearhead.config import merge
+from clearhead.messages import translated
 from clearhead.tasks import room
 from clearhead.tasks.catalog import prepare_job
-from clearhead.verbs.trial import dry_run, lr_curve, try_steps
+from clearhead.training.length.budget import Costs, Decision, Sizing
+from clearhead.verbs.trial import Trial, dry_run, lr_curve, try_steps
 from tests.toy import CLASSIFY, RECIPE, write_recipe
 
 
@@ -75,6 +78,27 @@ def test_a_model_without_room_is_planned_and_not_built(tmp_path: Path, monkeypat
     assert "this machine has 9.77 KiB of memory" in tried.refused
     assert tried.memory is not None
     assert tried.memory.memory["peak"] > 10_000
+
+
+@pytest.mark.parametrize(
+    ("minutes", "said"),
+    [
+        (0.00329, "0.197 seconds"),
+        (0.4, "24 seconds"),
+        (1.0, "1 minutes"),
+        (12.34, "12.3 minutes"),
+        (99.96, "100 minutes"),
+        (1234.5, "1,234 minutes"),
+    ],
+)
+def test_a_length_has_three_digits_and_is_in_seconds_below_a_minute(minutes: float, said: str) -> None:
+    trial = Trial(1, 1.0, 1, {}, 0.1, 1.0, 1.0, minutes, "tokens")
+    assert trial.lines()[-1] == f"the run: about {said} without evaluation"
+    sizing = Sizing(minutes, 0, 90, 5, (Decision(0, 0.0, 90),), Costs(0.1, 1.0))
+    bounded = replace(trial, sizing=sizing)
+    assert bounded.lines()[-1].startswith(f"the run: about {said}, bounded by train.max_minutes: 90 steps, ")
+    assert translated(trial.lines()[-1]).endswith("，不含评估")
+    assert not {"seconds", "minutes"} & set(translated(trial.lines()[-1]).split())
 
 
 def test_a_budget_is_said_with_its_steps_and_its_schedule(toy_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

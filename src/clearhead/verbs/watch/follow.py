@@ -8,8 +8,9 @@ from typing import Any
 
 from clearhead.config import Tree
 from clearhead.errors import ClearheadError
+from clearhead.runs.directory import LEFTOVERS
 from clearhead.runs.lock import holder
-from clearhead.runs.recipes import load_recipe
+from clearhead.runs.recipes import RECIPE, load_recipe
 from clearhead.training.writers import MOST_RECORD, History
 from clearhead.verbs.watch.state import RunState, state_of
 
@@ -52,6 +53,9 @@ def follow(run: Path, wait: Callable[[], object]) -> Iterator[tuple[RunState, li
     Args:
         run: its directory; where there is none yet it is waited for.
         wait: called before each look but the first.
+
+    Raises:
+        ModelError: ``run`` is a file, a folder of runs, or holds something else.
     """
     tail, recipe = Tail(run / "metrics.jsonl"), dict[str, Any]()
     while True:
@@ -60,6 +64,8 @@ def follow(run: Path, wait: Callable[[], object]) -> Iterator[tuple[RunState, li
         if not recipe or any(record["event"] == "begun" for record in added):
             recipe = _recipe_of(run)
         state = state_of(run, tail.history.records, recipe, holder=held)
+        if state.status in ("new", "absent"):
+            _check_to_come(run)
         yield state, added
         if state.over:
             return
@@ -69,6 +75,18 @@ def follow(run: Path, wait: Callable[[], object]) -> Iterator[tuple[RunState, li
 def look(run: Path) -> RunState:
     """Returns where a run is now."""
     return next(follow(run, lambda: None))[0]
+
+
+def _check_to_come(run: Path) -> None:
+    """Raises ModelError if a run that has not begun cannot begin in this place, as something else stands there."""
+    try:
+        inside = {path.name for path in run.iterdir()}
+    except NotADirectoryError:
+        inside = {run.name}
+    except OSError:
+        return
+    if inside.difference(LEFTOVERS) and not holder(run) and not (run / RECIPE).exists():
+        load_recipe(run)
 
 
 def _recipe_of(run: Path) -> Tree:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from clearhead.errors import ModelError
 from clearhead.runs.lock import locked
 from clearhead.runs.recipes import save_recipe
 from clearhead.training.events import Begun, Evaluated, Event, Finished, Stepped
@@ -86,6 +87,19 @@ def test_a_run_is_followed_from_before_it_exists_to_its_end(tmp_path: Path) -> N
     ]  # fmt: skip
     assert seen[-1][0].about == "toy, translation"
     assert seen[1][0].holder == "another thread of this process"
+
+
+def test_a_place_is_watched_until_something_else_stands_in_it(tmp_path: Path) -> None:
+    """A lock that is left and a recipe that is being written are signs of a run to come."""
+    (tmp_path / "lock").write_text("")
+    (tmp_path / "recipe.toml.tmp").write_text("")
+    looks = follow(tmp_path, lambda: None)
+    assert [next(looks)[0].status for _ in range(2)] == ["new", "new"]
+    (tmp_path / "seed-0").mkdir()
+    with pytest.raises(ModelError, match="is a folder of runs, and this takes one of them: seed-0"):
+        next(looks)
+    with locked(tmp_path):  # whatever is written first
+        assert look(tmp_path).status == "preparing"
 
 
 def test_a_run_that_ended_is_shown_once(toy_run: Path) -> None:

@@ -15,7 +15,7 @@ from clearhead.data.corpora.mixture import ParallelCorpus
 from clearhead.data.corpora.report import CorpusReport
 from clearhead.data.corpus import DataConfig, NoSplitError, ParallelFiles, Scan, read_parallel
 from clearhead.data.store import PairStore, prepare
-from clearhead.errors import UsageError
+from clearhead.errors import DataError, UsageError
 from clearhead.progress import Progress, silent
 from clearhead.runs.cache import cache_folder
 from clearhead.runs.text_parts import TextParts, Tokenizers
@@ -234,6 +234,12 @@ def corpus_files(folder: Path, recipe: TranslationRecipe, corpus: ParallelCorpus
         NoSplitError: the corpus has no such split.
         DataError: its folder is missing.
     """
+    if folder.is_dir() and not (folder / corpus.path).is_dir():
+        hint = f"; did you mean {str(folder.parent)!r}?" if (folder.parent / corpus.path).is_dir() else ""
+        raise DataError(
+            f"data folder {str(folder)!r} has no folder {corpus.path!r}, which is that of a corpus of the recipe; "
+            f"--data is the folder above the {len(recipe.data.corpora)} corpora{hint}"
+        )
     return read_parallel(folder / corpus.path, stem=stem_of(recipe, split, corpus), src=corpus.src, tgt=corpus.tgt)
 
 

@@ -11,6 +11,7 @@ from clearhead.decode.hypotheses import SearchConfig
 from clearhead.errors import DataError, UsageError
 from clearhead.evaluate.correlation import correlation, ranks
 from clearhead.evaluate.translation import score_lines
+from clearhead.runs.directory import text_digests
 from clearhead.tasks.translation.corpora.reading import read_lines
 from clearhead.tasks.translation.scoring import split_files
 from clearhead.tasks.translation.translator import Translator
@@ -48,12 +49,18 @@ def calibrate(
     Raises:
         ModelError: it is not the run of a translator, or cannot be written to.
         DataError: the text cannot be used, or has too few lines.
-        UsageError: the run translates in several directions.
+        UsageError: the run translates in several directions, or was trained on these lines.
     """
     translator = Translator.load(run, checkpoint=checkpoint, device=device)
     if (count := len(translator.directions)) > 1:
         raise UsageError(f"run {str(run)!r}: translates in {count} directions, a calibration is of one alone")
-    lines = read_lines(split_files(translator, data, split))
+    files = split_files(translator, data, split)
+    if files.scan().digest in text_digests(run).get("train", "").split("+"):
+        raise UsageError(
+            f"--split {split}: is text that run {str(run)!r} was trained on, which it translates better than any "
+            "other; a calibration is of lines that it was not trained on"
+        )
+    lines = read_lines(files)
     ranked = translator.n_best([src for src, _ in lines], SearchConfig(beam, 1, length_penalty), split="overlong")
     pairs = [
         (translations[0], reference)

@@ -12,6 +12,7 @@ from clearhead.config import merge
 from clearhead.data.translation import collate
 from clearhead.errors import DataError, UsageError
 from clearhead.runs.pointers import find_checkpoint
+from clearhead.tasks.translation.corpora.reading import corpus_files
 from clearhead.tasks.translation.recipe import parse_translation
 from clearhead.tasks.translation.translator import Translator
 from clearhead.training.writers import read_metrics
@@ -150,6 +151,19 @@ def test_what_is_wrong_is_told_in_one_line(changes: dict[str, Any], said: str) -
     tree: Any = {**TWO_WAYS, "src": "", "tgt": "", "data": {**TWO_WAYS["data"], **changes}}  # type: ignore[dict-item]
     with pytest.raises(UsageError, match=said):
         parse_translation(tree, "here")
+
+
+def test_the_folder_above_the_corpora_is_asked_for(tmp_path: Path) -> None:
+    recipe = parse_translation(TWO_WAYS, "here")
+    first, other = recipe.data.corpora
+    (tmp_path / "one").mkdir()
+    rule = "has no folder 'one', which is that of a corpus of the recipe; --data is the folder above the 2 corpora"
+    with pytest.raises(DataError, match=f"^data folder '{tmp_path / 'one'}' {rule}; did you mean '{tmp_path}'\\?$"):
+        corpus_files(tmp_path / "one", recipe, first, "test")
+    with pytest.raises(DataError, match=r"has no folder 'other'.* above the 2 corpora$"):
+        corpus_files(tmp_path, recipe, other, "train")
+    with pytest.raises(DataError, match="none/one' does not exist or is not a folder"):
+        corpus_files(tmp_path / "none", recipe, first, "test")
 
 
 def test_one_target_language_needs_no_tag(two_ways: Path) -> None:
