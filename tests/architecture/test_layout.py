@@ -24,7 +24,7 @@ BUDGETS = {
     ("decode",): 2450,  # whole characters; steps that a GPU plays as a graph
     ("interop",): 2300,  # with rotations, QK norm, Blenderbot, generation settings and sentence-transformers
     ("inspect",): 4900,  # with attention in numbers, runs side by side, and what happens in a step
-    ("runs",): 1050,  # what a run holds is checked here for every verb; where its packed weights are kept
+    ("runs",): 1100,  # what a run holds, and a folder of several; where its packed weights are kept
     (
         "engine",
     ): 3750,  # the native engine: build, interface, packing and back, one file, searches that are joined, sampling

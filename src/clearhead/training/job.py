@@ -369,8 +369,7 @@ def fresh_state(model: nn.Module, recipe: Recipe, rate_of: RateOf = same_rate) -
     check_arrangement(model, recipe.train, recipe.validation)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         count = sum(parameter.numel() for parameter in model.parameters())
-        lora = getattr(recipe, "lora", None)
-        if lora is not None and not lora.targets:
+        if (lora := getattr(recipe, "lora", None)) is not None and not lora.targets:
             raise UsageError(
                 f"lora.targets = []: adapts no layer, and all {count} parameters of the model are frozen; name layers"
             )
