@@ -61,7 +61,7 @@ def test_a_budget_of_seconds(task: str, tmp_path: Path, capsys: pytest.CaptureFi
     words = words if task == "classify" else words[:-2]
     tried = toy.clearhead(capsys, *words, "--budget", "4s", "--dry-run")
     assert tried.code == 0, tried.err
-    assert "minutes, bounded by train.max_minutes: " in tried.err
+    assert "seconds, bounded by train.max_minutes: " in tried.err
     trained = toy.clearhead(capsys, *words, "--budget", "4s", "--out", run)
     assert trained.code == 0, trained.err
     assert "0:04 for the run: the first steps and an evaluation are measured" in trained.err

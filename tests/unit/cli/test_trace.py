@@ -53,9 +53,10 @@ def test_what_cannot_be_traced(toy_run: Path, capsys: pytest.CaptureFixture[str]
     assert_one_line(
         clearhead(capsys, "trace", toy_run.parent / "rnu", "我"), 4, "no such directory; did you mean 'run'?"
     )
-    assert_one_line(
-        clearhead(capsys, "trace", toy_run.parent, "我"), 4, "is not a run directory: it has no recipe.toml"
-    )
+    above = clearhead(capsys, "trace", toy_run.parent, "我")
+    assert_one_line(above, 4, "is a folder of runs, and this takes one of them: run")
+    other = clearhead(capsys, "trace", toy_run / "checkpoints", "我")
+    assert_one_line(other, 4, "is not a run directory: it has no recipe.toml")
 
 
 def test_a_run_of_several_languages_is_traced_in_one(two_ways: Path, capsys: pytest.CaptureFixture[str]) -> None:
