@@ -248,6 +248,13 @@ class _Reader(HTMLParser):
         if not (kind == "text" and self._begins and self._begins[-1][1] == "text"):
             self._begins.append((begin, kind, tag))  # data and entities in a row are one text
 
+    def parse_html_declaration(self, i: int) -> int:
+        """Reads what begins with ``<!``: what is no declaration, as ``<![a*``, is a comment, as in browsers."""
+        try:
+            return super().parse_html_declaration(i)
+        except AssertionError:
+            return self.parse_bogus_comment(i)
+
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         keeps = tag not in EMPTY and (tag in KEPT or ("translate", "no") in attrs)
         self._note("kept" if keeps else "other" if tag in EMPTY else "start", tag)

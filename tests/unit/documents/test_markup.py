@@ -48,6 +48,16 @@ def test_what_is_read_is_plain() -> None:
     assert Markup("a &amp; <i>b</i> & c", entities=False).texts == ["a &amp;", "b", "& c"]
 
 
+@pytest.mark.parametrize(
+    "odd", ["<![a*", "<![*", "<![a*>", "<![*]>", "<![", "<!>", "<![CDATA[x]]>", "<![if IE]>", "</*>"]
+)
+def test_what_is_no_markup_is_read_by_and_stays(odd: str) -> None:
+    for source in (f"<p>One.{odd}", f"{odd}<p>One.</p>", f"<b>\r{odd}"):
+        document = markup_document(source)
+        assert document.having([block.raw for block in document.blocks]) == source
+    assert markup_document(f"<p>One.</p>{odd} <p>Two.</p>").blocks[0].text == "One."
+
+
 def test_subtitles_have_tags_in_braces_too() -> None:
     source = "{\\an8}a {i}b{/i}\\Nc {d\n}"
     assert Markup(source, entities=False).texts == ["a", "b", "c {d\n}"]
