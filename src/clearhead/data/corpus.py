@@ -1,7 +1,6 @@
 """Parallel text files: finds, checks, reads and filters them, and reports what became of every line."""
 
 import codecs
-import glob
 import hashlib
 import io
 import zlib
@@ -199,12 +198,10 @@ def read_parallel(folder: Path, *, stem: str, src: str, tgt: str) -> ParallelFil
         raise DataError(f"source and target language are both {src!r}: parallel text needs two files")
     from clearhead.data.formats.pairs import find_pairs
 
-    names = {f"{stem}.{side}{end}" for side in (src, tgt) for end in ("", ".gz")}
-    plain = sorted(path for path in folder.glob(f"{glob.escape(stem)}.*") if path.name in names)
-    together = find_pairs(folder, stem)
-    if together and len(found := [*together, *plain]) > 1:
-        raise DataError(f"{found[0]} and {found[1].name} both exist: keep one of them")
-    if together:
+    if together := find_pairs(folder, stem):
+        plain = [folder / f"{stem}.{side}{end}" for side in (src, tgt) for end in ("", ".gz")]
+        if others := [*together[1:], *(path for path in plain if path.exists())]:
+            raise DataError(f"{together[0]} and {others[0].name} both exist: keep one of them")
         return ParallelRows(together[0], together[0], (src, tgt))
     return ParallelFiles(_find(folder, f"{stem}.{src}"), _find(folder, f"{stem}.{tgt}"), (src, tgt))
 

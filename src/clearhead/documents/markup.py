@@ -105,8 +105,9 @@ def _parts(source: str, *, entities: bool) -> "list[_Part]":
 def _braced(raw: str) -> "Iterator[_Part]":
     """Cuts a text of subtitles at its tags in braces and its written line breaks."""
     for number, sign in enumerate(_BRACED.split(raw)):
-        if not number % 2:
-            yield from [_Part(sign, "text")] * bool(sign)
+        if number % 2 == 0:
+            if sign:
+                yield _Part(sign, "text")
         elif (style := _STYLE.fullmatch(sign)) is not None:
             name = sign.strip("{}/\\10").lower()
             yield _Part(sign, "end" if style["end"] or style["off"] else "start", f"{{{name}}}")

@@ -106,9 +106,7 @@ class ClassifyFamily(LearnedFamily[ClassifyRecipe, Classifier, BertClassifier, L
     ) -> tuple[Tensor, int]:
         """See ``LearnedFamily``; without the weights of classes, which follow from the whole text."""
         assert sizes.labels is not None
-        loss, ngrams = recipe.loss, recipe.finetune.ngrams > 0
-        objective = Objective(sizes.labels, loss.label_smoothing, consistency=loss.consistency, ngrams=ngrams)
-        return objective.loss_of(model, batch)
+        return Objective.of(recipe, sizes.labels).loss_of(model, batch)
 
     def rates(self, recipe: ClassifyRecipe) -> RateOf:
         """See ``LearnedFamily``."""

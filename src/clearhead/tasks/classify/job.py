@@ -61,11 +61,10 @@ class ClassifyJob(GradientJob[BertClassifier, LabelledBatch]):
     @functools.cached_property
     def objective(self) -> Objective:
         """The loss that training minimizes."""
-        loss, weights = self.recipe.loss, None
-        if loss.class_weights == "balanced":
+        weights = None
+        if self.recipe.loss.class_weights == "balanced":
             weights = class_weights(self.train).to(self.device)
-        ngrams = self.recipe.finetune.ngrams > 0
-        return Objective(self.labels, loss.label_smoothing, weights, loss.consistency, ngrams)
+        return Objective.of(self.recipe, self.labels, weights)
 
     def loss(self, batch: LabelledBatch) -> tuple[Tensor, int]:
         """See ``GradientJob``."""

@@ -19,6 +19,7 @@ from clearhead.evaluate.classification import (
 )
 from clearhead.loss import between_passes, cross_entropy, passes_of, repeated, squared_error, weighted_cross_entropy
 from clearhead.tasks.classify.native import values_of
+from clearhead.tasks.classify.recipe import ClassifyRecipe
 
 Scores = ClassificationScores | RegressionScores
 
@@ -35,6 +36,14 @@ class Objective:
     """Whether the model has n-grams beside its encoder, which learn apart: by one loss for both together, neither would
     learn what the other knows of the training lines already."""
 
+    @classmethod
+    def of(
+        cls, recipe: ClassifyRecipe, labels: Labels, class_weights: Float[Tensor, " classes"] | None = None
+    ) -> "Objective":
+        """Returns the loss that a recipe asks for; the weights of classes follow from the text."""
+        loss, ngrams = recipe.loss, recipe.finetune.ngrams > 0
+        return cls(labels, loss.label_smoothing, class_weights, loss.consistency, ngrams)
+
     def loss_of(self, model: nn.Module, batch: LabelledBatch) -> tuple[Tensor, int]:
         """Returns (sum over lines, number of lines); numbers are standardized by their mean and deviation."""
         passes = passes_of(model, self.consistency)
@@ -46,18 +55,24 @@ class Objective:
         return total, batch.target_count
 
     def _of(self, out: Float[Tensor, "rows columns"], labels: Tensor, passes: int) -> Float[Tensor, ""]:
+        """Returns the loss of one part of the model, with the difference between passes where there are two."""
+        total = self._of_rows(out, labels)
+        if passes == 1:
+            return total
+        if self.labels.classes:
+            return total / passes + between_passes(out, self.consistency)
+        first, second = out[:, 0].chunk(2)  # as means of normal distributions whose variance is 1
+        return total / passes + self.consistency / 4 * squared_error(first, second)[0]
+
+    def _of_rows(self, out: Float[Tensor, "rows columns"], labels: Tensor) -> Float[Tensor, ""]:
+        settings = {"label_smoothing": self.label_smoothing}
         if not self.labels.classes:
             total, _ = squared_error(out[:, 0], (labels - self.labels.mean) / self.labels.deviation)
-            if passes == 1:
-                return total
-            first, second = out[:, 0].chunk(2)  # as means of normal distributions whose variance is 1
-            return total / passes + self.consistency / 4 * squared_error(first, second)[0]
-        settings = {"label_smoothing": self.label_smoothing}
-        if self.class_weights is None:
+        elif self.class_weights is None:
             total, _ = cross_entropy(out, labels, **settings)
         else:
             total, _ = weighted_cross_entropy(out, labels, self.class_weights, **settings)
-        return total if passes == 1 else total / passes + between_passes(out, self.consistency)
+        return total
 
     def weight_of(self, batch: LabelledBatch) -> float:
         """Returns the divisor of the sum: the number of lines, or the sum of their weights."""
