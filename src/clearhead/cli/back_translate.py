@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from clearhead.cli.options import (
     BEAM,
@@ -126,8 +127,6 @@ METHODS = {
 
 def _check_options(method: str) -> None:
     """Refuses options that the method does not look at."""
-    from click.core import ParameterSource
-
     context = click.get_current_context()
     for name, methods in METHODS.items():
         if method not in methods and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:

@@ -38,8 +38,7 @@ class LoraLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, *, rank: int, alpha: float, dropout: float = 0.0) -> None:
         super().__init__()
-        if not 1 <= rank <= min(linear.weight.shape):
-            raise ValueError(f"rank = {rank}: must be from 1 to {min(linear.weight.shape)}, the layer's smaller side")
+        _check_rank(rank, linear, "rank", "the layer")
         self.linear = linear.requires_grad_(False)
         self.lora_a = nn.Parameter(torch.empty(rank, linear.in_features))
         self.lora_b = nn.Parameter(torch.zeros(linear.out_features, rank))
@@ -55,6 +54,12 @@ class LoraLinear(nn.Module):
         """Returns the plain layer that computes the same: W + (alpha / rank) B A."""
         self.linear.weight += self.scale * (self.lora_b @ self.lora_a)
         return self.linear
+
+
+def _check_rank(rank: int, linear: nn.Linear, key: str, layer: str) -> None:
+    smaller = min(linear.weight.shape)
+    if not 1 <= rank <= smaller:
+        raise ValueError(f"{key} = {rank}: must be from 1 to {smaller}, the smaller side of {layer}")
 
 
 _OUTPUTS = {"lm_head"}
@@ -76,10 +81,8 @@ def add_lora(model: nn.Module, config: LoraConfig) -> int:
     if wrong := [name for name in config.targets if name not in known]:
         rule = "an output layer is not adapted" if _OUTPUTS & {*wrong} else "no linear layer has such a name"
         raise ValueError(f"lora.targets = {wrong}: {rule}; there are {', '.join(sorted(known))}")
-    for parent, name in targets:
-        smaller = min(getattr(parent, name).weight.shape)
-        if config.rank > smaller:
-            raise ValueError(f"lora.rank = {config.rank}: must be from 1 to {smaller}, the smaller side of {name}")
+    for parent, name in targets:  # all of them, before the first is changed
+        _check_rank(config.rank, getattr(parent, name), "lora.rank", name)
     for parent, name in targets:
         linear = getattr(parent, name)
         setattr(parent, name, LoraLinear(linear, rank=config.rank, alpha=config.alpha, dropout=config.dropout))
