@@ -72,6 +72,13 @@ class TranslationJob(GradientJob[Net, Batch]):
         options: dict[str, Any] = {"device": self.device, "lengths": lengths, "way": way}
         return {"loss": loss, "bleu": greedy_bleu(recipe, self.parts.both, model, part.lines, **options)}
 
+    def decided(self) -> list[str]:
+        """See ``Job``: names the corpora without a validation split too."""
+        scored = [part.corpus.label for part in self.valid.parts]
+        others = ", ".join(repr(each.label) for each in self.recipe.data.corpora if each.label not in scored)
+        unscored = f"trained on and not scored, as it has no validation split: {others}"
+        return [*super().decided(), *([unscored] if others else [])]
+
     def sample(self, model: Net) -> tuple[Sequence[SampledLine], Mapping[str, float]]:
         """See ``GradientJob``: greedy translations, with chrF2; of several corpora in turn."""
         options: dict[str, Any] = {"device": self.device, "lengths": self._train_report.limit}
@@ -107,9 +114,8 @@ class TranslationJob(GradientJob[Net, Batch]):
     @property
     def width(self) -> int:
         """See ``GradientJob``; BPE-dropout cuts into more pieces, up to the longest that is allowed."""
-        longest = int(np.maximum(*self.train.lengths).max())
         most = self.recipe.data.max_len + self.recipe.leads
-        return (most if self.recipe.tokenizer.dropout else longest) + 1
+        return (most if self.recipe.tokenizer.dropout else int(np.maximum(*self.train.lengths).max())) + 1
 
     def first_epoch(self) -> tuple[BatchPlan, int]:
         """See ``GradientJob``."""

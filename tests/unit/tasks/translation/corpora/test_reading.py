@@ -126,6 +126,8 @@ def test_a_corpus_without_valid_lines_is_not_scored(two_ways: Path, tmp_path: Pa
                 (tmp_path / name / f"{stem}.{side}").write_bytes(text)
     job = prepare_new(SMALL, tmp_path, source="here")
     assert [part.corpus.label for part in job.valid.parts] == ["one"]  # type: ignore[attr-defined]
+    assert "trained on and not scored, as it has no validation split: 'other'" in job.decided()
+    assert not [line for line in prepare_new(SMALL, two_ways, source="here").decided() if "not scored" in line]
     named = [SMALL["data"]["corpora"][0], {**SMALL["data"]["corpora"][1], "valid": "vald"}]
     with pytest.raises(DataError, match=r"other/vald.(zh|en): no such file"):  # what somebody names must be there
         prepare_new(merge(SMALL, {"data": {"corpora": named}}), tmp_path, source="here")
