@@ -246,6 +246,42 @@ def test_it_looks_inside(browser: Browser, server: Server) -> None:
     assert browser.complaints() == []
 
 
+HOLD = "const own = window.fetch; window.held = []; window.fetch = (...all) => new Promise((go) => held.push(() => go(own(...all))))"
+FREE = "setInterval(() => held.splice(0).forEach((go) => go()), 10)"
+"""What the page asks for waits until it is freed."""
+
+
+def test_a_view_that_is_asked_for_anew_leaves_the_others_to_come(browser: Browser, server: Server) -> None:
+    visit(browser, server, "mt", "look")
+    put(browser, "textarea", TEXT[:10])
+    browser.run(HOLD)
+    browser.click("button.main")
+    browser.click(".look .check input")
+    browser.run(FREE)
+    until(browser, "document.querySelector('#attention .facts')?.textContent.includes('loss without')")
+    until(browser, "document.querySelector('#trace .columns g') && document.querySelector('#beam .node')")
+    until(browser, "!document.querySelector('button.main').disabled")
+    assert browser.complaints() == []
+
+
+@pytest.mark.parametrize(
+    ("model", "tab", "text", "shown"),
+    [("lm", "write", "我们", ".wrote"), ("mt", "look", "她们在学校。", "#beam .node")],
+)
+def test_who_comes_back_to_a_tab_finds_what_was_asked_for(
+    model: str, tab: str, text: str, shown: str, browser: Browser, server: Server
+) -> None:
+    visit(browser, server, model, tab)
+    put(browser, "textarea", text)
+    browser.run(HOLD)
+    browser.click("button.main")
+    browser.click("#tab-look" if tab == "write" else "#tab-translate")
+    browser.click(f"#tab-{tab}")
+    browser.run(FREE)
+    until(browser, f"document.querySelector('{shown}') && {DONE} && !document.querySelector('button.main').disabled")
+    assert browser.complaints() == []
+
+
 def test_what_was_asked_is_copied(browser: Browser, server: Server) -> None:
     translated(browser, server)
     copied = "window.copied = ''; navigator.clipboard.writeText = async (text) => { window.copied = text }"
