@@ -1,5 +1,6 @@
 """Translations of a request are those of the translator alone, and headers say what a client might not see."""
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,13 @@ def test_too_many_pieces_are_refused_before_any_is_translated(toy_run: Path) -> 
     with site_of([f"mt={toy_run}"], max_pieces=20) as site:
         answer = asking(site).post("/translate", {"q": LONG, "source": "zh", "target": "en"})
         assert answer.status == 400
-        assert "pieces, at most 20 in a request" in answer.json["error"]
+        assert re.fullmatch(r"Invalid request: request \(\d+\) exceeds text limit \(20\)", answer.json["error"])
+        plain = asking(site).post("/v2/translate", {"text": [LONG], "target_lang": "EN"})
+        assert plain.status == 400
+        assert "pieces, at most 20 in a request" in plain.json["message"]
+        for alignment in (False, True):
+            page = asking(site).post("/api/translate", {"text": LONG, "alignment": alignment})
+            assert (page.status, page.json["code"]) == (400, "too_many_pieces")
         assert "X-Clearhead-Parts" not in answer.headers
 
 
