@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clearhead.drawing.colours import DARK, LIGHT, colour
-from tests.browser import Browser, browsing
+from tests.browser import Browser, browsing, put, texts, until
 from tests.serving import Server, serving
 
 TEXT = "这个比萨比那个好吃。我妹妹不骑自行车。"
@@ -45,32 +45,6 @@ def visit(browser: Browser, server: Server, model: str, tab: str = "") -> None:
     browser.run(choose, model)
     if tab:
         browser.click(f"#tab-{tab}")
-
-
-def put(browser: Browser, selector: str, text: str) -> None:
-    """Types as a hand does: the field has the text, and says so."""
-    script = (
-        "const f = document.querySelector(arguments[0]); f.value = arguments[1]; f.dispatchEvent(new Event('input'))"
-    )
-    browser.run(script, selector, text)
-
-
-def until(browser: Browser, condition: str) -> Any:
-    """Waits until a condition holds in the page, and returns what it gives."""
-    for _ in range(1200):
-        if found := browser.run(f"return ({condition}) || null"):
-            return found
-        time.sleep(0.05)
-    raise AssertionError(
-        f"{condition} never held: {browser.complaints()}; {browser.run('return document.body.innerText')}"
-    )
-
-
-def texts(browser: Browser, selector: str) -> list[str]:
-    found: list[str] = browser.run(
-        "return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent)", selector
-    )
-    return found
 
 
 def ask(server: Server, name: str, **fields: Any) -> Any:
@@ -246,7 +220,10 @@ def test_it_looks_inside(browser: Browser, server: Server) -> None:
     assert browser.complaints() == []
 
 
-HOLD = "const own = window.fetch; window.held = []; window.fetch = (...all) => new Promise((go) => held.push(() => go(own(...all))))"
+HOLD = (
+    "const own = window.fetch; window.held = [];"
+    "window.fetch = (...all) => new Promise((go) => held.push(() => go(own(...all))))"
+)
 FREE = "setInterval(() => held.splice(0).forEach((go) => go()), 10)"
 """What the page asks for waits until it is freed."""
 

@@ -27,13 +27,11 @@ def translate(model: TextTranslator, fields: Fields, check_size: Callable[[int],
 
 
 def answer(ranked: list[Translation], model: TextTranslator, aligner: "Translator | None" = None) -> dict[str, Any]:
-    """Returns what is told of translations; ``aligner`` is the same model by PyTorch, which says where words come from."""
+    """Returns what is told of translations; ``aligner``, the same model by PyTorch, says where words come from."""
     return {"translations": [told(each, model, aligner) for each in ranked]}
 
 
-def searched(
-    model: TextTranslator, fields: Fields, check_size: Callable[[int], None]
-) -> Searching[list[Translation]]:
+def searched(model: TextTranslator, fields: Fields, check_size: Callable[[int], None]) -> Searching[list[Translation]]:
     """Translates ``text``; ``beam``, ``n_best``, ``length_penalty``, ``prefix``, ``require``, ``avoid`` as in Python.
 
     ``context`` is what stands before it, for a model that reads that.

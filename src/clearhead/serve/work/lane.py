@@ -19,8 +19,8 @@ CURRENT: contextvars.ContextVar[Job] = contextvars.ContextVar("job")
 class Lane:
     """Runs calls one after another in one thread: PyTorch's pools and modes are a thread's own.
 
-    A call that is part of another one on the lane runs at once. One whose job nobody wants any more ends before the next
-    step of its search, or the next module of its model; but not the first call of all, which loads PyTorch.
+    A call that is part of another one on the lane runs at once. One whose job nobody wants any more ends before the
+    next step of its search, or the next module of its model; but not the first call of all, which loads PyTorch.
 
     Args:
         metrics: what is counted.

@@ -38,7 +38,7 @@ class Stopping:
         self._is_over = False
 
     def told(self, grown: Grown) -> tuple[str, str | None]:
-        """Takes the next part; returns what is told of it, and OpenAI's word for how the translation ended, if it has."""
+        """Takes the next part; returns what is told of it, and OpenAI's word for how it ended, if it has."""
         text = ""
         if not self._is_over:
             text, self._is_over = self._stops.push(grown.text)

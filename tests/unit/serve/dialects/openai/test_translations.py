@@ -89,7 +89,9 @@ def test_what_may_begin_a_stop_string_is_held_back() -> None:
 @pytest.mark.parametrize("name", ["logprobs", "logit_bias", "bad_words", "no_repeat_ngram"])
 def test_what_a_search_does_not_do_is_refused(name: str, toy_asking: Asking) -> None:
     given: Any = {"logit_bias": {"5": 1}, "bad_words": ["x"]}.get(name, 2)
-    for path, own in (("completions", {"prompt": ZH}), ("chat/completions", {"messages": [{"role": "user", "content": ZH}]})):
+    asked: dict[str, Any] = {"completions": {"prompt": ZH}, "chat/completions": {"messages": []}}
+    asked["chat/completions"]["messages"].append({"role": "user", "content": ZH})
+    for path, own in asked.items():
         answer = toy_asking.post(f"/v1/{path}", {"model": "mt", **own, name: given})
         assert (answer.status, answer.json["error"]["param"]) == (400, name)
 
