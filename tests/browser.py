@@ -121,6 +121,32 @@ class Browser:
         return _ask("POST", f"{self._root}/{command}", body)
 
 
+def put(browser: Browser, selector: str, text: str) -> None:
+    """Types as a hand does: the field has the text, and says so."""
+    script = (
+        "const f = document.querySelector(arguments[0]); f.value = arguments[1]; f.dispatchEvent(new Event('input'))"
+    )
+    browser.run(script, selector, text)
+
+
+def until(browser: Browser, condition: str) -> Any:
+    """Waits until a condition holds in the page, and returns what it gives."""
+    for _ in range(1200):
+        if found := browser.run(f"return ({condition}) || null"):
+            return found
+        time.sleep(0.05)
+    raise AssertionError(
+        f"{condition} never held: {browser.complaints()}; {browser.run('return document.body.innerText')}"
+    )
+
+
+def texts(browser: Browser, selector: str) -> list[str]:
+    found: list[str] = browser.run(
+        "return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent)", selector
+    )
+    return found
+
+
 @contextlib.contextmanager
 def browsing(width: int = 1280, height: int = 900, *, dark: bool = False) -> Iterator[Browser]:
     """Starts a browser; skips where there is none, or no driver."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clearhead.drawing.colours import DARK, LIGHT, colour
-from tests.browser import Browser, browsing
+from tests.browser import Browser, browsing, put, texts, until
 from tests.serving import Server, serving
 
 TEXT = "这个比萨比那个好吃。我妹妹不骑自行车。"
@@ -45,32 +45,6 @@ def visit(browser: Browser, server: Server, model: str, tab: str = "") -> None:
     browser.run(choose, model)
     if tab:
         browser.click(f"#tab-{tab}")
-
-
-def put(browser: Browser, selector: str, text: str) -> None:
-    """Types as a hand does: the field has the text, and says so."""
-    script = (
-        "const f = document.querySelector(arguments[0]); f.value = arguments[1]; f.dispatchEvent(new Event('input'))"
-    )
-    browser.run(script, selector, text)
-
-
-def until(browser: Browser, condition: str) -> Any:
-    """Waits until a condition holds in the page, and returns what it gives."""
-    for _ in range(1200):
-        if found := browser.run(f"return ({condition}) || null"):
-            return found
-        time.sleep(0.05)
-    raise AssertionError(
-        f"{condition} never held: {browser.complaints()}; {browser.run('return document.body.innerText')}"
-    )
-
-
-def texts(browser: Browser, selector: str) -> list[str]:
-    found: list[str] = browser.run(
-        "return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent)", selector
-    )
-    return found
 
 
 def ask(server: Server, name: str, **fields: Any) -> Any:
@@ -243,6 +217,45 @@ def test_it_looks_inside(browser: Browser, server: Server) -> None:
     assert "loss without" not in browser.run("return document.querySelector('#attention').textContent")
     browser.click(".look .check input")
     until(browser, "document.querySelector('#attention .facts')?.textContent.includes('loss without')")
+    assert browser.complaints() == []
+
+
+HOLD = (
+    "const own = window.fetch; window.held = [];"
+    "window.fetch = (...all) => new Promise((go) => held.push(() => go(own(...all))))"
+)
+FREE = "setInterval(() => held.splice(0).forEach((go) => go()), 10)"
+"""What the page asks for waits until it is freed."""
+
+
+def test_a_view_that_is_asked_for_anew_leaves_the_others_to_come(browser: Browser, server: Server) -> None:
+    visit(browser, server, "mt", "look")
+    put(browser, "textarea", TEXT[:10])
+    browser.run(HOLD)
+    browser.click("button.main")
+    browser.click(".look .check input")
+    browser.run(FREE)
+    until(browser, "document.querySelector('#attention .facts')?.textContent.includes('loss without')")
+    until(browser, "document.querySelector('#trace .columns g') && document.querySelector('#beam .node')")
+    until(browser, "!document.querySelector('button.main').disabled")
+    assert browser.complaints() == []
+
+
+@pytest.mark.parametrize(
+    ("model", "tab", "text", "shown"),
+    [("lm", "write", "我们", ".wrote"), ("mt", "look", "她们在学校。", "#beam .node")],
+)
+def test_who_comes_back_to_a_tab_finds_what_was_asked_for(
+    model: str, tab: str, text: str, shown: str, browser: Browser, server: Server
+) -> None:
+    visit(browser, server, model, tab)
+    put(browser, "textarea", text)
+    browser.run(HOLD)
+    browser.click("button.main")
+    browser.click("#tab-look" if tab == "write" else "#tab-translate")
+    browser.click(f"#tab-{tab}")
+    browser.run(FREE)
+    until(browser, f"document.querySelector('{shown}') && {DONE} && !document.querySelector('button.main').disabled")
     assert browser.complaints() == []
 
 

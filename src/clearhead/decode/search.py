@@ -12,6 +12,7 @@ from clearhead.decode.constraints import Constraints, take_turns
 from clearhead.decode.decoding import Decoding, rows_of
 from clearhead.decode.hypotheses import Hypothesis, SearchConfig, TextOf, penalty_of
 from clearhead.decode.rules import Rule
+from clearhead.progress import GOING_ON
 
 
 class _Pool:
@@ -157,7 +158,9 @@ def search_steps(  # noqa: PLR0913 - all that decides a search, by name
     live = _begin(limits, config.beam, device)
     live.pools = [_Pool(config.beam, text_of if config.n_best > 1 else None) for _ in limits]
     pieces = torch.full((len(limits) * config.beam,), bos_id, device=device)
+    go_on = GOING_ON.get()
     while len(live.sentences):
+        go_on()
         with torch.inference_mode():  # by the step: a caller between the steps is outside
             logits, penalty = decoding.advance(pieces), config.length_penalty
             step = _extend(live, logits, eos_id=eos_id, rules=rules, constraints=constraints, penalty=penalty)

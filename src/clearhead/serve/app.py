@@ -1,5 +1,6 @@
 """The ASGI application of a server: routes of the dialects, health, counts, the page."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ def routes_of(site: Site) -> list[BaseRoute]:
 def application(site: Site) -> ASGIApp:
     """Returns the application."""
     routes = routes_of(site)
-    handlers: Any = {HTTPException: _plain_error}
+    handlers: Any = {HTTPException: functools.partial(_plain_error, routes)}
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False  # ``tidy`` knows
 
@@ -85,9 +86,13 @@ class Direct:
         await response(scope, receive, send)
 
 
-async def _plain_error(request: Request, error: Exception) -> Response:
+async def _plain_error(routes: Sequence[BaseRoute], request: Request, error: Exception) -> Response:
     """Answers a wrong path or method in the shape of the dialect that the path is of."""
     assert isinstance(error, HTTPException)
-    reason = RequestError(error.status_code, f"{request.method} {request.url.path[:100]}: {error.detail}")
-    shape = SHAPES.get(request.url.path[:4], LIBRETRANSLATE)
-    return json_response(shape.error(reason), status=error.status_code, headers=dict(error.headers or {}))
+    headers, path = dict(error.headers or {}), request.url.path
+    if error.status_code == 405:  # of which Starlette names the methods of one route alone
+        same = [route for route in routes if isinstance(route, Route) and route.path_regex.match(path)]
+        headers["Allow"] = ", ".join(sorted({method for route in same for method in route.methods or ()}))
+    reason = RequestError(error.status_code, f"{request.method} {path[:100]}: {error.detail}")
+    shape = SHAPES.get(path[:4], LIBRETRANSLATE)
+    return json_response(shape.error(reason), status=error.status_code, headers=headers)

@@ -37,6 +37,8 @@ KINDS: dict[str, Kind] = {
     "classify": "classifier",
 }
 """What serves a recipe's task."""
+COUNTED = ("ngram",)
+"""Tasks whose models are counts: there is nothing inside to look at."""
 Way = tuple[str, str]
 """Source and target language, as codes."""
 OPENS: dict[Kind, Callable[..., Any]] = {
@@ -89,7 +91,8 @@ class Served:
         self.name, self.path, self._service, self.way = name, path, service, way
         self._opened = opened or _Opened()
         self._where = Where(checkpoint="best", device="auto", weights=settings.weights, engine="auto")
-        self.kind = kind_of(path)
+        task = task_of(path)
+        self.kind, self.has_inside = KINDS[task], task not in COUNTED
         self.version: Version | None = None
         self._refused: object = None
 
@@ -183,8 +186,8 @@ def ways_of(path: Path) -> list[Way]:
     return ways if len(ways) > 1 else []
 
 
-def kind_of(path: Path) -> Kind:
-    """Returns what a run or file is for.
+def task_of(path: Path) -> str:
+    """Returns the task of a run or file.
 
     Raises:
         ModelError: it is none.
@@ -193,13 +196,13 @@ def kind_of(path: Path) -> Kind:
     task = about_model(path)["task"] if is_model_file(path) else load_recipe(path).get("task", "translation")
     if task not in KINDS:
         raise UsageError(f"{str(path)!r}: task = {task!r} is not served")
-    return KINDS[task]
+    return str(task)
 
 
 def pack(run: str, where: Where) -> None:
     """Loads a run by PyTorch, so that its packed weights are kept; in a process of its own."""
     path = Path(run)
-    OPENS[kind_of(path)](path, **where).computed  # noqa: B018 - which packs
+    OPENS[KINDS[task_of(path)]](path, **where).computed  # noqa: B018 - which packs
 
 
 def _pack_aside(run: Path, where: Where) -> None:

@@ -1,13 +1,18 @@
 """How a server is run."""
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from clearhead.errors import UsageError
+
 Dialect = Literal["openai", "libretranslate", "deepl"]
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+/?", re.IGNORECASE)
+HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,252})|\[?[0-9a-f:.]+\]?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,19 @@ class ServeSettings:
     """Whether LibreTranslate's translation of files is on."""
     dialects: tuple[Dialect, ...] = field(default=DIALECTS)
     weights: Literal["float32", "bfloat16", "int8", "int4"] = "float32"
+
+    def __post_init__(self) -> None:
+        """Refuses what no request could ever have.
+
+        Raises:
+            UsageError: a host has a port, or an origin is none.
+        """
+        for host in self.allow_host:
+            if not HOST.fullmatch(host):
+                raise UsageError(f"--allow-host {host!r}: must be a name or address alone, such as example.org")
+        for origin in self.allow_origin:
+            if not ORIGIN.fullmatch(origin):
+                raise UsageError(f"--allow-origin {origin!r}: must be a scheme and a host, such as https://example.org")
 
     @property
     def spoken(self) -> tuple[str, ...]:

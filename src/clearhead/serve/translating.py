@@ -96,11 +96,10 @@ async def streamed(
     delivery = Delivery(asyncio.get_running_loop())
     growing = _Growing(served.now.model, functools.partial(asked.service.engine.post.put, delivery))
     translating = asyncio.ensure_future(translated(asked, served, texts, growing=growing))
-    translating.add_done_callback(lambda _: delivery.receive([]))
     try:
         while not translating.done():
             arriving = delivery.next()
-            await asyncio.wait({arriving}, timeout=ALIVE)
+            await asyncio.wait({arriving, translating}, timeout=ALIVE, return_when=asyncio.FIRST_COMPLETED)
             if translating.done():
                 break
             more = growing.take(arriving.result() if arriving.done() else [])

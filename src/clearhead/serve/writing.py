@@ -88,6 +88,11 @@ def _encoded(model: Any, given: str | list[int], config: GenerationConfig) -> Pr
     return Prompt(model.tokenizer.decode(given), given or [model.tokenizer.begin], 0, 0)
 
 
+def is_stepped(wanted: Wanted) -> bool:
+    """Whether the engine steps what is written piece by piece; else it comes from a call, as texts alone."""
+    return engine_model(wanted.model) is not None and not wanted.config.beam
+
+
 async def written(asked: Asked, wanted: Wanted) -> AsyncIterator[list[Wrote | Ended]]:
     """Yields what is written, in portions, an empty one now and then where nothing comes.
 
@@ -97,7 +102,7 @@ async def written(asked: Asked, wanted: Wanted) -> AsyncIterator[list[Wrote | En
         RequestError: see ``Service.stream``; or a text cannot be written.
     """
     model = wanted.model
-    if engine_model(model) is None or wanted.config.beam:
+    if not is_stepped(wanted):
         async for events in _written_whole(asked, wanted):
             yield events
         return

@@ -171,15 +171,15 @@ def own_script(text: str, language: Language) -> float | None:
     return sum(each in written for each in scripts) / len(scripts) if scripts else 1.0
 
 
-def other_script(text: str, language: Language) -> str:
+def other_script(text: str, language: Language, *, least: int = 3) -> str:
     """Returns the script of most letters of ``text`` if ``language`` is not written in it, as ``LATIN``; else "".
 
-    A text of fewer than three letters, of scripts or of a language that are not known here, gives an empty string.
+    A text of fewer than ``least`` letters, of scripts or of a language that are not known here, gives an empty string.
     """
     script = language.script
     letters = [character for character in text[: 4 * LETTERS] if character.isalpha()][:LETTERS]
     names = Counter(map(_script_of, letters))
-    if len(letters) < 3 or not script or script not in {*_SCRIPTS.values(), *_PARTS}:
+    if len(letters) < max(1, least) or not script or script not in {*_SCRIPTS.values(), *_PARTS}:
         return ""
     name, count = names.most_common(1)[0]
     written = _PARTS.get(script, {script})

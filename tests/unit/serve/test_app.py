@@ -30,6 +30,20 @@ def test_wrong_paths_and_methods(method: str, path: str, status: int, shape: obj
     assert path in shape(answer.json)  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/translate", "POST"),
+        ("/languages", "GET, HEAD"),
+        ("/v2/glossaries", "GET, HEAD, POST"),
+        ("/v2/glossaries/x", "DELETE, GET, HEAD"),
+    ],
+)
+def test_a_wrong_method_is_told_all_others(path: str, allowed: str, toy_asking: Asking) -> None:
+    answer = toy_asking.ask("PATCH", path)
+    assert (answer.status, answer.headers["allow"]) == (405, allowed)
+
+
 def test_paths_without_parameters_are_answered_at_once() -> None:
     async def found(request: Request) -> Response:
         return PlainTextResponse(f"{request.method} {request.url.path}")

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from clearhead.cli.serve import command
+from clearhead.errors import UsageError
 from clearhead.serve.settings import DIALECTS, ServeSettings
 
 
@@ -15,6 +16,21 @@ from clearhead.serve.settings import DIALECTS, ServeSettings
 )  # fmt: skip
 def test_which_hosts_are_this_machine_alone(host: str, local: bool) -> None:
     assert ServeSettings(host=host).is_local is local
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"allow_host": (host,)} for host in ("", "http://x.org", "x.org:80", "x.org/a", "*")]
+    + [{"allow_origin": (origin,)} for origin in ("", "x.org", "*", "null", "https://", "https://x.org/a", "https://a@x.org")],
+)  # fmt: skip
+def test_a_host_or_origin_that_no_request_has_is_refused(given: dict[str, tuple[str]]) -> None:
+    with pytest.raises(UsageError, match=f"^--{next(iter(given)).replace('_', '-')} '"):
+        ServeSettings(**given)  # type: ignore[arg-type]
+
+
+def test_hosts_and_origins_that_requests_have() -> None:
+    ServeSettings(allow_host=("x.org", "My-Host_1", "10.0.0.1", "fe80::1", "[::2]"))
+    ServeSettings(allow_origin=("https://x.org", "http://localhost:5173/", "moz-extension://a-b", "HTTPS://X.org"))
 
 
 def test_the_command_has_each_setting_with_its_default() -> None:

@@ -1,5 +1,6 @@
 """Translations of a request are those of the translator alone, and headers say what a client might not see."""
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from clearhead.serve import translating
 from clearhead.serve.dialects.libretranslate import files
 from clearhead.serve.translating import _Growing, finish_reason
 from clearhead.serve.work.steppers import SourceStepper, SourceWork
 from clearhead.tasks.translation.result import EMPTY
 from clearhead.tasks.translation.translator import Translator
+from tests.limits import HANGS
 from tests.serving import Answer, Asking, asking, site_of
 from tests.unit.serve.dialects.libretranslate.test_files import file_of
 
@@ -36,7 +39,13 @@ def test_too_many_pieces_are_refused_before_any_is_translated(toy_run: Path) -> 
     with site_of([f"mt={toy_run}"], max_pieces=20) as site:
         answer = asking(site).post("/translate", {"q": LONG, "source": "zh", "target": "en"})
         assert answer.status == 400
-        assert "pieces, at most 20 in a request" in answer.json["error"]
+        assert re.fullmatch(r"Invalid request: request \(\d+\) exceeds text limit \(20\)", answer.json["error"])
+        plain = asking(site).post("/v2/translate", {"text": [LONG], "target_lang": "EN"})
+        assert plain.status == 400
+        assert "pieces, at most 20 in a request" in plain.json["message"]
+        for alignment in (False, True):
+            page = asking(site).post("/api/translate", {"text": LONG, "alignment": alignment})
+            assert (page.status, page.json["code"]) == (400, "too_many_pieces")
         assert "X-Clearhead-Parts" not in answer.headers
 
 
@@ -89,6 +98,24 @@ def test_nothing_comes_early_of_several_translations_of_a_text(toy_asking: Askin
     whole = toy_asking.post("/v1/completions", asked).json
     told = joined(toy_asking.post("/v1/completions", {**asked, "stream": True}))
     assert told == {place: [choice["text"]] for place, choice in enumerate(whole["choices"])}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options", "status"),
+    [
+        (["他喝水。"], {"n": 2}, 200),  # of which nothing is told before they are whole
+        (["", " "], {}, 200),  # of which nothing is searched for
+        (["我妹妹不骑自行车。" * 230], {}, 200),  # which is put together in a thread, after its last piece is told
+        (["他喝水。"], {"beam": 99}, 400),
+    ],
+)
+def test_a_stream_ends_with_its_translations(
+    prompt: list[str], options: dict[str, Any], status: int, toy_asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(translating, "ALIVE", 2.0 * HANGS)
+    answer = toy_asking.post("/v1/completions", {"model": "mt", "prompt": prompt, "stream": True, **options})
+    assert answer.status == status
+    assert status != 200 or answer.events[-1] == "[DONE]"
 
 
 def test_parts_that_are_settled_out_of_order_wait_for_those_before(toy_run: Path) -> None:

@@ -39,7 +39,7 @@ def read_share(served: Served, text: str) -> float:
     model = served.now.model
     if not text.strip():
         return 0.0
-    if other_script(text, model.sides.src):
+    if other_script(text, model.sides.src, least=1):
         return 0.0
     pieces = model.tokenizers.src.encode(text[:2000])
     unknown: int = model.tokenizers.src.count_unknown(pieces)

@@ -12,10 +12,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from clearhead.errors import DataError
 from clearhead.serve.http.body import Fields, read_fields
 from clearhead.serve.http.keys import Keys
-from clearhead.serve.http.request_error import RequestError, error_of, too_many
+from clearhead.serve.http.request_error import RequestError, TooManyPiecesError, error_of, too_many
 from clearhead.serve.settings import ServeSettings
 from clearhead.serve.work.service import Service
 from clearhead.tasks.translation.search.native import Searching
@@ -60,10 +59,10 @@ class Asked:
         """Refuses a request whose texts have too many pieces.
 
         Raises:
-            DataError: they have.
+            TooManyPiecesError: they have.
         """
         if pieces > self.settings.max_pieces:
-            raise DataError(f"{pieces} pieces, at most {self.settings.max_pieces} in a request; see --max-pieces")
+            raise TooManyPiecesError(pieces, self.settings.max_pieces)
 
     async def call(self, function: Callable[[], T]) -> T:
         """See ``Service.call``."""

@@ -48,7 +48,7 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: ServeSettings, on_done: Counted) -> None:
         self.app, self.on_done = app, on_done
         self.origins = frozenset(origin.rstrip("/").lower() for origin in settings.allow_origin)
-        self.hosts = frozenset(name.lower() for name in (*LOOPBACK, settings.host, *settings.allow_host))
+        self.hosts = frozenset(name.strip("[]").lower() for name in (*LOOPBACK, settings.host, *settings.allow_host))
         self.any_host = settings.host in ("0.0.0.0", "::") and not settings.allow_host  # who may come from anywhere
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -22,6 +22,19 @@ class RequestError(Exception):
         return self.message
 
 
+class TooManyPiecesError(RequestError):
+    """A request whose texts have too many pieces.
+
+    Args:
+        size: pieces that they have.
+        limit: that they may have.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(400, f"{size} pieces, at most {limit} in a request; see --max-pieces", code="too_many_pieces")
+        self.size, self.limit = size, limit
+
+
 def too_many(message: str) -> RequestError:
     """Returns the refusal of one request too many, which may come again soon."""
     return RequestError(429, message, code="rate_limit_exceeded", headers={"Retry-After": "1"})

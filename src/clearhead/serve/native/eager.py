@@ -19,6 +19,11 @@ class Eager:
         self._opened: Opened | None = None
         self._checkpoint: Path | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has been opened."""
+        return self._opened is not None
+
     def opened(self) -> "Opened":
         """Returns the run; of a file the one that it was made of.
 

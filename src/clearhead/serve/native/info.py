@@ -22,7 +22,7 @@ def _model(served: Served) -> dict[str, Any]:
     if served.version is None:
         return tree | {"checkpoint": None}
     model = served.version.model
-    looks_inside = has_torch() and (not is_model_file(served.path) or has_run(served.path))
+    looks_inside = served.has_inside and has_torch() and (not is_model_file(served.path) or has_run(served.path))
     tree |= {"checkpoint": served.version.label, "looks_inside": looks_inside}
     match served.kind:
         case "translator":

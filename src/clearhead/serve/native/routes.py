@@ -1,12 +1,13 @@
 """The routes of the native interface: ``POST /api/NAME`` with the name of a model and the fields of a call."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from starlette.routing import Route
 
-from clearhead.errors import ModelError
+from clearhead.errors import DataError, ModelError
 from clearhead.serve.health import NATIVE
 from clearhead.serve.http.endpoint import Asked, stream_response
 from clearhead.serve.http.request_error import RequestError
@@ -14,10 +15,9 @@ from clearhead.serve.models import Kind, Served
 from clearhead.serve.native.eager import Eager
 from clearhead.serve.native.info import info
 from clearhead.serve.native.reading import classify, embed, fill, tokenize
-from clearhead.serve.native.translation import alternatives, translate
+from clearhead.serve.native.translation import alternatives, answer, searched, translate
 from clearhead.serve.native.writing import generate
 from clearhead.serve.site import Site
-from clearhead.tasks.translation.search.native import carried_out
 
 
 class Native:
@@ -39,15 +39,12 @@ class Native:
     async def translate(self, asked: Asked) -> Any:
         """``POST /api/translate``."""
         served = self._served(asked, "translator")
+        model, size = served.now.model, len(asked.fields.text("text"))
+        given: Any = (model, asked.fields, asked.check_size)
         if not asked.fields.flag("alignment"):
-            size = len(asked.fields.text("text"))
-            return await asked.carry_out(served.now.model, translate(served.now.model, asked.fields), size)
-
-        def aligned(run: Any) -> dict[str, Any]:
-            found: dict[str, Any] = carried_out(translate(run.trained, asked.fields, run.trained), run.trained.search)
-            return found
-
-        return await self._inside(served, asked, aligned)
+            return await asked.carry_out(model, translate(*given), size)
+        ranked = await asked.carry_out(model, searched(*given), size)
+        return await self._inside(served, asked, lambda run: answer(ranked, run.trained, run.trained))
 
     async def alternatives(self, asked: Asked) -> Any:
         """``POST /api/alternatives``."""
@@ -104,11 +101,17 @@ class Native:
 
         def call() -> dict[str, Any]:
             try:
-                run = eager.opened()
+                run = eager.opened()  # which is there already, but for a better checkpoint
                 return look(run if served.way is None else replace(run, trained=served.going(run.trained)))
             except ModelError as error:  # such as of a family that has no such view: it is the request that is wrong
                 raise RequestError(400, str(error), code="unavailable") from error
 
+        def opened() -> None:
+            with contextlib.suppress(ModelError, DataError):  # which the second call tells
+                eager.opened()
+
+        if not eager.is_open:
+            await asked.call_on_lane(opened)  # by itself: the lane can end no call that loads PyTorch
         return await asked.call_on_lane(call)
 
     def _served(self, asked: Asked, *kinds: Kind) -> Served:

@@ -1,6 +1,7 @@
 """Translations for the page: in parts with their words, what is certain, where each comes from; alternatives."""
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from clearhead.decode.hypotheses import SearchConfig
@@ -10,6 +11,7 @@ from clearhead.tasks.translation.documents.facing import facing
 from clearhead.tasks.translation.result import Translation
 from clearhead.tasks.translation.search.native import Searching
 from clearhead.tasks.translation.texts import TextTranslator
+from clearhead.text.division import Division
 from clearhead.text.glossary.glossary import Glossary
 
 if TYPE_CHECKING:
@@ -18,7 +20,18 @@ if TYPE_CHECKING:
 BEAM, MOST_BEAM, MOST_BEST, MOST_PHRASES, MOST_ENTRIES = 5, 16, 16, 64, 1000
 
 
-def translate(model: TextTranslator, fields: Fields, aligner: "Translator | None" = None) -> Searching[dict[str, Any]]:
+def translate(model: TextTranslator, fields: Fields, check_size: Callable[[int], None]) -> Searching[dict[str, Any]]:
+    """Translates as ``searched`` does, and tells all that is known without alignment."""
+    ranked = yield from searched(model, fields, check_size)
+    return answer(ranked, model)
+
+
+def answer(ranked: list[Translation], model: TextTranslator, aligner: "Translator | None" = None) -> dict[str, Any]:
+    """Returns what is told of translations; ``aligner``, the same model by PyTorch, says where words come from."""
+    return {"translations": [told(each, model, aligner) for each in ranked]}
+
+
+def searched(model: TextTranslator, fields: Fields, check_size: Callable[[int], None]) -> Searching[list[Translation]]:
     """Translates ``text``; ``beam``, ``n_best``, ``length_penalty``, ``prefix``, ``require``, ``avoid`` as in Python.
 
     ``context`` is what stands before it, for a model that reads that.
@@ -27,7 +40,7 @@ def translate(model: TextTranslator, fields: Fields, aligner: "Translator | None
     Args:
         model: the translator.
         fields: of the request.
-        aligner: the same model by PyTorch, where ``alignment`` is asked for.
+        check_size: told the pieces of the text; refuses too many.
     """
     count = fields.whole("n_best", 1, 1, MOST_BEST)
     beam = max(fields.whole("beam", BEAM, 1, MOST_BEAM), count)
@@ -40,8 +53,12 @@ def translate(model: TextTranslator, fields: Fields, aligner: "Translator | None
         found = Glossary.of([(source, "|".join(targets)) for source, targets in _by_source(shunned)], "avoid_where")
         phrases["avoid"] += [form.text for entry in found.found(text) for form in entry.forms]
     own: Any = {name: fields.text(name, "") for name in ("prefix", "context")}
-    (ranked,) = yield from model.translating([text], config, **own, **phrases)
-    return {"translations": [told(each, model, aligner) for each in ranked]}
+
+    def on_divided(divisions: list[Division]) -> None:
+        check_size(sum(division.pieces for division in divisions))
+
+    (ranked,) = yield from model.translating([text], config, **own, **phrases, on_divided=on_divided)
+    return ranked
 
 
 def _pairs(fields: Fields, name: str) -> list[list[str]]:

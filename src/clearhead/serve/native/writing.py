@@ -35,7 +35,7 @@ def _ids(fields: Fields, size: int) -> list[int]:
 
 async def generate(model: TextModel, asked: Asked) -> AsyncIterator[str]:
     """Yields events: of each piece what it is and what could have come in its place, at last why the text ended."""
-    wanted, began, count = wanted_of(model, asked), time.perf_counter(), 0
+    wanted, began = wanted_of(model, asked), time.perf_counter()
     text = _stream_behind(model, wanted.encoded[0].ids)
     async for events in written(asked, wanted):
         if not events:
@@ -43,10 +43,9 @@ async def generate(model: TextModel, asked: Asked) -> AsyncIterator[str]:
         for each in events:
             if isinstance(each, Ended):
                 rest = text.flush().removesuffix("\ufffd")  # a character that the limit has cut
-                facts = {"text": rest, "seconds": time.perf_counter() - began, "pieces": count}
+                facts = {"text": rest, "seconds": time.perf_counter() - began, "pieces": len(each.result.ids)}
                 yield event(_ended(each.result) | facts)
             elif each.id >= 0:
-                count += 1
                 yield event(step_of(model, each, text.push(each.id)))
             elif engine_model(model) is None:  # which says no pieces, only texts
                 yield event({"id": -1, "text": each.text})

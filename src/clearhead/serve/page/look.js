@@ -14,6 +14,7 @@ export function look(model, state) {
   state.text ??= "";
   state.beam ??= 5;
   state.found ??= {};
+  state.running ??= {};
   const writes = model.kind === "translator" || model.kind === "writer";
   const views = [view("attention"), ...(writes ? [view("trace"), view("beam")] : [])];
 
@@ -44,25 +45,35 @@ export function look(model, state) {
     ({ attention, trace: steps, beam })[name](figure, data);
   }
 
+  /** Asks for some views in turn; what the others are asked for goes on. */
   async function run(which = views) {
     if (!state.text.trim()) return;
-    state.running?.abort();
-    const running = new AbortController();
-    state.running = running;
-    go.disabled = true;
-    for (const each of which) {
+    const asked = which.map((each) => {
+      state.running[each.name]?.abort();
+      state.running[each.name] = new AbortController();
       each.body.replaceChildren(make("p", { class: "quiet" }, say("looking …")));
-    }
-    for (const each of which) {
+      return [each, fields[each.name](), state.running[each.name]];
+    });
+    for (const [each, request, running] of asked) {
+      const isWanted = () => running === state.running[each.name];
+      wait();
       try {
-        state.found[each.name] = await ask(each.name, fields[each.name](), running.signal);
+        const found = isWanted() && (await ask(each.name, request, running.signal));
+        if (!isWanted()) continue;
+        state.found[each.name] = found;
         show(each);
       } catch (error) {
+        if (!isWanted()) continue;
         delete state.found[each.name];
-        if (running === state.running) failed(each.body, error);
+        failed(each.body, error);
       }
+      delete state.running[each.name];
     }
-    go.disabled = false;
+    wait();
+  }
+
+  function wait() {
+    go.disabled = Object.keys(state.running).length > 0;
   }
 
   const field = area(state.text, say("a text to look into"), (text) => {
@@ -82,8 +93,9 @@ export function look(model, state) {
   });
   const root = make("div", { class: "look" }, make("section", { class: "box" }, field, make("div", { class: "row" }, go, worth, ...(writes ? [wide] : []))), ...views.map((each) => each.section));
   queueMicrotask(() => {
-    if (state.fresh) run();
-    else views.forEach(show); // once it is on the page, where figures know their width
+    const unanswered = views.filter((each) => state.fresh || state.running[each.name]);
+    views.filter((each) => !unanswered.includes(each)).forEach(show); // once it is on the page, where figures know their width
+    run(unanswered); // also what was asked before the reader went elsewhere
     state.fresh = false;
   });
   return root;

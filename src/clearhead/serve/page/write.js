@@ -35,6 +35,7 @@ export function write(model, state) {
   const written = make("div", { class: "output", role: "group", "aria-label": say("what was written; arrow keys go from piece to piece") });
   const bars = make("ol", { class: "bars" });
   const about = make("p", { class: "facts" });
+  const hint = make("p", { class: "quiet" }, say("a click goes on from there"));
   const status = make("p", { class: "quiet status" });
   const warned = make("div", { class: "notices" });
   const go = make("button", { type: "button", class: "main" });
@@ -80,7 +81,7 @@ export function write(model, state) {
     const { ended } = state;
     if (ended) {
       const why = { end: say("the model ended the text"), length: say("as long as was asked for"), stop: say("at a stop string") }[ended.reason];
-      status.textContent = `${speed(performance.now() - began, count)} · ${why}`;
+      status.textContent = `${speed(performance.now() - began, ended.pieces)} · ${why}`;
       const lost = ended.dropped > 0 && say("{count} pieces at the start of the prompt were not read: it is too long for the model", { count: ended.dropped });
       const odd = ended.unknown > 0 && say("{count} pieces of the prompt are not in the vocabulary", { count: ended.unknown });
       warned.replaceChildren(...notices([lost, odd]));
@@ -94,6 +95,7 @@ export function write(model, state) {
     state.steps.at(-1).text += text;
     if (spans.length) spans.at(-1).append(text);
     else append(state.steps.at(-1));
+    choose(state.steps.length - 1);
   }
 
   function name() {
@@ -138,7 +140,8 @@ export function write(model, state) {
       span.tabIndex = number === at ? 0 : -1;
     });
     const step = state.steps[at];
-    about.textContent = say("step {step} of {count}: {piece}, {share}", { step: at + 1, count: state.steps.length, piece: step.piece, share: percent(step.probability) });
+    hint.hidden = step.id < 0; // of a model that tells no pieces
+    about.textContent = step.id < 0 ? "" : say("step {step} of {count}: {piece}, {share}", { step: at + 1, count: state.steps.length, piece: step.piece, share: percent(step.probability) });
     if (step.id < 0) return;
     const best = step.top.some(([id]) => id === step.id) ? step.top : [...step.top, [step.id, step.piece, step.probability]];
     bars.replaceChildren(...best.map(([id, piece, share]) => candidate(piece, share, id === step.id, () => branch(at, id, piece, share))));
@@ -171,6 +174,7 @@ export function write(model, state) {
   );
   name();
   show();
+  if (state.running) run(state.steps.every((step) => step.id >= 0) ? state.steps.length : 0); // the reader was elsewhere
   return make(
     "div",
     { class: "write" },
@@ -179,7 +183,7 @@ export function write(model, state) {
       "div",
       { class: "boxes" },
       make("section", { class: "box grown" }, written, status, warned),
-      make("section", { class: "box" }, make("h2", {}, say("what could come here")), about, bars, make("p", { class: "quiet" }, say("a click goes on from there"))),
+      make("section", { class: "box" }, make("h2", {}, say("what could come here")), about, bars, hint),
     ),
     make("div", { class: "sliders" }, ...sliders),
   );

@@ -1,11 +1,13 @@
 """A thread of its own for what does not go by steps: PyTorch, embeddings, classes, searches with phrases."""
 
 import contextvars
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from clearhead.progress import GOING_ON, silent
 from clearhead.serve.metrics import Metrics
 from clearhead.serve.work.jobs import Job
 
@@ -17,7 +19,8 @@ CURRENT: contextvars.ContextVar[Job] = contextvars.ContextVar("job")
 class Lane:
     """Runs calls one after another in one thread: PyTorch's pools and modes are a thread's own.
 
-    A call that is part of another one on the lane runs at once.
+    A call that is part of another one on the lane runs at once. One whose job nobody wants any more ends before the
+    next step of its search, or the next module of its model; but not the first call of all, which loads PyTorch.
 
     Args:
         metrics: what is counted.
@@ -27,6 +30,7 @@ class Lane:
         self._metrics = metrics
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="lane")
         self._thread: int | None = None
+        self._hook: Any = None
 
     def run(self, function: Callable[[], T]) -> T:
         """Returns what a function returns, which the lane calls in its turn; waits for it.
@@ -48,8 +52,25 @@ class Lane:
             job.check()
             if job.started is None:
                 self._metrics.queued.see(job.start())
-        return function()
+        self._watch()
+        before = GOING_ON.set(silent if job is None else job.check)
+        try:
+            return function()
+        finally:
+            GOING_ON.reset(before)
+
+    def _watch(self) -> None:
+        """Has PyTorch, once it is loaded, ask at each of a model's modules whether to go on."""
+        torch: Any = sys.modules.get("torch")
+        if torch is not None and self._hook is None:
+            self._hook = torch.nn.modules.module.register_module_forward_pre_hook(_go_on)
 
     def close(self) -> None:
         """Ends the thread after the call that runs."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._hook is not None:
+            self._hook.remove()
+
+
+def _go_on(module: object, arguments: object) -> None:
+    GOING_ON.get()()

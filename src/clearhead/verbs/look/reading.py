@@ -20,6 +20,7 @@ from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.masked.model import MaskedModel
 from clearhead.tasks.translation.documents.preceding import parted
 from clearhead.tasks.translation.translator import Translator
+from clearhead.text.special import ABSENT, MASK
 from clearhead.text.tokenizer import Tokenizer
 from clearhead.verbs.look.opened import Opened
 
@@ -158,19 +159,39 @@ class _Row:
 
 def _row(opened: Opened, tokenizer: Tokenizer, *, pair: bool) -> _Row:
     room = opened.recipe.model.max_seq_len - marks(pair=pair)
-    rows = opened.sample.rows(tokenizer, room, pair=pair)
+    return _laid(opened, tokenizer, opened.sample.rows(tokenizer, room, pair=pair))
+
+
+def _laid(opened: Opened, tokenizer: Tokenizer, rows: list[list[int]]) -> _Row:
     laid = collate_segments(rows[:1], rows[1:2] or None, special=tokenizer.ids)
     ids, segments = (torch.from_numpy(part).to(opened.device) for part in (laid.ids, laid.segments))
     return _Row({"ids": ids, "segments": segments}, tokenizer.pieces(ids[0].tolist()), torch.from_numpy(laid.text)[0])
 
 
 def _masked(opened: Opened, trained: MaskedModel) -> Reading:
-    row = _row(opened, trained.tokenizer, pair=False)
-    places = row.text.nonzero()[:, 0]
+    mask = trained.tokenizer.ids.mask
+    row = _with_gaps(opened, trained) or _row(opened, trained.tokenizer, pair=False)
+
+    def read() -> object:
+        return call(trained.model, row.inputs)
+
+    def names(*_: object) -> Texts:
+        return Texts(row.pieces, row.pieces)
+
+    places = (row.text & (row.inputs["ids"][0].cpu() != mask)).nonzero()[:, 0]
+    if not len(places):
+        return Reading(read, names, None, "each piece looks at all")
     places = places[:: max(1, -(-len(places) // HIDDEN))]
-    predict = _hidden(trained, row.inputs, places, trained.tokenizer.ids.mask)
     note = f"each piece looks at all; loss: of {len(places)} pieces, each hidden in turn"
-    return Reading(lambda: call(trained.model, row.inputs), lambda *_: Texts(row.pieces, row.pieces), predict, note)
+    return Reading(read, names, _hidden(trained, row.inputs, places, mask), note)
+
+
+def _with_gaps(opened: Opened, trained: MaskedModel) -> _Row | None:
+    """Returns a text with masks, as ``fill`` reads it; None if it has none."""
+    tokenizer, text = trained.tokenizer, opened.text or ""
+    if tokenizer.ids.mask == ABSENT or not any(name in text for name in (MASK, tokenizer.piece(tokenizer.ids.mask))):
+        return None
+    return _laid(opened, tokenizer, [trained._read(text)[1]])
 
 
 def _labelled(opened: Opened, trained: Classifier) -> Reading:

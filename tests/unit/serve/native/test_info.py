@@ -46,3 +46,9 @@ def test_rounded_weights_and_a_machine_without_pytorch_show_nothing_inside(
         assert [one["looks_inside"] for one in asking(site).get("/api/info").json["models"]] == [True, False, True]
         monkeypatch.setattr("clearhead.serve.native.info.has_torch", lambda: False)
         assert [one["looks_inside"] for one in asking(site).get("/api/info").json["models"]] == [False] * 3
+
+
+def test_there_is_nothing_to_look_at_inside_of_counts(toy_baselines: dict[str, Path]) -> None:
+    with site_of([f"{name}={path}" for name, path in toy_baselines.items()]) as site:
+        models = asking(site).get("/api/info").json["models"]
+    assert {one["name"] for one in models if not one["looks_inside"]} == {"ngram"}

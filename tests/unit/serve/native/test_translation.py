@@ -9,7 +9,7 @@ import pytest
 from clearhead.errors import DataError, UsageError
 from clearhead.serve.http.body import Fields
 from clearhead.serve.http.request_error import RequestError
-from clearhead.serve.native.translation import alternatives
+from clearhead.serve.native.translation import alternatives, answer, searched
 from clearhead.serve.native.translation import translate as translating
 from clearhead.tasks.translation.search.native import carried_out
 from clearhead.tasks.translation.translator import Translator
@@ -18,7 +18,10 @@ TEXT = "这个比萨比那个好吃。\n我妹妹不骑自行车。"
 
 
 def translate(translator: Translator, fields: Fields, aligner: Translator | None = None) -> dict[str, Any]:
-    return carried_out(translating(translator, fields, aligner), translator.search)
+    if aligner is None:
+        return carried_out(translating(translator, fields, lambda pieces: None), translator.search)
+    ranked = carried_out(searched(translator, fields, lambda pieces: None), translator.search)
+    return answer(ranked, translator, aligner)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from clearhead.engine.loops.sampling import SamplingConfig
 from clearhead.tasks.language_model.neural import LanguageModel
 from clearhead.tasks.language_model.prompts import GenerationConfig
-from tests.serving import Asking
+from tests.serving import Asking, asking, site_of
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +74,12 @@ def test_wrong_fields_are_refused(toy_asking: Asking, fields: dict[str, Any]) ->
     answer = toy_asking.post("/api/generate", {"model": "lm", "prompt": "我们", "max_new": 12, **fields})
     assert answer.status == 400
     assert next(iter(fields)) in answer.json["error"]
+
+
+def test_a_model_that_tells_no_pieces_says_how_many_it_wrote(toy_baselines: dict[str, Path]) -> None:
+    with site_of([f"lm={toy_baselines['ngram']}"]) as site:
+        *parts, last = asked(asking(site), seed=1)
+        own = site.models.get("lm").now.model.generate("我们", GenerationConfig(12), sampling=SamplingConfig(seed=1))
+    assert {part["id"] for part in parts} == {-1}
+    assert "".join(part["text"] for part in parts) == own.text
+    assert last["pieces"] == len(own.ids) > 0

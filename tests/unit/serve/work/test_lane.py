@@ -1,15 +1,22 @@
 """Calls on the lane run one after another in one thread, and not at all for who has gone."""
 
 import contextvars
+import itertools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from clearhead.decode import search
 from clearhead.serve.metrics import Metrics
 from clearhead.serve.work.jobs import GivenUpError, Job
 from clearhead.serve.work.lane import CURRENT, Lane
+from clearhead.tasks.translation.translator import Translator
+from tests.limits import HANGS
 
 
 @pytest.fixture
@@ -57,3 +64,37 @@ def test_a_job_starts_there_and_one_given_up_is_not_computed(lane: Lane) -> None
     with pytest.raises(GivenUpError):
         contextvars.copy_context().run(run, gone)
     assert gone.started is None
+
+
+def test_a_search_that_nobody_wants_takes_no_further_step(
+    lane: Lane, toy_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    translator, job = Translator.load(toy_run, device="cpu"), Job(float(HANGS))
+    steps, step = itertools.count(1), search._extend
+
+    def counted(*all_of_it: Any, **named: Any) -> Any:
+        if next(steps) == 3:
+            job.give_up("disconnect")
+        return step(*all_of_it, **named)
+
+    monkeypatch.setattr(search, "_extend", counted)
+    with pytest.raises(GivenUpError):
+        lane.submit(job, lambda: translator.translate("我妹妹不骑自行车。", require=["tea"])).result()
+    assert next(steps) == 4
+    translator.translate("她们在学校。", require=["tea"])  # another thread's goes on
+    assert lane.run(lambda: translator.translate("她们在学校。", require=["tea"])).complete
+
+
+def test_a_model_that_nobody_wants_computes_no_further_module(lane: Lane) -> None:
+    job, calls, module = Job(float(HANGS)), itertools.count(1), torch.nn.Linear(1, 1)
+
+    def compute() -> None:
+        while True:
+            if next(calls) == 3:
+                job.give_up("time")
+            module(torch.zeros(1))
+
+    with pytest.raises(GivenUpError):
+        lane.submit(job, compute).result()
+    assert next(calls) == 4
+    assert lane.run(lambda: module(torch.zeros(1)).shape) == (1,)

@@ -62,6 +62,14 @@ def test_an_encoder_sees_marks_and_says_what_is_hidden(family: str, request: pyt
     assert all(head.worth is not None for one in view.maps for head in one.heads)
 
 
+def test_an_encoder_sees_masks_as_fill_does(toy_masked_run: Path) -> None:
+    view = attention_of(opened(toy_masked_run, "he [MASK] books"))
+    assert view.texts[0].queries.count("[MASK]") == 1
+    assert f"of {len(view.texts[0].queries) - 3} pieces" in view.note  # two marks and the mask are not hidden
+    alone = attention_of(opened(toy_masked_run, "[MASK]"))
+    assert (list(alone.texts[0].queries), alone.loss) == (["[CLS]", "[MASK]", "[SEP]"], None)
+
+
 def test_what_goes_in_has_the_pieces_of_each_side(toy_run: Path, toy_masked_run: Path) -> None:
     run = opened(toy_run)
     attended, (source, target) = attention_of(run), embedding_of(run).inputs

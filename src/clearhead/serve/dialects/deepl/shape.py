@@ -12,7 +12,7 @@ from clearhead.serve.http.request_error import RequestError
 
 VARIANTS = {"en": ("EN-US", "EN-GB"), "pt": ("PT-BR", "PT-PT"), "zh": ("ZH", "ZH-HANS")}
 """Codes by which clients ask for a target; they refuse the bare EN and PT themselves."""
-CODE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z]{2,4})?", re.ASCII)
+CODE = re.compile(r"[A-Za-z]{2,3}(-([A-Za-z]{2,4}|\d{3}))?", re.ASCII)
 
 
 def _key(request: Request, fields: Fields) -> str:

@@ -123,7 +123,7 @@ def _check_options(fields: Fields) -> None:
     for name in UNSUPPORTED:
         if fields.tree.get(name):
             raise RequestError(400, f"{name} is not supported", param=name)
-    formality = fields.text("formality", "default")
+    formality = fields.text("formality", "") or "default"
     if formality != "default" and not formality.startswith("prefer_"):
         raise RequestError(400, f"formality {formality[:20]!r} is not supported", param="formality")
 

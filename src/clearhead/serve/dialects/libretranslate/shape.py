@@ -6,7 +6,7 @@ from starlette.requests import Request
 
 from clearhead.serve.http.body import Fields
 from clearhead.serve.http.endpoint import Shape, bearer
-from clearhead.serve.http.request_error import RequestError
+from clearhead.serve.http.request_error import RequestError, TooManyPiecesError
 
 
 def _key(request: Request, fields: Fields) -> str:
@@ -15,6 +15,8 @@ def _key(request: Request, fields: Fields) -> str:
 
 
 def _error(error: RequestError) -> Any:
+    if isinstance(error, TooManyPiecesError):
+        error = too_long(error.size, error.limit)
     return {"error": f"Slowdown: {error.message}" if error.status == 429 else error.message}
 
 

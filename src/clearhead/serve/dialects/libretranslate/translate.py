@@ -11,6 +11,8 @@ from clearhead.serve.http.endpoint import Asked
 from clearhead.serve.http.request_error import RequestError
 
 MOST_TEXTS, MOST_ALTERNATIVES = 64, 8
+WIDEST = 12
+"""Most bytes of a character in a form, and in JSON that escapes it."""
 
 
 class LibreTranslate:
@@ -72,7 +74,7 @@ class LibreTranslate:
             for side, each in (("source", read), ("target", written))
         }
         return {
-            "charLimit": settings.max_body,
+            "charLimit": min(settings.max_pieces, settings.max_body // WIDEST),
             "frontendTimeout": 500,
             "apiKeys": bool(self.site.keys),
             "keyRequired": bool(self.site.keys),

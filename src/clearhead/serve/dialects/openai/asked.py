@@ -72,7 +72,7 @@ def wanted_of(asked: Asked, model: Any, prompts: Sequence[str | list[int]]) -> W
     texts = fields.whole("n", 1, 1, MOST_TEXTS)
     if fields.whole("best_of", texts, 1, MOST_TEXTS) != texts:
         fields.refuse("best_of", f"must be n = {texts}")
-    stops = [stop for stop in fields.texts("stop", most=MOST_STOPS, default=[]) if stop]
+    stops = stops_of(fields)
     banned = fields.texts("bad_words", most=100, default=[])
     beam = fields.whole("beam", 0, 0, 16)
     if beam and beam < texts:
@@ -81,6 +81,11 @@ def wanted_of(asked: Asked, model: Any, prompts: Sequence[str | list[int]]) -> W
     config = GenerationConfig(new, 0, texts, tuple(stops), tuple(banned), "window", beam)
     sampling = replace(sampling_of(asked), bias=bias_of(fields, model.tokenizer.vocab_size))
     return Wanted(model, prompts, config, sampling, logprobs_of(fields))
+
+
+def stops_of(fields: Fields) -> list[str]:
+    """Reads ``stop``: strings before which a text ends; an empty one is none."""
+    return [stop for stop in fields.texts("stop", most=MOST_STOPS, default=[]) if stop]
 
 
 def logprobs_of(fields: Fields) -> int:

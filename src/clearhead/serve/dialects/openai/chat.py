@@ -4,16 +4,16 @@ from typing import Any
 
 from clearhead.serve.dialects.openai.asked import Streamed
 from clearhead.serve.dialects.openai.shape import Answering, error_tree
-from clearhead.serve.dialects.openai.translations import translation_events
+from clearhead.serve.dialects.openai.translations import check_fields, translated_until, translation_events
 from clearhead.serve.http.body import Fields
 from clearhead.serve.http.endpoint import Asked, stream_response
 from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.site import Site
-from clearhead.serve.translating import Grown, finish_reason, translated
+from clearhead.serve.translating import Grown
 
 MOST_MESSAGES = 1000
-UNSUPPORTED = ("tools", "functions", "logprobs", "logit_bias", "audio")
-"""Fields that would change what is answered, and do not."""
+UNSUPPORTED = ("tools", "functions", "audio")
+"""Fields that would change what is answered, and do not; besides those of all translations."""
 
 
 class Chat:
@@ -50,17 +50,16 @@ class Chat:
             return await stream_response(
                 translation_events(asked, served, [source], answering, _parts, **own), error_tree
             )
-        found = await translated(asked, served, [source])
-        answering.count(found)
+        found = await translated_until(asked, served, [source], answering)
         return answering.whole(
             [
                 {
                     "index": place,
-                    "message": {"role": "assistant", "content": each.text, "refusal": None},
+                    "message": {"role": "assistant", "content": text, "refusal": None},
                     "logprobs": None,
-                    "finish_reason": finish_reason(each),
+                    "finish_reason": reason,
                 }
-                for place, each in enumerate(found[0])
+                for place, (text, reason) in enumerate(found)
             ]
         )
 
@@ -75,9 +74,7 @@ def _parts(grown: Grown, first: bool, reason: str | None) -> list[dict[str, Any]
 
 def _check(fields: Fields) -> None:
     """Refuses what a translator cannot do."""
-    for name in UNSUPPORTED:
-        if fields.tree.get(name):
-            fields.refuse(name, "is not for a translator")
+    check_fields(fields, *UNSUPPORTED)
     shape = fields.tree.get("response_format")
     if shape is not None and (not isinstance(shape, dict) or shape.get("type") != "text"):
         fields.refuse("response_format", "a translator answers in plain text")

@@ -8,17 +8,17 @@ from typing import Any
 from clearhead.serve.dialects.openai.asked import Streamed, prompts_of, wanted_of
 from clearhead.serve.dialects.openai.logprobs import LogProbs
 from clearhead.serve.dialects.openai.shape import Answering, error_tree
-from clearhead.serve.dialects.openai.translations import translation_events
+from clearhead.serve.dialects.openai.translations import check_fields, translated_until, translation_events
 from clearhead.serve.http.endpoint import PING, Asked, event, stream_response
 from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.models import Served
 from clearhead.serve.site import Site
-from clearhead.serve.translating import Grown, finish_reason, translated
+from clearhead.serve.translating import Grown
 from clearhead.serve.work.service import Ended
-from clearhead.serve.writing import Wanted, Wrote, gathered, written
+from clearhead.serve.writing import Wanted, Wrote, gathered, is_stepped, written
 
-NOT_FOR_TRANSLATORS = ("echo", "suffix", "logprobs", "logit_bias")
-"""Fields that would change what a translator answers, and do not."""
+NOT_FOR_TRANSLATORS = ("echo", "suffix")
+"""Fields that would change what a translator answers, and do not; besides those of all translations."""
 
 
 @dataclass
@@ -76,6 +76,8 @@ class Completions:
     async def _write(self, asked: Asked, served: Served) -> Any:
         model, prompts, streamed = served.now.model, prompts_of(asked.fields), Streamed.of(asked.fields)
         wanted = wanted_of(asked, model, prompts)
+        if "logprobs" in asked.fields and not is_stepped(wanted):
+            asked.fields.refuse("logprobs", "this model, or a search with a beam, tells only whole texts")
         told = LogProbs(model.tokenizer, wanted.top) if "logprobs" in asked.fields else None
         if dropped := sum(each.dropped for each in wanted.encoded):
             asked.headers["X-Clearhead-Dropped"] = str(dropped)
@@ -117,21 +119,15 @@ class Completions:
         fields, prompts, streamed = asked.fields, prompts_of(asked.fields), Streamed.of(asked.fields)
         if not all(isinstance(prompt, str) for prompt in prompts):
             fields.refuse("prompt", "must be texts: the model is a translator")
-        for name in NOT_FOR_TRANSLATORS:
-            if fields.tree.get(name):
-                fields.refuse(name, "is not for a translator")
+        check_fields(fields, *NOT_FOR_TRANSLATORS)
         answering = Answering.of(self.site, "cmpl", "text_completion", served.name)
 
         texts = [str(prompt) for prompt in prompts]
         if streamed.on:
             events = translation_events(asked, served, texts, answering, _parts, usage=streamed.usage)
             return await stream_response(events, error_tree)
-        found = await translated(asked, served, texts)
-        answering.count(found)
-        each = [translation for ranked in found for translation in ranked]
-        return answering.whole(
-            [_choice(place, translation.text, finish_reason(translation)) for place, translation in enumerate(each)]
-        )
+        found = await translated_until(asked, served, texts, answering)
+        return answering.whole([_choice(place, text, reason) for place, (text, reason) in enumerate(found)])
 
 
 def _choice(place: int, text: str, reason: str | None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def test_where_a_key_stands() -> None:
 
 
 def test_codes_lose_script_and_country() -> None:
-    codes = {"EN-US": "en", "zh-Hans": "zh", "ZH": "zh", "pt-br": "pt", "": None, None: None}
+    codes = {"EN-US": "en", "zh-Hans": "zh", "ZH": "zh", "pt-br": "pt", "ES-419": "es", "": None, None: None}
     assert {given: code_of(Fields({"x": given}), "x") for given in codes} == codes
 
 

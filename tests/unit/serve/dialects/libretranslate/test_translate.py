@@ -48,7 +48,7 @@ def test_a_long_text_is_parts_and_one_too_long_is_refused(toy_asking: Asking, to
     with site_of([f"mt={toy_run}"], max_pieces=50) as site:
         refused = asking(site).post("/translate", {**GOOD, "q": "我们今天在家。" * 20})
         assert refused.status == 400
-        assert "at most 50 in a request" in refused.json["error"]
+        assert "exceeds text limit (50)" in refused.json["error"]
 
 
 def test_languages_are_detected(toy_asking: Asking) -> None:
@@ -67,7 +67,7 @@ def test_languages_and_settings_are_told(toy_asking: Asking, toy_run: Path) -> N
     assert toy_asking.get("/languages").json == [{"code": "zh", "name": "Chinese", "targets": ["en"]}]
     settings = toy_asking.get("/frontend/settings").json
     assert settings == {
-        "charLimit": 131_072,
+        "charLimit": 131_072 // 12,
         "frontendTimeout": 500,
         "apiKeys": False,
         "keyRequired": False,

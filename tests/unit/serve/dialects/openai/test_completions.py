@@ -136,6 +136,7 @@ def test_a_translator_translates(toy_asking: Asking) -> None:
         ({"stream_options": "x"}, 400, "stream_options"),
         ({"stream": True, "n": 99}, 400, "n"),
         ({"beam": 2, "temperature": 0.5}, 400, None),
+        ({"beam": 2, "temperature": 1, "logprobs": 0}, 400, "logprobs"),
         ({"bad_words": [""]}, 400, None),
     ],
     ids=lambda value: str(value)[:40],
@@ -157,6 +158,7 @@ def test_other_kinds_of_language_models_write_too(toy_baselines: dict[str, Path]
             texts, _, _ = streamed(ask, model=name, n=2, temperature=0.8, seed=1)
             assert texts == {choice["index"]: choice["text"] for choice in whole["choices"]}
             assert completed(ask, model=name, prompt=[5, 6]).status == 400
+            assert completed(ask, model=name, logprobs=0).json["error"]["param"] == "logprobs"
             biased = completed(ask, model=name, logit_bias={"11": 100}).json["choices"][0]["text"]
             assert len(set(biased.split())) <= 2
 
