@@ -30,6 +30,7 @@ class Wrote:
     """What can no longer change since the piece before; a piece may be part of a character."""
     id: int
     log_prob: float
+    """NaN of the first piece of all, of which the model says nothing."""
     top: list[tuple[int, float]]
     """The most probable pieces and their log-probabilities."""
 
@@ -60,6 +61,11 @@ class Wanted:
     def texts(self) -> int:
         """How many texts are written."""
         return len(self.prompts) * self.config.n
+
+    @property
+    def size(self) -> int:
+        """Pieces of the prompts of all texts."""
+        return sum(len(prompt.ids) + prompt.dropped for prompt in self.encoded) * self.config.n
 
 
 def sampling_of(asked: Asked, *, temperature: float = 1.0) -> SamplingConfig:
@@ -109,7 +115,7 @@ async def written(asked: Asked, wanted: Wanted) -> AsyncIterator[list[Wrote | En
     settings, config = model._sampler_settings(wanted.config, wanted.sampling)
     post, tokenizer = asked.service.engine.post, model.tokenizer
     prompts = [prompt for prompt in wanted.encoded for _ in range(config.n)]
-    asked.check_size(sum(len(prompt.ids) + prompt.dropped for prompt in prompts))
+    asked.check_size(wanted.size)
 
     def make(job: Job, delivery: Delivery) -> tuple[Any, list[TextWork]]:
         works = []

@@ -1,12 +1,13 @@
 """``/v1/completions``: texts after prompts, at once or as a stream; translations, where the model is a translator."""
 
+import functools
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from clearhead.serve.dialects.openai.asked import Streamed, prompts_of, wanted_of
-from clearhead.serve.dialects.openai.logprobs import LogProbs
+from clearhead.serve.dialects.openai.logprobs import LogProbs, read_pieces
 from clearhead.serve.dialects.openai.shape import Answering, error_tree
 from clearhead.serve.dialects.openai.translations import check_fields, translated_until, translation_events
 from clearhead.serve.http.endpoint import PING, Asked, event, stream_response
@@ -25,13 +26,15 @@ NOT_FOR_TRANSLATORS = ("echo", "suffix")
 class _Writing:
     """The answer of a language model.
 
-    It has what is wanted, each text's part of the prompt that is repeated, and what tells log-probabilities.
+    It has what is wanted, each text's part of the prompt that is repeated, what tells log-probabilities, and the pieces
+    of these prompts where they are told of them too.
     """
 
     answering: Answering
     wanted: Wanted
     begins: list[str]
     probabilities: LogProbs | None
+    read: Sequence[list[Wrote]]
 
     def choice(self, place: int, text: str, pieces: Sequence[Wrote], offset: int, reason: str | None) -> dict[str, Any]:
         """Returns a choice, or a part of one, whose text begins at ``offset``."""
@@ -39,9 +42,14 @@ class _Writing:
         return {"index": place, "text": text, "logprobs": logprobs, "finish_reason": reason}
 
     @property
-    def echoed(self) -> list[tuple[int, str]]:
-        """The numbers of texts that begin with a part of their prompt, and these."""
-        return [(place, begin) for place, begin in enumerate(self.begins) if begin]
+    def echoed(self) -> list[dict[str, Any]]:
+        """The parts of choices that are repeated prompts."""
+        each = enumerate(zip(self.begins, self.read, strict=True))
+        return [self.choice(place, begin, read, self.begun(place), None) for place, (begin, read) in each if begin]
+
+    def begun(self, place: int) -> int:
+        """Returns where the first piece that is told of a text begins in it: what was cut off a prompt has none."""
+        return max(0, len(self.begins[place]) - sum(len(piece.text) for piece in self.read[place]))
 
     def told(self, each: Wrote | Ended, offsets: list[int]) -> dict[str, Any]:
         """Returns the part of a choice that an event of its text is; ``offsets`` say how long each text is so far."""
@@ -85,12 +93,13 @@ class Completions:
         begins = [each.text if echo else "" for each in wanted.encoded for _ in range(wanted.config.n)]
         answering = Answering.of(self.site, "cmpl", "text_completion", served.name)
         answering.read = sum(len(each.ids) for each in wanted.encoded)
-        writing = _Writing(answering, wanted, begins, told)
+        read = await _read(asked, wanted) if echo and told else [[] for _ in begins]
+        writing = _Writing(answering, wanted, begins, told, read)
         if streamed.on:
             return await stream_response(self._stream(asked, writing, streamed), error_tree)
         texts, pieces = await gathered(asked, wanted)
         choices = [
-            writing.choice(place, begin + text.text, own, len(begin), _reason(text.reason))
+            writing.choice(place, begin + text.text, [*read[place], *own], writing.begun(place), _reason(text.reason))
             for place, (begin, text, own) in enumerate(zip(begins, texts, pieces, strict=True))
         ]
         answering.written = sum(len(text.ids) for text in texts)
@@ -105,8 +114,8 @@ class Completions:
             elif first:
                 first = False
                 self.site.metrics.first.see(time.perf_counter() - asked.began)
-                for place, begin in writing.echoed:
-                    yield event(answering.part(writing.choice(place, begin, [], 0, None)))
+                for choice in writing.echoed:
+                    yield event(answering.part(choice))
             for each in events:
                 choice = writing.told(each, offsets)
                 answering.written += len(each.result.ids) if isinstance(each, Ended) else 0
@@ -128,6 +137,16 @@ class Completions:
             return await stream_response(events, error_tree)
         found = await translated_until(asked, served, texts, answering)
         return answering.whole([_choice(place, text, reason) for place, (text, reason) in enumerate(found)])
+
+
+async def _read(asked: Asked, wanted: Wanted) -> list[list[Wrote]]:
+    """Returns the pieces of the prompt of each text, with what the model made of them."""
+    asked.check_size(wanted.size)
+    read = []
+    for prompt in wanted.encoded:
+        pieces = await asked.call_on_lane(functools.partial(read_pieces, wanted.model, prompt, wanted.top))
+        read += [pieces] * wanted.config.n
+    return read
 
 
 def _choice(place: int, text: str, reason: str | None) -> dict[str, Any]:

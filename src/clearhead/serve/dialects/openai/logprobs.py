@@ -1,10 +1,19 @@
 """Log-probabilities of pieces, as completions tell them."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from clearhead.decode.streaming import TextStream
 from clearhead.serve.writing import Wrote
+from clearhead.tasks.language_model.prompts import Prompt
+from clearhead.tasks.native import engine_model
 from clearhead.text.tokenizer import Tokenizer
+
+ROWS = 128
+"""Pieces of a prompt whose logits are there at once."""
 
 
 class LogProbs:
@@ -27,8 +36,8 @@ class LogProbs:
             offset += len(piece.text)
         return {
             "tokens": [self.name(piece.id) for piece in pieces],
-            "token_logprobs": [piece.log_prob for piece in pieces],
-            "top_logprobs": [dict(self.ranked(piece)) for piece in pieces] if self.top else None,
+            "token_logprobs": [None if math.isnan(piece.log_prob) else piece.log_prob for piece in pieces],
+            "top_logprobs": [dict(self.ranked(piece)) or None for piece in pieces] if self.top else None,
             "text_offset": offsets,
         }
 
@@ -43,3 +52,31 @@ class LogProbs:
             return spelling.decode() or self.tokenizer.piece(index)
         except UnicodeDecodeError:
             return "bytes:" + "".join(f"\\x{byte:02x}" for byte in spelling)
+
+
+def read_pieces(model: Any, prompt: Prompt, top: int) -> list[Wrote]:
+    """Returns the pieces of a prompt, each with its log-probability after those before it.
+
+    A mark before a document is no piece of the prompt, but what follows it has a log-probability.
+
+    Args:
+        model: a ``TextModel`` that the native engine computes.
+        prompt: of one piece or more.
+        top: how many of the most probable pieces are told with each.
+    """
+    engine, stream = engine_model(model), TextStream(model.tokenizer.decode)
+    assert engine is not None
+    rows, ids = engine.rows(model.threads), np.array(prompt.ids, dtype=np.int32)
+    rows.join_empty(1)
+    told: list[tuple[float, list[tuple[int, float]]]] = [(math.nan, [])]
+    for at in range(0, len(ids) - 1, ROWS):
+        part, following = ids[:-1][at : at + ROWS], ids[1:][at : at + ROWS]
+        found = rows.extend(part, np.array([len(part)], np.int32), every=True)
+        for logits, piece in zip(found, following, strict=True):
+            log_probs = logits - np.logaddexp.reduce(logits, dtype=np.float64)
+            best = np.argsort(-log_probs, kind="stable")[:top].tolist()
+            told.append((float(log_probs[piece]), [(index, float(log_probs[index])) for index in best]))
+    texts = [*map(stream.push, prompt.ids)]
+    texts[-1] += stream.flush()
+    pieces = [Wrote(0, text, index, *own) for text, index, own in zip(texts, prompt.ids, told, strict=True)]
+    return pieces[1:] if model.marks and prompt.ids[0] == model.tokenizer.begin else pieces

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from clearhead.tasks.language_model.neural import LanguageModel
 from tests.serving import Answer, Asking, asking, site_of
 
 GOOD: dict[str, Any] = {"model": "lm", "prompt": "我们", "max_tokens": 8, "temperature": 0}
@@ -65,20 +66,51 @@ def test_echo_and_stop(toy_asking: Asking) -> None:
 
 
 def test_log_probabilities_are_told_at_once_and_in_a_stream(toy_asking: Asking) -> None:
-    whole = completed(toy_asking, logprobs=3, echo=True).json["choices"][0]
+    whole = completed(toy_asking, logprobs=3).json["choices"][0]
     told = whole["logprobs"]
     assert len(told["tokens"]) == len(told["token_logprobs"]) == len(told["text_offset"]) == 8
-    assert told["text_offset"][0] == len("我们")
+    assert told["text_offset"][0] == 0
     for token, log_prob, top in zip(told["tokens"], told["token_logprobs"], told["top_logprobs"], strict=True):
         assert 1 <= len(top) <= 3
         assert top[token] == pytest.approx(log_prob, abs=1e-5) == max(top.values())
-    _, _, events = streamed(toy_asking, logprobs=3, echo=True)
+    _, _, events = streamed(toy_asking, logprobs=3)
     parts = [each["choices"][0]["logprobs"] for each in events[:-1] if each["choices"][0]["logprobs"]]
     for name in ("tokens", "token_logprobs", "text_offset"):
         assert [value for part in parts for value in part[name]] == pytest.approx(told[name]) or name == "tokens"
     assert [token for part in parts for token in part["tokens"]] == told["tokens"]
     assert completed(toy_asking, logprobs=0).json["choices"][0]["logprobs"]["top_logprobs"] is None
     assert completed(toy_asking).json["choices"][0]["logprobs"] is None
+
+
+def test_an_echo_tells_of_the_pieces_of_its_prompt_what_pytorch_says(toy_asking: Asking, toy_lm_run: Path) -> None:
+    model = LanguageModel.load(toy_lm_run, engine="torch")
+    asked: dict[str, Any] = {"prompt": [ZH, "She"], "max_tokens": 3, "n": 2, "logprobs": 2, "echo": True}
+    whole = completed(toy_asking, **asked).json["choices"]
+    for place, prompt in ((0, ZH), (2, "She")):
+        new = completed(toy_asking, prompt=prompt, max_tokens=3, logprobs=2).json["choices"][0]
+        told, own, count = whole[place]["logprobs"], new["logprobs"], len(new["logprobs"]["tokens"])
+        assert whole[place]["text"] == prompt + new["text"]
+        assert told == whole[place + 1]["logprobs"]
+        assert told["token_logprobs"][:-count] == pytest.approx(model.log_probs(prompt), abs=1e-4)
+        assert told["tokens"][-count:] == own["tokens"]
+        assert told["text_offset"][-count:] == [len(prompt) + offset for offset in own["text_offset"]]
+        assert told["text_offset"] == sorted(told["text_offset"])
+        for token, log_prob, top in zip(
+            *(told[name] for name in ("tokens", "token_logprobs", "top_logprobs")), strict=True
+        ):
+            assert len(top) <= 2
+            assert top.get(token, min(top.values())) == pytest.approx(max(log_prob, min(top.values())), abs=1e-4)
+    _, _, events = streamed(toy_asking, **asked)
+    for choice in whole:
+        parts = [part for each in events[:-1] for part in each["choices"] if part["index"] == choice["index"]]
+        for name, values in choice["logprobs"].items():
+            assert [value for part in parts if part["logprobs"] for value in part["logprobs"][name]] == values, name
+
+
+def test_the_first_piece_of_all_has_no_log_probability(toy_asking: Asking) -> None:
+    told = completed(toy_asking, prompt=[40, 41, 42], logprobs=1, echo=True).json["choices"][0]["logprobs"]
+    assert (told["token_logprobs"][0], told["top_logprobs"][0]) == (None, None)
+    assert None not in told["token_logprobs"][1:]
 
 
 def test_a_bias_and_a_ban_are_carried_out(toy_asking: Asking) -> None:
