@@ -30,14 +30,15 @@ class LogProbs:
     def tree(self, pieces: Sequence[Wrote], offset: int) -> dict[str, Any]:
         """Returns the field ``logprobs`` of a choice, whose text begins at ``offset``."""
         pieces = [piece for piece in pieces if piece.id >= 0]
-        offsets = []
+        offsets, known = [], [not math.isnan(piece.log_prob) for piece in pieces]
         for piece in pieces:
             offsets.append(offset)
             offset += len(piece.text)
+        tops = [dict(self.ranked(piece)) if told else None for piece, told in zip(pieces, known, strict=True)]
         return {
             "tokens": [self.name(piece.id) for piece in pieces],
-            "token_logprobs": [None if math.isnan(piece.log_prob) else piece.log_prob for piece in pieces],
-            "top_logprobs": [dict(self.ranked(piece)) or None for piece in pieces] if self.top else None,
+            "token_logprobs": [piece.log_prob if told else None for piece, told in zip(pieces, known, strict=True)],
+            "top_logprobs": tops if self.top else None,
             "text_offset": offsets,
         }
 
