@@ -20,7 +20,7 @@ BUDGETS = {
     ("tasks",): 10850,  # glossaries, documents; room for a model, limits; corpora made, scored; own code; parts apart
     ("evaluate",): 800,  # what lines count for, for paired intervals; words by their frequency
     ("export",): 3500,  # what runs each format, comparison, certificate; graphs of ONNX, written from the modules
-    ("training",): 3400,  # generators, workers that leave signals alone, history never rewritten, budgets, samples
+    ("training",): 3410,  # generators, workers that leave signals alone, history never rewritten, budgets, samples
     ("decode",): 2450,  # whole characters; steps that a GPU plays as a graph
     ("interop",): 2300,  # with rotations, QK norm, Blenderbot, generation settings and sentence-transformers
     ("inspect",): 4900,  # with attention in numbers, runs side by side, and what happens in a step

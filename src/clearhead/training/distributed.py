@@ -77,6 +77,9 @@ class Ranks:
 
 _ALONE = Ranks()
 _joined: list[Ranks] = []
+_left: list[Any] = []
+"""The group of the run before, which must outlive DDP's reducer: that would end it with the interpreter locked, and wait
+for threads that need the lock to free tensors. From Python it ends without the lock."""
 _runs = itertools.count()
 
 
@@ -129,6 +132,7 @@ def joined(seconds: float) -> Iterator[Ranks]:
     finally:
         _joined.clear()
         if dist.is_initialized():
+            _left[:] = [dist.group.WORLD]
             dist.destroy_process_group()
 
 
