@@ -78,8 +78,8 @@ class Ranks:
 _ALONE = Ranks()
 _joined: list[Ranks] = []
 _left: list[Any] = []
-"""The group of the run before, which must outlive DDP's reducer: that would end it with the interpreter locked, and wait
-for threads that need the lock to free tensors. From Python it ends without the lock."""
+"""The group of the run before, which must outlive DDP's reducer: that would end it with the interpreter locked, and
+wait for threads that need the lock to free tensors. From Python it ends without the lock."""
 _runs = itertools.count()
 
 
