@@ -1,7 +1,7 @@
 """Texts that a native model reads and writes, a row each, in numpy arrays; no torch."""
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +15,9 @@ Ints = NDArray[np.int32]
 Computed = Literal["native", "torch"]
 """What computes with a loaded model, as its JSON says: a copy that PyTorch has packed is PyTorch's too."""
 Cache = Literal["float32", "int8"]
+Doubles = NDArray[np.float64]
+AT_ONCE = 128
+"""Pieces of a text whose logits are there at once."""
 
 
 class NativeModel:
@@ -40,6 +43,31 @@ class NativeModel:
     def rows(self, threads: int = 1) -> "Rows":
         """Starts without a row; see ``Rows``."""
         return Rows(self, threads)
+
+    def reading(self, ids: Ints, context: int, threads: int = 1) -> Iterator[tuple[Ints, Floats, Doubles]]:
+        """Reads a text, each piece of which sees at least half a context before it, as far as there is one.
+
+        Yields, some at a time, the pieces behind the first; for each the logits of all pieces in its place without the
+        best of them, [.., vocab]; and the logarithm of the sum of their exponentials, [..], to be taken from these.
+
+        Args:
+            ids: of the text; of a model without an encoder.
+            context: how many pieces it can look back on.
+            threads: see ``Rows``.
+        """
+        done, last = 0, len(ids) - 1
+        while done < last:
+            begin = max(0, done - context // 2)
+            end, rows = min(begin + context, last), self.rows(threads)
+            rows.join_empty(1)
+            if begin < done:
+                rows.extend(ids[begin:done], _ints([done - begin]))
+            for at in range(done, end, AT_ONCE):
+                part = ids[at : min(at + AT_ONCE, end)]
+                logits = rows.extend(part, _ints([len(part)]), every=True)
+                logits = logits - logits.max(axis=1, keepdims=True)
+                yield ids[at + 1 :][: len(part)], logits, np.log(np.exp(logits).sum(axis=1, dtype=np.float64))
+            done = end
 
 
 class Rows:

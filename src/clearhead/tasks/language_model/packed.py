@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clearhead.arguments import checked
-from clearhead.engine.rows import Ints
 from clearhead.engine.weights.file import ModelFile
-from clearhead.engine.weights.packing import Floats
 from clearhead.tasks.language_model.writer import TextModel
 from clearhead.tasks.native import PackedModel
 from clearhead.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from clearhead.decode.rows import TextRows
-
-LOGITS = 128  # positions of a text whose logits are there at once
 
 
 @dataclass(frozen=True)
@@ -52,26 +48,7 @@ class PackedLanguageModel(PackedModel, TextModel):
     def log_probs(self, text: str) -> list[float]:
         """See ``TextModel``; windows are those of ``LanguageModel``."""
         ids = np.array([self.tokenizer.begin, *self.tokenizer.encode(text)], dtype=np.int32)
-        last, scored = len(ids) - 1, list[float]()
-        while (done := len(scored)) < last:
-            begin = max(0, done - self.longest // 2)
-            end, rows = min(begin + self.longest, last), self.model.rows(self.threads)
-            rows.join_empty(1)
-            if begin < done:
-                rows.extend(ids[begin:done], _one(done - begin))
-            for at in range(done, end, LOGITS):
-                part = ids[at : min(at + LOGITS, end)]
-                scored += _log_probs(rows.extend(part, _one(len(part)), every=True), ids[at + 1 :][: len(part)])
+        scored = list[float]()
+        for pieces, logits, sums in self.model.reading(ids, self.longest, self.threads):
+            scored += (logits[np.arange(len(pieces)), pieces] - sums).tolist()
         return scored
-
-
-def _log_probs(logits: Floats, pieces: Ints) -> list[float]:
-    """Log-probability of the piece of each row: [rows, vocab], [rows] -> rows."""
-    best = logits.max(axis=1)
-    sums = np.exp(logits - best[:, None]).sum(axis=1, dtype=np.float64)
-    log_probs: list[float] = (logits[np.arange(len(pieces)), pieces] - best - np.log(sums)).tolist()
-    return log_probs
-
-
-def _one(length: int) -> Ints:
-    return np.array([length], dtype=np.int32)

@@ -12,9 +12,6 @@ from clearhead.tasks.language_model.prompts import Prompt
 from clearhead.tasks.native import engine_model
 from clearhead.text.tokenizer import Tokenizer
 
-ROWS = 128
-"""Pieces of a prompt whose logits are there at once."""
-
 
 class LogProbs:
     """Tells them.
@@ -67,17 +64,14 @@ def read_pieces(model: Any, prompt: Prompt, top: int) -> list[Wrote]:
     """
     engine, stream = engine_model(model), TextStream(model.tokenizer.decode)
     assert engine is not None
-    rows, ids = engine.rows(model.threads), np.array(prompt.ids, dtype=np.int32)
-    rows.join_empty(1)
     told: list[tuple[float, list[tuple[int, float]]]] = [(math.nan, [])]
-    for at in range(0, len(ids) - 1, ROWS):
-        part, following = ids[:-1][at : at + ROWS], ids[1:][at : at + ROWS]
-        found = rows.extend(part, np.array([len(part)], np.int32), every=True)
-        for logits, piece in zip(found, following, strict=True):
-            log_probs = logits - np.logaddexp.reduce(logits, dtype=np.float64)
-            best = np.argsort(-log_probs, kind="stable")[:top].tolist()
-            told.append((float(log_probs[piece]), [(index, float(log_probs[index])) for index in best]))
+    ids = np.array(prompt.ids, dtype=np.int32)
+    for pieces, logits, sums in engine.reading(ids, model.context, model.threads):
+        for piece, row, total in zip(pieces.tolist(), logits, sums.tolist(), strict=True):
+            best = np.argpartition(-row, min(top, len(row) - 1))[:top]
+            ranked = sorted(((index, float(row[index]) - total) for index in best.tolist()), key=lambda each: -each[1])
+            told.append((float(row[piece]) - total, ranked))
     texts = [*map(stream.push, prompt.ids)]
     texts[-1] += stream.flush()
-    pieces = [Wrote(0, text, index, *own) for text, index, own in zip(texts, prompt.ids, told, strict=True)]
-    return pieces[1:] if model.marks and prompt.ids[0] == model.tokenizer.begin else pieces
+    read = [Wrote(0, text, index, *own) for text, index, own in zip(texts, prompt.ids, told, strict=True)]
+    return read[1:] if model.marks and prompt.ids[0] == model.tokenizer.begin else read

@@ -113,6 +113,15 @@ def test_the_first_piece_of_all_has_no_log_probability(toy_asking: Asking) -> No
     assert None not in told["token_logprobs"][1:]
 
 
+def test_an_echo_of_more_pieces_than_the_context_tells_of_all(toy_asking: Asking, toy_lm_run: Path) -> None:
+    model = LanguageModel.load(toy_lm_run, engine="torch")
+    text = ZH * 60
+    ids = [model.tokenizer.begin, *model.tokenizer.encode(text)]
+    assert len(ids) > model.recipe.model.max_seq_len
+    told = completed(toy_asking, prompt=ids, max_tokens=1, logprobs=1, echo=True).json["choices"][0]["logprobs"]
+    assert told["token_logprobs"][: len(ids) - 1] == pytest.approx(model.log_probs(text), abs=1e-4)
+
+
 def test_a_bias_and_a_ban_are_carried_out(toy_asking: Asking) -> None:
     free = completed(toy_asking).json["choices"][0]["text"]
     tokens = completed(toy_asking, logit_bias={"11": 100}, logprobs=1).json["choices"][0]["logprobs"]["tokens"]
