@@ -14,19 +14,28 @@ from clearhead.text.phrase import Automaton
 OFF = float("-inf")
 
 
-def avoid(phrases: Sequence[Sequence[Automaton]], device: torch.device | str = "cpu") -> Rule:
+def avoid(
+    phrases: Sequence[Sequence[Automaton]], device: torch.device | str = "cpu", *, given: Sequence[int] = ()
+) -> Rule:
     """Returns a rule: sentence i contains no phrase that ``phrases[i]`` recognise, whatever pieces spell it.
 
     No piece may leave a phrase at the end, though letters after it could still make another word of it: a model that
     has come so far would rather add wrong letters than turn back. A piece that leads past the end of the phrase may
     come.
+
+    Args:
+        phrases: of each sentence.
+        device: of the search.
+        given: how many pieces of each sentence are not the model's choice; empty: none.
     """
     stack = _Stack(phrases, device)
     done = stack.done[stack.table]  # states vocab
+    first = torch.tensor(given or [0] * len(phrases), device=device)
 
     def rule(scores: Tensor, ids: Tensor, sentences: Tensor) -> None:
+        chosen = (first[sentences] <= ids.shape[-1])[:, None, None]
         for states in stack.states(ids, sentences).unbind(-1):
-            scores.masked_fill_(done[states], OFF)
+            scores.masked_fill_(done[states] & chosen, OFF)
 
     return rule
 

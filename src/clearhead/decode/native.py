@@ -8,6 +8,7 @@ from clearhead.decode.hypotheses import Hypothesis, SearchConfig, TextOf, penalt
 from clearhead.engine.loops.sampler import SamplerSettings
 from clearhead.engine.loops.search import NativeHypothesis, NativeSearch, Shortlists, continue_prompts, translate
 from clearhead.engine.rows import NativeModel
+from clearhead.text.phrase_book import Demand
 
 
 def native_search(  # noqa: PLR0913 - all that decides a search, by name
@@ -19,6 +20,7 @@ def native_search(  # noqa: PLR0913 - all that decides a search, by name
     limits: Sequence[int],
     prefixes: Sequence[Sequence[int]] = (),
     shortlists: Shortlists = (),
+    demands: Sequence[Demand] = (),
     threads: int = 1,
     text_of: TextOf | None = None,
 ) -> list[list[Hypothesis]]:
@@ -32,6 +34,7 @@ def native_search(  # noqa: PLR0913 - all that decides a search, by name
         limits: most pieces of each translation, end mark included.
         prefixes: what each translation begins with; empty: none does.
         shortlists: the pieces that may translate each, ascending, over which log-probabilities are; empty: all may.
+        demands: what each must and must not contain; empty: there is nothing.
         threads: sources are dealt out among so many.
         text_of: see ``search_steps``.
 
@@ -41,7 +44,7 @@ def native_search(  # noqa: PLR0913 - all that decides a search, by name
     asked = (config.n_best, config.beam, config.length_penalty)
     if asked != (search.n_best, search.beam, search.length_penalty):
         raise ValueError(f"n_best, beam and length_penalty = {asked}: must be what the engine searches with")
-    given: Any = {"prefixes": prefixes, "shortlists": shortlists}
+    given: Any = {"prefixes": prefixes, "shortlists": shortlists, "demands": demands}
     found = translate(model, sources, search, limits=limits, **given, threads=threads, text_of=text_of)
     return hypotheses_of(found, config.length_penalty)
 

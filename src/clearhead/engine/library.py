@@ -24,7 +24,7 @@ import numpy as np
 from clearhead.engine import build
 from clearhead.errors import ModelError, UsageError
 
-ABI = 5  # CH_ABI of native/clearhead.h
+ABI = 6  # CH_ABI of native/clearhead.h
 Instructions = Literal["portable", "avx2", "avx512", "neon"]
 WORDS = (*get_args(Instructions), "off")
 VARIABLE = "CLEARHEAD_ENGINE"
@@ -130,6 +130,15 @@ class Search(Structure):
     ]
 
 
+class Phrase(Structure):
+    """``ch_phrase``."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("steps", "kind", "left", "ways", "begins")),
+        *((name, c_int32) for name in ("states", "kinds")),
+    ]
+
+
 class Found(Structure):
     """``ch_found``."""
 
@@ -144,6 +153,8 @@ ASKED = np.dtype(
     [
         *((name, np.uint64) for name in ("search", "ids", "prefix", "shortlist")),
         *((name, np.int32) for name in ("length", "prefix_length", "limit", "shortlist_length")),
+        ("phrases", np.uint64),
+        *((name, np.int32) for name in ("required", "avoided")),
     ]
 )
 """``ch_asked``, with addresses."""
@@ -264,10 +275,10 @@ def _opened() -> tuple[ctypes.CDLL | None, str]:
             function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError) as error:
         return None, f"the native library cannot be loaded: {str(error).splitlines()[0]}"
-    sizes, of_drawing = (c_int32 * 6)(), (c_int32 * 2)()
+    sizes, of_drawing = (c_int32 * 7)(), (c_int32 * 2)()
     opened.ch_layout(sizes)
     opened.ch_sizes_of_drawing(of_drawing)
-    expected = [ABI, *map(ctypes.sizeof, (Linear, Layer, Model, Search)), ASKED.itemsize]
+    expected = [ABI, *map(ctypes.sizeof, (Linear, Layer, Model, Search)), ASKED.itemsize, ctypes.sizeof(Phrase)]
     if [*sizes, *of_drawing] != [*expected, ctypes.sizeof(Drawing), WRITTEN.itemsize]:
         return None, f"the native library has another interface than these modules; {REBUILD}"
     return opened, ""

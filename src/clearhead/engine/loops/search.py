@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clearhead.engine.library import ASKED, Found, Search, TextOf, check, library
+from clearhead.engine.loops.phrases import tell_phrases
 from clearhead.engine.loops.sampler import SamplerSettings, drawing_of, tell_characters
 from clearhead.engine.rows import NativeModel
 from clearhead.text.characters import Characters
+from clearhead.text.phrase_book import Demand
 
 ReadAs = Callable[[list[int]], Hashable]
 """What a reader sees of pieces."""
@@ -53,7 +55,7 @@ class NativeHypothesis:
     cut_better: bool
 
 
-def translate(
+def translate(  # noqa: PLR0913 - all that decides a search, by name
     model: NativeModel,
     sources: Sequence[Sequence[int]],
     search: NativeSearch,
@@ -61,6 +63,7 @@ def translate(
     limits: Sequence[int],
     prefixes: Sequence[Sequence[int]] = (),
     shortlists: Shortlists = (),
+    demands: Sequence[Demand] = (),
     threads: int = 1,
     text_of: ReadAs | None = None,
 ) -> list[list[NativeHypothesis]]:
@@ -73,6 +76,7 @@ def translate(
         limits: most pieces of each translation, end mark included.
         prefixes: what each translation begins with; empty: none does.
         shortlists: the pieces that may translate each, ascending, over which log-probabilities are; empty: all may.
+        demands: what each must and must not contain; empty: there is nothing.
         threads: sources are dealt out among so many, each of which takes the next ones when some of its own are over.
         text_of: by what two hypotheses of a source differ, if several are returned; None: by their pieces.
 
@@ -82,7 +86,7 @@ def translate(
     if not sources:
         return []
     told, found = ToldSearch(search, model.vocab, text_of), Results(len(sources), search.n_best, max(1, *limits))
-    asked, _ids = asked_of(sources, [told] * len(sources), limits, prefixes, shortlists)
+    asked, _kept = asked_of(sources, [told] * len(sources), limits, prefixes, shortlists, demands)
     where = model.image.model, model.kernels.encode(), threads
     status = library().ch_translate(*where, asked.ctypes.data, len(sources), found.told)
     if told.error is not None:
@@ -129,7 +133,7 @@ class ToldSearch:
     """
 
     def __init__(self, search: NativeSearch, vocab: int, text_of: ReadAs | None) -> None:
-        self.search, self._text_of = search, text_of
+        self.search, self.vocab, self._text_of = search, vocab, text_of
         self._numbers, self._next = dict[Hashable, int](), itertools.count()
         self.error: BaseException | None = None
         """What ``text_of`` raised."""
@@ -160,14 +164,16 @@ def asked_of(
     limits: Sequence[int],
     prefixes: Sequence[Sequence[int]] = (),
     shortlists: Shortlists = (),
-) -> tuple[NDArray[Any], list[NDArray[np.int32]]]:
-    """Returns sources and how each is searched for, as the library reads it, and the arrays that this points to."""
-    if not len(sources) == len(searches) == len(limits) == len(prefixes or sources) == len(shortlists or sources):
+    demands: Sequence[Demand] = (),
+) -> tuple[NDArray[Any], list[Any]]:
+    """Returns sources and how each is searched for, as the library reads it, and what this points to."""
+    each = (searches, limits, *(given or sources for given in (prefixes, shortlists, demands)))
+    if any(len(given) != len(sources) for given in each):
         counts = f"{len(searches)} searches, {len(limits)} limits"
         raise ValueError(f"{counts}: must be one for each of {len(sources)} sources")
     asked = np.zeros(len(sources), dtype=ASKED)
     asked["search"], asked["limit"] = [search.address for search in searches], limits
-    arrays = []
+    kept = tell_phrases(demands, searches[0].vocab, asked) if demands else []
     for name, count, rows in (
         ("ids", "length", sources),
         ("prefix", "prefix_length", prefixes),
@@ -175,8 +181,8 @@ def asked_of(
     ):
         if rows:
             pieces, asked[count], asked[name] = _laid_out(rows)
-            arrays.append(pieces)
-    return asked, arrays
+            kept.append(pieces)
+    return asked, kept
 
 
 class Results:

@@ -20,6 +20,7 @@ from clearhead.engine.loops.search import (
 )
 from clearhead.engine.rows import NativeModel
 from clearhead.errors import ModelError
+from clearhead.text.phrase_book import Demand
 
 Outcome = list[NativeHypothesis] | Exception
 """The hypotheses of a source, best first; or why there are none: ModelError, or what its ``text_of`` raised."""
@@ -70,6 +71,7 @@ class Searches:
         limits: Sequence[int],
         prefixes: Sequence[Sequence[int]] = (),
         shortlists: Shortlists = (),
+        demands: Sequence[Demand] = (),
         text_of: ReadAs | None = None,
     ) -> list[int]:
         """Takes sources in, from the next step on; returns a ticket for each. Where one cannot be, none is taken in.
@@ -80,6 +82,7 @@ class Searches:
             limits: most pieces of each, end mark included.
             prefixes: what each translation begins with; empty: none does.
             shortlists: see ``translate``; empty: no source has one.
+            demands: see ``translate``.
             text_of: see ``translate``; called within ``step``, by any thread.
 
         Raises:
@@ -87,7 +90,7 @@ class Searches:
         """
         told = {id(search): ToldSearch(search, self.model.vocab, text_of) for search in searches}
         own = [told[id(search)] for search in searches]
-        asked, arrays = asked_of(sources, own, limits, prefixes, shortlists)
+        asked, arrays = asked_of(sources, own, limits, prefixes, shortlists, demands)
         tickets = np.zeros(len(sources), dtype=np.int64)
         check(self._library.ch_searches_join(self._address, asked.ctypes.data, len(sources), tickets.ctypes.data))
         for ticket, search, limit in zip(tickets.tolist(), own, limits, strict=True):

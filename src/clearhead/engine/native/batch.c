@@ -21,7 +21,8 @@ void ch_batch_close(ch_batch *batch) {
         ch_source_free(source);
     }
     void *blocks[] = {batch->sources, batch->logits, batch->values, batch->pieces,    batch->candidates, batch->parents,
-                      batch->kept,    batch->counts, batch->fed,    batch->ids,       batch->log_probs,  batch->states};
+                      batch->kept,    batch->counts, batch->fed,    batch->ids,       batch->log_probs,  batch->states,
+                      batch->progress};
     for (size_t k = 0; k < sizeof blocks / sizeof *blocks; k++) free(blocks[k]);
     ch_rows_free(batch->rows);
     ch_sampler_free(batch->sampler);
@@ -88,13 +89,17 @@ static int renew(void *block, size_t bytes) {
 /* Makes room for so many rows, and for the widest beam, and the longest. */
 static int make_room(ch_batch *batch) {
     int rows = 0, beam = 0;
-    size_t pieces = 0;
+    size_t pieces = 0, candidates = 0, phrases = 0;
     for (int s = 0; s < batch->count; s++) {
         const ch_asked *asked = &batch->sources[s]->asked;
         size_t size = (size_t)asked->search->beam * asked->limit;
         rows += asked->search->beam;
         beam = asked->search->beam > beam ? asked->search->beam : beam;
         pieces = size > pieces ? size : pieces;
+        size_t beams = asked->search->beam, listed = beams * (beams + 1 + asked->required);
+        candidates = listed > candidates ? listed : candidates;
+        size_t states = beams * ch_phrase_count(batch->sources[s]);
+        phrases = states > phrases ? states : phrases;
     }
     if (rows > batch->row_room) {
         batch->row_room = 0;
@@ -108,9 +113,19 @@ static int make_room(ch_batch *batch) {
         size_t width = beam + 1;
         batch->beam_room = 0;
         if (renew(&batch->values, width * sizeof(float)) || renew(&batch->pieces, width * sizeof(int32_t)) ||
-            renew(&batch->candidates, beam * width * sizeof(ch_candidate)) || renew(&batch->states, beam * sizeof(int)))
+            renew(&batch->states, beam * sizeof(int)))
             return -1;
         batch->beam_room = beam;
+    }
+    if (candidates > batch->candidate_room) {
+        batch->candidate_room = 0;
+        if (renew(&batch->candidates, candidates * sizeof(ch_candidate))) return -1;
+        batch->candidate_room = candidates;
+    }
+    if (phrases > batch->progress_room) {
+        batch->progress_room = 0;
+        if (renew(&batch->progress, phrases * sizeof(int32_t))) return -1;
+        batch->progress_room = phrases;
     }
     if (pieces <= batch->piece_room) return 0;
     batch->piece_room = 0;

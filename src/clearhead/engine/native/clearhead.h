@@ -21,7 +21,7 @@
 
 #define CH_PANEL 16
 #define CH_GROUP 32 /* inputs that share a scale in int4 */
-#define CH_ABI 5 /* counts changes of what stands in this file */
+#define CH_ABI 6 /* counts changes of what stands in this file */
 
 #if defined(__GNUC__)
 #define CH_PUBLIC __attribute__((visibility("default")))
@@ -89,7 +89,7 @@ typedef struct {
 typedef struct ch_rows ch_rows;
 
 CH_PUBLIC const char *ch_error(void);                 /* why the last call of this thread failed */
-CH_PUBLIC void ch_layout(int32_t sizes[6]); /* CH_ABI, and sizes of ch_linear, ch_layer, ch_model, ch_search, ch_asked */
+CH_PUBLIC void ch_layout(int32_t sizes[7]); /* CH_ABI, and sizes of ch_linear, ch_layer, ch_model, ch_search, ch_asked, ch_phrase */
 CH_PUBLIC int ch_has(const char *instructions);       /* whether this library and machine have them: portable, avx2 ... */
 
 /* Rows: each is a text, with its keys and values in a cache. `instructions` says which kernels compute. */
@@ -132,6 +132,16 @@ typedef struct {
     const struct ch_drawing *drawing; /* penalties and bans (sample.h), of models without an encoder, or NULL */
 } ch_search;
 
+/* Finds a phrase, or any of several, in pieces; see text/phrase.py. It begins in state 0. */
+typedef struct {
+    const int32_t *steps;  /* [states][kinds], the state after a piece of each kind */
+    const int32_t *kind;   /* [vocab], the kind of each piece */
+    const int32_t *left;   /* [states], fewest pieces that complete a phrase; 0: one has occurred if the text ends here */
+    const int32_t *ways;   /* the pieces that bring its end nearer, those of each state one after another, */
+    const int32_t *begins; /* [states + 1], which begin there */
+    int32_t states, kinds;
+} ch_phrase;
+
 /* A source to translate; for a model without an encoder a prompt to continue. */
 typedef struct {
     const ch_search *search;
@@ -141,6 +151,9 @@ typedef struct {
     const int32_t *shortlist;
     int32_t length, prefix_length;  /* pieces of each; a source has 1 at least */
     int32_t limit, shortlist_length;/* most pieces that are written, end mark included; at least 1 */
+    /* What a translation must contain, which takes a beam of 2, and then what it must not, at most one; see phrases.c. */
+    const ch_phrase *const *phrases;
+    int32_t required, avoided;
 } ch_asked;
 
 /* The best hypotheses of each source, best first. */

@@ -26,13 +26,14 @@ void *ch_allocate(size_t bytes) {
     return block;
 }
 
-void ch_layout(int32_t sizes[6]) {
+void ch_layout(int32_t sizes[7]) {
     sizes[0] = CH_ABI;
     sizes[1] = (int32_t)sizeof(ch_linear);
     sizes[2] = (int32_t)sizeof(ch_layer);
     sizes[3] = (int32_t)sizeof(ch_model);
     sizes[4] = (int32_t)sizeof(ch_search);
     sizes[5] = (int32_t)sizeof(ch_asked);
+    sizes[6] = (int32_t)sizeof(ch_phrase);
 }
 
 #if defined(__x86_64__)

@@ -34,13 +34,14 @@ static int extend_beam(ch_batch *batch, ch_source *source, int beam, int row, ch
     if (search->drawing && ch_adjust_beam(batch, source, beam, logits)) return -1;
     if (isnan(log_z)) return ch_fail("NaN among the logits");
     for (int k = 0; k < search->forbidden_count; k++) ban(list, search->forbidden[k], logits);
-    if (source->length < search->at_least) ban(list, search->eos, logits);
+    if (source->length < search->at_least || ch_missing(source, beam)) ban(list, search->eos, logits);
     if (source->length < source->asked.prefix_length) {
         for (int k = 0; k < source->width; k++) batch->values[k] = -INFINITY;
         batch->pieces[0] = source->asked.prefix[source->length];
         int place = ch_place_of(list, batch->pieces[0]);
         if (place >= 0) batch->values[0] = logits[place];
     } else {
+        if (source->asked.avoided) ch_ban_avoided(source, beam, list, count, logits);
         if (search->after) keep_whole(batch, source, beam, list, logits);
         batch->kernels->top(logits, count, source->width, batch->values, batch->pieces);
         for (int k = 0; list && k < source->width; k++)
@@ -48,22 +49,13 @@ static int extend_beam(ch_batch *batch, ch_source *source, int beam, int row, ch
     }
     for (int k = 0; k < source->width; k++) {
         float log_prob = batch->values[k] - log_z;
-        out[k] = (ch_candidate){source->scores[beam] + log_prob, log_prob, batch->pieces[k], beam};
+        out[k] = (ch_candidate){source->scores[beam] + log_prob, log_prob, batch->pieces[k], beam, 0, 0};
     }
+    if (source->asked.required) ch_add_ways(source, beam, list, logits, log_z, out);
     return 0;
 }
 
-/* Brings the `count` best of n candidates to the front, best first, of equals the first. */
-static void best_first(ch_candidate *all, int n, int count) {
-    for (int place = 0; place < count; place++) {
-        int best = place;
-        for (int k = place + 1; k < n; k++)
-            if (all[k].score > all[best].score) best = k;
-        ch_candidate chosen = all[best];
-        memmove(all + place + 1, all + place, (best - place) * sizeof *all);
-        all[place] = chosen;
-    }
-}
+static int scores_more(const ch_candidate *one, const ch_candidate *other) { return one->score > other->score; }
 
 /* Keeps the hypothesis that stands in a beam, with the log-probability of its end mark if it has one. */
 static int keep_hypothesis(ch_source *source, int beam, const float *end) {
@@ -96,6 +88,8 @@ static void set_aside(ch_batch *batch, const ch_source *source) {
         memcpy(batch->log_probs + beam * limit, source->log_probs + beam * limit, used * sizeof(float));
         batch->states[beam] = source->states[beam];
     }
+    size_t phrases = (size_t)source->rows * ch_phrase_count(source);
+    if (phrases) memcpy(batch->progress, source->progress, phrases * sizeof(int32_t));
 }
 
 /* A beam goes on with a candidate from what was set aside. */
@@ -107,6 +101,8 @@ static void go_on(const ch_batch *batch, ch_source *source, int beam, const ch_c
     source->ids[to + used] = with->piece;
     source->log_probs[to + used] = with->log_prob;
     source->scores[beam] = with->score;
+    size_t phrases = ch_phrase_count(source);
+    if (phrases) ch_progress(source, batch->progress + with->parent * phrases, with->piece, source->progress + beam * phrases);
     if (search->after)
         source->states[beam] = search->after[(size_t)batch->states[with->parent] * batch->model->vocab + with->piece];
 }
@@ -118,10 +114,11 @@ int ch_extend_source(ch_batch *batch, ch_source *source, int first_row, int32_t 
     for (int beam = 0; beam < source->rows; beam++) {
         if (source->scores[beam] == -INFINITY) continue;
         if (extend_beam(batch, source, beam, first_row + beam, all + total)) return -1;
-        total += source->width;
+        total += source->width + source->asked.required;
     }
     if (most > total) most = total;
-    best_first(all, total, most);
+    if (source->asked.required) most = ch_take_turns(source, all, total, most);
+    else ch_best_first(all, total, most, scores_more);
     for (int k = 0; k < most && k < beams; k++)
         if (all[k].piece == search->eos && isfinite(all[k].score) && keep_hypothesis(source, all[k].parent, &all[k].log_prob))
             return -1;
@@ -140,13 +137,22 @@ int ch_extend_source(ch_batch *batch, ch_source *source, int first_row, int32_t 
     return 0;
 }
 
+/* The score of the best beam, with phrases not always the first; of those that miss none of them, if only these count. */
+static float best_score(const ch_source *source, int whole) {
+    float best = -INFINITY;
+    for (int beam = 0; beam < source->asked.search->beam; beam++)
+        if (source->scores[beam] > best && !(whole && ch_missing(source, beam))) best = source->scores[beam];
+    return best;
+}
+
 /* At its limit, without a live beam, or with none that could still be among the best. */
 int ch_is_over(const ch_source *source) {
     const ch_search *search = source->asked.search;
     int wanted = search->n_best;
-    if (source->length >= source->asked.limit || source->scores[0] == -INFINITY) return 1;
+    float best = best_score(source, 0);
+    if (source->length >= source->asked.limit || best == -INFINITY) return 1;
     double most = penalty_of(source->asked.limit, search->length_penalty);
-    return source->pool.count >= wanted && source->scores[0] / most <= source->pool.ranked[wanted - 1].rank_score;
+    return source->pool.count >= wanted && best / most <= source->pool.ranked[wanted - 1].rank_score;
 }
 
 static const double ROUNDING = 1e-3; /* more than a score, which is added up in single precision, can be wrong by */
@@ -178,7 +184,7 @@ int ch_settled(const ch_source *source, int32_t *ids) {
 int ch_finish_source(ch_source *source) {
     const ch_search *search = source->asked.search;
     ch_pool *pool = &source->pool;
-    double cut = source->scores[0] / penalty_of(source->length, search->length_penalty);
+    double cut = best_score(source, 1) / penalty_of(source->length, search->length_penalty);
     if (pool->count && pool->ranked[0].complete && source->length >= source->asked.limit)
         for (int k = 0; k < pool->count; k++) pool->ranked[k].cut_better = pool->ranked[k].rank_score < cut;
     for (int beam = 0; beam < search->beam; beam++)
@@ -226,7 +232,7 @@ int ch_check_asked(const ch_model *m, const ch_asked *asked) {
         return ch_fail("limit = %d: must be from 1 to %d", asked->limit, m->max_len);
     if (asked->shortlist && !m->encoder) return ch_fail("a shortlist: is for the sources of a model with an encoder");
     if (asked->shortlist && ch_check_shortlist(m, asked->shortlist, asked->shortlist_length)) return -1;
-    return ch_check_ids(asked->prefix, asked->prefix_length, m->vocab);
+    return ch_check_phrases(m, asked) || ch_check_ids(asked->prefix, asked->prefix_length, m->vocab) ? -1 : 0;
 }
 
 ch_source *ch_source_new(const ch_model *m, const ch_asked *asked, int64_t number) {
@@ -240,8 +246,9 @@ ch_source *ch_source_new(const ch_model *m, const ch_asked *asked, int64_t numbe
         source->ids = calloc(size, sizeof(int32_t));
         source->log_probs = calloc(size, sizeof(float));
         source->states = calloc(beams, sizeof(int));
+        source->progress = calloc(beams * ch_phrase_count(source) + 1, sizeof(int32_t));
         int failed = ch_pool_make(&source->pool, asked->search->n_best > 1 ? (int)beams : 1, asked->limit);
-        failed = failed || !source->scores || !source->ids || !source->log_probs || !source->states;
+        failed = failed || !source->scores || !source->ids || !source->log_probs || !source->states || !source->progress;
         if (!failed && (m->encoder || !ch_make_prompt(source))) {
             for (size_t k = 0; k < beams; k++) source->scores[k] = k ? -INFINITY : 0.0f;
             return source;
@@ -254,7 +261,8 @@ ch_source *ch_source_new(const ch_model *m, const ch_asked *asked, int64_t numbe
 
 void ch_source_free(ch_source *source) {
     if (!source) return;
-    void *blocks[] = {source->scores, source->ids, source->log_probs, source->states, source->text, source->failed};
+    void *blocks[] = {source->scores, source->ids,      source->log_probs, source->states,
+                      source->text,   source->progress, source->failed};
     for (size_t k = 0; k < sizeof blocks / sizeof *blocks; k++) free(blocks[k]);
     ch_pool_free(&source->pool);
     free(source);

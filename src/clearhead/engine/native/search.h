@@ -3,6 +3,8 @@
 #ifndef SEARCH_H
 #define SEARCH_H
 
+#include <string.h>
+
 #include "finished.h"
 #include "rows.h"
 #include "sample.h"
@@ -12,6 +14,8 @@ typedef struct {
     float log_prob; /* of the piece */
     int32_t piece;
     int parent;     /* beam that it goes on from */
+    int missing;    /* pieces of required phrases, after it */
+    int turn;       /* its place, from 1, among those that miss as many */
 } ch_candidate;
 
 /* A source that is being translated, or a prompt. All that a search needs to know of it is its own: when it came, how
@@ -21,13 +25,14 @@ typedef struct ch_source {
     int64_t number;          /* of whoever drives the search: its place, or its ticket */
     int length;              /* pieces of its hypotheses */
     int rows;                /* in its batch: 0 when it comes, 1 in its first step, then `beam` */
-    int width;               /* pieces of a row that are looked at */
+    int width;               /* pieces of a row that are looked at, beside those that phrases need */
     float *scores;           /* [beam], best first; -inf where a beam is not in use */
     int32_t *ids;            /* [beam][limit] */
     float *log_probs;        /* [beam][limit] */
     int32_t *text;           /* of a prompt: [begin + limit], what penalties see of it, and of what a beam has written */
     int begin;               /* pieces of the prompt that are no end marks */
     int *states;             /* [beam], of the character that the last piece left unfinished; 0: none */
+    int32_t *progress;       /* [beam][phrases], the state of each */
     ch_pool pool;            /* of finished hypotheses */
     int gone;                /* it left: its rows go before the next step */
     char *failed;            /* why nothing was found */
@@ -46,16 +51,17 @@ typedef struct {
     int count, places;
     ch_source *over;         /* the first of those that are over; whoever drives the search takes them */
     int row_room, beam_room, fed_room; /* what the following have room for */
-    size_t piece_room;
+    size_t piece_room, candidate_room, progress_room;
     float *logits;           /* [rows][padded vocab] */
     float *values;           /* [width] */
     int32_t *pieces;         /* [width] */
-    ch_candidate *candidates;/* [beam][width] */
+    ch_candidate *candidates;/* [beam][width + required phrases] */
     int32_t *parents, *kept, *counts; /* [rows] */
     int32_t *fed;            /* pieces that the rows get */
     int32_t *ids;            /* [beam][limit], scratch */
     float *log_probs;
     int *states;             /* [beam], scratch */
+    int32_t *progress;       /* [beam][phrases], scratch */
 } ch_batch;
 
 int ch_check_asked(const ch_model *model, const ch_asked *asked);
@@ -77,6 +83,29 @@ int ch_batch_rows(const ch_batch *batch);                  /* that its sources h
 /* A piece for every row, then what they lead to. Sources that are over are in `over` then, whether they failed or not:
  * the step itself cannot fail. */
 void ch_batch_step(ch_batch *batch);
+
+/* Brings the `count` best of n candidates to the front, best first, of equals the first. */
+static inline void ch_best_first(ch_candidate *all, int n, int count, int (*better)(const ch_candidate *, const ch_candidate *)) {
+    for (int place = 0; place < count; place++) {
+        int best = place;
+        for (int k = place + 1; k < n; k++)
+            if (better(&all[k], &all[best])) best = k;
+        ch_candidate chosen = all[best];
+        memmove(all + place + 1, all + place, (best - place) * sizeof *all);
+        all[place] = chosen;
+    }
+}
+
+/* Phrases that a translation must and must not contain; see phrases.c. */
+int ch_check_phrases(const ch_model *model, const ch_asked *asked);
+static inline int ch_phrase_count(const ch_source *source) { return source->asked.required + source->asked.avoided; }
+int ch_missing(const ch_source *source, int beam); /* pieces of required phrases */
+void ch_ban_avoided(const ch_source *source, int beam, const struct ch_shortlist *list, int count, float *logits);
+/* Says of the `width` candidates of a beam what is missing after each, and adds one for each required phrase. */
+void ch_add_ways(const ch_source *source, int beam, const struct ch_shortlist *list, const float *logits, float log_z,
+                 ch_candidate *out);
+int ch_take_turns(const ch_source *source, ch_candidate *all, int n, int most); /* brings the best to the front; how many */
+void ch_progress(const ch_source *source, const int32_t *from, int32_t piece, int32_t *to); /* states after a piece */
 
 /* Prompts of a model without an encoder; see prompts.c. */
 int ch_make_prompt(ch_source *source);

@@ -17,6 +17,7 @@ from clearhead.serve.http.keys import Keys
 from clearhead.serve.http.request_error import RequestError, TooManyPiecesError, error_of, too_many
 from clearhead.serve.settings import ServeSettings
 from clearhead.serve.work.service import Service
+from clearhead.tasks.native import NativeUser
 from clearhead.tasks.translation.search.native import Searching
 from clearhead.tasks.translation.texts import TextTranslator
 
@@ -68,9 +69,10 @@ class Asked:
         """See ``Service.call``."""
         return await self.service.call(self.request.receive, function)
 
-    async def call_on_lane(self, function: Callable[[], T]) -> T:
-        """See ``Service.call_on_lane``."""
-        return await self.service.call_on_lane(self.request.receive, function)
+    async def call_on_lane(self, function: Callable[[], T], model: NativeUser | None = None) -> T:
+        """See ``Service.call_on_lane``; the lane is that of a model, or PyTorch's."""
+        lane = self.service.lane if model is None else self.service.lane_of(model)
+        return await self.service.call_on_lane(self.request.receive, function, lane)
 
     async def carry_out(self, translator: TextTranslator, searching: Searching[T], size: int, **told: Any) -> T:
         """See ``Service.carry_out``."""

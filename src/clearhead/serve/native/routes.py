@@ -59,17 +59,17 @@ class Native:
     async def fill(self, asked: Asked) -> Any:
         """``POST /api/fill``."""
         model = self._served(asked, "encoder").now.model
-        return await asked.call_on_lane(lambda: fill(model, asked.fields))
+        return await asked.call_on_lane(lambda: fill(model, asked.fields), model)
 
     async def embed(self, asked: Asked) -> Any:
         """``POST /api/embed``."""
         model = self._served(asked, "encoder").now.model
-        return await asked.call_on_lane(lambda: embed(model, asked.fields))
+        return await asked.call_on_lane(lambda: embed(model, asked.fields), model)
 
     async def classify(self, asked: Asked) -> Any:
         """``POST /api/classify``."""
         model = self._served(asked, "classifier").now.model
-        return await asked.call_on_lane(lambda: classify(model, asked.fields))
+        return await asked.call_on_lane(lambda: classify(model, asked.fields), model)
 
     async def tokenize(self, asked: Asked) -> Any:
         """``POST /api/tokenize``; ``side`` is source or target where there are two."""

@@ -1,4 +1,4 @@
-"""A thread of its own for what does not go by steps: PyTorch, embeddings, classes, searches with phrases."""
+"""A thread of its own for what does not go by steps: PyTorch, or embeddings and classes by the engine."""
 
 import contextvars
 import sys

@@ -21,8 +21,8 @@ from clearhead.serve.work.engine import Engine
 from clearhead.serve.work.jobs import GivenUpError, Job, Reason
 from clearhead.serve.work.lane import CURRENT, Lane
 from clearhead.serve.work.steppers import SourceWork, TextWork, Work
-from clearhead.tasks.native import engine_model
-from clearhead.tasks.translation.search.native import Batch, Searching, is_plain, native_search_of
+from clearhead.tasks.native import NativeUser, engine_model
+from clearhead.tasks.translation.search.native import Batch, Searching, native_search_of
 from clearhead.tasks.translation.texts import TextTranslator
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class Service:
         self.settings, self.metrics = settings, metrics
         self.threads = settings.threads or len(os.sched_getaffinity(0))
         self.engine = Engine(rows=settings.rows, threads=self.threads, metrics=metrics)
-        self.lane = Lane(metrics)
+        self.lane, self._reading = Lane(metrics), Lane(metrics)
         self._pool = ThreadPoolExecutor(CALLERS, thread_name_prefix="caller")
         self._jobs: set[Job] = set()
 
@@ -103,13 +103,17 @@ class Service:
             CURRENT.set(waiting.job)
             return await waiting.until(self._aside(waiting.job, function))
 
-    async def call_on_lane(self, receive: Receive, function: Callable[[], T]) -> T:
-        """Returns what a function returns, which the lane calls in its turn; arguments and errors as of ``call``."""
-        with self._admitted(receive) as waiting:
-            return await self._on_lane(waiting, function)
+    def lane_of(self, model: NativeUser) -> Lane:
+        """Returns where calls of a model have their turn: what the engine computes does not wait for PyTorch."""
+        return self.lane if engine_model(model) is None else self._reading
 
-    async def _on_lane(self, waiting: "_Waiting", function: Callable[[], T]) -> T:
-        return await waiting.until(asyncio.wrap_future(self.lane.submit(waiting.job, function)))
+    async def call_on_lane(self, receive: Receive, function: Callable[[], T], lane: Lane) -> T:
+        """Returns what a function returns, which a lane calls in its turn; all else as of ``call``."""
+        with self._admitted(receive) as waiting:
+            return await self._on_lane(waiting, function, lane)
+
+    async def _on_lane(self, waiting: "_Waiting", function: Callable[[], T], lane: Lane) -> T:
+        return await waiting.until(asyncio.wrap_future(lane.submit(waiting.job, function)))
 
     async def carry_out(
         self,
@@ -162,8 +166,8 @@ class Service:
     ) -> list[list[Hypothesis]]:
         """Has a batch of sources searched for: by the engine with those of all others, or in its turn on the lane."""
         model, job = engine_model(translator), waiting.job
-        if model is None or not is_plain(batch):
-            return await self._on_lane(waiting, lambda: translator.search(batch, config))
+        if model is None:
+            return await self._on_lane(waiting, lambda: translator.search(batch, config), self.lane)
         tokenizer, count = translator.tokenizers.tgt, len(batch.sources)
         gathered = Gathered(asyncio.get_running_loop(), count, self.engine.post)
         search, text_of = native_search_of(tokenizer, config), translator.text_of if config.n_best > 1 else None
@@ -172,7 +176,8 @@ class Service:
             own = (batch.prefixes[place], batch.limits[place], text_of, place)
             pieces = batch.shortlists[place] if batch.shortlists else None
             told = on_settled and functools.partial(on_settled, batch.rows[place])
-            works.append(SourceWork(job, gathered.take, [*source, tokenizer.ids.eos], search, *own, pieces, told))
+            asked = (pieces, batch.demands[place], told)
+            works.append(SourceWork(job, gathered.take, [*source, tokenizer.ids.eos], search, *own, *asked))
         self.engine.submit(model, works)
         return hypotheses_of(await waiting.until(gathered.all), config.length_penalty)
 
@@ -251,6 +256,7 @@ class Service:
             job.give_up("shutdown")
         self.engine.close()
         self.lane.close()
+        self._reading.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -15,6 +15,9 @@ from clearhead.engine.loops.writing import Writing
 from clearhead.engine.rows import NativeModel
 from clearhead.errors import ModelError
 from clearhead.serve.work.jobs import Job
+from clearhead.text.phrase_book import Demand
+
+FREE = Demand()
 
 
 @dataclass(eq=False)
@@ -53,6 +56,8 @@ class SourceWork(Work):
     """Where it stands among those of its request."""
     shortlist: NDArray[np.int32] | None = None
     """The pieces that may translate it; None: all may."""
+    demand: Demand = FREE
+    """The phrases that its translation must and must not contain."""
     on_settled: Callable[[list[int], bool], object] | None = None
     """Called after each step with the pieces that its translation will begin with, whatever comes; True: all of it."""
 
@@ -184,6 +189,7 @@ class SourceStepper(Stepper):
                 limits=[work.limit for work in group],
                 prefixes=[work.prefix for work in group],
                 shortlists=[work.shortlist for work in group if work.shortlist is not None],
+                demands=[work.demand for work in group],
                 text_of=text_of,
             )
             yield from zip(tickets, group, strict=True)

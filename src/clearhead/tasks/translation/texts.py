@@ -27,7 +27,6 @@ from clearhead.tasks.translation.search.native import (
     carried_out,
     drawn_hypothesis,
     draws_of,
-    is_plain,
     search_natively,
     translation_of,
 )
@@ -356,7 +355,7 @@ class TextTranslator(Directed):
     def search(self, batch: Batch, config: SearchConfig) -> list[list[Hypothesis]]:
         """Returns up to ``config.n_best`` hypotheses of each source, best first."""
         own: Any = {"tokenizer": self.tokenizers.tgt, "text_of": self.text_of}
-        if (model := self._engine_model) is not None and is_plain(batch):
+        if (model := self._engine_model) is not None:
             return search_natively(model, batch, config, **own, threads=self.threads)
         from clearhead.tasks.translation.search.searching import search_batch
 

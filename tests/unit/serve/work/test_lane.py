@@ -69,7 +69,7 @@ def test_a_job_starts_there_and_one_given_up_is_not_computed(lane: Lane) -> None
 def test_a_search_that_nobody_wants_takes_no_further_step(
     lane: Lane, toy_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    translator, job = Translator.load(toy_run, device="cpu"), Job(float(HANGS))
+    translator, job = Translator.load(toy_run, device="cpu", engine="torch"), Job(float(HANGS))
     steps, step = itertools.count(1), search._extend
 
     def counted(*all_of_it: Any, **named: Any) -> Any:

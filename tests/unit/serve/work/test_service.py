@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.metrics import Metrics
 from clearhead.serve.settings import ServeSettings
 from clearhead.serve.work.service import Ended, Service
+from clearhead.tasks.masked.model import MaskedModel
+from tests.native import NATIVE
 from tests.serving import asking
 
 TEXTS = ["我吃了一个苹果。", "她们在学校。他喝水。", "护士想在海边散步。"]
@@ -64,6 +67,25 @@ def test_what_waits_or_takes_too_long_is_told_so(service: Service) -> None:
     asyncio.run(main())
     release.set()
     assert {name: service.metrics.cancelled._values[name,] for name in ("time", "queue")} == {"time": 1, "queue": 1}
+
+
+@NATIVE
+def test_what_the_engine_computes_does_not_wait_for_pytorch(service: Service, toy_masked_run: Path) -> None:
+    by_engine, by_torch = (MaskedModel.load(toy_masked_run, device="cpu", engine=name) for name in ("native", "torch"))
+    release, asked = threading.Event(), iter(range(9))
+
+    async def main() -> None:
+        long = asyncio.create_task(service.call_on_lane(stays, lambda: release.wait(20), service.lane_of(by_torch)))
+        while not service.running:
+            await asyncio.sleep(0.001)
+        assert await service.call_on_lane(stays, lambda: next(asked), service.lane_of(by_engine)) == 0
+        behind = asyncio.create_task(service.call_on_lane(stays, lambda: next(asked), service.lane_of(by_torch)))
+        await asyncio.sleep(0.05)
+        assert not behind.done()
+        release.set()
+        assert (await long, await behind) == (True, 1)
+
+    asyncio.run(main())
 
 
 def test_too_many_that_wait_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""What decodes a batch is one native call, or steps where that does not know all that is asked for."""
+"""What decodes a batch is one native call where the engine computes the model, and otherwise steps."""
 
 import math
 import re
@@ -14,12 +14,10 @@ from clearhead.decode.hypotheses import SearchConfig
 from clearhead.engine.choose import EngineName
 from clearhead.errors import DataError, UsageError
 from clearhead.runs.cache import cache_folder
-from clearhead.tasks.translation import texts
+from clearhead.tasks.translation.result import Translation
 from clearhead.tasks.translation.search import searching
 from clearhead.tasks.translation.search.lexicon import learned_from
-from clearhead.tasks.translation.search.native import Batch
 from clearhead.tasks.translation.translator import Translator
-from clearhead.text.phrase_book import Demand, PhraseBook
 from tests.native import NATIVE
 
 
@@ -29,22 +27,20 @@ def translator(toy_run: Path) -> Translator:
 
 
 @NATIVE
-def test_only_what_the_call_knows_goes_to_it(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
-    called: list[str] = []
-    for module, name in ((texts, "search_natively"), (searching, "search_batch")):
-        whole = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *a, name=name, whole=whole, **k: called.append(name) or whole(*a, **k))
-    source, phrases = translator.tokenizers.src.encode("我"), PhraseBook(translator.tokenizers.tgt)
-    asked = phrases.demands([], ["school"], count=1, prefix="", room=20)
-    plain = Batch([source], [[]], [Demand()], [9])
-    for batch, config, expected in (
-        (plain, SearchConfig(beam=2), "search_natively"),
-        (plain, SearchConfig(beam=2, n_best=2), "search_natively"),
-        (Batch([source], [[]], asked, [9]), SearchConfig(beam=2), "search_batch"),
-    ):
-        assert len(translator.search(batch, config)) == 1
-        assert called.pop() == expected
-    assert not called
+def test_the_engine_searches_with_phrases_too(toy_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = [Translator.load(toy_run, device="cpu", engine=engine) for engine in ("torch", "native")]
+    lines, wanted = ["他喝水。", "她们在学校。我妹妹不骑自行车。"], [["tea"], ["school", "bicycle"]]
+    given: Any = {"require": wanted, "avoid": ["water"], "prefix": "she"}
+    asked = [(SearchConfig(beam=3), {}), (SearchConfig(beam=4, n_best=3), given), (SearchConfig(), {"avoid": "he"})]
+    by_steps, natively = ([each.n_best(lines, config, **own) for config, own in asked] for each in loaded)
+
+    def read(found: Any) -> list[Any]:
+        each = [[ranked] if isinstance(ranked, Translation) else ranked for texts in found for ranked in texts]
+        return [[(one.target_ids, one.complete, one.cut_better, one.unmet) for one in ranked] for ranked in each]
+
+    assert read(natively) == read(by_steps)
+    monkeypatch.setattr(searching, "search_batch", lambda *_, **__: pytest.fail("by steps"))
+    assert "tea" in loaded[1].translate(lines[0], require="tea").text
 
 
 def shortened(translator: Translator, toy_data: Path, **sizes: int) -> Translator:

@@ -144,7 +144,8 @@ async def _read(asked: Asked, wanted: Wanted) -> list[list[Wrote]]:
     asked.check_size(wanted.size)
     read = []
     for prompt in wanted.encoded:
-        pieces = await asked.call_on_lane(functools.partial(read_pieces, wanted.model, prompt, wanted.top))
+        reading = functools.partial(read_pieces, wanted.model, prompt, wanted.top)
+        pieces = await asked.call_on_lane(reading, wanted.model)
         read += [pieces] * wanted.config.n
     return read
 

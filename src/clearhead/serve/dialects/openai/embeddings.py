@@ -41,7 +41,7 @@ class Embeddings:
         def embed() -> tuple[NDArray[np.float32], int]:
             count = sum(map(len, model.tokenizer.encode_batch(texts)))
             asked.check_size(count)
-            lane = self.site.service.lane
+            lane = self.site.service.lane_of(model)
             parts = [texts[first : first + AT_ONCE] for first in range(0, len(texts), AT_ONCE)]
             return np.concatenate([lane.run(functools.partial(model.embed, part)) for part in parts]), count
 

@@ -1,4 +1,4 @@
-"""A batch of sources translated by one call of the native engine, which knows all rules but phrases; no torch."""
+"""A batch of sources translated by one call of the native engine; no torch."""
 
 import math
 from collections.abc import Callable, Generator, Sequence
@@ -53,11 +53,6 @@ def carried_out(searching: Searching[R], search: Callable[[Batch, SearchConfig],
         return result
 
 
-def is_plain(batch: Batch) -> bool:
-    """Whether the native call knows all that is asked for: it knows no phrases."""
-    return not any(each.required or each.avoided for each in batch.demands)
-
-
 def search_natively(
     model: NativeModel,
     batch: Batch,
@@ -67,7 +62,7 @@ def search_natively(
     text_of: Callable[[Sequence[int]], str],
     threads: int,
 ) -> list[list[Hypothesis]]:
-    """Returns up to ``config.n_best`` hypotheses of each source of a batch that ``is_plain``, best first.
+    """Returns up to ``config.n_best`` hypotheses of each source of a batch, best first.
 
     Args:
         model: an encoder-decoder.
@@ -79,7 +74,7 @@ def search_natively(
     """
     sources = [[*source, tokenizer.ids.eos] for source in batch.sources]
     given: Any = {"limits": batch.limits, "prefixes": batch.prefixes if any(batch.prefixes) else ()}
-    given["shortlists"] = batch.shortlists
+    given |= {"shortlists": batch.shortlists, "demands": batch.demands}
     search = native_search_of(tokenizer, config)
     return native_search(model, sources, config, search, **given, threads=threads, text_of=text_of)
 
@@ -91,7 +86,7 @@ def never(tokenizer: Tokenizer) -> list[int]:
 
 
 def native_search_of(tokenizer: Tokenizer, config: SearchConfig) -> NativeSearch:
-    """Returns the search of translations, without phrases, for the native engine."""
+    """Returns the search of translations for the native engine."""
     return NativeSearch(
         tokenizer.ids.bos,
         tokenizer.ids.eos,

@@ -34,7 +34,7 @@ def search_rules(
         rules.append(force_prefix(prefixes))
     if any(demand.avoided for demand in demands):
         avoided = [[demand.avoided] if demand.avoided else [] for demand in demands]
-        rules.append(avoid(avoided, device))
+        rules.append(avoid(avoided, device, given=[len(prefix) for prefix in prefixes]))
     return rules + whole_characters(tokenizer.characters, limits, device)
 
 

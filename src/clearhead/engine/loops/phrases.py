@@ -1,0 +1,58 @@
+"""Phrases that translations must or must not contain, as the native library reads them; no torch."""
+
+import ctypes
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clearhead.engine.library import Phrase
+from clearhead.text.phrase import Automaton
+from clearhead.text.phrase_book import Demand
+
+KEPT = 256
+"""Automata that are kept as they are told: a glossary's come again with each of its texts."""
+
+
+class ToldPhrase:
+    """An automaton as the library reads it, with all that this points to.
+
+    Args:
+        automaton: finds a phrase, or any of several.
+    """
+
+    def __init__(self, automaton: Automaton) -> None:
+        self.vocab = len(automaton.kinds)
+        ways = automaton.ways
+        begins = np.cumsum([0, *map(len, ways)])
+        given = (automaton.steps, automaton.kinds, automaton.left, np.concatenate(ways), begins)
+        self._arrays = [np.ascontiguousarray(each, dtype=np.int32) for each in given]
+        self._told = Phrase(*(each.ctypes.data for each in self._arrays), *automaton.steps.shape)
+        self.address = ctypes.addressof(self._told)
+
+
+told = functools.lru_cache(maxsize=KEPT)(ToldPhrase)
+
+
+def tell_phrases(demands: Sequence[Demand], vocab: int, asked: NDArray[Any]) -> list[Any]:
+    """Has each source ask for its phrases; returns what that points to.
+
+    Args:
+        demands: of each source.
+        vocab: pieces of the model.
+        asked: [sources], of ``ASKED``.
+    """
+    kept = list[Any]()
+    for place, demand in enumerate(demands):
+        phrases = [told(each) for each in (*demand.required.values(), *([demand.avoided] if demand.avoided else []))]
+        if not phrases:
+            continue
+        if wrong := [phrase.vocab for phrase in phrases if phrase.vocab != vocab]:
+            raise ValueError(f"a phrase of {wrong[0]} pieces: must be of the model's {vocab}")
+        addresses = np.array([phrase.address for phrase in phrases], dtype=np.uint64)
+        asked["phrases"][place] = addresses.ctypes.data
+        asked["required"][place], asked["avoided"][place] = len(demand.required), demand.avoided is not None
+        kept += [addresses, *phrases]
+    return kept
