@@ -242,8 +242,9 @@ def test_deepl_raises_what_it_is_told(toy_server: Server, guarded: Server) -> No
         client.translate_text(ZH, target_lang="FR")
     with pytest.raises(deepl.DeepLException, match="formality"):
         client.translate_text(ZH, target_lang="EN-US", formality="more")
-    with pytest.raises(deepl.DeepLException, match="tag_handling"):
-        client.translate_text(ZH, target_lang="EN-US", tag_handling="xml")
+    marked = client.translate_text(f"<p><b>{ZH}</b></p>", target_lang="EN-US", tag_handling="xml", ignore_tags=["i"])
+    assert isinstance(marked, deepl.TextResult)
+    assert marked.text == f"<p><b>{client.translate_text(ZH, target_lang='EN-US')}</b></p>"
     with pytest.raises(deepl.DeepLException):
         client.list_multilingual_glossaries()
     with pytest.raises(deepl.AuthorizationException):

@@ -1,13 +1,13 @@
-"""HTML: tags and what is no language stay as they are; prose is translated by block, with the tags inside of it."""
+"""HTML and XML: tags and what is no language stay as they are; prose is translated by block, with its tags."""
 
 import functools
 import html
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
-from typing import Literal
+from typing import Any, Literal
 
 from clearhead.documents.blocks import Block, Break, Document, Span, as_it_is, has_words, joiner, nested
 
@@ -20,43 +20,12 @@ INLINE = frozenset(
 """Elements that stand inside of a sentence."""
 EMPTY = frozenset("area base br col embed hr img input link meta param source track wbr".split())
 """Elements without an end."""
-SIGN = re.compile(r".", re.DOTALL)
 WRITTEN = re.compile(r"&#?\w+;?|.", re.DOTALL)
 """A character, or what stands for one."""
 _BRACED = re.compile(r"(\{[^}\n]*\}|\\N)")
 """What subtitles have besides the tags of HTML: tags in braces, and a line break that is written."""
 _STYLE = re.compile(r"\{(?:(?P<end>/)?[bius]|\\[bius](?:1|(?P<off>0)))\}", re.IGNORECASE)
 """Tags in braces that belong together, one before and one behind what they are about."""
-
-
-class Markup:
-    """A text and its parts.
-
-    Args:
-        source: HTML, whole or a piece of it, well formed or not.
-        entities: whether characters are written as ``&amp;``, as in HTML; in subtitles they are not, and tags may stand
-            in braces.
-    """
-
-    def __init__(self, source: str, *, entities: bool = True) -> None:
-        self.entities = entities
-        self._parts = _parts(source, entities=entities)
-        self._places = [place for place, part in enumerate(self._parts) if part.is_text and _has_words(part.raw)]
-
-    @property
-    def texts(self) -> list[str]:
-        """What is to be translated, without space around it."""
-        raws = [self._parts[place].raw for place in self._places]
-        return [(html.unescape(raw) if self.entities else raw).strip() for raw in raws]
-
-    def having(self, texts: Sequence[str]) -> str:
-        """Returns the whole with other texts in the places of ``texts``."""
-        parts = [part.raw for part in self._parts]
-        for place, text in zip(self._places, texts, strict=True):
-            signs = (WRITTEN if self.entities else SIGN).findall(parts[place])
-            begin, end = "".join(_spaces(signs)), "".join(reversed(_spaces(reversed(signs))))
-            parts[place] = begin + (html.escape(text, quote=False) if self.entities else text) + end
-        return "".join(parts)
 
 
 def _spaces(signs: Iterable[str]) -> list[str]:
@@ -74,15 +43,69 @@ escaped = functools.partial(html.escape, quote=False)
 
 def markup_document(source: str) -> Document:
     """Returns HTML as a document: a block is what stands between two tags of blocks, or a line of its own by ``br``."""
-    parts: list[str | Block] = []
+    parts = _Reader(source).parts
+    return _document(parts, [bool(part.tag) and part.tag not in INLINE for part in parts])
+
+
+def xml_document(
+    source: str,
+    *,
+    kept: Collection[str] = (),
+    parting: Collection[str] = (),
+    joining: Collection[str] = (),
+    outline: bool = True,
+) -> Document:
+    """Returns XML as a document: a block is what stands between two tags that part sentences.
+
+    Args:
+        source: XML, whole or a piece of it. Names of elements, in small letters, are:
+        kept: whose text is not translated.
+        parting: whose tags part sentences.
+        joining: whose tags do not.
+        outline: whether other tags do where no words stand beside them, in the same element or in one around it.
+    """
+    parts = _Reader(source, kept=kept, empty=()).parts
+    beside = _beside_words(parts)
+    cuts = [
+        part.kind != "kept"
+        and bool(part.tag)
+        and (part.tag in parting or (outline and part.tag not in joining and not worded))
+        for part, worded in zip(parts, beside, strict=True)
+    ]
+    return _document(parts, cuts)
+
+
+def _beside_words(parts: "list[_Part]") -> list[bool]:
+    """Returns of each part whether words stand in the element that it is in, or in one around that."""
+    around, worded = [-1], [False]  # of each element: the one that it is in, and whether it has words of its own
+    inside, owners = [(0, "")], list[int]()
+    for part in parts:
+        if part.kind == "end" and part.tag in [tag for _, tag in inside]:
+            while inside.pop()[1] != part.tag:
+                pass
+        owner = inside[-1][0]
+        owners.append(owner)
+        worded[owner] |= part.is_text and _has_words(part.raw)
+        if part.kind == "start":
+            inside.append((len(around), part.tag))
+            around.append(owner)
+            worded.append(False)
+    for element in range(1, len(around)):
+        worded[element] |= worded[around[element]]
+    return [worded[owner] for owner in owners]
+
+
+def _document(parts: "list[_Part]", cuts: list[bool]) -> Document:
+    """Returns a document of parts, some of which stand between its blocks."""
+    made: list[str | Block] = []
     run: list[_Part] = []
-    for part in _Reader(source).parts:
-        if part.tag in INLINE or not part.tag:
+    for part, cut in zip(parts, cuts, strict=True):
+        if not cut:
             run.append(part)
-        else:
-            parts += [*_block(run, entities=True, breaks=False), part.raw]
-            run = []
-    return Document([*parts, *_block(run, entities=True, breaks=False)])
+            continue
+        made += [*_block(run, entities=True, breaks=False), part.raw]
+        run = []
+    return Document([*made, *_block(run, entities=True, breaks=False)])
 
 
 def inline(source: str, *, entities: bool, breaks: bool) -> Block | None:
@@ -90,7 +113,8 @@ def inline(source: str, *, entities: bool, breaks: bool) -> Block | None:
 
     Args:
         source: the text.
-        entities: see ``Markup``.
+        entities: whether characters are written as ``&amp;``, as in HTML; in subtitles they are not, and tags may stand
+            in braces.
         breaks: whether line breaks are to be kept as such.
     """
     found = _block(_parts(source, entities=entities), entities=entities, breaks=breaks, whole=True)
@@ -225,8 +249,9 @@ class _Part:
 class _Reader(HTMLParser):
     """Cuts a text where tags begin and end; elements whose text is kept are one part each."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, *, kept: Collection[str] = KEPT, empty: Collection[str] = EMPTY) -> None:
         super().__init__(convert_charrefs=False)
+        self._kept, self._empty = kept, empty
         self._begins: list[tuple[int, Literal["text", "start", "end", "other", "kept"], str]] = []
         self._inside: list[str] = []
         """Elements around whose text is kept."""
@@ -249,6 +274,11 @@ class _Reader(HTMLParser):
         if not (kind == "text" and self._begins and self._begins[-1][1] == "text"):
             self._begins.append((begin, kind, tag))  # data and entities in a row are one text
 
+    def set_cdata_mode(self, elem: str, **how: Any) -> None:
+        """Reads the text of a script as such; of XML it is an element like any other."""
+        if self._empty:
+            super().set_cdata_mode(elem, **how)
+
     def parse_html_declaration(self, i: int) -> int:
         """Reads what begins with ``<!``: what is no declaration, as ``<![a*``, is a comment, as in browsers."""
         try:
@@ -257,9 +287,9 @@ class _Reader(HTMLParser):
             return self.parse_bogus_comment(i)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        keeps = tag not in EMPTY and (tag in KEPT or ("translate", "no") in attrs)
-        self._note("kept" if keeps else "other" if tag in EMPTY else "start", tag)
-        if tag not in EMPTY and (self._inside or keeps):
+        keeps = tag not in self._empty and (tag in self._kept or ("translate", "no") in attrs)
+        self._note("kept" if keeps else "other" if tag in self._empty else "start", tag)
+        if tag not in self._empty and (self._inside or keeps):
             self._inside.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:

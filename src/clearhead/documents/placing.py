@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from clearhead.documents.blocks import Block, Span, is_wide
+from clearhead.documents.blocks import Block, Document, Span, is_wide
 from clearhead.documents.words import WIDE
 
 _WORD = re.compile(rf"[{WIDE}]|[^\W{WIDE}]+(?:['’.-][^\W{WIDE}]+)*|[^\w\s{WIDE}]")
@@ -46,6 +46,11 @@ def written(block: Block, text: str, links: Sequence[Link] | None = None) -> str
         return block.raw
     pieces = _Placing(block, text, links or diagonal(text, block.text)).pieces()
     return block.guard("".join(_broken(pieces, block)))
+
+
+def filled(document: Document, texts: Sequence[str]) -> str:
+    """Returns a document with these translations of its blocks, where nobody knows which words come from which."""
+    return document.having([written(block, text) for block, text in zip(document.blocks, texts, strict=True)])
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ LIBRETRANSLATE = {
 GLOSSARY = {"name": TEXT, "source_lang": TEXT, "target_lang": TEXT, "entries": TEXT, "entries_format": TEXT}
 TRANSLATED = {
     "text": TEXTS, "target_lang": TEXT, "source_lang": TEXT, "split_sentences": TEXT, "glossary_id": TEXT,
-    "context": TEXT,
+    "context": TEXT, "tag_handling": TEXT, "outline_detection": TEXT,
+    **dict.fromkeys(("ignore_tags", "splitting_tags", "non_splitting_tags"), TEXTS),
 }  # fmt: skip
 DEEPL = {
     "/v2/translate": {"post": _route("Translations.", _body(["text", "target_lang"], TRANSLATED, (JSON, FORM)))},

@@ -2,50 +2,15 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearhead.documents.blocks import Block
-from clearhead.documents.markup import Markup, inline, markup_document
-from clearhead.documents.placing import written
-
-
-def shouted(source: str, **options: bool) -> str:
-    markup = Markup(source, **options)
-    return markup.having([text.upper() for text in markup.texts])
-
-
-@pytest.mark.parametrize(
-    ("source", "result"),
-    [
-        ("hello", "HELLO"),
-        ("<p>one <b>two</b>\n three</p>", "<p>ONE <b>TWO</b>\n THREE</p>"),
-        ("<P Class='a>b' data-x=\"y\">one</P >", "<P Class='a>b' data-x=\"y\">ONE</P >"),
-        ("a &amp; b &lt;i&gt; &#233; &nbsp;c", "A &amp; B &lt;I&gt; É \u00a0C"),
-        ("<img alt='one' src=x>two<br/>three<hr>", "<img alt='one' src=x>TWO<br/>THREE<hr>"),
-        ("<!doctype html><!-- one --><?pi one?>two", "<!doctype html><!-- one --><?pi one?>TWO"),
-        ("<script>if (a < b) x()</script>one<style>p { color: red }</style>",
-         "<script>if (a < b) x()</script>ONE<style>p { color: red }</style>"),
-        ("<code>one <i>two</i></code> three", "<code>one <i>two</i></code> THREE"),
-        ("<p translate=no>one <b>two</b></p><p>three</p>", "<p translate=no>one <b>two</b></p><p>THREE</p>"),
-        ("12 <b>34</b> !?", "12 <b>34</b> !?"),
-        ("<b>one", "<b>ONE"),
-        ("one</b></i>two", "ONE</b></i>TWO"),
-        ("", ""),
-        ("  \n ", "  \n "),
-        ("<p>\r\n  one\r\n</p>", "<p>\r\n  ONE\r\n</p>"),
-        ("<code>a<br>b</code>c", "<code>a<br>b</code>C"),
-    ],
-)  # fmt: skip
-def test_text_is_changed_and_nothing_else(source: str, result: str) -> None:
-    assert shouted(source) == result
-
-
-def test_what_is_read_is_plain() -> None:
-    assert Markup("<p> a &amp; b </p>&lt;c&gt;").texts == ["a & b", "<c>"]
-    assert Markup("a &amp; <i>b</i> & c", entities=False).texts == ["a &amp;", "b", "& c"]
+from clearhead.documents.markup import inline, markup_document, xml_document
+from clearhead.documents.placing import filled, written
 
 
 @pytest.mark.parametrize(
@@ -59,10 +24,6 @@ def test_what_is_no_markup_is_read_by_and_stays(odd: str) -> None:
 
 
 def test_subtitles_have_tags_in_braces_too() -> None:
-    source = "{\\an8}a {i}b{/i}\\Nc {d\n}"
-    assert Markup(source, entities=False).texts == ["a", "b", "c {d\n}"]
-    assert shouted(source, entities=False) == "{\\an8}A {i}B{/i}\\NC {D\n}"
-    assert Markup(source).texts == [source]
     block = inline("{i}a{/i} {\\B1}b{\\b0}\\N{\\k5}c{/u}", entities=False, breaks=True)
     assert isinstance(block, Block)
     assert (block.text, [each.raw for each in block.breaks]) == ("a b c", ["\\N"])
@@ -72,18 +33,6 @@ def test_subtitles_have_tags_in_braces_too() -> None:
         ("{\\k5}", ""),
         ("{/u}", ""),
     ]
-
-
-def test_what_is_written_is_no_markup() -> None:
-    assert Markup("<p>a</p>").having(["<script>x & y"]) == "<p>&lt;script&gt;x &amp; y</p>"
-    assert shouted("<i>a & b</i>", entities=False) == "<i>A & B</i>"
-
-
-@pytest.mark.parametrize("space", ["&nbsp;", " &#32;", "&#6 ", "\n&#xa0;\t"])
-def test_spaces_that_are_written_as_entities_stay_around_a_text(space: str) -> None:
-    markup = Markup(f"<p>{space}a b{space}</p>")
-    assert markup.texts == ["a b"]
-    assert markup.having(["c"]) == f"<p>{space}c{space}</p>"
 
 
 PARTS = st.sampled_from(
@@ -96,15 +45,14 @@ PARTS = st.sampled_from(
 @settings(deadline=None)
 @given(st.lists(PARTS, max_size=12).map("".join))
 def test_with_its_own_texts_any_source_reads_the_same(source: str) -> None:
-    markup = Markup(source)
-    again = Markup(markup.having(markup.texts))
-    assert again.texts == markup.texts
-    assert Markup(source, entities=False).having(Markup(source, entities=False).texts) == source
+    for read in (markup_document, xml_document):
+        document = read(source)
+        assert filled(document, [block.text for block in document.blocks]) == source
 
 
 def loud(source: str) -> str:
     document = markup_document(source)
-    return document.having([written(block, block.text.upper()) for block in document.blocks])
+    return filled(document, [block.text.upper() for block in document.blocks])
 
 
 @pytest.mark.parametrize(
@@ -140,7 +88,7 @@ PAGES = sorted(Path(__file__).resolve().parents[3].glob("src/clearhead/**/*.html
 def test_a_page_keeps_its_tags(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
     document = markup_document(source)
-    assert document.having([written(block, block.text) for block in document.blocks]) == source
+    assert filled(document, [block.text for block in document.blocks]) == source
     assert re.findall("<[^>]*>", loud(source)) == re.findall("<[^>]*>", source)
 
 
@@ -148,7 +96,7 @@ def test_a_page_keeps_its_tags(path: Path) -> None:
 @given(st.lists(PARTS, max_size=14).map("".join))
 def test_documents_of_any_source_stay_with_their_own_prose(source: str) -> None:
     document = markup_document(source)
-    assert document.having([written(block, block.text) for block in document.blocks]) == source
+    assert filled(document, [block.text for block in document.blocks]) == source
     loud(source)
 
 
@@ -158,3 +106,30 @@ def test_a_part_of_a_text_is_one_block() -> None:
     assert (block.text, [each.raw for each in block.breaks]) == ("a b c", ["\n"])
     assert written(block, "A B C") == "<i>A\nB</i> <br> C"
     assert inline("<i>1</i>", entities=False, breaks=True) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "blocks"),
+    [
+        ("<doc><p>one <x id='1'/>two</p><p>three</p></doc>", {}, ["one two", "three"]),
+        ("one <a>two <b>three</b></a> four", {}, ["one two three four"]),
+        ("<r>\n <t>one</t>\n <t>two</t>\n</r>", {}, ["one", "two"]),
+        ("<r><t>one</t> <t>two</t></r>", {"outline": False}, ["one two"]),
+        ("<r><t>one</t> <t>two</t></r>", {"joining": {"t"}}, ["one two"]),
+        ("one <t>two</t> three", {"parting": {"t"}}, ["one", "two", "three"]),
+        ("<code>one</code><script>two</script>", {}, ["one", "two"]),
+        ("one <X>two <y>2</y></X> three", {"kept": {"x"}}, ["one two 2 three"]),
+        ("<p>one<br/>two</p>", {}, ["onetwo"]),
+        ("one</a> two</b>", {}, ["one two"]),
+        ("<a>one <b>two", {}, ["one two"]),
+    ],
+)
+def test_xml_is_parted_where_no_words_stand_beside_a_tag(source: str, options: Any, blocks: list[str]) -> None:
+    document = xml_document(source, **options)
+    assert [block.text for block in document.blocks] == blocks
+    assert document.having([block.raw for block in document.blocks]) == source
+
+
+def test_what_is_kept_of_xml_stays_in_its_place() -> None:
+    document = xml_document("one <X>two <y>too</y></X> three", kept={"x"})
+    assert filled(document, ["UNO two too DREI"]) == "UNO <X>two <y>too</y></X> DREI"

@@ -7,14 +7,14 @@ T = TypeVar("T")
 
 
 class Lines:
-    """The lines of several texts.
+    """The lines of several texts, or the blocks of documents.
 
     Args:
-        texts: whose lines end as Unix has it.
+        of_texts: those of each text.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self._of_texts = [text.split("\n") for text in texts]
+    def __init__(self, of_texts: Sequence[Sequence[str]]) -> None:
+        self._of_texts = of_texts
 
     @property
     def all(self) -> list[str]:
@@ -30,8 +30,9 @@ class Lines:
         """
         found, ends = list[str](), {-1: before}
         for number, lines in zip(numbers, self._of_texts, strict=True):
-            found += [ends.get(number - 1, ""), *lines[:-1]]
-            ends[number] = lines[-1]
+            if lines:
+                found += [ends.get(number - 1, ""), *lines[:-1]]
+                ends[number] = lines[-1]
         return found
 
     def grouped(self, each: Sequence[T]) -> list[list[T]]:

@@ -38,3 +38,12 @@ def code_of(fields: Fields, name: str) -> str | None:
     if not CODE.fullmatch(given):
         fields.refuse(name, "is no code of a language")
     return base(given)
+
+
+def word_of(fields: Fields, name: str, default: str, known: tuple[str, ...]) -> str:
+    """Reads a word that clients may send as a number or a boolean too."""
+    value = fields.tree.get(name)
+    value = default if value is None else str(int(value)) if isinstance(value, bool | int) else value
+    if value not in known:
+        fields.refuse(name, f"must be {', '.join(known)}")
+    return str(value)

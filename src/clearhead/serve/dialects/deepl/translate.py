@@ -4,8 +4,11 @@ import threading
 from collections import Counter
 from typing import Any
 
+from clearhead.documents.blocks import Document
+from clearhead.documents.placing import filled
 from clearhead.serve.dialects.deepl.glossaries import Glossaries, Glossary
-from clearhead.serve.dialects.deepl.shape import VARIANTS, code_of
+from clearhead.serve.dialects.deepl.shape import VARIANTS, code_of, word_of
+from clearhead.serve.dialects.deepl.tags import reader_of
 from clearhead.serve.dialects.languages import base, name_of, sources, targets, translator_for
 from clearhead.serve.dialects.lines import Lines
 from clearhead.serve.http.body import Fields
@@ -49,24 +52,30 @@ class DeepL:
         if target is None:
             raise RequestError(400, "Value for 'target_lang' not supported.", param="target_lang")
         _check_options(fields)
-        word = _word(fields, "split_sentences", "1", tuple(SPLITS))
+        word, read = word_of(fields, "split_sentences", "1", tuple(SPLITS)), reader_of(fields)
         texts = [text.replace("\r\n", "\n") for text in texts]
-        if word != "1":
+        if word != "1" and read is None:
             texts = [" ".join(text.split("\n")) for text in texts]
+        documents = [read(text) if read else None for text in texts]
+        of_texts = [
+            text.split("\n") if document is None else [block.text for block in document.blocks]
+            for text, document in zip(texts, documents, strict=True)
+        ]
         glossary = self._glossary(asked, source, target)
         answers: list[Any] = [None] * len(texts)
-        for served, numbers in self._groups(source, target, texts):
-            lines = Lines([texts[number] for number in numbers])
+        for served, numbers in self._groups(source, target, [" ".join(own) for own in of_texts]):
+            lines = Lines([of_texts[number] for number in numbers])
             options: dict[str, Any] = {
                 "split": SPLITS[word],
                 "context": lines.contexts(numbers, fields.text("context", "")),
             }
             if glossary is not None:
                 options["glossary"] = glossary.own
-            found = await translated(asked, served, lines.all, n_best=1, **options)
+            found = await translated(asked, served, lines.all, n_best=1, **options) if lines.all else []
             code = base(served.now.model.sides.src.code).upper()
             for number, own in zip(numbers, lines.grouped(found), strict=True):
-                answers[number] = _translation([ranked[0] for ranked in own], code, characters[number])
+                best = [ranked[0] for ranked in own]
+                answers[number] = _translation(best, code, characters[number], documents[number])
         with self._lock:
             self._characters[asked.owner] += sum(characters)
         return {"translations": answers}
@@ -118,8 +127,6 @@ def _written(site: Site, target: str) -> bool:
 
 def _check_options(fields: Fields) -> None:
     """Refuses what is asked for and not done."""
-    if fields.text("tag_handling", ""):
-        raise RequestError(400, "tag_handling is not supported: send plain text", param="tag_handling")
     for name in UNSUPPORTED:
         if fields.tree.get(name):
             raise RequestError(400, f"{name} is not supported", param=name)
@@ -128,19 +135,11 @@ def _check_options(fields: Fields) -> None:
         raise RequestError(400, f"formality {formality[:20]!r} is not supported", param="formality")
 
 
-def _word(fields: Fields, name: str, default: str, known: tuple[str, ...]) -> str:
-    """Reads a word that clients may send as a number or a boolean too."""
-    value = fields.tree.get(name)
-    value = default if value is None else str(int(value)) if isinstance(value, bool | int) else value
-    if value not in known:
-        fields.refuse(name, f"must be {', '.join(known)}")
-    return str(value)
-
-
-def _translation(lines: list[Translation], source: str, characters: int) -> dict[str, Any]:
+def _translation(lines: list[Translation], source: str, characters: int, document: Document | None) -> dict[str, Any]:
+    texts = [line.text for line in lines]
     tree: dict[str, Any] = {
         "detected_source_language": source,
-        "text": "\n".join(line.text for line in lines),
+        "text": "\n".join(texts) if document is None else filled(document, texts),
         "billed_characters": characters,
     }
     if unmet := list(dict.fromkeys(phrase for line in lines for phrase in line.unmet)):

@@ -1,27 +1,26 @@
 """``/translate_file``, ``/download_file``: texts, kept in memory for minutes under names that nobody guesses."""
 
 import codecs
-import itertools
 import secrets
 import time
-from collections.abc import Iterator
 from pathlib import PurePath
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from clearhead.documents.markup import Markup
-from clearhead.documents.subtitles import spoken
+from clearhead.documents.markup import markup_document
+from clearhead.documents.placing import filled
+from clearhead.documents.subtitles import subtitles_document
 from clearhead.serve.dialects.libretranslate.shape import demand
-from clearhead.serve.dialects.libretranslate.translators import Translators, read_in
+from clearhead.serve.dialects.libretranslate.translators import Translators
 from clearhead.serve.http.body import MULTIPART, Fields, read_body, read_fields
 from clearhead.serve.http.endpoint import Asked
 from clearhead.serve.http.multipart import parts_of
 from clearhead.serve.http.request_error import RequestError
 
-T = TypeVar("T")
-KINDS = (".txt", ".html", ".srt")
+DOCUMENTS = {".html": markup_document, ".srt": subtitles_document}
+KINDS = (".txt", *DOCUMENTS)
 LARGEST, AROUND = 1 << 20, 1 << 16
 """Bytes of a file, and of what a request has around it."""
 KEPT, MOST_KEPT = 600.0, 64 << 20
@@ -94,17 +93,15 @@ class Files:
 
     async def _translated(self, asked: Asked, kind: str, text: str) -> str:
         pair = asked.fields.text("source"), asked.fields.text("target")
+        document = DOCUMENTS[kind](text) if kind in DOCUMENTS else None
+        texts = text.split("\n") if document is None else [block.text for block in document.blocks]
         found, before = list[str](), ""
-        if kind == ".txt":
-            for some in _batches(text.split("\n")):
-                found += [best for best, *_ in await self.translators.plain(asked, some, pair, before=before)]
-                before = some[-1]
-            return "\n".join(found)
-        parts, between = _subtitles(text) if kind == ".srt" else ([Markup(text)], ["", ""])
-        for several in _batches(parts):
-            found += [best for best, *_ in await self.translators.marked(asked, several, pair, before=before)]
-            before = next((own[-1] for own in map(read_in, reversed(several)) if own), before)
-        return "".join(itertools.chain(*zip(between, [*found, ""], strict=True)))
+        self.translators.check(*pair)
+        for first in range(0, len(texts), AT_ONCE):
+            some = texts[first : first + AT_ONCE]
+            found += [best for best, *_ in await self.translators.plain(asked, some, pair, before=before)]
+            before = some[-1]
+        return "\n".join(found) if document is None else filled(document, found)
 
     def _keep(self, name: str, content: bytes) -> None:
         self._forget()
@@ -115,10 +112,6 @@ class Files:
     def _forget(self) -> None:
         now = time.monotonic()
         self._kept = {name: (until, content) for name, (until, content) in self._kept.items() if until > now}
-
-
-def _batches(each: list[T]) -> Iterator[list[T]]:
-    return (each[first : first + AT_ONCE] for first in range(0, len(each), AT_ONCE))
 
 
 def decoded(content: bytes) -> str:
@@ -133,10 +126,3 @@ def decoded(content: bytes) -> str:
     except UnicodeDecodeError:
         raise RequestError(400, "Invalid request: the file is not UTF-8", param="file") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _subtitles(text: str) -> tuple[list[Markup], list[str]]:
-    """Returns what subtitles say, each on one line, and what stands before each and after the last."""
-    said, after = spoken(text)
-    parts = [Markup(" ".join(each.raw.split("\n")), entities=False) for each in said]
-    return parts, [*(each.before for each in said), after]

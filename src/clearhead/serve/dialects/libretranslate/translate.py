@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from clearhead.documents.markup import Markup
+from clearhead.documents.markup import markup_document
 from clearhead.serve.dialects.languages import base, detect, name_of, sources, targets
 from clearhead.serve.dialects.libretranslate.files import KINDS
 from clearhead.serve.dialects.libretranslate.shape import demand, too_long
@@ -39,7 +39,8 @@ class LibreTranslate:
             case "text" | "":
                 ranked = await self.translators.plain(asked, texts, pair, n_best=count + 1)
             case "html":
-                ranked = await self.translators.marked(asked, [Markup(text) for text in texts], pair, n_best=count + 1)
+                documents = [markup_document(text) for text in texts]
+                ranked = await self.translators.marked(asked, documents, pair, n_best=count + 1)
             case other:
                 raise RequestError(400, f"{other[:20]} format is not supported", param="format")
         answer: dict[str, Any] = {"translatedText": [each[0] for each in ranked]}

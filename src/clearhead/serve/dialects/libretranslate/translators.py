@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from clearhead.documents.markup import Markup
+from clearhead.documents.blocks import Document
+from clearhead.documents.placing import filled
 from clearhead.serve.dialects.languages import base, sources, targets, translator_for
 from clearhead.serve.dialects.libretranslate.shape import unsupported
 from clearhead.serve.dialects.lines import Lines, joined
@@ -39,7 +40,7 @@ class Translators:
         """
         found: list[list[str]] = [[]] * len(texts)
         for served, numbers in self._groups(texts, *pair):
-            lines = Lines([texts[number] for number in numbers])
+            lines = Lines([texts[number].split("\n") for number in numbers])
             ranked = await translated(asked, served, lines.all, n_best=n_best, context=lines.contexts(numbers, before))
             versions = [[each.text for each in one] for one in ranked]
             for number, own in zip(numbers, lines.grouped(versions), strict=True):
@@ -47,20 +48,20 @@ class Translators:
         return found
 
     async def marked(
-        self, asked: Asked, markups: Sequence[Markup], pair: tuple[str, str], *, n_best: int = 1, before: str = ""
+        self, asked: Asked, documents: Sequence[Document], pair: tuple[str, str], *, n_best: int = 1
     ) -> list[list[str]]:
         """Returns the translations of each text with markup; see ``plain``."""
-        texts = [text for markup in markups for text in read_in(markup)]
-        own: Any = {"n_best": n_best, "before": before}
-        ranked = iter(await self.plain(asked, texts, pair, **own) if texts else self._check(*pair))
+        texts = [block.text for document in documents for block in document.blocks]
+        ranked = iter(await self.plain(asked, texts, pair, n_best=n_best) if texts else self.check(*pair))
         found = []
-        for markup in markups:
-            own = [next(ranked) for _ in markup.texts]
+        for document in documents:
+            own = [next(ranked) for _ in document.blocks]
             count = max(map(len, own), default=1)
-            found.append([markup.having([each[min(place, len(each) - 1)] for each in own]) for place in range(count)])
+            versions = [[each[min(place, len(each) - 1)] for each in own] for place in range(count)]
+            found.append([filled(document, version) for version in versions])
         return found
 
-    def _check(self, source: str, target: str) -> list[Any]:
+    def check(self, source: str, target: str) -> list[Any]:
         """Refuses languages that are not translated; there is nothing to translate."""
         self._groups([""], source, target)
         return []
@@ -81,8 +82,3 @@ class Translators:
                 )
             groups.setdefault(served.name, (served, []))[1].append(number)
         return list(groups.values())
-
-
-def read_in(markup: Markup) -> list[str]:
-    """Returns the texts of a text with markup, each on one line."""
-    return [" ".join(text.split()) for text in markup.texts]

@@ -51,7 +51,9 @@ def test_newlines_split_or_do_not(toy_asking: Asking) -> None:
         ({"source_lang": "FR"}, "Value for 'source_lang' not supported."),
         ({"source_lang": "EN"}, "Value for 'source_lang' not supported."),
         ({"formality": "less"}, "formality 'less' is not supported"),
-        ({"tag_handling": "html"}, "tag_handling is not supported"),
+        ({"tag_handling": "pdf"}, "Value for 'tag_handling' not supported."),
+        ({"tag_handling": "xml", "outline_detection": "01"}, 'outline_detection = "01": must be 0, 1'),
+        ({"tag_handling": "xml", "ignore_tags": [1]}, "ignore_tags = [1]"),
         ({"split_sentences": "2"}, 'split_sentences = "2"'),
         ({"split_sentences": ["1"]}, 'split_sentences = ["1"]'),
         ({"style_id": "x"}, "style_id is not supported"),
@@ -73,6 +75,27 @@ def test_what_changes_nothing_is_let_through(toy_asking: Asking) -> None:
         "model_type": "quality_optimized",
     }
     assert texts(toy_asking, **extra) == texts(toy_asking)
+
+
+def test_tags_stay_around_what_they_are_about(toy_asking: Asking) -> None:
+    (a,), (b,), (both,) = texts(toy_asking), texts(toy_asking, text=[B]), texts(toy_asking, text=[A + B])
+    page = "<h1 title='{0}'>{0}</h1>\n<p> <b>{1}</b><!-- {0} --></p><code>{0}</code>"
+    (found,) = texts(toy_asking, text=[page.format(A, B)], tag_handling="html")
+    assert found == page.replace("<code>{0}</code>", f"<code>{A}</code>").replace("'{0}'", f"'{A}'").replace(
+        "<!-- {0} -->", f"<!-- {A} -->"
+    ).format(a, b)
+    whole = f"{A[:3]}<x id='1'/>{A[3:]}"
+    (found,) = texts(toy_asking, text=[whole], tag_handling="xml")
+    assert found.count("<x id='1'/>") == 1
+    assert "".join(found.split("<x id='1'/>")).split() == a.split()
+    parted = f"<r><s>{A}</s><s>{B}</s></r>"
+    assert texts(toy_asking, text=[parted], tag_handling="xml") == [f"<r><s>{a}</s><s>{b}</s></r>"]
+    for joined in ({"outline_detection": 0}, {"non_splitting_tags": "s,r"}):
+        (found,) = texts(toy_asking, text=[parted], tag_handling="xml", **joined)
+        assert "".join(found.replace("</s>", "").replace("<s>", " ").split()) == f"<r>{''.join(both.split())}</r>"
+    ignored = texts(toy_asking, text=[f"<s>{A}</s>"], tag_handling="xml", ignore_tags=["S"])
+    assert ignored == [f"<s>{A}</s>"]
+    assert texts(toy_asking, text=["<br/>", ""], tag_handling="html") == ["<br/>", ""]
 
 
 def test_languages_are_told(toy_asking: Asking) -> None:
