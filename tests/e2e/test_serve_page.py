@@ -350,6 +350,20 @@ def test_it_speaks_chinese_and_keeps_what_was_typed(browser: Browser, server: Se
     assert texts(browser, "[role=tab]") == ["Translate", "Look inside"]
 
 
+def test_what_is_refused_is_said_in_the_readers_language(browser: Browser, server: Server) -> None:
+    own = translated(browser, server)
+    browser.click("#language")
+    put(browser, "textarea", "我" * 60000)
+    until(browser, "document.querySelector('.notice.wrong')")
+    (said,) = texts(browser, ".notice.wrong")
+    assert said.startswith("文本太长 (")
+    assert browser.run("return document.querySelector('.target').textContent") == own["text"]
+    assert browser.run("return document.querySelector('.target.old') !== null"), "what stands there is of another text"
+    put(browser, "textarea", TEXT)
+    until(browser, "!document.querySelector('.wrong') && !document.querySelector('.target.old')")
+    browser.click("#language")
+
+
 def test_a_key_is_asked_for(toy_run: Path, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("a-key-of-many-letters\n")
     with serving(f"mt={toy_run}", options=["--api-key", tmp_path / "keys"]) as server, browsing() as browser:

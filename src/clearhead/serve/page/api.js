@@ -1,6 +1,6 @@
 // Asks the server that the page came from: calls with an answer, and streams of events.
 
-import { remember, remembered, say } from "./language.js";
+import { language, remember, remembered, say } from "./language.js";
 
 /** What a server says of a request that it does not answer. */
 export class Refusal extends Error {
@@ -33,7 +33,23 @@ async function post(name, fields, signal) {
   }
   if (answer.ok) return answer;
   const tree = await answer.json().catch(() => ({}));
-  throw new Refusal(typeof tree.error === "string" ? tree.error : say("the server refused: {status}", { status: answer.status }), answer.status);
+  throw new Refusal(reasonOf(tree, answer.status), answer.status);
+}
+
+/** Why a server does not answer: in the reader's language where it is one of the usual reasons, and in its own words. */
+function reasonOf(tree, status) {
+  const usual = {
+    rate_limit_exceeded: say("too many requests wait; try again in a moment"),
+    overloaded: say("the request waited too long; try again in a moment"),
+    timeout: say("the answer took too long"),
+    too_many_pieces: say("the text is too long"),
+    request_too_large: say("the text is too long"),
+    loading: say("the model is still being loaded"),
+    shutting_down: say("the server is ending"),
+    invalid_api_key: say("the server needs a key that it knows"),
+  }[tree.code];
+  if (typeof tree.error !== "string") return say("the server refused: {status}", { status });
+  return usual && language() !== "en" ? `${usual} (${tree.error})` : tree.error;
 }
 
 /** Returns what an interface answers, with the milliseconds that it took. */
@@ -54,7 +70,7 @@ export async function stream(name, fields, onEvent, signal) {
     const { events, rest } = eventsOf(waiting + value);
     waiting = rest;
     for (const event of events) {
-      if (event.error) throw new Refusal(event.error, 0);
+      if (event.error) throw new Refusal(reasonOf(event, 0), 0);
       onEvent(event);
     }
   }

@@ -42,6 +42,7 @@ export function translate(model, state, lookInside) {
       take(await ask("translate", fields(), signal));
       if (model.looks_inside) align(await ask("translate", { ...fields(), alignment: true }, signal));
     } catch (error) {
+      target.classList.toggle("old", error.name !== "AbortError");
       failed(warned, error);
     }
   }
@@ -80,6 +81,7 @@ export function translate(model, state, lookInside) {
   /** Says what a reader must know of the translation, and how long it took. */
   function about() {
     const { found } = state;
+    target.classList.remove("old");
     warned.replaceChildren(...(found ? notices(warnings(found)) : []));
     const count = found ? found.parts.reduce((sum, part) => sum + part.pieces.length, 0) : 0;
     status.textContent = found ? `${speed(found.ms, count)} · ${found.checkpoint ?? ""}` : "";
