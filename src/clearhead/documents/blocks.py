@@ -69,15 +69,19 @@ class Block:
 
     def with_addresses(self) -> "Block":
         """Returns the block with addresses kept that are in no other kept part of it."""
-        spans = list(self.spans)
+        spans, near, count = list[Span](), list[Span](), 0
         for match in _ADDRESS.finditer(self.text):
-            begin, end = match.span()
-            near = [span for span in self.spans if span.begin < end and begin < span.end]
+            (begin, end), first = match.span(), count
+            while count < len(self.spans) and self.spans[count].begin < end:
+                count += 1
+            reached = self.spans[first:count]
+            near = [span for span in (*near, *reached) if begin < span.end]
             around = [span for span in near if span.begin <= begin and end <= span.end and not span.kept]
-            if len(near) == len(around):
-                before = sum(span.begin < begin or span in around for span in spans)
-                spans.insert(before, Span(begin, end, match[0], kept=True, depth=len(around)))
-        return replace(self, spans=tuple(spans))
+            before = sum(span.begin < begin or span in around for span in reached)
+            fits = len(near) == len(around)
+            own = [Span(begin, end, match[0], kept=True, depth=len(around))] if fits else []
+            spans += [*reached[:before], *own, *reached[before:]]
+        return replace(self, spans=(*spans, *self.spans[count:]))
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,12 @@ import functools
 import html
 import itertools
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
-from typing import Any, Literal
+from itertools import pairwise
+from typing import Literal
 
 from clearhead.documents.blocks import Block, Break, Document, Span, as_it_is, has_words, joiner, nested
 
@@ -22,6 +24,15 @@ EMPTY = frozenset("area base br col embed hr img input link meta param source tr
 """Elements without an end."""
 WRITTEN = re.compile(r"&#?\w+;?|.", re.DOTALL)
 """A character, or what stands for one."""
+_ENTITY = re.compile(r"&\w+;")
+_XML = re.compile(
+    r"<!--|<!\[CDATA\[|<\?|<![A-Z](?:[^\[\]<>]|\[[^\]]*+\])*+>"
+    r"""|<(?P<closes>/)?(?P<name>(?!\d)[\w:][\w:.-]*+)(?:[^<>"'/]|"[^"<]*+"|'[^'<]*+'|/(?!>))*+(?P<empty>/)?>""",
+    re.DOTALL,
+)
+_CLOSES = {"<!--": "-->", "<![CDATA[": "]]>", "<?": "?>"}
+_NOT = re.compile(r"""\stranslate\s*=\s*["']no["']""")
+_ROWS = ("end", "start")
 _BRACED = re.compile(r"(\{[^}\n]*\}|\\N)")
 """What subtitles have besides the tags of HTML: tags in braces, and a line break that is written."""
 _STYLE = re.compile(r"\{(?:(?P<end>/)?[bius]|\\[bius](?:1|(?P<off>0)))\}", re.IGNORECASE)
@@ -62,32 +73,76 @@ def xml_document(
         kept: whose text is not translated.
         parting: whose tags part sentences.
         joining: whose tags do not.
-        outline: whether other tags do where no words stand beside them, in the same element or in one around it.
+        outline: whether others do that no words stand beside, in the same element or in one around it; and all of a
+            name of which one follows another at once, and ``br``.
     """
-    parts = _Reader(source, kept=kept, empty=()).parts
-    beside = _beside_words(parts)
+    parts = list(_xml_parts(source, kept))
+    pairs = ((before.tag, after.tag) for before, after in pairwise(parts) if (before.kind, after.kind) == _ROWS)
+    rows = {"br", *(before for before, after in pairs if before == after)} if outline else set[str]()
+    names = {*parting, *(rows - set(joining))}
     cuts = [
         part.kind != "kept"
         and bool(part.tag)
-        and (part.tag in parting or (outline and part.tag not in joining and not worded))
-        for part, worded in zip(parts, beside, strict=True)
+        and (part.tag in names or (outline and part.tag not in joining and not worded))
+        for part, worded in zip(parts, _beside_words(parts), strict=True)
     ]
     return _document(parts, cuts)
+
+
+def _xml_parts(source: str, kept: Collection[str]) -> "Iterator[_Part]":
+    """Cuts XML where tags begin and end; an element whose text is kept is one part."""
+    at, inside, begun = 0, list[str](), 0
+    for begin, end, match in _xml_tags(source):
+        name, closes, empty = (match["name"] or "").lower(), match["closes"], match["empty"]
+        if not inside and at < begin:
+            yield _Part(source[at:begin], "text")
+        at = end
+        keeps = bool(name) and not closes and (bool(inside) or name in kept or bool(_NOT.search(match[0])))
+        if keeps and not empty:
+            begun = begun if inside else begin
+            inside.append(name)
+        elif inside:
+            if closes and name in inside:
+                del inside[len(inside) - 1 - inside[::-1].index(name) :]
+            if not inside:
+                yield _Part(source[begun:at], "kept", name)
+        else:
+            yield _Part(source[begin:end], "end" if closes else "start" if name and not empty else "other", name)
+    if inside:
+        yield _Part(source[begun:at], "kept", inside[0])
+    if at < len(source):
+        yield _Part(source[at:], "text")
+
+
+def _xml_tags(source: str) -> Iterator[tuple[int, int, re.Match[str]]]:
+    """Yields where each tag, comment and the like begins and ends."""
+    at, never = 0, set[str]()
+    while (match := _XML.search(source, at)) is not None:
+        at, close = match.end(), _CLOSES.get(match[0])
+        if close is not None:
+            end = -1 if close in never else source.find(close, at)
+            if end < 0:
+                never.add(close)
+                continue
+            at = end + len(close)
+        yield match.start(), at, match
 
 
 def _beside_words(parts: "list[_Part]") -> list[bool]:
     """Returns of each part whether words stand in the element that it is in, or in one around that."""
     around, worded = [-1], [False]  # of each element: the one that it is in, and whether it has words of its own
-    inside, owners = [(0, "")], list[int]()
+    inside, owners, opened = [(0, "")], list[int](), Counter[str]()
     for part in parts:
-        if part.kind == "end" and part.tag in [tag for _, tag in inside]:
-            while inside.pop()[1] != part.tag:
-                pass
+        if part.kind == "end" and opened[part.tag]:
+            while (tag := inside.pop()[1]) != part.tag:
+                opened[tag] -= 1
+            opened[part.tag] -= 1
         owner = inside[-1][0]
         owners.append(owner)
         worded[owner] |= part.is_text and _has_words(part.raw)
         if part.kind == "start":
             inside.append((len(around), part.tag))
+            opened[part.tag] += 1
             around.append(owner)
             worded.append(False)
     for element in range(1, len(around)):
@@ -169,6 +224,7 @@ class _Gathered:
         self.lines: list[Break] = []
         self.open: list[tuple[int, str, int, str]] = []
         """Number, tag, place in the text, and tag as it is written."""
+        self.opened = Counter[str]()
         self.count = 0
 
     def take(self, part: "_Part", raw: str) -> None:
@@ -184,11 +240,14 @@ class _Gathered:
                 self._note(self.count, Span(at, len(self.text), raw, kept=True))
             case "start":
                 self.open.append((self.count, part.tag, at, raw))
+                self.opened[part.tag] += 1
             case "break" if self.text:
                 self._end_line(raw, "")
-            case "end" if part.tag in [tag for _, tag, _, _ in self.open]:
+            case "end" if self.opened[part.tag]:
                 while (begun := self.open.pop())[1] != part.tag:
+                    self.opened[begun[1]] -= 1
                     self._note(begun[0], Span(begun[2], begun[2], begun[3]))
+                self.opened[part.tag] -= 1
                 self.spans.append((begun[0], self.count, Span(begun[2], at, begun[3], raw)))
             case _:
                 self._note(self.count, Span(at, at, raw))
@@ -208,6 +267,8 @@ class _Gathered:
         for number, sign in enumerate(signs, 1):
             plain = html.unescape(sign) if self.entities else sign
             if not plain.isspace():
+                if self.entities and plain == sign and _ENTITY.fullmatch(sign):  # one that only its document knows
+                    self._note(self.count, Span(len(self.text), len(self.text) + len(sign), sign, kept=True))
                 self.text += plain
                 continue
             if self.text[-1:] in ("", " "):
@@ -249,17 +310,19 @@ class _Part:
 class _Reader(HTMLParser):
     """Cuts a text where tags begin and end; elements whose text is kept are one part each."""
 
-    def __init__(self, source: str, *, kept: Collection[str] = KEPT, empty: Collection[str] = EMPTY) -> None:
+    def __init__(self, source: str) -> None:
         super().__init__(convert_charrefs=False)
-        self._kept, self._empty = kept, empty
         self._begins: list[tuple[int, Literal["text", "start", "end", "other", "kept"], str]] = []
         self._inside: list[str] = []
         """Elements around whose text is kept."""
         self._lines = [0]
         for line in source.split("\n"):
             self._lines.append(self._lines[-1] + len(line) + 1)
-        self.feed(source)
+        last = source.rfind(">") + 1
+        self.feed(source[:last])
         self.close()
+        if last < len(source):  # behind the last sign that ends a tag there is none
+            self._note_at(last, "text", "")
         first: list[tuple[int, Literal["text", "start", "end", "other", "kept"], str]] = [(0, "other", "")]
         begins = [*(first if not self._begins or self._begins[0][0] else []), *self._begins]
         ends = [*(begin for begin, _, _ in begins[1:]), len(source)]
@@ -268,16 +331,13 @@ class _Reader(HTMLParser):
 
     def _note(self, kind: Literal["text", "start", "end", "other", "kept"], tag: str = "") -> None:
         line, column = self.getpos()
-        begin = self._lines[line - 1] + column
+        self._note_at(self._lines[line - 1] + column, kind, tag)
+
+    def _note_at(self, begin: int, kind: Literal["text", "start", "end", "other", "kept"], tag: str) -> None:
         if self._inside:
             return
         if not (kind == "text" and self._begins and self._begins[-1][1] == "text"):
             self._begins.append((begin, kind, tag))  # data and entities in a row are one text
-
-    def set_cdata_mode(self, elem: str, **how: Any) -> None:
-        """Reads the text of a script as such; of XML it is an element like any other."""
-        if self._empty:
-            super().set_cdata_mode(elem, **how)
 
     def parse_html_declaration(self, i: int) -> int:
         """Reads what begins with ``<!``: what is no declaration, as ``<![a*``, is a comment, as in browsers."""
@@ -287,9 +347,9 @@ class _Reader(HTMLParser):
             return self.parse_bogus_comment(i)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        keeps = tag not in self._empty and (tag in self._kept or ("translate", "no") in attrs)
-        self._note("kept" if keeps else "other" if tag in self._empty else "start", tag)
-        if tag not in self._empty and (self._inside or keeps):
+        keeps = tag not in EMPTY and (tag in KEPT or ("translate", "no") in attrs)
+        self._note("kept" if keeps else "other" if tag in EMPTY else "start", tag)
+        if tag not in EMPTY and (self._inside or keeps):
             self._inside.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:

@@ -1,13 +1,23 @@
 """Puts the markup and the line breaks of a block into its translation, by which words come from which."""
 
 import re
+from bisect import bisect_left, bisect_right, insort
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import itemgetter
+from typing import TypeAlias
 
 from clearhead.documents.blocks import Block, Document, Span, is_wide
 from clearhead.documents.words import WIDE
 
+Numbered: TypeAlias = tuple[int, Span]
+"""A span with its number in the block."""
+DEEPEST = 50
+"""Spans inside of each other; of those further inside both tags stand at one place."""
+_INSIDE = rf"[^\W{WIDE}]"
+"""A character of a word that others belong to."""
 _WORD = re.compile(rf"[{WIDE}]|[^\W{WIDE}]+(?:['’.-][^\W{WIDE}]+)*|[^\w\s{WIDE}]")
 
 
@@ -34,8 +44,8 @@ def written(block: Block, text: str, links: Sequence[Link] | None = None) -> str
     """Returns the translation of a block as it is to be written, with all of the block's markup, each once.
 
     A span is put around the longest run of words that come from its words; where none does, around the one that is
-    about as far from the beginning. One that is kept takes their place. A text that is the block's own is written as
-    the block is.
+    about as far from the beginning. One that is kept takes the place of its own words where the translation says them,
+    or else of those that come from it, if that is known. A text that is the block's own is written as the block is.
 
     Args:
         block: the source.
@@ -44,7 +54,7 @@ def written(block: Block, text: str, links: Sequence[Link] | None = None) -> str
     """
     if text == block.text:
         return block.raw
-    pieces = _Placing(block, text, links or diagonal(text, block.text)).pieces()
+    pieces = _Placing(block, text, links).pieces()
     return block.guard("".join(_broken(pieces, block)))
 
 
@@ -66,59 +76,85 @@ class _Piece:
 class _Placing:
     """Where each span of a block goes in a translation."""
 
-    def __init__(self, block: Block, text: str, links: Sequence[Link]) -> None:
-        self.block, self.text, self.links = block, text, links
+    def __init__(self, block: Block, text: str, links: Sequence[Link] | None) -> None:
+        self.block, self.text, self.knows = block, text, links is not None
         self.events: list[tuple[int, int, int, str, int]] = []
         """(place, order, order, markup, characters that it stands for), to be sorted."""
-        self.gone: list[tuple[int, int]] = []
+        self.said = _said(block, text)
+        """By number of a kept span, where the translation says the same."""
+        self.gone: list[tuple[int, int]] = list(self.said.values())
         """Places in the text that kept spans take."""
-        self._place(list(block.spans), 0, len(links), (0, len(block.text)), 1)
+        self.taken = set[int]()
+        """Words that are there."""
+        self.links = self._linked(links or diagonal(text, block.text))
+        self._place(list(enumerate(block.spans)), 0, len(self.links), (0, len(block.text)), 1)
+
+    def _linked(self, links: Sequence[Link]) -> list[Link]:
+        """Returns the words; those that say what a kept span says come from it."""
+        places = sorted((*place, number) for number, place in self.said.items())
+        begins, found = [begin for begin, _, _ in places], list(links)
+        for word, link in enumerate(links):
+            last = bisect_left(begins, link.end)
+            if last and link.begin < places[last - 1][1]:
+                span = self.block.spans[places[last - 1][2]]
+                found[word] = Link(link.begin, link.end, ((span.begin + span.end) / 2,))
+                self.taken.add(word)
+        return found
 
     def pieces(self) -> Iterator[_Piece]:
         """Yields the translation in its parts."""
-        at = 0
+        at, gone = 0, deque(sorted(self.gone))
         for place, _, _, raw, size in sorted(self.events, key=lambda event: event[:3]):
-            yield from self._prose(at, place)
-            at = place
+            yield from self._prose(at, place, gone)
+            at = max(at, place)
             yield _Piece(raw, is_prose=False, size=size)
-        yield from self._prose(at, len(self.text))
+        yield from self._prose(at, len(self.text), gone)
 
-    def _prose(self, begin: int, end: int) -> Iterator[_Piece]:
-        for first, last in [*self.gone, (end, end)]:
+    def _prose(self, begin: int, end: int, gone: deque[tuple[int, int]]) -> Iterator[_Piece]:
+        """Yields a stretch of the text without what is gone; ``gone`` loses what lies before its end."""
+        while begin < end:
+            while gone and gone[0][1] <= begin:
+                gone.popleft()
+            first, last = gone[0] if gone else (end, end)
             if begin < min(first, end):
                 yield _Piece(self.text[begin : min(first, end)], is_prose=True)
-            begin = max(begin, min(last, end))
+            begin = max(min(first, end), last if first < end else end)
 
-    def _place(self, spans: list[Span], first: int, last: int, around: tuple[int, int], depth: int) -> None:
+    def _place(self, spans: list[Numbered], first: int, last: int, around: tuple[int, int], depth: int) -> None:
         """Places spans that are all inside of ``around``, among the words from ``first`` to before ``last``."""
-        free = set(range(first, last))
         top, inside = _nested(spans)
-        runs = {}
-        for number, span in enumerate(top):
+        runs = self._runs(top, first, last)
+        for number, (_, span) in enumerate(top):
             if (span.begin, span.end) == around and not span.kept and last > first:
                 runs[number] = (first, last)
-            elif span.begin < span.end and (run := self._run(span, first, last)):
-                runs[number] = run
-        for begin, end in runs.values():
-            free -= set(range(begin, end))
-        for number, span in enumerate(top):
+        used = {word for begin, end in runs.values() for word in range(begin, end)}
+        used |= self.taken
+        free = [word for word in range(first, last) if word not in used]
+        points = _Points(self.links[first:last], first > 0)
+        for number, (place, span) in enumerate(top):
+            if (said := self.said.get(place)) is not None:
+                self._mark(said[0], 1, depth, span)
+                continue
             run = runs.get(number)
             if run is None and span.closing and (near := self._nearest(span, free)) is not None:
                 run = (near, near + 1)
-                free.discard(near)
+                free.remove(near)
             if run is None:
-                self._point(span, first, last, around, depth)
-                for each in inside[number]:
-                    self._point(each, first, last, around, depth)
+                for _, each in ((place, span), *inside[number]):
+                    self._point(each, points, around, depth)
                 continue
             self._around(span, run, depth)
-            self._place(inside[number], *run, (span.begin, span.end), depth + 1)
+            if depth < DEEPEST:
+                self._place(inside[number], *run, (span.begin, span.end), depth + 1)
+                continue
+            for _, each in inside[number]:
+                self._point(each, _Points(self.links[run[0] : run[1]], run[0] > 0), (span.begin, span.end), depth + 1)
 
     def _around(self, span: Span, run: tuple[int, int], depth: int) -> None:
         begin, end = self.links[run[0]].begin, self.links[run[1] - 1].end
         if span.kept:
             self._mark(begin, 1, depth, span)
-            self.gone = sorted([*self.gone, (begin, end)])
+            self.gone.append((begin, end))
             return
         self.events.append((begin, 1, depth, span.opening, 0))
         self.events.append((end, -1, -depth, span.closing, 0))
@@ -127,57 +163,130 @@ class _Placing:
         size = span.end - span.begin if span.kept else 0
         self.events.append((place, order, depth, raw or span.opening + span.closing, size))
 
-    def _run(self, span: Span, first: int, last: int) -> tuple[int, int] | None:
-        """Returns the longest run of words that come from a span, the first of several."""
-        runs, start = list[tuple[int, int]](), None
+    def _runs(self, spans: list[Numbered], first: int, last: int) -> dict[int, tuple[int, int]]:
+        """Returns the longest run of words that come from each of spans side by side, the first of several."""
+        wide = [(span.begin, span.end, number) for number, (place, span) in enumerate(spans) if self._asks(place, span)]
+        begins, longest = [begin for begin, _, _ in wide], dict[int, tuple[int, int]]()
+        if not wide:
+            return {}
+        owner, start = None, first
         for word in range(first, last + 1):
-            of_span = word < last and self._is_of(word, span)
-            if of_span and start is None:
-                start = word
-            elif not of_span and start is not None:
-                runs.append((start, word))
-                start = None
-        return max(runs, key=lambda run: run[1] - run[0], default=None)
+            now = self._owner(word, wide, begins) if word < last else None
+            if now == owner:
+                continue
+            if owner is not None and word - start > _length(longest.get(owner)):
+                longest[owner] = start, word
+            owner, start = now, word
+        return longest
 
-    def _is_of(self, word: int, span: Span) -> bool:
-        sources = self.links[word].sources
-        return 2 * sum(span.begin <= source < span.end for source in sources) > len(sources)
+    def _asks(self, place: int, span: Span) -> bool:
+        """Whether words of the translation may be those of a span."""
+        return span.begin < span.end and place not in self.said and (self.knows or not span.kept)
 
-    def _nearest(self, span: Span, free: set[int]) -> int | None:
+    def _owner(self, word: int, wide: list[tuple[int, int, int]], begins: list[int]) -> int | None:
+        """Returns the span that most places are in that a word comes from."""
+        sources, found = self.links[word].sources, Counter[int]()
+        for source in sources:
+            begin, end, number = wide[max(bisect_right(begins, source) - 1, 0)]
+            if begin <= source < end:
+                found[number] += 1
+        best = max(found, key=found.__getitem__, default=None)
+        return best if best is not None and 2 * found[best] > len(sources) else None
+
+    def _nearest(self, span: Span, free: list[int]) -> int | None:
         place = (span.begin + span.end) / 2 / (len(self.block.text) or 1) * len(self.text)
-        return min(free, key=lambda word: (abs(self.links[word].begin - place), word), default=None)
+        after = bisect_left(free, place, key=lambda word: self.links[word].begin)
+        near = free[max(after - 1, 0) : after + 1]
+        return min(near, key=lambda word: (abs(self.links[word].begin - place), word), default=None)
 
-    def _point(self, span: Span, first: int, last: int, around: tuple[int, int], depth: int) -> None:
+    def _point(self, span: Span, points: "_Points", around: tuple[int, int], depth: int) -> None:
         """Places what has no words of its own, behind the last word that comes from before it."""
-        raw = span.opening + span.closing
-        own = self.links[first:last]
+        raw, own = span.opening + span.closing, points.links
         if not own or span.begin <= around[0]:
-            self._mark(own[0].begin if own else len(self.text) * bool(first), 0, depth, span)
+            self._mark(own[0].begin if own else len(self.text) * bool(points.begun), 0, depth, span)
             return
         if span.begin >= around[1] and not span.kept:
             self._mark(own[-1].end, 0, depth, span)
             return
-        before = [(max(link.sources), link.end) for link in own if link.sources and max(link.sources) < span.begin]
+        end = points.end_before(span.begin)
         spaced = " " if span.begin and self.block.text[span.begin - 1].isspace() else ""
         if span.begin == span.end:
-            follower = min((link.begin for link in own if before and link.begin >= max(before)[1]), default=None)
-            place = follower if follower is not None and spaced else max(before)[1] if before else own[0].begin
+            follower = None if end is None else points.next_begin(end)
+            place = follower if follower is not None and spaced else own[0].begin if end is None else end
             self._mark(place, 0, depth, span)
-        elif before:
-            self._mark(max(before)[1], 0, depth, span, spaced + raw)
+        elif end is not None:
+            self._mark(end, 0, depth, span, spaced + raw)
         else:
             self._mark(own[0].begin, 0, depth, span, f"{raw} ")
 
 
-def _nested(spans: list[Span]) -> tuple[list[Span], list[list[Span]]]:
+class _Points:
+    """Places between words.
+
+    Args:
+        links: the words.
+        begun: whether there are words before them.
+    """
+
+    def __init__(self, links: Sequence[Link], begun: bool = False) -> None:
+        self.links, self.begun = links, begun
+        self._ends = sorted((max(link.sources), link.end) for link in links if link.sources)
+        self._begins = [link.begin for link in links]
+
+    def end_before(self, source: int) -> int | None:
+        """Returns where the last of the words ends that come from before a place in the source."""
+        count = bisect_left(self._ends, (source, -1))
+        return self._ends[count - 1][1] if count else None
+
+    def next_begin(self, place: int) -> int | None:
+        """Returns where the first word begins from a place in the translation on."""
+        count = bisect_left(self._begins, place)
+        return self._begins[count] if count < len(self._begins) else None
+
+
+def _said(block: Block, text: str) -> dict[int, tuple[int, int]]:
+    """Returns where a translation says what kept spans say, by their numbers.
+
+    Longer ones choose first; of equal ones the first has the first place.
+    """
+    kept = [(block.text[span.begin : span.end], number) for number, span in enumerate(block.spans) if span.kept]
+    found, ends, places = dict[int, tuple[int, int]](), dict[str, int](), list[tuple[int, int]]()
+    for own, number in sorted(filter(itemgetter(0), kept), key=lambda each: (-len(each[0]), each[1])):
+        if ends.get(own) == len(text):
+            continue
+        before, after = (_INSIDE if re.match(_INSIDE, sign) else "" for sign in (own[0], own[-1]))
+        pattern = f"(?<!{before})" * bool(before) + re.escape(own) + f"(?!{after})" * bool(after)
+        place = _free(re.compile(pattern, re.IGNORECASE).finditer(text, ends.get(own, 0)), places)
+        ends[own] = place[1] if place else len(text)
+        if place:
+            found[number] = place
+            insort(places, place)
+    return found
+
+
+def _free(matches: Iterator[re.Match[str]], places: list[tuple[int, int]]) -> tuple[int, int] | None:
+    """Returns the first place of matches that none of others, which are sorted, has a part of."""
+    for match in matches:
+        near = bisect_left(places, match.span())
+        around = places[max(near - 1, 0) : near + 1]
+        if not any(begin < match.end() and match.start() < end for begin, end in around):
+            return match.span()
+    return None
+
+
+def _length(run: tuple[int, int] | None) -> int:
+    return 0 if run is None else run[1] - run[0]
+
+
+def _nested(spans: list[Numbered]) -> tuple[list[Numbered], list[list[Numbered]]]:
     """Returns the outermost of spans, and what is inside of each."""
-    top: list[Span] = []
-    inside: list[list[Span]] = []
-    for span in spans:
-        if top and span.depth > top[-1].depth:
-            inside[-1].append(span)
+    top: list[Numbered] = []
+    inside: list[list[Numbered]] = []
+    for each in spans:
+        if top and each[1].depth > top[-1][1].depth:
+            inside[-1].append(each)
         else:
-            top.append(span)
+            top.append(each)
             inside.append([])
     return top, inside
 

@@ -1,6 +1,7 @@
 """Markup: tags and what is no language stay as they are, byte by byte; text is read without its entities."""
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,18 @@ def test_a_part_of_a_text_is_one_block() -> None:
         ("one <t>two</t> three", {"parting": {"t"}}, ["one", "two", "three"]),
         ("<code>one</code><script>two</script>", {}, ["one", "two"]),
         ("one <X>two <y>2</y></X> three", {"kept": {"x"}}, ["one two 2 three"]),
-        ("<p>one<br/>two</p>", {}, ["onetwo"]),
+        ("<p>one<br/>two</p>", {}, ["one", "two"]),
+        ("<p>one<br/>two</p>", {"joining": {"br"}}, ["onetwo"]),
+        ("<r>one<p>two.</p><p>three.</p></r>", {}, ["one", "two.", "three."]),
+        ("<li>one<ul><li>two</li><li>three</li></ul></li>", {}, ["one", "two", "three"]),
+        ("<r><b>one</b><p>two <b>three</b></p></r>", {}, ["one", "two three"]),
+        ("one <_x1/> <ß>two</ß> <a:b.c x='>' y=\"/>\">three</a:b.c>", {}, ["one two three"]),
+        ("<!DOCTYPE r [<!ENTITY x 'y'>]><?p a > b?><r><!-- one --><![CDATA[two]]>three</r>", {}, ["three"]),
+        ("one &x; two &amp; &lt;", {}, ["one &x; two & <"]),
+        ("one <i translate='no'>two</i> three <", {}, ["one two three <"]),
+        ("a < b <1> c", {}, ["a < b <1> c"]),
+        ("<x>one <x>two</x> three</x> four", {"kept": {"x"}}, ["one two three four"]),
+        ("one <x>two", {"kept": {"x"}}, ["one two"]),
         ("one</a> two</b>", {}, ["one two"]),
         ("<a>one <b>two", {}, ["one two"]),
     ],
@@ -133,3 +145,25 @@ def test_xml_is_parted_where_no_words_stand_beside_a_tag(source: str, options: A
 def test_what_is_kept_of_xml_stays_in_its_place() -> None:
     document = xml_document("one <X>two <y>too</y></X> three", kept={"x"})
     assert filled(document, ["UNO two too DREI"]) == "UNO <X>two <y>too</y></X> DREI"
+    assert filled(document, ["UNO UNO UNO two too"]) == "UNO UNO UNO <X>two <y>too</y></X>"
+    assert filled(document, ["eins, drei"]) == "eins <X>two <y>too</y></X>, drei", "no word gives way to it"
+    assert filled(xml_document("one &x; &amp; two"), ["eins & zwei &x;"]) == "eins &amp; zwei &x;"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "word <wbr> ", "word <x/> ", "<b>word</b> ", "<b>word ", "word</b> ", "<code>x</code> word ", "&x; word ",
+        "<b><i>a</i>b</b>", "<p>one</p>", "https://a.b/c word ", "<b>https://a.b/c</b> ", "<a ", "<a b=\"", "<!-- ",
+        "<![CDATA[", "<?a ", "<!A [", "&", "&lt", "<code>", "</code>", "<p translate=no>a",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("end", ["", ">"])
+def test_time_grows_with_a_text_and_not_with_its_square(piece: str, end: str) -> None:
+    """A text of 30 kilobytes takes a second, where it took minutes: a server reads what anybody sends it."""
+    source = "begin " + piece * (30_000 // len(piece)) + end
+    before = time.process_time()
+    for read in (markup_document, xml_document):
+        document = read(source)
+        filled(document, [block.text.replace("word", "wort") + " wort" for block in document.blocks])
+    assert time.process_time() - before < 20

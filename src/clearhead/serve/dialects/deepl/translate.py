@@ -4,13 +4,12 @@ import threading
 from collections import Counter
 from typing import Any
 
-from clearhead.documents.blocks import Document
-from clearhead.documents.placing import filled
 from clearhead.serve.dialects.deepl.glossaries import Glossaries, Glossary
 from clearhead.serve.dialects.deepl.shape import VARIANTS, code_of, word_of
 from clearhead.serve.dialects.deepl.tags import reader_of
 from clearhead.serve.dialects.languages import base, name_of, sources, targets, translator_for
 from clearhead.serve.dialects.lines import Lines
+from clearhead.serve.dialects.marked import documents_of, filled_in
 from clearhead.serve.http.body import Fields
 from clearhead.serve.http.endpoint import Asked
 from clearhead.serve.http.request_error import RequestError
@@ -56,13 +55,12 @@ class DeepL:
         texts = [text.replace("\r\n", "\n") for text in texts]
         if word != "1" and read is None:
             texts = [" ".join(text.split("\n")) for text in texts]
-        documents = [read(text) if read else None for text in texts]
-        of_texts = [
-            text.split("\n") if document is None else [block.text for block in document.blocks]
-            for text, document in zip(texts, documents, strict=True)
-        ]
+        documents = await documents_of(asked, read, texts, param="text") if read else []
+        blocks = [[block.text for block in document.blocks] for document in documents]
+        of_texts = blocks if read else [text.split("\n") for text in texts]
         glossary = self._glossary(asked, source, target)
         answers: list[Any] = [None] * len(texts)
+        best: list[list[Translation]] = [[]] * len(texts)
         for served, numbers in self._groups(source, target, [" ".join(own) for own in of_texts]):
             lines = Lines([of_texts[number] for number in numbers])
             options: dict[str, Any] = {
@@ -74,8 +72,11 @@ class DeepL:
             found = await translated(asked, served, lines.all, n_best=1, **options) if lines.all else []
             code = base(served.now.model.sides.src.code).upper()
             for number, own in zip(numbers, lines.grouped(found), strict=True):
-                best = [ranked[0] for ranked in own]
-                answers[number] = _translation(best, code, characters[number], documents[number])
+                best[number] = [ranked[0] for ranked in own]
+                answers[number] = _translation(best[number], code, characters[number])
+        if read:
+            written = await filled_in(asked, documents, [[line.text for line in own] for own in best])
+            answers = [{**answer, "text": text} for answer, text in zip(answers, written, strict=True)]
         with self._lock:
             self._characters[asked.owner] += sum(characters)
         return {"translations": answers}
@@ -135,11 +136,10 @@ def _check_options(fields: Fields) -> None:
         raise RequestError(400, f"formality {formality[:20]!r} is not supported", param="formality")
 
 
-def _translation(lines: list[Translation], source: str, characters: int, document: Document | None) -> dict[str, Any]:
-    texts = [line.text for line in lines]
+def _translation(lines: list[Translation], source: str, characters: int) -> dict[str, Any]:
     tree: dict[str, Any] = {
         "detected_source_language": source,
-        "text": "\n".join(texts) if document is None else filled(document, texts),
+        "text": "\n".join(line.text for line in lines),
         "billed_characters": characters,
     }
     if unmet := list(dict.fromkeys(phrase for line in lines for phrase in line.unmet)):

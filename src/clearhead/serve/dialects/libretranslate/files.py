@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from clearhead.documents.markup import markup_document
-from clearhead.documents.placing import filled
 from clearhead.documents.subtitles import subtitles_document
 from clearhead.serve.dialects.libretranslate.shape import demand
 from clearhead.serve.dialects.libretranslate.translators import Translators
+from clearhead.serve.dialects.marked import filled_in
 from clearhead.serve.http.body import MULTIPART, Fields, read_body, read_fields
 from clearhead.serve.http.endpoint import Asked
 from clearhead.serve.http.multipart import parts_of
@@ -93,7 +93,8 @@ class Files:
 
     async def _translated(self, asked: Asked, kind: str, text: str) -> str:
         pair = asked.fields.text("source"), asked.fields.text("target")
-        document = DOCUMENTS[kind](text) if kind in DOCUMENTS else None
+        read = DOCUMENTS.get(kind)
+        document = None if read is None else await asked.call(lambda: read(text))
         texts = text.split("\n") if document is None else [block.text for block in document.blocks]
         found, before = list[str](), ""
         self.translators.check(*pair)
@@ -101,7 +102,7 @@ class Files:
             some = texts[first : first + AT_ONCE]
             found += [best for best, *_ in await self.translators.plain(asked, some, pair, before=before)]
             before = some[-1]
-        return "\n".join(found) if document is None else filled(document, found)
+        return "\n".join(found) if document is None else (await filled_in(asked, [document], [found]))[0]
 
     def _keep(self, name: str, content: bytes) -> None:
         self._forget()

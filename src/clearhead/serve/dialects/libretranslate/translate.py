@@ -7,6 +7,7 @@ from clearhead.serve.dialects.languages import base, detect, name_of, sources, t
 from clearhead.serve.dialects.libretranslate.files import KINDS
 from clearhead.serve.dialects.libretranslate.shape import demand, too_long
 from clearhead.serve.dialects.libretranslate.translators import AUTO, Translators
+from clearhead.serve.dialects.marked import documents_of
 from clearhead.serve.http.endpoint import Asked
 from clearhead.serve.http.request_error import RequestError
 
@@ -39,7 +40,7 @@ class LibreTranslate:
             case "text" | "":
                 ranked = await self.translators.plain(asked, texts, pair, n_best=count + 1)
             case "html":
-                documents = [markup_document(text) for text in texts]
+                documents = await documents_of(asked, markup_document, texts, param="q")
                 ranked = await self.translators.marked(asked, documents, pair, n_best=count + 1)
             case other:
                 raise RequestError(400, f"{other[:20]} format is not supported", param="format")

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from clearhead.documents.blocks import Document
-from clearhead.documents.placing import filled
 from clearhead.serve.dialects.languages import base, sources, targets, translator_for
 from clearhead.serve.dialects.libretranslate.shape import unsupported
 from clearhead.serve.dialects.lines import Lines, joined
+from clearhead.serve.dialects.marked import filled_in
 from clearhead.serve.http.endpoint import Asked
 from clearhead.serve.http.request_error import RequestError
 from clearhead.serve.models import Served
@@ -58,7 +58,7 @@ class Translators:
             own = [next(ranked) for _ in document.blocks]
             count = max(map(len, own), default=1)
             versions = [[each[min(place, len(each) - 1)] for each in own] for place in range(count)]
-            found.append([filled(document, version) for version in versions])
+            found.append(await filled_in(asked, [document] * len(versions), versions))
         return found
 
     def check(self, source: str, target: str) -> list[Any]:

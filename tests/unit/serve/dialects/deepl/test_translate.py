@@ -54,6 +54,7 @@ def test_newlines_split_or_do_not(toy_asking: Asking) -> None:
         ({"tag_handling": "pdf"}, "Value for 'tag_handling' not supported."),
         ({"tag_handling": "xml", "outline_detection": "01"}, 'outline_detection = "01": must be 0, 1'),
         ({"tag_handling": "xml", "ignore_tags": [1]}, "ignore_tags = [1]"),
+        ({"tag_handling": "html", "text": "<br>" * 4001}, "text: a text has 4001 tags, at most 4000"),
         ({"split_sentences": "2"}, 'split_sentences = "2"'),
         ({"split_sentences": ["1"]}, 'split_sentences = ["1"]'),
         ({"style_id": "x"}, "style_id is not supported"),
