@@ -1,6 +1,7 @@
 """Phrases by the native engine: the hypotheses of ``decode.constraints``, in any company."""
 
 import random
+import time
 from typing import Any
 
 import pytest
@@ -146,6 +147,22 @@ def test_sources_with_phrases_come_and_go_as_if_alone(threads: int) -> None:
     assert set(found) == set(tickets)
     for ticket, place in tickets.items():
         assert found[ticket] == translate(model, [sources[place]], search, limits=[9], demands=[demands[place]])[0]
+
+
+def test_many_phrases_take_little_beside_their_beam() -> None:
+    """Turns in time that grows with the candidates, not with their square."""
+    words = [f" w{number:03}x".encode() for number in range(100)]
+    spellings, model = Spellings([b"", b"", b"", *words]), native(small(vocab_size=103, seed=1))
+    many = Demand({str(place): spellings.automaton([word[1:]]) for place, word in enumerate(words[:60])})
+    search = NativeSearch(BOS, EOS, 5 + many.pieces, forbidden=(0, BOS))
+
+    def seconds(asked: Demand) -> float:
+        start = time.process_time()
+        translate(model, [[5, 6, 7]], search, limits=[20], demands=[asked])
+        return time.process_time() - start
+
+    free, asked = (min(seconds(each) for _ in range(3)) for each in (Demand(), many))
+    assert asked < 10 * free
 
 
 def test_what_cannot_be_asked_for_is_said() -> None:
