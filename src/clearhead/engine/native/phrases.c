@@ -18,11 +18,20 @@ static const int32_t *progress_of(const ch_source *source, int beam) {
     return source->progress + (size_t)beam * ch_phrase_count(source);
 }
 
+static int check_begins(const ch_phrase *phrase) {
+    if (phrase->begins[0]) return ch_fail("the ways of a phrase begin at %d: must begin at 0", phrase->begins[0]);
+    for (int state = 0; state < phrase->states; state++)
+        if (phrase->begins[state + 1] < phrase->begins[state])
+            return ch_fail("the ways of a phrase in state %d end before they begin", state);
+    return 0;
+}
+
 static int check_phrase(const ch_phrase *phrase, int vocab) {
     if (phrase->states < 1 || phrase->kinds < 1)
         return ch_fail("a phrase of %d states, %d kinds: must have some", phrase->states, phrase->kinds);
     if (ch_check_ids(phrase->kind, vocab, phrase->kinds)) return -1;
     if (ch_check_ids(phrase->steps, phrase->states * phrase->kinds, phrase->states)) return -1;
+    if (check_begins(phrase)) return -1;
     return ch_check_ids(phrase->ways, phrase->begins[phrase->states], vocab);
 }
 

@@ -57,7 +57,7 @@ class Service:
         self.settings, self.metrics = settings, metrics
         self.threads = settings.threads or len(os.sched_getaffinity(0))
         self.engine = Engine(rows=settings.rows, threads=self.threads, metrics=metrics)
-        self.lane, self._reading = Lane(metrics), Lane(metrics)
+        self.lane, self._reading = Lane(metrics), Lane(metrics, torch=False)
         self._pool = ThreadPoolExecutor(CALLERS, thread_name_prefix="caller")
         self._jobs: set[Job] = set()
 

@@ -1,7 +1,9 @@
 """Phrases by the native engine: the hypotheses of ``decode.constraints``, in any company."""
 
+import gc
 import random
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.decode.native import native_search
 from clearhead.decode.rules import Rule, forbid, force_prefix
 from clearhead.decode.search import beam_search
+from clearhead.engine.loops.phrases import told
 from clearhead.engine.loops.search import NativeSearch, translate
 from clearhead.engine.loops.searches import Searches
 from clearhead.errors import ModelError
@@ -176,3 +179,31 @@ def test_what_cannot_be_asked_for_is_said() -> None:
     writer = native(small_gpt(vocab_size=VOCAB))
     with pytest.raises(ModelError, match="phrases: are for the sources of a model with an encoder"):
         translate(writer, [[5]], NativeSearch(BOS, EOS, 2), limits=[4], demands=asked)
+
+
+def test_an_automaton_is_told_once_and_as_long_as_it_lives() -> None:
+    automaton = SPELLINGS.automaton([b"ab"])
+    known, gone = told(automaton, required=True), weakref.ref(automaton)
+    assert told(automaton, required=True) is known
+    del automaton
+    gc.collect()
+    assert gone() is None
+
+
+def test_ways_to_a_phrase_to_avoid_are_not_looked_for() -> None:
+    avoided = demand([], [b"a", b"bab"])
+    translate(native(model_of(0)), [[5]], NativeSearch(BOS, EOS, 2), limits=[4], demands=[avoided])
+    assert avoided.avoided is not None
+    assert "left" in vars(avoided.avoided)
+    assert "ways" not in vars(avoided.avoided)
+
+
+@pytest.mark.parametrize(
+    ("place", "begin", "why"),
+    [(0, 1, "begin at 1: must begin at 0"), (1, -1, "in state 0 end before"), (-2, 99, "in state . end before")],
+)
+def test_ways_that_do_not_follow_one_another_are_refused(place: int, begin: int, why: str) -> None:
+    asked = demand([b"ab"], [])
+    told(asked.required["ab"], required=True)._arrays[-1][place] = begin
+    with pytest.raises(ModelError, match=f"the ways of a phrase {why}"):
+        translate(native(model_of(0)), [[5]], NativeSearch(BOS, EOS, 2), limits=[4], demands=[asked])
