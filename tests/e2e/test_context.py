@@ -57,7 +57,8 @@ def test_a_shortlist_is_of_lines_alone(translator: Translator, stories: Path) ->
     assert pair[0].size == pair[1].size
     assert np.array_equal(pair[0].shortlist.likely, pair[1].shortlist.likely)
     view = replace(translator, shortlist=pair[0].shortlist)
-    chosen = [next(view.translating([RAN], SearchConfig(2), context=each))[0].shortlists for each in ("", "狗来了。")]
+    searching = [view.translating([RAN], SearchConfig(2), context=each) for each in ("", "狗来了。")]
+    chosen = [batch.shortlists for each in searching for batch, _ in next(each)]
     assert np.array_equal(chosen[0][0], chosen[1][0])
     assert view.translate(RAN, context="狗来了。").text
 

@@ -137,7 +137,7 @@ typedef struct {
     const int32_t *steps;  /* [states][kinds], the state after a piece of each kind */
     const int32_t *kind;   /* [vocab], the kind of each piece */
     const int32_t *left;   /* [states], fewest pieces that complete a phrase; 0: one has occurred if the text ends here */
-    const int32_t *ways;   /* the pieces that bring its end nearer, those of each state one after another, */
+    const int32_t *ways;   /* the pieces that bring its end nearer, those of each state one after another, none if it is avoided */
     const int32_t *begins; /* [states + 1], which begin there */
     int32_t states, kinds;
 } ch_phrase;

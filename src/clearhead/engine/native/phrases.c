@@ -8,6 +8,7 @@
 #include "shortlist.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 static int32_t after(const ch_phrase *phrase, int32_t state, int32_t piece) {
     return phrase->steps[(size_t)state * phrase->kinds + phrase->kind[piece]];
@@ -17,11 +18,20 @@ static const int32_t *progress_of(const ch_source *source, int beam) {
     return source->progress + (size_t)beam * ch_phrase_count(source);
 }
 
+static int check_begins(const ch_phrase *phrase) {
+    if (phrase->begins[0]) return ch_fail("the ways of a phrase begin at %d: must begin at 0", phrase->begins[0]);
+    for (int state = 0; state < phrase->states; state++)
+        if (phrase->begins[state + 1] < phrase->begins[state])
+            return ch_fail("the ways of a phrase in state %d end before they begin", state);
+    return 0;
+}
+
 static int check_phrase(const ch_phrase *phrase, int vocab) {
     if (phrase->states < 1 || phrase->kinds < 1)
         return ch_fail("a phrase of %d states, %d kinds: must have some", phrase->states, phrase->kinds);
     if (ch_check_ids(phrase->kind, vocab, phrase->kinds)) return -1;
     if (ch_check_ids(phrase->steps, phrase->states * phrase->kinds, phrase->states)) return -1;
+    if (check_begins(phrase)) return -1;
     return ch_check_ids(phrase->ways, phrase->begins[phrase->states], vocab);
 }
 
@@ -88,33 +98,46 @@ void ch_add_ways(const ch_source *source, int beam, const ch_shortlist *list, co
             piece = best_way(source, source->asked.phrases[k], progress_of(source, beam)[k], list, logits, &value);
         for (int other = 0; other < count; other++)
             if (out[other].piece == piece) value = -INFINITY;
-        out[count++] = (ch_candidate){source->scores[beam] + (value - log_z), value - log_z, piece, beam, 0, 0};
+        out[count++] = (ch_candidate){source->scores[beam] + (value - log_z), value - log_z, piece, beam, 0, 0, 0};
     }
     for (int k = 0; k < count; k++)
         if (isfinite(out[k].score)) out[k].missing = missing_after(source, beam, out[k].piece);
 }
 
-/* Ends that are to be kept go before all, then turn by turn, fewest missing pieces first. */
-static int goes_before(const ch_candidate *one, const ch_candidate *other) {
-    if (one->turn != other->turn) return one->turn < other->turn;
-    return one->turn ? one->missing < other->missing : one->score > other->score;
+/* Bank by bank, in each the best first; of equals the one that was listed first. */
+static int by_bank(const void *left, const void *right) {
+    const ch_candidate *one = left, *other = right;
+    if (one->missing != other->missing) return one->missing < other->missing ? -1 : 1;
+    if (one->score != other->score) return one->score > other->score ? -1 : 1;
+    return one->place - other->place;
+}
+
+/* Ends that are to be kept go before all, the best first; then turn by turn, fewest missing pieces first. */
+static int by_turn(const void *left, const void *right) {
+    const ch_candidate *one = left, *other = right;
+    if (one->turn != other->turn) return one->turn < other->turn ? -1 : 1;
+    if (one->turn) return one->missing - other->missing;
+    if (one->score != other->score) return one->score > other->score ? -1 : 1;
+    return one->place - other->place;
 }
 
 int ch_take_turns(const ch_source *source, ch_candidate *all, int n, int most) {
     int finite = 0;
-    for (int k = 0; k < n; k++)
-        if (isfinite(all[k].score)) all[finite++] = all[k];
-    for (int k = 0; k < finite; k++) {
-        all[k].turn = 1;
-        for (int other = 0; other < finite; other++)
-            all[k].turn += all[other].missing == all[k].missing &&
-                           (all[other].score > all[k].score || (other < k && all[other].score == all[k].score));
+    for (int k = 0; k < n; k++) {
+        if (!isfinite(all[k].score)) continue;
+        all[finite] = all[k];
+        all[finite].place = finite;
+        finite++;
     }
-    for (int k = 0; k < finite; k++) /* they take no place from those that go on */
-        if (all[k].piece == source->asked.search->eos && all[k].turn <= source->asked.search->beam) all[k].turn = 0;
-    if (most > finite) most = finite;
-    ch_best_first(all, finite, most, goes_before);
-    return most;
+    qsort(all, finite, sizeof *all, by_bank);
+    for (int k = 0, bank = 0; k < finite; k++) {
+        if (all[k].missing != all[bank].missing) bank = k;
+        all[k].turn = k - bank + 1;
+        if (all[k].piece == source->asked.search->eos && all[k].turn <= source->asked.search->beam)
+            all[k].turn = 0; /* ends take no place from those that go on */
+    }
+    qsort(all, finite, sizeof *all, by_turn);
+    return most < finite ? most : finite;
 }
 
 void ch_progress(const ch_source *source, const int32_t *from, int32_t piece, int32_t *to) {

@@ -49,13 +49,23 @@ static int extend_beam(ch_batch *batch, ch_source *source, int beam, int row, ch
     }
     for (int k = 0; k < source->width; k++) {
         float log_prob = batch->values[k] - log_z;
-        out[k] = (ch_candidate){source->scores[beam] + log_prob, log_prob, batch->pieces[k], beam, 0, 0};
+        out[k] = (ch_candidate){source->scores[beam] + log_prob, log_prob, batch->pieces[k], beam, 0, 0, 0};
     }
     if (source->asked.required) ch_add_ways(source, beam, list, logits, log_z, out);
     return 0;
 }
 
-static int scores_more(const ch_candidate *one, const ch_candidate *other) { return one->score > other->score; }
+/* Brings the `count` best of n candidates to the front, best first, of equals the first. */
+static void best_first(ch_candidate *all, int n, int count) {
+    for (int place = 0; place < count; place++) {
+        int best = place;
+        for (int k = place + 1; k < n; k++)
+            if (all[k].score > all[best].score) best = k;
+        ch_candidate chosen = all[best];
+        memmove(all + place + 1, all + place, (best - place) * sizeof *all);
+        all[place] = chosen;
+    }
+}
 
 /* Keeps the hypothesis that stands in a beam, with the log-probability of its end mark if it has one. */
 static int keep_hypothesis(ch_source *source, int beam, const float *end) {
@@ -118,7 +128,7 @@ int ch_extend_source(ch_batch *batch, ch_source *source, int first_row, int32_t 
     }
     if (most > total) most = total;
     if (source->asked.required) most = ch_take_turns(source, all, total, most);
-    else ch_best_first(all, total, most, scores_more);
+    else best_first(all, total, most);
     for (int k = 0; k < most && k < beams; k++)
         if (all[k].piece == search->eos && isfinite(all[k].score) && keep_hypothesis(source, all[k].parent, &all[k].log_prob))
             return -1;

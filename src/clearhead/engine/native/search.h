@@ -3,8 +3,6 @@
 #ifndef SEARCH_H
 #define SEARCH_H
 
-#include <string.h>
-
 #include "finished.h"
 #include "rows.h"
 #include "sample.h"
@@ -15,7 +13,8 @@ typedef struct {
     int32_t piece;
     int parent;     /* beam that it goes on from */
     int missing;    /* pieces of required phrases, after it */
-    int turn;       /* its place, from 1, among those that miss as many */
+    int turn;       /* its number, from 1, among those that miss as many */
+    int place;      /* where it was listed */
 } ch_candidate;
 
 /* A source that is being translated, or a prompt. All that a search needs to know of it is its own: when it came, how
@@ -83,18 +82,6 @@ int ch_batch_rows(const ch_batch *batch);                  /* that its sources h
 /* A piece for every row, then what they lead to. Sources that are over are in `over` then, whether they failed or not:
  * the step itself cannot fail. */
 void ch_batch_step(ch_batch *batch);
-
-/* Brings the `count` best of n candidates to the front, best first, of equals the first. */
-static inline void ch_best_first(ch_candidate *all, int n, int count, int (*better)(const ch_candidate *, const ch_candidate *)) {
-    for (int place = 0; place < count; place++) {
-        int best = place;
-        for (int k = place + 1; k < n; k++)
-            if (better(&all[k], &all[best])) best = k;
-        ch_candidate chosen = all[best];
-        memmove(all + place + 1, all + place, (best - place) * sizeof *all);
-        all[place] = chosen;
-    }
-}
 
 /* Phrases that a translation must and must not contain; see phrases.c. */
 int ch_check_phrases(const ch_model *model, const ch_asked *asked);

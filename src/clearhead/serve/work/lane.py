@@ -24,10 +24,11 @@ class Lane:
 
     Args:
         metrics: what is counted.
+        torch: whether PyTorch computes there, and is to be broken off.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: Metrics, *, torch: bool = True) -> None:
+        self._metrics, self._torch = metrics, torch
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="lane")
         self._thread: int | None = None
         self._hook: Any = None
@@ -62,7 +63,7 @@ class Lane:
     def _watch(self) -> None:
         """Has PyTorch, once it is loaded, ask at each of a model's modules whether to go on."""
         torch: Any = sys.modules.get("torch")
-        if torch is not None and self._hook is None:
+        if self._torch and torch is not None and self._hook is None:
             self._hook = torch.nn.modules.module.register_module_forward_pre_hook(_go_on)
 
     def close(self) -> None:

@@ -57,7 +57,7 @@ class Service:
         self.settings, self.metrics = settings, metrics
         self.threads = settings.threads or len(os.sched_getaffinity(0))
         self.engine = Engine(rows=settings.rows, threads=self.threads, metrics=metrics)
-        self.lane, self._reading = Lane(metrics), Lane(metrics)
+        self.lane, self._reading = Lane(metrics), Lane(metrics, torch=False)
         self._pool = ThreadPoolExecutor(CALLERS, thread_name_prefix="caller")
         self._jobs: set[Job] = set()
 
@@ -137,14 +137,14 @@ class Service:
             RequestError: see ``call``.
         """
         with self._admitted(receive) as waiting:
-            found: list[list[Hypothesis]] | None = None
+            found: list[Any] | None = None
             while True:
                 go_on = functools.partial(_gone_on, searching, found)
                 over = go_on() if size <= SHORT else await waiting.until(self._aside(waiting.job, go_on))
                 if isinstance(over, _Result):
                     result: T = over.value
                     return result
-                found = await self._search(waiting, translator, *over, on_settled)
+                found = await self._search(waiting, translator, over, on_settled)
 
     def _aside(self, job: Job, function: Callable[[], T]) -> "asyncio.Future[T]":
         """Has a thread call a function, unless nobody wants its job any more by then (GivenUpError)."""
@@ -160,26 +160,28 @@ class Service:
         self,
         waiting: "_Waiting",
         translator: TextTranslator,
-        batch: Batch,
-        config: SearchConfig,
+        wanted: list[tuple[Batch, SearchConfig]],
         on_settled: Settle | None,
-    ) -> list[list[Hypothesis]]:
-        """Has a batch of sources searched for: by the engine with those of all others, or in its turn on the lane."""
-        model, job = engine_model(translator), waiting.job
+    ) -> list[list[list[Hypothesis]]]:
+        """Has batches searched for: by the engine at once with those of all others, or each in its turn on the lane."""
+        model, tokenizer = engine_model(translator), translator.tokenizers.tgt
         if model is None:
-            return await self._on_lane(waiting, lambda: translator.search(batch, config), self.lane)
-        tokenizer, count = translator.tokenizers.tgt, len(batch.sources)
+            searches = [functools.partial(translator.search, *each) for each in wanted]
+            return [await self._on_lane(waiting, search, self.lane) for search in searches]
+        count, works = sum(len(batch.sources) for batch, _ in wanted), list[Work]()
         gathered = Gathered(asyncio.get_running_loop(), count, self.engine.post)
-        search, text_of = native_search_of(tokenizer, config), translator.text_of if config.n_best > 1 else None
-        works = list[Work]()
-        for place, source in enumerate(batch.sources):
-            own = (batch.prefixes[place], batch.limits[place], text_of, place)
-            pieces = batch.shortlists[place] if batch.shortlists else None
-            told = on_settled and functools.partial(on_settled, batch.rows[place])
-            asked = (pieces, batch.demands[place], told)
-            works.append(SourceWork(job, gathered.take, [*source, tokenizer.ids.eos], search, *own, *asked))
+        for batch, config in wanted:
+            search, text_of = native_search_of(tokenizer, config), translator.text_of if config.n_best > 1 else None
+            for place, source in enumerate(batch.sources):
+                own = (batch.prefixes[place], batch.limits[place], text_of, len(works))
+                pieces = batch.shortlists[place] if batch.shortlists else None
+                told = on_settled and functools.partial(on_settled, batch.rows[place])
+                asked = (pieces, batch.demands[place], told)
+                works.append(SourceWork(waiting.job, gathered.take, [*source, tokenizer.ids.eos], search, *own, *asked))
         self.engine.submit(model, works)
-        return hypotheses_of(await waiting.until(gathered.all), config.length_penalty)
+        results = await waiting.until(gathered.all)
+        found = iter(results)
+        return [hypotheses_of([next(found) for _ in batch.sources], config.length_penalty) for batch, config in wanted]
 
     @contextlib.contextmanager
     def _admitted(self, receive: Receive, ended: Reason = "shutdown") -> Iterator["_Waiting"]:
@@ -328,10 +330,10 @@ class _Result:
     value: Any
 
 
-def _gone_on(searching: Searching[Any], found: list[list[Hypothesis]] | None) -> tuple[Batch, SearchConfig] | _Result:
+def _gone_on(searching: Searching[Any], found: list[Any] | None) -> list[tuple[Batch, SearchConfig]] | _Result:
     """Returns what is to be searched for next, or what has come of it all."""
     try:
-        return next(searching) if found is None else searching.send(found)
+        return list(next(searching) if found is None else searching.send(found))
     except StopIteration as end:
         return _Result(end.value)
 

@@ -321,17 +321,33 @@ class TextTranslator(Directed):
         """Translates encoded sources in batches of like length; an empty one gives an empty translation."""
         translations: list[list[Translation]] = [[EMPTY]] * len(sources)
         tokens = BATCH_TOKENS if self._engine_model is None else NATIVE_TOKENS
-        for rows, beam in batches_to_decode(sources, demands, config.beam, tokens=tokens):
-            own, forced = ([each[row] for row in rows] for each in (sources, prefixes))
-            asked = [demands[row] for row in rows]
-            fixed = [len(prefix) + demand.pieces for prefix, demand in zip(forced, asked, strict=True)]
-            alone = [self.sides.alone(source) for source in own]
-            limits = [self._limit(len(ids), count, config.limit) for ids, count in zip(alone, fixed, strict=True)]
-            batch = Batch(own, forced, asked, limits, self._shortlists(alone, forced, asked), rows)
-            hypotheses = yield batch, replace(config, beam=beam)
+        batches = list(batches_to_decode(sources, demands, config.beam, tokens=tokens))
+        if not batches:
+            return translations
+        found = yield (
+            (self._batch(config, rows, sources, prefixes, demands), replace(config, beam=beam))
+            for rows, beam in batches
+        )
+        for (rows, _), hypotheses in zip(batches, found, strict=True):
             for row, ranked in zip(rows, hypotheses, strict=True):
                 translations[row] = [self._translation(each, sources[row]) for each in ranked]
         return translations
+
+    def _batch(
+        self,
+        config: SearchConfig,
+        rows: list[int],
+        sources: list[list[int]],
+        prefixes: list[list[int]],
+        demands: list[Demand],
+    ) -> Batch:
+        """Returns those ``rows`` of what ``_decoding`` gets that are decoded together."""
+        own, forced = ([each[row] for row in rows] for each in (sources, prefixes))
+        asked = [demands[row] for row in rows]
+        fixed = [len(prefix) + demand.pieces for prefix, demand in zip(forced, asked, strict=True)]
+        alone = [self.sides.alone(source) for source in own]
+        limits = [self._limit(len(ids), count, config.limit) for ids, count in zip(alone, fixed, strict=True)]
+        return Batch(own, forced, asked, limits, self._shortlists(alone, forced, asked), rows)
 
     def _shortlists(self, sources: list[list[int]], prefixes: list[list[int]], demands: list[Demand]) -> list[Pieces]:
         """The pieces that may translate each source; prefix and required phrases can always be spelled."""

@@ -1,6 +1,9 @@
 """Phrases by the native engine: the hypotheses of ``decode.constraints``, in any company."""
 
+import gc
 import random
+import time
+import weakref
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from clearhead.decode.hypotheses import Hypothesis, SearchConfig
 from clearhead.decode.native import native_search
 from clearhead.decode.rules import Rule, forbid, force_prefix
 from clearhead.decode.search import beam_search
+from clearhead.engine.loops.phrases import told
 from clearhead.engine.loops.search import NativeSearch, translate
 from clearhead.engine.loops.searches import Searches
 from clearhead.errors import ModelError
@@ -148,6 +152,22 @@ def test_sources_with_phrases_come_and_go_as_if_alone(threads: int) -> None:
         assert found[ticket] == translate(model, [sources[place]], search, limits=[9], demands=[demands[place]])[0]
 
 
+def test_many_phrases_take_little_beside_their_beam() -> None:
+    """Turns in time that grows with the candidates, not with their square."""
+    words = [f" w{number:03}x".encode() for number in range(100)]
+    spellings, model = Spellings([b"", b"", b"", *words]), native(small(vocab_size=103, seed=1))
+    many = Demand({str(place): spellings.automaton([word[1:]]) for place, word in enumerate(words[:60])})
+    search = NativeSearch(BOS, EOS, 5 + many.pieces, forbidden=(0, BOS))
+
+    def seconds(asked: Demand) -> float:
+        start = time.process_time()
+        translate(model, [[5, 6, 7]], search, limits=[20], demands=[asked])
+        return time.process_time() - start
+
+    free, asked = (min(seconds(each) for _ in range(3)) for each in (Demand(), many))
+    assert asked < 10 * free
+
+
 def test_what_cannot_be_asked_for_is_said() -> None:
     model, asked = native(model_of(0)), [demand([b"a"], [])]
     with pytest.raises(ModelError, match="beam = 1: must be at least 2 with required phrases"):
@@ -159,3 +179,31 @@ def test_what_cannot_be_asked_for_is_said() -> None:
     writer = native(small_gpt(vocab_size=VOCAB))
     with pytest.raises(ModelError, match="phrases: are for the sources of a model with an encoder"):
         translate(writer, [[5]], NativeSearch(BOS, EOS, 2), limits=[4], demands=asked)
+
+
+def test_an_automaton_is_told_once_and_as_long_as_it_lives() -> None:
+    automaton = SPELLINGS.automaton([b"ab"])
+    known, gone = told(automaton, required=True), weakref.ref(automaton)
+    assert told(automaton, required=True) is known
+    del automaton
+    gc.collect()
+    assert gone() is None
+
+
+def test_ways_to_a_phrase_to_avoid_are_not_looked_for() -> None:
+    avoided = demand([], [b"a", b"bab"])
+    translate(native(model_of(0)), [[5]], NativeSearch(BOS, EOS, 2), limits=[4], demands=[avoided])
+    assert avoided.avoided is not None
+    assert "left" in vars(avoided.avoided)
+    assert "ways" not in vars(avoided.avoided)
+
+
+@pytest.mark.parametrize(
+    ("place", "begin", "why"),
+    [(0, 1, "begin at 1: must begin at 0"), (1, -1, "in state 0 end before"), (-2, 99, "in state . end before")],
+)
+def test_ways_that_do_not_follow_one_another_are_refused(place: int, begin: int, why: str) -> None:
+    asked = demand([b"ab"], [])
+    told(asked.required["ab"], required=True)._arrays[-1][place] = begin
+    with pytest.raises(ModelError, match=f"the ways of a phrase {why}"):
+        translate(native(model_of(0)), [[5]], NativeSearch(BOS, EOS, 2), limits=[4], demands=[asked])

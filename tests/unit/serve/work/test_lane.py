@@ -98,3 +98,12 @@ def test_a_model_that_nobody_wants_computes_no_further_module(lane: Lane) -> Non
         lane.submit(job, compute).result()
     assert next(calls) == 4
     assert lane.run(lambda: module(torch.zeros(1)).shape) == (1,)
+
+
+def test_only_where_pytorch_computes_is_it_asked_to_go_on(lane: Lane) -> None:
+    without = Lane(Metrics(), torch=False)
+    for each in (lane, without):
+        each.run(lambda: 1)
+    assert lane._hook is not None
+    assert without._hook is None
+    without.close()

@@ -142,6 +142,30 @@ def test_a_call_of_a_stream_ends_with_its_error(service: Service) -> None:
         asyncio.run(read(fails, 1))
 
 
+@NATIVE
+def test_texts_of_a_request_with_other_phrases_do_not_wait_for_each_other(
+    toy_site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, service, config = toy_site.models.get("mt").now.model, toy_site.service, SearchConfig(5, 2)
+    texts, asked = [TEXTS[0], "她们在学校。", TEXTS[2]], {"require": [["tea"], [], ["tea", "the"]]}
+    counts, submit = list[int](), service.engine.submit
+
+    def counted(model: Any, works: Any) -> None:
+        counts.append(len(works))
+        submit(model, works)
+
+    monkeypatch.setattr(service.engine, "submit", counted)
+
+    async def main(texts: list[str], **asked: Any) -> list[list[str]]:
+        found = await service.carry_out(stays, model, model.translating(texts, config, **asked), 0)
+        return [[one.text for one in ranked] for ranked in found]
+
+    together = asyncio.run(main(texts, **asked))
+    assert counts == [3]
+    assert together == [[one.text for one in ranked] for ranked in model.n_best(texts, config, **asked)]
+    assert asyncio.run(main(["", ""])) == [[""], [""]], "there is nothing to search for"
+
+
 def test_texts_are_the_same_in_any_company(toy_site: Any) -> None:
     """The searches of many requests at once give what a translator gives that is asked alone."""
     served = toy_site.models.get("mt")

@@ -25,8 +25,7 @@ def batches_to_decode(
     for pieces in sorted({demand.pieces for demand in demands}):
         rows = [row for row, ids in enumerate(sources) if ids and demands[row].pieces == pieces]
         rows.sort(key=lambda row: -len(sources[row]))
-        # a search with phrases is by steps, and holds a table of each in memory
-        most, batch = max((min(tokens, BATCH_TOKENS) if pieces else tokens) // (beam + pieces), 1), list[int]()
+        most, batch = max(tokens // (beam + pieces), 1), list[int]()
         for row in rows:
             if batch and len(sources[batch[0]]) * (len(batch) + 1) > most:
                 yield batch, beam + pieces

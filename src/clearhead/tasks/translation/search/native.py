@@ -1,7 +1,7 @@
 """A batch of sources translated by one call of the native engine; no torch."""
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -38,16 +38,18 @@ class Batch:
 
 
 R = TypeVar("R")
-Searching: TypeAlias = Generator[tuple[Batch, SearchConfig], list[list[Hypothesis]], R]
-"""What comes of searches, one after another: it gives what to search for, and is sent the hypotheses of each source."""
+Wanted: TypeAlias = Iterable[tuple[Batch, SearchConfig]]
+"""Batches, one or more, none of which needs what comes of another; each is made when it is asked for."""
+Searching: TypeAlias = Generator[Wanted, list[list[list[Hypothesis]]], R]
+"""What comes of searches: it gives what can be searched for at once, and is sent each batch's hypotheses by source."""
 
 
 def carried_out(searching: Searching[R], search: Callable[[Batch, SearchConfig], list[list[Hypothesis]]]) -> R:
-    """Returns what comes of searches, which ``search`` makes here and now."""
+    """Returns what comes of searches, which ``search`` makes here and now, one after another."""
     try:
         wanted = next(searching)
         while True:
-            wanted = searching.send(search(*wanted))
+            wanted = searching.send([search(*each) for each in wanted])
     except StopIteration as end:
         result: R = end.value
         return result

@@ -184,7 +184,7 @@ def test_lengths_and_unknown_pieces_are_of_the_line_alone(translator: Translator
     seen: list[Any] = []
     for context in ("", "狗来了。", long):
         searching = translator.translating([RAN], SearchConfig(2), context=context)
-        batch, _ = next(searching)
+        ((batch, _),) = next(searching)
         seen.append(batch.limits)
     assert seen[0] == seen[1] == seen[2]
     assert translator.translate(RAN, context="龘龘").unknown == 0

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from clearhead.tasks.translation.search.batches import batches_to_decode
+from clearhead.tasks.translation.search.batches import NATIVE_TOKENS, batches_to_decode
 from clearhead.tasks.translation.translator import Translator
 from clearhead.text.phrase_book import Demand
 
@@ -24,3 +24,10 @@ def test_the_beam_is_wider_by_the_pieces_of_phrases_and_each_width_is_a_batch_of
     assert 1 == demands[1].pieces < count
     batches = list(batches_to_decode([[5], [5, 6], [], [5], [5]], demands, 2))
     assert batches == [([0], 2), ([1, 4], 3), ([3], 2 + count)]
+
+
+def test_the_engine_has_as_many_sources_at_once_with_phrases(toy_run: Path) -> None:
+    demands = Translator.load(toy_run)._phrases.demands("the", (), count=40, prefix="", room=60)
+    sources = [[5] * 100] * len(demands)
+    assert len(list(batches_to_decode(sources, demands, 1))) == 2
+    assert len(list(batches_to_decode(sources, demands, 1, tokens=NATIVE_TOKENS))) == 1
