@@ -355,8 +355,7 @@ def test_what_is_refused_is_said_in_the_readers_language(browser: Browser, serve
     browser.click("#language")
     put(browser, "textarea", "我" * 60000)
     until(browser, "document.querySelector('.notice.wrong')")
-    (said,) = texts(browser, ".notice.wrong")
-    assert said.startswith("文本太长 (")
+    assert texts(browser, ".notice.wrong")[0].startswith("文本太长 (")
     assert browser.run("return document.querySelector('.target').textContent") == own["text"]
     assert browser.run("return document.querySelector('.target.old') !== null"), "what stands there is of another text"
     put(browser, "textarea", TEXT)
