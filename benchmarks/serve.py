@@ -241,6 +241,8 @@ def main() -> None:
         serve_peer(asked.run, asked.peer, asked.serve_peer)
         return
     lines = [line for line in asked.lines.read_text().splitlines() if line.strip()][: asked.count]
+    if len(lines) < asked.count:
+        sys.exit(f"{asked.lines}: has {len(lines)} lines, --count is {asked.count}")
     short = min(lines, key=len).split()[0]
     servers = {}
     ports = {"clearhead": free_port(), "peer": free_port()}
