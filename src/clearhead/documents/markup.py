@@ -103,7 +103,7 @@ def _xml_parts(source: str, kept: Collection[str]) -> "Iterator[_Part]":
             inside.append(name)
         elif inside:
             if closes and name in inside:
-                del inside[len(inside) - 1 - inside[::-1].index(name) :]
+                _leave(inside, name)
             if not inside:
                 yield _Part(source[begun:at], "kept", name)
         else:
@@ -112,6 +112,12 @@ def _xml_parts(source: str, kept: Collection[str]) -> "Iterator[_Part]":
         yield _Part(source[begun:at], "kept", inside[0])
     if at < len(source):
         yield _Part(source[at:], "text")
+
+
+def _leave(inside: list[str], tag: str) -> None:
+    """Ends the last of the elements of this name that are open, with those inside of it."""
+    while inside.pop() != tag:
+        pass
 
 
 def _xml_tags(source: str) -> Iterator[tuple[int, int, re.Match[str]]]:
@@ -359,7 +365,7 @@ class _Reader(HTMLParser):
         if tag not in self._inside:
             self._note("end", tag)
         else:
-            del self._inside[len(self._inside) - 1 - self._inside[::-1].index(tag) :]
+            _leave(self._inside, tag)
 
     def handle_data(self, data: str) -> None:
         self._note("text")

@@ -123,10 +123,8 @@ class _Placing:
     def _place(self, spans: list[Numbered], first: int, last: int, around: tuple[int, int], depth: int) -> None:
         """Places spans that are all inside of ``around``, among the words from ``first`` to before ``last``."""
         top, inside = _nested(spans)
-        runs = self._runs(top, first, last)
-        for number, (_, span) in enumerate(top):
-            if (span.begin, span.end) == around and not span.kept and last > first:
-                runs[number] = (first, last)
+        whole = [place for place, (_, span) in enumerate(top) if (span.begin, span.end) == around and not span.kept]
+        runs = dict.fromkeys(whole, (first, last)) if whole and last > first else self._runs(top, first, last)
         used = {word for begin, end in runs.values() for word in range(begin, end)}
         used |= self.taken
         free = [word for word in range(first, last) if word not in used]
@@ -147,8 +145,9 @@ class _Placing:
             if depth < DEEPEST:
                 self._place(inside[number], *run, (span.begin, span.end), depth + 1)
                 continue
+            within = _Points(self.links[run[0] : run[1]], run[0] > 0)
             for _, each in inside[number]:
-                self._point(each, _Points(self.links[run[0] : run[1]], run[0] > 0), (span.begin, span.end), depth + 1)
+                self._point(each, within, (span.begin, span.end), depth + 1)
 
     def _around(self, span: Span, run: tuple[int, int], depth: int) -> None:
         begin, end = self.links[run[0]].begin, self.links[run[1] - 1].end
@@ -203,7 +202,7 @@ class _Placing:
         """Places what has no words of its own, behind the last word that comes from before it."""
         raw, own = span.opening + span.closing, points.links
         if not own or span.begin <= around[0]:
-            self._mark(own[0].begin if own else len(self.text) * bool(points.begun), 0, depth, span)
+            self._mark(own[0].begin if own else len(self.text) * points.begun, 0, depth, span)
             return
         if span.begin >= around[1] and not span.kept:
             self._mark(own[-1].end, 0, depth, span)
@@ -228,7 +227,7 @@ class _Points:
         begun: whether there are words before them.
     """
 
-    def __init__(self, links: Sequence[Link], begun: bool = False) -> None:
+    def __init__(self, links: Sequence[Link], begun: bool) -> None:
         self.links, self.begun = links, begun
         self._ends = sorted((max(link.sources), link.end) for link in links if link.sources)
         self._begins = [link.begin for link in links]

@@ -150,6 +150,15 @@ def test_what_is_kept_of_xml_stays_in_its_place() -> None:
     assert filled(xml_document("one &x; &amp; two"), ["eins & zwei &x;"]) == "eins &amp; zwei &x;"
 
 
+def test_time_does_not_grow_with_words_times_depth() -> None:
+    source = "<b>" * 2000 + "word " * 16_000 + "</b>" * 2000
+    document = markup_document(source)
+    before = time.process_time()
+    found = filled(document, [block.text.replace("word", "wort") for block in document.blocks])
+    assert time.process_time() - before < 5
+    assert (found.count("<b>"), found.count("</b>"), found.count("wort")) == (2000, 2000, 16_000)
+
+
 @pytest.mark.parametrize(
     "piece",
     [

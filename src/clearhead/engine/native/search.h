@@ -25,7 +25,7 @@ typedef struct ch_source {
     int length;              /* pieces of its hypotheses */
     int rows;                /* in its batch: 0 when it comes, 1 in its first step, then `beam` */
     int width;               /* pieces of a row that are looked at, beside those that phrases need */
-    float *scores;           /* [beam], best first; -inf where a beam is not in use */
+    float *scores;           /* [beam], best first unless phrases are required; -inf where a beam is not in use */
     int32_t *ids;            /* [beam][limit] */
     float *log_probs;        /* [beam][limit] */
     int32_t *text;           /* of a prompt: [begin + limit], what penalties see of it, and of what a beam has written */

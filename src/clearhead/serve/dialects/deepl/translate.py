@@ -59,8 +59,8 @@ class DeepL:
         blocks = [[block.text for block in document.blocks] for document in documents]
         of_texts = blocks if read else [text.split("\n") for text in texts]
         glossary = self._glossary(asked, source, target)
-        answers: list[Any] = [None] * len(texts)
         best: list[list[Translation]] = [[]] * len(texts)
+        codes = [""] * len(texts)
         for served, numbers in self._groups(source, target, [" ".join(own) for own in of_texts]):
             lines = Lines([of_texts[number] for number in numbers])
             options: dict[str, Any] = {
@@ -72,14 +72,13 @@ class DeepL:
             found = await translated(asked, served, lines.all, n_best=1, **options) if lines.all else []
             code = base(served.now.model.sides.src.code).upper()
             for number, own in zip(numbers, lines.grouped(found), strict=True):
-                best[number] = [ranked[0] for ranked in own]
-                answers[number] = _translation(best[number], code, characters[number])
-        if read:
-            written = await filled_in(asked, documents, [[line.text for line in own] for own in best])
-            answers = [{**answer, "text": text} for answer, text in zip(answers, written, strict=True)]
+                best[number], codes[number] = [ranked[0] for ranked in own], code
+        said = [[line.text for line in own] for own in best]
+        written = await filled_in(asked, documents, said) if read else ["\n".join(own) for own in said]
         with self._lock:
             self._characters[asked.owner] += sum(characters)
-        return {"translations": answers}
+        told = zip(best, codes, written, characters, strict=True)
+        return {"translations": [_translation(*each) for each in told]}
 
     def _groups(self, source: str | None, target: str, texts: list[str]) -> list[tuple[Served, list[int]]]:
         """Returns which translator takes which of the texts."""
@@ -136,12 +135,8 @@ def _check_options(fields: Fields) -> None:
         raise RequestError(400, f"formality {formality[:20]!r} is not supported", param="formality")
 
 
-def _translation(lines: list[Translation], source: str, characters: int) -> dict[str, Any]:
-    tree: dict[str, Any] = {
-        "detected_source_language": source,
-        "text": "\n".join(line.text for line in lines),
-        "billed_characters": characters,
-    }
+def _translation(lines: list[Translation], source: str, text: str, characters: int) -> dict[str, Any]:
+    tree: dict[str, Any] = {"detected_source_language": source, "text": text, "billed_characters": characters}
     if unmet := list(dict.fromkeys(phrase for line in lines for phrase in line.unmet)):
         tree["unmet_glossary_entries"] = unmet
     return tree
