@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from clearhead.progress import GOING_ON, silent
@@ -31,7 +32,6 @@ class Lane:
         self._metrics, self._torch = metrics, torch
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="lane")
         self._thread: int | None = None
-        self._hook: Any = None
 
     def run(self, function: Callable[[], T]) -> T:
         """Returns what a function returns, which the lane calls in its turn; waits for it.
@@ -53,24 +53,24 @@ class Lane:
             job.check()
             if job.started is None:
                 self._metrics.queued.see(job.start())
-        self._watch()
         before = GOING_ON.set(silent if job is None else job.check)
         try:
-            return function()
+            with self._watched():
+                return function()
         finally:
             GOING_ON.reset(before)
 
-    def _watch(self) -> None:
-        """Has PyTorch, once it is loaded, ask at each of a model's modules whether to go on."""
+    def _watched(self) -> AbstractContextManager[object]:
+        """Has PyTorch, once it is loaded, ask at each of a model's modules whether to go on, until the call is over."""
         torch: Any = sys.modules.get("torch")
-        if self._torch and torch is not None and self._hook is None:
-            self._hook = torch.nn.modules.module.register_module_forward_pre_hook(_go_on)
+        if not self._torch or torch is None:
+            return nullcontext()
+        hook: AbstractContextManager[object] = torch.nn.modules.module.register_module_forward_pre_hook(_go_on)
+        return hook
 
     def close(self) -> None:
         """Ends the thread after the call that runs."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._hook is not None:
-            self._hook.remove()
 
 
 def _go_on(module: object, arguments: object) -> None:

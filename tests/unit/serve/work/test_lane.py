@@ -101,9 +101,11 @@ def test_a_model_that_nobody_wants_computes_no_further_module(lane: Lane) -> Non
 
 
 def test_only_where_pytorch_computes_is_it_asked_to_go_on(lane: Lane) -> None:
-    without = Lane(Metrics(), torch=False)
-    for each in (lane, without):
-        each.run(lambda: 1)
-    assert lane._hook is not None
-    assert without._hook is None
+    without, hooks = Lane(Metrics(), torch=False), torch.nn.modules.module._global_forward_pre_hooks
+    before = len(hooks)
+    assert lane.run(lambda: len(hooks)) == before + 1
+    assert without.run(lambda: len(hooks)) == before
+    with pytest.raises(ZeroDivisionError):
+        lane.run(lambda: 1 // 0)
+    assert len(hooks) == before, "what else computes in the process is not asked"
     without.close()
